@@ -1,0 +1,37 @@
+"""Linnet: speech recognition made efficient, from data to desk.
+
+The front door: `load` a model and let it `transcribe`. Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linnet.errors import LinnetError
+    from linnet.transcription.recognizer import Recognizer, load
+    from linnet.transcription.transcript import Transcript
+
+__version__ = "0.1.0"
+__all__ = ["LinnetError", "Recognizer", "Transcript", "load"]
+
+_HOMES = {
+    "LinnetError": "linnet.errors",
+    "Recognizer": "linnet.transcription.recognizer",
+    "Transcript": "linnet.transcription.transcript",
+    "load": "linnet.transcription.recognizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'linnet' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

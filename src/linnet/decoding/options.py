@@ -1,0 +1,46 @@
+"""Every choice of decoding, in one frozen place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from linnet.errors import OptionError
+
+Task = Literal["transcribe", "translate"]
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How windows become tokens. `None` means: as the model's generation config says.
+
+    The thresholds are those of Radford et al. 2022, section 4.5: a window is decoded again at the next temperature
+    while its text repeats itself (compression ratio) or is improbable (average log-probability).
+    """
+
+    language: str | None = None  # a code (de) or an English name (german); None: detect
+    task: Task = "transcribe"
+    prompt: str | None = None  # text that is taken to precede the recording: names, spelling, style
+    timestamps: bool = True  # decode with timestamp tokens; long audio always does
+    beam_size: int = 1
+    length_penalty: float = 1.0
+    max_new_tokens: int | None = None
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    compression_ratio_threshold: float | None = 2.4  # of the text, by zlib; above it: repetition
+    log_probability_threshold: float | None = -1.0  # average over tokens, natural logarithm
+    no_speech_threshold: float | None = 0.6
+    condition_on_previous: bool = False  # long audio: give each window the text before it as a prompt
+    suppress_tokens: tuple[int, ...] | None = None
+    begin_suppress_tokens: tuple[int, ...] | None = None
+    max_initial_timestamp: float | None = None  # seconds
+    seed: int = 0  # for temperatures above 0
+
+    def __post_init__(self) -> None:
+        if self.task not in ("transcribe", "translate"):
+            raise OptionError(f"task {self.task!r} is unknown: use transcribe or translate")
+        if self.beam_size < 1:
+            raise OptionError(f"beam size must be at least 1, got {self.beam_size}")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise OptionError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        if not self.temperatures or any(not 0.0 <= t <= 2.0 for t in self.temperatures):
+            raise OptionError(f"temperatures must be one or more numbers from 0 to 2, got {self.temperatures}")

@@ -1,0 +1,18 @@
+"""What decoding one window gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The best hypothesis of one window and how sure the model is of it."""
+
+    tokens: tuple[int, ...]  # text and timestamp tokens, without the prompt, the start sequence and <|endoftext|>
+    text: str
+    language: str | None
+    average_log_probability: float  # sum over the tokens and <|endoftext|> / their number, natural logarithm
+    no_speech_probability: float  # of <|nospeech|> right after <|startoftranscript|>; 0 where the model has none
+    compression_ratio: float  # len(utf-8 text) / len(zlib of it)
+    temperature: float

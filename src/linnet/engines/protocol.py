@@ -1,0 +1,58 @@
+"""What decoding asks of a runtime: encode windows once, then step tokens through the decoder.
+
+Shapes: B windows, T mel frames, M mel bands, N hypothesis rows (B, or B x beams), L tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+from torch import Tensor
+
+
+class Encoded(Protocol):
+    """Encoder results of B windows, with whatever the decoder computes from them once (cross-attention keys)."""
+
+    @property
+    def batch(self) -> int:
+        """How many windows are held."""
+        ...
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """The same results for these windows only, in this order, repeats allowed."""
+        ...
+
+
+class State(Protocol):
+    """A decoder in the middle of N sequences: the self-attention keys and values of the tokens so far."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens each row holds."""
+        ...
+
+    def reorder(self, rows: Tensor) -> None:
+        """Make row i continue what row `rows[i]` held. Rows of another window must not be mixed."""
+        ...
+
+
+class Engine(Protocol):
+    """One loaded model on one device; holds no state of a running decode."""
+
+    @property
+    def name(self) -> str:
+        """For reports: `torch cpu float32`."""
+        ...
+
+    def encode(self, features: Tensor) -> Encoded:
+        """Encode log-mel features [B, T, M], float32, T at most the model's window."""
+        ...
+
+    def start(self, encoded: Encoded, *, beams: int = 1, max_length: int) -> State:
+        """A decoder state with `beams` rows for each window (rows of a window adjacent), for up to `max_length` tokens."""
+        ...
+
+    def step(self, state: State, tokens: Tensor) -> Tensor:
+        """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
+        ...

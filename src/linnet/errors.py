@@ -1,0 +1,39 @@
+"""What goes wrong for a user, each error also the fitting builtin.
+
+The text of a `LinnetError` is safe to show: it names the input, what was expected and what to do next.
+Anything else that escapes is a defect of Linnet.
+"""
+
+from __future__ import annotations
+
+
+class LinnetError(Exception):
+    """Base of every error that a user of Linnet is meant to read."""
+
+
+class AudioError(LinnetError, ValueError):
+    """A sound that cannot be read, or that holds no usable samples."""
+
+
+class ModelError(LinnetError, ValueError):
+    """A model that is missing, incomplete, damaged or not fit for the task."""
+
+
+class OptionError(LinnetError, ValueError):
+    """An option, recipe key or manifest row that cannot be honoured."""
+
+
+class OutputError(LinnetError, OSError):
+    """A result that cannot be written."""
+
+
+class MissingExtra(LinnetError, ImportError):
+    """A feature whose optional libraries are not installed.
+
+    >>> str(MissingExtra("mp4 audio", extra="av"))
+    'mp4 audio needs an optional library: install it with  pip install "linnet[av]"'
+    """
+
+    def __init__(self, feature: str, *, extra: str) -> None:
+        super().__init__(f'{feature} needs an optional library: install it with  pip install "linnet[{extra}]"')
+        self.extra = extra

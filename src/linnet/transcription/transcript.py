@@ -1,0 +1,64 @@
+"""The one result type of transcription."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word with its times in seconds."""
+
+    text: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of transcript with its times in seconds from the start of the recording."""
+
+    start: float
+    end: float
+    text: str
+    average_log_probability: float | None = None
+    no_speech_probability: float | None = None
+    compression_ratio: float | None = None
+    temperature: float | None = None
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording, and what it was made with.
+
+    >>> Transcript(segments=(Segment(0.0, 1.0, "one two"), Segment(1.5, 2.0, "three"))).text
+    'one two three'
+    """
+
+    segments: tuple[Segment, ...]
+    language: str | None = None
+    language_probability: float | None = None
+    duration: float = 0.0  # seconds of audio
+    source: str = "audio"
+    model: str = ""
+    revision: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The segments' texts, joined by single spaces."""
+        return " ".join(text for segment in self.segments if (text := segment.text.strip()))
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all segments, where word times were asked for."""
+        return tuple(word for segment in self.segments for word in segment.words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: `text` first, then every field."""
+        return {"text": self.text, **asdict(self)}

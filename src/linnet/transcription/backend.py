@@ -1,8 +1,8 @@
 """What a model family must offer for `Recognizer` to drive it over files, long audio and batches.
 
-One recording is a job: a generator that yields the windows it wants recognised and receives their results. A job decides
-where its next window starts only after it has seen the last result, so audio of any length runs at constant memory,
-and windows of several recordings share one batch.
+One recording is a job: a generator that yields the windows it wants recognised and receives their results. A job
+decides where its next window starts only after it has seen the last result, so audio of any length runs at constant
+memory, and windows of several recordings share one batch.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Request:
     group: Any = None
     prompt: tuple[int, ...] = ()
     language: str | None = None
+    position: float = 0.0  # seconds of the recording that are done when this is asked
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,182 @@
+"""The front door: load a model by name, let it transcribe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from linnet.decoding.options import DecodingOptions
+from linnet.errors import LinnetError, OptionError
+from linnet.transcription.backend import Backend, Outcome
+from linnet.transcription.schedule import Progress, Result, run_jobs
+from linnet.transcription.transcript import Transcript
+
+if TYPE_CHECKING:
+    import torch
+
+    from linnet.models.resolve import ModelRef
+
+Notify = Callable[[str], None]
+
+
+def load(
+    name: str | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    offline: bool = False,
+    revision: str | None = None,
+    notify: Notify | None = None,
+) -> Recognizer:
+    """Load a speech model: an embedded name (`digits`), a folder, or a Hub id; by default the one for this machine.
+
+    `device` is auto, cpu or cuda, `dtype` auto, float32, bfloat16 or float16. `notify` receives a sentence for each choice
+    made automatically, with its reason. Raises `ModelError` for a model that is missing or damaged.
+
+    >>> recognizer = load("digits")
+    >>> recognizer.languages
+    ('en', 'de', 'fr', 'es', 'it')
+    """
+    from linnet.models.device import choose_device, choose_dtype
+    from linnet.models.resolve import default_model, resolve
+
+    tell = notify or (lambda sentence: None)
+    place, why = choose_device(device)
+    if device == "auto":
+        tell(f"device: {place} ({why})")
+    if name is None:
+        name, why = default_model(place.type == "cuda")
+        tell(f"model: {name} ({why})")
+    number, why = choose_dtype(dtype, place)
+    if dtype == "auto":
+        tell(f"dtype: {str(number).removeprefix('torch.')} ({why})")
+    ref = resolve(name, offline=offline, revision=revision)
+    return Recognizer(
+        _load_backend(ref, place, number), ref, device=str(place), dtype=str(number).removeprefix("torch.")
+    )
+
+
+def _load_backend(ref: ModelRef, device: torch.device, dtype: torch.dtype) -> Backend:
+    from linnet.models.resolve import family
+
+    if family(ref.path) == "whisper":
+        from linnet.engines.torch import TorchEngine
+        from linnet.models.whisper import load_whisper
+        from linnet.transcription.whisper import WhisperBackend
+
+        model = load_whisper(ref.path, name=ref.name, device=device, dtype=dtype)
+        return WhisperBackend(model, TorchEngine(model))
+    from linnet.transcription.generic import load_generic
+
+    return load_generic(ref, device=device, dtype=dtype)
+
+
+class Recognizer:
+    """One loaded model, ready to transcribe any number of recordings. Made by `load`."""
+
+    def __init__(self, backend: Backend, ref: ModelRef, *, device: str, dtype: str) -> None:
+        self._backend = backend
+        self.name = ref.name
+        self.revision = ref.revision
+        self.device = device
+        self.dtype = dtype
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes that `language` may name; empty where the model takes none."""
+        return self._backend.languages
+
+    @property
+    def engine_name(self) -> str:
+        """Runtime, device and precision, for reports."""
+        return self._backend.engine_name
+
+    def transcribe(
+        self,
+        audio: Any,
+        *,
+        options: DecodingOptions | None = None,
+        channel: str = "mix",
+        sample_rate: int | None = None,
+        **changes: Any,
+    ) -> Transcript:
+        """Transcribe one recording of any length.
+
+        `audio` is a path, a URL, "-" for stdin, bytes, a file object, an `Audio`, or an array of samples ([N] or
+        [N, channels]) at `sample_rate` Hz (16000 if not given). `changes` are fields of `DecodingOptions`.
+        Raises `AudioError` for a sound that cannot be read and `OptionError` for what the model cannot do.
+
+        >>> load("digits").transcribe("examples/digits-en.flac", language="en").language
+        'en'
+        """
+        from linnet.audio.source import open_audio
+
+        source = open_audio(audio, channel=channel, sample_rate=sample_rate)
+        result = next(self.transcribe_many([source], options=_changed(options, changes), channel=channel))
+        if result.transcript is None:
+            raise result.error or AssertionError("a result holds a transcript or an error")
+        return result.transcript
+
+    def transcribe_many(
+        self,
+        sources: Iterable[Any],
+        *,
+        options: DecodingOptions | None = None,
+        batch_size: int = 1,
+        channel: str = "mix",
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Iterator[Result]:
+        """Transcribe recordings, windows of up to `batch_size` of them at once; yields each when it is done.
+
+        A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for options that the
+        model cannot honour.
+        """
+        if batch_size < 1:
+            raise OptionError(f"batch size must be at least 1, got {batch_size}")
+        options = options or DecodingOptions()
+        made_with = self._made_with(options, channel)
+
+        def finish(outcome: Outcome, name: str, duration: float) -> Transcript:
+            return Transcript(
+                segments=outcome.segments,
+                language=outcome.language,
+                language_probability=outcome.language_probability,
+                duration=duration,
+                source=name,
+                **made_with,
+            )
+
+        for result in run_jobs(self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress):
+            outcome = result.outcome
+            done = None if outcome is None else finish(outcome, result.name, result.duration)
+            yield replace(result, transcript=done)
+
+    def _made_with(self, options: DecodingOptions, channel: str) -> dict[str, Any]:
+        import torch
+        import transformers
+
+        from linnet import __version__
+
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "options": {**asdict(options), "channel": channel, "device": self.device, "dtype": self.dtype},
+            "versions": {"linnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+        }
+
+
+def _changed(options: DecodingOptions | None, changes: dict[str, Any]) -> DecodingOptions:
+    try:
+        return replace(options or DecodingOptions(), **changes)
+    except TypeError:
+        from difflib import get_close_matches
+
+        known = list(DecodingOptions.__dataclass_fields__)
+        wrong = next(key for key in changes if key not in known)
+        near = get_close_matches(wrong, known, n=1)
+        hint = f": did you mean {near[0]}?" if near else f"; the options are {', '.join(known)}"
+        raise OptionError(f"unknown option {wrong!r}{hint}") from None
+
+
+__all__ = ["LinnetError", "Progress", "Recognizer", "Result", "load"]

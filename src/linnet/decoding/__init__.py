@@ -1,0 +1,1 @@
+"""From encoded windows to tokens: rules, search, fallback."""

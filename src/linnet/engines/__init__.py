@@ -1,0 +1,1 @@
+"""Runtimes that encode windows and step the decoder."""

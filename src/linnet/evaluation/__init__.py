@@ -1,0 +1,1 @@
+"""Scores of recognisers: normalised, with intervals."""

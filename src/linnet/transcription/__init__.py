@@ -1,0 +1,1 @@
+"""Recordings to transcripts: windows, batches, results and their files."""

@@ -31,8 +31,8 @@ def load(
 ) -> Recognizer:
     """Load a speech model: an embedded name (`digits`), a folder, or a Hub id; by default the one for this machine.
 
-    `device` is auto, cpu or cuda, `dtype` auto, float32, bfloat16 or float16. `notify` receives a sentence for each choice
-    made automatically, with its reason. Raises `ModelError` for a model that is missing or damaged.
+    `device` is auto, cpu or cuda, `dtype` auto, float32, bfloat16 or float16. `notify` receives a sentence for each
+    choice made automatically, with its reason. Raises `ModelError` for a model that is missing or damaged.
 
     >>> recognizer = load("digits")
     >>> recognizer.languages
@@ -41,7 +41,7 @@ def load(
     from linnet.models.device import choose_device, choose_dtype
     from linnet.models.resolve import default_model, resolve
 
-    tell = notify or (lambda sentence: None)
+    tell = notify or _silent
     place, why = choose_device(device)
     if device == "auto":
         tell(f"device: {place} ({why})")
@@ -50,11 +50,17 @@ def load(
         tell(f"model: {name} ({why})")
     number, why = choose_dtype(dtype, place)
     if dtype == "auto":
-        tell(f"dtype: {str(number).removeprefix('torch.')} ({why})")
+        tell(f"dtype: {_plain(number)} ({why})")
     ref = resolve(name, offline=offline, revision=revision)
-    return Recognizer(
-        _load_backend(ref, place, number), ref, device=str(place), dtype=str(number).removeprefix("torch.")
-    )
+    return Recognizer(_load_backend(ref, place, number), ref, device=str(place), dtype=_plain(number))
+
+
+def _silent(sentence: str) -> None:
+    del sentence
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _load_backend(ref: ModelRef, device: torch.device, dtype: torch.dtype) -> Backend:
@@ -129,8 +135,8 @@ class Recognizer:
     ) -> Iterator[Result]:
         """Transcribe recordings, windows of up to `batch_size` of them at once; yields each when it is done.
 
-        A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for options that the
-        model cannot honour.
+        A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for options that
+        the model cannot honour.
         """
         if batch_size < 1:
             raise OptionError(f"batch size must be at least 1, got {batch_size}")

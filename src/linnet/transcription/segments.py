@@ -26,9 +26,9 @@ def cut_pieces(
 ) -> tuple[list[Piece], float]:
     """Split decoded tokens at their timestamps; returns the pieces and the seconds to move on by.
 
-    A pair of timestamps closes one piece and opens the next. A piece that opens and does not close is cut by the window's
-    end: it is left to the next window, which starts where the last closed piece ended. Otherwise all of the window
-    (`duration` seconds) is done. Radford et al. 2022, section 3.8. Always moves on by more than 0.
+    A pair of timestamps closes one piece and opens the next. A piece that opens and does not close is cut by the
+    window's end: it is left to the next window, which starts where the last closed piece ended. Otherwise all of the
+    window (`duration` seconds) is done. Radford et al. 2022, section 3.8. Always moves on by more than 0.
     """
     times = [(token - timestamp_begin) * precision if token >= timestamp_begin else None for token in tokens]
     pieces: list[Piece] = []

@@ -1,4 +1,4 @@
-"""Recognising recordings with a Whisper-family model: windows one after the other, each starting where the last ended."""
+"""Recognising recordings with a Whisper-family model: each window starts where the last one ended."""
 
 from __future__ import annotations
 

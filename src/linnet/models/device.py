@@ -1,0 +1,73 @@
+"""Which device and number format to compute with, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from linnet.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def choose_device(name: str = "auto") -> tuple[torch.device, str]:
+    """The device to compute on, and a short sentence that says why.
+
+    `auto` takes the first CUDA (or ROCm) device where there is one, else the CPU. A named one must be there: raises
+    `OptionError` otherwise.
+
+    >>> choose_device("cpu")
+    (device(type='cpu'), 'as asked')
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0), f"a GPU was found: {torch.cuda.get_device_name(0)}"
+        return torch.device("cpu"), "no GPU was found"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from error
+    if (missing := _missing(device)) is not None:
+        raise OptionError(f"device {name} was asked for, but {missing}: use --device cpu or --device auto")
+    return device, "as asked"
+
+
+def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """The number format to compute in, and a short sentence that says why.
+
+    `auto` is bfloat16 on a GPU that has it, float16 on an older one, float32 on a CPU. Raises `OptionError` for others.
+    """
+    import torch
+
+    if name == "auto":
+        if device.type != "cuda":
+            return torch.float32, "exact, and fast on every CPU"
+        if torch.cuda.get_device_capability(device) >= (8, 0) or torch.version.hip is not None:
+            return torch.bfloat16, "fast on this GPU"
+        return torch.float16, "this GPU has no bfloat16"
+    if name not in DTYPES:
+        raise OptionError(f"dtype {name!r} is unknown: use auto, {', '.join(DTYPES)}")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype, "as asked"
+
+
+def _missing(device: torch.device) -> str | None:
+    """Why a device cannot be used, or None."""
+    import torch
+
+    if device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available()):
+        return None
+    if device.type != "cuda":
+        return "this machine has none" if device.type == "mps" else "Linnet computes on cpu, cuda and mps only"
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"this PyTorch ({torch.__version__}) is built without CUDA"
+    if not torch.cuda.is_available():
+        return "PyTorch finds no usable GPU (see `linnet doctor`)"
+    count = torch.cuda.device_count()
+    if device.index is not None and device.index >= count:
+        return f"there are only {count} (counted from 0)"
+    return None

@@ -1,0 +1,180 @@
+"""From the name that a person types to a model folder on this disk."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from linnet.errors import ModelError
+from linnet.models import hub
+from linnet.models.checkpoint import fingerprint, is_complete, read_json
+
+EMBEDDED_ROOT = Path(__file__).parent / "embedded"
+GPU_DEFAULT = "openai/whisper-large-v3-turbo"
+CPU_DEFAULT = "openai/whisper-small"
+WHISPER_SIZES = (
+    *("tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en"),
+    *("large", "large-v2", "large-v3", "large-v3-turbo"),
+)
+
+Origin = Literal["embedded", "folder", "hub"]
+Family = Literal["whisper", "seq2seq", "ctc"]
+
+# Of Transformers' speech-to-sequence models, those that produce sound or music scores and no transcript.
+_NOT_RECOGNITION = (
+    "DiaForConditionalGeneration",
+    "Pop2PianoForConditionalGeneration",
+    "VibeVoiceForConditionalGeneration",
+)
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model that lies on this disk.
+
+    `revision` is the Hub's commit hash; for folders and embedded models the 12 digits of `checkpoint.fingerprint`.
+    """
+
+    name: str  # as asked for
+    path: Path
+    revision: str
+    origin: Origin
+
+
+def resolve(name: str, *, offline: bool = False, revision: str | None = None) -> ModelRef:
+    """Find a model: a folder, an embedded name (`digits`), a short Whisper name (`small`) or a Hub id.
+
+    A Hub model that was pulled before is taken from the cache without any network, at the state it was pulled
+    (`pull` in `models.catalogue` renews it). `offline`, LINNET_OFFLINE=1 or HF_HUB_OFFLINE=1 forbid to fetch one.
+    `revision` is a branch, tag or commit of a Hub model. Raises `ModelError` that says what to do where none is found.
+
+    >>> resolve("no/where", offline=True)
+    Traceback (most recent call last):
+    linnet.errors.ModelError: model no/where is not in the local cache, and offline mode was asked for; ...
+    """
+    folder = find_folder(name)
+    if folder is not None:
+        return _local(name, folder, "folder", revision)
+    if name in embedded_names():
+        return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
+    model_id = hub_id(name)
+    path = hub.cached(model_id, revision)
+    if path is None or not is_complete(path):
+        path = _fetch(model_id, revision, path, hub.offline_reason(offline))
+    return ModelRef(name, path, path.name, "hub")
+
+
+def embedded_names() -> tuple[str, ...]:
+    """The names of the models that are shipped inside Linnet."""
+    return tuple(sorted(path.parent.name for path in EMBEDDED_ROOT.glob("*/config.json")))
+
+
+def hub_id(name: str) -> str:
+    """The Hub id that a name means: `small` is `openai/whisper-small`.
+
+    Raises `ModelError` with near names for one that can be neither a short name nor an id of the form owner/name.
+    """
+    if name in WHISPER_SIZES:
+        return f"openai/whisper-{name}"
+    if name.count("/") == 1 and all(name.split("/")):
+        return name
+    raise ModelError(
+        f"no model {name!r}{near(name)}: it is neither a folder, an embedded model nor a Hub id (owner/name)"
+    )
+
+
+def near(name: str) -> str:
+    """A clause ` (did you mean ...?)` with known names that look like this one; empty where none does."""
+    whisper = [f"openai/whisper-{size}" for size in WHISPER_SIZES]
+    known = {n.lower(): n for n in (*embedded_names(), *hub.cached_ids(), *WHISPER_SIZES, *whisper)}
+    if name.lower() in known:
+        return ""
+    found = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.75)]
+    return f" (did you mean {' or '.join(found)}?)" if found else ""
+
+
+def default_model(device_is_gpu: bool) -> tuple[str, str]:
+    """The model to use where none is named, and a short sentence that says why."""
+    if name := os.environ.get("LINNET_MODEL", "").strip():
+        return name, "named by LINNET_MODEL"
+    if device_is_gpu:
+        return GPU_DEFAULT, "the default on a GPU: near the best accuracy, still fast there"
+    return CPU_DEFAULT, "the default on a CPU: good accuracy at a usable speed"
+
+
+def family(path: Path) -> Family:
+    """How the model in this folder is driven, by its config.json.
+
+    `whisper`: WhisperForConditionalGeneration; `seq2seq` and `ctc`: any other model that Transformers'
+    AutoModelForSpeechSeq2Seq or AutoModelForCTC load. Raises `ModelError` that lists what is supported for all others.
+    """
+    config = read_json(path / "config.json")
+    architectures = config.get("architectures") or []
+    model_type = str(config.get("model_type", ""))
+    if "WhisperForConditionalGeneration" in architectures or (model_type == "whisper" and not architectures):
+        return "whisper"
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CTC_MAPPING_NAMES,
+        MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    )
+
+    seq2seq = {t: a for t, a in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES.items() if a not in _NOT_RECOGNITION}
+    for kind, table in (("seq2seq", seq2seq), ("ctc", MODEL_FOR_CTC_MAPPING_NAMES)):
+        if set(architectures) & set(table.values()) or (not architectures and model_type in table):
+            return kind  # type: ignore[return-value]
+    what = ", ".join(architectures) or f"model type {model_type!r}"
+    raise ModelError(
+        f"{path}: {what} is not a speech recognition model that Linnet can run; supported are Whisper, "
+        f"sequence-to-sequence ({', '.join(sorted(seq2seq))}) "
+        f"and CTC models ({', '.join(sorted(MODEL_FOR_CTC_MAPPING_NAMES))})"
+    )
+
+
+def find_folder(name: str) -> Path | None:
+    """The model folder that a name means, or None where it is no path.
+
+    A folder without config.json is passed over where the name may mean something else (`digits` beside a folder of
+    recordings), else it raises `ModelError`, and so does a path that is not there.
+    """
+    path = Path(name).expanduser()
+    if (path / "config.json").is_file():
+        return path
+    looks_like_path = name.startswith((".", "~", os.sep)) or name.count("/") > 1 or name.endswith("/")
+    if path.is_dir() and not (name in embedded_names() or name in WHISPER_SIZES):
+        adapter = (path / "adapter_config.json").exists()
+        hint = (
+            "it is an adapter, merge it into its model first"
+            if adapter
+            else "a model folder is what save_pretrained writes"
+        )
+        raise ModelError(f"folder {name} holds no config.json, so no model: {hint}")
+    if looks_like_path:
+        kind = "is a file, and a model is a folder" if path.is_file() else "is not there"
+        raise ModelError(f"model folder {name} {kind}")
+    return None
+
+
+def _local(name: str, folder: Path, origin: Origin, revision: str | None) -> ModelRef:
+    found = fingerprint(folder)
+    if revision is not None and revision != found:
+        raise ModelError(f"model {name} is on this disk at revision {found}: it has no revision {revision}")
+    return ModelRef(name, folder, found, origin)
+
+
+def _fetch(model_id: str, revision: str | None, partial: Path | None, offline: str | None) -> Path:
+    """Download; where that cannot be, settle for a cached model that may be whole after all (its loader tells)."""
+    try:
+        if offline is not None:
+            raise hub.FetchError(model_id, offline)
+        return hub.fetch(model_id, revision)
+    except hub.FetchError as error:
+        if partial is not None:
+            return partial
+        advice = "use the embedded model, which works offline, with `--model digits`"
+        if not error.unknown:
+            advice += f", or fetch this one where there is a network: `linnet models pull {model_id}`"
+        asked = f"model {model_id}{near(model_id)} is not in the local cache"
+        raise ModelError(f"{asked}, and {error.reason}; {advice}") from error

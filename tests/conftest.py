@@ -1,0 +1,48 @@
+"""What all tests share: no network, and the recordings beside the project where they are there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+for name in [name for name in os.environ if name.startswith("LINNET_")]:
+    del os.environ[name]
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+DIGITS = ROOT / "src" / "linnet" / "models" / "embedded" / "digits"
+
+
+def _shared(name: str) -> Path:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"the recordings ../shared/data/{name} are not beside this checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """Real recordings of several formats."""
+    return _shared("clips")
+
+
+@pytest.fixture(scope="session")
+def fsdd() -> Path:
+    """Real isolated digits of six speakers."""
+    return _shared("fsdd") / "recordings"
+
+
+@pytest.fixture(scope="session")
+def whisper_tokenizer() -> Path:
+    """The public multilingual Whisper tokenizer and processor."""
+    return _shared("whisper-tokenizer")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT

@@ -1,0 +1,53 @@
+"""The public names are few, pinned, and cost nothing until they are used."""
+
+import subprocess
+import sys
+
+import pytest
+
+import linnet
+
+
+def test_the_public_names_are_these() -> None:
+    assert linnet.__all__ == ["LinnetError", "Recognizer", "Transcript", "load"]
+    assert all(getattr(linnet, name).__name__ == name for name in linnet.__all__)
+    assert set(linnet.__all__) <= set(dir(linnet))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = linnet.laod  # type: ignore[attr-defined]
+
+
+def test_import_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import resource, sys; before = resource.getrusage(resource.RUSAGE_SELF).ru_utime\n"
+        "import linnet; used = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'typer', 'rich', 'soundfile'} & set(sys.modules)\n"
+        "print(used, heavy or 'none')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, heavy = done.stdout.split(maxsplit=1)
+    assert heavy.strip() == "none"
+    assert float(seconds) < 0.5
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, linnet.cli\n"
+        "try:\n    sys.argv = ['linnet', '--help']; linnet.cli.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print({'torch', 'transformers', 'numpy'} & set(sys.modules) or 'none', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "none"
+    for verb in ("transcribe", "evaluate", "train", "models", "doctor"):
+        assert verb in done.stdout
+
+
+def test_a_user_error_is_one_line_and_status_1() -> None:
+    command = [sys.executable, "-m", "linnet", "transcribe", "no-such-file.wav", "--model", "digits"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no-such-file.wav" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,39 @@
+"""Formats of transcripts, one file each: `WRITERS["srt"].render(transcript)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from linnet.errors import OptionError
+from linnet.transcription.writers.atomic import write_atomic
+from linnet.transcription.writers.base import Writer
+from linnet.transcription.writers.json_document import JsonWriter
+from linnet.transcription.writers.json_lines import JsonLinesWriter
+from linnet.transcription.writers.srt import SrtWriter
+from linnet.transcription.writers.tsv import TsvWriter
+from linnet.transcription.writers.txt import TextWriter
+from linnet.transcription.writers.vtt import VttWriter
+
+__all__ = ["WRITERS", "JsonWriter", "Writer", "parse_formats", "write_atomic"]
+
+_ALL: tuple[Writer, ...] = (TextWriter(), SrtWriter(), VttWriter(), TsvWriter(), JsonWriter(), JsonLinesWriter())
+
+WRITERS: dict[str, Writer] = {writer.extension: writer for writer in _ALL}
+
+
+def parse_formats(texts: Iterable[str]) -> tuple[str, ...]:
+    """Names of formats, given one by one or separated by commas, each once and in the order given.
+
+    >>> parse_formats(["srt,JSON", "srt"])
+    ('srt', 'json')
+
+    Raises:
+        OptionError: a name that is no format, or no name at all.
+    """
+    names = [name for text in texts for part in text.split(",") if (name := part.strip().lower().lstrip("."))]
+    for name in names:
+        if name not in WRITERS:
+            raise OptionError(f"format {name!r} is unknown: use {', '.join(WRITERS)}")
+    if not names:
+        raise OptionError(f"no format was named: use {', '.join(WRITERS)}")
+    return tuple(dict.fromkeys(names))

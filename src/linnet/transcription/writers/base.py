@@ -1,0 +1,51 @@
+"""What a format of transcript is, and the small things that several formats share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from linnet.transcription.transcript import Segment, Transcript
+
+
+class Writer(Protocol):
+    """One format of transcript."""
+
+    @property
+    def extension(self) -> str:
+        """Of the files, without the dot; also the name of the format on the command line."""
+        ...
+
+    def render(self, transcript: Transcript) -> str:
+        """The whole text of a valid file, also for a transcript without segments."""
+        ...
+
+
+def milliseconds(seconds: float) -> int:
+    """Seconds as whole milliseconds, half to even, never below zero.
+
+    >>> milliseconds(59.9996)
+    60000
+    """
+    return max(0, round(seconds * 1000))
+
+
+def clock(seconds: float, mark: str) -> str:
+    """Seconds as `HH:MM:SS` + `mark` + milliseconds; rounded first, so that the carry is right.
+
+    >>> clock(59.9996, ",")
+    '00:01:00,000'
+    """
+    whole, thousandths = divmod(milliseconds(seconds), 1000)
+    minutes, second = divmod(whole, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02d}:{minute:02d}:{second:02d}{mark}{thousandths:03d}"
+
+
+def lines(segment: Segment) -> list[str]:
+    """The segment's lines of text, stripped and without blank ones: a blank line would end a subtitle."""
+    return [line for part in segment.text.splitlines() if (line := part.strip())]
+
+
+def cue_times(segment: Segment, mark: str) -> str:
+    """`start --> end` of a subtitle; the end never lies before the start."""
+    return f"{clock(segment.start, mark)} --> {clock(max(segment.start, segment.end), mark)}"

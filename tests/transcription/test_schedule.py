@@ -1,0 +1,126 @@
+"""Jobs side by side: batches, failures and order, with a backend of a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from linnet.audio.source import AudioSource
+from linnet.audio.types import SAMPLE_RATE, Audio
+from linnet.decoding.options import DecodingOptions
+from linnet.errors import AudioError, ModelError, OptionError
+from linnet.transcription.backend import Job, Outcome, Request
+from linnet.transcription.schedule import Progress, Result, run_jobs
+from linnet.transcription.transcript import Segment
+
+
+class Counting:
+    """Hears one word in every second: its loudness times ten. Remembers its batches."""
+
+    languages: tuple[str, ...] = ("en",)
+    engine_name = "counting"
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.batches: list[list[float]] = []
+        self.fault = fault
+
+    def job(self, source: AudioSource, options: DecodingOptions) -> Job:
+        if options.language not in (None, "en"):
+            raise OptionError(f"no language {options.language}")
+        return self._windows(source, options)
+
+    def _windows(self, source: AudioSource, options: DecodingOptions) -> Job:
+        segments, second = [], 0
+        while len(samples := source.window(second * SAMPLE_RATE, SAMPLE_RATE)):
+            group = "short" if len(samples) < SAMPLE_RATE else "whole"
+            word = yield Request(samples, options, group=group, position=float(second))
+            segments.append(Segment(second, second + 1, word))
+            second += 1
+        return Outcome(tuple(segments), "en")
+
+    def run(self, requests: Sequence[Request]) -> list[Any]:
+        self.batches.append([round(float(request.samples[0]), 1) for request in requests])
+        if self.fault is not None:
+            raise self.fault
+        return [str(round(float(request.samples[0]) * 10)) for request in requests]
+
+
+def tone(level: float, seconds: float) -> Audio:
+    return Audio(np.full(round(seconds * SAMPLE_RATE), level, np.float32), name=f"tone {level}")
+
+
+def texts(results: Sequence[Result]) -> dict[int, str]:
+    return {one.index: " ".join(part.text for part in one.outcome.segments) for one in results if one.outcome}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_every_recording_is_whole_whatever_shares_its_batch(batch_size: int) -> None:
+    sources = [tone(0.1, 2), tone(0.2, 4), tone(0.3, 1), tone(0.4, 2.5)]
+    backend = Counting()
+    results = list(run_jobs(backend, sources, DecodingOptions(), batch_size))
+    assert texts(results) == {0: "1 1", 1: "2 2 2 2", 2: "3", 3: "4 4 4"}
+    assert max(map(len, backend.batches)) == min(batch_size, 3 if batch_size == 5 else batch_size) or batch_size == 5
+    assert sum(map(len, backend.batches)) == 10
+    assert all(result.seconds > 0 for result in results)
+
+
+def test_a_recording_is_yielded_when_it_is_done_and_its_place_is_taken() -> None:
+    sources = [tone(0.1, 3), tone(0.2, 1), tone(0.3, 1)]
+    backend = Counting()
+    order = [result.index for result in run_jobs(backend, sources, DecodingOptions(), 2)]
+    assert order == [1, 0, 2] or order == [1, 2, 0]
+    assert backend.batches[1] == [0.1, 0.3]
+
+
+def test_sources_are_opened_only_as_places_become_free() -> None:
+    opened: list[int] = []
+
+    def sources() -> Any:
+        for index in range(4):
+            opened.append(index)
+            yield tone(0.1, 1)
+
+    results = run_jobs(Counting(), sources(), DecodingOptions(), 2)
+    next(results)
+    assert opened == [0, 1]
+    results.close()
+
+
+def test_one_broken_file_does_not_stop_the_rest(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_text("not a sound")
+    results = list(run_jobs(Counting(), [tone(0.1, 1), broken, tmp_path / "gone.wav", tone(0.2, 1)], DecodingOptions(), 2))
+    assert texts(results) == {0: "1", 3: "2"}
+    errors = {result.index: result.error for result in results if result.error}
+    assert set(errors) == {1, 2}
+    assert all(isinstance(error, AudioError) for error in errors.values())
+    assert "broken.wav" in str(errors[1])
+    assert "gone.wav" in str(errors[2])
+
+
+def test_options_that_the_model_cannot_honour_stop_everything() -> None:
+    with pytest.raises(OptionError, match="no language tlh"):
+        list(run_jobs(Counting(), [tone(0.1, 1)], DecodingOptions(language="tlh"), 1))
+
+
+def test_a_batch_that_fails_fails_its_recordings_only() -> None:
+    results = list(run_jobs(Counting(ModelError("broken")), [tone(0.1, 1), tone(0.2, 1)], DecodingOptions(), 1))
+    assert [str(result.error) for result in results] == ["broken", "broken"]
+
+
+def test_out_of_memory_names_the_way_out() -> None:
+    fault = torch.OutOfMemoryError("CUDA out of memory")
+    (result,) = run_jobs(Counting(fault), [tone(0.1, 1)], DecodingOptions(), 1)
+    assert "smaller batch" in str(result.error)
+
+
+def test_progress_moves_forward_to_the_end() -> None:
+    seen: list[Progress] = []
+    list(run_jobs(Counting(), [tone(0.1, 3)], DecodingOptions(), 1, on_progress=seen.append))
+    assert [step.position for step in seen] == [1.0, 2.0, 3.0]
+    assert seen[-1].duration == 3.0

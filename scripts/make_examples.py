@@ -28,7 +28,8 @@ SPOKEN = {
     "digits-long": (
         "en-gb-x-rp+f2",
         ["four one five", "two six five three five", "eight nine seven nine", "three two three", "eight four six two",
-         "six four three three", "eight three two seven nine", "five zero two", "eight eight four one", "nine seven one"],
+         "six four three three", "eight three two seven nine", "five zero two", "eight eight four one",
+         "nine seven one"],
     ),
 }  # fmt: skip
 

@@ -94,7 +94,8 @@ def test_sources_are_opened_only_as_places_become_free() -> None:
 def test_one_broken_file_does_not_stop_the_rest(tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_text("not a sound")
-    results = list(run_jobs(Counting(), [tone(0.1, 1), broken, tmp_path / "gone.wav", tone(0.2, 1)], DecodingOptions(), 2))
+    sources = [tone(0.1, 1), broken, tmp_path / "gone.wav", tone(0.2, 1)]
+    results = list(run_jobs(Counting(), sources, DecodingOptions(), 2))
     assert texts(results) == {0: "1", 3: "2"}
     errors = {result.index: result.error for result in results if result.error}
     assert set(errors) == {1, 2}

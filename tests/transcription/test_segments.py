@@ -1,5 +1,7 @@
 """Timestamp tokens to pieces: by hand, and against a slow twin of the reference procedure."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +75,6 @@ def test_a_well_formed_window_matches_the_reference_procedure(spans: list[tuple[
     pieces, advance = cut(*tokens)
     pairs = [i for i in range(1, len(tokens)) if tokens[i] >= BEGIN and tokens[i - 1] >= BEGIN]
     bounds = [0, *pairs, len(tokens)]
-    slow = [tokens[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    slow = [tokens[a:b] for a, b in pairwise(bounds)]
     assert advance == 10.0
     assert [piece.start for piece in pieces] == [(part[0] - BEGIN) * PRECISION for part in slow]

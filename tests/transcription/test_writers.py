@@ -197,7 +197,5 @@ def test_a_folder_without_permission_says_so(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(Path, "open", closed)
-    with pytest.raises(
-        OutputError, match=r"a\.txt: cannot write: no permission to write there; choose another --output"
-    ):
+    with pytest.raises(OutputError, match="no permission to write there; choose another"):
         write_atomic(tmp_path / "a.txt", "x")

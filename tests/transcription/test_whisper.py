@@ -1,0 +1,198 @@
+"""Recordings of any length through a Whisper-family model: against Transformers' own long-form, and by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperProcessor
+
+import linnet
+from linnet.audio.types import SAMPLE_RATE, Audio
+from linnet.decoding.options import DecodingOptions
+from linnet.decoding.result import Decoded
+from linnet.errors import OptionError
+from linnet.training.digits.model import DigitsModel, build_model
+from linnet.training.digits.tokens import Vocabulary, make_tokenizer
+from linnet.transcription.backend import Request
+from linnet.transcription.recognizer import Recognizer
+from linnet.transcription.whisper import WhisperBackend, WindowResult
+
+PLAIN = DecodingOptions(
+    temperatures=(0.0,), compression_ratio_threshold=None, log_probability_threshold=None, no_speech_threshold=None
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Whisper whose outputs vary from window to window."""
+    torch.manual_seed(5)
+    model = build_model(
+        DigitsModel(width=32, heads=2, feed_forward=64, encoder_layers=1, decoder_layers=1, max_tokens=48)
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(6.0)
+    path = tmp_path_factory.mktemp("random")
+    model.save_pretrained(path)
+    WhisperProcessor(WhisperFeatureExtractor(chunk_length=10), make_tokenizer()).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recognizer(folder: Path) -> Recognizer:
+    return linnet.load(str(folder), device="cpu")
+
+
+def noise(seconds: float, seed: int = 0) -> Audio:
+    rng = np.random.default_rng(seed)
+    envelope = np.repeat(rng.uniform(0, 1, int(seconds * 4) + 1), SAMPLE_RATE // 4)[: round(seconds * SAMPLE_RATE)]
+    return Audio((0.3 * envelope * rng.standard_normal(len(envelope))).astype(np.float32), name=f"noise {seed}")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_long_audio_gives_the_segments_of_generate(folder: Path, recognizer: Recognizer, seed: int) -> None:
+    audio = noise(47.3, seed)
+    ours = recognizer.transcribe(audio, options=PLAIN, language="en")
+    model = WhisperForConditionalGeneration.from_pretrained(folder)
+    features = WhisperFeatureExtractor.from_pretrained(folder)(
+        audio.samples,
+        sampling_rate=SAMPLE_RATE,
+        return_tensors="pt",
+        truncation=False,
+        padding="longest",
+        return_attention_mask=True,
+    )
+    theirs = model.generate(
+        **features,
+        return_timestamps=True,
+        return_segments=True,
+        language="en",
+        task="transcribe",
+        condition_on_prev_tokens=False,
+    )["segments"][0]
+    tokenizer = make_tokenizer()
+    expected = [tokenizer.decode(part["tokens"], skip_special_tokens=True).strip() for part in theirs]
+    assert [part.text for part in ours.segments] == [text for text in expected if text]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_batches_do_not_change_the_text(recognizer: Recognizer, batch_size: int) -> None:
+    recordings = [noise(3.0, 1), noise(14.0, 2), noise(0.5, 3), noise(25.0, 4)]
+    alone = [recognizer.transcribe(one, options=PLAIN).text for one in recordings]
+    together = {
+        result.index: result.transcript.text
+        for result in recognizer.transcribe_many(recordings, options=PLAIN, batch_size=batch_size)
+        if result.transcript
+    }
+    assert [together[index] for index in range(len(recordings))] == alone
+
+
+def test_a_transcript_says_what_made_it(recognizer: Recognizer, folder: Path) -> None:
+    made = recognizer.transcribe(noise(2.0), options=PLAIN, beam_size=2).to_dict()
+    assert made["model"] == str(folder)
+    assert len(made["revision"]) >= 12
+    assert made["options"]["beam_size"] == 2
+    assert made["options"]["dtype"] == "float32"
+    assert set(made["versions"]) >= {"linnet", "torch", "transformers"}
+    assert made["duration"] == pytest.approx(2.0)
+    assert 0.0 < made["language_probability"] <= 1.0 or not made["segments"]
+
+
+def test_an_unknown_option_names_the_nearest(recognizer: Recognizer) -> None:
+    with pytest.raises(OptionError, match="did you mean beam_size"):
+        recognizer.transcribe(noise(1.0), beam_sise=2)
+
+
+def test_an_unknown_language_lists_what_the_model_knows(recognizer: Recognizer) -> None:
+    with pytest.raises(OptionError, match=r"(?s)klingon.*en"):
+        recognizer.transcribe(noise(1.0), language="klingon")
+
+
+@dataclass
+class _Scripted:
+    """A backend whose windows are scripted: `answers[i]` are the tokens of window i."""
+
+    backend: WhisperBackend
+    answers: list[tuple[int, ...]]
+    asked: list[Request] = field(default_factory=list)
+
+    def play(self, audio: Audio, options: DecodingOptions) -> Any:
+        from linnet.audio.source import open_audio
+
+        job = self.backend.job(open_audio(audio), options)
+        reply = None
+        while True:
+            try:
+                self.asked.append(job.send(reply))
+            except StopIteration as stop:
+                return stop.value
+            reply = WindowResult(self._decoded(self.answers[len(self.asked) - 1]), "de", 0.9)
+
+    def _decoded(self, tokens: Sequence[int]) -> Decoded:
+        silent = not any(token < Vocabulary.build().first_time for token in tokens)
+        return Decoded(tuple(tokens), "", "de", -2.0 if silent else -0.1, 0.9 if silent else 0.0, 1.0, 0.0)
+
+
+@pytest.fixture
+def scripted(recognizer: Recognizer) -> _Scripted:
+    backend = recognizer._backend
+    assert isinstance(backend, WhisperBackend)
+    return _Scripted(backend, [])
+
+
+def say(*parts: float | str) -> tuple[int, ...]:
+    vocabulary = Vocabulary.build()
+    return tuple(vocabulary.word(part) if isinstance(part, str) else vocabulary.time(part) for part in parts)
+
+
+def test_windows_start_where_the_last_whole_phrase_ended(scripted: _Scripted) -> None:
+    scripted.answers = [say(0.0, "eins", 4.0, 4.0, "zwei", 8.0, 8.4), say(0.4, "drei", 1.0), say(0.0, "vier", 1.0)]
+    outcome = scripted.play(Audio(np.zeros(19 * SAMPLE_RATE, np.float32)), DecodingOptions())
+    assert [request.position for request in scripted.asked] == [0.0, 8.0, 18.0]
+    assert [(part.start, part.end, part.text) for part in outcome.segments] == [
+        (0.0, 4.0, "eins"),
+        (4.0, 8.0, "zwei"),
+        (8.4, 9.0, "drei"),
+        (18.0, 19.0, "vier"),
+    ]
+    assert (outcome.language, outcome.language_probability) == ("de", 0.9)
+
+
+def test_the_language_of_silence_is_not_believed(scripted: _Scripted) -> None:
+    scripted.answers = [say(0.0), say(0.0, "eins", 1.0)]
+    scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), DecodingOptions())
+    assert [request.language for request in scripted.asked] == [None, None]
+    assert len(scripted.asked[0].samples) == 10 * SAMPLE_RATE
+
+
+def test_the_prompt_goes_to_every_window_and_history_only_when_asked(scripted: _Scripted) -> None:
+    scripted.answers = [say(0.0, "eins", 1.0), say(0.0, "zwei", 1.0)]
+    long = Audio(np.zeros(15 * SAMPLE_RATE, np.float32))
+    scripted.play(long, DecodingOptions(prompt="acht"))
+    prompts = [request.prompt for request in scripted.asked]
+    assert prompts[0] == prompts[1] == (Vocabulary.build().word("acht"),)
+    scripted.asked.clear()
+    scripted.play(long, DecodingOptions(condition_on_previous=True))
+    assert [request.prompt for request in scripted.asked] == [(), (Vocabulary.build().word("eins"),)]
+
+
+def test_short_audio_without_timestamps_is_one_segment(scripted: _Scripted) -> None:
+    word = say("eins")
+    scripted.answers = [word]
+    scripted._decoded = lambda tokens: Decoded(tuple(tokens), " eins", "de", -0.1, 0.0, 1.0, 0.0)  # type: ignore[method-assign]
+    outcome = scripted.play(Audio(np.zeros(3 * SAMPLE_RATE, np.float32)), DecodingOptions(timestamps=False))
+    assert [(part.start, part.end, part.text) for part in outcome.segments] == [(0.0, 3.0, "eins")]
+    assert scripted.asked[0].options.timestamps is False
+
+
+def test_a_last_sliver_is_not_decoded(scripted: _Scripted) -> None:
+    scripted.answers = [say(0.0, "eins", 1.0)]
+    scripted.play(Audio(np.zeros(10 * SAMPLE_RATE + 800, np.float32)), DecodingOptions())
+    assert len(scripted.asked) == 1

@@ -1,0 +1,232 @@
+"""Runs over many recordings: each is written when it is done, and a second run goes on where the first one ended.
+
+Beside the files of a recording lies a hidden record, `.NAME.linnet`: for each format the fingerprint of what it was
+made with. It is written before the files (which are then claimed, not done) and again after them, each file by a
+rename, so that whatever moment a run is killed at, a format counts as done only when its file is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from linnet.decoding.options import DecodingOptions
+from linnet.errors import LinnetError, OutputError
+from linnet.transcription.naming import Item, is_url, place
+from linnet.transcription.schedule import Progress, Result
+from linnet.transcription.transcript import Transcript
+from linnet.transcription.writers import WRITERS, JsonWriter, write_atomic
+from linnet.transcription.writers.atomic import cannot_write
+
+Status = Literal["done", "skipped", "failed", "not begun"]
+_CLAIMED = "being written"
+
+
+class Recognizes(Protocol):
+    """What a run needs of a `Recognizer`."""
+
+    name: str
+    revision: str | None
+    dtype: str
+
+    def transcribe_many(
+        self,
+        sources: Sequence[Any],
+        *,
+        options: DecodingOptions | None,
+        batch_size: int,
+        channel: str,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> Iterator[Result]:
+        """As `Recognizer.transcribe_many`."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run makes of every recording."""
+
+    formats: tuple[str, ...] = ("txt",)
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    batch_size: int = 1
+    channel: str = "mix"
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One recording that a run is through with. `seconds` is of work, `duration` of audio."""
+
+    item: Item
+    status: Status
+    transcript: Transcript | None = None
+    error: LinnetError | None = None
+    duration: float = 0.0
+    seconds: float = 0.0
+    notices: tuple[str, ...] = ()
+
+
+def run_batch(
+    recognizer: Recognizes,
+    items: Sequence[Item],
+    options: RunOptions,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Iterator[Finished]:
+    """Transcribe and write every item; yields each once, when its files are there or it has failed.
+
+    A recording that fails leaves the others alone, but a full disk ends the run: the rest is "not begun". With
+    `skip_existing`, an item is skipped when every wanted format is there and was made by the same model, revision,
+    number format and options from the same input (path, size, time of change).
+
+    Raises:
+        OptionError: options that the model cannot honour.
+    """
+    pending: list[tuple[int, Item, str]] = []
+    for index, item in enumerate(items):
+        fingerprint = make_fingerprint(recognizer, item.source, options)
+        known = _read_record(item)
+        if options.skip_existing and item.source != "-" and _is_done(item, known, fingerprint, options.formats):
+            yield Finished(item, "skipped")
+        elif error := _obstacle(item, known, options.formats):
+            yield Finished(item, "failed", error=error)
+        else:
+            pending.append((index, item, fingerprint))
+
+    def report(progress: Progress) -> None:
+        if on_progress is not None:
+            on_progress(replace(progress, index=pending[progress.index][0]))
+
+    yield from _transcribe(recognizer, [(item, fingerprint) for _, item, fingerprint in pending], options, report)
+
+
+def _transcribe(
+    recognizer: Recognizes,
+    pending: Sequence[tuple[Item, str]],
+    options: RunOptions,
+    report: Callable[[Progress], None],
+) -> Iterator[Finished]:
+    left = dict(enumerate(pending))
+    results = recognizer.transcribe_many(
+        [item.source for item, _ in pending],
+        options=options.decoding,
+        batch_size=options.batch_size,
+        channel=options.channel,
+        on_progress=report,
+    )
+    for result in results:
+        item, fingerprint = left.pop(result.index)
+        finished = _finish(item, result, fingerprint, options.formats)
+        yield finished
+        if _disk_is_full(finished.error):
+            break
+    for item, _ in left.values():
+        yield Finished(item, "not begun")
+
+
+def _finish(item: Item, result: Result, fingerprint: str, formats: Sequence[str]) -> Finished:
+    error = result.error
+    if error is None and result.transcript is not None:
+        try:
+            write_outputs(item, result.transcript, formats, fingerprint)
+        except OutputError as failure:
+            error = failure
+    return Finished(
+        item,
+        status="failed" if error else "done",
+        transcript=result.transcript,
+        error=error,
+        duration=result.duration,
+        seconds=result.seconds,
+        notices=result.notices,
+    )
+
+
+def write_outputs(item: Item, transcript: Transcript, formats: Sequence[str], fingerprint: str) -> None:
+    """Write a transcript in every format, then the record that they are done. Raises `OutputError`."""
+    known = _read_record(item)
+    _write_record(item, {**known, **dict.fromkeys(formats, _CLAIMED)})
+    for name in formats:
+        writer = JsonWriter(fingerprint) if name == "json" else WRITERS[name]
+        write_atomic(item.target(name), writer.render(transcript))
+    _write_record(item, {**known, **dict.fromkeys(formats, fingerprint)})
+
+
+def make_fingerprint(recognizer: Recognizes, source: str, options: RunOptions) -> str:
+    """32 hexadecimal digits of everything that decides a transcript: model, options and input."""
+    made_of = {
+        "model": recognizer.name,
+        "revision": recognizer.revision,
+        "dtype": recognizer.dtype,
+        "options": asdict(options.decoding),
+        "channel": options.channel,
+        "input": [place(source), *_stamp(source)],
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _stamp(source: str) -> tuple[int, ...]:
+    if source == "-" or is_url(source):
+        return ()
+    try:
+        status = Path(source).stat()
+    except OSError:
+        return ()  # reading it will fail with a better message
+    return status.st_size, status.st_mtime_ns
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create an output folder and see that files can be written there, before any work is done.
+
+    Raises:
+        OutputError: it is a file, cannot be created or is closed to us.
+    """
+    probe = folder / f".linnet-{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(f"{folder}: expected a folder for results, found a file; choose another --output") from None
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def _is_done(item: Item, known: dict[str, str], fingerprint: str, formats: Sequence[str]) -> bool:
+    return all(known.get(name) == fingerprint and item.target(name).is_file() for name in formats)
+
+
+def _obstacle(item: Item, known: dict[str, str], formats: Sequence[str]) -> OutputError | None:
+    """Why the files of an item can not be written, as far as that shows before the work."""
+    if item.folder.is_dir() and not os.access(item.folder, os.W_OK | os.X_OK):
+        return OutputError(f"{item.folder}: cannot write: no permission to write there; choose another --output")
+    foreign = [item.target(name) for name in formats if name not in known and item.target(name).exists()]
+    if item.beside and foreign:
+        return OutputError(f"{foreign[0]}: is there already and Linnet did not write it; name a folder with --output")
+    return None
+
+
+def _read_record(item: Item) -> dict[str, str]:
+    try:
+        formats = json.loads(item.record.read_text(encoding="utf-8"))["formats"]
+        return {str(name): str(fingerprint) for name, fingerprint in formats.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # none, or not ours: nothing is known to be done
+
+
+def _write_record(item: Item, formats: dict[str, str]) -> None:
+    from linnet import __version__
+
+    data = {"linnet": __version__, "source": place(item.source), "formats": formats}
+    write_atomic(item.record, json.dumps(data, indent=2) + "\n")
+
+
+def _disk_is_full(error: LinnetError | None) -> bool:
+    cause = error.__cause__ if error is not None else None
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,0 +1,112 @@
+"""Names of the files of a run: from the inputs' stems, and never the same for two inputs.
+
+Each input asks for its stem (`talk` of `talks/talk.mp3`). Inputs of one run that ask for the same name in the same
+folder, upper and lower case taken as equal, all take their whole file name instead (`talk.mp3`, `talk.wav`), and where
+those are equal too, the stem with eight hexadecimal digits of the input's absolute path (`talk-1f3a9c02`). The names
+depend on the set of inputs alone, not on their order, so the same run again finds its own files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_LONGEST = 180  # bytes of a name; file systems take 255 with extensions
+_UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recording of a run and where its files go.
+
+    `beside`: the files lie next to the input, because no folder was named for them.
+    """
+
+    source: str
+    folder: Path
+    name: str
+    beside: bool
+
+    def target(self, extension: str) -> Path:
+        """The file of one format."""
+        return self.folder / f"{self.name}.{extension}"
+
+    @property
+    def record(self) -> Path:
+        """The hidden file that says what the others were made with."""
+        return self.folder / f".{self.name}.linnet"
+
+
+def is_url(source: str) -> bool:
+    """Whether the input is fetched rather than opened."""
+    return "://" in source
+
+
+def place(source: str) -> str:
+    """What tells inputs apart: the URL, `-`, or the absolute path."""
+    return source if source == "-" or is_url(source) else os.path.abspath(source)  # noqa: PTH100 (keeps links)
+
+
+def plan_items(sources: Sequence[str], extensions: Sequence[str], output: Path | None) -> list[Item]:
+    """Where the files of each recording go: in `output`, else beside it (URLs and stdin: the current folder).
+
+    An input that is given twice is one item. No file of the run has the name of another or of an input.
+
+    >>> [item.name for item in plan_items(["a.wav", "x/A.mp3", "b.wav"], ["txt"], Path("out"))]
+    ['a.wav', 'A.mp3', 'b']
+    """
+    unique = list({place(source): source for source in reversed(sources)}.values())[::-1]
+    levels = dict.fromkeys(unique, 0)
+    inputs = {_key(place(source)) for source in unique}
+    while True:
+        items = [_item(source, levels[source], output) for source in unique]
+        asked = Counter(_key(str(item.folder / item.name)) for item in items)
+        clashing = [
+            item.source
+            for item in items
+            if asked[_key(str(item.folder / item.name))] > 1
+            or any(_key(place(str(item.target(extension)))) in inputs for extension in extensions)
+        ]
+        if not clashing:
+            return items
+        for source in clashing:
+            levels[source] += 1
+
+
+def _item(source: str, level: int, output: Path | None) -> Item:
+    folder = output or (Path() if source == "-" or is_url(source) else Path(source).parent)
+    return Item(source, folder, _name(source, level), beside=output is None)
+
+
+def _name(source: str, level: int) -> str:
+    full = _file_name(source)
+    stem = Path(full).stem
+    wanted = stem if level == 0 else full if level == 1 else f"{stem}-{_digest(f'{level} {place(source)}')}"
+    if len(os.fsencode(wanted)) > _LONGEST:
+        wanted = f"{os.fsdecode(os.fsencode(wanted)[: _LONGEST - 9])}-{_digest(f'{level} {place(source)}')}"
+    return wanted
+
+
+def _file_name(source: str) -> str:
+    if source == "-":
+        return "stdin"
+    if not is_url(source):
+        return Path(place(source)).name
+    parts = urlsplit(source)
+    name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
+    return _UNSAFE.sub("_", name).lstrip(".") or "audio"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -39,7 +39,7 @@ def log_mel(samples: Tensor, n_mels: int = 80) -> Tensor:
 
 @lru_cache(maxsize=4)
 def mel_filters(n_mels: int) -> Tensor:
-    """Triangular filters [M, N_FFT // 2 + 1] on the Slaney mel scale, each of unit area (Slaney 1998, Auditory Toolbox)."""
+    """Triangular filters [M, N_FFT // 2 + 1] on the Slaney mel scale, each of unit area (Slaney 1998)."""
     frequencies = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
     edges = _mel_to_hertz(np.linspace(0.0, _hertz_to_mel(SAMPLE_RATE / 2), n_mels + 2))
     rise = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import logging
+import os
+import re
+import sys
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias
 
-from linnet.audio.types import Samples
+from linnet.audio.types import SAMPLE_RATE, Audio, Samples
+from linnet.errors import AudioError, OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from linnet.audio.decoders import Decoder
+
+    Sound: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Audio | npt.NDArray[np.generic] | Tensor
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_EVERYTHING = 2**62
 
 
 class AudioSource(Protocol):
@@ -26,13 +45,122 @@ class AudioSource(Protocol):
         """Seconds, where the header tells, or once the end was reached."""
         ...
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know of the sound so far (cut short, damaged, ...), in full sentences without the name.
+
+        Complete once the end was reached.
+        """
+        ...
+
     def window(self, start: int, count: int) -> Samples:
         """Samples `start` to `start + count` (fewer at the end, none after it).
 
-        `start` may not go back before that of an earlier call: what lies before it is forgotten, so memory stays constant.
+        `start` may not go back before that of an earlier call: what lies before it is forgotten, so that memory stays
+        constant.
         """
         ...
 
     def close(self) -> None:
         """Release the file. A source is also a context manager that does so."""
         ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_audio(source: Sound, *, channel: str = "mix", sample_rate: int | None = None) -> AudioSource:
+    """Open any sound for reading as mono float32 at 16 kHz, at constant memory for any length.
+
+    `source` is a path, an http(s) URL, "-" (standard input), the bytes of a file or a binary file object, an `Audio`,
+    or samples: a NumPy array or torch tensor [n] or [n, channels] at `sample_rate` Hz (16,000 where None). Integer
+    samples are scaled to full scale 1. `channel` is "mix" (the mean of all), "left", "right" or an index from "0".
+
+    Raises `AudioError` for a sound that cannot be read or holds no usable samples, `MissingExtra` where its format
+    needs PyAV, `OptionError` for a channel that is not there and for `sample_rate` beside a sound that states its own.
+
+    >>> import numpy as np
+    >>> with open_audio(np.zeros((48000, 2), np.int16), channel="left", sample_rate=48000) as source:
+    ...     len(source.window(0, 10**9)), source.duration
+    (16000, 1.0)
+    """
+    from linnet.audio.stream import StreamSource
+
+    with ExitStack() as stack:
+        decoder, name = _decode(source, sample_rate, stack)
+        stack.callback(decoder.close)
+        stream = StreamSource(decoder, name, channel)
+        stream.begin()
+        stream.adopt(stack.pop_all())
+        return stream
+
+
+def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None) -> Audio:
+    """Read a whole sound into memory; arguments and errors as for `open_audio`, notices go to the log `linnet.audio`.
+
+    >>> import numpy as np
+    >>> load(np.ones(8000, np.float32), sample_rate=8000).duration
+    1.0
+    """
+    with open_audio(source, channel=channel, sample_rate=sample_rate) as stream:
+        audio = Audio(stream.window(0, _EVERYTHING), stream.name)
+        for notice in stream.notices:
+            logging.getLogger("linnet.audio").warning("%s: %s", stream.name, notice)
+        return audio
+
+
+def _decode(source: Any, sample_rate: int | None, stack: ExitStack) -> tuple[Decoder, str]:
+    """Find the decoder and the name of anything that `open_audio` takes; temporary files go on the stack."""
+    from linnet.audio import decoders, fetch
+
+    array = _as_array(source)
+    if array is not None:
+        return decoders.ArrayDecoder(array, SAMPLE_RATE if sample_rate is None else sample_rate), "array"
+    if sample_rate is not None and not (isinstance(source, Audio) and sample_rate == SAMPLE_RATE):
+        raise OptionError(f"sample_rate={sample_rate}: only arrays take a sample rate, this sound states its own")
+    if isinstance(source, Audio):
+        return decoders.ArrayDecoder(source.samples, SAMPLE_RATE), source.name
+    if isinstance(source, bytes | bytearray | memoryview):
+        name = "bytes"
+        return decoders.open_file(fetch.spool_bytes(bytes(source), name, stack), name), name
+    if hasattr(source, "read"):
+        label = getattr(source, "name", None)
+        name = label if isinstance(label, str) else "stream"
+        return decoders.open_file(fetch.spool(source, name, stack), name), name
+    if not isinstance(source, str | os.PathLike):
+        raise AudioError(
+            f"{type(source).__name__}: not a sound; expected a path, a URL, bytes, a binary file, an array or Audio"
+        )
+    return _decode_named(os.fsdecode(source), stack)
+
+
+def _decode_named(text: str, stack: ExitStack) -> tuple[Decoder, str]:
+    """Open a path, a URL or "-"."""
+    from linnet.audio import decoders, fetch
+
+    if text == "-":
+        return decoders.open_file(fetch.spool_stdin(stack), "stdin"), "stdin"
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return decoders.open_file(fetch.check_path(text, stack), text), text
+    if scheme[1].lower() not in ("http", "https"):
+        raise AudioError(f"{text}: {scheme[1]}:// addresses are not supported; use http or https, or download it first")
+    name = fetch.public_name(text)
+    return decoders.open_file(fetch.download(text, stack), name), name
+
+
+def _as_array(source: Any) -> npt.NDArray[Any] | None:
+    """Samples as a NumPy array, None for anything that is not an array or tensor."""
+    import numpy as np
+
+    if isinstance(source, np.ndarray):
+        return source
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(source, torch.Tensor):
+        return None
+    tensor = source.detach().cpu()
+    array: npt.NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array

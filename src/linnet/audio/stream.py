@@ -1,0 +1,235 @@
+"""Decoded blocks of any rate and channel count as one forward stream of mono float32 at 16 kHz.
+
+Shapes: n frames of a block, C channels.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from linnet.audio.decoders import Decoder
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.errors import AudioError, OptionError
+
+RATES = range(1_000, 768_001)
+QUALITY = "HQ"  # soxr's 20-bit quality
+_LOUDEST = 1e12  # beyond it, squares in float32 features come near overflow; no recording does
+_SIDES = {"left": 0, "right": 1}
+
+
+class StreamSource:
+    """An `AudioSource` over a `Decoder`; calls from several threads take turns."""
+
+    def __init__(self, decoder: Decoder, name: str, channel: str = "mix") -> None:
+        self._decoder = decoder
+        self._name = name
+        self._channel = _channel_index(channel, decoder.channels, name)
+        self._resources = ExitStack()
+        self._lock = threading.RLock()
+        self._resampler: Any = None
+        self._rate = 0
+        self._notices: list[str] = []
+        self._held: list[Samples] = []  # samples from self._start on, in blocks
+        self._start = 0
+        self._end = 0  # samples at 16 kHz made so far
+        self._seconds = 0.0  # of input decoded so far
+        self._first: Samples | None = None
+        self._finished = False
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """The path, URL or label."""
+        return self._name
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds: measured once the end was reached, before that what the header says where it is credible."""
+        if self._finished:
+            return self._end / SAMPLE_RATE
+        seconds = self._decoder.seconds
+        return None if seconds is None or seconds > self._decoder.longest else seconds
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences on what was found wrong so far, without the name."""
+        return (*self._decoder.notices, *self._notices)
+
+    @property
+    def buffered(self) -> int:
+        """Samples now held in memory."""
+        return sum(map(len, self._held))
+
+    def begin(self) -> None:
+        """Decode the first block, so that a sound that cannot be read fails when it is opened."""
+        while not self._held and not self._finished:
+            self._pull()
+
+    def adopt(self, resources: ExitStack) -> None:
+        """Take over what `close` shall release."""
+        self._resources = resources
+
+    def window(self, start: int, count: int) -> Samples:
+        """Samples `start` to `start + count`, a copy; see `AudioSource.window`."""
+        if start < 0 or count < 0:
+            raise ValueError(f"window({start}, {count}): start and count must not be negative")
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"{self._name}: the source is closed")
+            if start < self._start:
+                raise ValueError(f"window({start}, {count}): sound before sample {self._start} was already forgotten")
+            self._forget(start)
+            while self._end < start + count and not self._finished:
+                self._pull()
+                self._forget(start)
+            if start >= self._end:
+                return np.zeros(0, np.float32)
+            if len(self._held) > 1:
+                self._held = [np.concatenate(self._held)]
+            return self._held[0][:count].copy()
+
+    def close(self) -> None:
+        """Release the decoder and any temporary file; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            self._held = []
+            self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _forget(self, start: int) -> None:
+        """Let go of what lies before `start`."""
+        while self._held and self._start < start:
+            block = self._held.pop(0)
+            if self._start + len(block) > start:
+                self._held.insert(0, block[start - self._start :])
+                self._start = start
+            else:
+                self._start += len(block)
+
+    def _pull(self) -> None:
+        """Decode, mix and resample one block; release everything where that fails."""
+        try:
+            block = self._decoder.read()
+            if len(block):
+                self._take(block)
+            else:
+                self._finish()
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, block: npt.NDArray[np.float32]) -> None:
+        rate, channels = self._decoder.rate, block.shape[1]
+        if self._channel is not None and self._channel >= channels:
+            self._notices.append(
+                f"from {self._seconds:.1f} s on it has no channel {self._channel}: reading ended there."
+            )
+            self._finish()
+            return
+        chosen = block if self._channel is None else block[:, self._channel : self._channel + 1]
+        if not np.abs(chosen).max() <= _LOUDEST:
+            self._reject(chosen)
+        self._set_rate(rate)
+        mono = chosen[:, 0] if chosen.shape[1] == 1 else chosen.mean(axis=1, dtype=np.float64).astype(np.float32)
+        self._first = mono[:1].copy() if self._first is None else self._first
+        self._seconds += len(mono) / rate
+        if self._seconds > self._decoder.longest:
+            raise AudioError(
+                f"{self._name}: claims more sound than its bytes can hold (over {self._seconds:.0f} s); "
+                "it is damaged, or made to exhaust memory"
+            )
+        self._keep(np.ascontiguousarray(mono) if self._resampler is None else self._resample(mono))
+
+    def _keep(self, samples: Samples) -> None:
+        if len(samples):
+            self._held.append(samples)
+            self._end += len(samples)
+
+    def _resample(self, mono: Samples, last: bool = False) -> Samples:
+        samples: Samples = self._resampler.resample_chunk(np.ascontiguousarray(mono), last=last)
+        return samples
+
+    def _set_rate(self, rate: int) -> None:
+        """Prepare for blocks at `rate` Hz; some streams change it midway."""
+        if rate == self._rate:
+            return
+        if rate not in RATES:
+            raise AudioError(
+                f"{self._name}: its header says {rate} Hz, outside {RATES[0]} to {RATES[-1]} Hz; "
+                "the header is damaged, or this is not a recording"
+            )
+        self._flush()
+        self._rate = rate
+        if rate != SAMPLE_RATE:
+            import soxr
+
+            self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", QUALITY)
+
+    def _flush(self) -> None:
+        """Emit what the resampler still holds."""
+        if self._resampler is not None:
+            self._keep(self._resample(np.zeros(0, np.float32), last=True))
+            self._resampler = None
+
+    def _finish(self) -> None:
+        self._flush()
+        self._finished = True
+        if self._first is None:
+            why = " ".join(self._decoder.notices)
+            raise AudioError(f"{self._name}: holds no sound (0 samples); record or export it again. {why}".rstrip())
+        if self._end == 0:  # a sound shorter than one sample at 16 kHz
+            self._keep(self._first)
+        promised = self._decoder.promised
+        if promised is not None and self._seconds < promised - max(0.1, 0.01 * promised):
+            self._notices.append(
+                f"the header promises {_length(promised)}, but only {_length(self._seconds)} could be read: "
+                "the file is cut short or damaged."
+            )
+
+    def _reject(self, chosen: npt.NDArray[np.float32]) -> None:
+        """Raise for samples that are no sound; reads on to count them all."""
+        bad = ~(np.abs(chosen).max(axis=1) <= _LOUDEST)
+        first = self._seconds + int(bad.argmax()) / self._decoder.rate
+        nan, inf, count, total = False, False, 0, round(self._seconds * self._decoder.rate)
+        while len(chosen):
+            count += int((~(np.abs(chosen).max(axis=1) <= _LOUDEST)).sum())
+            nan, inf = nan or bool(np.isnan(chosen).any()), inf or bool(np.isinf(chosen).any())
+            total += len(chosen)
+            if total / self._decoder.rate > self._decoder.longest:
+                break
+            block = self._decoder.read()
+            chosen = block if self._channel is None else block[:, self._channel : self._channel + 1]
+        what = " and ".join([*["NaN"] * nan, *["infinite"] * inf]) or "absurdly large"
+        raise AudioError(
+            f"{self._name}: {count} of {total} samples are {what}, the first at {first:.3f} s; "
+            "export the sound again, or repair the program that wrote it"
+        )
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds < 1e6 else f"{seconds:.1e} s"
+
+
+def _channel_index(channel: str, channels: int, name: str) -> int | None:
+    """Which channel to read, None for the mean of all; `OptionError` where it is not there."""
+    word = str(channel).strip().lower()
+    if word == "mix":
+        return None
+    index = _SIDES.get(word, int(word) if word.isascii() and word.isdigit() else -1)
+    if 0 <= index < channels:
+        return index
+    there = "1 channel (0)" if channels == 1 else f"{channels} channels (0 to {channels - 1})"
+    raise OptionError(f"channel {channel!r}: {name} has {there}; choose one of them, or mix")

@@ -6,7 +6,7 @@ Shapes: B windows, T mel frames, M mel bands, N hypothesis rows (B, or B x beams
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from torch import Tensor
 
@@ -33,12 +33,19 @@ class State(Protocol):
         ...
 
     def reorder(self, rows: Tensor) -> None:
-        """Make row i continue what row `rows[i]` held. Rows of another window must not be mixed."""
+        """Make row i continue what row `rows[i]` held.
+
+        `rows` may be longer or shorter than before, with equally many adjacent rows for each window: so a prompt is fed
+        once and then spread over beams. Rows of another window must not be mixed.
+        """
         ...
 
 
 class Engine(Protocol):
-    """One loaded model on one device; holds no state of a running decode."""
+    """One loaded model on one device; holds no state of a running decode.
+
+    `encoded` and `state` are always what the same engine gave, so they are typed loosely.
+    """
 
     @property
     def name(self) -> str:
@@ -49,10 +56,13 @@ class Engine(Protocol):
         """Encode log-mel features [B, T, M], float32, T at most the model's window."""
         ...
 
-    def start(self, encoded: Encoded, *, beams: int = 1, max_length: int) -> State:
-        """A decoder state with `beams` rows for each window (rows of a window adjacent), for up to `max_length` tokens."""
+    def start(self, encoded: Any, *, max_length: int) -> State:
+        """A decoder state with one row for each window, for up to `max_length` tokens."""
         ...
 
-    def step(self, state: State, tokens: Tensor) -> Tensor:
-        """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
+    def step(self, state: Any, tokens: Tensor) -> Tensor:
+        """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them.
+
+        The logits are the caller's, who may write into them.
+        """
         ...

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from linnet.errors import ModelError, OptionError
+
+ENGLISH_ONLY_SIZE = 51864  # the published English-only checkpoints list language tokens that they were never trained on
+_LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
 @dataclass(frozen=True)
@@ -36,4 +42,77 @@ class WhisperVocabulary:
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of these tokens, without special and timestamp tokens, its leading space kept."""
-        raise NotImplementedError
+        spoken = [token for token in tokens if token < self.timestamp_begin]
+        if not spoken:
+            return ""
+        text: str = self.tokenizer.decode(spoken, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def prompt(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text that is taken to precede the recording, without <|startofprev|>.
+
+        Raises `OptionError` for a text that spells a special token, and for a model that takes no prompt.
+        """
+        if self.start_of_previous is None:
+            raise OptionError("this model takes no prompt: its tokenizer has no <|startofprev|> token")
+        if not text.strip():
+            return ()
+        tokens = tuple(self.tokenizer(" " + text.strip(), add_special_tokens=False)["input_ids"])
+        if special := sorted(set(tokens) & set(self.tokenizer.all_special_ids)):
+            names = ", ".join(self.tokenizer.convert_ids_to_tokens(special))
+            raise OptionError(f"a prompt is plain text, but this one spells the special token {names}: leave it out")
+        return tokens
+
+
+def build_vocabulary(
+    tokenizer: Any, config: Mapping[str, Any], generation: Mapping[str, Any], *, seconds_per_timestamp: float
+) -> WhisperVocabulary:
+    """Collect the token ids of a Whisper tokenizer from its model's config and generation config (as read from JSON).
+
+    What the generation config lacks is found by the tokens' names, as for checkpoints older than it. Raises
+    `ModelError` for a tokenizer without the tokens that every Whisper-family model has, or that does not fit the model.
+    """
+    ids: dict[str, int] = tokenizer.get_vocab()
+    size = int(config["vocab_size"])
+    settings = {**{key: config.get(key) for key in ("suppress_tokens", "begin_suppress_tokens")}, **generation}
+    no_timestamps = generation.get("no_timestamps_token_id", ids.get("<|notimestamps|>"))
+    start = ids.get("<|startoftranscript|>", generation.get("decoder_start_token_id"))
+    end = ids.get("<|endoftext|>", generation.get("eos_token_id"))
+    if start is None or end is None or no_timestamps is None:
+        raise ModelError("its tokenizer has no <|startoftranscript|>, <|endoftext|> or <|notimestamps|> token")
+    if max(start, end, no_timestamps) >= size:
+        raise ModelError(f"its tokenizer names token {max(start, end, no_timestamps)}, but the model knows only {size}")
+    multilingual = generation.get("is_multilingual", size != ENGLISH_ONLY_SIZE)
+    limit = settings.get("max_initial_timestamp_index")
+    return WhisperVocabulary(
+        tokenizer=tokenizer,
+        size=size,
+        start=start,
+        end=end,
+        no_timestamps=no_timestamps,
+        no_speech=next((ids[name] for name in ("<|nospeech|>", "<|nocaptions|>") if name in ids), None),
+        start_of_previous=generation.get("prev_sot_token_id", ids.get("<|startofprev|>")),
+        languages=_languages(generation, ids, size) if multilingual else {},
+        tasks=_tasks(generation, ids) if multilingual else {},
+        suppress=_tokens(settings.get("suppress_tokens"), size),
+        begin_suppress=_tokens(settings.get("begin_suppress_tokens"), size),
+        max_initial_timestamp_index=None if limit is None else int(limit),
+        seconds_per_timestamp=seconds_per_timestamp,
+    )
+
+
+def _languages(generation: Mapping[str, Any], ids: Mapping[str, int], size: int) -> dict[str, int]:
+    named = generation.get("lang_to_id") or {name: ids[name] for name in sorted(ids, key=ids.__getitem__)}
+    found = {match[1]: int(token) for name, token in named.items() if (match := _LANGUAGE.fullmatch(name))}
+    return {code: token for code, token in found.items() if token < size}
+
+
+def _tasks(generation: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, int]:
+    named = generation.get("task_to_id") or {
+        task: ids[f"<|{task}|>"] for task in ("transcribe", "translate") if f"<|{task}|>" in ids
+    }
+    return {task: int(token) for task, token in named.items()}
+
+
+def _tokens(listed: Iterable[int] | None, size: int) -> tuple[int, ...]:
+    return tuple(sorted({int(token) for token in listed or () if 0 <= int(token) < size}))

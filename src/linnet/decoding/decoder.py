@@ -1,0 +1,133 @@
+"""From encoded windows to tokens and text: the parts of decoding put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from linnet.decoding.beam import beam_search
+from linnet.decoding.fallback import compression_ratio, needs_fallback
+from linnet.decoding.greedy import Sampler, follow
+from linnet.decoding.hypothesis import Hypothesis, Search, prime
+from linnet.decoding.language import detect_language
+from linnet.decoding.options import DecodingOptions
+from linnet.decoding.prefix import build_prefix, check_options, resolve_language
+from linnet.decoding.result import Decoded
+from linnet.decoding.rules import build_rules
+from linnet.engines.protocol import Encoded, Engine
+from linnet.models.vocabulary import WhisperVocabulary
+
+
+class Decoder:
+    """Decodes the windows of one Whisper-family model on any engine."""
+
+    def __init__(self, engine: Engine, vocabulary: WhisperVocabulary, max_length: int) -> None:
+        self._engine, self._vocabulary, self._max_length = engine, vocabulary, max_length
+
+    @torch.no_grad()
+    def detect_language(self, encoded: Encoded) -> list[dict[str, float]]:
+        """For each window the probability of each of the model's languages; they sum to 1."""
+        return detect_language(self._engine, encoded, self._vocabulary)
+
+    @torch.no_grad()
+    def decode(
+        self,
+        encoded: Encoded,
+        options: DecodingOptions,
+        *,
+        languages: Sequence[str | None] | None = None,
+        prompts: Sequence[Sequence[int]] | None = None,
+    ) -> list[Decoded]:
+        """Decode all windows together; one result for each.
+
+        `languages`, one for each window, stand above `options.language`; where neither names one it is detected.
+        `prompts`, one for each window, are the tokens that precede it without <|startofprev|>, all of one length
+        (`ValueError` otherwise); `None` takes `options.prompt`. A window whose result repeats itself or is improbable
+        is decoded again, alone with its like, at the next of `options.temperatures`; the last result stands.
+        Raises `OptionError` for what the model cannot do.
+        """
+        check_options(options, self._vocabulary)
+        spoken = self._languages(encoded, options, languages)
+        prefixes, start = self._prefixes(encoded.batch, options, spoken, prompts)
+        results: dict[int, Decoded] = {}
+        rows = list(range(encoded.batch))
+        for temperature in options.temperatures:
+            found = self._search(encoded.select(rows), [prefixes[row] for row in rows], start, options, temperature)
+            for row, (hypothesis, no_speech) in zip(rows, found, strict=True):
+                results[row] = self._result(hypothesis, spoken[row], no_speech, temperature)
+            rows = [row for row in rows if needs_fallback(results[row], options)]
+            if not rows:
+                break
+        return [results[row] for row in range(encoded.batch)]
+
+    def _languages(
+        self, encoded: Encoded, options: DecodingOptions, languages: Sequence[str | None] | None
+    ) -> list[str | None]:
+        given = list(languages) if languages is not None else [None] * encoded.batch
+        if len(given) != encoded.batch:
+            raise ValueError(f"{encoded.batch} windows need as many languages, got {len(given)}")
+        spoken = [resolve_language(language or options.language, self._vocabulary) for language in given]
+        unknown = [row for row, language in enumerate(spoken) if language is None]
+        if unknown:
+            for row, heard in zip(unknown, self.detect_language(encoded.select(unknown)), strict=True):
+                spoken[row] = max(heard, key=heard.__getitem__)
+        return spoken
+
+    def _prefixes(
+        self,
+        batch: int,
+        options: DecodingOptions,
+        spoken: Sequence[str | None],
+        prompts: Sequence[Sequence[int]] | None,
+    ) -> tuple[list[list[int]], int]:
+        if prompts is None:
+            prompts = [self._vocabulary.prompt(options.prompt) if options.prompt else ()] * batch
+        if len(prompts) != batch or len({len(prompt) for prompt in prompts}) > 1:
+            raise ValueError(f"{batch} windows need as many prompts, all of one length: group windows by it")
+        built = [
+            build_prefix(self._vocabulary, options, language=language, prompt=prompt, max_length=self._max_length)
+            for language, prompt in zip(spoken, prompts, strict=True)
+        ]
+        return [prefix for prefix, _ in built], built[0][1]
+
+    def _search(
+        self,
+        encoded: Encoded,
+        prefixes: Sequence[Sequence[int]],
+        start: int,
+        options: DecodingOptions,
+        temperature: float,
+    ) -> list[tuple[Hypothesis, float]]:
+        """The best hypothesis of each window at one temperature, and its probability of silence."""
+        limit = self._max_length - len(prefixes[0])
+        limit = min(limit, options.max_new_tokens or limit)
+        search = Search(self._engine, self._vocabulary.end, limit)
+        rules = build_rules(self._vocabulary, options)
+        primed = prime(
+            self._engine,
+            encoded,
+            prefixes,
+            start=start,
+            no_speech=self._vocabulary.no_speech,
+            max_length=len(prefixes[0]) + limit,
+        )
+        if temperature > 0.0:
+            found = follow(search, primed, rules, Sampler(temperature, options.seed))
+        elif options.beam_size > 1:
+            found = beam_search(search, primed, rules, beams=options.beam_size, length_penalty=options.length_penalty)
+        else:
+            found = follow(search, primed, rules)
+        return list(zip(found, primed.no_speech, strict=True))
+
+    def _result(self, hypothesis: Hypothesis, language: str | None, no_speech: float, temperature: float) -> Decoded:
+        text = self._vocabulary.text(hypothesis.tokens)
+        return Decoded(
+            tokens=hypothesis.tokens,
+            text=text,
+            language=language,
+            average_log_probability=hypothesis.average_log_probability,
+            no_speech_probability=no_speech,
+            compression_ratio=compression_ratio(text),
+            temperature=temperature,
+        )

@@ -1,0 +1,71 @@
+"""What a search hands back, and the start that all searches share.
+
+Shapes: N rows, L tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from linnet.engines.protocol import Encoded, Engine, State
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One finished sequence: tokens without prefix and end, the sum of their log-probabilities with the end's."""
+
+    tokens: tuple[int, ...]
+    log_probability: float
+    count: int  # of tokens in the sum
+
+    @property
+    def average_log_probability(self) -> float:
+        """Of a token, natural logarithm."""
+        return self.log_probability / max(self.count, 1)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What every search needs to know: the model's end token and how many tokens may follow the prefix."""
+
+    engine: Engine
+    end: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Primed:
+    """A state that has read the prefix, its next logits [N, V], and each window's probability of silence."""
+
+    state: State
+    logits: Tensor
+    no_speech: tuple[float, ...]
+
+
+def prime(
+    engine: Engine,
+    encoded: Encoded,
+    prefixes: Sequence[Sequence[int]],
+    *,
+    start: int,
+    no_speech: int | None,
+    max_length: int,
+) -> Primed:
+    """Feed one prefix of the same length to each window; `start` is the place of <|startoftranscript|> in them.
+
+    The probability of silence is that of `no_speech` right after <|startoftranscript|>, over the whole vocabulary, so
+    the prefix goes in two parts.
+    """
+    tokens = torch.tensor(prefixes, dtype=torch.long)
+    state = engine.start(encoded, max_length=max_length)
+    logits = engine.step(state, tokens[:, : start + 1])
+    silence = (0.0,) * encoded.batch
+    if no_speech is not None:
+        silence = tuple((logits[:, no_speech] - logits.logsumexp(-1)).exp().tolist())
+    if tokens.shape[1] > start + 1:
+        logits = engine.step(state, tokens[:, start + 1 :])
+    return Primed(state, logits, silence)

@@ -1,0 +1,62 @@
+"""Which language a window speaks, and how languages are named."""
+
+from __future__ import annotations
+
+import difflib
+from functools import lru_cache
+
+import torch
+
+from linnet.engines.protocol import Encoded, Engine
+from linnet.errors import OptionError
+from linnet.models.vocabulary import WhisperVocabulary
+
+
+def resolve_language(name: str | None, vocabulary: WhisperVocabulary) -> str | None:
+    """The model's code for a language named by code (de, <|de|>) or in English (german); None stays None: detect.
+
+    For an English-only model the answer is always `en`. Raises `OptionError` for a language that the model does not
+    know.
+    """
+    if not vocabulary.languages:
+        if name is None or name.lower() in ("en", "english"):
+            return "en"
+        raise OptionError(f"this model knows English only, not {name!r}: choose a multilingual model")
+    if name is None:
+        return None
+    wanted = name.lower().strip().removeprefix("<|").removesuffix("|>")
+    code = wanted if wanted in vocabulary.languages else _codes().get(wanted, wanted)
+    if code not in vocabulary.languages:
+        raise OptionError(_unknown(name, vocabulary))
+    return code
+
+
+def detect_language(engine: Engine, encoded: Encoded, vocabulary: WhisperVocabulary) -> list[dict[str, float]]:
+    """For each window the probability of each of the model's languages; they sum to 1.
+
+    The softmax over the language tokens after <|startoftranscript|>. An English-only model answers {"en": 1.0}.
+    """
+    if not vocabulary.languages:
+        return [{"en": 1.0}] * encoded.batch
+    start = torch.full((encoded.batch, 1), vocabulary.start)
+    logits = engine.step(engine.start(encoded, max_length=1), start)
+    codes = list(vocabulary.languages)
+    chosen = logits[:, [vocabulary.languages[code] for code in codes]]
+    probabilities = chosen.double().softmax(-1).tolist()
+    return [dict(zip(codes, row, strict=True)) for row in probabilities]
+
+
+def _unknown(name: str, vocabulary: WhisperVocabulary) -> str:
+    names = {code: title for title, code in _codes().items()}
+    known = {word: code for code in vocabulary.languages for word in (code, names.get(code, code))}
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    return f"language {name!r} is unknown to this model{guess} It knows {', '.join(sorted(vocabulary.languages))}"
+
+
+@lru_cache(maxsize=1)
+def _codes() -> dict[str, str]:
+    """English names of languages -> codes, as Transformers lists them."""
+    from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+    return dict(TO_LANGUAGE_CODE)

@@ -1,0 +1,103 @@
+"""What the next token may be: each rule forbids tokens by setting their logits to minus infinity.
+
+Shapes: N rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from linnet.decoding.options import DecodingOptions
+from linnet.models.vocabulary import WhisperVocabulary
+
+FORBIDDEN = float("-inf")
+
+
+class Rule(Protocol):
+    """One condition on the next token."""
+
+    def __call__(self, logits: Tensor, rows: Sequence[Sequence[int]]) -> None:
+        """Write -inf into logits [N, V] where `rows`, the tokens generated so far after the prefix, forbid a token."""
+        ...
+
+
+class Suppress:
+    """These tokens never."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = torch.tensor(tokens, dtype=torch.long)
+
+    def __call__(self, logits: Tensor, rows: Sequence[Sequence[int]]) -> None:  # noqa: ARG002 - the same for every row
+        """See `Rule`."""
+        self._tokens = self._tokens.to(logits.device)
+        logits.index_fill_(1, self._tokens, FORBIDDEN)
+
+
+class SuppressAtBegin(Suppress):
+    """These tokens not as the first one."""
+
+    def __call__(self, logits: Tensor, rows: Sequence[Sequence[int]]) -> None:
+        """See `Rule`."""
+        if not rows[0]:
+            super().__call__(logits, rows)
+
+
+class TimestampRules:
+    """Timestamps come in pairs around text, never go back, and win where together they are likelier than any word.
+
+    The rules of Radford et al. 2022 (section 4.5 and its reference code), equal to
+    `transformers.WhisperTimeStampLogitsProcessor`.
+    """
+
+    def __init__(self, *, begin: int, end_of_text: int, max_initial_index: int | None) -> None:
+        self._begin, self._end_of_text, self._max_initial = begin, end_of_text, max_initial_index
+
+    def __call__(self, logits: Tensor, rows: Sequence[Sequence[int]]) -> None:
+        """See `Rule`."""
+        begin = self._begin
+        logits[:, begin - 1] = FORBIDDEN  # <|notimestamps|>
+        for row, tokens in zip(logits, rows, strict=True):
+            self._keep_order(row, tokens)
+        if not rows[0]:
+            logits[:, :begin] = FORBIDDEN
+            if self._max_initial is not None:
+                logits[:, begin + self._max_initial + 1 :] = FORBIDDEN
+        likelier = logits[:, begin:].logsumexp(-1) > logits[:, :begin].amax(-1)
+        logits[:, :begin].masked_fill_(likelier[:, None], FORBIDDEN)
+
+    def _keep_order(self, row: Tensor, tokens: Sequence[int]) -> None:
+        """Forbid what breaks a pair, or goes back before the last timestamp, in one row of logits [V]."""
+        last = next((token for token in reversed(tokens) if token >= self._begin), None)
+        if last is None:
+            return
+        closes = tokens[-1] >= self._begin
+        paired = closes and (len(tokens) < 2 or tokens[-2] >= self._begin)
+        if paired:  # text must follow
+            row[self._begin :] = FORBIDDEN
+            return
+        if closes:  # a timestamp must follow, or the end
+            row[: self._end_of_text] = FORBIDDEN
+        row[self._begin : last + (0 if closes else 1)] = FORBIDDEN
+
+
+def build_rules(vocabulary: WhisperVocabulary, options: DecodingOptions) -> list[Rule]:
+    """The rules that a model and the options ask for, in the order in which they apply."""
+    rules: list[Rule] = []
+    begin = vocabulary.begin_suppress if options.begin_suppress_tokens is None else options.begin_suppress_tokens
+    always = vocabulary.suppress if options.suppress_tokens is None else options.suppress_tokens
+    if begin:
+        rules.append(SuppressAtBegin(begin))
+    if always:
+        rules.append(Suppress(always))
+    if options.timestamps:
+        initial = vocabulary.max_initial_timestamp_index
+        if options.max_initial_timestamp is not None:
+            initial = round(options.max_initial_timestamp / vocabulary.seconds_per_timestamp)
+        rules.append(
+            TimestampRules(begin=vocabulary.timestamp_begin, end_of_text=vocabulary.end, max_initial_index=initial)
+        )
+    return rules

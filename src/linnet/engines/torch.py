@@ -1,0 +1,61 @@
+"""The torch engine: Whisper-family models on any device that torch has.
+
+Shapes: B windows, T mel frames, M mel bands, P encoder positions, N hypothesis rows, L tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from linnet.engines.torch_decoder import TorchDecoder, TorchEncoded, TorchState
+from linnet.engines.torch_encoder import TorchEncoder
+from linnet.models.whisper import WhisperModel
+
+
+class TorchEngine:
+    """Runs a loaded Whisper-family model through its own forward pass; an `Engine`.
+
+    The module's weights are used where they are, in the model's dtype and on its device. Beside them it holds one fused
+    copy of the query, key and value weights and, on a CPU from the first step of several rows on, a packed copy of the
+    decoder's. The running decode lives in the state, so one engine serves many decodes.
+    """
+
+    def __init__(self, model: WhisperModel) -> None:
+        parameter = next(model.module.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self._frames = model.window_samples // 160
+        self._bands = model.n_mels
+        self._packed = False
+        with torch.no_grad():
+            self._encoder = TorchEncoder(model.module.model.encoder)
+            self._decoder = TorchDecoder(model.module.model.decoder, model.module.proj_out)
+
+    @property
+    def name(self) -> str:
+        """For reports: `torch cpu float32`."""
+        return f"torch {self.device} {str(self.dtype).removeprefix('torch.')}"
+
+    @torch.no_grad()
+    def encode(self, features: Tensor) -> TorchEncoded:
+        """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes."""
+        if features.ndim != 3 or features.shape[2] != self._bands or not 1 <= features.shape[1] <= self._frames:
+            expected = f"[windows, 1 to {self._frames} frames, {self._bands} bands]"
+            raise ValueError(f"expected log-mel features {expected}, got {list(features.shape)}")
+        hidden = self._encoder(features)
+        return TorchEncoded(hidden, self._decoder.cross(hidden))
+
+    def start(self, encoded: TorchEncoded, *, max_length: int) -> TorchState:
+        """A decoder state with one row for each window, for up to `max_length` tokens."""
+        limit = self._decoder.positions.shape[0]
+        if not 1 <= max_length <= limit:
+            raise ValueError(f"max_length must be from 1 to the model's {limit} tokens, got {max_length}")
+        return TorchState(encoded, max_length)
+
+    @torch.no_grad()
+    def step(self, state: TorchState, tokens: Tensor) -> Tensor:
+        """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
+        if state.rows > 1 and not self._packed:
+            self._decoder.pack()
+            self._packed = True
+        return self._decoder.step(state, tokens.to(self.device))

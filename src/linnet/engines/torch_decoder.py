@@ -1,0 +1,176 @@
+"""The Whisper decoder, run on the weights of a Transformers module, a few tokens at a time.
+
+Shapes: B windows, N hypothesis rows (k rows for each window, adjacent), L new tokens, P encoder positions,
+D width, H heads, C channels of a head, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from linnet.engines.torch_ops import Product, attend, fused, product
+
+FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so a short answer does not pay for the longest
+
+
+@dataclass(frozen=True)
+class TorchEncoded:
+    """Hidden states [B, P, D] of B windows and, for each decoder layer, their keys and values [B, H, P, C]."""
+
+    hidden: Tensor
+    cross: tuple[tuple[Tensor, Tensor], ...]
+
+    @property
+    def batch(self) -> int:
+        """How many windows are held."""
+        return self.hidden.shape[0]
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """The same results for these windows only, in this order, repeats allowed."""
+        if list(rows) == list(range(self.batch)):
+            return self
+        index = torch.as_tensor(list(rows), dtype=torch.long, device=self.hidden.device)
+        cross = tuple((k.index_select(0, index), v.index_select(0, index)) for k, v in self.cross)
+        return type(self)(self.hidden.index_select(0, index), cross)
+
+
+class TorchState:
+    """The tokens so far of N rows: self-attention keys and values [layers, 2, N, H, capacity, C]."""
+
+    def __init__(self, encoded: TorchEncoded, max_length: int) -> None:
+        self.encoded = encoded
+        self.max_length = max_length
+        self.length = 0
+        key = encoded.cross[0][0]
+        capacity = min(FIRST_CAPACITY, max_length)
+        self.cache = key.new_empty(len(encoded.cross), 2, encoded.batch, key.shape[1], capacity, key.shape[3])
+
+    @property
+    def rows(self) -> int:
+        """How many rows are held."""
+        return self.cache.shape[2]
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for this many more tokens. Raises `ValueError` beyond `max_length`."""
+        wanted = self.length + tokens
+        if wanted > self.max_length:
+            raise ValueError(f"the state was started for {self.max_length} tokens, not for {wanted}")
+        if wanted > self.cache.shape[4]:
+            shape = list(self.cache.shape)
+            shape[4] = min(self.max_length, max(wanted, 2 * shape[4]))
+            grown = self.cache.new_empty(shape)
+            grown[..., : self.length, :] = self.cache[..., : self.length, :]
+            self.cache = grown
+
+    def reorder(self, rows: Tensor) -> None:
+        """Make row i continue what row `rows[i]` held; each window may thereby get more or fewer rows, all the same."""
+        if len(rows) % self.encoded.batch:
+            raise ValueError(f"{len(rows)} rows do not spread evenly over {self.encoded.batch} windows")
+        held = self.cache[..., : self.length, :].index_select(2, rows)
+        if len(rows) == self.rows:
+            self.cache[..., : self.length, :] = held
+        else:
+            self.cache = self.cache.new_empty(*self.cache.shape[:2], len(rows), *self.cache.shape[3:])
+            self.cache[..., : self.length, :] = held
+
+
+class TorchDecoder:
+    """Tokens [N, L] after those of a state to the logits [N, V] that follow the last of them."""
+
+    def __init__(self, decoder: Any, output: nn.Module) -> None:
+        self.tokens: Tensor = decoder.embed_tokens.weight
+        self.positions: Tensor = decoder.embed_positions.weight
+        self.layers = [_DecoderLayer(layer) for layer in decoder.layers]
+        self.norm: nn.LayerNorm = decoder.layer_norm
+        self.output = product(output)
+
+    def pack(self) -> None:
+        """Prepare for steps of several rows."""
+        products = [self.output, *(p for layer in self.layers for p in layer.products)]
+        for each in products:
+            if isinstance(each, Product):
+                each.pack()
+
+    def cross(self, hidden: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """For each layer the keys and values [B, H, P, C] of encoder states [B, P, D]."""
+        return tuple(layer.cross(hidden) for layer in self.layers)
+
+    def step(self, state: TorchState, tokens: Tensor) -> Tensor:
+        """Feed tokens [N, L] to the state; returns float32 logits [N, V]."""
+        rows, length = tokens.shape
+        if rows != state.rows:
+            raise ValueError(f"the state holds {state.rows} rows, got tokens for {rows}")
+        state.reserve(length)
+        end = state.length + length
+        x = functional.embedding(tokens, self.tokens) + self.positions[state.length : end]
+        hidden = None
+        if length > 1:
+            hidden = torch.ones(length, end, dtype=torch.bool, device=x.device).triu_(1 + state.length)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, state.cache[index], state.length, hidden, state.encoded.cross[index])
+        state.length = end
+        logits: Tensor = self.output(_norm(self.norm, x[:, -1]))
+        return logits.float()
+
+
+class _DecoderLayer:
+    def __init__(self, layer: Any) -> None:
+        own, across = layer.self_attn, layer.encoder_attn
+        self.heads: int = own.num_heads
+        self.scale: float = own.scaling
+        self.norm1: nn.LayerNorm = layer.self_attn_layer_norm
+        self.qkv = fused([own.q_proj, own.k_proj, own.v_proj])
+        self.out = product(own.out_proj)
+        self.norm2: nn.LayerNorm = layer.encoder_attn_layer_norm
+        self.cross_query = product(across.q_proj)
+        self.cross_key, self.cross_value = product(across.k_proj), product(across.v_proj)
+        self.cross_out = product(across.out_proj)
+        self.norm3: nn.LayerNorm = layer.final_layer_norm
+        self.fc1 = product(layer.fc1, layer.activation_fn)
+        self.fc2 = product(layer.fc2)
+
+    @property
+    def products(self) -> tuple[Any, ...]:
+        """The products of every step."""
+        return self.qkv, self.out, self.cross_query, self.cross_out, self.fc1, self.fc2
+
+    def cross(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        batch, positions, _ = hidden.shape
+        shape = (batch, positions, self.heads, -1)
+        key, value = self.cross_key(hidden).view(shape), self.cross_value(hidden).view(shape)
+        return key.transpose(1, 2).contiguous(), value.transpose(1, 2).contiguous()
+
+    def __call__(
+        self, x: Tensor, cache: Tensor, start: int, hidden: Tensor | None, cross: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        x = x + self._own(_norm(self.norm1, x), cache, start, hidden)
+        x = x + self._across(_norm(self.norm2, x), cross)
+        return x + self.fc2(self.fc1(_norm(self.norm3, x)))
+
+    def _own(self, x: Tensor, cache: Tensor, start: int, hidden: Tensor | None) -> Tensor:
+        rows, length, width = x.shape
+        end = start + length
+        qkv = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, N, H, L, C]
+        cache[:, :, :, start:end] = qkv[1:]
+        key, value = cache[:, :, :, :end]
+        mixed = attend(qkv[0] * self.scale, key, value, hidden=hidden)
+        return self.out(mixed.transpose(1, 2).reshape(rows, length, width))
+
+    def _across(self, x: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
+        # The rows of one window share its keys: its k x L queries stand side by side, nothing is repeated.
+        rows, length, width = x.shape
+        key, value = cross
+        batch = key.shape[0]
+        query = (self.cross_query(x) * self.scale).view(batch, rows // batch * length, self.heads, -1).transpose(1, 2)
+        mixed = attend(query, key, value)
+        return self.cross_out(mixed.transpose(1, 2).reshape(rows, length, width))
+
+
+def _norm(module: nn.LayerNorm, x: Tensor) -> Tensor:
+    return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)

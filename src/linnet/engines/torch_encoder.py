@@ -1,0 +1,66 @@
+"""The Whisper encoder, run on the weights of a Transformers module, for windows of any length.
+
+Shapes: B windows, T mel frames, M mel bands, P positions (T / 2, rounded up), D width, H heads, C channels of a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from linnet.engines.torch_ops import fused, product
+
+
+class TorchEncoder:
+    """Log-mel features [B, T, M] to hidden states [B, P, D].
+
+    The same sums as `transformers`' `WhisperEncoder`, which takes windows of the full length only.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        self.conv1, self.conv2 = encoder.conv1, encoder.conv2
+        self.positions: Tensor = encoder.embed_positions.weight
+        self.layers = [_EncoderLayer(layer) for layer in encoder.layers]
+        self.norm: nn.LayerNorm = encoder.layer_norm
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Encode features [B, T, M] of any float dtype; T is at least 1 and at most the window's frames."""
+        x = features.to(self.positions.device, self.positions.dtype).transpose(1, 2)
+        x = functional.gelu(self.conv1(x))
+        x = functional.gelu(self.conv2(x)).transpose(1, 2)
+        x = x + self.positions[: x.shape[1]]
+        for layer in self.layers:
+            x = layer(x)
+        return _norm(self.norm, x)
+
+
+class _EncoderLayer:
+    def __init__(self, layer: Any) -> None:
+        attention = layer.self_attn
+        self.norm1: nn.LayerNorm = layer.self_attn_layer_norm
+        self.qkv = fused([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.out = product(attention.out_proj)
+        self.heads: int = attention.num_heads
+        self.scale: float = attention.scaling
+        self.norm2: nn.LayerNorm = layer.final_layer_norm
+        self.fc1 = product(layer.fc1, layer.activation_fn)
+        self.fc2 = product(layer.fc2)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        qkv = self.qkv(_norm(self.norm1, x)).view(batch, length, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, P, C]
+        mixed = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        x = x + self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        x = x + self.fc2(self.fc1(_norm(self.norm2, x)))
+        if x.dtype == torch.float16:  # as Transformers does: large models overflow here
+            limit = torch.finfo(x.dtype).max - 1000
+            x = x.clamp(-limit, limit)
+        return x
+
+
+def _norm(module: nn.LayerNorm, x: Tensor) -> Tensor:
+    return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)

@@ -1,0 +1,198 @@
+"""Loading a Whisper-family model from a Transformers folder."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from linnet.errors import ModelError
+from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
+
+SAMPLE_RATE = 16000
+SAMPLES_PER_POSITION = 320  # an encoder position is two frames of 160 samples
+_TOKENIZER = ("tokenizer.json", "vocab.json")
+_PROCESSOR = ("processor_config.json", "preprocessor_config.json")
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class WhisperModel:
+    """A loaded `WhisperForConditionalGeneration`, ready to run, with what decoding must know of it."""
+
+    module: Any
+    vocabulary: WhisperVocabulary
+    name: str
+    n_mels: int
+    window_samples: int  # at 16 kHz
+    max_length: int  # tokens of one sequence, prompt and special tokens among them
+    pads_window: bool = True  # false: trained on windows of the audio's own length
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        parameter: nn.Parameter = next(self.module.parameters())
+        return parameter.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are held in."""
+        parameter: nn.Parameter = next(self.module.parameters())
+        return parameter.dtype
+
+
+def load_whisper(folder: Path, *, name: str, device: torch.device | str, dtype: torch.dtype) -> WhisperModel:
+    """Load a Whisper-family model folder as Transformers saves it, English-only or multilingual.
+
+    The weights take `dtype` whatever the checkpoint holds. `"linnet": {"pads_window": false}` in config.json says that
+    the model was trained on windows of the audio's own length. Raises `ModelError`, which names the folder and the way
+    out, for a folder that is incomplete, damaged or of another family.
+    """
+    try:
+        config = _whisper_config(folder)
+        processor = _read_processor(folder)
+        window = _window_samples(config, processor)
+        vocabulary = build_vocabulary(
+            _load_tokenizer(folder),
+            config,
+            _read_json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {},
+            seconds_per_timestamp=SAMPLES_PER_POSITION / SAMPLE_RATE,
+        )
+        module = _load_module(folder, dtype)
+    except ModelError as error:
+        raise ModelError(f"model {name} in {folder} cannot be used: {error}") from error.__cause__
+    return WhisperModel(
+        module=module.to(device),
+        vocabulary=vocabulary,
+        name=name,
+        n_mels=int(config["num_mel_bins"]),
+        window_samples=window,
+        max_length=int(config["max_target_positions"]),
+        pads_window=bool((config.get("linnet") or {}).get("pads_window", True)),
+    )
+
+
+def _whisper_config(folder: Path) -> dict[str, Any]:
+    """The model's config with the defaults of its family filled in."""
+    _require(folder, ("config.json",), "run `linnet models pull` again, or point at the folder that holds the model")
+    raw = _read_json(folder / "config.json")
+    if raw.get("model_type") != "whisper":
+        raise ModelError(f"config.json is of a {raw.get('model_type', 'nameless')} model, not of a whisper one")
+    from transformers import WhisperConfig
+
+    try:
+        with _quiet():
+            config: dict[str, Any] = WhisperConfig.from_dict(raw).to_dict()
+    except Exception as error:  # whatever a wrong field raises, the file is wrong
+        raise ModelError(f"config.json does not describe a whisper model ({_first_line(error)})") from error
+    return config
+
+
+def _read_processor(folder: Path) -> Mapping[str, Any]:
+    hint = "copy it from the model that this one was made from, or run `linnet models pull` again"
+    path = _require(folder, _PROCESSOR, hint)
+    found = _read_json(path)
+    return found.get("feature_extractor") or found
+
+
+def _window_samples(config: Mapping[str, Any], processor: Mapping[str, Any]) -> int:
+    window = int(processor.get("chunk_length", 30)) * SAMPLE_RATE
+    seen = int(config["max_source_positions"]) * SAMPLES_PER_POSITION
+    if window != seen:
+        raise ModelError(
+            f"its processor cuts windows of {window / SAMPLE_RATE:g} s, its encoder takes {seen / SAMPLE_RATE:g} s: "
+            "make chunk_length and max_source_positions agree"
+        )
+    bands = int(processor.get("feature_size", 80))
+    if bands != config["num_mel_bins"]:
+        raise ModelError(f"its processor makes {bands} mel bands, but its encoder takes {config['num_mel_bins']}")
+    return window
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    hint = "copy tokenizer.json from the model that this one was made from, or run `linnet models pull` again"
+    path = _require(folder, _TOKENIZER, hint)
+    from transformers import AutoTokenizer
+
+    try:
+        with _quiet():
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers raise bare exceptions for damaged files
+        raise ModelError(f"{path.name} is damaged ({_first_line(error)}): copy it again") from error
+
+
+def _load_module(folder: Path, dtype: torch.dtype) -> Any:
+    path = _require(folder, _WEIGHTS, "run `linnet models pull` again, or copy the weights there")
+    from transformers import WhisperForConditionalGeneration
+
+    try:
+        with _quiet():
+            module, report = WhisperForConditionalGeneration.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            )
+    except Exception as error:  # safetensors, pickle and shape errors share no base
+        what = "is damaged or does not fit config.json"
+        raise ModelError(
+            f"{path.name} {what} ({_first_line(error)}): run `linnet models pull` again, or copy the file again"
+        ) from error
+    wrong = {kind: sorted(map(str, report.get(kind) or ())) for kind in _MISFITS}
+    if any(wrong.values()):
+        found = "; ".join(
+            f"{len(names)} {_MISFITS[kind]}, such as {names[0]}" for kind, names in wrong.items() if names
+        )
+        raise ModelError(f"{path.name} does not fit config.json ({found}): take both files from the same model")
+    return module.eval().requires_grad_(False)
+
+
+_MISFITS = {
+    "missing_keys": "weights are missing",
+    "mismatched_keys": "weights have another shape",
+    "unexpected_keys": "weights have no place",
+}
+
+
+def _require(folder: Path, names: tuple[str, ...], hint: str) -> Path:
+    """The first of these files that is there; raises `ModelError` naming the first when none is."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError(f"{names[0]} is missing: {hint}")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path.name} cannot be read as JSON ({_first_line(error)}): copy it again") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path.name} holds no JSON object: copy it again")
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Transformers' warnings and progress bars off stderr: what matters is raised."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -51,7 +51,7 @@ def test_the_installed_wheel_transcribes_outside_the_checkout(wheel: Path, root:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == "three one four one five nine".split()
+    assert done.stdout.split() == ["three", "one", "four", "one", "five", "nine"]
     where = subprocess.run(
         [sys.executable, "-c", "import linnet; print(linnet.__file__)"],
         cwd=tmp_path,

@@ -102,3 +102,28 @@ def _update(digest: Any, path: Path) -> None:
         for index in range(_SAMPLES):
             file.seek((size - _SAMPLE_BYTES) * index // (_SAMPLES - 1))
             digest.update(file.read(_SAMPLE_BYTES))
+
+
+def verify_weights(folder: Path, way_out: str) -> None:
+    """Check that the weight files are there, whole and readable, from their headers (fast at any size).
+
+    Raises `ModelError` that names the file and ends in `way_out`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    files = weight_files(folder)
+    if not files:
+        raise ModelError(f"{folder} holds no model.safetensors, or a shard of it is missing: {way_out}")
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                start = file.read(20)
+            if start.startswith(b"version https://git"):
+                raise ModelError(
+                    f"{path} is a Git LFS pointer and not the weights: run `git lfs pull` in its repository"
+                )
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="pt"):
+                    pass
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path} is damaged ({error}): {way_out}") from error

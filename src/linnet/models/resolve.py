@@ -55,16 +55,23 @@ def resolve(name: str, *, offline: bool = False, revision: str | None = None) ->
     Traceback (most recent call last):
     linnet.errors.ModelError: model no/where is not in the local cache, and offline mode was asked for; ...
     """
+    found = find(name, revision=revision)
+    if found is not None and (found.origin != "hub" or is_complete(found.path)):
+        return found
+    partial = None if found is None else found.path
+    path = _fetch(hub_id(name), revision, partial, hub.offline_reason(offline))
+    return ModelRef(name, path, path.name, "hub")
+
+
+def find(name: str, *, revision: str | None = None) -> ModelRef | None:
+    """The same, looking on this disk only: None for a Hub model that is not in the cache."""
     folder = find_folder(name)
     if folder is not None:
         return _local(name, folder, "folder", revision)
     if name in embedded_names():
         return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
-    model_id = hub_id(name)
-    path = hub.cached(model_id, revision)
-    if path is None or not is_complete(path):
-        path = _fetch(model_id, revision, path, hub.offline_reason(offline))
-    return ModelRef(name, path, path.name, "hub")
+    path = hub.cached(hub_id(name), revision)
+    return None if path is None else ModelRef(name, path, path.name, "hub")
 
 
 def embedded_names() -> tuple[str, ...]:

@@ -1,0 +1,225 @@
+"""Which models are on this disk, what each can do; fetching and removing them."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from linnet.errors import ModelError
+from linnet.models import hub
+from linnet.models.checkpoint import read_json, weight_files
+from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id
+from linnet.models.speech import window_seconds
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model on this disk. `kind`: its family, `other` for no speech recognition, `incomplete` for no weights."""
+
+    name: str
+    origin: Origin
+    kind: str
+    size: int  # bytes
+    revision: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is and what it can be asked for."""
+
+    name: str
+    origin: Origin
+    path: Path
+    revision: str
+    family: str
+    architecture: str
+    parameters: int | None  # None where the weights are not safetensors
+    weight_dtypes: tuple[str, ...]
+    size: int  # bytes on disk
+    window: float  # seconds that one pass sees at most
+    sampling_rate: int  # Hz
+    languages: tuple[str, ...]  # codes; of a model that takes none: those that its card names
+    takes_language: bool
+    translates: bool
+    takes_prompt: bool
+    timestamps: str  # phrases, or windows (a segment for each window)
+    licence: str | None  # as its card says
+
+
+def list_models() -> list[Entry]:
+    """All embedded models, then those in the Hub's cache by name, whatever they are for."""
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    entries = []
+    for name in embedded_names():
+        ref = find(name)
+        if ref is not None:
+            entries.append(Entry(name, ref.origin, kind_of(ref.path), folder_size(ref.path), ref.revision, ref.path))
+    try:
+        repositories = [repo for repo in scan_cache_dir().repos if repo.repo_type == "model"]
+    except CacheNotFound:
+        return entries
+    for repo in sorted(repositories, key=lambda repo: repo.repo_id):
+        entries += [
+            Entry(repo.repo_id, "hub", kind_of(r.snapshot_path), r.size_on_disk, r.commit_hash, r.snapshot_path)
+            for r in sorted(repo.revisions, key=lambda r: r.last_modified)
+        ]
+    return entries
+
+
+def info(name: str) -> ModelInfo:
+    """Describe a model on this disk. Raises `ModelError` where it is not there, or is no speech recognition model."""
+    ref = _present(name)
+    config = read_json(ref.path / "config.json")
+    kind = family(ref.path)
+    is_whisper = kind == "whisper"
+    codes, translates = _whisper_languages(ref.path) if is_whisper else ((), False)
+    licence, card_languages = _card(ref.path)
+    processor = _processor_settings(ref.path)
+    parameters, dtypes = count_parameters(ref.path)
+    return ModelInfo(
+        name=name,
+        origin=ref.origin,
+        path=ref.path,
+        revision=ref.revision,
+        family=kind,
+        architecture=", ".join(config.get("architectures") or [str(config.get("model_type"))]),
+        parameters=parameters,
+        weight_dtypes=dtypes,
+        size=folder_size(ref.path),
+        window=float(processor.get("chunk_length", 30)) if is_whisper else window_seconds(config),
+        sampling_rate=int(processor.get("sampling_rate", 16_000)),
+        languages=codes or card_languages,
+        takes_language=bool(codes),
+        translates=translates,
+        takes_prompt=is_whisper,
+        timestamps="phrases" if is_whisper else "windows",
+        licence=licence,
+    )
+
+
+def path(name: str) -> Path:
+    """The folder of a model on this disk. Raises `ModelError` where it is not there."""
+    return _present(name).path
+
+
+def pull(name: str, *, revision: str | None = None, offline: bool = False) -> ModelRef:
+    """Fetch a Hub model, or the newest state of one that is here; nothing to do for a folder and an embedded one.
+
+    Raises `ModelError` with the reason where it cannot be fetched.
+    """
+    local = find(name, revision=None)
+    if local is not None and local.origin != "hub":
+        return local
+    model_id = hub_id(name)
+    if (reason := hub.offline_reason(offline)) is not None:
+        raise hub.FetchError(model_id, reason)
+    folder = hub.fetch(model_id, revision)
+    return ModelRef(name, folder, folder.name, "hub")
+
+
+def remove(name: str) -> int:
+    """Remove all that the Hub's cache holds of a model; returns the bytes that this freed.
+
+    Raises `ModelError` for an embedded model, a folder (both are not Linnet's to remove) and one that is not there.
+    """
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
+
+    if name in embedded_names():
+        raise ModelError(f"model {name} is part of Linnet and cannot be removed")
+    if Path(name).expanduser().is_dir():
+        raise ModelError(f"model {name} is a folder of yours: remove it yourself, Linnet only removes what it fetched")
+    model_id = hub_id(name)
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{model_id.replace('/', '--')}"
+    if not folder.is_dir():
+        raise ModelError(f"model {model_id} is not in the cache ({constants.HF_HUB_CACHE}): see `linnet models list`")
+    try:
+        found = next((repo for repo in scan_cache_dir().repos if repo.repo_path.name == folder.name), None)
+    except CacheNotFound:
+        found = None
+    freed = folder_size(folder) if found is None else found.size_on_disk
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise ModelError(f"cannot remove {error.filename or folder}: {error.strerror}") from error
+    return freed
+
+
+def kind_of(folder: Path) -> str:
+    """The family of the model in this folder, `other` where Linnet cannot run it, `incomplete` where it lacks parts."""
+    if not (folder / "config.json").exists() or not weight_files(folder):
+        return "incomplete"
+    try:
+        return family(folder)
+    except ModelError:
+        return "other"
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder, each once though links may lead to it twice."""
+    files = {file.resolve() for file in folder.rglob("*") if file.is_file()}
+    return sum(file.stat().st_size for file in files)
+
+
+def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
+    """How many numbers the weights hold and in which formats, from the headers; None where they are not safetensors."""
+    from safetensors import SafetensorError, safe_open
+
+    total, dtypes = 0, set()
+    for file in weight_files(folder):
+        if file.suffix != ".safetensors":
+            return None, ()
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for key in tensors.keys():  # noqa: SIM118 - not a dict
+                    part = tensors.get_slice(key)
+                    total += math.prod(part.get_shape())
+                    dtypes.add(str(part.get_dtype()))
+        except SafetensorError as error:
+            raise ModelError(f"{file} is damaged ({error}): remove the model and fetch or save it again") from error
+    return total, tuple(sorted(dtypes))
+
+
+def _present(name: str) -> ModelRef:
+    ref = find(name)
+    if ref is None:
+        raise ModelError(f"model {hub_id(name)} is not on this disk: fetch it with `linnet models pull {name}`")
+    return ref
+
+
+def _whisper_languages(folder: Path) -> tuple[tuple[str, ...], bool]:
+    """The codes that a Whisper model takes (none for an English-only one), and whether it translates."""
+    file = folder / "generation_config.json"
+    generation = read_json(file) if file.exists() else {}
+    codes = tuple(token.strip("<|>") for token in generation.get("lang_to_id") or {})
+    return codes, bool(codes) and "translate" in (generation.get("task_to_id") or {})
+
+
+def _processor_settings(folder: Path) -> Mapping[str, Any]:
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).exists():
+            settings = read_json(folder / name)
+            nested = settings.get("feature_extractor")
+            return nested if isinstance(nested, dict) else settings
+    return {}
+
+
+def _card(folder: Path) -> tuple[str | None, tuple[str, ...]]:
+    """Licence and languages that a model's card tells in its head; nothing where there is no card or no head."""
+    from huggingface_hub import ModelCard
+
+    file = folder / "README.md"
+    if not file.exists():
+        return None, ()
+    try:
+        data = ModelCard.load(file, ignore_metadata_errors=True).data
+    except (OSError, ValueError):
+        return None, ()
+    languages = data.language or []
+    licence = data.license_name or data.license
+    return licence, tuple([languages] if isinstance(languages, str) else map(str, languages))

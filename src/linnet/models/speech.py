@@ -1,0 +1,145 @@
+"""Loading any speech model of Transformers, with its processor, from a folder."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from linnet.errors import ModelError
+from linnet.models.checkpoint import verify_weights
+from linnet.models.resolve import Family, ModelRef, family
+
+if TYPE_CHECKING:
+    import torch
+
+WINDOW_SECONDS = 30.0
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tekken.json",
+)
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_NOT_LEARNT = ("masked_spec_embed", "embed_positions", "position_ids", "inv_freq")  # may be absent, made anew
+
+
+@dataclass(frozen=True)
+class SpeechModel:
+    """A model, the processor that makes its features (`processor(audio=...)` or an extractor), its tokenizer."""
+
+    name: str
+    family: Family
+    model: Any
+    processor: Any
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+
+
+def load_speech_model(ref: ModelRef, *, device: torch.device, dtype: torch.dtype) -> SpeechModel:
+    """Load the model in a folder with AutoModelForSpeechSeq2Seq or AutoModelForCTC, and its processor.
+
+    Code from the folder is never run. Raises `ModelError` that names the file and the way out where the tokenizer or
+    the processor is missing, a weight file is damaged or lacks tensors of the model, or a library is not installed.
+    """
+    kind = family(ref.path)
+    _require_files(ref)
+    verify_weights(ref.path, way_out(ref))
+    with quiet():
+        processor, tokenizer = _load_processor(ref)
+        model = _load_model(ref, kind, dtype)
+    model.to(device).eval()
+    return SpeechModel(ref.name, kind, model, processor, tokenizer, device, dtype)
+
+
+def way_out(ref: ModelRef) -> str:
+    """What a person can do about a damaged or incomplete model."""
+    if ref.origin == "hub":
+        return f"fetch it again with `linnet models rm {ref.name}` and `linnet models pull {ref.name}`"
+    if ref.origin == "embedded":
+        return "install Linnet again"
+    return "save model and processor with save_pretrained again, or copy the files that are missing"
+
+
+def window_seconds(config: Mapping[str, Any]) -> float:
+    """Seconds of sound in one window: 30, or fewer where the config has fewer source positions (10 ms or more each)."""
+    positions = config.get("max_source_positions")
+    return WINDOW_SECONDS if positions is None else min(WINDOW_SECONDS, positions / 100.0)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Transformers' log lines and progress bars off stderr; what matters becomes an error here."""
+    from transformers.utils import logging as hf_logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity(logging.CRITICAL)
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(transformers|huggingface_hub|torch)\.")
+            yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def _require_files(ref: ModelRef) -> None:
+    for what, names in (("tokenizer", _TOKENIZER_FILES), ("processor", _PROCESSOR_FILES)):
+        if not any((ref.path / name).exists() for name in names):
+            raise ModelError(f"model {ref.name} has no {what} ({names[0]} or {names[1]} in {ref.path}): {way_out(ref)}")
+
+
+def _load_processor(ref: ModelRef) -> tuple[Any, Any]:
+    """The processor and its tokenizer: the whole one, else (no processor class, or one that needs more) its parts."""
+    from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer
+
+    try:
+        processor = AutoProcessor.from_pretrained(ref.path, local_files_only=True)
+        if hasattr(processor, "feature_extractor") and hasattr(processor, "tokenizer"):
+            return processor, processor.tokenizer
+    except (ImportError, OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass  # the parts may still load; if they do not, they say why
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(ref.path, local_files_only=True)
+        return extractor, AutoTokenizer.from_pretrained(ref.path, local_files_only=True)
+    except ImportError as error:
+        raise ModelError(f"model {ref.name} needs a library that is not installed: {_first_line(error)}") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        message = f"the processor of model {ref.name} in {ref.path} cannot be loaded ({_first_line(error)})"
+        raise ModelError(f"{message}: {way_out(ref)}") from error
+
+
+def _load_model(ref: ModelRef, kind: Family, dtype: torch.dtype) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq
+
+    auto = AutoModelForCTC if kind == "ctc" else AutoModelForSpeechSeq2Seq
+    try:
+        model, info = auto.from_pretrained(ref.path, dtype=dtype, local_files_only=True, output_loading_info=True)
+    except ImportError as error:
+        raise ModelError(f"model {ref.name} needs a library that is not installed: {_first_line(error)}") from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise ModelError(
+            f"model {ref.name} in {ref.path} cannot be loaded ({_first_line(error)}): {way_out(ref)}"
+        ) from error
+    missing = sorted(key for key in info["missing_keys"] if not any(name in key for name in _NOT_LEARNT))
+    if missing:
+        raise ModelError(
+            f"the weights of model {ref.name} in {ref.path} lack {len(missing)} tensors of {type(model).__name__} "
+            f"(the first: {missing[0]}), so it would answer at random: is it a model that was trained for recognition?"
+        )
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".:") if lines else type(error).__name__

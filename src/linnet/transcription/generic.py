@@ -1,0 +1,299 @@
+"""Recognising recordings with any speech model of Transformers other than Whisper: sequence-to-sequence, or CTC.
+
+Such models have no timestamp tokens: a recording is cut in its quietest places into windows, each becomes a segment.
+
+Shapes: B windows, T output frames of a CTC model, V vocabulary, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.audio.source import AudioSource
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.decoding.options import DecodingOptions
+from linnet.errors import ModelError, OptionError
+from linnet.models.speech import SpeechModel, load_speech_model, quiet, window_seconds
+from linnet.transcription.backend import Job, Outcome, Request
+from linnet.transcription.transcript import Segment
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from linnet.models.resolve import ModelRef
+
+SEARCH_SECONDS = 5.0  # at a window's end, in which its last pause is looked for
+PAUSE = SAMPLE_RATE // 50  # 20 ms
+SHORTEST = SAMPLE_RATE // 10  # samples: a shorter recording is padded to it, a shorter rest holds no word
+MOST_TOKENS = 448  # for a window, where the model's generation config names no limit
+
+_DEFAULTS = DecodingOptions()
+_FREE = {"timestamps", "seed"}  # without meaning here, so of no harm
+_HONOURED = {
+    "ctc": frozenset(_FREE),
+    "seq2seq": frozenset(
+        _FREE | {"beam_size", "length_penalty", "max_new_tokens", "suppress_tokens", "begin_suppress_tokens"}
+    ),
+}
+_WHY_NOT = {
+    "language": "it takes no language and recognises the one that it was trained on",
+    "task": "it only transcribes",
+    "prompt": "it takes no prompt",
+}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one window said, and when, in seconds from its start."""
+
+    text: str
+    start: float
+    end: float
+    average_log_probability: float
+
+
+def load_generic(ref: ModelRef, *, device: torch.device, dtype: torch.dtype) -> GenericBackend:
+    """Load a sequence-to-sequence or CTC model from its folder. Raises `ModelError` where it is unfit or damaged."""
+    return GenericBackend(load_speech_model(ref, device=device, dtype=dtype))
+
+
+class GenericBackend:
+    """A sequence-to-sequence or CTC model of Transformers, as `transcription.backend.Backend`.
+
+    Windows of different lengths share a batch only where the model can tell padding from sound (an attention mask, and
+    no normalisation over time that would see the padding), so that a batch gives what its windows give one by one.
+    """
+
+    def __init__(self, speech: SpeechModel) -> None:
+        self._speech = speech
+        self._window = max(SHORTEST, int(window_seconds(speech.model.config.to_dict()) * SAMPLE_RATE))
+        probe = self._features([np.zeros(SAMPLE_RATE, np.float32), np.ones(2 * SAMPLE_RATE, np.float32)])
+        self._pads_safely = _pads_safely(speech, probe)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Empty: these models take no language."""
+        return ()
+
+    @property
+    def engine_name(self) -> str:
+        """For reports: `transformers ctc cpu float32`."""
+        dtype = str(self._speech.dtype).removeprefix("torch.")
+        return f"transformers {self._speech.family} {self._speech.device} {dtype}"
+
+    def job(self, source: AudioSource, options: DecodingOptions) -> Job:
+        """Recognise one recording window by window. Raises `OptionError` at once for what the model cannot do."""
+        _check(options, self._speech)
+        return self._windows(source, options)
+
+    def _windows(self, source: AudioSource, options: DecodingOptions) -> Job:
+        segments: list[Segment] = []
+        seek = 0
+        while len(samples := source.window(seek, self._window + 1)) > (SHORTEST if seek else 0):
+            if len(samples) > self._window:
+                samples = samples[: quietest_point(samples[: self._window])]
+            if samples.any():  # digital silence says nothing
+                heard: Heard = yield self._request(samples, options, seek)
+                segments += _segments(heard, seek / SAMPLE_RATE, len(samples) / SAMPLE_RATE)
+            seek += len(samples)
+        return Outcome(tuple(segments))
+
+    def _request(self, samples: Samples, options: DecodingOptions, seek: int) -> Request:
+        if len(samples) < SHORTEST:
+            samples = np.pad(samples, (0, SHORTEST - len(samples)))
+        length = None if self._pads_safely else len(samples)
+        return Request(samples, options, group=(options, length), position=seek / SAMPLE_RATE)
+
+    def run(self, requests: Sequence[Request]) -> list[Heard]:
+        """Recognise windows of one group together."""
+        import torch
+
+        durations = [len(request.samples) / SAMPLE_RATE for request in requests]
+        with torch.inference_mode(), quiet():
+            features = self._features([request.samples for request in requests])
+            if self._speech.family == "ctc":
+                return self._run_ctc(features, durations)
+            return self._run_seq2seq(features, durations, requests[0].options)
+
+    def _features(self, windows: Sequence[Samples]) -> dict[str, Tensor]:
+        """The processor's tensors for windows padded to the longest, on the model's device and in its number format."""
+        from transformers import ProcessorMixin
+
+        processor = self._speech.processor
+        given: dict[str, Any] = {"audio": list(windows)} if isinstance(processor, ProcessorMixin) else {}
+        positional = () if given else (list(windows),)
+        try:
+            with quiet(), np.errstate(all="ignore"):
+                made = processor(*positional, **given, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt")
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"model {self._speech.name} cannot be driven by sound alone: its processor "
+                f"({type(processor).__name__}) says: {str(error).splitlines()[0] if str(error) else error!r}"
+            ) from error
+        return {name: self._placed(value) for name, value in made.items()}
+
+    def _placed(self, value: Tensor) -> Tensor:
+        value = value.to(self._speech.device)
+        return value.to(self._speech.dtype).nan_to_num() if value.is_floating_point() else value
+
+    def _run_ctc(self, features: dict[str, Tensor], durations: Sequence[float]) -> list[Heard]:
+        model = self._speech.model
+        log_probabilities = model(**features).logits.float().log_softmax(-1)  # [B, T, V]
+        best, tokens = log_probabilities.max(-1)  # [B, T] each
+        mask = features.get("attention_mask")
+        lengths = [tokens.shape[1]] * len(tokens)
+        if mask is not None and (count := _frame_counter(model)) is not None:
+            lengths = [min(int(length), tokens.shape[1]) for length in count(mask.sum(-1))]
+        rows = zip(tokens.cpu(), best.cpu(), lengths, durations, strict=True)
+        return [self._ctc_window(row[:n], scores[:n], seconds) for row, scores, n, seconds in rows]
+
+    def _ctc_window(self, tokens: Tensor, scores: Tensor, seconds: float) -> Heard:
+        tokenizer = self._speech.tokenizer
+        silent = {self._speech.model.config.pad_token_id, getattr(tokenizer, "word_delimiter_token_id", None)}
+        spoken = [index for index, token in enumerate(tokens.tolist()) if token not in silent]
+        if not spoken:
+            return Heard("", 0.0, seconds, 0.0)
+        frame = seconds / len(tokens)
+        text = tokenizer.decode(tokens, skip_special_tokens=True)
+        return Heard(text, spoken[0] * frame, (spoken[-1] + 1) * frame, float(scores.mean()))
+
+    def _run_seq2seq(
+        self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
+    ) -> list[Heard]:
+        from transformers import LogitsProcessorList
+
+        recorder = _Recorder()
+        made = self._speech.model.generate(
+            **features,
+            **_generation(self._speech.model, options),
+            logits_processor=LogitsProcessorList([recorder] if options.beam_size == 1 else []),
+            return_dict_in_generate=True,
+            output_scores=options.beam_size > 1,
+        )
+        texts = self._speech.tokenizer.batch_decode(made.sequences, skip_special_tokens=True)
+        if options.beam_size == 1:
+            averages = recorder.averages(_ends(self._speech.model))
+        else:
+            averages = _beam_averages(self._speech.model, made)
+        rows = zip(texts, durations, averages, strict=True)
+        return [Heard(text, 0.0, seconds, average) for text, seconds, average in rows]
+
+
+class _Recorder:
+    """A last logits processor that notes the log-probability of each step's most probable token and keeps no logits."""
+
+    def __init__(self) -> None:
+        self._tokens: list[Tensor] = []
+        self._scores: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        del input_ids
+        best, tokens = scores.float().log_softmax(-1).max(-1)  # [B] each
+        self._tokens.append(tokens)
+        self._scores.append(best)
+        return scores
+
+    def averages(self, ends: Sequence[int]) -> list[float]:
+        """For each row the mean over its tokens, the first end token included."""
+        import torch
+
+        tokens, scores = torch.stack(self._tokens, 1), torch.stack(self._scores, 1)  # [B, L]
+        ended = torch.isin(tokens, torch.tensor(ends, dtype=tokens.dtype, device=tokens.device)).cumsum(1)
+        counted = (ended == 0) | ((ended == 1) & (ended.diff(dim=1, prepend=torch.zeros_like(ended[:, :1])) == 1))
+        means = (scores * counted).sum(1) / counted.sum(1)
+        return [float(mean) for mean in means]
+
+
+def quietest_point(samples: Samples) -> int:
+    """Where to cut: the middle of the quietest 20 ms in the last 5 s (at most the last half) of these samples.
+
+    Of equally quiet places the last. The result lies in 1 to `len(samples)`.
+
+    >>> quietest_point(np.concatenate([np.ones(9000), np.zeros(1000), np.ones(2000)]).astype(np.float32))
+    9840
+    """
+    search = min(round(SEARCH_SECONDS * SAMPLE_RATE), len(samples) // 2)
+    tail = samples[len(samples) - search :].astype(np.float64)
+    if len(tail) < PAUSE:
+        return len(samples)
+    total = np.concatenate([[0.0], np.cumsum(tail * tail)])
+    energy = (total[PAUSE:] - total[:-PAUSE])[::-1]  # of each 20 ms, the last first
+    quiet_start = len(energy) - 1 - int(np.argmin(np.round(energy, 9)))
+    return len(samples) - search + quiet_start + PAUSE // 2
+
+
+def _segments(heard: Heard, offset: float, duration: float) -> list[Segment]:
+    """One segment, or none for no text; times within the window though it may have been padded."""
+    text = heard.text.strip()
+    if not text:
+        return []
+    start, end = min(heard.start, duration), min(heard.end, duration)
+    return [Segment(round(offset + start, 3), round(offset + end, 3), text, heard.average_log_probability)]
+
+
+def _check(options: DecodingOptions, speech: SpeechModel) -> None:
+    """Refuse each option that was changed from its default and that this family does not honour."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name in _HONOURED[speech.family] or value == getattr(_DEFAULTS, field.name):
+            continue
+        if value is None or (field.name == "temperatures" and value == (0.0,)):
+            continue  # a fallback that is switched off, and there is none
+        kind = "CTC" if speech.family == "ctc" else "sequence-to-sequence"
+        why = _WHY_NOT.get(field.name, f"{kind} models other than Whisper have no such choice")
+        raise OptionError(f"model {speech.name} cannot honour {field.name}={value!r}: {why}")
+
+
+def _pads_safely(speech: SpeechModel, probe: dict[str, Tensor]) -> bool:
+    """Whether padding leaves results alone: masked, not averaged over by a norm in time, its frames countable."""
+    from torch.nn import GroupNorm
+
+    if "attention_mask" not in probe or any(isinstance(module, GroupNorm) for module in speech.model.modules()):
+        return False
+    return speech.family == "seq2seq" or _frame_counter(speech.model) is not None
+
+
+def _frame_counter(model: Any) -> Any:
+    """The model's own function from input lengths [B] to output frames [B], or None."""
+    for name in ("_get_subsampling_output_length", "_get_feat_extract_output_lengths"):
+        if hasattr(model, name):
+            return getattr(model, name)
+    return None
+
+
+def _generation(model: Any, options: DecodingOptions) -> dict[str, Any]:
+    """Arguments of `generate`; what is not given stays as the model's generation config says."""
+    config = model.generation_config
+    most = options.max_new_tokens
+    if most is None and config.max_length is None and config.max_new_tokens is None:
+        most = MOST_TOKENS
+    decoder = model.config.get_text_config(decoder=True)
+    positions = getattr(decoder, "max_target_positions", None) or getattr(decoder, "max_position_embeddings", None)
+    if most is not None and positions is not None:
+        most = min(most, positions - 2)
+    chosen: dict[str, Any] = {
+        "num_beams": options.beam_size,
+        "do_sample": False,
+        "max_new_tokens": most,
+        "length_penalty": options.length_penalty if options.beam_size > 1 else None,
+        "suppress_tokens": options.suppress_tokens and list(options.suppress_tokens),
+        "begin_suppress_tokens": options.begin_suppress_tokens and list(options.begin_suppress_tokens),
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _ends(model: Any) -> list[int]:
+    end = model.generation_config.eos_token_id
+    return [] if end is None else [end] if isinstance(end, int) else list(end)
+
+
+def _beam_averages(model: Any, made: Any) -> list[float]:
+    """The mean log-probability of each best hypothesis' tokens."""
+    scores = model.compute_transition_scores(made.sequences, made.scores, made.beam_indices)  # [B, L]
+    counts = (made.beam_indices >= 0).sum(1).clamp(min=1)
+    return [float(mean) for mean in scores.nan_to_num(neginf=0.0).sum(1) / counts]

@@ -31,9 +31,20 @@ _CLAIMED = "being written"
 class Recognizes(Protocol):
     """What a run needs of a `Recognizer`."""
 
-    name: str
-    revision: str | None
-    dtype: str
+    @property
+    def name(self) -> str:
+        """The model, as it was asked for."""
+        ...
+
+    @property
+    def revision(self) -> str | None:
+        """The model's state: a commit or a fingerprint of its files."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """The number format it runs in."""
+        ...
 
     def transcribe_many(
         self,
@@ -223,7 +234,7 @@ def _read_record(item: Item) -> dict[str, str]:
 def _write_record(item: Item, formats: dict[str, str]) -> None:
     from linnet import __version__
 
-    data = {"linnet": __version__, "source": place(item.source), "formats": formats}
+    data = {"linnet": __version__, "source": item.label, "formats": formats}
     write_atomic(item.record, json.dumps(data, indent=2) + "\n")
 
 

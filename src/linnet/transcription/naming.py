@@ -34,6 +34,15 @@ class Item:
     name: str
     beside: bool
 
+    @property
+    def label(self) -> str:
+        """The input as reports show it: as it was given, URLs without their secrets."""
+        from linnet.audio.fetch import public_name
+
+        if self.source == "-":
+            return "stdin"
+        return public_name(self.source) if is_url(self.source) else self.source
+
     def target(self, extension: str) -> Path:
         """The file of one format."""
         return self.folder / f"{self.name}.{extension}"

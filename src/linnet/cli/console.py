@@ -1,0 +1,257 @@
+"""What a person or a script sees on stderr while a verb works: notices, progress, a closing table."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from linnet.errors import LinnetError, OptionError, OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichBar
+    from rich.table import Table
+
+    from linnet.transcription.schedule import Progress
+
+PROGRESS_KINDS = ("auto", "bar", "json", "none")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recording that is over: seconds of audio, seconds of work, what became of it."""
+
+    file: str
+    status: str
+    duration: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def rtfx(self) -> float | None:
+        """Seconds of audio per second of work."""
+        return self.duration / self.seconds if self.duration > 0 and self.seconds > 0 else None
+
+
+def plain_console() -> Console:
+    """Rich on stderr; 100 columns wide where it is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_terminal else Console(stderr=True, width=100)
+
+
+class Reporter:
+    """Says what a person should know and shows no progress: notices, failures, a table at the end."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or plain_console()
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+
+    def notice(self, text: str) -> None:
+        """Something to know: a choice that was made, something left out."""
+        self.console.print(f"linnet: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def begin(self, files: int) -> None:
+        """The work starts: so many recordings."""
+
+    def progress(self, progress: Progress) -> None:
+        """One recording has come so far."""
+
+    def finished(self, row: Row) -> None:
+        """One recording is over."""
+        if row.error:
+            self.notice(row.error if row.file in row.error else f"{row.file}: {row.error}")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While it is open, stdout may be written to."""
+        yield
+
+    def end(self, rows: Sequence[Row], seconds: float) -> None:
+        """All is over after so many seconds: a table where there was more than one recording."""
+        if len(rows) > 1:
+            self.console.print(rows_table(rows, seconds))
+
+
+class BarReporter(Reporter):
+    """A bar by seconds of audio; the length of recordings not begun is taken to be the mean of those known."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(console)
+        self._files = 0
+        self._over = 0
+        self._positions: dict[str, float] = {}
+        self._durations: dict[str, float] = {}
+        self._bar: RichBar | None = None
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, files: int) -> None:
+        """Draw the bar."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._files = files
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[audio]}"))
+        self._bar = Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            redirect_stdout=False,  # results belong on stdout
+            redirect_stderr=False,
+        )
+        self._bar.add_task(self._title(""), total=None, audio="")
+        self._bar.start()
+
+    def _title(self, file: str) -> str:
+        return f"{self._over}/{self._files} {file[-40:]}" if self._files > 1 else file[-40:]
+
+    def progress(self, progress: Progress) -> None:
+        """Move the bar."""
+        self._positions[progress.source] = progress.position
+        if progress.duration:
+            self._durations[progress.source] = progress.duration
+        self._draw(progress.source)
+
+    def finished(self, row: Row) -> None:
+        """Count it, and name its failure above the bar."""
+        super().finished(row)
+        self._over += 1
+        self._positions[row.file] = self._durations[row.file] = row.duration
+        self._draw(row.file)
+
+    def _draw(self, file: str) -> None:
+        if self._bar is None:
+            return
+        known = [seconds for seconds in self._durations.values() if seconds > 0]
+        total = sum(known) / len(known) * max(self._files, len(known)) if known else None
+        position = sum(self._positions.values())
+        audio = clock(position) if total is None else f"{clock(position)} of {clock(total)}"
+        self._bar.update(
+            self._bar.task_ids[0], description=self._title(file), total=total, completed=position, audio=audio
+        )
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bar away while results are printed."""
+        if self._bar is None or not sys.stdout.isatty():
+            yield
+            return
+        self._bar.stop()
+        yield
+        self._bar.start()
+
+
+class JsonReporter(Reporter):
+    """One JSON object a line: `{"event": "notice" | "begin" | "progress" | "finished" | "end", ...}`; no table."""
+
+    def _line(self, event: str, data: dict[str, Any]) -> None:
+        print(json.dumps({"event": event, **data}), file=sys.stderr, flush=True)
+
+    def notice(self, text: str) -> None:
+        """`message`."""
+        self._line("notice", {"message": text})
+
+    def begin(self, files: int) -> None:
+        """`files`: how many recordings."""
+        self._line("begin", {"files": files})
+
+    def progress(self, progress: Progress) -> None:
+        """`file`, `position` and `duration` (seconds of audio, null where unknown)."""
+        data = {"file": progress.source, "position": round(progress.position, 3), "duration": progress.duration}
+        self._line("progress", data)
+
+    def finished(self, row: Row) -> None:
+        """`file`, `status`, `duration`, `seconds` (of work), `error`, `rtfx`."""
+        self._line("finished", {**asdict(row), "rtfx": row.rtfx})
+
+    def end(self, rows: Sequence[Row], seconds: float) -> None:
+        """`files`, how many of each status, `duration` and `seconds` in all."""
+        counts = {status: sum(row.status == status for row in rows) for status in sorted({row.status for row in rows})}
+        duration = round(sum(row.duration for row in rows), 3)
+        self._line("end", {"files": len(rows), **counts, "duration": duration, "seconds": round(seconds, 3)})
+
+
+def make_reporter(kind: str) -> Reporter:
+    """A reporter for `--progress`: auto is a bar on a terminal and none elsewhere. Raises `OptionError`."""
+    if kind not in PROGRESS_KINDS:
+        raise OptionError(f"progress {kind!r} is unknown: use {', '.join(PROGRESS_KINDS)}")
+    if kind == "json":
+        return JsonReporter()
+    console = plain_console()
+    return BarReporter(console) if kind == "bar" or (kind == "auto" and console.is_terminal) else Reporter(console)
+
+
+def rows_table(rows: Sequence[Row], seconds: float) -> Table:
+    """File, audio, time, RTFx and status of each recording, failures last, and the totals."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_footer=True, box=None, pad_edge=False)
+    duration = sum(row.duration for row in rows)
+    total = Row("", "", duration, seconds)
+    table.add_column("file", f"{len(rows)} files", overflow="fold")
+    table.add_column("audio (s)", f"{duration:.1f}", justify="right")
+    table.add_column("time (s)", f"{seconds:.2f}", justify="right")
+    table.add_column("RTFx", _number(total.rtfx), justify="right")
+    counts = {status: sum(row.status == status for row in rows) for status in dict.fromkeys(row.status for row in rows)}
+    table.add_column("status", ", ".join(f"{count} {status}" for status, count in counts.items()))
+    for row in sorted(rows, key=lambda row: row.error is not None):
+        worked = row.seconds > 0
+        cells = (f"{row.duration:.1f}", f"{row.seconds:.2f}", _number(row.rtfx)) if worked else ("", "", "")
+        table.add_row(Text(row.file), *cells, row.status, style="red" if row.error else None)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `1:02:03` or `2:03`.
+
+    >>> clock(3723.4)
+    '1:02:03'
+    """
+    minutes, second = divmod(round(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
+
+
+@contextmanager
+def traced(verbose: bool) -> Iterator[None]:
+    """With `verbose`, print where a `LinnetError` comes from before it goes on."""
+    try:
+        yield
+    except LinnetError:
+        if verbose:
+            traceback.print_exc()
+        raise
+
+
+def print_result(text: str) -> None:
+    """Write a result to stdout, as UTF-8 whatever the terminal's encoding, at once. Raises `OutputError`."""
+    import typer
+
+    try:
+        typer.echo(text.encode("utf-8", errors="backslashreplace"), nl=False)
+    except BrokenPipeError:
+        raise  # the reader has seen enough: click ends the command quietly
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python tries again when it ends, and complains
+        raise OutputError(f"standard output: cannot write: {error.strerror}") from error

@@ -1,0 +1,83 @@
+"""Options that several verbs share, each also an environment variable LINNET_<NAME>."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from linnet.errors import OptionError
+
+if TYPE_CHECKING:
+    from linnet.transcription.recognizer import Recognizer
+
+
+def option(*names: str, help: str, **more: Any) -> Any:
+    """A typer option whose environment variable is its long name: `--beam-size` is LINNET_BEAM_SIZE."""
+    long = names[0].partition("/")[0].removeprefix("--")
+    return typer.Option(*names, help=help, envvar=f"LINNET_{long.upper().replace('-', '_')}", show_envvar=True, **more)
+
+
+Model = Annotated[
+    str | None,
+    option("--model", help="An embedded name (digits), a folder, or a Hub id. By default chosen for this machine."),
+]
+Language = Annotated[str | None, option("--language", help="Code or English name (de, german). By default detected.")]
+Device = Annotated[str, option("--device", help="auto, cpu or cuda.")]
+DType = Annotated[str, option("--dtype", help="auto, float32, bfloat16 or float16.")]
+BeamSize = Annotated[int, option("--beam-size", help="Beams of the search; 1 is greedy.", min=1)]
+BatchSize = Annotated[int, option("--batch-size", help="Windows of several recordings to decode at once.", min=1)]
+MaxNewTokens = Annotated[int | None, option("--max-new-tokens", help="Most tokens of one window.", min=1)]
+Temperature = Annotated[
+    str,
+    option(
+        "--temperature",
+        help="One temperature, or several with commas, tried in turn while a window's text is doubtful.",
+    ),
+]
+Channel = Annotated[
+    str, option("--channel", help="Of several channels: mix (their mean), left, right, or a number from 0.")
+]
+Seed = Annotated[int, option("--seed", help="For temperatures above 0.")]
+Offline = Annotated[bool, option("--offline", help="Use no network for models.")]
+ProgressKind = Annotated[
+    str,
+    option("--progress", help="On stderr: auto (a bar on a terminal), bar, json (a line for each step) or none."),
+]
+Verbose = Annotated[bool, option("--verbose", help="Show where an error comes from.")]
+
+
+def numbers(text: str, name: str) -> tuple[float, ...]:
+    """Numbers with commas between them. Raises `OptionError`."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise OptionError(f"{name} must be a number, or several with commas between them, got {text!r}") from None
+
+
+def number_or_none(text: str, name: str) -> float | None:
+    """A number, or `None` for `none`. Raises `OptionError`."""
+    if text.strip().lower() in ("none", "off"):
+        return None
+    found = numbers(text, name)
+    if len(found) != 1:
+        raise OptionError(f"{name} must be a number or none, got {text!r}")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model a person asked for, and where it shall run."""
+
+    name: str | None
+    device: str
+    dtype: str
+    offline: bool
+
+    def load(self, notify: Callable[[str], None]) -> Recognizer:
+        """The model; what was chosen automatically is told with its reason. Raises `ModelError`, `OptionError`."""
+        from linnet.transcription import recognizer
+
+        return recognizer.load(self.name, device=self.device, dtype=self.dtype, offline=self.offline, notify=notify)

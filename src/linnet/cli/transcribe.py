@@ -1,0 +1,233 @@
+"""`linnet transcribe`: speech to text, one recording or thousands."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from linnet.cli import options as shared
+from linnet.cli.console import Reporter, Row, make_reporter, print_result, traced
+from linnet.cli.options import ModelChoice, number_or_none, numbers, option
+from linnet.errors import AudioError, OptionError
+
+if TYPE_CHECKING:
+    from linnet.transcription.batch import Finished, RunOptions
+    from linnet.transcription.naming import Item
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, http(s) URLs, - (stdin).")
+]
+Task = Annotated[str, option("--task", help="transcribe, or translate into English.")]
+Prompt = Annotated[str | None, option("--prompt", help="Text taken to precede the recording: names, spelling, style.")]
+Timestamps = Annotated[bool, option("--timestamps/--no-timestamps", help="Decode with times; long audio always does.")]
+Repetition = Annotated[
+    str, option("--compression-ratio-threshold", help="A window's text above it repeats itself: decode again; or none.")
+]
+Improbable = Annotated[
+    str, option("--log-probability-threshold", help="A window below this average is doubtful: decode again; or none.")
+]
+NoSpeech = Annotated[str, option("--no-speech-threshold", help="A doubtful window above it is silence; or none.")]
+Condition = Annotated[
+    bool,
+    option("--condition-on-previous", help="Give each window the text before as a prompt."),
+]
+LengthPenalty = Annotated[float, option("--length-penalty", help="Of beams: their length to this power divides.")]
+Format = Annotated[
+    list[str] | None, option("--format", help="txt (the default), srt, vtt, tsv, json, jsonl; several with commas.")
+]
+Output = Annotated[
+    Path | None,
+    option(
+        "--output",
+        help="Folder for one file a recording and format, created if need be. Without it, one recording goes to "
+        "stdout; of many, each file lies beside its input.",
+    ),
+]
+SkipExisting = Annotated[
+    bool, option("--skip-existing", help="Leave out what an earlier run made of the same input, model and options.")
+]
+Show = Annotated[bool, option("--show", help="Print the transcripts on stdout also where they are written to files.")]
+
+
+def transcribe(
+    inputs: Inputs,
+    model: shared.Model = None,
+    language: shared.Language = None,
+    task: Task = "transcribe",
+    format: Format = None,
+    output: Output = None,
+    skip_existing: SkipExisting = False,
+    show: Show = False,
+    prompt: Prompt = None,
+    timestamps: Timestamps = True,
+    device: shared.Device = "auto",
+    dtype: shared.DType = "auto",
+    batch_size: shared.BatchSize = 1,
+    beam_size: shared.BeamSize = 1,
+    length_penalty: LengthPenalty = 1.0,
+    max_new_tokens: shared.MaxNewTokens = None,
+    temperature: shared.Temperature = "0,0.2,0.4,0.6,0.8,1",
+    compression_ratio_threshold: Repetition = "2.4",
+    log_probability_threshold: Improbable = "-1.0",
+    no_speech_threshold: NoSpeech = "0.6",
+    condition_on_previous: Condition = False,
+    seed: shared.Seed = 0,
+    channel: shared.Channel = "mix",
+    offline: shared.Offline = False,
+    progress: shared.ProgressKind = "auto",
+    verbose: shared.Verbose = False,
+) -> None:
+    """Turn speech into text.
+
+    One recording goes to stdout. Of many, or with --output, each becomes a file, written when it is done and named by
+    the input's stem (by its whole name where two stems are equal). The exit status is 1 if any recording failed.
+    """
+    from linnet.decoding.options import DecodingOptions
+    from linnet.transcription.batch import RunOptions
+    from linnet.transcription.writers import parse_formats
+
+    with traced(verbose):
+        decoding = DecodingOptions(
+            language=language,
+            task=task,  # type: ignore[arg-type]  # checked by DecodingOptions
+            prompt=prompt,
+            timestamps=timestamps,
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            max_new_tokens=max_new_tokens,
+            temperatures=numbers(temperature, "temperature"),
+            compression_ratio_threshold=number_or_none(compression_ratio_threshold, "compression ratio threshold"),
+            log_probability_threshold=number_or_none(log_probability_threshold, "log probability threshold"),
+            no_speech_threshold=number_or_none(no_speech_threshold, "no-speech threshold"),
+            condition_on_previous=condition_on_previous,
+            seed=seed,
+        )
+        options = RunOptions(parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing)
+        command = _Command(ModelChoice(model, device, dtype, offline), options, output, show=show, verbose=verbose)
+        with make_reporter(progress) as reporter:
+            failed = command.run(inputs, reporter)
+    if failed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Command:
+    """One call of `linnet transcribe`; its methods return whether anything failed."""
+
+    model: ModelChoice
+    options: RunOptions
+    output: Path | None
+    show: bool
+    verbose: bool
+
+    def run(self, inputs: Sequence[str], reporter: Reporter) -> bool:
+        """One recording to stdout, all else to files."""
+        from linnet.transcription.batch import prepare_folder
+        from linnet.transcription.naming import plan_items
+
+        sources, missing = _expand(inputs)
+        items = plan_items(sources, self.options.formats, self.output)
+        if self.output is not None:
+            prepare_folder(self.output)
+        elif len(inputs) == 1 and len(items) == 1 and not Path(inputs[0]).is_dir():
+            self._to_stdout(items[0], reporter)
+            return False
+        return self._to_files(items, missing, reporter)
+
+    def _to_stdout(self, item: Item, reporter: Reporter) -> None:
+        from linnet.transcription.batch import make_fingerprint
+        from linnet.transcription.writers import WRITERS, JsonWriter
+
+        if len(self.options.formats) > 1:
+            raise OptionError("several formats do not fit on stdout: choose one --format, or a folder with --output")
+        (name,) = self.options.formats
+        recognizer = self.model.load(reporter.notice)
+        reporter.begin(1)
+        (result,) = recognizer.transcribe_many(
+            [item.source],
+            options=self.options.decoding,
+            channel=self.options.channel,
+            on_progress=reporter.progress,
+        )
+        _tell_notices(result.notices, item.label, reporter)
+        if result.transcript is None:
+            raise result.error or AssertionError("a result holds a transcript or an error")
+        fingerprint = make_fingerprint(recognizer, item.source, self.options)
+        writer = JsonWriter(fingerprint) if name == "json" else WRITERS[name]
+        with reporter.paused():
+            print_result(writer.render(result.transcript))
+        row = Row(item.label, "done", result.duration, result.seconds)
+        reporter.finished(row)
+        reporter.notice(_measured(row))
+
+    def _to_files(self, items: Sequence[Item], missing: Sequence[Row], reporter: Reporter) -> bool:
+        from linnet.transcription.batch import run_batch
+
+        rows = list(missing)
+        for row in missing:
+            reporter.finished(row)
+        recognizer = self.model.load(reporter.notice)
+        begun = time.perf_counter()
+        reporter.begin(len(items))
+        try:
+            for finished in run_batch(recognizer, items, self.options, on_progress=reporter.progress):
+                rows.append(self._tell(finished, reporter))  # noqa: PERF401 (kept when Ctrl-C ends the loop)
+        except KeyboardInterrupt:
+            done = _count(rows, "done", "skipped")
+            reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to go on")
+            raise typer.Exit(130) from None
+        if left := _count(rows, "not begun"):
+            reporter.notice(f"stopped, the disk is full: {left} not begun; make room, then go on with --skip-existing")
+        with reporter:  # the bar goes before the table comes
+            pass
+        reporter.end(rows, time.perf_counter() - begun)
+        return _count(rows, "failed", "not begun") > 0
+
+    def _tell(self, finished: Finished, reporter: Reporter) -> Row:
+        label = finished.item.label
+        error = None if finished.error is None else str(finished.error)
+        row = Row(label, finished.status, finished.duration, finished.seconds, error)
+        if self.verbose and finished.error is not None:
+            traceback.print_exception(finished.error)
+        _tell_notices(finished.notices, label, reporter)
+        reporter.finished(row)
+        if self.show and finished.transcript is not None:
+            with reporter.paused():
+                print_result(f"{_measured(row)}\n  {finished.transcript.text or '(no speech)'}\n\n")
+        return row
+
+
+def _expand(inputs: Sequence[str]) -> tuple[list[str], list[Row]]:
+    """Recordings, and inputs that are none; raises the `AudioError` where nothing else is left to do."""
+    from linnet.audio.inputs import expand
+
+    sources: list[str] = []
+    errors: list[tuple[str, AudioError]] = []
+    for text in inputs:
+        try:
+            sources += expand([text])
+        except AudioError as error:
+            errors.append((text, error))
+    if errors and not sources:
+        raise AudioError("\n".join(str(error) for _, error in errors)) from errors[0][1]
+    return sources, [Row(text, "failed", error=str(error)) for text, error in errors]
+
+
+def _tell_notices(notices: Sequence[str], label: str, reporter: Reporter) -> None:
+    for notice in notices:
+        reporter.notice(f"{label}: {notice}")
+
+
+def _measured(row: Row) -> str:
+    speed = "" if row.rtfx is None else f", RTFx {row.rtfx:.1f}"
+    return f"{row.file}: {row.duration:.1f} s of audio in {row.seconds:.2f} s{speed}"
+
+
+def _count(rows: Sequence[Row], *statuses: str) -> int:
+    return sum(row.status in statuses for row in rows)

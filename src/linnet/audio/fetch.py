@@ -103,8 +103,9 @@ def download(url: str, stack: ExitStack) -> str:
     from linnet import __version__
 
     name = public_name(url)
-    request = Request(quote(url, safe=_SAFE), headers={"User-Agent": f"linnet/{__version__}", "Accept": "*/*"})
+    headers = {"User-Agent": f"linnet/{__version__}", "Accept": "*/*"}
     try:
+        request = Request(quote(url, safe=_SAFE), headers=headers)
         with urlopen(request, timeout=TIMEOUT) as response:
             if any(key.lower().startswith("icy-") for key in response.headers):
                 raise AudioError(f"{name}: is a live radio stream without an end; record a part of it to a file first")

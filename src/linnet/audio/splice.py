@@ -95,9 +95,15 @@ def parse_frame(head: bytes) -> Frame | None:
 
 
 def whole_mp3(file: BinaryIO, frames: int) -> Spliced | None:
-    """The mp3 with an index of its true length, where it holds clearly more than `frames` samples; else None."""
-    start, first, count = _scan_mp3(file)
-    if first is None or count * first.samples <= frames + 4 * first.samples:
+    """The mp3 with an index of its true length, where `frames` (of its own index, else a guess) is wrong; else None.
+
+    An index that promises more than there is stays: the file was cut short.
+    """
+    start, first, count, indexed = _scan_mp3(file)
+    if first is None or not count:
+        return None
+    surplus = count - frames / first.samples
+    if abs(surplus) <= 4 or (indexed and surplus < 0):
         return None
     head = bytes([first.head[0], first.head[1] | 1, _INDEX_KBPS << 4 | first.head[2] & 0x0C, first.head[3]])
     index = parse_frame(head)
@@ -109,12 +115,13 @@ def whole_mp3(file: BinaryIO, frames: int) -> Spliced | None:
     return Spliced(tag.ljust(index.size, b"\0"), file, start)
 
 
-def _scan_mp3(file: BinaryIO) -> tuple[int, Frame | None, int]:
-    """Offset and header of the first frame with sound, and how many frames there are."""
+def _scan_mp3(file: BinaryIO) -> tuple[int, Frame | None, int, bool]:
+    """Offset and header of the first frame with sound, how many frames there are, whether an index stands before."""
     file.seek(0, os.SEEK_END)
     end = file.tell()
     at, start, count = 0, 0, 0
     first: Frame | None = None
+    indexed = False
     while at < end - 4:
         file.seek(at)
         head = file.read(4)
@@ -122,16 +129,16 @@ def _scan_mp3(file: BinaryIO) -> tuple[int, Frame | None, int]:
         if frame is None:
             at = _next_frame(file, at, head)
             continue
-        if first is None or count == 0:
+        if count == 0 and not indexed:
             body = file.read(64)
             start, first = at, frame
             if b"Xing" in body or b"Info" in body or b"VBRI" in body:
-                at += frame.size
-                start = at
+                at = start = at + frame.size
+                indexed = True
                 continue
         count += at + frame.size <= end
         at += frame.size
-    return start, first, count
+    return start, first, count, indexed
 
 
 def _next_frame(file: BinaryIO, at: int, head: bytes) -> int:

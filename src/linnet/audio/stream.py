@@ -139,10 +139,10 @@ class StreamSource:
             )
             self._finish()
             return
+        self._set_rate(rate)
         chosen = block if self._channel is None else block[:, self._channel : self._channel + 1]
         if not np.abs(chosen).max() <= _LOUDEST:
             self._reject(chosen)
-        self._set_rate(rate)
         mono = chosen[:, 0] if chosen.shape[1] == 1 else chosen.mean(axis=1, dtype=np.float64).astype(np.float32)
         self._first = mono[:1].copy() if self._first is None else self._first
         self._seconds += len(mono) / rate

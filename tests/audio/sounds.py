@@ -1,0 +1,46 @@
+"""Sounds made for the tests of this room."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
+
+
+def speechlike(seconds: float, rate: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    """A gliding tone with a changing level and a little noise, [n]."""
+    t = np.arange(round(seconds * rate)) / rate
+    tone = 0.3 * np.sin(2 * np.pi * 220 * t * (1 + 0.1 * t)) * (0.6 + 0.4 * np.sin(7 * t))
+    noise = np.random.default_rng(seed).standard_normal(len(t))
+    return (tone + 0.005 * noise).astype(np.float32)
+
+
+def write(path: Path, samples: npt.NDArray[Any], rate: int, **options: Any) -> str:
+    """Write by soundfile; `.opus` becomes Opus in Ogg."""
+    import soundfile
+
+    if path.suffix == ".opus":
+        options = {"format": "OGG", "subtype": "OPUS", **options}
+    soundfile.write(path, samples, rate, **options)
+    return str(path)
+
+
+def write_container(path: Path, samples: npt.NDArray[np.float32], rate: int, codec: str = "aac", **options: Any) -> str:
+    """Write mono samples by PyAV into the container of the suffix."""
+    import av
+
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        fifo = av.AudioFifo()
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        fifo.write(frame)
+        while part := fifo.read(stream.codec_context.frame_size or 1024, partial=True):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return str(path)

@@ -12,7 +12,7 @@ from typing import Any
 from linnet.errors import ModelError
 from linnet.models import hub
 from linnet.models.checkpoint import read_json, weight_files
-from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id
+from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id, near
 from linnet.models.speech import window_seconds
 
 
@@ -119,7 +119,12 @@ def pull(name: str, *, revision: str | None = None, offline: bool = False) -> Mo
     model_id = hub_id(name)
     if (reason := hub.offline_reason(offline)) is not None:
         raise hub.FetchError(model_id, reason)
-    folder = hub.fetch(model_id, revision)
+    try:
+        folder = hub.fetch(model_id, revision)
+    except hub.FetchError as error:
+        if error.unknown:
+            raise hub.FetchError(f"{model_id}{near(model_id)}", error.reason, unknown=True) from error
+        raise
     return ModelRef(name, folder, folder.name, "hub")
 
 
@@ -175,7 +180,7 @@ def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
         if file.suffix != ".safetensors":
             return None, ()
         try:
-            with safe_open(file, framework="pt") as tensors:
+            with safe_open(file, framework="np") as tensors:
                 for key in tensors.keys():  # noqa: SIM118 - not a dict
                     part = tensors.get_slice(key)
                     total += math.prod(part.get_shape())
@@ -211,6 +216,7 @@ def _processor_settings(folder: Path) -> Mapping[str, Any]:
 
 def _card(folder: Path) -> tuple[str | None, tuple[str, ...]]:
     """Licence and languages that a model's card tells in its head; nothing where there is no card or no head."""
+    import yaml
     from huggingface_hub import ModelCard
 
     file = folder / "README.md"
@@ -218,7 +224,7 @@ def _card(folder: Path) -> tuple[str | None, tuple[str, ...]]:
         return None, ()
     try:
         data = ModelCard.load(file, ignore_metadata_errors=True).data
-    except (OSError, ValueError):
+    except (OSError, ValueError, yaml.YAMLError):
         return None, ()
     languages = data.language or []
     licence = data.license_name or data.license

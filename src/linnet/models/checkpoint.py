@@ -123,7 +123,7 @@ def verify_weights(folder: Path, way_out: str) -> None:
                     f"{path} is a Git LFS pointer and not the weights: run `git lfs pull` in its repository"
                 )
             if path.suffix == ".safetensors":
-                with safe_open(path, framework="pt"):
+                with safe_open(path, framework="np"):
                     pass
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path} is damaged ({error}): {way_out}") from error

@@ -52,7 +52,14 @@ def test_formats_of_soundfile(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.mp4", "aac"), ("a.m4a", "aac"), ("a.aac", "aac"), ("a.mkv", "libopus"), ("a.webm", "libopus"), ("a.mov", "alac")],
+    [
+        ("a.mp4", "aac"),
+        ("a.m4a", "aac"),
+        ("a.aac", "aac"),
+        ("a.mkv", "libopus"),
+        ("a.webm", "libopus"),
+        ("a.mov", "alac"),
+    ],
 )
 def test_formats_of_pyav(tmp_path: Path, name: str, codec: str) -> None:
     pytest.importorskip("av", reason="PyAV (the extra av) is not installed")
@@ -168,13 +175,13 @@ def test_bytes_file_objects_and_pipes(tmp_path: Path, monkeypatch: pytest.Monkey
     whole, data = load(path).samples, Path(path).read_bytes()
     for source in (data, io.BytesIO(data), Pipe(data), Path(path)):
         assert np.array_equal(load(source).samples, whole)
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         assert load(file).name == path
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     threading.Thread(target=fifo.write_bytes, args=(data,), daemon=True).start()
     assert np.array_equal(load(fifo).samples, whole)
-    with pytest.raises(AudioError, match="is open as text.*'rb'"), open(__file__) as text:
+    with pytest.raises(AudioError, match=r"is open as text.*'rb'"), Path(__file__).open() as text:
         load(text)  # type: ignore[arg-type]
     assert not list((tmp_path / "spool").iterdir())  # nothing is left behind
 
@@ -276,6 +283,6 @@ def test_unfinished_wav_header(tmp_path: Path) -> None:
 
 
 def test_importing_the_room_is_cheap() -> None:
-    code = "import sys, linnet.audio; print([m for m in ('numpy', 'torch', 'soundfile', 'soxr', 'av') if m in sys.modules])"
+    code = "import sys, linnet.audio; print({'numpy', 'torch', 'soundfile', 'soxr', 'av'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert out.stdout.strip() == "[]"
+    assert out.stdout.strip() == "set()"

@@ -115,10 +115,14 @@ def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None)
 def _decode(source: Any, sample_rate: int | None, stack: ExitStack) -> tuple[Decoder, str]:
     """Find the decoder and the name of anything that `open_audio` takes; temporary files go on the stack."""
     from linnet.audio import decoders, fetch
+    from linnet.audio.stream import RATES
 
     array = _as_array(source)
     if array is not None:
-        return decoders.ArrayDecoder(array, SAMPLE_RATE if sample_rate is None else sample_rate), "array"
+        rate = SAMPLE_RATE if sample_rate is None else sample_rate
+        if rate not in RATES:
+            raise OptionError(f"sample_rate={rate}: expected whole Hz from {RATES[0]} to {RATES[-1]}")
+        return decoders.ArrayDecoder(array, int(rate)), "array"
     if sample_rate is not None and not (isinstance(source, Audio) and sample_rate == SAMPLE_RATE):
         raise OptionError(f"sample_rate={sample_rate}: only arrays take a sample rate, this sound states its own")
     if isinstance(source, Audio):

@@ -33,7 +33,7 @@ class StreamSource:
         self._resources = ExitStack()
         self._lock = threading.RLock()
         self._resampler: Any = None
-        self._rate = 0
+        self._rate: int | None = None
         self._notices: list[str] = []
         self._held: list[Samples] = []  # samples from self._start on, in blocks
         self._start = 0

@@ -31,13 +31,14 @@ def write(path: Path, samples: npt.NDArray[Any], rate: int, **options: Any) -> s
 
 
 def write_container(path: Path, samples: npt.NDArray[np.float32], rate: int, codec: str = "aac", **options: Any) -> str:
-    """Write mono samples by PyAV into the container of the suffix."""
+    """Write mono samples [n] (or [n, channels]) by PyAV into the container of the suffix."""
     import av
 
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=rate, layout="mono")
+        layout = "mono" if samples.ndim == 1 else f"{samples.shape[1]} channels"
+        stream = container.add_stream(codec, rate=rate, layout=layout)
         fifo = av.AudioFifo()
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout=layout)
         frame.rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         fifo.write(frame)
         while part := fifo.read(stream.codec_context.frame_size or 1024, partial=True):

@@ -11,7 +11,6 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 
 from linnet.audio.decoders import Block, Undecodable, credible, frames_per_block, to_float
 from linnet.errors import AudioError
@@ -21,6 +20,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,adts,asf,avi,flv,mpegts,mpeg,mpegvideo,mp3,ogg,wav,w64,aiff,caf,"
     "flac,amr,amrnb,amrwb,ape,au,dts,dtshd,gsm,loas,mlp,mpc,mpc8,mxf,nut,oma,rm,shn,sln,sox,spdif,tak,thd,truehd,tta,voc,wv,xwma"
 )
+_MOST_PLANES = 8
 _FAILURES = (av.error.FFmpegError, ValueError, RuntimeError, OSError, NotImplementedError)
 
 
@@ -30,6 +30,7 @@ class ContainerDecoder:
     def __init__(self, path: str, name: str) -> None:
         self.notices: list[str] = []
         self._damaged = 0
+        self._converter = _Frames()
         try:
             self._container = av.open(
                 f"file:{path}",
@@ -82,7 +83,7 @@ class ContainerDecoder:
                 try:
                     for frame in packet.decode():
                         if frame.samples and frame.sample_rate:
-                            yield frame.sample_rate, _samples(frame)
+                            yield frame.sample_rate, self._converter.samples(frame)
                 except _FAILURES:
                     self._damaged += 1
         except _FAILURES as error:
@@ -113,11 +114,26 @@ class ContainerDecoder:
         self._container.close()
 
 
-def _samples(frame: Any) -> Block:
-    """A frame of any sample format as float32 [n, C]."""
-    channels = frame.layout.nb_channels
-    array: npt.NDArray[Any] = frame.to_ndarray()
-    return to_float(array.T if frame.format.is_planar else array.reshape(-1, channels))
+class _Frames:
+    """Frames of any sample format as float32 [n, C]."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._packer: Any = None
+
+    def samples(self, frame: Any) -> Block:
+        """The samples of one frame; more than 8 planes are interleaved first, for PyAV reads those beyond their end."""
+        channels = frame.layout.nb_channels
+        if not frame.format.is_planar:
+            return to_float(frame.to_ndarray().reshape(-1, channels))
+        if channels <= _MOST_PLANES:
+            return to_float(frame.to_ndarray().T)
+        key = (frame.sample_rate, frame.layout.name, frame.format.name)
+        if key != self._key:
+            self._packer = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
+            self._key = key
+        packed = [part.to_ndarray().reshape(-1, channels) for part in self._packer.resample(frame)]
+        return np.concatenate([np.zeros((0, channels), np.float32), *packed])
 
 
 def _reason(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -15,46 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fake_recognizer import FakeRecognizer
 from linnet.decoding.options import DecodingOptions
-from linnet.errors import AudioError, OptionError, OutputError
+from linnet.errors import OptionError, OutputError
 from linnet.transcription import batch
 from linnet.transcription.batch import Finished, RunOptions, prepare_folder, run_batch, write_outputs
 from linnet.transcription.naming import Item, plan_items
-from linnet.transcription.schedule import Progress, Result
+from linnet.transcription.schedule import Progress
 from linnet.transcription.transcript import Segment, Transcript
 from linnet.transcription.writers import write_atomic
 
 OUT = Path("out")
-
-
-class FakeRecognizer:
-    """Says each file's name; fails where the name holds `bad`; yields in reverse order when `batch_size` > 1."""
-
-    def __init__(self, name: str = "fake", revision: str | None = "1", dtype: str = "float32") -> None:
-        self.name, self.revision, self.dtype = name, revision, dtype
-        self.heard: list[str] = []
-
-    def transcribe_many(
-        self,
-        sources: Sequence[Any],
-        *,
-        options: DecodingOptions | None,
-        batch_size: int,
-        channel: str,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> Iterator[Result]:
-        if options is not None and options.language == "xx":
-            raise OptionError("language xx is unknown")
-        numbered = list(enumerate(sources))
-        for index, source in numbered[::-1] if batch_size > 1 else numbered:
-            self.heard.append(source)
-            if on_progress is not None:
-                on_progress(Progress(index, source, 1.0, 2.0))
-            if "bad" in source:
-                yield Result(index, source, source, error=AudioError(f"{source}: not a sound"), seconds=0.5)
-            else:
-                transcript = Transcript((Segment(0, 2, Path(source).stem),), duration=2.0, source=source)
-                yield Result(index, source, source, duration=2.0, seconds=0.5, transcript=transcript)
 
 
 @pytest.fixture
@@ -160,7 +131,7 @@ def test_the_rest_goes_on_after_a_failure(tmp_path: Path, sounds: list[str]) -> 
 
 
 def test_an_option_that_the_model_cannot_honour_ends_the_run(tmp_path: Path, sounds: list[str]) -> None:
-    with pytest.raises(OptionError, match="language xx is unknown"):
+    with pytest.raises(OptionError, match="language 'xx' is unknown"):
         run(FakeRecognizer(), sounds, tmp_path, decoding=DecodingOptions(language="xx"))
 
 

@@ -40,6 +40,8 @@ Temperature = Annotated[
 Channel = Annotated[
     str, option("--channel", help="Of several channels: mix (their mean), left, right, or a number from 0.")
 ]
+Prompt = Annotated[str | None, option("--prompt", help="Text taken to precede the recording: names, spelling, style.")]
+Timestamps = Annotated[bool, option("--timestamps/--no-timestamps", help="Decode with times; long audio always does.")]
 Seed = Annotated[int, option("--seed", help="For temperatures above 0.")]
 Offline = Annotated[bool, option("--offline", help="Use no network for models.")]
 ProgressKind = Annotated[

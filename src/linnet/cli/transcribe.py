@@ -24,8 +24,6 @@ Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, http(s) URLs, - (stdin).")
 ]
 Task = Annotated[str, option("--task", help="transcribe, or translate into English.")]
-Prompt = Annotated[str | None, option("--prompt", help="Text taken to precede the recording: names, spelling, style.")]
-Timestamps = Annotated[bool, option("--timestamps/--no-timestamps", help="Decode with times; long audio always does.")]
 Repetition = Annotated[
     str, option("--compression-ratio-threshold", help="A window's text above it repeats itself: decode again; or none.")
 ]
@@ -64,8 +62,8 @@ def transcribe(
     output: Output = None,
     skip_existing: SkipExisting = False,
     show: Show = False,
-    prompt: Prompt = None,
-    timestamps: Timestamps = True,
+    prompt: shared.Prompt = None,
+    timestamps: shared.Timestamps = True,
     device: shared.Device = "auto",
     dtype: shared.DType = "auto",
     batch_size: shared.BatchSize = 1,

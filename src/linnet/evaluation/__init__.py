@@ -1,1 +1,1 @@
-"""Scores of recognisers: normalised, with intervals."""
+"""How good and how fast a model is: word error rate with its interval, and RTFx."""

@@ -1,0 +1,146 @@
+"""What an evaluation comes to, for people and for programs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from linnet.evaluation.bootstrap import Interval, bootstrap_interval
+from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.scores import total
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The corpus WER of the scored utterances, how sure it is, and what it was measured with.
+
+    `failed` utterances are not scored, nor do they count in the times; `without_text` had nothing to compare with.
+    """
+
+    wer: float | None  # errors / words; None: no reference words
+    interval: Interval | None
+    words: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    utterances: int
+    failed: int
+    without_text: int
+    audio_seconds: float
+    work_seconds: float
+    normalizers: Mapping[str, int]  # name -> utterances
+    made_with: Mapping[str, Any]
+    sessions: Sequence[Mapping[str, Any]]
+
+    @property
+    def rtfx(self) -> float | None:
+        """Seconds of audio per second of work, the model's loading left out."""
+        return self.audio_seconds / self.work_seconds if self.work_seconds > 0 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "rtfx": self.rtfx}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and values for a small table."""
+        made = self.made_with
+        lines = [
+            ("WER", self._rate()),
+            ("errors", f"{self.substitutions} substituted, {self.deletions} deleted, {self.insertions} inserted"),
+            ("words", f"{self.words}"),
+            ("utterances", self._utterances()),
+            ("RTFx", f"{self.rtfx:.1f} ({_seconds(self.audio_seconds)} in {_seconds(self.work_seconds)})")
+            if self.rtfx is not None
+            else ("RTFx", "not measured"),
+            ("normalizer", ", ".join(f"{name} ({count})" for name, count in self.normalizers.items()) or "none used"),
+            ("model", f"{made.get('model')} ({made.get('revision')}, {made.get('dtype')})"),
+        ]
+        for key, label in (("machine", "machine"), ("engine", "engine"), ("batch_size", "batch size")):
+            values = dict.fromkeys(str(session[key]) for session in self.sessions if key in session)
+            lines.append((label, ", ".join(values)))
+        return lines
+
+    def _rate(self) -> str:
+        if self.wer is None:
+            return "not defined: the references hold no words"
+        if self.interval is None:
+            return f"{self.wer:.2%} (too few utterances for an interval)"
+        interval = self.interval
+        return (
+            f"{self.wer:.2%} ({interval.level:.0%} interval {interval.low:.2%} to {interval.high:.2%}, "
+            f"bootstrap over {interval.units} {interval.unit})"
+        )
+
+    def _utterances(self) -> str:
+        text = f"{self.utterances} scored"
+        if self.failed:
+            text += f", {self.failed} FAILED (not scored, not in the WER)"
+        if self.without_text:
+            text += f", {self.without_text} without a text (left out)"
+        return text
+
+
+def summarize(
+    rows: Iterable[ScoredRow],
+    *,
+    made_with: Mapping[str, Any],
+    sessions: Sequence[Mapping[str, Any]],
+    without_text: int = 0,
+    seed: int = 0,
+) -> Summary:
+    """Add up the rows; the interval's bootstrap draws with `seed`."""
+    rows = sorted(rows, key=lambda row: row.row)
+    scored = [row for row in rows if row.error is None]
+    counts = total(row.counts for row in scored)
+    interval = bootstrap_interval(
+        [row.counts.errors for row in scored],
+        [row.words for row in scored],
+        speakers=[row.speaker for row in scored],
+        seed=seed,
+    )
+    return Summary(
+        wer=counts.rate,
+        interval=interval,
+        words=counts.words,
+        substitutions=counts.substitutions,
+        deletions=counts.deletions,
+        insertions=counts.insertions,
+        utterances=len(scored),
+        failed=len(rows) - len(scored),
+        without_text=without_text,
+        audio_seconds=sum(row.duration for row in scored),
+        work_seconds=sum(row.seconds for row in scored),
+        normalizers=dict(Counter(row.normalizer or "none" for row in scored)),
+        made_with=made_with,
+        sessions=sessions,
+    )
+
+
+def machine(device: str) -> str:
+    """The processor that does the work, in words: the GPU's name, or the CPU's with the cores it may use."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_cpu_name()}, {cores} cores"
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine() or "unknown CPU"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

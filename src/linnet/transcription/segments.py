@@ -40,8 +40,8 @@ def cut_pieces(
     closed = len(times) - begin > 1 and times[-1] is not None
     if not pieces and len(tokens) == 1 and times[0] is not None and times[0] >= duration / 2:
         resume = times[0]  # silence, then a phrase that the window's end cuts
-    if not closed and resume is not None and 0.0 < resume < duration:
-        return pieces, resume
+    if not closed and resume is not None and resume > 0.0:
+        return pieces, min(resume, duration)
     _add(pieces, tokens[begin:], times[begin:], duration)
     return pieces, duration
 

@@ -72,7 +72,8 @@ class WhisperBackend:
             result: WindowResult = yield replace(request, position=seek / SAMPLE_RATE)
             duration = min(len(samples), size) / SAMPLE_RATE
             pieces, advance = self._pieces(result.decoded, duration, timed=timed, options=options)
-            segments += [self._segment(piece, result.decoded, seek / SAMPLE_RATE) for piece in pieces]
+            found = [self._segment(piece, result.decoded, seek / SAMPLE_RATE) for piece in pieces]
+            segments += [segment for segment in found if segment.text]
             if pieces:  # silence tells no language and makes no prompt
                 language, probability = result.language, probability or result.language_probability
                 self._remember(history, result.decoded)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,15 +66,15 @@ def load_generic(ref: ModelRef, *, device: torch.device, dtype: torch.dtype) -> 
 class GenericBackend:
     """A sequence-to-sequence or CTC model of Transformers, as `transcription.backend.Backend`.
 
-    Windows of different lengths share a batch only where the model can tell padding from sound (an attention mask, and
-    no normalisation over time that would see the padding), so that a batch gives what its windows give one by one.
+    Windows of different lengths share a batch only where padding does not change what the encoder makes of the sound,
+    so that a batch gives what its windows give one by one. This is measured when the model is loaded: models without an
+    attention mask, with a normalisation over time or with unmasked convolutions fail it and batch equal lengths only.
     """
 
     def __init__(self, speech: SpeechModel) -> None:
         self._speech = speech
         self._window = max(SHORTEST, int(window_seconds(speech.model.config.to_dict()) * SAMPLE_RATE))
-        probe = self._features([np.zeros(SAMPLE_RATE, np.float32), np.ones(2 * SAMPLE_RATE, np.float32)])
-        self._pads_safely = _pads_safely(speech, probe)
+        self._pads_safely = self._probe_padding()
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -137,6 +138,22 @@ class GenericBackend:
             ) from error
         return {name: self._placed(value) for name, value in made.items()}
 
+    def _probe_padding(self) -> bool:
+        """Whether half a second of noise is encoded alike alone and padded to a second."""
+        import torch
+
+        noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32) * 0.1
+        half = noise[: SAMPLE_RATE // 2]
+        with torch.inference_mode(), quiet():
+            alone, both = self._features([half]), self._features([half, noise])
+            model = self._speech.model
+            if "attention_mask" not in both or (self._speech.family == "ctc" and _frame_counter(model) is None):
+                return False
+            short, padded = (_encoded(model, given, self._speech.family)[0] for given in (alone, both))
+        difference = (short - padded[: len(short)]).abs().max()
+        tolerance = 1e-4 if self._speech.dtype == torch.float32 else 5e-2
+        return bool(difference <= tolerance * short.abs().max())
+
     def _placed(self, value: Tensor) -> Tensor:
         value = value.to(self._speech.device)
         return value.to(self._speech.dtype).nan_to_num() if value.is_floating_point() else value
@@ -159,7 +176,7 @@ class GenericBackend:
         if not spoken:
             return Heard("", 0.0, seconds, 0.0)
         frame = seconds / len(tokens)
-        text = tokenizer.decode(tokens, skip_special_tokens=True)
+        text = _ctc_text(tokenizer, tokens.tolist())
         return Heard(text, spoken[0] * frame, (spoken[-1] + 1) * frame, float(scores.mean()))
 
     def _run_seq2seq(
@@ -209,6 +226,18 @@ class _Recorder:
         return [float(mean) for mean in means]
 
 
+def _ctc_text(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Repeats merged, then blanks and other special tokens dropped.
+
+    `skip_special_tokens` of the CTC tokenizers drops blanks first, which merges double letters (hello: helo).
+    """
+    merged = [token for token, _ in groupby(tokens)]
+    text: str = tokenizer.decode(merged, skip_special_tokens=False)
+    for special in set(tokenizer.all_special_tokens) - {getattr(tokenizer, "word_delimiter_token", None)}:
+        text = text.replace(special, "")
+    return text
+
+
 def quietest_point(samples: Samples) -> int:
     """Where to cut: the middle of the quietest 20 ms in the last 5 s (at most the last half) of these samples.
 
@@ -249,13 +278,11 @@ def _check(options: DecodingOptions, speech: SpeechModel) -> None:
         raise OptionError(f"model {speech.name} cannot honour {field.name}={value!r}: {why}")
 
 
-def _pads_safely(speech: SpeechModel, probe: dict[str, Tensor]) -> bool:
-    """Whether padding leaves results alone: masked, not averaged over by a norm in time, its frames countable."""
-    from torch.nn import GroupNorm
-
-    if "attention_mask" not in probe or any(isinstance(module, GroupNorm) for module in speech.model.modules()):
-        return False
-    return speech.family == "seq2seq" or _frame_counter(speech.model) is not None
+def _encoded(model: Any, features: dict[str, Tensor], kind: str) -> Tensor:
+    """What the model makes of sound: [B, T, V] logits of a CTC model, else [B, T, width] of its encoder."""
+    made = model(**features).logits if kind == "ctc" else model.get_encoder()(**features).last_hidden_state
+    encoded: Tensor = made.float()
+    return encoded
 
 
 def _frame_counter(model: Any) -> Any:

@@ -20,7 +20,7 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,adts,asf,avi,flv,mpegts,mpeg,mpegvideo,mp3,ogg,wav,w64,aiff,caf,"
     "flac,amr,amrnb,amrwb,ape,au,dts,dtshd,gsm,loas,mlp,mpc,mpc8,mxf,nut,oma,rm,shn,sln,sox,spdif,tak,thd,truehd,tta,voc,wv,xwma"
 )
-_MOST_PLANES = 8
+_MOST_PLANES = 7
 _FAILURES = (av.error.FFmpegError, ValueError, RuntimeError, OSError, NotImplementedError)
 
 
@@ -122,7 +122,7 @@ class _Frames:
         self._packer: Any = None
 
     def samples(self, frame: Any) -> Block:
-        """The samples of one frame; more than 8 planes are interleaved first, for PyAV reads those beyond their end."""
+        """The samples of one frame; 8 planes (7.1 sound) and more are interleaved first, for PyAV misses their end."""
         channels = frame.layout.nb_channels
         if not frame.format.is_planar:
             return to_float(frame.to_ndarray().reshape(-1, channels))

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,15 @@ def test_weights_without_a_head_would_answer_at_random(folders: dict[str, Path],
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"lack 1 tensors of Wav2Vec2ForCTC \(the first: lm_head.weight\)"):
         load_generic(resolve(str(folder)), device=torch.device("cpu"), dtype=torch.float32)
+
+
+def test_a_model_that_wants_more_than_sound(backends: dict[str, GenericBackend]) -> None:
+    def processor(windows: list[Sound], *, language: str, **others: Any) -> None:
+        """As those of models that are told the language."""
+
+    speech = replace(backends["moonshine"]._speech, processor=processor)
+    with pytest.raises(ModelError, match=r"moonshine wants more than sound, which Linnet cannot give it: .*'language'"):
+        GenericBackend(speech)
 
 
 def test_a_cached_model_needs_no_network_and_says_nothing(folders: dict[str, Path], tmp_path: Path) -> None:

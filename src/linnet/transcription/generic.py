@@ -132,11 +132,12 @@ class GenericBackend:
             with quiet(), np.errstate(all="ignore"):
                 made = processor(*positional, **given, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt")
         except (TypeError, ValueError) as error:
-            raise ModelError(
-                f"model {self._speech.name} cannot be driven by sound alone: its processor "
-                f"({type(processor).__name__}) says: {str(error).splitlines()[0] if str(error) else error!r}"
-            ) from error
+            raise self._unfit(processor, error) from error
         return {name: self._placed(value) for name, value in made.items()}
+
+    def _unfit(self, part: Any, error: Exception) -> ModelError:
+        said = f"{type(part).__name__}: {str(error).splitlines()[0] if str(error) else repr(error)}"
+        return ModelError(f"model {self._speech.name} wants more than sound, which Linnet cannot give it: {said}")
 
     def _probe_padding(self) -> bool:
         """Whether half a second of noise is encoded alike alone and padded to a second."""
@@ -149,7 +150,10 @@ class GenericBackend:
             model = self._speech.model
             if "attention_mask" not in both or (self._speech.family == "ctc" and _frame_counter(model) is None):
                 return False
-            short, padded = (_encoded(model, given, self._speech.family)[0] for given in (alone, both))
+            try:
+                short, padded = (_encoded(model, given, self._speech.family)[0] for given in (alone, both))
+            except (TypeError, ValueError, AttributeError, RuntimeError):
+                return False  # an encoder that wants more than this: never pad
         difference = (short - padded[: len(short)]).abs().max()
         tolerance = 1e-4 if self._speech.dtype == torch.float32 else 5e-2
         return bool(difference <= tolerance * short.abs().max())
@@ -185,13 +189,16 @@ class GenericBackend:
         from transformers import LogitsProcessorList
 
         recorder = _Recorder()
-        made = self._speech.model.generate(
-            **features,
-            **_generation(self._speech.model, options),
-            logits_processor=LogitsProcessorList([recorder] if options.beam_size == 1 else []),
-            return_dict_in_generate=True,
-            output_scores=options.beam_size > 1,
-        )
+        try:
+            made = self._speech.model.generate(
+                **features,
+                **_generation(self._speech.model, options),
+                logits_processor=LogitsProcessorList([recorder] if options.beam_size == 1 else []),
+                return_dict_in_generate=True,
+                output_scores=options.beam_size > 1,
+            )
+        except (TypeError, ValueError) as error:
+            raise self._unfit(self._speech.model, error) from error
         texts = self._speech.tokenizer.batch_decode(made.sequences, skip_special_tokens=True)
         if options.beam_size == 1:
             averages = recorder.averages(_ends(self._speech.model))

@@ -100,10 +100,8 @@ def _copy(read: Callable[[int], Any], name: str, stack: ExitStack) -> tuple[str,
 
 def download(url: str, stack: ExitStack) -> str:
     """Fetch an http(s) URL to a temporary file; `AudioError` says what the server or the network did."""
-    from linnet import __version__
-
     name = public_name(url)
-    headers = {"User-Agent": f"linnet/{__version__}", "Accept": "*/*"}
+    headers = {"User-Agent": f"linnet/{sys.modules['linnet'].__version__}", "Accept": "*/*"}
     try:
         request = Request(quote(url, safe=_SAFE), headers=headers)
         with urlopen(request, timeout=TIMEOUT) as response:

@@ -45,7 +45,7 @@ class FakeRecognizer:
             self.options.append(options)
             if on_progress is not None:
                 on_progress(Progress(index, source, 1.0, 2.0))
-            if "stop" in source:
+            if "stop" in Path(source).name:
                 raise KeyboardInterrupt
             if "bad" in Path(source).name:
                 yield Result(index, source, source, error=AudioError(f"{source}: not a sound"), seconds=0.5)
@@ -56,5 +56,5 @@ class FakeRecognizer:
         text = Path(source).stem.partition(".")[0].replace("-", " ").replace("silence", "")
         segments = (Segment(0, 2, text),) if text else ()
         transcript = Transcript(segments, language=language or "en", duration=2.0, source=source, model=self.name)
-        notices = ("it ends early.",) if "short" in source else ()
+        notices = ("it ends early.",) if "short" in Path(source).name else ()
         return Result(index, source, source, duration=2.0, seconds=0.5, transcript=transcript, notices=notices)

@@ -87,8 +87,10 @@ def hub_id(name: str) -> str:
         return f"openai/whisper-{name}"
     if name.count("/") == 1 and all(name.split("/")):
         return name
+    asked = f"no model {name!r}{near(name)}"
     raise ModelError(
-        f"no model {name!r}{near(name)}: it is neither a folder, an embedded model nor a Hub id (owner/name)"
+        f"{asked}: it is neither a folder, an embedded model nor a Hub id (owner/name); "
+        "`linnet models list` shows what is here"
     )
 
 

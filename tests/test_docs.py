@@ -19,7 +19,9 @@ def snippets(language: str) -> list[tuple[str, str]]:
     return [(page.name, body) for page in PAGES for name, body in FENCE.findall(page.read_text()) if name == language]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda page: page.name
+)
 def test_the_python_of_a_page_runs(page: Path) -> None:
     bodies = [body for name, body in FENCE.findall(page.read_text()) if name == "python"]
     done = subprocess.run(

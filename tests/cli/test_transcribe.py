@@ -223,7 +223,7 @@ def test_the_bar_counts_seconds_of_audio() -> None:
         reporter.finished(Row("b.wav", "failed", error="b.wav: not a sound"))
         assert reporter._bar is not None
         (task,) = reporter._bar.tasks
-        assert (task.completed, task.total) == (60.0, 180.0)  # those not known are taken as the mean
+        assert (task.completed, task.total) == (60.0, 120.0)  # one failed, one is not known and taken as the mean
         assert task.description.startswith("2/3")
     assert "linnet: b.wav: not a sound" in screen.getvalue()
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -105,8 +106,9 @@ class BarReporter(Reporter):
         """Draw the bar."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._files = files
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[audio]}"))
+        self._files, self._over = files, 0
+        title = TextColumn("{task.description}", markup=False)
+        columns = (title, BarColumn(), TextColumn("{task.fields[audio]}"))
         self._bar = Progress(
             *columns,
             TimeRemainingColumn(),
@@ -139,7 +141,8 @@ class BarReporter(Reporter):
         if self._bar is None:
             return
         known = [seconds for seconds in self._durations.values() if seconds > 0]
-        total = sum(known) / len(known) * max(self._files, len(known)) if known else None
+        unknown = max(0, self._files - len(self._durations))
+        total = sum(known) + sum(known) / len(known) * unknown if known else None
         position = sum(self._positions.values())
         audio = clock(position) if total is None else f"{clock(position)} of {clock(total)}"
         self._bar.update(
@@ -182,7 +185,7 @@ class JsonReporter(Reporter):
 
     def end(self, rows: Sequence[Row], seconds: float) -> None:
         """`files`, how many of each status, `duration` and `seconds` in all."""
-        counts = {status: sum(row.status == status for row in rows) for status in sorted({row.status for row in rows})}
+        counts = {status.replace(" ", "_"): count for status, count in _counts(rows).items()}
         duration = round(sum(row.duration for row in rows), 3)
         self._line("end", {"files": len(rows), **counts, "duration": duration, "seconds": round(seconds, 3)})
 
@@ -209,13 +212,16 @@ def rows_table(rows: Sequence[Row], seconds: float) -> Table:
     table.add_column("audio (s)", f"{duration:.1f}", justify="right")
     table.add_column("time (s)", f"{seconds:.2f}", justify="right")
     table.add_column("RTFx", _number(total.rtfx), justify="right")
-    counts = {status: sum(row.status == status for row in rows) for status in dict.fromkeys(row.status for row in rows)}
-    table.add_column("status", ", ".join(f"{count} {status}" for status, count in counts.items()))
+    table.add_column("status", ", ".join(f"{count} {status}" for status, count in _counts(rows).items()))
     for row in sorted(rows, key=lambda row: row.error is not None):
-        worked = row.seconds > 0
-        cells = (f"{row.duration:.1f}", f"{row.seconds:.2f}", _number(row.rtfx)) if worked else ("", "", "")
+        heard = row.duration > 0
+        cells = (f"{row.duration:.1f}", f"{row.seconds:.2f}", _number(row.rtfx)) if heard else ("", "", "")
         table.add_row(Text(row.file), *cells, row.status, style="red" if row.error else None)
     return table
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, int]:
+    return dict(Counter(row.status for row in rows))
 
 
 def _number(value: float | None) -> str:

@@ -30,22 +30,25 @@ Normalizer = Annotated[
     str,
     option(
         "--normalizer",
+        metavar="NAME",
         help="auto (english for English, else basic), english, basic or none. The English one joins digits spoken one "
         "by one: 'three one four' is one word, 314. For digit strings choose basic.",
     ),
 ]
 Language = Annotated[
-    str | None, option("--language", help="Of all utterances. By default each row's own, else detected.")
+    str | None,
+    option("--language", metavar="CODE", help="Of all utterances. By default each row's own, else detected."),
 ]
 Output = Annotated[
     Path | None,
     option(
         "--output",
+        metavar="FILE",
         help="File for a JSON line for each utterance, written when it is done; a second run with the same file goes "
         "on where the first one ended. In a folder: MANIFEST's name with .evaluation.jsonl.",
     ),
 ]
-Limit = Annotated[int | None, option("--limit", help="Only the first utterances with a text.", min=1)]
+Limit = Annotated[int | None, option("--limit", help="Only the first utterances with a text.", min=1, metavar="N")]
 Restart = Annotated[bool, option("--restart", help="Drop the rows that an earlier run left in --output.")]
 AsJson = Annotated[bool, option("--json", help="Print the result as JSON.")]
 

@@ -22,31 +22,47 @@ def option(*names: str, help: str, **more: Any) -> Any:
 
 Model = Annotated[
     str | None,
-    option("--model", help="An embedded name (digits), a folder, or a Hub id. By default chosen for this machine."),
+    option(
+        "--model",
+        metavar="NAME",
+        help="An embedded name (digits), a folder, or a Hub id. By default chosen for this machine.",
+    ),
 ]
-Language = Annotated[str | None, option("--language", help="Code or English name (de, german). By default detected.")]
-Device = Annotated[str, option("--device", help="auto, cpu or cuda.")]
-DType = Annotated[str, option("--dtype", help="auto, float32, bfloat16 or float16.")]
-BeamSize = Annotated[int, option("--beam-size", help="Beams of the search; 1 is greedy.", min=1)]
-BatchSize = Annotated[int, option("--batch-size", help="Windows of several recordings to decode at once.", min=1)]
-MaxNewTokens = Annotated[int | None, option("--max-new-tokens", help="Most tokens of one window.", min=1)]
+Language = Annotated[
+    str | None, option("--language", metavar="CODE", help="Code or English name (de, german). By default detected.")
+]
+Device = Annotated[str, option("--device", metavar="NAME", help="auto, cpu or cuda.")]
+DType = Annotated[str, option("--dtype", metavar="NAME", help="auto, float32, bfloat16 or float16.")]
+BeamSize = Annotated[int, option("--beam-size", help="Beams of the search; 1 is greedy.", min=1, metavar="N")]
+BatchSize = Annotated[
+    int, option("--batch-size", help="Windows of several recordings to decode at once.", min=1, metavar="N")
+]
+MaxNewTokens = Annotated[int | None, option("--max-new-tokens", help="Most tokens of one window.", min=1, metavar="N")]
 Temperature = Annotated[
     str,
     option(
         "--temperature",
+        metavar="T,T,...",
         help="One temperature, or several with commas, tried in turn while a window's text is doubtful.",
     ),
 ]
 Channel = Annotated[
-    str, option("--channel", help="Of several channels: mix (their mean), left, right, or a number from 0.")
+    str,
+    option("--channel", metavar="NAME", help="Of several channels: mix (their mean), left, right, or a number from 0."),
 ]
-Prompt = Annotated[str | None, option("--prompt", help="Text taken to precede the recording: names, spelling, style.")]
+Prompt = Annotated[
+    str | None, option("--prompt", metavar="TEXT", help="Text taken to precede the recording: names, spelling, style.")
+]
 Timestamps = Annotated[bool, option("--timestamps/--no-timestamps", help="Decode with times; long audio always does.")]
-Seed = Annotated[int, option("--seed", help="For temperatures above 0.")]
+Seed = Annotated[int, option("--seed", metavar="N", help="For temperatures above 0.")]
 Offline = Annotated[bool, option("--offline", help="Use no network for models.")]
 ProgressKind = Annotated[
     str,
-    option("--progress", help="On stderr: auto (a bar on a terminal), bar, json (a line for each step) or none."),
+    option(
+        "--progress",
+        metavar="KIND",
+        help="On stderr: auto (a bar on a terminal), bar, json (a line for each step) or none.",
+    ),
 ]
 Verbose = Annotated[bool, option("--verbose", help="Show where an error comes from.")]
 

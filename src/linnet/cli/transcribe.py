@@ -20,29 +20,43 @@ if TYPE_CHECKING:
     from linnet.transcription.batch import Finished, RunOptions
     from linnet.transcription.naming import Item
 
-Inputs = Annotated[
-    list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, http(s) URLs, - (stdin).")
-]
-Task = Annotated[str, option("--task", help="transcribe, or translate into English.")]
+Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders, globs, http(s) URLs, - (stdin).")]
+Task = Annotated[str, option("--task", metavar="NAME", help="transcribe, or translate into English.")]
 Repetition = Annotated[
-    str, option("--compression-ratio-threshold", help="A window's text above it repeats itself: decode again; or none.")
+    str,
+    option(
+        "--compression-ratio-threshold",
+        metavar="X",
+        help="A window's text above it repeats itself: decode again; or none.",
+    ),
 ]
 Improbable = Annotated[
-    str, option("--log-probability-threshold", help="A window below this average is doubtful: decode again; or none.")
+    str,
+    option(
+        "--log-probability-threshold",
+        metavar="X",
+        help="A window below this average is doubtful: decode again; or none.",
+    ),
 ]
-NoSpeech = Annotated[str, option("--no-speech-threshold", help="A doubtful window above it is silence; or none.")]
+NoSpeech = Annotated[
+    str, option("--no-speech-threshold", metavar="X", help="A doubtful window above it is silence; or none.")
+]
 Condition = Annotated[
     bool,
     option("--condition-on-previous", help="Give each window the text before as a prompt."),
 ]
-LengthPenalty = Annotated[float, option("--length-penalty", help="Of beams: their length to this power divides.")]
+LengthPenalty = Annotated[
+    float, option("--length-penalty", metavar="X", help="Of beams: their length to this power divides.")
+]
 Format = Annotated[
-    list[str] | None, option("--format", help="txt (the default), srt, vtt, tsv, json, jsonl; several with commas.")
+    list[str] | None,
+    option("--format", metavar="NAME,...", help="txt (the default), srt, vtt, tsv, json, jsonl; several with commas."),
 ]
 Output = Annotated[
     Path | None,
     option(
         "--output",
+        metavar="FOLDER",
         help="Folder for one file a recording and format, created if need be. Without it, one recording goes to "
         "stdout; of many, each file lies beside its input.",
     ),

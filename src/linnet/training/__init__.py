@@ -1,1 +1,1 @@
-"""Recipes, losses and the loop."""
+"""Training: recipes, checkpoints, the loop. Needs the extra `train`."""

@@ -1,0 +1,1 @@
+"""The data of the embedded model: digits, composed on the fly."""

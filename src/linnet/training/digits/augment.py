@@ -1,0 +1,162 @@
+"""What happens to a recording on its way: rooms, microphones, lines, noise. All on float32 mono at 16 kHz.
+
+Shapes: N samples, F = N // 2 + 1 frequencies of a real Fourier transform, T frames, M mel bands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+RATE = 16_000
+Array = NDArray[np.float32]
+Rng = np.random.Generator
+
+
+def resample(samples: Array, factor: float) -> Array:
+    """Play [N] `factor` times as fast (linear interpolation): pitch and formants rise with it; N / factor samples."""
+    length = max(1, round(len(samples) / factor))
+    position = np.arange(length, dtype=np.float64) * factor
+    return np.interp(position, np.arange(len(samples)), samples).astype(np.float32)
+
+
+def room(rng: Rng) -> Array:
+    """A synthetic room impulse response: the direct path at 0, early reflections, a tail of decaying noise.
+
+    The tail falls by 60 dB in 0.1 to 0.9 s; its energy is -3 to -20 dB of the direct path's.
+    """
+    seconds = float(rng.uniform(0.1, 0.9))
+    length = int(min(seconds, 0.5) * RATE)
+    tail = rng.standard_normal(length, dtype=np.float32)
+    tail *= np.exp(-6.908 * np.arange(length, dtype=np.float32) / (seconds * RATE))
+    tail[: int(0.004 * RATE)] = 0.0
+    tail *= 10 ** (rng.uniform(-20, -3) / 20) / max(1e-6, float(np.sqrt((tail**2).sum())))
+    for _ in range(int(rng.integers(0, 6))):
+        tail[int(rng.integers(16, RATE // 25))] += rng.uniform(-0.5, 0.5)
+    tail[0] = 1.0
+    return tail
+
+
+def tilt_and_bands(rng: Rng, frequencies: Array, strength: float = 1.0) -> Array:
+    """A smooth random gain [F] over `frequencies` (Hz): a tilt of up to 6 dB per octave and four broad bumps."""
+    octaves = np.log2(np.maximum(frequencies, 60.0) / 1000.0)
+    decibels: NDArray[np.float64] = rng.uniform(-4, 4) * strength * octaves.astype(np.float64)
+    for centre in rng.uniform(-3.5, 3.0, 4):
+        decibels = decibels + rng.normal(0, 3.5) * strength * np.exp(
+            -(((octaves - centre) / rng.uniform(0.3, 1.2)) ** 2)
+        )
+    return np.power(10.0, decibels / 20).astype(np.float32)
+
+
+def band(rng: Rng, frequencies: Array, low: float, high: float) -> Array:
+    """A band-pass gain [F] with soft edges; `low` 0 or `high` 8000 leaves that side open."""
+    gain = np.ones(len(frequencies), np.float64)
+    if low > 0:
+        gain = gain / np.sqrt(1 + (low / np.maximum(frequencies, 1.0)) ** float(rng.choice([4, 8])))
+    if high < RATE / 2:
+        gain = gain / np.sqrt(1 + np.minimum(frequencies / high, 4.0) ** float(rng.choice([16, 32, 64])))
+    return gain.astype(np.float32)
+
+
+def fold_up(spectrum: NDArray[np.complex64], frequencies: Array, gain: float) -> NDArray[np.complex64]:
+    """Give band-limited speech [F] a plausible top: 2-4 kHz mirrored to 4-6 kHz (spectral folding), `gain` linear."""
+    weight = np.clip((frequencies - 3800) / 300, 0, 1) * np.exp(-np.maximum(frequencies - 4500, 0) / 1500)
+    mirrored = np.conj(spectrum[::-1]) * (weight * gain)
+    return (spectrum + mirrored).astype(np.complex64)
+
+
+def mu_law(samples: Array, bits: int) -> Array:
+    """Through a companded quantiser of ITU-T G.711's curve (mu 255) with `bits` bits."""
+    levels = 2 ** (bits - 1) - 1
+    code = np.sign(samples) * np.log1p(255.0 * np.abs(np.clip(samples, -1, 1))) / np.log(256.0)
+    code = np.round(code * levels) / levels
+    expanded: Array = (np.sign(code) * np.expm1(np.abs(code) * np.log(256.0)) / 255.0).astype(np.float32)
+    return expanded
+
+
+def warp_mel(features: Array, alpha: float) -> Array:
+    """Stretch the mel axis of [T, M] by `alpha`: another length of vocal tract (Jaitly and Hinton 2013)."""
+    bands = features.shape[1]
+    source = np.minimum(np.arange(bands) * alpha, bands - 1)
+    low = source.astype(np.int64)
+    part = (source - low).astype(np.float32)
+    high = np.minimum(low + 1, bands - 1)
+    warped: Array = features[:, low] * (1 - part) + features[:, high] * part
+    return warped
+
+
+def mask(rng: Rng, features: Array) -> Array:
+    """One mask of up to 8 bands and two of up to 8 frames, at the quietest value (SpecAugment, Park et al. 2019)."""
+    features = features.copy()
+    floor = features.min()
+    width = int(rng.integers(1, 9))
+    first = int(rng.integers(0, features.shape[1] - width))
+    features[:, first : first + width] = floor
+    for _ in range(2):
+        width = int(rng.integers(1, 9))
+        first = int(rng.integers(0, max(1, len(features) - width)))
+        features[first : first + width] = floor
+    return features
+
+
+def coloured(rng: Rng, length: int, power: float) -> Array:
+    """Noise of unit level whose power falls as 1 / f ** `power`: 0 white, 1 pink, 2 brown."""
+    spectrum = fft.rfft(rng.standard_normal(length, dtype=np.float32))
+    frequencies = np.maximum(np.arange(len(spectrum)) * RATE / length, 20.0)
+    return unit(fft.irfft(spectrum * frequencies ** (-power / 2), length).astype(np.float32))
+
+
+def hum(rng: Rng, length: int) -> Array:
+    """Mains hum: 50 or 60 Hz and its harmonics, of unit level."""
+    time = np.arange(length) / RATE
+    base = float(rng.choice([50.0, 60.0])) * (1 + rng.normal(0, 0.002))
+    parts = [rng.uniform(0, 1) / k * np.sin(2 * np.pi * base * k * time + rng.uniform(0, 6.28)) for k in range(1, 12)]
+    return unit(np.sum(parts, 0).astype(np.float32) + 1e-3 * rng.standard_normal(length, dtype=np.float32))
+
+
+def music(rng: Rng, length: int) -> Array:
+    """Music-like sound of unit level: chords or arpeggios of harmonic notes, plucked or held."""
+    output = np.zeros(length, np.float32)
+    beat = int(rng.uniform(0.12, 1.2) * RATE)
+    held = rng.random() < 0.4
+    root = float(rng.uniform(80, 400))
+    for start in range(0, length, beat):
+        span = min(length - start, int(beat * rng.uniform(1, 3)))
+        time = np.arange(span, dtype=np.float32) / RATE
+        fade = np.minimum(1, time * 50) * (np.ones(1) if held else np.exp(-time * rng.uniform(2, 12)))
+        notes = rng.choice([0, 2, 3, 4, 5, 7, 9, 10, 12, 16, 19], int(rng.integers(1, 5)))
+        for note in notes:
+            pitch = root * 2 ** (note / 12)
+            partials = int(rng.integers(1, 8))
+            slope = rng.uniform(0.5, 2)
+            vibrato = rng.choice([0.0, 0.02]) * np.sin(2 * np.pi * 5 * time) * 5
+            for k in range(1, partials + 1):
+                output[start : start + span] += fade * np.sin(2 * np.pi * pitch * k * time + vibrato * k) / k**slope
+        if rng.random() < 0.3:
+            burst = min(span, int(0.08 * RATE))
+            drum = rng.standard_normal(burst, dtype=np.float32) * np.exp(-np.arange(burst) / (0.015 * RATE))
+            output[start : start + burst] += 2 * drum.astype(np.float32)
+    return unit(output)
+
+
+def clicks(rng: Rng, length: int) -> Array:
+    """Clicks, knocks and puffs at random times, of unit level."""
+    output = np.zeros(length, np.float32)
+    for _ in range(max(1, int(rng.poisson(length / RATE * rng.uniform(0.5, 4))))):
+        span = int(rng.choice([0.003, 0.02, 0.08, 0.3]) * RATE)
+        start = int(rng.integers(0, max(1, length - span)))
+        envelope = np.exp(-np.arange(span) / (span / 4))
+        if rng.random() < 0.4:
+            sound = np.sin(2 * np.pi * rng.uniform(80, 2500) * np.arange(span) / RATE)
+        else:
+            sound = coloured(rng, span, float(rng.uniform(0, 2)))
+        piece = (sound * envelope * rng.uniform(0.2, 1))[: length - start]
+        output[start : start + len(piece)] += piece.astype(np.float32)
+    return unit(output)
+
+
+def unit(samples: Array) -> Array:
+    """Scaled to a root mean square of one; zeros stay zeros."""
+    level = float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0
+    return samples / level if level > 1e-9 else samples

@@ -1,0 +1,150 @@
+"""The embedded model: a small stock Whisper, and the losses that it trains with.
+
+Shapes: B recordings, M mel bands, T mel frames, P = T / 2 encoder positions, D width, L tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, gelu
+from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+
+from linnet.training.digits.targets import IGNORED
+from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
+
+
+@dataclass(frozen=True)
+class DigitsModel:
+    """The size of the embedded model."""
+
+    width: int = 128
+    encoder_heads: int = 2
+    decoder_heads: int = 4
+    feed_forward: int = 512
+    encoder_layers: int = 4
+    decoder_layers: int = 2
+    mels: int = 80
+    max_tokens: int = 128
+
+
+def build_model(size: DigitsModel) -> WhisperForConditionalGeneration:
+    """A freshly initialised Whisper of this size with the digit vocabulary and its generation settings."""
+    vocabulary = Vocabulary.build()
+    end = vocabulary.special("endoftext")
+    config = WhisperConfig(
+        vocab_size=len(vocabulary),
+        num_mel_bins=size.mels,
+        d_model=size.width,
+        encoder_layers=size.encoder_layers,
+        decoder_layers=size.decoder_layers,
+        encoder_attention_heads=size.encoder_heads,
+        decoder_attention_heads=size.decoder_heads,
+        encoder_ffn_dim=size.feed_forward,
+        decoder_ffn_dim=size.feed_forward,
+        max_source_positions=round(WINDOW / TIME_STEP),
+        max_target_positions=size.max_tokens,
+        dropout=0.0,
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        decoder_start_token_id=vocabulary.special("startoftranscript"),
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    model = WhisperForConditionalGeneration(config)
+    initialise(model)
+    model.set_attn_implementation("eager")  # on a CPU its backward pass is twice as fast as the fused kernel's
+    model.generation_config = generation_config(size)
+    return model
+
+
+@torch.no_grad()
+def initialise(model: WhisperForConditionalGeneration) -> None:
+    """Weights in proportion to their fan-in (Glorot and Bengio 2010; branches that add up are scaled down).
+
+    Whisper's own 0.02 is meant for wide models: at a width of 128 it would bury the sound under the position
+    sinusoids, which are scaled down here for the same reason.
+    """
+    layers = model.config.encoder_layers + model.config.decoder_layers
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv1d) and module is not model.proj_out:
+            fan_in = module.weight[0].numel()
+            gain = 2.0**0.5 if isinstance(module, nn.Conv1d) else 1.0
+            if name.endswith(("out_proj", "fc2")):
+                gain /= layers**0.5
+            nn.init.normal_(module.weight, std=gain * fan_in**-0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    model.model.encoder.embed_positions.weight.mul_(0.25)
+    nn.init.normal_(model.model.decoder.embed_tokens.weight, std=0.06)
+    nn.init.normal_(model.model.decoder.embed_positions.weight, std=0.06)
+
+
+def generation_config(size: DigitsModel) -> GenerationConfig:
+    """What the stock Whisper `generate` reads. The first speech may come late, so the first time is free."""
+    vocabulary = Vocabulary.build()
+    end = vocabulary.special("endoftext")
+    return GenerationConfig(
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=vocabulary.special("startoftranscript"),
+        max_length=size.max_tokens,
+        is_multilingual=True,
+        lang_to_id={f"<|{language}|>": vocabulary.special(language) for language in LANGUAGES},
+        task_to_id={task: vocabulary.special(task) for task in ("transcribe", "translate")},
+        no_timestamps_token_id=vocabulary.special("notimestamps"),
+        prev_sot_token_id=vocabulary.special("startofprev"),
+        max_initial_timestamp_index=round(WINDOW / TIME_STEP),
+        suppress_tokens=[],
+        begin_suppress_tokens=[],
+        return_timestamps=False,
+    )
+
+
+class DigitsTrainer(nn.Module):
+    """The model with a head that names the digit at every encoder position, which is dropped at the end.
+
+    The head's frame-wise cross-entropy tells the encoder what is said where, which the decoder's loss alone would
+    take much longer to find out.
+    """
+
+    def __init__(self, model: WhisperForConditionalGeneration) -> None:
+        super().__init__()
+        self.model = model
+        self.frame_head = nn.Linear(model.config.d_model, 1 + 10 * len(LANGUAGES))
+
+    def encode(self, features: Tensor) -> Tensor:
+        """[B, M, T] -> [B, P, D] for windows up to the model's own; the stock forward insists on a full one."""
+        encoder = self.model.model.encoder
+        hidden = gelu(encoder.conv1(features))
+        hidden = gelu(encoder.conv2(hidden)).transpose(1, 2)
+        hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
+        for layer in encoder.layers:
+            hidden = layer(hidden, None)
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        output: Tensor = encoder.layer_norm(hidden)
+        return output
+
+    def forward(self, batch: dict[str, Tensor], smoothing: float = 0.0) -> dict[str, Tensor]:
+        """The decoder's and the frame head's mean cross-entropies, and the share of right tokens."""
+        encoded = self.encode(batch["features"])
+        decoded = self.model.model.decoder(input_ids=batch["inputs"], encoder_hidden_states=encoded, use_cache=False)
+        logits = self.model.proj_out(decoded.last_hidden_state).float()  # [B, L, V]
+        labels = batch["labels"]
+        text = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
+        heard = self.frame_head(encoded).float()  # [B, P, classes]
+        frames = cross_entropy(heard.flatten(0, 1), batch["frames"].flatten(), ignore_index=IGNORED)
+        scored = labels != IGNORED
+        right = (logits.detach().argmax(-1) == labels)[scored].float().mean()
+        return {"text": text, "frames": frames, "right": right}
+
+
+@torch.no_grad()
+def blend(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move `average` towards `model`: an exponential moving average of the weights."""
+    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(value.detach().to(mean.dtype), 1 - decay)

@@ -1,0 +1,111 @@
+"""Recipes: frozen dataclasses read from YAML; an unknown key is an error that names the nearest one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from linnet.errors import OptionError
+from linnet.training.digits.dataset import DigitsData
+from linnet.training.digits.model import DigitsModel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How the weights move. `frame_weight` falls linearly to a tenth of itself over the run."""
+
+    steps: int = 11000
+    learning_rate: float = 1.2e-3
+    warmup: float = 0.04
+    weight_decay: float = 0.02
+    clip: float = 1.0
+    smoothing: float = 0.02
+    frame_weight: float = 1.0
+    average: float = 0.999
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice."""
+
+    output: str = "runs/digits"
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "bf16"
+    threads: int = 1
+    workers: int = 1
+    checkpoint_every: int = 250
+    validate_every: int = 500
+    log_every: int = 20
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a training run depends on."""
+
+    model: DigitsModel = field(default_factory=DigitsModel)
+    data: DigitsData = field(default_factory=DigitsData)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    run: Run = field(default_factory=Run)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from YAML.
+
+    Raises:
+        OptionError: no such file, not YAML, an unknown key (names the nearest), or a value of the wrong type.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the recipe: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise OptionError(f"{path}: not YAML: {error}") from error
+    return build(Recipe, content or {}, str(path))
+
+
+def build(kind: type[T], content: Any, where: str) -> T:
+    """Make a (nested) recipe dataclass from plain YAML values; `where` names the place in messages."""
+    if not isinstance(content, dict):
+        raise OptionError(f"{where}: expected keys and values, got {content!r}.")
+    hints = typing.get_type_hints(kind)
+    known = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+            raise OptionError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}? Known: {', '.join(known)}.")
+        values[key] = _value(hints[key], value, f"{where}: {key}")
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return build(hint, value, where)
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        if not isinstance(value, list):
+            raise OptionError(f"{where}: expected a list, got {value!r}.")
+        return tuple(_value(inner, item, where) for item in value)
+    if isinstance(hint, types.UnionType):
+        return None if value is None else _value(typing.get_args(hint)[0], value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise OptionError(f"{where}: expected {hint.__name__}, got {value!r}.")
+    return value
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, for logs and checkpoints."""
+    return dataclasses.asdict(recipe)

@@ -1,0 +1,63 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from linnet.errors import OptionError
+from linnet.training.recipe import Recipe, as_dict, read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
+    assert read_recipe(write(tmp_path, "")) == Recipe()
+
+
+def test_the_shipped_recipe_reads_and_keeps_the_test_speaker_out() -> None:
+    recipe = read_recipe(RECIPES / "digits.yaml")
+    assert recipe.data.train_speakers == ("george", "jackson", "nicolas", "yweweler")
+    assert recipe.data.validation_speakers == ("lucas",)
+    assert "theo" not in str(as_dict(recipe))
+
+
+def test_values_are_read_into_their_places(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, "optimisation: {steps: 7, learning_rate: 1}\ndata: {banks: [a, b]}\n"))
+    assert recipe.optimisation.steps == 7
+    assert isinstance(recipe.optimisation.learning_rate, float)
+    assert recipe.data.banks == ("a", "b")
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe().run.seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("optimisation: {step: 7}", "unknown key 'step'; did you mean 'steps'?"),
+        ("optimizer: {}", "did you mean 'optimisation'?"),
+        ("optimisation: {steps: many}", "steps: expected int, got 'many'"),
+        ("optimisation: {steps: true}", "expected int, got True"),
+        ("data: {banks: a}", "banks: expected a list"),
+        ("data: 3", "expected keys and values"),
+        ("- 1", "expected keys and values"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        read_recipe(write(tmp_path, text))
+    assert says in str(caught.value)
+    assert "recipe.yaml" in str(caught.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"gone\.yaml"):
+        read_recipe(tmp_path / "gone.yaml")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from linnet.engines.protocol import Encoded, Engine, State
+from linnet.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -68,4 +69,8 @@ def prime(
         silence = tuple((logits[:, no_speech] - logits.logsumexp(-1)).exp().tolist())
     if tokens.shape[1] > start + 1:
         logits = engine.step(state, tokens[:, start + 1 :])
+    if not bool((logits < float("inf")).all()):  # false for NaN too
+        raise ModelError(
+            f"the model gives numbers without meaning on {engine.name}: try dtype float32, or load it again"
+        )
     return Primed(state, logits, silence)

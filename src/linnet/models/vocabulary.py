@@ -58,7 +58,7 @@ class WhisperVocabulary:
         if not text.strip():
             return ()
         tokens = tuple(self.tokenizer(" " + text.strip(), add_special_tokens=False)["input_ids"])
-        if special := sorted(set(tokens) & set(self.tokenizer.all_special_ids)):
+        if special := sorted(set(tokens) & set(self.tokenizer.get_added_vocab().values())):
             names = ", ".join(self.tokenizer.convert_ids_to_tokens(special))
             raise OptionError(f"a prompt is plain text, but this one spells the special token {names}: leave it out")
         return tokens
@@ -102,9 +102,9 @@ def build_vocabulary(
 
 
 def _languages(generation: Mapping[str, Any], ids: Mapping[str, int], size: int) -> dict[str, int]:
-    named = generation.get("lang_to_id") or {name: ids[name] for name in sorted(ids, key=ids.__getitem__)}
-    found = {match[1]: int(token) for name, token in named.items() if (match := _LANGUAGE.fullmatch(name))}
-    return {code: token for code, token in found.items() if token < size}
+    named = generation.get("lang_to_id") or ids
+    found = ((int(token), match[1]) for name, token in named.items() if (match := _LANGUAGE.fullmatch(name)))
+    return {code: token for token, code in sorted(found) if token < size}
 
 
 def _tasks(generation: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, int]:

@@ -1,0 +1,111 @@
+"""What a model can be asked for, and what it answers to the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from linnet.decoding.decoder import Decoder
+from linnet.decoding.language import resolve_language
+from linnet.decoding.options import DecodingOptions
+from linnet.decoding.prefix import build_prefix, check_options
+from linnet.engines.torch import TorchEngine
+from linnet.errors import OptionError
+from linnet.models.vocabulary import WhisperVocabulary
+from linnet.models.whisper import WhisperModel, load_whisper
+from tiny_whispers import random_features, save_whisper
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> WhisperModel:
+    return load_whisper(save_whisper(tmp_path_factory.mktemp("m"), seed=3), name="m", device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def english(model: WhisperModel) -> WhisperVocabulary:
+    return replace(model.vocabulary, languages={}, tasks={})
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("de", "de"), ("German", "de"), ("<|fr|>", "fr"), ("castilian", "es"), (" italian ", "it"), (None, None)],
+)
+def test_languages_by_code_and_name(model: WhisperModel, name: str | None, code: str | None) -> None:
+    assert resolve_language(name, model.vocabulary) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"), [("germn", "did you mean german?"), ("japanese", "unknown"), ("italain", "italian"), ("xx", "")]
+)
+def test_an_unknown_language_names_the_known_ones(model: WhisperModel, name: str, guess: str) -> None:
+    with pytest.raises(OptionError, match=r"It knows de, en, es, fr, it") as caught:
+        check_options(DecodingOptions(language=name), model.vocabulary)
+    assert guess in str(caught.value)
+    assert repr(name) in str(caught.value)
+
+
+def test_an_english_only_model(english: WhisperVocabulary) -> None:
+    for name in (None, "en", "English"):
+        assert resolve_language(name, english) == "en"
+    with pytest.raises(OptionError, match="knows English only, not 'de': choose a multilingual model"):
+        check_options(DecodingOptions(language="de"), english)
+    with pytest.raises(OptionError, match="cannot translate: choose a multilingual model"):
+        check_options(DecodingOptions(task="translate"), english)
+    assert build_prefix(english, DecodingOptions(timestamps=False), language="en", max_length=64)[0] == [
+        english.start,
+        english.no_timestamps,
+    ]
+
+
+def test_a_model_that_was_not_trained_to_translate(model: WhisperModel) -> None:
+    vocabulary = replace(model.vocabulary, tasks={"transcribe": model.vocabulary.tasks["transcribe"]})
+    with pytest.raises(OptionError, match="cannot translate: choose a model that was trained to translate"):
+        check_options(DecodingOptions(task="translate"), vocabulary)
+
+
+def test_prompts(model: WhisperModel) -> None:
+    vocabulary = model.vocabulary
+    tokens = vocabulary.prompt("  one two ")
+    assert vocabulary.text(tokens) == " one two"
+    assert vocabulary.prompt("  ") == ()
+    prefix, start = build_prefix(vocabulary, DecodingOptions(), language="de", prompt=tokens, max_length=64)
+    assert prefix[: start + 1] == [vocabulary.start_of_previous, *tokens, vocabulary.start]
+    with pytest.raises(OptionError, match=r"spells the special token <\|nospeech\|>"):
+        check_options(DecodingOptions(prompt="one <|nospeech|>"), vocabulary)
+    with pytest.raises(OptionError, match=r"no <\|startofprev\|> token"):
+        check_options(DecodingOptions(prompt="one"), replace(vocabulary, start_of_previous=None))
+
+
+def test_tokens_to_suppress_must_be_the_models(model: WhisperModel) -> None:
+    for options in (DecodingOptions(suppress_tokens=(9999,)), DecodingOptions(begin_suppress_tokens=(-1,))):
+        with pytest.raises(OptionError, match="not one of the model's: use 0 to"):
+            check_options(options, model.vocabulary)
+
+
+def test_text_keeps_words_and_drops_the_rest(model: WhisperModel) -> None:
+    vocabulary = model.vocabulary
+    begin, words = vocabulary.timestamp_begin, vocabulary.prompt("seven eight")
+    tokens = [begin, *words, begin + 10, begin + 12, vocabulary.end, vocabulary.start]
+    assert vocabulary.text(tokens) == " seven eight"
+    assert vocabulary.text([]) == vocabulary.text([begin]) == vocabulary.text([vocabulary.end]) == ""
+    assert vocabulary.text(vocabulary.prompt("Ärger, naïve? 日本")) == " Ärger, naïve? 日本"
+
+
+def test_windows_need_their_languages_and_prompts(model: WhisperModel) -> None:
+    engine = TorchEngine(model)
+    decoder = Decoder(engine, model.vocabulary, model.max_length)
+    encoded = engine.encode(random_features(2))
+    options = DecodingOptions(temperatures=(0.0,), max_new_tokens=3)
+    with pytest.raises(ValueError, match="2 windows need as many languages, got 1"):
+        decoder.decode(encoded, options, languages=["de"])
+    with pytest.raises(ValueError, match="2 windows need as many prompts, all of one length"):
+        decoder.decode(encoded, options, prompts=[(5,), (5, 6)])
+    results = decoder.decode(encoded, options, languages=["german", None])
+    heard = decoder.detect_language(encoded)[1]
+    assert [r.language for r in results] == ["de", max(heard, key=heard.__getitem__)]
+    with pytest.raises(OptionError, match="klingon"):
+        decoder.decode(encoded, options, languages=["klingon", None])
+    english = Decoder(engine, replace(model.vocabulary, languages={}, tasks={}), model.max_length)
+    assert english.detect_language(encoded) == [{"en": 1.0}] * 2

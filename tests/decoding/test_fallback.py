@@ -1,0 +1,225 @@
+"""When a window is decoded again: on an engine of a few lines that returns prescribed logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from linnet.decoding.decoder import Decoder
+from linnet.decoding.fallback import compression_ratio, needs_fallback
+from linnet.decoding.greedy import Sampler
+from linnet.decoding.options import DecodingOptions
+from linnet.decoding.result import Decoded
+from linnet.errors import ModelError
+from linnet.models.vocabulary import WhisperVocabulary
+
+LETTERS = "abcdefgh"
+END, START, NO_SPEECH, NO_TIMESTAMPS, SIZE = 8, 9, 10, 11, 15
+Script = Callable[[list[int]], dict[int, float]]  # tokens so far -> probabilities of the next ones
+
+
+class Letters:
+    """A tokenizer of eight letters."""
+
+    all_special_ids = (END, START, NO_SPEECH, NO_TIMESTAMPS)
+
+    def decode(self, tokens: Sequence[int], **_: Any) -> str:
+        return "".join(LETTERS[token] for token in tokens if token < END)
+
+
+class Windows:
+    def __init__(self, scripts: Sequence[Script]) -> None:
+        self.scripts = list(scripts)
+
+    @property
+    def batch(self) -> int:
+        return len(self.scripts)
+
+    def select(self, rows: Sequence[int]) -> Windows:
+        return Windows([self.scripts[row] for row in rows])
+
+
+class ScriptedState:
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+        self.rows: list[list[int]] = [[] for _ in windows.scripts]
+
+    @property
+    def length(self) -> int:
+        return len(self.rows[0])
+
+    def reorder(self, rows: Tensor) -> None:
+        self.rows = [list(self.rows[row]) for row in rows.tolist()]
+
+
+class ScriptedEngine:
+    """Says what each window's script says; counts the windows of each start."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+
+    def encode(self, features: Tensor) -> Windows:
+        raise AssertionError("windows are prescribed")
+
+    def start(self, encoded: Any, *, max_length: int) -> ScriptedState:
+        self.starts.append(encoded.batch)
+        return ScriptedState(encoded)
+
+    def step(self, state: Any, tokens: Tensor) -> Tensor:
+        beams = len(state.rows) // state.windows.batch
+        logits = torch.full((len(state.rows), SIZE), float("-inf"))
+        for index, (row, new) in enumerate(zip(state.rows, tokens.tolist(), strict=True)):
+            row.extend(new)
+            for token, probability in state.windows.scripts[index // beams](list(row)).items():
+                logits[index, token] = torch.tensor(probability).log()
+        return logits
+
+
+VOCABULARY = WhisperVocabulary(
+    tokenizer=Letters(),
+    size=SIZE,
+    start=START,
+    end=END,
+    no_timestamps=NO_TIMESTAMPS,
+    no_speech=NO_SPEECH,
+    start_of_previous=None,
+    languages={},
+    tasks={},
+    suppress=(),
+    begin_suppress=(),
+    max_initial_timestamp_index=None,
+    seconds_per_timestamp=0.02,
+)
+PREFIX = 2  # <|startoftranscript|><|notimestamps|>
+
+
+def says(text: str, *, sure: float = 0.9, silence: float = 0.0) -> Script:
+    """A window that says `text`, each token with this probability (the letter h has the rest), then ends."""
+
+    def script(tokens: list[int]) -> dict[int, float]:
+        if len(tokens) < PREFIX:
+            return {NO_SPEECH: silence, NO_TIMESTAMPS: 1.0 - silence}
+        place = len(tokens) - PREFIX
+        token = LETTERS.index(text[place]) if place < len(text) else END
+        return {token: sure, 7: 1.0 - sure} if token != 7 else {7: 1.0}
+
+    return script
+
+
+def decode(*scripts: Script, **options: Any) -> tuple[list[Decoded], list[int]]:
+    engine = ScriptedEngine()
+    decoder = Decoder(engine, VOCABULARY, max_length=400)
+    return decoder.decode(Windows(scripts), DecodingOptions(timestamps=False, **options)), engine.starts  # type: ignore[arg-type]
+
+
+def test_a_sure_window_is_decoded_once() -> None:
+    (result,), starts = decode(says("abcab"))
+    assert (result.text, result.temperature, starts) == ("abcab", 0.0, [1])
+    assert result.average_log_probability == pytest.approx(torch.tensor(0.9).log().item())
+    assert (result.tokens, result.language) == ((0, 1, 2, 0, 1), "en")
+
+
+def test_only_windows_that_fail_are_decoded_again() -> None:
+    results, starts = decode(says("abc"), says("ab" * 60, sure=0.95), says("cab"), temperatures=(0.0, 0.4, 0.8))
+    assert starts[:2] == [3, 1]
+    assert [r.temperature for r in results][::2] == [0.0, 0.0]
+    assert results[1].temperature > 0.0
+
+
+def test_a_loop_of_words_falls_back_and_the_last_result_stands() -> None:
+    (result,), starts = decode(says("ab" * 60, sure=1.0), temperatures=(0.0, 0.5))
+    assert starts == [1, 1]
+    assert (result.temperature, result.text) == (0.5, "ab" * 60)
+    assert result.compression_ratio > 2.4
+
+
+def test_no_threshold_means_no_fallback() -> None:
+    loop = says("ab" * 60)
+    assert decode(loop, compression_ratio_threshold=None)[1] == [1]
+    doubtful = says("abc", sure=0.51)
+    assert decode(doubtful, log_probability_threshold=-0.5)[1] == [1] * 6
+    assert decode(doubtful, log_probability_threshold=None)[1] == [1]
+
+
+def test_silence_is_not_decoded_again() -> None:
+    doubtful = {"sure": 0.51, "silence": 0.7}
+    (result,), starts = decode(says("abc", **doubtful), log_probability_threshold=-0.5)
+    assert starts == [1]
+    assert result.no_speech_probability == pytest.approx(0.7)
+    assert decode(says("abc", **doubtful), log_probability_threshold=-0.5, no_speech_threshold=None)[1] == [1] * 6
+    assert decode(says("abc", **doubtful), log_probability_threshold=-0.5, no_speech_threshold=0.8)[1] == [1] * 6
+    # Speech that the model is sure of is no silence, so its loops still fall back.
+    assert decode(says("ab" * 60, silence=0.7))[1] != [1]
+
+
+def test_sampling_depends_on_the_seed_and_not_on_the_batch() -> None:
+    scripts = [says("abcde" * 6, sure=0.5), says("badce" * 6, sure=0.6), says("edcba" * 6, sure=0.4)]
+    hot = {"temperatures": (0.9,), "compression_ratio_threshold": None, "log_probability_threshold": None}
+    together, _ = decode(*scripts, **hot)
+    assert together == decode(*scripts, **hot)[0]
+    assert together == [decode(script, **hot)[0][0] for script in scripts]
+    assert together[::-1] == decode(*scripts[::-1], **hot)[0]
+    assert together != decode(*scripts, seed=1, **hot)[0]
+
+
+def test_samples_follow_the_probabilities() -> None:
+    logits = torch.tensor([[0.5, 0.2, 0.0, 0.3]]).log()
+    sampler = Sampler(1.0, seed=3)
+    counts = torch.bincount(torch.cat([sampler(logits) for _ in range(4000)]), minlength=4) / 4000
+    assert torch.allclose(counts, logits.exp()[0], atol=0.03)
+    assert counts[2] == 0
+    sharp = Sampler(0.1, seed=3)
+    assert all(sharp(logits).item() == 0 for _ in range(50))
+
+
+def test_samples_never_take_what_is_forbidden() -> None:
+    logits = torch.full((2, 6), float("-inf"))
+    logits[0, 5], logits[1, 0] = 0.0, 0.0
+    sampler = Sampler(1.0, seed=0)
+    assert all(sampler(logits).tolist() == [5, 0] for _ in range(200))
+
+
+def test_beams_find_what_greedy_misses() -> None:
+    def script(tokens: list[int]) -> dict[int, float]:
+        if len(tokens) < PREFIX:
+            return {NO_TIMESTAMPS: 1.0}
+        said = tuple(tokens[PREFIX:])
+        table: dict[tuple[int, ...], dict[int, float]] = {
+            (): {0: 0.6, 1: 0.4},
+            (0,): {2: 0.4, 3: 0.35, 4: 0.25},
+            (1,): {5: 0.95, 2: 0.05},
+        }
+        return table.get(said, {END: 1.0})
+
+    assert decode(script)[0][0].text == "ac"
+    (result,), starts = decode(script, beam_size=3)
+    assert (result.text, starts) == ("bf", [1])
+    assert result.average_log_probability == pytest.approx(torch.tensor(0.4 * 0.95).log().item() / 3)
+
+
+def test_numbers_without_meaning_are_an_error() -> None:
+    with pytest.raises(ModelError, match="without meaning on scripted: try dtype float32"):
+        decode(lambda tokens: {0: float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("text", "ratio"), [("", 0.0), ("  ", 0.0), ("a", 1 / 9), (" a ", 1 / 9), ("ab" * 100, 200 / 14), ("é", 2 / 10)]
+)
+def test_compression_ratio(text: str, ratio: float) -> None:
+    assert compression_ratio(text) == pytest.approx(ratio, rel=0.1)
+
+
+@pytest.mark.parametrize("ratio", [2.4, 2.41])
+@pytest.mark.parametrize("average", [-1.0, -1.01])
+@pytest.mark.parametrize("silence", [0.6, 0.61])
+def test_thresholds_are_not_reached_by_equality(ratio: float, average: float, silence: float) -> None:
+    decoded = Decoded((), "", None, average, silence, ratio, 0.0)
+    improbable = average < -1.0
+    expected = (ratio > 2.4 or improbable) and not (silence > 0.6 and improbable)
+    assert needs_fallback(decoded, DecodingOptions()) is expected

@@ -27,6 +27,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # boxes cut the names of options and variables short at 80 columns
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for verb, home in _VERBS.items():

@@ -109,3 +109,12 @@ def test_windows_need_their_languages_and_prompts(model: WhisperModel) -> None:
         decoder.decode(encoded, options, languages=["klingon", None])
     english = Decoder(engine, replace(model.vocabulary, languages={}, tasks={}), model.max_length)
     assert english.detect_language(encoded) == [{"en": 1.0}] * 2
+
+
+def test_a_prompt_must_leave_room(model: WhisperModel) -> None:
+    engine = TorchEngine(model)
+    encoded = engine.encode(random_features(1))
+    options = DecodingOptions(language="de", prompt="one two three", temperatures=(0.0,))
+    assert Decoder(engine, model.vocabulary, max_length=12).decode(encoded, options)
+    with pytest.raises(OptionError, match="leaves no room in the model's 5 tokens: shorten it"):
+        Decoder(engine, model.vocabulary, max_length=5).decode(encoded, options)

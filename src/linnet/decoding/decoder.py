@@ -16,6 +16,7 @@ from linnet.decoding.prefix import build_prefix, check_options, resolve_language
 from linnet.decoding.result import Decoded
 from linnet.decoding.rules import build_rules
 from linnet.engines.protocol import Encoded, Engine
+from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
 
 
@@ -100,8 +101,10 @@ class Decoder:
         temperature: float,
     ) -> list[tuple[Hypothesis, float]]:
         """The best hypothesis of each window at one temperature, and its probability of silence."""
-        limit = self._max_length - len(prefixes[0])
-        limit = min(limit, options.max_new_tokens or limit)
+        room = self._max_length - len(prefixes[0])
+        if room < 1:
+            raise OptionError(f"the prompt leaves no room in the model's {self._max_length} tokens: shorten it")
+        limit = min(room, options.max_new_tokens or room)
         search = Search(self._engine, self._vocabulary.end, limit)
         rules = build_rules(self._vocabulary, options)
         primed = prime(

@@ -42,7 +42,7 @@ def build_prefix(
     if prompt:
         if vocabulary.start_of_previous is None:
             raise OptionError("this model takes no prompt: its tokenizer has no <|startofprev|> token")
-        before = [vocabulary.start_of_previous, *list(prompt)[-(max_length // 2 - 1) :]]
+        before = [vocabulary.start_of_previous, *list(prompt)[-max(max_length // 2 - 1, 1) :]]
     after = [vocabulary.start]
     if language is not None and vocabulary.languages:
         after.append(vocabulary.languages[language])

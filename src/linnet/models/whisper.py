@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import ModelError
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
 
-SAMPLE_RATE = 16000
 SAMPLES_PER_POSITION = 320  # an encoder position is two frames of 160 samples
 _TOKENIZER = ("tokenizer.json", "vocab.json")
 _PROCESSOR = ("processor_config.json", "preprocessor_config.json")

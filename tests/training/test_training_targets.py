@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from linnet.training.digits.compose import Recording, Word, frame_targets
-from linnet.training.digits.targets import IGNORED, Style, build_target
+from linnet.training.digits.model import guidance
+from linnet.training.digits.targets import IGNORED, NOWHERE, Style, build_target
 from linnet.training.digits.tokens import Vocabulary, control_tokens, make_tokenizer, merges
 from linnet.training.digits.words import DIGITS
 
@@ -67,6 +69,25 @@ def test_a_prompt_is_read_but_not_scored() -> None:
     assert target.inputs[:4] == [V.special("startofprev"), *prompt, SOT]
     assert target.labels[:3] == [IGNORED] * 3
     assert target.labels[3] == V.special("en")
+
+
+def test_spans_say_where_each_answer_is_heard() -> None:
+    words = [Word(3, 0.4, 0.8), Word(1, 0.8, 1.2, exact=False)]
+    spoken = Recording(np.zeros(32_000, np.float32), "en", words)
+    timed = build_target(spoken, Style(timestamps=True, prompt=(V.word("two"),)), V)
+    assert len(timed.spans) == len(timed.labels) == len(timed.inputs)
+    known = {V.time(0.4): (0.3, 0.5), V.word("three"): (0.4, 0.8), V.time(1.2): (1.1, 1.3)}
+    for label, span in zip(timed.labels, timed.spans, strict=True):
+        assert span == pytest.approx(known.get(label, NOWHERE))
+    plain = build_target(spoken, Style(timestamps=False), V)
+    assert [span != NOWHERE for span in plain.spans] == [False, False, False, True, False, False]
+
+
+def test_guidance_is_the_mean_surprise_of_looking_inside_the_span() -> None:
+    attention = torch.tensor([[[[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]], [[0.0, 0.0, 0.0, 1.0]] * 2]])
+    spans = torch.tensor([[[1.0, 3.0], [0.0, 0.0]]])
+    assert float(guidance(attention, spans)) == pytest.approx(-np.log(0.2 + 0.3))
+    assert float(guidance(attention, torch.zeros(1, 2, 2))) == 0.0
 
 
 def test_frames_name_what_is_heard_and_leave_out_what_is_not_known() -> None:

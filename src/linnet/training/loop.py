@@ -80,8 +80,8 @@ class Trainer:
         self.module.train()
         with self.accelerator.autocast():
             losses = self.module(batch, options.smoothing)
-            weight = options.frame_weight * (1 - 0.9 * self.step / options.steps)
-            loss = losses["text"] + weight * losses["frames"]
+            weight = options.helper_weight * (1 - 0.9 * self.step / options.steps)
+            loss = losses["text"] + weight * (losses["frames"] + losses["looks"])
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), options.clip)
         self.optimiser.step()

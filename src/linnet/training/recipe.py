@@ -19,15 +19,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How the weights move. `frame_weight` falls linearly to a tenth of itself over the run."""
+    """How the weights move; `helper_weight`, of the frame and attention losses, falls linearly to a tenth."""
 
-    steps: int = 11000
-    learning_rate: float = 1.2e-3
+    steps: int = 7500
+    learning_rate: float = 1.6e-3
     warmup: float = 0.04
     weight_decay: float = 0.02
     clip: float = 1.0
     smoothing: float = 0.02
-    frame_weight: float = 1.0
+    helper_weight: float = 1.0
     average: float = 0.999
 
 
@@ -39,9 +39,9 @@ class Run:
     seed: int = 0
     device: str = "auto"
     precision: str = "bf16"
-    threads: int = 1
+    threads: int = 2
     workers: int = 1
-    checkpoint_every: int = 250
+    checkpoint_every: int = 300
     validate_every: int = 500
     log_every: int = 20
     keep: int = 2

@@ -18,7 +18,7 @@ from linnet.training.digits import augment
 from linnet.training.digits.bank import RATE, Voices, load_bank, load_fsdd
 from linnet.training.digits.compose import Composer, Mix, frame_targets
 from linnet.training.digits.targets import IGNORED, Target, build_target, choose_style
-from linnet.training.digits.tokens import LANGUAGES, WINDOW, Vocabulary
+from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 
 Batch = dict[str, Tensor]
 
@@ -37,9 +37,9 @@ class DigitsData:
     train_speakers: tuple[str, ...] = ("george", "jackson", "nicolas", "yweweler")
     validation_speakers: tuple[str, ...] = ("lucas",)
     windows: tuple[float, ...] = (1.5, 2.5, 4.0, 6.0, 10.0)
-    shares: tuple[float, ...] = (0.12, 0.19, 0.19, 0.15, 0.35)
-    short_until: float = 0.12
-    gentle_until: float = 0.1
+    shares: tuple[float, ...] = (0.1, 0.2, 0.25, 0.2, 0.25)
+    short_until: float = 0.08
+    gentle_until: float = 0.35
     full_from: float = 0.75
     batch_seconds: float = 64.0
     full_batch_seconds: float = 128.0
@@ -116,17 +116,15 @@ class DigitBatches(Dataset[Batch]):
 
 
 def collate(examples: list[tuple[Tensor, Target, Tensor]]) -> Batch:
-    """features [B, M, T], inputs [B, L], labels [B, L], frames [B, P]."""
+    """features [B, M, T], inputs [B, L], labels [B, L], spans [B, L, 2] in positions, frames [B, P]."""
     length = max(len(target.inputs) for _, target, _ in examples)
     inputs = torch.zeros(len(examples), length, dtype=torch.long)
     labels = torch.full((len(examples), length), IGNORED)
+    spans = torch.zeros(len(examples), length, 2)
     for row, (_, target, _) in enumerate(examples):
+        spans[row, : len(target.spans)] = torch.tensor(target.spans) / TIME_STEP
         inputs[row, : len(target.inputs)] = torch.tensor(target.inputs)
         labels[row, : len(target.labels)] = torch.tensor(target.labels)
     features = torch.stack([features for features, _, _ in examples]).transpose(1, 2).contiguous()
-    return {
-        "features": features,
-        "inputs": inputs,
-        "labels": labels,
-        "frames": torch.stack([f for _, _, f in examples]),
-    }
+    frames = torch.stack([frames for _, _, frames in examples])
+    return {"features": features, "inputs": inputs, "labels": labels, "spans": spans.round(), "frames": frames}

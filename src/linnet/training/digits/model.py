@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
+from linnet.training.digits.initialise import initialise
 from linnet.training.digits.targets import IGNORED
 from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 
@@ -61,28 +62,6 @@ def build_model(size: DigitsModel) -> WhisperForConditionalGeneration:
     return model
 
 
-@torch.no_grad()
-def initialise(model: WhisperForConditionalGeneration) -> None:
-    """Weights in proportion to their fan-in (Glorot and Bengio 2010; branches that add up are scaled down).
-
-    Whisper's own 0.02 is meant for wide models: at a width of 128 it would bury the sound under the position
-    sinusoids, which are scaled down here for the same reason.
-    """
-    layers = model.config.encoder_layers + model.config.decoder_layers
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv1d) and module is not model.proj_out:
-            fan_in = module.weight[0].numel()
-            gain = 2.0**0.5 if isinstance(module, nn.Conv1d) else 1.0
-            if name.endswith(("out_proj", "fc2")):
-                gain /= layers**0.5
-            nn.init.normal_(module.weight, std=gain * fan_in**-0.5)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    model.model.encoder.embed_positions.weight.mul_(0.25)
-    nn.init.normal_(model.model.decoder.embed_tokens.weight, std=0.06)
-    nn.init.normal_(model.model.decoder.embed_positions.weight, std=0.06)
-
-
 def generation_config(size: DigitsModel) -> GenerationConfig:
     """What the stock Whisper `generate` reads. The first speech may come late, so the first time is free."""
     vocabulary = Vocabulary.build()
@@ -101,6 +80,7 @@ def generation_config(size: DigitsModel) -> GenerationConfig:
         max_initial_timestamp_index=round(WINDOW / TIME_STEP),
         suppress_tokens=[],
         begin_suppress_tokens=[],
+        alignment_heads=[[size.decoder_layers - 1, head] for head in range(max(1, size.decoder_heads // 2))],
         return_timestamps=False,
     )
 
@@ -108,8 +88,8 @@ def generation_config(size: DigitsModel) -> GenerationConfig:
 class DigitsTrainer(nn.Module):
     """The model with a head that names the digit at every encoder position, which is dropped at the end.
 
-    The head's frame-wise cross-entropy tells the encoder what is said where, which the decoder's loss alone would
-    take much longer to find out.
+    The head's frame-wise cross-entropy tells the encoder what is said where, and `guidance` the decoder where to
+    look; the decoder's own loss alone would take much longer to find out.
     """
 
     def __init__(self, model: WhisperForConditionalGeneration) -> None:
@@ -132,7 +112,9 @@ class DigitsTrainer(nn.Module):
     def forward(self, batch: dict[str, Tensor], smoothing: float = 0.0) -> dict[str, Tensor]:
         """The decoder's and the frame head's mean cross-entropies, and the share of right tokens."""
         encoded = self.encode(batch["features"])
-        decoded = self.model.model.decoder(input_ids=batch["inputs"], encoder_hidden_states=encoded, use_cache=False)
+        decoded = self.model.model.decoder(
+            input_ids=batch["inputs"], encoder_hidden_states=encoded, use_cache=False, output_attentions=True
+        )
         logits = self.model.proj_out(decoded.last_hidden_state).float()  # [B, L, V]
         labels = batch["labels"]
         text = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
@@ -140,7 +122,22 @@ class DigitsTrainer(nn.Module):
         frames = cross_entropy(heard.flatten(0, 1), batch["frames"].flatten(), ignore_index=IGNORED)
         scored = labels != IGNORED
         right = (logits.detach().argmax(-1) == labels)[scored].float().mean()
-        return {"text": text, "frames": frames, "right": right}
+        looks = guidance(decoded.cross_attentions[-1], batch["spans"])
+        return {"text": text, "frames": frames, "looks": looks, "right": right}
+
+
+def guidance(attention: Tensor, spans: Tensor) -> Tensor:
+    """How badly half of the heads of `attention` [B, H, L, P] look at where each token is heard, `spans` [B, L, 2].
+
+    The mean of -log(attention inside the span) over the tokens that have one. It teaches the decoder to walk
+    through the sound long before its own loss would, and makes those heads fit for word times.
+    """
+    heads = attention[:, : max(1, attention.shape[1] // 2)].float()
+    position = torch.arange(attention.shape[-1], device=attention.device)
+    inside = (position >= spans[..., :1]) & (position < spans[..., 1:])  # [B, L, P]
+    mass = (heads * inside[:, None]).sum(-1)  # [B, H, L]
+    placed = inside.any(-1)[:, None].expand_as(mass)
+    return -(mass[placed].clamp(min=1e-4).log()).mean() if bool(placed.any()) else heads.sum() * 0.0
 
 
 @torch.no_grad()

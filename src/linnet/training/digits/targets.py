@@ -13,6 +13,8 @@ from linnet.training.digits.tokens import Vocabulary
 from linnet.training.digits.words import DIGITS
 
 IGNORED = -100
+NOWHERE = (0.0, 0.0)
+Placed = tuple[int, tuple[float, float]]  # a token and the seconds where it is heard
 PROMPTS = (
     "phone number",
     "my pin is",
@@ -29,10 +31,14 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Target:
-    """`inputs[i]` is read at position i and `labels[i]` is the answer there; `IGNORED` ones are not scored."""
+    """`inputs[i]` is read at position i and `labels[i]` is the answer there; `IGNORED` ones are not scored.
+
+    `spans[i]` are the (first, end) seconds where the sound says so; (0, 0) where no place does or none is known.
+    """
 
     inputs: list[int]
     labels: list[int]
+    spans: list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -63,27 +69,37 @@ def build_target(recording: Recording, style: Style, vocabulary: Vocabulary) -> 
         body = timed_tokens(recording, words, v)
     else:
         head.append(v.special("notimestamps"))
-        body = [words[word.digit] for word in recording.words]
+        body = [(words[word.digit], _place(word)) for word in recording.words]
     prompt = [v.special("startofprev"), *style.prompt] if style.prompt else []
-    sequence = [*prompt, *head, *body, v.special("endoftext")]
+    sequence = [*prompt, *head, *(token for token, _ in body), v.special("endoftext")]
+    spans = [NOWHERE] * (len(prompt) + len(head) - 1) + [span for _, span in body] + [NOWHERE]
     labels = sequence[1:]
     start = len(prompt)
     labels[:start] = [IGNORED] * start
     empty = not recording.words and recording.cut is None
     if empty:
         labels[start] = v.special("nospeech")
-    return Target(sequence[:-1], labels)
+    return Target(sequence[:-1], labels, spans)
 
 
-def timed_tokens(recording: Recording, words: list[int], vocabulary: Vocabulary) -> list[int]:
+def timed_tokens(recording: Recording, words: list[int], vocabulary: Vocabulary) -> list[Placed]:
     """Times around each phrase; at the end the start of a word that the window cuts off."""
-    tokens: list[int] = []
+    tokens: list[Placed] = []
     for phrase in recording.phrases():
-        tokens += [vocabulary.time(phrase[0].start), *(words[word.digit] for word in phrase)]
-        tokens.append(vocabulary.time(phrase[-1].end))
+        tokens.append(_time(phrase[0].start, vocabulary))
+        tokens += [(words[word.digit], _place(word)) for word in phrase]
+        tokens.append(_time(phrase[-1].end, vocabulary))
     if recording.cut is not None:
-        tokens.append(vocabulary.time(max(recording.cut, _last_end(recording.words))))
-    return tokens or [vocabulary.time(0.0)]
+        tokens.append(_time(max(recording.cut, _last_end(recording.words)), vocabulary))
+    return tokens or [(vocabulary.time(0.0), NOWHERE)]
+
+
+def _time(seconds: float, vocabulary: Vocabulary) -> Placed:
+    return vocabulary.time(seconds), (max(0.0, seconds - 0.1), seconds + 0.1)
+
+
+def _place(word: Word) -> tuple[float, float]:
+    return (word.start, word.end) if word.exact else NOWHERE
 
 
 def _last_end(words: list[Word]) -> float:

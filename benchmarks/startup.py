@@ -36,9 +36,8 @@ def main() -> None:
     runs = parser.parse_args().runs
     for name, arguments in COMMANDS.items():
         seconds = [cpu_seconds(arguments) for _ in range(runs)]
-        print(
-            f"{name:>14}: {statistics.median(seconds):.2f} s of CPU (of {runs}: {min(seconds):.2f} to {max(seconds):.2f})"
-        )
+        spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
+        print(f"{name:>14}: {statistics.median(seconds):.2f} s of CPU (of {runs}: {spread})")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class OutputError(LinnetError, OSError):
     """A result that cannot be written."""
 
 
-class MissingExtra(LinnetError, ImportError):
+class MissingExtra(LinnetError, ImportError):  # noqa: N818 (reads better where it is raised)
     """A feature whose optional libraries are not installed.
 
     >>> str(MissingExtra("mp4 audio", extra="av"))

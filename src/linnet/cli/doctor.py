@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from linnet.errors import ModelError
+from linnet.models.loading import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -81,9 +82,7 @@ def examine() -> list[Finding]:
             findings += part()
         except (ImportError, OSError, RuntimeError) as error:
             name = part.__name__.strip("_")
-            findings.append(
-                Finding(name, "check", "failed", _first_line(error), "pip install --force-reinstall linnet")
-            )
+            findings.append(Finding(name, "check", "failed", first_line(error), "pip install --force-reinstall linnet"))
     return findings
 
 
@@ -206,7 +205,7 @@ def _transcription() -> Iterator[Finding]:
         try:
             linnet.load(name, device="cpu", offline=True).transcribe(np.zeros(16_000, np.float32), sample_rate=16_000)
         except Exception as error:  # noqa: BLE001 - whatever it is, the report names it
-            value = f"{type(error).__name__}: {_first_line(error)}"
+            value = f"{type(error).__name__}: {first_line(error)}"
             yield Finding("transcription", name, "failed", value, "pip install --force-reinstall linnet")
         else:
             took = time.perf_counter() - begun
@@ -278,10 +277,6 @@ def _version(package: str) -> str | None:
 
 def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB"
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _print_report(findings: list[Finding]) -> None:

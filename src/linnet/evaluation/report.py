@@ -6,6 +6,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -132,13 +133,11 @@ def machine(device: str) -> str:
 
 
 def _cpu_name() -> str:
-    try:
+    with suppress(OSError):  # Linux alone has this file
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name":
                 return value.strip()
-    except OSError:
-        pass  # not Linux
     return platform.processor() or platform.machine() or "unknown CPU"
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from linnet.errors import ModelError
 from linnet.models.checkpoint import verify_weights
+from linnet.models.loading import first_line, quiet
 from linnet.models.resolve import Family, ModelRef, family
 
 if TYPE_CHECKING:
@@ -74,24 +73,6 @@ def window_seconds(config: Mapping[str, Any]) -> float:
     return WINDOW_SECONDS if positions is None else min(WINDOW_SECONDS, positions / 100.0)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Transformers' log lines and progress bars off stderr; what matters becomes an error here."""
-    from transformers.utils import logging as hf_logging
-
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity(logging.CRITICAL)
-    hf_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(transformers|huggingface_hub|torch)\.")
-            yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
-
-
 def _require_files(ref: ModelRef) -> None:
     for what, names in (("tokenizer", _TOKENIZER_FILES), ("processor", _PROCESSOR_FILES)):
         if not any((ref.path / name).exists() for name in names):
@@ -102,19 +83,17 @@ def _load_processor(ref: ModelRef) -> tuple[Any, Any]:
     """The processor and its tokenizer: the whole one, else (no processor class, or one that needs more) its parts."""
     from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer
 
-    try:
+    with suppress(ImportError, OSError, ValueError, TypeError, KeyError, AttributeError):  # its parts may still load
         processor = AutoProcessor.from_pretrained(ref.path, local_files_only=True)
         if hasattr(processor, "feature_extractor") and hasattr(processor, "tokenizer"):
             return processor, processor.tokenizer
-    except (ImportError, OSError, ValueError, TypeError, KeyError, AttributeError):
-        pass  # the parts may still load; if they do not, they say why
     try:
         extractor = AutoFeatureExtractor.from_pretrained(ref.path, local_files_only=True)
         return extractor, AutoTokenizer.from_pretrained(ref.path, local_files_only=True)
     except ImportError as error:
-        raise ModelError(f"model {ref.name} needs a library that is not installed: {_first_line(error)}") from error
+        raise ModelError(f"model {ref.name} needs a library that is not installed: {first_line(error)}") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        message = f"the processor of model {ref.name} in {ref.path} cannot be loaded ({_first_line(error)})"
+        message = f"the processor of model {ref.name} in {ref.path} cannot be loaded ({first_line(error)})"
         raise ModelError(f"{message}: {way_out(ref)}") from error
 
 
@@ -126,10 +105,10 @@ def _load_model(ref: ModelRef, kind: Family, dtype: torch.dtype) -> Any:
     try:
         model, info = auto.from_pretrained(ref.path, dtype=dtype, local_files_only=True, output_loading_info=True)
     except ImportError as error:
-        raise ModelError(f"model {ref.name} needs a library that is not installed: {_first_line(error)}") from error
+        raise ModelError(f"model {ref.name} needs a library that is not installed: {first_line(error)}") from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, pickle.UnpicklingError) as error:
         raise ModelError(
-            f"model {ref.name} in {ref.path} cannot be loaded ({_first_line(error)}): {way_out(ref)}"
+            f"model {ref.name} in {ref.path} cannot be loaded ({first_line(error)}): {way_out(ref)}"
         ) from error
     missing = sorted(key for key in info["missing_keys"] if not any(name in key for name in _NOT_LEARNT))
     if missing:
@@ -138,8 +117,3 @@ def _load_model(ref: ModelRef, kind: Family, dtype: torch.dtype) -> Any:
             f"(the first: {missing[0]}), so it would answer at random: is it a model that was trained for recognition?"
         )
     return model
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".:") if lines else type(error).__name__

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import nn
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import ModelError
+from linnet.models.loading import first_line, quiet
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
 
 SAMPLES_PER_POSITION = 320  # an encoder position is two frames of 160 samples
@@ -88,10 +87,10 @@ def _whisper_config(folder: Path) -> dict[str, Any]:
     from transformers import WhisperConfig
 
     try:
-        with _quiet():
+        with quiet():
             config: dict[str, Any] = WhisperConfig.from_dict(raw).to_dict()
     except Exception as error:  # whatever a wrong field raises, the file is wrong
-        raise ModelError(f"config.json does not describe a whisper model ({_first_line(error)})") from error
+        raise ModelError(f"config.json does not describe a whisper model ({first_line(error)})") from error
     return config
 
 
@@ -122,10 +121,10 @@ def _load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        with _quiet():
+        with quiet():
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers raise bare exceptions for damaged files
-        raise ModelError(f"{path.name} is damaged ({_first_line(error)}): copy it again") from error
+        raise ModelError(f"{path.name} is damaged ({first_line(error)}): copy it again") from error
 
 
 def _load_module(folder: Path, dtype: torch.dtype) -> Any:
@@ -133,14 +132,14 @@ def _load_module(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import WhisperForConditionalGeneration
 
     try:
-        with _quiet():
+        with quiet():
             module, report = WhisperForConditionalGeneration.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, output_loading_info=True
             )
     except Exception as error:  # safetensors, pickle and shape errors share no base
         what = "is damaged or does not fit config.json"
         raise ModelError(
-            f"{path.name} {what} ({_first_line(error)}): run `linnet models pull` again, or copy the file again"
+            f"{path.name} {what} ({first_line(error)}): run `linnet models pull` again, or copy the file again"
         ) from error
     wrong = {kind: sorted(map(str, report.get(kind) or ())) for kind in _MISFITS}
     if any(wrong.values()):
@@ -170,29 +169,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path.name} cannot be read as JSON ({_first_line(error)}): copy it again") from error
+        raise ModelError(f"{path.name} cannot be read as JSON ({first_line(error)}): copy it again") from error
     if not isinstance(found, dict):
         raise ModelError(f"{path.name} holds no JSON object: copy it again")
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Transformers' warnings and progress bars off stderr: what matters is raised."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -18,7 +18,8 @@ from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
-from linnet.models.speech import SpeechModel, load_speech_model, quiet, window_seconds
+from linnet.models.loading import quiet
+from linnet.models.speech import SpeechModel, load_speech_model, window_seconds
 from linnet.transcription.backend import Job, Outcome, Request
 from linnet.transcription.transcript import Segment
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from linnet.training.digits.compose import Recording, Word, frame_targets
-from linnet.training.digits.model import guidance
+from linnet.training.digits.model import guidance, walk
 from linnet.training.digits.targets import IGNORED, NOWHERE, Style, build_target
 from linnet.training.digits.tokens import Vocabulary, control_tokens, make_tokenizer, merges
 from linnet.training.digits.words import DIGITS
@@ -88,6 +88,14 @@ def test_guidance_is_the_mean_surprise_of_looking_inside_the_span() -> None:
     spans = torch.tensor([[[1.0, 3.0], [0.0, 0.0]]])
     assert float(guidance(attention, spans)) == pytest.approx(-np.log(0.2 + 0.3))
     assert float(guidance(attention, torch.zeros(1, 2, 2))) == 0.0
+
+
+def test_the_first_layer_is_guided_to_the_token_just_read() -> None:
+    first = torch.tensor([[[[0.1, 0.9], [0.3, 0.7]]]])
+    last = torch.tensor([[[[0.6, 0.4], [0.2, 0.8]]]])
+    spans = torch.tensor([[[0.0, 1.0], [1.0, 2.0]]])
+    expected = -np.log([0.6, 0.8]).mean() - np.log(0.3)
+    assert float(walk([first, last], spans)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_frames_name_what_is_heard_and_leave_out_what_is_not_known() -> None:

@@ -26,6 +26,7 @@ def export(model: WhisperForConditionalGeneration, folder: Path) -> Path:
     WhisperProcessor(extractor, make_tokenizer()).save_pretrained(staging)
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(staging.iterdir()):
+        path.chmod(0o644)
         path.replace(folder / path.name)
     staging.rmdir()
     return folder

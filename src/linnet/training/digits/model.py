@@ -5,6 +5,7 @@ Shapes: B recordings, M mel bands, T mel frames, P = T / 2 encoder positions, D 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -122,8 +123,18 @@ class DigitsTrainer(nn.Module):
         frames = cross_entropy(heard.flatten(0, 1), batch["frames"].flatten(), ignore_index=IGNORED)
         scored = labels != IGNORED
         right = (logits.detach().argmax(-1) == labels)[scored].float().mean()
-        looks = guidance(decoded.cross_attentions[-1], batch["spans"])
+        looks = walk(decoded.cross_attentions, batch["spans"])
         return {"text": text, "frames": frames, "looks": looks, "right": right}
+
+
+def walk(attentions: Sequence[Tensor], spans: Tensor) -> Tensor:
+    """`guidance` of the last layer to the token to come and of the first to the token just read: [B, H, L, P] each.
+
+    Where the decoder was is what it needs to know where to go, also where the same word comes twice.
+    """
+    read = spans.roll(1, dims=1)
+    read[:, 0] = 0
+    return guidance(attentions[-1], spans) + guidance(attentions[0], read)
 
 
 def guidance(attention: Tensor, spans: Tensor) -> Tensor:

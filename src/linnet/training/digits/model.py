@@ -76,6 +76,7 @@ def generation_config(size: DigitsModel) -> GenerationConfig:
         is_multilingual=True,
         lang_to_id={f"<|{language}|>": vocabulary.special(language) for language in LANGUAGES},
         task_to_id={task: vocabulary.special(task) for task in ("transcribe", "translate")},
+        task="transcribe",  # else the stock generate leaves the task out where it detects the language
         no_timestamps_token_id=vocabulary.special("notimestamps"),
         prev_sot_token_id=vocabulary.special("startofprev"),
         max_initial_timestamp_index=round(WINDOW / TIME_STEP),

@@ -332,7 +332,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=5, help="WORLD copies of each real training clip")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", action="store_true", help="only the voices kept from training")
-    parser.add_argument("--engines", default="espeak,world,flite,festival,accent")
+    parser.add_argument("--engines", default="espeak,world,flite,festival")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     variants = list(HELD_OUT) if options.held_out else [name for name in VARIANTS if name not in HELD_OUT]

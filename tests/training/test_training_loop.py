@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tones import tiny_recipe
 
-from linnet.errors import ModelError
+from linnet.errors import ModelError, OptionError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from linnet.training.loop import train
 from linnet.training.recipe import Recipe, read_recipe
@@ -47,6 +48,21 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path, bank: 
     assert ends[1] is not None
     for part in ("model", "average"):
         assert all(torch.equal(ends[0][part][name], ends[1][part][name]) for name in ends[0][part])
+
+
+def test_a_run_starts_from_the_average_of_another(tmp_path: Path, bank: Path) -> None:
+    first = recipe_at(tmp_path, bank, "first", steps=2)
+    losses(first)
+    second = replace(first, run=replace(first.run, start=first.run.output, output=str(tmp_path / "second")))
+    trainer, _ = prepare(second, Path("/"))
+    end = load_checkpoint(tmp_path / "first" / "checkpoints")
+    assert end is not None
+    assert trainer.step == 0
+    begun = trainer.module.state_dict()
+    assert all(torch.equal(begun[name], end["average"][name]) for name in begun)
+    nowhere = replace(second, run=replace(second.run, start=str(tmp_path / "nowhere")))
+    with pytest.raises(OptionError, match="nowhere: no checkpoint"):
+        prepare(nowhere, Path("/"))
 
 
 def test_training_lowers_the_loss(tmp_path: Path, bank: Path) -> None:

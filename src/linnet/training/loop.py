@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset
 from transformers import WhisperForConditionalGeneration
 
+from linnet.errors import OptionError
 from linnet.training.checkpoint import load_checkpoint, save_checkpoint
 from linnet.training.digits.model import DigitsTrainer, blend
 from linnet.training.recipe import Recipe, as_dict
@@ -59,6 +60,14 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         self.step = int(state["step"])
         return True
+
+    def start_from(self, folder: Path) -> None:
+        """Begin with the averaged weights of another run. Raises `OptionError` where that has no checkpoint."""
+        state = load_checkpoint(folder / "checkpoints")
+        if state is None:
+            raise OptionError(f"{folder}: no checkpoint of an earlier run to start from; train that one first.")
+        self.accelerator.unwrap_model(self.module).load_state_dict(state["average"])
+        self.average.load_state_dict(state["average"])
 
     def save(self) -> Path:
         """Write a checkpoint of this step."""

@@ -33,9 +33,13 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice."""
+    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice.
+
+    `start` is the folder of an earlier run, whose averaged weights this one begins with.
+    """
 
     output: str = "runs/digits"
+    start: str = ""
     seed: int = 0
     device: str = "auto"
     precision: str = "bf16"

@@ -40,7 +40,10 @@ def prepare(recipe: Recipe, root: Path) -> tuple[Trainer, DigitBatches]:
     torch.manual_seed(recipe.run.seed)
     data = DigitBatches(recipe.data, recipe.optimisation.steps, recipe.run.seed, root)
     data.load_voices(recipe.data.train_speakers)
-    return Trainer(recipe, build_model(recipe.model), root / recipe.run.output), data
+    trainer = Trainer(recipe, build_model(recipe.model), root / recipe.run.output)
+    if recipe.run.start:
+        trainer.start_from(root / recipe.run.start)
+    return trainer, data
 
 
 def validation(recipe: Recipe, root: Path) -> Validate | None:

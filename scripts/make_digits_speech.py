@@ -61,13 +61,6 @@ VARIANTS = [
     "zac",
 ]
 # fmt: on
-# English digits respelled for readers of another language: how its speakers say them, several ways where they differ.
-ACCENTED = {
-    "de": ("sihro zero siero", "wann", "tuh", "srie drie", "vor", "faif", "sicks", "sewwen", "eht", "nein"),
-    "fr": ("ziro zirau", "ouane", "tou", "sri fri", "fore", "faïve", "sixe", "sévène", "éïte", "naïne"),
-    "es": ("siro zirou", "uan", "tu", "zri tri", "for", "faif", "siks", "seven", "eit", "nain"),
-    "it": ("ziro zirou", "uan", "tu", "tri", "for", "faiv", "sics", "seven", "eit", "nain"),
-}
 HELD_OUT = ("f2", "m4", "klatt3", "Mario", "shelby")  # never trained on: the benchmark's unheard synthetic voices
 PHONES = (4, 3, 2, 3, 3, 3, 4, 5, 2, 3)  # of the English digits in flite's lexicon
 
@@ -165,31 +158,6 @@ def espeak(rng: np.random.Generator, variants: list[str]) -> Iterator[Clip]:
                 if said is None:
                     break
                 spoken = {"language": language, "words": words, "voice": f"{voice}#{setting}", "engine": "espeak"}
-                clip = finish(said[0], said[1], spoken, said[2])
-                if clip is not None:
-                    yield clip
-    speaker.close()
-
-
-def accent(rng: np.random.Generator, variants: list[str]) -> Iterator[Clip]:
-    """English with a German, French, Spanish or Italian accent: espeak-ng's readers of those languages, respelled."""
-    speaker = Espeak()
-    digit_of = {word: index for index, word in enumerate(DIGITS["en"])}
-    for language, spellings in ACCENTED.items():
-        for variant in variants:
-            voice = f"{ACCENTS[language][0]}+{variant}"
-            style = {
-                "rate": int(rng.integers(90, 220)),
-                "pitch": int(rng.integers(15, 85)),
-                "range": int(rng.integers(15, 85)),
-                "gap": int(rng.choice([0, 0, 1, 3])),
-            }
-            for words in utterances("en", rng, 3):
-                read = [str(rng.choice(spellings[digit_of[word]].split())) for word in words]
-                said = speaker.say(voice, style, read)
-                if said is None:
-                    break
-                spoken = {"language": "en", "words": words, "voice": f"accent-{voice}", "engine": "accent"}
                 clip = finish(said[0], said[1], spoken, said[2])
                 if clip is not None:
                     yield clip
@@ -338,7 +306,6 @@ def main() -> None:
     variants = list(HELD_OUT) if options.held_out else [name for name in VARIANTS if name not in HELD_OUT]
     makers = {
         "espeak": lambda rng: espeak(rng, variants),
-        "accent": lambda rng: accent(rng, variants),
         "world": lambda rng: world(rng, options.fsdd, options.copies),
         "flite": flite,
         "festival": festival,

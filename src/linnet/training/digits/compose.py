@@ -13,7 +13,7 @@ from linnet.training.digits.augment import Array, Rng
 from linnet.training.digits.bank import RATE, Clip, Voice, Voices
 
 PHRASE_GAP = 0.5  # seconds of silence that end a phrase
-ENGINE_SHARES = {"real": 0.44, "world": 0.16, "espeak": 0.26, "flite": 0.10, "festival": 0.04, "accent": 0.12}
+ENGINE_SHARES = {"real": 0.44, "world": 0.16, "espeak": 0.26, "flite": 0.10, "festival": 0.04}
 
 
 @dataclass(frozen=True)

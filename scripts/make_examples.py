@@ -27,8 +27,8 @@ SPOKEN = {
     "digits-it": ("it+m4", ["nove due cinque tre"]),
     "digits-long": (
         "en-gb-x-rp+f2",
-        ["four one five", "two six five three five", "eight nine seven nine", "three two three", "eight four six two",
-         "six four three three", "eight three two seven nine", "five zero two", "eight eight four one",
+        ["four one five", "two six five three five", "eight nine seven nine", "three two seven", "eight four six two",
+         "six four one three", "eight three two seven nine", "five zero two", "eight eight four one",
          "nine seven one"],
     ),
 }  # fmt: skip

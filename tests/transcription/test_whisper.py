@@ -194,6 +194,17 @@ def test_the_language_of_silence_is_not_believed(scripted: _Scripted) -> None:
     assert len(scripted.asked[0].samples) == 10 * SAMPLE_RATE
 
 
+def test_no_words_where_somebody_speaks_are_not_believed(scripted: _Scripted) -> None:
+    scripted.answers = [say(0.0), say(0.0, "eins", 1.0)]
+    scripted._decoded = lambda tokens: Decoded(tuple(tokens), "", "de", -0.1, 0.01, 1.0, 0.0)  # type: ignore[method-assign]
+    outcome = scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), DecodingOptions())
+    assert [request.position for request in scripted.asked] == [0.0, 2.5]
+    assert [segment.start for segment in outcome.segments] == [2.5]
+    scripted.asked.clear()
+    scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), PLAIN)
+    assert [request.position for request in scripted.asked] == [0.0, 10.0]
+
+
 def test_the_prompt_goes_to_every_window_and_history_only_when_asked(scripted: _Scripted) -> None:
     scripted.answers = [say(0.0, "eins", 1.0), say(0.0, "zwei", 1.0)]
     long = Audio(np.zeros(15 * SAMPLE_RATE, np.float32))

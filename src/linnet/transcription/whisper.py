@@ -22,6 +22,7 @@ from linnet.transcription.segments import Piece, cut_pieces
 from linnet.transcription.transcript import Segment
 
 SHORTEST_REST = SAMPLE_RATE // 10  # samples at a recording's end that hold no word
+CERTAIN_SPEECH = 0.1  # below this probability of silence a window without words is not believed
 RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next window
 
 
@@ -104,12 +105,20 @@ class WhisperBackend:
         if not timed:
             return ([Piece(0.0, duration, decoded.tokens)] if decoded.text.strip() else []), duration
         vocabulary = self._vocabulary
-        return cut_pieces(
+        pieces, advance = cut_pieces(
             decoded.tokens,
             timestamp_begin=vocabulary.timestamp_begin,
             precision=vocabulary.seconds_per_timestamp,
             duration=duration,
         )
+        if not pieces and self._hears_speech(decoded, options):
+            advance = min(advance, self._model.window_samples / SAMPLE_RATE / 4)  # look again from a little later
+        return pieces, advance
+
+    def _hears_speech(self, decoded: Decoded, options: DecodingOptions) -> bool:
+        """Whether a window without words is one in which the model says that somebody speaks."""
+        known = self._vocabulary.no_speech is not None and options.no_speech_threshold is not None
+        return known and decoded.no_speech_probability < CERTAIN_SPEECH
 
     def _segment(self, piece: Piece, decoded: Decoded, offset: float) -> Segment:
         return Segment(

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.errors import OptionError
-from linnet.training.digits.bank import RATE, Voices, load_bank, load_fsdd
+from linnet.training.digits.bank import Voices, load_bank, load_fsdd
 from linnet.training.digits.compose import PHRASE_GAP, Composer, Mix, Recording, Word
 from linnet.training.digits.dataset import DigitBatches, DigitsData
 

@@ -62,6 +62,7 @@ class WhisperBackend:
     def _sequential(self, source: AudioSource, options: DecodingOptions) -> Job:
         size = self._model.window_samples
         language = resolve_language(options.language, self._vocabulary)
+        given = self._vocabulary.prompt(options.prompt) if options.prompt else ()
         probability: float | None = None
         history: list[int] = []
         segments: list[Segment] = []
@@ -69,7 +70,8 @@ class WhisperBackend:
         while len(samples := source.window(seek, size + 1)) > (SHORTEST_REST if seek else 0):
             fits = len(samples) <= size
             timed = options.timestamps or seek > 0 or not fits
-            request = self._request(samples[:size], options, history, language=language, timed=timed)
+            prompt = (*given, *history) if options.condition_on_previous else given
+            request = self._request(samples[:size], options, prompt, language=language, timed=timed)
             result: WindowResult = yield replace(request, position=seek / SAMPLE_RATE)
             duration = min(len(samples), size) / SAMPLE_RATE
             pieces, advance = self._pieces(result.decoded, duration, timed=timed, options=options)
@@ -82,11 +84,8 @@ class WhisperBackend:
         return Outcome(tuple(segments), language, probability)
 
     def _request(
-        self, samples: Samples, options: DecodingOptions, history: Sequence[int], *, language: str | None, timed: bool
+        self, samples: Samples, options: DecodingOptions, prompt: tuple[int, ...], *, language: str | None, timed: bool
     ) -> Request:
-        prompt = self._vocabulary.prompt(options.prompt) if options.prompt else ()
-        if options.condition_on_previous:
-            prompt = (*prompt, *history)
         padded = self._padded(len(samples))
         options = replace(options, timestamps=timed)
         return Request(samples, options, group=(padded, len(prompt), options), prompt=prompt, language=language)

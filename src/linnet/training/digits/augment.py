@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-RATE = 16_000
+from linnet.audio.types import SAMPLE_RATE as RATE
+
 Array = NDArray[np.float32]
 Rng = np.random.Generator
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.audio.types import SAMPLE_RATE as RATE
+from linnet.audio.types import Samples
 from linnet.errors import OptionError
 from linnet.training.digits.words import DIGITS
-
-RATE = 16_000
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

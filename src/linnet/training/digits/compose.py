@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.training.digits import augment
 from linnet.training.digits.augment import Array, Rng
-from linnet.training.digits.bank import RATE, Clip, Voice, Voices
+from linnet.training.digits.bank import Clip, Voice, Voices
 
 PHRASE_GAP = 0.5  # seconds of silence that end a phrase
 ENGINE_SHARES = {"real": 0.44, "world": 0.16, "espeak": 0.26, "flite": 0.10, "festival": 0.04}

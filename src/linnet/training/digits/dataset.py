@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from linnet.audio.mel import log_mel
+from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.training.digits import augment
-from linnet.training.digits.bank import RATE, Voices, load_bank, load_fsdd
+from linnet.training.digits.bank import Voices, load_bank, load_fsdd
 from linnet.training.digits.compose import Composer, Mix, frame_targets
 from linnet.training.digits.targets import IGNORED, Target, build_target, choose_style
 from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary

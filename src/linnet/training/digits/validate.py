@@ -11,9 +11,10 @@ from torch import Tensor
 from transformers import WhisperForConditionalGeneration
 
 from linnet.audio.mel import log_mel
+from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.training.digits import augment
 from linnet.training.digits.augment import Array, Rng
-from linnet.training.digits.bank import RATE, Voice
+from linnet.training.digits.bank import Voice
 from linnet.training.digits.tokens import TIME_STEP, WINDOW, Vocabulary
 from linnet.training.digits.words import DIGITS
 

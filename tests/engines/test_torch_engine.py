@@ -157,6 +157,55 @@ def test_select_takes_windows_in_any_order(engine: TorchEngine) -> None:
     assert torch.allclose(engine.step(engine.start(chosen, max_length=4), ids), want, atol=1e-4)
 
 
+@pytest.mark.parametrize("length", [1, 9])
+def test_alignment_is_the_cross_attention_of_transformers(folder: Path, engine: TorchEngine, length: int) -> None:
+    heads = [(1, 3), (0, 2), (1, 0), (0, 2)]
+    features, ids = random_features(3), tokens(3, length)
+    eager = WhisperForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
+    with torch.no_grad():
+        found = eager(
+            input_features=features.transpose(1, 2), decoder_input_ids=ids, output_attentions=True
+        ).cross_attentions
+    want = torch.stack([found[layer][:, head] for layer, head in heads], 1)
+    got = engine.align(engine.encode(features), ids, heads)
+    assert got.dtype == torch.float32
+    assert got.shape == (3, 4, length, POSITIONS)
+    assert torch.allclose(got, want, atol=1e-5)
+    assert torch.allclose(got.sum(-1), torch.ones(3, 4, length), atol=1e-5)
+
+
+def test_alignment_of_shorter_windows_and_of_filled_rows(engine: TorchEngine) -> None:
+    encoded, ids = engine.encode(random_features(2, frames=51)), tokens(2, 7)
+    whole = engine.align(encoded, ids, [(1, 1)])
+    assert whole.shape == (2, 1, 7, 26)
+    filled = ids.clone()
+    filled[:, 4:] = 0
+    assert torch.allclose(engine.align(encoded, filled, [(1, 1)])[:, :, :4], whole[:, :, :4], atol=1e-6)
+    assert torch.allclose(engine.align(encoded.select([1]), ids[1:], [(1, 1)])[0], whole[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_alignment_in_half_precision(folder: Path, engine: TorchEngine, dtype: torch.dtype) -> None:
+    half = TorchEngine(load_whisper(folder, name="t", device="cpu", dtype=dtype))
+    features, ids = random_features(2), tokens(2, 6)
+    got = half.align(half.encode(features), ids, [(0, 1), (0, 3)])
+    assert got.dtype == torch.float32
+    assert (got - engine.align(engine.encode(features), ids, [(0, 1), (0, 3)])).abs().mean() < 2e-3
+
+
+def test_alignment_refuses_what_does_not_fit(engine: TorchEngine) -> None:
+    encoded = engine.encode(random_features(2))
+    for heads in ([], [(2, 0)], [(0, 4)], [(-1, 0)]):
+        with pytest.raises(ValueError, match=r"pairs below \(2, 4\), at least one"):
+            engine.align(encoded, tokens(2, 3), heads)
+    with pytest.raises(ValueError, match="holds 2 rows, got tokens for 3"):
+        engine.align(encoded, tokens(3, 3), [(0, 0)])
+    with pytest.raises(ValueError, match="at least one token"):
+        engine.align(encoded, tokens(2, 0), [(0, 0)])
+    with pytest.raises(ValueError, match="from 1 to the model's 64 tokens, got 65"):
+        engine.align(encoded, tokens(2, 65), [(0, 0)])
+
+
 def test_what_does_not_fit_is_refused(engine: TorchEngine) -> None:
     for bad in (torch.zeros(1, 201, 16), torch.zeros(1, 0, 16), torch.zeros(1, 200, 80), torch.zeros(200, 16)):
         with pytest.raises(ValueError, match="1 to 200 frames, 16 bands"):

@@ -1,6 +1,7 @@
 """What decoding asks of a runtime: encode windows once, then step tokens through the decoder.
 
-Shapes: B windows, T mel frames, M mel bands, N hypothesis rows (B, or B x beams), L tokens, V vocabulary.
+Shapes: B windows, T mel frames, M mel bands, N hypothesis rows (B, or B x beams), L tokens, V vocabulary,
+H chosen heads, P encoder positions (of 20 ms).
 """
 
 from __future__ import annotations
@@ -64,5 +65,15 @@ class Engine(Protocol):
         """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them.
 
         The logits are the caller's, who may write into them.
+        """
+        ...
+
+    def align(self, encoded: Any, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
+        """Where the decoder looks: cross-attention probabilities [B, H, L, P], float32, of one teacher-forced pass.
+
+        `tokens` [B, L] are whole sequences, prefix first, one for each window; shorter ones are filled up on the right
+        with any token, which changes nothing before it. `heads` are (decoder layer, head) pairs, in the order of the
+        result; P is that of `encode`. Row i is of the step that reads token i, and so writes token i + 1.
+        Raises `ValueError` for another number of rows, no or too many tokens, no heads, or heads that the model lacks.
         """
         ...

@@ -1,9 +1,12 @@
 """The torch engine: Whisper-family models on any device that torch has.
 
-Shapes: B windows, T mel frames, M mel bands, P encoder positions, N hypothesis rows, L tokens, V vocabulary.
+Shapes: B windows, T mel frames, M mel bands, P encoder positions, N hypothesis rows, L tokens, V vocabulary,
+H chosen heads.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -55,7 +58,17 @@ class TorchEngine:
     @torch.no_grad()
     def step(self, state: TorchState, tokens: Tensor) -> Tensor:
         """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
-        if state.rows > 1 and not self._packed:
+        self._pack_for(state.rows)
+        return self._decoder.step(state, tokens.to(self.device))
+
+    @torch.no_grad()
+    def align(self, encoded: TorchEncoded, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
+        """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
+        self._pack_for(encoded.batch)
+        state = self.start(encoded, max_length=max(tokens.shape[1], 1))
+        return self._decoder.align(state, tokens.to(self.device), heads)
+
+    def _pack_for(self, rows: int) -> None:
+        if rows > 1 and not self._packed:
             self._decoder.pack()
             self._packed = True
-        return self._decoder.step(state, tokens.to(self.device))

@@ -103,20 +103,44 @@ class TorchDecoder:
 
     def step(self, state: TorchState, tokens: Tensor) -> Tensor:
         """Feed tokens [N, L] to the state; returns float32 logits [N, V]."""
-        rows, length = tokens.shape
-        if rows != state.rows:
-            raise ValueError(f"the state holds {state.rows} rows, got tokens for {rows}")
-        state.reserve(length)
-        end = state.length + length
-        x = functional.embedding(tokens, self.tokens) + self.positions[state.length : end]
-        hidden = None
-        if length > 1:
-            hidden = torch.ones(length, end, dtype=torch.bool, device=x.device).triu_(1 + state.length)
+        end = state.length + tokens.shape[1]
+        x, hidden = self._embed(state, tokens)
         for index, layer in enumerate(self.layers):
             x = layer(x, state.cache[index], state.length, hidden, state.encoded.cross[index])
         state.length = end
         logits: Tensor = self.output(_norm(self.norm, x[:, -1]))
         return logits.float()
+
+    def align(self, state: TorchState, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
+        """Feed tokens [N, L] to a fresh state of N windows; returns `heads`' cross-attention [N, heads, L, P], float32.
+
+        It stops after the deepest layer that is asked for and leaves the state unusable.
+        """
+        known = len(self.layers), self.layers[0].heads
+        if not heads or any(not (0 <= layer < known[0] and 0 <= head < known[1]) for layer, head in heads):
+            raise ValueError(f"heads must be (layer, head) pairs below {known}, at least one, got {list(heads)}")
+        x, hidden = self._embed(state, tokens)
+        found: dict[tuple[int, int], Tensor] = {}
+        for index in range(1 + max(layer for layer, _ in heads)):
+            cross = state.encoded.cross[index]
+            chosen = sorted({head for layer, head in heads if layer == index})
+            x, looked = self.layers[index].align(x, state.cache[index], hidden, cross, chosen)
+            found |= {(index, head): looked[:, place] for place, head in enumerate(chosen)}
+        return torch.stack([found[layer, head] for layer, head in heads], 1)
+
+    def _embed(self, state: TorchState, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """New tokens as vectors [N, L, D], and what each must not look at [L, L so far], with room made for them."""
+        rows, length = tokens.shape
+        if rows != state.rows:
+            raise ValueError(f"the state holds {state.rows} rows, got tokens for {rows}")
+        if not length:
+            raise ValueError("expected at least one token for each row, got none")
+        state.reserve(length)
+        end = state.length + length
+        x = functional.embedding(tokens, self.tokens) + self.positions[state.length : end]
+        if length == 1:
+            return x, None
+        return x, torch.ones(length, end, dtype=torch.bool, device=x.device).triu_(1 + state.length)
 
 
 class _DecoderLayer:
@@ -152,6 +176,19 @@ class _DecoderLayer:
         x = x + self._own(_norm(self.norm1, x), cache, start, hidden)
         x = x + self._across(_norm(self.norm2, x), cross)
         return x + self.fc2(self.fc1(_norm(self.norm3, x)))
+
+    def align(
+        self, x: Tensor, cache: Tensor, hidden: Tensor | None, cross: tuple[Tensor, Tensor], heads: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The result for the first L tokens of N windows, and the cross-attention [N, heads, L, P] of some heads."""
+        rows, length, _ = x.shape
+        x = x + self._own(_norm(self.norm1, x), cache, 0, hidden)
+        between = _norm(self.norm2, x)
+        query = (self.cross_query(between) * self.scale).view(rows, length, self.heads, -1).transpose(1, 2)
+        index = torch.as_tensor(list(heads), dtype=torch.long, device=x.device)
+        scores = query.index_select(1, index) @ cross[0].index_select(1, index).transpose(2, 3)
+        x = x + self._across(between, cross)
+        return x + self.fc2(self.fc1(_norm(self.norm3, x))), scores.float().softmax(-1)
 
     def _own(self, x: Tensor, cache: Tensor, start: int, hidden: Tensor | None) -> Tensor:
         rows, length, width = x.shape

@@ -34,6 +34,7 @@ class DecodingOptions:
     begin_suppress_tokens: tuple[int, ...] | None = None
     max_initial_timestamp: float | None = None  # seconds
     seed: int = 0  # for temperatures above 0
+    word_timestamps: bool = False  # when each word begins and ends, from where the decoder looks
 
     def __post_init__(self) -> None:
         if self.task not in ("transcribe", "translate"):

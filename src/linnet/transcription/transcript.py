@@ -9,17 +9,25 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Word:
-    """One word with its times in seconds."""
+    """One word with its times in seconds from the start of the recording, punctuation glued to it.
+
+    `interpolated` says that the sound gave no place for it: its times are a division of what its neighbours left.
+    """
 
     text: str
     start: float
     end: float
-    probability: float
+    probability: float | None = None  # mean over its tokens; None where the model tells none
+    interpolated: bool = False
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of transcript with its times in seconds from the start of the recording."""
+    """A piece of transcript with its times in seconds from the start of the recording.
+
+    `words`, where they were asked for, are in order, do not overlap and lie within the segment; their texts joined by
+    spaces (or by nothing, in scripts without spaces) are the segment's.
+    """
 
     start: float
     end: float

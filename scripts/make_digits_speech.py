@@ -4,7 +4,7 @@
 
 Engines: espeak-ng (the extra `synth`; in a process of its own) for every language; where they are installed also
 flite and festival (English, Italian) and WORLD (`pyworld`), which revoices the real training speakers with other
-pitches and vocal tracts. An engine that is not there is skipped with a notice.
+pitches and vocal tracts and makes voices between two of them. An engine that is not there is skipped with a notice.
 
 The output folder is a bank: `clips.i16` (mono 16 kHz 16-bit samples, end to end) and `clips.jsonl`, one line per
 clip with its first sample, length, language, words, word bounds in samples, voice and engine.
@@ -252,13 +252,26 @@ def festival(rng: np.random.Generator) -> Iterator[Clip]:
                         yield clip
 
 
-def world(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[Clip]:
-    """The real training speakers with other pitches, vocal-tract lengths and tempos, through the WORLD vocoder."""
+@dataclass(frozen=True)
+class Revoicing:
+    """A real training clip taken apart by WORLD: pitch [T] in Hz, envelope and aperiodicity [T, F], 5 ms a frame."""
+
+    speaker: str
+    digit: int
+    rate: int
+    pitch: np.ndarray
+    envelope: np.ndarray
+    noise: np.ndarray
+
+
+def taken_apart(fsdd: Path) -> list[Revoicing]:
+    """Every clip of the training speakers; none where pyworld is not installed."""
     try:
         import pyworld
     except ImportError:
         log.warning("pyworld is not installed: the revoiced speakers are left out")
-        return
+        return []
+    found = []
     for path in sorted((fsdd / "recordings").glob("*.wav")):
         digit, speaker, _ = path.stem.split("_")
         if speaker not in TRAIN_SPEAKERS:
@@ -269,27 +282,78 @@ def world(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[Clip]:
         pitch, times = pyworld.dio(samples, rate)
         pitch = pyworld.stonemask(samples, pitch, times, rate)
         envelope = pyworld.cheaptrick(samples, pitch, times, rate)
-        noise = pyworld.d4c(samples, pitch, times, rate)
-        bins = np.arange(envelope.shape[1])
+        found.append(Revoicing(speaker, int(digit), rate, pitch, envelope, pyworld.d4c(samples, pitch, times, rate)))
+    return found
+
+
+def respoken(rng: np.random.Generator, source: Revoicing, log_envelope: np.ndarray, voice: str) -> Clip | None:
+    """`source` with another envelope, at another pitch, vocal-tract length and tempo."""
+    import pyworld
+
+    tract = rng.uniform(0.85, 1.28)
+    factor = float(np.clip(rng.uniform(0.75, 2.1), 0.75, 1.2 + 4.5 * max(0.0, tract - 0.85)))
+    bins = np.arange(log_envelope.shape[1])
+    place = np.clip(bins / tract, 0, bins[-1])
+    low = place.astype(int)
+    part = place - low
+    high = np.minimum(low + 1, bins[-1])
+    moved = np.ascontiguousarray(np.exp(log_envelope[:, low] * (1 - part) + log_envelope[:, high] * part))
+    tempo = 5.0 * rng.uniform(0.8, 1.3)
+    wave = pyworld.synthesize(source.pitch * factor, moved, source.noise, source.rate, tempo)
+    spoken = {
+        "language": "en",
+        "words": [DIGITS["en"][source.digit]],
+        "voice": voice,
+        "engine": voice.partition("-")[0],
+    }
+    return finish(wave, source.rate, spoken, None)
+
+
+def world(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[Clip]:
+    """The real training speakers with other pitches, vocal-tract lengths and tempos, through the WORLD vocoder."""
+    for source in taken_apart(fsdd):
         for copy in range(copies):
-            tract = rng.uniform(0.85, 1.28)
-            factor = float(np.clip(rng.uniform(0.75, 2.1), 0.75, 1.2 + 4.5 * max(0.0, tract - 0.85)))
-            source = np.clip(bins / tract, 0, bins[-1])
-            low = source.astype(int)
-            part = source - low
-            high = np.minimum(low + 1, bins[-1])
-            log_envelope = np.log(envelope)
-            moved = np.ascontiguousarray(np.exp(log_envelope[:, low] * (1 - part) + log_envelope[:, high] * part))
-            wave = pyworld.synthesize(pitch * factor, moved, noise, rate, 5.0 * rng.uniform(0.8, 1.3))
-            spoken = {
-                "language": "en",
-                "words": [DIGITS["en"][int(digit)]],
-                "voice": f"world-{speaker}#{copy}",
-                "engine": "world",
-            }
-            clip = finish(wave, rate, spoken, None)
+            clip = respoken(rng, source, np.log(source.envelope), f"world-{source.speaker}#{copy}")
             if clip is not None:
                 yield clip
+
+
+def morph(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[Clip]:
+    """Speakers between two real ones: the same digit of both aligned in time, their WORLD envelopes blended."""
+    sources = taken_apart(fsdd)
+    for source in sources:
+        others = [one for one in sources if one.digit == source.digit and one.speaker != source.speaker]
+        for copy in range(copies):
+            other = others[int(rng.integers(len(others)))]
+            share = rng.uniform(0.25, 0.75)
+            first, second = np.log(source.envelope), np.log(other.envelope)
+            blend = (1 - share) * first + share * second[aligned(first, second)]
+            clip = respoken(rng, source, blend, f"morph-{source.speaker}-{other.speaker}#{copy}")
+            if clip is not None:
+                yield clip
+
+
+def aligned(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """For each frame of `first` [T, F] the frame of `second` [U, F] that dynamic time warping puts beside it."""
+    shapes = []
+    for spectra in (first, second):
+        coarse = spectra[:, : spectra.shape[1] // 16 * 16].reshape(len(spectra), -1, 16).mean(2)
+        shapes.append(coarse - 0.8 * coarse.mean(1, keepdims=True))
+    cost = np.sqrt(((shapes[0][:, None] - shapes[1][None]) ** 2).sum(2))
+    rows, columns = cost.shape
+    total = np.full((rows + 1, columns + 1), np.inf)
+    total[0, 0] = 0.0
+    for diagonal in range(rows + columns - 1):
+        i = np.arange(max(0, diagonal - columns + 1), min(rows, diagonal + 1))
+        j = diagonal - i
+        total[i + 1, j + 1] = cost[i, j] + np.minimum(np.minimum(total[i, j], total[i, j + 1]), total[i + 1, j])
+    i, j = rows, columns
+    partner = np.zeros(rows, int)
+    while i > 0 and j > 0:
+        partner[i - 1] = j - 1
+        steps = ((i - 1, j - 1), (i - 1, j), (i, j - 1))
+        i, j = min(steps, key=lambda step: total[step])
+    return partner
 
 
 def main() -> None:
@@ -297,16 +361,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--fsdd", type=Path, default=Path("../shared/data/fsdd"))
-    parser.add_argument("--copies", type=int, default=5, help="WORLD copies of each real training clip")
+    parser.add_argument("--copies", type=int, default=8, help="WORLD and morphed copies of each real clip")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", action="store_true", help="only the voices kept from training")
-    parser.add_argument("--engines", default="espeak,world,flite,festival")
+    parser.add_argument("--engines", default="espeak,world,morph,flite,festival")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     variants = list(HELD_OUT) if options.held_out else [name for name in VARIANTS if name not in HELD_OUT]
     makers = {
         "espeak": lambda rng: espeak(rng, variants),
         "world": lambda rng: world(rng, options.fsdd, options.copies),
+        "morph": lambda rng: morph(rng, options.fsdd, options.copies),
         "flite": flite,
         "festival": festival,
     }

@@ -88,12 +88,26 @@ def test_warping_mels_moves_a_band_and_one_changes_nothing() -> None:
     np.testing.assert_allclose(augment.warp_mel(ramp, 0.9)[0], 0.9 * np.arange(80), rtol=1e-5)
 
 
-def test_a_mask_hides_little_and_invents_nothing() -> None:
-    features = rng().standard_normal((200, 80)).astype(np.float32)
-    masked = augment.mask(rng(1), features)
+@pytest.mark.parametrize("seed", range(6))
+def test_masks_hide_bands_and_moments_and_invent_nothing(seed: int) -> None:
+    features = rng().standard_normal((400, 80)).astype(np.float32)
+    masked = augment.mask(rng(seed), features)
     changed = masked != features
-    assert 0 < changed.mean() < 0.3
-    assert (masked[changed] == features.min()).all()
+    assert 0 < changed.mean() < 0.6
+    assert len(np.unique(masked[changed])) == 1
+    assert masked[changed][0] in (features.min(), features.mean())
+    bands, moments = changed.all(0), changed.all(1)
+    assert bands.sum() <= 24
+    np.testing.assert_array_equal(changed, bands[None] | moments[:, None])
+
+
+def test_longer_recordings_get_more_masks() -> None:
+    def hidden(frames: int) -> float:
+        features = rng().standard_normal((frames, 80)).astype(np.float32)
+        masked = [(augment.mask(rng(seed), features) != features).all(1).sum() for seed in range(60)]
+        return float(np.mean(masked))
+
+    assert hidden(960) / hidden(240) == pytest.approx(4.0, rel=0.25)
 
 
 @pytest.mark.parametrize(("power", "slope"), [(0.0, 0.0), (1.0, -3.01), (2.0, -6.02)])

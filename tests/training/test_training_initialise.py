@@ -38,6 +38,17 @@ def test_encoder_heads_look_at_their_distances(model: torch.nn.Module, layer: in
         assert near.mean() > 0.5
 
 
+def test_a_fifth_layer_begins_by_looking_at_what_was_before(model: torch.nn.Module) -> None:
+    encoder = model.model.encoder
+    layer = encoder.layers[len(DISTANCES)]
+    hidden = encoder.embed_positions.weight[None]
+    with torch.no_grad():
+        _, weights = layer.self_attn(layer.self_attn_layer_norm(hidden))
+    place = torch.arange(500)
+    for at in (100, 250, 400):
+        assert float(weights[0, 0, at, place < at].sum()) > 0.8
+
+
 def test_a_time_token_begins_near_the_position_that_it_names(model: torch.nn.Module) -> None:
     vocabulary = Vocabulary.build()
     table, _ = sinusoids(500, 128)

@@ -60,6 +60,14 @@ def test_a_run_starts_from_the_average_of_another(tmp_path: Path, bank: Path) ->
     assert trainer.step == 0
     begun = trainer.module.state_dict()
     assert all(torch.equal(begun[name], end["average"][name]) for name in begun)
+    larger = replace(second, model=replace(second.model, encoder_layers=2))
+    grown, _ = prepare(larger, Path("/"))
+    begun = grown.module.state_dict()
+    assert all(torch.equal(begun[name], value) for name, value in end["average"].items())
+    assert any(".layers.1." in name for name in begun.keys() - end["average"].keys())
+    for other in ({"encoder_layers": 0}, {"width": 32}):
+        with pytest.raises(OptionError, match="first: "):
+            prepare(replace(second, model=replace(second.model, **other)), Path("/"))
     nowhere = replace(second, run=replace(second.run, start=str(tmp_path / "nowhere")))
     with pytest.raises(OptionError, match="nowhere: no checkpoint"):
         prepare(nowhere, Path("/"))

@@ -19,8 +19,9 @@ def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
     assert read_recipe(write(tmp_path, "")) == Recipe()
 
 
-def test_the_shipped_recipe_reads_and_keeps_the_test_speaker_out() -> None:
-    recipe = read_recipe(RECIPES / "digits.yaml")
+@pytest.mark.parametrize("name", ["digits.yaml", "digits-refine.yaml"])
+def test_the_shipped_recipes_read_and_keep_the_test_speaker_out(name: str) -> None:
+    recipe = read_recipe(RECIPES / name)
     assert recipe.data.train_speakers == ("george", "jackson", "nicolas", "yweweler")
     assert recipe.data.validation_speakers == ("lucas",)
     assert "theo" not in str(as_dict(recipe))

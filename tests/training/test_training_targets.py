@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from linnet.training.digits.compose import Recording, Word, frame_targets
-from linnet.training.digits.model import guidance, walk
+from linnet.training.digits.compose import CONTEXT, Recording, Word, context_targets, frame_targets
+from linnet.training.digits.model import context_loss, guidance
 from linnet.training.digits.targets import IGNORED, NOWHERE, Style, build_target
 from linnet.training.digits.tokens import Vocabulary, control_tokens, make_tokenizer, merges
 from linnet.training.digits.words import DIGITS
@@ -90,12 +90,40 @@ def test_guidance_is_the_mean_surprise_of_looking_inside_the_span() -> None:
     assert float(guidance(attention, torch.zeros(1, 2, 2))) == 0.0
 
 
-def test_the_first_layer_is_guided_to_the_token_just_read() -> None:
-    first = torch.tensor([[[[0.1, 0.9], [0.3, 0.7]]]])
-    last = torch.tensor([[[[0.6, 0.4], [0.2, 0.8]]]])
-    spans = torch.tensor([[[0.0, 1.0], [1.0, 2.0]]])
-    expected = -np.log([0.6, 0.8]).mean() - np.log(0.3)
-    assert float(walk([first, last], spans)) == pytest.approx(expected, rel=1e-5)
+def test_the_context_loss_is_the_sum_over_its_columns_of_what_is_known() -> None:
+    generator = torch.Generator().manual_seed(0)
+    heard = torch.randn(2, 5, sum(CONTEXT), generator=generator)
+    context = torch.full((2, 5, 3), -100)
+    context[0, 1] = torch.tensor([2, 10, 4])
+    context[1, 4] = torch.tensor([15, 0, 10])
+    expected, first = 0.0, 0
+    for column, size in enumerate(CONTEXT):
+        surprises = []
+        for row, place in ((0, 1), (1, 4)):
+            scores = heard[row, place, first : first + size].double().numpy()
+            surprises.append(np.log(np.exp(scores).sum()) - scores[int(context[row, place, column])])
+        expected += float(np.mean(surprises))
+        first += size
+    assert float(context_loss(heard, context)) == pytest.approx(expected, rel=1e-5)
+    assert float(context_loss(heard, torch.full((2, 5, 3), -100))) == 0.0
+
+
+def test_context_tells_how_many_words_came_before_and_which() -> None:
+    words = [Word(3, 0.1, 0.2), Word(4, 0.3, 0.4, exact=False), Word(7, 0.5, 0.6), Word(7, 0.7, 0.8)]
+    context = context_targets(Recording(np.zeros(16_000, np.float32), "en", words), 50)
+    assert context[5:10].tolist() == [[0, 10, 10]] * 5
+    assert context[25:30].tolist() == [[2, 4, 3]] * 5
+    assert context[35:40].tolist() == [[3, 7, 4]] * 5
+    known = np.zeros(50, bool)
+    known[[*range(5, 10), *range(25, 30), *range(35, 40)]] = True
+    assert (context[~known] == -100).all()
+
+
+def test_context_counts_no_further_than_it_has_classes() -> None:
+    words = [Word(1, 0.2 * n, 0.2 * n + 0.1) for n in range(20)]
+    context = context_targets(Recording(np.zeros(64_000, np.float32), "en", words), 200)
+    assert context[:, 0].max() == CONTEXT[0] - 1
+    assert all(context[:, column].max() < size for column, size in enumerate(CONTEXT))
 
 
 def test_frames_name_what_is_heard_and_leave_out_what_is_not_known() -> None:

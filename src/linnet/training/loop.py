@@ -62,12 +62,22 @@ class Trainer:
         return True
 
     def start_from(self, folder: Path) -> None:
-        """Begin with the averaged weights of another run. Raises `OptionError` where that has no checkpoint."""
+        """Begin with the averaged weights of another run; what that model did not have yet stays freshly made.
+
+        Raises:
+            OptionError: no checkpoint there, or weights of another shape.
+        """
         state = load_checkpoint(folder / "checkpoints")
         if state is None:
             raise OptionError(f"{folder}: no checkpoint of an earlier run to start from; train that one first.")
-        self.accelerator.unwrap_model(self.module).load_state_dict(state["average"])
-        self.average.load_state_dict(state["average"])
+        module = self.accelerator.unwrap_model(self.module)
+        try:
+            unknown = module.load_state_dict(state["average"], strict=False).unexpected_keys
+        except RuntimeError as error:
+            raise OptionError(f"{folder}: its model is of another size than this recipe's: {error}") from error
+        if unknown:
+            raise OptionError(f"{folder}: this recipe's model has no {unknown[0]}: make it at least as large.")
+        self.average.load_state_dict(module.state_dict())
 
     def save(self) -> Path:
         """Write a checkpoint of this step."""
@@ -90,7 +100,7 @@ class Trainer:
         with self.accelerator.autocast():
             losses = self.module(batch, options.smoothing)
             weight = options.helper_weight * (1 - 0.9 * self.step / options.steps)
-            loss = losses["text"] + weight * (losses["frames"] + losses["looks"])
+            loss = losses["text"] + weight * (losses["frames"] + losses["looks"] + 0.5 * losses["context"])
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), options.clip)
         self.optimiser.step()

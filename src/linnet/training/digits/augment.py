@@ -88,16 +88,21 @@ def warp_mel(features: Array, alpha: float) -> Array:
 
 
 def mask(rng: Rng, features: Array) -> Array:
-    """One mask of up to 8 bands and two of up to 8 frames, at the quietest value (SpecAugment, Park et al. 2019)."""
+    """Two masks of up to 12 bands, and in every 0.6 s about one of up to 12 frames, at the quietest or the mean value.
+
+    SpecAugment (Park et al. 2019), with masks as dense in long recordings as in short ones: no part of a word is
+    always there, so each must tell the word.
+    """
     features = features.copy()
-    floor = features.min()
-    width = int(rng.integers(1, 9))
-    first = int(rng.integers(0, features.shape[1] - width))
-    features[:, first : first + width] = floor
+    filling = features.min() if rng.random() < 0.5 else features.mean()
     for _ in range(2):
-        width = int(rng.integers(1, 9))
+        width = int(rng.integers(0, 13))
+        first = int(rng.integers(0, features.shape[1] - width))
+        features[:, first : first + width] = filling
+    for _ in range(int(rng.poisson(len(features) / 60))):
+        width = int(rng.integers(1, 13))
         first = int(rng.integers(0, max(1, len(features) - width)))
-        features[first : first + width] = floor
+        features[first : first + width] = filling
     return features
 
 

@@ -14,7 +14,9 @@ from linnet.training.digits.augment import Array, Rng
 from linnet.training.digits.bank import Clip, Voice, Voices
 
 PHRASE_GAP = 0.5  # seconds of silence that end a phrase
-ENGINE_SHARES = {"real": 0.44, "world": 0.16, "espeak": 0.26, "flite": 0.10, "festival": 0.04}
+ENGINE_SHARES = {"real": 0.36, "world": 0.17, "morph": 0.17, "espeak": 0.19, "flite": 0.08, "festival": 0.03}
+NARROW = ("real", "world", "morph")  # engines whose speech ends at 4 kHz
+CONTEXT = (16, 11, 11)  # classes of each column of `context_targets`
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Composer:
         engine = self._engine(rng, language)
         recording = self._string(rng, window, language, engine)
         if polluted:
-            recording.samples = self._pollute(rng, recording.samples, narrow=engine in ("real", "world"))
+            recording.samples = self._pollute(rng, recording.samples, narrow=engine in NARROW)
         return recording
 
     def _engine(self, rng: Rng, language: str) -> str:
@@ -105,11 +107,12 @@ class Composer:
         canvas = np.zeros(limit, np.float32)
         recording = Recording(canvas, language)
         position = self._lead(rng, window, tight=cut)
+        spread = 10.0 if rng.random() < 0.25 else 4.0  # dB between the words of a string
         pace = float(rng.uniform(0.0, 0.25))
         while len(recording.words) < count:
             clip = self._pick(rng, voice, count - len(recording.words))
             local = speed * float(rng.uniform(0.94, 1.06))
-            sound = augment.resample(clip.samples(), local) * 10 ** (rng.uniform(-4, 4) / 20)
+            sound = augment.resample(clip.samples(), local) * 10 ** (rng.uniform(-spread, spread) / 20)
             if position + len(sound) > limit:
                 if cut:
                     self._cut_off(rng, recording, sound, clip, position, local)
@@ -302,4 +305,20 @@ def frame_targets(recording: Recording, frames: int, first_class: int) -> NDArra
         labels[first:end] = first_class + word.digit if word.exact else -100
     if recording.cut is not None:
         labels[round(recording.cut * 50) : round(len(recording.samples) / RATE * 50)] = -100
+    return labels
+
+
+def context_targets(recording: Recording, frames: int) -> NDArray[np.int64]:
+    """What came before the word at each of `frames` encoder positions (20 ms): [frames, 3].
+
+    How many words (up to 15), the digit before it and the one before that (10: none); -100 where no word with exact
+    bounds is heard.
+    """
+    most, none = CONTEXT[0] - 1, CONTEXT[1] - 1
+    labels = np.full((frames, len(CONTEXT)), -100, np.int64)
+    digits = [none, none]
+    for number, word in enumerate(recording.words):
+        if word.exact:
+            labels[round(word.start * 50) : round(word.end * 50)] = (min(number, most), digits[-1], digits[-2])
+        digits.append(word.digit)
     return labels

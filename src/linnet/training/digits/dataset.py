@@ -17,11 +17,12 @@ from linnet.audio.mel import log_mel
 from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.training.digits import augment
 from linnet.training.digits.bank import Voices, load_bank, load_fsdd
-from linnet.training.digits.compose import Composer, Mix, frame_targets
+from linnet.training.digits.compose import Composer, Mix, context_targets, frame_targets
 from linnet.training.digits.targets import IGNORED, Target, build_target, choose_style
 from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 
 Batch = dict[str, Tensor]
+Example = tuple[Tensor, Target, Tensor, Tensor]  # log-mel [T, M], target, frame classes [P], context classes [P, 3]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class DigitsData:
 
     `windows` are the seconds that a batch may span and `shares` how often each is drawn. Of all steps, the first
     `short_until` use only the two shortest windows, the first `gentle_until` grow from clean to full augmentation,
-    and from `full_from` on every batch spans the model's whole window, as recordings do when the model is used.
+    and from `full_from` on every batch spans the model's whole window, as recordings do when the model is used. The
+    share `clean` of the recordings gets neither room nor noise all the way.
     """
 
     fsdd: str = ""
@@ -48,6 +50,7 @@ class DigitsData:
     empty: float = 0.11
     cut: float = 0.25
     alone: float = 0.28
+    clean: float = 0.0
 
 
 class DigitBatches(Dataset[Batch]):
@@ -96,36 +99,49 @@ class DigitBatches(Dataset[Batch]):
         numbers = ([self.seed, step, i] for i in range(size))
         return collate([self.example(np.random.default_rng(n), window, strength) for n in numbers])
 
-    def example(self, rng: np.random.Generator, window: float, strength: float = 1.0) -> tuple[Tensor, Target, Tensor]:
-        """Log-mel [T, M], decoder target, frame classes [P]; `strength` is the chance to be augmented at all."""
+    def example(self, rng: np.random.Generator, window: float, strength: float = 1.0) -> Example:
+        """One recording; `strength` is the chance to be augmented at all."""
         limit = window
         if window == WINDOW and rng.random() < 0.3:
             limit = float(rng.uniform(0.5, WINDOW))  # a short recording in the full window
-        polluted = bool(rng.random() < strength)
+        polluted = bool(rng.random() < strength * (1 - self.data.clean))
         recording = self.composer.compose(rng, limit, polluted=polluted)
         padded = np.zeros(round(window * RATE), np.float32)
         padded[: len(recording.samples)] = recording.samples
         features = log_mel(torch.from_numpy(padded)).numpy()
         if polluted and rng.random() < 0.6:
             features = augment.warp_mel(features, float(rng.uniform(0.85, 1.15)))
-        if polluted and rng.random() < 0.3:
+        if rng.random() < 0.5 * strength:
             features = augment.mask(rng, features)
         style = choose_style(rng, recording, self.vocabulary)
         target = build_target(recording, style, self.vocabulary)
-        frames = frame_targets(recording, len(features) // 2, 1 + 10 * LANGUAGES.index(recording.language))
-        return torch.from_numpy(np.ascontiguousarray(features)), target, torch.from_numpy(frames)
+        positions = len(features) // 2
+        frames = frame_targets(recording, positions, 1 + 10 * LANGUAGES.index(recording.language))
+        context = context_targets(recording, positions)
+        return (
+            torch.from_numpy(np.ascontiguousarray(features)),
+            target,
+            torch.from_numpy(frames),
+            torch.from_numpy(context),
+        )
 
 
-def collate(examples: list[tuple[Tensor, Target, Tensor]]) -> Batch:
-    """features [B, M, T], inputs [B, L], labels [B, L], spans [B, L, 2] in positions, frames [B, P]."""
-    length = max(len(target.inputs) for _, target, _ in examples)
+def collate(examples: list[Example]) -> Batch:
+    """features [B, M, T], inputs and labels [B, L], spans [B, L, 2] in positions, frames [B, P], context [B, P, 3]."""
+    sounds, targets, frames, context = zip(*examples, strict=True)
+    length = max(len(target.inputs) for target in targets)
     inputs = torch.zeros(len(examples), length, dtype=torch.long)
     labels = torch.full((len(examples), length), IGNORED)
     spans = torch.zeros(len(examples), length, 2)
-    for row, (_, target, _) in enumerate(examples):
+    for row, target in enumerate(targets):
         spans[row, : len(target.spans)] = torch.tensor(target.spans) / TIME_STEP
         inputs[row, : len(target.inputs)] = torch.tensor(target.inputs)
         labels[row, : len(target.labels)] = torch.tensor(target.labels)
-    features = torch.stack([features for features, _, _ in examples]).transpose(1, 2).contiguous()
-    frames = torch.stack([frames for _, _, frames in examples])
-    return {"features": features, "inputs": inputs, "labels": labels, "spans": spans.round(), "frames": frames}
+    return {
+        "features": torch.stack(sounds).transpose(1, 2).contiguous(),
+        "inputs": inputs,
+        "labels": labels,
+        "spans": spans.round(),
+        "frames": torch.stack(frames),
+        "context": torch.stack(context),
+    }

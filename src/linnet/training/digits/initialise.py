@@ -22,6 +22,7 @@ DISTANCES = (
     (-3, 16),
 )  # positions (20 ms) at which the heads of each encoder layer look first
 SHARPNESS = 2.0
+STEP = 3.0  # logits between a key before the query and one at its place
 
 
 @torch.no_grad()
@@ -30,8 +31,9 @@ def initialise(model: WhisperForConditionalGeneration) -> None:
 
     Whisper's own 0.02 is meant for wide models and much data. Here a quarter and a quarter of the channels hold sines
     and cosines of the position (periods of 6 to 2500 positions), the others the sound; each encoder head begins by
-    looking at a fixed distance, half of the cross-attention heads at the place that the decoder has in mind, and
-    a timestamp token begins as the position that it names. Everything but the sinusoids is then trained.
+    looking at a fixed distance (a fifth layer's first head at all that was before, to count it), half of the
+    cross-attention heads at the place that the decoder has in mind, and a timestamp token begins as the position
+    that it names. Everything but the sinusoids is then trained.
     """
     layers = model.config.encoder_layers + model.config.decoder_layers
     for name, module in model.named_modules():
@@ -71,6 +73,8 @@ def _place_encoder(encoder: Any) -> None:
         attention.k_proj.weight.mul_(0.1)
         for head, distance in zip(range(attention.num_heads), itertools.cycle(distances), strict=False):
             _look_at(attention, head, distance, frequencies)
+        if layer is encoder.layers[-1] and len(encoder.layers) > len(DISTANCES):
+            _look_before(attention, 0, frequencies, positions)
         attention.v_proj.weight[:, placed] = 0
         attention.out_proj.weight[placed] = 0
         layer.fc2.weight[placed] = 0
@@ -89,6 +93,29 @@ def _look_at(attention: Any, head: int, distance: int, frequencies: Tensor) -> N
         query[row + 1, pair] -= sine
         key[row, pair] += SHARPNESS
         key[row + 1, half + pair] += SHARPNESS
+
+
+def _look_before(attention: Any, head: int, frequencies: Tensor, positions: int) -> None:
+    """Let the product of query and key tell keys before the query from later ones, so that the head can count.
+
+    A step function of the distance, as the sum of sines that is nearest to it (least squares).
+    """
+    half, rows = attention.k_proj.weight.shape[1] // 2, attention.head_dim // 2
+    frequencies = frequencies[:rows].double()
+    distance = torch.arange(1 - positions, positions).double()
+    waves = torch.sin(distance[:, None] * frequencies)
+    moments = waves.T @ waves + torch.eye(rows, dtype=torch.double)
+    amplitudes = torch.linalg.solve(moments, waves.T @ torch.tanh(distance / 3))
+    query, key = attention.q_proj.weight, attention.k_proj.weight
+    for pair, amplitude in enumerate(amplitudes.tolist()):
+        size = (STEP * abs(amplitude)) ** 0.5 * attention.head_dim**0.25
+        row, signed = head * attention.head_dim + 2 * pair, math.copysign(size, amplitude)
+        query[row : row + 2] = 0
+        key[row : row + 2] = 0
+        query[row, pair] = signed
+        key[row, half + pair] = size
+        query[row + 1, half + pair] = -signed
+        key[row + 1, pair] = size
 
 
 def _place_decoder(decoder: Any) -> None:

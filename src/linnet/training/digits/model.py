@@ -5,7 +5,6 @@ Shapes: B recordings, M mel bands, T mel frames, P = T / 2 encoder positions, D 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
+from linnet.training.digits.compose import CONTEXT
 from linnet.training.digits.initialise import initialise
 from linnet.training.digits.targets import IGNORED
 from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
@@ -26,8 +26,9 @@ class DigitsModel:
     encoder_heads: int = 2
     decoder_heads: int = 4
     feed_forward: int = 512
-    encoder_layers: int = 4
+    encoder_layers: int = 5
     decoder_layers: int = 2
+    decoder_feed_forward: int = 512
     mels: int = 80
     max_tokens: int = 128
 
@@ -45,7 +46,7 @@ def build_model(size: DigitsModel) -> WhisperForConditionalGeneration:
         encoder_attention_heads=size.encoder_heads,
         decoder_attention_heads=size.decoder_heads,
         encoder_ffn_dim=size.feed_forward,
-        decoder_ffn_dim=size.feed_forward,
+        decoder_ffn_dim=size.decoder_feed_forward,
         max_source_positions=round(WINDOW / TIME_STEP),
         max_target_positions=size.max_tokens,
         dropout=0.0,
@@ -88,16 +89,18 @@ def generation_config(size: DigitsModel) -> GenerationConfig:
 
 
 class DigitsTrainer(nn.Module):
-    """The model with a head that names the digit at every encoder position, which is dropped at the end.
+    """The model with two heads on every encoder position, which are dropped at the end.
 
-    The head's frame-wise cross-entropy tells the encoder what is said where, and `guidance` the decoder where to
-    look; the decoder's own loss alone would take much longer to find out.
+    One names the digit that is heard there; the other what came before it: how many words, and which two. So the
+    encoder learns what is said where and writes down what tells one place of a string from every other. `guidance`
+    teaches the decoder to look there; its own loss alone would take much longer to find out.
     """
 
     def __init__(self, model: WhisperForConditionalGeneration) -> None:
         super().__init__()
         self.model = model
         self.frame_head = nn.Linear(model.config.d_model, 1 + 10 * len(LANGUAGES))
+        self.context_head = nn.Linear(model.config.d_model, sum(CONTEXT))
 
     def encode(self, features: Tensor) -> Tensor:
         """[B, M, T] -> [B, P, D] for windows up to the model's own; the stock forward insists on a full one."""
@@ -112,7 +115,7 @@ class DigitsTrainer(nn.Module):
         return output
 
     def forward(self, batch: dict[str, Tensor], smoothing: float = 0.0) -> dict[str, Tensor]:
-        """The decoder's and the frame head's mean cross-entropies, and the share of right tokens."""
+        """The losses (mean cross-entropies and `guidance`), and the shares of right tokens and right words."""
         encoded = self.encode(batch["features"])
         decoded = self.model.model.decoder(
             input_ids=batch["inputs"], encoder_hidden_states=encoded, use_cache=False, output_attentions=True
@@ -122,20 +125,27 @@ class DigitsTrainer(nn.Module):
         text = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
         heard = self.frame_head(encoded).float()  # [B, P, classes]
         frames = cross_entropy(heard.flatten(0, 1), batch["frames"].flatten(), ignore_index=IGNORED)
-        scored = labels != IGNORED
-        right = (logits.detach().argmax(-1) == labels)[scored].float().mean()
-        looks = walk(decoded.cross_attentions, batch["spans"])
-        return {"text": text, "frames": frames, "looks": looks, "right": right}
+        context = context_loss(self.context_head(encoded).float(), batch["context"])
+        found = logits.detach().argmax(-1) == labels
+        spoken = (labels >= 0) & (labels < self.model.config.eos_token_id)
+        return {
+            "text": text,
+            "frames": frames,
+            "context": context,
+            "looks": guidance(decoded.cross_attentions[0], batch["spans"])
+            + guidance(decoded.cross_attentions[-1], batch["spans"]),
+            "right": found[labels != IGNORED].float().mean(),
+            "words": found[spoken].float().mean(),
+        }
 
 
-def walk(attentions: Sequence[Tensor], spans: Tensor) -> Tensor:
-    """`guidance` of the last layer to the token to come and of the first to the token just read: [B, H, L, P] each.
-
-    Where the decoder was is what it needs to know where to go, also where the same word comes twice.
-    """
-    read = spans.roll(1, dims=1)
-    read[:, 0] = 0
-    return guidance(attentions[-1], spans) + guidance(attentions[0], read)
+def context_loss(heard: Tensor, context: Tensor) -> Tensor:
+    """Mean cross-entropies of `heard` [B, P, sum(CONTEXT)] against each column of `context` [B, P, 3], added up."""
+    loss = heard.sum() * 0.0
+    for scores, classes in zip(torch.split(heard, list(CONTEXT), dim=-1), context.unbind(-1), strict=True):
+        if bool((classes != IGNORED).any()):
+            loss = loss + cross_entropy(scores.flatten(0, 1), classes.flatten(), ignore_index=IGNORED)
+    return loss
 
 
 def guidance(attention: Tensor, spans: Tensor) -> Tensor:

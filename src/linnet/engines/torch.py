@@ -13,6 +13,7 @@ from torch import Tensor
 
 from linnet.engines.torch_decoder import TorchDecoder, TorchEncoded, TorchState
 from linnet.engines.torch_encoder import TorchEncoder
+from linnet.engines.torch_static import StaticSteps
 from linnet.models.whisper import WhisperModel
 
 
@@ -24,7 +25,8 @@ class TorchEngine:
     decoder's. The running decode lives in the state, so one engine serves many decodes.
     """
 
-    def __init__(self, model: WhisperModel) -> None:
+    def __init__(self, model: WhisperModel, *, static: bool | None = None) -> None:
+        """`static`: steps on fixed memory, as one CUDA graph each; by default on a GPU."""
         parameter = next(model.module.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self._frames = model.window_samples // 160
@@ -33,6 +35,8 @@ class TorchEngine:
         with torch.no_grad():
             self._encoder = TorchEncoder(model.module.model.encoder)
             self._decoder = TorchDecoder(model.module.model.decoder, model.module.proj_out)
+        static = self.device.type == "cuda" if static is None else static
+        self._static = StaticSteps(self._decoder) if static else None
 
     @property
     def name(self) -> str:
@@ -59,7 +63,12 @@ class TorchEngine:
     def step(self, state: TorchState, tokens: Tensor) -> Tensor:
         """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
         self._pack_for(state.rows)
-        return self._decoder.step(state, tokens.to(self.device))
+        tokens = tokens.to(self.device, non_blocking=True)
+        if self._static is not None and tokens.shape == (state.rows, 1):
+            logits = self._static.step(state, tokens)
+            if logits is not None:
+                return logits
+        return self._decoder.step(state, tokens)
 
     @torch.no_grad()
     def align(self, encoded: TorchEncoded, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:

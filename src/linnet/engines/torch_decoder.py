@@ -50,6 +50,8 @@ class TorchState:
         key = encoded.cross[0][0]
         capacity = min(FIRST_CAPACITY, max_length)
         self.cache = key.new_empty(len(encoded.cross), 2, encoded.batch, key.shape[1], capacity, key.shape[3])
+        self.static: Any = None  # the `StaticStep` whose memory the cache is
+        self.leave: Any = None  # gives that memory back
 
     @property
     def rows(self) -> int:
@@ -78,6 +80,9 @@ class TorchState:
         else:
             self.cache = self.cache.new_empty(*self.cache.shape[:2], len(rows), *self.cache.shape[3:])
             self.cache[..., : self.length, :] = held
+            if self.static is not None:
+                self.static = None
+                self.leave()
 
 
 class TorchDecoder:
@@ -108,6 +113,20 @@ class TorchDecoder:
         for index, layer in enumerate(self.layers):
             x = layer(x, state.cache[index], state.length, hidden, state.encoded.cross[index])
         state.length = end
+        logits: Tensor = self.output(_norm(self.norm, x[:, -1]))
+        return logits.float()
+
+    def static_step(
+        self, tokens: Tensor, place: Tensor, cache: Tensor, cross: Sequence[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """The same for tokens [N, 1] at `place` [1] of a cache with room for more: every shape and address stays.
+
+        The room after `place` is masked, so it must hold finite numbers.
+        """
+        x = functional.embedding(tokens, self.tokens) + self.positions.index_select(0, place)
+        hidden = (torch.arange(cache.shape[4], device=place.device) > place)[None]
+        for index, layer in enumerate(self.layers):
+            x = layer(x, cache[index], place, hidden, cross[index])
         logits: Tensor = self.output(_norm(self.norm, x[:, -1]))
         return logits.float()
 
@@ -171,7 +190,7 @@ class _DecoderLayer:
         return key.transpose(1, 2).contiguous(), value.transpose(1, 2).contiguous()
 
     def __call__(
-        self, x: Tensor, cache: Tensor, start: int, hidden: Tensor | None, cross: tuple[Tensor, Tensor]
+        self, x: Tensor, cache: Tensor, start: int | Tensor, hidden: Tensor | None, cross: tuple[Tensor, Tensor]
     ) -> Tensor:
         x = x + self._own(_norm(self.norm1, x), cache, start, hidden)
         x = x + self._across(_norm(self.norm2, x), cross)
@@ -190,12 +209,17 @@ class _DecoderLayer:
         x = x + self._across(between, cross)
         return x + self.fc2(self.fc1(_norm(self.norm3, x))), scores.float().softmax(-1)
 
-    def _own(self, x: Tensor, cache: Tensor, start: int, hidden: Tensor | None) -> Tensor:
+    def _own(self, x: Tensor, cache: Tensor, start: int | Tensor, hidden: Tensor | None) -> Tensor:
+        """`start` as a number [1] on the device means one token, and attention over the whole room of the cache."""
         rows, length, width = x.shape
-        end = start + length
         qkv = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, N, H, L, C]
-        cache[:, :, :, start:end] = qkv[1:]
-        key, value = cache[:, :, :, :end]
+        if isinstance(start, Tensor):
+            cache.index_copy_(3, start, qkv[1:])
+            key, value = cache
+        else:
+            end = start + length
+            cache[:, :, :, start:end] = qkv[1:]
+            key, value = cache[:, :, :, :end]
         mixed = attend(qkv[0] * self.scale, key, value, hidden=hidden)
         return self.out(mixed.transpose(1, 2).reshape(rows, length, width))
 

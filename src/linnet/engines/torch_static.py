@@ -1,0 +1,132 @@
+"""One decoder step on fixed memory, so that a GPU can replay it as one CUDA graph instead of some hundred launches.
+
+Shapes: B windows, N hypothesis rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from linnet.engines.torch_decoder import TorchDecoder, TorchState
+
+log = logging.getLogger(__name__)
+ROOM = 64  # the room of a step is a multiple of this, so that decodes of like length share one
+KEPT = 4  # idle steps that are kept for the next decode
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What two decodes must have in common to use the same memory one after the other."""
+
+    rows: int
+    windows: int
+    room: int
+    positions: int
+
+
+class StaticStep:
+    """Memory for a decode of one shape, and the step over it: a CUDA graph on a GPU, a plain call elsewhere."""
+
+    def __init__(self, decoder: TorchDecoder, shape: Shape, like: TorchState) -> None:
+        self.shape = shape
+        self._decoder = decoder
+        layers, _, _, heads, _, channels = like.cache.shape
+        cache = like.cache
+        # zeros, not any memory: what is masked out still takes part as 0 x value, which must not be NaN
+        self.cache = cache.new_zeros(layers, 2, shape.rows, heads, shape.room, channels)
+        self.cross = tuple((torch.empty_like(key), torch.empty_like(value)) for key, value in like.encoded.cross)
+        self.tokens = torch.zeros(shape.rows, 1, dtype=torch.long, device=cache.device)
+        self.place = torch.zeros(1, dtype=torch.long, device=cache.device)
+        self._logits: Tensor | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def take(self, state: TorchState) -> None:
+        """Copy what `state` holds in here, and let it go on in this memory."""
+        for (key, value), (new_key, new_value) in zip(self.cross, state.encoded.cross, strict=True):
+            key.copy_(new_key)
+            value.copy_(new_value)
+        self.cache[..., : state.length, :] = state.cache[..., : state.length, :]
+        state.cache = self.cache
+        if self._graph is None and self.cache.is_cuda:
+            self.place.fill_(state.length)
+            self._capture()
+
+    def __call__(self, length: int, tokens: Tensor) -> Tensor:
+        """Feed tokens [N, 1] after `length` others; returns logits [N, V] that the next call does not touch."""
+        self.tokens.copy_(tokens)
+        self.place.fill_(length)
+        if self._graph is None:
+            return self._run()
+        self._graph.replay()
+        assert self._logits is not None
+        return self._logits.clone()
+
+    def _run(self) -> Tensor:
+        return self._decoder.static_step(self.tokens, self.place, self.cache, self.cross)
+
+    def _capture(self) -> None:
+        """Record the step. The runs before it write only where the first real step writes again."""
+        stream = torch.cuda.Stream(self.cache.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self.cache.device))
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                self._run()
+        torch.cuda.current_stream(self.cache.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._logits = self._run()
+        self._graph = graph
+
+
+class StaticSteps:
+    """The static steps of one engine: each serves one decode at a time and is then kept for the next of its shape."""
+
+    def __init__(self, decoder: TorchDecoder) -> None:
+        self._decoder = decoder
+        self._idle: list[StaticStep] = []
+        self._lock = threading.Lock()
+        self._usable = True
+
+    def step(self, state: TorchState, tokens: Tensor) -> Tensor | None:
+        """The logits [N, V] after tokens [N, 1]; None where the device refuses to record the step."""
+        if not self._usable:
+            return None
+        if state.length >= state.max_length:
+            raise ValueError(f"the state was started for {state.max_length} tokens, not for {state.length + 1}")
+        if state.static is None:
+            try:
+                self._enter(state)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                self._usable = False
+                log.warning("CUDA graphs are not to be had here, decoding goes on without them: %s", error)
+                return None
+        assert state.static is not None
+        logits: Tensor = state.static(state.length, tokens)
+        state.length += 1
+        return logits
+
+    def _enter(self, state: TorchState) -> None:
+        room = -(-state.max_length // ROOM) * ROOM
+        shape = Shape(state.rows, state.encoded.batch, room, state.encoded.hidden.shape[1])
+        with self._lock:
+            found = next((step for step in self._idle if step.shape == shape), None)
+            if found is not None:
+                self._idle.remove(found)
+        step = found or StaticStep(self._decoder, shape, state)
+        step.take(state)
+        state.static = step
+        state.leave = weakref.finalize(state, self._give_back, step)
+        state.leave.atexit = False
+
+    def _give_back(self, step: StaticStep) -> None:
+        with self._lock:
+            self._idle.append(step)
+            del self._idle[:-KEPT]

@@ -23,6 +23,7 @@ class _Window:
     length_penalty: float
     tokens: list[list[int]]
     scores: list[float]
+    gains: list[list[float]] = field(default_factory=lambda: [[]])  # of each token
     ended: list[tuple[float, Hypothesis]] = field(default_factory=list)
     done: bool = False
 
@@ -35,20 +36,24 @@ class _Window:
         running: list[tuple[float, int, int]] = []
         for rank, (score, beam, token) in enumerate(candidates):
             if (token == end or last) and rank < self.beams:
-                self._end([*self.tokens[beam], token], score, end)
+                self._end([*self.tokens[beam], token], score, self._gains(score, beam), end)
             if token != end:
                 running.append((score, beam, token))
         running = running[: self.beams]
         self.tokens = [[*self.tokens[beam], token] for _, beam, token in running]
+        self.gains = [self._gains(score, beam) for score, beam, _ in running]
         self.scores = [score for score, _, _ in running]
         reachable = self.scores[0] / len(self.tokens[0]) ** self.length_penalty
         self.done = len(self.ended) == self.beams and reachable <= self.ended[-1][0]
         return [beam for _, beam, _ in running]
 
-    def _end(self, tokens: list[int], score: float, end: int) -> None:
+    def _gains(self, score: float, beam: int) -> list[float]:
+        return [*self.gains[beam], score - self.scores[beam]]
+
+    def _end(self, tokens: list[int], score: float, gains: list[float], end: int) -> None:
         kept = tuple(tokens[:-1]) if tokens[-1] == end else tuple(tokens)
         rank = score / len(tokens) ** self.length_penalty
-        self.ended.append((rank, Hypothesis(kept, score, len(tokens))))
+        self.ended.append((rank, Hypothesis(kept, score, len(tokens), tuple(gains[: len(kept)]))))
         self.ended.sort(key=lambda pair: -pair[0])
         del self.ended[self.beams :]
 

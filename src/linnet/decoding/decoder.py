@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from linnet.audio.types import Samples
 from linnet.decoding.beam import beam_search
 from linnet.decoding.fallback import compression_ratio, needs_fallback
 from linnet.decoding.greedy import Sampler, follow
@@ -15,6 +16,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix, check_options, resolve_language
 from linnet.decoding.result import Decoded
 from linnet.decoding.rules import build_rules
+from linnet.decoding.word_times import Spoken, TimedWord, word_times
 from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
@@ -61,6 +63,28 @@ class Decoder:
             if not rows:
                 break
         return [results[row] for row in range(encoded.batch)]
+
+    def word_times(
+        self,
+        encoded: Encoded,
+        decoded: Sequence[Decoded],
+        options: DecodingOptions,
+        *,
+        samples: Sequence[Samples],
+        heads: Sequence[tuple[int, int]],
+        prompts: Sequence[Sequence[int]] | None = None,
+    ) -> list[list[TimedWord]]:
+        """When each word of what `decode` gave for the same windows, options and prompts was said.
+
+        `samples` are each window's true sound, without padding; `heads` the (decoder layer, head) pairs that look at
+        the word that is written. See `word_times.word_times`.
+        """
+        prefixes, _ = self._prefixes(encoded.batch, options, [one.language for one in decoded], prompts)
+        windows = [
+            Spoken(prefix, one.tokens, one.token_log_probabilities, sound)
+            for prefix, one, sound in zip(prefixes, decoded, samples, strict=True)
+        ]
+        return word_times(self._engine, encoded, windows, self._vocabulary, heads)
 
     def _languages(
         self, encoded: Encoded, options: DecodingOptions, languages: Sequence[str | None] | None
@@ -133,4 +157,5 @@ class Decoder:
             no_speech_probability=no_speech,
             compression_ratio=compression_ratio(text),
             temperature=temperature,
+            token_log_probabilities=hypothesis.gains,
         )

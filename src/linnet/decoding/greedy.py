@@ -54,24 +54,24 @@ def follow(search: Search, primed: Primed, rules: Sequence[Rule], pick: Picker =
     """
     logits = primed.logits
     rows: list[list[int]] = [[] for _ in range(logits.shape[0])]
-    sums, open_rows = [0.0] * len(rows), [True] * len(rows)
+    gains: list[list[float]] = [[] for _ in rows]
+    open_rows = [True] * len(rows)
     while True:
         for rule in rules:
             rule(logits, rows)
         chosen = pick(logits)
         gained = logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(-1)
         for row, (token, gain) in enumerate(zip(chosen.tolist(), gained.tolist(), strict=True)):
-            sums[row] += gain if open_rows[row] else 0.0
+            if open_rows[row]:
+                gains[row].append(gain)
             rows[row].append(token if open_rows[row] else search.end)
             open_rows[row] = open_rows[row] and token != search.end
         if not any(open_rows) or len(rows[0]) == search.limit:
             break
         logits = search.engine.step(primed.state, chosen[:, None])
-    return [_finish(row, total, search.end) for row, total in zip(rows, sums, strict=True)]
+    return [_finish(row, own, search.end) for row, own in zip(rows, gains, strict=True)]
 
 
-def _finish(row: list[int], total: float, end: int) -> Hypothesis:
-    if end not in row:
-        return Hypothesis(tuple(row), total, len(row))
-    length = row.index(end)
-    return Hypothesis(tuple(row[:length]), total, length + 1)
+def _finish(row: list[int], gains: list[float], end: int) -> Hypothesis:
+    length = row.index(end) if end in row else len(row)
+    return Hypothesis(tuple(row[:length]), sum(gains), len(gains), tuple(gains[:length]))

@@ -22,6 +22,7 @@ class Hypothesis:
     tokens: tuple[int, ...]
     log_probability: float
     count: int  # of tokens in the sum
+    gains: tuple[float, ...] = ()  # the log-probability of each of the tokens
 
     @property
     def average_log_probability(self) -> float:

@@ -16,3 +16,4 @@ class Decoded:
     no_speech_probability: float  # of <|nospeech|> right after <|startoftranscript|>; 0 where the model has none
     compression_ratio: float  # len(utf-8 text) / len(zlib of it)
     temperature: float
+    token_log_probabilities: tuple[float, ...] = ()  # of each of `tokens`, natural logarithm

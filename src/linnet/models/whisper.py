@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import ModelError
+from linnet.models.alignment_heads import AlignmentHeads, find_alignment_heads
 from linnet.models.loading import first_line, quiet
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
 
@@ -33,6 +34,7 @@ class WhisperModel:
     window_samples: int  # at 16 kHz
     max_length: int  # tokens of one sequence, prompt and special tokens among them
     pads_window: bool = True  # false: trained on windows of the audio's own length
+    alignment_heads: AlignmentHeads = field(default_factory=lambda: AlignmentHeads((), "assumed"))  # for word times
 
     @property
     def device(self) -> torch.device:
@@ -58,11 +60,16 @@ def load_whisper(folder: Path, *, name: str, device: torch.device | str, dtype: 
         config = _whisper_config(folder)
         processor = _read_processor(folder)
         window = _window_samples(config, processor)
+        settings = folder / "generation_config.json"
+        generation = _read_json(settings) if settings.is_file() else {}
         vocabulary = build_vocabulary(
             _load_tokenizer(folder),
             config,
-            _read_json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else {},
+            generation,
             seconds_per_timestamp=SAMPLES_PER_POSITION / SAMPLE_RATE,
+        )
+        alignment_heads = find_alignment_heads(
+            folder, generation, layers=config["decoder_layers"], heads=config["decoder_attention_heads"]
         )
         module = _load_module(folder, dtype)
     except ModelError as error:
@@ -75,6 +82,7 @@ def load_whisper(folder: Path, *, name: str, device: torch.device | str, dtype: 
         window_samples=window,
         max_length=int(config["max_target_positions"]),
         pads_window=bool((config.get("linnet") or {}).get("pads_window", True)),
+        alignment_heads=alignment_heads,
     )
 
 

@@ -1,12 +1,13 @@
-"""Recognising recordings with a Whisper-family model: each window starts where the last one ended."""
+"""Recognising recordings with a Whisper-family model: several windows at once, or each where the last one ended."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from linnet.audio.mel import log_mel
 from linnet.audio.source import AudioSource
@@ -15,13 +16,19 @@ from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import check_options, resolve_language
 from linnet.decoding.result import Decoded
+from linnet.decoding.word_times import TimedWord
 from linnet.engines.protocol import Encoded, Engine
+from linnet.errors import OptionError
 from linnet.models.whisper import WhisperModel
-from linnet.transcription.backend import Job, Outcome, Request
+from linnet.transcription.backend import Job, Request
+from linnet.transcription.ledger import Ledger, is_doubtful
+from linnet.transcription.longform import Heard, Languages, batched
 from linnet.transcription.segments import Piece, cut_pieces
 from linnet.transcription.transcript import Segment
+from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
+from linnet.transcription.words import with_words, words_of_pieces
 
-SHORTEST_REST = SAMPLE_RATE // 10  # samples at a recording's end that hold no word
+LONGEST_GAP = SAMPLE_RATE  # of a pause inside a window, where the model is not given whole windows anyway
 CERTAIN_SPEECH = 0.1  # below this probability of silence a window without words is not believed
 RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next window
 
@@ -32,7 +39,8 @@ class WindowResult:
 
     decoded: Decoded
     language: str | None
-    language_probability: float | None
+    probabilities: Mapping[str, float] | None = None  # of each language, where it was to be told
+    words: tuple[TimedWord, ...] = ()  # where word times were asked for
 
 
 class WhisperBackend:
@@ -41,51 +49,77 @@ class WhisperBackend:
     def __init__(self, model: WhisperModel, engine: Engine) -> None:
         self._model = model
         self._engine = engine
-        self._vocabulary = model.vocabulary
+        self.vocabulary = model.vocabulary
         self._decoder = Decoder(engine, model.vocabulary, max_length=model.max_length)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self._model.device
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Codes that `language` may name."""
-        return tuple(self._vocabulary.languages)
+        return tuple(self.vocabulary.languages)
 
     @property
     def engine_name(self) -> str:
         """For reports: `torch cpu float32`."""
         return self._engine.name
 
-    def job(self, source: AudioSource, options: DecodingOptions) -> Job:
-        """Recognise one recording window by window. Raises `OptionError` at once for what the model cannot do."""
-        check_options(options, self._vocabulary)
-        return self._sequential(source, options)
+    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+        """Recognise one recording. Raises `OptionError` at once for what the model cannot do."""
+        check_options(options, self.vocabulary)
+        if options.language_per_segment and not self.vocabulary.languages:
+            raise OptionError("this model knows English only: leave language_per_segment out")
+        if options.long_form == "sequential" or options.condition_on_previous:
+            return self._sequential(source, options)
+        return self._batched(source, options, ahead)
+
+    def _batched(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
+        """Windows where speech is, several at once; a recording that fits into one window is that window."""
+        size = self._model.window_samples
+        if len(source.window(0, size + 1)) <= size:
+            return (yield from self._sequential(source, options))
+        given = resolve_language(options.language, self.vocabulary)
+        gap = None if self._model.pads_window else LONGEST_GAP
+        plan = WindowPlan(source, size, vad=options.vad, longest_gap=gap)
+        listener = _Listener(self, replace(options, timestamps=True))
+        languages = Languages(given, each=options.language_per_segment)
+        return (yield from batched(plan, listener, languages, limit=size, ahead=ahead))
 
     def _sequential(self, source: AudioSource, options: DecodingOptions) -> Job:
+        """Each window starts where the last whole phrase ended (Radford et al. 2022, section 3.8)."""
         size = self._model.window_samples
-        language = resolve_language(options.language, self._vocabulary)
-        given = self._vocabulary.prompt(options.prompt) if options.prompt else ()
-        probability: float | None = None
+        language = resolve_language(options.language, self.vocabulary)
+        given = self.vocabulary.prompt(options.prompt) if options.prompt else ()
+        first: WindowResult | None = None  # with speech: it tells the language
         history: list[int] = []
-        segments: list[Segment] = []
+        ledger = Ledger()
         seek = 0
         while len(samples := source.window(seek, size + 1)) > (SHORTEST_REST if seek else 0):
             fits = len(samples) <= size
             timed = options.timestamps or seek > 0 or not fits
             prompt = (*given, *history) if options.condition_on_previous else given
-            request = self._request(samples[:size], options, prompt, language=language, timed=timed)
-            result: WindowResult = yield replace(request, position=seek / SAMPLE_RATE)
+            request = self.request(samples[:size], options, prompt, language=language, timed=timed)
+            result: WindowResult
+            (result,) = yield [replace(request, position=seek / SAMPLE_RATE)]
             duration = min(len(samples), size) / SAMPLE_RATE
-            pieces, advance = self._pieces(result.decoded, duration, timed=timed, options=options)
-            found = [self._segment(piece, result.decoded, seek / SAMPLE_RATE) for piece in pieces]
-            segments += [segment for segment in found if segment.text]
+            pieces, advance = self.pieces(result.decoded, duration, timed=timed, options=options)
+            segments = self.segments(pieces, result, seek / SAMPLE_RATE, options)
+            ledger.add(segments, fell_back=result.decoded.temperature > 0.0)
             if pieces:  # silence tells no language and makes no prompt
-                language, probability = result.language, probability or result.language_probability
+                first = first or result
+                language = None if options.language_per_segment else result.language
                 self._remember(history, result.decoded)
             seek += min(round(advance * SAMPLE_RATE), size)
-        return Outcome(tuple(segments), language, probability)
+        heard = (language, None) if first is None else (first.language, first.probabilities)
+        return ledger.outcome(source.duration or seek / SAMPLE_RATE, language=heard[0], probabilities=heard[1])
 
-    def _request(
+    def request(
         self, samples: Samples, options: DecodingOptions, prompt: tuple[int, ...], *, language: str | None, timed: bool
     ) -> Request:
+        """The request for one window; windows padded to the same length, with prompts of one length, share a batch."""
         padded = self._padded(len(samples))
         options = replace(options, timestamps=timed)
         return Request(samples, options, group=(padded, len(prompt), options), prompt=prompt, language=language)
@@ -96,14 +130,15 @@ class WhisperBackend:
             return self._model.window_samples
         return min(math.ceil(count / SAMPLE_RATE) * SAMPLE_RATE, self._model.window_samples)
 
-    def _pieces(
+    def pieces(
         self, decoded: Decoded, duration: float, *, timed: bool, options: DecodingOptions
     ) -> tuple[list[Piece], float]:
+        """The phrases of a window of `duration` seconds, and the seconds of it that are done."""
         if _is_silence(decoded, options):
             return [], duration
         if not timed:
             return ([Piece(0.0, duration, decoded.tokens)] if decoded.text.strip() else []), duration
-        vocabulary = self._vocabulary
+        vocabulary = self.vocabulary
         pieces, advance = cut_pieces(
             decoded.tokens,
             timestamp_begin=vocabulary.timestamp_begin,
@@ -116,14 +151,30 @@ class WhisperBackend:
 
     def _hears_speech(self, decoded: Decoded, options: DecodingOptions) -> bool:
         """Whether a window without words is one in which the model says that somebody speaks."""
-        known = self._vocabulary.no_speech is not None and options.no_speech_threshold is not None
+        known = self.vocabulary.no_speech is not None and options.no_speech_threshold is not None
         return known and decoded.no_speech_probability < CERTAIN_SPEECH
+
+    def segments(
+        self, pieces: Sequence[Piece], result: WindowResult, offset: float, options: DecodingOptions
+    ) -> list[Segment]:
+        """A window's segments, with their words; `offset` is where it starts, in seconds."""
+        tokens, begin = result.decoded.tokens, self.vocabulary.timestamp_begin
+        words = words_of_pieces(pieces, tokens, result.words, timestamp_begin=begin)
+        segments: list[Segment] = []
+        for piece, own in zip(pieces, words, strict=True):
+            segment = self._segment(piece, result.decoded, offset)
+            if segment.text:
+                earliest = segments[-1].end if segments else 0.0
+                segment = with_words(segment, own, offset=offset, earliest=earliest)
+                language = result.language if options.language_per_segment else None
+                segments.append(replace(segment, language=language, doubtful=is_doubtful(segment, options)))
+        return segments
 
     def _segment(self, piece: Piece, decoded: Decoded, offset: float) -> Segment:
         return Segment(
             start=round(offset + piece.start, 3),
             end=round(offset + piece.end, 3),
-            text=self._vocabulary.text(piece.tokens).strip(),
+            text=self.vocabulary.text(piece.tokens).strip(),
             average_log_probability=decoded.average_log_probability,
             no_speech_probability=decoded.no_speech_probability,
             compression_ratio=decoded.compression_ratio,
@@ -133,35 +184,93 @@ class WhisperBackend:
     def _remember(self, history: list[int], decoded: Decoded) -> None:
         if decoded.temperature > RELIABLE_TEMPERATURE:
             history.clear()
-        history += [token for token in decoded.tokens if token < self._vocabulary.timestamp_begin]
+        history += [token for token in decoded.tokens if token < self.vocabulary.timestamp_begin]
         del history[: -self._model.max_length]
 
     def run(self, requests: Sequence[Request]) -> list[WindowResult]:
         """Recognise windows of one group in one batch."""
         padded = self._padded(max(len(request.samples) for request in requests))
-        waves = torch.zeros(len(requests), padded)
-        for row, request in enumerate(requests):
-            waves[row, : len(request.samples)] = torch.from_numpy(request.samples)
-        encoded = self._engine.encode(log_mel(waves.to(self._model.device), self._model.n_mels))
-        heard = self._hear_languages(encoded, [request.language for request in requests])
+        encoded = self._engine.encode(torch.stack([self.features(request, padded) for request in requests]))
+        heard = self._hear_languages(encoded, requests)
         decoded = self._decoder.decode(
             encoded,
             requests[0].options,
             languages=[language for language, _ in heard],
             prompts=[request.prompt for request in requests],
         )
-        return [WindowResult(result, *language) for result, language in zip(decoded, heard, strict=True)]
+        words = self._word_times(encoded, decoded, requests)
+        return [WindowResult(one, *language, own) for one, language, own in zip(decoded, heard, words, strict=True)]
 
-    def _hear_languages(self, encoded: Encoded, given: Sequence[str | None]) -> list[tuple[str | None, float | None]]:
-        """Each window's language with its probability: as given (no probability), or the most probable one."""
-        unknown = [row for row, language in enumerate(given) if language is None]
-        heard: list[tuple[str | None, float | None]] = [(language, None) for language in given]
-        if not unknown or not self._vocabulary.languages:
+    def features(self, request: Request, padded: int) -> Tensor:
+        """The log-mel features of one window of `padded` samples, on the model's device."""
+        if request.features is not None:
+            return request.features.to(self._model.device)
+        wave = torch.zeros(padded)
+        wave[: len(request.samples)] = torch.from_numpy(request.samples)
+        return log_mel(wave.to(self._model.device), self._model.n_mels)
+
+    def _word_times(
+        self, encoded: Encoded, decoded: Sequence[Decoded], requests: Sequence[Request]
+    ) -> list[tuple[TimedWord, ...]]:
+        """Each window's words, or none where they were not asked for."""
+        options = requests[0].options
+        if not options.word_timestamps:
+            return [()] * len(requests)
+        found = self._decoder.word_times(
+            encoded,
+            decoded,
+            options,
+            samples=[request.samples for request in requests],
+            heads=self._model.alignment_heads.pairs,
+            prompts=[request.prompt for request in requests],
+        )
+        return [tuple(words) for words in found]
+
+    def _hear_languages(
+        self, encoded: Encoded, requests: Sequence[Request]
+    ) -> list[tuple[str | None, Mapping[str, float] | None]]:
+        """Each window's language: as given (no probabilities), or the most probable one, in sum over an equal vote."""
+        unknown = [row for row, request in enumerate(requests) if request.language is None]
+        heard: list[tuple[str | None, Mapping[str, float] | None]] = [(request.language, None) for request in requests]
+        if not unknown or not self.vocabulary.languages:
             return heard
-        for row, probabilities in zip(unknown, self._decoder.detect_language(encoded.select(unknown)), strict=True):
-            best = max(probabilities, key=probabilities.__getitem__)
-            heard[row] = (best, probabilities[best])
+        told = dict(zip(unknown, self._decoder.detect_language(encoded.select(unknown)), strict=True))
+        for row, own in told.items():
+            vote = requests[row].vote
+            voices = [own] if vote is None else [told[at] for at in told if requests[at].vote is vote]
+            heard[row] = (max(own, key=lambda code: sum(voice[code] for voice in voices)), own)
         return heard
+
+
+class _Listener:
+    """A Whisper-family model's side of batched long-form, as `longform.Listener`."""
+
+    def __init__(self, backend: WhisperBackend, options: DecodingOptions) -> None:
+        self._backend, self._options = backend, options
+        self._prompt = backend.vocabulary.prompt(options.prompt) if options.prompt else ()
+
+    def prepare(self, window: Window) -> Window:
+        """Make the features, where the CPU makes them anyway."""
+        if self._backend.device.type != "cpu":
+            return window
+        request = self.ask(window, None, None)
+        padded: int = request.group[0]
+        return replace(window, features=self._backend.features(request, padded))
+
+    def ask(self, window: Window, language: str | None, vote: Languages | None) -> Request:
+        """The request for a window."""
+        request = self._backend.request(window.samples, self._options, self._prompt, language=language, timed=True)
+        return replace(request, vote=vote if vote is not None and vote.voting else None, features=window.features)
+
+    def read(self, window: Window, answer: WindowResult) -> Heard:
+        """Segments in the recording's time; of a stretch that was passed over before, none that is doubtful."""
+        offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
+        pieces, advance = self._backend.pieces(answer.decoded, duration, timed=True, options=self._options)
+        segments = self._backend.segments(pieces, answer, offset, self._options)
+        fell_back = answer.decoded.temperature > 0.0
+        if window.again:
+            segments = [] if fell_back else [segment for segment in segments if not segment.doubtful]
+        return Heard(tuple(segments), offset + advance, fell_back, answer.language, answer.probabilities)
 
 
 def _is_silence(decoded: Decoded, options: DecodingOptions) -> bool:

@@ -1,0 +1,116 @@
+"""Dynamic time warping of words over sound, with silences between them.
+
+Plain DTW of attention (as in OpenAI's Whisper) has no place for silence: a word lasts until the next one begins, and
+where both begin between two sharp peaks is left to chance. Here the path may rest between words. It gains what the
+attention of a word's own row puts inside its span, and what the sound itself says of speech and silence there. The
+weights were tuned on FSDD's training and validation speakers (`benchmarks/word_times.py`).
+
+Shapes: N words, H heads, L rows of attention, P encoder positions (20 ms), T frames (10 ms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Frames = NDArray[np.int64]
+
+ATTENTION_WEIGHT = 40.0  # all of a word's attention counts as much as 0.4 s of clear sound
+TOUCH_COST = 0.5  # of going from word to word without a pause, and more where the sound is loud
+SHORTEST = 3  # frames of a word
+TRAIL = 5.0  # frames in which what attention looks at fades: a decoder looks at a word's beginning, not at its end
+_SINK_ROWS = 6  # from here on, what most rows look at is no word's own place
+_NEVER = -1e18
+
+
+def warp(
+    mass: Floats, score: Floats, level: Floats, first: Sequence[int], last: Sequence[int]
+) -> list[tuple[int, int]] | None:
+    """The best [begin, end) frames of N words, in order and without overlap; None where they do not fit.
+
+    `mass` [N, T] is how much each word's attention looks at each frame (a row sums to at most 1); `score` [T], from -1
+    to 1, is positive in sound and negative in silence; `level` [T] is its loudness. A path gains 40 * mass + score in a
+    frame inside a word and -score between words; where two words touch it pays 0.5 and the lower level of the two
+    frames there. Word i lies within borders first[i] to last[i] and has at least 3 frames. This is the exact optimum,
+    found word by word with running maxima over time, in O(N T).
+    """
+    count, frames = mass.shape
+    if not count or frames < count * SHORTEST:
+        return None if count else []
+    between = np.concatenate([[0.0], np.cumsum(-score)])  # gain of silence up to each border between frames
+    padded = np.pad(level, 1, mode="edge")
+    touch = TOUCH_COST + np.minimum(padded[:-1], padded[1:])
+    time = np.arange(frames + 1)
+    free, begins, ends = between, [], []
+    for row, earliest, latest in zip(mass, first, last, strict=True):
+        inside = np.concatenate([[0.0], np.cumsum(score + ATTENTION_WEIGHT * row)])
+        best, begin = _running_maximum(np.where(time >= earliest, free - inside, _NEVER))
+        ended = np.full(frames + 1, _NEVER)
+        ended[SHORTEST:] = best[:-SHORTEST] + inside[SHORTEST:]
+        ended[time > latest] = _NEVER
+        begins.append(_later(begin, SHORTEST, 0))
+        rested, rests = _running_maximum(ended - between)
+        paused, touching = _later(rested, 1, _NEVER) + between, ended - touch
+        free = np.maximum(paused, touching)
+        ends.append(np.where(paused > touching, _later(rests, 1, 0), time))
+    return _trace(begins, ends, int(rests[-1])) if rested[-1] > _NEVER / 2 else None
+
+
+def _later(values: NDArray[Any], by: int, fill: float) -> NDArray[Any]:
+    return np.concatenate([np.full(by, fill, values.dtype), values[:-by]])
+
+
+def _running_maximum(values: Floats) -> tuple[Floats, Frames]:
+    """The largest value so far, and where it (of equals, the last) stands."""
+    largest = np.maximum.accumulate(values)
+    return largest, np.maximum.accumulate(np.where(values >= largest, np.arange(len(values)), 0))
+
+
+def _trace(begins: Sequence[Frames], ends: Sequence[Frames], end: int) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    for index in range(len(begins) - 1, -1, -1):
+        begin = int(begins[index][end])
+        spans.append((begin, end))
+        end = int(ends[index - 1][begin]) if index else begin
+    return spans[::-1]
+
+
+def look(attention: Floats, rows: Sequence[Sequence[int]], positions: int) -> Floats:
+    """Where each word is looked at: [N, positions], a row summing to 1 at most, to 0 where it looks at nothing.
+
+    `attention` [H, L, P] is cut to the positions of the true sound and made to sum to 1 again, row by row, so that
+    padding draws nothing. Where there are rows enough (6 words), each head's median over the words, what all look at
+    whatever they say, is taken off. A word's row is the mean over heads and its own `rows`.
+    """
+    cut = attention[..., :positions]
+    cut = cut / np.maximum(cut.sum(-1, keepdims=True), 1e-9)
+    words = np.stack([cut[:, list(own)].mean(1) for own in rows], 1)  # [H, N, positions]
+    if len(rows) >= _SINK_ROWS:
+        words = np.maximum(words - np.median(words, 1, keepdims=True), 0.0)
+    mean: Floats = words.mean(0)
+    return mean
+
+
+def spread(looked: Floats, frames: int) -> Floats:
+    """Attention over positions [N, P] as attention over frames [N, T], fading over 50 ms after where it looks."""
+    mass = np.repeat(looked, 2, axis=1)[:, :frames] / 2
+    mass = np.pad(mass, ((0, 0), (0, frames - mass.shape[1])))
+    fading = np.exp(-np.arange(8 * TRAIL) / TRAIL)
+    faded: Floats = np.stack([np.convolve(row, fading / fading.sum())[:frames] for row in mass])
+    return faded
+
+
+def interpolate(weights: Sequence[float], start: float, end: float) -> list[tuple[float, float]]:
+    """Divide the time from start to end among words, each by its weight (its characters).
+
+    >>> interpolate([1, 3], 1.0, 2.0)
+    [(1.0, 1.25), (1.25, 2.0)]
+    """
+    total = sum(weights) or 1.0
+    borders = [start + (end - start) * share / total for share in np.cumsum([0.0, *weights]).tolist()]
+    return list(pairwise(borders))

@@ -1,0 +1,160 @@
+"""When each word of decoded windows was said.
+
+Shapes: B windows, H heads, L tokens, P encoder positions (20 ms), T frames (10 ms), N words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from linnet.audio.presence import FRAME, presence
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.decoding.alignment import Floats, interpolate, look, spread, warp
+from linnet.decoding.words import WordTokens, bears_sound, split_words
+from linnet.engines.protocol import Encoded, Engine
+from linnet.models.vocabulary import WhisperVocabulary
+
+SECONDS = FRAME / SAMPLE_RATE  # of a frame
+SLACK = 1.0  # seconds by which words may pass the timestamps around them, which are the coarser of the two
+LEAST_LOOKED = 0.2  # of a word's attention that must lie in its span, or its place is a guess
+_BUDGET = 64_000_000  # numbers of attention held at a time: 256 MB
+_POSITIONS = 1500  # of a Whisper window, for the budget
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One decoded window: what was fed before its tokens, its tokens and their log-probabilities, its true samples."""
+
+    prefix: Sequence[int]
+    tokens: Sequence[int]
+    log_probabilities: Sequence[float]
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """One word with the space before it; seconds from the window's start.
+
+    `places` are those of its tokens in the window's. `interpolated`: no attention says where it is.
+    """
+
+    text: str
+    start: float
+    end: float
+    probability: float | None
+    interpolated: bool
+    places: tuple[int, ...]
+
+
+@torch.no_grad()
+def word_times(
+    engine: Engine,
+    encoded: Encoded,
+    windows: Sequence[Spoken],
+    vocabulary: WhisperVocabulary,
+    heads: Sequence[tuple[int, int]],
+) -> list[list[TimedWord]]:
+    """The words of each window, in order, without overlap, from 0 to the end of its samples.
+
+    Where the (layer, head) pairs `heads` look while a word is written, and where the sound rises from silence, give its
+    span (`alignment.warp`). A timestamp around it may be passed by a second at most. A word that hardly looks into its
+    own span, and every word of a window too short for its words, is marked as interpolated.
+    """
+    words = [split_words(vocabulary, window.tokens) for window in windows]
+    spoken = [row for row, found in enumerate(words) if found]
+    times: list[list[TimedWord]] = [[] for _ in windows]
+    for row, attention in _attention(engine, encoded, windows, spoken, heads):
+        times[row] = _window(windows[row], words[row], attention, vocabulary)
+    return times
+
+
+def _attention(
+    engine: Engine, encoded: Encoded, windows: Sequence[Spoken], rows: Sequence[int], heads: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, Floats]]:
+    """For each of these windows its attention [H, L, P], a few windows at a time."""
+    sequences = {row: [*windows[row].prefix, *windows[row].tokens] for row in rows}
+    waiting = sorted(rows, key=lambda row: -len(sequences[row]))
+    while waiting:
+        length = len(sequences[waiting[0]])
+        fitting = max(1, _BUDGET // max(1, len(heads) * length * _POSITIONS))
+        group, waiting = waiting[:fitting], waiting[fitting:]
+        tokens = torch.tensor([sequences[row] + [0] * (length - len(sequences[row])) for row in group])
+        found: Tensor = engine.align(encoded.select(group), tokens, heads)
+        for row, attention in zip(group, found, strict=True):
+            yield row, attention.cpu().double().numpy()
+
+
+def _window(
+    window: Spoken, words: Sequence[WordTokens], attention: Floats, vocabulary: WhisperVocabulary
+) -> list[TimedWord]:
+    sound = presence(window.samples)
+    frames, duration = len(sound.score), len(window.samples) / SAMPLE_RATE
+    positions = min(attention.shape[-1], math.ceil(frames / 2))
+    looked = look(attention, [_rows(window, word, vocabulary) for word in words], positions)
+    mass = spread(looked, frames)  # [N, T]
+    bounds = [_bounds(window, word, vocabulary, duration) for word in words]
+    spans = warp(
+        mass,
+        sound.score,
+        sound.level,
+        [max(0, math.floor((start - SLACK) / SECONDS)) for start, _ in bounds],
+        [min(frames, math.ceil((end + SLACK) / SECONDS)) for _, end in bounds],
+    )
+    if spans is None:
+        return _divided(window, words, bounds)
+    return [
+        TimedWord(
+            text=word.text,
+            start=round(begin * SECONDS, 3),
+            end=round(min(end * SECONDS, duration), 3),
+            probability=_probability(window, word),
+            interpolated=bool(row[begin:end].sum() < LEAST_LOOKED),
+            places=word.places,
+        )
+        for word, row, (begin, end) in zip(words, mass, spans, strict=True)
+    ]
+
+
+def _rows(window: Spoken, word: WordTokens, vocabulary: WhisperVocabulary) -> list[int]:
+    """The steps that write a word's tokens, without those of its punctuation, which look at pauses."""
+    texts = {place: vocabulary.text([window.tokens[place]]) for place in word.places}
+    sounding = [place for place, text in texts.items() if bears_sound(text) or "\ufffd" in text]
+    return [len(window.prefix) + place - 1 for place in sounding or word.places]
+
+
+def _bounds(window: Spoken, word: WordTokens, vocabulary: WhisperVocabulary, duration: float) -> tuple[float, float]:
+    """The timestamps around a word, in seconds; the window's own bounds where there are none."""
+    begin, step = vocabulary.timestamp_begin, vocabulary.seconds_per_timestamp
+    before = [token for token in window.tokens[: word.places[0]] if token >= begin]
+    after = [token for token in window.tokens[word.places[-1] :] if token >= begin]
+    start = min((before[-1] - begin) * step if before else 0.0, duration)
+    return start, max(start, min((after[0] - begin) * step if after else duration, duration))
+
+
+def _probability(window: Spoken, word: WordTokens) -> float | None:
+    if not window.log_probabilities:
+        return None
+    own = [math.exp(window.log_probabilities[place]) for place in word.places]
+    return sum(own) / len(own)
+
+
+def _divided(window: Spoken, words: Sequence[WordTokens], bounds: Sequence[tuple[float, float]]) -> list[TimedWord]:
+    """Words by their characters over the time between the timestamps around them."""
+    times: list[tuple[float, float]] = []
+    reached = 0.0
+    begins = [0, *(at for at, (one, two) in enumerate(pairwise(bounds), start=1) if one != two), len(words)]
+    for first, last in pairwise(begins):
+        start = max(reached, bounds[first][0])
+        end = max(start, bounds[first][1])
+        times += interpolate([len(word.text.strip()) or 1 for word in words[first:last]], start, end)
+        reached = end
+    return [
+        TimedWord(word.text, round(start, 3), round(end, 3), _probability(window, word), True, word.places)
+        for word, (start, end) in zip(words, times, strict=True)
+    ]

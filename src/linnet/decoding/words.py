@@ -1,0 +1,143 @@
+"""From tokens to words.
+
+A word is what stands between spaces, with its punctuation; in scripts without spaces (Chinese, Japanese, Thai, Lao,
+Burmese, Khmer) it is one token, or the few that spell one character together. Other than in OpenAI's Whisper, whose
+rules these follow, `1,234` and `well-known` stay whole, and the script decides, not the language.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from linnet.models.vocabulary import WhisperVocabulary
+
+_BROKEN = "\ufffd"  # what a tokenizer shows for a character that is not complete yet
+_EITHER_SIDE = "\"'-"  # opens where a space is before it, else closes
+_OPENING = "¡¿"
+_WITHOUT_SPACES = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0x31FF),  # Han radicals, kana, bopomofo
+    (0x3400, 0x9FFF),  # Han
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9F),  # narrow kana
+    (0x20000, 0x3FFFF),
+)
+
+
+@dataclass(frozen=True)
+class WordTokens:
+    """One word: its text with the space before it, and the places of its tokens in the sequence given."""
+
+    text: str
+    places: tuple[int, ...]
+
+
+def split_words(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> list[WordTokens]:
+    """The words of decoded tokens; timestamps and special tokens end a word and are left out.
+
+    Their texts, joined, are what `vocabulary.text` makes of each run of text tokens.
+    """
+    words: list[WordTokens] = []
+    run: list[int] = []
+    for place, token in enumerate([*tokens, vocabulary.end]):
+        if token < vocabulary.end:
+            run.append(place)
+        elif run:
+            words += _glued(_split(_characters(vocabulary, tokens, run)))
+            run = []
+    return words
+
+
+def bears_sound(text: str) -> bool:
+    """Whether a text holds anything but punctuation, symbols and space: what is spoken rather than only written."""
+    return any(unicodedata.category(char)[0] in "LNM" for char in text)
+
+
+def _characters(vocabulary: WhisperVocabulary, tokens: Sequence[int], places: Sequence[int]) -> list[WordTokens]:
+    """Tokens one by one, together where only together they spell a whole character."""
+    whole = _text(vocabulary, [tokens[place] for place in places])
+    pieces: list[WordTokens] = []
+    pending: list[int] = []
+    done = 0
+    for place in places:
+        pending.append(place)
+        text = _text(vocabulary, [tokens[waiting] for waiting in pending])
+        at = done + text.find(_BROKEN)
+        if _BROKEN not in text or whole[at : at + 1] == _BROKEN:  # whole, or broken for good
+            pieces.append(WordTokens(text, tuple(pending)))
+            done += len(text)
+            pending = []
+    if pending:
+        pieces.append(WordTokens(whole[done:], tuple(pending)))
+    return pieces
+
+
+def _text(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> str:
+    text: str = vocabulary.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text
+
+
+def _split(pieces: Sequence[WordTokens]) -> list[WordTokens]:
+    words: list[WordTokens] = []
+    for piece in pieces:
+        if words and not _begins(words[-1].text, piece.text):
+            words[-1] = _joined(words[-1], piece)
+        else:
+            words.append(piece)
+    return words
+
+
+def _begins(before: str, text: str) -> bool:
+    """Whether a new word begins with `text` after the word `before`."""
+    if not text or not before.strip():
+        return False
+    if text[0].isspace():
+        return True
+    if unicodedata.category(text[0])[0] == "M":  # a combining mark belongs to the letter before it
+        return False
+    return _without_spaces(before[-1]) or _without_spaces(text[0])
+
+
+def _without_spaces(char: str) -> bool:
+    return any(first <= ord(char) <= last for first, last in _WITHOUT_SPACES)
+
+
+def _glued(words: Sequence[WordTokens]) -> list[WordTokens]:
+    """Words that are punctuation only, joined to the word that they open or close."""
+    glued: list[WordTokens] = []
+    opening: WordTokens | None = None
+    for word in words:
+        if opening is not None:
+            word = _joined(opening, word)  # noqa: PLW2901 - the same word, with what opens it
+            opening = None
+        if bears_sound(word.text) or _is_symbol(word.text):
+            glued.append(word)
+        elif _opens(word.text) or not glued:
+            opening = word
+        else:
+            glued[-1] = _joined(glued[-1], word)
+    if opening is None:
+        return glued
+    return [*glued[:-1], _joined(glued[-1], opening)] if glued else [opening]
+
+
+def _opens(text: str) -> bool:
+    marks = text.strip()
+    if not marks:
+        return False
+    kinds = {unicodedata.category(char) for char in marks}
+    return kinds <= {"Ps", "Pi"} or set(marks) <= set(_OPENING) or (text[0].isspace() and set(marks) <= {*_EITHER_SIDE})
+
+
+def _is_symbol(text: str) -> bool:
+    """Whether a text is signs that are spoken, or stand for sound: `+`, `€`, a note."""
+    marks = text.strip()
+    return bool(marks) and all(unicodedata.category(char)[0] == "S" for char in marks)
+
+
+def _joined(first: WordTokens, second: WordTokens) -> WordTokens:
+    return WordTokens(first.text + second.text, first.places + second.places)

@@ -1,0 +1,104 @@
+"""Which heads of a Whisper-family decoder look at the word that is being written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from linnet.errors import ModelError, OutputError
+from linnet.models.checkpoint import fingerprint
+
+FILE = "alignment_heads.json"
+
+Source = Literal["calibrated", "model", "assumed"]
+Head = tuple[int, int]  # decoder layer, head
+
+
+@dataclass(frozen=True)
+class AlignmentHeads:
+    """(decoder layer, head) pairs, and where they are known from.
+
+    `calibrated`: found by `linnet models align-heads`; `model`: named by generation_config.json; `assumed`: all heads
+    of the upper half of the layers, as OpenAI's Whisper assumes of a model that names none.
+    """
+
+    pairs: tuple[Head, ...]
+    source: Source
+
+    @property
+    def notice(self) -> str | None:
+        """What a person who asks for word times must know of them."""
+        if self.source != "assumed":
+            return None
+        return (
+            "the model does not say which heads to take word times from: all of its upper layers are, which is less "
+            "exact; `linnet models align-heads` finds better ones"
+        )
+
+
+def find_alignment_heads(folder: Path, generation: Mapping[str, Any], *, layers: int, heads: int) -> AlignmentHeads:
+    """The alignment heads of the model in this folder.
+
+    A calibration comes first, then `alignment_heads` of its generation config, then the upper half of the layers.
+    Pairs that the decoder does not have, as of a checkpoint that was made smaller, are left out. Raises `ModelError`
+    for a calibration that cannot be read.
+    """
+    for path in (folder / FILE, *_cached(folder)):
+        if path.is_file() and (found := _within(_read(path), layers, heads)):
+            return AlignmentHeads(found, "calibrated")
+    if found := _within(generation.get("alignment_heads") or (), layers, heads):
+        return AlignmentHeads(found, "model")
+    upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
+    return AlignmentHeads(upper, "assumed")
+
+
+def save_alignment_heads(folder: Path, scores: Mapping[Head, float], *, chosen: Sequence[Head], shared: bool) -> Path:
+    """Write a calibration into a model's folder, or into Linnet's own cache where it is `shared`; returns the file.
+
+    A folder of the Hub's cache, or of an embedded model, belongs to more than us. Raises `OutputError`.
+    """
+    path = cache_folder() / "alignment_heads" / f"{fingerprint(folder)}.json" if shared else folder / FILE
+    rows = [{"layer": layer, "head": head, "score": round(score, 4)} for (layer, head), score in scores.items()]
+    data = {"alignment_heads": [list(head) for head in chosen], "scores": rows}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write the alignment heads: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def cache_folder() -> Path:
+    """Where Linnet keeps what it has made of models: LINNET_CACHE, or `linnet` in the user's cache folder."""
+    if named := os.environ.get("LINNET_CACHE", "").strip():
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME", "").strip()
+    return (Path(base) if base else Path.home() / ".cache") / "linnet"
+
+
+def _cached(folder: Path) -> tuple[Path, ...]:
+    shelf = cache_folder() / "alignment_heads"
+    return (shelf / f"{fingerprint(folder)}.json",) if shelf.is_dir() else ()
+
+
+def _read(path: Path) -> Sequence[Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["alignment_heads"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} holds no alignment heads: remove it, or run `linnet models align-heads` again") from (
+            error
+        )
+    return found if isinstance(found, list) else ()
+
+
+def _within(found: Sequence[Any], layers: int, heads: int) -> tuple[Head, ...]:
+    pairs = [tuple(map(int, pair)) for pair in found if isinstance(pair, list | tuple) and len(pair) == 2]
+    return tuple(dict.fromkeys((a, b) for a, b in pairs if 0 <= a < layers and 0 <= b < heads))

@@ -30,7 +30,11 @@ from linnet.engines.torch import TorchEngine
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import WhisperModel
 
-SHAPES = {"tiny": (384, 4, 6), "small": (768, 12, 12)}  # width, layers, heads
+SHAPES = {  # width, encoder layers, decoder layers, heads, mel bands
+    "tiny": (384, 4, 4, 6, 80),
+    "small": (768, 12, 12, 12, 80),
+    "large-v3-turbo": (1280, 32, 4, 20, 128),
+}
 END, START, ENGLISH, TRANSCRIBE, NO_TIMESTAMPS = 50257, 50258, 50259, 50359, 50363
 
 
@@ -44,12 +48,13 @@ class NoText:
 
 def random_model(shape: str) -> Any:
     """A Whisper of this shape with random weights, enlarged so that its tokens vary."""
-    width, layers, heads = SHAPES[shape]
+    width, encoder_layers, decoder_layers, heads, mels = SHAPES[shape]
     torch.manual_seed(0)
     config = WhisperConfig(
         d_model=width,
-        encoder_layers=layers,
-        decoder_layers=layers,
+        encoder_layers=encoder_layers,
+        decoder_layers=decoder_layers,
+        num_mel_bins=mels,
         encoder_attention_heads=heads,
         decoder_attention_heads=heads,
         encoder_ffn_dim=4 * width,
@@ -96,7 +101,8 @@ def linnet_side(module: Any, features: Tensor, tokens: int, beams: int) -> Calla
         max_initial_timestamp_index=None,
         seconds_per_timestamp=0.02,
     )
-    model = WhisperModel(module, vocabulary, "random", n_mels=80, window_samples=480000, max_length=448)
+    mels = module.config.num_mel_bins
+    model = WhisperModel(module, vocabulary, "random", n_mels=mels, window_samples=480000, max_length=448)
     engine = TorchEngine(model)
     decoder = Decoder(engine, vocabulary, model.max_length)
     options = DecodingOptions(
@@ -144,7 +150,9 @@ def main() -> None:
     args = parser.parse_args()
     transformers.logging.set_verbosity_error()
     module = random_model(args.shape).to(args.device, getattr(torch, args.dtype))
-    features = torch.randn(args.batch, 3000, 80, generator=torch.Generator().manual_seed(0)).to(args.device)
+    features = torch.randn(args.batch, 3000, module.config.num_mel_bins, generator=torch.Generator().manual_seed(0)).to(
+        args.device
+    )
     sides = (
         linnet_side(module, features, args.tokens, args.beams),
         generate_side(module, features, args.tokens, args.beams),

@@ -141,9 +141,7 @@ def main() -> None:
     bands = module.config.num_mel_bins
     draws = [torch.randn(n, 3000, bands, generator=torch.Generator().manual_seed(0)) for n in args.batches]
     batches = [features.to(device) for features in draws]
-    print(
-        "| windows | encoder, ms | of the product's rate | decoder step, ms | of the copy's rate |\n|---|---|---|---|---|"
-    )
+    print("| windows | encoder, ms | of the product's rate | step, ms | of the copy's rate |\n|---|---|---|---|---|")
     for features in batches:
         print(shares(module, features, args.tokens, rates), flush=True)
     if device.type == "cuda":

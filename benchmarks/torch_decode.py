@@ -150,9 +150,8 @@ def main() -> None:
     args = parser.parse_args()
     transformers.logging.set_verbosity_error()
     module = random_model(args.shape).to(args.device, getattr(torch, args.dtype))
-    features = torch.randn(args.batch, 3000, module.config.num_mel_bins, generator=torch.Generator().manual_seed(0)).to(
-        args.device
-    )
+    bands = module.config.num_mel_bins
+    features = torch.randn(args.batch, 3000, bands, generator=torch.Generator().manual_seed(0)).to(args.device)
     sides = (
         linnet_side(module, features, args.tokens, args.beams),
         generate_side(module, features, args.tokens, args.beams),

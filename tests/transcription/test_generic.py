@@ -27,14 +27,15 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.resolve import family, resolve
 from linnet.transcription.backend import Outcome, Request
-from linnet.transcription.generic import GenericBackend, load_generic, quietest_point
+from linnet.transcription.generic import GenericBackend, load_generic
+from linnet.transcription.windows import quietest_point
 from tiny_speech import letters, save_all
 
 Sound = npt.NDArray[np.float32]
 CTC = ("wav2vec2-group", "wav2vec2-layer", "parakeet")
 SEQ2SEQ = ("moonshine", "speech2text")
 SPECIAL = re.compile(r"<[^<>]+>")
-SHORT = DecodingOptions(max_new_tokens=8)
+SHORT = DecodingOptions(max_new_tokens=8, vad=False)
 
 
 class Recording:
@@ -70,16 +71,17 @@ def recognise(
 ) -> tuple[Outcome, list[Request]]:
     """Drive one job to its end; also the requests that it made."""
     if options is None:
-        options = SHORT if "seq2seq" in backend.engine_name else DecodingOptions()
+        options = SHORT if "seq2seq" in backend.engine_name else DecodingOptions(vad=False)
     job = backend.job(Recording(samples), options)
     requests: list[Request] = []
     answer: Any = None
     while True:
         try:
-            requests.append(job.send(answer))
+            asked = job.send(answer)
         except StopIteration as stop:
             return stop.value, requests
-        (answer,) = backend.run(requests[-1:])
+        requests += asked
+        answer = backend.run(asked)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -253,6 +255,7 @@ def test_bfloat16(name: str, folders: dict[str, Path]) -> None:
         ("moonshine", {"task": "translate"}, "task='translate': it only transcribes"),
         ("speech2text", {"prompt": "Ada"}, "prompt='Ada': it takes no prompt"),
         ("speech2text", {"condition_on_previous": True}, "condition_on_previous=True: sequence-to-sequence models"),
+        ("moonshine", {"language_per_segment": True}, "language_per_segment=True: it tells no language"),
         ("parakeet", {"beam_size": 5}, "beam_size=5: CTC models other than Whisper have no such choice"),
         ("parakeet", {"max_new_tokens": 5}, "max_new_tokens=5"),
         ("parakeet", {"temperatures": (0.4,)}, "temperatures="),

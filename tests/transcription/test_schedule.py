@@ -29,7 +29,7 @@ class Counting:
         self.batches: list[list[float]] = []
         self.fault = fault
 
-    def job(self, source: AudioSource, options: DecodingOptions) -> Job:
+    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
         if options.language not in (None, "en"):
             raise OptionError(f"no language {options.language}")
         return self._windows(source, options)
@@ -38,7 +38,7 @@ class Counting:
         segments, second = [], 0
         while len(samples := source.window(second * SAMPLE_RATE, SAMPLE_RATE)):
             group = "short" if len(samples) < SAMPLE_RATE else "whole"
-            word = yield Request(samples, options, group=group, position=float(second))
+            (word,) = yield [Request(samples, options, group=group, position=float(second))]
             segments.append(Segment(second, second + 1, word))
             second += 1
         return Outcome(tuple(segments), "en")
@@ -114,10 +114,51 @@ def test_a_batch_that_fails_fails_its_recordings_only() -> None:
     assert [str(result.error) for result in results] == ["broken", "broken"]
 
 
-def test_out_of_memory_names_the_way_out() -> None:
-    fault = torch.OutOfMemoryError("CUDA out of memory")
-    (result,) = run_jobs(Counting(fault), [tone(0.1, 1)], DecodingOptions(), 1)
-    assert "smaller batch" in str(result.error)
+class Tight(Counting):
+    """As `Counting`, with memory for a few windows only, and several windows asked at once."""
+
+    def __init__(self, room: int, fault: Exception) -> None:
+        super().__init__()
+        self.room, self.full = room, fault
+
+    def _windows(self, source: AudioSource, options: DecodingOptions) -> Job:
+        seconds = [source.window(at * SAMPLE_RATE, SAMPLE_RATE) for at in range(9)]
+        words = yield [Request(samples, options, position=float(at)) for at, samples in enumerate(seconds)]
+        return Outcome(tuple(Segment(at, at + 1, word) for at, word in enumerate(words)), notices=("It was long.",))
+
+    def run(self, requests: Sequence[Request]) -> list[Any]:
+        if len(requests) > self.room:
+            raise self.full
+        return super().run(requests)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("not enough memory: you tried to allocate 7 bytes"),
+    ],
+)
+def test_a_batch_that_memory_cannot_hold_is_halved_and_said_once(fault: Exception) -> None:
+    backend = Tight(2, fault)
+    (result,) = run_jobs(backend, [tone(0.3, 9)], DecodingOptions(), 8)
+    assert texts([result]) == {0: "3 3 3 3 3 3 3 3 3"}
+    assert [len(batch) for batch in backend.batches] == [2, 2, 2, 2, 1]
+    halved = [notice for notice in result.notices if "out of memory" in notice]
+    assert halved == ["out of memory with 8 windows at once; went on with 2 (--batch-size sets it)."]
+    assert result.notices[-1] == "It was long."
+
+
+def test_out_of_memory_with_one_window_fails_its_recording_with_a_way_out() -> None:
+    results = list(run_jobs(Tight(0, MemoryError()), [tone(0.1, 9), tone(0.2, 9)], DecodingOptions(), 4))
+    assert ["smaller model" in str(result.error) for result in results] == [True, True]
+
+
+def test_another_runtime_error_is_no_lack_of_memory() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(run_jobs(Tight(0, RuntimeError("shapes differ")), [tone(0.1, 9)], DecodingOptions(), 4))
 
 
 def test_progress_moves_forward_to_the_end() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 
 import linnet
 from linnet.audio.types import SAMPLE_RATE, Audio
-from linnet.decoding.options import DecodingOptions
+from linnet.decoding.options import DecodingOptions, LongForm
 from linnet.decoding.result import Decoded
 from linnet.errors import OptionError
 from linnet.training.digits.model import DigitsModel, build_model
@@ -26,6 +26,8 @@ from linnet.transcription.whisper import WhisperBackend, WindowResult
 PLAIN = DecodingOptions(
     temperatures=(0.0,), compression_ratio_threshold=None, log_probability_threshold=None, no_speech_threshold=None
 )
+SEQUENTIAL = replace(PLAIN, long_form="sequential")
+LISTENING = DecodingOptions(long_form="sequential")  # with the guards against silence
 
 
 @pytest.fixture(scope="module")
@@ -100,17 +102,19 @@ def test_long_audio_is_what_transformers_makes_window_by_window(
     folder: Path, recognizer: Recognizer, seed: int
 ) -> None:
     audio = noise(33.0, seed)
-    ours = recognizer.transcribe(audio, options=PLAIN, language="en")
+    ours = recognizer.transcribe(audio, options=SEQUENTIAL, language="en")
     assert [part.text for part in ours.segments] == [text for text in slow_twin(folder, audio) if text]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_batches_do_not_change_the_text(recognizer: Recognizer, batch_size: int) -> None:
+@pytest.mark.parametrize("long_form", ["batched", "sequential"])
+def test_batches_do_not_change_the_text(recognizer: Recognizer, batch_size: int, long_form: LongForm) -> None:
+    options = replace(PLAIN, long_form=long_form, vad=False, language="en")
     recordings = [noise(3.0, 1), noise(14.0, 2), noise(0.5, 3), noise(25.0, 4)]
-    alone = [recognizer.transcribe(one, options=PLAIN).text for one in recordings]
+    alone = [recognizer.transcribe(one, options=options).text for one in recordings]
     together = {
         result.index: result.transcript.text
-        for result in recognizer.transcribe_many(recordings, options=PLAIN, batch_size=batch_size)
+        for result in recognizer.transcribe_many(recordings, options=options, batch_size=batch_size)
         if result.transcript
     }
     assert [together[index] for index in range(len(recordings))] == alone
@@ -152,10 +156,12 @@ class _Scripted:
         reply = None
         while True:
             try:
-                self.asked.append(job.send(reply))
+                requests = job.send(reply)
             except StopIteration as stop:
                 return stop.value
-            reply = WindowResult(self._decoded(self.answers[len(self.asked) - 1]), "de", 0.9)
+            first, self.asked = len(self.asked), [*self.asked, *requests]
+            answers = self.answers[first : len(self.asked)]
+            reply = [WindowResult(self._decoded(tokens), "de", {"de": 0.9, "en": 0.1}) for tokens in answers]
 
     def _decoded(self, tokens: Sequence[int]) -> Decoded:
         silent = not any(token < Vocabulary.build().first_time for token in tokens)
@@ -176,7 +182,7 @@ def say(*parts: float | str) -> tuple[int, ...]:
 
 def test_windows_start_where_the_last_whole_phrase_ended(scripted: _Scripted) -> None:
     scripted.answers = [say(0.0, "eins", 4.0, 4.0, "zwei", 8.0, 8.4), say(0.4, "drei", 1.0), say(0.0, "vier", 1.0)]
-    outcome = scripted.play(Audio(np.zeros(19 * SAMPLE_RATE, np.float32)), DecodingOptions())
+    outcome = scripted.play(Audio(np.zeros(19 * SAMPLE_RATE, np.float32)), LISTENING)
     assert [request.position for request in scripted.asked] == [0.0, 8.0, 18.0]
     assert [(part.start, part.end, part.text) for part in outcome.segments] == [
         (0.0, 4.0, "eins"),
@@ -189,7 +195,7 @@ def test_windows_start_where_the_last_whole_phrase_ended(scripted: _Scripted) ->
 
 def test_the_language_of_silence_is_not_believed(scripted: _Scripted) -> None:
     scripted.answers = [say(0.0), say(0.0, "eins", 1.0)]
-    scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), DecodingOptions())
+    scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), LISTENING)
     assert [request.language for request in scripted.asked] == [None, None]
     assert len(scripted.asked[0].samples) == 10 * SAMPLE_RATE
 
@@ -197,21 +203,21 @@ def test_the_language_of_silence_is_not_believed(scripted: _Scripted) -> None:
 def test_no_words_where_somebody_speaks_are_not_believed(scripted: _Scripted) -> None:
     scripted.answers = [say(0.0), say(0.0, "eins", 1.0)]
     scripted._decoded = lambda tokens: Decoded(tuple(tokens), "", "de", -0.1, 0.01, 1.0, 0.0)  # type: ignore[method-assign]
-    outcome = scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), DecodingOptions())
+    outcome = scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), LISTENING)
     assert [request.position for request in scripted.asked] == [0.0, 2.5]
     assert [segment.start for segment in outcome.segments] == [2.5]
-    scripted.asked.clear()
-    scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), PLAIN)
+    scripted.asked = []
+    scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), SEQUENTIAL)
     assert [request.position for request in scripted.asked] == [0.0, 10.0]
 
 
 def test_the_prompt_goes_to_every_window_and_history_only_when_asked(scripted: _Scripted) -> None:
     scripted.answers = [say(0.0, "eins", 1.0), say(0.0, "zwei", 1.0)]
     long = Audio(np.zeros(15 * SAMPLE_RATE, np.float32))
-    scripted.play(long, DecodingOptions(prompt="acht"))
+    scripted.play(long, replace(LISTENING, prompt="acht"))
     prompts = [request.prompt for request in scripted.asked]
     assert prompts[0] == prompts[1] == (Vocabulary.build().word("acht"),)
-    scripted.asked.clear()
+    scripted.asked = []
     scripted.play(long, DecodingOptions(condition_on_previous=True))
     assert [request.prompt for request in scripted.asked] == [(), (Vocabulary.build().word("eins"),)]
 
@@ -227,5 +233,5 @@ def test_short_audio_without_timestamps_is_one_segment(scripted: _Scripted) -> N
 
 def test_a_last_sliver_is_not_decoded(scripted: _Scripted) -> None:
     scripted.answers = [say(0.0, "eins", 1.0)]
-    scripted.play(Audio(np.zeros(10 * SAMPLE_RATE + 800, np.float32)), DecodingOptions())
+    scripted.play(Audio(np.zeros(10 * SAMPLE_RATE + 800, np.float32)), LISTENING)
     assert len(scripted.asked) == 1

@@ -66,6 +66,8 @@ def evaluate(
     timestamps: shared.Timestamps = True,
     device: shared.Device = "auto",
     dtype: shared.DType = "auto",
+    long_form: shared.LongForm = None,
+    vad: shared.Vad = True,
     batch_size: shared.BatchSize = 1,
     beam_size: shared.BeamSize = 1,
     max_new_tokens: shared.MaxNewTokens = None,
@@ -91,6 +93,8 @@ def evaluate(
             beam_size=beam_size,
             max_new_tokens=max_new_tokens,
             temperatures=numbers(temperature, "temperature"),
+            long_form=long_form,  # type: ignore[arg-type]  # checked by DecodingOptions
+            vad=vad,
             seed=seed,
         )
         choice = ModelChoice(model, device, dtype, offline)

@@ -35,7 +35,20 @@ Device = Annotated[str, option("--device", metavar="NAME", help="auto, cpu or cu
 DType = Annotated[str, option("--dtype", metavar="NAME", help="auto, float32, bfloat16 or float16.")]
 BeamSize = Annotated[int, option("--beam-size", help="Beams of the search; 1 is greedy.", min=1, metavar="N")]
 BatchSize = Annotated[
-    int, option("--batch-size", help="Windows of several recordings to decode at once.", min=1, metavar="N")
+    int, option("--batch-size", help="Windows, of one recording or of several, to decode at once.", min=1, metavar="N")
+]
+LongForm = Annotated[
+    str | None,
+    option(
+        "--long-form",
+        metavar="NAME",
+        help="Over one window: batched (several windows at once, where speech is) or sequential (one after another). "
+        "By default batched.",
+    ),
+]
+Vad = Annotated[bool, option("--vad/--no-vad", help="In batched long-form listen only where speech is found.")]
+LanguagePerSegment = Annotated[
+    bool, option("--language-per-segment", help="Detect the language of each window, for mixed recordings.")
 ]
 MaxNewTokens = Annotated[int | None, option("--max-new-tokens", help="Most tokens of one window.", min=1, metavar="N")]
 Temperature = Annotated[

@@ -80,7 +80,10 @@ def transcribe(
     timestamps: shared.Timestamps = True,
     device: shared.Device = "auto",
     dtype: shared.DType = "auto",
-    batch_size: shared.BatchSize = 1,
+    long_form: shared.LongForm = None,
+    vad: shared.Vad = True,
+    language_per_segment: shared.LanguagePerSegment = False,
+    batch_size: shared.BatchSize = 8,
     beam_size: shared.BeamSize = 1,
     length_penalty: LengthPenalty = 1.0,
     max_new_tokens: shared.MaxNewTokens = None,
@@ -118,6 +121,9 @@ def transcribe(
             log_probability_threshold=number_or_none(log_probability_threshold, "log probability threshold"),
             no_speech_threshold=number_or_none(no_speech_threshold, "no-speech threshold"),
             condition_on_previous=condition_on_previous,
+            long_form=long_form,  # type: ignore[arg-type]  # checked by DecodingOptions
+            vad=vad,
+            language_per_segment=language_per_segment,
             seed=seed,
         )
         options = RunOptions(parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing)
@@ -164,6 +170,7 @@ class _Command:
         (result,) = recognizer.transcribe_many(
             [item.source],
             options=self.options.decoding,
+            batch_size=self.options.batch_size,
             channel=self.options.channel,
             on_progress=reporter.progress,
         )

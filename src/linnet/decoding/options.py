@@ -8,6 +8,7 @@ from typing import Literal
 from linnet.errors import OptionError
 
 Task = Literal["transcribe", "translate"]
+LongForm = Literal["batched", "sequential"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,20 @@ class DecodingOptions:
     begin_suppress_tokens: tuple[int, ...] | None = None
     max_initial_timestamp: float | None = None  # seconds
     seed: int = 0  # for temperatures above 0
+    long_form: LongForm | None = None  # over one window; None: batched, or sequential with condition_on_previous
+    vad: bool = True  # batched long-form listens only where speech is
+    language_per_segment: bool = False  # each window tells its own language
     word_timestamps: bool = False  # when each word begins and ends, from where the decoder looks
 
     def __post_init__(self) -> None:
         if self.task not in ("transcribe", "translate"):
             raise OptionError(f"task {self.task!r} is unknown: use transcribe or translate")
+        if self.long_form not in (None, "batched", "sequential"):
+            raise OptionError(f"long_form {self.long_form!r} is unknown: use batched or sequential")
+        if self.condition_on_previous and self.long_form == "batched":
+            raise OptionError("condition_on_previous needs the windows one after another: use long_form sequential")
+        if self.language_per_segment and self.language is not None:
+            raise OptionError("language_per_segment detects the language: leave language out, or the other")
         if self.beam_size < 1:
             raise OptionError(f"beam size must be at least 1, got {self.beam_size}")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:

@@ -1,20 +1,24 @@
 """What a model family must offer for `Recognizer` to drive it over files, long audio and batches.
 
-One recording is a job: a generator that yields the windows it wants recognised and receives their results. A job
-decides where its next window starts only after it has seen the last result, so audio of any length runs at constant
-memory, and windows of several recordings share one batch.
+One recording is a job: a generator that yields the windows that can be recognised now and receives their results. It
+yields a single window where the next one depends on its result, and several where they do not depend on one another. It
+holds a bounded number of windows, so audio of any length runs at constant memory, and windows of one or of several
+recordings share a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from linnet.audio.source import AudioSource
 from linnet.audio.types import Samples
 from linnet.decoding.options import DecodingOptions
-from linnet.transcription.transcript import Segment
+from linnet.transcription.transcript import Counts, Segment
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -27,18 +31,23 @@ class Request:
     prompt: tuple[int, ...] = ()
     language: str | None = None
     position: float = 0.0  # seconds of the recording that are done when this is asked
+    vote: Any = None  # without a language, those of a batch with an equal vote speak the same one
+    features: Tensor | None = None  # of the samples, where they were made beforehand
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job returns when its recording has ended."""
+    """What a job returns when its recording has ended. `notices` are full sentences that a person should read."""
 
     segments: tuple[Segment, ...]
     language: str | None = None
     language_probability: float | None = None
+    language_probabilities: Mapping[str, float] | None = None
+    counts: Counts | None = None
+    notices: tuple[str, ...] = ()
 
 
-Job = Generator[Request, Any, Outcome]
+Job = Generator[Sequence[Request], Sequence[Any], Outcome]  # each list of results is in the order of its requests
 
 
 class Backend(Protocol):
@@ -54,8 +63,11 @@ class Backend(Protocol):
         """For reports: `torch cpu float32`."""
         ...
 
-    def job(self, source: AudioSource, options: DecodingOptions) -> Job:
-        """Recognise one recording. Raises `OptionError` at once for options that this model cannot honour."""
+    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+        """Recognise one recording, up to about `ahead` windows at once.
+
+        Raises `OptionError` at once for options that this model cannot honour.
+        """
         ...
 
     def run(self, requests: Sequence[Request]) -> list[Any]:

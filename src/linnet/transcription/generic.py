@@ -1,6 +1,6 @@
 """Recognising recordings with any speech model of Transformers other than Whisper: sequence-to-sequence, or CTC.
 
-Such models have no timestamp tokens: a recording is cut in its quietest places into windows, each becomes a segment.
+Such models have no timestamp tokens: a recording is cut into windows in its pauses, each becomes a segment.
 
 Shapes: B windows, T output frames of a CTC model, V vocabulary, L tokens.
 """
@@ -8,7 +8,7 @@ Shapes: B windows, T output frames of a CTC model, V vocabulary, L tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,12 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.loading import quiet
 from linnet.models.speech import SpeechModel, load_speech_model, window_seconds
-from linnet.transcription.backend import Job, Outcome, Request
+from linnet.transcription import longform
+from linnet.transcription.backend import Job, Request
+from linnet.transcription.ledger import is_doubtful
+from linnet.transcription.longform import Languages, batched
 from linnet.transcription.transcript import Segment
+from linnet.transcription.windows import Window, WindowPlan
 
 if TYPE_CHECKING:
     import torch
@@ -29,13 +33,11 @@ if TYPE_CHECKING:
 
     from linnet.models.resolve import ModelRef
 
-SEARCH_SECONDS = 5.0  # at a window's end, in which its last pause is looked for
-PAUSE = SAMPLE_RATE // 50  # 20 ms
-SHORTEST = SAMPLE_RATE // 10  # samples: a shorter recording is padded to it, a shorter rest holds no word
+SHORTEST = SAMPLE_RATE // 10  # samples: a shorter window is padded to it
 MOST_TOKENS = 448  # for a window, where the model's generation config names no limit
 
 _DEFAULTS = DecodingOptions()
-_FREE = {"timestamps", "seed"}  # without meaning here, so of no harm
+_FREE = {"timestamps", "seed", "vad", "long_form"}  # without meaning here, so of no harm
 _HONOURED = {
     "ctc": frozenset(_FREE),
     "seq2seq": frozenset(
@@ -44,6 +46,7 @@ _HONOURED = {
 }
 _WHY_NOT = {
     "language": "it takes no language and recognises the one that it was trained on",
+    "language_per_segment": "it tells no language",
     "task": "it only transcribes",
     "prompt": "it takes no prompt",
 }
@@ -88,28 +91,23 @@ class GenericBackend:
         dtype = str(self._speech.dtype).removeprefix("torch.")
         return f"transformers {self._speech.family} {self._speech.device} {dtype}"
 
-    def job(self, source: AudioSource, options: DecodingOptions) -> Job:
-        """Recognise one recording window by window. Raises `OptionError` at once for what the model cannot do."""
+    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+        """Recognise one recording. Raises `OptionError` at once for what the model cannot do."""
         _check(options, self._speech)
-        return self._windows(source, options)
+        return self._windows(source, options, ahead)
 
-    def _windows(self, source: AudioSource, options: DecodingOptions) -> Job:
-        segments: list[Segment] = []
-        seek = 0
-        while len(samples := source.window(seek, self._window + 1)) > (SHORTEST if seek else 0):
-            if len(samples) > self._window:
-                samples = samples[: quietest_point(samples[: self._window])]
-            if samples.any():  # digital silence says nothing
-                heard: Heard = yield self._request(samples, options, seek)
-                segments += _segments(heard, seek / SAMPLE_RATE, len(samples) / SAMPLE_RATE)
-            seek += len(samples)
-        return Outcome(tuple(segments))
+    def _windows(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
+        long = len(source.window(0, self._window + 1)) > self._window
+        plan = WindowPlan(source, self._window, vad=options.vad and long)
+        listener = _Listener(self, options)
+        return (yield from batched(plan, listener, Languages(None, each=True), limit=self._window, ahead=ahead))
 
-    def _request(self, samples: Samples, options: DecodingOptions, seek: int) -> Request:
+    def request(self, samples: Samples, options: DecodingOptions) -> Request:
+        """The request for one window."""
         if len(samples) < SHORTEST:
             samples = np.pad(samples, (0, SHORTEST - len(samples)))
         length = None if self._pads_safely else len(samples)
-        return Request(samples, options, group=(options, length), position=seek / SAMPLE_RATE)
+        return Request(samples, options, group=(options, length))
 
     def run(self, requests: Sequence[Request]) -> list[Heard]:
         """Recognise windows of one group together."""
@@ -209,6 +207,32 @@ class GenericBackend:
         return [Heard(text, 0.0, seconds, average) for text, seconds, average in rows]
 
 
+class _Listener:
+    """This family's side of batched long-form, as `longform.Listener`.
+
+    Its windows do not wait for one another and nothing is heard again: the models do not say where they stopped.
+    """
+
+    def __init__(self, backend: GenericBackend, options: DecodingOptions) -> None:
+        self._backend, self._options = backend, options
+
+    def prepare(self, window: Window) -> Window:
+        """Only the sound."""
+        return replace(window, joined=False, regions=())
+
+    def ask(self, window: Window, language: str | None, vote: Any) -> Request:
+        """The request for a window."""
+        del language, vote
+        return self._backend.request(window.samples, self._options)
+
+    def read(self, window: Window, answer: Heard) -> longform.Heard:
+        """One segment, or none."""
+        offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
+        segments = _segments(answer, offset, duration)
+        flagged = [replace(segment, doubtful=is_doubtful(segment, self._options)) for segment in segments]
+        return longform.Heard(tuple(flagged), resume=offset + duration)
+
+
 class _Recorder:
     """A last logits processor that notes the log-probability of each step's most probable token and keeps no logits."""
 
@@ -244,24 +268,6 @@ def _ctc_text(tokenizer: Any, tokens: Sequence[int]) -> str:
     for special in set(tokenizer.all_special_tokens) - {getattr(tokenizer, "word_delimiter_token", None)}:
         text = text.replace(special, "")
     return text
-
-
-def quietest_point(samples: Samples) -> int:
-    """Where to cut: the middle of the quietest 20 ms in the last 5 s (at most the last half) of these samples.
-
-    Of equally quiet places the last. The result lies in 1 to `len(samples)`.
-
-    >>> quietest_point(np.concatenate([np.ones(9000), np.zeros(1000), np.ones(2000)]).astype(np.float32))
-    9840
-    """
-    search = min(round(SEARCH_SECONDS * SAMPLE_RATE), len(samples) // 2)
-    tail = samples[len(samples) - search :].astype(np.float64)
-    if len(tail) < PAUSE:
-        return len(samples)
-    total = np.concatenate([[0.0], np.cumsum(tail * tail)])
-    energy = (total[PAUSE:] - total[:-PAUSE])[::-1]  # of each 20 ms, the last first
-    quiet_start = len(energy) - 1 - int(np.argmin(np.round(energy, 9)))
-    return len(samples) - search + quiet_start + PAUSE // 2
 
 
 def _segments(heard: Heard, offset: float, duration: float) -> list[Segment]:

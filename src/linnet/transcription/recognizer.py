@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.transcription.backend import Backend, Outcome
-from linnet.transcription.schedule import Progress, Result, run_jobs
+from linnet.transcription.schedule import BATCH_SIZE, Progress, Result, run_jobs
 from linnet.transcription.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Recognizer:
         from linnet.audio.source import open_audio
 
         source = open_audio(audio, channel=channel, sample_rate=sample_rate)
-        result = next(self.transcribe_many([source], options=_changed(options, changes), channel=channel))
+        (result,) = self.transcribe_many([source], options=_changed(options, changes), channel=channel)
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
         return result.transcript
@@ -129,11 +129,11 @@ class Recognizer:
         sources: Iterable[Any],
         *,
         options: DecodingOptions | None = None,
-        batch_size: int = 1,
+        batch_size: int = BATCH_SIZE,
         channel: str = "mix",
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Result]:
-        """Transcribe recordings, windows of up to `batch_size` of them at once; yields each when it is done.
+        """Transcribe recordings, `batch_size` windows of one or several of them at once; yields each when it is done.
 
         A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for options that
         the model cannot honour.
@@ -148,6 +148,8 @@ class Recognizer:
                 segments=outcome.segments,
                 language=outcome.language,
                 language_probability=outcome.language_probability,
+                language_probabilities=outcome.language_probabilities,
+                counts=outcome.counts,
                 duration=duration,
                 source=name,
                 **made_with,

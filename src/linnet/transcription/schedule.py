@@ -1,6 +1,6 @@
-"""Running jobs of several recordings side by side, their windows in common batches.
+"""Running jobs of one or several recordings side by side, their windows in common batches.
 
-A job (see `transcription.backend`) is a generator: it yields the window it wants recognised and is sent the result.
+A job (see `transcription.backend`) is a generator: it yields the windows it wants recognised and is sent the results.
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from linnet.audio.source import AudioSource, open_audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
 from linnet.transcription.transcript import Transcript
+
+BATCH_SIZE = 8  # windows at once, where nobody says: most of the gain, and what their encoder results take is bounded
+_LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
 
 
 @dataclass(frozen=True)
@@ -49,31 +52,35 @@ class _Running:
     given: Any
     source: AudioSource
     job: Job
-    request: Request | None = None  # what it waits for
+    requests: Sequence[Request] = ()  # what it waits for
+    answers: list[Any] = field(default_factory=list)
     outcome: Outcome | None = None
     error: LinnetError | None = None
     seconds: float = 0.0
+    notices: tuple[str, ...] = ()
 
-    def resume(self, answer: Any) -> None:
-        """Send an answer (None to begin) and keep the next request, the outcome or the error."""
+    def resume(self, answers: Any) -> None:
+        """Send answers (None to begin) and keep the next requests, the outcome or the error."""
         begun = time.perf_counter()
-        self.request = None
+        self.requests = ()
         try:
-            self.request = self.job.send(answer)
+            self.requests = self.job.send(answers)
         except StopIteration as stop:
             self.outcome = stop.value
         except LinnetError as error:
             self.error = error
+        self.answers = [None] * len(self.requests)
         self.seconds += time.perf_counter() - begun
 
     def fail(self, error: LinnetError) -> None:
-        self.request, self.error = None, error
+        self.requests, self.error = (), error
 
     def close(self) -> None:
         self.job.close()
         self.source.close()
 
     def result(self) -> Result:
+        said = self.outcome.notices if self.outcome is not None else ()
         return Result(
             index=self.index,
             source=self.given,
@@ -82,8 +89,16 @@ class _Running:
             seconds=self.seconds,
             outcome=self.outcome,
             error=self.error,
-            notices=self.source.notices,
+            notices=(*self.source.notices, *self.notices, *said),
         )
+
+
+class _Asked(NamedTuple):
+    """One request and whose it is."""
+
+    one: _Running
+    place: int
+    request: Request
 
 
 def run_jobs(
@@ -95,24 +110,27 @@ def run_jobs(
     channel: str = "mix",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[Result]:
-    """Recognise recordings, up to `batch_size` of them side by side; yields each as it is done, in no fixed order."""
+    """Recognise recordings, `batch_size` windows at once; yields each as it is done, in no fixed order.
+
+    A recording is begun when those before it leave room in a batch. A batch that does not fit into memory is halved,
+    and stays so.
+    """
     waiting = enumerate(sources)
     running: list[_Running] = []
+    batches = _Batches(backend, batch_size)
     try:
         while True:
-            while len(running) < batch_size and (item := next(waiting, None)) is not None:
-                started = _start(backend, *item, options=options, channel=channel)
+            while _held(running) < batch_size and (item := next(waiting, None)) is not None:
+                started = _start(backend, *item, options=options, channel=channel, ahead=batches.ahead)
                 if isinstance(started, Result):
                     yield started
                 else:
                     running.append(started)
             if not running:
                 return
-            for group in _groups(running):
-                _run_group(backend, group)
-                _report(group, on_progress)
-            done = [one for one in running if one.request is None]
-            running = [one for one in running if one.request is not None]
+            _advance(batches, running, on_progress)
+            done = [one for one in running if not one.requests]
+            running = [one for one in running if one.requests]
             for one in done:
                 one.close()
                 yield one.result()
@@ -121,14 +139,20 @@ def run_jobs(
             one.close()
 
 
-def _start(backend: Backend, index: int, given: Any, *, options: DecodingOptions, channel: str) -> _Running | Result:
+def _held(running: Sequence[_Running]) -> int:
+    return sum(max(len(one.requests), 1) for one in running)
+
+
+def _start(
+    backend: Backend, index: int, given: Any, *, options: DecodingOptions, channel: str, ahead: int
+) -> _Running | Result:
     begun = time.perf_counter()
     try:
         source = given if hasattr(given, "window") else open_audio(given, channel=channel)
     except LinnetError as error:
         return Result(index, given, name=str(given), error=error, seconds=time.perf_counter() - begun)
     try:
-        one = _Running(index, given, source, backend.job(source, options))
+        one = _Running(index, given, source, backend.job(source, options, ahead=ahead))
     except OptionError:
         source.close()
         raise
@@ -137,42 +161,82 @@ def _start(backend: Backend, index: int, given: Any, *, options: DecodingOptions
     return one
 
 
-def _groups(running: Sequence[_Running]) -> list[list[_Running]]:
-    groups: dict[Hashable, list[_Running]] = defaultdict(list)
+def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callable[[Progress], None] | None) -> None:
+    """Answer every request that is open, then let the jobs go on."""
+    groups: dict[Hashable, list[_Asked]] = defaultdict(list)
     for one in running:
-        if one.request is not None:
-            groups[one.request.group].append(one)
-    return list(groups.values())
+        for place, request in enumerate(one.requests):
+            groups[request.group].append(_Asked(one, place, request))
+    for group in groups.values():
+        batches.run(sorted(group, key=lambda asked: -len(asked.request.samples)))
+    for one in running:
+        if one.error is None and one.requests:
+            one.resume(one.answers)
+        if on_progress is not None:
+            done = one.requests[0].position if one.requests else one.source.duration or 0.0
+            on_progress(Progress(one.index, one.source.name, done, one.source.duration))
 
 
-def _run_group(backend: Backend, group: Sequence[_Running]) -> None:
+class _Batches:
+    """Runs windows of one group in batches of similar length; a batch that memory cannot hold halves all after it."""
+
+    def __init__(self, backend: Backend, size: int) -> None:
+        self._backend, self._size = backend, size
+        self._told: tuple[_Running, int] | None = None  # who carries the sentence on it, and what was too much
+        self.ahead = max(2 * size, _LEAST_AHEAD)
+
+    def run(self, group: Sequence[_Asked]) -> None:
+        """Answer these requests, the longest first, so that what needs most memory fails first."""
+        left = list(group)
+        while left := [asked for asked in left if asked.one.error is None]:
+            batch = left[: self._size]
+            try:
+                self._answer(batch)
+            except OptionError:
+                raise
+            except LinnetError as error:
+                for asked in batch:
+                    asked.one.fail(error)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_memory(error):
+                    raise
+                self._shrink(batch)
+                continue
+            left = left[len(batch) :]
+
+    def _answer(self, batch: Sequence[_Asked]) -> None:
+        begun = time.perf_counter()
+        answers = self._backend.run([asked.request for asked in batch])
+        share = (time.perf_counter() - begun) / len(batch)
+        for asked, answer in zip(batch, answers, strict=True):
+            asked.one.answers[asked.place] = answer
+            asked.one.seconds += share
+
+    def _shrink(self, batch: Sequence[_Asked]) -> None:
+        """Halve the batches, or fail the recording of which not even one window fits."""
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        one = batch[0].one
+        if len(batch) == 1:
+            one.fail(ModelError("out of memory with a single window: choose a smaller model or fewer beams"))
+            return
+        self._told, first = self._told or (one, len(batch)), self._told is None
+        one, wanted = self._told
+        self._size = len(batch) // 2
+        kept = one.notices if first else one.notices[:-1]
+        one.notices = (
+            *kept,
+            f"out of memory with {wanted} windows at once; went on with {self._size} (--batch-size sets it).",
+        )
+
+
+def _is_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether an error says that memory ran out, on a GPU or a CPU, in torch or OpenVINO."""
     import torch
 
-    begun = time.perf_counter()
-    try:
-        answers = backend.run([one.request for one in group if one.request is not None])
-    except OptionError:
-        raise
-    except LinnetError as error:
-        for one in group:
-            one.fail(error)
-        return
-    except torch.OutOfMemoryError:
-        for one in group:
-            one.fail(
-                ModelError(f"out of memory with {len(group)} windows at once: choose a smaller batch size or model")
-            )
-        return
-    share = (time.perf_counter() - begun) / len(group)
-    for one, answer in zip(group, answers, strict=True):
-        one.seconds += share
-        one.resume(answer)
-
-
-def _report(group: Sequence[_Running], on_progress: Callable[[Progress], None] | None) -> None:
-    if on_progress is None:
-        return
-    for one in group:
-        end = one.source.duration or 0.0
-        position = one.request.position if one.request is not None else end
-        on_progress(Progress(one.index, one.source.name, position, one.source.duration))
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = str(error).lower()
+    return any(words in said for words in ("out of memory", "can't allocate", "not enough memory", "bad_alloc"))

@@ -37,6 +37,19 @@ class Segment:
     compression_ratio: float | None = None
     temperature: float | None = None
     words: tuple[Word, ...] = ()
+    language: str | None = None  # where each window told its own
+    doubtful: bool = False  # improbable, repeating itself, or where the model hears no speech
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a long recording was cut into, and what was left out or is doubtful."""
+
+    windows: int = 0
+    fallback_windows: int = 0  # decoded again at a temperature above 0
+    wordless_windows: int = 0  # in which the model heard no words
+    doubtful_segments: int = 0
+    dropped_seconds: float = 0.0  # of the recording, which hold no speech and went to no window
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,8 @@ class Transcript:
     segments: tuple[Segment, ...]
     language: str | None = None
     language_probability: float | None = None
+    language_probabilities: Mapping[str, float] | None = None  # of each language, the most probable first
+    counts: Counts | None = None
     duration: float = 0.0  # seconds of audio
     source: str = "audio"
     model: str = ""

@@ -1,0 +1,80 @@
+"""What became of a recording, window by window: its segments, and a count of whatever was left out or is doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from linnet.decoding.options import DecodingOptions
+from linnet.transcription.backend import Outcome
+from linnet.transcription.transcript import Counts, Segment
+
+MUCH_DROPPED = 0.5  # of a recording: worth a sentence
+MANY_DOUBTFUL = 0.1  # of the segments
+
+
+@dataclass
+class Ledger:
+    """Collects the segments of one recording and counts; `outcome` closes it."""
+
+    counts: Counts = field(default_factory=Counts)
+    segments: list[Segment] = field(default_factory=list)
+
+    def add(self, segments: Sequence[Segment], *, fell_back: bool = False) -> None:
+        """One window is done: its segments, in any order among windows."""
+        counts = self.counts
+        self.counts = replace(
+            counts,
+            windows=counts.windows + 1,
+            fallback_windows=counts.fallback_windows + fell_back,
+            wordless_windows=counts.wordless_windows + (not segments),
+            doubtful_segments=counts.doubtful_segments + sum(segment.doubtful for segment in segments),
+        )
+        self.segments += segments
+
+    def drop(self, seconds: float) -> None:
+        """So much was no speech and went to no window."""
+        self.counts = replace(self.counts, dropped_seconds=round(self.counts.dropped_seconds + seconds, 3))
+
+    def outcome(
+        self, duration: float, *, language: str | None = None, probabilities: Mapping[str, float] | None = None
+    ) -> Outcome:
+        """All of it in order of time, for a recording of `duration` seconds."""
+        ordered = sorted(probabilities.items(), key=lambda item: -item[1]) if probabilities else []
+        return Outcome(
+            segments=tuple(sorted(self.segments, key=lambda segment: (segment.start, segment.end))),
+            language=language,
+            language_probability=None if not probabilities or language is None else probabilities.get(language),
+            language_probabilities=dict(ordered) or None,
+            counts=self.counts,
+            notices=tuple(self._notices(duration)),
+        )
+
+    def _notices(self, duration: float) -> list[str]:
+        dropped, found = self.counts.dropped_seconds, []
+        if dropped > MUCH_DROPPED * duration:
+            what = "no speech was heard" if not self.segments and not self.counts.windows else "there is little speech"
+            found.append(
+                f"{what}: {dropped:.1f} of {duration:.1f} s were left out (--no-vad takes them in; for singing, say)."
+            )
+        doubtful = self.counts.doubtful_segments
+        if doubtful > MANY_DOUBTFUL * len(self.segments):
+            found.append(
+                f"{doubtful} of {len(self.segments)} segments are doubtful, improbable or repeating themselves "
+                "(--format json says which)."
+            )
+        return found
+
+
+def is_doubtful(segment: Segment, options: DecodingOptions) -> bool:
+    """Whether text is improbable, repeats itself or lies where no speech is heard, by the options' thresholds."""
+
+    def beyond(value: float | None, threshold: float | None) -> bool:
+        return value is not None and threshold is not None and value > threshold
+
+    log_probability, limit = segment.average_log_probability, options.log_probability_threshold
+    return (
+        (log_probability is not None and limit is not None and log_probability < limit)
+        or beyond(segment.compression_ratio, options.compression_ratio_threshold)
+        or beyond(segment.no_speech_probability, options.no_speech_threshold)
+    )

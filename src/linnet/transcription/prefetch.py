@@ -1,0 +1,84 @@
+"""Making what comes next in another thread, while what is there is worked on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+T = TypeVar("T")
+_END = object()
+
+
+class Prefetch(Generic[T]):
+    """An iterator over `items` that makes up to `ahead` of them beforehand, in a thread that begins at once.
+
+    An error in `items` is raised where its item would have come. To be used in a `with` block or closed: after that the
+    thread has ended, `items` is closed, and nothing more comes.
+
+    >>> with Prefetch(range(3), ahead=2) as numbers:
+    ...     list(numbers)
+    [0, 1, 2]
+    """
+
+    def __init__(self, items: Iterable[T], ahead: int) -> None:
+        self._items: Iterator[T] = iter(items)
+        self._made: queue.Queue[Any] = queue.Queue(max(ahead, 1))
+        self._stop = threading.Event()
+        self._over = False
+        self._thread = threading.Thread(target=self._work, name="linnet-prefetch", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        last: Any = _END
+        try:
+            for item in self._items:
+                if not self._put((item,)):
+                    return
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the item is waited for
+            last = error
+        finally:
+            if (close := getattr(self._items, "close", None)) is not None:
+                close()
+        self._put(last)
+
+    def _put(self, item: Any) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._made.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        """The next item; waits for it."""
+        if self._over:
+            raise StopIteration
+        made = self._made.get()
+        if isinstance(made, tuple):
+            item: T = made[0]
+            return item
+        self.close()
+        if made is _END:
+            raise StopIteration
+        raise made
+
+    def close(self) -> None:
+        """End the thread; waits until it has left the item that it is at."""
+        self._over = True
+        self._stop.set()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -40,11 +40,11 @@ def room(rng: Rng) -> Array:
 
 
 def tilt_and_bands(rng: Rng, frequencies: Array, strength: float = 1.0) -> Array:
-    """A smooth random gain [F] over `frequencies` (Hz): a tilt of up to 6 dB per octave and four broad bumps."""
+    """A smooth random gain [F] over `frequencies` (Hz): a tilt (1.8 dB per octave) and four broad bumps (2.8 dB)."""
     octaves = np.log2(np.maximum(frequencies, 60.0) / 1000.0)
-    decibels: NDArray[np.float64] = rng.uniform(-4, 4) * strength * octaves.astype(np.float64)
+    decibels: NDArray[np.float64] = rng.normal(0, 1.8) * strength * octaves.astype(np.float64)
     for centre in rng.uniform(-3.5, 3.0, 4):
-        decibels = decibels + rng.normal(0, 3.5) * strength * np.exp(
+        decibels = decibels + rng.normal(0, 2.8) * strength * np.exp(
             -(((octaves - centre) / rng.uniform(0.3, 1.2)) ** 2)
         )
     return np.power(10.0, decibels / 20).astype(np.float32)

@@ -100,7 +100,7 @@ class Composer:
         """Words of one voice with gaps, in as many seconds as they need up to `window`."""
         voices = self.voices[language][engine]
         voice = voices[int(rng.integers(len(voices)))]
-        speed = float(rng.uniform(0.8, 1.25)) if rng.random() < 0.8 else 1.0
+        speed = float(np.clip(rng.normal(1.0, 0.09), 0.78, 1.28))
         cut = rng.random() < self.mix.cut and window >= 2.0
         count = 99 if cut else (1 if rng.random() < self.mix.alone else int(rng.integers(2, 13)))
         limit = round(window * RATE)

@@ -110,7 +110,7 @@ class DigitBatches(Dataset[Batch]):
         padded[: len(recording.samples)] = recording.samples
         features = log_mel(torch.from_numpy(padded)).numpy()
         if polluted and rng.random() < 0.6:
-            features = augment.warp_mel(features, float(rng.uniform(0.85, 1.15)))
+            features = augment.warp_mel(features, float(np.clip(rng.normal(1.0, 0.06), 0.85, 1.15)))
         if rng.random() < 0.5 * strength:
             features = augment.mask(rng, features)
         style = choose_style(rng, recording, self.vocabulary)

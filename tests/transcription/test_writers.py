@@ -87,7 +87,8 @@ def test_json_is_the_whole_transcript_without_nan() -> None:
     data = json.loads(text, parse_constant=pytest.fail)
     assert data["segments"][0]["average_log_probability"] is None
     assert data["options"]["temperatures"] == [0.0, None]
-    assert data["segments"][0]["words"][0] == {"text": "zwölf", "start": 0.0, "end": 1.0, "probability": 0.5}
+    word = {"text": "zwölf", "start": 0.0, "end": 1.0, "probability": 0.5, "interpolated": False}
+    assert data["segments"][0]["words"] == [word]
     assert next(iter(data)) == "text"
     assert json.loads(WRITERS["json"].render(TWO)) == json.loads(json.dumps(TWO.to_dict()))
 

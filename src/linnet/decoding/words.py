@@ -99,10 +99,15 @@ def _begins(before: str, text: str) -> bool:
         return True
     if unicodedata.category(text[0])[0] == "M":  # a combining mark belongs to the letter before it
         return False
-    return _without_spaces(before[-1]) or _without_spaces(text[0])
+    return without_spaces(before[-1]) or without_spaces(text[0])
 
 
-def _without_spaces(char: str) -> bool:
+def without_spaces(char: str) -> bool:
+    """Whether a character is of a script that writes words without spaces between them.
+
+    >>> [without_spaces(char) for char in "a語한"]
+    [False, True, False]
+    """
     return any(first <= ord(char) <= last for first, last in _WITHOUT_SPACES)
 
 

@@ -20,8 +20,9 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
 from linnet.transcription.naming import Item, is_url, place
 from linnet.transcription.schedule import Progress, Result
+from linnet.transcription.subtitles import SubtitleLayout
 from linnet.transcription.transcript import Transcript
-from linnet.transcription.writers import WRITERS, JsonWriter, write_atomic
+from linnet.transcription.writers import make_writer, write_atomic
 from linnet.transcription.writers.atomic import cannot_write
 
 Status = Literal["done", "skipped", "failed", "not begun"]
@@ -68,6 +69,7 @@ class RunOptions:
     batch_size: int = 1
     channel: str = "mix"
     skip_existing: bool = False
+    layout: SubtitleLayout | None = None  # of srt and vtt
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _transcribe(
     )
     for result in results:
         item, fingerprint = left.pop(result.index)
-        finished = _finish(item, result, fingerprint, options.formats)
+        finished = _finish(item, result, fingerprint, options)
         yield finished
         if _disk_is_full(finished.error):
             break
@@ -141,11 +143,11 @@ def _transcribe(
         yield Finished(item, "not begun")
 
 
-def _finish(item: Item, result: Result, fingerprint: str, formats: Sequence[str]) -> Finished:
+def _finish(item: Item, result: Result, fingerprint: str, options: RunOptions) -> Finished:
     error = result.error
     if error is None and result.transcript is not None:
         try:
-            write_outputs(item, result.transcript, formats, fingerprint)
+            write_outputs(item, result.transcript, options.formats, fingerprint, layout=options.layout)
         except OutputError as failure:
             error = failure
     return Finished(
@@ -159,12 +161,19 @@ def _finish(item: Item, result: Result, fingerprint: str, formats: Sequence[str]
     )
 
 
-def write_outputs(item: Item, transcript: Transcript, formats: Sequence[str], fingerprint: str) -> None:
+def write_outputs(
+    item: Item,
+    transcript: Transcript,
+    formats: Sequence[str],
+    fingerprint: str,
+    *,
+    layout: SubtitleLayout | None = None,
+) -> None:
     """Write a transcript in every format, then the record that they are done. Raises `OutputError`."""
     known = _read_record(item)
     _write_record(item, {**known, **dict.fromkeys(formats, _CLAIMED)})
     for name in formats:
-        writer = JsonWriter(fingerprint) if name == "json" else WRITERS[name]
+        writer = make_writer(name, layout=layout, fingerprint=fingerprint)
         write_atomic(item.target(name), writer.render(transcript))
     _write_record(item, {**known, **dict.fromkeys(formats, fingerprint)})
 
@@ -177,6 +186,7 @@ def make_fingerprint(recognizer: Recognizes, source: str, options: RunOptions) -
         "dtype": recognizer.dtype,
         "options": asdict(options.decoding),
         "channel": options.channel,
+        "layout": None if options.layout is None else asdict(options.layout),
         "input": [place(source), *_stamp(source)],
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]

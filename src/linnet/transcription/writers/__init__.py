@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from linnet.errors import OptionError
+from linnet.transcription.subtitles import SubtitleLayout
 from linnet.transcription.writers.atomic import write_atomic
 from linnet.transcription.writers.base import Writer
 from linnet.transcription.writers.json_document import JsonWriter
@@ -14,11 +15,24 @@ from linnet.transcription.writers.tsv import TsvWriter
 from linnet.transcription.writers.txt import TextWriter
 from linnet.transcription.writers.vtt import VttWriter
 
-__all__ = ["WRITERS", "JsonWriter", "Writer", "parse_formats", "write_atomic"]
+__all__ = ["WRITERS", "JsonWriter", "Writer", "make_writer", "parse_formats", "write_atomic"]
 
 _ALL: tuple[Writer, ...] = (TextWriter(), SrtWriter(), VttWriter(), TsvWriter(), JsonWriter(), JsonLinesWriter())
 
 WRITERS: dict[str, Writer] = {writer.extension: writer for writer in _ALL}
+
+
+def make_writer(name: str, *, layout: SubtitleLayout | None = None, fingerprint: str | None = None) -> Writer:
+    """The writer of a format for one run: `layout` is for subtitles, `fingerprint` for JSON.
+
+    >>> make_writer("srt", layout=SubtitleLayout(max_line_width=32))
+    SrtWriter(layout=SubtitleLayout(max_line_width=32, ...))
+    """
+    if name == "json":
+        return JsonWriter(fingerprint)
+    if layout is not None and name in ("srt", "vtt"):
+        return SrtWriter(layout) if name == "srt" else VttWriter(layout)
+    return WRITERS[name]
 
 
 def parse_formats(texts: Iterable[str]) -> tuple[str, ...]:

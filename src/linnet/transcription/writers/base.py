@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from linnet.transcription.subtitles import Cue
 from linnet.transcription.transcript import Segment, Transcript
 
 
@@ -46,6 +47,6 @@ def lines(segment: Segment) -> list[str]:
     return [line for part in segment.text.splitlines() if (line := part.strip())]
 
 
-def cue_times(segment: Segment, mark: str) -> str:
+def cue_times(cue: Cue, mark: str) -> str:
     """`start --> end` of a subtitle; the end never lies before the start."""
-    return f"{clock(segment.start, mark)} --> {clock(max(segment.start, segment.end), mark)}"
+    return f"{clock(cue.start, mark)} --> {clock(max(cue.start, cue.end), mark)}"

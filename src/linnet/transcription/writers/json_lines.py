@@ -17,7 +17,7 @@ class JsonLinesWriter:
     def render(self, transcript: Transcript) -> str:
         """The lines; nothing at all for a transcript without segments."""
         rows = (
-            {"source": transcript.source, "language": transcript.language, **asdict(segment)}
+            {"source": transcript.source, **asdict(segment), "language": segment.language or transcript.language}
             for segment in transcript.segments
         )
         return "".join(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)

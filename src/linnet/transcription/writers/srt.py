@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from linnet.transcription.subtitles import SubtitleLayout, line_text, make_cues
 from linnet.transcription.transcript import Transcript
-from linnet.transcription.writers.base import cue_times, lines
+from linnet.transcription.writers.base import cue_times
 
 
+@dataclass(frozen=True)
 class SrtWriter:
     """Numbered cues from 1; segments without text are left out.
 
     SubRip knows no escapes, so an arrow `-->` inside a text, which players read as a time line, becomes `->`.
     """
 
+    layout: SubtitleLayout | None = None
+
     extension = "srt"
 
     def render(self, transcript: Transcript) -> str:
         """The cues, each ended by a blank line."""
-        spoken = ((segment, text) for segment in transcript.segments if (text := "\n".join(lines(segment))))
         return "".join(
-            f"{number}\n{cue_times(segment, ',')}\n{text.replace('-->', '->')}\n\n"
-            for number, (segment, text) in enumerate(spoken, start=1)
+            f"{number}\n{cue_times(cue, ',')}\n{text.replace('-->', '->')}\n\n"
+            for number, cue in enumerate(make_cues(transcript, self.layout), start=1)
+            if (text := "\n".join(line_text(line) for line in cue.lines))
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +12,7 @@ from linnet.errors import OptionError
 
 if TYPE_CHECKING:
     from linnet.transcription.recognizer import Recognizer
+    from linnet.transcription.subtitles import SubtitleLayout
 
 
 def option(*names: str, help: str, **more: Any) -> Any:
@@ -67,6 +68,30 @@ Prompt = Annotated[
     str | None, option("--prompt", metavar="TEXT", help="Text taken to precede the recording: names, spelling, style.")
 ]
 Timestamps = Annotated[bool, option("--timestamps/--no-timestamps", help="Decode with times; long audio always does.")]
+WordTimestamps = Annotated[
+    bool, option("--word-timestamps", help="When each word is said: in json and jsonl, lit up one by one in vtt.")
+]
+Subtitle = Annotated[
+    bool,
+    option(
+        "--subtitle",
+        help="Readable srt and vtt: 2 lines of 42 characters, 20 characters a second, each cue 0.8 to 7 s.",
+    ),
+]
+MaxLineWidth = Annotated[
+    int | None, option("--max-line-width", help="Most characters in a line of srt and vtt.", min=1, metavar="N")
+]
+MaxLines = Annotated[
+    int | None, option("--max-lines", help="Most lines in a cue of srt and vtt; more become cues.", min=1, metavar="N")
+]
+ReadingSpeed = Annotated[
+    float | None,
+    option(
+        "--max-chars-per-second",
+        metavar="X",
+        help="Cues of srt and vtt stay long enough to be read at this speed, where the next one leaves room.",
+    ),
+]
 Seed = Annotated[int, option("--seed", metavar="N", help="For temperatures above 0.")]
 Offline = Annotated[bool, option("--offline", help="Use no network for models.")]
 ProgressKind = Annotated[
@@ -96,6 +121,19 @@ def number_or_none(text: str, name: str) -> float | None:
     if len(found) != 1:
         raise OptionError(f"{name} must be a number or none, got {text!r}")
     return found[0]
+
+
+def subtitle_layout(
+    preset: bool, width: int | None, lines: int | None, characters_per_second: float | None
+) -> SubtitleLayout | None:
+    """The layout that the options ask for: the preset's where they leave it open; None where none is asked for."""
+    from linnet.transcription.subtitles import SUBTITLE, SubtitleLayout
+
+    named = {"max_line_width": width, "max_lines": lines, "max_chars_per_second": characters_per_second}
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    if preset:
+        return replace(SUBTITLE, **given)
+    return SubtitleLayout(**given) if given else None
 
 
 @dataclass(frozen=True)

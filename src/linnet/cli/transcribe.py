@@ -13,12 +13,13 @@ import typer
 
 from linnet.cli import options as shared
 from linnet.cli.console import Reporter, Row, make_reporter, print_result, traced
-from linnet.cli.options import ModelChoice, number_or_none, numbers, option
+from linnet.cli.options import ModelChoice, number_or_none, numbers, option, subtitle_layout
 from linnet.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
     from linnet.transcription.batch import Finished, RunOptions
     from linnet.transcription.naming import Item
+    from linnet.transcription.recognizer import Recognizer
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders, globs, http(s) URLs, - (stdin).")]
 Task = Annotated[str, option("--task", metavar="NAME", help="transcribe, or translate into English.")]
@@ -78,6 +79,11 @@ def transcribe(
     show: Show = False,
     prompt: shared.Prompt = None,
     timestamps: shared.Timestamps = True,
+    word_timestamps: shared.WordTimestamps = False,
+    subtitle: shared.Subtitle = False,
+    max_line_width: shared.MaxLineWidth = None,
+    max_lines: shared.MaxLines = None,
+    max_chars_per_second: shared.ReadingSpeed = None,
     device: shared.Device = "auto",
     dtype: shared.DType = "auto",
     long_form: shared.LongForm = None,
@@ -125,8 +131,10 @@ def transcribe(
             vad=vad,
             language_per_segment=language_per_segment,
             seed=seed,
+            word_timestamps=word_timestamps,
         )
-        options = RunOptions(parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing)
+        layout = subtitle_layout(subtitle, max_line_width, max_lines, max_chars_per_second)
+        options = RunOptions(parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing, layout)
         command = _Command(ModelChoice(model, device, dtype, offline), options, output, show=show, verbose=verbose)
         with make_reporter(progress) as reporter:
             failed = command.run(inputs, reporter)
@@ -158,14 +166,20 @@ class _Command:
             return False
         return self._to_files(items, missing, reporter)
 
+    def _load(self, reporter: Reporter) -> Recognizer:
+        recognizer = self.model.load(reporter.notice)
+        if self.options.decoding.word_timestamps and (notice := recognizer.word_times_notice):
+            reporter.notice(f"word times: {notice}")
+        return recognizer
+
     def _to_stdout(self, item: Item, reporter: Reporter) -> None:
         from linnet.transcription.batch import make_fingerprint
-        from linnet.transcription.writers import WRITERS, JsonWriter
+        from linnet.transcription.writers import make_writer
 
         if len(self.options.formats) > 1:
             raise OptionError("several formats do not fit on stdout: choose one --format, or a folder with --output")
         (name,) = self.options.formats
-        recognizer = self.model.load(reporter.notice)
+        recognizer = self._load(reporter)
         reporter.begin(1)
         (result,) = recognizer.transcribe_many(
             [item.source],
@@ -178,7 +192,7 @@ class _Command:
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
         fingerprint = make_fingerprint(recognizer, item.source, self.options)
-        writer = JsonWriter(fingerprint) if name == "json" else WRITERS[name]
+        writer = make_writer(name, layout=self.options.layout, fingerprint=fingerprint)
         with reporter.paused():
             print_result(writer.render(result.transcript))
         row = Row(item.label, "done", result.duration, result.seconds)
@@ -191,7 +205,7 @@ class _Command:
         rows = list(missing)
         for row in missing:
             reporter.finished(row)
-        recognizer = self.model.load(reporter.notice)
+        recognizer = self._load(reporter)
         begun = time.perf_counter()
         reporter.begin(len(items))
         try:

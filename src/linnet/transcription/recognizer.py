@@ -98,6 +98,12 @@ class Recognizer:
         """Runtime, device and precision, for reports."""
         return self._backend.engine_name
 
+    @property
+    def word_times_notice(self) -> str | None:
+        """What a person who asks for word times must know of this model's; None where that is nothing."""
+        notice: str | None = getattr(self._backend, "word_times_notice", None)
+        return notice
+
     def transcribe(
         self,
         audio: Any,

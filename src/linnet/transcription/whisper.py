@@ -67,6 +67,11 @@ class WhisperBackend:
         """For reports: `torch cpu float32`."""
         return self._engine.name
 
+    @property
+    def word_times_notice(self) -> str | None:
+        """Where word times are less exact than they could be."""
+        return self._model.alignment_heads.notice
+
     def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
         """Recognise one recording. Raises `OptionError` at once for what the model cannot do."""
         check_options(options, self.vocabulary)

@@ -65,7 +65,10 @@ def evaluate(
     prompt: shared.Prompt = None,
     timestamps: shared.Timestamps = True,
     device: shared.Device = "auto",
+    engine: shared.Engine = "auto",
+    compute_type: shared.ComputeType = "auto",
     dtype: shared.DType = "auto",
+    threads: shared.Threads = None,
     long_form: shared.LongForm = None,
     vad: shared.Vad = True,
     batch_size: shared.BatchSize = 1,
@@ -97,7 +100,7 @@ def evaluate(
             vad=vad,
             seed=seed,
         )
-        choice = ModelChoice(model, device, dtype, offline)
+        choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
         command = _Command(manifest, choice, decoding, normalizer, batch_size=batch_size, channel=channel)
         with make_reporter(progress) as reporter:
             summary = command.run(_rows_file(output, manifest), reporter, restart=restart, limit=limit)

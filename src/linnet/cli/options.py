@@ -33,7 +33,16 @@ Language = Annotated[
     str | None, option("--language", metavar="CODE", help="Code or English name (de, german). By default detected.")
 ]
 Device = Annotated[str, option("--device", metavar="NAME", help="auto, cpu or cuda.")]
-DType = Annotated[str, option("--dtype", metavar="NAME", help="auto, float32, bfloat16 or float16.")]
+Engine = Annotated[
+    str, option("--engine", metavar="NAME", help="auto, torch, or openvino (Whisper-family models on a CPU).")
+]
+ComputeType = Annotated[
+    str, option("--compute-type", metavar="NAME", help="auto, f32, bf16, or int8 (weights in 8 bits, with openvino).")
+]
+DType = Annotated[str, option("--dtype", metavar="NAME", help="With torch: auto, float32, bfloat16 or float16.")]
+Threads = Annotated[
+    int | None, option("--threads", metavar="N", min=1, help="Threads of the engine. By default all cores.")
+]
 BeamSize = Annotated[int, option("--beam-size", help="Beams of the search; 1 is greedy.", min=1, metavar="N")]
 BatchSize = Annotated[
     int, option("--batch-size", help="Windows, of one recording or of several, to decode at once.", min=1, metavar="N")
@@ -144,9 +153,21 @@ class ModelChoice:
     device: str
     dtype: str
     offline: bool
+    engine: str = "auto"
+    compute_type: str = "auto"
+    threads: int | None = None
 
     def load(self, notify: Callable[[str], None]) -> Recognizer:
         """The model; what was chosen automatically is told with its reason. Raises `ModelError`, `OptionError`."""
         from linnet.transcription import recognizer
 
-        return recognizer.load(self.name, device=self.device, dtype=self.dtype, offline=self.offline, notify=notify)
+        return recognizer.load(
+            self.name,
+            device=self.device,
+            engine=self.engine,
+            compute_type=self.compute_type,
+            dtype=self.dtype,
+            threads=self.threads,
+            offline=self.offline,
+            notify=notify,
+        )

@@ -85,7 +85,10 @@ def transcribe(
     max_lines: shared.MaxLines = None,
     max_chars_per_second: shared.ReadingSpeed = None,
     device: shared.Device = "auto",
+    engine: shared.Engine = "auto",
+    compute_type: shared.ComputeType = "auto",
     dtype: shared.DType = "auto",
+    threads: shared.Threads = None,
     long_form: shared.LongForm = None,
     vad: shared.Vad = True,
     language_per_segment: shared.LanguagePerSegment = False,
@@ -135,7 +138,8 @@ def transcribe(
         )
         layout = subtitle_layout(subtitle, max_line_width, max_lines, max_chars_per_second)
         options = RunOptions(parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing, layout)
-        command = _Command(ModelChoice(model, device, dtype, offline), options, output, show=show, verbose=verbose)
+        choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
+        command = _Command(choice, options, output, show=show, verbose=verbose)
         with make_reporter(progress) as reporter:
             failed = command.run(inputs, reporter)
     if failed:

@@ -89,11 +89,12 @@ def fingerprint(folder: Path) -> str:
     settings = (folder / name for name in SETTINGS if (folder / name).is_file())
     for path in (*settings, *weight_files(folder)):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        _update(digest, path)
+        update_digest(digest, path)
     return digest.hexdigest()[:12]
 
 
-def _update(digest: Any, path: Path) -> None:
+def update_digest(digest: Any, path: Path) -> None:
+    """Add a file to a hash: whole up to 32 MiB, above that 64 evenly spaced samples of 64 KiB."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= _WHOLE:

@@ -27,7 +27,7 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.
 class WhisperModel:
     """A loaded `WhisperForConditionalGeneration`, ready to run, with what decoding must know of it."""
 
-    module: Any
+    module: Any  # None where it was loaded without weights
     vocabulary: WhisperVocabulary
     name: str
     n_mels: int
@@ -49,12 +49,15 @@ class WhisperModel:
         return parameter.dtype
 
 
-def load_whisper(folder: Path, *, name: str, device: torch.device | str, dtype: torch.dtype) -> WhisperModel:
+def load_whisper(
+    folder: Path, *, name: str, device: torch.device | str, dtype: torch.dtype, weights: bool = True
+) -> WhisperModel:
     """Load a Whisper-family model folder as Transformers saves it, English-only or multilingual.
 
     The weights take `dtype` whatever the checkpoint holds. `"linnet": {"pads_window": false}` in config.json says that
-    the model was trained on windows of the audio's own length. Raises `ModelError`, which names the folder and the way
-    out, for a folder that is incomplete, damaged or of another family.
+    the model was trained on windows of the audio's own length. `weights=False` leaves the module out, for an engine
+    that holds the weights itself. Raises `ModelError`, which names the folder and the way out, for a folder that is
+    incomplete, damaged or of another family.
     """
     try:
         config = _whisper_config(folder)
@@ -71,11 +74,11 @@ def load_whisper(folder: Path, *, name: str, device: torch.device | str, dtype: 
         alignment_heads = find_alignment_heads(
             folder, generation, layers=config["decoder_layers"], heads=config["decoder_attention_heads"]
         )
-        module = _load_module(folder, dtype)
+        module = _load_module(folder, dtype).to(device) if weights else None
     except ModelError as error:
-        raise ModelError(f"model {name} in {folder} cannot be used: {error}") from error.__cause__
+        raise _unusable(folder, name, error) from error.__cause__
     return WhisperModel(
-        module=module.to(device),
+        module=module,
         vocabulary=vocabulary,
         name=name,
         n_mels=int(config["num_mel_bins"]),
@@ -84,6 +87,18 @@ def load_whisper(folder: Path, *, name: str, device: torch.device | str, dtype: 
         pads_window=bool((config.get("linnet") or {}).get("pads_window", True)),
         alignment_heads=alignment_heads,
     )
+
+
+def load_module(folder: Path, *, name: str, dtype: torch.dtype) -> Any:
+    """Only the `WhisperForConditionalGeneration` of a model folder, on the CPU. Raises `ModelError`."""
+    try:
+        return _load_module(folder, dtype)
+    except ModelError as error:
+        raise _unusable(folder, name, error) from error.__cause__
+
+
+def _unusable(folder: Path, name: str, error: ModelError) -> ModelError:
+    return ModelError(f"model {name} in {folder} cannot be used: {error}")
 
 
 def _whisper_config(folder: Path) -> dict[str, Any]:

@@ -15,67 +15,72 @@ from linnet.transcription.transcript import Transcript
 if TYPE_CHECKING:
     import torch
 
+    from linnet.engines.choice import Wanted
     from linnet.models.resolve import ModelRef
 
 Notify = Callable[[str], None]
 
 
-def load(
+def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may give)
     name: str | None = None,
     *,
     device: str = "auto",
+    engine: str = "auto",
+    compute_type: str = "auto",
     dtype: str = "auto",
+    threads: int | None = None,
     offline: bool = False,
     revision: str | None = None,
     notify: Notify | None = None,
 ) -> Recognizer:
     """Load a speech model: an embedded name (`digits`), a folder, or a Hub id; by default the one for this machine.
 
-    `device` is auto, cpu or cuda, `dtype` auto, float32, bfloat16 or float16. `notify` receives a sentence for each
-    choice made automatically, with its reason. Raises `ModelError` for a model that is missing or damaged.
+    `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU;
+    `compute_type` auto, f32, bf16 or int8; `dtype`, of the torch engine, auto, float32, bfloat16 or float16; `threads`
+    how many the engine uses, by default all cores. `notify` receives a sentence for each choice made automatically,
+    with its reason. Raises `ModelError` for a model that is missing or damaged, `OptionError` for what does not go
+    together.
 
     >>> recognizer = load("digits")
     >>> recognizer.languages
     ('en', 'de', 'fr', 'es', 'it')
     """
-    from linnet.models.device import choose_device, choose_dtype
+    from linnet.engines.choice import Wanted
+    from linnet.models.device import choose_device
     from linnet.models.resolve import default_model, resolve
 
     tell = notify or _silent
+    wanted = Wanted(engine, compute_type, dtype, threads)
     place, why = choose_device(device)
     if device == "auto":
         tell(f"device: {place} ({why})")
     if name is None:
         name, why = default_model(place.type == "cuda")
         tell(f"model: {name} ({why})")
-    number, why = choose_dtype(dtype, place)
-    if dtype == "auto":
-        tell(f"dtype: {_plain(number)} ({why})")
     ref = resolve(name, offline=offline, revision=revision)
-    return Recognizer(_load_backend(ref, place, number), ref, device=str(place), dtype=_plain(number))
+    backend, number = _load_backend(ref, place, wanted, tell)
+    return Recognizer(backend, ref, device=str(place), dtype=number)
 
 
 def _silent(sentence: str) -> None:
     del sentence
 
 
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _load_backend(ref: ModelRef, device: torch.device, dtype: torch.dtype) -> Backend:
+def _load_backend(ref: ModelRef, device: torch.device, wanted: Wanted, notify: Notify) -> tuple[Backend, str]:
+    from linnet.engines.choice import build_engine, choose_number
     from linnet.models.resolve import family
 
     if family(ref.path) == "whisper":
-        from linnet.engines.torch import TorchEngine
-        from linnet.models.whisper import load_whisper
         from linnet.transcription.whisper import WhisperBackend
 
-        model = load_whisper(ref.path, name=ref.name, device=device, dtype=dtype)
-        return WhisperBackend(model, TorchEngine(model))
+        model, engine, number = build_engine(ref, device, wanted, notify)
+        return WhisperBackend(model, engine), number
+    if wanted.engine == "openvino":
+        raise OptionError(f"model {ref.name} is not of the Whisper family, which OpenVINO runs: use --engine torch")
     from linnet.transcription.generic import load_generic
 
-    return load_generic(ref, device=device, dtype=dtype)
+    dtype = choose_number(device, wanted, notify)
+    return load_generic(ref, device=device, dtype=dtype), str(dtype).removeprefix("torch.")
 
 
 class Recognizer:

@@ -1,0 +1,127 @@
+"""Which engine runs a Whisper-family model, in which number format, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from linnet.engines.protocol import Engine
+from linnet.errors import OptionError
+from linnet.models.checkpoint import weight_files
+from linnet.models.device import choose_dtype
+from linnet.models.resolve import ModelRef
+from linnet.models.whisper import WhisperModel, load_module, load_whisper
+
+if TYPE_CHECKING:
+    import torch
+
+ENGINES = ("auto", "torch", "openvino")
+COMPUTE_TYPES = ("auto", "f32", "bf16", "int8")
+SMALL = 32 * 2**20  # bytes of weights below which PyTorch has the first text sooner (docs/engines.md)
+
+_TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
+_WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8"}
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asked for. Raises `OptionError` for what is unknown or contradicts itself."""
+
+    engine: str = "auto"
+    compute_type: str = "auto"
+    dtype: str = "auto"  # of the torch engine
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("engine", self.engine, ENGINES),
+            ("compute type", self.compute_type, COMPUTE_TYPES),
+        ):
+            if value not in known:
+                raise OptionError(f"{what} {value!r} is unknown: use {', '.join(known[:-1])} or {known[-1]}")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"threads must be at least 1, got {self.threads}")
+        if self.engine == "openvino" and self.dtype != "auto":
+            raise OptionError(f"dtype {self.dtype} is for the torch engine: for OpenVINO choose --compute-type")
+        if self.dtype != "auto" and self.compute_type != "auto":
+            raise OptionError("dtype and compute type say the same thing: give one of them")
+        if self.engine == "torch" and self.compute_type == "int8":
+            raise OptionError("compute type int8 is of the openvino engine: use --engine openvino, or f32 or bf16")
+
+
+def build_engine(
+    ref: ModelRef, device: torch.device, wanted: Wanted, notify: Notify
+) -> tuple[WhisperModel, Engine, str]:
+    """Load a Whisper-family model into the engine for it; also returns the number format, for reports.
+
+    `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
+    `OpenVinoMissing` where OpenVINO was asked for by name.
+    """
+    engine, why = _choose(ref, device, wanted)
+    if wanted.engine == "auto":
+        notify(f"engine: {engine} ({why})")
+    if engine == "openvino":
+        return _openvino(ref, wanted, notify)
+    number = choose_number(device, wanted, notify)
+    from linnet.engines.torch import TorchEngine
+
+    model = load_whisper(ref.path, name=ref.name, device=device, dtype=number)
+    return model, TorchEngine(model), str(number).removeprefix("torch.")
+
+
+def choose_number(device: torch.device, wanted: Wanted, notify: Notify) -> torch.dtype:
+    """What PyTorch computes in, and on how many threads: set for this process where they were asked for."""
+    asked = wanted.dtype if wanted.compute_type == "auto" else _TORCH_DTYPES.get(wanted.compute_type)
+    if asked is None:
+        raise OptionError(f"compute type {wanted.compute_type} is of the openvino engine, which does not run here")
+    number, why = choose_dtype(asked, device)
+    if asked == "auto":
+        notify(f"dtype: {str(number).removeprefix('torch.')} ({why})")
+    if wanted.threads is not None:
+        import torch
+
+        torch.set_num_threads(wanted.threads)
+    return number
+
+
+def _choose(ref: ModelRef, device: torch.device, wanted: Wanted) -> tuple[str, str]:
+    """The engine, and a short clause that says why. Raises `OptionError` for OpenVINO elsewhere than on a CPU."""
+    from linnet.engines.openvino_runtime import OpenVinoMissing, import_openvino
+
+    if wanted.engine == "openvino" and device.type != "cpu":
+        raise OptionError(f"the openvino engine runs on the CPU only, not on {device}: add --device cpu")
+    if wanted.engine != "auto":
+        return wanted.engine, "as asked"
+    if device.type != "cpu":
+        return "torch", f"it runs on {device}"
+    if wanted.dtype != "auto":
+        return "torch", f"its dtype {wanted.dtype} was asked for"
+    if wanted.compute_type != "int8" and sum(path.stat().st_size for path in weight_files(ref.path)) < SMALL:
+        return "torch", "so small a model has its first text sooner than OpenVINO has started"
+    try:
+        import_openvino()
+    except OpenVinoMissing as error:
+        return "torch", str(error)
+    return "openvino", "the fastest on a CPU"
+
+
+def _openvino(ref: ModelRef, wanted: Wanted, notify: Notify) -> tuple[WhisperModel, Engine, str]:
+    import torch
+
+    from linnet.engines.openvino import OpenVinoEngine
+    from linnet.engines.openvino_cache import Source, load_converted
+    from linnet.engines.openvino_runtime import has_bf16
+
+    kind = "int8" if wanted.compute_type == "auto" else wanted.compute_type
+    compute = "bf16" if kind != "f32" and has_bf16() else "f32"
+    if wanted.compute_type == "auto":
+        notify(f"compute type: int8 (weights in 8 bits, products in {compute})")
+    if kind != "f32" and compute == "f32":
+        notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32")
+    model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32, weights=False)
+    source = Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name, dtype=torch.float32))
+    converted = load_converted(source, _WEIGHTS[kind], notify)
+    return model, OpenVinoEngine(converted, compute=compute, label=kind, threads=wanted.threads), kind

@@ -1,0 +1,198 @@
+"""The OpenVINO engine: Whisper-family models on a CPU, at two to four times the speed of PyTorch.
+
+Shapes: B windows, T mel frames, M mel bands, P encoder positions, N hypothesis rows, L tokens, V vocabulary,
+H heads, C channels of a head.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from linnet.engines.openvino_cache import Converted
+from linnet.engines.openvino_export import Shape
+from linnet.engines.openvino_runtime import compile_model, import_openvino, set_types
+
+_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class OpenVinoEncoded:
+    """Of B windows, for each decoder layer, the cross-attention keys [B, H, C, P] and values [B, H, P, C] in turn.
+
+    They stay in the number format that the decoder computes in: turning them into it at each step would cost more than
+    the rest of the step.
+    """
+
+    cross: tuple[Tensor, ...]
+
+    @property
+    def batch(self) -> int:
+        """How many windows are held."""
+        return self.cross[0].shape[0]
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """The same results for these windows only, in this order, repeats allowed."""
+        if list(rows) == list(range(self.batch)):
+            return self
+        index = torch.as_tensor(list(rows), dtype=torch.long)
+        return type(self)(tuple(each.index_select(0, index) for each in self.cross))
+
+
+class OpenVinoState:
+    """The tokens so far of N rows; their keys and values are the variables of an inference request of its own."""
+
+    def __init__(self, request: Any, encoded: OpenVinoEncoded, max_length: int) -> None:
+        self.request = request
+        self.encoded = encoded  # whose memory the request reads
+        self.max_length = max_length
+        self.length = 0
+        self.order = np.arange(encoded.batch, dtype=np.int32)  # the row that each row continues at the next step
+
+    @property
+    def rows(self) -> int:
+        """How many rows are held."""
+        return len(self.order)
+
+    def reorder(self, rows: Tensor) -> None:
+        """Make row i continue what row `rows[i]` held; each window may thereby get more or fewer rows, all the same."""
+        if len(rows) % self.encoded.batch:
+            raise ValueError(f"{len(rows)} rows do not spread evenly over {self.encoded.batch} windows")
+        if self.length:
+            self.order = self.order[rows.numpy()]
+        else:  # nothing is held that could be taken over
+            self.order = np.arange(len(rows), dtype=np.int32)
+
+
+class OpenVinoEngine:
+    """Runs a converted Whisper-family model; an `Engine`.
+
+    The weights are held once, by the two compiled models. Each decode has an inference request with states of its own,
+    so one engine serves many decodes, also of several threads.
+    """
+
+    def __init__(self, converted: Converted, *, compute: str, label: str, threads: int | None = None) -> None:
+        """`compute` is f32 or bf16, what products are computed in; `label` names the compute type in reports."""
+        self._shape = converted.shape
+        self._dtype, self._label = _DTYPES[compute], label
+        set_types(converted.encoder, converted.decoder, compute)
+        self._encoder = compile_model(converted.encoder, compute, threads)
+        self._decoder = compile_model(converted.decoder, compute, threads)
+        self._encoders: deque[Any] = deque()
+        self._decoders: deque[Any] = deque()
+
+    @property
+    def name(self) -> str:
+        """For reports: `openvino cpu int8`."""
+        return f"openvino cpu {self._label}"
+
+    def encode(self, features: Tensor) -> OpenVinoEncoded:
+        """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes."""
+        shape = self._shape
+        if features.ndim != 3 or features.shape[2] != shape.bands or not 1 <= features.shape[1] <= shape.frames:
+            expected = f"[windows, 1 to {shape.frames} frames, {shape.bands} bands]"
+            raise ValueError(f"expected log-mel features {expected}, got {list(features.shape)}")
+        batch, positions = features.shape[0], (features.shape[1] + 1) // 2
+        sizes = (shape.channels, positions), (positions, shape.channels)
+        cross = tuple(
+            torch.empty(batch, shape.heads, *sizes[index % 2], dtype=self._dtype) for index in range(2 * shape.layers)
+        )
+        request = _take(self._encoders, self._encoder)
+        for index, tensor in enumerate(cross):
+            request.set_tensor(f"cross.{index}", _shared(tensor))
+        features = features.float().contiguous()
+        request.set_tensor("features", _shared(features))
+        request.infer()
+        _let_go(request, "cross", shape, self._dtype)
+        request.set_tensor("features", _owned(np.zeros((1, 1, shape.bands), np.float32)))
+        self._encoders.append(request)
+        return OpenVinoEncoded(cross)
+
+    def start(self, encoded: OpenVinoEncoded, *, max_length: int) -> OpenVinoState:
+        """A decoder state with one row for each window, for up to `max_length` tokens."""
+        limit = self._shape.tokens
+        if not 1 <= max_length <= limit:
+            raise ValueError(f"max_length must be from 1 to the model's {limit} tokens, got {max_length}")
+        request = _take(self._decoders, self._decoder)
+        request.reset_state()
+        for index, tensor in enumerate(encoded.cross):
+            request.set_tensor(f"cross.{index}", _shared(tensor))
+        state = OpenVinoState(request, encoded, max_length)
+        weakref.finalize(state, _give_back, self._decoders, request, self._shape, self._dtype).atexit = False
+        return state
+
+    def step(self, state: OpenVinoState, tokens: Tensor) -> Tensor:
+        """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
+        self._feed(state, tokens)
+        return torch.from_numpy(state.request.get_tensor("logits").data.copy())
+
+    def align(self, encoded: OpenVinoEncoded, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
+        """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
+        known = self._shape.layers, self._shape.heads
+        if not heads or any(not (0 <= layer < known[0] and 0 <= head < known[1]) for layer, head in heads):
+            raise ValueError(f"heads must be (layer, head) pairs below {known}, at least one, got {list(heads)}")
+        state = self.start(encoded, max_length=max(tokens.shape[1], 1))
+        self._feed(state, tokens)
+        layers = {layer for layer, _ in heads}
+        queries = {layer: torch.from_numpy(state.request.get_tensor(f"query.{layer}").data) for layer in layers}
+        found = [queries[layer][:, head] @ encoded.cross[2 * layer][:, head].float() for layer, head in heads]
+        return torch.stack(found, 1).softmax(-1)
+
+    def _feed(self, state: OpenVinoState, tokens: Tensor) -> None:
+        rows, length = tokens.shape
+        if rows != state.rows:
+            raise ValueError(f"the state holds {state.rows} rows, got tokens for {rows}")
+        if not length:
+            raise ValueError("expected at least one token for each row, got none")
+        if state.length + length > state.max_length:
+            raise ValueError(f"the state was started for {state.max_length} tokens, not for {state.length + length}")
+        request = state.request
+        request.set_tensor("tokens", _owned(tokens.numpy().astype(np.int32)))
+        request.set_tensor("rows", _owned(state.order))
+        request.infer()
+        state.length += length
+        state.order = np.arange(rows, dtype=np.int32)
+
+
+def _take(idle: deque[Any], compiled: Any) -> Any:
+    try:
+        return idle.pop()
+    except IndexError:
+        return compiled.create_infer_request()
+
+
+def _give_back(idle: deque[Any], request: Any, shape: Shape, dtype: torch.dtype) -> None:
+    _let_go(request, "cross", shape, dtype)
+    idle.append(request)
+
+
+def _let_go(request: Any, name: str, shape: Shape, dtype: torch.dtype) -> None:
+    """Give an idle request small tensors, so that it points at no window that may be gone."""
+    openvino = import_openvino()
+    kind = openvino.Type.bf16 if dtype == torch.bfloat16 else openvino.Type.f32
+    for index in range(2 * shape.layers):
+        size = (1, shape.channels) if index % 2 else (shape.channels, 1)
+        request.set_tensor(f"{name}.{index}", openvino.Tensor(kind, openvino.Shape([1, shape.heads, *size])))
+
+
+def _owned(array: Any) -> Any:
+    """A copy that OpenVINO owns."""
+    return import_openvino().Tensor(array, shared_memory=False)
+
+
+def _shared(tensor: Tensor) -> Any:
+    """The same memory as an OpenVINO tensor, which does not keep it: `tensor` must live as long as it is used.
+
+    NumPy knows no bfloat16, so its bits go as integers.
+    """
+    openvino = import_openvino()
+    if tensor.dtype == torch.bfloat16:
+        return openvino.Tensor(tensor.view(torch.int16).numpy(), openvino.Shape(tensor.shape), openvino.Type.bf16)
+    return openvino.Tensor(tensor.numpy(), shared_memory=True)

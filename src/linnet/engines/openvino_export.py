@@ -1,0 +1,160 @@
+"""From a Transformers Whisper module to two OpenVINO models: the encoder, and one step of the decoder with its states.
+
+Shapes: B windows, N hypothesis rows, L new tokens, S tokens held, H heads, C channels of a head, P encoder positions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from linnet.engines.openvino_modules import ExportDecoder, ExportEncoder
+from linnet.engines.openvino_runtime import OpenVinoMissing, import_openvino, no_telemetry
+from linnet.models.loading import first_line
+
+_FRAMES = 16  # of the example that is traced: all lengths are dynamic
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What must be known of a model to run its converted form."""
+
+    layers: int  # of the decoder
+    heads: int
+    channels: int
+    bands: int
+    frames: int  # of a whole window
+    tokens: int  # that a sequence may hold
+
+    @classmethod
+    def of(cls, module: Any) -> Shape:
+        """Read off a `WhisperForConditionalGeneration`."""
+        config = module.config
+        heads = config.decoder_attention_heads
+        return cls(
+            layers=config.decoder_layers,
+            heads=heads,
+            channels=config.d_model // heads,
+            bands=config.num_mel_bins,
+            frames=2 * config.max_source_positions,
+            tokens=config.max_target_positions,
+        )
+
+
+@torch.no_grad()
+def convert(module: Any, *, weights: str) -> tuple[Any, Any]:
+    """Convert a float32 module on the CPU: the encoder and the decoder, as `openvino.Model`.
+
+    `weights` are stored as f32, as f16 (from which bf16 is computed), or as int8: with a scale and a zero point for
+    each output channel (NNCF). Raises `OpenVinoMissing`.
+    """
+    shape = Shape.of(module)
+    encoder = _encoder(module, shape)
+    decoder = _decoder(module, shape)
+    if weights == "int8":
+        return _compress(encoder), _compress(decoder)
+    if weights == "f16":
+        for model in (encoder, decoder):
+            _halve(model)
+    return encoder, decoder
+
+
+def _encoder(module: Any, shape: Shape) -> Any:
+    traced = ExportEncoder(module.model.encoder, module.model.decoder)
+    model = _trace(traced, (torch.zeros(2, _FRAMES, shape.bands),))
+    _name(model.inputs, ["features"])
+    _name(model.outputs, [f"cross.{index}" for index in range(2 * shape.layers)])
+    model.reshape({"features": [-1, -1, shape.bands]})
+    return model
+
+
+def _decoder(module: Any, shape: Shape) -> Any:
+    count = 2 * shape.layers
+    held = [torch.zeros(4, shape.heads, 5, shape.channels) for _ in range(count)]
+    cross = [torch.zeros(2, shape.heads, *_cross_shape(index, 8, shape.channels)) for index in range(count)]
+    tokens = torch.zeros(4, 3, dtype=torch.int32), torch.arange(4, dtype=torch.int32)
+    model = _trace(ExportDecoder(module.model.decoder, module.proj_out), (*tokens, *held, *cross))
+    names = [[f"{kind}.{index}" for index in range(count)] for kind in ("held", "cross", "grown")]
+    _name(model.inputs, ["tokens", "rows", *names[0], *names[1]])
+    _name(model.outputs, ["logits", *names[2], *(f"query.{index}" for index in range(shape.layers))])
+    shapes: dict[str, list[int]] = {"tokens": [-1, -1], "rows": [-1]}
+    shapes |= {name: [-1, shape.heads, -1, shape.channels] for name in names[0]}
+    shapes |= {name: [-1, shape.heads, *_cross_shape(index, -1, shape.channels)] for index, name in enumerate(names[1])}
+    model.reshape(shapes)
+    _make_stateful(model, dict(zip(names[0], names[2], strict=True)), shape)
+    return model
+
+
+def _cross_shape(index: int, positions: int, channels: int) -> tuple[int, int]:
+    """Keys (even) are [C, P], values (odd) [P, C]."""
+    return (positions, channels) if index % 2 else (channels, positions)
+
+
+def _trace(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    openvino = import_openvino()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing: lengths that are read off the example are all made dynamic
+        traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
+        return openvino.convert_model(traced)
+
+
+def _name(ports: list[Any], names: list[str]) -> None:
+    for port, name in zip(ports, names, strict=True):
+        port.get_tensor().set_names({name})
+
+
+def _make_stateful(model: Any, pairs: dict[str, str], shape: Shape) -> None:
+    """Turn inputs and the outputs that continue them into states, empty and with as many rows as tokens at first."""
+    openvino = import_openvino()
+    from openvino._offline_transformations import apply_make_stateful_transformation
+
+    apply_make_stateful_transformation(model, pairs)
+    op = openvino.opset13
+    zero = op.constant(np.array([0], np.int64))
+    rows = op.gather(op.shape_of(model.input("tokens"), output_type="i64"), zero, op.constant(np.int64(0)))
+    empty = op.concat([rows, op.constant(np.array([shape.heads, 0, shape.channels], np.int64))], 0)
+    for node in model.get_ops():
+        if node.get_type_name() == "ReadValue":
+            node.set_arguments([op.broadcast(op.constant(np.float32(0.0)), empty).output(0)])
+    model.validate_nodes_and_infer_types()
+
+
+def _halve(model: Any) -> None:
+    from openvino._offline_transformations import compress_model_transformation
+
+    compress_model_transformation(model)
+
+
+def _compress(model: Any) -> Any:
+    try:
+        with no_telemetry(), _silent():
+            import nncf
+    except (ImportError, OSError) as error:
+        raise OpenVinoMissing(
+            f"NNCF cannot be used ({first_line(error)}): install it with  pip install nncf"
+        ) from error
+    with _silent():
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep NNCF's log lines, its table and its progress bars, which go to stdout, to itself."""
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

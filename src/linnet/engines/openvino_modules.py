@@ -1,0 +1,163 @@
+"""The Whisper encoder and decoder as plain torch modules for OpenVINO, on the weights of a Transformers module.
+
+Shapes: B windows, T mel frames, M mel bands, P encoder positions, N hypothesis rows (k rows for each window, adjacent),
+L new tokens, S tokens held, D width, H heads, C channels of a head, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ExportEncoder(nn.Module):
+    """Log-mel features [B, T, M] to every decoder layer's cross-attention keys and values: k0, v0, k1, v1, ...
+
+    Keys are [B, H, C, P], the layout in which the step multiplies them without a copy, values [B, H, P, C].
+    """
+
+    def __init__(self, encoder: Any, decoder: Any) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = encoder.conv1, encoder.conv2
+        self.register_buffer("positions", encoder.embed_positions.weight)
+        self.layers = nn.ModuleList(_EncoderLayer(layer) for layer in encoder.layers)
+        self.norm = encoder.layer_norm
+        self.across = nn.ModuleList(layer.encoder_attn for layer in decoder.layers)
+        self.heads: int = decoder.layers[0].encoder_attn.num_heads
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Run; T is any."""
+        x = functional.gelu(self.conv1(features.transpose(1, 2)))
+        x = functional.gelu(self.conv2(x)).transpose(1, 2)
+        x = x + self.positions[: x.shape[1]]  # type: ignore[index]
+        for layer in self.layers:
+            x = layer(x)
+        x = self.norm(x)
+        found: list[Tensor] = []
+        for attention in self.across:
+            key, value = (_split(project(x), self.heads) for project in (attention.k_proj, attention.v_proj))  # type: ignore[operator]
+            found += [key.transpose(2, 3), value]
+        return tuple(found)
+
+
+class _EncoderLayer(nn.Module):
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        attention = layer.self_attn
+        self.norm1, self.norm2 = layer.self_attn_layer_norm, layer.final_layer_norm
+        self.qkv = _Fused([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.out, self.fc1, self.fc2 = attention.out_proj, layer.fc1, layer.fc2
+        self.activation = layer.activation_fn
+        self.heads: int = attention.num_heads
+        self.scale: float = attention.scaling
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (_split(part, self.heads) for part in self.qkv(self.norm1(x)).chunk(3, -1))
+        x = x + self.out(_join(functional.scaled_dot_product_attention(query, key, value, scale=self.scale)))
+        result: Tensor = x + self.fc2(self.activation(self.fc1(self.norm2(x))))
+        return result
+
+
+class ExportDecoder(nn.Module):
+    """One step: tokens [N, L] after the S of each row to the logits [N, V] that follow the last of them.
+
+    After tokens and `rows` [N], which says the row that each one continues, come for every layer the self-attention
+    keys and values [., H, S, C] of the tokens so far (k0, v0, k1, v1, ...), then in the same order what the encoder
+    gave. Results are the logits, the grown self-attention keys and values and, for word times, every layer's scaled
+    cross-attention queries [B, H, k x L, C].
+    """
+
+    def __init__(self, decoder: Any, output: nn.Module) -> None:
+        super().__init__()
+        self.tokens, self.norm, self.output = decoder.embed_tokens, decoder.layer_norm, output
+        self.register_buffer("positions", decoder.embed_positions.weight)
+        self.layers = nn.ModuleList(_DecoderLayer(layer) for layer in decoder.layers)
+
+    def forward(self, tokens: Tensor, rows: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        """Run; N, L, S and P are any."""
+        held, cross = caches[: len(caches) // 2], caches[len(caches) // 2 :]
+        start, length = held[0].shape[2], tokens.shape[1]
+        places = torch.arange(length, device=tokens.device) + start
+        seen = torch.arange(start + length, device=tokens.device) <= places[:, None]
+        # one for each row: OpenVINO 2026.4 reads a mask that rows share wrongly from the second row on, in bf16
+        seen = seen.expand(tokens.shape[0], 1, length, -1)  # [N, 1, L, S + L]
+        x = self.tokens(tokens) + functional.embedding(places, self.positions)  # type: ignore[arg-type]
+        grown: list[Tensor] = []
+        queries: list[Tensor] = []
+        for index, layer in enumerate(self.layers):
+            pair = slice(2 * index, 2 * index + 2)
+            x, key, value, query = layer(x, rows, seen, held[pair], cross[pair])
+            grown += [key, value]
+            queries.append(query)
+        return self.output(self.norm(x[:, -1])), *grown, *queries
+
+
+class _DecoderLayer(nn.Module):
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        own, across = layer.self_attn, layer.encoder_attn
+        self.norm1, self.norm2, self.norm3 = (
+            layer.self_attn_layer_norm,
+            layer.encoder_attn_layer_norm,
+            layer.final_layer_norm,
+        )
+        self.qkv, self.out = _Fused([own.q_proj, own.k_proj, own.v_proj]), own.out_proj
+        self.cross_query, self.cross_out = across.q_proj, across.out_proj
+        self.fc1, self.fc2, self.activation = layer.fc1, layer.fc2, layer.activation_fn
+        self.heads: int = own.num_heads
+        self.scale: float = own.scaling
+
+    def forward(
+        self, x: Tensor, rows: Tensor, seen: Tensor, held: Sequence[Tensor], cross: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        # OpenVINO makes one operation with a cache that grows in place of these, where `rows` is an int32 input.
+        query, key, value = (_split(part, self.heads) for part in self.qkv(self.norm1(x)).chunk(3, -1))
+        key = torch.cat([held[0].index_select(0, rows), key], 2)
+        value = torch.cat([held[1].index_select(0, rows), value], 2)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=self.scale)
+        x = x + self.out(_join(mixed))
+        mixed, query = self._across(self.norm2(x), cross)
+        x = x + self.cross_out(mixed)
+        return x + self.fc2(self.activation(self.fc1(self.norm3(x)))), key, value, query
+
+    def _across(self, x: Tensor, cross: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        # The rows of one window share its keys: their k x L queries stand side by side, nothing is repeated.
+        rows, length, width = x.shape
+        shared = (self.cross_query(x) * self.scale).reshape(cross[0].shape[0], -1, width)
+        query = _split(shared, self.heads)
+        mixed = torch.matmul(torch.softmax(torch.matmul(query, cross[0]), -1), cross[1])
+        return _join(mixed).reshape(rows, length, width), query
+
+
+class _Fused(nn.Module):
+    """The concatenated outputs of layers that read the same input, as one product where they are plain."""
+
+    def __init__(self, modules: list[Any]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(modules)
+        self.plain = all(type(module) is nn.Linear for module in modules)
+        if self.plain:
+            biases = [m.weight.new_zeros(m.out_features) if m.bias is None else m.bias for m in modules]
+            self.register_buffer("weight", torch.cat([m.weight for m in modules]))
+            self.register_buffer("bias", torch.cat(biases))
+            self.parts = nn.ModuleList()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.plain:
+            return functional.linear(x, self.weight, self.bias)  # type: ignore[arg-type]
+        return torch.cat([part(x) for part in self.parts], -1)
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    """[N, L, D] to [N, H, L, C]."""
+    return x.reshape(x.shape[0], -1, heads, x.shape[2] // heads).transpose(1, 2)
+
+
+def _join(x: Tensor) -> Tensor:
+    """[N, H, L, C] to [N, L, D]."""
+    x = x.transpose(1, 2)
+    return x.reshape(x.shape[0], -1, x.shape[2] * x.shape[3])

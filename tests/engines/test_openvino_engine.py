@@ -1,0 +1,241 @@
+"""The OpenVINO engine against the torch engine: the same tokens in float32, near logits in every compute type."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from linnet.decoding.decoder import Decoder
+from linnet.decoding.options import DecodingOptions
+from linnet.engines.openvino import OpenVinoEngine
+from linnet.engines.openvino_cache import Source, load_converted
+from linnet.engines.openvino_runtime import has_bf16
+from linnet.engines.torch import TorchEngine
+from linnet.models.whisper import WhisperModel, load_module, load_whisper
+from tiny_whispers import random_features, save_whisper
+
+KINDS = {"f32": ("f32", "f32"), "bf16": ("f16", "bf16"), "int8": ("int8", "bf16"), "int8 f32": ("int8", "f32")}
+
+MakeEngine = Callable[[str], OpenVinoEngine]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_whisper(tmp_path_factory.mktemp("openvino"), seed=1)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> WhisperModel:
+    return load_whisper(folder, name="t", device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def theirs(model: WhisperModel) -> TorchEngine:
+    return TorchEngine(model)
+
+
+@pytest.fixture(scope="module")
+def make(folder: Path) -> MakeEngine:
+    source = Source(folder, "t", lambda: load_module(folder, name="t", dtype=torch.float32))
+
+    def engine(kind: str) -> OpenVinoEngine:
+        weights, compute = KINDS[kind]
+        if compute == "bf16" and not has_bf16():
+            pytest.skip("this CPU has no bfloat16")
+        return OpenVinoEngine(load_converted(source, weights, lambda _: None), compute=compute, label=kind, threads=1)
+
+    return engine
+
+
+@pytest.fixture(scope="module")
+def engine(make: MakeEngine) -> OpenVinoEngine:
+    return make("f32")
+
+
+def tokens(rows: int, length: int, seed: int = 3) -> Tensor:
+    return torch.randint(0, 300, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def logits(engine: TorchEngine | OpenVinoEngine, features: Tensor, ids: Tensor) -> Tensor:
+    """Logits after every token from the fifth on: five tokens at once, then one by one."""
+    state = engine.start(engine.encode(features), max_length=ids.shape[1])  # type: ignore[arg-type]
+    got = [engine.step(state, ids[:, :5])]  # type: ignore[arg-type]
+    got += [engine.step(state, ids[:, i : i + 1]) for i in range(5, ids.shape[1])]  # type: ignore[arg-type]
+    return torch.stack(got, 1)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("frames", [200, 199, 57, 2, 1])
+def test_logits_are_those_of_torch(theirs: TorchEngine, engine: OpenVinoEngine, batch: int, frames: int) -> None:
+    features, ids = random_features(batch, frames=frames), tokens(batch, 12)
+    assert torch.allclose(logits(engine, features, ids), logits(theirs, features, ids), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["bf16", "int8", "int8 f32"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_other_compute_types_are_near(theirs: TorchEngine, make: MakeEngine, kind: str, batch: int) -> None:
+    features, ids = random_features(batch), tokens(batch, 12)
+    got, exact = logits(make(kind), features, ids), logits(theirs, features, ids)
+    assert (got - exact).abs().mean() < 0.06 * exact.std()
+
+
+OPTIONS = [
+    DecodingOptions(timestamps=False, temperatures=(0.0,)),
+    DecodingOptions(temperatures=(0.0,)),
+    DecodingOptions(beam_size=5, temperatures=(0.0,)),
+    DecodingOptions(beam_size=5, timestamps=False, prompt="three four", temperatures=(0.0,)),
+    DecodingOptions(temperatures=(0.0, 0.8), log_probability_threshold=-0.1, seed=5),
+    DecodingOptions(language="de", temperatures=(0.6,), seed=1),
+]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_decoding_finds_the_tokens_of_torch(
+    model: WhisperModel, theirs: TorchEngine, engine: OpenVinoEngine, options: DecodingOptions, batch: int
+) -> None:
+    features = random_features(batch, seed=batch)
+    found = []
+    for each in (theirs, engine):
+        decoder = Decoder(each, model.vocabulary, max_length=model.max_length)
+        found.append(decoder.decode(each.encode(features), options))
+    for want, got in zip(*found, strict=True):
+        assert (got.tokens, got.language, got.temperature) == (want.tokens, want.language, want.temperature)
+        assert got.average_log_probability == pytest.approx(want.average_log_probability, abs=1e-3)
+        assert got.no_speech_probability == pytest.approx(want.no_speech_probability, abs=1e-4)
+    assert batch == 1 or any(len(got.tokens) > 3 for got in found[1])
+
+
+def test_reorder_continues_other_rows_and_spreads_them(engine: OpenVinoEngine) -> None:
+    encoded, ids = engine.encode(random_features(2)), tokens(2, 4)
+    state = engine.start(encoded, max_length=9)
+    engine.step(state, ids)
+    state.reorder(torch.tensor([0, 0, 0, 1, 1, 1]))
+    forks = tokens(6, 2)
+    engine.step(state, forks[:, :1])
+    first, second = torch.tensor([1, 2, 0, 5, 3, 4]), torch.tensor([1, 2, 1, 4, 5, 5])
+    state.reorder(first)
+    state.reorder(second)  # two in a row, before the next step
+    got = engine.step(state, forks[:, 1:])
+    for row, origin in enumerate(first[second].tolist()):
+        alone = engine.start(encoded.select([origin // 3]), max_length=9)
+        whole = torch.cat([ids[origin // 3], forks[origin, :1], forks[row, 1:]])[None]
+        assert torch.allclose(engine.step(alone, whole)[0], got[row], atol=2e-4)
+    state.reorder(torch.tensor([1, 3]))
+    assert engine.step(state, ids[:, :1]).shape[0] == 2
+    with pytest.raises(ValueError, match="5 rows do not spread evenly over 2 windows"):
+        state.reorder(torch.tensor([0, 0, 1, 1, 1]))
+
+
+def test_rows_may_be_spread_before_the_first_token(engine: OpenVinoEngine) -> None:
+    encoded, ids = engine.encode(random_features(2)), tokens(4, 3)
+    state = engine.start(encoded, max_length=5)
+    state.reorder(torch.tensor([0, 0, 1, 1]))
+    want = engine.step(engine.start(encoded.select([0, 0, 1, 1]), max_length=5), ids)
+    assert torch.allclose(engine.step(state, ids), want, atol=2e-4)
+
+
+def test_select_takes_windows_in_any_order(engine: OpenVinoEngine) -> None:
+    features, ids = random_features(3), tokens(3, 4)
+    encoded = engine.encode(features)
+    assert encoded.select([0, 1, 2]) is encoded
+    chosen = encoded.select([2, 0, 2])
+    assert chosen.batch == 3
+    want = engine.step(engine.start(engine.encode(features[[2, 0, 2]]), max_length=4), ids)
+    assert torch.allclose(engine.step(engine.start(chosen, max_length=4), ids), want, atol=2e-4)
+
+
+def test_decodes_do_not_disturb_each_other(engine: OpenVinoEngine) -> None:
+    """States begun one after another and stepped in turn, requests given back and taken again, and two threads."""
+    features, ids = random_features(3), tokens(3, 9)
+    want = [logits(engine, features[row : row + 1], ids[row : row + 1]) for row in range(3)]
+    encoded = [engine.encode(features[row : row + 1]) for row in range(3)]
+    states = [engine.start(each, max_length=9) for each in encoded]
+    for place in range(9):
+        got = [engine.step(state, ids[row : row + 1, place : place + 1]) for row, state in enumerate(states)]
+        if place >= 4:
+            for row in range(3):
+                assert torch.allclose(got[row], want[row][:, place - 4], atol=2e-4)
+    results: dict[int, list[Tensor]] = {0: [], 1: [], 2: []}
+
+    def work(row: int) -> None:
+        results[row] += [logits(engine, features[row : row + 1], ids[row : row + 1]) for _ in range(4)]
+
+    threads = [threading.Thread(target=work, args=(row,)) for row in results]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for row, found in results.items():
+        assert len(found) == 4
+        assert all(torch.allclose(each, want[row], atol=2e-4) for each in found)
+
+
+def test_logits_are_the_callers(engine: OpenVinoEngine) -> None:
+    state = engine.start(engine.encode(random_features(1)), max_length=5)
+    first = engine.step(state, tokens(1, 2))
+    kept = first.clone()
+    engine.step(state, tokens(1, 1))
+    assert torch.equal(first, kept)
+
+
+@pytest.mark.parametrize("length", [1, 7, 64])
+def test_alignment_is_that_of_torch(theirs: TorchEngine, engine: OpenVinoEngine, length: int) -> None:
+    features, ids, heads = random_features(2, frames=150), tokens(2, length), [(1, 3), (0, 0), (1, 0)]
+    got = engine.align(engine.encode(features), ids, heads)
+    want = theirs.align(theirs.encode(features), ids, heads)
+    assert got.shape == (2, 3, length, 75)
+    assert got.dtype == torch.float32
+    assert torch.allclose(got, want, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bf16", "int8"])
+def test_alignment_in_other_compute_types(theirs: TorchEngine, make: MakeEngine, kind: str) -> None:
+    other, features, ids = make(kind), random_features(3), tokens(3, 6)
+    got = other.align(other.encode(features), ids, [(0, 1), (1, 2)])
+    assert torch.allclose(got.sum(-1), torch.ones(3, 2, 6), atol=1e-4)
+    assert (got - theirs.align(theirs.encode(features), ids, [(0, 1), (1, 2)])).abs().mean() < 2e-3
+
+
+def test_what_does_not_fit_is_refused(engine: OpenVinoEngine) -> None:
+    for bad in (torch.zeros(1, 201, 16), torch.zeros(1, 0, 16), torch.zeros(1, 200, 80), torch.zeros(200, 16)):
+        with pytest.raises(ValueError, match="1 to 200 frames, 16 bands"):
+            engine.encode(bad)
+    encoded = engine.encode(random_features(2))
+    with pytest.raises(ValueError, match="from 1 to the model's 64 tokens, got 65"):
+        engine.start(encoded, max_length=65)
+    state = engine.start(encoded, max_length=3)
+    with pytest.raises(ValueError, match="started for 3 tokens, not for 4"):
+        engine.step(state, tokens(2, 4))
+    with pytest.raises(ValueError, match="holds 2 rows, got tokens for 3"):
+        engine.step(state, tokens(3, 1))
+    with pytest.raises(ValueError, match="at least one token"):
+        engine.step(state, tokens(2, 0))
+    for heads in ([], [(2, 0)], [(0, 4)], [(-1, 0)]):
+        with pytest.raises(ValueError, match=r"pairs below \(2, 4\)"):
+            engine.align(encoded, tokens(2, 3), heads)
+    with pytest.raises(ValueError, match="65"):
+        engine.align(encoded, tokens(2, 65), [(0, 0)])
+
+
+def test_replaced_layers_are_converted_as_they_are(folder: Path, model: WhisperModel, tmp_path: Path) -> None:
+    """A low-rank pair where a linear layer was, as compression leaves it."""
+    torch.manual_seed(0)
+    module = load_module(folder, name="t", dtype=torch.float32)
+    for layer in (*module.model.encoder.layers, *module.model.decoder.layers):
+        layer.fc1 = nn.Sequential(nn.Linear(64, 8, bias=False), nn.Linear(8, 96))
+        layer.self_attn.v_proj = nn.Sequential(nn.Linear(64, 8, bias=False), nn.Linear(8, 64))
+    module.requires_grad_(False)
+    own = save_whisper(tmp_path / "own", seed=9)
+    converted = load_converted(Source(own, "t", lambda: module), "f32", lambda _: None)
+    engine = OpenVinoEngine(converted, compute="f32", label="f32", threads=1)
+    features, ids = random_features(2), tokens(2, 5)
+    got = engine.step(engine.start(engine.encode(features), max_length=5), ids)
+    with torch.no_grad():
+        want = module(input_features=features.transpose(1, 2), decoder_input_ids=ids).logits[:, -1]
+    assert torch.allclose(got, want, atol=2e-4)

@@ -15,6 +15,7 @@ import argparse
 import json
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def real_rows(model: Any, voice: Voice, rows: dict[str, dict[str, Any]]) -> None
     name = voice.name
     strings = connected(voice, 200, (5, 5), np.random.default_rng(SEED))
     rows[f"{name}: strings of 5 digits (200)"] = score(model, strings, detect=True)
+    rows[f"{name}: the strings of 5 in white noise of -60 dB full scale"] = score(model, hissing(strings))
     rows[f"{name}: digits alone (500)"] = score(model, alone(voice))
     long = connected(voice, 60, (10, 12), np.random.default_rng(SEED + 1))
     rows[f"{name}: strings of 10 to 12 digits (60)"] = score(model, long)
@@ -87,6 +89,13 @@ def alone(voice: Voice) -> list[Case]:
     """Every clip of a voice as it is."""
     found = sorted(voice.digits.items())
     return [Case(clip.samples(), (DIGITS["en"][digit],)) for digit, clips in found for clip in clips]
+
+
+def hissing(cases: list[Case]) -> list[Case]:
+    """The same under white noise of one level, which is 13 dB below the quietest speaker of all."""
+    rng = np.random.default_rng(SEED + 3)
+    noise = (1e-3 * rng.standard_normal(len(case.samples), dtype=np.float32) for case in cases)
+    return [replace(case, samples=case.samples + hiss) for case, hiss in zip(cases, noise, strict=True)]
 
 
 def score(model: Any, cases: list[Case], *, detect: bool = False) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Case:
 
 
 def connected(voice: Voice, count: int, lengths: tuple[int, int], rng: Rng, language: str = "en") -> list[Case]:
-    """`count` strings of one voice: lengths[0] to lengths[1] digits with gaps of 0.05 to 0.3 s, -50 dB of noise."""
+    """`count` strings of one voice: lengths[0] to lengths[1] digits, gaps of 0.05 to 0.3 s, noise 50 dB below them."""
     cases = []
     for _ in range(count):
         digits = [int(d) for d in rng.integers(0, 10, int(rng.integers(lengths[0], lengths[1] + 1)))]
@@ -43,7 +43,8 @@ def connected(voice: Voice, count: int, lengths: tuple[int, int], rng: Rng, lang
             end = sum(map(len, parts))
             parts.append(np.zeros(int(rng.uniform(0.05, 0.3) * RATE), np.float32))
         samples = np.concatenate(parts)[: round(WINDOW * RATE)] * 0.4
-        samples = samples + 1e-3 * rng.standard_normal(len(samples), dtype=np.float32)
+        level = float(np.sqrt(np.mean(samples**2)))
+        samples = samples + level * 10 ** (-50 / 20) * rng.standard_normal(len(samples), dtype=np.float32)
         words = tuple(DIGITS[language][digit] for digit in digits)
         cases.append(Case(samples, words, language, ((start / RATE, end / RATE),)))
     return cases

@@ -92,7 +92,7 @@ def alone(voice: Voice) -> list[Case]:
 
 
 def hissing(cases: list[Case]) -> list[Case]:
-    """The same under white noise of one level, which is 13 dB below the quietest speaker of all."""
+    """The same under white noise of one level, which is 13 dB below the quietest training speaker."""
     rng = np.random.default_rng(SEED + 3)
     noise = (1e-3 * rng.standard_normal(len(case.samples), dtype=np.float32) for case in cases)
     return [replace(case, samples=case.samples + hiss) for case, hiss in zip(cases, noise, strict=True)]

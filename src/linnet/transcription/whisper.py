@@ -28,7 +28,7 @@ from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
 from linnet.transcription.words import with_words, words_of_pieces
 
-LONGEST_GAP = SAMPLE_RATE  # of a pause inside a window, where the model is not given whole windows anyway
+LONGEST_GAP = 0.1  # of a window: a longer pause ends it, since words after long silence are heard worse
 CERTAIN_SPEECH = 0.1  # below this probability of silence a window without words is not believed
 RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next window
 
@@ -87,8 +87,7 @@ class WhisperBackend:
         if len(source.window(0, size + 1)) <= size:
             return (yield from self._sequential(source, options))
         given = resolve_language(options.language, self.vocabulary)
-        gap = None if self._model.pads_window else LONGEST_GAP
-        plan = WindowPlan(source, size, vad=options.vad, longest_gap=gap)
+        plan = WindowPlan(source, size, vad=options.vad, longest_gap=round(LONGEST_GAP * size))
         listener = _Listener(self, replace(options, timestamps=True))
         languages = Languages(given, each=options.language_per_segment)
         return (yield from batched(plan, listener, languages, limit=size, ahead=ahead))

@@ -28,16 +28,14 @@ _SINK_ROWS = 6  # from here on, what most rows look at is no word's own place
 _NEVER = -1e18
 
 
-def warp(
-    mass: Floats, score: Floats, level: Floats, first: Sequence[int], last: Sequence[int]
-) -> list[tuple[int, int]] | None:
+def warp(mass: Floats, score: Floats, level: Floats) -> list[tuple[int, int]] | None:
     """The best [begin, end) frames of N words, in order and without overlap; None where they do not fit.
 
     `mass` [N, T] is how much each word's attention looks at each frame (a row sums to at most 1); `score` [T], from -1
     to 1, is positive in sound and negative in silence; `level` [T] is its loudness. A path gains 40 * mass + score in a
     frame inside a word and -score between words; where two words touch it pays 0.5 and the lower level of the two
-    frames there. Word i lies within borders first[i] to last[i] and has at least 3 frames. This is the exact optimum,
-    found word by word with running maxima over time, in O(N T).
+    frames there. A word has at least 3 frames. This is the exact optimum, found word by word with running maxima over
+    time, in O(N T).
     """
     count, frames = mass.shape
     if not count or frames < count * SHORTEST:
@@ -46,19 +44,18 @@ def warp(
     padded = np.pad(level, 1, mode="edge")
     touch = TOUCH_COST + np.minimum(padded[:-1], padded[1:])
     time = np.arange(frames + 1)
-    free, begins, ends = between, [], []
-    for row, earliest, latest in zip(mass, first, last, strict=True):
+    free, begins, ends, rests = between, [], [], time
+    for row in mass:
         inside = np.concatenate([[0.0], np.cumsum(score + ATTENTION_WEIGHT * row)])
-        best, begin = _running_maximum(np.where(time >= earliest, free - inside, _NEVER))
+        best, begin = _running_maximum(free - inside)
         ended = np.full(frames + 1, _NEVER)
         ended[SHORTEST:] = best[:-SHORTEST] + inside[SHORTEST:]
-        ended[time > latest] = _NEVER
         begins.append(_later(begin, SHORTEST, 0))
         rested, rests = _running_maximum(ended - between)
         paused, touching = _later(rested, 1, _NEVER) + between, ended - touch
         free = np.maximum(paused, touching)
         ends.append(np.where(paused > touching, _later(rests, 1, 0), time))
-    return _trace(begins, ends, int(rests[-1])) if rested[-1] > _NEVER / 2 else None
+    return _trace(begins, ends, int(rests[-1]))
 
 
 def _later(values: NDArray[Any], by: int, fill: float) -> NDArray[Any]:

@@ -21,7 +21,6 @@ from linnet.engines.protocol import Encoded, Engine
 from linnet.models.vocabulary import WhisperVocabulary
 
 SECONDS = FRAME / SAMPLE_RATE  # of a frame
-SLACK = 1.0  # seconds by which words may pass the timestamps around them, which are the coarser of the two
 LEAST_LOOKED = 0.2  # of a word's attention that must lie in its span, or its place is a guess
 _BUDGET = 64_000_000  # numbers of attention held at a time: 256 MB
 _POSITIONS = 1500  # of a Whisper window, for the budget
@@ -63,8 +62,9 @@ def word_times(
     """The words of each window, in order, without overlap, from 0 to the end of its samples.
 
     Where the (layer, head) pairs `heads` look while a word is written, and where the sound rises from silence, give its
-    span (`alignment.warp`). A timestamp around it may be passed by a second at most. A word that hardly looks into its
-    own span, and every word of a window too short for its words, is marked as interpolated.
+    span (`alignment.warp`). Timestamps, which are coarser and at times wrong, have no say, but where a window is too
+    short for its words these are divided over the time between them. Those words are marked as interpolated, and so is
+    a word that hardly looks into its own span.
     """
     words = [split_words(vocabulary, window.tokens) for window in windows]
     spoken = [row for row, found in enumerate(words) if found]
@@ -98,16 +98,9 @@ def _window(
     positions = min(attention.shape[-1], math.ceil(frames / 2))
     looked = look(attention, [_rows(window, word, vocabulary) for word in words], positions)
     mass = spread(looked, frames)  # [N, T]
-    bounds = [_bounds(window, word, vocabulary, duration) for word in words]
-    spans = warp(
-        mass,
-        sound.score,
-        sound.level,
-        [max(0, math.floor((start - SLACK) / SECONDS)) for start, _ in bounds],
-        [min(frames, math.ceil((end + SLACK) / SECONDS)) for _, end in bounds],
-    )
+    spans = warp(mass, sound.score, sound.level)
     if spans is None:
-        return _divided(window, words, bounds)
+        return _divided(window, words, [_bounds(window, word, vocabulary, duration) for word in words])
     return [
         TimedWord(
             text=word.text,

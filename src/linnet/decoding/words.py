@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from linnet.models.vocabulary import WhisperVocabulary
 
@@ -50,6 +51,22 @@ def split_words(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> list[Wo
             words += _glued(_split(_characters(vocabulary, tokens, run)))
             run = []
     return words
+
+
+def break_unspaced(token: str) -> list[str]:
+    """A text without spaces, cut before every character of a script without spaces, punctuation left with what it ends.
+
+    >>> break_unspaced("今日は。ok!")
+    ['今', '日', 'は。', 'ok!']
+    """
+    begins = [at for at in range(1, len(token)) if _may_begin(token[at - 1], token[at])]
+    return [token[first:last] for first, last in pairwise([0, *begins, len(token)])]
+
+
+def _may_begin(before: str, char: str) -> bool:
+    if unicodedata.category(char)[0] not in "LN" or unicodedata.category(before) in ("Ps", "Pi"):
+        return False
+    return without_spaces(char) or without_spaces(before) or (ord(before) > 0x3000 and not before.isalnum())
 
 
 def bears_sound(text: str) -> bool:

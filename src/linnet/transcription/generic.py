@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,18 @@ import numpy as np
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.options import DecodingOptions
+from linnet.decoding.word_times import TimedWord
 from linnet.errors import ModelError, OptionError
 from linnet.models.loading import quiet
 from linnet.models.speech import SpeechModel, load_speech_model, window_seconds
 from linnet.transcription import longform
 from linnet.transcription.backend import Job, Request
+from linnet.transcription.ctc_words import ctc_words
 from linnet.transcription.ledger import is_doubtful
 from linnet.transcription.longform import Languages, batched
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
+from linnet.transcription.words import with_words
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +43,7 @@ MOST_TOKENS = 448  # for a window, where the model's generation config names no 
 _DEFAULTS = DecodingOptions()
 _FREE = {"timestamps", "seed", "vad", "long_form"}  # without meaning here, so of no harm
 _HONOURED = {
-    "ctc": frozenset(_FREE),
+    "ctc": frozenset(_FREE | {"word_timestamps"}),
     "seq2seq": frozenset(
         _FREE | {"beam_size", "length_penalty", "max_new_tokens", "suppress_tokens", "begin_suppress_tokens"}
     ),
@@ -49,6 +53,7 @@ _WHY_NOT = {
     "language_per_segment": "it tells no language",
     "task": "it only transcribes",
     "prompt": "it takes no prompt",
+    "word_timestamps": "only Whisper-family and CTC models tell when each word is said",
 }
 
 
@@ -60,6 +65,7 @@ class Heard:
     start: float
     end: float
     average_log_probability: float
+    words: tuple[TimedWord, ...] = ()
 
 
 def load_generic(ref: ModelRef, *, device: torch.device, dtype: torch.dtype) -> GenericBackend:
@@ -117,7 +123,7 @@ class GenericBackend:
         with torch.inference_mode(), quiet():
             features = self._features([request.samples for request in requests])
             if self._speech.family == "ctc":
-                return self._run_ctc(features, durations)
+                return self._run_ctc(features, durations, requests[0].options)
             return self._run_seq2seq(features, durations, requests[0].options)
 
     def _features(self, windows: Sequence[Samples]) -> dict[str, Tensor]:
@@ -161,7 +167,9 @@ class GenericBackend:
         value = value.to(self._speech.device)
         return value.to(self._speech.dtype).nan_to_num() if value.is_floating_point() else value
 
-    def _run_ctc(self, features: dict[str, Tensor], durations: Sequence[float]) -> list[Heard]:
+    def _run_ctc(
+        self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
+    ) -> list[Heard]:
         model = self._speech.model
         log_probabilities = model(**features).logits.float().log_softmax(-1)  # [B, T, V]
         best, tokens = log_probabilities.max(-1)  # [B, T] each
@@ -170,9 +178,10 @@ class GenericBackend:
         if mask is not None and (count := _frame_counter(model)) is not None:
             lengths = [min(int(length), tokens.shape[1]) for length in count(mask.sum(-1))]
         rows = zip(tokens.cpu(), best.cpu(), lengths, durations, strict=True)
-        return [self._ctc_window(row[:n], scores[:n], seconds) for row, scores, n, seconds in rows]
+        timed = options.word_timestamps
+        return [self._ctc_window(row[:n], scores[:n], seconds, timed=timed) for row, scores, n, seconds in rows]
 
-    def _ctc_window(self, tokens: Tensor, scores: Tensor, seconds: float) -> Heard:
+    def _ctc_window(self, tokens: Tensor, scores: Tensor, seconds: float, *, timed: bool) -> Heard:
         tokenizer = self._speech.tokenizer
         silent = {self._speech.model.config.pad_token_id, getattr(tokenizer, "word_delimiter_token_id", None)}
         spoken = [index for index, token in enumerate(tokens.tolist()) if token not in silent]
@@ -180,7 +189,11 @@ class GenericBackend:
             return Heard("", 0.0, seconds, 0.0)
         frame = seconds / len(tokens)
         text = _ctc_text(tokenizer, tokens.tolist())
-        return Heard(text, spoken[0] * frame, (spoken[-1] + 1) * frame, float(scores.mean()))
+        words: tuple[TimedWord, ...] = ()
+        if timed:
+            spelled = partial(_ctc_text, tokenizer)
+            words = ctc_words(tokens.tolist(), scores.tolist(), silent, spelled, seconds=seconds)
+        return Heard(text, spoken[0] * frame, (spoken[-1] + 1) * frame, float(scores.mean()), words)
 
     def _run_seq2seq(
         self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
@@ -276,7 +289,9 @@ def _segments(heard: Heard, offset: float, duration: float) -> list[Segment]:
     if not text:
         return []
     start, end = min(heard.start, duration), min(heard.end, duration)
-    return [Segment(round(offset + start, 3), round(offset + end, 3), text, heard.average_log_probability)]
+    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, heard.average_log_probability)
+    words = [replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in heard.words]
+    return [with_words(segment, words, offset=offset)]
 
 
 def _check(options: DecodingOptions, speech: SpeechModel) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from linnet.decoding.alignment import interpolate
-from linnet.decoding.words import without_spaces
+from linnet.decoding.words import break_unspaced
 from linnet.errors import OptionError
 from linnet.transcription.transcript import Segment, Transcript
 
@@ -116,21 +116,9 @@ def _units(segment: Segment) -> list[Unit]:
         at = found + len(word.text)
     if units and at == len(text):
         return units
-    pieces = [piece for token in text.split() for piece in _pieces(token)]
+    pieces = [(piece, place == 0) for token in text.split() for place, piece in enumerate(break_unspaced(token))]
     times = interpolate([len(piece) for piece, _ in pieces], segment.start, max(segment.start, segment.end))
     return [Unit(piece, start, end, spaced, False) for (piece, spaced), (start, end) in zip(pieces, times, strict=True)]
-
-
-def _pieces(token: str) -> Iterator[tuple[str, bool]]:
-    """A token whole, or, in a script without spaces, cut at every character that may begin a line."""
-    begins = [at for at in range(1, len(token)) if _may_begin(token[at - 1], token[at])]
-    for place, (first, last) in enumerate(pairwise([0, *begins, len(token)])):
-        yield token[first:last], place == 0
-
-
-def _may_begin(before: str, char: str) -> bool:
-    unspaced = without_spaces(before) or without_spaces(char)
-    return unspaced and char.isalnum() and (before.isalnum() or before in _ENDS_SENTENCE + _ENDS_CLAUSE + _CLOSING)
 
 
 def _split(units: Sequence[Unit], layout: SubtitleLayout) -> Iterator[Cue]:

@@ -1,0 +1,62 @@
+"""Word times of CTC models, from the frames in which they write.
+
+Shapes: T output frames.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from itertools import groupby, pairwise
+
+from linnet.decoding.word_times import TimedWord
+from linnet.decoding.words import break_unspaced
+
+Text = Callable[[Sequence[int]], str]
+
+
+def ctc_words(
+    tokens: Sequence[int], log_probabilities: Sequence[float], silent: set[int | None], text: Text, *, seconds: float
+) -> tuple[TimedWord, ...]:
+    """The words that a greedy CTC path of T frames over `seconds` spells, from their first token's to their last one's.
+
+    `tokens` [T] are each frame's likeliest, `silent` those that say nothing (blank, word delimiter), `text` decodes the
+    beginning of such a path. The likeliest path of all (Graves et al. 2006, "Connectionist temporal classification",
+    best path decoding) is also the likeliest of those that spell its text, so it is that text's forced alignment and
+    no other search is needed. Models whose posteriors are spikes write less than a word lasts: that is all they tell.
+    A word's probability is the mean over its frames.
+    """
+    runs: list[tuple[int, int]] = []  # of frames with one token that is spoken
+    at = 0
+    for token, frames in groupby(tokens):
+        begin, at = at, at + len(list(frames))
+        if token not in silent:
+            runs.append((begin, at))
+    lengths = [len(text(tokens[:end]).lstrip()) for _, end in runs]
+    whole = text(tokens).strip()
+    words: list[TimedWord] = []
+    for first, last in _spans(whole):
+        own = [
+            run
+            for run, (before, after) in zip(runs, pairwise([0, *lengths]), strict=True)
+            if first < after and before < last
+        ]
+        if not own:
+            continue
+        scores = [math.exp(log_probabilities[frame]) for begin, end in own for frame in range(begin, end)]
+        frame = seconds / len(tokens)
+        start, end = round(own[0][0] * frame, 3), round(own[-1][1] * frame, 3)
+        words.append(TimedWord(whole[first:last], start, end, sum(scores) / len(scores), False, ()))
+    return tuple(words)
+
+
+def _spans(whole: str) -> list[tuple[int, int]]:
+    """The places (first, end) of the words of a text."""
+    spans = []
+    for match in re.finditer(r"\S+", whole):
+        at = match.start()
+        for piece in break_unspaced(match[0]):
+            spans.append((at, at + len(piece)))
+            at += len(piece)
+    return spans

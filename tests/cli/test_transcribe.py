@@ -22,6 +22,8 @@ from linnet.cli.console import BarReporter, Row, clock, make_reporter
 from linnet.errors import OptionError
 from linnet.transcription.schedule import Progress
 
+ONE_BY_ONE = ("transcribe", "--batch-size", "1")
+
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
@@ -97,7 +99,7 @@ def test_a_folder_that_holds_one_recording_is_no_single_input(call: Call, talks:
 
 def test_show_prints_what_is_written(call: Call, talks: Path) -> None:
     (talks / "silence.wav").touch()
-    done = call("transcribe", "one-two.wav", "silence.wav", "--output", "out", "--show", model=FakeRecognizer())
+    done = call(*ONE_BY_ONE, "one-two.wav", "silence.wav", "--output", "out", "--show", model=FakeRecognizer())
     assert done.out == (
         "one-two.wav: 2.0 s of audio in 0.50 s, RTFx 4.0\n  one two\n\n"
         "silence.wav: 2.0 s of audio in 0.50 s, RTFx 4.0\n  (no speech)\n\n"
@@ -166,7 +168,7 @@ def test_a_second_run_skips_what_is_done(call: Call, talks: Path) -> None:
 
 def test_ctrl_c_says_how_to_go_on(call: Call, talks: Path) -> None:
     (talks / "stop.wav").touch()
-    done = call("transcribe", "three.flac", "stop.wav", "four.mp3", "--output", "out", model=FakeRecognizer())
+    done = call(*ONE_BY_ONE, "three.flac", "stop.wav", "four.mp3", "--output", "out", model=FakeRecognizer())
     assert done.status == 130
     assert done.err.endswith("linnet: stopped: 1 of 3 done; run again with --skip-existing to go on\n")
     assert written(talks / "out") == {"three.txt": "three\n"}
@@ -197,7 +199,7 @@ def test_a_full_disk_behind_stdout() -> None:
 
 def test_json_progress_is_a_line_for_each_step(call: Call, talks: Path) -> None:
     (talks / "bad.wav").touch()
-    done = call("transcribe", "three.flac", "bad.wav", "--output", "o", "--progress", "json", model=FakeRecognizer())
+    done = call(*ONE_BY_ONE, "three.flac", "bad.wav", "--output", "o", "--progress", "json", model=FakeRecognizer())
     events = [json.loads(line) for line in done.err.splitlines()]
     assert events == [
         {"event": "notice", "message": "model: fake (the only one)"},

@@ -1,0 +1,67 @@
+"""`linnet transcribe` on recordings over one window: its options, what JSON counts and what is said on stderr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from calling import Call, make_call
+
+from linnet.audio import load
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    return make_call(monkeypatch, capsys)
+
+
+@pytest.fixture
+def talk(tmp_path: Path, root: Path) -> Path:
+    """Speech, 30 s of silence, speech."""
+    english, german = (load(root / "examples" / f"digits-{code}.flac").samples for code in ("en", "de"))
+    path = tmp_path / "talk.flac"
+    soundfile.write(path, np.concatenate([english, np.zeros(30 * 16_000, np.float32), german]), 16_000)
+    return path
+
+
+def test_what_was_left_out_is_counted_and_said(call: Call, talk: Path) -> None:
+    done = call("transcribe", talk, "--model", "digits", "--device", "cpu", "--format", "json")
+    document = json.loads(done.out)
+    assert document["text"].startswith("three one four one five nine ")
+    counts = document["counts"]
+    assert set(counts) == {
+        "windows",
+        "fallback_windows",
+        "wordless_windows",
+        "doubtful_segments",
+        "dropped_seconds",
+    }
+    assert counts["windows"] == 2
+    assert counts["dropped_seconds"] == pytest.approx(30.0 + 7.9 - 6.5, abs=2)
+    assert sum(document["language_probabilities"].values()) == pytest.approx(1.0)
+    assert document["language_probability"] == max(document["language_probabilities"].values())
+    assert {segment["doubtful"] for segment in document["segments"]} == {False}
+    assert "there is little speech: " in done.err
+    assert "--no-vad takes them in" in done.err
+
+
+def test_options_are_environment_variables_too(call: Call, talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINNET_LANGUAGE_PER_SEGMENT", "1")
+    monkeypatch.setenv("LINNET_VAD", "0")
+    done = call("transcribe", talk, "--model", "digits", "--device", "cpu", "--format", "json")
+    document = json.loads(done.out)
+    assert [segment["language"] for segment in document["segments"]] == ["en", "de"]
+    assert document["options"]["vad"] is False
+    assert document["counts"]["dropped_seconds"] < 30.0 + 1
+    monkeypatch.setenv("LINNET_LONG_FORM", "sequential")
+    done = call("transcribe", talk, "--model", "digits", "--device", "cpu", "--format", "json")
+    assert json.loads(done.out)["counts"]["dropped_seconds"] == 0.0
+
+
+def test_a_wrong_name_says_the_right_ones(call: Call, talk: Path) -> None:
+    done = call("transcribe", talk, "--model", "digits", "--long-form", "chunked")
+    assert done.status != 0
+    assert "use batched or sequential" in done.err

@@ -17,10 +17,10 @@ FRAME = SAMPLE_RATE // 100  # samples: 10 ms
 _WINDOW = SAMPLE_RATE // 40  # samples: 25 ms, around the middle of a frame
 _BANDS = 20
 _QUIET_SHARE = 0.1  # of the frames are taken to be background in each band
-_FLOOR_BIAS = 1.3  # the 10th percentile of a band's power in noise lies below its mean
+_STEADY = 9  # frames over which a band's power is averaged for that: noise then hardly swings
 _RANGE = 1e-5  # what lies 50 dB under a band's loud frames is background
 _CLEAR = 30.0  # of a band's ratio: one loud band alone makes no more sound of a frame than this
-_MIDDLE, _SLOPE = 0.3, 0.5  # of log(1 + likelihood ratio); tuned on FSDD's training and validation speakers
+_MIDDLE, _SLOPE = 0.2, 0.3  # of log(1 + likelihood ratio); tuned on FSDD's training and validation speakers
 
 Scores = NDArray[np.float64]
 
@@ -42,8 +42,8 @@ def presence(samples: Samples) -> Presence:
     In each of 20 mel-spaced bands the power over its background, g, gives the log likelihood ratio g - 1 - log g of
     Sohn, Kim and Sung (1999, "A statistical model-based voice activity detection", with the maximum-likelihood estimate
     g - 1 of the signal-to-noise ratio). The mean over bands, compressed, is the level; smoothed over 30 ms and scaled
-    to [-1, 1], the score. The background is each band's 10th percentile, so both are of this recording alone: in one
-    that never pauses they mean little.
+    to [-1, 1], the score. The background is the 10th percentile of each band's means over 90 ms, so both are of this
+    recording alone: in one that never pauses they mean little.
 
     >>> tone = np.sin(np.arange(1600) * 0.3).astype(np.float32)
     >>> presence(np.concatenate([np.zeros(1600, np.float32), tone])).score.round()[[0, 5, 14, 19]]
@@ -53,13 +53,20 @@ def presence(samples: Samples) -> Presence:
         return Presence(np.zeros(0), np.zeros(0))
     power = _band_power(samples)  # [T, K]
     whole = max(1, len(samples) // FRAME)  # the last frame may hold less than 10 ms
-    floor = np.quantile(power[:whole], _QUIET_SHARE, axis=0) * _FLOOR_BIAS
+    floor = np.quantile(_steadied(power[:whole]), _QUIET_SHARE, axis=0)
     floor = np.maximum(floor, np.quantile(power, 0.95, axis=0) * _RANGE)
     over = np.maximum(power / floor, 1.0)
     ratio = over - 1.0 - np.log(over)
     clear = np.log1p(np.minimum(ratio, _CLEAR).mean(1))
     smooth = np.convolve(np.pad(clear, 1, mode="edge"), np.full(3, 1 / 3), "valid")
     return Presence(np.clip((smooth - _MIDDLE) / _SLOPE, -1.0, 1.0), np.log1p(ratio.mean(1)))
+
+
+def _steadied(power: Scores) -> Scores:
+    """Means over 90 ms of power [T, K], in time around each frame."""
+    summed = np.cumsum(np.pad(power, ((_STEADY // 2 + 1, _STEADY // 2), (0, 0)), mode="edge"), 0)
+    steady: Scores = (summed[_STEADY:] - summed[:-_STEADY]) / _STEADY
+    return steady
 
 
 def _band_power(samples: Samples) -> Scores:

@@ -1,0 +1,1 @@
+"""Linnet beside other Whisper runtimes: the parts of `benchmarks/peers.py`."""

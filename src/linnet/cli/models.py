@@ -84,6 +84,38 @@ def path(name: str = _NAME) -> None:
     print(path(name))
 
 
+@app.command("align-heads")
+def align_heads(
+    name: str = _NAME,
+    manifest: Path = typer.Argument(
+        help='JSON lines: {"audio": "a.wav", "words": [{"word": "one", "start": 0.3, "end": 0.7}, ...]}.'
+    ),
+    offline: bool = _OFFLINE,
+) -> None:
+    """Find the heads that word times are best taken from, on utterances with known word times, and keep them."""
+    import torch
+
+    from linnet.engines.torch import TorchEngine
+    from linnet.errors import OptionError
+    from linnet.models.alignment_heads import save_alignment_heads
+    from linnet.models.resolve import family, resolve
+    from linnet.models.whisper import load_whisper
+    from linnet.transcription.align_heads import choose_heads, read_known_words, score_heads
+
+    utterances = list(read_known_words(manifest))
+    ref = resolve(name, offline=offline)
+    if family(ref.path) != "whisper":
+        raise OptionError(f"model {name} has no alignment heads: only Whisper-family models have")
+    model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32)
+    scores = score_heads(model, TorchEngine(model), utterances, skipped=lambda said: print(said, file=sys.stderr))
+    chosen = choose_heads(scores)
+    path = save_alignment_heads(ref.path, scores, chosen=chosen, shared=ref.origin != "folder")
+    print("layer  head  inside the word")
+    for layer, head in chosen:
+        print(f"{layer:>5}  {head:>4}  {100 * scores[layer, head]:.1f} %")
+    print(f"{len(chosen)} of {len(scores)} heads kept in {path}", file=sys.stderr)
+
+
 def size_text(size: int) -> str:
     """Bytes for a person, in units of 1000.
 

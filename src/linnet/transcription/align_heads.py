@@ -1,0 +1,138 @@
+"""Which heads of a model's decoder look at the word being written: found on utterances whose word times are known."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from linnet.audio.mel import log_mel
+from linnet.audio.source import open_audio
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.decoding.options import DecodingOptions
+from linnet.decoding.prefix import build_prefix, resolve_language
+from linnet.decoding.words import split_words
+from linnet.engines.protocol import Engine
+from linnet.errors import LinnetError, OptionError
+from linnet.models.alignment_heads import Head
+from linnet.models.whisper import SAMPLES_PER_POSITION, WhisperModel
+
+MOST_HEADS = 10
+NEAR_BEST = 0.8  # heads that score at least this share of the best one's score are taken
+
+
+@dataclass(frozen=True)
+class KnownWords:
+    """An utterance with its words and the seconds (start, end) of each."""
+
+    audio: str
+    language: str | None
+    words: tuple[str, ...]
+    times: tuple[tuple[float, float], ...]
+
+
+def read_known_words(path: Path) -> Iterator[KnownWords]:
+    """Utterances of a JSONL manifest: `audio`, `language` if wanted, `words`: [{"word", "start", "end"}].
+
+    A relative `audio` is relative to the manifest. Raises `LinnetError` that names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LinnetError(f"{path}: cannot read the manifest: {error}.") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _parse(line, path, number)
+
+
+def _parse(line: str, path: Path, number: int) -> KnownWords:
+    try:
+        row = json.loads(line)
+        audio = str(row["audio"])
+        words = tuple(str(word["word"]).strip() for word in row["words"])
+        times = tuple((float(word["start"]), float(word["end"])) for word in row["words"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LinnetError(
+            f'{path}, line {number}: expected {{"audio": ..., "words": [{{"word", "start", "end"}}, ...]}} ({error!r}).'
+        ) from error
+    if "://" not in audio:
+        audio = str(path.parent / audio)
+    return KnownWords(audio, row.get("language"), words, times)
+
+
+def score_heads(
+    model: WhisperModel,
+    engine: Engine,
+    utterances: Sequence[KnownWords],
+    *,
+    skipped: Callable[[str], None],
+) -> dict[Head, float]:
+    """For every head the share of its attention that lies within the word being written, the mean over all words.
+
+    Each utterance is fed with its true words (teacher forcing), without timestamps; attention is cut to the true sound.
+    An utterance longer than the model's window, or whose words do not come back from the tokenizer one by one, is left
+    out and told to `skipped`. Raises `OptionError` where none is left.
+    """
+    config = model.module.config
+    heads = [(layer, head) for layer in range(config.decoder_layers) for head in range(config.decoder_attention_heads)]
+    total, count = torch.zeros(len(heads), dtype=torch.float64), 0
+    for one in utterances:
+        with open_audio(one.audio) as source:
+            samples = source.window(0, model.window_samples + 1)
+        reason, found = _shares(model, engine, one, samples, heads)
+        if found is None:
+            skipped(f"{one.audio}: left out, {reason}")
+            continue
+        total += found.sum(1)
+        count += found.shape[1]
+    if not count:
+        raise OptionError("no utterance could be used to find alignment heads: see what was left out")
+    return dict(zip(heads, (total / count).tolist(), strict=True))
+
+
+def choose_heads(scores: dict[Head, float]) -> list[Head]:
+    """The heads within 80 % of the best one's score, best first, 10 at most."""
+    ranked = sorted(scores, key=lambda head: (-scores[head], head))
+    return [head for head in ranked[:MOST_HEADS] if scores[head] >= NEAR_BEST * scores[ranked[0]]]
+
+
+def _shares(
+    model: WhisperModel, engine: Engine, one: KnownWords, samples: Samples, heads: Sequence[Head]
+) -> tuple[str, Tensor | None]:
+    """The shares [heads, words] of one utterance, or the reason why there are none."""
+    if len(samples) > model.window_samples:
+        return "longer than the model's window", None
+    vocabulary: Any = model.vocabulary
+    tokens = vocabulary.tokenizer(" " + " ".join(one.words), add_special_tokens=False)["input_ids"]
+    words = split_words(vocabulary, tokens)
+    if not words or [word.text.strip() for word in words] != list(one.words):
+        return "its words are not the tokenizer's", None
+    language = resolve_language(one.language or next(iter(vocabulary.languages), None), vocabulary)
+    options = DecodingOptions(timestamps=False)
+    prefix, _ = build_prefix(vocabulary, options, language=language, max_length=model.max_length)
+    if len(prefix) + len(tokens) > model.max_length:
+        return "more words than the model's tokens hold", None
+    features = log_mel(_padded(model, samples).to(model.device), model.n_mels)
+    looked = engine.align(engine.encode(features), torch.tensor([[*prefix, *tokens]]), heads)[0].double().cpu()
+    looked = looked[..., : max(1, math.ceil(len(samples) / SAMPLES_PER_POSITION))]
+    looked = looked / looked.sum(-1, keepdim=True).clamp(min=1e-9)  # [H, L, P]
+    rate = SAMPLE_RATE / SAMPLES_PER_POSITION
+    shares = []
+    for word, (start, end) in zip(words, one.times, strict=True):
+        rows = [len(prefix) + place - 1 for place in word.places]
+        shares.append(looked[:, rows, math.floor(start * rate) : math.ceil(end * rate)].sum(-1).mean(1))
+    return "", torch.stack(shares, 1)
+
+
+def _padded(model: WhisperModel, samples: Samples) -> Tensor:
+    """One window [1, N] as the model was trained on: of its full length, or of whole seconds."""
+    seconds = math.ceil(len(samples) / SAMPLE_RATE) * SAMPLE_RATE
+    wave = torch.zeros(1, model.window_samples if model.pads_window else min(seconds, model.window_samples))
+    wave[0, : len(samples)] = torch.from_numpy(samples)
+    return wave

@@ -15,6 +15,7 @@ import torch
 from linnet.audio import load
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.audio.vad import BLOCK, FRAME, Frames, Region, RegionFinder, load_network, watch
+from linnet.errors import ModelError
 
 LONGEST = 29 * SAMPLE_RATE
 
@@ -53,6 +54,7 @@ def test_using_it_leaves_the_process_as_it_was() -> None:
 import sys, torch, numpy as np
 torch.set_num_threads(3)
 from linnet.audio.vad import watch
+from linnet.errors import ModelError
 list(watch([np.zeros(16000, np.float32)]))
 assert torch.get_num_threads() == 3, torch.get_num_threads()
 assert "silero_vad" not in sys.modules
@@ -103,3 +105,17 @@ def test_a_region_ends_after_a_pause_and_not_before() -> None:
     assert finder.settled == 12 * FRAME
     assert finder.finish() == [Region(12 * FRAME, 13 * FRAME)]
     assert finder.settled == 13 * FRAME
+
+
+def test_a_wheel_that_is_missing_or_damaged_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_network.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install silero-vad, or use --no-vad"):
+        load_network()
+    spec = importlib.util.spec_from_file_location("silero_vad", tmp_path / "__init__.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "silero_vad.jit").write_bytes(b"torn")
+    with pytest.raises(ModelError, match=r"silero_vad\.jit cannot be used"):
+        load_network()
+    load_network.cache_clear()

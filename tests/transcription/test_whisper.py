@@ -235,3 +235,21 @@ def test_a_last_sliver_is_not_decoded(scripted: _Scripted) -> None:
     scripted.answers = [say(0.0, "eins", 1.0)]
     scripted.play(Audio(np.zeros(10 * SAMPLE_RATE + 800, np.float32)), LISTENING)
     assert len(scripted.asked) == 1
+
+
+def test_windows_of_one_vote_speak_one_language(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend: Any = recognizer._backend
+    heard = [{"en": 0.6, "de": 0.4}, {"en": 0.1, "de": 0.9}, {"en": 0.9, "de": 0.1}]
+    monkeypatch.setattr(backend._decoder, "detect_language", lambda encoded: [heard[row] for row in encoded])
+
+    class Rows(list[int]):
+        def select(self, rows: Sequence[int]) -> Rows:
+            return Rows(rows)
+
+    votes = [one := object(), one, None]
+    requests = [Request(np.zeros(9, np.float32), PLAIN, vote=vote) for vote in votes]
+    told = backend._hear_languages(Rows(range(3)), requests)
+    assert told == [("de", heard[0]), ("de", heard[1]), ("en", heard[2])]
+    requests[1] = replace(requests[1], language="es")
+    told = backend._hear_languages(Rows(range(3)), requests)
+    assert told == [("en", heard[0]), ("es", None), ("en", heard[2])]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from linnet.transcription.prefetch import Prefetch
 
@@ -67,3 +68,25 @@ def test_closing_closes_what_makes_the_items() -> None:
     numbers.close()
     assert closed == [True]
     assert not threads()
+
+
+def test_torch_has_one_thread_there_and_as_many_as_before_elsewhere() -> None:
+    seen: list[int] = []
+
+    def items() -> Iterator[int]:
+        torch.ones(9).exp()
+        seen.append(torch.get_num_threads())
+        yield 1
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with Prefetch(items(), ahead=1) as numbers:
+            assert list(numbers) == [1]
+        later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert seen == [1, 3]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -41,6 +41,17 @@ def value(spans: Sequence[tuple[int, int]], mass: np.ndarray, score: np.ndarray,
     return float(total)
 
 
+def test_a_word_does_not_stretch_over_sound_that_is_not_its_own() -> None:
+    """Two seconds of music after a word: a word is no longer than its attention can reach."""
+    score, level = np.full(300, -1.0), np.zeros(300)
+    score[20:50] = score[60:280] = 1.0
+    looked = np.zeros((1, 150))
+    looked[0, 11] = 1.0
+    ((begin, end),) = warp(spread(looked, 300), score, level) or []
+    assert begin == 20
+    assert end < 22 + 80 + 30
+
+
 def every_choice(count: int, frames: int, at: int = 0) -> list[Spans]:
     """All spans of `count` words from frame `at` on."""
     if not count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for name in [name for name in os.environ if name.startswith("LINNET_")]:
     del os.environ[name]
+_CACHE = tempfile.TemporaryDirectory(prefix="linnet-tests-")
+os.environ["LINNET_CACHE"] = _CACHE.name  # converted models: once for all tests of a process, and none of the user's
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"

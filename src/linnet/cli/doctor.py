@@ -34,6 +34,7 @@ _PACKAGES = (
     "soxr",
     "jiwer",
 )
+_ENGINE_PACKAGES = {"openvino": "the fast engine on a CPU", "nncf": "weights in 8 bits"}
 _EXTRAS = {
     "av": ("av", "mp4, m4a, aac and webm"),
     "accelerate": ("train", "training"),
@@ -95,6 +96,11 @@ def _versions() -> Iterator[Finding]:
         version = _version(package)
         fix = None if version else f"pip install {package}"
         yield Finding("versions", package, "ok" if version else "failed", version or "not installed", fix)
+    for package, purpose in _ENGINE_PACKAGES.items():
+        version = _version(package)
+        value = version or f"not installed, needed for {purpose}"
+        fix = None if version else f"pip install {package}"
+        yield Finding("versions", package, "ok" if version else "missing", value, fix)
     for package, (extra, purpose) in _EXTRAS.items():
         version = _version(package)
         value = version or f"not installed, needed for {purpose}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "torch", "openvino")
 COMPUTE_TYPES = ("auto", "f32", "bf16", "int8")
-SMALL = 32 * 2**20  # bytes of weights below which PyTorch has the first text sooner (docs/engines.md)
+SMALL = 32 * 2**20  # bytes of weights below which fewer bits save nothing, but double the time of the conversion
 
 _TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
 _WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8"}
@@ -60,7 +60,7 @@ def build_engine(
     `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
     `OpenVinoMissing` where OpenVINO was asked for by name.
     """
-    engine, why = _choose(ref, device, wanted)
+    engine, why = _choose(device, wanted)
     if wanted.engine == "auto":
         notify(f"engine: {engine} ({why})")
     if engine == "openvino":
@@ -87,7 +87,7 @@ def choose_number(device: torch.device, wanted: Wanted, notify: Notify) -> torch
     return number
 
 
-def _choose(ref: ModelRef, device: torch.device, wanted: Wanted) -> tuple[str, str]:
+def _choose(device: torch.device, wanted: Wanted) -> tuple[str, str]:
     """The engine, and a short clause that says why. Raises `OptionError` for OpenVINO elsewhere than on a CPU."""
     from linnet.engines.openvino_runtime import OpenVinoMissing, import_openvino
 
@@ -99,8 +99,6 @@ def _choose(ref: ModelRef, device: torch.device, wanted: Wanted) -> tuple[str, s
         return "torch", f"it runs on {device}"
     if wanted.dtype != "auto":
         return "torch", f"its dtype {wanted.dtype} was asked for"
-    if wanted.compute_type != "int8" and sum(path.stat().st_size for path in weight_files(ref.path)) < SMALL:
-        return "torch", "so small a model has its first text sooner than OpenVINO has started"
     try:
         import_openvino()
     except OpenVinoMissing as error:
@@ -115,11 +113,14 @@ def _openvino(ref: ModelRef, wanted: Wanted, notify: Notify) -> tuple[WhisperMod
     from linnet.engines.openvino_cache import Source, load_converted
     from linnet.engines.openvino_runtime import has_bf16
 
-    kind = "int8" if wanted.compute_type == "auto" else wanted.compute_type
+    kind = wanted.compute_type
+    if kind == "auto":
+        small = sum(path.stat().st_size for path in weight_files(ref.path)) < SMALL
+        kind = "f32" if small else "int8"
+        why = "exact, and fast for a small model" if small else "weights in 8 bits: the fastest"
+        notify(f"compute type: {kind} ({why})")
     compute = "bf16" if kind != "f32" and has_bf16() else "f32"
-    if wanted.compute_type == "auto":
-        notify(f"compute type: int8 (weights in 8 bits, products in {compute})")
-    if kind != "f32" and compute == "f32":
+    if kind != compute == "f32":
         notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32")
     model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32, weights=False)
     source = Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name, dtype=torch.float32))

@@ -38,7 +38,9 @@ class WhisperModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Where the weights are, and features go: the CPU where an engine holds the weights itself."""
+        if self.module is None:
+            return torch.device("cpu")
         parameter: nn.Parameter = next(self.module.parameters())
         return parameter.device
 

@@ -1,0 +1,146 @@
+"""Converted models are found again, made anew where they are damaged, and safe with two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from linnet.engines import openvino_cache
+from linnet.engines.openvino import OpenVinoEngine
+from linnet.engines.openvino_cache import Converted, Source, load_converted
+from linnet.errors import ModelError
+from linnet.models.whisper import load_module
+from tiny_whispers import random_features, save_whisper
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_whisper(tmp_path_factory.mktemp("cached"), seed=2)
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "openvino"
+
+
+def convert(folder: Path, weights: str = "f32") -> tuple[Converted, list[str]]:
+    told: list[str] = []
+    source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+    return load_converted(source, weights, told.append), told
+
+
+def works(converted: Converted) -> bool:
+    engine = OpenVinoEngine(converted, compute="f32", label="f32", threads=1)
+    return bool(engine.encode(random_features(1)).cross[0].isfinite().all())
+
+
+def test_a_model_is_converted_once(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, told = convert(folder)
+    assert told == ["engine: converting m for OpenVINO, once (f32 weights)"]
+    monkeypatch.setattr(openvino_cache, "convert", lambda *_, **__: pytest.fail("converted again"))
+    again, told = convert(folder)
+    assert told == []
+    assert (first.folder, first.shape) == (again.folder, again.shape)
+    assert [path.name for path in root.iterdir()] == [again.folder.name if again.folder else ""]
+    assert works(again)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-64])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def relabel(path: Path) -> None:
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "versions": "export 0, OpenVINO 1"}))
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "weights cut": ("decoder.bin", cut, r"is damaged \(decoder.bin has changed\)"),
+    "weights changed": ("encoder.bin", flip, r"is damaged \(encoder.bin has changed\)"),
+    "model gone": ("encoder.xml", Path.unlink, "is damaged"),
+    "manifest gone": ("manifest.json", Path.unlink, "is damaged"),
+    "manifest cut": ("manifest.json", cut, "is damaged"),
+    "manifest of nothing": ("manifest.json", lambda path: path.write_text("[]"), "is damaged"),
+    "other versions": ("manifest.json", relabel, r"is of other versions \(export 0, OpenVINO 1\)"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_entry_is_made_anew(folder: Path, damage: str) -> None:
+    name, breaks, message = DAMAGES[damage]
+    entry = convert(folder)[0].folder
+    assert entry is not None
+    breaks(entry / name)
+    repaired, told = convert(folder)
+    assert len(told) == 1
+    assert re.search(message, told[0])
+    assert told[0].endswith("converting m again")
+    assert works(repaired)
+    assert convert(folder)[1] == []
+
+
+def test_other_versions_are_replaced(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert(folder)
+    monkeypatch.setattr(openvino_cache, "EXPORT_VERSION", 99)
+    _, told = convert(folder)
+    assert "was converted by other versions (export 99, OpenVINO" in told[0]
+    assert len(list(root.iterdir())) == 1
+
+
+def test_changed_weights_are_another_entry(tmp_path: Path, root: Path) -> None:
+    model = save_whisper(tmp_path / "model", seed=3)
+    before = convert(model)[0].folder
+    save_whisper(model, seed=4)
+    after = convert(model)[0].folder
+    assert before != after
+    assert len(list(root.iterdir())) == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_a_notice(folder: Path, root: Path) -> None:
+    root.parent.mkdir(parents=True)
+    root.write_text("a file where the folder should be")
+    converted, told = convert(folder)
+    assert converted.folder is None
+    assert "cannot be kept in" in told[-1]
+    assert told[-1].endswith("used this once")
+    assert works(converted)
+
+
+def test_a_damaged_model_is_an_error_that_names_it(tmp_path: Path) -> None:
+    model = save_whisper(tmp_path / "model", seed=3)
+    (model / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match=r"model m in .* cannot be used: model\.safetensors is damaged"):
+        convert(model)
+
+
+def test_two_processes_may_convert_at_once(folder: Path, root: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path\n"
+        "from linnet.engines.openvino_cache import Source, load_converted\n"
+        "from linnet.models.whisper import load_module\n"
+        "folder = Path(sys.argv[1])\n"
+        "source = Source(folder, 'm', lambda: load_module(folder, name='m', dtype=torch.float32))\n"
+        "assert load_converted(source, 'f32', lambda _: None).folder"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    running = [subprocess.Popen(command, env=os.environ.copy(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in running:
+        error = process.communicate()[1]
+        assert process.returncode == 0, error
+    assert len(list(root.iterdir())) == 1
+    assert convert(folder)[1] == []

@@ -101,6 +101,7 @@ def measure(recognizer: Any, made: list[tuple[NDArray[np.float32], list[str], Bo
     heard = {result.index: result.transcript for result in recognizer.transcribe_many(audio, options=options)}
     starts: list[float] = []
     ends: list[float] = []
+    whole: list[bool] = []  # of a string that was heard without any error
     interpolated = missed = 0
     for index, (_, words, bounds) in enumerate(made):
         found = matched(words, heard[index].words)
@@ -108,14 +109,18 @@ def measure(recognizer: Any, made: list[tuple[NDArray[np.float32], list[str], Bo
         for place, word in found:
             starts.append(word.start - bounds[place][0])
             ends.append(word.end - bounds[place][1])
+            whole.append(heard[index].text.split() == words)
             interpolated += word.interpolated
-    begin, end = np.array(starts), np.array(ends)
+    begin, end, right = np.array(starts), np.array(ends), np.array(whole)
     return {
         "words": len(starts),
         "missed": missed,
         "interpolated": interpolated,
         "starts_within_80ms": round(float(np.mean(np.abs(begin) <= TOLERANCE)), 4),
         "ends_within_80ms": round(float(np.mean(np.abs(end) <= TOLERANCE)), 4),
+        "words_of_strings_heard_right": int(right.sum()),
+        "their_starts_within_80ms": round(float(np.mean(np.abs(begin[right]) <= TOLERANCE)), 4),
+        "their_ends_within_80ms": round(float(np.mean(np.abs(end[right]) <= TOLERANCE)), 4),
         "median_start_error_ms": round(1000 * float(np.median(np.abs(begin))), 1),
         "median_end_error_ms": round(1000 * float(np.median(np.abs(end))), 1),
     }

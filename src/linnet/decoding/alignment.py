@@ -65,8 +65,8 @@ def _out_of_reach(row: Floats) -> NDArray[np.bool_]:
     """Which frames [T] a word whose attention is `row` [T] should not last to; none where it looks at nothing."""
     seen, frame = np.cumsum(row), np.arange(len(row))
     first, last = np.searchsorted(seen, [0.1 * seen[-1], 0.9 * seen[-1]])
-    far: NDArray[np.bool_] = (frame < first - REACH[0]) | (frame > last + REACH[1])
-    return far & (seen[-1] > 0.0)
+    far: NDArray[np.bool_] = ((frame < first - REACH[0]) | (frame > last + REACH[1])) & bool(seen[-1] > 0.0)
+    return far
 
 
 def _later(values: NDArray[Any], by: int, fill: float) -> NDArray[Any]:

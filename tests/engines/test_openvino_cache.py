@@ -16,6 +16,7 @@ import torch
 from linnet.engines import openvino_cache
 from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino_cache import Converted, Source, load_converted
+from linnet.engines.openvino_export import Numbers
 from linnet.errors import ModelError
 from linnet.models.whisper import load_module
 from tiny_whispers import random_features, save_whisper
@@ -32,14 +33,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "openvino"
 
 
-def convert(folder: Path, weights: str = "f32") -> tuple[Converted, list[str]]:
+def convert(folder: Path) -> tuple[Converted, list[str]]:
     told: list[str] = []
     source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
-    return load_converted(source, weights, told.append), told
+    return load_converted(source, Numbers("f32", "f32"), told.append), told
 
 
 def works(converted: Converted) -> bool:
-    engine = OpenVinoEngine(converted, compute="f32", label="f32", threads=1)
+    engine = OpenVinoEngine(converted, label="f32", threads=1)
     return bool(engine.encode(random_features(1)).cross[0].isfinite().all())
 
 
@@ -132,10 +133,11 @@ def test_two_processes_may_convert_at_once(folder: Path, root: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path\n"
         "from linnet.engines.openvino_cache import Source, load_converted\n"
+        "from linnet.engines.openvino_export import Numbers\n"
         "from linnet.models.whisper import load_module\n"
         "folder = Path(sys.argv[1])\n"
         "source = Source(folder, 'm', lambda: load_module(folder, name='m', dtype=torch.float32))\n"
-        "assert load_converted(source, 'f32', lambda _: None).folder"
+        "assert load_converted(source, Numbers('f32', 'f32'), lambda _: None).folder"
     )
     command = [sys.executable, "-c", code, str(folder)]
     running = [subprocess.Popen(command, env=os.environ.copy(), stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -14,6 +14,7 @@ from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino_cache import Source, load_converted
+from linnet.engines.openvino_export import Numbers
 from linnet.engines.openvino_runtime import has_bf16
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
@@ -44,10 +45,10 @@ def make(folder: Path) -> MakeEngine:
     source = Source(folder, "t", lambda: load_module(folder, name="t", dtype=torch.float32))
 
     def engine(kind: str) -> OpenVinoEngine:
-        weights, compute = KINDS[kind]
-        if compute == "bf16" and not has_bf16():
+        numbers = Numbers(*KINDS[kind])
+        if numbers.compute == "bf16" and not has_bf16():
             pytest.skip("this CPU has no bfloat16")
-        return OpenVinoEngine(load_converted(source, weights, lambda _: None), compute=compute, label=kind, threads=1)
+        return OpenVinoEngine(load_converted(source, numbers, lambda _: None), label=kind, threads=1)
 
     return engine
 
@@ -232,8 +233,8 @@ def test_replaced_layers_are_converted_as_they_are(folder: Path, model: WhisperM
         layer.self_attn.v_proj = nn.Sequential(nn.Linear(64, 8, bias=False), nn.Linear(8, 64))
     module.requires_grad_(False)
     own = save_whisper(tmp_path / "own", seed=9)
-    converted = load_converted(Source(own, "t", lambda: module), "f32", lambda _: None)
-    engine = OpenVinoEngine(converted, compute="f32", label="f32", threads=1)
+    converted = load_converted(Source(own, "t", lambda: module), Numbers("f32", "f32"), lambda _: None)
+    engine = OpenVinoEngine(converted, label="f32", threads=1)
     features, ids = random_features(2), tokens(2, 5)
     got = engine.step(engine.start(engine.encode(features), max_length=5), ids)
     with torch.no_grad():

@@ -111,6 +111,7 @@ def _openvino(ref: ModelRef, wanted: Wanted, notify: Notify) -> tuple[WhisperMod
 
     from linnet.engines.openvino import OpenVinoEngine
     from linnet.engines.openvino_cache import Source, load_converted
+    from linnet.engines.openvino_export import Numbers
     from linnet.engines.openvino_runtime import has_bf16
 
     kind = wanted.compute_type
@@ -124,5 +125,5 @@ def _openvino(ref: ModelRef, wanted: Wanted, notify: Notify) -> tuple[WhisperMod
         notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32")
     model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32, weights=False)
     source = Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name, dtype=torch.float32))
-    converted = load_converted(source, _WEIGHTS[kind], notify)
-    return model, OpenVinoEngine(converted, compute=compute, label=kind, threads=wanted.threads), kind
+    converted = load_converted(source, Numbers(_WEIGHTS[kind], compute), notify)
+    return model, OpenVinoEngine(converted, label=kind, threads=wanted.threads), kind

@@ -18,9 +18,7 @@ from torch import Tensor
 
 from linnet.engines.openvino_cache import Converted
 from linnet.engines.openvino_export import Shape
-from linnet.engines.openvino_runtime import compile_model, import_openvino, set_types
-
-_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+from linnet.engines.openvino_runtime import compile_model, import_openvino
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,11 @@ class OpenVinoEngine:
     so one engine serves many decodes, also of several threads.
     """
 
-    def __init__(self, converted: Converted, *, compute: str, label: str, threads: int | None = None) -> None:
-        """`compute` is f32 or bf16, what products are computed in; `label` names the compute type in reports."""
+    def __init__(self, converted: Converted, *, label: str, threads: int | None = None) -> None:
+        """`label` names the compute type in reports; `threads` are all cores by default."""
+        compute = converted.numbers.compute
         self._shape = converted.shape
-        self._dtype, self._label = _DTYPES[compute], label
-        set_types(converted.encoder, converted.decoder, compute)
+        self._dtype, self._label = converted.numbers.dtype, label
         self._encoder = compile_model(converted.encoder, compute, threads)
         self._decoder = compile_model(converted.decoder, compute, threads)
         self._encoders: deque[Any] = deque()

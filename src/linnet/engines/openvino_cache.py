@@ -1,8 +1,8 @@
 """Converted models on this disk: made once, found again by what they were made of, made anew where they are damaged.
 
-An entry is a folder `<root>/openvino/<fingerprint of the model>-<weights>-<versions>/` with the two models and a
-manifest that is written last. Entries appear by one rename, so two processes may convert at once: one of them wins, the
-other takes what is there.
+An entry is a folder `<root>/openvino/<fingerprint of the model>-<number formats>-<versions>/` with the two models and
+a manifest that is written last. Entries appear by one rename, so two processes may convert at once: one of them wins,
+the other takes what is there.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from linnet.engines.openvino_export import Shape, convert
+from linnet.engines.openvino_export import Numbers, Shape, convert
 from linnet.engines.openvino_runtime import core, import_openvino
 from linnet.models.checkpoint import fingerprint, update_digest, weight_files
 from linnet.models.loading import first_line
 
-EXPORT_VERSION = 1  # of this code: raise it when the converted models change
+EXPORT_VERSION = 2  # of this code: raise it when the converted models change
 _MODELS = ("encoder", "decoder")
 _MANIFEST = "manifest.json"
 
@@ -36,6 +36,7 @@ class Converted:
     encoder: Any
     decoder: Any
     shape: Shape
+    numbers: Numbers
     folder: Path | None
 
 
@@ -57,14 +58,14 @@ def cache_root() -> Path:
     return Path(constants.HF_HOME) / "linnet"
 
 
-def load_converted(source: Source, weights: str, notify: Notify) -> Converted:
-    """The converted form of a model with `weights` f32, f16 or int8, from the cache where it is there and whole.
+def load_converted(source: Source, numbers: Numbers, notify: Notify) -> Converted:
+    """The converted form of a model in these number formats, from the cache where it is there and whole.
 
     Else it is converted and kept, and `notify` is told why. What is kept is checked by size and checksum and by the
     versions of Linnet's export and of OpenVINO. A disk that cannot be written costs a conversion each time and a
     notice, no more. Raises `ModelError` for a model that cannot be loaded, `OpenVinoMissing`.
     """
-    entry = _Entry.of(source, weights)
+    entry = _Entry.of(source, numbers)
     if entry.folder.exists():
         try:
             return entry.read()
@@ -74,8 +75,8 @@ def load_converted(source: Source, weights: str, notify: Notify) -> Converted:
     elif entry.others():
         notify(f"engine: {source.name} was converted by other versions ({_versions()} now): converting it again")
     else:
-        notify(f"engine: converting {source.name} for OpenVINO, once ({weights} weights)")
-    made = _convert(source, weights)
+        notify(f"engine: converting {source.name} for OpenVINO, once ({numbers.weights} weights)")
+    made = _convert(source, numbers)
     try:
         entry.write(made)
         return entry.read()
@@ -92,16 +93,17 @@ class _Unfit(Exception):  # noqa: N818 (the end of a sentence that begins with t
 @dataclass(frozen=True)
 class _Entry:
     folder: Path
-    model: str  # the fingerprint of the folder that it was made of, and the kind of weights
+    model: str  # the fingerprint of the folder that it was made of, and the number formats
+    numbers: Numbers
 
     @classmethod
-    def of(cls, source: Source, weights: str) -> _Entry:
+    def of(cls, source: Source, numbers: Numbers) -> _Entry:
         digest = hashlib.sha256(fingerprint(source.folder).encode())
         for path in weight_files(source.folder):
             digest.update(f"\0{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-        model = f"{digest.hexdigest()[:16]}-{weights}"
+        model = f"{digest.hexdigest()[:16]}-{numbers}"
         version = hashlib.sha256(_versions().encode()).hexdigest()[:8]
-        return cls(cache_root() / "openvino" / f"{model}-{version}", model)
+        return cls(cache_root() / "openvino" / f"{model}-{version}", model, numbers)
 
     def others(self) -> list[Path]:
         """Entries that other versions made of the same model."""
@@ -116,7 +118,7 @@ class _Entry:
                 if _digest(self.folder / name) != digest:
                     raise _Unfit(f"is damaged ({name} has changed)")
             encoder, decoder = (core().read_model(self.folder / f"{name}.xml") for name in _MODELS)
-            return Converted(encoder, decoder, Shape(**manifest["shape"]), self.folder)
+            return Converted(encoder, decoder, Shape(**manifest["shape"]), self.numbers, self.folder)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise _Unfit(f"is damaged ({first_line(error)})") from error
 
@@ -149,10 +151,10 @@ class _Entry:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _convert(source: Source, weights: str) -> Converted:
+def _convert(source: Source, numbers: Numbers) -> Converted:
     module = source.load_module()
-    encoder, decoder = convert(module, weights=weights)
-    return Converted(encoder, decoder, Shape.of(module), None)
+    encoder, decoder = convert(module, numbers)
+    return Converted(encoder, decoder, Shape.of(module), numbers, None)
 
 
 def _versions() -> str:

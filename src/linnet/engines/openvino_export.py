@@ -50,22 +50,41 @@ class Shape:
         )
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """The number formats of a converted model.
+
+    `weights` are f32, f16, or int8 with a scale and a zero point for each output channel. `compute`, f32 or bf16, is
+    what products are computed in, and what cross-attention keys and values are handed over in.
+    """
+
+    weights: str
+    compute: str
+
+    def __str__(self) -> str:
+        return f"{self.weights}-{self.compute}"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """`compute`, as PyTorch calls it."""
+        return torch.bfloat16 if self.compute == "bf16" else torch.float32
+
+
 @torch.no_grad()
-def convert(module: Any, *, weights: str) -> tuple[Any, Any]:
+def convert(module: Any, numbers: Numbers) -> tuple[Any, Any]:
     """Convert a float32 module on the CPU: the encoder and the decoder, as `openvino.Model`.
 
-    `weights` are stored as f32, as f16 (from which bf16 is computed), or as int8: with a scale and a zero point for
-    each output channel (NNCF). Raises `OpenVinoMissing`.
+    Raises `OpenVinoMissing`.
     """
     shape = Shape.of(module)
     encoder = _encoder(module, shape)
-    decoder = _decoder(module, shape)
-    if weights == "int8":
-        return _compress(encoder), _compress(decoder)
-    if weights == "f16":
+    decoder = _decoder(module, shape, numbers.dtype)
+    if numbers.weights == "int8":
+        encoder, decoder = _compress(encoder), _compress(decoder)
+    elif numbers.weights == "f16":
         for model in (encoder, decoder):
             _halve(model)
-    return encoder, decoder
+    return _typed(encoder, decoder, numbers.compute)
 
 
 def _encoder(module: Any, shape: Shape) -> Any:
@@ -77,12 +96,12 @@ def _encoder(module: Any, shape: Shape) -> Any:
     return model
 
 
-def _decoder(module: Any, shape: Shape) -> Any:
+def _decoder(module: Any, shape: Shape, cross_dtype: torch.dtype) -> Any:
     count = 2 * shape.layers
     held = [torch.zeros(4, shape.heads, 5, shape.channels) for _ in range(count)]
     cross = [torch.zeros(2, shape.heads, *_cross_shape(index, 8, shape.channels)) for index in range(count)]
     tokens = torch.zeros(4, 3, dtype=torch.int32), torch.arange(4, dtype=torch.int32)
-    model = _trace(ExportDecoder(module.model.decoder, module.proj_out), (*tokens, *held, *cross))
+    model = _trace(ExportDecoder(module.model.decoder, module.proj_out, cross_dtype), (*tokens, *held, *cross))
     names = [[f"{kind}.{index}" for index in range(count)] for kind in ("held", "cross", "grown")]
     _name(model.inputs, ["tokens", "rows", *names[0], *names[1]])
     _name(model.outputs, ["logits", *names[2], *(f"query.{index}" for index in range(shape.layers))])
@@ -126,6 +145,21 @@ def _make_stateful(model: Any, pairs: dict[str, str], shape: Shape) -> None:
         if node.get_type_name() == "ReadValue":
             node.set_arguments([op.broadcast(op.constant(np.float32(0.0)), empty).output(0)])
     model.validate_nodes_and_infer_types()
+
+
+def _typed(encoder: Any, decoder: Any, compute: str) -> tuple[Any, Any]:
+    """Declare that cross-attention keys and values go from encoder to decoder as `compute`."""
+    openvino = import_openvino()
+    kind = getattr(openvino.Type, compute)
+    results = openvino.preprocess.PrePostProcessor(encoder)
+    for index in range(len(encoder.outputs)):
+        results.output(index).tensor().set_element_type(kind)
+    encoder = results.build()
+    for port in decoder.inputs:
+        if port.any_name.startswith("cross."):
+            port.get_node().set_element_type(kind)
+    decoder.validate_nodes_and_infer_types()
+    return encoder, decoder
 
 
 def _halve(model: Any) -> None:

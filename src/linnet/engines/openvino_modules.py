@@ -67,15 +67,15 @@ class ExportDecoder(nn.Module):
 
     After tokens and `rows` [N], which says the row that each one continues, come for every layer the self-attention
     keys and values [., H, S, C] of the tokens so far (k0, v0, k1, v1, ...), then in the same order what the encoder
-    gave. Results are the logits, the grown self-attention keys and values and, for word times, every layer's scaled
-    cross-attention queries [B, H, k x L, C].
+    gave, multiplied in `cross_dtype`. Results are the logits, the grown self-attention keys and values and, for word
+    times, every layer's scaled cross-attention queries [B, H, k x L, C].
     """
 
-    def __init__(self, decoder: Any, output: nn.Module) -> None:
+    def __init__(self, decoder: Any, output: nn.Module, cross_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.tokens, self.norm, self.output = decoder.embed_tokens, decoder.layer_norm, output
         self.register_buffer("positions", decoder.embed_positions.weight)
-        self.layers = nn.ModuleList(_DecoderLayer(layer) for layer in decoder.layers)
+        self.layers = nn.ModuleList(_DecoderLayer(layer, cross_dtype) for layer in decoder.layers)
 
     def forward(self, tokens: Tensor, rows: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """Run; N, L, S and P are any."""
@@ -97,8 +97,9 @@ class ExportDecoder(nn.Module):
 
 
 class _DecoderLayer(nn.Module):
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, cross_dtype: torch.dtype) -> None:
         super().__init__()
+        self.cross_dtype = cross_dtype
         own, across = layer.self_attn, layer.encoder_attn
         self.norm1, self.norm2, self.norm3 = (
             layer.self_attn_layer_norm,
@@ -129,7 +130,11 @@ class _DecoderLayer(nn.Module):
         rows, length, width = x.shape
         shared = (self.cross_query(x) * self.scale).reshape(cross[0].shape[0], -1, width)
         query = _split(shared, self.heads)
-        mixed = torch.matmul(torch.softmax(torch.matmul(query, cross[0]), -1), cross[1])
+        # The casts make products of bfloat16 inputs. Of float32 products OpenVINO would make the same, but by turning
+        # all keys and values into float32 and back at each step: half of the time of a step of eight windows.
+        kind = self.cross_dtype
+        looked = torch.softmax(torch.matmul(query.to(kind), cross[0].to(kind)).float(), -1)
+        mixed = torch.matmul(looked.to(kind), cross[1].to(kind)).float()
         return _join(mixed).reshape(rows, length, width), query
 
 

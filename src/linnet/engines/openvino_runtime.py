@@ -62,21 +62,6 @@ def has_bf16() -> bool:
     return "BF16" in capabilities()
 
 
-def set_types(encoder: Any, decoder: Any, compute: str) -> None:
-    """Declare that cross-attention keys and values go from encoder to decoder as `compute`, f32 or bf16."""
-    openvino = import_openvino()
-    kind = getattr(openvino.Type, compute)
-    results = openvino.preprocess.PrePostProcessor(encoder)
-    for index in range(len(encoder.outputs)):
-        results.output(index).tensor().set_element_type(kind)
-    results.build()
-    inputs = openvino.preprocess.PrePostProcessor(decoder)
-    for port in decoder.inputs:
-        if port.any_name.startswith("cross."):
-            inputs.input(port.any_name).tensor().set_element_type(kind)
-    inputs.build()
-
-
 def compile_model(model: Any, compute: str, threads: int | None) -> Any:
     """Compile for this CPU: one stream, products and states in `compute`, on so many threads or all cores."""
     openvino = import_openvino()

@@ -15,6 +15,7 @@ _VERBS = {
     "evaluate": "linnet.cli.evaluate:evaluate",
     "train": "linnet.cli.train:train",
     "models": "linnet.cli.models:app",
+    "bench": "linnet.cli.bench:bench",
     "doctor": "linnet.cli.doctor:doctor",
 }
 

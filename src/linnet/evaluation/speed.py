@@ -1,0 +1,223 @@
+"""How fast this machine runs a model, by engine, compute type and batch size.
+
+Each setting is measured in a process of its own, which is ended where it takes too long: so no setting can hold up or
+bring down the others, and the peak of memory is its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.engines.choice import COMPUTE_TYPES, ENGINES
+from linnet.errors import OptionError
+from linnet.evaluation.speed_process import Order, Timing, run
+from linnet.models.resolve import ModelRef
+
+BATCH_SIZES = (1, 8)
+LOADING_SECONDS = 900.0  # in which a model must be loaded and, at its first use, converted
+POSITION_SECONDS = 0.02  # of an encoder position of the Whisper family
+TOKENS_PER_SECOND = 3  # of quick speech
+
+_TYPES = {"torch": ("f32", "bf16"), "openvino": ("f32", "bf16", "int8")}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a person may choose for `linnet transcribe`.
+
+    >>> Setting("openvino", "int8", 8).options
+    '--engine openvino --compute-type int8 --batch-size 8'
+    """
+
+    engine: str
+    compute_type: str
+    batch_size: int
+
+    @property
+    def options(self) -> str:
+        """For the command line."""
+        return f"--engine {self.engine} --compute-type {self.compute_type} --batch-size {self.batch_size}"
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.compute_type}, batch {self.batch_size}"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A setting with what was measured, or the reason why nothing was."""
+
+    setting: Setting
+    timing: Timing | None = None
+    reason: str | None = None
+
+    @property
+    def rtfx(self) -> float | None:
+        """Seconds of audio per second of work, the model's loading left out."""
+        return None if self.timing is None else self.timing.rtfx
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        measured = None if self.timing is None else {**asdict(self.timing), "rtfx": self.rtfx}
+        return {**asdict(self.setting), "measured": measured, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is transcribed: pieces of sound at 16 kHz, and how many tokens each is made to give (None: as heard)."""
+
+    name: str
+    pieces: tuple[Samples, ...]
+    tokens: int | None = None
+    end: int | None = None  # the token that is forbidden for it
+
+    @property
+    def seconds(self) -> float:
+        """Of sound."""
+        return sum(len(piece) for piece in self.pieces) / SAMPLE_RATE
+
+    @property
+    def description(self) -> str:
+        """One line for a report."""
+        if self.tokens is None:
+            return f"{self.name}, {self.seconds:.1f} s"
+        each = len(self.pieces[0]) / SAMPLE_RATE
+        return f"{self.name}, {len(self.pieces)} windows of {each:g} s with {self.tokens} tokens each"
+
+
+def settings(engines: Sequence[str], compute_types: Sequence[str], batch_sizes: Sequence[int]) -> list[Setting]:
+    """All that is asked for; `auto` is every engine, and every compute type that an engine has.
+
+    Raises `OptionError` for an unknown name or a batch size below 1.
+    """
+    for what, names, known in (("engine", engines, ENGINES), ("compute type", compute_types, COMPUTE_TYPES)):
+        for name in names:
+            if name not in known:
+                raise OptionError(f"{what} {name!r} is unknown: use {', '.join(known[:-1])} or {known[-1]}")
+    if any(size < 1 for size in batch_sizes):
+        raise OptionError(f"batch sizes must be at least 1, got {', '.join(map(str, batch_sizes))}")
+    chosen = list(_TYPES) if "auto" in engines else list(dict.fromkeys(engines))
+    found = []
+    for engine in chosen:
+        types = _TYPES[engine] if "auto" in compute_types else tuple(dict.fromkeys(compute_types))
+        found += [Setting(engine, *rest) for rest in product(types, dict.fromkeys(batch_sizes))]
+    return found
+
+
+def synthetic(ref: ModelRef, seconds: float, *, windows: int) -> Workload:
+    """At least so many windows of the model's length of a sound like speech, with as many tokens as quick speech has.
+
+    What a model hears in it does not matter, since the end of the text is forbidden and the tokens are counted: so the
+    work is that of speech. Models that are not of the Whisper family have no such tokens.
+    """
+    from linnet.models.checkpoint import read_json
+    from linnet.models.resolve import family
+
+    if family(ref.path) != "whisper":
+        count = max(windows, round(seconds / 30))
+        return Workload("synthetic sound", (_hum(30.0),) * count)
+    config = read_json(ref.path / "config.json")
+    length = config["max_source_positions"] * POSITION_SECONDS
+    generation = ref.path / "generation_config.json"
+    end = (read_json(generation) if generation.is_file() else {}).get("eos_token_id", config["eos_token_id"])
+    count = max(windows, round(seconds / length))
+    tokens = round(length * TOKENS_PER_SECOND)
+    return Workload("synthetic sound", (_hum(length),) * count, tokens, end[0] if isinstance(end, list) else end)
+
+
+def _hum(seconds: float) -> Samples:
+    """A tone with overtones that comes and goes four times a second, with a little noise."""
+    import numpy as np
+
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    voice = sum((np.sin(2 * np.pi * 140 * k * time) / k for k in range(1, 9)), np.zeros(len(time)))
+    noise = np.random.default_rng(0).normal(0, 0.01, len(time))
+    sound: Samples = (0.1 * voice * np.clip(np.sin(8 * np.pi * time), 0, 1) + noise).astype(np.float32)
+    return sound
+
+
+def recorded(recording: Any, seconds: float, *, channel: str = "mix") -> Workload:
+    """The first `seconds` of a recording. Raises `AudioError`."""
+    from linnet.audio.source import open_audio
+
+    with open_audio(recording, channel=channel) as source:
+        return Workload(source.name, (source.window(0, round(seconds * SAMPLE_RATE)),))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Which model is measured, on what, and how long one setting may take, its loading left out."""
+
+    model: str
+    workload: Workload
+    device: str = "auto"
+    threads: int | None = None
+    offline: bool = False
+    language: str | None = None
+    limit: float = 120.0
+
+    def measure(self, chosen: Sequence[Setting]) -> Iterator[Speed]:
+        """Each setting in turn."""
+        for setting in chosen:
+            yield self._measure(setting)
+
+    def _measure(self, setting: Setting) -> Speed:
+        work = self.workload
+        order = Order(
+            **asdict(setting),
+            model=self.model,
+            device=self.device,
+            threads=self.threads,
+            offline=self.offline,
+            language=self.language,
+            pieces=work.pieces,
+            tokens=work.tokens,
+            end=work.end,
+        )
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=run, args=(theirs, order), daemon=True, name=f"linnet bench {setting}")
+        process.start()
+        theirs.close()
+        try:
+            return self._follow(setting, ours, process)
+        finally:
+            _end(process)
+            ours.close()
+
+    def _follow(self, setting: Setting, pipe: Connection, process: BaseProcess) -> Speed:
+        """Wait for `None` (loaded), then for the timing; a text is a reason."""
+        said: Any = None
+        for limit, what in ((LOADING_SECONDS, "loading and converting took"), (self.limit, "it took")):
+            begun = time.perf_counter()
+            try:
+                said = pipe.recv() if pipe.poll(limit) else f"{what} more than {time.perf_counter() - begun:.0f} s"
+            except EOFError:
+                process.join(5)
+                said = f"its process ended (status {process.exitcode}): perhaps there is too little memory"
+            if isinstance(said, str):
+                return Speed(setting, reason=said)
+        return Speed(setting, timing=said)
+
+
+def _end(process: BaseProcess) -> None:
+    """Ask it to end, so that it leaves no half-made files; after a while make it."""
+    process.join(1)
+    if process.is_alive():
+        process.terminate()
+        process.join(5)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def fastest(speeds: Sequence[Speed]) -> Speed | None:
+    """The one with the largest RTFx; None where nothing was measured."""
+    return max((one for one in speeds if one.timing is not None), key=lambda one: one.rtfx or 0.0, default=None)

@@ -182,7 +182,7 @@ class Composer:
     def _noise(self, rng: Rng, length: int) -> Array:
         """[length] of one kind of noise at unit level, often with its own colour."""
         kind = str(
-            rng.choice(["white", "pink", "hum", "music", "clicks", "babble"], p=[0.2, 0.4, 0.08, 0.16, 0.1, 0.06])
+            rng.choice(["white", "pink", "hum", "music", "clicks", "babble"], p=[0.3, 0.32, 0.08, 0.14, 0.1, 0.06])
         )
         if kind == "white":
             return rng.standard_normal(length, dtype=np.float32)
@@ -251,7 +251,7 @@ class Composer:
             spectrum = spectrum * augment.tilt_and_bands(rng, frequencies)
         level = float(np.sqrt(np.mean(np.square(samples)) + 1e-12))
         if rng.random() < 0.85:
-            decibels = float(rng.uniform(3, 45) if rng.random() < 0.7 else rng.uniform(35, 70))
+            decibels = float(rng.uniform(3, 25) if rng.random() < 0.5 else rng.uniform(20, 60))
             noise = fft.rfft(self._noise(rng, length), size) * (level * 10 ** (-decibels / 20))
             spectrum = spectrum + (noise * augment.tilt_and_bands(rng, frequencies) if rng.random() < 0.5 else noise)
         if rng.random() < (0.3 if narrow else 0.65):

@@ -181,7 +181,7 @@ class GenericBackend:
         timed = options.word_timestamps
         return [self._ctc_window(row[:n], scores[:n], seconds, timed=timed) for row, scores, n, seconds in rows]
 
-    def _ctc_window(self, tokens: Tensor, scores: Tensor, seconds: float, *, timed: bool) -> Heard:
+    def _ctc_window(self, tokens: Tensor, scores: Tensor, seconds: float, *, timed: bool = False) -> Heard:
         tokenizer = self._speech.tokenizer
         silent = {self._speech.model.config.pad_token_id, getattr(tokenizer, "word_delimiter_token_id", None)}
         spoken = [index for index, token in enumerate(tokens.tolist()) if token not in silent]

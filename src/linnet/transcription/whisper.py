@@ -28,7 +28,7 @@ from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
 from linnet.transcription.words import with_words, words_of_pieces
 
-LONGEST_GAP = 0.05  # of a window: a longer pause ends it, since words after silence are heard worse
+LONGEST_GAP = 0.25  # of a window: a longer pause ends it, so that less silence is encoded
 CERTAIN_SPEECH = 0.1  # below this probability of silence a window without words is not believed
 RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next window
 

@@ -41,7 +41,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny, 2 minutes, one pair")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "peers")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="clips and tokenizer")
-    parser.add_argument("--shapes", default="tiny,small")
+    parser.add_argument("--shapes", default="small,tiny")
+    parser.add_argument("--budget", type=float, default=60.0, help="minutes after which no comparison is begun")
     parser.add_argument("--only", default="", help="comparisons whose name has this in it")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=2)
@@ -53,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compute-type", default="auto")
     parser.add_argument("--json", type=Path, help="by default FOLDER/results.json")
     options = parser.parse_args()
+    options.begun = time.monotonic()
     if unknown := set(options.shapes.split(",")) - set(SHAPES):
         parser.error(f"unknown shapes {', '.join(sorted(unknown))}: use {', '.join(SHAPES)}")
     if options.quick:
@@ -120,6 +122,9 @@ def compare(arena: Arena, plan: list[Comparison], options: argparse.Namespace) -
     }
     duels = []
     for comparison in plan:
+        if time.monotonic() - options.begun > 60 * options.budget:
+            say(f"{arena.name}: {comparison.name}: left out, the time is up")
+            continue
         pairs = 5 * options.pairs if comparison.length == "window" else options.pairs
         for recording in comparison.recordings:
             say(f"{arena.name}: {comparison.name}, {recording}")

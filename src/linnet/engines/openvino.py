@@ -92,7 +92,10 @@ class OpenVinoEngine:
         return f"openvino cpu {self._label}"
 
     def encode(self, features: Tensor) -> OpenVinoEncoded:
-        """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes."""
+        """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
+
+        One window after the other: together they would not be faster, only hold several times the memory.
+        """
         shape = self._shape
         if features.ndim != 3 or features.shape[2] != shape.bands or not 1 <= features.shape[1] <= shape.frames:
             expected = f"[windows, 1 to {shape.frames} frames, {shape.bands} bands]"
@@ -103,11 +106,12 @@ class OpenVinoEngine:
             torch.empty(batch, shape.heads, *sizes[index % 2], dtype=self._dtype) for index in range(2 * shape.layers)
         )
         request = _take(self._encoders, self._encoder)
-        for index, tensor in enumerate(cross):
-            request.set_tensor(f"cross.{index}", _shared(tensor))
         features = features.float().contiguous()
-        request.set_tensor("features", _shared(features))
-        request.infer()
+        for row in range(batch):
+            for index, tensor in enumerate(cross):
+                request.set_tensor(f"cross.{index}", _shared(tensor[row : row + 1]))
+            request.set_tensor("features", _shared(features[row : row + 1]))
+            request.infer()
         _let_go(request, "cross", shape, self._dtype)
         request.set_tensor("features", _owned(np.zeros((1, 1, shape.bands), np.float32)))
         self._encoders.append(request)

@@ -55,7 +55,7 @@ def strings(fsdd: Path) -> list[tuple[Audio, str]]:
 def test_the_examples_are_heard_with_their_language(digits: Recognizer, root: Path, name: str) -> None:
     language, text = SPOKEN[name]
     heard = digits.transcribe(root / "examples" / f"{name}.flac")
-    if name == "digits-long":  # three windows; docs/benchmarks.md says how well long strings are heard
+    if name == "digits-long":  # three windows
         assert jiwer.wer(text, heard.text) <= 0.2
     else:
         assert heard.text == text
@@ -92,7 +92,7 @@ def test_a_speaker_it_never_met_is_understood(digits: Recognizer, strings: list[
     results = list(digits.transcribe_many([audio for audio, _ in strings], batch_size=8))
     heard = {result.index: result.transcript.text for result in results if result.transcript}
     rate = jiwer.wer([text for _, text in strings], [heard[index] for index in range(len(strings))])
-    assert rate <= 0.2  # guards the shipped weights against damage; docs/benchmarks.md says how far they are from 3 %
+    assert rate <= 0.06  # guards the shipped weights; benchmarks/digits.py measures the bar of 3 % on 200 strings
 
 
 def test_silence_and_noise_have_no_words(digits: Recognizer) -> None:

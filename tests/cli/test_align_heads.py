@@ -62,7 +62,8 @@ def test_heads_trained_to_look_at_words_are_found_and_used(
     assert known & set(heads.pairs)
     saved = json.loads((model / "alignment_heads.json").read_text())
     best = max(saved["scores"], key=lambda row: row["score"])
-    assert heads.pairs[0] == (best["layer"], best["head"])
+    scores = {(row["layer"], row["head"]): row["score"] for row in saved["scores"]}
+    assert scores[heads.pairs[0]] == best["score"]  # several may be equally good
     assert best["score"] > 0.5
     assert f"{best['layer']:>5}  {best['head']:>4}" in done.out
 

@@ -77,6 +77,14 @@ def test_logits_are_those_of_torch(theirs: TorchEngine, engine: OpenVinoEngine, 
     assert torch.allclose(logits(engine, features, ids), logits(theirs, features, ids), atol=2e-4, rtol=0)
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_a_first_window_of_one_position_spoils_no_later_one(theirs: TorchEngine, make: MakeEngine, frames: int) -> None:
+    fresh, ids = make("f32"), tokens(1, 8)
+    for count in (frames, 200, frames, 57):
+        features = random_features(1)[:, :count]
+        assert torch.allclose(logits(fresh, features, ids), logits(theirs, features, ids), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("kind", ["bf16", "int8", "int8 f32"])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_other_compute_types_are_near(theirs: TorchEngine, make: MakeEngine, kind: str, batch: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from linnet.engines.checks import check_features, check_heads, check_max_length, check_spread, check_tokens
 from linnet.engines.openvino_cache import Converted
 from linnet.engines.openvino_export import Shape
 from linnet.engines.openvino_runtime import compile_model, import_openvino
@@ -61,8 +62,7 @@ class OpenVinoState:
 
     def reorder(self, rows: Tensor) -> None:
         """Make row i continue what row `rows[i]` held; each window may thereby get more or fewer rows, all the same."""
-        if len(rows) % self.encoded.batch:
-            raise ValueError(f"{len(rows)} rows do not spread evenly over {self.encoded.batch} windows")
+        check_spread(rows, self.encoded.batch)
         if self.length:
             self.order = self.order[rows.numpy()]
         else:  # nothing is held that could be taken over
@@ -99,9 +99,7 @@ class OpenVinoEngine:
         One window after the other: together they would not be faster, only hold several times the memory.
         """
         shape = self._shape
-        if features.ndim != 3 or features.shape[2] != shape.bands or not 1 <= features.shape[1] <= shape.frames:
-            expected = f"[windows, 1 to {shape.frames} frames, {shape.bands} bands]"
-            raise ValueError(f"expected log-mel features {expected}, got {list(features.shape)}")
+        check_features(features, shape.frames, shape.bands)
         batch, positions = features.shape[0], (features.shape[1] + 1) // 2
         sizes = (shape.channels, positions), (positions, shape.channels)
         cross = tuple(
@@ -114,16 +112,14 @@ class OpenVinoEngine:
                 request.set_tensor(f"cross.{index}", _shared(tensor[row : row + 1]))
             request.set_tensor("features", _shared(features[row : row + 1]))
             request.infer()
-        _let_go(request, "cross", shape, self._dtype)
+        _let_go(request, shape, self._dtype)
         request.set_tensor("features", _owned(np.zeros((1, 1, shape.bands), np.float32)))
         self._encoders.append(request)
         return OpenVinoEncoded(cross)
 
     def start(self, encoded: OpenVinoEncoded, *, max_length: int) -> OpenVinoState:
         """A decoder state with one row for each window, for up to `max_length` tokens."""
-        limit = self._shape.tokens
-        if not 1 <= max_length <= limit:
-            raise ValueError(f"max_length must be from 1 to the model's {limit} tokens, got {max_length}")
+        check_max_length(max_length, self._shape.tokens)
         request = _take(self._decoders, self._decoder)
         request.reset_state()
         for index, tensor in enumerate(encoded.cross):
@@ -139,9 +135,7 @@ class OpenVinoEngine:
 
     def align(self, encoded: OpenVinoEncoded, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
         """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
-        known = self._shape.layers, self._shape.heads
-        if not heads or any(not (0 <= layer < known[0] and 0 <= head < known[1]) for layer, head in heads):
-            raise ValueError(f"heads must be (layer, head) pairs below {known}, at least one, got {list(heads)}")
+        check_heads(heads, (self._shape.layers, self._shape.heads))
         state = self.start(encoded, max_length=max(tokens.shape[1], 1))
         self._feed(state, tokens)
         layers = {layer for layer, _ in heads}
@@ -150,13 +144,8 @@ class OpenVinoEngine:
         return torch.stack(found, 1).softmax(-1)
 
     def _feed(self, state: OpenVinoState, tokens: Tensor) -> None:
+        check_tokens(state, tokens)
         rows, length = tokens.shape
-        if rows != state.rows:
-            raise ValueError(f"the state holds {state.rows} rows, got tokens for {rows}")
-        if not length:
-            raise ValueError("expected at least one token for each row, got none")
-        if state.length + length > state.max_length:
-            raise ValueError(f"the state was started for {state.max_length} tokens, not for {state.length + length}")
         request = state.request
         request.set_tensor("tokens", _owned(tokens.numpy().astype(np.int32)))
         request.set_tensor("rows", _owned(state.order))
@@ -173,17 +162,17 @@ def _take(idle: deque[Any], compiled: Any) -> Any:
 
 
 def _give_back(idle: deque[Any], request: Any, shape: Shape, dtype: torch.dtype) -> None:
-    _let_go(request, "cross", shape, dtype)
+    _let_go(request, shape, dtype)
     idle.append(request)
 
 
-def _let_go(request: Any, name: str, shape: Shape, dtype: torch.dtype) -> None:
+def _let_go(request: Any, shape: Shape, dtype: torch.dtype) -> None:
     """Give an idle request small tensors, so that it points at no window that may be gone."""
     openvino = import_openvino()
     kind = openvino.Type.bf16 if dtype == torch.bfloat16 else openvino.Type.f32
     for index in range(2 * shape.layers):
         size = (1, shape.channels) if index % 2 else (shape.channels, 1)
-        request.set_tensor(f"{name}.{index}", openvino.Tensor(kind, openvino.Shape([1, shape.heads, *size])))
+        request.set_tensor(f"cross.{index}", openvino.Tensor(kind, openvino.Shape([1, shape.heads, *size])))
 
 
 def _owned(array: Any) -> Any:

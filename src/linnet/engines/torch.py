@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from linnet.engines.checks import check_features, check_max_length
 from linnet.engines.torch_decoder import TorchDecoder, TorchEncoded, TorchState
 from linnet.engines.torch_encoder import TorchEncoder
 from linnet.engines.torch_static import StaticSteps
@@ -46,17 +47,13 @@ class TorchEngine:
     @torch.no_grad()
     def encode(self, features: Tensor) -> TorchEncoded:
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes."""
-        if features.ndim != 3 or features.shape[2] != self._bands or not 1 <= features.shape[1] <= self._frames:
-            expected = f"[windows, 1 to {self._frames} frames, {self._bands} bands]"
-            raise ValueError(f"expected log-mel features {expected}, got {list(features.shape)}")
+        check_features(features, self._frames, self._bands)
         hidden = self._encoder(features)
         return TorchEncoded(hidden, self._decoder.cross(hidden))
 
     def start(self, encoded: TorchEncoded, *, max_length: int) -> TorchState:
         """A decoder state with one row for each window, for up to `max_length` tokens."""
-        limit = self._decoder.positions.shape[0]
-        if not 1 <= max_length <= limit:
-            raise ValueError(f"max_length must be from 1 to the model's {limit} tokens, got {max_length}")
+        check_max_length(max_length, self._decoder.positions.shape[0])
         return TorchState(encoded, max_length)
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from linnet.engines.checks import check_heads, check_spread, check_tokens
 from linnet.engines.torch_ops import Product, attend, fused, product
 
 FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so a short answer does not pay for the longest
@@ -59,10 +60,8 @@ class TorchState:
         return self.cache.shape[2]
 
     def reserve(self, tokens: int) -> None:
-        """Make room for this many more tokens. Raises `ValueError` beyond `max_length`."""
+        """Make room for this many more tokens, `max_length` in all at most."""
         wanted = self.length + tokens
-        if wanted > self.max_length:
-            raise ValueError(f"the state was started for {self.max_length} tokens, not for {wanted}")
         if wanted > self.cache.shape[4]:
             shape = list(self.cache.shape)
             shape[4] = min(self.max_length, max(wanted, 2 * shape[4]))
@@ -72,8 +71,7 @@ class TorchState:
 
     def reorder(self, rows: Tensor) -> None:
         """Make row i continue what row `rows[i]` held; each window may thereby get more or fewer rows, all the same."""
-        if len(rows) % self.encoded.batch:
-            raise ValueError(f"{len(rows)} rows do not spread evenly over {self.encoded.batch} windows")
+        check_spread(rows, self.encoded.batch)
         held = self.cache[..., : self.length, :].index_select(2, rows)
         if len(rows) == self.rows:
             self.cache[..., : self.length, :] = held
@@ -135,9 +133,7 @@ class TorchDecoder:
 
         It stops after the deepest layer that is asked for and leaves the state unusable.
         """
-        known = len(self.layers), self.layers[0].heads
-        if not heads or any(not (0 <= layer < known[0] and 0 <= head < known[1]) for layer, head in heads):
-            raise ValueError(f"heads must be (layer, head) pairs below {known}, at least one, got {list(heads)}")
+        check_heads(heads, (len(self.layers), self.layers[0].heads))
         x, hidden = self._embed(state, tokens)
         found: dict[tuple[int, int], Tensor] = {}
         for index in range(1 + max(layer for layer, _ in heads)):
@@ -149,11 +145,8 @@ class TorchDecoder:
 
     def _embed(self, state: TorchState, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         """New tokens as vectors [N, L, D], and what each must not look at [L, L so far], with room made for them."""
-        rows, length = tokens.shape
-        if rows != state.rows:
-            raise ValueError(f"the state holds {state.rows} rows, got tokens for {rows}")
-        if not length:
-            raise ValueError("expected at least one token for each row, got none")
+        check_tokens(state, tokens)
+        length = tokens.shape[1]
         state.reserve(length)
         end = state.length + length
         x = functional.embedding(tokens, self.tokens) + self.positions[state.length : end]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from linnet.engines.checks import check_tokens
 from linnet.engines.torch_decoder import TorchDecoder, TorchState
 
 log = logging.getLogger(__name__)
@@ -97,8 +98,7 @@ class StaticSteps:
         """The logits [N, V] after tokens [N, 1]; None where the device refuses to record the step."""
         if not self._usable:
             return None
-        if state.length >= state.max_length:
-            raise ValueError(f"the state was started for {state.max_length} tokens, not for {state.length + 1}")
+        check_tokens(state, tokens)
         if state.static is None:
             try:
                 self._enter(state)

@@ -1,0 +1,59 @@
+"""What every engine refuses, in the same words.
+
+Shapes: B windows, T mel frames, M mel bands, N hypothesis rows, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Held(Protocol):
+    """A decoder state, as far as it is checked here."""
+
+    max_length: int
+    length: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows are held."""
+        ...
+
+
+def check_features(features: Tensor, frames: int, bands: int) -> None:
+    """Raise `ValueError` unless the features are [B, T, M] with T from 1 to `frames` and M = `bands`."""
+    if features.ndim != 3 or features.shape[2] != bands or not 1 <= features.shape[1] <= frames:
+        expected = f"[windows, 1 to {frames} frames, {bands} bands]"
+        raise ValueError(f"expected log-mel features {expected}, got {list(features.shape)}")
+
+
+def check_max_length(max_length: int, limit: int) -> None:
+    """Raise `ValueError` unless a state can be started for so many tokens."""
+    if not 1 <= max_length <= limit:
+        raise ValueError(f"max_length must be from 1 to the model's {limit} tokens, got {max_length}")
+
+
+def check_tokens(state: Held, tokens: Tensor) -> None:
+    """Raise `ValueError` unless tokens [N, L] can be fed to the state."""
+    rows, length = tokens.shape
+    if rows != state.rows:
+        raise ValueError(f"the state holds {state.rows} rows, got tokens for {rows}")
+    if not length:
+        raise ValueError("expected at least one token for each row, got none")
+    if state.length + length > state.max_length:
+        raise ValueError(f"the state was started for {state.max_length} tokens, not for {state.length + length}")
+
+
+def check_spread(rows: Tensor, windows: int) -> None:
+    """Raise `ValueError` unless each window gets as many of the rows as every other."""
+    if len(rows) % windows:
+        raise ValueError(f"{len(rows)} rows do not spread evenly over {windows} windows")
+
+
+def check_heads(heads: Sequence[tuple[int, int]], known: tuple[int, int]) -> None:
+    """Raise `ValueError` unless heads are (layer, head) pairs below `known`."""
+    if not heads or any(not (0 <= layer < known[0] and 0 <= head < known[1]) for layer, head in heads):
+        raise ValueError(f"heads must be (layer, head) pairs below {known}, at least one, got {list(heads)}")

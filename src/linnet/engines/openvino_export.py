@@ -123,7 +123,7 @@ def _trace(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: lengths that are read off the example are all made dynamic
         traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
-        return openvino.convert_model(traced, share_weights=False)  # it outlives the module
+        return openvino.convert_model(traced)
 
 
 def _name(ports: list[Any], names: list[str]) -> None:

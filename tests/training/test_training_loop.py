@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tones import tiny_recipe
 
 from linnet.errors import ModelError, OptionError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from linnet.training.digits.export import export
+from linnet.training.digits.model import build_model
 from linnet.training.loop import train
 from linnet.training.recipe import Recipe, read_recipe
 from linnet.training.run import prepare
@@ -69,8 +72,17 @@ def test_a_run_starts_from_the_average_of_another(tmp_path: Path, bank: Path) ->
         with pytest.raises(OptionError, match="first: "):
             prepare(replace(second, model=replace(second.model, **other)), Path("/"))
     nowhere = replace(second, run=replace(second.run, start=str(tmp_path / "nowhere")))
-    with pytest.raises(OptionError, match="nowhere: no checkpoint"):
+    with pytest.raises(OptionError, match="nowhere: neither a run with a checkpoint nor a model"):
         prepare(nowhere, Path("/"))
+
+
+def test_a_run_starts_from_an_exported_model(tmp_path: Path, bank: Path) -> None:
+    recipe = recipe_at(tmp_path, bank, "first", steps=2)
+    exported = export(build_model(recipe.model), tmp_path / "exported")
+    trainer, _ = prepare(replace(recipe, run=replace(recipe.run, start=str(exported))), Path("/"))
+    weights = load_file(exported / "model.safetensors")
+    for begun in (trainer.module.model.state_dict(), trainer.average.model.state_dict()):
+        assert all(torch.equal(begun[name], value) for name, value in weights.items())
 
 
 def test_training_lowers_the_loss(tmp_path: Path, bank: Path) -> None:

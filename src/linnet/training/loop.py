@@ -62,17 +62,26 @@ class Trainer:
         return True
 
     def start_from(self, folder: Path) -> None:
-        """Begin with the averaged weights of another run; what that model did not have yet stays freshly made.
+        """Begin with the averaged weights of another run, or with those of an exported model folder.
+
+        What that model does not have (an exported one has no helpers) stays freshly made.
 
         Raises:
-            OptionError: no checkpoint there, or weights of another shape.
+            OptionError: neither is there, or weights of another shape.
         """
         state = load_checkpoint(folder / "checkpoints")
-        if state is None:
-            raise OptionError(f"{folder}: no checkpoint of an earlier run to start from; train that one first.")
+        if state is not None:
+            weights = state["average"]
+        elif (folder / "model.safetensors").is_file():
+            exported = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+            weights = {f"model.{name}": value for name, value in exported.state_dict().items()}
+        else:
+            raise OptionError(
+                f"{folder}: neither a run with a checkpoint nor a model folder to start from; train that run first."
+            )
         module = self.accelerator.unwrap_model(self.module)
         try:
-            unknown = module.load_state_dict(state["average"], strict=False).unexpected_keys
+            unknown = module.load_state_dict(weights, strict=False).unexpected_keys
         except RuntimeError as error:
             raise OptionError(f"{folder}: its model is of another size than this recipe's: {error}") from error
         if unknown:

@@ -35,7 +35,7 @@ class Optimisation:
 class Run:
     """Where and how the run goes; `threads` 0 leaves PyTorch's own choice.
 
-    `start` is the folder of an earlier run, whose averaged weights this one begins with.
+    `start` is the folder of an earlier run, whose averaged weights this one begins with, or an exported model's.
     """
 
     output: str = "runs/digits"

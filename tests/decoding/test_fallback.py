@@ -60,6 +60,7 @@ class ScriptedEngine:
     """Says what each window's script says; counts the windows of each start."""
 
     name = "scripted"
+    own_threads = False
 
     def __init__(self) -> None:
         self.starts: list[int] = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -18,8 +21,22 @@ from linnet.decoding.result import Decoded
 from linnet.decoding.rules import build_rules
 from linnet.decoding.word_times import Spoken, TimedWord, word_times
 from linnet.engines.protocol import Encoded, Engine
+from linnet.engines.torch_threads import one_torch_thread
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _undisturbed(method: Method) -> Method:
+    """Run a method without gradients, and on one torch thread where the engine has threads of its own."""
+
+    @wraps(method)
+    def run(self: Decoder, *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad(), one_torch_thread() if self._engine.own_threads else nullcontext():
+            return method(self, *args, **kwargs)
+
+    return cast("Method", run)
 
 
 class Decoder:
@@ -28,12 +45,12 @@ class Decoder:
     def __init__(self, engine: Engine, vocabulary: WhisperVocabulary, max_length: int) -> None:
         self._engine, self._vocabulary, self._max_length = engine, vocabulary, max_length
 
-    @torch.no_grad()
+    @_undisturbed
     def detect_language(self, encoded: Encoded) -> list[dict[str, float]]:
         """For each window the probability of each of the model's languages; they sum to 1."""
         return detect_language(self._engine, encoded, self._vocabulary)
 
-    @torch.no_grad()
+    @_undisturbed
     def decode(
         self,
         encoded: Encoded,
@@ -64,6 +81,7 @@ class Decoder:
                 break
         return [results[row] for row in range(encoded.batch)]
 
+    @_undisturbed
     def word_times(
         self,
         encoded: Encoded,

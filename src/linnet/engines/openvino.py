@@ -93,6 +93,8 @@ class OpenVinoEngine:
         """For reports: `openvino cpu int8`."""
         return f"openvino cpu {self._label}"
 
+    own_threads = True
+
     def encode(self, features: Tensor) -> OpenVinoEncoded:
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
 

@@ -45,8 +45,11 @@ class State(Protocol):
 class Engine(Protocol):
     """One loaded model on one device; holds no state of a running decode.
 
-    `encoded` and `state` are always what the same engine gave, so they are typed loosely.
+    `encoded` and `state` are always what the same engine gave, so they are typed loosely. `own_threads`: it computes on
+    threads of its own, so beside it torch is to use one (`torch_threads.one_torch_thread`).
     """
+
+    own_threads: bool
 
     @property
     def name(self) -> str:

@@ -44,6 +44,8 @@ class TorchEngine:
         """For reports: `torch cpu float32`."""
         return f"torch {self.device} {str(self.dtype).removeprefix('torch.')}"
 
+    own_threads = False
+
     @torch.no_grad()
     def encode(self, features: Tensor) -> TorchEncoded:
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes."""

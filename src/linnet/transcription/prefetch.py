@@ -34,11 +34,13 @@ class Prefetch(Generic[T]):
 
     def _work(self) -> None:
         last: Any = _END
+        from linnet.engines.torch_threads import one_torch_thread
+
         try:
-            _use_one_torch_thread()
-            for item in self._items:
-                if not self._put((item,)):
-                    return
+            with one_torch_thread():
+                for item in self._items:
+                    if not self._put((item,)):
+                        return
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the item is waited for
             last = error
         finally:
@@ -84,18 +86,3 @@ class Prefetch(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _use_one_torch_thread() -> None:
-    """Let torch run on one thread here, and leave the rest of the process as it is.
-
-    `torch.set_num_threads` counts for the thread that calls it and for those that begin after it, so another thread
-    sets it back for those. Two pools that wait for one another on few cores were 18 times slower than one thread.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    setter = threading.Thread(target=torch.set_num_threads, args=(before,))
-    setter.start()
-    setter.join()

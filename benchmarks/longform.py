@@ -32,18 +32,6 @@ from linnet.audio import SAMPLE_RATE, Audio, load
 from linnet.audio.types import Samples
 
 ROOT = Path(__file__).parents[1]
-PIECES = (  # of examples/digits-long.flac: seconds of the first and the last sound, words
-    (0.35, 1.68, "four one five"),
-    (2.94, 5.17, "two six five three five"),
-    (6.10, 8.08, "eight nine seven nine"),
-    (9.46, 10.79, "three two seven"),
-    (11.67, 13.39, "eight four six two"),
-    (14.77, 16.53, "six four one three"),
-    (17.27, 19.48, "eight three two seven nine"),
-    (20.85, 22.26, "five zero two"),
-    (23.19, 24.76, "eight eight four one"),
-    (25.48, 26.85, "nine seven one"),
-)
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 EDGE = 0.08  # seconds of sound kept around a piece
 
@@ -71,9 +59,11 @@ def example_strings() -> list[String]:
     """The pieces of the example."""
     sound = load(ROOT / "examples/digits-long.flac").samples
     strings = []
-    for start, end, words in PIECES:
-        samples = sound[round((start - EDGE) * SAMPLE_RATE) : round((end + EDGE) * SAMPLE_RATE)]
-        strings.append(String(samples, words, EDGE, EDGE + end - start))
+    for line in (ROOT / "examples/digits-long.jsonl").read_text(encoding="utf-8").splitlines():
+        piece = json.loads(line)
+        start, end = piece["start"] - EDGE, piece["end"] + EDGE
+        samples = sound[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        strings.append(String(samples, piece["text"], EDGE, end - start - EDGE))
     return strings
 
 

@@ -3,7 +3,8 @@
     python scripts/make_examples.py examples
 
 espeak-ng (the extra `synth`) speaks digit strings in five languages with voices that the embedded model was not trained
-on; each is mixed with a little noise. `digits-long.flac` holds several strings with pauses, longer than one window.
+on; each is mixed with a little noise. `digits-long.flac` holds several strings with pauses, longer than one window;
+`digits-long.jsonl` says for each string when its sound starts and ends, in seconds.
 """
 
 from __future__ import annotations
@@ -54,14 +55,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     folder = parser.parse_args().output
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for name, (voice, phrases) in SPOKEN.items():
-        parts = [np.zeros(RATE // 3, np.float32)]
+        parts, rows = [np.zeros(RATE // 3, np.float32)], []
         for phrase in phrases:
-            parts += [speak(voice, phrase), np.zeros(int(rng.uniform(0.7, 1.6) * RATE), np.float32)]
+            sound = speak(voice, phrase)
+            begun = sum(map(len, parts))
+            heard = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max())
+            start, end = ((begun + heard[i]) / RATE for i in (0, -1))
+            rows.append({"start": round(start, 2), "end": round(end, 2), "text": phrase})
+            parts += [sound, np.zeros(int(rng.uniform(0.7, 1.6) * RATE), np.float32)]
         samples = 0.5 * np.concatenate(parts) / max(float(np.abs(np.concatenate(parts)).max()), 1e-6)
         samples += 1e-3 * rng.standard_normal(len(samples)).astype(np.float32)
         soundfile.write(folder / f"{name}.flac", samples, RATE, subtype="PCM_16")
+        if len(phrases) > 1:
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
         print(f"{name}: {len(samples) / RATE:.1f} s: {', '.join(phrases)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,16 +27,6 @@ from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
 
 LIMIT = 10 * SAMPLE_RATE
-PIECES = (  # of examples/digits-long.flac, seconds and words
-    (0.35, 1.68, "four one five"),
-    (2.94, 5.17, "two six five three five"),
-    (6.10, 8.08, "eight nine seven nine"),
-    (9.46, 10.79, "three two seven"),
-    (11.67, 13.39, "eight four six two"),
-    (14.77, 16.53, "six four one three"),
-    (20.85, 22.26, "five zero two"),
-    (25.48, 26.85, "nine seven one"),
-)
 
 
 @dataclass
@@ -276,9 +267,10 @@ def pieces(root: Path) -> dict[str, Samples]:
     """Strings that the embedded model hears without an error one by one."""
     sound = load(root / "examples" / "digits-long.flac").samples
     edge = 0.08
+    lines = (root / "examples" / "digits-long.jsonl").read_text(encoding="utf-8").splitlines()
     return {
-        words: sound[round((start - edge) * SAMPLE_RATE) : round((end + edge) * SAMPLE_RATE)]
-        for start, end, words in PIECES
+        piece["text"]: sound[round((piece["start"] - edge) * SAMPLE_RATE) : round((piece["end"] + edge) * SAMPLE_RATE)]
+        for piece in map(json.loads, lines)
     }
 
 

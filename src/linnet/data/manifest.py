@@ -1,29 +1,35 @@
-"""Manifests: one JSON object per line, one line per utterance."""
+"""Utterances, and manifests: one JSON object per line, one line per utterance."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
+from linnet.data.fields import BadRow, Row, label, number, parse_json, resolve, seconds, text, whole
 from linnet.errors import LinnetError
 
-_TEXT_KEYS = ("text", "language", "speaker", "id")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
-    """One recording, or one stretch of speech, with what is known of it.
+    """One recording, or one stretch of it, with what is known of it.
 
-    ``audio`` is a path or a URL, ``duration`` is in seconds, ``language`` is a code such as ``en``.
-    A missing ``text`` is ``None``; an empty ``text`` says that nothing is spoken.
+    `audio` is a path, a URL, or the address of a sound inside a file, such as `test.parquet::audio/17` (see
+    `linnet.data.sources.Sounds`). The utterance reaches from `start` to `end` (seconds in the recording; `None`: its
+    beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all of them. `language` is a
+    code such as `en`. A missing `text` is `None`; an empty one says that nothing is spoken.
+
+    `recording` and `session` name what utterances have in common, `snr` is the signal-to-noise ratio in dB. Where a
+    recogniser was there already, `hypothesis` is what it heard and `seconds` how long it worked. `chunk` is the place
+    of a piece whose `text` is that of the whole `recording`.
 
     Example:
         >>> Utterance("a.wav", text="three one four").id
         'a.wav'
+        >>> Utterance("a.wav", start=12.5, end=14.0).id
+        'a.wav@12.500'
     """
 
     audio: str
@@ -32,18 +38,35 @@ class Utterance:
     language: str | None = None
     id: str = ""
     speaker: str | None = None
+    start: float | None = None
+    end: float | None = None
+    channel: int | None = None
+    recording: str | None = None
+    session: str | None = None
+    snr: float | None = None
+    hypothesis: str | None = None
+    seconds: float | None = None
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
         if not self.id:
-            object.__setattr__(self, "id", self.audio)
+            object.__setattr__(self, "id", default_id(self.audio, self.start))
+
+
+_NAMES = tuple(field.name for field in fields(Utterance))
+
+
+def default_id(audio: str, start: float | None) -> str:
+    """The name of an utterance that has none: its sound, and where in it."""
+    return audio if start is None else f"{audio}@{start:.3f}"
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Iterator[Utterance]:
     """Yield the utterances of a JSONL manifest in order, holding one line at a time.
 
-    Keys: ``audio`` (required), ``text``, ``duration``, ``language``, ``speaker``, ``id`` (by default the
-    ``audio`` value as written). Other keys are ignored: tools add their own. A relative ``audio`` path is
-    relative to the manifest's folder. Blank lines are skipped.
+    The keys are the fields of `Utterance`; only `audio` is required, and `id` is by default the `audio` value as
+    written. Other keys are ignored: tools add their own. A relative `audio` path is relative to the manifest's folder.
+    Blank lines are skipped. The first line that is not an utterance ends it; `sources.open_source` goes on instead.
 
     Raises:
         LinnetError: the file cannot be read, or a line is not an utterance; names the file and the line.
@@ -51,11 +74,46 @@ def read_manifest(path: str | os.PathLike[str]) -> Iterator[Utterance]:
     source = Path(path)
     try:
         with source.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
+            for count, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _parse(line, source, number)
+                    try:
+                        yield from_row(parse_json(line), source.parent)
+                    except BadRow as error:
+                        raise LinnetError(f"{source}, line {count}: {error}.") from error
     except OSError as error:
         raise LinnetError(f"{source}: cannot read the manifest: {error.strerror}.") from error
+
+
+def from_row(row: Row, folder: Path, text_key: str = "text") -> Utterance:
+    """The utterance of one row of a Linnet manifest that lies in `folder`. Raises `BadRow`."""
+    audio = row.get("audio")
+    if not isinstance(audio, str) or not audio:
+        raise BadRow(f"the key 'audio' must be a path or a URL, got {audio!r}")
+    start = seconds(row, "start")
+    return Utterance(
+        audio=resolve(audio, folder),
+        text=text(row, text_key),
+        duration=seconds(row, "duration"),
+        language=text(row, "language"),
+        id=label(row, "id") or default_id(audio, start),
+        speaker=label(row, "speaker"),
+        start=start,
+        end=after(start, seconds(row, "end")),
+        channel=whole(row, "channel"),
+        recording=label(row, "recording"),
+        session=label(row, "session"),
+        snr=number(row, "snr"),
+        hypothesis=text(row, "hypothesis"),
+        seconds=seconds(row, "seconds"),
+        chunk=whole(row, "chunk"),
+    )
+
+
+def after(start: float | None, end: float | None) -> float | None:
+    """`end`, which must lie behind `start`."""
+    if end is not None and end <= (start or 0.0):
+        raise BadRow(f"it ends at {end:g} s and starts at {start or 0.0:g} s; the end must be the later one")
+    return end
 
 
 def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> int:
@@ -70,55 +128,10 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     try:
         with temporary.open("w", encoding="utf-8") as file:
             for utterance in utterances:
-                row = {key: value for key, value in asdict(utterance).items() if value is not None}
+                row = {name: value for name in _NAMES if (value := getattr(utterance, name)) is not None}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 count += 1
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     return count
-
-
-def _parse(line: bytes, source: Path, number: int) -> Utterance:
-    where = f"{source}, line {number}"
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise LinnetError(f"{where}: not JSON ({error}). Each line must be one JSON object.") from error
-    if not isinstance(row, dict):
-        raise LinnetError(f"{where}: expected a JSON object with the key 'audio', got {type(row).__name__}.")
-    audio = row.get("audio")
-    if not isinstance(audio, str) or not audio:
-        raise LinnetError(f"{where}: the key 'audio' must be a path or a URL, got {audio!r}.")
-    texts = {key: _text(row, key, where) for key in _TEXT_KEYS}
-    return Utterance(
-        audio=_resolve(audio, source.parent),
-        text=texts["text"],
-        duration=_duration(row.get("duration"), where),
-        language=texts["language"],
-        id=texts["id"] or audio,
-        speaker=texts["speaker"],
-    )
-
-
-def _text(row: dict[str, Any], key: str, where: str) -> str | None:
-    value = row.get(key)
-    if key == "id" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if value is not None and not isinstance(value, str):
-        raise LinnetError(f"{where}: the key {key!r} must be a string, got {value!r}.")
-    return value
-
-
-def _duration(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise LinnetError(f"{where}: the key 'duration' must be seconds, zero or more, got {value!r}.")
-    return float(value)
-
-
-def _resolve(audio: str, folder: Path) -> str:
-    if "://" in audio:
-        return audio
-    return str(folder / audio)

@@ -1,0 +1,212 @@
+"""How long each utterance is, in seconds and in tokens: all that planning needs to know of a corpus.
+
+    N utterances, numbered by row
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from linnet.data.batching.arrays import Seconds, Tokens
+from linnet.data.manifest import Utterance
+from linnet.errors import OptionError, OutputError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Lengths:
+    """Durations and token counts of a corpus.
+
+    `durations` [N] are seconds (float32), `tokens` [N] label tokens (int32). `parts` names the stretches of rows that came
+    from one source or one shard, in order, with the number of rows of each. `about` says how the tokens were
+    counted, for instance by which tokenizer; it belongs to the table's identity.
+
+    >>> lengths = Lengths(np.float32([1.5, 2.0]), np.int32([4, 7]))
+    >>> len(lengths), lengths.hours * 3600
+    (2, 3.5)
+
+    Raises:
+        OptionError: arrays of unequal length, a duration or token count that is negative or not a number, or parts
+            that do not add up.
+    """
+
+    durations: Seconds
+    tokens: Tokens
+    parts: tuple[tuple[str, int], ...] = ()
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "durations", np.ascontiguousarray(self.durations, np.float32))
+        object.__setattr__(self, "tokens", np.ascontiguousarray(self.tokens, np.int32))
+        if self.durations.ndim != 1 or self.durations.shape != self.tokens.shape:
+            shapes = f"{self.durations.shape} and {self.tokens.shape}"
+            raise OptionError(f"durations and tokens must be two lists of equal length, got shapes {shapes}.")
+        bad = np.flatnonzero(~(np.isfinite(self.durations) & (self.durations >= 0) & (self.tokens >= 0)))
+        if len(bad):
+            row = int(bad[0])
+            values = f"{self.durations[row]} s and {self.tokens[row]} tokens"
+            raise OptionError(f"row {row} has {values}: both must be zero or more ({len(bad)} such rows).")
+        if self.parts and sum(count for _, count in self.parts) != len(self):
+            raise OptionError(f"the parts hold {sum(n for _, n in self.parts)} rows, the table {len(self)}.")
+
+    def __len__(self) -> int:
+        return len(self.durations)
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio."""
+        return float(self.durations.sum(dtype=np.float64)) / 3600
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the content: equal exactly where durations, tokens, parts and `about` are."""
+        digest = hashlib.sha256(json.dumps([_FORMAT, len(self), self.parts, self.about]).encode())
+        digest.update(self.durations.astype("<f4", copy=False))
+        digest.update(self.tokens.astype("<i4", copy=False))
+        return digest.hexdigest()
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """The part that a row came from, and its place there.
+
+        >>> Lengths([1, 2, 3], [1, 1, 1], (("a.tar", 2), ("b.tar", 1))).locate(2)
+        ('b.tar', 0)
+        """
+        begins = np.cumsum([0, *(count for _, count in self.parts)])
+        if not 0 <= row < len(self) or not self.parts:
+            raise OptionError(f"row {row} is in no part of this table of {len(self)} rows.")
+        part = int(np.searchsorted(begins, row, side="right")) - 1
+        return self.parts[part][0], row - int(begins[part])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as .npz with its digest; the file appears whole or not at all."""
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        meta = {"format": _FORMAT, "parts": self.parts, "about": self.about, "digest": self.digest}
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, durations=self.durations, tokens=self.tokens, meta=np.array(json.dumps(meta)))
+            temporary.replace(target)
+        except OSError as error:
+            raise OutputError(f"{target}: cannot write the lengths: {error.strerror}.") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def load_lengths(path: str | os.PathLike[str]) -> Lengths:
+    """Read a table that `Lengths.save` wrote.
+
+    Raises:
+        OptionError: no such file, another kind of file, or content that does not match its digest.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            parts = tuple((str(name), int(count)) for name, count in meta["parts"])
+            lengths = Lengths(file["durations"], file["tokens"], parts, meta["about"])
+    except FileNotFoundError as error:
+        raise OptionError(f"{path}: no such table of lengths; make it from the manifest again.") from error
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise OptionError(f"{path}: not a table of lengths ({error}); make it from the manifest again.") from error
+    if lengths.digest != meta.get("digest"):
+        raise OptionError(f"{path}: the table does not match its digest, so it is damaged; make it again.")
+    return lengths
+
+
+def measure_lengths(
+    utterances: Iterable[Utterance], count_tokens: Callable[[str], int] | None = None, about: str = ""
+) -> Lengths:
+    """The table of a manifest's utterances, in their order.
+
+    `count_tokens` should be the tokenizer of the model that is trained; without one a token is taken to be four UTF-8
+    bytes, which is near for English and enough to compare ways of batching.
+
+    Raises:
+        OptionError: an utterance without a duration or a text; names the first.
+    """
+    count = count_tokens or estimated_tokens
+    durations, tokens = array("f"), array("i")
+    for utterance in utterances:
+        for key, what in (("duration", "its seconds"), ("text", 'an empty one, "", where nothing is spoken')):
+            if getattr(utterance, key) is None:
+                raise OptionError(f"utterance {utterance.id!r} has no {key}: give {what}, batches are planned by it.")
+        durations.append(float(utterance.duration or 0))
+        tokens.append(count(utterance.text or ""))
+    made = about or ("estimated: four bytes a token" if count_tokens is None else "")
+    return Lengths(np.asarray(durations, np.float32), np.asarray(tokens, np.int32), about=made)
+
+
+def estimated_tokens(text: str) -> int:
+    """A token for every four bytes of UTF-8, rounded up."""
+    return -(-len(text.encode()) // 4)
+
+
+def join_lengths(tables: Mapping[str, Lengths]) -> Lengths:
+    """One table of several sources, one after the other; each becomes a part.
+
+    Raises:
+        OptionError: no table, or tables whose tokens were counted in different ways.
+    """
+    if not tables:
+        raise OptionError("there is no table of lengths to join.")
+    ways = sorted({table.about for table in tables.values()})
+    if len(ways) > 1:
+        raise OptionError(f"the tables' tokens were counted differently ({'; '.join(ways)}): count them in one way.")
+    return Lengths(
+        np.concatenate([table.durations for table in tables.values()]),
+        np.concatenate([table.tokens for table in tables.values()]),
+        tuple((name, len(table)) for name, table in tables.items()),
+        ways[0],
+    )
+
+
+def index_path(shard: str | os.PathLike[str]) -> Path:
+    """Where the sidecar of a shard lies: beside it, with `.lengths.npz` added to its name."""
+    return Path(f"{os.fspath(shard)}.lengths.npz")
+
+
+def write_index(shard: str | os.PathLike[str], lengths: Lengths) -> Path:
+    """Write the lengths of a shard's utterances (a tar, a Shar field, a Parquet file), in its order, beside it.
+
+    With such sidecars a whole streamed corpus is planned without its audio being read. The shard's size in bytes is
+    kept too, so that a shard which has changed is noticed.
+
+    Raises:
+        OptionError: no such shard.
+    """
+    path = index_path(shard)
+    Lengths(lengths.durations, lengths.tokens, ((_stamp(shard), len(lengths)),), lengths.about).save(path)
+    return path
+
+
+def read_index(shards: Sequence[str | os.PathLike[str]]) -> Lengths:
+    """One table of many shards from their sidecars; `Lengths.locate` leads from a row to its shard and place.
+
+    Raises:
+        OptionError: no shard, a shard without a sidecar, or one that has changed since.
+    """
+    tables = {}
+    for shard in shards:
+        table = load_lengths(index_path(shard))
+        if table.parts != ((_stamp(shard), len(table)),):
+            raise OptionError(f"{shard}: not the file that {index_path(shard)} describes; write its index again.")
+        tables[os.fspath(shard)] = table
+    return join_lengths(tables)
+
+
+def _stamp(shard: str | os.PathLike[str]) -> str:
+    path = Path(shard)
+    try:
+        return f"{path.name}, {path.stat().st_size} bytes"
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the shard: {error.strerror}.") from error

@@ -1,0 +1,97 @@
+"""Values of a row, checked: what a key must hold, and a reason that says what it holds instead."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+class BadRow(ValueError):  # noqa: N818  never leaves the room: a `Problem` or a `LinnetError` is made of it
+    """A row that is no utterance; the text is the reason, without the place."""
+
+
+def parse_json(line: bytes) -> dict[str, Any]:
+    """The JSON object of one line. Raises `BadRow`, which names the byte that is not UTF-8."""
+    try:
+        value = json.loads(decode(line))
+    except ValueError as error:
+        if isinstance(error, BadRow):
+            raise
+        raise BadRow(f"not JSON ({error}); each line must be one JSON object") from error
+    if not isinstance(value, dict):
+        raise BadRow(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def decode(line: bytes) -> str:
+    """The text of a line, without a byte order mark. Raises `BadRow` with the first byte that is not UTF-8.
+
+    >>> decode("naïve".encode("latin-1"))
+    Traceback (most recent call last):
+    linnet.data.fields.BadRow: byte 3 (0xef) is not UTF-8; convert the file, as in  iconv -f latin1 -t utf-8
+    """
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        at = error.start
+        raise BadRow(
+            f"byte {at + 1} (0x{error.object[at]:02x}) is not UTF-8; convert the file, as in  iconv -f latin1 -t utf-8"
+        ) from error
+
+
+def text(row: Row, *keys: str) -> str | None:
+    """The string under the first of `keys` that has a value."""
+    for key in keys:
+        value = row.get(key)
+        if value is not None:
+            if not isinstance(value, str):
+                raise BadRow(f"the key {key!r} must be a string, got {value!r}")
+            return value
+    return None
+
+
+def label(row: Row, *keys: str) -> str | None:
+    """A name: a string, or a whole number taken as one."""
+    for key in keys:
+        value = row.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if value is not None:
+            return text(row, key)
+    return None
+
+
+def seconds(row: Row, key: str) -> float | None:
+    """Seconds, zero or more."""
+    value = number(row, key)
+    if value is not None and value < 0:
+        raise BadRow(f"the key {key!r} must be seconds, zero or more, got {value!r}")
+    return value
+
+
+def number(row: Row, key: str) -> float | None:
+    """A finite number."""
+    value = row.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadRow(f"the key {key!r} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def whole(row: Row, key: str) -> int | None:
+    """A whole number, zero or more."""
+    value = row.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise BadRow(f"the key {key!r} must be a whole number, zero or more, got {value!r}")
+    return value
+
+
+def resolve(audio: str, folder: Path | str) -> str:
+    """A path relative to `folder`; a URL stays as it is."""
+    return audio if "://" in audio else str(Path(folder) / audio)

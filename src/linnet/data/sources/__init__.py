@@ -1,0 +1,69 @@
+"""Where utterances come from: one small reader per format, all lazy, all with a report of the rows that are bad."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from linnet.data.sources.base import Found, Problem, Reader, Source, SourceReport, SourceSpec
+from linnet.data.sources.embedded import Sounds
+from linnet.errors import OptionError
+
+__all__ = ["KINDS", "Problem", "Sounds", "Source", "SourceReport", "SourceSpec", "open_source"]
+
+
+KINDS = {
+    "linnet": ("jsonl", "read_linnet"),
+    "nemo": ("jsonl", "read_nemo"),
+    "leaderboard": ("jsonl", "read_leaderboard"),
+    "lhotse": ("lhotse", "read_lhotse"),
+    "kaldi": ("kaldi", "read_kaldi"),
+    "common-voice": ("common_voice", "read_common_voice"),
+    "parquet": ("tables", "read_tables"),
+    "arrow": ("tables", "read_tables"),
+    "hub": ("hub", "read_hub"),
+}  # each the module of this package and the function in it: a new format is one more line
+
+
+def open_source(source: str | os.PathLike[str] | SourceSpec, kind: str | None = None) -> Source:
+    """A source of utterances from a path, a Hub id or a whole `SourceSpec`.
+
+    The kind is found by looking, and `looks` of the result says by what; `kind` or the form `KIND:PATH` names it
+    instead. Nothing but its first lines is read until the source is iterated.
+
+    Raises:
+        OptionError: there is nothing, it is of no kind that is known, or `kind` is not one of `KINDS`.
+
+    >>> open_source("nemo:train.json").kind
+    'nemo'
+    """
+    from linnet.data.sources.detect import detect
+
+    spec = source if isinstance(source, SourceSpec) else SourceSpec(os.fspath(source))
+    kind = kind or spec.kind
+    head, colon, tail = spec.path.partition(":")
+    if kind is None and colon and head in KINDS:
+        kind, spec = head, replace(spec, path=tail)
+    if kind is None:
+        kind, looks = detect(spec.path)
+    else:
+        looks = "named"
+    return Source(spec, kind, _reader(kind), looks)
+
+
+def _reader(kind: str) -> Reader:
+    """The reader of a kind, its module imported when it is first used."""
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.0)
+        raise OptionError(f"unknown kind of source {kind!r}; did you mean {near[0]!r}? Known: {', '.join(KINDS)}")
+    module, function = KINDS[kind]
+
+    def read(spec: SourceSpec) -> Iterator[Found]:
+        from importlib import import_module
+
+        reader: Reader = getattr(import_module(f"{__name__}.{module}"), function)
+        return reader(spec)
+
+    return read

@@ -43,7 +43,7 @@ def read_text_lines(path: Path) -> Iterator[tuple[int, str | Problem]]:
         try:
             yield number, decode(line)
         except BadRow as error:
-            yield number, Problem(f"{path.name}, line {number}", str(error))
+            yield number, Problem(f"line {number}", str(error))
 
 
 def read_rows(path: Path, make: Callable[[Row], Utterance | Skip]) -> Iterator[Found]:

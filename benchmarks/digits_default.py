@@ -1,6 +1,6 @@
 """The embedded model as `linnet transcribe` decodes by default: timestamps, the language detected.
 
-    python benchmarks/digits_default.py [--fsdd ../shared/data/fsdd] [--speakers theo,lucas]
+    python benchmarks/digits_default.py [--model digits] [--fsdd ../shared/data/fsdd] [--speakers theo,lucas]
 
 The same recordings as in benchmarks/digits.py, which decodes greedily without timestamps in the language given.
 """
@@ -41,12 +41,13 @@ def word_errors(recognizer: linnet.Recognizer, cases: list[Case], options: Decod
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="digits")
     parser.add_argument("--fsdd", type=Path, default=ROOT / "../shared/data/fsdd")
     parser.add_argument("--speakers", default="theo,lucas")
     options = parser.parse_args()
     voices: Voices = {}
     load_fsdd(options.fsdd, tuple(options.speakers.split(",")), voices, even=False)
-    recognizer = linnet.load("digits")
+    recognizer = linnet.load(options.model)
     print(f"| speech | {' | '.join(WAYS)} |\n|---{'|---' * len(WAYS)}|")
     for voice in voices["en"]["real"]:
         kinds = {

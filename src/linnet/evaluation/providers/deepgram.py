@@ -1,0 +1,43 @@
+"""Deepgram's service for recordings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from linnet.audio.types import Audio
+from linnet.errors import OptionError
+from linnet.evaluation.providers.http import HttpProvider, form, text_of
+from linnet.evaluation.providers.protocol import Heard
+from linnet.evaluation.providers.sound import MIME, flac
+from linnet.evaluation.providers.told import told_language, told_words
+
+
+class Deepgram(HttpProvider):
+    """POST {url}/v1/listen?model=..., the sound as the body; answers {"results": {"channels": [...]}}.
+
+    Its own default is text without case and punctuation; the field `smart_format` asks for both.
+    """
+
+    kind = "deepgram"
+    home = "https://api.deepgram.com"
+    key_variable = "DEEPGRAM_API_KEY"
+
+    def authorise(self, key: str) -> dict[str, str]:
+        """The header with the key."""
+        return {"Authorization": f"Token {key}"}
+
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
+        """Recognise one recording; takes no prompt (it has `keyterm`, among the fields)."""
+        if prompt is not None:
+            raise OptionError(f"{self.identity.name} takes no prompt; it has the field keyterm")
+        asked: dict[str, Any] = {"detect_language": True} if language is None else {"language": language}
+        query = form({"model": self.identity.model, **asked, **self.fields})
+        answer = self.server.ask("POST", "v1/listen", params=query, content=flac(audio), headers={"Content-Type": MIME})
+        try:
+            channel = answer.data["results"]["channels"][0]
+            best: dict[str, Any] = dict(channel["alternatives"][0])
+            detected = told_language(channel.get("detected_language"))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise self.server.error("the answer has no alternatives", "check the fields", answer.data) from error
+        words = told_words(best.get("words"), text="punctuated_word") or told_words(best.get("words"), text="word")
+        return Heard(text_of(self.server, best, "transcript"), detected or language, words, answer.seconds)

@@ -1,0 +1,81 @@
+"""What the libraries on this machine share: late imports, a device, and a fingerprint of the model's files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from linnet.audio.types import Audio
+from linnet.errors import MissingExtra, OptionError
+from linnet.evaluation.providers.protocol import Identity, ProviderError, ProviderOptions, ProviderRefusal
+from linnet.models.checkpoint import update_digest
+from linnet.models.loading import first_line
+
+
+class LocalProvider:
+    """A library that recognises on this machine, one recording at a time."""
+
+    kind: ClassVar[str]
+    identity: Identity
+    concurrency = 1
+
+    def close(self) -> None:
+        """Let the model go with the object."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def library(module: str, *, extra: str) -> Any:
+    """A library that is not always there. Raises `MissingExtra` with the way to get it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtra(f"the system {extra}", extra=extra) from error
+
+
+def refuse_service_options(name: str, options: ProviderOptions) -> None:
+    """Raise `OptionError` where a model on this machine is given an address or a key."""
+    if options.url is not None or options.key_variable is not None:
+        raise OptionError(f"{name} runs on this machine: leave out the address and the key")
+
+
+def pick_device(options: ProviderOptions) -> str:
+    """`cpu` or `cuda`, as PyTorch sees this machine where it is not said."""
+    import torch
+
+    return options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def revision(distribution: str, files: Iterable[Path]) -> str:
+    """A library's version, and 12 hexadecimal digits of a model's files (large ones by samples)."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        update_digest(digest, path)
+    return f"{distribution} {metadata.version(distribution)}, model {digest.hexdigest()[:12]}"
+
+
+@contextmanager
+def failures_of(name: str, audio: Audio) -> Iterator[None]:
+    """A library's exceptions as errors that a person can read."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:  # a language or a field that it does not know
+        raise OptionError(f"{name}: {first_line(error)}; check the language and the fields") from error
+    except RuntimeError as error:
+        raise ProviderError(name, f"failed on {audio.name} ({first_line(error)})", "try another device") from error
+
+
+def no_model(kind: str, model: str, error: BaseException) -> ProviderRefusal:
+    """The error for a model that a library cannot load."""
+    return ProviderRefusal(
+        f"{kind}:{model}", f"cannot load the model ({first_line(error)})", "give a name that it knows, or a path"
+    )

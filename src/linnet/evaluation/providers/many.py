@@ -1,0 +1,94 @@
+"""Many recordings through one system: several at once where it is a service, the answers in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from linnet.audio import Audio, load
+from linnet.errors import AudioError, LinnetError
+from linnet.evaluation.providers.protocol import Heard, Provider, ProviderError, ProviderRefusal
+
+PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Request:
+    """A recording to be recognised: what `linnet.audio.load` takes, or a function that makes an `Audio`."""
+
+    sound: Any
+    language: str | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of one request: what was heard, or why nothing was. `duration` is of the audio, in seconds."""
+
+    heard: Heard | None = None
+    error: LinnetError | None = None
+    duration: float = 0.0
+
+
+def transcribe_all(
+    provider: Provider, requests: Iterable[Request], *, concurrency: int | None = None, patience: int = PATIENCE
+) -> Iterator[Reply]:
+    """Recognise recordings, `concurrency` at once (by default as many as the provider takes); replies in their order.
+
+    A recording that fails is a reply with its error. What every further one would meet ends the run: a
+    `ProviderRefusal`, or `patience` failures in a row that are not the recordings' own. A run that is broken off
+    closes the provider, so that it does not wait for pauses.
+    """
+    many = concurrency or provider.concurrency
+    replies = _one_by_one(provider, requests) if many == 1 else _side_by_side(provider, requests, many)
+    in_a_row = 0
+    with closing(replies):
+        for reply in replies:
+            if isinstance(reply.error, ProviderRefusal):
+                raise reply.error
+            in_a_row = in_a_row + 1 if _is_of_provider(reply.error) else 0
+            if in_a_row == patience:
+                problem = f"{patience} recordings failed in a row, the last one so: {reply.error}"
+                raise ProviderError(provider.identity.name, problem, "see to that, then run it again") from reply.error
+            yield reply
+
+
+def _is_of_provider(error: LinnetError | None) -> bool:
+    return error is not None and not isinstance(error, AudioError)
+
+
+def _one_by_one(provider: Provider, requests: Iterable[Request]) -> Generator[Reply, None, None]:
+    for request in requests:
+        yield _answer(provider, request)
+
+
+def _side_by_side(provider: Provider, requests: Iterable[Request], many: int) -> Generator[Reply, None, None]:
+    pending: deque[Future[Reply]] = deque()
+    with ThreadPoolExecutor(many, thread_name_prefix="linnet-provider") as pool:
+        try:
+            for request in requests:
+                pending.append(pool.submit(_answer, provider, request))
+                if len(pending) >= 2 * many:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            if pending:
+                for future in pending:
+                    future.cancel()
+                provider.close()
+
+
+def _answer(provider: Provider, request: Request) -> Reply:
+    audio: Audio | None = None
+    try:
+        made = request.sound() if callable(request.sound) else request.sound
+        audio = made if isinstance(made, Audio) else load(made)
+        heard = provider.transcribe(audio, language=request.language, prompt=request.prompt)
+    except LinnetError as error:
+        return Reply(error=error, duration=0.0 if audio is None else audio.duration)
+    return Reply(heard, duration=audio.duration)

@@ -1,0 +1,77 @@
+"""From the name that a person types to a system that can be asked."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+from linnet.errors import OptionError
+from linnet.evaluation.providers.cache import Cached, Notify
+from linnet.evaluation.providers.protocol import Provider, ProviderOptions
+
+_HERE = "linnet.evaluation.providers"
+KINDS = {
+    "faster-whisper": f"{_HERE}.faster_whisper:FasterWhisper",
+    "openai-whisper": f"{_HERE}.openai_whisper:OpenAIWhisper",
+    "transformers": f"{_HERE}.transformers_pipeline:TransformersPipeline",
+    "openai": f"{_HERE}.openai:OpenAI",
+    "assemblyai": f"{_HERE}.assemblyai:AssemblyAI",
+    "deepgram": f"{_HERE}.deepgram:Deepgram",
+    "elevenlabs": f"{_HERE}.elevenlabs:ElevenLabs",
+}  # the module and class of each kind, imported when it is asked for
+_SPEC = re.compile(r"(?P<kind>[^:]*):(?P<model>.*?)(?:@(?P<url>https?://.*))?", re.DOTALL)
+
+
+def names_provider(text: str) -> bool:
+    """Whether a name is of the form KIND:MODEL with a kind that is known, and so no model of Linnet.
+
+    >>> names_provider("deepgram:nova-3"), names_provider("openai/whisper-small")
+    (True, False)
+    """
+    return text.partition(":")[0] in KINDS and ":" in text
+
+
+def open_provider(
+    spec: str,
+    options: ProviderOptions | None = None,
+    *,
+    cache: bool = True,
+    notify: Notify | None = None,
+    folder: Path | None = None,
+) -> Provider:
+    """A system by `KIND:MODEL`, or `KIND:MODEL@ADDRESS` for a service that is not at its usual address.
+
+    Its answers are kept under `providers` in `folder`, by default Linnet's cache (LINNET_CACHE); `cache=False` asks
+    anew and keeps nothing. `notify` is told what a person should know, by default through the log `linnet.evaluation`.
+
+    Raises:
+        OptionError: another form, a kind that is not known (names the nearest), an option that it does not take.
+        MissingExtra: its library is not installed.
+        ProviderRefusal: it has no key, or the model cannot be loaded.
+
+    >>> open_provider("deepgramm:nova-3")
+    Traceback (most recent call last):
+    linnet.errors.OptionError: deepgramm:nova-3: unknown kind 'deepgramm'; did you mean 'deepgram'? ...
+    """
+    match = _SPEC.fullmatch(spec.strip())
+    known = ", ".join(KINDS)
+    if match is None:
+        raise OptionError(f"{spec}: expected KIND:MODEL, such as deepgram:nova-3; kinds: {known}")
+    kind, model, url = match["kind"].strip(), match["model"].strip(), match["url"]
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind.lower(), KINDS, n=1, cutoff=0.0)
+        raise OptionError(f"{spec}: unknown kind {kind!r}; did you mean {near[0]!r}? Known: {known}")
+    if not model:
+        raise OptionError(f"{spec}: names no model; expected {kind}:MODEL, for a score without one says nothing")
+    options = options or ProviderOptions()
+    if url is not None:
+        options = replace(options, url=url)
+    module, _, name = KINDS[kind].partition(":")
+    provider: Provider = getattr(import_module(module), name)(model, options)
+    return (
+        Cached(provider, notify or logging.getLogger("linnet.evaluation").warning, folder=folder) if cache else provider
+    )

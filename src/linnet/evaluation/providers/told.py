@@ -1,0 +1,33 @@
+"""What services tell beside the text, which may be missing or odd without making the text worthless."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from linnet.transcription.transcript import Word
+
+
+def told_words(words: Any, *, text: str = "text", unit: float = 1.0, kind: str | None = None) -> tuple[Word, ...]:
+    """The words with times in a JSON list of objects; `unit` is how many seconds one of its units is.
+
+    `kind`: only objects whose `type` is that (others are spaces and noises).
+
+    >>> told_words([{"text": "one", "start": 250, "end": 500}, {"text": "two"}], unit=1e-3)
+    (Word(text='one', start=0.25, end=0.5, probability=None, interpolated=False),)
+    """
+    if not isinstance(words, list | tuple):
+        return ()
+    return tuple(
+        Word(str(word[text]), float(word["start"]) * unit, float(word["end"]) * unit)
+        for word in words
+        if isinstance(word, Mapping)
+        and word.get(text)
+        and (kind is None or word.get("type") == kind)
+        and all(isinstance(word.get(key), int | float) for key in ("start", "end"))
+    )
+
+
+def told_language(value: Any) -> str | None:
+    """A language where one is told."""
+    return value if isinstance(value, str) and value else None

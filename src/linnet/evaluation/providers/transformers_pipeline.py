@@ -1,0 +1,69 @@
+"""Transformers' own speech recognition pipeline."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from linnet.audio.types import SAMPLE_RATE, Audio
+from linnet.errors import ModelError, OptionError
+from linnet.evaluation.providers.local import LocalProvider, failures_of, no_model, pick_device, refuse_service_options
+from linnet.evaluation.providers.protocol import Heard, Identity, ProviderOptions, main_code
+from linnet.models.loading import quiet
+from linnet.models.resolve import family, resolve
+
+
+class TransformersPipeline(LocalProvider):
+    """`transformers:openai/whisper-small`: any model that `pipeline("automatic-speech-recognition")` drives.
+
+    Names as `linnet models` has them: a Hub id, a folder, an embedded model. Whisper models read recordings longer than
+    their window one window after the other, others in pieces of 30 s; `fields` are arguments of the pipeline's call.
+    """
+
+    kind = "transformers"
+
+    def __init__(self, model: str, options: ProviderOptions) -> None:
+        from transformers import __version__, pipeline
+
+        refuse_service_options(self.kind, options)
+        device = pick_device(options)
+        try:
+            found = resolve(model)
+            self._family = family(found.path)
+            with quiet():
+                self._pipeline: Any = pipeline(
+                    "automatic-speech-recognition", model=str(found.path), device=device, dtype=options.compute_type
+                )
+        except (ModelError, RuntimeError, ValueError, OSError, KeyError) as error:
+            raise no_model(self.kind, model, error) from error
+        self._fields = dict(options.fields)
+        self.identity = Identity(
+            self.kind,
+            model,
+            f"transformers {__version__}, model {found.revision}",
+            device=device,
+            dtype=str(self._pipeline.model.dtype).removeprefix("torch."),
+            fields=self._fields,
+        )
+
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
+        """Recognise one recording; only Whisper models take a language, and none a prompt here."""
+        if prompt is not None:
+            raise OptionError(f"{self.identity.name} takes no prompt")
+        begun = time.perf_counter()
+        with failures_of(self.identity.name, audio), quiet():
+            sound = {"raw": audio.samples, "sampling_rate": SAMPLE_RATE}
+            told = self._pipeline(sound, **self._settings(audio, language))
+        return Heard(str(told["text"]).strip(), None, (), time.perf_counter() - begun)
+
+    def _settings(self, audio: Audio, language: str | None) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        if self._family == "whisper":
+            window = self._pipeline.feature_extractor.chunk_length
+            if audio.duration > window:
+                settings["return_timestamps"] = True
+            if language is not None and getattr(self._pipeline.model.generation_config, "is_multilingual", False):
+                settings["generate_kwargs"] = {"language": main_code(language), "task": "transcribe"}
+        elif self._family == "ctc" and audio.duration > 30:
+            settings["chunk_length_s"] = 30
+        return {**settings, **self._fields}

@@ -169,3 +169,25 @@ def test_what_the_hub_does_not_give_is_an_error_with_the_way_out(
 def test_a_row_of_a_table_needs_no_text(tmp_path: Path, arrow: Any) -> None:
     path = write(tmp_path / "x.parquet", {"audio": ["/a.wav"], "language": [3]})
     assert open_source(path).peek() == Utterance("/a.wav")
+
+
+def test_pieces_of_recordings_get_the_text_of_their_parents(
+    tmp_path: Path, library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "audio").mkdir()
+    pieces = {"file_name": ["1.mp3", "2.mp3", "3.mp3"], "parent_id": [7, 7, 8], "chunk_index": [0, 1, 0]}
+    kept = {
+        "o/pieces": library.Dataset.from_dict(pieces),
+        "o/whole": library.Dataset.from_dict({"id": ["7"], "transcript": ["all of it"], "audio": ["x"]}),
+    }
+    monkeypatch.setattr(library, "load_dataset", lambda path, *_, **__: kept[path])
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    source = open_source(SourceSpec("o/pieces", kind="hub-chunks", parent="o/whole"))
+    rows = [(row.audio, row.text, row.recording, row.chunk) for row in source]
+    assert rows == [
+        (str(tmp_path / "audio/1.mp3"), "all of it", "7", 0),
+        (str(tmp_path / "audio/2.mp3"), "all of it", "7", 1),
+    ]
+    assert "no text of the recording '8'" in source.report.problems[0].reason
+    with pytest.raises(OptionError, match="need the key parent"):
+        open_source("hub-chunks:o/pieces").peek()

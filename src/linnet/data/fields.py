@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,4 +95,4 @@ def whole(row: Row, key: str) -> int | None:
 
 def resolve(audio: str, folder: Path | str) -> str:
     """A path relative to `folder`; a URL stays as it is."""
-    return audio if "://" in audio else str(Path(folder) / audio)
+    return audio if "://" in audio else os.path.join(folder, audio)  # noqa: PTH118  a third of a row's time with Path

@@ -24,6 +24,7 @@ KINDS = {
     "parquet": ("tables", "read_tables"),
     "arrow": ("tables", "read_tables"),
     "hub": ("hub", "read_hub"),
+    "hub-chunks": ("hub", "read_hub_chunks"),
 }  # each the module of this package and the function in it: a new format is one more line
 
 

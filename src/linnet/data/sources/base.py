@@ -18,7 +18,8 @@ class SourceSpec:
 
     `path` is a file, a folder or a Hub id; `kind` one of `KINDS`, by default found by looking. `subset`, `split` and
     `revision` are those of a data set on the Hub. `text` and `audio` name the key or column of the reference and of
-    the sound, where they are not found by themselves; `language` is that of rows that name none.
+    the sound, where they are not found by themselves; `language` is that of rows that name none. `parent` is the data
+    set with the texts of the recordings whose pieces this one has (kind `hub-chunks`).
     """
 
     path: str
@@ -29,6 +30,7 @@ class SourceSpec:
     text: str | None = None
     audio: str | None = None
     language: str | None = None
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from linnet.data.sources.base import Found, SourceSpec
-from linnet.data.sources.tables import read_tables
+from linnet.data import fields
+from linnet.data.fields import BadRow
+from linnet.data.manifest import Utterance
+from linnet.data.sources.base import Found, Problem, SourceSpec
+from linnet.data.sources.tables import TEXTS, read_tables
 from linnet.errors import MissingExtra, OptionError
+
+_SOUNDS = "audio"  # the folder of a data set of pieces that holds their sounds
 
 
 def read_hub(spec: SourceSpec) -> Iterator[Found]:
@@ -22,24 +28,71 @@ def read_hub(spec: SourceSpec) -> Iterator[Found]:
         OptionError: it cannot be had (no such name, subset or split, gated, no network). MissingExtra: `datasets` is
             not installed.
     """
-    return (found for file in _fetch(spec) for found in read_tables(replace(spec, path=str(file), split=None)))
+    files = [Path(file["filename"]) for file in _load(spec).cache_files]
+    return (found for file in files for found in read_tables(replace(spec, path=str(file), split=None)))
 
 
-def _fetch(spec: SourceSpec) -> list[Path]:
-    """The table files of the split."""
+def read_hub_chunks(spec: SourceSpec) -> Iterator[Found]:
+    """Pieces of recordings: rows of `file_name`, `parent_id` and `chunk_index`, with the files in the folder `audio/`.
+
+    The `parent` data set has the text of each whole recording under its `id`. An utterance is a piece; its text is that
+    of its `recording`, its place there its `chunk`: the hypotheses of a recording's pieces are to be joined before
+    they are scored.
+
+    Raises:
+        OptionError: no `parent` is named, or one of the two cannot be had. MissingExtra: `datasets` is not installed.
+    """
+    if spec.parent is None:
+        raise OptionError(f"{spec.path}: pieces of recordings need the key parent, the data set with the texts")
+    pieces, parents = _load(spec), _load(replace(spec, path=spec.parent, subset=None, revision=None))
+    column = spec.text or next((name for name in TEXTS if name in parents.column_names), "text")
+    texts = {str(row["id"]): row[column] for row in parents.select_columns(["id", column])}
+    folder = _download(spec) / _SOUNDS
+    keep = [name for name in ("file_name", "parent_id", "chunk_index", "duration") if name in pieces.column_names]
+    for number, row in enumerate(pieces.select_columns(keep), start=1):
+        try:
+            recording = fields.label(row, "parent_id")
+            name = fields.label(row, "file_name")
+            if recording not in texts or name is None:
+                raise BadRow(f"{spec.parent} has no text of the recording {recording!r}, or file_name is empty")
+            duration, chunk = fields.seconds(row, "duration"), fields.whole(row, "chunk_index")
+            text, audio = texts[recording], str(folder / name)
+            yield Utterance(audio, text, duration, id=name, recording=recording, chunk=chunk)
+        except BadRow as error:
+            yield Problem(f"row {number}", str(error))
+
+
+def _load(spec: SourceSpec) -> Any:
+    """The split as a `datasets.Dataset`."""
+    split = spec.split or "test"
+    with _fetching(spec, split) as datasets:
+        return datasets.load_dataset(spec.path, spec.subset, split=split, revision=spec.revision)
+
+
+def _download(spec: SourceSpec) -> Path:
+    """The local folder with the sounds."""
+    from huggingface_hub import snapshot_download
+
+    with _fetching(spec, _SOUNDS):
+        return Path(
+            snapshot_download(spec.path, repo_type="dataset", revision=spec.revision, allow_patterns=[f"{_SOUNDS}/*"])
+        )
+
+
+@contextmanager
+def _fetching(spec: SourceSpec, what: str) -> Iterator[Any]:
+    """The library `datasets`; whatever the Hub does not give becomes an error that a person can read."""
     try:
         import datasets
         from datasets.exceptions import DatasetsError
     except ImportError as error:
         raise MissingExtra("a data set of the Hub", extra="datasets") from error
-    split = spec.split or "test"
     try:
-        held: Any = datasets.load_dataset(spec.path, spec.subset, split=split, revision=spec.revision)
+        yield datasets
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
-        named = " ".join(part for part in (spec.path, spec.subset, split, spec.revision) if part)
+        named = " ".join(part for part in (spec.path, spec.subset, what, spec.revision) if part)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
             f"{named}: cannot be had from the Hub ({reason}); check the name and the network, and for a gated data set "
             "accept its terms on its page and set HF_TOKEN"
         ) from error
-    return [Path(file["filename"]) for file in held.cache_files]

@@ -23,11 +23,14 @@ from transcription_services import KEY, Reply, Service, noise, said, serving
 
 from linnet.audio import Audio
 from linnet.errors import AudioError, OptionError
+from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.providers import (
     Heard,
     Provider,
     ProviderError,
     ProviderOptions,
+    ProviderRecognizer,
     ProviderRefusal,
     Request,
     open_provider,
@@ -35,6 +38,7 @@ from linnet.evaluation.providers import (
 )
 from linnet.evaluation.providers.http import _retry_after
 from linnet.evaluation.providers.sound import flac
+from linnet.evaluation.run import EvaluationOptions, evaluate_rows
 
 pytest.importorskip("httpx2", reason="the extra providers is not installed")
 pytest.importorskip("tenacity", reason="the extra providers is not installed")
@@ -505,3 +509,24 @@ def test_a_run_that_is_broken_off_does_not_sit_out_its_pauses() -> None:
         assert next(replies).heard is not None
         replies.close()  # type: ignore[attr-defined]  # it is a generator
         assert time.monotonic() - begun < 30
+
+
+def test_an_evaluation_runs_a_provider_as_it_runs_a_model(tmp_path: Path) -> None:
+    rows = []
+    for number, seconds in enumerate((0.1, 0.2)):
+        soundfile.write(tmp_path / f"{number}.wav", noise(seconds), 16000)
+        text = f"heard {int(seconds * 16000)} samples {int(noise(seconds)[0] * 32768)}".replace("-", "")
+        rows.append(ScoredRow(number, str(number), str(tmp_path / f"{number}.wav"), text, language="en-GB"))
+    rows.append(ScoredRow(2, "2", str(tmp_path / "missing.wav"), "nothing", language="de"))
+    options = EvaluationOptions(normalizers=Normalizers("basic"))
+    with serving(services.deepgram) as service, opened("deepgram", service, fields={"tier": "x"}) as provider:
+        recognizer = ProviderRecognizer(provider)
+        scored = list(evaluate_rows(recognizer, rows, options))
+        assert {asked.query["language"][0] for asked in service.asked} == {"en"}
+    assert [row.counts.errors for row in scored[:2]] == [0, 0]
+    assert all(row.seconds > 0 for row in scored[:2])
+    assert [row.duration for row in scored[:2]] == [0.1, 0.2]
+    assert "missing.wav" in (scored[2].error or "")
+    header = options.header(recognizer)
+    assert header["model"] == "deepgram:nova-3"
+    assert header["revision"] == f"request 1, {service.url}, tier=x"

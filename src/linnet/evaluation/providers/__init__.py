@@ -12,6 +12,7 @@ from linnet.evaluation.providers.protocol import (
     ProviderOptions,
     ProviderRefusal,
 )
+from linnet.evaluation.providers.recognizer import ProviderRecognizer
 
 __all__ = [
     "KINDS",
@@ -20,6 +21,7 @@ __all__ = [
     "Provider",
     "ProviderError",
     "ProviderOptions",
+    "ProviderRecognizer",
     "ProviderRefusal",
     "Reply",
     "Request",

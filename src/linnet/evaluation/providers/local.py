@@ -70,8 +70,10 @@ def failures_of(name: str, audio: Audio) -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError) as error:  # a language or a field that it does not know
         raise OptionError(f"{name}: {first_line(error)}; check the language and the fields") from error
-    except RuntimeError as error:
-        raise ProviderError(name, f"failed on {audio.name} ({first_line(error)})", "try another device") from error
+    except Exception as error:  # a foreign library may raise anything, and the other recordings shall go on
+        raise ProviderError(
+            name, f"failed on {audio.name} ({first_line(error)})", "see whether the model is fit for it"
+        ) from error
 
 
 def no_model(kind: str, model: str, error: BaseException) -> ProviderRefusal:

@@ -12,12 +12,15 @@ from linnet.evaluation.providers.protocol import Heard, Identity, ProviderOption
 from linnet.models.loading import quiet
 from linnet.models.resolve import family, resolve
 
+_PIECE = 30.0  # seconds of a long recording that a CTC model is given at once
+
 
 class TransformersPipeline(LocalProvider):
     """`transformers:openai/whisper-small`: any model that `pipeline("automatic-speech-recognition")` drives.
 
     Names as `linnet models` has them: a Hub id, a folder, an embedded model. Whisper models read recordings longer than
-    their window one window after the other, others in pieces of 30 s; `fields` are arguments of the pipeline's call.
+    their window one window after the other, CTC models in pieces of 30 s. The pipeline's own defaults hold (a beam of 5
+    for Whisper) unless `fields`, arguments of its call, say otherwise.
     """
 
     kind = "transformers"
@@ -57,13 +60,13 @@ class TransformersPipeline(LocalProvider):
         return Heard(str(told["text"]).strip(), None, (), time.perf_counter() - begun)
 
     def _settings(self, audio: Audio, language: str | None) -> dict[str, Any]:
-        settings: dict[str, Any] = {}
+        settings = dict(self._fields)
         if self._family == "whisper":
-            window = self._pipeline.feature_extractor.chunk_length
-            if audio.duration > window:
-                settings["return_timestamps"] = True
+            if audio.duration > self._pipeline.feature_extractor.chunk_length:
+                settings.setdefault("return_timestamps", True)
             if language is not None and getattr(self._pipeline.model.generation_config, "is_multilingual", False):
-                settings["generate_kwargs"] = {"language": main_code(language), "task": "transcribe"}
-        elif self._family == "ctc" and audio.duration > 30:
-            settings["chunk_length_s"] = 30
-        return {**settings, **self._fields}
+                told = {"language": main_code(language), "task": "transcribe"}
+                settings["generate_kwargs"] = {**told, **settings.get("generate_kwargs", {})}
+        elif self._family == "ctc" and audio.duration > _PIECE:
+            settings.setdefault("chunk_length_s", _PIECE)
+        return settings

@@ -1,0 +1,94 @@
+"""A provider in the place of a `Recognizer`, so that an evaluation runs it by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from linnet.audio import Audio, load
+from linnet.decoding.options import DecodingOptions
+from linnet.evaluation.providers.many import Reply, Request, transcribe_all
+from linnet.evaluation.providers.protocol import Provider
+from linnet.transcription.schedule import Progress, Result
+from linnet.transcription.transcript import Segment, Transcript
+
+
+class ProviderRecognizer:
+    """What `evaluate_rows` needs of a recogniser, done by a provider.
+
+    Of the decoding options only the language and the prompt are passed on. A recording that fails is a result with its
+    error; what every further one would meet is raised (see `transcribe_all`).
+    """
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+
+    @property
+    def name(self) -> str:
+        """As `open_provider` takes it."""
+        return self.provider.identity.name
+
+    @property
+    def revision(self) -> str:
+        """Of the model and its library, or of the request; with the address and the fields where there are any."""
+        identity = self.provider.identity
+        told = [identity.revision, *([identity.url] if identity.url else [])]
+        return ", ".join([*told, *(f"{key}={value}" for key, value in sorted(identity.fields.items()))])
+
+    @property
+    def dtype(self) -> str:
+        """The number format, where it is known."""
+        return self.provider.identity.dtype
+
+    @property
+    def device(self) -> str:
+        """`cpu`, `cuda`, or `remote`."""
+        return self.provider.identity.device
+
+    @property
+    def engine_name(self) -> str:
+        """The kind of provider."""
+        return self.provider.identity.kind
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes that Whisper knows: which ones a system takes, it tells only when it is asked."""
+        from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+        return tuple(LANGUAGES)
+
+    def transcribe_many(
+        self,
+        sources: Sequence[Any],
+        *,
+        options: DecodingOptions | None = None,
+        batch_size: int = 1,  # noqa: ARG002 (part of the protocol)
+        channel: str = "mix",
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Iterator[Result]:
+        """Results in the order of the sources; several at once as the provider allows, `batch_size` has no meaning."""
+        options = options or DecodingOptions()
+        requests = (
+            Request(partial(_sound, source, channel), language=options.language, prompt=options.prompt)
+            for source in sources
+        )
+        for index, reply in enumerate(transcribe_all(self.provider, requests)):
+            if on_progress is not None:
+                on_progress(Progress(index, str(sources[index]), reply.duration, reply.duration))
+            yield self._result(index, sources[index], reply)
+
+    def _result(self, index: int, source: Any, reply: Reply) -> Result:
+        heard, name = reply.heard, source.name if isinstance(source, Audio) else str(source)
+        if heard is None:
+            return Result(index, source, name, duration=reply.duration, error=reply.error)
+        segments = (Segment(0.0, reply.duration, heard.text, words=heard.words),) if heard.text.strip() else ()
+        transcript = Transcript(
+            segments, heard.language, duration=reply.duration, source=name, model=self.name, revision=self.revision
+        )
+        return Result(index, source, name, reply.duration, heard.seconds, transcript=transcript)
+
+
+def _sound(source: Any, channel: str) -> Audio:
+    made = source() if callable(source) else source
+    return made if isinstance(made, Audio) else load(made, channel=channel)

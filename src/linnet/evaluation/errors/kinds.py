@@ -1,0 +1,192 @@
+"""Kinds of utterances with errors; an utterance may be of several. A new kind is one more entry of `KINDS`."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from linnet.evaluation.errors.steps import Aligned
+
+RUN = 4  # inserted words in a row that are called a run
+MUCH_LONGER = 3  # times as many words heard as said
+OUTLIER = 2  # times as many, or as few
+LEAST_WORDS = 5  # said, for an outlier
+LONGEST_LOOP = 8  # words of a phrase that is looked for as a repeat
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A name, the rule in words, and the rule, which is asked of utterances with word errors (`wrong`) or of those
+    without.
+    """
+
+    key: str
+    name: str
+    rule: str
+    applies: Callable[[Aligned], bool]
+    wrong: bool = True
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The longest stretch in which a phrase comes again and again."""
+
+    phrase: tuple[str, ...] = ()
+    times: int = 0
+
+    @property
+    def words(self) -> int:
+        """Words of the whole stretch."""
+        return self.times * len(self.phrase)
+
+
+def find_loop(words: Sequence[str], longest: int = LONGEST_LOOP) -> Loop:
+    """The phrase of at most `longest` words that fills most words by being repeated at once; the shorter of equals.
+
+    One word counts from the fourth time on, a longer phrase from the third. Takes len(words) * longest steps.
+
+    >>> find_loop("so thank you thank you thank you".split())
+    Loop(phrase=('thank', 'you'), times=3)
+    """
+    best = Loop()
+    if len(words) - len(set(words)) < 3:  # fewer repeats than the smallest loop has
+        return best
+    for size in range(1, min(longest, len(words) // 3) + 1):
+        run = 0
+        for place in range(size, len(words)):
+            run = run + 1 if words[place] == words[place - size] else 0
+            times = run // size + 1
+            if times >= (4 if size == 1 else 3) and times * size > best.words:
+                first = place - run - size + 1
+                best = Loop(tuple(words[first : first + size]), times)
+    return best
+
+
+def _loops(aligned: Aligned) -> bool:
+    said, heard = _units(aligned.said), _units(aligned.heard)
+    found = find_loop(heard)
+    return found.words > find_loop(said).words
+
+
+def _units(words: Sequence[str]) -> Sequence[str]:
+    """Words, or the letters where a text is written without spaces."""
+    letters = sum(map(len, words))
+    return list("".join(words)) if letters > 12 * len(words) else words
+
+
+def main_script(words: Sequence[str]) -> str | None:
+    """The script of most letters; None where it has none.
+
+    >>> main_script(["привет", "ok"])
+    'CYRILLIC'
+    """
+    found = _scripts(words)
+    return max(found, key=lambda name: (found[name], name)) if found else None
+
+
+def _scripts(words: Sequence[str]) -> Counter[str]:
+    return Counter(script for word in words for char in word if (script := _script(char)))
+
+
+@lru_cache(maxsize=2**16)
+def _script(char: str) -> str | None:
+    """By the first word of the Unicode name; Chinese letters and kana are one, as they are in Japanese."""
+    char = unicodedata.normalize("NFKC", char)[0]
+    if not char.isalpha():
+        return None
+    name = unicodedata.name(char, "UNKNOWN").partition(" ")[0]
+    return "HAN AND KANA" if name in ("CJK", "HIRAGANA", "KATAKANA") else name
+
+
+def _other_script(aligned: Aligned) -> bool:
+    if all(map(str.isascii, aligned.said)) and all(map(str.isascii, aligned.heard)):
+        return False
+    said, heard = _scripts(aligned.said), main_script(aligned.heard)
+    return bool(said) and heard is not None and heard not in said
+
+
+def _inserted_run(aligned: Aligned) -> bool:
+    return any(span.kind == "insert" and span.heard_end - span.heard_start >= RUN for span in aligned.spans)
+
+
+def _outlier(aligned: Aligned) -> bool:
+    said, heard = len(aligned.said), len(aligned.heard)
+    return said >= LEAST_WORDS and heard > 0 and (OUTLIER * heard < said or heard > OUTLIER * said)
+
+
+def _compound(aligned: Aligned) -> bool:
+    return "".join(aligned.said) == "".join(aligned.heard)
+
+
+def _case_only(aligned: Aligned) -> bool:
+    return _written_otherwise(aligned) and _bare(aligned.row.text) == _bare(aligned.row.hypothesis or "")
+
+
+def _form_only(aligned: Aligned) -> bool:
+    return _written_otherwise(aligned) and _bare(aligned.row.text) != _bare(aligned.row.hypothesis or "")
+
+
+def _written_otherwise(aligned: Aligned) -> bool:
+    heard = aligned.row.hypothesis
+    return heard is not None and aligned.row.text.split() != heard.split()
+
+
+def _bare(text: str) -> str:
+    """The letters, digits and marks of a text in lower case."""
+    if text.isascii():
+        return "".join(filter(str.isalnum, text.lower()))
+    kept = (char for char in unicodedata.normalize("NFC", text.casefold()) if unicodedata.category(char)[0] in "LNM")
+    return "".join(kept)
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind("empty", "Nothing heard", "words were said and none heard", lambda it: bool(it.said) and not it.heard),
+    Kind("silence", "Words on silence", "nothing was said and words heard", lambda it: bool(it.heard) and not it.said),
+    Kind(
+        "long",
+        "Much too long",
+        f"more than {MUCH_LONGER} times as many words heard as said",
+        lambda it: bool(it.said) and len(it.heard) > MUCH_LONGER * len(it.said),
+    ),
+    Kind(
+        "loop",
+        "Repeats",
+        f"a word 4 times in a row, or a phrase of up to {LONGEST_LOOP} words 3 times, and longer than anything that "
+        "was said so often (letters instead of words where a text has no spaces)",
+        _loops,
+    ),
+    Kind("run", "Runs of inserted words", f"{RUN} or more words in a row that were not said", _inserted_run),
+    Kind(
+        "length",
+        "Odd length",
+        f"fewer than half or more than twice as many words heard as said, of {LEAST_WORDS} or more",
+        _outlier,
+    ),
+    Kind(
+        "script", "Another script", "most letters heard are of a script that the reference does not have", _other_script
+    ),
+    Kind("compound", "Compounds only", "the same but for spaces: ice cream, icecream", _compound),
+    Kind(
+        "case",
+        "Case and punctuation only",
+        "no word error; the texts as written differ in that alone",
+        _case_only,
+        wrong=False,
+    ),
+    Kind(
+        "form",
+        "Written form only",
+        "no word error; the normaliser made different writings equal",
+        _form_only,
+        wrong=False,
+    ),
+)
+
+
+def kinds_of(aligned: Aligned) -> tuple[Kind, ...]:
+    """The kinds that an utterance is of."""
+    wrong = aligned.errors > 0
+    return tuple(kind for kind in KINDS if kind.wrong == wrong and kind.applies(aligned))

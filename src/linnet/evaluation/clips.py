@@ -1,0 +1,87 @@
+"""Short sounds as `data:` addresses, for pages that play without a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from linnet.audio import SAMPLE_RATE, Samples
+from linnet.errors import LinnetError
+from linnet.evaluation.log import ScoredRow
+
+ReadSound = Callable[[ScoredRow, float], Samples]
+
+_BYTES_PER_SECOND = 5600  # about what MP3 takes here, in base64
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sound as an address, or none, and a note on what is missing."""
+
+    address: str | None = None
+    note: str | None = None
+
+
+def embed(
+    rows: Iterable[ScoredRow], *, limit: int, seconds: float = 60.0, read: ReadSound | None = None
+) -> Iterator[Clip]:
+    """The first `seconds` of each row's sound as MP3, until the addresses fill `limit` bytes; reads one at a time.
+
+    MP3 is what every browser plays. A sound that cannot be read, that would be fetched from a network or that has no
+    room left has a note instead. `read(row, seconds)` answers with samples [n] at 16 kHz; by default the row's `audio`
+    is opened as a file.
+    """
+    left = limit
+    for row in rows:
+        if min(row.duration, seconds) * _BYTES_PER_SECOND > 2 * left:
+            yield _no_room(limit)
+            continue
+        try:
+            samples = (read or read_sound)(row, seconds)
+        except LinnetError as error:
+            yield Clip(note=f"no sound: {error}")
+            continue
+        address = _address(samples)
+        if len(address) > left:
+            yield _no_room(limit)
+            continue
+        left -= len(address)
+        cut = row.duration > seconds + 0.5
+        yield Clip(address, f"the first {seconds:.0f} s" if cut else None)
+
+
+def read_sound(row: ScoredRow, seconds: float) -> Samples:
+    """The first seconds of a row's sound from its file, within the row's start, end and channel where it has them.
+
+    Raises:
+        LinnetError: it is an address on a network, cannot be read, or holds no samples there.
+    """
+    from linnet.audio import open_audio
+
+    if row.audio == "-" or "://" in row.audio:
+        raise LinnetError(f"{row.audio}: not on this machine's disk")
+    start = getattr(row, "start", None) or 0.0
+    end = getattr(row, "end", None)
+    channel = getattr(row, "channel", None)
+    length = seconds if end is None else min(seconds, end - start)
+    with open_audio(row.audio, channel="mix" if channel is None else str(channel)) as source:
+        samples = source.window(round(start * SAMPLE_RATE), round(length * SAMPLE_RATE))
+    if not len(samples):
+        raise LinnetError(f"{row.audio}: holds nothing at {start:.1f} s")
+    return samples
+
+
+def _address(samples: Samples) -> str:
+    import soundfile
+
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", SAMPLE_RATE, 1, format="MP3", subtype="MPEG_LAYER_III") as out:
+        for start in range(0, len(samples), SAMPLE_RATE):  # in blocks: libsndfile's encoders want no long ones
+            out.write(samples[start : start + SAMPLE_RATE])
+    return f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _no_room(limit: int) -> Clip:
+    return Clip(note=f"no sound: the page's limit of {limit / 1e6:g} MB for sound is reached")

@@ -1,0 +1,216 @@
+"""An evaluation as one HTML page that needs no network: scores, tables of errors, the worst utterances to listen to.
+
+The page is `page/report.html` (Jinja2, all values escaped) with `page/report.css` and `page/report.js` in it. Its
+content security policy lets the browser run these two and load nothing, whatever the transcripts hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, NamedTuple
+
+from linnet.evaluation.clips import Clip, ReadSound, embed
+from linnet.evaluation.errors import Analysis, Step, analyse
+from linnet.evaluation.errors.analysis import Limits
+from linnet.evaluation.errors.result import Worst
+from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.report import Summary
+
+_EDGE = 6  # right words shown on either side of a longer stretch of them
+_MOST_STEPS = 400  # words of one alignment that are shown
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What a page shows: its title, how many utterances, and how much sound.
+
+    `sound_megabytes`: of the page, for all sounds together; 0 for none. `read` answers with a row's samples where they
+    are not simply in the file `audio`.
+    """
+
+    title: str = "Evaluation"
+    worst: int = 50
+    sound_megabytes: float = 10.0
+    sound_seconds: float = 60.0
+    read: ReadSound | None = None
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    rows: Iterable[ScoredRow],
+    summary: Summary,
+    options: PageOptions | None = None,
+) -> Analysis:
+    """Analyse scored rows, write the page whole or not at all, and answer with the analysis.
+
+    Raises:
+        OutputError: the page cannot be written there.
+    """
+    from linnet.transcription.writers.atomic import write_atomic
+
+    options = options or PageOptions()
+    analysis = analyse(rows, Limits(worst=options.worst))
+    write_atomic(path, render(analysis, summary, options))
+    return analysis
+
+
+def render(analysis: Analysis, summary: Summary, options: PageOptions | None = None) -> str:
+    """The page as a text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    options = options or PageOptions()
+    environment = Environment(
+        loader=PackageLoader("linnet.evaluation", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "count": _count,
+        "seconds": _seconds,
+        "scale": _scale,
+        "megabytes": _megabytes,
+    }
+    utterances = list(_utterances(analysis, options))
+    style, script = _asset("report.css"), _asset("report.js")
+    return environment.get_template("report.html").render(
+        title=options.title,
+        summary=summary,
+        analysis=analysis,
+        utterances=utterances,
+        kind_names={kind.key: kind.group.name for kind in analysis.kinds},
+        sounds=sum(one.clip.address is not None for one in utterances),
+        sound_bytes=sum(len(one.clip.address or "") for one in utterances),
+        sound_limit=1e6 * options.sound_megabytes,
+        details=dict(_flat(summary.made_with)),
+        sessions=[dict(_flat(session)) for session in summary.sessions],
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+class Gap(NamedTuple):
+    """A stretch of an alignment that is not shown."""
+
+    words: int
+    errors: int
+    kind: str = "gap"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One of the worst utterances, ready to be shown."""
+
+    worst: Worst
+    pieces: list[Step | Gap]
+    direction: str
+    clip: Clip
+
+
+def _utterances(analysis: Analysis, options: PageOptions) -> Iterator[Utterance]:
+    worst = analysis.worst.rows
+    clips: Iterable[Clip] = (
+        embed(
+            [one.aligned.row for one in worst],
+            limit=int(options.sound_megabytes * 1e6),
+            seconds=options.sound_seconds,
+            read=options.read,
+        )
+        if options.sound_megabytes > 0
+        else [Clip()] * len(worst)
+    )
+    for one, clip in zip(worst, clips, strict=True):
+        words = one.aligned.said or one.aligned.heard
+        yield Utterance(one, pieces(one.aligned.steps()), direction(" ".join(words)), clip)
+
+
+def pieces(steps: Iterable[Step]) -> list[Step | Gap]:
+    """An alignment of readable length: long stretches of right words, and what comes after 400 steps, become gaps."""
+    shown: list[Step | Gap] = []
+    run: list[Step] = []
+    everything = list(steps)
+    for step in everything[:_MOST_STEPS]:
+        if step.kind == "equal":
+            run.append(step)
+        else:
+            shown += [*_folded(run), step]
+            run = []
+    shown += _folded(run)
+    if rest := everything[_MOST_STEPS:]:
+        shown.append(Gap(len(rest), sum(step.kind != "equal" for step in rest)))
+    return shown
+
+
+def _folded(run: list[Step]) -> list[Step | Gap]:
+    hidden = len(run) - 2 * _EDGE
+    if hidden < _EDGE:
+        return [*run]
+    return [*run[:_EDGE], Gap(hidden, 0), *run[-_EDGE:]]
+
+
+def direction(text: str) -> str:
+    """The direction of writing, rtl or ltr, of the first letter that has one (Unicode Standard Annex 9, rules P2, P3).
+
+    >>> direction("12 שלום")
+    'rtl'
+    """
+    for char in text:
+        found = unicodedata.bidirectional(char)
+        if found in ("L", "R", "AL"):
+            return "ltr" if found == "L" else "rtl"
+    return "ltr"
+
+
+def _asset(name: str) -> str:
+    return resources.files("linnet.evaluation").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """A source expression of the content security policy (CSP level 2, section 4.2.5)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as lines."""
+    for key, value in data.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}: ")
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(map(str, value))
+        else:
+            yield name, "none" if value is None else str(value)
+
+
+def _percent(rate: float | None, digits: int = 2) -> str:
+    return "–" if rate is None else f"{100 * rate:.{digits}f}%"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds) // 60
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {round(seconds) % 60} s"
+
+
+def _scale(value: float | None, largest: float) -> str:
+    """A length in percent for a bar."""
+    return f"{100 * min(1.0, (value or 0.0) / largest):.1f}%" if largest > 0 else "0%"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.3g} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

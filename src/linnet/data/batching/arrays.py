@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,11 +14,19 @@ Seconds = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int32]
 
 
+def digest_of(text: str, *arrays: npt.NDArray[Any]) -> str:
+    """A hash of some text and of the bytes of some arrays, the same on every machine."""
+    digest = hashlib.sha256(text.encode())
+    for array in arrays:
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
 def stream(seed: int, epoch: int, purpose: int) -> np.random.Philox:
     """The random numbers of one purpose in one epoch, the same on every machine and version of numpy.
 
-    Philox (Salmon et al. 2011) is a function of a key and a counter: epoch 1000 costs no more than epoch 0. Only its raw
-    numbers are used, since numpy may change what its generator methods make of them.
+    Philox (Salmon et al. 2011) is a function of a key and a counter: epoch 1000 costs no more than epoch 0. Only its
+    raw numbers are used, since numpy may change what its generator methods make of them.
     """
     return np.random.Philox(key=np.array([seed, epoch], np.uint64), counter=np.array([0, 0, 0, purpose], np.uint64))
 

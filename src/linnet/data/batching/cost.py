@@ -2,8 +2,8 @@
 
     n utterances, D seconds of the longest, T tokens of the one with most
 
-The paper's tool bisects the memory of each of 60 bins; its published batch sizes follow `n (aD + bD^2 + cT)` within 2 % on
-average, so a few measurements and a fit take the place of the search.
+The paper's tool bisects the memory of each of 60 bins; its published batch sizes follow `n (aD + bD^2 + cT)` within 2
+% on average, so a few measurements and a fit take the place of the search.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Cost:
 def fit_cost(shapes: Sequence[tuple[int, float, int]], measured: Sequence[float]) -> Cost:
     """The cost whose relative errors at the measured shapes (n, D, T) have the least sum of squares.
 
-    No coefficient is negative, so a larger batch never costs less. To tell the terms apart the shapes must differ in n, in
-    D and in T; eight are enough, at the corners and along the diagonal of what occurs.
+    No coefficient is negative, so a larger batch never costs less. To tell the terms apart the shapes must differ in
+    n, in D and in T; eight are enough, at the corners and along the diagonal of what occurs.
 
     >>> shapes = [(1, 5, 20), (8, 5, 20), (1, 30, 20), (4, 30, 200), (2, 15, 100)]
     >>> fit_cost(shapes, [7 + n * (2 * d + 0.1 * d * d + 0.5 * t) for n, d, t in shapes]).per_second.__round__(6)

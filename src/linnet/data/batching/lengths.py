@@ -1,11 +1,10 @@
 """How long each utterance is, in seconds and in tokens: all that planning needs to know of a corpus.
 
-    N utterances, numbered by row
+N utterances, numbered by row
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zipfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.data.batching.arrays import Seconds, Tokens
+from linnet.data.batching.arrays import Seconds, Tokens, digest_of
 from linnet.data.manifest import Utterance
 from linnet.errors import OptionError, OutputError
 
@@ -28,8 +27,8 @@ _FORMAT = 1
 class Lengths:
     """Durations and token counts of a corpus.
 
-    `durations` [N] are seconds (float32), `tokens` [N] label tokens (int32). `parts` names the stretches of rows that came
-    from one source or one shard, in order, with the number of rows of each. `about` says how the tokens were
+    `durations` [N] are seconds (float32), `tokens` [N] label tokens (int32). `parts` names the stretches of rows that
+    came from one source or one shard, in order, with the number of rows of each. `about` says how the tokens were
     counted, for instance by which tokenizer; it belongs to the table's identity.
 
     >>> lengths = Lengths(np.float32([1.5, 2.0]), np.int32([4, 7]))
@@ -59,6 +58,8 @@ class Lengths:
             raise OptionError(f"row {row} has {values}: both must be zero or more ({len(bad)} such rows).")
         if self.parts and sum(count for _, count in self.parts) != len(self):
             raise OptionError(f"the parts hold {sum(n for _, n in self.parts)} rows, the table {len(self)}.")
+        if len({name for name, _ in self.parts}) < len(self.parts):
+            raise OptionError(f"each part needs a name of its own, got {[name for name, _ in self.parts]}.")
 
     def __len__(self) -> int:
         return len(self.durations)
@@ -71,10 +72,7 @@ class Lengths:
     @cached_property
     def digest(self) -> str:
         """Hash of the content: equal exactly where durations, tokens, parts and `about` are."""
-        digest = hashlib.sha256(json.dumps([_FORMAT, len(self), self.parts, self.about]).encode())
-        digest.update(self.durations.astype("<f4", copy=False))
-        digest.update(self.tokens.astype("<i4", copy=False))
-        return digest.hexdigest()
+        return digest_of(json.dumps([_FORMAT, self.parts, self.about]), self.durations, self.tokens)
 
     def locate(self, row: int) -> tuple[str, int]:
         """The part that a row came from, and its place there.
@@ -110,13 +108,13 @@ def load_lengths(path: str | os.PathLike[str]) -> Lengths:
         OptionError: no such file, another kind of file, or content that does not match its digest.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             meta = json.loads(str(file["meta"]))
             parts = tuple((str(name), int(count)) for name, count in meta["parts"])
             lengths = Lengths(file["durations"], file["tokens"], parts, meta["about"])
     except FileNotFoundError as error:
         raise OptionError(f"{path}: no such table of lengths; make it from the manifest again.") from error
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise OptionError(f"{path}: not a table of lengths ({error}); make it from the manifest again.") from error
     if lengths.digest != meta.get("digest"):
         raise OptionError(f"{path}: the table does not match its digest, so it is damaged; make it again.")
@@ -201,6 +199,8 @@ def read_index(shards: Sequence[str | os.PathLike[str]]) -> Lengths:
         if table.parts != ((_stamp(shard), len(table)),):
             raise OptionError(f"{shard}: not the file that {index_path(shard)} describes; write its index again.")
         tables[os.fspath(shard)] = table
+    if len(tables) < len(shards):
+        raise OptionError(f"{len(shards)} shards are named, but some twice: name each once.")
     return join_lengths(tables)
 
 

@@ -1,0 +1,135 @@
+"""Batches from bins: each step takes all its batches from one bin, as large as that bin's shape allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from linnet.data.batching.arrays import Ints, digest_of, shuffled_in_groups
+from linnet.data.batching.bins import Bins, fit_bins
+from linnet.data.batching.cost import Cost
+from linnet.data.batching.lengths import Lengths
+from linnet.data.batching.plan import Part, Plan, assemble
+from linnet.errors import OptionError
+
+
+@dataclass(frozen=True, eq=False)
+class Binning:
+    """Utterances sorted into bins, and how many of each bin make a batch.
+
+    `of` [N] is each utterance's bin, -1 where it is not trained on; `sizes` [B] the most utterances of a batch.
+    """
+
+    lengths: Lengths
+    bins: Bins
+    of: npt.NDArray[np.int16]
+    sizes: Ints
+
+    @cached_property
+    def rows(self) -> Ints:
+        """All utterances that are in a bin."""
+        return np.flatnonzero(self.of >= 0)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The batch sizes."""
+        return tuple(self.sizes.tolist())
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the lengths, the bins and who is in which."""
+        return digest_of(self.lengths.digest, self.bins.seconds, self.bins.tokens, self.of)
+
+    def with_limits(self, limits: Sequence[float]) -> Binning:
+        """The same bins with these batch sizes."""
+        return replace(self, sizes=np.maximum(np.asarray(limits, np.int64), 1))
+
+    def shrunk(self, number: int) -> Binning:
+        """The same bins with smaller batches in one of them: by a tenth, and by one at least.
+
+        Raises:
+            OptionError: its batches hold one utterance already.
+        """
+        if self.sizes[number] == 1:
+            shape = f"{self.bins.seconds[number]:g} s and {self.bins.tokens[number]} tokens"
+            raise OptionError(f"one utterance of {shape} is too large alone: drop what is longer, or free memory.")
+        sizes = self.sizes.copy()
+        sizes[number] = max(1, min(sizes[number] - 1, int(sizes[number] * 0.9)))
+        return replace(self, sizes=sizes)
+
+    def plan(self, rows: Ints, world: int, random: np.random.Philox) -> Plan:
+        """An epoch that has each row exactly once, every batch within its bin's limits.
+
+        What a bin has left when its full steps are made moves up to the next bin that takes it. What the last bin has
+        left makes a step of smaller batches, and where it has fewer utterances than there are ranks, the last step
+        that can spare some lends them. Only where all batches hold a single utterance is there nothing to lend: then
+        up to `world` - 1 random rows are left out of this epoch.
+        """
+        of, tokens = self.of[rows], self.lengths.tokens
+        order = shuffled_in_groups(random, of)
+        edges = np.searchsorted(of[order], np.arange(len(self.bins) + 1))
+        rows = rows[order]
+        parts: list[Part] = []
+        left = rows[:0]
+        for number, size in enumerate(self.sizes.tolist()):
+            takes = tokens[left] <= self.bins.tokens[number]
+            pool = np.concatenate([left[takes], rows[edges[number] : edges[number + 1]]])
+            steps = len(pool) // (size * world)
+            full = steps * size * world
+            parts.append(Part(number, pool[:full], steps))
+            left = np.concatenate([left[~takes], pool[full:]])
+        if 0 < len(left) < world:
+            left = _borrow(parts, left, world)
+        if len(left) >= world:
+            parts.append(Part(len(self.bins) - 1, left, 1))
+            left = left[:0]
+        return assemble(parts, world, random, left)
+
+
+def _borrow(parts: list[Part], rows: Ints, world: int) -> Ints:
+    """Fill up to one row for each rank from the last step that can spare some; as they are where none can."""
+    for at in reversed(range(len(parts))):
+        part = parts[at]
+        step = len(part.rows) // max(part.steps, 1)  # rows of one step
+        if step >= 2 * world:
+            cut, lent = len(part.rows) - step, world - len(rows)
+            rest = part.rows[cut + lent :]
+            parts[at : at + 1] = [Part(part.bin, part.rows[:cut], part.steps - 1), Part(part.bin, rest, 1)]
+            return np.concatenate([rows, part.rows[cut : cut + lent]])
+    return rows
+
+
+def bin_utterances(
+    lengths: Lengths, cost: Cost, budget: float, *, rows: Ints | None = None, groups: int = 30, splits: int = 2
+) -> Binning:
+    """Fit bins to a corpus and give each the batch size that its shape allows within the budget.
+
+    `rows` are those to train on, by default all; `groups` and `splits` as `fit_bins` takes them. `splits=1` makes
+    one-dimensional bins.
+
+    Raises:
+        OptionError: nothing to train on, or an utterance that is over the budget all by itself.
+    """
+    rows = np.arange(len(lengths)) if rows is None else rows
+    durations, tokens = lengths.durations[rows], lengths.tokens[rows]
+    require_each_fits(lengths, cost, budget, rows)
+    bins = fit_bins(durations, tokens, groups=groups, splits=splits)
+    of = np.full(len(lengths), -1, np.int16)
+    of[rows] = bins.find(durations, tokens)
+    sizes = cost.most(bins.seconds, bins.tokens, budget)
+    return Binning(lengths, bins, of, np.maximum(sizes, 1))
+
+
+def require_each_fits(lengths: Lengths, cost: Cost, budget: float, rows: Ints) -> None:
+    """Raise an `OptionError` that names the dearest utterance if one alone is over the budget."""
+    alone = cost.of(1, lengths.durations[rows], lengths.tokens[rows])
+    if len(rows) and alone.max() > budget:
+        row, many = int(rows[alone.argmax()]), int((alone > budget).sum())
+        raise OptionError(
+            f"row {row} ({lengths.durations[row]:g} s, {lengths.tokens[row]} tokens) alone costs {alone.max():.6g} "
+            f"of a budget of {budget:.6g}, and {many} rows are over it: leave out the longest, or raise the budget."
+        )

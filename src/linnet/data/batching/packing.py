@@ -1,0 +1,124 @@
+"""Batches without padding: utterances laid end to end, for models whose attention keeps them apart."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+
+from linnet.data.batching.arrays import Floats, Ints, digest_of, shuffled
+from linnet.data.batching.binning import require_each_fits
+from linnet.data.batching.cost import Cost
+from linnet.data.batching.lengths import Lengths
+from linnet.data.batching.plan import Plan
+from linnet.errors import OptionError
+
+_WINDOW = 2000  # utterances that are packed together
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """Utterances whose costs, each by its own length, add up to at most `capacity` in a batch.
+
+    `loads` [N] is what each one costs, `rows` are those to train on.
+    """
+
+    loads: Floats
+    rows: Ints
+    capacity: float
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The capacity."""
+        return (self.capacity,)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the loads and of the rows."""
+        return digest_of("packing", self.loads, self.rows)
+
+    def with_limits(self, limits: Sequence[float]) -> Packing:
+        """The same utterances with another capacity."""
+        return replace(self, capacity=float(limits[0]))
+
+    def shrunk(self, number: int) -> Packing:  # noqa: ARG002 (there is one bin)
+        """The same utterances with a tenth less capacity.
+
+        Raises:
+            OptionError: then the dearest utterance would be over it alone.
+        """
+        capacity = self.capacity * 0.9
+        if capacity < self.loads[self.rows].max():
+            raise OptionError(
+                "packs of the dearest utterance alone run out of memory: drop the longest, or free memory."
+            )
+        return replace(self, capacity=capacity)
+
+    def plan(self, rows: Ints, world: int, random: np.random.Philox) -> Plan:
+        """An epoch that has each row exactly once; the largest packs are halved until every rank has as many.
+
+        Only where too few packs hold two utterances to be halved are up to `world` - 1 rows left out.
+        """
+        order = rows[shuffled(random, len(rows))]
+        packs: list[Ints] = []
+        for begin in range(0, len(order), _WINDOW):
+            window = order[begin : begin + _WINDOW]
+            packs += [window[members] for members in fill(self.loads[window].tolist(), self.capacity)]
+        packs = [packs[at] for at in shuffled(random, len(packs))]
+        packs, left = _even(packs, world)
+        ends = np.cumsum([0, *map(len, packs)])
+        bins = np.zeros(len(packs) // world, np.int64)
+        return Plan(np.concatenate([rows[:0], *packs]), ends[:-1], ends[1:], bins, world, left)
+
+
+def fill(loads: Sequence[float], capacity: float) -> list[list[int]]:
+    """Positions of each pack: from the largest load down, each goes where it leaves the least room (best fit).
+
+    No load may exceed the capacity.
+
+    >>> fill([3.0, 5.0, 4.0, 2.0, 6.0], 10.0)
+    [[4, 2], [1, 0, 3]]
+    """
+    packs: list[list[int]] = []
+    rooms: list[tuple[float, int]] = []  # ascending
+    for position in sorted(range(len(loads)), key=loads.__getitem__, reverse=True):
+        load = loads[position]
+        at = bisect_left(rooms, (load, -1))
+        room, pack = rooms.pop(at) if at < len(rooms) else (capacity, len(packs))
+        if pack == len(packs):
+            packs.append([])
+        packs[pack].append(position)
+        insort(rooms, (room - load, pack))
+    return packs
+
+
+def _even(packs: list[Ints], world: int) -> tuple[list[Ints], Ints]:
+    """As many packs as a multiple of `world`, by halving the largest; and what is left over."""
+    packs = list(packs)
+    largest = [(-len(pack), at) for at, pack in enumerate(packs)]
+    heapify(largest)
+    while len(packs) % world and largest[0][0] < -1:
+        _, at = heappop(largest)
+        packs.append(packs[at][1::2])
+        packs[at] = packs[at][::2]
+        for half in (at, len(packs) - 1):
+            heappush(largest, (-len(packs[half]), half))
+    full = len(packs) // world * world
+    return packs[:full], np.concatenate([np.zeros(0, np.int64), *packs[full:]])
+
+
+def pack_utterances(lengths: Lengths, cost: Cost, budget: float, *, rows: Ints | None = None) -> Packing:
+    """Plan packs of a corpus within the budget; `rows` are those to train on, by default all.
+
+    Raises:
+        OptionError: nothing to train on, or an utterance that is over the budget all by itself.
+    """
+    rows = np.arange(len(lengths)) if rows is None else rows
+    if not len(rows):
+        raise OptionError("no utterance to pack.")
+    require_each_fits(lengths, cost, budget, rows)
+    return Packing(cost.each(lengths.durations, lengths.tokens), rows, budget - cost.fixed)

@@ -1,0 +1,109 @@
+"""The plan of an epoch: which utterances make up each rank's batch at each step.
+
+U planned utterances, S steps, W processes (the world), S W batches
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from linnet.data.batching.arrays import Ints, shuffled, uniform
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Batches in the order they are dealt: rank r has batch `step W + r`, of `rows[starts:ends]` there.
+
+    `rows` [U] are grouped by batch, `starts` and `ends` [S W] point into it, `bins` [S] says which bin a step draws
+    from. `left_out` are rows that no step could take; there are fewer than W of them, and almost always none.
+    """
+
+    rows: Ints
+    starts: Ints
+    ends: Ints
+    bins: Ints
+    world: int
+    left_out: Ints
+
+    @property
+    def steps(self) -> int:
+        """Steps of the epoch, the same for every rank."""
+        return len(self.bins)
+
+    def batch(self, step: int, rank: int) -> Ints:
+        """The rows of one batch."""
+        at = step * self.world + rank
+        return self.rows[self.starts[at] : self.ends[at]]
+
+    def unread(self, step: int) -> Ints:
+        """What the steps from `step` on would have read, and what was left out; sorted."""
+        from_here = slice(step * self.world, None)
+        sizes = (self.ends - self.starts)[from_here]
+        first = np.repeat(self.starts[from_here] - np.cumsum(sizes) + sizes, sizes)
+        return np.sort(np.concatenate([self.rows[first + np.arange(len(first))], self.left_out]))
+
+
+class Planner(Protocol):
+    """A way to make batches: `Binning` or `Packing`."""
+
+    @property
+    def rows(self) -> Ints:
+        """All utterances that can be planned."""
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """What bounds a batch, as plain numbers for a checkpoint."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that the plan depends on but the limits."""
+
+    def with_limits(self, limits: Sequence[float]) -> Planner:
+        """The same planner with other bounds."""
+
+    def shrunk(self, number: int) -> Planner:
+        """The same planner with smaller batches in a bin, after one of its batches ran out of memory."""
+
+    def plan(self, rows: Ints, world: int, random: np.random.Philox) -> Plan:
+        """An epoch of these rows (some may be there twice)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of one bin that fill `steps` steps evenly."""
+
+    bin: int
+    rows: Ints
+    steps: int
+
+
+def assemble(parts: Sequence[Part], world: int, random: np.random.Philox, left_out: Ints) -> Plan:
+    """The steps of all parts in a random order that keeps the parts' mixture the same throughout.
+
+    A part of m steps puts one, at a random place, into each m-th of the epoch: at any moment each bin has as large a
+    share of its steps behind it as every other, to within one step. That is a choice in proportion to what remains,
+    without the luck of independent draws.
+    """
+    starts, ends, bins, places, begin = [], [], [], [], 0
+    for part in parts:
+        batches = part.steps * world
+        edges = begin + np.arange(batches + 1) * len(part.rows) // max(batches, 1)
+        starts.append(edges[:-1].reshape(part.steps, world))
+        ends.append(edges[1:].reshape(part.steps, world))
+        bins.append(np.full(part.steps, part.bin, np.int64))
+        places.append((shuffled(random, part.steps) + uniform(random, part.steps)) / max(part.steps, 1))
+        begin += len(part.rows)
+    empty = np.zeros(0, np.int64)
+    order = np.argsort(np.concatenate([np.zeros(0), *places]), kind="stable")
+    return Plan(
+        np.concatenate([empty, *(part.rows for part in parts)]),
+        np.concatenate([empty.reshape(0, world), *starts])[order].ravel(),
+        np.concatenate([empty.reshape(0, world), *ends])[order].ravel(),
+        np.concatenate([empty, *bins])[order],
+        world,
+        left_out,
+    )

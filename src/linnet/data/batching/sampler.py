@@ -1,0 +1,185 @@
+"""The batches of a training run, epoch after epoch, for accelerate or any loop of one's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from linnet.data.batching.arrays import Ints, digest_of, stream
+from linnet.data.batching.mixing import Mixture
+from linnet.data.batching.plan import Plan, Planner
+from linnet.errors import OptionError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Leg:
+    """A stretch of an epoch with the same world and the same limits."""
+
+    planner: Planner
+    plan: Plan
+    begin: int  # steps of the epoch before it
+
+
+class Batches:
+    """A batch sampler of one global plan: `world` batches of one bin for each step, those of rank 0, 1, ... in a row.
+
+    Every process makes the same one from the same arguments and nothing is sent between them. As the `batch_sampler`
+    of a PyTorch `DataLoader` it works in one process; `Accelerator.prepare` deals the k-th batch to rank `k mod world`
+    (with `DataLoaderConfiguration(even_batches=False)`), since there is `drop_last` and no `batch_size`. A loop without
+    accelerate takes `of_rank`.
+
+    An iteration goes from the step that `seek` or `change` went to (at first, step 0 of epoch 0) to the end of that
+    epoch, and moves nothing: a loader reads ahead, so it is the loop that counts its steps and calls `seek` for the
+    next epoch. Steps are counted from the epoch's start.
+
+    `mixture` says how often each source is drawn; by default an epoch has each of the planner's rows once.
+
+    Raises:
+        OptionError: fewer utterances than processes, or a world or seed that is out of range.
+    """
+
+    drop_last: Literal[True] = True
+
+    def __init__(self, planner: Planner, *, world: int = 1, seed: int = 0, mixture: Mixture | None = None) -> None:
+        if world < 1 or not 0 <= seed < 2**64:
+            raise OptionError(f"a world of {world} with seed {seed}: give one process at least and a seed of 64 bits.")
+        self._planner, self._world, self._seed, self._mixture = planner, world, seed, mixture
+        self.seek(0)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that an iteration goes through."""
+        return self._epoch
+
+    @property
+    def planner(self) -> Planner:
+        """What makes the batches now."""
+        return self._planner
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the rest of the epoch: its step 0 is step `begin` of the epoch."""
+        return self._legs[-1].plan
+
+    @property
+    def begin(self) -> int:
+        """Steps of the epoch before the current plan: 0 unless `change` was called in this epoch."""
+        return self._legs[-1].begin
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole epoch."""
+        return self.begin + self.plan.steps
+
+    def __len__(self) -> int:
+        """Batches that an iteration deals to all ranks together."""
+        return (self.steps - self._step) * self._world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        plan, first = self.plan, self._step - self.begin
+        for step in range(first, plan.steps):
+            for rank in range(self._world):
+                yield plan.batch(step, rank).tolist()
+
+    def of_rank(self, rank: int) -> Iterator[list[int]]:
+        """The batches of one rank from the current step to the end of the epoch."""
+        plan = self.plan
+        for step in range(self._step - self.begin, plan.steps):
+            yield plan.batch(step, rank).tolist()
+
+    def seek(self, epoch: int, step: int = 0) -> None:
+        """Go to a step of an epoch; nothing before it is replayed.
+
+        Raises:
+            OptionError: no such step.
+        """
+        rows = self._planner.rows if self._mixture is None else self._mixture.rows(epoch, self._seed)
+        legs = [self._leg(self._planner, rows, epoch, [])]
+        if not legs[0].plan.steps:
+            raise OptionError(f"{len(rows)} utterances are too few for {self._world} processes: one each is needed.")
+        self._epoch, self._legs = epoch, legs
+        self._go(step)
+
+    def change(self, step: int, *, world: int | None = None, planner: Planner | None = None) -> None:
+        """Plan again what steps from `step` on would have read, for another world or with other limits.
+
+        What has been read is not read again in this epoch, and nothing of the rest is lost. Call it on all processes
+        alike; the next iteration goes by the new plan.
+        """
+        self._go(step)
+        self._world = world or self._world
+        self._planner = planner or self._planner
+        rows = self.plan.unread(step - self.begin)
+        kept = [leg for leg in self._legs if leg.begin < step]
+        self._legs = [*kept, self._leg(self._planner, rows, self._epoch, kept, step)]
+
+    def shrink(self, step: int) -> None:
+        """After `step` ran out of memory: plan it and what follows again, with smaller batches of its bin from now on.
+
+        Raises:
+            OptionError: that bin's batches cannot be smaller.
+        """
+        number = int(self.plan.bins[step - self.begin])
+        smaller = self._planner.shrunk(number)
+        before, after = self._planner.limits[number], smaller.limits[number]
+        log.warning("epoch %d, step %d is out of memory: bin %d, %g -> %g", self._epoch, step, number, before, after)
+        self.change(step, planner=smaller)
+
+    def state(self, step: int) -> dict[str, Any]:
+        """Where a run stands after `step` steps of the epoch, as plain values for a checkpoint."""
+        return {
+            "seed": self._seed,
+            "plan": self._digest(),
+            "epoch": self._epoch,
+            "step": step,
+            "legs": [
+                {"begin": leg.begin, "world": leg.plan.world, "limits": list(leg.planner.limits)} for leg in self._legs
+            ],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`; with another world than it was written in, what is unread is planned again.
+
+        Raises:
+            OptionError: the state belongs to other data, bins or mixture, or to another seed.
+        """
+        if state["plan"] != self._digest() or state["seed"] != self._seed:
+            raise OptionError(
+                "the checkpoint's batches were planned from other lengths, bins, mixture or seed than this run's: "
+                "go on with those it was begun with, or start the epoch anew."
+            )
+        world = self._world
+        first, *others = state["legs"]
+        self._world = int(first["world"])
+        self._planner = self._planner.with_limits(first["limits"])
+        self.seek(int(state["epoch"]))
+        for leg in others:
+            limits = self._planner.with_limits(leg["limits"])
+            self.change(int(leg["begin"]), world=int(leg["world"]), planner=limits)
+        self._go(int(state["step"]))
+        if world != self._world:
+            log.warning("the run goes on with %d processes after %d: the rest is planned again", world, self._world)
+            self.change(int(state["step"]), world=world)
+
+    def _go(self, step: int) -> None:
+        if not self.begin <= step <= self.steps:
+            raise OptionError(
+                f"step {step} is not in epoch {self._epoch}'s plan of steps {self.begin} to {self.steps}."
+            )
+        self._step = step
+
+    def _leg(self, planner: Planner, rows: Ints, epoch: int, before: list[_Leg], begin: int = 0) -> _Leg:
+        plan = planner.plan(np.sort(rows), self._world, stream(self._seed, epoch, len(before)))
+        if len(plan.left_out):
+            log.warning("epoch %d leaves %d utterances out: no batch has room to share", epoch, len(plan.left_out))
+        return _Leg(planner, plan, begin)
+
+    def _digest(self) -> str:
+        mixture = "" if self._mixture is None else self._mixture.digest
+        return digest_of(f"{self._planner.digest} {mixture}")

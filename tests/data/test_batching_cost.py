@@ -1,0 +1,99 @@
+"""The cost of a batch: its inversion by trial, its fit against scipy's non-negative least squares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+
+from linnet.data.batching import Cost, fit_cost
+from linnet.errors import OptionError
+
+SHAPES = [
+    (1, 2.0, 8),
+    (64, 2.0, 8),
+    (1, 40.0, 20),
+    (6, 40.0, 400),
+    (8, 20.0, 10),
+    (8, 20.0, 150),
+    (16, 10.0, 60),
+    (3, 30.0, 200),
+]
+UNIT = st.floats(0.0, 1.0)
+
+
+@given(UNIT, UNIT, UNIT, st.floats(0.01, 60), st.integers(0, 500), st.floats(0.1, 1e4))
+def test_the_largest_batch_fits_and_the_next_does_not(
+    second: float, square: float, token: float, seconds: float, tokens: int, budget: float
+) -> None:
+    cost = Cost(second + 0.01, square, token, fixed=3.0)
+    most = int(cost.most(seconds, tokens, budget))
+    assert most == 0 or cost.of(most, seconds, tokens) <= budget
+    assert cost.of(most + 1, seconds, tokens) > budget * (1 - 1e-12)
+
+
+def test_most_of_many_shapes() -> None:
+    cost = Cost(per_second=1.0, per_token=0.5)
+    assert cost.most([1.0, 10.0, 200.0], [2, 0, 0], budget=100.0).tolist() == [50, 10, 0]
+
+
+def test_free_utterances_are_refused() -> None:
+    with pytest.raises(OptionError, match="cost nothing"):
+        Cost(per_second=0.0, per_token=1.0).most([1.0, 1.0], [3, 0], 10.0)
+
+
+def memory(cost: Cost) -> list[float]:
+    return [float(cost.of(*shape)) for shape in SHAPES]
+
+
+def test_an_exact_cost_is_found_again() -> None:
+    cost = Cost(per_second=3e6, per_square_second=2e4, per_token=5e5, fixed=2e9)
+    fitted = fit_cost(SHAPES, memory(cost))
+    for name in ("per_second", "per_square_second", "per_token", "fixed"):
+        assert getattr(fitted, name) == pytest.approx(getattr(cost, name), rel=1e-6)
+    assert np.abs(fitted.errors(SHAPES, memory(cost))).max() < 1e-9
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0.5, 2.0), min_size=len(SHAPES), max_size=len(SHAPES)), UNIT, UNIT, UNIT, UNIT)
+def test_the_fit_is_that_of_scipy(noise: list[float], second: float, square: float, token: float, fixed: float) -> None:
+    """With noise this strong the plain solution often has negative terms; relative errors are what is minimised."""
+    cost = Cost(second + 0.1, square / 50, token, fixed * 10)
+    measured = np.array(memory(cost)) * noise
+    n, d, t = np.array(SHAPES).T
+    terms = np.stack([np.ones_like(n), n * d, n * d * d, n * t], axis=1) / measured[:, None]
+    _, residual = nnls(terms, np.ones(len(SHAPES)))
+    fitted = fit_cost(SHAPES, measured.tolist())
+    assert min(fitted.fixed, fitted.per_second, fitted.per_square_second, fitted.per_token) >= 0
+    assert np.linalg.norm(fitted.errors(SHAPES, measured.tolist())) == pytest.approx(residual, rel=1e-6, abs=1e-9)
+
+
+def test_a_few_noisy_measurements_foretell_other_shapes() -> None:
+    """2 % of noise on eight probes; the paper's tool stops its search at 5 %."""
+    cost = Cost(per_second=3e7, per_square_second=6e5, per_token=4e6, fixed=2e9)
+    random = np.random.default_rng(3)
+    fitted = fit_cost(SHAPES, (np.array(memory(cost)) * random.uniform(0.98, 1.02, len(SHAPES))).tolist())
+    others = [
+        (int(cost.most(d, t, 40e9)), d, t) for d, t in ((4.0, 30), (15.2, 99), (25.0, 120), (40.0, 253), (40.0, 480))
+    ]
+    assert np.abs(fitted.errors(others, [float(cost.of(*shape)) for shape in others])).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("shapes", "measured", "says"),
+    [
+        (SHAPES[:3], [1.0, 2.0, 3.0], "at least"),
+        (SHAPES, [1.0] * 7, "one for each"),
+        (SHAPES, [1.0] * 7 + [-1.0], "positive"),
+        (SHAPES, [1.0] * 7 + [float("nan")], "positive"),
+        ([(n, 5.0, 20) for n in range(1, 7)], [1.0] * 6, "too alike"),
+        ([(1, d / 2, 0) for d in range(1, 7)], [1.0] * 6, "too alike"),
+    ],
+)
+def test_measurements_that_tell_too_little_are_refused(
+    shapes: list[tuple[int, float, int]], measured: list[float], says: str
+) -> None:
+    with pytest.raises(OptionError, match=says):
+        fit_cost(shapes, measured)

@@ -10,6 +10,7 @@ import pytest
 from calling import Call, make_call
 
 from fake_recognizer import FakeRecognizer
+from linnet.evaluation.normalisers import Normalizers
 
 
 @pytest.fixture
@@ -46,10 +47,10 @@ def test_the_result_is_a_small_table(call: Call, corpus: Path) -> None:
     assert values["words"] == "6"
     assert values["utterances"] == "4 scored"
     assert values["RTFx"] == "4.0 (8.0 s in 2.0 s)"
-    assert values["normalizer"] == "basic (4)"
+    assert values["normalizer"] == f"{Normalizers('marks').id(None)} (4)"
     assert values["model"] == "fake (1, float32)"
     assert values["batch size"] == "1"
-    assert "normalizer: basic where no language is given" in done.err
+    assert "normalizer: marks where no language is given" in done.err
 
 
 def test_the_result_as_json(call: Call, corpus: Path) -> None:
@@ -144,7 +145,7 @@ def test_each_row_is_heard_in_its_language(call: Call, tmp_path: Path) -> None:
     assert "language 'fr' is unknown to this model" in done.err
     data = json.loads(done.out)
     assert (data["utterances"], data["failed"]) == (3, 1)
-    assert data["normalizers"] == {"english": 1, "basic": 2}
+    assert data["normalizers"] == {Normalizers("english").id(None): 1, Normalizers("marks").id(None): 2}
     assert call("evaluate", path, "--language", "fr", model=FakeRecognizer()).status == 1
 
 
@@ -153,7 +154,7 @@ def test_a_model_that_takes_no_language_is_given_none(call: Call, tmp_path: Path
     recognizer = FakeRecognizer()
     recognizer.languages = ()  # type: ignore[assignment]
     done = call("evaluate", path, "--json", model=recognizer)
-    assert (done.status, json.loads(done.out)["normalizers"]) == (0, {"english": 1})
+    assert (done.status, json.loads(done.out)["normalizers"]) == (0, {Normalizers("english").id(None): 1})
     assert recognizer.options[0] is not None
     assert recognizer.options[0].language is None
 
@@ -184,7 +185,7 @@ def test_in_a_folder_the_rows_are_named_by_the_manifest(
         (
             [{"audio": "a.wav", "text": "a"}],
             ["--normalizer", "x"],
-            "normalizer 'x' is unknown: use auto, english, basic",
+            "normalizer 'x' is unknown: use auto, english, basic, marks",
         ),
     ],
 )

@@ -31,8 +31,8 @@ Normalizer = Annotated[
     option(
         "--normalizer",
         metavar="NAME",
-        help="auto (english for English, else basic), english, basic or none. The English one joins digits spoken one "
-        "by one: 'three one four' is one word, 314. For digit strings choose basic.",
+        help="auto (english for English, else marks), english, marks, basic, cased or none. The English one joins "
+        "digits spoken one by one: 'three one four' is one word, 314. For digit strings choose marks.",
     ),
 ]
 Language = Annotated[
@@ -206,7 +206,7 @@ def _tell_normalizer(normalizers: Normalizers, languages: Sequence[str | None], 
             "words; linnet models pull openai/whisper-tiny  brings one"
         )
     if normalizers.choice == "auto" and None in languages:
-        reporter.notice("normalizer: basic where no language is given (--language en chooses the English one)")
+        reporter.notice("normalizer: marks where no language is given (--language en chooses the English one)")
 
 
 def _print(summary: Summary, *, as_json: bool) -> None:

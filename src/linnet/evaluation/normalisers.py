@@ -1,18 +1,21 @@
-"""What texts lose before they are compared: case, punctuation, spelling; by transformers' own normalisers."""
+"""What texts lose before they are compared: case, punctuation, spelling. Each normaliser has an id with a hash."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from linnet.errors import ModelError, OptionError
+from linnet.evaluation.marks import APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES, VERSION, keep_case, keep_marks
 
-CHOICES = ("auto", "english", "basic", "none")
+CHOICES = ("auto", "english", "basic", "marks", "cased", "none")
+_TABLES = (APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Spelling:
         """Eight hexadecimal digits of the list, for reports."""
         if self.origin is None:
             return None
-        return hashlib.sha256(json.dumps(dict(self.words), sort_keys=True).encode()).hexdigest()[:8]
+        return _digest(dict(self.words))
 
 
 def find_spelling(model: str) -> Spelling:
@@ -68,12 +71,16 @@ def is_english(language: str | None) -> bool:
 class Normalizers:
     """A normaliser for each language.
 
-    auto: transformers' `EnglishTextNormalizer` for English, `BasicTextNormalizer` for every other and for unknown
-    languages. The English one writes numbers as digits and joins those spoken one by one, so "three one four" becomes
-    one word, "314": for digit strings choose basic. Basic replaces punctuation and marks by spaces. none: the texts as
-    they are.
+    auto: english for English, marks for every other and for unknown languages.
+    english: Whisper's, as transformers has it: lower case, numbers as digits, contractions written out, American
+    spelling. It joins numbers spoken one by one, so "three one four" becomes one word, "314": for digit strings choose
+    marks or basic.
+    marks: lower case without punctuation and symbols; every script's marks stay (`linnet.evaluation.marks`).
+    basic: Whisper's for all languages; it replaces combining marks by spaces too, so Hindi, Thai or Tamil lose vowels.
+    cased: case stays and each punctuation mark is a word, for the cased and punctuated word error rate.
+    none: the texts as they are, verbatim.
 
-    >>> Normalizers("basic").normalize("Three, one: FOUR!", "en")
+    >>> Normalizers("marks").normalize("Three, one: FOUR!", "en")
     'three one four'
     """
 
@@ -85,28 +92,71 @@ class Normalizers:
             raise OptionError(f"normalizer {self.choice!r} is unknown: use {', '.join(CHOICES)}")
 
     def name(self, language: str | None) -> str:
-        """Which one is used for a language: english, basic or none."""
+        """Which one is used for a language: english, basic, marks, cased or none."""
         if self.choice != "auto":
             return self.choice
-        return "english" if is_english(language) else "basic"
+        return "english" if is_english(language) else "marks"
+
+    def id(self, language: str | None) -> str:
+        """The name with a hash of what it does, such as marks@1a2b3c4d: numbers of equal ids can be compared."""
+        return self._id(self.name(language))
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of all that this choice may do, in whatever language."""
+        names = ("english", "marks") if self.choice == "auto" else (self.choice,)
+        return _digest(*map(self._id, names))
 
     def normalize(self, text: str, language: str | None) -> str:
         """The words of a text, separated by single spaces."""
+        return self.function(language)(text)
+
+    def function(self, language: str | None) -> Callable[[str], str]:
+        """What `normalize` does for a language, for many texts."""
         name = self.name(language)
-        if name == "none":
-            return " ".join(text.split())
-        return (self._english if name == "english" else self._basic)(text).strip()
+        if name == "english":
+            return self._english
+        if name == "marks":
+            return lambda text: keep_marks(text, language)
+        return {"basic": self._basic, "cased": keep_case, "none": verbatim}[name]
+
+    def _id(self, name: str) -> str:
+        if name in ("english", "basic"):
+            does: tuple[object, ...] = (name, _whisper_source(), self.spelling.digest if name == "english" else None)
+        else:
+            does = (name, VERSION, _TABLES)
+        return f"{name}@{_digest(*does)}"
 
     @cached_property
     def _english(self) -> Callable[[str], str]:
-        from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+        from linnet.evaluation.english import EnglishNormalizer
 
-        english: Callable[[str], str] = EnglishTextNormalizer(dict(self.spelling.words))
-        return english
+        return EnglishNormalizer(self.spelling.words)
 
     @cached_property
     def _basic(self) -> Callable[[str], str]:
         from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
         basic: Callable[[str], str] = BasicTextNormalizer()
-        return basic
+        return lambda text: basic(text).strip()
+
+
+def verbatim(text: str) -> str:
+    """The text as it is, single spaces between its words.
+
+    >>> verbatim(" As it  IS. ")
+    'As it IS.'
+    """
+    return " ".join(text.split())
+
+
+@cache
+def _whisper_source() -> str:
+    from transformers.models.whisper import english_normalizer
+
+    return inspect.getsource(english_normalizer)
+
+
+def _digest(*parts: object) -> str:
+    """Eight hexadecimal digits of the parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]

@@ -41,7 +41,11 @@ class EvaluationOptions:
             "revision": recognizer.revision,
             "dtype": recognizer.dtype,
             "options": {**asdict(self.decoding), "channel": self.channel},
-            "normalizer": {"choice": self.normalizers.choice, "spelling": self.normalizers.spelling.digest},
+            "normalizer": {
+                "choice": self.normalizers.choice,
+                "spelling": self.normalizers.spelling.digest,
+                "hash": self.normalizers.digest,
+            },
         }
 
 
@@ -145,7 +149,7 @@ def score(row: ScoredRow, result: Result, options: EvaluationOptions) -> ScoredR
         row,
         hypothesis=result.transcript.text,
         heard_language=result.transcript.language,
-        normalizer=normalizers.name(spoken),
+        normalizer=normalizers.id(spoken),
         normalized_text=reference,
         normalized_hypothesis=hypothesis,
         words=counts.words,

@@ -1,75 +1,153 @@
-"""How sure a corpus word error rate is."""
+"""How sure a corpus word error rate is, or the difference of two: a studentised bootstrap over blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Counts = npt.NDArray[np.float64]
+from linnet.evaluation.blocks import Blocks, Floats, Unit
 
 RESAMPLES = 5000
-FEWEST_SPEAKERS = 5  # with fewer, resampling them says next to nothing
-_CHUNK = 2_000_000  # drawn indices held at once
+MANY_BLOCKS = 5000  # with more, Student's t and the bootstrap agree to a few parts in a thousand
+_CHUNK = 2_000_000  # drawn blocks held at once
+
+Method = Literal["bootstrap-t or t, the wider", "t", "t over blocks and runs"]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the corpus WER lies with the probability `level`, had other units of the same kind been recorded."""
+    """Where the rate lies with the probability `level`, had other units of the same kind been recorded."""
 
     low: float
     high: float
     level: float
-    unit: Literal["utterances", "speakers"]
+    unit: Unit
     units: int
     resamples: int
     seed: int
+    method: Method = "bootstrap-t or t, the wider"
+
+    def __str__(self) -> str:
+        """Its place among other words, such as `95% interval 4.10% to 6.20%, over 40 speakers`."""
+        warning = " (no speaker, session or recording is known: it may be too narrow)"
+        text = f"{self.level:.0%} interval {self.low:.2%} to {self.high:.2%}, over {self.units} {self.unit}"
+        return text + warning * (self.unit == "utterances")
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Sums over blocks divided by sums over blocks, with what is known of its spread."""
+
+    value: float
+    error: float  # standard error, linearised (Cochran 1977, section 2.11)
+    interval: Interval
+    p_value: float  # two-sided, that the ratio is 0; it is below 1 - level where the interval leaves out 0
 
 
 def bootstrap_interval(
-    errors: Sequence[int],
-    words: Sequence[int],
+    errors: Floats | list[int],
+    words: Floats | list[int],
     *,
-    speakers: Sequence[str | None] | None = None,
+    blocks: Blocks | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
-    """Percentile bootstrap of errors summed over words summed (Bisani and Ney 2004), resampling utterances.
+    """The interval of a corpus error rate: errors summed over words summed.
 
-    `errors[i]` and `words[i]` belong to utterance i. Where every speaker is known and there are at least five, whole
-    speakers are resampled (Liu et al. 2019, blockwise bootstrap), since one speaker's errors hang together. `None`
-    where there are fewer than two units or no words. With no error at all the interval is 0 to 0: then the number of
-    words says more.
+    `errors[i]` and `words[i]` belong to utterance i. Without `blocks` utterances are resampled. `None` where there are
+    fewer than two blocks or no words. With no error at all the interval is 0 to 0: then the number of words says more.
 
     >>> interval = bootstrap_interval([1, 0, 2, 0], [5, 5, 5, 5])
     >>> interval.low <= 3 / 20 <= interval.high
     True
     """
-    wrong: Counts = np.asarray(errors, np.float64)
-    spoken: Counts = np.asarray(words, np.float64)
-    unit: Literal["utterances", "speakers"] = "utterances"
-    if speakers and all(speakers) and len(set(speakers)) >= FEWEST_SPEAKERS:
-        _, group = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
-        wrong, spoken = (np.bincount(group, counts).astype(np.float64) for counts in (wrong, spoken))
-        unit = "speakers"
-    if len(wrong) < 2 or not spoken.any():
+    ratio = bootstrap_ratio(errors, words, blocks=blocks, level=level, resamples=resamples, seed=seed)
+    if ratio is None:
         return None
-    rates = _resampled_rates(wrong, spoken, resamples, np.random.default_rng(seed))
-    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level, unit, len(wrong), resamples, seed)
+    return replace(ratio.interval, low=max(0.0, ratio.interval.low))
 
 
-def _resampled_rates(errors: Counts, words: Counts, resamples: int, random: np.random.Generator) -> Counts:
-    """Rates of corpora drawn with replacement, [resamples] (those without a word are left out)."""
-    units = len(errors)
-    step = max(1, _CHUNK // units)
-    rates = []
+def bootstrap_ratio(
+    numerators: Floats | list[int],
+    denominators: Floats | list[int],
+    *,
+    blocks: Blocks | None = None,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Ratio | None:
+    """A ratio of sums with its interval, by the bootstrap-t over whole blocks.
+
+    Blocks are drawn with replacement (Bisani and Ney 2004 for utterances, Liu et al. 2019, arXiv 1912.09508, for
+    blocks), and each draw's ratio is studentised (Efron and Tibshirani 1993, section 12.5): t = (ratio* - ratio) /
+    error*. Each end is the farther of this one and that of Student's t, which helps where there are few blocks or few
+    errors; with more than `MANY_BLOCKS` blocks both agree, and t is used alone. The plain percentiles that are often
+    taken hold the truth too rarely: about 82 of 100 times with five speakers, 90 with twenty (benchmarks/scoring.py).
+
+    For the difference of two systems give differences of errors as numerators. `None` where there are fewer than two
+    blocks or the denominators are all 0.
+    """
+    numerators, denominators = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+    blocks = blocks or Blocks.single(len(numerators))
+    tops, bottoms = blocks.sums(numerators), blocks.sums(denominators)
+    count = blocks.count
+    if count < 2 or not bottoms.any():
+        return None
+    value = float(tops.sum() / bottoms.sum())
+    error = float(np.sqrt(count / (count - 1) * np.sum((tops - value * bottoms) ** 2)) / bottoms.sum())
+    if error <= 1e-12 * max(1.0, abs(value)):  # all blocks alike: no spread is seen
+        interval = Interval(value, value, level, blocks.unit, count, 0, seed, "t")
+        return Ratio(value, 0.0, interval, 1.0 if value == 0 else 2.0 ** (1 - count))
+    reach, p_value = student_t(count - 1, level, value / error)
+    first, last = -reach, reach
+    method: Method = "t"
+    if count <= MANY_BLOCKS:
+        method = "bootstrap-t or t, the wider"
+        drawn = _studentised(tops, bottoms, resamples, np.random.default_rng(seed))
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        first, last = min(first, float(low)), max(last, float(high))
+        p_value = max(p_value, _drawn_p_value(drawn, value / error))
+    used = 0 if method == "t" else resamples
+    interval = Interval(value - error * last, value - error * first, level, blocks.unit, count, used, seed, method)
+    return Ratio(value, error, interval, p_value)
+
+
+def student_t(freedom: float, level: float, t: float) -> tuple[float, float]:
+    """How many standard errors an interval reaches to each side, and the two-sided p-value of `t`.
+
+    >>> reach, p_value = student_t(4, 0.95, 2.776445)
+    >>> round(reach, 4), round(p_value, 4)
+    (2.7764, 0.05)
+    """
+    from scipy.special import stdtr, stdtrit
+
+    return float(stdtrit(freedom, (1 + level) / 2)), float(2 * stdtr(freedom, -abs(t)))
+
+
+def _drawn_p_value(drawn: Floats, t: float) -> float:
+    """Twice the rarer tail of the drawn values beyond `t`, so that it agrees with the equal-tailed interval."""
+    above, below = np.count_nonzero(drawn >= t), np.count_nonzero(drawn <= t)
+    return float(min(1.0, 2 * (1 + min(above, below)) / (1 + len(drawn))))
+
+
+def _studentised(tops: Floats, bottoms: Floats, resamples: int, random: np.random.Generator) -> Floats:
+    """(ratio* - ratio) / error* of drawn corpora, [resamples]; those without a spread or denominators are left out."""
+    count = len(tops)
+    value = tops.sum() / bottoms.sum()
+    moments = np.stack([tops, bottoms, tops**2, tops * bottoms, bottoms**2], axis=1)
+    step = max(1, _CHUNK // count)
+    found = []
     for begin in range(0, resamples, step):
-        drawn = random.integers(0, units, size=(min(step, resamples - begin), units))
-        spoken = words[drawn].sum(axis=1)
-        rates.append(errors[drawn].sum(axis=1)[spoken > 0] / spoken[spoken > 0])
-    return np.concatenate(rates)
+        drawn = random.integers(0, count, size=(min(step, resamples - begin), count))
+        times = np.bincount((drawn + count * np.arange(len(drawn))[:, None]).ravel(), minlength=drawn.size)
+        top, bottom, square, product, bottom_square = (times.reshape(drawn.shape) @ moments).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = top / bottom
+            spread = square - 2 * ratio * product + ratio**2 * bottom_square
+            t = (ratio - value) * bottom / np.sqrt(count / (count - 1) * spread)
+        found.append(t[np.isfinite(t) & (spread > 1e-9 * square)])
+    values = np.concatenate(found)
+    return values if len(values) else np.zeros(1)

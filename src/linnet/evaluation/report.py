@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from linnet.evaluation.blocks import choose_blocks
 from linnet.evaluation.bootstrap import Interval, bootstrap_interval
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.scores import total
@@ -34,7 +35,7 @@ class Summary:
     without_text: int
     audio_seconds: float
     work_seconds: float
-    normalizers: Mapping[str, int]  # name -> utterances
+    normalizers: Mapping[str, int]  # id with hash -> utterances
     made_with: Mapping[str, Any]
     sessions: Sequence[Mapping[str, Any]]
 
@@ -101,7 +102,7 @@ def summarize(
     interval = bootstrap_interval(
         [row.counts.errors for row in scored],
         [row.words for row in scored],
-        speakers=[row.speaker for row in scored],
+        blocks=choose_blocks(scored),
         seed=seed,
     )
     return Summary(

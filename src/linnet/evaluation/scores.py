@@ -1,14 +1,24 @@
-"""Word errors, and the word error rate of a corpus."""
+"""Word and character errors, and the error rates of a corpus by two protocols."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from linnet.errors import MissingExtra, OptionError
+
+Edits = tuple[int, int, int]  # substitutions, deletions, insertions
 
 
 @dataclass(frozen=True)
 class WordErrors:
-    """Counts of a minimal alignment (Levenshtein 1966) of hypothesis words with reference words."""
+    """Counts of a minimal alignment (Levenshtein 1966) of a hypothesis with its reference.
+
+    Of words, or of characters where a name says so (`Score.characters`).
+    """
 
     words: int = 0  # of the reference
     substitutions: int = 0
@@ -35,21 +45,100 @@ class WordErrors:
         )
 
 
-def count_errors(reference: str, hypothesis: str) -> WordErrors:
-    """Align two texts word by word, by jiwer; words are what whitespace separates.
+@dataclass(frozen=True)
+class Protocol:
+    """A way to count word errors; two rates can be compared where the protocol and the normaliser are the same."""
+
+    name: str
+    library: str  # that aligns
+    align: Callable[[], Callable[[list[str], list[str]], Edits]]  # gives what counts; imports only when asked
+
+    @property
+    def scorer(self) -> str:
+        """The library that aligns, with its version."""
+        return f"{self.library} {version(self.library)}"
+
+
+def edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
+    """Substitutions, deletions and insertions of words, or of characters where two strings are given.
+
+    rapidfuzz finds the alignment, as it does for jiwer, so the three counts are jiwer's own.
+
+    >>> edits("three one four".split(), "three four four five".split()), edits("cat", "chat")
+    ((1, 0, 1), (0, 0, 1))
+    """
+    return _levenshtein()(reference, hypothesis)
+
+
+@cache
+def _levenshtein() -> Callable[[Sequence[str], Sequence[str]], Edits]:
+    from rapidfuzz.distance import Levenshtein
+
+    def count(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
+        if reference == hypothesis:
+            return 0, 0, 0
+        steps = [step[0] for step in Levenshtein.editops(reference, hypothesis).as_list()]
+        return steps.count("replace"), steps.count("delete"), steps.count("insert")
+
+    return count
+
+
+@cache
+def _merging_compounds() -> Callable[[list[str], list[str]], Edits]:
+    try:
+        from kaldialign import edit_distance  # type: ignore[import-untyped,unused-ignore]
+    except ImportError as error:
+        raise MissingExtra("scoring by the protocol open-asr (kaldialign)", extra="leaderboard") from error
+
+    def count(reference: list[str], hypothesis: list[str]) -> Edits:
+        if reference == hypothesis:
+            return 0, 0, 0
+        found = edit_distance(reference, hypothesis, merge_compounds=True)
+        return found["sub"], found["del"], found["ins"]
+
+    return count
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("plain", "rapidfuzz", _levenshtein),
+        Protocol("open-asr", "kaldialign", _merging_compounds),
+    )
+}
+
+
+def find_protocol(name: str) -> Protocol:
+    """`plain`, jiwer's counts, or `open-asr`, the Open ASR Leaderboard's: split and joined compounds are no error.
+
+    The leaderboard (its `eval_utils.py` of 2026) sums kaldialign's edits with `merge_compounds` over a set and divides
+    by the reference words. Raises `OptionError` for other names.
+    """
+    if name not in PROTOCOLS:
+        raise OptionError(f"protocol {name!r} is unknown: use {' or '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def count_errors(reference: str, hypothesis: str, protocol: str = "plain") -> WordErrors:
+    """Align two texts word by word; words are what whitespace separates.
 
     An empty reference has no words: all that was heard is insertions.
 
     >>> count_errors("three one four", "three four four five")
     WordErrors(words=3, substitutions=1, deletions=0, insertions=1)
     """
-    words, heard = reference.split(), hypothesis.split()
-    if not words or not heard:
-        return WordErrors(len(words), deletions=len(words), insertions=len(heard))
-    import jiwer
+    words = reference.split()
+    return WordErrors(len(words), *find_protocol(protocol).align()(words, hypothesis.split()))
 
-    found = jiwer.process_words(" ".join(words), " ".join(heard))
-    return WordErrors(len(words), found.substitutions, found.deletions, found.insertions)
+
+def count_characters(reference: str, hypothesis: str) -> WordErrors:
+    """Align two texts character by character, the single spaces between words among them, as jiwer does.
+
+    >>> count_characters("a cat", "a chat")
+    WordErrors(words=5, substitutions=0, deletions=0, insertions=1)
+    """
+    characters = " ".join(reference.split())
+    return WordErrors(len(characters), *edits(characters, " ".join(hypothesis.split())))
 
 
 def total(counts: Iterable[WordErrors]) -> WordErrors:
@@ -59,3 +148,92 @@ def total(counts: Iterable[WordErrors]) -> WordErrors:
     0.25
     """
     return sum(counts, WordErrors())
+
+
+@dataclass(frozen=True)
+class Silence:
+    """What was heard where the reference holds no word."""
+
+    utterances: int = 0
+    with_words: int = 0  # of these, how many had words in the hypothesis
+    words: int = 0  # invented there; insertions, and as such in the word error rate too
+
+    @property
+    def hallucination_rate(self) -> float | None:
+        """The share of utterances without speech in which words were heard; `None` where all have speech."""
+        return self.with_words / self.utterances if self.utterances else None
+
+    def __str__(self) -> str:
+        """One line for people."""
+        if not self.utterances:
+            return "not measured: every reference has words"
+        share = f"{self.with_words} of {self.utterances} utterances without speech ({self.hallucination_rate:.1%})"
+        return f"{self.words} words in {share}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """The error counts of a corpus and how they were made: `label` belongs beside every number that is printed."""
+
+    protocol: str
+    scorer: str  # the library that aligned, with its version
+    normalizers: Mapping[str, int]  # id with hash -> utterances
+    utterances: int
+    words: WordErrors
+    characters: WordErrors  # its `words` are the reference's characters
+    silence: Silence = field(default_factory=Silence)
+
+    @property
+    def wer(self) -> float | None:
+        """Corpus word error rate; `None` where there are no reference words."""
+        return self.words.rate
+
+    @property
+    def cer(self) -> float | None:
+        """Corpus character error rate, spaces counted; `None` where there are no reference characters."""
+        return self.characters.rate
+
+    @property
+    def label(self) -> str:
+        """Protocol and normalisers with their hashes, such as `plain, marks@1a2b3c4d`."""
+        return ", ".join([self.protocol, *self.normalizers])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "label": self.label, "wer": self.wer, "cer": self.cer}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and values for a small table."""
+        return [
+            ("WER", f"{_described(self.words, 'words')} [{self.label}]"),
+            ("CER", f"{_described(self.characters, 'characters')} [{', '.join(['plain', *self.normalizers])}]"),
+            ("words on silence", str(self.silence)),
+        ]
+
+
+def set_rate(score: Score) -> float:
+    """A set's WER as the leaderboard shows it: per cent, rounded to two decimals.
+
+    Raises `OptionError` where the set's references hold no words.
+    """
+    if score.wer is None:
+        raise OptionError("a set without reference words has no word error rate: leave it out of the average")
+    return round(100 * score.wer, 2)
+
+
+def mean_over_sets(rates: Sequence[float]) -> float:
+    """The leaderboard's average: the unweighted mean of its sets' rounded rates, to two decimals.
+
+    >>> mean_over_sets([8.13, 10.86, 9.34, 1.25])
+    7.4
+    """
+    if not rates:
+        raise OptionError("an average over no sets was asked for: name at least one set")
+    return round(sum(rates) / len(rates), 2)
+
+
+def _described(counts: WordErrors, unit: str) -> str:
+    if counts.rate is None:
+        return f"not defined: the references hold no {unit} ({counts.insertions} inserted)"
+    edits = f"{counts.substitutions} substituted, {counts.deletions} deleted, {counts.insertions} inserted"
+    return f"{counts.rate:.2%} ({edits}, {counts.words} {unit})"

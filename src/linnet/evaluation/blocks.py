@@ -1,0 +1,88 @@
+"""Which utterances hang together: one speaker's, one session's or one recording's errors are not independent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from linnet.errors import OptionError
+
+Unit = Literal["speakers", "sessions", "recordings", "utterances"]
+Floats = npt.NDArray[np.float64]
+
+_FIELDS: dict[Unit, str] = {"speakers": "speaker", "sessions": "session", "recordings": "recording"}
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A block for each utterance: `index[i]`, from 0 up to `count`, is utterance i's."""
+
+    unit: Unit
+    index: npt.NDArray[np.intp]
+    count: int
+
+    @classmethod
+    def of(cls, unit: Unit, names: Sequence[str]) -> Blocks:
+        """Utterances of one name are one block.
+
+        >>> Blocks.of("speakers", ["anna", "ben", "anna"]).sums([1, 2, 4]).tolist()
+        [5.0, 2.0]
+        """
+        known: dict[str, int] = {}
+        index = np.array([known.setdefault(name, len(known)) for name in names], np.intp)
+        return cls(unit, index, len(known))
+
+    @classmethod
+    def single(cls, utterances: int) -> Blocks:
+        """Each utterance a block of its own."""
+        return cls("utterances", np.arange(utterances), utterances)
+
+    def sums(self, values: Iterable[float] | Floats) -> Floats:
+        """The utterances' values added up for each block, [count]."""
+        weights = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.float64)
+        return np.bincount(self.index, weights, self.count).astype(np.float64)
+
+    def among(self, utterances: Sequence[int]) -> Blocks:
+        """The blocks of some of the utterances, in that order."""
+        known, index = np.unique(self.index[list(utterances)], return_inverse=True)
+        return Blocks(self.unit, index, len(known))
+
+
+def choose_blocks(rows: Sequence[Any], by: Unit | None = None) -> Blocks:
+    """Speakers, where every row names one and there are at least two; else sessions; else recordings; else utterances.
+
+    Rows are asked for `speaker`, `session`, `recording` and `audio`: rows cut from the same `audio` are of one
+    recording. `by` asks for one of them.
+
+    Raises:
+        OptionError: `by` is no unit, or not all rows name it, or all name the same.
+    """
+    if by is not None and by not in get_args(Unit):
+        raise OptionError(f"blocks by {by!r} are unknown: use {', '.join(get_args(Unit))}")
+    for unit in _FIELDS if by is None else [by]:
+        names = _names(rows, unit)
+        if names is not None and len(set(names)) > 1:
+            return Blocks.of(unit, names)
+    if by is None or by == "utterances":
+        return Blocks.single(len(rows))
+    raise OptionError(
+        f"blocks by {by} need a {_FIELDS[by]} for each row, and at least two: name them in the manifest, or leave the "
+        "choice out"
+    )
+
+
+def _names(rows: Sequence[Any], unit: Unit) -> list[str] | None:
+    if unit == "utterances":
+        return None
+    names = [getattr(row, _FIELDS[unit], None) for row in rows]
+    if all(names):
+        return [str(name) for name in names]
+    if unit == "recordings":
+        audio = [getattr(row, "audio", None) for row in rows]
+        if all(audio) and len(set(audio)) < len(audio):
+            return [str(name) for name in audio]
+    return None

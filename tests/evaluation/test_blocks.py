@@ -1,0 +1,59 @@
+"""Blocks: which are chosen, and what they add up."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet.errors import OptionError
+from linnet.evaluation.blocks import Blocks, Unit, choose_blocks
+from linnet.evaluation.log import ScoredRow
+
+
+def rows(**columns: list[Any]) -> list[Any]:
+    return [
+        SimpleNamespace(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "unit", "count"),
+    [
+        ({"speaker": ["a", "b", "a"], "session": ["x", "y", "z"]}, "speakers", 2),
+        ({"speaker": ["a", "b", None], "session": ["x", "y", "y"]}, "sessions", 2),
+        ({"speaker": ["a", "a", "a"], "session": ["x", "y", "y"]}, "sessions", 2),
+        ({"speaker": [None] * 3, "recording": ["r", "s", "s"]}, "recordings", 2),
+        ({"audio": ["r", "s", "s"]}, "recordings", 2),
+        ({"audio": ["r", "s", "t"]}, "utterances", 3),
+        ({"audio": ["r", "r", "r"]}, "utterances", 3),
+        ({"speaker": ["a", "a", "a"]}, "utterances", 3),
+    ],
+)
+def test_the_first_that_all_rows_name_is_taken(columns: dict[str, list[Any]], unit: Unit, count: int) -> None:
+    found = choose_blocks(rows(**columns))
+    assert (found.unit, found.count) == (unit, count)
+
+
+def test_scored_rows_are_rows() -> None:
+    found = choose_blocks([ScoredRow(n, str(n), f"{n}.wav", "a", speaker=f"s{n % 3}") for n in range(7)])
+    assert (found.unit, found.index.tolist()) == ("speakers", [0, 1, 2, 0, 1, 2, 0])
+
+
+def test_one_may_be_asked_for() -> None:
+    both = rows(speaker=["a", "b"], session=["x", "y"])
+    assert choose_blocks(both, "sessions").unit == "sessions"
+    assert choose_blocks(both, "utterances").unit == "utterances"
+    with pytest.raises(OptionError, match="blocks by recordings need a recording for each row, and at least two"):
+        choose_blocks(both, "recordings")
+    with pytest.raises(OptionError, match="'dogs' are unknown: use speakers, sessions, recordings, utterances"):
+        choose_blocks(both, "dogs")  # type: ignore[arg-type]
+
+
+def test_sums_and_parts() -> None:
+    blocks = Blocks.of("speakers", ["anna", "ben", "anna", "cy"])
+    assert blocks.sums(np.array([1.0, 2.0, 4.0, 8.0])).tolist() == [5, 2, 8]
+    part = blocks.among([1, 3])
+    assert (part.count, part.sums([1, 2]).tolist()) == (2, [1, 2])

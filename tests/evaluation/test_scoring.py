@@ -1,0 +1,141 @@
+"""Corpora scored in chunks and processes: as each pair by itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import jiwer
+import pytest
+
+from linnet.errors import OptionError
+from linnet.evaluation import scoring
+from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.normalisers import Normalizers
+from linnet.evaluation.rows import rescore, score_rows
+from linnet.evaluation.scores import WordErrors, count_characters, count_errors, total
+from linnet.evaluation.scoring import Pair, Scorer
+
+WORDS = ["Ice", "cream", "icecream,", "it's", "been", "twenty", "one", "Größe", "नमस्ते", "colour", "uh", "(noise)"]
+IDS = {name: Normalizers(name).id(None) for name in ("english", "marks")}
+
+
+def corpus(count: int, seed: int = 0) -> list[Pair]:
+    rng = random.Random(seed)
+    return [
+        Pair(
+            " ".join(rng.choices(WORDS, k=rng.randint(0, 6))),
+            " ".join(rng.choices(WORDS, k=rng.randint(0, 6))),
+            rng.choice(["en", "de", "hi", None]),
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["plain", "open-asr"])
+@pytest.mark.parametrize("choice", ["auto", "cased", "none"])
+def test_a_corpus_is_the_sum_of_its_pairs(protocol: str, choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if protocol == "open-asr":
+        pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
+    monkeypatch.setattr(scoring, "_CHUNK", 7)
+    normalizers, pairs = Normalizers(choice), corpus(60)
+    found = Scorer(protocol, normalizers).score(pairs)
+    texts = [[normalizers.normalize(text, pair.language) for text in pair[:2]] for pair in pairs]
+    by_word = [count_errors(*text, protocol=protocol) for text in texts]
+    by_character = [count_characters(*text) for text in texts]
+    assert [WordErrors(*row) for row in found.words.tolist()] == by_word
+    assert [WordErrors(*row) for row in found.characters.tolist()] == by_character
+    assert (found.score.words, found.score.characters) == (total(by_word), total(by_character))
+    silent = [one for one in by_word if not one.words]
+    assert found.score.silence.utterances == len(silent)
+    assert found.score.silence.words == sum(one.insertions for one in silent) > 0
+    assert sum(found.score.normalizers.values()) == found.score.utterances == 60
+
+
+def test_processes_give_the_same_counts_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "_CHUNK", 50)
+    pairs = corpus(500, seed=2)
+    one, two = (Scorer("plain", Normalizers("marks"), workers).score(pairs) for workers in (1, 2))
+    assert one.words.tolist() == two.words.tolist()
+    assert one.characters.tolist() == two.characters.tolist()
+    assert one.score == two.score
+
+
+def test_texts_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "_CHUNK", 10)
+    read = []
+
+    def watched() -> Iterator[Pair]:
+        for number, pair in enumerate(corpus(40)):
+            read.append(number)
+            yield pair
+
+    first = next(Scorer(normalizers=Normalizers("none"))._chunks(scoring._batches(watched())))
+    assert (len(first.counts), len(read)) == (10, 10)
+
+
+def test_plain_verbatim_scores_are_jiwers() -> None:
+    pairs = corpus(200, seed=3)
+    score = Scorer(normalizers=Normalizers("none")).score(pairs).score
+    references, hypotheses = ([pair[place] for pair in pairs] for place in (0, 1))
+    assert score.wer == pytest.approx(jiwer.wer(references, hypotheses))
+    assert score.cer == pytest.approx(jiwer.cer(references, hypotheses))
+
+
+def test_case_and_punctuation_count_where_they_are_asked_for() -> None:
+    pairs = [Pair("Hello, World.", "hello world", "en"), Pair("Yes!", "Yes!", "en")]
+    rates = {name: Scorer(normalizers=Normalizers(name)).score(pairs).score for name in ("marks", "cased", "none")}
+    assert {name: (score.words.errors, score.words.words) for name, score in rates.items()} == {
+        "marks": (0, 3),
+        "cased": (4, 6),
+        "none": (2, 3),
+    }
+    assert rates["cased"].label == f"plain, {Normalizers('cased').id(None)}"
+
+
+def test_hindi_keeps_its_vowels() -> None:
+    """Whisper's normaliser makes "की" (of) and "का" the same word; ours does not."""
+    pairs = [Pair("राम की किताब", "राम का किताब", "hi")]
+    basic, marks = (Scorer(normalizers=Normalizers(name)).score(pairs).score for name in ("basic", "auto"))
+    assert basic.words.errors == 0
+    assert marks.words == WordErrors(3, substitutions=1)
+    assert marks.normalizers == {IDS["marks"]: 1}
+
+
+def test_nothing_is_a_corpus_too() -> None:
+    found = Scorer().score([])
+    assert (found.score.wer, found.score.cer, found.words.shape, found.score.label) == (None, None, (0, 4), "plain")
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(OptionError, match="protocol 'x' is unknown"):
+        Scorer("x")
+    with pytest.raises(OptionError, match="workers 0 is not possible"):
+        Scorer(workers=0)
+
+
+def rows() -> list[ScoredRow]:
+    return [
+        ScoredRow(0, "a", "a.wav", "It's RED.", "en", hypothesis="it is read"),
+        ScoredRow(1, "b", "b.wav", "", "de", hypothesis="Oh, je!"),
+        ScoredRow(2, "c", "c.wav", "Ja", "de", error="no sound"),
+        ScoredRow(3, "d", "d.wav", "Größe", "de", hypothesis=None),
+    ]
+
+
+def test_rows_are_scored_anew_and_added_up() -> None:
+    anew = list(rescore(rows(), Normalizers("auto")))
+    assert [row.normalizer for row in anew] == [IDS["english"], IDS["marks"], None, IDS["marks"]]
+    assert [row.counts for row in anew] == [WordErrors(3, 1), WordErrors(0, 0, 0, 2), WordErrors(), WordErrors(1, 0, 1)]
+    score = score_rows(anew)
+    assert (score.words, score.utterances) == (WordErrors(4, 1, 1, 2), 3)
+    assert score.characters == WordErrors(len("it is red") + len("größe"), 0, 5, 1 + len("oh je"))
+    assert (score.silence.utterances, score.silence.with_words, score.silence.words) == (1, 1, 2)
+    assert score.normalizers == {IDS["english"]: 1, IDS["marks"]: 2}
+
+
+def test_a_row_may_be_scored_verbatim() -> None:
+    verbatim = next(rescore(rows(), Normalizers("none")))
+    assert (verbatim.normalized_text, verbatim.words, verbatim.substitutions) == ("It's RED.", 2, 2)
+    assert replace(verbatim, normalized_text=None).text == "It's RED."

@@ -1,0 +1,138 @@
+"""Which words one system hears that the other does not."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from linnet.evaluation.alignment import Alignment, align
+from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.matching import hypothesis_words, reference_words
+
+MOST = 50  # of each kind that is kept
+_FORMS = 3  # that are told of what a word was taken for
+DELETED = "(nothing)"
+
+
+@dataclass(frozen=True)
+class WordChange:
+    """A word of the references that one system had right where the other had it wrong.
+
+    `as_a` and `as_b` say what the wrong one heard there, the most frequent first.
+    """
+
+    word: str
+    fixed: int  # wrong in A, right in B
+    broken: int  # right in A, wrong in B
+    as_a: Sequence[tuple[str, int]] = ()
+    as_b: Sequence[tuple[str, int]] = ()
+
+
+@dataclass(frozen=True)
+class InsertedWord:
+    """A word that was heard where none was said, so many times by each."""
+
+    word: str
+    a: int
+    b: int
+
+
+@dataclass(frozen=True)
+class ChangedUtterance:
+    """An utterance in which one made more errors than the other."""
+
+    id: str
+    errors_a: int
+    errors_b: int
+    reference: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed between two systems; the lists hold the `MOST` largest of their kind, `words` counts all."""
+
+    fixed: int = 0
+    broken: int = 0
+    words: Sequence[WordChange] = ()
+    inserted: Sequence[InsertedWord] = ()
+    utterances: Sequence[ChangedUtterance] = ()
+
+
+def find_changes(
+    first: Sequence[ScoredRow], second: Sequence[ScoredRow]
+) -> tuple[Changes, list[tuple[Alignment, Alignment]]]:
+    """The changes between rows of the same utterances, and the alignments of those in which either erred."""
+    counted, alignments = _Counted(), []
+    differing: list[tuple[int, int]] = []
+    for place, (a, b) in enumerate(zip(first, second, strict=True)):
+        if not a.counts.errors and not b.counts.errors:
+            continue
+        reference = reference_words(a)
+        pair = align(reference, hypothesis_words(a)), align(reference, hypothesis_words(b))
+        alignments.append(pair)
+        counted.add(*pair)
+        if a.counts.errors != b.counts.errors:
+            differing.append((abs(a.counts.errors - b.counts.errors), -place))
+    most = [-place for _, place in heapq.nlargest(MOST, differing)]
+    return counted.changes([_changed(first[place], second[place]) for place in most]), alignments
+
+
+class _Counted:
+    """Words that were right in one alignment only."""
+
+    def __init__(self) -> None:
+        self.fixed: defaultdict[str, Counter[str]] = defaultdict(Counter)  # word -> what A heard
+        self.broken: defaultdict[str, Counter[str]] = defaultdict(Counter)  # word -> what B heard
+        self.inserted: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+
+    def add(self, a: Alignment, b: Alignment) -> None:
+        for word, by_a, by_b in zip(a.reference, a.heard, b.heard, strict=True):
+            if by_a != word and by_b == word:
+                self.fixed[word][by_a or DELETED] += 1
+            elif by_a == word and by_b != word:
+                self.broken[word][by_b or DELETED] += 1
+        for counter, alignment in zip(self.inserted, (a, b), strict=True):
+            for words in alignment.inserted:
+                counter.update(words)
+
+    def changes(self, utterances: Sequence[ChangedUtterance]) -> Changes:
+        fixed = {word: forms.total() for word, forms in self.fixed.items()}
+        broken = {word: forms.total() for word, forms in self.broken.items()}
+        words = heapq.nsmallest(
+            MOST,
+            {**fixed, **broken},
+            key=lambda word: (
+                -abs(fixed.get(word, 0) - broken.get(word, 0)),
+                -fixed.get(word, 0) - broken.get(word, 0),
+                word,
+            ),
+        )
+        a, b = self.inserted
+        inserted = heapq.nsmallest(MOST, {**a, **b}, key=lambda word: (-abs(a[word] - b[word]), word))
+        return Changes(
+            fixed=sum(fixed.values()),
+            broken=sum(broken.values()),
+            words=[
+                WordChange(
+                    word,
+                    fixed.get(word, 0),
+                    broken.get(word, 0),
+                    self.fixed[word].most_common(_FORMS),
+                    self.broken[word].most_common(_FORMS),
+                )
+                for word in words
+            ],
+            inserted=[InsertedWord(word, a[word], b[word]) for word in inserted if a[word] != b[word]],
+            utterances=utterances,
+        )
+
+
+def _changed(a: ScoredRow, b: ScoredRow) -> ChangedUtterance:
+    said, heard_a, heard_b = (
+        " ".join(words) for words in (reference_words(a), hypothesis_words(a), hypothesis_words(b))
+    )
+    return ChangedUtterance(a.id, a.counts.errors, b.counts.errors, said, heard_a, heard_b)

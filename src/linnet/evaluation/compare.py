@@ -1,0 +1,161 @@
+"""Two systems on the same utterances: which is better, by how much, how surely, and where.
+
+better = compare(rows_a, rows_b, names=("small", "large"))
+print("\n".join(better.lines()))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from linnet.errors import OptionError
+from linnet.evaluation.blocks import Unit, choose_blocks
+from linnet.evaluation.bootstrap import RESAMPLES, Ratio
+from linnet.evaluation.changes import Changes, find_changes
+from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.matching import match
+from linnet.evaluation.scores import WordErrors
+from linnet.evaluation.significance import MatchedPairs, holm, mapsswe, runs_difference
+from linnet.evaluation.strata import FIELDS, Stratum, stratify
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How two systems are compared. by: what is resampled, by default speakers, sessions or recordings, if known."""
+
+    by: Unit | None = None
+    level: float = 0.95
+    resamples: int = RESAMPLES
+    seed: int = 0
+    fields: Sequence[str] = tuple(FIELDS)  # into whose values the corpus is cut
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two systems made of the same utterances; differences are A's less B's, so above 0 B is the better."""
+
+    names: tuple[str, str]
+    label: str  # protocol and normalisers, with their hashes
+    utterances: int
+    left_out: Mapping[str, int]  # why -> utterances that only one of the two has scored
+    a: WordErrors  # of the first run, where there are several
+    b: WordErrors
+    runs: tuple[int, int]
+    difference: Ratio | None  # of the word error rates; None: fewer than two blocks, or no words
+    level: float
+    matched_pairs: MatchedPairs  # of the first runs
+    strata: Sequence[Stratum] = ()
+    changes: Changes = field(default_factory=Changes)
+    compared: int = 1  # comparisons made at once; p_value is adjusted for them
+    p_value: float | None = None  # of the bootstrap; None as `difference`
+
+    @property
+    def winner(self) -> str | None:
+        """The better one's name; `None` where chance may have made the difference."""
+        if self.difference is None or self.p_value is None or self.p_value >= 1 - self.level:
+            return None
+        return self.names[1] if self.difference.value > 0 else self.names[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "winner": self.winner}
+
+    def lines(self) -> list[str]:
+        """The comparison in words, for a terminal."""
+        from linnet.evaluation.compare_text import describe
+
+        return describe(self)
+
+
+def compare(
+    rows_a: Sequence[ScoredRow],
+    rows_b: Sequence[ScoredRow],
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    options: CompareOptions | None = None,
+) -> Comparison:
+    """Compare two systems on the utterances that both have scored.
+
+    The interval and p-value of the difference come from a paired bootstrap over speakers, sessions or recordings
+    (`linnet.evaluation.bootstrap`); MAPSSWE is the second opinion.
+
+    Raises:
+        OptionError: no utterance is in both, or an utterance's normalised reference, normaliser or protocol differs.
+    """
+    return compare_runs([rows_a], [rows_b], names=names, options=options)
+
+
+def compare_runs(
+    runs_a: Sequence[Sequence[ScoredRow]],
+    runs_b: Sequence[Sequence[ScoredRow]],
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    options: CompareOptions | None = None,
+) -> Comparison:
+    """Compare two systems that were trained and scored several times, as `compare` does two single ones.
+
+    The difference is that of the mean rates, and its interval allows for other seeds too
+    (`linnet.evaluation.significance.runs_difference`); MAPSSWE, strata and changed words are those of the first runs.
+    """
+    options = options or CompareOptions()
+    if not runs_a or not runs_b:
+        raise OptionError("a comparison needs at least one run of each system")
+    matched = match([*runs_a, *runs_b])
+    first, second = matched.runs[0], matched.runs[len(runs_a)]
+    words, errors = matched.words(), matched.errors()
+    blocks = choose_blocks(first, options.by)
+    difference = runs_difference(
+        errors[: len(runs_a)],
+        errors[len(runs_a) :],
+        words,
+        blocks=blocks,
+        level=options.level,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    changes, alignments = find_changes(first, second)
+    strata = [
+        stratum
+        for name in options.fields
+        for stratum in stratify(name, first, second, blocks, level=options.level, seed=options.seed)
+    ]
+    return Comparison(
+        names=names,
+        label=matched.label,
+        utterances=len(first),
+        left_out=matched.left_out,
+        a=matched.total(0),
+        b=matched.total(len(runs_a)),
+        runs=(len(runs_a), len(runs_b)),
+        difference=difference,
+        level=options.level,
+        matched_pairs=mapsswe(alignments),
+        strata=strata,
+        changes=changes,
+        p_value=None if difference is None else difference.p_value,
+    )
+
+
+def compare_all(
+    systems: Mapping[str, Sequence[ScoredRow]],
+    *,
+    baseline: str | None = None,
+    options: CompareOptions | None = None,
+) -> list[Comparison]:
+    """Compare each system with `baseline`, or each with each; p-values are adjusted for their number (Holm 1979)."""
+    if len(systems) < 2 or (baseline is not None and baseline not in systems):
+        raise OptionError(f"comparing needs two systems or more, and a baseline among them: got {', '.join(systems)}")
+    names = list(systems)
+    pairs = (
+        [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
+        if baseline is None
+        else [(baseline, name) for name in names if name != baseline]
+    )
+    found = [compare(systems[a], systems[b], names=(a, b), options=options) for a, b in pairs]
+    adjusted = holm([1.0 if one.p_value is None else one.p_value for one in found])
+    return [
+        replace(one, compared=len(found), p_value=None if one.p_value is None else p_value)
+        for one, p_value in zip(found, adjusted, strict=True)
+    ]

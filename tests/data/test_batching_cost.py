@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from linnet.data.batching import Cost, fit_cost
+from linnet.data.batching import Cost, fit_bins, fit_cost
 from linnet.errors import OptionError
 
 SHAPES = [
@@ -54,6 +54,21 @@ def test_an_exact_cost_is_found_again() -> None:
     for name in ("per_second", "per_square_second", "per_token", "fixed"):
         assert getattr(fitted, name) == pytest.approx(getattr(cost, name), rel=1e-6)
     assert np.abs(fitted.errors(SHAPES, memory(cost))).max() < 1e-9
+
+
+def test_the_probes_of_bins_are_enough_for_a_fit() -> None:
+    random = np.random.default_rng(0)
+    durations = random.uniform(1, 40, 5000).astype(np.float32)
+    bins = fit_bins(durations, (durations * random.uniform(2, 5, 5000)).astype(np.int32))
+    probes = bins.probes()
+    assert len(probes) == 8
+    assert (min(probes), max(probes)) == ((bins.seconds[0], bins.tokens[0]), (bins.seconds[-1], bins.tokens[-1]))
+    cost = Cost(per_second=3e6, per_square_second=2e4, per_token=5e5, fixed=2e9)
+    shapes = [(1 + 3 * (at % 2), *shape) for at, shape in enumerate(probes)]
+    fitted = fit_cost(shapes, [float(cost.of(*shape)) for shape in shapes])
+    most, wanted = (each.most(bins.seconds, bins.tokens, 4e10) for each in (fitted, cost))
+    assert np.abs(most - wanted).max() <= 1  # rounding, where a batch fits exactly
+    assert fit_bins(durations[:1], np.ones(1, np.int32)).probes() == [(durations[0], 1)]
 
 
 @settings(deadline=None, max_examples=60)

@@ -7,6 +7,7 @@ Ways and figures: "Training and Inference Efficiency of Encoder-Decoder Speech M
 from linnet.data.batching.bench import BatchingReport, Waste, bench, bench_manifest
 from linnet.data.batching.binning import Binning, bin_utterances
 from linnet.data.batching.bins import Bins, fit_bins
+from linnet.data.batching.blocks import Blockwise
 from linnet.data.batching.cost import Cost, fit_cost
 from linnet.data.batching.lengths import (
     Lengths,
@@ -27,6 +28,7 @@ __all__ = [
     "BatchingReport",
     "Binning",
     "Bins",
+    "Blockwise",
     "Cost",
     "Lengths",
     "Mixture",

@@ -68,8 +68,13 @@ class Binning:
         left makes a step of smaller batches, and where it has fewer utterances than there are ranks, the last step
         that can spare some lends them. Only where all batches hold a single utterance is there nothing to lend: then
         up to `world` - 1 random rows are left out of this epoch.
+
+        Raises:
+            OptionError: a row that is in no bin.
         """
         of, tokens = self.of[rows], self.lengths.tokens
+        if of.min(initial=0) < 0:
+            raise OptionError(f"row {rows[of.argmin()]} is in no bin: plan only rows that the bins were made for.")
         order = shuffled_in_groups(random, of)
         edges = np.searchsorted(of[order], np.arange(len(self.bins) + 1))
         rows = rows[order]

@@ -47,6 +47,19 @@ class Bins:
     def __len__(self) -> int:
         return len(self.seconds)
 
+    def probes(self, count: int = 8) -> list[tuple[float, int]]:
+        """Shapes (seconds, tokens) to measure a cost at: the corners, and along the diagonal up to `count` in all.
+
+        >>> Bins([4.0, 4.0, 9.0, 9.0, 30.0, 30.0], [10, 20, 30, 50, 90, 200]).probes(6)
+        [(4.0, 10), (4.0, 200), (30.0, 10), (30.0, 200), (9.0, 30), (9.0, 50)]
+        """
+        pairs = list(zip(self.seconds.tolist(), self.tokens.tolist(), strict=True))
+        (short, _), (long, many) = pairs[0], pairs[-1]
+        few = int(self.tokens.min())
+        corners = [(short, few), (short, many), (long, few), (long, many)]
+        between = np.linspace(0, len(pairs) - 1, max(count - 2, 0)).round().astype(int)[1:-1]
+        return list(dict.fromkeys([*corners, *(pairs[at] for at in between)]))
+
     def find(
         self, durations: npt.NDArray[np.floating[Any]], tokens: npt.NDArray[np.integer[Any]]
     ) -> npt.NDArray[np.int16]:

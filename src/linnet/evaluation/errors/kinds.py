@@ -52,12 +52,15 @@ def find_loop(words: Sequence[str], longest: int = LONGEST_LOOP) -> Loop:
     Loop(phrase=('thank', 'you'), times=3)
     """
     best = Loop()
-    if len(words) - len(set(words)) < 3:  # fewer repeats than the smallest loop has
+    if len(words) - len(set(words)) < 3 or max(Counter(words).values()) < 3:  # no loop has fewer repeats
         return best
     for size in range(1, min(longest, len(words) // 3) + 1):
         run = 0
-        for place in range(size, len(words)):
-            run = run + 1 if words[place] == words[place - size] else 0
+        for place, (word, before) in enumerate(zip(words[size:], words, strict=False), start=size):
+            if word != before:
+                run = 0
+                continue
+            run += 1
             times = run // size + 1
             if times >= (4 if size == 1 else 3) and times * size > best.words:
                 first = place - run - size + 1

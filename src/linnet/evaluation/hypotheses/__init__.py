@@ -1,0 +1,9 @@
+"""Transcripts that exist already: read from a file, and joined with their references."""
+
+from __future__ import annotations
+
+from linnet.evaluation.hypotheses.pairing import Pairing, Reference, pair
+from linnet.evaluation.hypotheses.reading import KINDS, read_hypotheses
+from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis, Named
+
+__all__ = ["KINDS", "Hypotheses", "Hypothesis", "Named", "Pairing", "Reference", "pair", "read_hypotheses"]

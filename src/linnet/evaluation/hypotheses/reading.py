@@ -1,0 +1,62 @@
+"""Hypotheses from a file of any known kind."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from linnet.data.sources.base import Problem
+from linnet.errors import OptionError
+from linnet.evaluation.hypotheses import ctm, rows, text
+from linnet.evaluation.hypotheses.detect import detect
+from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
+
+Reader = Callable[[Hypotheses], Iterator[Hypothesis | Problem]]
+
+KINDS: dict[str, Reader] = {
+    "jsonl": rows.read_jsonl,
+    "evaluation": rows.read_evaluation,
+    "leaderboard": rows.read_leaderboard,
+    "segments": rows.read_segments,
+    "ctm": ctm.read_ctm,
+    "trn": text.read_trn,
+    "kaldi": text.read_kaldi,
+    "lines": text.read_lines_in_order,
+}
+
+
+def read_hypotheses(
+    path: str | os.PathLike[str], kind: str | None = None, *, known: Collection[str] | None = None
+) -> Hypotheses:
+    """Read the transcripts that a system has made.
+
+    Kinds: `jsonl` (the hypothesis under `hypothesis`, `pred_text` or `text`; the name under `id`, `utt_id`,
+    `audio_filepath` or `audio`), `evaluation` (rows of `linnet evaluate --output`), `leaderboard` (rows
+    `audio_filepath, duration, time, text, pred_text`), `segments` (`linnet transcribe --format jsonl`, joined),
+    `ctm` (NIST: waveform, channel, start, duration, word, confidence), `trn` (sclite: the text, then the id in
+    parentheses), `kaldi` (the id, a blank or a tab, the text), `lines` (one each line, in the order of the references).
+    By default the kind is found by looking; `known`, the references' ids, tells `kaldi` from `lines`.
+
+    Rows that hold no hypothesis are counted and named in the result, not raised.
+
+    Raises:
+        OptionError: the file cannot be read, is of no known kind, holds no hypothesis, or is not UTF-8 (names the line
+            and the byte).
+    """
+    place = Path(path)
+    if place.is_dir() or not place.exists():
+        raise OptionError(
+            f"{place}: expected a file of hypotheses, found {'a folder' if place.is_dir() else 'nothing'}"
+        )
+    if kind is not None and kind not in KINDS:
+        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.0)[0]
+        raise OptionError(f"unknown kind of hypotheses {kind!r}; did you mean {near!r}? Known: {', '.join(KINDS)}")
+    found, looks = (kind, "as was asked for") if kind is not None else detect(place, known)
+    hypotheses = Hypotheses(place, found, looks)
+    hypotheses.take(KINDS[found](hypotheses))
+    if not hypotheses.rows and not hypotheses.failed.count:
+        first = f": {hypotheses.bad.first[0]}" if hypotheses.bad.first else ""
+        raise OptionError(f"{place}: holds no hypothesis, read as {found} ({looks}){first}")
+    return hypotheses

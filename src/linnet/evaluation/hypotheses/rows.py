@@ -1,0 +1,125 @@
+"""Hypotheses in JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from linnet.data import fields
+from linnet.data.fields import BadRow, Row
+from linnet.data.sources.base import Problem
+from linnet.data.sources.lines import read_lines
+from linnet.errors import OptionError
+from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
+
+HEARD = ("hypothesis", "pred_text")  # `text` is the reference where one of these is there
+NAMES = ("id", "utt_id", "audio_filepath", "audio")
+
+Found = Iterator[Hypothesis | Problem]
+
+
+def read_jsonl(into: Hypotheses) -> Found:
+    """Rows with a name and a text."""
+    for where, row in _rows(into.path):
+        yield row if isinstance(row, Problem) else _made(where, row, _heard_in)
+
+
+def read_leaderboard(into: Hypotheses) -> Found:
+    """Rows with `audio_filepath` and `pred_text`."""
+    for where, row in _rows(into.path):
+        yield row if isinstance(row, Problem) else _made(where, row, _ranked)
+
+
+def read_evaluation(into: Hypotheses) -> Found:
+    """The rows of an evaluation; a row that failed and was done again later has not failed."""
+    failed: dict[str, str] = {}
+    for where, row in _rows(into.path):
+        if isinstance(row, Problem):
+            yield row
+        elif "row" in row:
+            name, error = str(row.get("id")), row.get("error")
+            if error is not None:
+                failed[name] = f"{name}: {error}"
+            else:
+                failed.pop(name, None)
+                yield _made(where, row, _heard_in)
+    for name in failed.values():
+        into.failed.add(name)
+
+
+def read_segments(into: Hypotheses) -> Found:
+    """Rows `source`, `start`, `text`, one for each segment, joined in the order of their starts."""
+    parts: dict[str, list[tuple[float, str]]] = {}
+    for where, row in _rows(into.path):
+        if isinstance(row, Problem):
+            yield row
+            continue
+        try:
+            source, text, start = fields.label(row, "source"), fields.text(row, "text"), fields.seconds(row, "start")
+            if source is None or text is None or start is None:
+                raise BadRow("expected the keys source, start and text")
+            parts.setdefault(source, []).append((start, text.strip()))
+        except BadRow as error:
+            yield Problem(where, str(error))
+    for source, segments in parts.items():
+        segments.sort(key=lambda segment: segment[0])
+        yield Hypothesis(source, " ".join(text for _, text in segments if text))
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Row | Problem]]:
+    for number, line in read_lines(path):
+        where = f"line {number}"
+        check_utf8(path, number, line)
+        try:
+            yield where, fields.parse_json(line)
+        except BadRow as error:
+            yield where, Problem(where, str(error))
+
+
+def check_utf8(path: Path, number: int, line: bytes) -> str:
+    """The text of a line. Raises `OptionError`: another encoding is a matter of the whole file, not of this line."""
+    try:
+        return fields.decode(line)
+    except BadRow as error:
+        raise OptionError(f"{path}, line {number}: {error}") from error
+
+
+def _made(where: str, row: Row, make: Any) -> Hypothesis | Problem:
+    try:
+        made: Hypothesis = make(row)
+    except BadRow as error:
+        return Problem(where, str(error))
+    return made
+
+
+def _heard_in(row: Row) -> Hypothesis:
+    name = fields.label(row, *NAMES)
+    if name is None:
+        raise BadRow(f"has no name; expected one of the keys {', '.join(NAMES)}")
+    heard = fields.text(row, *HEARD)
+    told = any(key in row for key in HEARD)
+    reference = fields.text(row, "text")
+    text = heard if told else reference
+    if text is None:
+        raise BadRow(f"{name} has no hypothesis; expected one of the keys {', '.join(HEARD)}, text")
+    return Hypothesis(
+        name,
+        text,
+        reference=reference if told else None,
+        seconds=fields.seconds(row, "seconds"),
+        duration=fields.seconds(row, "duration"),
+    )
+
+
+def _ranked(row: Row) -> Hypothesis:
+    name, heard = fields.label(row, "audio_filepath"), fields.text(row, "pred_text")
+    if name is None or heard is None:
+        raise BadRow("expected the keys audio_filepath and pred_text")
+    return Hypothesis(
+        name,
+        heard,
+        reference=fields.text(row, "text"),
+        seconds=fields.seconds(row, "time"),
+        duration=fields.seconds(row, "duration"),
+    )

@@ -170,6 +170,7 @@ def test_utterances_that_are_left_out_are_said(caplog: pytest.LogCaptureFixture)
     five = Lengths(np.full(5, 10.0, np.float32), np.full(5, 20, np.int32))
     with caplog.at_level(logging.WARNING):
         batches = Batches(binning(five, room=1.0), world=2)
+        assert batches.steps == 2
     assert "epoch 0 leaves 1 utterances out" in caplog.text
     lefts = set()
     for epoch in range(40):

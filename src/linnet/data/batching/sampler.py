@@ -50,7 +50,10 @@ class Batches:
         if world < 1 or not 0 <= seed < 2**64:
             raise OptionError(f"a world of {world} with seed {seed}: give one process at least and a seed of 64 bits.")
         self._planner, self._world, self._seed, self._mixture = planner, world, seed, mixture
-        self.seek(0)
+        self._epoch, self._step = 0, 0
+        self._legs: list[_Leg] = []  # planned when first asked for: a run that is resumed never needs epoch 0
+        if mixture is None:
+            self._require_enough(planner.rows)
 
     @property
     def epoch(self) -> int:
@@ -65,12 +68,12 @@ class Batches:
     @property
     def plan(self) -> Plan:
         """The plan of the rest of the epoch: its step 0 is step `begin` of the epoch."""
-        return self._legs[-1].plan
+        return self._leg().plan
 
     @property
     def begin(self) -> int:
         """Steps of the epoch before the current plan: 0 unless `change` was called in this epoch."""
-        return self._legs[-1].begin
+        return self._leg().begin
 
     @property
     def steps(self) -> int:
@@ -99,11 +102,8 @@ class Batches:
         Raises:
             OptionError: no such step.
         """
-        rows = self._planner.rows if self._mixture is None else self._mixture.rows(epoch, self._seed)
-        legs = [self._leg(self._planner, rows, epoch, [])]
-        if not legs[0].plan.steps:
-            raise OptionError(f"{len(rows)} utterances are too few for {self._world} processes: one each is needed.")
-        self._epoch, self._legs = epoch, legs
+        if epoch != self._epoch or self.begin:
+            self._epoch, self._legs, self._step = epoch, [], 0
         self._go(step)
 
     def change(self, step: int, *, world: int | None = None, planner: Planner | None = None) -> None:
@@ -117,7 +117,7 @@ class Batches:
         self._planner = planner or self._planner
         rows = self.plan.unread(step - self.begin)
         kept = [leg for leg in self._legs if leg.begin < step]
-        self._legs = [*kept, self._leg(self._planner, rows, self._epoch, kept, step)]
+        self._legs = [*kept, self._planned(rows, len(kept), step)]
 
     def shrink(self, step: int) -> None:
         """After `step` ran out of memory: plan it and what follows again, with smaller batches of its bin from now on.
@@ -139,7 +139,8 @@ class Batches:
             "epoch": self._epoch,
             "step": step,
             "legs": [
-                {"begin": leg.begin, "world": leg.plan.world, "limits": list(leg.planner.limits)} for leg in self._legs
+                {"begin": leg.begin, "world": leg.plan.world, "limits": list(leg.planner.limits)}
+                for leg in (*self._legs[:-1], self._leg())
             ],
         }
 
@@ -158,7 +159,7 @@ class Batches:
         first, *others = state["legs"]
         self._world = int(first["world"])
         self._planner = self._planner.with_limits(first["limits"])
-        self.seek(int(state["epoch"]))
+        self._epoch, self._legs = int(state["epoch"]), []
         for leg in others:
             limits = self._planner.with_limits(leg["limits"])
             self.change(int(leg["begin"]), world=int(leg["world"]), planner=limits)
@@ -174,11 +175,24 @@ class Batches:
             )
         self._step = step
 
-    def _leg(self, planner: Planner, rows: Ints, epoch: int, before: list[_Leg], begin: int = 0) -> _Leg:
-        plan = planner.plan(np.sort(rows), self._world, stream(self._seed, epoch, len(before)))
+    def _leg(self) -> _Leg:
+        """The current leg, the epoch's first where it has none yet."""
+        if not self._legs:
+            mixture = self._mixture
+            rows = self._planner.rows if mixture is None else mixture.rows(self._epoch, self._seed)
+            self._require_enough(rows)
+            self._legs = [self._planned(rows, 0, 0)]
+        return self._legs[-1]
+
+    def _planned(self, rows: Ints, number: int, begin: int) -> _Leg:
+        plan = self._planner.plan(np.sort(rows), self._world, stream(self._seed, self._epoch, number))
         if len(plan.left_out):
-            log.warning("epoch %d leaves %d utterances out: no batch has room to share", epoch, len(plan.left_out))
-        return _Leg(planner, plan, begin)
+            log.warning("epoch %d leaves %d utterances out: no batch can lend any", self._epoch, len(plan.left_out))
+        return _Leg(self._planner, plan, begin)
+
+    def _require_enough(self, rows: Ints) -> None:
+        if len(rows) < self._world:
+            raise OptionError(f"{len(rows)} utterances are too few for {self._world} processes: one each is needed.")
 
     def _digest(self) -> str:
         mixture = "" if self._mixture is None else self._mixture.digest

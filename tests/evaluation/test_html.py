@@ -338,6 +338,12 @@ def test_a_sound_that_cannot_be_read_has_a_note(audio: str, sound: Path) -> None
     assert there.address
 
 
+def test_a_library_without_mp3_is_said(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundfile, "check_format", lambda *_: False)
+    (clip,) = embed([row("a", "b", audio=str(sound))], limit=10**6)
+    assert clip == Clip(note="no sound: this libsndfile cannot write MP3; version 1.1 and later can")
+
+
 def test_sounds_come_from_where_they_are_asked() -> None:
     def read(one: ScoredRow, seconds: float) -> Samples:
         return np.full(int(16000 * min(one.duration, seconds)), 0.1, np.float32)

@@ -35,20 +35,19 @@ def embed(
     """
     left = limit
     for row in rows:
-        if min(row.duration, seconds) * _BYTES_PER_SECOND > 2 * left:
+        if min(row.duration or 0.0, seconds) * _BYTES_PER_SECOND > 2 * left:
             yield _no_room(limit)
             continue
         try:
-            samples = (read or read_sound)(row, seconds)
+            address = _address((read or read_sound)(row, seconds))
         except LinnetError as error:
             yield Clip(note=f"no sound: {error}")
             continue
-        address = _address(samples)
         if len(address) > left:
             yield _no_room(limit)
             continue
         left -= len(address)
-        cut = row.duration > seconds + 0.5
+        cut = (row.duration or 0.0) > seconds + 0.5
         yield Clip(address, f"the first {seconds:.0f} s" if cut else None)
 
 
@@ -76,6 +75,8 @@ def read_sound(row: ScoredRow, seconds: float) -> Samples:
 def _address(samples: Samples) -> str:
     import soundfile
 
+    if not soundfile.check_format("MP3", "MPEG_LAYER_III"):
+        raise LinnetError("this libsndfile cannot write MP3; version 1.1 and later can")
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", SAMPLE_RATE, 1, format="MP3", subtype="MPEG_LAYER_III") as out:
         for start in range(0, len(samples), SAMPLE_RATE):  # in blocks: libsndfile's encoders want no long ones

@@ -36,6 +36,7 @@ if (controls) {
   const texts = new Map(articles.map((one) => [one, one.textContent.toLowerCase()]));
   const names = new Map([...list.querySelectorAll("[data-kind]")].map((tag) => [tag.dataset.kind, tag.textContent]));
   names.forEach((name, key) => kind.append(new Option(name, key)));
+  kind.parentElement.hidden = names.size === 0;
   const update = () => {
     const wanted = find.value.toLowerCase().trim();
     const key = order.value;

@@ -9,11 +9,13 @@ for text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _STAND_IN = "zzz"
 _PLAIN = re.compile(r"[a-z,.?!;:\"-]+(?:'[a-z,.?!;:\"-]*)*")
 _LETTERS = re.compile(r"[a-z]+")
+_LITERAL = re.compile(r"(?:\\b)?[a-z' ]+\\b")  # an expression that asks for certain words and no others
+_HESITATIONS = re.compile(r"\\b\([a-z|]+\)\\b")
 _AFTER_CONTRACTION = frozenset({"been", "gone", "done", "got", "half"})  # "it's been", "two and a half"
 _WITH_NEIGHBOURS = frozenset({"and", "a", "st", "nd", "rd", "th", "s"})  # part of a number, where one stands beside
 _MOST_KEPT = 1 << 17
@@ -39,6 +41,8 @@ class EnglishNormalizer:
         self._numbers: frozenset[str] = frozenset(whisper.standardize_numbers.words) | _AFTER_CONTRACTION
         # brackets drop all between them; an apostrophe without a word of its own goes to the word before it
         self._across_words = re.compile(rf"[<>\[\]()]|(?:^|\s)(?:{whisper.ignore_patterns})?'")
+        self._spelling = spelling
+        self._rewritten = _rewritten(whisper.ignore_patterns, whisper.replacers)
         self._words: dict[str, _Word | None] = {}
         self._stretches: dict[tuple[str, bool, bool], str | None] = {}
 
@@ -46,8 +50,8 @@ class EnglishNormalizer:
         """The text's words as Whisper compares them."""
         lowered = text.lower()
         words = lowered.split()
-        if " ".join(words) != lowered.strip() or self._across_words.search(lowered):
-            return self._slow(text)  # some expressions ask for exactly one space, some reach over any number of words
+        if self._across_words.search(lowered) or ("'" in lowered and " ".join(words) != lowered.strip()):
+            return self._slow(text)  # "'s been" and its like ask for exactly one space
         known = self._words
         try:
             found = [known[word] for word in words]
@@ -98,10 +102,21 @@ class EnglishNormalizer:
         return self._words[word]
 
     def _alone(self, word: str) -> _Word | None:
-        if not _PLAIN.fullmatch(word) or ".." in word or not self._numbers.isdisjoint(_LETTERS.findall(word)):
+        parts = _LETTERS.findall(word)
+        if not _PLAIN.fullmatch(word) or ".." in word or not self._numbers.isdisjoint(parts):
             return None
-        result = self._between(word, _STAND_IN, _STAND_IN)
+        if self._rewritten is not None and self._rewritten.isdisjoint(parts) and "'" not in word:
+            result: str | None = " ".join(self._spelling.get(part, part) for part in parts)
+        else:
+            result = self._between(word, _STAND_IN, _STAND_IN)
         if result is None or not self._numbers.isdisjoint(result.split()):
             return None
         contracted = "'s" in word or "'d" in word
-        return result, not result or contracted or not _WITH_NEIGHBOURS.isdisjoint(_LETTERS.findall(word))
+        return result, not result or contracted or not _WITH_NEIGHBOURS.isdisjoint(parts)
+
+
+def _rewritten(hesitations: str, replacers: Iterable[str]) -> frozenset[str] | None:
+    """A superset of the words that the expressions change; None where they ask for more than certain words."""
+    if not _HESITATIONS.fullmatch(hesitations) or not all(map(_LITERAL.fullmatch, replacers)):
+        return None
+    return frozenset(word for pattern in (hesitations, *replacers) for word in _LETTERS.findall(pattern[2:]))

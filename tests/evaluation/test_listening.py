@@ -1,0 +1,81 @@
+"""An utterance's own stretch and channel are heard, from files and from inside archives."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from linnet.data import Utterance
+from linnet.errors import AudioError
+from linnet.evaluation.listening import Listener
+
+RATE = 16_000
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * RATE, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    return tmp_path / "a.wav", samples
+
+
+@pytest.mark.parametrize("order", [(0.0, 0.5, 0.5, 2.9), (2.9, 0.5, 0.0, 0.5)])
+def test_stretches_in_any_order(recording: tuple[Path, np.ndarray], order: tuple[float, ...]) -> None:
+    path, samples = recording
+    with Listener() as listener:
+        for start in order:
+            heard = listener.hear(Utterance(str(path), start=start, end=start + 0.25)).samples
+            wanted = samples[round(start * RATE) : round((start + 0.25) * RATE)].mean(axis=1)
+            np.testing.assert_allclose(heard, wanted, atol=1e-6)
+
+
+def test_channels_and_whole_recordings(recording: tuple[Path, np.ndarray]) -> None:
+    path, samples = recording
+    with Listener() as listener:
+        for channel, wanted in ((None, samples.mean(axis=1)), (1, samples[:, 1]), (0, samples[:, 0])):
+            for _ in range(2):
+                audio = listener.hear(Utterance(str(path), channel=channel))
+                np.testing.assert_allclose(audio.samples, wanted, atol=1e-6)
+        np.testing.assert_allclose(listener.hear(Utterance(str(path), start=1.0)).samples, samples[RATE:].mean(axis=1))
+
+
+def test_one_pass_is_enough_for_stretches_in_order(
+    recording: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import linnet.evaluation.listening as module
+
+    opened = []
+    real = module.open_audio
+
+    def counted(*arguments: object, **options: object) -> object:
+        opened.append(arguments)
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "open_audio", counted)
+    with Listener() as listener:
+        for start in (0.0, 0.5, 1.0, 0.25):
+            listener.hear(Utterance(str(recording[0]), start=start, end=start + 0.75))
+    assert len(opened) == 2
+
+
+def test_a_sound_inside_an_archive(recording: tuple[Path, np.ndarray]) -> None:
+    path, samples = recording
+    with tarfile.open(path.with_name("shard.tar"), "w") as tar:
+        tar.add(path, "x/a.wav")
+    with Listener() as listener:
+        heard = listener.hear(Utterance(f"{path.parent}/shard.tar::x/a.wav", start=2.0)).samples
+    np.testing.assert_allclose(heard, samples[2 * RATE :].mean(axis=1), atol=1e-6)
+
+
+def test_what_cannot_be_heard_is_named(recording: tuple[Path, np.ndarray]) -> None:
+    path, _ = recording
+    with Listener() as listener:
+        with pytest.raises(AudioError, match="ends before the utterance begins, at 9 s"):
+            listener.hear(Utterance(str(path), start=9.0))
+        with pytest.raises(AudioError, match=r"gone\.wav"):
+            listener.hear(Utterance(str(path.with_name("gone.wav"))))
+        assert len(listener.hear(Utterance(str(path))).samples) == 3 * RATE

@@ -124,6 +124,10 @@ def family(path: Path) -> Family:
     model_type = str(config.get("model_type", ""))
     if "WhisperForConditionalGeneration" in architectures or (model_type == "whisper" and not architectures):
         return "whisper"
+    if model_type == "linnet_fusion":
+        from linnet.models.fusion.auto import register
+
+        register()
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CTC_MAPPING_NAMES,
         MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,

@@ -1,0 +1,84 @@
+"""LoRA by PEFT inside any module: put in, counted out, folded back into the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from .errors import MissingExtra, ModelError
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters beside frozen weights (Hu et al. 2021, https://arxiv.org/abs/2106.09685): rank, scale and
+    place.
+
+    `alpha` 0 stands for the rank, so that the update is B A itself: with twice that, the weights of one model moved
+    further than in full fine-tuning.
+
+    `targets` are last names of linear layers (`q_proj`); none means all but the output head.
+    """
+
+    r: int = 64
+    alpha: int = 0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a config."""
+        return {**asdict(self), "targets": list(self.targets)}
+
+
+def add_lora(module: nn.Module, options: Lora) -> None:
+    """Put fresh adapters (which change nothing yet) into the linear layers of a module, in place.
+
+    Raises `ModelError` where no layer is meant, `MissingExtra` without PEFT.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise MissingExtra("LoRA", extra="train") from error
+    names = _linear_layers(module, options.targets)
+    alpha = options.alpha or options.r
+    config = LoraConfig(r=options.r, lora_alpha=alpha, lora_dropout=options.dropout, target_modules=names)
+    inject_adapter_in_model(config, module)
+
+
+def lora_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The layers of a module that carry adapters, by name; none, and no need of PEFT, where it has none."""
+    for name, layer in module.named_modules():
+        if hasattr(layer, "lora_A") and hasattr(layer, "get_delta_weight"):
+            yield name, layer
+
+
+def lora_update(layer: Any) -> Tensor:
+    """What the adapters of a layer add to its weight: alpha / r * B A."""
+    update: Tensor = layer.get_delta_weight("default")
+    return update
+
+
+def fold_lora(module: nn.Module) -> None:
+    """Add each adapter to its weight and take it out, in place: the module is plain again and does the same."""
+    for name, layer in list(lora_layers(module)):
+        layer.merge()
+        parent, _, last = name.rpartition(".")
+        setattr(module.get_submodule(parent), last, layer.get_base_layer())
+
+
+def _linear_layers(module: nn.Module, targets: tuple[str, ...]) -> list[str]:
+    head = getattr(module, "get_output_embeddings", lambda: None)()
+    linear = [
+        name for name, layer in module.named_modules() if isinstance(layer, nn.Linear) and layer is not head and name
+    ]
+    chosen = [name for name in linear if not targets or name.rpartition(".")[2] in targets]
+    missing = set(targets) - {name.rpartition(".")[2] for name in linear}
+    if missing or not chosen:
+        known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+        raise ModelError(
+            f"LoRA: {type(module).__name__} has no linear layer named {', '.join(sorted(missing)) or 'at all'}; "
+            f"it has {known or 'none'}"
+        )
+    return chosen

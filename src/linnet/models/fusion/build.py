@@ -1,0 +1,141 @@
+"""A new fusion model from the names of two base models."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, FeatureExtractionMixin, GenerationConfig, Wav2Vec2FeatureExtractor
+
+from linnet.errors import ModelError
+from linnet.models.fusion.bases import base_revision, load_base
+from linnet.models.fusion.configuration import FusionConfig
+from linnet.models.fusion.encoders import encoder_config, speech_encoder
+from linnet.models.fusion.frontends import RATE
+from linnet.models.fusion.modeling import FusionForConditionalGeneration
+from linnet.models.fusion.processing import FusionProcessor
+from linnet.models.fusion.projectors import calibrate, projector_options
+from linnet.models.loading import first_line
+
+INSTRUCTION = "Transcribe the speech."
+_SOUND, _ANSWER = "\u2063sound\u2063", "\u2063answer\u2063"  # never in a template by themselves
+_FEATURES = {"sampling_rate": RATE, "hop_length": 160, "n_fft": (400, 512), "win_length": 400, "preemphasis": 0.97}
+
+
+def build(
+    encoder: str,
+    language_model: str,
+    projector: dict[str, Any] | None = None,
+    *,
+    instruction: str = INSTRUCTION,
+    revisions: tuple[str | None, str | None] = (None, None),
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    **options: Any,
+) -> tuple[FusionForConditionalGeneration, FusionProcessor]:
+    """Put a speech encoder, a fresh projector and a causal language model together; both bases are frozen.
+
+    `encoder` and `language_model` are folders or Hub ids, `revisions` theirs; `projector` holds fields of
+    `ProjectorOptions`; `dtype` is that of the bases (the projector is float32); `options` are further fields of
+    `FusionConfig` (`window_seconds`, `overlap_seconds`). Raises `ModelError` for a base that is missing or of no
+    known kind.
+    """
+    names = {"encoder": _absolute(encoder), "language_model": _absolute(language_model)}
+    asked = dict(zip(names, revisions, strict=True))
+    parts = {part: load_base(part, name, asked[part], dtype=dtype) for part, name in names.items()}
+    tokenizer = _load(AutoTokenizer, names["language_model"], asked["language_model"])
+    audio_config = encoder_config(_load(AutoConfig, names["encoder"], asked["encoder"]))
+    kind = speech_encoder(audio_config)
+    sizes = projector_options(projector or {}, frames_per_second=RATE / kind.step)
+    before, after, end = prompt(tokenizer, instruction)
+    config = FusionConfig(
+        audio_config=audio_config,
+        text_config=copy.deepcopy(parts["language_model"].config),
+        projector=sizes.as_dict(),
+        prompt_before=before,
+        prompt_after=after,
+        answer_end=end,
+        normalise=_normalises(names["encoder"], asked["encoder"]),
+        bases={
+            part: {"name": name, "revision": asked[part] or base_revision(name, parts[part].config)}
+            for part, name in names.items()
+        },
+        **options,
+    )
+    torch.manual_seed(seed)
+    model = FusionForConditionalGeneration(config, **parts)
+    model.requires_grad_(False)
+    model.projector.float().requires_grad_(True)
+    calibrate(model.projector, audio_config.hidden_size, _loudness(model), seed=seed)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, bos_token_id=tokenizer.bos_token_id)
+    model.language_model.generation_config = GenerationConfig.from_model_config(config.text_config)
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=False, return_attention_mask=True)
+    return model.eval(), FusionProcessor(extractor, tokenizer, answer_end=end)
+
+
+def prompt(tokenizer: Any, instruction: str = INSTRUCTION) -> tuple[list[int], list[int], int]:
+    """The tokens before and after the sound, and the one that ends an answer, by the tokenizer's chat template.
+
+    The user's turn is the sound and the instruction, without thinking where the template knows it. A tokenizer
+    without a template gets the sound, the instruction on its own line, and its end-of-text token.
+    """
+    if not tokenizer.chat_template:
+        if tokenizer.eos_token_id is None:
+            raise ModelError(f"tokenizer {tokenizer.name_or_path} has neither a chat template nor an end-of-text token")
+        start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        return start, _tokens(tokenizer, f"\n{instruction}\n"), tokenizer.eos_token_id
+    user = {"role": "user", "content": f"{_SOUND}{instruction}"}
+    options = {"tokenize": False, "enable_thinking": False}
+    asked = tokenizer.apply_chat_template([user], add_generation_prompt=True, **options)
+    turns = [user, {"role": "assistant", "content": _ANSWER}]
+    answered = tokenizer.apply_chat_template(turns, add_generation_prompt=False, **options)
+    if asked.count(_SOUND) != 1 or answered.count(_ANSWER) != 1:
+        raise ModelError(
+            f"the chat template of {tokenizer.name_or_path} does not show the user's turn and the answer once"
+        )
+    before, after = asked.split(_SOUND)
+    ending = _tokens(tokenizer, answered.split(_ANSWER)[1].lstrip())
+    return _tokens(tokenizer, before), _tokens(tokenizer, after), ending[0] if ending else tokenizer.eos_token_id
+
+
+def _tokens(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _absolute(name: str) -> str:
+    """A folder's whole path, so that it is found from everywhere; else the name."""
+    return str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name
+
+
+def _load(kind: Any, name: str, revision: str | None) -> Any:
+    try:
+        return kind.from_pretrained(name, **({} if revision is None or Path(name).is_dir() else {"revision": revision}))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"the config or tokenizer of {name} cannot be loaded: {first_line(error)}") from error
+
+
+def _normalises(name: str, revision: str | None) -> bool:
+    """Whether the encoder was trained on sound of unit variance, by its feature extractor's file.
+
+    Raises `ModelError` for features of another kind than those that are made here.
+    """
+    given = {} if revision is None or Path(name).is_dir() else {"revision": revision}
+    try:
+        found = FeatureExtractionMixin.get_feature_extractor_dict(name, **given)[0]
+    except OSError:
+        found = {}
+    for key, wanted in _FEATURES.items():
+        value = found.get(key)
+        if value is not None and value != wanted and not (isinstance(wanted, tuple) and value in wanted):
+            raise ModelError(f"the encoder {name} wants features with {key} {value}; only {wanted} is supported")
+    return bool(found.get("do_normalize", False))
+
+
+def _loudness(model: FusionForConditionalGeneration) -> float:
+    """RMS of the language model's token embeddings."""
+    table = model.language_model.get_input_embeddings().weight
+    return float(table.detach().float().square().mean().sqrt())

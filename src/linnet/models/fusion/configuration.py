@@ -1,0 +1,60 @@
+"""What a fusion model is made of, as a Transformers config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+
+
+class FusionConfig(PretrainedConfig):  # type: ignore[misc]
+    """A speech encoder, a projector and a language model in one config.
+
+    `audio_config` and `text_config` are those of the two base models; `projector` the fields of
+    `projectors.ProjectorOptions`. The rows of a clip stand between the tokens `prompt_before` and `prompt_after`, and
+    the answer ends with `answer_end`. `normalise` is the encoder's `do_normalize`. A clip is encoded in windows of
+    `window_seconds` that overlap by `overlap_seconds` on each side of a seam.
+
+    `bases` names the base models, `{"encoder": {"name": ..., "revision": ...}, "language_model": {...}}`, where the
+    folder holds only what was trained; None where it holds everything. `adapters` are the LoRA options of each part
+    that has some.
+    """
+
+    model_type = "linnet_fusion"
+    sub_configs = {"audio_config": AutoConfig, "text_config": AutoConfig}  # noqa: RUF012 (as Transformers has it)
+
+    def __init__(  # noqa: PLR0913 (a config is all fields)
+        self,
+        audio_config: dict[str, Any] | PretrainedConfig | None = None,
+        text_config: dict[str, Any] | PretrainedConfig | None = None,
+        projector: dict[str, Any] | None = None,
+        prompt_before: list[int] | None = None,
+        prompt_after: list[int] | None = None,
+        answer_end: int = 0,
+        normalise: bool = False,
+        window_seconds: float = 30.0,
+        overlap_seconds: float = 1.0,
+        bases: dict[str, dict[str, Any]] | None = None,
+        adapters: dict[str, dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.audio_config = _config(audio_config, "hubert")
+        self.text_config = _config(text_config, "llama")
+        self.projector = dict(projector or {})
+        self.prompt_before = list(prompt_before or [])
+        self.prompt_after = list(prompt_after or [])
+        self.answer_end = answer_end
+        self.normalise = normalise
+        self.window_seconds = window_seconds
+        self.overlap_seconds = overlap_seconds
+        self.bases = bases
+        self.adapters = adapters
+        super().__init__(**kwargs)
+
+
+def _config(given: dict[str, Any] | PretrainedConfig | None, default: str) -> PretrainedConfig:
+    if isinstance(given, PretrainedConfig):
+        return given
+    values = dict(given or {})
+    made: PretrainedConfig = AutoConfig.for_model(values.pop("model_type", default), **values)
+    return made

@@ -1,0 +1,313 @@
+"""A frozen speech encoder, a trained projector and a frozen language model as one Transformers model.
+
+It takes sound and gives text: `input_values` [B, N] at 16 kHz with `attention_mask` [B, N] (1 where there is sound,
+ending in padding), and answers as `labels` or by `generate`. The prompt is part of the config. In front of the
+language model each clip is one row of embeddings
+
+    padding | prompt_before | rows of the clip | prompt_after | answer | padding
+
+so that all answers of a batch begin at one column and its loss needs logits for that part only.
+
+Shapes: B clips, N samples, T encoder frames, d encoder width, P columns before the answer, L answer tokens, D width
+of the language model, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+from transformers.utils import ModelOutput
+
+from .adapters import Lora, add_lora, fold_lora
+from .bases import base_weights
+from .configuration import FusionConfig
+from .encoders import speech_encoder
+from .errors import ModelError
+from .projectors import make_projector, projector_options
+from .windows import windowing
+
+IGNORED = -100  # a label without loss
+
+
+@dataclass
+class FusionOutput(ModelOutput):  # type: ignore[misc]
+    """`loss` (a scalar), and `logits` [B, L, V]: row j tells what label j should be."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+    """Speech in, text out: see the head of this file for shapes. Make a new one with `linnet.models.fusion.build`.
+
+    A folder holds what was trained and the names of the base models, which are loaded beside it (`FusionConfig.bases`);
+    `merge` writes all.
+    """
+
+    config_class = FusionConfig
+    config: FusionConfig
+    base_model_prefix = ""
+    main_input_name = "input_values"
+    input_modalities = ("audio",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def __init__(
+        self, config: FusionConfig, encoder: nn.Module | None = None, language_model: nn.Module | None = None
+    ) -> None:
+        super().__init__(config)
+        self.kind = speech_encoder(config.audio_config, normalise=config.normalise)
+        self.windowing = windowing(self.kind, config.window_seconds, config.overlap_seconds)
+        self.encoder: Any = encoder or self.kind.build()
+        self.language_model: Any = language_model or AutoModelForCausalLM.from_config(config.text_config)
+        options = projector_options(config.projector, frames_per_second=16000 / self.kind.step)
+        widths = config.audio_config.hidden_size, config.text_config.hidden_size
+        self.projector = make_projector(*widths, options)
+        for part, adapter in (config.adapters or {}).items():
+            add_lora(self.get_submodule(part), Lora(**{**adapter, "targets": tuple(adapter["targets"])}))
+        self.post_init()
+
+    # --- lengths
+
+    def audio_rows(self, samples: int) -> int:
+        """How many rows in front of the language model a clip of so many samples takes, exactly."""
+        return self.projector.rows(self.windowing.frames(samples))
+
+    def prompt_tokens(self, samples: int) -> int:
+        """How many columns a clip and its prompt take before the answer."""
+        return len(self.config.prompt_before) + self.audio_rows(samples) + len(self.config.prompt_after)
+
+    # --- sound to embeddings
+
+    def get_encoder(self, modality: str | None = None) -> Any:
+        """What hears: called like the model it gives `last_hidden_state` [B, N, D], a clip's rows first."""
+        del modality
+        return self._hear
+
+    def _hear(self, input_values: Tensor, attention_mask: Tensor | None = None) -> BaseModelOutput:
+        return BaseModelOutput(last_hidden_state=pad_sequence(self.embed_audio(input_values, attention_mask), True))
+
+    def embed_audio(self, input_values: Tensor, attention_mask: Tensor | None = None) -> list[Tensor]:
+        """The rows [rows, D] of each clip. Raises `ModelError` that names the clip whose number of rows is wrong."""
+        counts = _sample_counts(input_values, attention_mask)
+        clips = [row[:count] for row, count in zip(input_values, counts, strict=True)]
+        frames = self.windowing.encode(self.encoder, clips)
+        dtype = self.projector.last.weight.dtype
+        made = self.projector(pad_sequence(frames, True).to(dtype), [len(f) for f in frames])
+        rows = [self.audio_rows(count) for count in counts]
+        if made.shape[1] != max(rows):
+            raise ModelError(
+                f"clip {rows.index(max(rows))} of the batch should take {max(rows)} rows, not {made.shape[1]}"
+            )
+        return [row[:count] for row, count in zip(made, rows, strict=True)]
+
+    def embed_prompts(self, input_values: Tensor, attention_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings [B, P, D] of the prompts with their clips, padded on the left, and their mask [B, P]."""
+        embed = self.language_model.get_input_embeddings()
+        rows = self.embed_audio(input_values, attention_mask)
+        prompt = torch.tensor([*self.config.prompt_before, *self.config.prompt_after], device=input_values.device)
+        before, after = embed(prompt).split([len(self.config.prompt_before), len(self.config.prompt_after)])
+        lengths = [len(before) + len(row) + len(after) for row in rows]
+        columns = torch.arange(max(lengths), device=input_values.device)
+        mask = (columns >= max(lengths) - torch.tensor(lengths, device=input_values.device)[:, None]).long()
+        whole = torch.cat([part for row in rows for part in (before, row.to(before.dtype), after)])
+        embeds = whole.new_zeros(*mask.shape, whole.shape[-1])
+        return embeds.index_put(mask.nonzero(as_tuple=True), whole), mask
+
+    # --- the language model
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> FusionOutput:
+        """Logits for the answer, and their loss where `labels` [B, L] are given (-100 is padding).
+
+        The loss is the cross-entropy summed over the answer's tokens, divided by `num_items_in_batch` or else by their
+        number. Without labels the logits are those of the answer's first token, [B, 1, V].
+        """
+        given, columns = self._inputs(input_values, attention_mask, labels)
+        logits = self.language_model(**given, logits_to_keep=columns, **kwargs).logits[:, -columns:]
+        if labels is None:
+            return FusionOutput(logits=logits)
+        total = nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        count = num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum().clamp(min=1)
+        return FusionOutput(loss=total / count, logits=logits)
+
+    def answer_states(self, input_values: Tensor, attention_mask: Tensor | None, labels: Tensor) -> Tensor:
+        """The last hidden states [B, L, D] from which the output head tells the labels.
+
+        For a loss that makes its logits in pieces, so that a large vocabulary fits; state j tells label j.
+        """
+        given, columns = self._inputs(input_values, attention_mask, labels)
+        states: Tensor = self.language_model.get_decoder()(**given).last_hidden_state[:, -columns:]
+        return states
+
+    def _inputs(
+        self, input_values: Tensor, attention_mask: Tensor | None, labels: Tensor | None
+    ) -> tuple[dict[str, Any], int]:
+        """The arguments of the language model, and how many of its last columns tell the answer."""
+        embeds, mask = self.embed_prompts(input_values, attention_mask)
+        columns = 1
+        if labels is not None and labels.shape[1] > 1:
+            told = labels[:, :-1]
+            inside = told != IGNORED
+            answer = self.language_model.get_input_embeddings()(told.clamp(min=0))
+            embeds = torch.cat([embeds, answer], dim=1)
+            mask = torch.cat([mask, inside.long()], dim=1)
+            columns = labels.shape[1]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        given = {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": positions, "use_cache": False}
+        return given, columns
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Answers without their prompts, by the language model's own `generate`: beams, lengths and streamers work."""
+        if input_values is None:
+            raise ModelError("generate needs `input_values`: the sound, as the processor gives it")
+        embeds, mask = self.embed_prompts(input_values, attention_mask)
+        config = copy.deepcopy(generation_config or self.generation_config)
+        rest = config.update(**kwargs)  # what is no field of it: streamers, processors
+        return self.language_model.generate(inputs_embeds=embeds, attention_mask=mask, generation_config=config, **rest)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Those of the language model."""
+        made: nn.Module = self.language_model.get_input_embeddings()
+        return made
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The output head of the language model."""
+        made: nn.Module = self.language_model.get_output_embeddings()
+        return made
+
+    # --- folders
+
+    def trained_names(self) -> set[str]:
+        """The names of the weights that a folder must hold: the projector, all that is trained, and their buffers."""
+        names = {name for name, value in self.named_parameters(remove_duplicate=False) if value.requires_grad}
+        names |= {f"projector.{name}" for name in self.projector.state_dict()}
+        owners = {name.rpartition(".")[0] for name in names}
+        return names | {name for name, _ in self.named_buffers() if name.rpartition(".")[0] in owners}
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """Write config and weights: of a model on named bases only `trained_names`, else all.
+
+        The code of this package is written too, so that plain Transformers loads the folder with `trust_remote_code`.
+        """
+        state = kwargs.pop("state_dict", None) or self.state_dict()
+        if self.config.bases is not None:
+            wanted = self.trained_names()
+            state = {name: value for name, value in state.items() if name in wanted}
+        super().save_pretrained(save_directory, state_dict=state, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a folder or Hub repository, and its base models where it holds only what was trained.
+
+        Those stay frozen (`requires_grad` False). Raises `ModelError` that names a base model which cannot be loaded.
+        """
+        config = kwargs.pop("config", None)
+        place = {key: kwargs[key] for key in _PLACE if kwargs.get(key) is not None}
+        if config is None or isinstance(config, str | Path):
+            config = FusionConfig.from_pretrained(config or pretrained_model_name_or_path, **place)
+        if config.bases is None or pretrained_model_name_or_path is None:
+            return super().from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
+        trained = _read_weights(pretrained_model_name_or_path, place)
+        with torch.device("meta"):
+            expected = set(cls(config).state_dict())
+        kept = {key: place[key] for key in place if key not in ("revision", "subfolder")}
+        if kwargs.get("dtype") is not None:
+            kept["dtype"] = kwargs["dtype"]
+        state: dict[str, Tensor] = {}
+        for part, base in config.bases.items():
+            state |= base_weights(part, base, expected, **kept)
+        state |= trained
+        for key in ("revision", "subfolder"):
+            kwargs.pop(key, None)
+        loaded = super().from_pretrained(None, *args, config=config, state_dict=state, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model._settle(pretrained_model_name_or_path, set(trained), place)
+        return loaded
+
+    def _settle(self, folder: Any, trained: set[str], place: dict[str, Any]) -> None:
+        """Freeze what came from the bases, and take up the folder's generation config."""
+        for name, value in self.named_parameters():
+            value.requires_grad_(name in trained)
+        self.name_or_path = str(folder)
+        try:
+            self.generation_config = GenerationConfig.from_pretrained(folder, **place)
+        except OSError:
+            self.generation_config = GenerationConfig(eos_token_id=self.config.answer_end)
+
+    def merge(self) -> None:
+        """Fold adapters into their weights and forget the bases: the next `save_pretrained` writes everything."""
+        for part in self.config.adapters or {}:
+            fold_lora(self.get_submodule(part))
+        self.config.adapters = None
+        self.config.bases = None
+
+
+_PLACE = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+
+
+def _sample_counts(input_values: Tensor, attention_mask: Tensor | None) -> list[int]:
+    """Samples of each clip. Raises `ModelError` for sound of another shape and for masks that do not end in padding."""
+    if input_values.dim() != 2:
+        raise ModelError(f"input_values should be [clips, samples] at 16 kHz, got shape {tuple(input_values.shape)}")
+    if attention_mask is None:
+        return [input_values.shape[1]] * len(input_values)
+    if attention_mask.shape != input_values.shape:
+        raise ModelError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}, input_values {tuple(input_values.shape)}: both "
+            "are one number for each sample"
+        )
+    counts: list[int] = attention_mask.long().sum(1).tolist()
+    last = attention_mask.long().cummin(1).values.sum(1).tolist()
+    if counts != last:
+        row = next(row for row, (count, end) in enumerate(zip(counts, last, strict=True)) if count != end)
+        raise ModelError(f"clip {row} of the batch is not padded on the right: its attention_mask has a gap")
+    return counts
+
+
+def _read_weights(folder: Any, place: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that a folder or repository holds."""
+    from safetensors.torch import load_file
+    from transformers.utils import cached_file
+    from transformers.utils.hub import get_checkpoint_shard_files
+
+    missing = {"_raise_exceptions_for_missing_entries": False, **place}
+    index = cached_file(folder, "model.safetensors.index.json", **missing)
+    if index is not None:
+        files = get_checkpoint_shard_files(folder, index, **place)[0]
+    else:
+        files = [cached_file(folder, "model.safetensors", **place)]
+    weights: dict[str, Tensor] = {}
+    for file in files:
+        weights |= load_file(Path(file))
+    return weights
+
+
+MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES[FusionConfig.model_type] = FusionForConditionalGeneration.__name__
+# The line above tells Transformers' speech recognition pipeline that this model answers in tokens, and is no CTC model.

@@ -1,0 +1,95 @@
+"""How a clip of any length is cut for the encoder, and how many frames come of it: the one authority on lengths.
+
+A clip longer than a window is cut into windows that overlap by `overlap` on each side of a seam; of what the encoder
+makes of the overlap nothing is kept, so every kept frame has seen sound on both sides. Seams lie on frames, so the
+kept frames of all windows, laid end to end, are as many as the whole clip has: `SpeechEncoder.frames(samples)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .encoders import SpeechEncoder
+from .errors import ModelError
+from .frontends import RATE
+
+
+@dataclass(frozen=True)
+class EncoderWindow:
+    """One pass of the encoder over samples `start` to `stop` of a clip: of its frames, `skip` are passed over."""
+
+    start: int
+    stop: int
+    skip: int
+    keep: int
+
+    @property
+    def offset(self) -> float:
+        """When the sound of the window begins, in seconds of the clip."""
+        return self.start / RATE
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """The cutting of clips for one encoder; `window` and `overlap` are in samples. Make it with `windowing`."""
+
+    kind: SpeechEncoder
+    window: int
+    overlap: int
+
+    def frames(self, samples: int) -> int:
+        """Frames of a clip of so many samples, whatever its length."""
+        return self.kind.frames(max(samples, self.kind.shortest))
+
+    def plan(self, samples: int) -> tuple[EncoderWindow, ...]:
+        """The windows of a clip of so many samples; together they keep `frames(samples)` frames."""
+        samples = max(samples, self.kind.shortest)
+        if samples <= self.window:
+            return (EncoderWindow(0, samples, 0, self.kind.frames(samples)),)
+        step, body = self.kind.step, self.window - 2 * self.overlap
+        windows: list[EncoderWindow] = []
+        for seam in range(0, samples, body):
+            start, stop = max(0, seam - self.overlap), min(samples, seam + body + self.overlap)
+            skip = (seam - start) // step
+            keep = body // step if stop < samples else self.kind.frames(stop - start) - skip
+            windows.append(EncoderWindow(start, stop, skip, keep))
+            if stop == samples:
+                break
+        return tuple(windows)
+
+    def encode(self, encoder: nn.Module, clips: Sequence[Tensor]) -> list[Tensor]:
+        """The frames [T, D] of each clip [N], the windows of all clips in common passes.
+
+        Raises `ModelError` that names the clip where their number is not `frames`.
+        """
+        clips = [nn.functional.pad(clip, (0, max(0, self.kind.shortest - len(clip)))) for clip in clips]
+        plans = [self.plan(len(clip)) for clip in clips]
+        pieces = [clip[w.start : w.stop] for clip, plan in zip(clips, plans, strict=True) for w in plan]
+        made = iter(self.kind.encode(encoder, pieces))
+        whole = [torch.cat([next(made)[w.skip : w.skip + w.keep] for w in plan]) for plan in plans]
+        for index, (clip, frames) in enumerate(zip(clips, whole, strict=True)):
+            if len(frames) != self.frames(len(clip)):
+                raise ModelError(
+                    f"clip {index} of the batch ({len(clip) / RATE:.2f} s): {len(frames)} encoder frames where "
+                    f"{self.frames(len(clip))} were expected"
+                )
+        return whole
+
+
+def windowing(kind: SpeechEncoder, window_seconds: float, overlap_seconds: float) -> Windowing:
+    """Windows of at most `window_seconds` and at most what the encoder takes, on the grid of its frames.
+
+    Raises `ModelError` where the overlap is too short for a frame or leaves nothing between the seams.
+    """
+    window = int(window_seconds * RATE) if kind.limit is None else min(int(window_seconds * RATE), kind.limit)
+    window, overlap = (length // kind.step * kind.step for length in (window, int(overlap_seconds * RATE)))
+    if overlap < kind.shortest or window <= 2 * overlap:
+        raise ModelError(
+            f"windows of {window_seconds} s with overlaps of {overlap_seconds} s cannot be cut: an overlap must be at "
+            f"least {kind.shortest / RATE:.3f} s, on a grid of {kind.step / RATE:.3f} s, and less than half a window"
+        )
+    return Windowing(kind, window, overlap)

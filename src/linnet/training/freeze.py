@@ -1,0 +1,251 @@
+"""What of a model is trained, in a small language: `frozen`, `all`, `top:4`, `lora(r=64)`.
+
+Each part of a model (`encoder`, `projector`, `language_model`: any path of a submodule) has one policy. What is
+frozen takes no gradient, stays in `eval()` through `model.train()`, and so keeps its BatchNorm statistics (which
+moved one model from 12 to 37 % errors elsewhere) and uses no dropout. What is trained is float32: steps of Adam are
+lost in bfloat16 weights.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from linnet.errors import OptionError
+from linnet.models.fusion.adapters import Lora, add_lora, lora_layers, lora_update
+
+REST = "rest"  # in counts: what no part names
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Nothing is trained."""
+
+
+@dataclass(frozen=True)
+class All:
+    """Everything is trained."""
+
+
+@dataclass(frozen=True)
+class Top:
+    """The last `layers` blocks of the largest stack of blocks are trained, the rest is frozen."""
+
+    layers: int
+
+
+Policy = Frozen | All | Top | Lora
+_FORMS = "frozen, all, top:4 or lora(r=64, alpha=64, dropout=0.0, targets=q_proj+v_proj)"
+
+
+def parse(text: str) -> Policy:
+    """Read a policy. Raises `OptionError` that quotes it and names what could be meant.
+
+    >>> parse("top:4")
+    Top(layers=4)
+    >>> parse("lora(r=16, targets=q_proj+v_proj)")
+    Lora(r=16, alpha=0, dropout=0.0, targets=('q_proj', 'v_proj'))
+    """
+    word, mark, given = re.fullmatch(r"\s*(\w*)\s*([:(]?)(.*)", str(text), re.DOTALL).groups()  # type: ignore[union-attr]
+    if word in ("frozen", "all") and not mark and not given:
+        return Frozen() if word == "frozen" else All()
+    if word == "top" and mark == ":":
+        return Top(_whole(given, text, "top"))
+    if word == "lora" and (mark == "(" or not given):
+        if mark and not given.rstrip().endswith(")"):
+            raise OptionError(f"freeze policy {text!r}: a bracket is not closed")
+        return _lora(given.rstrip()[:-1] if mark else "", text)
+    near = difflib.get_close_matches(word, ("frozen", "all", "top", "lora"), n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near and near[0] != word else ""
+    raise OptionError(f"unknown freeze policy {text!r}{hint}: expected {_FORMS}")
+
+
+def _lora(given: str, text: str) -> Lora:
+    known = [field.name for field in fields(Lora)]
+    values: dict[str, Any] = {}
+    for piece in filter(None, (piece.strip() for piece in given.split(","))):
+        key, mark, value = (word.strip() for word in piece.partition("="))
+        if key not in known or not mark or key in values:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near and near[0] != key else ""
+            raise OptionError(
+                f"freeze policy {text!r}: {piece!r} is not understood{hint}; known are {', '.join(known)}"
+            )
+        if key == "targets":
+            values[key] = tuple(filter(None, (name.strip() for name in value.split("+"))))
+        else:
+            values[key] = _share(value, text) if key == "dropout" else _whole(value, text, key)
+    return Lora(**values)
+
+
+def _whole(value: str, text: str, name: str) -> int:
+    if not re.fullmatch(r"\s*[1-9]\d*\s*", value):
+        raise OptionError(f"freeze policy {text!r}: {name} must be a whole number of at least 1, got {value.strip()!r}")
+    return int(value)
+
+
+def _share(value: str, text: str) -> float:
+    if not re.fullmatch(r"0?\.\d+|0", value):
+        raise OptionError(f"freeze policy {text!r}: dropout must be from 0 to below 1, got {value!r}")
+    return float(value)
+
+
+def freeze(model: nn.Module, policies: Mapping[str, str | Policy]) -> None:
+    """Apply a policy to each part of a model, in place; parameters that no part holds are frozen.
+
+    The options of adapters are noted in `model.config.adapters` where a config has that field, so that the saved
+    folder loads with them. Raises `OptionError` for a part that the model does not have, that lies within another
+    one, or whose policy does not fit.
+    """
+    parts = {name: _part(model, name) for name in policies}
+    for name in parts:
+        if inside := [other for other in parts if name.startswith(f"{other}.")]:
+            raise OptionError(
+                f"freeze: {name!r} is a part of {inside[0]!r}, and each part has one policy: name one of them"
+            )
+    model.requires_grad_(False)
+    for name, policy in policies.items():
+        chosen = parse(policy) if isinstance(policy, str) else policy
+        _apply(parts[name], chosen, name)
+        if isinstance(chosen, Lora) and hasattr(getattr(model, "config", None), "adapters"):
+            noted: Any = model.config
+            noted.adapters = {**(noted.adapters or {}), name: chosen.as_dict()}
+    for value in model.parameters():
+        if value.requires_grad and value.is_floating_point():
+            value.data = value.data.float()
+    model.train = MethodType(train, model)  # type: ignore[method-assign]
+    model.train(model.training)
+
+
+def train(self: nn.Module, mode: bool = True) -> nn.Module:
+    """As `nn.Module.train`, but modules whose parameters are all frozen stay in `eval()`."""
+    self.training = mode
+    for child in self.children():
+        if any(True for _ in child.parameters()) and not any(value.requires_grad for value in child.parameters()):
+            child.eval()
+            for layer in child.modules():
+                layer.training = mode and _recomputes(layer)
+        else:
+            train(child, mode)
+    return self
+
+
+def _recomputes(layer: nn.Module) -> bool:
+    """Whether gradient checkpointing is on for a layer that drops nothing itself.
+
+    Transformers recomputes a layer only where its own flag says training; the gradient of a trained part below needs
+    that of a frozen one above it too. The modules within the layer stay in `eval()`.
+    """
+    drops = any(isinstance(value, float) and value > 0 for name, value in vars(layer).items() if "drop" in name)
+    return bool(getattr(layer, "gradient_checkpointing", False)) and not drops
+
+
+def _apply(module: nn.Module, policy: Policy, name: str) -> None:
+    if isinstance(policy, All):
+        module.requires_grad_(True)
+    elif isinstance(policy, Top):
+        blocks = _blocks(module)
+        if len(blocks) < policy.layers:
+            raise OptionError(
+                f"freeze: {name} is top:{policy.layers}, and {type(module).__name__} has {len(blocks)} layers"
+            )
+        for block in blocks[len(blocks) - policy.layers :]:
+            block.requires_grad_(True)
+    elif isinstance(policy, Lora):
+        if any(True for _ in lora_layers(module)):
+            raise OptionError(
+                f"freeze: {name} is to get adapters and has some already: fold them in with `merge` first"
+            )
+        add_lora(module, policy)
+        for key, value in module.named_parameters():
+            value.requires_grad_("lora_" in key)
+
+
+def _blocks(module: nn.Module) -> nn.ModuleList:
+    """The stack of blocks that holds the most parameters."""
+    stacks = [stack for stack in module.modules() if isinstance(stack, nn.ModuleList)]
+    return max(stacks, key=lambda stack: sum(value.numel() for value in stack.parameters()), default=nn.ModuleList())
+
+
+def _part(model: nn.Module, name: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        known = [child for child, _ in model.named_children()]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise OptionError(
+            f"freeze: {type(model).__name__} has no part {name!r}{hint}; its parts are {', '.join(known)}"
+        ) from None
+
+
+# --- what is trained, and how far it has gone
+
+
+@dataclass(frozen=True)
+class Count:
+    """Numbers of parameters; one that is used in two places counts once."""
+
+    trained: int
+    frozen: int
+
+
+def counts(model: nn.Module, parts: Mapping[str, Any]) -> dict[str, Count]:
+    """Parameters of each part, and of all that no part holds under `rest` (left out where there is nothing)."""
+    found: dict[str, list[Tensor]] = {name: [] for name in (*parts, REST)}
+    for name, value in model.named_parameters():
+        found[_owner(name, parts)].append(value)
+    made = {
+        part: Count(
+            sum(value.numel() for value in values if value.requires_grad),
+            sum(value.numel() for value in values if not value.requires_grad),
+        )
+        for part, values in found.items()
+    }
+    return {part: count for part, count in made.items() if part != REST or count.trained or count.frozen}
+
+
+class Drift:
+    """How far the trained weights of each part have gone from where they were when this was made.
+
+    Of adapters the update itself is the way gone, measured against the weights that they adapt. The rest is kept as a
+    copy on the CPU. Part names are those of `freeze`.
+    """
+
+    def __init__(self, model: nn.Module, parts: Mapping[str, Any]) -> None:
+        self._model = model
+        self._parts = tuple(parts)
+        self._start = {
+            name: value.detach().to("cpu", torch.float32, copy=True)
+            for name, value in model.named_parameters()
+            if value.requires_grad and "lora_" not in name
+        }
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """||w - w0|| / ||w0|| over the trained weights of each part (Frobenius norms); others are left out."""
+        moved: dict[str, float] = {}
+        whole: dict[str, float] = {}
+        for name, change, start in self._changes():
+            part = _owner(name, self._parts)
+            moved[part] = moved.get(part, 0.0) + float(change.double().square().sum())
+            whole[part] = whole.get(part, 0.0) + float(start.double().square().sum())
+        return {part: (moved[part] / max(whole[part], 1e-30)) ** 0.5 for part in moved}
+
+    def _changes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        now = dict(self._model.named_parameters())
+        for name, start in self._start.items():
+            yield name, now[name].detach().to("cpu", torch.float32) - start, start
+        for name, layer in lora_layers(self._model):
+            yield name, lora_update(layer).float(), layer.get_base_layer().weight.float()
+
+
+def _owner(name: str, parts: Any) -> str:
+    return next((part for part in parts if name.startswith(f"{part}.")), REST)

@@ -225,6 +225,12 @@ def test_a_web_page_is_no_answer(kind: str, service: Service) -> None:
     assert len(service.asked) == 1
 
 
+def test_an_error_shows_no_control_characters() -> None:
+    with serving(services.deepgram) as service:
+        service.script = [Reply(400, b"\x1b[31mred\x07 \xff")]
+        assert str(failure(opened("deepgram", service))).startswith("deepgram:nova-3: status 400: ?[31mred? \ufffd; ")
+
+
 @pytest.mark.parametrize(
     "body", [[], "text", 3, None, {}, {"text": None}, {"text": ["a"]}, {"results": {"channels": []}}]
 )

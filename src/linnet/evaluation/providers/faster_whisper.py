@@ -35,7 +35,9 @@ class FasterWhisper(LocalProvider):
         try:
             offline = offline_reason() is not None
             folder = model if Path(model).is_dir() else package.download_model(model, local_files_only=offline)
-            self._model = package.WhisperModel(folder, device=device, compute_type=compute_type)
+            self._model = package.WhisperModel(
+                folder, device=device, compute_type=compute_type, cpu_threads=options.threads
+            )
         except (RuntimeError, ValueError, OSError) as error:
             raise no_model(self.kind, model, error) from error
         self._fields = dict(options.fields)
@@ -45,6 +47,7 @@ class FasterWhisper(LocalProvider):
             revision("faster-whisper", (path for path in Path(folder).iterdir() if path.is_file())),
             device=device,
             dtype=str(self._model.model.compute_type),
+            threads=options.threads,
             fields=self._fields,
         )
 

@@ -170,7 +170,8 @@ class Server:
         text = " ".join(str(data).split()) if data is not None else ""
         if self._key.value:
             text = text.replace(self._key.value, "***")
-        return f": {text[:_SHOWN]}" if text else ""
+        shown = "".join(letter if letter.isprintable() else "?" for letter in text[:_SHOWN])
+        return f": {shown}" if shown else ""
 
     def _pause(self, state: RetryCallState) -> float:
         from tenacity import wait_exponential, wait_random

@@ -64,6 +64,20 @@ def revision(distribution: str, files: Iterable[Path]) -> str:
 
 
 @contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """PyTorch computes with `count` threads, 0 leaving its own choice."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def failures_of(name: str, audio: Audio) -> Iterator[None]:
     """A library's exceptions as errors that a person can read."""
     try:

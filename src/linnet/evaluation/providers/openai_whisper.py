@@ -15,6 +15,7 @@ from linnet.evaluation.providers.local import (
     pick_device,
     refuse_service_options,
     revision,
+    torch_threads,
 )
 from linnet.evaluation.providers.protocol import Heard, Identity, ProviderOptions, main_code
 
@@ -46,6 +47,7 @@ class OpenAIWhisper(LocalProvider):
             revision("openai-whisper", [path] if (path := Path(model)).is_file() else []),
             device=device,
             dtype="float16" if half else "float32",
+            threads=options.threads,
             fields=self._fields,
         )
 
@@ -53,6 +55,6 @@ class OpenAIWhisper(LocalProvider):
         """Recognise one recording."""
         begun = time.perf_counter()
         settings = {"language": main_code(language), "initial_prompt": prompt, "verbose": None, **self._fields}
-        with failures_of(self.identity.name, audio):
+        with failures_of(self.identity.name, audio), torch_threads(self.identity.threads):
             told = self._model.transcribe(audio.samples, **settings)
         return Heard(str(told["text"]).strip(), told["language"], (), time.perf_counter() - begun)

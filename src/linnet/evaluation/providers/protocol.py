@@ -31,6 +31,7 @@ class Identity:
     revision: str  # of the model and its library; of a service: of the request that Linnet makes
     device: str = "remote"  # cpu, cuda, or remote: someone else's machine
     dtype: str = "unknown"
+    threads: int = 0  # that a model on this machine was given, for its times; 0: its library's own choice
     url: str | None = None  # of a service
     fields: Mapping[str, Any] = field(default_factory=dict)  # what is asked for besides the model
 
@@ -90,9 +91,10 @@ class ProviderOptions:
     concurrency: int = 4  # recordings at once, services only
     device: str = "auto"  # of a model on this machine: auto, cpu or cuda
     compute_type: str = "auto"  # of a model on this machine, by its library's names
+    threads: int = 0  # of a model on this machine; 0: its library's own choice
 
     def __post_init__(self) -> None:
-        for name, least in (("attempts", 1), ("concurrency", 1), ("timeout", 1e-3), ("pause", 0.0)):
+        for name, least in (("attempts", 1), ("concurrency", 1), ("timeout", 1e-3), ("pause", 0), ("threads", 0)):
             if not getattr(self, name) >= least:
                 raise OptionError(f"{name}={getattr(self, name)!r}: expected a number from {least:g}")
         if self.device not in ("auto", "cpu", "cuda"):

@@ -7,7 +7,14 @@ from typing import Any
 
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.errors import ModelError, OptionError
-from linnet.evaluation.providers.local import LocalProvider, failures_of, no_model, pick_device, refuse_service_options
+from linnet.evaluation.providers.local import (
+    LocalProvider,
+    failures_of,
+    no_model,
+    pick_device,
+    refuse_service_options,
+    torch_threads,
+)
 from linnet.evaluation.providers.protocol import Heard, Identity, ProviderOptions, main_code
 from linnet.models.loading import quiet
 from linnet.models.resolve import family, resolve
@@ -46,6 +53,7 @@ class TransformersPipeline(LocalProvider):
             f"transformers {__version__}, model {found.revision}",
             device=device,
             dtype=str(self._pipeline.model.dtype).removeprefix("torch."),
+            threads=options.threads,
             fields=self._fields,
         )
 
@@ -54,7 +62,7 @@ class TransformersPipeline(LocalProvider):
         if prompt is not None:
             raise OptionError(f"{self.identity.name} takes no prompt")
         begun = time.perf_counter()
-        with failures_of(self.identity.name, audio), quiet():
+        with failures_of(self.identity.name, audio), torch_threads(self.identity.threads), quiet():
             sound = {"raw": audio.samples, "sampling_rate": SAMPLE_RATE}
             told = self._pipeline(sound, **self._settings(audio, language))
         return Heard(str(told["text"]).strip(), None, (), time.perf_counter() - begun)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from linnet.data.manifest import Utterance
     from linnet.models.catalogue import Entry, ModelInfo
+    from linnet.transcription.quantise import Verdict
 
 app = typer.Typer(help="List, describe, fetch and remove models.", no_args_is_help=True)
 
@@ -43,13 +45,18 @@ def list_(
 @app.command()
 def info(name: str = _NAME, as_json: bool = _JSON) -> None:
     """Describe a model on this disk: size, languages, abilities, licence."""
+    from linnet.engines.openvino_copies import find_copies
     from linnet.models.catalogue import info
 
     found = info(name)
+    copies = find_copies(found.path)
     if as_json:
-        _print_json(asdict(found))
-    else:
-        _print_columns(_described(found))
+        _print_json({**asdict(found), "converted": [asdict(copy) for copy in copies]})
+        return
+    _print_columns(_described(found))
+    if copies:
+        told = ", ".join(f"{copy.numbers} {size_text(copy.size)}" for copy in copies)
+        _print_columns([("converted", f"{told} ({copies[0].folder.parent})")])
 
 
 @app.command()
@@ -68,12 +75,26 @@ def pull(
 
 
 @app.command()
-def rm(names: list[str] = typer.Argument(help="Hub ids or short Whisper names.")) -> None:
-    """Remove models from the Hugging Face cache."""
-    from linnet.models.catalogue import remove
+def rm(
+    names: list[str] = typer.Argument(help="Hub ids or short Whisper names."),
+    converted: bool = typer.Option(
+        False, "--converted", help="Only the copies that engines made of them; also of folders and embedded models."
+    ),
+) -> None:
+    """Remove models from the Hugging Face cache, and the copies that engines made of them."""
+    from linnet.engines.openvino_copies import find_copies, remove_copies
+    from linnet.models.catalogue import folders, remove
 
     for name in names:
-        print(f"removed {name}: {size_text(remove(name))} freed")
+        copies = [copy for folder in folders(name) for copy in find_copies(folder)]
+        freed = 0 if converted else remove(name)
+        of_copies = remove_copies(copies)
+        count = f"{len(copies)} converted {'copy' if len(copies) == 1 else 'copies'}"
+        if converted:
+            print(f"removed {count} of {name}: {size_text(of_copies)} freed")
+        else:
+            told = f" ({size_text(of_copies)} of them in {count})" if copies else ""
+            print(f"removed {name}: {size_text(freed + of_copies)} freed{told}")
 
 
 @app.command()
@@ -114,6 +135,83 @@ def align_heads(
     for layer, head in chosen:
         print(f"{layer:>5}  {head:>4}  {100 * scores[layer, head]:.1f} %")
     print(f"{len(chosen)} of {len(scores)} heads kept in {path}", file=sys.stderr)
+
+
+@app.command()
+def quantize(
+    name: str = _NAME,
+    audio: list[str] = typer.Argument(
+        metavar="AUDIO...", help="Recordings, folders, or JSONL manifests with the keys audio, text, language."
+    ),
+    windows: int = typer.Option(64, min=8, help="How many windows to calibrate on; as many more judge the result."),
+    max_loss: float = typer.Option(
+        0.2, min=0.0, help="Most percent points of words that it may hear wrong more than int8 does."
+    ),
+    offline: bool = _OFFLINE,
+) -> None:
+    """Make the copy for --compute-type w8a8, calibrated on your recordings, and keep it if it hears as well as int8.
+
+    Half of the recordings calibrate, the other half judges: by the word error rate where a manifest has texts, else by
+    the share of words in which it differs from int8. The exit status is 1 where it is not kept.
+    """
+    from linnet.engines.choice import openvino_source
+    from linnet.engines.openvino_cache import keep
+    from linnet.errors import ModelError, OptionError
+    from linnet.models.resolve import family, resolve
+    from linnet.transcription.quantise import Trial
+
+    utterances = _utterances(audio)
+    ref = resolve(name, offline=offline)
+    if family(ref.path) != "whisper":
+        raise OptionError(f"model {name} cannot be quantised: only Whisper-family models can")
+    trial = Trial(ref, utterances, windows=windows, notify=_notice)
+    _notice(f"calibrating on {len(trial.calibration)} clips, which takes a while; {len(trial.judged)} more will judge")
+    made = trial.quantise()
+    verdict = trial.judge(made, _score)
+    print("\n".join(_verdict_lines(verdict)))
+    if verdict.loss > max_loss:
+        raise ModelError(
+            f"w8a8 of {name} is not kept: it costs {verdict.loss:.2f} percent points of words, and --max-loss is "
+            f"{max_loss:g}. Give more audio of the kind that it is for, with --windows, or allow more"
+            + ("" if verdict.has_texts else "; a manifest with texts tells errors from mere differences")
+        )
+    print(f"kept in {keep(openvino_source(ref), made)}: use it with --compute-type w8a8", file=sys.stderr)
+
+
+def _utterances(audio: Sequence[str]) -> list[Utterance]:
+    """The rows of manifests and the sounds among what was named. Raises `LinnetError`."""
+    from linnet.audio.inputs import expand
+    from linnet.data.manifest import Utterance, read_manifest
+
+    found: list[Utterance] = []
+    for one in audio:
+        found += read_manifest(one) if one.endswith(".jsonl") else (Utterance(sound) for sound in expand([one]))
+    return found
+
+
+def _score(reference: str, heard: str, language: str | None) -> tuple[int, int]:
+    from linnet.evaluation.normalisers import Normalizers
+    from linnet.evaluation.scores import count_errors
+
+    normalizers = Normalizers("basic")
+    found = count_errors(normalizers.normalize(reference, language), normalizers.normalize(heard, language))
+    return found.words, found.errors
+
+
+def _verdict_lines(verdict: Verdict) -> list[str]:
+    """A small table: what int8 and w8a8 get wrong, and how long they take."""
+    what = "word error rate" if verdict.has_texts else "words unlike int8's"
+    rates = [f"{rate:.2f} %" for rate in verdict.rates]
+    times = [f"{1000 * seconds:.1f} ms" for seconds in verdict.seconds]
+    return [
+        f"{'':<20}{'int8':>10}{'w8a8':>10}",
+        f"{what:<20}{rates[0]:>10}{rates[1]:>10}  of {verdict.words} words in {verdict.clips} clips",
+        f"{'encoding a window':<20}{times[0]:>10}{times[1]:>10}  {verdict.speedup:.2f} times as fast",
+    ]
+
+
+def _notice(text: str) -> None:
+    print(f"linnet: {text}", file=sys.stderr)
 
 
 def size_text(size: int) -> str:

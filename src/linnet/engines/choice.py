@@ -16,12 +16,15 @@ from linnet.models.whisper import WhisperModel, load_module, load_whisper
 if TYPE_CHECKING:
     import torch
 
+    from linnet.engines.openvino_cache import Source
+    from linnet.engines.openvino_export import Numbers
+
 ENGINES = ("auto", "torch", "openvino")
-COMPUTE_TYPES = ("auto", "f32", "bf16", "int8")
+COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
 SMALL = 32 * 2**20  # bytes of weights below which fewer bits save nothing, but double the time of the conversion
 
 _TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
-_WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8"}
+_WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
 
 Notify = Callable[[str], None]
 
@@ -48,8 +51,10 @@ class Wanted:
             raise OptionError(f"dtype {self.dtype} is for the torch engine: for OpenVINO choose --compute-type")
         if self.dtype != "auto" and self.compute_type != "auto":
             raise OptionError("dtype and compute type say the same thing: give one of them")
-        if self.engine == "torch" and self.compute_type == "int8":
-            raise OptionError("compute type int8 is of the openvino engine: use --engine openvino, or f32 or bf16")
+        if self.engine == "torch" and self.compute_type in ("int8", "w8a8"):
+            raise OptionError(
+                f"compute type {self.compute_type} is of the openvino engine: use --engine openvino, or f32 or bf16"
+            )
 
 
 def build_engine(
@@ -110,9 +115,7 @@ def _openvino(ref: ModelRef, wanted: Wanted, notify: Notify) -> tuple[WhisperMod
     import torch
 
     from linnet.engines.openvino import OpenVinoEngine
-    from linnet.engines.openvino_cache import Source, load_converted
-    from linnet.engines.openvino_export import Numbers
-    from linnet.engines.openvino_runtime import has_bf16
+    from linnet.engines.openvino_cache import load_converted
 
     kind = wanted.compute_type
     if kind == "auto":
@@ -120,10 +123,26 @@ def _openvino(ref: ModelRef, wanted: Wanted, notify: Notify) -> tuple[WhisperMod
         kind = "f32" if small else "int8"
         why = "exact, and fast for a small model" if small else "weights in 8 bits: the fastest"
         notify(f"compute type: {kind} ({why})")
-    compute = "bf16" if kind != "f32" and has_bf16() else "f32"
-    if kind != compute == "f32":
+    numbers = openvino_numbers(kind)
+    if kind != numbers.compute == "f32":
         notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32")
     model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32, weights=False)
-    source = Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name, dtype=torch.float32))
-    converted = load_converted(source, Numbers(_WEIGHTS[kind], compute), notify)
+    converted = load_converted(openvino_source(ref), numbers, notify)
     return model, OpenVinoEngine(converted, label=kind, threads=wanted.threads), kind
+
+
+def openvino_numbers(compute_type: str) -> Numbers:
+    """The number formats that a compute type, not auto, means on this CPU."""
+    from linnet.engines.openvino_export import Numbers
+    from linnet.engines.openvino_runtime import has_bf16
+
+    return Numbers(_WEIGHTS[compute_type], "bf16" if compute_type != "f32" and has_bf16() else "f32")
+
+
+def openvino_source(ref: ModelRef) -> Source:
+    """What a converted copy of a Whisper-family model is made of."""
+    import torch
+
+    from linnet.engines.openvino_cache import Source
+
+    return Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name, dtype=torch.float32))

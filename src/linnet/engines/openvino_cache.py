@@ -1,25 +1,28 @@
 """Converted models on this disk: made once, found again by what they were made of, made anew where they are damaged.
 
-An entry is a folder `<root>/openvino/<fingerprint of the model>-<number formats>-<versions>/` with the two models and
-a manifest that is written last. Entries appear by one rename, so two processes may convert at once: one of them wins,
-the other takes what is there.
+An entry (`openvino_copies` says where) is a folder with the two models and a manifest that is written last. Entries
+appear by one rename, so two processes may convert at once: one of them wins, the other takes what is there. What was
+calibrated on sound is made only where that is asked for, and never anew: the sound is not here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from linnet.engines.openvino_copies import copies_root, model_key
 from linnet.engines.openvino_export import Numbers, Shape, convert
 from linnet.engines.openvino_runtime import core, import_openvino
-from linnet.models.checkpoint import fingerprint, update_digest, weight_files
+from linnet.errors import ModelError, OutputError
+from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 
 EXPORT_VERSION = 2  # of this code: raise it when the converted models change
@@ -49,23 +52,17 @@ class Source:
     load_module: Callable[[], Any]
 
 
-def cache_root() -> Path:
-    """Where Linnet keeps what it can make again: LINNET_CACHE, else `linnet` in the folder of Hugging Face's caches."""
-    if named := os.environ.get("LINNET_CACHE", "").strip():
-        return Path(named).expanduser()
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "linnet"
-
-
 def load_converted(source: Source, numbers: Numbers, notify: Notify) -> Converted:
     """The converted form of a model in these number formats, from the cache where it is there and whole.
 
     Else it is converted and kept, and `notify` is told why. What is kept is checked by size and checksum and by the
     versions of Linnet's export and of OpenVINO. A disk that cannot be written costs a conversion each time and a
-    notice, no more. Raises `ModelError` for a model that cannot be loaded, `OpenVinoMissing`.
+    notice, no more. Raises `ModelError` for a model that cannot be loaded, and for one that must be calibrated where
+    that was not done or does not hold any more; `OpenVinoMissing`.
     """
     entry = _Entry.of(source, numbers)
+    if numbers.calibrated:
+        return entry.read_calibrated(source.name)
     if entry.folder.exists():
         try:
             return entry.read()
@@ -86,6 +83,32 @@ def load_converted(source: Source, numbers: Numbers, notify: Notify) -> Converte
         return made
 
 
+def calibrate(source: Source, numbers: Numbers, windows: Sequence[Tensor]) -> Converted:
+    """Convert to number formats that are calibrated on `windows`, log-mel features [T, M]; `keep` what is good.
+
+    Raises `OutputError` at once, before the work, where it could not be kept; `ModelError`, `OpenVinoMissing`.
+    """
+    entry = _Entry.of(source, numbers)
+    try:
+        entry.draft().rmdir()
+    except OSError as error:
+        raise entry.unwritable(error) from error
+    return _convert(source, numbers, windows)
+
+
+def keep(source: Source, made: Converted) -> Path:
+    """Write a converted model to where `load_converted` finds it, in place of an earlier one; its folder.
+
+    Raises `OutputError`; an earlier one then stays.
+    """
+    entry = _Entry.of(source, made.numbers)
+    try:
+        entry.write(made, replace=True)
+    except OSError as error:
+        raise entry.unwritable(error) from error
+    return entry.folder
+
+
 class _Unfit(Exception):  # noqa: N818 (the end of a sentence that begins with the entry)
     """Why an entry cannot be used."""
 
@@ -93,17 +116,14 @@ class _Unfit(Exception):  # noqa: N818 (the end of a sentence that begins with t
 @dataclass(frozen=True)
 class _Entry:
     folder: Path
-    model: str  # the fingerprint of the folder that it was made of, and the number formats
+    model: str  # the key of the folder that it was made of, and the number formats
     numbers: Numbers
 
     @classmethod
     def of(cls, source: Source, numbers: Numbers) -> _Entry:
-        digest = hashlib.sha256(fingerprint(source.folder).encode())
-        for path in weight_files(source.folder):
-            digest.update(f"\0{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-        model = f"{digest.hexdigest()[:16]}-{numbers}"
+        model = f"{model_key(source.folder)}-{numbers}"
         version = hashlib.sha256(_versions().encode()).hexdigest()[:8]
-        return cls(cache_root() / "openvino" / f"{model}-{version}", model, numbers)
+        return cls(copies_root() / f"{model}-{version}", model, numbers)
 
     def others(self) -> list[Path]:
         """Entries that other versions made of the same model."""
@@ -122,11 +142,35 @@ class _Entry:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise _Unfit(f"is damaged ({first_line(error)})") from error
 
-    def write(self, made: Converted) -> None:
-        """Write beside the place and rename; where another process was faster, what it made stands."""
-        openvino = import_openvino()
+    def read_calibrated(self, name: str) -> Converted:
+        """What was kept. Raises `ModelError` that says how to make it where it is not there or cannot be used."""
+        command = f"`linnet models quantize {name} AUDIO`"
+        if not self.folder.exists():
+            why = f"was quantised by other versions ({_versions()} now)" if self.others() else "is not quantised yet"
+            raise ModelError(f"model {name} {why}: compute type {self.numbers.weights} needs  {command}")
+        try:
+            return self.read()
+        except _Unfit as error:
+            raise ModelError(f"the quantised model {self.folder} {error}: make it again with  {command}") from error
+
+    def draft(self) -> Path:
+        """A new empty folder beside the place. Raises `OSError`."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder.parent))
+        return Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder.parent))
+
+    def unwritable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"the converted model cannot be kept in {self.folder.parent} ({error.strerror or error}): make room or "
+            "access there, or let LINNET_CACHE name another folder"
+        )
+
+    def write(self, made: Converted, *, replace: bool = False) -> None:
+        """Write beside the place and rename; where another process was faster, what it made stands.
+
+        With `replace` what stands there goes.
+        """
+        openvino = import_openvino()
+        draft = self.draft()
         try:
             for name in _MODELS:
                 try:
@@ -140,20 +184,30 @@ class _Entry:
             }
             (draft / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             draft.chmod(0o755)
-            try:
-                draft.rename(self.folder)
-            except OSError:
-                if not (self.folder / _MANIFEST).exists():
-                    raise
+            self._place(draft, replace=replace)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         for old in self.others():
             shutil.rmtree(old, ignore_errors=True)
 
+    def _place(self, draft: Path, *, replace: bool) -> None:
+        old = draft.with_name(f"{draft.name}-old")
+        if replace and self.folder.exists():
+            self.folder.rename(old)
+        try:
+            draft.rename(self.folder)
+        except OSError:
+            if not (self.folder / _MANIFEST).exists():
+                if old.exists():
+                    old.rename(self.folder)
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
-def _convert(source: Source, numbers: Numbers) -> Converted:
+
+def _convert(source: Source, numbers: Numbers, windows: Sequence[Tensor] = ()) -> Converted:
     module = source.load_module()
-    encoder, decoder = convert(module, numbers)
+    encoder, decoder = convert(module, numbers, windows)
     return Converted(encoder, decoder, Shape.of(module), numbers, None)
 
 

@@ -5,11 +5,8 @@ Shapes: B windows, N hypothesis rows, L new tokens, S tokens held, H heads, C ch
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from linnet.engines.openvino_modules import ExportDecoder, ExportEncoder
-from linnet.engines.openvino_runtime import OpenVinoMissing, import_openvino, no_telemetry
-from linnet.models.loading import first_line
+from linnet.engines.openvino_quantise import compress_weights, quantise
+from linnet.engines.openvino_runtime import import_openvino
 
 _FRAMES = 16  # of the example that is traced: all lengths are dynamic
 
@@ -54,8 +51,9 @@ class Shape:
 class Numbers:
     """The number formats of a converted model.
 
-    `weights` are f32, f16, or int8 with a scale and a zero point for each output channel. `compute`, f32 or bf16, is
-    what products are computed in, and what cross-attention keys and values are handed over in.
+    `weights` are f32, f16, int8 with a scale and a zero point for each output channel, or w8a8: int8 too, and the
+    encoder's activations with them, so that its products are of 8 bits. `compute`, f32 or bf16, is what all other
+    products are computed in, and what cross-attention keys and values are handed over in.
     """
 
     weights: str
@@ -65,25 +63,31 @@ class Numbers:
         return f"{self.weights}-{self.compute}"
 
     @property
+    def calibrated(self) -> bool:
+        """Whether converting takes sound to calibrate on."""
+        return self.weights == "w8a8"
+
+    @property
     def dtype(self) -> torch.dtype:
         """`compute`, as PyTorch calls it."""
         return torch.bfloat16 if self.compute == "bf16" else torch.float32
 
 
 @torch.no_grad()
-def convert(module: Any, numbers: Numbers) -> tuple[Any, Any]:
+def convert(module: Any, numbers: Numbers, windows: Sequence[Tensor] = ()) -> tuple[Any, Any]:
     """Convert a float32 module on the CPU: the encoder and the decoder, as `openvino.Model`.
 
-    Raises `OpenVinoMissing`.
+    `windows`, log-mel features [T, M], are what w8a8 is calibrated on. Raises `OpenVinoMissing`.
     """
     shape = Shape.of(module)
     encoder = _encoder(module, shape)
     decoder = _decoder(module, shape, numbers.dtype)
-    if numbers.weights == "int8":
-        encoder, decoder = _compress(encoder), _compress(decoder)
-    elif numbers.weights == "f16":
+    if numbers.weights == "f16":
         for model in (encoder, decoder):
             _halve(model)
+    elif numbers.weights != "f32":
+        encoder = quantise(encoder, windows) if numbers.calibrated else compress_weights(encoder)
+        decoder = compress_weights(decoder)
     return _typed(encoder, decoder, numbers.compute)
 
 
@@ -166,29 +170,3 @@ def _halve(model: Any) -> None:
     from openvino._offline_transformations import compress_model_transformation
 
     compress_model_transformation(model)
-
-
-def _compress(model: Any) -> Any:
-    try:
-        with no_telemetry(), _silent():
-            import nncf
-    except (ImportError, OSError) as error:
-        raise OpenVinoMissing(
-            f"NNCF cannot be used ({first_line(error)}): install it with  pip install nncf"
-        ) from error
-    with _silent():
-        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep NNCF's log lines, its table and its progress bars, which go to stdout, to itself."""
-    logger = logging.getLogger("nncf")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -140,7 +140,7 @@ def remove(name: str) -> int:
     if Path(name).expanduser().is_dir():
         raise ModelError(f"model {name} is a folder of yours: remove it yourself, Linnet only removes what it fetched")
     model_id = hub_id(name)
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{model_id.replace('/', '--')}"
+    folder = _repository(model_id)
     if not folder.is_dir():
         raise ModelError(f"model {model_id} is not in the cache ({constants.HF_HUB_CACHE}): see `linnet models list`")
     try:
@@ -153,6 +153,15 @@ def remove(name: str) -> int:
     except OSError as error:
         raise ModelError(f"cannot remove {error.filename or folder}: {error.strerror}") from error
     return freed
+
+
+def folders(name: str) -> list[Path]:
+    """The folder of a model on this disk, or of every state of it that the Hub's cache holds; none where it is not."""
+    ref = find(name)
+    if ref is not None and ref.origin != "hub":
+        return [ref.path]
+    states = _repository(hub_id(name)) / "snapshots"
+    return sorted(path for path in states.iterdir() if path.is_dir()) if states.is_dir() else []
 
 
 def kind_of(folder: Path) -> str:
@@ -188,6 +197,12 @@ def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
         except SafetensorError as error:
             raise ModelError(f"{file} is damaged ({error}): remove the model and fetch or save it again") from error
     return total, tuple(sorted(dtypes))
+
+
+def _repository(model_id: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{model_id.replace('/', '--')}"
 
 
 def _present(name: str) -> ModelRef:

@@ -1,0 +1,67 @@
+"""Where converted copies of models lie on this disk, what they take, and their end. Loads no engine.
+
+A copy is a folder `<root>/openvino/<key of the model>-<number formats>-<versions>`, which `openvino_cache` writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from linnet.errors import ModelError
+from linnet.models.catalogue import folder_size
+from linnet.models.checkpoint import fingerprint, weight_files
+
+_KEY, _VERSIONS = 16, 8  # hexadecimal digits
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A converted copy of a model: its number formats (`int8-bf16`) and bytes."""
+
+    folder: Path
+    numbers: str
+    size: int
+
+
+def copies_root() -> Path:
+    """The folder of all copies: in LINNET_CACHE, else in `linnet` in the folder of Hugging Face's caches."""
+    if named := os.environ.get("LINNET_CACHE", "").strip():
+        return Path(named).expanduser() / "openvino"
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "linnet" / "openvino"
+
+
+def model_key(folder: Path) -> str:
+    """16 hexadecimal digits that change when the files of a model do, be it only in their time of change."""
+    digest = hashlib.sha256(fingerprint(folder).encode())
+    for path in weight_files(folder):
+        digest.update(f"\0{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()[:_KEY]
+
+
+def find_copies(folder: Path) -> list[Copy]:
+    """All copies of the model in this folder, of whatever number formats and versions."""
+    try:
+        key = model_key(folder)
+    except ModelError:  # its files are damaged, so nothing was made of it as it is now
+        return []
+    found = sorted(copies_root().glob(f"{key}-*"))
+    return [Copy(path, path.name[_KEY + 1 : -_VERSIONS - 1], folder_size(path)) for path in found]
+
+
+def remove_copies(copies: Iterable[Copy]) -> int:
+    """Remove these; returns the bytes that this freed. Raises `ModelError` for one that cannot be removed."""
+    freed = 0
+    for copy in copies:
+        try:
+            shutil.rmtree(copy.folder)
+        except OSError as error:
+            raise ModelError(f"cannot remove {error.filename or copy.folder}: {error.strerror}") from error
+        freed += copy.size
+    return freed

@@ -1,0 +1,75 @@
+"""Fewer bits through NNCF: of the weights alone, or of the encoder's weights and activations, calibrated on real sound.
+
+Shapes: T mel frames, M mel bands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from linnet.engines.openvino_runtime import OpenVinoMissing, no_telemetry
+from linnet.models.loading import first_line
+
+
+def import_nncf() -> Any:
+    """The `nncf` module. Raises `OpenVinoMissing`."""
+    try:
+        with no_telemetry(), _silent():
+            import nncf
+    except (ImportError, OSError) as error:
+        raise OpenVinoMissing(
+            f"NNCF cannot be used ({first_line(error)}): install it with  pip install nncf"
+        ) from error
+    return nncf
+
+
+def compress_weights(model: Any) -> Any:
+    """Hold the weights of an `openvino.Model` in 8 bits, a scale and a zero point for each output channel.
+
+    Products stay what they are. Raises `OpenVinoMissing`.
+    """
+    nncf = import_nncf()
+    with _silent():
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+
+
+def quantise(encoder: Any, windows: Sequence[Tensor]) -> Any:
+    """Compute an encoder's products of 8 bit weights with 8 bit activations, whose ranges are read off these windows.
+
+    `windows` are log-mel features [T, M], at least one. Activations are evened out against the weights before
+    (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), and the biases corrected after. All products are quantised: the
+    embedded model hears no worse for that of any part (benchmarks/quantise.py). Raises `ValueError` without a window,
+    `OpenVinoMissing`.
+    """
+    if not windows:
+        raise ValueError("at least one window is needed to calibrate on")
+    nncf = import_nncf()
+    samples = [window[None].float().contiguous().numpy() for window in windows]
+    with _silent():
+        return nncf.quantize(
+            encoder,
+            nncf.Dataset(samples),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(samples),
+        )
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep NNCF's log lines, its table and its progress bars, which go to stdout, to itself."""
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

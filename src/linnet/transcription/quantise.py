@@ -1,0 +1,194 @@
+"""Quantising a Whisper-family model on a person's own recordings, and judging the result on others of them."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from torch import Tensor
+
+from linnet.audio.source import open_audio
+from linnet.audio.types import Audio, Samples
+from linnet.data.manifest import Utterance
+from linnet.decoding.options import DecodingOptions
+from linnet.engines.choice import Wanted, build_engine, openvino_numbers, openvino_source
+from linnet.engines.openvino import OpenVinoEngine
+from linnet.engines.openvino_cache import Converted, calibrate
+from linnet.engines.protocol import Engine
+from linnet.errors import AudioError, OptionError
+from linnet.models.resolve import ModelRef
+from linnet.transcription.recognizer import Recognizer
+from linnet.transcription.whisper import WhisperBackend
+from linnet.transcription.windows import WindowPlan
+
+LEAST = 8  # windows to calibrate on, and clips to judge on
+MOST_TIMED = 16  # windows whose encoding is timed
+
+Score = Callable[[str, str, str | None], tuple[int, int]]  # a text, what was heard, its language -> words, errors
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An utterance with its text, or a window of a recording whose text is not known."""
+
+    name: str
+    samples: Samples
+    text: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What w8a8 costs beside int8, and what it gains.
+
+    `errors` are of int8 and w8a8 against the texts; without texts int8 has none, and those of w8a8 are the words in
+    which it differs. `seconds` of encoding one window, the medians; `speedup` is the median of int8 / w8a8, in pairs.
+    """
+
+    has_texts: bool
+    clips: int
+    words: int
+    errors: tuple[int, int]
+    seconds: tuple[float, float]
+    speedup: float
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Errors in percent of the words."""
+        return 100 * self.errors[0] / self.words, 100 * self.errors[1] / self.words
+
+    @property
+    def loss(self) -> float:
+        """In percent points; negative where w8a8 hears better."""
+        return self.rates[1] - self.rates[0]
+
+
+def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, skipped: Notify) -> list[Clip]:
+    """Clips of these utterances in a random but fixed order, of about as many windows of `window` samples.
+
+    Utterances with a text are whole. Each of the others gives windows where speech is: 8, or more where they are few.
+    What cannot be read, or holds no speech, is told to `skipped`. Raises `OptionError` where there is too little.
+    """
+    order = list(utterances)
+    random.Random(0).shuffle(order)
+    share = max(LEAST, math.ceil(windows / max(len(order), 1)))
+    clips: list[Clip] = []
+    left = windows
+    for one in order:
+        if left <= 0:
+            break
+        try:
+            found = _clips(one, window, share)
+        except AudioError as error:
+            skipped(str(error))
+            continue
+        if not found:
+            skipped(f"{one.audio}: left out, no speech was found in it")
+        clips += found
+        left -= sum(math.ceil(len(clip.samples) / window) for clip in found)
+    if len(clips) < 2 * LEAST:
+        raise OptionError(
+            f"too little audio: {len(clips)} clips (windows of speech, or utterances with a text) of {len(order)} "
+            f"recordings; at least {2 * LEAST} are needed, half to calibrate on and half to judge on: give more"
+        )
+    return clips
+
+
+def _clips(one: Utterance, window: int, share: int) -> list[Clip]:
+    with open_audio(one.audio) as source:
+        if one.text is not None:
+            return [Clip(one.audio, source.window(0, 2**62), one.text, one.language)]
+        heard = islice(WindowPlan(source, window, vad=True), share)
+        return [Clip(one.audio, each.samples, language=one.language) for each in heard]
+
+
+class Trial:
+    """A model to be quantised on half of some clips and judged beside int8 on the other half."""
+
+    def __init__(self, ref: ModelRef, utterances: Iterable[Utterance], *, windows: int, notify: Notify) -> None:
+        """Load the model and read clips of about `windows` windows for each half.
+
+        `notify` is told what is left out. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
+        """
+        import torch
+
+        wanted = Wanted("openvino", "int8")
+        self._model, self._int8, _ = build_engine(ref, torch.device("cpu"), wanted, notify)
+        self._ref = ref
+        clips = read_clips(utterances, self._model.window_samples, windows=2 * windows, skipped=notify)
+        self.calibration, others = clips[0::2], clips[1::2]
+        texts = [clip for clip in others if clip.text is not None]
+        self.judged = texts if len(texts) >= LEAST else others
+
+    def quantise(self) -> Converted:
+        """The model with 8 bit weights and activations, not kept yet. Raises `OutputError`, `OpenVinoMissing`."""
+        windows = self._features(self.calibration)
+        return calibrate(openvino_source(self._ref), openvino_numbers("w8a8"), windows)
+
+    def judge(self, converted: Converted, score: Score) -> Verdict:
+        """Set what this and int8 make of the clips kept apart, and their times, side by side.
+
+        Raises `OptionError` where these hold no words.
+        """
+        w8a8 = OpenVinoEngine(converted, label="w8a8")
+        heard = [self._hear(engine) for engine in (self._int8, w8a8)]
+        has_texts = all(clip.text is not None for clip in self.judged)
+        references = [clip.text or "" for clip in self.judged] if has_texts else heard[0]
+        languages = [clip.language for clip in self.judged]
+        counts = [[score(*row) for row in zip(references, texts, languages, strict=True)] for texts in heard]
+        words = sum(words for words, _ in counts[0])
+        if not words:
+            raise OptionError("w8a8 cannot be judged: there are no words in the recordings kept apart for it")
+        seconds, speedup = time_encoders(self._int8, w8a8, self._features(self.judged[:MOST_TIMED])[:MOST_TIMED])
+        return Verdict(
+            has_texts=has_texts,
+            clips=len(self.judged),
+            words=words,
+            errors=(sum(errors for _, errors in counts[0]), sum(errors for _, errors in counts[1])),
+            seconds=seconds,
+            speedup=speedup,
+        )
+
+    def _hear(self, engine: Engine) -> list[str]:
+        """The text of each judged clip, greedy at temperature 0: the same at every call."""
+        backend = WhisperBackend(self._model, engine)
+        recognizer = Recognizer(backend, self._ref, device="cpu", dtype=engine.name)
+        clips, heard = self.judged, [""] * len(self.judged)
+        for language in dict.fromkeys(clip.language for clip in clips):
+            rows = [row for row, clip in enumerate(clips) if clip.language == language]
+            sounds = [Audio(clips[row].samples, clips[row].name) for row in rows]
+            options = DecodingOptions(language=language, temperatures=(0.0,))
+            for result in recognizer.transcribe_many(sounds, options=options):
+                if result.transcript is None:
+                    raise result.error or AssertionError("a result holds a transcript or an error")
+                heard[rows[result.index]] = result.transcript.text
+        return heard
+
+    def _features(self, clips: Iterable[Clip]) -> list[Tensor]:
+        """The log-mel features [T, M] of all windows of these clips, as the model is given them."""
+        backend, options, size = WhisperBackend(self._model, self._int8), DecodingOptions(), self._model.window_samples
+        found = []
+        for clip in clips:
+            for window in WindowPlan(open_audio(Audio(clip.samples, clip.name)), size, vad=False):
+                request = backend.request(window.samples, options, (), language=None, timed=True)
+                found.append(backend.features(request, request.group[0]))
+        return found
+
+
+def time_encoders(int8: Engine, w8a8: Engine, windows: Sequence[Tensor]) -> tuple[tuple[float, float], float]:
+    """Median seconds of both over the windows, and the median of their ratio: one after the other, in turn first."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number, window in enumerate((windows[0], *windows)):  # the first once more, to warm up
+        pair = [(int8, times[0]), (w8a8, times[1])]
+        for engine, kept in pair if number % 2 else reversed(pair):
+            begun = time.perf_counter()
+            engine.encode(window[None])
+            kept.append(time.perf_counter() - begun)
+    ratios = [a / b for a, b in zip(*times, strict=True)]
+    return (statistics.median(times[0][1:]), statistics.median(times[1][1:])), statistics.median(ratios[1:])

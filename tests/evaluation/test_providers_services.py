@@ -177,8 +177,8 @@ def test_a_retry_after_in_seconds_is_waited_for() -> None:
         service.script = [Reply(429, None, {"Retry-After": "1"})]
         begun = time.monotonic()
         heard = provider.transcribe(SOUND)
-        assert time.monotonic() - begun >= 1
-    assert heard.seconds < 1  # waiting is not its work
+        elapsed = time.monotonic() - begun
+    assert 0 < heard.seconds <= elapsed - 1  # waiting is not its work
 
 
 def test_a_service_that_wants_hours_is_not_waited_for() -> None:
@@ -317,6 +317,14 @@ def test_an_own_server_may_be_asked_without_a_key(monkeypatch: pytest.MonkeyPatc
         assert provider.transcribe(SOUND).text == "fine"
 
 
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with serving(services.openai) as service:
+        provider = opened("openai", service.url.replace("http://", "http://me:secret@"))
+        service.script = [Reply(418, None)]
+        assert provider.identity.url == service.url
+        assert str(failure(provider)).endswith(f"check the address {service.url}")
+
+
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:port"])
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(ProviderError, match=r"is no address|cannot be reached|failed"):
@@ -333,8 +341,8 @@ def test_assemblyai_tells_why_a_recording_failed_and_when_it_takes_too_long() ->
         error = failure(opened("assemblyai", service))
         assert "the recording failed: Transcoding failed. File type is not audio.; check" in str(error)
         state = {"status": "processing", "error": None}
-        error = failure(opened("assemblyai", service, timeout=0.3))
-        assert "still processing after 0.3 s; raise the timeout" in str(error)
+        error = failure(opened("assemblyai", service, timeout=1.0))
+        assert "still processing after 1 s; raise the timeout" in str(error)
         state = {"status": "completed", "text": None}
         assert "the answer has no 'text'" in str(failure(opened("assemblyai", service)))
         state = {"status": "lost"}

@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from linnet.audio.fetch import public_name
 from linnet.errors import MissingExtra
 from linnet.evaluation.providers.protocol import Identity, ProviderError, ProviderOptions, ProviderRefusal
 
@@ -58,7 +59,7 @@ class Server:
         httpx = _import_httpx()
         from linnet import __version__
 
-        self.name, self.url = name, url
+        self.name, self.url = name, public_name(url)
         self._key = key
         self._options = options
         self._stopped = threading.Event()
@@ -71,7 +72,9 @@ class Server:
                 timeout=httpx.Timeout(options.timeout, connect=min(_CONNECT_TIMEOUT, options.timeout)),
             )
         except httpx.InvalidURL as error:
-            raise ProviderRefusal(name, f"{url} is no address ({error})", "give one as http://host:port") from error
+            raise ProviderRefusal(
+                name, f"{self.url} is no address ({error})", "give one as http://host:port"
+            ) from error
 
     def ask(self, method: str, path: str, **content: Any) -> Answer:
         """Send a request (`content` as httpx takes it) and give back the JSON object of its answer."""
@@ -188,7 +191,7 @@ class Key:
     """A secret from the environment, and the name of its variable."""
 
     variable: str
-    value: str = ""
+    value: str = field(default="", repr=False)
 
     @classmethod
     def read(cls, provider: str, variable: str, *, required: bool = True) -> Key:
@@ -214,7 +217,7 @@ class HttpProvider:
     def __init__(self, model: str, options: ProviderOptions) -> None:
         url = (options.url or self.home).rstrip("/")
         self.fields: dict[str, Any] = {**self.defaults, **options.fields}
-        self.identity = Identity(self.kind, model, f"request {self.version}", url=url, fields=self.fields)
+        self.identity = Identity(self.kind, model, f"request {self.version}", url=public_name(url), fields=self.fields)
         self.concurrency = options.concurrency
         self.options = options
         required = not (self.keyless and options.url)

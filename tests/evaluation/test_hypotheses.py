@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linnet.data import Utterance
+from linnet.data.sources import open_source
 from linnet.errors import OptionError
 from linnet.evaluation.hypotheses import KINDS, Hypotheses, pair, read_hypotheses
 from linnet.evaluation.hypotheses.text import TRN
@@ -98,6 +99,8 @@ def test_transcripts_of_linnet_are_joined_by_their_source(tmp_path: Path) -> Non
         ({"id": 7, "text": "one", "pred_text": "two"}, ("7", "two", "one")),
         ({"audio": "x.wav", "text": "one", "hypothesis": ""}, ("x.wav", "", "one")),
         ({"utt_id": "x", "hypothesis": "one"}, ("x", "one", None)),
+        ({"audio_filepath": "x.wav", "offset": 1.5, "pred_text": "one"}, ("x.wav@1.500", "one", None)),
+        ({"audio": "x.wav", "start": 2, "text": "one"}, ("x.wav@2.000", "one", None)),
         ({"id": "x", "hypothesis": None, "text": "one"}, None),
         ({"id": "x"}, None),
         ({"text": "one"}, None),
@@ -276,6 +279,16 @@ def test_compressed_files_are_read(tmp_path: Path) -> None:
 
 
 # Whose they are
+
+
+def test_rows_about_stretches_of_one_sound_find_theirs(tmp_path: Path) -> None:
+    row = {"audio_filepath": "a.wav", "duration": 1.0, "text": "x"}
+    path = write_json(tmp_path / "nemo.jsonl", *({**row, "offset": time, "pred_text": f"at {time}"} for time in (3, 1)))
+    references = list(open_source(path))
+    hypotheses = read_hypotheses(
+        write_json(tmp_path / "theirs.jsonl", *map(json.loads, path.read_text().splitlines())), "jsonl"
+    )
+    assert [one and one.text for one in pair(hypotheses, references).found] == ["at 3", "at 1"]
 
 
 def made(tmp_path: Path, *names: str) -> Hypotheses:

@@ -8,13 +8,15 @@ from typing import Any
 
 from linnet.data import fields
 from linnet.data.fields import BadRow, Row
+from linnet.data.manifest import default_id
 from linnet.data.sources.base import Problem
 from linnet.data.sources.lines import read_lines
 from linnet.errors import OptionError
 from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
 
 HEARD = ("hypothesis", "pred_text")  # `text` is the reference where one of these is there
-NAMES = ("id", "utt_id", "audio_filepath", "audio")
+IDS = ("id", "utt_id")
+SOUNDS = ("audio_filepath", "audio")  # with `offset` or `start`, where a row is about a stretch of one
 
 Found = Iterator[Hypothesis | Problem]
 
@@ -94,9 +96,9 @@ def _made(where: str, row: Row, make: Any) -> Hypothesis | Problem:
 
 
 def _heard_in(row: Row) -> Hypothesis:
-    name = fields.label(row, *NAMES)
+    name = fields.label(row, *IDS) or _stretch(row)
     if name is None:
-        raise BadRow(f"has no name; expected one of the keys {', '.join(NAMES)}")
+        raise BadRow(f"has no name; expected one of the keys {', '.join((*IDS, *SOUNDS))}")
     heard = fields.text(row, *HEARD)
     told = any(key in row for key in HEARD)
     reference = fields.text(row, "text")
@@ -110,6 +112,13 @@ def _heard_in(row: Row) -> Hypothesis:
         seconds=fields.seconds(row, "seconds"),
         duration=fields.seconds(row, "duration"),
     )
+
+
+def _stretch(row: Row) -> str | None:
+    """The name that a manifest's row without an id has."""
+    sound = fields.label(row, *SOUNDS)
+    start = fields.seconds(row, "offset" if "offset" in row else "start")
+    return None if sound is None else default_id(sound, start)
 
 
 def _ranked(row: Row) -> Hypothesis:

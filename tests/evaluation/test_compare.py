@@ -16,6 +16,8 @@ from linnet.evaluation.bootstrap import bootstrap_ratio
 from linnet.evaluation.changes import MOST, find_changes
 from linnet.evaluation.compare import CompareOptions, Comparison, compare, compare_all, compare_runs
 from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.normalisers import Normalizers
+from linnet.evaluation.rows import rescore, score_rows
 from linnet.evaluation.scores import count_errors
 from linnet.evaluation.significance import holm
 from linnet.evaluation.strata import OTHERS, binned, stratify
@@ -133,6 +135,32 @@ def test_rows_that_were_not_scored_alike_are_refused(changed: dict[str, str], me
     other = [replace(one, **changed) if one.row == 3 else one for one in BETTER]  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=message):
         compare(WORSE, other)
+
+
+def test_compounds_are_no_change_where_the_protocol_merges_them() -> None:
+    pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
+    rows = [row(0, "the icecream cone", "the ice cream"), row(1, "a b", "a c")]
+    other = [row(0, "the icecream cone", "the icecream cone"), row(1, "a b", "a c")]
+    a, b = (list(rescore(one, Normalizers("none"), "open-asr")) for one in (rows, other))
+    found = compare(a, b, options=FAST)
+    assert found.label.startswith("open-asr, none@")
+    assert [change.word for change in found.changes.words] == ["cone"]
+    with pytest.raises(OptionError, match="utterance u0: another protocol in each file"):
+        compare(a, list(rescore(other, Normalizers("none"))))
+
+
+def test_rows_of_two_protocols_make_no_common_score() -> None:
+    mixed = [WORSE[0], replace(WORSE[1], protocol="open-asr")]
+    with pytest.raises(OptionError, match="counted by open-asr and by plain"):
+        compare(mixed, mixed)
+    with pytest.raises(OptionError, match="counted by open-asr and by plain"):
+        score_rows(mixed)
+
+
+def test_levels_of_noise_are_parts_where_they_are_known() -> None:
+    a, b = ([replace(one, snr=float(one.row % 30 - 5)) for one in rows] for rows in (WORSE, BETTER))
+    values = [part.value for part in compare(a, b, options=FAST).strata if part.field == "noise"]
+    assert values == ["below 0 dB", "0 to 10 dB", "10 to 20 dB", "20 to 30 dB"]
 
 
 def test_files_of_other_utterances_are_refused() -> None:

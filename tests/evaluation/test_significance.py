@@ -17,6 +17,7 @@ from sctk import Steps, sc_stats
 from linnet.errors import OptionError
 from linnet.evaluation.alignment import Alignment, align
 from linnet.evaluation.blocks import Blocks
+from linnet.evaluation.scores import count_errors
 from linnet.evaluation.significance import holm, mapsswe, runs_difference, segment_errors
 
 
@@ -36,6 +37,22 @@ def test_an_alignment_says_where_each_word_went(reference: list[str], hypothesis
         heard += inserted
     assert heard == hypothesis
     assert list(found.reference) == reference
+
+
+@given(*[st.lists(st.sampled_from(["ice", "cream", "icecream", "a"]), max_size=8)] * 2)
+def test_an_alignment_counts_as_its_protocol_does(reference: list[str], hypothesis: list[str]) -> None:
+    pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
+    for protocol in ("plain", "open-asr"):
+        found = align(reference, hypothesis, protocol)
+        counts = count_errors(" ".join(reference), " ".join(hypothesis), protocol)
+        assert (list(found.reference), len(found.heard), len(found.inserted)) == (
+            reference,
+            len(reference),
+            len(reference) + 1,
+        )
+        assert sum(events(found)) == counts.errors
+        assert sum(map(len, found.inserted)) == counts.insertions
+        assert found.heard.count(None) == counts.deletions
 
 
 def events(alignment: Alignment) -> list[int]:

@@ -63,7 +63,7 @@ class Changes:
 
 
 def find_changes(
-    first: Sequence[ScoredRow], second: Sequence[ScoredRow]
+    first: Sequence[ScoredRow], second: Sequence[ScoredRow], protocol: str = "plain"
 ) -> tuple[Changes, list[tuple[Alignment, Alignment]]]:
     """The changes between rows of the same utterances, and the alignments of those in which either erred."""
     counted, alignments = _Counted(), []
@@ -72,7 +72,7 @@ def find_changes(
         if not a.counts.errors and not b.counts.errors:
             continue
         reference = reference_words(a)
-        pair = align(reference, hypothesis_words(a)), align(reference, hypothesis_words(b))
+        pair = align(reference, hypothesis_words(a), protocol), align(reference, hypothesis_words(b), protocol)
         alignments.append(pair)
         counted.add(*pair)
         if a.counts.errors != b.counts.errors:

@@ -115,7 +115,7 @@ def compare_runs(
         resamples=options.resamples,
         seed=options.seed,
     )
-    changes, alignments = find_changes(first, second)
+    changes, alignments = find_changes(first, second, matched.protocol)
     strata = [
         stratum
         for name in options.fields
@@ -123,7 +123,7 @@ def compare_runs(
     ]
     return Comparison(
         names=names,
-        label=matched.label,
+        label=", ".join([matched.protocol, *matched.normalizers]),
         utterances=len(first),
         left_out=matched.left_out,
         a=matched.total(0),

@@ -43,6 +43,10 @@ class ScoredRow:
     duration: float = 0.0  # seconds of audio
     seconds: float = 0.0  # of work
     error: str | None = None
+    session: str | None = None  # a meeting or call, of which there may be several recordings
+    recording: str | None = None  # of which the utterance is a part
+    snr: float | None = None  # signal to noise in dB, where it is known
+    protocol: str = "plain"  # how words were counted
 
     @property
     def counts(self) -> WordErrors:
@@ -137,7 +141,7 @@ def _read(
             )
     known = {field.name for field in fields(ScoredRow)}
     rows = [ScoredRow(**{key: row[key] for key in known & row.keys()}) for row in found[1:] if "row" in row]
-    sessions = [row["session"] for row in found[1:] if "session" in row]
+    sessions = [row["session"] for row in found[1:] if "session" in row and "row" not in row]
     return {row.row: row for row in rows if row.error is None}, sessions
 
 

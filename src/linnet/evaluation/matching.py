@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,8 @@ class Matched:
     """The utterances that every run has scored: `runs[r][i]` is run r's row of utterance i."""
 
     runs: Sequence[Sequence[ScoredRow]]
-    label: str  # protocol and normalisers, with their hashes
+    protocol: str
+    normalizers: Sequence[str]  # ids with hashes
     left_out: Mapping[str, int]  # why -> utterances
 
     def words(self) -> Floats:
@@ -65,21 +65,28 @@ def match(runs: Sequence[Sequence[ScoredRow]]) -> Matched:
             f"({', '.join(f'{count} {why}' for why, count in left_out.items())}): compare rows of the same manifest"
         )
     found = [[rows[key] for key in kept] for rows in keyed]
-    used: Counter[tuple[str, str]] = Counter()
     for rows in zip(*found, strict=True):
-        used[_scored_alike(rows)] += 1
-    protocols, normalizers = (sorted({pair[place] for pair in used}) for place in (0, 1))
-    return Matched(found, ", ".join([*protocols, *normalizers]), {why: n for why, n in left_out.items() if n})
+        _check_alike(rows)
+    normalizers = sorted({row.normalizer or "unknown" for row in found[0]})
+    return Matched(found, one_protocol(found[0]), normalizers, {why: n for why, n in left_out.items() if n})
+
+
+def one_protocol(rows: Iterable[ScoredRow]) -> str:
+    """The protocol that all rows were counted by; plain where there are none. Raises `OptionError` for several."""
+    found = sorted({row.protocol for row in rows})
+    if len(found) > 1:
+        raise OptionError(f"rows counted by {' and by '.join(found)} make no common score: score them by one protocol")
+    return found[0] if found else "plain"
 
 
 def _key(row: ScoredRow, unique: bool) -> Hashable:
     return row.id if unique else (row.id, row.row)
 
 
-def _scored_alike(rows: Sequence[ScoredRow]) -> tuple[str, str]:
-    """Protocol and normaliser of one utterance's rows."""
+def _check_alike(rows: Sequence[ScoredRow]) -> None:
+    """Refuse rows of one utterance that were not scored alike."""
     for what, values in (
-        ("protocol", [str(getattr(row, "protocol", None) or "plain") for row in rows]),
+        ("protocol", [row.protocol for row in rows]),
         ("normalizer", [row.normalizer or "unknown" for row in rows]),
         ("reference", [" ".join(reference_words(row)) for row in rows]),
     ):
@@ -89,4 +96,3 @@ def _scored_alike(rows: Sequence[ScoredRow]) -> tuple[str, str]:
                 f"utterance {rows[0].id}: another {what} in each file ({values[0]!r}, {other!r}): score both with the "
                 "same manifest, normaliser and protocol"
             )
-    return str(getattr(rows[0], "protocol", None) or "plain"), rows[0].normalizer or "unknown"

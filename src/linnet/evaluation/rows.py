@@ -7,21 +7,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.matching import hypothesis_words, reference_words
+from linnet.evaluation.matching import hypothesis_words, one_protocol, reference_words
 from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scores import Score, Silence, WordErrors, count_characters, count_errors, find_protocol, total
 
 
-def score_rows(rows: Iterable[ScoredRow], protocol: str = "plain") -> Score:
+def score_rows(rows: Iterable[ScoredRow]) -> Score:
     """The corpus score of rows as they are: word counts from the rows, characters from their normalised texts.
 
-    Rows with an error are left out. `protocol` says how the rows' words were counted.
+    Rows with an error are left out. Raises `OptionError` where rows were counted by several protocols.
 
     >>> row = ScoredRow(0, "a", "a.wav", "Oh.", normalized_text="", normalized_hypothesis="no", insertions=1)
     >>> score_rows([row]).silence.hallucination_rate
     1.0
     """
     scored = [row for row in rows if row.error is None]
+    protocol = one_protocol(scored)
     silent = [row for row in scored if not row.words]
     return Score(
         protocol=protocol,
@@ -51,6 +52,7 @@ def rescore(rows: Iterable[ScoredRow], normalizers: Normalizers, protocol: str =
         counts = count_errors(said, heard, protocol)
         yield replace(
             row,
+            protocol=protocol,
             normalizer=normalizers.id(row.language),
             normalized_text=said,
             normalized_hypothesis=heard,

@@ -57,7 +57,7 @@ FIELDS: Mapping[str, Callable[[ScoredRow], str | None]] = {
     "language": lambda row: row.language or row.heard_language,
     "speaker": lambda row: row.speaker,
     "duration": lambda row: binned(row.duration or None, SECONDS, "s"),
-    "noise": lambda row: binned(getattr(row, "snr", None), DECIBELS, "dB"),
+    "noise": lambda row: binned(row.snr, DECIBELS, "dB"),
 }
 
 

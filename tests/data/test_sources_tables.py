@@ -99,14 +99,37 @@ def test_bad_cells_are_counted(tmp_path: Path, arrow: Any) -> None:
     assert [problem.where for problem in source.report.problems] == ["row 2", "row 3"]
 
 
-def test_a_folder_of_parts_and_a_split_of_it(tmp_path: Path, arrow: Any) -> None:
-    for name in ("test-00000", "test-00001", "train-00000"):
-        write(tmp_path / f"{name}.parquet", {"audio": [f"{name}.wav"]})
-    assert len(list(open_source(tmp_path))) == 3
-    parts = [Path(row.audio).name for row in open_source(SourceSpec(str(tmp_path), split="test"))]
-    assert parts == ["test-00000.wav", "test-00001.wav"]
-    with pytest.raises(OptionError, match="'validation'"):
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("test-00000-of-00002", "test-00001-of-00002", "train-00000-of-00001"), {"test": 2, "train": 1}),
+        (("test.clean-00000-of-00001-0a1b", "test.other-00000-of-00001-0a1b"), {"test.clean": 1, "test.other": 1}),
+        (("test/0", "test/1", "train/data-00000-of-00001"), {"test": 2, "train": 1}),
+    ],
+)
+def test_the_splits_of_a_folder_are_not_mixed(
+    tmp_path: Path, arrow: Any, names: tuple[str, ...], splits: dict[str, int]
+) -> None:
+    for name in names:
+        path = tmp_path / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        write(path, {"audio": [name]})
+    for split, count in splits.items():
+        assert len(list(open_source(SourceSpec(str(tmp_path), split=split)))) == count
+    with pytest.raises(OptionError, match=f"holds the splits {', '.join(sorted(splits))}; choose one"):
+        list(open_source(tmp_path))
+    with pytest.raises(OptionError, match="no split 'validation'"):
         list(open_source(SourceSpec(str(tmp_path), split="validation")))
+
+
+def test_parts_of_one_split_are_read_together(tmp_path: Path, arrow: Any) -> None:
+    for name in ("test-00001-of-00002", "test-00000-of-00002"):
+        write(tmp_path / f"{name}.parquet", {"audio": [name]})
+    assert [row.id for row in open_source(tmp_path)] == ["test-00000-of-00002", "test-00001-of-00002"]
+    write(tmp_path / "0.parquet", {"audio": [None]})
+    source = open_source(tmp_path / "0.parquet")
+    assert list(source) == []
+    assert source.report.problems[0].where == "row 1"
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])

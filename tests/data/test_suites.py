@@ -56,7 +56,7 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
     assert here.source is not None
     assert [row.id for row in here.source] == ["a", "b", "c"]
     assert gone.source is None
-    assert "gone.jsonl: no such file" in str(gone.error)
+    assert f"{tmp_path}/gone.jsonl: no such file" in str(gone.error)
     assert last.source is not None
 
 

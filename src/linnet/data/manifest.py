@@ -126,7 +126,7 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     count = 0
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # JSON reads \udcxx back
             for utterance in utterances:
                 row = {name: value for name in _NAMES if (value := getattr(utterance, name)) is not None}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -12,6 +12,7 @@ from linnet.data.sources.lines import read_lines
 from linnet.errors import OptionError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SUFFIXES = frozenset({".jsonl", ".json", ".gz", ".tsv", ".parquet", ".arrow", ".scp"})
 _LOOKED_AT = 100  # lines that may be damaged before one is not
 _CUTS = frozenset({"MonoCut", "MultiCut", "MixedCut", "PaddingCut", "DataCut"})
 
@@ -27,9 +28,18 @@ def detect(path: str) -> tuple[str, str]:
         return _folder(place)
     if place.exists():
         return _file(place)
-    if _HUB_ID.fullmatch(path):
+    if is_hub_id(path):
         return "hub", "no such path, and written like a name on the Hub"
     raise OptionError(f"{path}: no such file or folder; expected a manifest, a data folder or a Hub id OWNER/NAME")
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether it is written like the name of a data set on the Hub.
+
+    >>> is_hub_id("google/fleurs"), is_hub_id("calls/test.jsonl")
+    (True, False)
+    """
+    return _HUB_ID.fullmatch(path) is not None and Path(path).suffix not in _SUFFIXES
 
 
 def _folder(folder: Path) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TEXTS = ("text", "raw_transcription", "sentence", "normalized_text", "transcript", "transcription")
 DURATIONS = ("duration", "audio_length_s")
+_PART = re.compile(r"(.+?)-\d{5}(-of-\d{5})?(-[0-9a-f]+)?")
 _ROWS = 1024  # made into Python values at once
 
 
@@ -38,18 +40,29 @@ def read_tables(spec: SourceSpec) -> Iterator[Found]:
 
 
 def find_tables(path: Path, split: str | None = None) -> list[Path]:
-    """The table files of a path; those of a split are named `SPLIT-*` or lie in a folder `SPLIT`."""
+    """The table files of a path, sorted; those of a split are named `SPLIT-*` or lie in a folder `SPLIT`.
+
+    Raises:
+        OptionError: there are none, or those of several splits and none was chosen.
+    """
     if path.is_file():
         return [path]
     files = sorted(file for suffix in ("parquet", "arrow") for file in path.rglob(f"*.{suffix}"))
-    if split is not None:
-        files = [
-            file for file in files if file.name.startswith((f"{split}-", f"{split}.")) or file.parent.name == split
-        ]
     if not files:
-        wanted = f" of the split {split!r}" if split else ""
-        raise OptionError(f"{path}: expected .parquet or .arrow files{wanted}, found none")
-    return files
+        raise OptionError(f"{path}: expected .parquet or .arrow files, found none")
+    splits = sorted({_split(file, path) for file in files})
+    if split is None and len(splits) > 1:
+        raise OptionError(f"{path}: holds the splits {', '.join(splits)}; choose one, or name its folder or file")
+    if split is not None and split not in splits:
+        raise OptionError(f"{path}: has no split {split!r}; it has {', '.join(splits)}")
+    return files if split is None else [file for file in files if _split(file, path) == split]
+
+
+def _split(file: Path, folder: Path) -> str:
+    """`test` of `test-00000-of-00002.parquet`, `test/data-00000-of-00002.arrow` and `test/0.parquet`."""
+    part = _PART.fullmatch(file.stem)
+    named = part[1] if part else ""
+    return named if named not in ("", "data", "part") else file.parent.name if file.parent != folder else named
 
 
 def open_table(file: str) -> ParquetTable | ArrowTable:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from linnet.data.sources import Source, SourceSpec, open_source
+from linnet.data.sources.detect import is_hub_id
 from linnet.errors import LinnetError, OptionError
 
 T = TypeVar("T")
@@ -147,8 +148,11 @@ def _set(row: Any, where: str, folder: Path | None) -> SuiteSet:
     one = _build(SuiteSet, row, where)
     if one.weight <= 0:
         raise OptionError(f"{where}: weight: expected more than zero, got {one.weight:g}")
-    local = folder is not None and one.kind != "hub" and (folder / one.path).exists()
-    return replace(one, path=str(folder / one.path)) if local and folder is not None else one
+    if folder is None or (one.kind or "").startswith("hub"):
+        return one
+    if one.kind is None and is_hub_id(one.path) and not (folder / one.path).exists():
+        return replace(one, kind="hub")
+    return replace(one, path=str(folder / one.path))
 
 
 def _build(kind: type[T], content: Any, where: str) -> T:

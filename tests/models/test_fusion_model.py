@@ -214,6 +214,24 @@ def test_a_loaded_folder_is_the_same_model(saved: Path, bases: dict[str, Path], 
     assert load(saved, dtype=torch.bfloat16)(**batch).logits.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("language_model", ["qwen3", "smollm3"])  # the first has one table for words in and words out
+def test_whatever_was_trained_is_in_the_folder(bases: dict[str, Path], tmp_path: Path, language_model: str) -> None:
+    model, processor = made(bases, language_model=language_model)
+    for part in (model.language_model, model.encoder.encoder.layers[-1]):
+        part.requires_grad_(True)
+    with torch.no_grad():
+        for value in model.parameters():
+            if value.requires_grad:
+                value.add_(torch.randn(value.shape, generator=torch.Generator().manual_seed(0)) * 0.1)
+    model.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    for name, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    batch = processor(clips(), TEXTS)
+    with torch.no_grad():
+        torch.testing.assert_close(again(**batch).logits, model(**batch).logits)
+
+
 def test_a_merged_folder_needs_no_bases(saved: Path, bases: dict[str, Path], tmp_path: Path) -> None:
     model, processor = load(saved), AutoProcessor.from_pretrained(saved)
     batch = processor(clips(), TEXTS)

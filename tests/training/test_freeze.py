@@ -42,6 +42,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.convolutions = nn.ModuleList(nn.Linear(2, 2, bias=False) for _ in range(5))  # a longer, smaller stack
         self.layers = nn.ModuleList(Block() for _ in range(layers))
+        self.position = nn.utils.parametrizations.weight_norm(nn.Linear(20, 20, bias=False))  # also a list, and large
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.layers:
@@ -143,10 +144,10 @@ def test_frozen_parts_have_no_gradient_no_dropout_and_keep_their_statistics() ->
 def test_the_top_layers_are_those_of_the_largest_stack() -> None:
     model = Model()
     freeze(model, {"encoder": "top:2"})
-    assert {name.split(".")[2] for name in trained(model)} == {"1", "2"}
-    assert all(name.startswith("encoder.layers.") for name in trained(model))
+    expected = {f"encoder.layers.{layer}.q_proj.{name}" for layer in (1, 2) for name in ("weight", "bias")}
+    assert trained(model) == expected
     model.train()
-    assert [block.norm.training for block in model.encoder.layers] == [False, True, True]
+    assert not any(block.norm.training for block in model.encoder.layers), "BatchNorms keep their statistics"
     assert [block.drop.training for block in model.encoder.layers] == [False, True, True]
     with pytest.raises(OptionError, match="encoder is top:9, and Encoder has 3 layers"):
         freeze(Model(), {"encoder": "top:9"})
@@ -168,7 +169,7 @@ def test_adapters_are_trained_beside_frozen_weights() -> None:
         freeze(model, {"encoder": "lora(r=2)"})
     fold_lora(model)
     assert not list(lora_layers(model))
-    with pytest.raises(LinnetError, match="no linear layer named v_proj; it has 0, 1, 2, 3, 4, q_proj"):
+    with pytest.raises(LinnetError, match="no linear layer named v_proj; it has 0, 1, 2, 3, 4, position, q_proj"):
         freeze(Model(), {"encoder": "lora(targets=v_proj)"})
 
 
@@ -189,6 +190,11 @@ def test_the_output_head_gets_no_adapter_and_options_are_noted_in_a_config_that_
 
 
 def test_trained_parts_are_float32_and_frozen_ones_stay_as_they_are() -> None:
+    whole = Model().bfloat16()
+    freeze(whole, {"encoder": "all"})
+    assert whole.encoder.layers[0].norm.running_mean.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        whole.train()(torch.randn(6, 4)).sum().backward()
     model = Model().bfloat16()
     freeze(model, {"encoder": "lora(r=2)", "projector": "all"})
     dtypes = {name: value.dtype for name, value in model.named_parameters()}
@@ -264,9 +270,9 @@ def test_parameters_are_counted_by_part_and_once() -> None:
     model = Model()
     model.encoder.layers[1].q_proj.weight = model.encoder.layers[0].q_proj.weight
     freeze(model, {"encoder": "top:1", "projector": "all"})
-    block = 4 * 4 + 4 + 4 + 4
+    block, norm = 4 * 4 + 4 + 4 + 4, 4 + 4
     assert counts(model, {"encoder": "top:1", "projector": "all"}) == {
-        "encoder": Count(block, 2 * block - 4 * 4 + 5 * 4),
+        "encoder": Count(block - norm, 2 * block + norm - 4 * 4 + 5 * 4 + 20 + 400),
         "projector": Count(20, 0),
         "rest": Count(0, 7),
     }

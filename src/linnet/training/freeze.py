@@ -36,7 +36,10 @@ class All:
 
 @dataclass(frozen=True)
 class Top:
-    """The last `layers` blocks of the largest stack of blocks are trained, the rest is frozen."""
+    """The last `layers` blocks of the largest stack of blocks are trained, the rest is frozen.
+
+    So are the BatchNorms of those blocks: a few batches tell less of the data than the statistics that they hold.
+    """
 
     layers: int
 
@@ -117,9 +120,11 @@ def freeze(model: nn.Module, policies: Mapping[str, str | Policy]) -> None:
         if isinstance(chosen, Lora) and hasattr(getattr(model, "config", None), "adapters"):
             noted: Any = model.config
             noted.adapters = {**(noted.adapters or {}), name: chosen.as_dict()}
-    for value in model.parameters():
-        if value.requires_grad and value.is_floating_point():
-            value.data = value.data.float()
+    for module in model.modules():
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if any(value.requires_grad for value in own):
+            for value in own:
+                value.data = value.data.float() if value.is_floating_point() else value.data
     model.train = MethodType(train, model)  # type: ignore[method-assign]
     model.train(model.training)
 
@@ -158,6 +163,8 @@ def _apply(module: nn.Module, policy: Policy, name: str) -> None:
             )
         for block in blocks[len(blocks) - policy.layers :]:
             block.requires_grad_(True)
+            for norm in (part for part in block.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)):
+                norm.requires_grad_(False)
     elif isinstance(policy, Lora):
         if any(True for _ in lora_layers(module)):
             raise OptionError(
@@ -168,10 +175,13 @@ def _apply(module: nn.Module, policy: Policy, name: str) -> None:
             value.requires_grad_("lora_" in key)
 
 
-def _blocks(module: nn.Module) -> nn.ModuleList:
+def _blocks(module: nn.Module) -> list[nn.Module]:
     """The stack of blocks that holds the most parameters."""
-    stacks = [stack for stack in module.modules() if isinstance(stack, nn.ModuleList)]
-    return max(stacks, key=lambda stack: sum(value.numel() for value in stack.parameters()), default=nn.ModuleList())
+    stacks: list[Any] = [
+        stack for stack in module.modules() if type(stack) is nn.ModuleList
+    ]  # parametrisations are lists too
+    largest: Any = max(stacks, key=lambda stack: sum(value.numel() for value in stack.parameters()), default=[])
+    return list(largest)
 
 
 def _part(model: nn.Module, name: str) -> nn.Module:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForCTC
 
@@ -42,10 +43,16 @@ def load_base(part: str, name: str, revision: str | None = None, **options: Any)
 def base_weights(part: str, base: dict[str, Any], expected: set[str], **options: Any) -> dict[str, Tensor]:
     """The weights of a base model under the names that the fusion model has for them.
 
-    `expected` are all its names: a layer that carries adapters keeps its own weight under `base_layer`.
+    `expected` are all its names: a layer that carries adapters keeps its own weight under `base_layer`. Of weights
+    that are tied only the first is given, so that a trained one takes the other with it.
     """
     weights: dict[str, Tensor] = {}
+    seen: set[tuple[int, torch.Size]] = set()
     for name, value in load_base(part, base["name"], base.get("revision"), **options).state_dict().items():
+        place = (value.data_ptr(), value.shape)
+        if place in seen:
+            continue
+        seen.add(place)
         owner, _, last = f"{part}.{name}".rpartition(".")
         adapted = f"{owner}.base_layer.{last}"
         weights[adapted if adapted in expected else f"{owner}.{last}"] = value

@@ -42,7 +42,7 @@ def test_the_result_is_a_small_table(call: Call, corpus: Path) -> None:
     lines = dict(line.split("  ", 1) for line in done.out.splitlines())
     values = {name: value.strip() for name, value in lines.items()}
     assert values["WER"].startswith("66.67% (95% interval ")
-    assert values["WER"].endswith("bootstrap over 4 utterances)")
+    assert values["WER"].endswith("over 4 utterances: no speaker, session or recording is known, it may be too narrow)")
     assert values["errors"] == "2 substituted, 0 deleted, 2 inserted"
     assert values["words"] == "6"
     assert values["utterances"] == "4 scored"

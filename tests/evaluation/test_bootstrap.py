@@ -172,4 +172,4 @@ def test_an_interval_says_what_was_resampled() -> None:
     known = bootstrap_interval([1, 0, 2], [9, 9, 9], blocks=Blocks.of("speakers", ["a", "b", "c"]))
     unknown = bootstrap_interval([1, 0, 2], [9, 9, 9])
     assert str(known).endswith("over 3 speakers")
-    assert str(unknown).endswith("over 3 utterances (no speaker, session or recording is known: it may be too narrow)")
+    assert str(unknown).endswith("over 3 utterances: no speaker, session or recording is known, it may be too narrow")

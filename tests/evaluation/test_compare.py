@@ -305,6 +305,13 @@ def test_two_tests_that_disagree_are_said_to() -> None:
     assert found.lines()[0].startswith("no difference between A and B is certain: B is ahead of A by ")
 
 
+def test_options_that_cannot_be_are_refused() -> None:
+    with pytest.raises(OptionError, match="cut by 'shoe size': use language, speaker, duration, noise"):
+        CompareOptions(fields=("shoe size",))
+    with pytest.raises(OptionError, match="level 95"):
+        CompareOptions(level=95)
+
+
 def test_too_little_to_tell() -> None:
     found = compare([row(0, "a b", "a b")], [row(0, "a b", "a c")])
     assert (found.difference, found.winner) == (None, None)

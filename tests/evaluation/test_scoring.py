@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 
 import jiwer
 import pytest
 
 from linnet.errors import OptionError
 from linnet.evaluation import scoring
-from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.rows import rescore, score_rows
 from linnet.evaluation.scores import WordErrors, count_characters, count_errors, total
 from linnet.evaluation.scoring import Pair, Scorer
 
 WORDS = ["Ice", "cream", "icecream,", "it's", "been", "twenty", "one", "Größe", "नमस्ते", "colour", "uh", "(noise)"]
-IDS = {name: Normalizers(name).id(None) for name in ("english", "marks")}
 
 
 def corpus(count: int, seed: int = 0) -> list[Pair]:
@@ -100,7 +96,7 @@ def test_hindi_keeps_its_vowels() -> None:
     basic, marks = (Scorer(normalizers=Normalizers(name)).score(pairs).score for name in ("basic", "auto"))
     assert basic.words.errors == 0
     assert marks.words == WordErrors(3, substitutions=1)
-    assert marks.normalizers == {IDS["marks"]: 1}
+    assert marks.normalizers == {Normalizers("marks").id(None): 1}
 
 
 def test_nothing_is_a_corpus_too() -> None:
@@ -113,29 +109,3 @@ def test_what_cannot_be_is_refused() -> None:
         Scorer("x")
     with pytest.raises(OptionError, match="workers 0 is not possible"):
         Scorer(workers=0)
-
-
-def rows() -> list[ScoredRow]:
-    return [
-        ScoredRow(0, "a", "a.wav", "It's RED.", "en", hypothesis="it is read"),
-        ScoredRow(1, "b", "b.wav", "", "de", hypothesis="Oh, je!"),
-        ScoredRow(2, "c", "c.wav", "Ja", "de", error="no sound"),
-        ScoredRow(3, "d", "d.wav", "Größe", "de", hypothesis=None),
-    ]
-
-
-def test_rows_are_scored_anew_and_added_up() -> None:
-    anew = list(rescore(rows(), Normalizers("auto")))
-    assert [row.normalizer for row in anew] == [IDS["english"], IDS["marks"], None, IDS["marks"]]
-    assert [row.counts for row in anew] == [WordErrors(3, 1), WordErrors(0, 0, 0, 2), WordErrors(), WordErrors(1, 0, 1)]
-    score = score_rows(anew)
-    assert (score.words, score.utterances) == (WordErrors(4, 1, 1, 2), 3)
-    assert score.characters == WordErrors(len("it is red") + len("größe"), 0, 5, 1 + len("oh je"))
-    assert (score.silence.utterances, score.silence.with_words, score.silence.words) == (1, 1, 2)
-    assert score.normalizers == {IDS["english"]: 1, IDS["marks"]: 2}
-
-
-def test_a_row_may_be_scored_verbatim() -> None:
-    verbatim = next(rescore(rows(), Normalizers("none")))
-    assert (verbatim.normalized_text, verbatim.words, verbatim.substitutions) == ("It's RED.", 2, 2)
-    assert replace(verbatim, normalized_text=None).text == "It's RED."

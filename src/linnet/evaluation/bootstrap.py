@@ -31,7 +31,7 @@ class Interval:
 
     def __str__(self) -> str:
         """Its place among other words, such as `95% interval 4.10% to 6.20%, over 40 speakers`."""
-        warning = " (no speaker, session or recording is known: it may be too narrow)"
+        warning = ": no speaker, session or recording is known, it may be too narrow"
         text = f"{self.level:.0%} interval {self.low:.2%} to {self.high:.2%}, over {self.units} {self.unit}"
         return text + warning * (self.unit == "utterances")
 

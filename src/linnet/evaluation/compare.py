@@ -1,8 +1,4 @@
-"""Two systems on the same utterances: which is better, by how much, how surely, and where.
-
-better = compare(rows_a, rows_b, names=("small", "large"))
-print("\n".join(better.lines()))
-"""
+"""Two systems on the same utterances: which is better, by how much, how surely, and where."""
 
 from __future__ import annotations
 
@@ -30,6 +26,13 @@ class CompareOptions:
     resamples: int = RESAMPLES
     seed: int = 0
     fields: Sequence[str] = tuple(FIELDS)  # into whose values the corpus is cut
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1 or self.resamples < 1:
+            raise OptionError(f"level {self.level} and {self.resamples} resamples: use a level as 0.95, and 1 or more")
+        for name in self.fields:
+            if name not in FIELDS:
+                raise OptionError(f"a corpus cannot be cut by {name!r}: use {', '.join(FIELDS)}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ def compare(
 
     Raises:
         OptionError: no utterance is in both, or an utterance's normalised reference, normaliser or protocol differs.
+
+    >>> said = [ScoredRow(n, f"u{n}", f"{n}.wav", "a b c", speaker=f"s{n % 8}", words=3) for n in range(80)]
+    >>> worse = [replace(row, hypothesis="a b", deletions=row.row % 3 // 2) for row in said]
+    >>> compare(worse, [replace(row, hypothesis="a b c") for row in said], names=("old", "new")).winner
+    'new'
     """
     return compare_runs([rows_a], [rows_b], names=names, options=options)
 

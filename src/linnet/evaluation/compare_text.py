@@ -38,7 +38,7 @@ def verdict(found: Comparison) -> str:
         return f"{name_a} and {name_b}: too few utterances or words to tell a difference"
     points = found.difference.value
     better, worse, rate = (name_b, name_a, found.a.rate) if points > 0 else (name_a, name_b, found.b.rate)
-    relative = f", {abs(points) / rate:.1%} of its errors" if rate and max(found.runs) == 1 else ""
+    relative = f", {abs(points) / rate:.1%} fewer errors" if rate and max(found.runs) == 1 else ""
     by = f"by {100 * abs(points):.2f} points of WER{relative} (p = {_p(found.p_value)})"
     if found.winner is None:
         if points == 0:

@@ -72,11 +72,7 @@ class Summary:
             return "not defined: the references hold no words"
         if self.interval is None:
             return f"{self.wer:.2%} (too few utterances for an interval)"
-        interval = self.interval
-        return (
-            f"{self.wer:.2%} ({interval.level:.0%} interval {interval.low:.2%} to {interval.high:.2%}, "
-            f"bootstrap over {interval.units} {interval.unit})"
-        )
+        return f"{self.wer:.2%} ({self.interval})"
 
     def _utterances(self) -> str:
         text = f"{self.utterances} scored"

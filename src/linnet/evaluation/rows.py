@@ -1,15 +1,60 @@
-"""Rows of an evaluation as a corpus: their score, and their texts scored anew."""
+"""Rows of an evaluation as a corpus: read from their file, added up, or scored anew."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
-from linnet.evaluation.log import ScoredRow
+from linnet.errors import OptionError
+from linnet.evaluation.log import MARK, ScoredRow
 from linnet.evaluation.matching import hypothesis_words, one_protocol, reference_words
 from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scores import Score, Silence, WordErrors, count_characters, count_errors, find_protocol, total
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """What `linnet evaluate --output` has written."""
+
+    header: Mapping[str, Any]  # model, revision, options and normaliser
+    rows: Sequence[ScoredRow]  # in the manifest's order, those that failed among them
+    sessions: Sequence[Mapping[str, Any]]  # where they were made
+
+
+def read_rows(path: Path) -> RowFile:
+    """Read an evaluation's rows. A last line that a crash cut short is left out; of a row done twice the last counts.
+
+    Raises `OptionError` where the file cannot be read, is something else, or a line is damaged.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read: {error.strerror}") from error
+    found = [_object(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith(b"\n")]
+    if not found or MARK not in found[0]:
+        raise OptionError(f"{path}: is no file of rows: make one with  linnet evaluate MANIFEST --output {path.name}")
+    known = {field.name for field in fields(ScoredRow)}
+    try:
+        made = [ScoredRow(**{key: data[key] for key in known & data.keys()}) for data in found[1:] if "row" in data]
+    except TypeError as error:
+        raise OptionError(f"{path}: a row is not complete ({error}): evaluate again with --restart") from error
+    rows = {row.row: row for row in made}
+    sessions = [data["session"] for data in found[1:] if "row" not in data and "session" in data]
+    return RowFile(found[0], [rows[place] for place in sorted(rows)], sessions)
+
+
+def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise OptionError(f"{path}, line {number}: is damaged ({error}): evaluate again with --restart") from error
+    if not isinstance(value, dict):
+        raise OptionError(f"{path}, line {number}: expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 def score_rows(rows: Iterable[ScoredRow]) -> Score:

@@ -168,7 +168,7 @@ class Silence:
         if not self.utterances:
             return "not measured: every reference has words"
         share = f"{self.with_words} of {self.utterances} utterances without speech ({self.hallucination_rate:.1%})"
-        return f"{self.words} words in {share}"
+        return f"{self.words} word{'' if self.words == 1 else 's'} in {share}"
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from safetensors import safe_open
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, pipeline
 
 import linnet
+from hub_cache import COMMIT, add_to_cache
 from linnet.errors import ModelError
-from linnet.models.fusion import FusionForConditionalGeneration, build, prompt
+from linnet.models.fusion import FusionForConditionalGeneration, build, configure, prompt, skeleton
 from linnet.models.fusion.adapters import Lora, add_lora, fold_lora, lora_layers
 from tiny_fusion import one_thread, save_all
 
@@ -159,6 +160,17 @@ def test_rows_are_as_loud_as_text(bases: dict[str, Path]) -> None:
     assert 0.3 < float(rows.square().mean().sqrt() / text.square().mean().sqrt()) < 3.0
 
 
+@pytest.mark.parametrize("options", [{}, {"window_seconds": 1.0, "overlap_seconds": 0.1}])
+def test_a_skeleton_has_the_shapes_of_the_model(bases: dict[str, Path], options: dict[str, float]) -> None:
+    model, _ = made(bases, **options)
+    config, processor = configure(str(bases["hubert"]), str(bases["qwen3"]), {"hidden": 16}, **options)
+    empty = skeleton(config)
+    assert processor.answer_end == model.config.answer_end
+    assert all(value.is_meta for value in empty.parameters())
+    shapes = {name: (value.shape, value.requires_grad) for name, value in model.named_parameters()}
+    assert {name: (value.shape, value.requires_grad) for name, value in empty.named_parameters()} == shapes
+
+
 # --- prompts
 
 
@@ -172,10 +184,31 @@ def test_the_prompt_is_that_of_the_chat_template(bases: dict[str, Path]) -> None
     assert (tokens(plain[0]), tokens(plain[1]), tokens([plain[2]])) == (["<s>"], ["the", "speech"], ["</s>"])
 
 
+THINKING = (
+    "{{ '<s>' }}{% for m in messages %}<|{{ m.role }}|>"
+    "{% if m.role == 'assistant' %}zero zero\n\n{% endif %}{{ m.content.strip() }}<end>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% if enable_thinking is false %}zero zero\n\n{% endif %}{% endif %}"
+)
+
+
+def test_a_template_that_thinks_is_told_not_to(bases: dict[str, Path]) -> None:
+    """As in Qwen3 and SmolLM3, where an empty thought stands before the answer."""
+    tokenizer = made(bases)[1].tokenizer
+    tokenizer.chat_template = THINKING
+    before, after, end = prompt(tokenizer, "the speech")
+    assert tokenizer.convert_ids_to_tokens(before) == ["<s>", "<|user|>"]
+    assert tokenizer.convert_ids_to_tokens(after) == ["the", "speech", "<end>", "<|assistant|>", "zero", "zero"]
+    assert tokenizer.convert_ids_to_tokens([end]) == ["<end>"]
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}{% endfor %}"
+    with pytest.raises(ModelError, match="does not show the user's turn"):
+        prompt(tokenizer)
+
+
 def test_labels_end_and_an_empty_text_is_the_end_alone(bases: dict[str, Path]) -> None:
     _, processor = made(bases)
     word = processor.tokenizer.convert_tokens_to_ids
     assert processor(text=["", "one two"])["labels"].tolist() == [[4, -100, -100], [word("one"), word("two"), 4]]
+    assert 4 not in processor(text="one <end>")["labels"][0, :-1], "what is spelt in a text ends no answer"
     with pytest.raises(ModelError, match="resample it first"):
         processor(clips()[0], sampling_rate=8000)
     with pytest.raises(ModelError, match="`audio`, `text` or both"):
@@ -298,10 +331,29 @@ def test_a_missing_or_changed_base_is_named(saved: Path, tmp_path: Path) -> None
 
     with pytest.raises(ModelError, match=r"base model nobody/hubert at revision .* the speech encoder of this model"):
         load(folder("gone", name="nobody/hubert"))
+    with pytest.raises(ModelError, match="there is no such folder"):
+        load(folder("moved", name="/no/hubert"))
     with pytest.raises(ModelError, match="is not what it was trained on"):
         load(folder("changed", revision="0123456789ab"))
     with pytest.raises(linnet.LinnetError, match="nobody/hubert"):
         linnet.load(str(tmp_path / "gone"))
+
+
+def test_models_and_bases_come_from_the_hub_at_their_revisions(
+    saved: Path, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    def files(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    config = json.loads((saved / "config.json").read_text())
+    for part, name in (("encoder", "hubert"), ("language_model", "qwen3")):
+        config["bases"][part] = {"name": f"nobody/{name}", "revision": COMMIT}
+        add_to_cache(tmp_path, f"nobody/{name}", files(bases[name]))
+    add_to_cache(tmp_path, "nobody/fusion", {**files(saved), "config.json": json.dumps(config).encode()})
+    model = AutoModelForSpeechSeq2Seq.from_pretrained("nobody/fusion", cache_dir=tmp_path, revision=COMMIT)
+    batch = AutoProcessor.from_pretrained(saved)(clips(), TEXTS)
+    with torch.no_grad():
+        torch.testing.assert_close(model(**batch).logits, load(saved)(**batch).logits)
 
 
 def test_bases_that_do_not_fit_are_refused(bases: dict[str, Path], tmp_path: Path) -> None:

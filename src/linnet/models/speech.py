@@ -104,6 +104,8 @@ def _load_model(ref: ModelRef, kind: Family, dtype: torch.dtype) -> Any:
     auto = AutoModelForCTC if kind == "ctc" else AutoModelForSpeechSeq2Seq
     try:
         model, info = auto.from_pretrained(ref.path, dtype=dtype, local_files_only=True, output_loading_info=True)
+    except ModelError:  # of our own models: it says what is missing and what to do
+        raise
     except ImportError as error:
         raise ModelError(f"model {ref.name} needs a library that is not installed: {first_line(error)}") from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, pickle.UnpicklingError) as error:

@@ -5,19 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linnet.models.fusion.build import build, prompt
+    from linnet.models.fusion.build import build, configure, prompt, skeleton
     from linnet.models.fusion.configuration import FusionConfig
     from linnet.models.fusion.modeling import FusionForConditionalGeneration
     from linnet.models.fusion.processing import FusionProcessor
 
-__all__ = ["FusionConfig", "FusionForConditionalGeneration", "FusionProcessor", "build", "prompt"]
+__all__ = [
+    "FusionConfig",
+    "FusionForConditionalGeneration",
+    "FusionProcessor",
+    "build",
+    "configure",
+    "prompt",
+    "skeleton",
+]
 
 _HOMES = {
     "FusionConfig": "configuration",
     "FusionForConditionalGeneration": "modeling",
     "FusionProcessor": "processing",
     "build": "build",
+    "configure": "build",
     "prompt": "build",
+    "skeleton": "build",
 }
 
 

@@ -23,7 +23,7 @@ def load_base(part: str, name: str, revision: str | None = None, **options: Any)
     on.
     """
     _check_folder(part, name, revision)
-    given = {**options, **({} if Path(name).is_dir() or revision is None else {"revision": revision})}
+    given = {**options, **at_revision(name, revision)}
     try:
         if part == "language_model":
             return AutoModelForCausalLM.from_pretrained(name, **given)
@@ -33,11 +33,21 @@ def load_base(part: str, name: str, revision: str | None = None, **options: Any)
         model = AutoModel.from_pretrained(name, **given)
         return model.encoder if config.model_type == "whisper" else model
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        at = f" at revision {revision}" if revision else ""
-        raise ModelError(
-            f"base model {name}{at}, the {PARTS[part]} of this model, cannot be loaded ({_first_line(error)}): fetch "
-            'it where there is a network, or name another place of it under "bases" in config.json'
-        ) from error
+        raise missing_base(part, name, revision, error) from error
+
+
+def at_revision(name: str, revision: str | None) -> dict[str, str]:
+    """The argument that names a revision of a Hub model; a folder has none."""
+    return {} if revision is None or Path(name).is_dir() else {"revision": revision}
+
+
+def missing_base(part: str, name: str, revision: str | None, error: BaseException) -> ModelError:
+    """The error of a base model that cannot be loaded."""
+    at = f" at revision {revision}" if revision else ""
+    return ModelError(
+        f"base model {name}{at}, the {PARTS[part]} of this model, cannot be loaded ({_first_line(error)}): fetch "
+        'it where there is a network, or name another place of it (in config.json under "bases")'
+    )
 
 
 def base_weights(part: str, base: dict[str, Any], expected: set[str], **options: Any) -> dict[str, Tensor]:
@@ -71,6 +81,8 @@ def base_revision(name: str, config: Any) -> str | None:
 
 
 def _check_folder(part: str, name: str, revision: str | None) -> None:
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        raise missing_base(part, name, revision, FileNotFoundError("there is no such folder"))
     if revision is None or not Path(name).is_dir():
         return
     found = base_revision(name, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,13 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, FeatureExtractionMixin, GenerationConfig, Wav2Vec2FeatureExtractor
 
 from linnet.errors import ModelError
-from linnet.models.fusion.bases import base_revision, load_base
+from linnet.models.fusion.bases import at_revision, base_revision, load_base, missing_base
 from linnet.models.fusion.configuration import FusionConfig
 from linnet.models.fusion.encoders import encoder_config, speech_encoder
 from linnet.models.fusion.frontends import RATE
 from linnet.models.fusion.modeling import FusionForConditionalGeneration
 from linnet.models.fusion.processing import FusionProcessor
 from linnet.models.fusion.projectors import calibrate, projector_options
-from linnet.models.loading import first_line
 
 INSTRUCTION = "Transcribe the speech."
 _SOUND, _ANSWER = "\u2063sound\u2063", "\u2063answer\u2063"  # never in a template by themselves
@@ -29,51 +27,84 @@ def build(
     language_model: str,
     projector: dict[str, Any] | None = None,
     *,
-    instruction: str = INSTRUCTION,
-    revisions: tuple[str | None, str | None] = (None, None),
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
     **options: Any,
 ) -> tuple[FusionForConditionalGeneration, FusionProcessor]:
     """Put a speech encoder, a fresh projector and a causal language model together; both bases are frozen.
 
+    `dtype` is that of the bases (the projector is float32), `seed` the projector's; all else is as for `configure`.
+    Raises `ModelError` for a base that is missing or of no known kind.
+    """
+    config, processor = configure(encoder, language_model, projector, **options)
+    parts = {
+        part: load_base(part, base["name"], base["revision"], dtype=dtype)
+        for part, base in (config.bases or {}).items()
+    }
+    torch.manual_seed(seed)
+    model = FusionForConditionalGeneration(config, **parts)
+    _freeze_bases(model)
+    calibrate(model.projector, config.audio_config.hidden_size, _loudness(model), seed=seed)
+    end, tokenizer = config.answer_end, processor.tokenizer
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, bos_token_id=tokenizer.bos_token_id)
+    model.language_model.generation_config = GenerationConfig.from_model_config(config.text_config)
+    return model.eval(), processor
+
+
+def configure(
+    encoder: str,
+    language_model: str,
+    projector: dict[str, Any] | None = None,
+    *,
+    instruction: str = INSTRUCTION,
+    revisions: tuple[str | None, str | None] = (None, None),
+    **options: Any,
+) -> tuple[FusionConfig, FusionProcessor]:
+    """Everything but weights: the config of a fusion model, and its processor.
+
     `encoder` and `language_model` are folders or Hub ids, `revisions` theirs; `projector` holds fields of
-    `ProjectorOptions`; `dtype` is that of the bases (the projector is float32); `options` are further fields of
-    `FusionConfig` (`window_seconds`, `overlap_seconds`). Raises `ModelError` for a base that is missing or of no
-    known kind.
+    `ProjectorOptions`; `options` are further fields of `FusionConfig` (`window_seconds`, `overlap_seconds`). Raises
+    `ModelError` for a base that is missing or of no known kind.
     """
     names = {"encoder": _absolute(encoder), "language_model": _absolute(language_model)}
     asked = dict(zip(names, revisions, strict=True))
-    parts = {part: load_base(part, name, asked[part], dtype=dtype) for part, name in names.items()}
-    tokenizer = _load(AutoTokenizer, names["language_model"], asked["language_model"])
-    audio_config = encoder_config(_load(AutoConfig, names["encoder"], asked["encoder"]))
+    found = {part: _load(AutoConfig, part, name, asked[part]) for part, name in names.items()}
+    tokenizer = _load(AutoTokenizer, "language_model", names["language_model"], asked["language_model"])
+    audio_config = encoder_config(found["encoder"])
     kind = speech_encoder(audio_config)
     sizes = projector_options(projector or {}, frames_per_second=RATE / kind.step)
     before, after, end = prompt(tokenizer, instruction)
     config = FusionConfig(
         audio_config=audio_config,
-        text_config=copy.deepcopy(parts["language_model"].config),
+        text_config=found["language_model"],
         projector=sizes.as_dict(),
         prompt_before=before,
         prompt_after=after,
         answer_end=end,
         normalise=_normalises(names["encoder"], asked["encoder"]),
         bases={
-            part: {"name": name, "revision": asked[part] or base_revision(name, parts[part].config)}
+            part: {"name": name, "revision": asked[part] or base_revision(name, found[part])}
             for part, name in names.items()
         },
         **options,
     )
-    torch.manual_seed(seed)
-    model = FusionForConditionalGeneration(config, **parts)
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=False, return_attention_mask=True)
+    return config, FusionProcessor(extractor, tokenizer, answer_end=end)
+
+
+def skeleton(config: FusionConfig) -> FusionForConditionalGeneration:
+    """The model without weights (on the meta device), as `build` would freeze it: to be counted, whatever its size."""
+    with torch.device("meta"):
+        model = FusionForConditionalGeneration(config)
+    _freeze_bases(model)
+    empty: FusionForConditionalGeneration = model.to("meta")  # some layers make their parameters elsewhere
+    return empty
+
+
+def _freeze_bases(model: FusionForConditionalGeneration) -> None:
     model.requires_grad_(False)
     model.projector.float().requires_grad_(True)
-    calibrate(model.projector, audio_config.hidden_size, _loudness(model), seed=seed)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
-    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, bos_token_id=tokenizer.bos_token_id)
-    model.language_model.generation_config = GenerationConfig.from_model_config(config.text_config)
-    extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=False, return_attention_mask=True)
-    return model.eval(), FusionProcessor(extractor, tokenizer, answer_end=end)
 
 
 def prompt(tokenizer: Any, instruction: str = INSTRUCTION) -> tuple[list[int], list[int], int]:
@@ -111,11 +142,12 @@ def _absolute(name: str) -> str:
     return str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name
 
 
-def _load(kind: Any, name: str, revision: str | None) -> Any:
+def _load(kind: Any, part: str, name: str, revision: str | None) -> Any:
+    """A base model's config or tokenizer."""
     try:
-        return kind.from_pretrained(name, **({} if revision is None or Path(name).is_dir() else {"revision": revision}))
+        return kind.from_pretrained(name, **at_revision(name, revision))
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"the config or tokenizer of {name} cannot be loaded: {first_line(error)}") from error
+        raise missing_base(part, name, revision, error) from error
 
 
 def _normalises(name: str, revision: str | None) -> bool:
@@ -123,9 +155,8 @@ def _normalises(name: str, revision: str | None) -> bool:
 
     Raises `ModelError` for features of another kind than those that are made here.
     """
-    given = {} if revision is None or Path(name).is_dir() else {"revision": revision}
     try:
-        found = FeatureExtractionMixin.get_feature_extractor_dict(name, **given)[0]
+        found = FeatureExtractionMixin.get_feature_extractor_dict(name, **at_revision(name, revision))[0]
     except OSError:
         found = {}
     for key, wanted in _FEATURES.items():

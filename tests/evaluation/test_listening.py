@@ -79,3 +79,34 @@ def test_what_cannot_be_heard_is_named(recording: tuple[Path, np.ndarray]) -> No
         with pytest.raises(AudioError, match=r"gone\.wav"):
             listener.hear(Utterance(str(path.with_name("gone.wav"))))
         assert len(listener.hear(Utterance(str(path))).samples) == 3 * RATE
+
+
+def test_a_recogniser_gets_each_utterance_or_its_error(recording: tuple[Path, np.ndarray]) -> None:
+    import linnet
+
+    path = str(recording[0])
+    rows = [
+        Utterance(path, start=0.5, end=1.0),
+        Utterance(f"{path}.tar::gone.wav"),
+        Utterance(path, start=9.0),
+        Utterance(path, channel=1),
+        Utterance(path, channel=5),
+    ]
+    with Listener() as listener:
+        results = linnet.load("digits", engine="torch").transcribe_many(listener.sources(rows), batch_size=2)
+        found = {result.index: result for result in results}
+    assert [found[at].error is None for at in range(5)] == [True, False, False, True, False]
+    assert (found[0].duration, found[3].duration) == (0.5, 3.0)
+    assert "cannot be read" in str(found[1].error)
+    assert "ends before" in str(found[2].error)
+    assert "channel" in str(found[4].error)
+
+
+def test_sources_sound_like_what_is_heard(recording: tuple[Path, np.ndarray]) -> None:
+    path = str(recording[0])
+    rows = [Utterance(path, start=1.0, end=2.0), Utterance(path), Utterance(path, channel=0)]
+    with Listener() as listener:
+        for row, source in zip(rows, listener.sources(rows, "right"), strict=True):
+            with source:
+                heard = source.window(0, 9 * RATE)
+            np.testing.assert_array_equal(heard, listener.hear(row, "right").samples)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from linnet.audio import SAMPLE_RATE, Audio, AudioSource, open_audio
+from linnet.audio import SAMPLE_RATE, Audio, AudioSource, Samples, open_audio
 from linnet.data import Sounds, Utterance
-from linnet.errors import AudioError
+from linnet.errors import AudioError, LinnetError
 
 _EVERYTHING = 2**62
 
@@ -27,18 +28,18 @@ class Listener:
 
     def __init__(self) -> None:
         self._sounds = Sounds()
-        self._held: tuple[tuple[str, int | None], AudioSource] | None = None
+        self._held: tuple[tuple[str, str], AudioSource] | None = None
         self._from = 0  # the first sample that can still be had of what is held
 
-    def hear(self, utterance: Utterance) -> Audio:
-        """Mono samples from the utterance's start to its end (or that of its recording).
+    def hear(self, utterance: Utterance, channel: str = "mix") -> Audio:
+        """Mono samples from the utterance's start to its end (or that of its recording), of its channel or `channel`.
 
         Raises:
             AudioError: the sound cannot be read, or ends before the utterance begins.
         """
         start = round((utterance.start or 0.0) * SAMPLE_RATE)
         count = _EVERYTHING if utterance.end is None else round(utterance.end * SAMPLE_RATE) - start
-        samples = self._source(utterance, start).window(start, count)
+        samples = self._source(utterance, start, channel).window(start, count)
         self._from = start
         if utterance.start is None and utterance.end is None:
             self._release()  # nothing more of it will be asked for
@@ -46,13 +47,31 @@ class Listener:
             raise AudioError(f"{utterance.audio}: ends before the utterance begins, at {utterance.start or 0.0:g} s")
         return Audio(samples, utterance.audio)
 
-    def _source(self, utterance: Utterance, start: int) -> AudioSource:
-        place = (utterance.audio, utterance.channel)
+    def sources(self, utterances: Iterable[Utterance], channel: str = "mix") -> Iterator[AudioSource]:
+        """What `Recognizer.transcribe_many` takes of each utterance, opened when it is asked for, for it to close.
+
+        `channel` is that of utterances which name none. A whole recording is read as it is needed, a stretch is
+        decoded at once. A sound that cannot be read raises when it is read: its result holds the error.
+        """
+        for utterance in utterances:
+            try:
+                if utterance.start is None and utterance.end is None:
+                    yield self._open(utterance, channel)
+                else:
+                    yield open_audio(self.hear(utterance, channel))
+            except LinnetError as error:
+                yield _Unheard(utterance.audio, error)
+
+    def _source(self, utterance: Utterance, start: int, channel: str) -> AudioSource:
+        place = (utterance.audio, channel if utterance.channel is None else str(utterance.channel))
         if self._held is None or self._held[0] != place or start < self._from:
             self._release()
-            channel = "mix" if utterance.channel is None else str(utterance.channel)
-            self._held = place, open_audio(self._sounds.get(utterance), channel=channel)
+            self._held = place, self._open(utterance, channel)
         return self._held[1]
+
+    def _open(self, utterance: Utterance, channel: str) -> AudioSource:
+        wanted = channel if utterance.channel is None else str(utterance.channel)
+        return open_audio(self._sounds.get(utterance), channel=wanted)
 
     def _release(self) -> None:
         if self._held is not None:
@@ -72,3 +91,28 @@ class Listener:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Unheard:
+    """An `AudioSource` that raises what went wrong when it is read."""
+
+    duration: float | None = None
+    notices: tuple[str, ...] = ()
+
+    def __init__(self, name: str, error: LinnetError) -> None:
+        self.name = name
+        self._error = error
+
+    def window(self, start: int, count: int) -> Samples:  # noqa: ARG002  an AudioSource's
+        """Nothing: raises."""
+        raise self._error
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,4 +1,4 @@
-"""Small random base models for fusion: speech encoders and language models, saved as folders."""
+"""Small random speech encoders and language models, saved as folders, and fusion models made of them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ from transformers import (
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
 )
+
+from linnet.models.fusion import build
 
 _NARROW: dict[str, Any] = {
     "hidden_size": 16,
@@ -205,3 +207,26 @@ def save_all(root: Path, names: Iterable[str], seed: int = 0) -> dict[str, Path]
         else:
             save_language_model(root / name, name)
     return {name: root / name for name in names}
+
+
+TEXTS = ["one two", "", "three", "four five six"]
+
+
+def clips() -> list[np.ndarray]:
+    """Four sounds, one for each of `TEXTS`: the third is longer than a window, the last shorter than a frame."""
+    generator = np.random.default_rng(0)
+    return [generator.standard_normal(n).astype(np.float32) * 0.1 for n in (8000, 5000, 20000, 100)]
+
+
+def fusion(bases: dict[str, Path], encoder: str = "hubert", language_model: str = "qwen3", **options: Any) -> Any:
+    """A model whose windows are at most a second, and its processor."""
+    given = {"window_seconds": 1.0, "overlap_seconds": 0.1, **options}
+    return build(str(bases[encoder]), str(bases[language_model]), {"hidden": 16}, **given)
+
+
+def trained_fusion(bases: dict[str, Path]) -> Any:
+    """The same, with a projector that is not fresh."""
+    model, processor = fusion(bases)
+    with torch.no_grad():
+        model.projector.last.weight.mul_(3.0)
+    return model, processor

@@ -44,6 +44,10 @@ class Print:
     def __len__(self) -> int:
         return len(self.words)
 
+    def to_store(self) -> Print:
+        """Without the doubtful bits, which only the one that is looked for needs."""
+        return Print(self.words, self.loud, np.zeros((0, _DOUBTS), np.uint32))
+
     @classmethod
     def empty(cls) -> Self:
         """Of no sound at all."""

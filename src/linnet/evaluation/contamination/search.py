@@ -39,7 +39,8 @@ def find_contamination(
     codec, sample rate and beginning, also within a longer one. Not found: sounds played faster or slower, mixed with
     others, or shorter than 0.2 s. Texts: see `TextIndex`; the same sentence by another speaker is a match too.
 
-    The evaluation takes about 2 kB of memory a second of sound, the training none: it may be of any length. A sound
+    The evaluation takes about 2 kB of memory a second of sound, twice that while it is indexed; the training takes
+    none, so that it may be of any length. A sound
     that cannot be read is counted and named. `on_progress` is told how many training utterances are done.
 
     >>> rows = [Utterance("a.wav", text="And so, my fellow Americans, ask not")]
@@ -74,7 +75,7 @@ class _Search:
             self._ids.append(utterance.id)
             texts.append(utterance.text if options.texts else None)
             digest, found = self._hear(utterance, counts)
-            prints.append(found)
+            prints.append(found.to_store())
             if digest is not None:
                 self._hashes.setdefault(digest, []).append(index)
         self._sounds = SoundIndex(prints)

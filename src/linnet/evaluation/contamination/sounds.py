@@ -6,7 +6,7 @@ Shapes: S stored sounds, K stored words of all of them, T frames of the one that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,7 @@ class SoundIndex:
     """
 
     def __init__(self, prints: Sequence[Print]) -> None:
-        self._prints = [replace(one, doubtful=one.doubtful[:0]) for one in prints]
+        self._prints = [one.to_store() for one in prints]
         loud = [np.flatnonzero(one.loud) for one in self._prints]
         words = [one.words[frames] for one, frames in zip(self._prints, loud, strict=True)]
         owners = np.repeat(np.arange(len(loud), dtype=np.int32), [len(frames) for frames in loud])

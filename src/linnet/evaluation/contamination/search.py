@@ -39,9 +39,9 @@ def find_contamination(
     codec, sample rate and beginning, also within a longer one. Not found: sounds played faster or slower, mixed with
     others, or shorter than 0.2 s. Texts: see `TextIndex`; the same sentence by another speaker is a match too.
 
-    The evaluation takes about 2 kB of memory a second of sound, twice that while it is indexed; the training takes
-    none, so that it may be of any length. A sound
-    that cannot be read is counted and named. `on_progress` is told how many training utterances are done.
+    The evaluation takes about 2 kB of memory a second of sound, twice that while it is indexed; of the training only
+    the matches are kept, so that it may be of any length. A sound that cannot be read is counted and named.
+    `on_progress` is told how many training utterances are done.
 
     >>> rows = [Utterance("a.wav", text="And so, my fellow Americans, ask not")]
     >>> copy = [Utterance("b.wav", text="and so my fellow americans ask not")]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_all(tmp_path_factory.mktemp("bases"), ("hubert", "whisper", "llama", "qwen3", "smollm3"))
+    return save_all(tmp_path_factory.mktemp("bases"), ("hubert", "whisper", "parakeet", "llama", "qwen3", "smollm3"))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,31 @@ def test_training_the_projector_alone_lowers_the_loss(bases: dict[str, Path]) ->
     assert losses[-1] < losses[0] / 2
     now = dict(model.named_parameters())
     assert all(torch.equal(now[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("encoder", ["hubert", "parakeet"])
+def test_an_encoder_in_training_skips_and_masks_nothing(bases: dict[str, Path], encoder: str) -> None:
+    """Its masks of time would refuse a sound as short as the last one, and their chance is not the recipe's."""
+    model, processor = fusion(bases, encoder)
+    for module in model.encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in [name for name, value in vars(module).items() if "dropout" in name and isinstance(value, float)]:
+            setattr(module, name, 0.0)
+    batch = processor(clips()[-1], "one")
+    model.encoder.requires_grad_(True).train()
+    for module in model.encoder.modules():
+        module.training &= not isinstance(module, torch.nn.BatchNorm1d)
+    losses = {float(model(**batch).loss.detach()) for _ in range(20)}
+    assert len(losses) == 1
+
+
+def test_sound_beyond_the_language_model_is_refused(bases: dict[str, Path]) -> None:
+    model, processor = fusion(bases)
+    with pytest.raises(ModelError, match=r"clip 1 of the batch would take 1258 places .* which has 512"):
+        model.generate(**processor([clips()[0], np.zeros(16000 * 100, dtype=np.float32)]))
+    with pytest.raises(ModelError, match="the longest clip and the longest text of the batch would take"):
+        model(**processor(clips()[:1], " ".join(["one"] * 600)))
 
 
 def test_rows_are_as_loud_as_text(bases: dict[str, Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linnet.models.fusion.build import build, configure, prompt, skeleton
+    from linnet.models.fusion.assembly import build, configure, prompt, skeleton
     from linnet.models.fusion.configuration import FusionConfig
     from linnet.models.fusion.modeling import FusionForConditionalGeneration
     from linnet.models.fusion.processing import FusionProcessor
@@ -24,10 +24,10 @@ _HOMES = {
     "FusionConfig": "configuration",
     "FusionForConditionalGeneration": "modeling",
     "FusionProcessor": "processing",
-    "build": "build",
-    "configure": "build",
-    "prompt": "build",
-    "skeleton": "build",
+    "build": "assembly",
+    "configure": "assembly",
+    "prompt": "assembly",
+    "skeleton": "assembly",
 }
 
 

@@ -217,6 +217,18 @@ def speech_encoder(config: Any, *, normalise: bool = False) -> SpeechEncoder:
     raise ModelError(f"no speech encoder of type {config.model_type!r} is known; supported are {known}")
 
 
+def steady(encoder: nn.Module) -> nn.Module:
+    """The encoder without the chance of its own training: no layer is skipped and no time masked, in place.
+
+    What is augmented is the recipe's to say, with its seed; and a skipped layer has no gradient for others to wait for.
+    """
+    for owner in (encoder.config, *encoder.modules()):
+        for name, value in (("layerdrop", 0.0), ("apply_spec_augment", False)):
+            if hasattr(owner, name):
+                setattr(owner, name, value)
+    return encoder
+
+
 def encoder_config(config: Any) -> Any:
     """The encoder's own config in that of a checkpoint (a CTC model of Parakeet or Granite holds one)."""
     return getattr(config, "encoder_config", None) or config

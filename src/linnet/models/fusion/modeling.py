@@ -30,7 +30,7 @@ from transformers.utils import ModelOutput
 from .adapters import Lora, add_lora, fold_lora
 from .bases import base_weights
 from .configuration import FusionConfig
-from .encoders import speech_encoder
+from .encoders import speech_encoder, steady
 from .errors import ModelError
 from .projectors import make_projector, projector_options
 from .windows import windowing
@@ -69,7 +69,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         super().__init__(config)
         self.kind = speech_encoder(config.audio_config, normalise=config.normalise)
         self.windowing = windowing(self.kind, config.window_seconds, config.overlap_seconds)
-        self.encoder: Any = encoder or self.kind.build()
+        self.encoder: Any = steady(encoder or self.kind.build())
         self.language_model: Any = language_model or AutoModelForCausalLM.from_config(config.text_config)
         options = projector_options(config.projector, frames_per_second=16000 / self.kind.step)
         widths = config.audio_config.hidden_size, config.text_config.hidden_size
@@ -119,11 +119,20 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         prompt = torch.tensor([*self.config.prompt_before, *self.config.prompt_after], device=input_values.device)
         before, after = embed(prompt).split([len(self.config.prompt_before), len(self.config.prompt_after)])
         lengths = [len(before) + len(row) + len(after) for row in rows]
+        self._check_room(max(lengths) + 1, f"clip {lengths.index(max(lengths))} of the batch")
         columns = torch.arange(max(lengths), device=input_values.device)
         mask = (columns >= max(lengths) - torch.tensor(lengths, device=input_values.device)[:, None]).long()
         whole = torch.cat([part for row in rows for part in (before, row.to(before.dtype), after)])
         embeds = whole.new_zeros(*mask.shape, whole.shape[-1])
         return embeds.index_put(mask.nonzero(as_tuple=True), whole), mask
+
+    def _check_room(self, columns: int, what: str) -> None:
+        limit = getattr(self.config.text_config, "max_position_embeddings", None)
+        if limit is not None and columns > limit:
+            raise ModelError(
+                f"{what} would take {columns} places in front of the language model, which has {limit}: cut the sound "
+                "into shorter pieces, or leave it out"
+            )
 
     # --- the language model
 
@@ -172,6 +181,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             embeds = torch.cat([embeds, answer], dim=1)
             mask = torch.cat([mask, inside.long()], dim=1)
             columns = labels.shape[1]
+            self._check_room(mask.shape[1], "the longest clip and the longest text of the batch")
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         given = {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": positions, "use_cache": False}
         return given, columns

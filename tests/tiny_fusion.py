@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     GraniteSpeech5CTCConfig,
     GraniteSpeech5EncoderConfig,
     GraniteSpeech5ForCTC,
@@ -145,6 +147,7 @@ _LANGUAGE_MODELS: dict[str, tuple[Any, Any, bool]] = {
     "llama": (LlamaConfig, LlamaForCausalLM, False),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM, True),
     "smollm3": (SmolLM3Config, SmolLM3ForCausalLM, True),
+    "gpt2": (GPT2Config, GPT2LMHeadModel, False),  # the only one that counts places from the first
 }
 
 

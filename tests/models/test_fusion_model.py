@@ -23,11 +23,14 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_all(tmp_path_factory.mktemp("bases"), ("hubert", "whisper", "parakeet", "llama", "qwen3", "smollm3"))
+    return save_all(
+        tmp_path_factory.mktemp("bases"), ("hubert", "whisper", "parakeet", "llama", "qwen3", "smollm3", "gpt2")
+    )
 
 
 @pytest.mark.parametrize(
-    ("encoder", "language_model"), [("hubert", "llama"), ("hubert", "smollm3"), ("whisper", "qwen3")]
+    ("encoder", "language_model"),
+    [("hubert", "llama"), ("hubert", "smollm3"), ("whisper", "qwen3"), ("hubert", "gpt2")],
 )
 def test_the_loss_of_a_batch_is_that_of_a_slow_twin(bases: dict[str, Path], encoder: str, language_model: str) -> None:
     """One clip after the other, put together by hand, the whole sequence through the language model."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from linnet.errors import OptionError
 from linnet.models.fusion.adapters import Lora, add_lora, lora_layers, lora_update
@@ -134,7 +135,6 @@ def train(self: nn.Module, mode: bool = True) -> nn.Module:
     self.training = mode
     for child in self.children():
         if any(True for _ in child.parameters()) and not any(value.requires_grad for value in child.parameters()):
-            child.eval()
             for layer in child.modules():
                 layer.training = mode and _recomputes(layer)
         else:
@@ -149,7 +149,7 @@ def _recomputes(layer: nn.Module) -> bool:
     that of a frozen one above it too. The modules within the layer stay in `eval()`.
     """
     drops = any(isinstance(value, float) and value > 0 for name, value in vars(layer).items() if "drop" in name)
-    return bool(getattr(layer, "gradient_checkpointing", False)) and not drops
+    return isinstance(layer, GradientCheckpointingLayer) and layer.gradient_checkpointing and not drops
 
 
 def _apply(module: nn.Module, policy: Policy, name: str) -> None:

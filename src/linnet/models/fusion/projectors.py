@@ -160,8 +160,9 @@ class ConvolutionProjector(Projector):
         self.last = nn.Linear(options.hidden, out)
 
     def project(self, frames: Tensor, inside: Tensor) -> Tensor:
-        """The mask is renewed between the convolutions: the first one reaches one frame over a clip's end."""
-        mixed = self.act(self.mix(frames.transpose(1, 2))) * inside.transpose(1, 2)
+        """Behind a clip's end the first convolution finds zeros, as it would at the end of a clip alone."""
+        del inside
+        mixed = self.act(self.mix(frames.transpose(1, 2)))
         rows: Tensor = self.last(self.act(self.fold(mixed)).transpose(1, 2))
         return rows
 

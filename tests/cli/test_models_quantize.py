@@ -50,17 +50,16 @@ def write_manifest(folder: Path, count: int = 18, text: str | None = "one two th
 
 
 def test_a_model_is_quantised_used_and_removed(model: Path, tmp_path: Path, cache: Path, call: Call) -> None:
-    manifest, home = write_manifest(tmp_path / "noise"), str(cache.parent)
-    arguments = ("models", "quantize", str(model), str(manifest), "--windows", "8", "--max-loss", "1000")
-    done = linnet(*arguments, cache=tmp_path / "hub", LINNET_CACHE=home)
-    assert done.returncode == 0, done.stderr
-    head, errors, times = (line.split() for line in done.stdout.splitlines())
+    manifest = write_manifest(tmp_path / "noise")
+    done = call("models", "quantize", model, manifest, "--windows", "8", "--max-loss", "1000")
+    assert done.status == 0, done.err
+    head, errors, times = (line.split() for line in done.out.splitlines())
     assert head == ["int8", "w8a8"]
     assert (errors[:3], errors[-5:]) == (["word", "error", "rate"], ["24", "words", "in", "8", "clips"])
     assert times[-1:] + times[:3] == ["fast", "encoding", "a", "window"]
-    assert "0.wav" in done.stderr  # could not be read, and is told
+    assert "0.wav" in done.err  # could not be read, and is told
     kept = next(path for path in cache.iterdir() if "-w8a8-" in path.name)
-    assert f"kept in {kept}: use it with --compute-type w8a8\n" in done.stderr
+    assert f"kept in {kept}: use it with --compute-type w8a8\n" in done.err
     sound = tmp_path / "noise" / "1.wav"
     used = call("transcribe", sound, "--model", model, "--compute-type", "w8a8", "--engine", "openvino")
     assert used.status == 0

@@ -44,9 +44,9 @@ def quantise(encoder: Any, windows: Sequence[Tensor]) -> Any:
     """Compute an encoder's products of 8 bit weights with 8 bit activations, whose ranges are read off these windows.
 
     `windows` are log-mel features [T, M], at least one. Activations are evened out against the weights before
-    (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), and the biases corrected after. All products are quantised: the
-    embedded model hears no worse for that of any part (benchmarks/quantise.py). Raises `ValueError` without a window,
-    `OpenVinoMissing`.
+    (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), and the biases corrected after. All products are quantised:
+    leaving out those of attention, the first convolution or the cross-attention keys gained the embedded model nothing.
+    Raises `ValueError` without a window, `OpenVinoMissing`.
     """
     if not windows:
         raise ValueError("at least one window is needed to calibrate on")

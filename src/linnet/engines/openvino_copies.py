@@ -6,13 +6,13 @@ A copy is a folder `<root>/openvino/<key of the model>-<number formats>-<version
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from linnet.errors import ModelError
+from linnet.models.cache import cache_folder
 from linnet.models.catalogue import folder_size
 from linnet.models.checkpoint import fingerprint, weight_files
 
@@ -29,12 +29,8 @@ class Copy:
 
 
 def copies_root() -> Path:
-    """The folder of all copies: in LINNET_CACHE, else in `linnet` in the folder of Hugging Face's caches."""
-    if named := os.environ.get("LINNET_CACHE", "").strip():
-        return Path(named).expanduser() / "openvino"
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "linnet" / "openvino"
+    """The folder of all copies."""
+    return cache_folder() / "openvino"
 
 
 def model_key(folder: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from linnet.errors import ModelError, OutputError
+from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import fingerprint
 
 FILE = "alignment_heads.json"
@@ -74,14 +75,6 @@ def save_alignment_heads(folder: Path, scores: Mapping[Head, float], *, chosen: 
     finally:
         temporary.unlink(missing_ok=True)
     return path
-
-
-def cache_folder() -> Path:
-    """Where Linnet keeps what it has made of models: LINNET_CACHE, or `linnet` in the user's cache folder."""
-    if named := os.environ.get("LINNET_CACHE", "").strip():
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME", "").strip()
-    return (Path(base) if base else Path.home() / ".cache") / "linnet"
 
 
 def _cached(folder: Path) -> tuple[Path, ...]:

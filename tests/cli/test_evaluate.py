@@ -179,9 +179,9 @@ def test_in_a_folder_the_rows_are_named_by_the_manifest(
 @pytest.mark.parametrize(
     ("rows", "arguments", "said"),
     [
-        ([{"audio": "a.wav"}], [], "the manifest has no utterance with the key 'text' to compare with (1 without it)"),
-        ([], [], "the manifest has no utterance with the key 'text'"),
-        ([{"text": "a"}], [], "corpus.jsonl, line 1: the key 'audio' must be a path or a URL"),
+        ([{"audio": "a.wav"}], [], "there is no utterance with a reference text to compare with (1 without one)"),
+        ([], [], "corpus.jsonl: is empty; expected one utterance per line"),
+        ([{"text": "a"}], [], "corpus.jsonl: line 1 has the keys text; expected audio (Linnet), audio_filepath"),
         (
             [{"audio": "a.wav", "text": "a"}],
             ["--normalizer", "x"],
@@ -201,4 +201,4 @@ def test_what_cannot_be_is_one_line(
 def test_a_missing_manifest(call: Call, tmp_path: Path) -> None:
     done = call("evaluate", tmp_path / "none.jsonl", model=FakeRecognizer())
     assert done.status == 1
-    assert "none.jsonl: cannot read the manifest: No such file or directory." in done.err
+    assert "none.jsonl: no such file or folder; expected a manifest" in done.err

@@ -277,7 +277,9 @@ def test_every_option_is_an_environment_variable_that_the_help_shows(
 ) -> None:
     command = typer.main.get_command(build_app())
     assert isinstance(command, click.Group) or hasattr(command, "commands")
-    options = [one for one in command.commands[verb].params if one.param_type_name == "option" and one.name != "help"]
+    command = command.commands[verb]
+    command = getattr(command, "commands", {}).get("run", command)
+    options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
     assert len(options) > 10
     for one in options:
         assert one.envvar == f"LINNET_{one.opts[0].removeprefix('--').upper().replace('-', '_')}"

@@ -171,5 +171,7 @@ def test_utterances_without_words_add_their_insertions() -> None:
 def test_an_interval_says_what_was_resampled() -> None:
     known = bootstrap_interval([1, 0, 2], [9, 9, 9], blocks=Blocks.of("speakers", ["a", "b", "c"]))
     unknown = bootstrap_interval([1, 0, 2], [9, 9, 9])
-    assert str(known).endswith("over 3 speakers")
+    assert str(known).endswith("over 3 speakers: so few say little")
+    many = bootstrap_interval([1] * 8, [9] * 8, blocks=Blocks.of("speakers", list("abcdefgh")))
+    assert str(many).endswith("over 8 speakers")
     assert str(unknown).endswith("over 3 utterances: no speaker, session or recording is known, it may be too narrow")

@@ -263,14 +263,15 @@ def test_several_runs_widen_the_interval() -> None:
 
 def test_many_systems_are_adjusted_by_holm() -> None:
     systems = {"a": WORSE, "b": BETTER, "c": system(0.18, seed=3)}
-    found = compare_all(systems, options=FAST)
+    runs = {name: [rows] for name, rows in systems.items()}
+    found = compare_all(runs, options=FAST)
     alone = [compare(systems[x], systems[y], options=FAST).p_value or 1 for x, y in (one.names for one in found)]
     assert [one.names for one in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [one.p_value for one in found] == holm(alone)
     assert "p is adjusted for 3 comparisons (Holm)" in found[0].lines()
-    assert [one.names for one in compare_all(systems, baseline="c", options=FAST)] == [("c", "a"), ("c", "b")]
+    assert [one.names for one in compare_all(runs, baseline="c", options=FAST)] == [("c", "a"), ("c", "b")]
     with pytest.raises(OptionError, match="two systems or more, and a baseline among them: got a"):
-        compare_all({"a": WORSE})
+        compare_all({"a": [WORSE]})
 
 
 def shown(found: Comparison) -> Sequence[str]:

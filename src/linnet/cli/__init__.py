@@ -12,7 +12,7 @@ from linnet.errors import LinnetError
 # verb -> "module:attribute"; an attribute that is a typer app has verbs of its own
 _VERBS = {
     "transcribe": "linnet.cli.transcribe:transcribe",
-    "evaluate": "linnet.cli.evaluate:evaluate",
+    "evaluate": "linnet.cli.evaluate:app",
     "train": "linnet.cli.train:train",
     "models": "linnet.cli.models:app",
     "bench": "linnet.cli.bench:bench",

@@ -1,30 +1,72 @@
-"""`linnet evaluate`: the word error rate of a model on a manifest."""
+"""`linnet evaluate`: how good recognisers are, and which is better."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import Reporter, Row, make_reporter, print_result, traced
+from linnet.cli.compare import compare, contamination
+from linnet.cli.console import make_reporter, print_result, traced
+from linnet.cli.default_command import WithDefault
+from linnet.cli.evaluate_job import Files, Given, Job, Recognised, Scoring, System
 from linnet.cli.options import ModelChoice, numbers, option
+from linnet.errors import LinnetError, OptionError
 
-if TYPE_CHECKING:
-    from linnet.decoding.options import DecodingOptions
-    from linnet.evaluation.log import RowLog, ScoredRow
-    from linnet.evaluation.normalisers import Normalizers
-    from linnet.evaluation.report import Summary
-    from linnet.evaluation.run import EvaluationOptions
-    from linnet.transcription.recognizer import Recognizer
+app = typer.Typer(cls=WithDefault, help="Score recognisers, compare them, and look for test data in training data.")
 
-Manifest = Annotated[
-    Path, typer.Argument(metavar="MANIFEST", help="JSONL with the keys audio and text, and language, speaker, id.")
+Source_ = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="JSONL with the keys audio and text (and language, speaker, id), a NeMo, Lhotse or leaderboard file, a "
+        "Kaldi folder, a Common Voice table, a parquet file, a Hub data set; KIND:SOURCE says which.",
+    ),
+]
+SuiteName = Annotated[
+    str | None,
+    option(
+        "--suite",
+        metavar="NAME",
+        help="Instead of SOURCE all sets of a suite: open-asr, open-asr:TABLE, or a YAML file. --output is a folder.",
+    ),
+]
+Model = Annotated[
+    str | None,
+    option(
+        "--model",
+        metavar="NAME",
+        help="An embedded name (digits), a folder, or a Hub id; or another system as KIND:MODEL, such as "
+        "faster-whisper:small, deepgram:nova-3 or openai:whisper-1@http://localhost:8000/v1.",
+    ),
+]
+HypothesesFile = Annotated[
+    str | None,
+    option(
+        "--hypotheses",
+        metavar="FILE",
+        help="Score transcripts that exist already: JSONL, CTM, trn, Kaldi text, a line for each reference, or the "
+        "rows of an evaluation; 'source' for those that SOURCE's own rows hold (leaderboard files).",
+    ),
+]
+MissingAs = Annotated[
+    str, option("--missing", metavar="NAME", help="A reference without hypothesis: error (not scored) or deletions.")
+]
+ProtocolName = Annotated[
+    str,
+    option(
+        "--protocol",
+        metavar="NAME",
+        help="How words are counted: plain (as jiwer), or open-asr (the leaderboard's: compounds may be split).",
+    ),
+]
+ReportFile = Annotated[
+    Path | None, option("--report", metavar="FILE.html", help="Write a page with the errors, their kinds and sounds.")
 ]
 Normalizer = Annotated[
     str,
@@ -53,12 +95,18 @@ Restart = Annotated[bool, option("--restart", help="Drop the rows that an earlie
 AsJson = Annotated[bool, option("--json", help="Print the result as JSON.")]
 
 
-def evaluate(
-    manifest: Manifest,
-    model: shared.Model = None,
+@app.command()
+def run(
+    source: Source_ = None,
+    suite: SuiteName = None,
+    model: Model = None,
+    hypotheses: HypothesesFile = None,
+    missing: MissingAs = "error",
     language: Language = None,
     normalizer: Normalizer = "auto",
+    protocol: ProtocolName = "plain",
     output: Output = None,
+    report: ReportFile = None,
     restart: Restart = False,
     limit: Limit = None,
     as_json: AsJson = False,
@@ -81,10 +129,10 @@ def evaluate(
     progress: shared.ProgressKind = "auto",
     verbose: shared.Verbose = False,
 ) -> None:
-    """Measure a model: corpus word error rate with its 95 % interval, and RTFx.
+    """Score a model, another system, or transcripts that exist already.
 
-    The WER is errors summed over reference words summed, counted by jiwer after normalisation. An utterance whose
-    sound cannot be read is listed and not scored, and the exit status is 1.
+    The corpus word error rate (errors summed over reference words summed) with its 95 % interval, the character error
+    rate, and RTFx. What cannot be scored is listed and left out, and the exit status is 1.
     """
     from linnet.decoding.options import DecodingOptions
 
@@ -100,119 +148,72 @@ def evaluate(
             vad=vad,
             seed=seed,
         )
-        choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
-        command = _Command(manifest, choice, decoding, normalizer, batch_size=batch_size, channel=channel)
+        scoring = Scoring(normalizer, protocol, decoding, batch_size=batch_size, channel=channel)
+        files = Files(output, report, restart=restart, limit=limit)
         with make_reporter(progress) as reporter:
-            summary = command.run(_rows_file(output, manifest), reporter, restart=restart, limit=limit)
-        _print(summary, as_json=as_json)
-    if summary.failed:
+            system: System
+            if hypotheses is None:
+                system = Recognised(ModelChoice(model, device, dtype, offline, engine, compute_type, threads), reporter)
+            else:
+                system = Given(hypotheses, missing, reporter)
+            job = Job(system, scoring, reporter)
+            if suite is not None:
+                failed = _suite(job, suite, source, files, as_json=as_json)
+            else:
+                failed = _one(job, source, files, as_json=as_json)
+    if failed:
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class _Command:
-    """One call of `linnet evaluate`."""
+def _one(job: Job, name: str | None, files: Files, *, as_json: bool) -> bool:
+    from linnet.data.sources import open_source
 
-    manifest: Path
-    model: ModelChoice
-    decoding: DecodingOptions
-    normalizer: str
-    batch_size: int
-    channel: str
-
-    def run(self, output: Path | None, reporter: Reporter, *, restart: bool, limit: int | None) -> Summary:
-        """Score what is not scored yet; the summary is over all rows that were asked for."""
-        from linnet.data.manifest import read_manifest
-        from linnet.evaluation.normalisers import Normalizers, find_spelling
-        from linnet.evaluation.report import summarize
-        from linnet.evaluation.run import EvaluationOptions, select, still_open
-
-        Normalizers(self.normalizer)  # an unknown name shall be told before the model is loaded
-        rows, without = select(read_manifest(self.manifest), limit)
-        recognizer = self.model.load(reporter.notice)
-        normalizers = Normalizers(self.normalizer, find_spelling(recognizer.name))
-        _tell_normalizer(normalizers, [self.decoding.language or row.language for row in rows], reporter)
-        options = EvaluationOptions(self.decoding, normalizers, self.batch_size, self.channel)
-        header, session = options.header(recognizer), self._session(recognizer)
-        with ExitStack() as stack:
-            log = None if output is None else stack.enter_context(_open(output, header, session, restart=restart))
-            done = {} if log is None else log.rows
-            pending = still_open(rows, done)
-            if done:
-                reporter.notice(f"{len(rows) - len(pending)} of {len(rows)} utterances are done already")
-            scored = {row.row: done[row.row] for row in rows if row.row in done}
-            scored |= self._score(recognizer, pending, options, log, reporter)
-        sessions = [session] if log is None else log.sessions
-        return summarize(scored.values(), made_with=header, sessions=sessions, without_text=without)
-
-    def _score(
-        self,
-        recognizer: Recognizer,
-        pending: Sequence[ScoredRow],
-        options: EvaluationOptions,
-        log: RowLog | None,
-        reporter: Reporter,
-    ) -> dict[int, ScoredRow]:
-        from linnet.evaluation.run import evaluate_rows
-
-        scored: dict[int, ScoredRow] = {}
-        reporter.begin(len(pending))
-        try:
-            for row in evaluate_rows(recognizer, pending, options, on_progress=reporter.progress):
-                scored[row.row] = row
-                if log is not None:
-                    log.add(row)
-                status = "failed" if row.error else "done"
-                reporter.finished(Row(row.audio, status, row.duration, row.seconds, row.error))
-        except KeyboardInterrupt:
-            kept = "nothing is kept without --output" if log is None else "run it again to go on"
-            reporter.notice(f"stopped: {len(scored)} of {len(pending)} utterances done; {kept}")
-            raise typer.Exit(130) from None
-        return scored
-
-    def _session(self, recognizer: Recognizer) -> dict[str, Any]:
-        import torch
-        import transformers
-
-        from linnet import __version__
-        from linnet.evaluation.report import machine
-
-        return {
-            "device": recognizer.device,
-            "engine": recognizer.engine_name,
-            "machine": machine(recognizer.device),
-            "batch_size": self.batch_size,
-            "versions": {"linnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
-        }
-
-
-def _rows_file(output: Path | None, manifest: Path) -> Path | None:
-    if output is None or not output.is_dir():
-        return output
-    return output / f"{manifest.stem}.evaluation.jsonl"
-
-
-def _open(path: Path, header: dict[str, Any], session: dict[str, Any], *, restart: bool) -> RowLog:
-    from linnet.evaluation.log import RowLog
-
-    return RowLog.open(path, header, session, restart=restart)
-
-
-def _tell_normalizer(normalizers: Normalizers, languages: Sequence[str | None], reporter: Reporter) -> None:
-    used = {normalizers.name(language) for language in languages}
-    if "english" in used and normalizers.spelling.origin is None:
-        reporter.notice(
-            "no list of British and American spellings (normalizer.json) is there: colour and color count as different "
-            "words; linnet models pull openai/whisper-tiny  brings one"
-        )
-    if normalizers.choice == "auto" and None in languages:
-        reporter.notice("normalizer: marks where no language is given (--language en chooses the English one)")
-
-
-def _print(summary: Summary, *, as_json: bool) -> None:
+    if name is None:
+        raise OptionError("nothing to score: name a manifest or another source, or a --suite")
+    source = open_source(name)
+    summary = job.run(source, files.in_folder(Path(name).stem))
     if as_json:
         print_result(json.dumps(summary.to_dict(), ensure_ascii=False, indent=2) + "\n")
-        return
-    lines = summary.lines()
-    width = max(len(name) for name, _ in lines)
-    print_result("".join(f"{name:<{width}}  {value}\n" for name, value in lines))
+    else:
+        _print_table(summary.lines())
+    return bool(summary.failed or source.report.bad)
+
+
+def _suite(job: Job, name: str, source: str | None, files: Files, *, as_json: bool) -> bool:
+    from linnet.data.suites import open_sets, read_suite
+    from linnet.evaluation.suite import SetResult, averages, suite_rows
+
+    if source is not None:
+        raise OptionError(f"give a source ({source}) or a suite ({name}), not both")
+    if files.rows is not None and not files.rows.is_dir():
+        raise OptionError(f"--output {files.rows}: with --suite it must be a folder that is there")
+    if files.report is not None:
+        raise OptionError("--report is of one set: make it from a set's file of rows, with --hypotheses")
+    results = []
+    for opened in open_sets(read_suite(name)):
+        job.reporter.notice(f"set {opened.set.name}")
+        result = SetResult(opened.set, reason=str(opened.error))
+        if opened.source is not None:
+            try:
+                result = SetResult(opened.set, job.of(opened.set).run(opened.source, files.in_folder(opened.set.name)))
+            except LinnetError as error:
+                result = SetResult(opened.set, reason=str(error))
+        if result.reason is not None:
+            job.reporter.notice(f"set {opened.set.name}: left out: {result.reason}")
+        results.append(result)
+    if as_json:
+        data = {"sets": [one.to_dict() for one in results], "averages": [asdict(one) for one in averages(results)]}
+        print_result(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+    else:
+        _print_table(suite_rows(results))
+    return any(one.summary is None or one.summary.failed for one in results)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print_result("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+
+
+app.command()(compare)
+app.command()(contamination)

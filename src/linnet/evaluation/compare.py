@@ -147,12 +147,15 @@ def compare_runs(
 
 
 def compare_all(
-    systems: Mapping[str, Sequence[ScoredRow]],
+    systems: Mapping[str, Sequence[Sequence[ScoredRow]]],
     *,
     baseline: str | None = None,
     options: CompareOptions | None = None,
 ) -> list[Comparison]:
-    """Compare each system with `baseline`, or each with each; p-values are adjusted for their number (Holm 1979)."""
+    """Compare each system, given by its runs, with `baseline`, or each with each.
+
+    P-values are adjusted for their number (Holm 1979).
+    """
     if len(systems) < 2 or (baseline is not None and baseline not in systems):
         raise OptionError(f"comparing needs two systems or more, and a baseline among them: got {', '.join(systems)}")
     names = list(systems)
@@ -161,7 +164,7 @@ def compare_all(
         if baseline is None
         else [(baseline, name) for name in names if name != baseline]
     )
-    found = [compare(systems[a], systems[b], names=(a, b), options=options) for a, b in pairs]
+    found = [compare_runs(systems[a], systems[b], names=(a, b), options=options) for a, b in pairs]
     adjusted = holm([1.0 if one.p_value is None else one.p_value for one in found])
     return [
         replace(one, compared=len(found), p_value=None if one.p_value is None else p_value)

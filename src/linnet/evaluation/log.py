@@ -18,7 +18,7 @@ from linnet.evaluation.scores import WordErrors
 
 MARK = "linnet_evaluation"
 _VERSION = 1
-_IDENTITY = ("model", "revision", "dtype", "options", "normalizer")
+_IDENTITY = ("model", "revision", "dtype", "options", "normalizer", "protocol")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class ScoredRow:
     recording: str | None = None  # of which the utterance is a part
     snr: float | None = None  # signal to noise in dB, where it is known
     protocol: str = "plain"  # how words were counted
+    start: float | None = None  # seconds in `audio` where it begins and ends; None: at its own beginning and end
+    end: float | None = None
+    channel: int | None = None
+    chunk: int | None = None  # its place among the pieces of `recording`, whose whole text is `text`
 
     @property
     def counts(self) -> WordErrors:

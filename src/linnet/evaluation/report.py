@@ -14,18 +14,21 @@ from typing import Any
 from linnet.evaluation.blocks import choose_blocks
 from linnet.evaluation.bootstrap import Interval, bootstrap_interval
 from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.scores import total
+from linnet.evaluation.rows import score_rows
+from linnet.evaluation.scores import Score
 
 
 @dataclass(frozen=True)
 class Summary:
     """The corpus WER of the scored utterances, how sure it is, and what it was measured with.
 
-    `failed` utterances are not scored, nor do they count in the times; `without_text` had nothing to compare with.
+    `score` has the character error rate and what was heard in silence too. `failed` utterances are not scored, nor do
+    they count in the times; `without_text` had nothing to compare with.
     """
 
     wer: float | None  # errors / words; None: no reference words
     interval: Interval | None
+    score: Score
     words: int
     substitutions: int
     deletions: int
@@ -46,7 +49,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {**asdict(self), "rtfx": self.rtfx}
+        return {**asdict(self), "score": self.score.to_dict(), "rtfx": self.rtfx}
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and values for a small table."""
@@ -55,10 +58,13 @@ class Summary:
             ("WER", self._rate()),
             ("errors", f"{self.substitutions} substituted, {self.deletions} deleted, {self.insertions} inserted"),
             ("words", f"{self.words}"),
+            ("CER", "not defined" if self.score.cer is None else f"{self.score.cer:.2%}"),
             ("utterances", self._utterances()),
+            *([("words on silence", str(self.score.silence))] if self.score.silence.utterances else []),
             ("RTFx", f"{self.rtfx:.1f} ({_seconds(self.audio_seconds)} in {_seconds(self.work_seconds)})")
             if self.rtfx is not None
             else ("RTFx", "not measured"),
+            ("protocol", f"{self.score.protocol} ({self.score.scorer})"),
             ("normalizer", ", ".join(f"{name} ({count})" for name, count in self.normalizers.items()) or "none used"),
             ("model", f"{made.get('model')} ({made.get('revision')}, {made.get('dtype')})"),
         ]
@@ -94,7 +100,8 @@ def summarize(
     """Add up the rows; the interval's bootstrap draws with `seed`."""
     rows = sorted(rows, key=lambda row: row.row)
     scored = [row for row in rows if row.error is None]
-    counts = total(row.counts for row in scored)
+    score = score_rows(scored)
+    counts = score.words
     interval = bootstrap_interval(
         [row.counts.errors for row in scored],
         [row.words for row in scored],
@@ -104,6 +111,7 @@ def summarize(
     return Summary(
         wer=counts.rate,
         interval=interval,
+        score=score,
         words=counts.words,
         substitutions=counts.substitutions,
         deletions=counts.deletions,

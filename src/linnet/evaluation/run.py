@@ -1,4 +1,4 @@
-"""Transcribing a manifest and scoring each utterance."""
+"""Transcribing utterances, or taking what was heard in them before, and scoring each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any, Protocol
 from linnet.data import Utterance
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
+from linnet.evaluation.hypotheses import Hypothesis
+from linnet.evaluation.listening import Listener
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.scores import count_errors
+from linnet.evaluation.scores import count_errors, find_protocol
 from linnet.transcription.batch import Recognizes
 from linnet.transcription.schedule import Progress, Result
 
@@ -27,12 +29,19 @@ class RecognizesLanguages(Recognizes, Protocol):
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How a manifest is transcribed and scored. A row's own language counts where `decoding` names none."""
+    """How utterances are transcribed and scored. A row's own language counts where `decoding` names none.
+
+    `protocol` is how words are counted (`scores.find_protocol`); an unknown one raises `OptionError`.
+    """
 
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
     normalizers: Normalizers = field(default_factory=Normalizers)
     batch_size: int = 1
     channel: str = "mix"
+    protocol: str = "plain"
+
+    def __post_init__(self) -> None:
+        find_protocol(self.protocol)
 
     def header(self, recognizer: Recognizes) -> dict[str, Any]:
         """What the rows are made with: two evaluations with equal headers can be joined."""
@@ -41,11 +50,18 @@ class EvaluationOptions:
             "revision": recognizer.revision,
             "dtype": recognizer.dtype,
             "options": {**asdict(self.decoding), "channel": self.channel},
+            **self.scoring(),
+        }
+
+    def scoring(self) -> dict[str, Any]:
+        """The part of the header that says how texts are compared."""
+        return {
             "normalizer": {
                 "choice": self.normalizers.choice,
                 "spelling": self.normalizers.spelling.digest,
                 "hash": self.normalizers.digest,
             },
+            "protocol": self.protocol,
         }
 
 
@@ -65,7 +81,7 @@ def select(utterances: Iterable[Utterance], limit: int | None = None) -> tuple[l
         else:
             rows.append(_row(number, utterance))
     if not rows:
-        raise OptionError(f"the manifest has no utterance with the key 'text' to compare with ({without} without it)")
+        raise OptionError(f"there is no utterance with a reference text to compare with ({without} without one)")
     return rows, without
 
 
@@ -77,6 +93,13 @@ def _row(number: int, utterance: Utterance) -> ScoredRow:
         text=utterance.text or "",
         language=utterance.language,
         speaker=utterance.speaker,
+        session=utterance.session,
+        recording=utterance.recording,
+        snr=utterance.snr,
+        start=utterance.start,
+        end=utterance.end,
+        channel=utterance.channel,
+        chunk=utterance.chunk,
     )
 
 
@@ -107,23 +130,38 @@ def evaluate_rows(
     groups: dict[str | None, list[ScoredRow]] = {}
     for row in rows:
         groups.setdefault(_language(recognizer, row, options), []).append(row)
-    for language, group in groups.items():
-        left = dict(enumerate(group))
-        results = recognizer.transcribe_many(
-            [row.audio for row in group],
-            options=replace(options.decoding, language=language),
-            batch_size=options.batch_size,
-            channel=options.channel,
-            on_progress=on_progress,
-        )
-        try:
-            for result in results:
-                yield score(left.pop(result.index), result, options)
-        except OptionError as error:
-            if options.decoding.language is not None or language is None:
-                raise
-            for row in left.values():
-                yield replace(row, error=str(error))
+    with Listener() as listener:
+        for language, group in groups.items():
+            left = dict(enumerate(group))
+            results = recognizer.transcribe_many(
+                sounds(listener, group, options.channel),
+                options=replace(options.decoding, language=language),
+                batch_size=options.batch_size,
+                channel=options.channel,
+                on_progress=on_progress,
+            )
+            try:
+                for result in results:
+                    yield score(left.pop(result.index), result, options)
+            except OptionError as error:
+                if options.decoding.language is not None or language is None:
+                    raise
+                for row in left.values():
+                    yield replace(row, error=str(error))
+
+
+def sounds(listener: Listener, rows: Iterable[ScoredRow], channel: str) -> Iterator[Any]:
+    """What a recogniser is given of each row: the path of a whole recording, else a source of the row's stretch."""
+    for row in rows:
+        if row.start is None and row.end is None and row.channel is None and "::" not in row.audio:
+            yield row.audio
+        else:
+            yield from listener.sources([utterance_of(row)], channel)
+
+
+def utterance_of(row: ScoredRow) -> Utterance:
+    """The stretch of sound that a row is about."""
+    return Utterance(row.audio, id=row.id, start=row.start, end=row.end, channel=row.channel)
 
 
 def _language(recognizer: RecognizesLanguages, row: ScoredRow, options: EvaluationOptions) -> str | None:
@@ -138,17 +176,35 @@ def _language(recognizer: RecognizesLanguages, row: ScoredRow, options: Evaluati
 
 
 def score(row: ScoredRow, result: Result, options: EvaluationOptions) -> ScoredRow:
-    """The row with what was heard and how it differs, both texts normalised for the language that was spoken."""
+    """The row with what was heard and how it differs."""
     if result.transcript is None:
         return replace(row, error=str(result.error or LinnetError("no transcript")), seconds=result.seconds)
+    heard = replace(row, heard_language=result.transcript.language, duration=result.duration, seconds=result.seconds)
+    return compared(heard, result.transcript.text, options)
+
+
+def score_given(
+    rows: Sequence[ScoredRow], found: Sequence[Hypothesis | None], options: EvaluationOptions
+) -> Iterator[ScoredRow]:
+    """Score each row by a hypothesis that exists already; a row without one keeps an `error` and is not scored."""
+    for row, hypothesis in zip(rows, found, strict=True):
+        if hypothesis is None:
+            yield replace(row, error="no hypothesis")
+            continue
+        seconds, duration = hypothesis.seconds or 0.0, hypothesis.duration or row.duration
+        yield compared(replace(row, seconds=seconds, duration=duration), hypothesis.text, options)
+
+
+def compared(row: ScoredRow, heard: str, options: EvaluationOptions) -> ScoredRow:
+    """The row with this hypothesis, both texts normalised for the language that was spoken, and its errors."""
     spoken = options.decoding.language or row.language
     normalizers = options.normalizers
-    reference, hypothesis = (normalizers.normalize(text, spoken) for text in (row.text, result.transcript.text))
-    counts = count_errors(reference, hypothesis)
+    reference, hypothesis = (normalizers.normalize(text, spoken) for text in (row.text, heard))
+    counts = count_errors(reference, hypothesis, options.protocol)
     return replace(
         row,
-        hypothesis=result.transcript.text,
-        heard_language=result.transcript.language,
+        hypothesis=heard,
+        protocol=options.protocol,
         normalizer=normalizers.id(spoken),
         normalized_text=reference,
         normalized_hypothesis=hypothesis,
@@ -156,6 +212,33 @@ def score(row: ScoredRow, result: Result, options: EvaluationOptions) -> ScoredR
         substitutions=counts.substitutions,
         deletions=counts.deletions,
         insertions=counts.insertions,
-        duration=result.duration,
-        seconds=result.seconds,
     )
+
+
+def join_chunks(rows: Iterable[ScoredRow], options: EvaluationOptions) -> list[ScoredRow]:
+    """The rows with the pieces of a recording as one: hypotheses one after the other, against the text of the whole.
+
+    A recording of which a piece failed has failed. Rows that are no pieces stay as they are.
+    """
+    whole: list[ScoredRow] = []
+    pieces: dict[str, list[ScoredRow]] = {}
+    for row in rows:
+        if row.chunk is None or row.recording is None:
+            whole.append(row)
+        else:
+            pieces.setdefault(row.recording, []).append(row)
+    for recording, group in pieces.items():
+        group.sort(key=lambda row: row.chunk or 0)
+        total = replace(
+            group[0],
+            id=recording,
+            chunk=None,
+            duration=sum(row.duration for row in group),
+            seconds=sum(row.seconds for row in group),
+        )
+        errors = [f"piece {row.chunk}: {row.error}" for row in group if row.error is not None]
+        if errors:
+            whole.append(replace(total, error=errors[0]))
+        else:
+            whole.append(compared(total, " ".join(row.hypothesis or "" for row in group), options))
+    return sorted(whole, key=lambda row: row.row)

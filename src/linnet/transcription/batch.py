@@ -11,7 +11,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -49,7 +49,7 @@ class Recognizes(Protocol):
 
     def transcribe_many(
         self,
-        sources: Sequence[Any],
+        sources: Iterable[Any],
         *,
         options: DecodingOptions | None,
         batch_size: int,

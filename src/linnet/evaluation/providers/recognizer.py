@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,8 @@ from linnet.evaluation.providers.many import Reply, Request, transcribe_all
 from linnet.evaluation.providers.protocol import Provider
 from linnet.transcription.schedule import Progress, Result
 from linnet.transcription.transcript import Segment, Transcript
+
+_EVERYTHING = 2**62  # samples
 
 
 class ProviderRecognizer:
@@ -60,7 +63,7 @@ class ProviderRecognizer:
 
     def transcribe_many(
         self,
-        sources: Sequence[Any],
+        sources: Iterable[Any],
         *,
         options: DecodingOptions | None = None,
         batch_size: int = 1,  # noqa: ARG002 (part of the protocol)
@@ -69,17 +72,21 @@ class ProviderRecognizer:
     ) -> Iterator[Result]:
         """Results in the order of the sources; several at once as the provider allows, `batch_size` has no meaning."""
         options = options or DecodingOptions()
-        requests = (
-            Request(partial(_sound, source, channel), language=options.language, prompt=options.prompt)
-            for source in sources
-        )
-        for index, reply in enumerate(transcribe_all(self.provider, requests)):
+        asked: deque[Any] = deque()  # the sources whose replies have not come
+
+        def requests() -> Iterator[Request]:
+            for source in sources:
+                asked.append(source)
+                yield Request(partial(_sound, source, channel), language=options.language, prompt=options.prompt)
+
+        for index, reply in enumerate(transcribe_all(self.provider, requests())):
+            source = asked.popleft()
             if on_progress is not None:
-                on_progress(Progress(index, str(sources[index]), reply.duration, reply.duration))
-            yield self._result(index, sources[index], reply)
+                on_progress(Progress(index, _name(source), reply.duration, reply.duration))
+            yield self._result(index, source, reply)
 
     def _result(self, index: int, source: Any, reply: Reply) -> Result:
-        heard, name = reply.heard, source.name if isinstance(source, Audio) else str(source)
+        heard, name = reply.heard, _name(source)
         if heard is None:
             return Result(index, source, name, duration=reply.duration, error=reply.error)
         segments = (Segment(0.0, reply.duration, heard.text, words=heard.words),) if heard.text.strip() else ()
@@ -89,6 +96,15 @@ class ProviderRecognizer:
         return Result(index, source, name, reply.duration, heard.seconds, transcript=transcript)
 
 
+def _name(source: Any) -> str:
+    return str(getattr(source, "name", source))
+
+
 def _sound(source: Any, channel: str) -> Audio:
     made = source() if callable(source) else source
-    return made if isinstance(made, Audio) else load(made, channel=channel)
+    if isinstance(made, Audio):
+        return made
+    if hasattr(made, "window"):  # an `AudioSource`
+        with made:
+            return Audio(made.window(0, _EVERYTHING), made.name)
+    return load(made, channel=channel)

@@ -1,0 +1,107 @@
+"""`linnet evaluate compare` and `linnet evaluate contamination`: what is asked of evaluations and their data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linnet.cli import options as shared
+from linnet.cli.console import make_reporter, print_result, traced
+from linnet.cli.options import option
+from linnet.errors import OptionError
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ROWS...",
+        help="Two or more files of `linnet evaluate --output`; several runs of one system: a.jsonl,b.jsonl.",
+    ),
+]
+By = Annotated[
+    str | None,
+    option(
+        "--by",
+        metavar="NAME",
+        help="What is resampled: speakers, sessions, recordings or utterances. By default the first that all have.",
+    ),
+]
+Level = Annotated[float, option("--level", metavar="P", help="Of the intervals.")]
+Resamples = Annotated[int, option("--resamples", metavar="N", min=1, help="Of the bootstrap.")]
+Baseline = Annotated[
+    str | None,
+    option(
+        "--baseline", metavar="ROWS", help="With more than two: compare each with this one, not all with one another."
+    ),
+]
+Seed = Annotated[int, option("--seed", metavar="N", help="Of the bootstrap.")]
+AsJson = Annotated[bool, option("--json", help="Print the result as JSON.")]
+
+
+def compare(
+    files: Files,
+    by: By = None,
+    level: Level = 0.95,
+    resamples: Resamples = 5000,
+    baseline: Baseline = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    verbose: shared.Verbose = False,
+) -> None:
+    """Say which system is better, by how much, how surely, and where.
+
+    Of the utterances that all have scored; the interval comes from a paired bootstrap over speakers, sessions or
+    recordings, MAPSSWE gives a second opinion, and with more than two systems the p-values are Holm's.
+    """
+    from linnet.evaluation.compare import CompareOptions, compare_all
+    from linnet.evaluation.rows import read_rows
+
+    with traced(verbose):
+        if len(files) < 2:
+            raise OptionError(f"{files[0]} alone cannot be compared: name two files of rows or more")
+        options = CompareOptions(by=by, level=level, resamples=resamples, seed=seed)  # type: ignore[arg-type]
+        systems = {name: [read_rows(Path(run)).rows for run in name.split(",")] for name in files}
+        if len(systems) < len(files):
+            raise OptionError("a file is named twice: a system cannot be compared with itself")
+        found = compare_all(systems, baseline=baseline, options=options)
+        if as_json:
+            print_result(json.dumps([one.to_dict() for one in found], ensure_ascii=False, indent=2) + "\n")
+        else:
+            print_result("\n\n".join("\n".join(one.lines()) for one in found) + "\n")
+
+
+Training = Annotated[str, typer.Argument(metavar="TRAINING", help="A manifest or another source of training data.")]
+Evaluated = Annotated[str, typer.Argument(metavar="EVALUATION", help="A manifest or another source that is scored.")]
+Matches = Annotated[Path | None, option("--output", metavar="FILE", help="File for a JSON line for each match.")]
+Sounds = Annotated[bool, option("--sounds/--no-sounds", help="Compare sounds.")]
+Texts = Annotated[bool, option("--texts/--no-texts", help="Compare reference texts.")]
+
+
+def contamination(
+    training: Training,
+    evaluation: Evaluated,
+    output: Matches = None,
+    sounds: Sounds = True,
+    texts: Texts = True,
+    as_json: AsJson = False,
+    progress: shared.ProgressKind = "auto",
+    verbose: shared.Verbose = False,
+) -> None:
+    """Look for an evaluation's sounds and texts in training data: the same samples, nearly the same sound or text."""
+    from linnet.data.sources import open_source
+    from linnet.evaluation.contamination import ContaminationOptions, find_contamination
+
+    with traced(verbose), make_reporter(progress) as reporter:
+        trained, scored = open_source(training), open_source(evaluation)
+        found = find_contamination(trained, scored, ContaminationOptions(sounds=sounds, texts=texts))
+        for source in (trained, scored):
+            for line in source.report.lines():
+                reporter.notice(line)
+        if output is not None:
+            found.write(output)
+        if as_json:
+            print_result(json.dumps(found.to_dict(), ensure_ascii=False, indent=2) + "\n")
+        else:
+            print_result("\n".join(found.lines()) + "\n")

@@ -1,0 +1,87 @@
+"""The table of a suite: a line for each set, an average for each of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from linnet.data.suites import SuiteSet
+from linnet.evaluation.report import Summary
+from linnet.evaluation.scores import set_rate
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """What came of one set: its summary, or the reason why there is none."""
+
+    set: SuiteSet
+    summary: Summary | None = None
+    reason: str | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """The WER in per cent, rounded to two decimals as the leaderboard does; None where it is not defined."""
+        if self.summary is None or self.summary.wer is None:
+            return None
+        return set_rate(self.summary.score)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        said = {"set": self.set.name, "table": self.set.table, "wer": self.rate, "reason": self.reason}
+        return said if self.summary is None else {**said, "summary": self.summary.to_dict()}
+
+
+@dataclass(frozen=True)
+class Average:
+    """The mean of the rates of a table's sets, weighted as the suite says; `missing` sets are not in it.
+
+    `rtfx` is all sound over all work, not a mean.
+    """
+
+    table: str
+    rate: float | None
+    rtfx: float | None
+    sets: int
+    missing: int
+
+
+def averages(results: Sequence[SetResult]) -> list[Average]:
+    """One for each table, in their order. With equal weights it is the leaderboard's unweighted mean, two decimals.
+
+    An average with sets missing is that of the others: it is not the suite's, and cannot be compared with a whole one.
+    """
+    found = []
+    for table in dict.fromkeys(result.set.table for result in results):
+        own = [result for result in results if result.set.table == table]
+        rated = [(result.set.weight, result.rate) for result in own if result.rate is not None]
+        weight = sum(share for share, _ in rated)
+        rate = round(sum(share * rate for share, rate in rated) / weight, 2) if rated else None
+        timed = [result.summary for result in own if result.summary is not None]
+        work = sum(summary.work_seconds for summary in timed)
+        sound = sum(summary.audio_seconds for summary in timed)
+        found.append(Average(table, rate, sound / work if work else None, len(rated), len(own) - len(rated)))
+    return found
+
+
+def suite_rows(results: Sequence[SetResult]) -> list[tuple[str, ...]]:
+    """Set, WER, 95 % interval, RTFx, and a remark; then each table's average. The first row holds the headings."""
+    rows: list[tuple[str, ...]] = [("set", "WER %", "95 % interval", "RTFx", "")]
+    for result in results:
+        one = result.summary
+        if one is None:
+            rows.append((result.set.name, "-", "", "", result.reason or ""))
+            continue
+        interval = "" if one.interval is None else f"{100 * one.interval.low:.2f} to {100 * one.interval.high:.2f}"
+        remarks = [f"{one.failed} FAILED"] * bool(one.failed) + [f"unverified: {result.set.unverified}"] * bool(
+            result.set.unverified
+        )
+        rows.append((result.set.name, _number(result.rate), interval, _number(one.rtfx), "; ".join(remarks)))
+    for mean in averages(results):
+        remark = f"of {mean.sets} sets" + (f", {mean.missing} MISSING" if mean.missing else "")
+        rows.append((f"average of {mean.table}", _number(mean.rate), "", _number(mean.rtfx), remark))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

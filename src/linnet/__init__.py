@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from linnet.models.fusion.auto import register_when_used
+
 if TYPE_CHECKING:
     from linnet.errors import LinnetError
     from linnet.transcription.recognizer import Recognizer, load
@@ -21,6 +23,8 @@ _HOMES = {
     "Transcript": "linnet.transcription.transcript",
     "load": "linnet.transcription.recognizer",
 }
+
+register_when_used()
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,12 @@ Engines = Annotated[
     str, option("--engine", metavar="NAME,...", help="Engines to measure: torch, openvino; auto is both.")
 ]
 Types = Annotated[
-    str, option("--compute-type", metavar="NAME,...", help="Compute types: f32, bf16, int8; auto is all of an engine.")
+    str,
+    option(
+        "--compute-type",
+        metavar="NAME,...",
+        help="f32, bf16, int8 or w8a8; auto is the first three.",
+    ),
 ]
 Sizes = Annotated[str, option("--batch-size", metavar="N,...", help="Windows at once.")]
 Seconds = Annotated[

@@ -37,7 +37,13 @@ Engine = Annotated[
     str, option("--engine", metavar="NAME", help="auto, torch, or openvino (Whisper-family models on a CPU).")
 ]
 ComputeType = Annotated[
-    str, option("--compute-type", metavar="NAME", help="auto, f32, bf16, or int8 (weights in 8 bits, with openvino).")
+    str,
+    option(
+        "--compute-type",
+        metavar="NAME",
+        help="auto, f32, bf16, int8 (weights in 8 bits, with openvino), or w8a8 (the encoder's products too, after "
+        "linnet models quantize).",
+    ),
 ]
 DType = Annotated[str, option("--dtype", metavar="NAME", help="With torch: auto, float32, bfloat16 or float16.")]
 Threads = Annotated[

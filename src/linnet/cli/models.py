@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from linnet.models.catalogue import Entry, ModelInfo
     from linnet.transcription.quantise import Verdict
 
-app = typer.Typer(help="List, describe, fetch and remove models.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, fetch and remove models, and make models of models.", no_args_is_help=True)
 
 _NAME = typer.Argument(help="An embedded name, a folder, a short Whisper name (small) or a Hub id (owner/name).")
 _JSON = typer.Option(False, "--json", help="Print JSON.")
+_OUTPUT = typer.Option(..., "--output", metavar="FOLDER", help="A new folder for the model.")
 _OFFLINE = typer.Option(False, "--offline", envvar="LINNET_OFFLINE", help="Never use the network.")
 
 
@@ -176,6 +177,50 @@ def quantize(
             + ("" if verdict.has_texts else "; a manifest with texts tells errors from mere differences")
         )
     print(f"kept in {keep(openvino_source(ref), made)}: use it with --compute-type w8a8", file=sys.stderr)
+
+
+@app.command("add-languages")
+def add_languages(
+    name: str = _NAME,
+    codes: list[str] | None = typer.Argument(
+        None, metavar="CODE[=RELATED]...", help="BCP-47 codes, each with the language of the model to begin from."
+    ),
+    output: Path = _OUTPUT,
+    list_name: str | None = typer.Option(
+        None, "--list", metavar="NAME", help="Also all languages of a published list: heep or flores200."
+    ),
+    offline: bool = _OFFLINE,
+) -> None:
+    """Make a Whisper-family model that has tokens for further languages, to be trained on them."""
+    from linnet.models.language_codes import listed_languages, parse_languages
+    from linnet.models.languages import add_languages
+
+    listed = listed_languages(list_name) if list_name else ()
+    added, there = add_languages(name, parse_languages(codes or ()), output, listed=listed, offline=offline)
+    for one in added:
+        print(f"{one.code:<12}{one.token:<8}{one.start or 'the mean of all languages'}")
+    if there:
+        _notice(f"{len(there)} languages of the list are there already: {' '.join(there)}")
+    _notice(f"{output}: train it on these {len(added)} languages; until then each is written as what it began from")
+
+
+@app.command()
+def resize(
+    name: str = _NAME,
+    output: Path = _OUTPUT,
+    encoder_layers: int | None = typer.Option(None, min=1, metavar="N", help="By default all."),
+    decoder_layers: int | None = typer.Option(None, min=1, metavar="N", help="By default all."),
+    offline: bool = _OFFLINE,
+) -> None:
+    """Make a smaller Whisper-family model of some of its layers, chosen evenly: a student to be trained."""
+    from linnet.models.resize import resize
+
+    made = resize(name, output, encoder_layers=encoder_layers, decoder_layers=decoder_layers, offline=offline)
+    rows = [("encoder", made.encoder), ("decoder", made.decoder)]
+    _print_columns((part, f"{len(kept)} layers: {' '.join(map(str, kept))}") for part, kept in rows)
+    _print_columns([("parameters", "{:,} of {:,}".format(*made.parameters[::-1]))])
+    if made.notice:
+        _notice(made.notice)
 
 
 def _utterances(audio: Sequence[str]) -> list[Utterance]:

@@ -10,7 +10,7 @@ from typing import Any
 from linnet.errors import ModelError, OptionError
 
 ENGLISH_ONLY_SIZE = 51864  # the published English-only checkpoints list language tokens that they were never trained on
-_LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
+_LANGUAGE = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]{2,8})*)\|>")  # zh-hant: further languages may name their script
 
 
 @dataclass(frozen=True)

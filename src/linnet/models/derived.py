@@ -1,0 +1,108 @@
+"""Making one Whisper-family model folder from another: what is read, what is copied, how it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from linnet.errors import OptionError, OutputError
+from linnet.models.catalogue import count_parameters
+from linnet.models.checkpoint import read_json
+from linnet.models.loading import quiet
+from linnet.models.resolve import ModelRef, family, resolve
+from linnet.models.vocabulary import WhisperVocabulary
+from linnet.models.whisper import load_whisper
+
+CARD = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE")  # what a licence wants to go along
+PROCESSOR = ("preprocessor_config.json", "processor_config.json")
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
+    *("normalizer.json", "special_tokens_map.json", "added_tokens.json"),
+)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded checkpoint that another is made from: its module may be changed, its folder never is."""
+
+    ref: ModelRef
+    module: Any
+    vocabulary: WhisperVocabulary
+    generation: dict[str, Any]  # generation_config.json; empty where there is none
+
+    def remember(self, **facts: Any) -> None:
+        """Note in the module's config what the new model is made from, beside what Linnet's part of it says already."""
+        said = getattr(self.module.config, "linnet", None) or {}
+        made_from = {"model": self.ref.name, "revision": self.ref.revision}
+        self.module.config.linnet = {**said, "made_from": made_from, **facts}
+
+
+def load_base(name: str, *, offline: bool, purpose: str) -> Base:
+    """Load a Whisper-family model, its weights as exact as they are stored.
+
+    Raises `ModelError` for one that cannot be loaded, `OptionError` that ends in `purpose` for one of another family.
+    """
+    import torch
+
+    ref = resolve(name, offline=offline)
+    if family(ref.path) != "whisper":
+        raise OptionError(f"model {name} is of another family: only Whisper-family models {purpose}")
+    dtypes = {"F16": torch.float16, "BF16": torch.bfloat16}
+    _, stored = count_parameters(ref.path)
+    dtype = dtypes.get(stored[0], torch.float32) if len(stored) == 1 else torch.float32
+    model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=dtype)
+    settings = ref.path / "generation_config.json"
+    return Base(ref, model.module, model.vocabulary, read_json(settings) if settings.is_file() else {})
+
+
+def save_module(module: Any, generation: Mapping[str, Any], folder: Path) -> None:
+    """Write weights, config.json and, as given, generation_config.json."""
+    from transformers import GenerationConfig
+
+    module.generation_config = GenerationConfig()  # ours is written below: what a checkpoint says may not pass a check
+    with quiet():
+        module.save_pretrained(folder)
+    path = folder / "generation_config.json"
+    if generation:
+        path.write_text(json.dumps(generation, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def copy_files(source: Path, folder: Path, names: tuple[str, ...]) -> None:
+    """Copy those of these files that are there."""
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def check_output(folder: Path) -> None:
+    """Raise `OutputError` where there is something at this place: nothing is ever overwritten."""
+    if folder.exists() or folder.is_symlink():
+        raise OutputError(f"{folder} is there already: choose another --output, or remove it first")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `folder` when all went well, and is removed otherwise.
+
+    Raises `OutputError` where it is there already or cannot be written.
+    """
+    from safetensors import SafetensorError
+
+    check_output(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{folder}: cannot write the model: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,116 @@
+"""A smaller Whisper from a larger one: some of its layers, chosen evenly, everything else as it was.
+
+The result is a student to be trained, by distillation for instance; untrained it hears little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from linnet.errors import OptionError
+from linnet.models.alignment_heads import FILE as CALIBRATION
+from linnet.models.alignment_heads import Head
+from linnet.models.derived import (
+    CARD,
+    PROCESSOR,
+    TOKENIZER,
+    check_output,
+    copy_files,
+    load_base,
+    new_folder,
+    save_module,
+)
+
+
+@dataclass(frozen=True)
+class Resized:
+    """Which layers of the teacher the student has, in its order, and what became of the heads for word times."""
+
+    encoder: tuple[int, ...]
+    decoder: tuple[int, ...]
+    parameters: tuple[int, int]  # of the teacher, of the student
+    heads: tuple[int, int]  # alignment heads that the teacher named, those that are left
+    calibration_dropped: bool
+
+    @property
+    def notice(self) -> str | None:
+        """What a person who wants word times must know; None where nothing is lost."""
+        named, left = self.heads
+        if left == named and not self.calibration_dropped:
+            return None
+        lost = [f"{left} of {named} alignment heads are left"] if left != named else []
+        lost += ["the heads that were calibrated are not taken over"] if self.calibration_dropped else []
+        return f"{', and '.join(lost)}: run `linnet models align-heads` on the trained model for better word times"
+
+
+def choose_layers(have: int, want: int) -> tuple[int, ...]:
+    """Which `want` of `have` layers a student takes: the first, the last, and between them evenly spaced ones.
+
+    Layer i of the student is layer round(i (have - 1) / (want - 1)) of the teacher, halves upwards; a single one is the
+    last. After the "maximally spaced layers" of Shleifer and Rush 2020 (arXiv 2010.13002) and of Distil-Whisper (Gandhi
+    et al. 2023, arXiv 2311.00430), which rounds down instead.
+
+    >>> choose_layers(12, 4)
+    (0, 4, 7, 11)
+    """
+    if not 1 <= want <= have:
+        raise ValueError(f"{want} of {have} layers cannot be chosen")
+    if want == 1:
+        return (have - 1,)
+    return tuple((2 * step * (have - 1) + want - 1) // (2 * (want - 1)) for step in range(want))
+
+
+def resize(
+    name: str, output: Path, *, encoder_layers: int | None, decoder_layers: int | None, offline: bool = False
+) -> Resized:
+    """Write a student with so many encoder and decoder layers (None: all) of a Whisper-family model into a new folder.
+
+    The layers are those of `choose_layers`; their weights and all others are the teacher's, bit for bit. Alignment
+    heads of generation_config.json follow their layers, those of dropped layers are dropped. Raises `OptionError` for a
+    model of another family and for a number of layers that it cannot give, `ModelError` for a model that cannot be
+    loaded, `OutputError` where the folder is there already or cannot be written.
+    """
+    check_output(output)
+    base = load_base(name, offline=offline, purpose="can be resized")
+    module = base.module
+    stacks = (module.model.encoder, module.model.decoder)
+    have = tuple(len(stack.layers) for stack in stacks)
+    encoder = _wanted(name, "encoder", have[0], encoder_layers)
+    decoder = _wanted(name, "decoder", have[1], decoder_layers)
+    if (len(encoder), len(decoder)) == have:
+        raise OptionError(f"model {name} has {have[0]} + {have[1]} layers already: ask for fewer")
+    before = _count(module)
+    for stack, kept in zip(stacks, (encoder, decoder), strict=True):
+        stack.layers = nn.ModuleList(stack.layers[index] for index in kept)
+    module.config.encoder_layers, module.config.decoder_layers = len(encoder), len(decoder)
+    named = base.generation.get("alignment_heads") or []
+    heads = _remapped(named, decoder)
+    generation = {key: value for key, value in base.generation.items() if key != "alignment_heads"}
+    base.remember(layers={"encoder": list(encoder), "decoder": list(decoder)})
+    calibrated = (base.ref.path / CALIBRATION).is_file()
+    same_decoder = decoder == tuple(range(have[1]))  # what was calibrated stays true
+    with new_folder(output) as folder:
+        save_module(module, {**generation, "alignment_heads": heads} if heads else generation, folder)
+        copy_files(base.ref.path, folder, (*TOKENIZER, *PROCESSOR, *CARD, *((CALIBRATION,) if same_decoder else ())))
+    dropped = calibrated and not same_decoder
+    return Resized(encoder, decoder, (before, _count(module)), (len(named), len(heads)), dropped)
+
+
+def _wanted(name: str, part: str, have: int, want: int | None) -> tuple[int, ...]:
+    if want is not None and not 1 <= want <= have:
+        raise OptionError(f"the {part} of {name} has {have} layers, so {want} cannot be taken: ask for 1 to {have}")
+    return choose_layers(have, have if want is None else want)
+
+
+def _remapped(heads: Sequence[Sequence[int]], kept: Sequence[int]) -> list[Head]:
+    place = {layer: index for index, layer in enumerate(kept)}
+    return [(place[layer], head) for layer, head in heads if layer in place]
+
+
+def _count(module: Any) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -2,7 +2,7 @@
 
 `import linnet` must stay instant and load neither torch nor transformers, and yet `AutoModelForSpeechSeq2Seq` should
 know Linnet's models after it. So `register_when_used` leaves a note with Python's import system: when a module of the
-Auto classes has been loaded, ours is registered with it.
+Auto classes has been loaded, ours is registered with it; the model itself once the first config of its type is made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 def register() -> None:
     """Make `AutoConfig`, `AutoModelForSpeechSeq2Seq` and `AutoProcessor` know the type `linnet_fusion`."""
-    for step in _STEPS.values():
+    for step in (_register_config, _register_model, _register_processor):
         step()
 
 
@@ -41,6 +41,7 @@ def _register_config() -> None:
 
     AutoConfig.register(FusionConfig.model_type, FusionConfig, exist_ok=True)
     FusionConfig.register_for_auto_class()
+    FusionConfig.when_made = _register_model
 
 
 def _register_model() -> None:
@@ -49,6 +50,7 @@ def _register_model() -> None:
     from linnet.models.fusion.configuration import FusionConfig
     from linnet.models.fusion.modeling import FusionForConditionalGeneration
 
+    FusionConfig.when_made = None
     AutoModelForSpeechSeq2Seq.register(FusionConfig, FusionForConditionalGeneration, exist_ok=True)
     FusionForConditionalGeneration.register_for_auto_class("AutoModelForSpeechSeq2Seq")
 
@@ -65,7 +67,6 @@ def _register_processor() -> None:
 
 _STEPS: dict[str, Callable[[], None]] = {
     "transformers.models.auto.configuration_auto": _register_config,
-    "transformers.models.auto.modeling_auto": _register_model,
     "transformers.models.auto.processing_auto": _register_processor,
 }
 

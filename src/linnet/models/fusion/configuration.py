@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from transformers import AutoConfig, PretrainedConfig
 
@@ -18,8 +19,12 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
     `bases` names the base models, `{"encoder": {"name": ..., "revision": ...}, "language_model": {...}}`, where the
     folder holds only what was trained; None where it holds everything. `adapters` are the LoRA options of each part
     that has some.
+
+    `when_made` is called once, before the first config is: the Auto classes learn of the model then, which is slow to
+    import, and not sooner (`auto.register_when_used`).
     """
 
+    when_made: ClassVar[Callable[[], None] | None] = None
     model_type = "linnet_fusion"
     sub_configs = {"audio_config": AutoConfig, "text_config": AutoConfig}  # noqa: RUF012 (as Transformers has it)
 
@@ -38,6 +43,9 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
         adapters: dict[str, dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
+        told, FusionConfig.when_made = FusionConfig.when_made, None
+        if told is not None:
+            told()
         self.audio_config = _config(audio_config, "hubert")
         self.text_config = _config(text_config, "llama")
         self.projector = dict(projector or {})

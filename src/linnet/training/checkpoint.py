@@ -7,31 +7,79 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from linnet.errors import ModelError
+from linnet.errors import ModelError, OutputError
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Path:
-    """Write `state` as the checkpoint of `step` and remove all but the newest `keep`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `state` as the checkpoint of `step` and remove all but the newest `keep`.
+
+    Raises:
+        OutputError: it cannot be written, for instance because the disk is full; the older ones stay.
+    """
     final = folder / f"step-{step:08d}"
-    temporary = folder / f".{final.name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    with (temporary / "state.pt").open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if final.exists():
-        shutil.rmtree(final)
-    temporary.replace(final)
+    with making(folder / f".{final.name}.{os.getpid()}.tmp") as temporary:
+        with (temporary / "state.pt").open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.replace(final)
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def swap_folder(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a new folder beside `folder`, then put it in its place: it is whole at any moment, old or new.
+
+    A kill between the two renames leaves the old one aside, and `restore_folder` puts it back. Raises `OutputError`
+    where it cannot be written.
+    """
+    restore_folder(folder)
+    old = _aside(folder)
+    with making(folder.with_name(f".{folder.name}.tmp")) as temporary:
+        write(temporary)
+        if folder.exists():
+            folder.replace(old)
+        temporary.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def restore_folder(folder: Path) -> None:
+    """Undo a `swap_folder` that was killed."""
+    old = _aside(folder)
+    if old.is_dir() and not folder.exists():
+        old.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+@contextmanager
+def making(temporary: Path) -> Iterator[Path]:
+    """A fresh folder to write in and rename; what fails leaves nothing behind. Raises `OutputError`."""
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+    except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by a RuntimeError
+        shutil.rmtree(temporary, ignore_errors=True)
+        free = shutil.disk_usage(temporary.parent).free if temporary.parent.is_dir() else 0
+        raise OutputError(
+            f"{temporary.parent}: cannot write a checkpoint ({error}), {free / 1e9:.3f} GB are free: make room, then "
+            "the same command goes on from the newest checkpoint."
+        ) from error
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

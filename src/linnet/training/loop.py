@@ -20,6 +20,7 @@ from transformers import WhisperForConditionalGeneration
 from linnet.errors import OptionError
 from linnet.training.checkpoint import load_checkpoint, save_checkpoint
 from linnet.training.digits.model import DigitsTrainer, blend
+from linnet.training.optimisation import parameter_groups
 from linnet.training.recipe import Recipe, as_dict
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=run.precision, cpu=run.device == "cpu")
         self.module = DigitsTrainer(model)
         self.optimiser = torch.optim.AdamW(
-            _groups(self.module, options.weight_decay), lr=options.learning_rate, betas=(0.9, 0.98)
+            parameter_groups(self.module.parameters(), options.weight_decay),
+            lr=options.learning_rate,
+            betas=(0.9, 0.98),
         )
         self.schedule = OneCycleLR(
             self.optimiser, options.learning_rate, options.steps, pct_start=options.warmup, cycle_momentum=False
@@ -156,10 +159,3 @@ def train(
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 yield row
-
-
-def _groups(module: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only."""
-    matrices = [p for p in module.parameters() if p.requires_grad and p.dim() > 1]
-    others = [p for p in module.parameters() if p.requires_grad and p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from linnet.errors import OptionError
 from linnet.training.digits.dataset import DigitsData
 from linnet.training.digits.model import DigitsModel
+from linnet.training.speech.recipe import SpeechRecipe
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on."""
+    """Everything that the training of `digits` depends on."""
 
     model: DigitsModel = field(default_factory=DigitsModel)
     data: DigitsData = field(default_factory=DigitsData)
@@ -61,8 +62,11 @@ class Recipe:
     run: Run = field(default_factory=Run)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from YAML.
+TASKS: dict[str, type[Recipe] | type[SpeechRecipe]] = {"digits": Recipe, "speech": SpeechRecipe}
+
+
+def read_recipe(path: Path) -> Recipe | SpeechRecipe:
+    """Read a recipe from YAML; its key `task` says which kind it is, `digits` (the default) or `speech`.
 
     Raises:
         OptionError: no such file, not YAML, an unknown key (names the nearest), or a value of the wrong type.
@@ -75,7 +79,12 @@ def read_recipe(path: Path) -> Recipe:
         raise OptionError(f"{path}: cannot read the recipe: {error.strerror}.") from error
     except yaml.YAMLError as error:
         raise OptionError(f"{path}: not YAML: {error}") from error
-    return build(Recipe, content or {}, str(path))
+    content = content or {}
+    task = content.pop("task", "digits") if isinstance(content, dict) else "digits"
+    if task not in TASKS:
+        near = difflib.get_close_matches(str(task), TASKS, n=1, cutoff=0.0)
+        raise OptionError(f"{path}: unknown task {task!r}; did you mean {near[0]!r}? Known: {', '.join(TASKS)}.")
+    return build(TASKS[task], content, str(path))
 
 
 def build(kind: type[T], content: Any, where: str) -> T:
@@ -90,26 +99,40 @@ def build(kind: type[T], content: Any, where: str) -> T:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
             raise OptionError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}? Known: {', '.join(known)}.")
         values[key] = _value(hints[key], value, f"{where}: {key}")
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if required and item.name not in values:
+            raise OptionError(f"{where}: the key {item.name!r} is missing.")
     return kind(**values)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value, where)
-    if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        if not isinstance(value, list):
-            raise OptionError(f"{where}: expected a list, got {value!r}.")
-        return tuple(_value(inner, item, where) for item in value)
+    if typing.get_origin(hint) in (tuple, dict):
+        return _values(hint, value, where)
     if isinstance(hint, types.UnionType):
         return None if value is None else _value(typing.get_args(hint)[0], value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+    if hint is not Any and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
         raise OptionError(f"{where}: expected {hint.__name__}, got {value!r}.")
     return value
 
 
-def as_dict(recipe: Recipe) -> dict[str, Any]:
+def _values(hint: Any, value: Any, where: str) -> Any:
+    """The items of a list, or the values of keys."""
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise OptionError(f"{where}: expected keys and values, got {value!r}.")
+        inner = typing.get_args(hint)[1]
+        return {str(key): _value(inner, item, f"{where}: {key}") for key, item in value.items()}
+    if not isinstance(value, list):
+        raise OptionError(f"{where}: expected a list, got {value!r}.")
+    inner = typing.get_args(hint)[0]
+    return tuple(_value(inner, item, where) for item in value)
+
+
+def as_dict(recipe: Recipe | SpeechRecipe) -> dict[str, Any]:
     """The recipe as plain values, for logs and checkpoints."""
     return dataclasses.asdict(recipe)

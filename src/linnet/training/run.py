@@ -16,11 +16,11 @@ from linnet.training.digits.export import export
 from linnet.training.digits.model import build_model
 from linnet.training.digits.validate import connected, nothing, roughened, transcripts, word_error_rate
 from linnet.training.loop import Trainer, Validate, train
-from linnet.training.recipe import Recipe, read_recipe
+from linnet.training.recipe import Recipe
 
 
-def run_recipe(path: Path) -> Iterator[dict[str, Any]]:
-    """Train what the recipe at `path` says and export it to `<output>/model`; yields the rows of the log.
+def run_recipe(recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """Train `digits` by a recipe and export it to `<output>/model`; yields the rows of the log.
 
     Paths in a recipe are relative to the folder where it is run. A run that was broken off goes on from its newest
     checkpoint; a finished one only exports again.
@@ -28,7 +28,6 @@ def run_recipe(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         OptionError: the recipe or the data that it names is not usable.
     """
-    recipe = read_recipe(path)
     folder = Path(recipe.run.output)
     trainer, data = prepare(recipe, Path.cwd())
     yield from train(trainer, data, validation(recipe, Path.cwd()))

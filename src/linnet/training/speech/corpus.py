@@ -1,0 +1,214 @@
+"""The utterances that a recipe names: read, held against the model, measured, and given sound by sound."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from linnet.audio import SAMPLE_RATE, Samples, open_audio
+from linnet.data import Sounds, SourceSpec, Utterance, open_source
+from linnet.data.batching import Lengths
+from linnet.errors import AudioError, LinnetError, OptionError
+from linnet.training.speech.augment import augmented
+from linnet.training.speech.inputs import IGNORED, Inputs
+
+NAMED = 10  # of the utterances that cannot be used; all are counted
+_EVERYTHING = 2**62
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Utterances in order, the tokens that each is trained to give (end to end), and the table of their lengths."""
+
+    utterances: Sequence[Utterance]
+    lengths: Lengths
+    inputs: Inputs
+    tokens: Sequence[int]
+
+    @cached_property
+    def _ends(self) -> npt.NDArray[np.int64]:
+        return np.cumsum(self.lengths.tokens, dtype=np.int64)
+
+    def labels(self, row: int) -> Sequence[int]:
+        """The tokens of one utterance."""
+        end = int(self._ends[row])
+        return self.tokens[end - int(self.lengths.tokens[row]) : end]
+
+
+def read_corpus(
+    specs: Iterable[SourceSpec], inputs: Inputs, *, skip_bad: bool = False, limit: int = 0, tell: Callable[[str], None]
+) -> Corpus:
+    """Read sources to their end (or the first `limit` utterances of each).
+
+    An utterance that cannot be used has no text, or its sound is not there, or its text or length is too much for the
+    model; rows that are no utterances count too. With `skip_bad` they are left out and told.
+
+    Raises:
+        OptionError: there are such utterances (names the first ten, and how many of each kind), or there are no others.
+    """
+    utterances: list[Utterance] = []
+    seconds, tokens, counts = array("f"), array("i"), array("i")
+    parts: list[tuple[str, int]] = []
+    bad = _Unusable()
+    with Sounds() as sounds:
+        for spec in specs:
+            source, before = open_source(spec), len(utterances)
+            for utterance in source:
+                try:
+                    length = _seconds(utterance, sounds)
+                    labels = _labels(utterance, length, inputs)
+                except (AudioError, OptionError) as error:
+                    bad.add(str(error), [utterance.id])
+                    continue
+                utterances.append(utterance)
+                seconds.append(length)
+                tokens.extend(labels)
+                counts.append(len(labels))
+                if limit and len(utterances) - before == limit:
+                    break
+            parts.append((source.name, len(utterances) - before))
+            bad.add("no utterance", list(map(str, source.report.problems)), source.report.bad)
+    bad.settle(len(utterances), skip_bad, tell)
+    if not utterances:
+        raise OptionError(f"there is nothing to read in {', '.join(name for name, _ in parts) or 'no source at all'}.")
+    lengths = Lengths(np.asarray(seconds, np.float32), np.asarray(counts, np.int32), tuple(parts), inputs.about)
+    return Corpus(utterances, lengths, inputs, tokens)
+
+
+def read_samples(utterance: Utterance, sounds: Sounds) -> Samples:
+    """The sound of an utterance [N] at 16 kHz. Raises `AudioError` where it cannot be read or holds nothing there."""
+    start, end = utterance.start or 0.0, utterance.end
+    channel = "mix" if utterance.channel is None else str(utterance.channel)
+    with open_audio(sounds.get(utterance), channel=channel) as source:
+        count = _EVERYTHING if end is None else round((end - start) * SAMPLE_RATE)
+        samples = source.window(round(start * SAMPLE_RATE), count)
+    if not len(samples):
+        raise AudioError(f"{utterance.id}: {utterance.audio} holds no sound at {start:g} s.")
+    return samples
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The tensors of a batch, its utterances' ids and seconds, and what was left out.
+
+    Where no sound of it could be read it is silence without a label.
+    """
+
+    tensors: dict[str, Tensor]
+    ids: list[str]
+    seconds: list[float]
+    lost: list[str]
+
+    @property
+    def tokens(self) -> int:
+        """Label tokens, which have loss."""
+        return int((self.tensors["labels"] != IGNORED).sum())
+
+
+class BatchesOfSound(Dataset[Batch]):
+    """Whole batches by the rows in them; every sound is heard anew in each epoch where `augment` is on.
+
+    What an utterance becomes depends on seed, epoch and row alone.
+    """
+
+    def __init__(self, corpus: Corpus, *, seed: int = 0, augment: bool = False, skip_bad: bool = False) -> None:
+        self._corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
+        self.epoch = 0
+        self._sounds: tuple[int, Sounds] | None = None
+
+    def __getitem__(self, rows: Sequence[int]) -> Batch:
+        """The batch of these rows. Raises `LinnetError` that names an utterance whose sound cannot be read."""
+        corpus = self._corpus
+        heard: list[tuple[int, Samples]] = []
+        lost: list[str] = []
+        for row in rows:
+            utterance = corpus.utterances[row]
+            try:
+                heard.append((row, self._hear(utterance, row)))
+            except AudioError as error:
+                if not self._skip_bad:
+                    raise LinnetError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
+                lost.append(utterance.id)
+        ids = [corpus.utterances[row].id for row, _ in heard]
+        seconds = [len(samples) / SAMPLE_RATE for _, samples in heard]
+        labels = [corpus.labels(row) for row, _ in heard]
+        if heard:
+            return Batch(corpus.inputs.batch([samples for _, samples in heard], labels), ids, seconds, lost)
+        tensors = corpus.inputs.batch([np.zeros(SAMPLE_RATE, np.float32)], [corpus.labels(rows[0])])
+        return Batch({**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}, ids, seconds, lost)
+
+    def _hear(self, utterance: Utterance, row: int) -> Samples:
+        if self._sounds is None or self._sounds[0] != os.getpid():  # an archive's place is not shared with a fork
+            self._sounds = os.getpid(), Sounds()
+        samples = read_samples(utterance, self._sounds[1])
+        if not self._augment:
+            return samples
+        random = np.random.default_rng([self._seed, self.epoch, row])
+        return augmented(samples, random, longest=self._corpus.inputs.longest)
+
+
+def _seconds(utterance: Utterance, sounds: Sounds) -> float:
+    """The length of an utterance: stated, or measured. Raises `AudioError` where its sound is not there."""
+    if sounds.exists(utterance) is False:
+        raise AudioError("missing audio")
+    if utterance.end is not None:
+        return utterance.end - (utterance.start or 0.0)
+    if utterance.duration is not None:
+        return utterance.duration
+    try:
+        return len(read_samples(utterance, sounds)) / SAMPLE_RATE
+    except AudioError as error:
+        raise AudioError("audio that cannot be read") from error
+
+
+def _labels(utterance: Utterance, seconds: float, inputs: Inputs) -> list[int]:
+    if utterance.text is None:
+        raise OptionError("without a text")
+    labels = inputs.label_ids(utterance.text, utterance.language)
+    if (reason := inputs.misfit(seconds, len(labels))) is not None:
+        raise OptionError(reason)
+    return labels
+
+
+class _Unusable:
+    """Utterances that cannot be used, by the reason: all are counted, the first are named."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._names: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, reason: str, names: Sequence[str], count: int = 1) -> None:
+        """Some more."""
+        self._counts[reason] += count
+        self._names[reason] += names[: NAMED - len(self._names[reason])]
+
+    def settle(self, good: int, skip: bool, tell: Callable[[str], None]) -> None:
+        """Tell of them, or raise an `OptionError`."""
+        count = self._counts.total()
+        if not count:
+            return
+        lines = [f"{count} of {count + good} utterances cannot be used"]
+        for reason, number in self._counts.items():
+            named = ", ".join(self._names[reason])
+            if number:
+                lines.append(f"  {number} {reason}: {named}" + (f", and {number - NAMED} more" * (number > NAMED)))
+        if not skip:
+            raise OptionError("\n".join([*lines, "Mend them, or leave them out with --skip-bad."]))
+        for line in lines:
+            tell(line)
+
+
+def tensors_to(tensors: dict[str, Tensor], device: Any) -> dict[str, Tensor]:
+    """The same on a device."""
+    return {name: value.to(device, non_blocking=True) for name, value in tensors.items()}

@@ -1,0 +1,63 @@
+"""What a recipe comes to, before anything is trained: parameters, utterances, steps, padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from linnet.data.batching import Batches
+from linnet.data.batching.bench import measure_waste
+from linnet.errors import LinnetError
+from linnet.training.freeze import counts
+from linnet.training.speech.model import Trainee, outline
+from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.run import plan
+
+
+def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[str, str]]:
+    """Rows of a table: what, and its figure. A model or data that is not there is a row that says what is missing.
+
+    Of a model put together only configs and tokenizer are read, so that one of any size can be counted here.
+    """
+    steps = recipe.optimisation.steps
+    try:
+        trainee = outline(recipe)
+    except LinnetError as error:
+        yield "model", f"missing: {error}"
+        yield "data", "not read: how its texts are tokenized is the model's"
+        return
+    yield from _parameters(trainee)
+    said: list[str] = []
+    try:
+        planned = plan(recipe.data, trainee.inputs, skip_bad=skip_bad, tell=said.append)
+    except LinnetError as error:
+        yield "data", f"missing: {error}"
+        return
+    for line in (*said, *planned.selection.lines()):
+        yield "data", line
+    yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
+    batches = Batches(planned.binning, seed=recipe.run.seed)
+    batching = recipe.data.batching
+    waste = measure_waste("planned", batches.plan, planned.corpus.lengths, planned.cost, batching.budget)
+    each = math.ceil(batches.steps / recipe.optimisation.accumulate)
+    total = steps or math.ceil(recipe.optimisation.epochs * batches.steps / recipe.optimisation.accumulate)
+    yield "batches an epoch", f"{batches.steps}, of {waste.batch:.1f} utterances on average"
+    yield "steps an epoch", f"{each}"
+    yield "steps", f"{total}, {total / max(each, 1):.2f} epochs"
+    span = trainee.inputs.span
+    if span is not None:
+        heard = planned.corpus.lengths.durations[planned.selection.rows].mean()
+        yield "audio padding", f"{1 - heard / span:.1%} (every sound is padded to {span:g} s)"
+    else:
+        yield "audio padding", f"{waste.audio_padding:.1%}"
+    yield "text padding", f"{waste.text_padding:.1%}"
+    yield "budget used", f"{waste.budget_used:.0%}"
+
+
+def _parameters(trainee: Trainee) -> Iterator[tuple[str, str]]:
+    found = counts(trainee.model, trainee.policy)
+    for part, count in found.items():
+        policy = trainee.policy.get(part, "frozen")
+        yield part, f"{policy}: {count.trained:,} trained, {count.frozen:,} frozen"
+    trained, frozen = sum(c.trained for c in found.values()), sum(c.frozen for c in found.values())
+    yield "parameters", f"{trained:,} trained, {frozen:,} frozen"

@@ -1,0 +1,222 @@
+"""From sounds and texts to what a model is trained on: one small class for each way of asking a model.
+
+Shapes: B utterances, N samples at 16 kHz, L label tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import ProcessorMixin
+
+from linnet.audio import SAMPLE_RATE, Samples
+from linnet.errors import OptionError
+
+IGNORED = -100  # a label without loss
+Tensors = dict[str, Tensor]
+
+
+class Inputs(Protocol):
+    """What the loop asks of a kind of model beside the model itself."""
+
+    about: str  # how tokens are counted, for the identity of a table of lengths
+    span: float | None  # seconds that every sound is padded to; None: to the longest of its batch
+    longest: float  # seconds that the model takes
+
+    def label_ids(self, text: str, language: str | None) -> list[int]:
+        """The tokens that have loss, the end among them. Raises `OptionError` for what the model cannot write."""
+        ...
+
+    def misfit(self, seconds: float, labels: int) -> str | None:
+        """Why an utterance of this length with so many label tokens is too much for the model; None where it is not."""
+        ...
+
+    def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
+        """The model's arguments, with `labels` [B, L] padded with -100."""
+        ...
+
+    def sounds(self, sounds: Sequence[Samples]) -> Tensors:
+        """The arguments of `generate`."""
+        ...
+
+    def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
+        """Further arguments of `generate`."""
+        ...
+
+    def texts(self, ids: Tensor) -> list[str]:
+        """The texts of generated tokens."""
+        ...
+
+    def save(self, folder: Any) -> None:
+        """Write processor and tokenizer into a model's folder."""
+        ...
+
+
+class FusionInputs:
+    """For a fusion model: `processor` is its processor, `columns` says how many places a clip's prompt takes."""
+
+    span: float | None = None
+    longest = float("inf")
+
+    def __init__(self, processor: Any, columns: Callable[[int], int], places: int | None) -> None:
+        self._processor, self._columns, self._places = processor, columns, places
+        self.about = f"the tokens of {type(processor.tokenizer).__name__}, {len(processor.tokenizer)} entries"
+
+    def label_ids(self, text: str, language: str | None) -> list[int]:
+        """The text and the end of the answer."""
+        del language
+        ids: list[int] = self._processor.labels([text])[0].tolist()
+        _require_known(ids, self._processor.tokenizer)
+        return ids
+
+    def misfit(self, seconds: float, labels: int) -> str | None:
+        """Prompt, sound and answer must fit in front of the language model."""
+        taken = self._columns(round(seconds * SAMPLE_RATE)) + labels
+        if self._places is None or taken <= self._places:
+            return None
+        return f"over the {self._places} places of the language model"
+
+    def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
+        """Samples [B, N], their mask and the labels."""
+        return {**self.sounds(sounds), "labels": _padded(labels)}
+
+    def sounds(self, sounds: Sequence[Samples]) -> Tensors:
+        """Samples [B, N] and their mask."""
+        return dict(self._processor(list(sounds), sampling_rate=SAMPLE_RATE))
+
+    def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
+        """Nothing: the prompt is the model's own."""
+        del languages
+        return {}
+
+    def texts(self, ids: Tensor) -> list[str]:
+        """Plain text."""
+        return _decoded(self._processor.tokenizer, ids)
+
+    def save(self, folder: Any) -> None:
+        """The processor."""
+        self._processor.save_pretrained(folder)
+
+
+class Seq2SeqInputs:
+    """For an encoder-decoder model: features by its processor or extractor, labels by its tokenizer."""
+
+    span: float | None = None
+
+    def __init__(self, model: Any, processor: Any, tokenizer: Any, longest: float) -> None:
+        self._processor, self._tokenizer = processor, tokenizer
+        self.longest = longest
+        self.about = f"the tokens of {type(tokenizer).__name__}, {len(tokenizer)} entries"
+        settings = (model.generation_config, model.config)
+        start, end = _setting("decoder_start_token_id", *settings), tokenizer.eos_token_id
+        if start is None or end is None:
+            raise OptionError(f"{model.name_or_path}: its config names no decoder_start_token_id, or no end token.")
+        self._start, self._end = start, int(end)
+        places = [_setting(name, model.config) for name in ("max_target_positions", "max_position_embeddings")]
+        self._places = places[0] or places[1]
+
+    def label_ids(self, text: str, language: str | None) -> list[int]:
+        """The text and the end."""
+        del language
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        _require_known(ids, self._tokenizer)
+        return [*ids, self._end]
+
+    def misfit(self, seconds: float, labels: int) -> str | None:
+        """The labels must fit into the decoder."""
+        del seconds
+        return f"over the {self._places} places of the decoder" if self._places and labels > self._places else None
+
+    def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
+        """Features, the labels, and the same one place later for the decoder."""
+        given = [[self._start, *row[:-1]] for row in labels]
+        return {
+            **self.sounds(sounds),
+            "decoder_input_ids": _padded(given, self._end),
+            "labels": _padded(labels),
+        }
+
+    def sounds(self, sounds: Sequence[Samples]) -> Tensors:
+        """What the processor makes of sounds padded to the longest."""
+        return self._features(sounds, padding=True)
+
+    def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
+        """Nothing."""
+        del languages
+        return {}
+
+    def texts(self, ids: Tensor) -> list[str]:
+        """Plain text."""
+        return _decoded(self._tokenizer, ids)
+
+    def save(self, folder: Any) -> None:
+        """Processor and tokenizer."""
+        self._tokenizer.save_pretrained(folder)
+        self._processor.save_pretrained(folder)
+
+    def _features(self, sounds: Sequence[Samples], **options: Any) -> Tensors:
+        named = {"audio": list(sounds)} if isinstance(self._processor, ProcessorMixin) else {}
+        plain = () if named else (list(sounds),)
+        with np.errstate(all="ignore"):
+            made = self._processor(*plain, **named, sampling_rate=SAMPLE_RATE, return_tensors="pt", **options)
+        return dict(made)
+
+
+class WhisperInputs(Seq2SeqInputs):
+    """For Whisper: every sound is padded to the window; the labels begin with language, task and `notimestamps`."""
+
+    def __init__(self, model: Any, processor: Any, tokenizer: Any, language: str = "") -> None:
+        self.span = float(getattr(processor, "feature_extractor", processor).chunk_length)
+        super().__init__(model, processor, tokenizer, self.span)
+        settings = model.generation_config
+        self._languages: dict[str, int] = getattr(settings, "lang_to_id", None) or {}
+        self._task: int | None = (getattr(settings, "task_to_id", None) or {}).get("transcribe")
+        self._plain: int | None = getattr(settings, "no_timestamps_token_id", None)
+        self._language = language
+
+    def label_ids(self, text: str, language: str | None) -> list[int]:
+        """Language and task (of a multilingual model), no times, the text, the end."""
+        prefix = [self._plain] if self._plain is not None else []
+        if self._languages:
+            prefix = [self._languages[self._code(language)], *([self._task] if self._task is not None else []), *prefix]
+        return [*prefix, *super().label_ids(text, language)]
+
+    def sounds(self, sounds: Sequence[Samples]) -> Tensors:
+        """Log-mel features of the whole window."""
+        return self._features(sounds)
+
+    def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
+        """The language of each utterance."""
+        if not self._languages:
+            return {}
+        return {"language": [self._code(language)[2:-2] for language in languages], "task": "transcribe"}
+
+    def _code(self, language: str | None) -> str:
+        spoken = (language or self._language).lower().partition("-")[0]
+        if f"<|{spoken}|>" in self._languages:
+            return f"<|{spoken}|>"
+        raise OptionError("without a language" if not spoken else f"in a language without a token ({spoken})")
+
+
+def _setting(name: str, *places: Any) -> int | None:
+    return next((int(value) for place in places if (value := getattr(place, name, None)) is not None), None)
+
+
+def _require_known(ids: Sequence[int], tokenizer: Any) -> None:
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and unknown != tokenizer.eos_token_id and unknown in ids:
+        raise OptionError("text outside the tokenizer")
+
+
+def _decoded(tokenizer: Any, ids: Tensor) -> list[str]:
+    texts: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+def _padded(rows: Sequence[Sequence[int]], padding: int = IGNORED) -> Tensor:
+    return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=padding)

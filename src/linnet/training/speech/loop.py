@@ -1,0 +1,162 @@
+"""The loop: batches in, rows of the log out; it goes on by itself from the newest checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from linnet.training.curves import read_log
+from linnet.training.freeze import Drift
+from linnet.training.speech.corpus import Batch, BatchesOfSound
+from linnet.training.speech.model import export, holding
+from linnet.training.speech.trainer import Step, Trainer, memory_gb
+
+Row = dict[str, Any]
+Validate = Callable[[Trainer], float]  # the word error rate, 0.05 for 5 %
+
+
+def train(trainer: Trainer, data: BatchesOfSound, validate: Validate | None = None) -> Iterator[Row]:
+    """Run to the last step, yielding what is logged; each row also goes to `log.jsonl` in the run's folder.
+
+    The model of the lowest word error rate is kept in `best`, the last one in `model`. Of several processes the first
+    one yields and writes.
+    """
+    run = trainer.recipe.run
+    trainer.folder.mkdir(parents=True, exist_ok=True)
+    drift = Drift(trainer.trainee.model, trainer.trainee.policy)
+    trainer.resume()
+    meter = Meter(trainer)
+    windows = _windows(trainer, data)
+    with _log(trainer).open("a", encoding="utf-8") as file:
+        while trainer.step < trainer.steps:
+            window = next(windows)
+            meter.add(window, trainer.update(window))
+            step, last = trainer.step, trainer.step == trainer.steps
+            row = meter.row() if step % run.log_every == 0 or last or meter.skipped else {}
+            if validate is not None and (step % run.validate_every == 0 or last):
+                row = {**(row or meter.row()), **_validated(trainer, validate, drift)}
+            if trainer.leads and (step % run.checkpoint_every == 0 or last):
+                trainer.save()
+            if row and trainer.leads:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                yield row
+    if trainer.leads:
+        with holding(trainer.trainee.model, trainer.average):
+            export(trainer.trainee, trainer.folder / "model")
+    trainer.accelerator.wait_for_everyone()
+
+
+def _log(trainer: Trainer) -> Path:
+    """The run's log without what was written after its newest checkpoint: those steps are done again."""
+    path = trainer.folder / "log.jsonl"
+    if trainer.leads and path.is_file():
+        kept = [json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= trainer.step]
+        temporary = path.with_name(".log.jsonl.tmp")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.replace(path)
+    return path
+
+
+def _windows(trainer: Trainer, data: BatchesOfSound) -> Iterator[list[Batch]]:
+    """The batches of each step, epoch after epoch, from where the run stands; counts them as it gives them."""
+    batches = _stream(trainer, data)
+    while window := list(islice(batches, trainer.recipe.optimisation.accumulate)):
+        yield window
+
+
+def _stream(trainer: Trainer, data: BatchesOfSound) -> Iterator[Batch]:
+    workers = trainer.recipe.run.workers
+    while True:
+        data.epoch = trainer.batches.epoch
+        loader: DataLoader[Batch] = DataLoader(
+            data,
+            batch_size=None,
+            sampler=trainer.batches.of_rank(trainer.rank),
+            num_workers=workers,
+            prefetch_factor=2 if workers else None,
+            generator=torch.Generator(),  # its own, so that reading moves no other randomness
+        )
+        for batch in loader:
+            trainer.read += 1
+            yield batch
+        trainer.batches.seek(trainer.batches.epoch + 1)
+        trainer.read = 0
+
+
+def _validated(trainer: Trainer, validate: Validate, drift: Drift) -> Row:
+    """The error rate of the model as it would be saved, and how far its parts have gone; keeps the best."""
+    model = trainer.trainee.model
+    with holding(model, trainer.average):
+        wer = validate(trainer)
+        if trainer.best is None or wer < trainer.best:
+            trainer.best = wer
+            if trainer.leads:
+                export(trainer.trainee, trainer.folder / "best")
+    return {"wer": wer, "best_wer": trainer.best, "drift": drift.measure()}
+
+
+class Meter:
+    """Figures between two rows of the log: loss per token, padding, tokens per second, time left."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._span = trainer.trainee.inputs.span
+        self._start = self._mark = time.monotonic()
+        self._first = trainer.step
+        self._clear()
+
+    def _clear(self) -> None:
+        self._loss = self._tokens = 0.0
+        self._seconds = self._padded = 0.0  # of this process, as are labels and their slots
+        self._labels = self._slots = 0
+        self._lost: list[str] = []
+        self.skipped = 0
+
+    def add(self, window: Sequence[Batch], step: Step) -> None:
+        """One step more."""
+        self._step = step
+        self.skipped += step.skipped
+        if not step.skipped:
+            self._loss += step.loss * step.tokens
+            self._tokens += step.tokens
+        for batch in window:
+            self._lost += batch.lost
+            self._seconds += sum(batch.seconds)
+            self._padded += len(batch.seconds) * (self._span or max(batch.seconds, default=0.0))
+            self._labels += batch.tokens
+            self._slots += batch.tensors["labels"].numel()
+
+    def row(self) -> Row:
+        """The figures since the last row."""
+        trainer, now = self._trainer, time.monotonic()
+        pace = (now - self._start) / (trainer.step - self._first)
+        row: Row = {
+            "step": trainer.step,
+            "steps": trainer.steps,
+            "epoch": round(trainer.batches.epoch + trainer.read / trainer.batches.steps, 4),
+            "loss": self._loss / self._tokens if self._tokens else None,
+            "norm": self._step.norm if math.isfinite(self._step.norm) else None,
+            "rate": trainer.optimiser.param_groups[0]["lr"],
+            "audio_padding": 1 - self._seconds / self._padded if self._padded else 0.0,
+            "text_padding": 1 - self._labels / self._slots,
+            "tokens_per_second": self._tokens / max(now - self._mark, 1e-9),
+            "memory_gb": round(memory_gb(trainer.accelerator.device), 3),
+            "seconds_per_step": pace,
+            "seconds_left": pace * (trainer.steps - trainer.step),
+        }
+        if self.skipped:
+            row["skipped"] = self.skipped
+        if self._lost:
+            row["left_out"] = self._lost
+        self._mark = now
+        self._clear()
+        return row

@@ -1,0 +1,169 @@
+"""The model that a recipe names, frozen by its policies, and what of it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from linnet.errors import OptionError
+from linnet.models.device import choose_dtype
+from linnet.models.fusion.adapters import lora_layers, lora_update
+from linnet.models.loading import quiet
+from linnet.models.resolve import resolve
+from linnet.models.speech import load_speech_model, window_seconds
+from linnet.training.checkpoint import swap_folder
+from linnet.training.freeze import freeze
+from linnet.training.speech.inputs import FusionInputs, Inputs, Seq2SeqInputs, WhisperInputs
+from linnet.training.speech.recipe import SpeechModelChoice, SpeechRecipe
+
+FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "frozen"}
+
+
+@dataclass(frozen=True, eq=False)
+class Trainee:
+    """A model with its policies applied, its inputs, and the policies."""
+
+    model: Any
+    inputs: Inputs
+    policy: dict[str, str]
+
+
+def load_trainee(recipe: SpeechRecipe) -> Trainee:
+    """Load or put together what the recipe names. Raises `ModelError` or `OptionError` where it cannot be had."""
+    choice = recipe.model
+    dtype = choose_dtype(choice.dtype, torch.device("cpu"))[0]
+    if _is_fusion(choice):
+        from linnet.models import fusion
+
+        with quiet():
+            model, processor = fusion.build(*_bases(choice), dtype=dtype, seed=recipe.run.seed, **_options(choice))
+        return _frozen(recipe, model, _fusion_inputs(model, processor))
+    speech = load_speech_model(resolve(choice.checkpoint), device=torch.device("cpu"), dtype=dtype)
+    if speech.family == "ctc":
+        raise OptionError(f"{choice.checkpoint} is a CTC model: only models that write token after token are trained.")
+    if speech.model.config.model_type == "linnet_fusion":
+        return _frozen(recipe, speech.model, _fusion_inputs(speech.model, speech.processor))
+    made = (speech.model, speech.processor, speech.tokenizer)
+    if speech.family == "whisper":
+        return _frozen(recipe, speech.model, WhisperInputs(*made, choice.language))
+    return _frozen(recipe, speech.model, Seq2SeqInputs(*made, window_seconds(speech.model.config.to_dict())))
+
+
+def outline(recipe: SpeechRecipe) -> Trainee:
+    """The same to be counted, not trained: of a fusion model only the configs and the tokenizer are needed."""
+    choice = recipe.model
+    if not _is_fusion(choice):
+        return load_trainee(recipe)
+    from linnet.models import fusion
+
+    with quiet():
+        config, processor = fusion.configure(*_bases(choice), **_options(choice))
+        model = fusion.skeleton(config)
+    with torch.device("meta"):  # adapters, too, are made without weights
+        return _frozen(recipe, model, _fusion_inputs(model, processor))
+
+
+def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> Trainee:
+    if isinstance(inputs, FusionInputs):
+        policy = {**FUSION_POLICY, **recipe.freeze}
+    else:
+        policy = dict(recipe.freeze) or {name: "all" for name, _ in model.named_children()}
+    torch.manual_seed(recipe.run.seed)  # adapters begin at random
+    freeze(model, policy)
+    if recipe.optimisation.gradient_checkpointing:
+        name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+        getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
+    if not any(value.requires_grad for value in model.parameters()):
+        raise OptionError("freeze: nothing is left to train: give one part `all`, `top:4` or `lora(r=64)`.")
+    return Trainee(model, inputs, policy)
+
+
+def _is_fusion(choice: SpeechModelChoice) -> bool:
+    both = bool(choice.encoder and choice.language_model)
+    if both == bool(choice.checkpoint) or bool(choice.encoder) != bool(choice.language_model):
+        raise OptionError("model: name either an encoder and a language_model, or a checkpoint.")
+    return both
+
+
+def _bases(choice: SpeechModelChoice) -> tuple[str, str, dict[str, Any]]:
+    return choice.encoder, choice.language_model, choice.projector
+
+
+def _options(choice: SpeechModelChoice) -> dict[str, Any]:
+    return {
+        "instruction": choice.instruction,
+        "window_seconds": choice.window_seconds,
+        "revisions": (choice.encoder_revision, choice.language_model_revision),
+    }
+
+
+def _fusion_inputs(model: Any, processor: Any) -> FusionInputs:
+    places = getattr(model.config.text_config, "max_position_embeddings", None)
+    return FusionInputs(processor, model.prompt_tokens, places)
+
+
+# --- what is trained of a model, and its folder
+
+
+def trained(model: nn.Module) -> dict[str, Tensor]:
+    """What training changes: parameters that take a gradient, and the buffers beside them, by name. Not copied."""
+    weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    owners = {name.rpartition(".")[0] for name in weights}
+    buffers = {name: value for name, value in model.named_buffers() if name.rpartition(".")[0] in owners}
+    return {name: value.detach() for name, value in (weights | buffers).items()}
+
+
+def put(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy weights of `trained` back. Raises `OptionError` where they are those of another model or policy."""
+    own = trained(model)
+    odd = sorted(own.keys() ^ weights.keys()) or sorted(n for n in own if own[n].shape != weights[n].shape)
+    if odd:
+        raise OptionError(
+            f"the checkpoint is of another model or freeze policy than this recipe's (first difference: {odd[0]}): "
+            "go on with the recipe that it was begun with, or choose another `output`."
+        )
+    for name, value in own.items():
+        value.copy_(weights[name])
+
+
+@contextmanager
+def holding(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+    """While it is open the model has these weights (a moving average); nothing changes where there are none."""
+    if not weights:
+        yield
+        return
+    kept = {name: value.clone() for name, value in trained(model).items()}
+    put(model, weights)
+    try:
+        yield
+    finally:
+        put(model, kept)
+
+
+def export(trainee: Trainee, folder: Path) -> Path:
+    """Write a Transformers folder of the model with its processor; it appears whole or not at all."""
+
+    def write(place: Path) -> None:
+        state = None if isinstance(trainee.inputs, FusionInputs) else _folded(trainee.model)
+        with quiet():
+            trainee.model.save_pretrained(place, **({} if state is None else {"state_dict": state}))
+            trainee.inputs.save(place)
+
+    return swap_folder(folder, write)
+
+
+def _folded(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model with its adapters added to their weights, under the names of the plain model."""
+    updates = {f"{name}.base_layer.weight": lora_update(layer) for name, layer in lora_layers(model)}
+    state: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        if "lora_" not in name:
+            whole = value + updates[name].to(value.dtype) if name in updates else value
+            state[name.replace(".base_layer.", ".")] = whole
+    return state

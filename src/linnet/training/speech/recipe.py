@@ -1,0 +1,116 @@
+"""What a recipe for a speech model says (`task: speech`), as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from linnet.data import SourceSpec
+
+
+@dataclass(frozen=True)
+class SpeechModelChoice:
+    """Which model: one put together of `encoder` and `language_model`, or a `checkpoint` that is there already.
+
+    All are folders or Hub ids. `projector`, `instruction`, `window_seconds` and the revisions are those of
+    `linnet.models.fusion.build`. `language` is that of utterances that name none (Whisper models).
+    `dtype` is the number format of the weights that stay as they are; what is trained is float32.
+    """
+
+    encoder: str = ""
+    encoder_revision: str | None = None
+    language_model: str = ""
+    language_model_revision: str | None = None
+    projector: dict[str, Any] = field(default_factory=dict)
+    instruction: str = "Transcribe the speech."
+    window_seconds: float = 30.0
+    checkpoint: str = ""
+    language: str = ""
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How batches are planned: `linnet.data.batching.bin_utterances` with a cost of `n (a D + b D^2 + c T)`.
+
+    The defaults stand for the padded seconds of audio, a place for a token counted as 80 ms.
+    """
+
+    budget: float = 600.0
+    per_second: float = 1.0
+    per_square_second: float = 0.0
+    per_token: float = 0.08
+    groups: int = 30
+    splits: int = 2
+
+
+@dataclass(frozen=True)
+class SpeechData:
+    """What is trained and validated on, and which utterances of it.
+
+    `longest` is in seconds; utterances whose tokens per second are more than `deviations` standard deviations from
+    those of similar length are left out. `validation_limit` keeps the first so many of the validation set (0: all).
+    """
+
+    train: tuple[SourceSpec, ...] = ()
+    validation: SourceSpec | None = None
+    validation_limit: int = 0
+    longest: float = 30.0
+    deviations: float = 4.0
+    augment: bool = False
+    batching: Batching = field(default_factory=Batching)
+
+
+@dataclass(frozen=True)
+class SpeechOptimisation:
+    """How the weights move: AdamW, a linear warm-up over the share `warmup` of the steps, then half a cosine to zero.
+
+    A step takes `accumulate` batches. Without `steps` there are `epochs` of them. `average` is the decay of a moving
+    average of the weights, which is then what is validated and saved; 0 keeps none.
+    """
+
+    steps: int = 0
+    epochs: float = 1.0
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    betas: tuple[float, ...] = (0.9, 0.999)
+    accumulate: int = 1
+    clip: float = 1.0
+    average: float = 0.0
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class SpeechRun:
+    """Where and how the run goes, and how it is validated; `threads` 0 leaves PyTorch's own choice."""
+
+    output: str = "runs/speech"
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "no"
+    threads: int = 0
+    workers: int = 2
+    log_every: int = 20
+    checkpoint_every: int = 500
+    keep: int = 2
+    validate_every: int = 1000
+    validation_batch: int = 16
+    beams: int = 1
+    max_new_tokens: int = 200
+    normalizer: str = "auto"
+
+
+@dataclass(frozen=True)
+class SpeechRecipe:
+    """Everything that the training of a speech model depends on.
+
+    `freeze` has a policy of `linnet.training.freeze` for each part, which is any path of a submodule. By default a
+    model put together trains its projector, and a checkpoint all of itself.
+    """
+
+    model: SpeechModelChoice = field(default_factory=SpeechModelChoice)
+    freeze: dict[str, str] = field(default_factory=dict)
+    data: SpeechData = field(default_factory=SpeechData)
+    optimisation: SpeechOptimisation = field(default_factory=SpeechOptimisation)
+    run: SpeechRun = field(default_factory=SpeechRun)

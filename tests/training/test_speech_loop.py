@@ -1,0 +1,335 @@
+"""The loop of speech models: broken off and taken up again it gives the same numbers; what goes wrong is said."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import linnet
+from linnet.errors import LinnetError, OptionError, OutputError
+from linnet.training.checkpoint import load_checkpoint, swap_folder
+from linnet.training.recipe import read_recipe
+from linnet.training.speech.loop import train
+from linnet.training.speech.model import load_trainee
+from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.trainer import Trainer
+from tiny_fusion import one_thread
+from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_whispers import save_whisper
+
+Changes = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _quick() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return save_bases(tmp_path_factory.mktemp("bases"))
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tone_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, **changes: dict[str, Any]) -> SpeechRecipe:
+    folder.mkdir(exist_ok=True)
+    content = fusion_recipe(bases, manifest, folder / "out", **changes)
+    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
+    assert isinstance(recipe, SpeechRecipe)
+    return recipe
+
+
+def rows_of(recipe: SpeechRecipe, stop: int | None = None, **options: Any) -> list[dict[str, Any]]:
+    found = []
+    for row in run_speech(recipe, **options):
+        found.append(row)
+        if row["step"] == stop:
+            break
+    return found
+
+
+FULL: Changes = {
+    "freeze": {"language_model": "lora(r=2, dropout=0.2)", "encoder": "top:1"},
+    "data": {"augment": True},
+    "optimisation": {"steps": 7, "accumulate": 3, "average": 0.9, "weight_decay": 0.1},
+}
+
+
+def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path
+) -> None:
+    def score(_: Sequence[str], heard: Sequence[str], __: Sequence[str | None]) -> float:
+        return 1.0 + len("".join(heard))
+
+    whole = recipe_at(tmp_path / "whole", bases, manifest, **FULL)
+    broken = recipe_at(tmp_path / "broken", bases, manifest, **FULL)
+    unbroken = rows_of(whole, score=score)
+    first = rows_of(broken, stop=5, score=score)  # in the fourth epoch; the newest checkpoint is of step 4
+    second = rows_of(broken, score=score)
+    assert [row["step"] for row in second] == [5, 6, 7]
+    same = ("loss", "norm", "rate", "epoch", "audio_padding", "text_padding", "wer", "drift")
+    for row, other in zip(unbroken, [*first[:4], *second], strict=True):
+        assert {key: row.get(key) for key in same} == {key: other.get(key) for key in same}
+    ends = [load_checkpoint(folder / "out" / "checkpoints") for folder in (tmp_path / "whole", tmp_path / "broken")]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert ends[0]["batches"] == ends[1]["batches"]
+    for part in ("weights", "average"):
+        assert ends[0][part].keys() == ends[1][part].keys()
+        assert all(torch.equal(ends[0][part][name], ends[1][part][name]) for name in ends[0][part])
+    log = [json.loads(line) for line in (tmp_path / "broken" / "out" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in log] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_each_epoch_has_each_utterance_once(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
+    recipe = recipe_at(tmp_path, bases, manifest, optimisation={"steps": 0, "epochs": 2.0})
+    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    taken: list[str] = []
+    update = trainer.update
+    trainer.update = lambda window: taken.extend(n for b in window for n in b.ids) or update(window)  # type: ignore
+    last = list(train(trainer, data))[-1]
+    assert last["epoch"] == 2.0
+    assert len(taken) == 48
+    assert sorted(taken[:24]) == sorted(taken[24:])
+    assert len(set(taken)) == 24
+
+
+def test_training_lowers_the_loss_and_the_folder_is_used(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path
+) -> None:
+    optimisation = {"steps": 60, "learning_rate": 0.01, "accumulate": 2}
+    recipe = recipe_at(
+        tmp_path, bases, manifest, optimisation=optimisation, freeze={"language_model": "lora(r=4)"},
+        run={"log_every": 10},
+    )  # fmt: skip
+    found = rows_of(recipe)
+    assert found[-1]["loss"] < 0.7 * found[0]["loss"]
+    assert found[-1]["drift" if "drift" in found[-1] else "seconds_left"] == 0.0
+    heard = linnet.load(str(tmp_path / "out" / "model")).transcribe(np.zeros(8000, np.float32), max_new_tokens=4)
+    assert isinstance(heard.text, str)
+
+
+def test_a_whisper_checkpoint_is_trained_with_adapters_and_saved_whole(tmp_path: Path, manifest: Path) -> None:
+    whisper = save_whisper(tmp_path / "whisper")
+    content = fusion_recipe({"hubert": whisper, "llama": whisper}, manifest, tmp_path / "out")
+    content |= {"model": {"checkpoint": str(whisper)}, "freeze": {"model": "lora(r=2)"}}
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
+    assert isinstance(recipe, SpeechRecipe)
+    trainee = load_trainee(recipe)
+    trainer, data, validate = prepare(recipe, trainee, score=lambda *_: 0.5)
+    found = list(train(trainer, data, validate))
+    assert found[-1]["wer"] == 0.5
+    assert found[-1]["audio_padding"] > 0.5  # its windows are 2 s
+    again = linnet.load(str(tmp_path / "out" / "best"), engine="torch", device="cpu")
+    assert isinstance(again.transcribe(np.zeros(16000, np.float32)).text, str)
+    from transformers import WhisperForConditionalGeneration
+
+    saved = WhisperForConditionalGeneration.from_pretrained(tmp_path / "out" / "model").eval()
+    made = data[[0]].tensors
+    with torch.no_grad():
+        expected = trainee.model.eval()(**made).logits
+        torch.testing.assert_close(saved(**made).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_best_model_stays_while_others_come(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
+    rates = iter([0.3, 0.2, 0.4])
+    recipe = recipe_at(tmp_path, bases, manifest, run={"validate_every": 2})
+    kept: list[dict[str, torch.Tensor]] = []
+    trainee = load_trainee(recipe)
+    trainer, data, _ = prepare(recipe, trainee)
+
+    def validate(trainer: Trainer) -> float:
+        kept.append({name: value.detach().clone() for name, value in trainee.model.projector.state_dict().items()})
+        return next(rates)
+
+    rows = [row for row in train(trainer, data, validate) if "wer" in row]
+    assert [row["best_wer"] for row in rows] == [0.3, 0.2, 0.2]
+    from safetensors.torch import load_file
+
+    best = load_file(tmp_path / "out" / "best" / "model.safetensors")
+    assert all(torch.equal(best[f"projector.{name}"], value) for name, value in kept[1].items())
+
+
+def poisoned(trainer: Trainer, steps: set[int]) -> None:
+    """Make the loss of some steps no number."""
+    forward = trainer.loss.forward
+
+    def bad(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+        total: torch.Tensor = forward(tensors)
+        return total * float("nan") if trainer.step in steps else total
+
+    trainer.loss.forward = bad
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_its_utterances_written_down(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path
+) -> None:
+    recipe = recipe_at(tmp_path, bases, manifest, optimisation={"steps": 8})
+    trainee = load_trainee(recipe)
+    trainer, data, _ = prepare(recipe, trainee)
+    poisoned(trainer, {1, 2, 4})
+    begun = trainee.model.projector.last.weight.detach().clone()
+    moved = []
+    for row in train(trainer, data):
+        moved.append(not torch.equal(begun, trainee.model.projector.last.weight))
+        begun = trainee.model.projector.last.weight.detach().clone()
+        assert torch.isfinite(begun).all()
+        assert row.get("skipped", 0) == (row["step"] in (2, 3, 5))
+        assert (row["loss"] is None) == (row["step"] in (2, 3, 5))
+    assert moved == [True, False, False, True, False, True, True, True]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "not_finite.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3, 5]
+    assert all(line["ids"] for line in lines)
+
+
+def test_three_such_steps_in_a_row_end_the_run(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
+    recipe = recipe_at(tmp_path, bases, manifest)
+    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    poisoned(trainer, {2, 3, 4})
+    with pytest.raises(LinnetError, match=r"3 steps in a row, the last of them step 5.*not_finite\.jsonl"):
+        list(train(trainer, data))
+    state = load_checkpoint(tmp_path / "out" / "checkpoints")
+    assert state is not None
+    assert all(torch.isfinite(value).all() for value in state["weights"].values())
+
+
+def test_a_full_disk_is_said_and_the_older_checkpoint_stays(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_at(tmp_path, bases, manifest)
+    found = iter(run_speech(recipe))
+    assert [next(found)["step"] for _ in range(3)] == [1, 2, 3]
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"checkpoints: cannot write .*No space left.*make room"):
+        list(found)
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000002"]
+    assert [row["step"] for row in rows_of(recipe)] == [3, 4, 5, 6]
+
+
+def test_too_little_room_is_said_before_anything_is_trained(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(OutputError, match=r"checkpoints take .* GB and 0\.0 GB are free"):
+        rows_of(recipe_at(tmp_path, bases, manifest))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"freeze": {"language_model": "all"}}, "of another model or freeze policy"),
+        ({"data": {"longest": 0.5}}, "planned from other lengths, bins"),
+        ({"run": {"seed": 1}}, "or seed than this run"),
+    ],
+)
+def test_a_checkpoint_of_another_recipe_is_refused(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path, changes: Changes, says: str
+) -> None:
+    rows_of(recipe_at(tmp_path, bases, manifest), stop=3)
+    with pytest.raises(OptionError, match=says):
+        rows_of(recipe_at(tmp_path, bases, manifest, **changes))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from linnet.training.recipe import read_recipe
+from linnet.training.speech.run import run_speech
+for row in run_speech(read_recipe(Path(sys.argv[1])), score=lambda *_: 1 / row["step"] if "row" in globals() else 1.0):
+    print(row["step"], flush=True)
+"""
+
+
+def test_kill_9_leaves_a_run_that_goes_on(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
+    often = {"checkpoint_every": 1, "validate_every": 1, "keep": 1}
+    recipe = recipe_at(tmp_path, bases, manifest, run=often, optimisation={"steps": 100000})
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "recipe.yaml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(4):
+            written = int(process.stdout.readline())
+        time.sleep(0.013)
+        os.kill(process.pid, signal.SIGKILL)
+    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    assert next(iter(train(trainer, data)))["step"] > written
+    assert (tmp_path / "out" / "best" / "model.safetensors").is_file()
+
+
+def test_a_folder_is_whole_while_it_is_swapped(tmp_path: Path) -> None:
+    folder = tmp_path / "best"
+    swap_folder(folder, lambda place: (place / "a").write_text("old") and None)
+    with pytest.raises(OutputError):
+        swap_folder(folder, lambda place: (place / "gone" / "a").write_text("new") and None)
+    assert (folder / "a").read_text() == "old"
+    folder.rename(tmp_path / ".best.old")  # killed between the two renames
+    swap_folder(folder, lambda place: (place / "a").write_text("new") and None)
+    assert (folder / "a").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def damaged(folder: Path) -> Path:
+    """A corpus of 16 utterances that can be used and 15 that cannot."""
+    manifest = tone_corpus(folder, 16)
+    soundfile.write(folder / "long.wav", np.zeros(16_000 * 12), 16_000)
+    with manifest.open("a") as file:
+        for number in range(11):
+            file.write(json.dumps({"audio": f"gone-{number}.wav", "text": "one", "duration": 1.0}) + "\n")
+        file.write(json.dumps({"audio": "0.wav", "id": "odd", "text": "one xylophone", "duration": 1.0}) + "\n")
+        file.write(json.dumps({"audio": "long.wav", "text": "one " * 500, "duration": 12.0}) + "\n")
+        file.write(json.dumps({"audio": "1.wav", "id": "mute", "duration": 1.0}) + "\n")
+        file.write(json.dumps({"text": "one"}) + "\n")
+    return manifest
+
+
+def test_what_cannot_be_used_is_named_and_counted(tmp_path: Path, bases: dict[str, Path]) -> None:
+    recipe = recipe_at(tmp_path, bases, damaged(tmp_path / "corpus"))
+    with pytest.raises(OptionError) as caught:
+        rows_of(recipe)
+    said = str(caught.value)
+    assert said.startswith("15 of 31 utterances cannot be used")
+    assert "11 missing audio: gone-0.wav, gone-1.wav" in said
+    assert "gone-9.wav, and 1 more" in said
+    assert "gone-10.wav" not in said
+    assert "1 text outside the tokenizer: odd" in said
+    assert "1 over the 512 places of the language model: long.wav" in said
+    assert "1 without a text: mute" in said
+    assert "1 no utterance: line 31: the key 'audio' must be" in said
+    assert "--skip-bad" in said
+    told: list[str] = []
+    assert len(rows_of(recipe, skip_bad=True, tell=told.append)) == 6
+    assert told[0] == "15 of 31 utterances cannot be used"
+    assert "16 utterances are kept" in told
+
+
+def test_a_sound_that_turns_out_damaged_ends_the_run_or_is_left_out(tmp_path: Path, bases: dict[str, Path]) -> None:
+    manifest = tone_corpus(tmp_path / "corpus", 16)
+    (manifest.parent / "3.wav").write_bytes(b"no sound at all")
+    recipe = recipe_at(tmp_path, bases, manifest, optimisation={"steps": 0, "epochs": 1.0})
+    with pytest.raises(LinnetError, match=r"3\.wav.*--skip-bad"):
+        rows_of(recipe)
+    found = rows_of(recipe, skip_bad=True)
+    assert [name for row in found for name in row.get("left_out", [])] == ["3.wav"]

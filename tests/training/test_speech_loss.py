@@ -1,0 +1,93 @@
+"""The loss of a step does not depend on how its utterances are dealt out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from linnet.training.recipe import read_recipe
+from linnet.training.speech.corpus import Batch, BatchesOfSound
+from linnet.training.speech.loss import TokenLoss
+from linnet.training.speech.model import load_trainee
+from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.run import prepare
+from linnet.training.speech.trainer import Trainer
+from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_whispers import save_whisper
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], Path, Path]:
+    root = tmp_path_factory.mktemp("loss")
+    whisper = save_whisper(root / "whisper", seed=0)
+    return save_bases(root / "bases"), tone_corpus(root / "corpus", 8), whisper
+
+
+def recipe_of(kind: str, parts: tuple[dict[str, Path], Path, Path], folder: Path) -> SpeechRecipe:
+    bases, manifest, whisper = parts
+    content = fusion_recipe(bases, manifest, folder / "out", optimisation={"clip": 0.0})
+    if kind == "whisper":
+        content["model"] = {"checkpoint": str(whisper)}
+    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
+    assert isinstance(recipe, SpeechRecipe)
+    return recipe
+
+
+def gradients(trainer: Trainer, window: list[Batch]) -> dict[str, Tensor]:
+    """What a step would move by."""
+    trainer.loss.train()
+    trainer.backward(window)
+    found = {
+        name: value.grad.clone() for name, value in trainer.trainee.model.named_parameters() if value.grad is not None
+    }
+    trainer.optimiser.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["fusion", "whisper"])
+def test_one_by_eight_two_by_four_and_eight_by_one_are_one_gradient(
+    kind: str, parts: tuple[dict[str, Path], Path, Path], tmp_path: Path
+) -> None:
+    recipe = recipe_of(kind, parts, tmp_path)
+    trainee = load_trainee(recipe)
+    trainer, data, _ = prepare(recipe, trainee)
+    splits = [
+        gradients(trainer, [data[range(first, first + size)] for first in range(0, 8, size)]) for size in (8, 4, 1)
+    ]
+    assert len(splits[0]) >= 2
+    for other in splits[1:]:
+        assert other.keys() == splits[0].keys()
+        for name, value in splits[0].items():
+            torch.testing.assert_close(other[name], value, rtol=2e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["fusion", "whisper"])
+def test_it_is_the_sum_of_each_utterances_own_loss(
+    kind: str, parts: tuple[dict[str, Path], Path, Path], tmp_path: Path
+) -> None:
+    """The oracle is Transformers' mean loss of each utterance alone, times its tokens."""
+    recipe = recipe_of(kind, parts, tmp_path)
+    trainee = load_trainee(recipe)
+    _, data, _ = prepare(recipe, trainee)
+    loss = TokenLoss(trainee.model).eval()
+    with torch.no_grad():
+        whole = loss(tensors(data, range(8)))
+        alone = sum(float(trainee.model(**tensors(data, [row])).loss) * data[[row]].tokens for row in range(8))
+    assert float(whole) == pytest.approx(alone, rel=1e-5)
+
+
+def tensors(data: BatchesOfSound, rows: Any) -> dict[str, Tensor]:
+    return data[rows].tensors
+
+
+def test_whispers_labels_are_its_own_tokens(parts: tuple[dict[str, Path], Path, Path], tmp_path: Path) -> None:
+    trainee = load_trainee(recipe_of("whisper", parts, tmp_path))
+    ids = trainee.inputs.label_ids("one two", "en")
+    names = [trainee.inputs._tokenizer.convert_ids_to_tokens(token) for token in ids]  # type: ignore[attr-defined]
+    assert names[:3] == ["<|en|>", "<|transcribe|>", "<|notimestamps|>"]
+    assert names[-1] == "<|endoftext|>"
+    assert trainee.inputs.texts(torch.tensor([ids])) == ["one two"]
+    given = trainee.inputs.batch([torch.zeros(1600).numpy()], [ids])["decoder_input_ids"][0].tolist()
+    assert given == [trainee.model.config.decoder_start_token_id, *ids[:-1]]

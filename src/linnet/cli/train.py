@@ -1,33 +1,201 @@
-"""`linnet train`: a recipe becomes a model."""
+"""`linnet train`: a recipe becomes a model; what batches would waste; the curves of a run."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linnet.errors import MissingExtra
+from linnet.cli.console import clock, print_result
+from linnet.cli.default_command import WithDefault
+from linnet.cli.options import option
+from linnet.errors import MissingExtra, OptionError, OutputError
+
+if TYPE_CHECKING:
+    from linnet.training.speech.recipe import SpeechRecipe
+
+train = typer.Typer(cls=WithDefault, help="Train a model by a recipe, plan its batches, draw its curves.")
+
+Picture = Annotated[Path | None, option("--picture", metavar="FILE.svg", help="Draw the figures, too.")]
+Curves = Annotated[
+    Path | None, option("--output", metavar="FILE.svg", help="By default curves.svg in the run's folder.")
+]
 
 
-def train(
-    recipe: Path = typer.Argument(..., help="A YAML recipe such as recipes/digits.yaml."),
+@train.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file such as recipes/tiny-audio.yaml.")],
+    dry_run: Annotated[
+        bool, option("--dry-run", help="Train nothing: check the recipe; print parameters, steps and padding.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, option("--skip-bad", help="Leave out utterances that cannot be used (missing audio, ...) and tell them.")
+    ] = False,
 ) -> None:
     """Train a model from a recipe; the same command goes on with a run that was broken off.
 
-    The log goes to stderr as one JSON object per line (and to log.jsonl in the run's folder), the folder of the
-    finished model to stdout.
+    The log goes to stderr, as one JSON object per line where that is no terminal (and to log.jsonl in the run's
+    folder), the folder of the finished model to stdout.
     """
     try:
         import accelerate  # noqa: F401
-        import yaml  # noqa: F401
     except ImportError:
         raise MissingExtra("training", extra="train") from None
-    from linnet.training.recipe import read_recipe
+    from linnet.training.recipe import Recipe, read_recipe
+
+    found = read_recipe(recipe)
+    if isinstance(found, Recipe):
+        _train_digits(found, dry_run)
+    elif dry_run:
+        _plan(found, skip_bad)
+    else:
+        _train_speech(found, skip_bad)
+
+
+@train.command()
+def bench_batching(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL whose rows have a duration and a text.")],
+    budget: Annotated[
+        float, option("--budget", metavar="SECONDS", help="Padded seconds of a batch; a token counts as 80 ms.")
+    ] = 600.0,
+    longest: Annotated[
+        float | None, option("--longest", metavar="SECONDS", help="Leave out what is longer. By default nothing.")
+    ] = None,
+    world: Annotated[int, option("--world", metavar="N", min=1, help="Processes that train together.")] = 1,
+    picture: Picture = None,
+    as_json: Annotated[bool, option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """What five ways of making batches waste on a corpus, before any accelerator is rented.
+
+    Tokens are estimated from the length of the texts.
+    """
+    from linnet.data.batching import bench_manifest
+
+    report = bench_manifest(manifest, longest=longest or float("inf"), budget=budget, world=world)
+    for line in report.selection.lines():
+        _notice(line)
+    if picture is not None:
+        _write(picture, report.svg())
+    print_result(json.dumps(report.to_dict(), indent=2) + "\n" if as_json else _table(report.table()))
+
+
+@train.command()
+def plot(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its log.jsonl.")],
+    output: Curves = None,
+) -> None:
+    """Draw the curves of a run: loss, error rate, learning rate, padding, speed. Prints the picture's path."""
+    from linnet.training.curves import draw_curves, read_log
+
+    target = output or (folder if folder.is_dir() else folder.parent) / "curves.svg"
+    if target.suffix.lower() != ".svg":
+        raise OptionError(f"{target}: curves are drawn as SVG; name a file that ends in .svg")
+    _write(target, draw_curves(read_log(folder), str(folder)))
+    print_result(f"{target}\n")
+
+
+def _train_digits(recipe: Any, dry_run: bool) -> None:
     from linnet.training.run import run_recipe
 
-    output = Path(read_recipe(recipe).run.output)
-    for row in run_recipe(recipe):
-        print(json.dumps(row), file=sys.stderr, flush=True)
-    print(output / "model")
+    if dry_run:
+        raise OptionError("--dry-run is for recipes with  task: speech")
+    _show(run_recipe(recipe))
+    print_result(f"{Path(recipe.run.output) / 'model'}\n")
+
+
+def _train_speech(recipe: SpeechRecipe, skip_bad: bool) -> None:
+    from linnet.training.speech.run import result_folder, run_speech
+
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    tell = _notice if first else _say_nothing
+    _show(run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell))
+    if first:
+        print_result(f"{result_folder(recipe)}\n")
+
+
+def _plan(recipe: SpeechRecipe, skip_bad: bool) -> None:
+    from linnet.training.speech.dry_run import dry_run
+
+    rows = list(dry_run(recipe, skip_bad=skip_bad))
+    print_result("".join(f"{name:<18}{figure}\n" for name, figure in rows))
+    if missing := [name for name, figure in rows if figure.startswith("missing: ")]:
+        raise OptionError(f"the recipe is valid, but its {' and '.join(missing)} cannot be had here: see above")
+
+
+def _scorer(recipe: SpeechRecipe) -> Any:
+    """How the errors of a validation set are counted: by `linnet.evaluation`."""
+    from linnet.evaluation.normalisers import Normalizers
+    from linnet.evaluation.scoring import Pair, Scorer
+
+    scorer = Scorer(normalizers=Normalizers(recipe.run.normalizer))
+
+    def score(references: Sequence[str], hypotheses: Sequence[str], languages: Sequence[str | None]) -> float:
+        pairs = (Pair(*texts) for texts in zip(references, hypotheses, languages, strict=True))
+        rate = scorer.score(pairs).score.words.rate
+        if rate is None:
+            raise OptionError("data: the validation set has no words, so it has no error rate")
+        return rate
+
+    return score
+
+
+def _show(rows: Iterable[dict[str, Any]]) -> None:
+    """The log on stderr: a short line each on a terminal, else JSON."""
+    person = sys.stderr.isatty()
+    for row in rows:
+        print(progress_line(row) if person else json.dumps(row), file=sys.stderr, flush=True)
+
+
+def progress_line(row: dict[str, Any]) -> str:
+    """The figures of a row that matter while one waits.
+
+    >>> progress_line({"step": 20, "steps": 100, "loss": 2.5, "wer": 0.25, "seconds_left": 75.0})
+    'step 20/100  loss 2.5000  WER 25.00 %  1:15 left'
+    """
+    shown = [f"step {row['step']}" + (f"/{row['steps']}" if "steps" in row else "")]
+    for key, form in _FIGURES.items():
+        if row.get(key) is not None:
+            shown.append(form.format(row[key] * 100 if "%" in form else row[key]))
+    if "seconds_left" in row:
+        shown.append(f"{clock(row['seconds_left'])} left")
+    return "  ".join(shown)
+
+
+_FIGURES = {
+    "loss": "loss {:.4f}",
+    "wer": "WER {:.2f} %",
+    "audio_padding": "padding {:.1f} %",
+    "tokens_per_second": "{:.0f} tokens/s",
+    "memory_gb": "{:.1f} GB",
+    "skipped": "{} steps skipped",
+}
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _say_nothing(text: str) -> None:
+    """Another process says it."""
+
+
+def _notice(text: str) -> None:
+    print(f"linnet: {text}", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror}") from error

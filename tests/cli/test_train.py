@@ -1,0 +1,95 @@
+"""`linnet train`: recipes of speech models, dry runs, batches compared, curves drawn; in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from calling import Call, make_call
+
+from tiny_fusion import one_thread
+from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    return make_call(monkeypatch, capsys)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    pytest.importorskip("accelerate", reason="the extra `train` is not installed")
+    bases, manifest = save_bases(tmp_path), tone_corpus(tmp_path / "corpus", 16)
+    return write_recipe(tmp_path / "recipe.yaml", fusion_recipe(bases, manifest, tmp_path / "out"))
+
+
+def test_a_recipe_is_trained_and_its_curves_are_drawn(call: Call, recipe: Path, tmp_path: Path) -> None:
+    with one_thread():
+        done = call("train", recipe)
+    assert done.status == 0, done.err
+    assert done.out == f"{tmp_path / 'out' / 'best'}\n"
+    rows = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows if "wer" in row] == [3, 6]
+    assert all(
+        row[key] >= 0
+        for row in rows
+        for key in ("loss", "audio_padding", "tokens_per_second", "memory_gb", "seconds_left")
+    )
+    assert "linnet: 16 utterances are kept" in done.err.splitlines()
+    drawn = call("train", "plot", tmp_path / "out")
+    assert drawn.out == f"{tmp_path / 'out' / 'curves.svg'}\n"
+    curves = ET.parse(tmp_path / "out" / "curves.svg").getroot().findall("{http://www.w3.org/2000/svg}polyline")
+    assert [len(curve.attrib["points"].split()) for curve in curves] == [6, 2, 6, 6, 6, 6]
+
+
+def test_a_dry_run_counts_and_trains_nothing(call: Call, recipe: Path, tmp_path: Path) -> None:
+    done = call("train", recipe, "--dry-run")
+    assert done.status == 0, done.err
+    rows = dict(line.split(maxsplit=1) for line in done.out.splitlines() if not line.startswith(" "))
+    assert rows["parameters"] == "1,328 trained, 16,720 frozen"
+    assert rows["steps"].endswith("epochs")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_what_is_missing(call: Call, recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text(recipe.read_text().replace(str(tmp_path / "corpus"), str(tmp_path / "nowhere")))
+    done = call("train", recipe, "--dry-run")
+    assert done.status == 1
+    assert "parameters        1,328 trained, 16,720 frozen" in done.out
+    assert "data              missing: " in done.out
+    assert "the recipe is valid, but its data cannot be had here" in done.err
+
+
+def test_missing_audio_is_named_and_can_be_left_out(call: Call, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus" / "3.wav").unlink()
+    done = call("train", recipe)
+    assert done.status == 1
+    assert "1 missing audio: 3.wav" in done.err
+    assert "Traceback" not in done.err
+    done = call("train", recipe, "--dry-run", "--skip-bad")
+    assert done.status == 0
+    assert "1 missing audio: 3.wav" in done.out
+
+
+def test_ways_of_batching_are_compared(call: Call, tmp_path: Path) -> None:
+    manifest = tone_corpus(tmp_path / "corpus", 30)
+    done = call("train", "bench-batching", manifest, "--budget", "5", "--picture", tmp_path / "waste.svg")
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
+    assert len(lines) == 6
+    assert lines[0].split("  ")[0] == "batches"
+    assert len({len(line) for line in lines}) == 1
+    assert ET.parse(tmp_path / "waste.svg").getroot().tag.endswith("svg")
+    rows = json.loads(call("train", "bench-batching", manifest, "--budget", "5", "--json").out)["rows"]
+    assert [row["name"] for row in rows][::4] == ["random, fixed size", "packed"]
+
+
+def test_a_run_without_a_log_is_named(call: Call, tmp_path: Path) -> None:
+    done = call("train", "plot", tmp_path)
+    assert done.status == 1
+    assert "log.jsonl: cannot read the log of a run" in done.err
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 1.0}\nnonsense\n')
+    assert "log.jsonl, line 2: not a row of a run's log" in call("train", "plot", tmp_path).err

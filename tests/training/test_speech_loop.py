@@ -20,11 +20,12 @@ import linnet
 from linnet.errors import LinnetError, OptionError, OutputError
 from linnet.training.checkpoint import load_checkpoint, swap_folder
 from linnet.training.recipe import read_recipe
+from linnet.training.speech.corpus import Batch
 from linnet.training.speech.loop import train
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare, run_speech
-from linnet.training.speech.trainer import Trainer
+from linnet.training.speech.trainer import Step, Trainer
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 from tiny_whispers import save_whisper
@@ -197,6 +198,64 @@ def test_a_step_without_a_finite_loss_is_skipped_and_its_utterances_written_down
     lines = [json.loads(line) for line in (tmp_path / "out" / "not_finite.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 3, 5]
     assert all(line["ids"] for line in lines)
+
+
+def test_a_bin_that_runs_out_of_memory_shrinks_and_nothing_is_lost(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path
+) -> None:
+    """Batches of more than four utterances are said not to fit."""
+    recipe = recipe_at(tmp_path, bases, manifest, optimisation={"steps": 0, "epochs": 3.0, "accumulate": 2})
+    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    forward, update, taken = trainer.loss.forward, trainer.update, list[str]()
+
+    def cramped(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+        if len(tensors["labels"]) > 4:
+            raise torch.OutOfMemoryError("no room")
+        return forward(tensors)
+
+    def counted(window: Sequence[Batch]) -> Step:
+        step = update(window)
+        taken.extend(name for batch in window for name in batch.ids)
+        return step
+
+    trainer.loss.forward, trainer.update = cramped, counted  # type: ignore[method-assign]
+    rows = []
+    for row in train(trainer, data):
+        rows.append(row)
+        if trainer.batches.epoch == 1 and trainer.read:
+            break
+    assert len(taken) >= 24
+    assert len(set(taken[:24])) == 24
+    assert max(trainer.batches.planner.limits) <= 4
+    said = [text for row in rows for text in row.get("out_of_memory", [])]
+    assert said
+    assert all("now, not of" in text for text in said)
+    last = trainer.save()
+    again, _, _ = prepare(recipe, load_trainee(recipe))
+    assert again.resume()
+    assert last.is_dir()
+    assert again.batches.planner.limits == trainer.batches.planner.limits
+
+
+def test_an_utterance_that_is_too_large_alone_ends_the_run(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path
+) -> None:
+    recipe = recipe_at(tmp_path, bases, manifest)
+    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+
+    def full(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+        raise torch.OutOfMemoryError("no room")
+
+    trainer.loss.forward = full
+    with pytest.raises(OptionError, match=r"one utterance of .* is too large alone"):
+        list(train(trainer, data))
+
+
+def test_workers_read_what_one_process_reads(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
+    changes: Changes = {"data": {"augment": True}, "optimisation": {"steps": 5, "accumulate": 2}}
+    alone = rows_of(recipe_at(tmp_path / "alone", bases, manifest, **changes))
+    shared = rows_of(recipe_at(tmp_path / "shared", bases, manifest, **changes, run={"workers": 2}))
+    assert [row["loss"] for row in shared] == [row["loss"] for row in alone]
 
 
 def test_three_such_steps_in_a_row_end_the_run(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:

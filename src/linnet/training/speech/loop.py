@@ -17,7 +17,7 @@ from linnet.training.curves import read_log
 from linnet.training.freeze import Drift
 from linnet.training.speech.corpus import Batch, BatchesOfSound
 from linnet.training.speech.model import export, holding
-from linnet.training.speech.trainer import Step, Trainer, memory_gb
+from linnet.training.speech.trainer import OutOfRoomError, Step, Trainer, memory_gb
 
 Row = dict[str, Any]
 Validate = Callable[[Trainer], float]  # the word error rate, 0.05 for 5 %
@@ -38,9 +38,14 @@ def train(trainer: Trainer, data: BatchesOfSound, validate: Validate | None = No
     with _log(trainer).open("a", encoding="utf-8") as file:
         while trainer.step < trainer.steps:
             window = next(windows)
-            meter.add(window, trainer.update(window))
+            try:
+                meter.add(window, trainer.update(window))
+            except OutOfRoomError as error:
+                meter.shrunk.append(trainer.shrink(window, error.place))
+                windows = _windows(trainer, data)
+                continue
             step, last = trainer.step, trainer.step == trainer.steps
-            row = meter.row() if step % run.log_every == 0 or last or meter.skipped else {}
+            row = meter.row() if step % run.log_every == 0 or last or meter.eventful else {}
             if validate is not None and (step % run.validate_every == 0 or last):
                 row = {**(row or meter.row()), **_validated(trainer, validate, drift)}
             if trainer.leads and (step % run.checkpoint_every == 0 or last):
@@ -67,14 +72,11 @@ def _log(trainer: Trainer) -> Path:
 
 
 def _windows(trainer: Trainer, data: BatchesOfSound) -> Iterator[list[Batch]]:
-    """The batches of each step, epoch after epoch, from where the run stands; counts them as it gives them."""
-    batches = _stream(trainer, data)
-    while window := list(islice(batches, trainer.recipe.optimisation.accumulate)):
-        yield window
+    """The batches of each step, epoch after epoch, from where the run stands; counts them as it gives them.
 
-
-def _stream(trainer: Trainer, data: BatchesOfSound) -> Iterator[Batch]:
-    workers = trainer.recipe.run.workers
+    A step takes batches of one epoch: the last of an epoch may have fewer than the others.
+    """
+    options, workers = trainer.recipe.optimisation, trainer.recipe.run.workers
     while True:
         data.epoch = trainer.batches.epoch
         loader: DataLoader[Batch] = DataLoader(
@@ -85,9 +87,10 @@ def _stream(trainer: Trainer, data: BatchesOfSound) -> Iterator[Batch]:
             prefetch_factor=2 if workers else None,
             generator=torch.Generator(),  # its own, so that reading moves no other randomness
         )
-        for batch in loader:
-            trainer.read += 1
-            yield batch
+        batches = iter(loader)
+        while window := list(islice(batches, options.accumulate)):
+            trainer.read += len(window)
+            yield window
         trainer.batches.seek(trainer.batches.epoch + 1)
         trainer.read = 0
 
@@ -119,12 +122,18 @@ class Meter:
         self._seconds = self._padded = 0.0  # of this process, as are labels and their slots
         self._labels = self._slots = 0
         self._lost: list[str] = []
-        self.skipped = 0
+        self._skipped = 0
+        self.shrunk: list[str] = []
+
+    @property
+    def eventful(self) -> bool:
+        """Whether something has happened that is to be logged at once."""
+        return bool(self._skipped or self.shrunk)
 
     def add(self, window: Sequence[Batch], step: Step) -> None:
         """One step more."""
         self._step = step
-        self.skipped += step.skipped
+        self._skipped += step.skipped
         if not step.skipped:
             self._loss += step.loss * step.tokens
             self._tokens += step.tokens
@@ -153,10 +162,9 @@ class Meter:
             "seconds_per_step": pace,
             "seconds_left": pace * (trainer.steps - trainer.step),
         }
-        if self.skipped:
-            row["skipped"] = self.skipped
-        if self._lost:
-            row["left_out"] = self._lost
+        row |= {"skipped": self._skipped} if self._skipped else {}
+        row |= {"left_out": self._lost} if self._lost else {}
+        row |= {"out_of_memory": self.shrunk} if self.shrunk else {}
         self._mark = now
         self._clear()
         return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,16 @@ from linnet.training.speech.loss import TokenLoss
 from linnet.training.speech.model import Trainee, put, trained
 from linnet.training.speech.recipe import SpeechRecipe
 
+log = logging.getLogger(__name__)
 PATIENCE = 3  # steps in a row without a finite loss
+
+
+class OutOfRoomError(Exception):
+    """A batch that did not fit into memory on some process: number `place` of its step, from 0. Handled by the loop."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class Trainer:
         optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, betas=_pair(options.betas))
         self.optimiser = self.accelerator.prepare(optimiser)
         self.average = {name: value.clone() for name, value in self._trained().items()} if options.average else {}
-        self.steps = options.steps or math.ceil(options.epochs * self.batches.steps / options.accumulate)
+        self.steps = total_steps(recipe, self.batches)
         self.step = 0
         self.read = 0  # batches of this epoch that steps have taken, on each process
         self.best: float | None = None  # the lowest error rate
@@ -77,6 +87,7 @@ class Trainer:
 
         Raises:
             LinnetError: the third step in a row whose loss or gradient is no finite number.
+            OutOfRoomError: a batch does not fit into memory; nothing has moved, on any process.
         """
         options = self.recipe.optimisation
         set_seed(((self.recipe.run.seed * 1_000_003 + self.step) * self.world + self.rank) % 2**32)
@@ -100,16 +111,43 @@ class Trainer:
         """Gradients of the mean loss per label token of all batches of the window on all processes; loss and tokens."""
         tokens = int(self._sum(torch.tensor(float(sum(batch.tokens for batch in window)))))
         total = torch.zeros((), device=self.accelerator.device)
-        for batch in window:
-            with self.accelerator.autocast():
-                summed = self.loss(tensors_to(batch.tensors, self.accelerator.device))
-            self.accelerator.backward(summed / max(tokens, 1))
-            total += summed.detach()
+        place = -1
+        try:
+            for place, batch in enumerate(window):  # noqa: B007
+                with self.accelerator.autocast():
+                    summed = self.loss(tensors_to(batch.tensors, self.accelerator.device))
+                self.accelerator.backward(summed / max(tokens, 1))
+                total += summed.detach()
+            place = -1
+        except torch.OutOfMemoryError:
+            log.warning("step %d: batch %d is out of memory", self.step + 1, place + 1)
+        self._require_room(place)
         if self.world > 1:
             for value in self.loss.parameters():
                 if value.requires_grad:  # one that a process did not use counts as zero
                     value.grad = self._sum(torch.zeros_like(value) if value.grad is None else value.grad)
         return float(self._sum(total)) / max(tokens, 1), tokens
+
+    def _require_room(self, place: int) -> None:
+        """Raise an `OutOfRoomError` on all processes where one of them has no room for a batch (-1: it had)."""
+        full = int(self.accelerator.gather(torch.tensor([place], device=self.accelerator.device)).max())
+        if full >= 0:
+            self.optimiser.zero_grad()
+            torch.cuda.empty_cache()
+            raise OutOfRoomError(full)
+
+    def shrink(self, window: Sequence[Batch], place: int) -> str:
+        """Make the batches of that bin smaller and plan again what the step has read and what follows; says so.
+
+        Raises:
+            OptionError: the bin's batches hold one utterance already.
+        """
+        start, planner = self.read - len(window), self.batches.planner
+        number = int(self.batches.plan.bins[start + place - self.batches.begin])
+        smaller = planner.shrunk(number)
+        self.batches.change(start, planner=smaller)
+        self.read = start
+        return f"bin {number} has batches of {smaller.limits[number]:g} now, not of {planner.limits[number]:g}"
 
     def _sum(self, value: Tensor) -> Tensor:
         """The sum over all processes."""
@@ -184,6 +222,12 @@ class Trainer:
         self.step, self.best = int(state["step"]), state["best"]
         self.read = int(state["batches"]["step"])
         return True
+
+
+def total_steps(recipe: SpeechRecipe, batches: Batches) -> int:
+    """The steps of a run; by its epochs where the recipe names none."""
+    options = recipe.optimisation
+    return options.steps or math.ceil(options.epochs * math.ceil(batches.steps / options.accumulate))
 
 
 def _precision(recipe: SpeechRecipe) -> str:

@@ -28,6 +28,7 @@ from linnet.training.speech.run import prepare, run_speech
 from linnet.training.speech.trainer import Step, Trainer
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_speech import save_all as save_speech
 from tiny_whispers import save_whisper
 
 Changes = dict[str, dict[str, Any]]
@@ -147,6 +148,22 @@ def test_a_whisper_checkpoint_is_trained_with_adapters_and_saved_whole(tmp_path:
     with torch.no_grad():
         expected = trainee.model.eval()(**made).logits
         torch.testing.assert_close(saved(**made).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["moonshine", "speech2text"])
+def test_other_encoder_decoder_models_are_trained(kind: str, tmp_path: Path) -> None:
+    """Their tokenizer writes letters; one takes samples, the other log-mel features."""
+    folder, manifest = save_speech(tmp_path)[kind], tone_corpus(tmp_path / "corpus", 16)
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps({**line, "text": line["text"][:1]}) + "\n" for line in lines))
+    content = fusion_recipe({"hubert": folder, "llama": folder}, manifest, tmp_path / "out")
+    content |= {"model": {"checkpoint": str(folder)}}
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
+    assert isinstance(recipe, SpeechRecipe)
+    found = rows_of(recipe, score=lambda *_: 0.5)
+    assert sum(row["loss"] for row in found[3:]) < sum(row["loss"] for row in found[:3])
+    heard = linnet.load(str(tmp_path / "out" / "model")).transcribe(np.zeros(16000, np.float32), max_new_tokens=4)
+    assert isinstance(heard.text, str)
 
 
 def test_the_best_model_stays_while_others_come(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:

@@ -1,5 +1,6 @@
 """The loss of a step does not depend on how its utterances are dealt out."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from linnet.training.recipe import read_recipe
+from linnet.training.speech import loss as loss_module
 from linnet.training.speech.corpus import Batch, BatchesOfSound
 from linnet.training.speech.loss import TokenLoss
 from linnet.training.speech.model import load_trainee
@@ -76,6 +78,49 @@ def test_it_is_the_sum_of_each_utterances_own_loss(
         whole = loss(tensors(data, range(8)))
         alone = sum(float(trainee.model(**tensors(data, [row])).loss) * data[[row]].tokens for row in range(8))
     assert float(whole) == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["frozen", "all"])
+def test_logits_in_pieces_give_the_same_loss_and_gradients(
+    policy: str, parts: tuple[dict[str, Path], Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of("fusion", parts, tmp_path)
+    trainee = load_trainee(replace(recipe, freeze={"language_model": policy}))
+    trainer, data, _ = prepare(recipe, trainee)
+    whole = gradients(trainer, [data[range(8)]])
+    most: list[int] = []
+    head = trainee.model.get_output_embeddings()
+    head.register_forward_hook(lambda *given: most.append(given[2].numel()))
+    monkeypatch.setattr(loss_module, "LOGITS", 3 * len(head.weight))
+    pieces = gradients(trainer, [data[range(8)]])
+    assert max(most) == 3 * len(head.weight)
+    assert pieces.keys() == whole.keys()
+    assert len(whole) >= (3 if policy == "all" else 2)
+    for name, value in whole.items():
+        torch.testing.assert_close(pieces[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_head_that_is_not_all_is_not_gone_around(
+    parts: tuple[dict[str, Path], Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some language models scale their logits after the head: there the model itself tells its loss."""
+    recipe = recipe_of("fusion", parts, tmp_path)
+    trainee = load_trainee(recipe)
+    _, data, _ = prepare(recipe, trainee)
+    made, language_model = tensors(data, range(8)), trainee.model.language_model
+    forward = language_model.forward
+
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        output.logits = output.logits / 8.0
+        return output
+
+    with torch.no_grad():
+        plain = float(TokenLoss(trainee.model)(made))
+        monkeypatch.setattr(language_model, "forward", scaled)
+        expected = float(trainee.model(**made).loss) * data[range(8)].tokens
+        assert float(TokenLoss(trainee.model)(made)) == pytest.approx(expected, rel=1e-5)
+    assert plain != pytest.approx(expected, rel=0.02)
 
 
 def tensors(data: BatchesOfSound, rows: Any) -> dict[str, Tensor]:

@@ -17,19 +17,22 @@ from tones import tiny_recipe
 from linnet.errors import ModelError, OptionError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from linnet.training.digits.export import export
+from linnet.training.digits.loop import train
 from linnet.training.digits.model import build_model
-from linnet.training.loop import train
-from linnet.training.recipe import Recipe, read_recipe
-from linnet.training.run import prepare
+from linnet.training.digits.recipe import DigitsRecipe
+from linnet.training.digits.run import prepare
+from linnet.training.recipe import read_recipe
 
 
-def recipe_at(tmp_path: Path, bank: Path, name: str, steps: int = 6) -> Recipe:
+def recipe_at(tmp_path: Path, bank: Path, name: str, steps: int = 6) -> DigitsRecipe:
     path = tmp_path / f"{name}.yaml"
     path.write_text(tiny_recipe(bank, tmp_path / name, steps))
-    return read_recipe(path)
+    recipe = read_recipe(path)
+    assert isinstance(recipe, DigitsRecipe)
+    return recipe
 
 
-def losses(recipe: Recipe, stop: int | None = None) -> dict[int, tuple[float, float]]:
+def losses(recipe: DigitsRecipe, stop: int | None = None) -> dict[int, tuple[float, float]]:
     trainer, data = prepare(recipe, Path("/"))
     found = {}
     for row in train(trainer, data):

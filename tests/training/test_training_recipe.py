@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from linnet.errors import OptionError
-from linnet.training.recipe import Recipe, as_dict, read_recipe
+from linnet.training.digits.recipe import DigitsRecipe
+from linnet.training.recipe import as_dict, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -16,7 +17,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
-    assert read_recipe(write(tmp_path, "")) == Recipe()
+    assert read_recipe(write(tmp_path, "")) == DigitsRecipe()
 
 
 @pytest.mark.parametrize("name", ["digits.yaml", "digits-refine.yaml"])
@@ -36,7 +37,7 @@ def test_values_are_read_into_their_places(tmp_path: Path) -> None:
 
 def test_a_recipe_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Recipe().run.seed = 1  # type: ignore[misc]
+        DigitsRecipe().run.seed = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

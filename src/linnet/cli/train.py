@@ -17,6 +17,7 @@ from linnet.cli.options import option
 from linnet.errors import MissingExtra, OptionError, OutputError
 
 if TYPE_CHECKING:
+    from linnet.training.digits.recipe import DigitsRecipe
     from linnet.training.speech.recipe import SpeechRecipe
 
 train = typer.Typer(cls=WithDefault, help="Train a model by a recipe, plan its batches, draw its curves.")
@@ -46,10 +47,11 @@ def run(
         import accelerate  # noqa: F401
     except ImportError:
         raise MissingExtra("training", extra="train") from None
-    from linnet.training.recipe import Recipe, read_recipe
+    from linnet.training.digits.recipe import DigitsRecipe
+    from linnet.training.recipe import read_recipe
 
     found = read_recipe(recipe)
-    if isinstance(found, Recipe):
+    if isinstance(found, DigitsRecipe):
         _train_digits(found, dry_run)
     elif dry_run:
         _plan(found, skip_bad)
@@ -99,12 +101,12 @@ def plot(
     print_result(f"{target}\n")
 
 
-def _train_digits(recipe: Any, dry_run: bool) -> None:
-    from linnet.training.run import run_recipe
+def _train_digits(recipe: DigitsRecipe, dry_run: bool) -> None:
+    from linnet.training.digits.run import run_digits
 
     if dry_run:
         raise OptionError("--dry-run is for recipes with  task: speech")
-    _show(run_recipe(recipe))
+    _show(run_digits(recipe))
     print_result(f"{Path(recipe.run.output) / 'model'}\n")
 
 

@@ -1,1 +1,4 @@
-"""Training: recipes, checkpoints, the loop. Needs the extra `train`."""
+"""Training: recipes, what is frozen, checkpoints; `speech` trains any speech model, `digits` the embedded one.
+
+Needs the extra `train`.
+"""

@@ -6,66 +6,20 @@ import dataclasses
 import difflib
 import types
 import typing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from linnet.errors import OptionError
-from linnet.training.digits.dataset import DigitsData
-from linnet.training.digits.model import DigitsModel
+from linnet.training.digits.recipe import DigitsRecipe
 from linnet.training.speech.recipe import SpeechRecipe
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Optimisation:
-    """How the weights move; `helper_weight`, of the frame and attention losses, falls linearly to a tenth."""
-
-    steps: int = 7500
-    learning_rate: float = 1.6e-3
-    warmup: float = 0.04
-    weight_decay: float = 0.02
-    clip: float = 1.0
-    smoothing: float = 0.02
-    helper_weight: float = 1.0
-    average: float = 0.999
+TASKS: dict[str, type[DigitsRecipe] | type[SpeechRecipe]] = {"digits": DigitsRecipe, "speech": SpeechRecipe}
 
 
-@dataclass(frozen=True)
-class Run:
-    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice.
-
-    `start` is the folder of an earlier run, whose averaged weights this one begins with, or an exported model's.
-    """
-
-    output: str = "runs/digits"
-    start: str = ""
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "bf16"
-    threads: int = 2
-    workers: int = 1
-    checkpoint_every: int = 300
-    validate_every: int = 500
-    log_every: int = 20
-    keep: int = 2
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that the training of `digits` depends on."""
-
-    model: DigitsModel = field(default_factory=DigitsModel)
-    data: DigitsData = field(default_factory=DigitsData)
-    optimisation: Optimisation = field(default_factory=Optimisation)
-    run: Run = field(default_factory=Run)
-
-
-TASKS: dict[str, type[Recipe] | type[SpeechRecipe]] = {"digits": Recipe, "speech": SpeechRecipe}
-
-
-def read_recipe(path: Path) -> Recipe | SpeechRecipe:
+def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
     """Read a recipe from YAML; its key `task` says which kind it is, `digits` (the default) or `speech`.
 
     Raises:
@@ -133,6 +87,6 @@ def _values(hint: Any, value: Any, where: str) -> Any:
     return tuple(_value(inner, item, where) for item in value)
 
 
-def as_dict(recipe: Recipe | SpeechRecipe) -> dict[str, Any]:
+def as_dict(recipe: DigitsRecipe | SpeechRecipe) -> dict[str, Any]:
     """The recipe as plain values, for logs and checkpoints."""
     return dataclasses.asdict(recipe)

@@ -1,4 +1,4 @@
-"""From a recipe to a trained model: data, model, loop, validation, export."""
+"""From a recipe to a trained `digits`: data, model, loop, validation, export."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from transformers import WhisperForConditionalGeneration
 from linnet.training.digits.bank import Voices, load_fsdd
 from linnet.training.digits.dataset import DigitBatches
 from linnet.training.digits.export import export
+from linnet.training.digits.loop import Trainer, Validate, train
 from linnet.training.digits.model import build_model
+from linnet.training.digits.recipe import DigitsRecipe
 from linnet.training.digits.validate import connected, nothing, roughened, transcripts, word_error_rate
-from linnet.training.loop import Trainer, Validate, train
-from linnet.training.recipe import Recipe
 
 
-def run_recipe(recipe: Recipe) -> Iterator[dict[str, Any]]:
+def run_digits(recipe: DigitsRecipe) -> Iterator[dict[str, Any]]:
     """Train `digits` by a recipe and export it to `<output>/model`; yields the rows of the log.
 
     Paths in a recipe are relative to the folder where it is run. A run that was broken off goes on from its newest
@@ -34,7 +34,7 @@ def run_recipe(recipe: Recipe) -> Iterator[dict[str, Any]]:
     export(trainer.average.model, folder / "model")
 
 
-def prepare(recipe: Recipe, root: Path) -> tuple[Trainer, DigitBatches]:
+def prepare(recipe: DigitsRecipe, root: Path) -> tuple[Trainer, DigitBatches]:
     """The trainer with freshly seeded weights, and its data; fails early where the data is not there."""
     torch.manual_seed(recipe.run.seed)
     data = DigitBatches(recipe.data, recipe.optimisation.steps, recipe.run.seed, root)
@@ -45,7 +45,7 @@ def prepare(recipe: Recipe, root: Path) -> tuple[Trainer, DigitBatches]:
     return trainer, data
 
 
-def validation(recipe: Recipe, root: Path) -> Validate | None:
+def validation(recipe: DigitsRecipe, root: Path) -> Validate | None:
     """A function that scores a model on the validation speakers; None where the recipe has no real recordings."""
     if not recipe.data.fsdd:
         return None

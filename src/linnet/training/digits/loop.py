@@ -1,4 +1,4 @@
-"""The training loop: one recipe, one model, resumable to the bit on a CPU."""
+"""The loop that trains `digits`, resumable to the bit on a CPU."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from transformers import WhisperForConditionalGeneration
 from linnet.errors import OptionError
 from linnet.training.checkpoint import load_checkpoint, save_checkpoint
 from linnet.training.digits.model import DigitsTrainer, blend
+from linnet.training.digits.recipe import DigitsRecipe
 from linnet.training.optimisation import parameter_groups
-from linnet.training.recipe import Recipe, as_dict
+from linnet.training.recipe import as_dict
 
 log = logging.getLogger(__name__)
 Validate = Callable[[WhisperForConditionalGeneration], dict[str, float]]
@@ -30,7 +31,7 @@ Validate = Callable[[WhisperForConditionalGeneration], dict[str, float]]
 class Trainer:
     """The state of a run: model, moving average, optimiser, schedule, step."""
 
-    def __init__(self, recipe: Recipe, model: WhisperForConditionalGeneration, folder: Path) -> None:
+    def __init__(self, recipe: DigitsRecipe, model: WhisperForConditionalGeneration, folder: Path) -> None:
         self.recipe = recipe
         self.folder = folder
         options = recipe.optimisation

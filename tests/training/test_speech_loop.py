@@ -330,6 +330,28 @@ def test_a_checkpoint_of_another_recipe_is_refused(
         rows_of(recipe_at(tmp_path, bases, manifest, **changes))
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"run": {"precision": "fp8"}}, "precision 'fp8' is unknown: use no, bf16, fp16"),
+        ({"run": {"device": "gpu"}}, "device 'gpu' is unknown: use auto, cpu, cuda"),
+        ({"run": {"precision": "fp16"}}, "precision fp16 needs a GPU, and the device is cpu"),
+        ({"optimisation": {"betas": [0.9]}}, "betas must be two numbers"),
+        ({"freeze": {"projector": "frozen"}}, "nothing is left to train"),
+        ({"freeze": {"projektor": "all"}}, "did you mean 'projector'?"),
+        ({"model": {"checkpoint": "digits"}}, "either an encoder and a language_model, or a checkpoint"),
+        ({"data": {"train": []}}, "`train` names no source"),
+        ({"data": {"batching": {"budget": 0.1}}}, "alone costs"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_said_so(
+    tmp_path: Path, bases: dict[str, Path], manifest: Path, changes: Changes, says: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        rows_of(recipe_at(tmp_path, bases, manifest, **changes))
+    assert says in str(caught.value)
+
+
 KILLED = """
 import sys
 from pathlib import Path

@@ -18,13 +18,14 @@ from torch import Tensor
 from linnet.data.batching import Batches, Binning
 from linnet.errors import LinnetError, OptionError
 from linnet.models.device import choose_device
+from linnet.models.loading import first_line
 from linnet.training.checkpoint import load_checkpoint, save_checkpoint
 from linnet.training.optimisation import cosine_rate, parameter_groups
 from linnet.training.recipe import as_dict
 from linnet.training.speech.corpus import Batch, tensors_to
 from linnet.training.speech.loss import TokenLoss
 from linnet.training.speech.model import Trainee, put, trained
-from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.recipe import SpeechRecipe, SpeechRun
 
 log = logging.getLogger(__name__)
 PATIENCE = 3  # steps in a row without a finite loss
@@ -61,8 +62,7 @@ class Trainer:
         self.recipe, self.trainee, self.folder = recipe, trainee, folder
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
-        choose_device(recipe.run.device)
-        self.accelerator = Accelerator(mixed_precision=_precision(recipe), cpu=recipe.run.device == "cpu")
+        self.accelerator = _accelerator(recipe.run)
         self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
         self.batches = Batches(binning, world=self.world, seed=recipe.run.seed)
         options = recipe.optimisation
@@ -230,11 +230,21 @@ def total_steps(recipe: SpeechRecipe, batches: Batches) -> int:
     return options.steps or math.ceil(options.epochs * math.ceil(batches.steps / options.accumulate))
 
 
-def _precision(recipe: SpeechRecipe) -> str:
-    known = ("no", "bf16", "fp16")
-    if recipe.run.precision not in known:
-        raise OptionError(f"run: precision {recipe.run.precision!r} is unknown: use {', '.join(known)}.")
-    return recipe.run.precision
+def _accelerator(run: SpeechRun) -> Accelerator:
+    """The device and the number format of this process. Raises `OptionError` for what is not there."""
+    for key, value, known in (
+        ("device", run.device, ("auto", "cpu", "cuda")),
+        ("precision", run.precision, ("no", "bf16", "fp16")),
+    ):
+        if value not in known:
+            raise OptionError(f"run: {key} {value!r} is unknown: use {', '.join(known)}.")
+    device, why = choose_device(run.device)
+    if run.precision == "fp16" and device.type != "cuda":
+        raise OptionError(f"run: precision fp16 needs a GPU, and the device is {device} ({why}): use bf16 or no.")
+    try:
+        return Accelerator(mixed_precision=run.precision, cpu=run.device == "cpu")
+    except ValueError as error:
+        raise OptionError(f"run: device {run.device}, precision {run.precision}: {first_line(error)}") from error
 
 
 def _pair(betas: Sequence[float]) -> tuple[float, float]:

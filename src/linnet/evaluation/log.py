@@ -21,7 +21,7 @@ _VERSION = 1
 _IDENTITY = ("model", "revision", "dtype", "options", "normalizer", "protocol")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoredRow:
     """One utterance of the manifest: what was said, what was heard, how they differ. `error`: it was not scored."""
 

@@ -121,6 +121,15 @@ class Normalizers:
         return {"basic": self._basic, "cased": keep_case, "none": verbatim}[name]
 
     def _id(self, name: str) -> str:
+        if name not in self._ids:
+            self._ids[name] = self._made_id(name)
+        return self._ids[name]
+
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        return {}
+
+    def _made_id(self, name: str) -> str:
         if name in ("english", "basic"):
             does: tuple[object, ...] = (name, _whisper_source(), self.spelling.digest if name == "english" else None)
         else:

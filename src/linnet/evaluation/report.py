@@ -53,7 +53,6 @@ class Summary:
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and values for a small table."""
-        made = self.made_with
         lines = [
             ("WER", self._rate()),
             ("errors", f"{self.substitutions} substituted, {self.deletions} deleted, {self.insertions} inserted"),
@@ -66,12 +65,17 @@ class Summary:
             else ("RTFx", "not measured"),
             ("protocol", f"{self.score.protocol} ({self.score.scorer})"),
             ("normalizer", ", ".join(f"{name} ({count})" for name, count in self.normalizers.items()) or "none used"),
-            ("model", f"{made.get('model')} ({made.get('revision')}, {made.get('dtype')})"),
+            ("model", self._model()),
         ]
         for key, label in (("machine", "machine"), ("engine", "engine"), ("batch_size", "batch size")):
             values = dict.fromkeys(str(session[key]) for session in self.sessions if key in session)
-            lines.append((label, ", ".join(values)))
+            if values:
+                lines.append((label, ", ".join(values)))
         return lines
+
+    def _model(self) -> str:
+        known = [str(self.made_with[key]) for key in ("revision", "dtype") if self.made_with.get(key)]
+        return f"{self.made_with.get('model')}" + (f" ({', '.join(known)})" if known else "")
 
     def _rate(self) -> str:
         if self.wer is None:

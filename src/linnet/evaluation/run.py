@@ -192,17 +192,22 @@ def score_given(
             yield replace(row, error="no hypothesis")
             continue
         seconds, duration = hypothesis.seconds or 0.0, hypothesis.duration or row.duration
-        yield compared(replace(row, seconds=seconds, duration=duration), hypothesis.text, options)
+        yield compared(row, hypothesis.text, options, seconds=seconds, duration=duration)
 
 
-def compared(row: ScoredRow, heard: str, options: EvaluationOptions) -> ScoredRow:
-    """The row with this hypothesis, both texts normalised for the language that was spoken, and its errors."""
+def compared(row: ScoredRow, heard: str, options: EvaluationOptions, **known: Any) -> ScoredRow:
+    """The row with this hypothesis, both texts normalised for the language that was spoken, and its errors.
+
+    `known` are other fields of the row that are known by now.
+    """
     spoken = options.decoding.language or row.language
     normalizers = options.normalizers
-    reference, hypothesis = (normalizers.normalize(text, spoken) for text in (row.text, heard))
+    normalize = normalizers.function(spoken)
+    reference, hypothesis = normalize(row.text), normalize(heard)
     counts = count_errors(reference, hypothesis, options.protocol)
     return replace(
         row,
+        **known,
         hypothesis=heard,
         protocol=options.protocol,
         normalizer=normalizers.id(spoken),

@@ -147,7 +147,13 @@ def total(counts: Iterable[WordErrors]) -> WordErrors:
     >>> total([count_errors("a b c", "a b c"), count_errors("a", "b")]).rate
     0.25
     """
-    return sum(counts, WordErrors())
+    words = substitutions = deletions = insertions = 0
+    for one in counts:
+        words += one.words
+        substitutions += one.substitutions
+        deletions += one.deletions
+        insertions += one.insertions
+    return WordErrors(words, substitutions, deletions, insertions)
 
 
 @dataclass(frozen=True)

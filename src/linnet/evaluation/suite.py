@@ -65,12 +65,12 @@ def averages(results: Sequence[SetResult]) -> list[Average]:
 
 
 def suite_rows(results: Sequence[SetResult]) -> list[tuple[str, ...]]:
-    """Set, WER, 95 % interval, RTFx, and a remark; then each table's average. The first row holds the headings."""
+    """Set, WER, interval, RTFx, a remark; then each table's average; headings first. `SetResult.reason` says why a set is left out."""
     rows: list[tuple[str, ...]] = [("set", "WER %", "95 % interval", "RTFx", "")]
     for result in results:
         one = result.summary
         if one is None:
-            rows.append((result.set.name, "-", "", "", result.reason or ""))
+            rows.append((result.set.name, "-", "", "", "left out"))
             continue
         interval = "" if one.interval is None else f"{100 * one.interval.low:.2f} to {100 * one.interval.high:.2f}"
         remarks = [f"{one.failed} FAILED"] * bool(one.failed) + [f"unverified: {result.set.unverified}"] * bool(

@@ -65,7 +65,10 @@ def averages(results: Sequence[SetResult]) -> list[Average]:
 
 
 def suite_rows(results: Sequence[SetResult]) -> list[tuple[str, ...]]:
-    """Set, WER, interval, RTFx, a remark; then each table's average; headings first. `SetResult.reason` says why a set is left out."""
+    """Headings, then set, WER, interval, RTFx and a remark, then each table's average.
+
+    Why a set was left out stands in `SetResult.reason`.
+    """
     rows: list[tuple[str, ...]] = [("set", "WER %", "95 % interval", "RTFx", "")]
     for result in results:
         one = result.summary

@@ -14,7 +14,7 @@ class WithDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the default's name in front, except before a command's name and a call for help."""
-        if args and args[0] not in self.commands and args[0] not in self.get_help_option_names(ctx):
+        if not args or args[0] not in {*self.commands, *self.get_help_option_names(ctx)}:
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 

@@ -74,7 +74,8 @@ class Summary:
         return lines
 
     def _model(self) -> str:
-        known = [str(self.made_with[key]) for key in ("revision", "dtype") if self.made_with.get(key)]
+        known = [str(self.made_with.get(key)) for key in ("revision", "dtype")]
+        known = [value for value in known if value not in ("None", "unknown")]
         return f"{self.made_with.get('model')}" + (f" ({', '.join(known)})" if known else "")
 
     def _rate(self) -> str:
@@ -132,7 +133,9 @@ def summarize(
 
 
 def machine(device: str) -> str:
-    """The processor that does the work, in words: the GPU's name, or the CPU's with the cores it may use."""
+    """What does the work, in words: a GPU's name, the CPU's with the cores it may use, or `remote` of a service."""
+    if device == "remote":
+        return device
     if device.startswith("cuda"):
         import torch
 

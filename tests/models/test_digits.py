@@ -92,7 +92,7 @@ def test_a_speaker_it_never_met_is_understood(digits: Recognizer, strings: list[
     results = list(digits.transcribe_many([audio for audio, _ in strings], batch_size=8))
     heard = {result.index: result.transcript.text for result in results if result.transcript}
     rate = jiwer.wer([text for _, text in strings], [heard[index] for index in range(len(strings))])
-    assert rate <= 0.06  # guards the shipped weights; benchmarks/digits.py measures the bar of 3 % on 200 strings
+    assert rate <= 0.04  # guards the shipped weights; benchmarks/digits.py measures the bar of 3 % on 200 strings
 
 
 def test_silence_and_noise_have_no_words(digits: Recognizer) -> None:

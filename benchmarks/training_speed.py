@@ -329,7 +329,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=600)
     parser.add_argument("--width", type=int, default=32, help="of both base models")
     parser.add_argument("--budget", type=float, default=200.0, help="of Linnet's batches, in padded seconds")
-    parser.add_argument("--groups", type=int, default=8, help="bins of duration")
+    parser.add_argument("--groups", type=int, default=30, help="bins of duration")
     parser.add_argument("--train", nargs="+", choices=FREEZE, default=["projector"])
     parser.add_argument("--optimiser", choices=("plain", "fused"), default="plain", help="the Trainer's AdamW")
     parser.add_argument("--rounds", type=int, default=3)

@@ -8,8 +8,9 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/linnet transcribe examples/*.flac --model digits --format txt --output .demo --show
 
+# OMP_WAIT_POLICY: threads that wait for work shall not keep the other worker off its core
 test: $(READY)
-	HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal -q
+	HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal -q
 
 check: $(READY)
 	$(BIN)/ruff check .

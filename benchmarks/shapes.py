@@ -24,37 +24,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from torch import Tensor
-from torch_decode import END, ENGLISH, NO_TIMESTAMPS, SHAPES, START, TRANSCRIBE, NoText, random_model
+from torch_decode import SHAPES, random_model, vocabulary
 
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.protocol import Engine
 from linnet.engines.torch import TorchEngine
 from linnet.engines.torch_threads import one_torch_thread
-from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import WhisperModel
 
 WIDTH, HEADS, MELS, WINDOW = 768, 12, 80, 30.0
 Times = tuple[float, float]  # seconds of the encoder, of the decoder
-
-
-def vocabulary(size: int) -> WhisperVocabulary:
-    """Whisper's special tokens; the end is forbidden."""
-    return WhisperVocabulary(
-        tokenizer=NoText(),
-        size=size,
-        start=START,
-        end=END,
-        no_timestamps=NO_TIMESTAMPS,
-        no_speech=None,
-        start_of_previous=None,
-        languages={"en": ENGLISH},
-        tasks={"transcribe": TRANSCRIBE},
-        suppress=(END,),
-        begin_suppress=(),
-        max_initial_timestamp_index=None,
-        seconds_per_timestamp=0.02,
-    )
 
 
 def engine(module: Any, kind: str, threads: int) -> Engine:

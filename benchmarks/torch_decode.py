@@ -84,15 +84,15 @@ def random_model(shape: str) -> Any:
     return model
 
 
-def linnet_side(module: Any, features: Tensor, tokens: int, beams: int) -> Callable[[], list[tuple[int, ...]]]:
-    """A function that decodes the features with Linnet."""
-    vocabulary = WhisperVocabulary(
+def vocabulary(size: int, no_speech: int | None = None) -> WhisperVocabulary:
+    """Whisper's special tokens; the end is forbidden."""
+    return WhisperVocabulary(
         tokenizer=NoText(),
-        size=module.config.vocab_size,
+        size=size,
         start=START,
         end=END,
         no_timestamps=NO_TIMESTAMPS,
-        no_speech=NO_TIMESTAMPS - 1,
+        no_speech=no_speech,
         start_of_previous=None,
         languages={"en": ENGLISH},
         tasks={"transcribe": TRANSCRIBE},
@@ -101,10 +101,15 @@ def linnet_side(module: Any, features: Tensor, tokens: int, beams: int) -> Calla
         max_initial_timestamp_index=None,
         seconds_per_timestamp=0.02,
     )
+
+
+def linnet_side(module: Any, features: Tensor, tokens: int, beams: int) -> Callable[[], list[tuple[int, ...]]]:
+    """A function that decodes the features with Linnet."""
+    words = vocabulary(module.config.vocab_size, NO_TIMESTAMPS - 1)
     mels = module.config.num_mel_bins
-    model = WhisperModel(module, vocabulary, "random", n_mels=mels, window_samples=480000, max_length=448)
+    model = WhisperModel(module, words, "random", n_mels=mels, window_samples=480000, max_length=448)
     engine = TorchEngine(model)
-    decoder = Decoder(engine, vocabulary, model.max_length)
+    decoder = Decoder(engine, words, model.max_length)
     options = DecodingOptions(
         language="en", timestamps=False, beam_size=beams, max_new_tokens=tokens, temperatures=(0.0,)
     )

@@ -7,7 +7,7 @@ dropped and its utterance done again; so is an utterance that failed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -143,10 +143,18 @@ def _read(
                 f"{path}: was made with {_difference(key, found[0].get(key), wanted.get(key))}: "
                 "begin again with --restart, or choose another --output"
             )
-    known = {field.name for field in fields(ScoredRow)}
-    rows = [ScoredRow(**{key: row[key] for key in known & row.keys()}) for row in found[1:] if "row" in row]
-    sessions = [row["session"] for row in found[1:] if "session" in row and "row" not in row]
+    rows, sessions = rows_and_sessions(found[1:])
     return {row.row: row for row in rows if row.error is None}, sessions
+
+
+def rows_and_sessions(lines: Sequence[Mapping[str, Any]]) -> tuple[list[ScoredRow], list[dict[str, Any]]]:
+    """What the lines after the first hold, in their order; other keys than those of a row are left out.
+
+    Raises `TypeError` for a row that is not complete.
+    """
+    known = {field.name for field in fields(ScoredRow)}
+    rows = [ScoredRow(**{key: line[key] for key in known & line.keys()}) for line in lines if "row" in line]
+    return rows, [line["session"] for line in lines if "session" in line and "row" not in line]
 
 
 def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:

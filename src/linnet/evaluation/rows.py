@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from linnet.errors import OptionError
-from linnet.evaluation.log import MARK, ScoredRow
+from linnet.evaluation.log import MARK, ScoredRow, rows_and_sessions
 from linnet.evaluation.matching import hypothesis_words, one_protocol, reference_words
 from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scores import Score, Silence, WordErrors, count_characters, count_errors, find_protocol, total
@@ -37,13 +37,11 @@ def read_rows(path: Path) -> RowFile:
     found = [_object(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith(b"\n")]
     if not found or MARK not in found[0]:
         raise OptionError(f"{path}: is no file of rows: make one with  linnet evaluate MANIFEST --output {path.name}")
-    known = {field.name for field in fields(ScoredRow)}
     try:
-        made = [ScoredRow(**{key: data[key] for key in known & data.keys()}) for data in found[1:] if "row" in data]
+        made, sessions = rows_and_sessions(found[1:])
     except TypeError as error:
         raise OptionError(f"{path}: a row is not complete ({error}): evaluate again with --restart") from error
     rows = {row.row: row for row in made}
-    sessions = [data["session"] for data in found[1:] if "row" not in data and "session" in data]
     return RowFile(found[0], [rows[place] for place in sorted(rows)], sessions)
 
 
@@ -93,19 +91,32 @@ def rescore(rows: Iterable[ScoredRow], normalizers: Normalizers, protocol: str =
         if row.error is not None:
             yield row
             continue
-        said, heard = (normalizers.normalize(text, row.language) for text in (row.text, row.hypothesis or ""))
-        counts = count_errors(said, heard, protocol)
-        yield replace(
-            row,
-            protocol=protocol,
-            normalizer=normalizers.id(row.language),
-            normalized_text=said,
-            normalized_hypothesis=heard,
-            words=counts.words,
-            substitutions=counts.substitutions,
-            deletions=counts.deletions,
-            insertions=counts.insertions,
-        )
+        yield compared(row, row.language, normalizers, protocol)
+
+
+def compared(
+    row: ScoredRow, spoken: str | None, normalizers: Normalizers, protocol: str = "plain", **known: Any
+) -> ScoredRow:
+    """The row with its texts normalised for the language that was spoken, and its errors.
+
+    `known` are fields that the row has yet to get, its `hypothesis` among them; a missing one counts as empty.
+    """
+    heard: str | None = known.get("hypothesis", row.hypothesis)
+    normalize = normalizers.function(spoken)
+    reference, hypothesis = normalize(row.text), normalize(heard or "")
+    counts = count_errors(reference, hypothesis, protocol)
+    return replace(
+        row,
+        **known,
+        protocol=protocol,
+        normalizer=normalizers.id(spoken),
+        normalized_text=reference,
+        normalized_hypothesis=hypothesis,
+        words=counts.words,
+        substitutions=counts.substitutions,
+        deletions=counts.deletions,
+        insertions=counts.insertions,
+    )
 
 
 def _characters(row: ScoredRow) -> WordErrors:

@@ -13,7 +13,8 @@ from linnet.evaluation.hypotheses import Hypothesis
 from linnet.evaluation.listening import Listener
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.scores import count_errors, find_protocol
+from linnet.evaluation.rows import compared
+from linnet.evaluation.scores import find_protocol
 from linnet.transcription.batch import Recognizes
 from linnet.transcription.schedule import Progress, Result
 
@@ -52,6 +53,10 @@ class EvaluationOptions:
             "options": {**asdict(self.decoding), "channel": self.channel},
             **self.scoring(),
         }
+
+    def compare(self, row: ScoredRow, **known: Any) -> ScoredRow:
+        """The row with these fields, and its errors (`rows.compared`)."""
+        return compared(row, self.decoding.language or row.language, self.normalizers, self.protocol, **known)
 
     def scoring(self) -> dict[str, Any]:
         """The part of the header that says how texts are compared."""
@@ -179,8 +184,13 @@ def score(row: ScoredRow, result: Result, options: EvaluationOptions) -> ScoredR
     """The row with what was heard and how it differs."""
     if result.transcript is None:
         return replace(row, error=str(result.error or LinnetError("no transcript")), seconds=result.seconds)
-    heard = replace(row, heard_language=result.transcript.language, duration=result.duration, seconds=result.seconds)
-    return compared(heard, result.transcript.text, options)
+    return options.compare(
+        row,
+        hypothesis=result.transcript.text,
+        heard_language=result.transcript.language,
+        duration=result.duration,
+        seconds=result.seconds,
+    )
 
 
 def score_given(
@@ -192,32 +202,7 @@ def score_given(
             yield replace(row, error="no hypothesis")
             continue
         seconds, duration = hypothesis.seconds or 0.0, hypothesis.duration or row.duration
-        yield compared(row, hypothesis.text, options, seconds=seconds, duration=duration)
-
-
-def compared(row: ScoredRow, heard: str, options: EvaluationOptions, **known: Any) -> ScoredRow:
-    """The row with this hypothesis, both texts normalised for the language that was spoken, and its errors.
-
-    `known` are other fields of the row that are known by now.
-    """
-    spoken = options.decoding.language or row.language
-    normalizers = options.normalizers
-    normalize = normalizers.function(spoken)
-    reference, hypothesis = normalize(row.text), normalize(heard)
-    counts = count_errors(reference, hypothesis, options.protocol)
-    return replace(
-        row,
-        **known,
-        hypothesis=heard,
-        protocol=options.protocol,
-        normalizer=normalizers.id(spoken),
-        normalized_text=reference,
-        normalized_hypothesis=hypothesis,
-        words=counts.words,
-        substitutions=counts.substitutions,
-        deletions=counts.deletions,
-        insertions=counts.insertions,
-    )
+        yield options.compare(row, hypothesis=hypothesis.text, seconds=seconds, duration=duration)
 
 
 def join_chunks(rows: Iterable[ScoredRow], options: EvaluationOptions) -> list[ScoredRow]:
@@ -245,5 +230,5 @@ def join_chunks(rows: Iterable[ScoredRow], options: EvaluationOptions) -> list[S
         if errors:
             whole.append(replace(total, error=errors[0]))
         else:
-            whole.append(compared(total, " ".join(row.hypothesis or "" for row in group), options))
+            whole.append(options.compare(total, hypothesis=" ".join(row.hypothesis or "" for row in group)))
     return sorted(whole, key=lambda row: row.row)

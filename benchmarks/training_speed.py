@@ -173,7 +173,7 @@ def resident(name: str) -> float:
 
 def linnet_side(folder: Path, options: argparse.Namespace) -> Result:
     """An epoch of Linnet's loop."""
-    from linnet.training.speech.loop import train
+    from linnet.training.loop import train
     from linnet.training.speech.model import load_trainee
     from linnet.training.speech.run import prepare
 

@@ -18,14 +18,14 @@ import torch
 
 import linnet
 from linnet.errors import LinnetError, OptionError, OutputError
+from linnet.training.batch import Batch
 from linnet.training.checkpoint import load_checkpoint, swap_folder
+from linnet.training.loop import train
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.corpus import Batch
-from linnet.training.speech.loop import train
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare, run_speech
-from linnet.training.speech.trainer import Step, Trainer
+from linnet.training.trainer import Step, Trainer
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 from tiny_speech import save_all as save_speech
@@ -173,9 +173,9 @@ def test_the_best_model_stays_while_others_come(tmp_path: Path, bases: dict[str,
     trainee = load_trainee(recipe)
     trainer, data, _ = prepare(recipe, trainee)
 
-    def validate(trainer: Trainer) -> float:
+    def validate(trainer: Trainer) -> dict[str, float]:
         kept.append({name: value.detach().clone() for name, value in trainee.model.projector.state_dict().items()})
-        return next(rates)
+        return {"wer": next(rates)}
 
     rows = [row for row in train(trainer, data, validate) if "wer" in row]
     assert [row["best_wer"] for row in rows] == [0.3, 0.2, 0.2]
@@ -189,9 +189,9 @@ def poisoned(trainer: Trainer, steps: set[int]) -> None:
     """Make the loss of some steps no number."""
     forward = trainer.loss.forward
 
-    def bad(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        total: torch.Tensor = forward(tensors)
-        return total * float("nan") if trainer.step in steps else total
+    def bad(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        total: torch.Tensor = forward(tensors)["text"]
+        return {"text": total * float("nan") if trainer.step in steps else total}
 
     trainer.loss.forward = bad
 
@@ -225,7 +225,7 @@ def test_a_bin_that_runs_out_of_memory_shrinks_and_nothing_is_lost(
     trainer, data, _ = prepare(recipe, load_trainee(recipe))
     forward, update, taken = trainer.loss.forward, trainer.update, list[str]()
 
-    def cramped(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    def cramped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if len(tensors["labels"]) > 4:
             raise torch.OutOfMemoryError("no room")
         return forward(tensors)
@@ -260,7 +260,7 @@ def test_an_utterance_that_is_too_large_alone_ends_the_run(
     recipe = recipe_at(tmp_path, bases, manifest)
     trainer, data, _ = prepare(recipe, load_trainee(recipe))
 
-    def full(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    def full(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         raise torch.OutOfMemoryError("no room")
 
     trainer.loss.forward = full

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from linnet.training.batch import Batch
 from linnet.training.recipe import read_recipe
 from linnet.training.speech import loss as loss_module
-from linnet.training.speech.corpus import Batch, BatchesOfSound
+from linnet.training.speech.corpus import BatchesOfSound
 from linnet.training.speech.loss import TokenLoss
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
-from linnet.training.speech.trainer import Trainer
+from linnet.training.trainer import Trainer
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 from tiny_whispers import save_whisper
 
@@ -75,7 +76,7 @@ def test_it_is_the_sum_of_each_utterances_own_loss(
     _, data, _ = prepare(recipe, trainee)
     loss = TokenLoss(trainee.model).eval()
     with torch.no_grad():
-        whole = loss(tensors(data, range(8)))
+        whole = loss(tensors(data, range(8)))["text"]
         alone = sum(float(trainee.model(**tensors(data, [row])).loss) * data[[row]].tokens for row in range(8))
     assert float(whole) == pytest.approx(alone, rel=1e-5)
 
@@ -116,10 +117,10 @@ def test_a_head_that_is_not_all_is_not_gone_around(
         return output
 
     with torch.no_grad():
-        plain = float(TokenLoss(trainee.model)(made))
+        plain = float(TokenLoss(trainee.model)(made)["text"])
         monkeypatch.setattr(language_model, "forward", scaled)
         expected = float(trainee.model(**made).loss) * data[range(8)].tokens
-        assert float(TokenLoss(trainee.model)(made)) == pytest.approx(expected, rel=1e-5)
+        assert float(TokenLoss(trainee.model)(made)["text"]) == pytest.approx(expected, rel=1e-5)
     assert plain != pytest.approx(expected, rel=0.02)
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
+from linnet.training.batch import Batch
 from linnet.training.checkpoint import list_checkpoints
+from linnet.training.loop import train
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.corpus import Batch
-from linnet.training.speech.loop import train
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
-from linnet.training.speech.trainer import Step
+from linnet.training.trainer import Step
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
 EVERYTHING = sorted(f"{number}.wav" for number in range(23))
@@ -26,10 +26,9 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.loop import train
+from linnet.training.loop import train
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.run import prepare
-from linnet.training.speech.validate import transcripts
 
 folder = Path(sys.argv[1])
 trainee = load_trainee(read_recipe(folder / "recipe.yaml"))

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from accelerate.state import AcceleratorState
 
+from linnet.training.folder import result_folder
 from linnet.training.recipe import build, read_recipe
 from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import result_folder, run_speech
+from linnet.training.speech.run import run_speech
 from tiny_fusion import one_thread
 from tiny_recipes import save_bases, tone_corpus
 

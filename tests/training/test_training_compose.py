@@ -84,24 +84,24 @@ def test_phrases_part_at_long_silences() -> None:
 
 def test_a_batch_depends_on_its_number_alone(bank: Path, tmp_path: Path) -> None:
     data = DigitsData(banks=(str(bank),), windows=(1.5,), shares=(1.0,), full_from=2.0, batch_seconds=6.0)
-    first = DigitBatches(data, 4, 0, tmp_path)
-    again = DigitBatches(data, 4, 0, tmp_path)
+    first = DigitBatches(data, 4, 0)
+    again = DigitBatches(data, 4, 0)
     _ = again[0]
-    one, two = first[3], again[3]
+    one, two = first[3].tensors, again[3].tensors
     assert one["features"].shape == (4, 80, 150)
     assert one["frames"].shape == (4, 75)
     assert one["inputs"].shape == one["labels"].shape
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert not torch.equal(first[2]["features"], one["features"])
+    assert not torch.equal(first[2].tensors["features"], one["features"])
 
 
 def test_the_last_batches_span_the_whole_window(bank: Path, tmp_path: Path) -> None:
     data = DigitsData(
         banks=(str(bank),), windows=(1.5,), shares=(1.0,), full_from=0.5, batch_seconds=20.0, full_batch_seconds=20.0
     )
-    batches = DigitBatches(data, 2, 0, tmp_path)
-    assert batches[0]["features"].shape == (13, 80, 150)
-    assert batches[1]["features"].shape == (2, 80, 1000)
+    batches = DigitBatches(data, 2, 0)
+    assert batches[0].tensors["features"].shape == (13, 80, 150)
+    assert batches[1].tensors["features"].shape == (2, 80, 1000)
 
 
 def test_a_folder_that_is_no_bank_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +17,12 @@ from tones import tiny_recipe
 
 from linnet.errors import ModelError, OptionError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from linnet.training.digits.export import export
-from linnet.training.digits.loop import train
-from linnet.training.digits.model import build_model
+from linnet.training.digits.dataset import Numbered
+from linnet.training.digits.losses import DigitsLosses
 from linnet.training.digits.recipe import DigitsRecipe
 from linnet.training.digits.run import prepare
+from linnet.training.digits.trainee import DigitsTrainee
+from linnet.training.loop import train
 from linnet.training.recipe import read_recipe
 
 
@@ -33,7 +35,7 @@ def recipe_at(tmp_path: Path, bank: Path, name: str, steps: int = 6) -> DigitsRe
 
 
 def losses(recipe: DigitsRecipe, stop: int | None = None) -> dict[int, tuple[float, float]]:
-    trainer, data = prepare(recipe, Path("/"))
+    trainer, data = prepare(recipe)
     found = {}
     for row in train(trainer, data):
         found[row["step"]] = (row["loss"], row["norm"])
@@ -52,40 +54,81 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path, bank: 
     ends = [load_checkpoint(tmp_path / name / "checkpoints") for name in ("whole", "broken")]
     assert ends[0] is not None
     assert ends[1] is not None
-    for part in ("model", "average"):
+    for part in ("weights", "average"):
         assert all(torch.equal(ends[0][part][name], ends[1][part][name]) for name in ends[0][part])
 
 
 def test_a_run_starts_from_the_average_of_another(tmp_path: Path, bank: Path) -> None:
     first = recipe_at(tmp_path, bank, "first", steps=2)
     losses(first)
-    second = replace(first, run=replace(first.run, start=first.run.output, output=str(tmp_path / "second")))
-    trainer, _ = prepare(second, Path("/"))
+    model, run = replace(first.model, start=first.run.output), replace(first.run, output=str(tmp_path / "second"))
+    second = replace(first, model=model, run=run)
+    trainer, _ = prepare(second)
     end = load_checkpoint(tmp_path / "first" / "checkpoints")
     assert end is not None
     assert trainer.step == 0
-    begun = trainer.module.state_dict()
-    assert all(torch.equal(begun[name], end["average"][name]) for name in begun)
+    begun = trainer.loss.state_dict()
+    assert len(end["average"]) == sum(value.requires_grad for value in trainer.loss.parameters())
+    assert all(torch.equal(begun[name], value) for name, value in end["average"].items())
     larger = replace(second, model=replace(second.model, encoder_layers=2))
-    grown, _ = prepare(larger, Path("/"))
-    begun = grown.module.state_dict()
+    grown, _ = prepare(larger)
+    begun = grown.loss.state_dict()
     assert all(torch.equal(begun[name], value) for name, value in end["average"].items())
     assert any(".layers.1." in name for name in begun.keys() - end["average"].keys())
     for other in ({"encoder_layers": 0}, {"width": 32}):
         with pytest.raises(OptionError, match="first: "):
-            prepare(replace(second, model=replace(second.model, **other)), Path("/"))
-    nowhere = replace(second, run=replace(second.run, start=str(tmp_path / "nowhere")))
+            prepare(replace(second, model=replace(second.model, **other)))
+    nowhere = replace(second, model=replace(second.model, start=str(tmp_path / "nowhere")))
     with pytest.raises(OptionError, match="nowhere: neither a run with a checkpoint nor a model"):
-        prepare(nowhere, Path("/"))
+        prepare(nowhere)
 
 
 def test_a_run_starts_from_an_exported_model(tmp_path: Path, bank: Path) -> None:
     recipe = recipe_at(tmp_path, bank, "first", steps=2)
-    exported = export(build_model(recipe.model), tmp_path / "exported")
-    trainer, _ = prepare(replace(recipe, run=replace(recipe.run, start=str(exported))), Path("/"))
+    exported = DigitsTrainee(recipe.model, recipe.losses).export(tmp_path / "exported")
+    trainer, _ = prepare(replace(recipe, model=replace(recipe.model, start=str(exported))))
     weights = load_file(exported / "model.safetensors")
-    for begun in (trainer.module.model.state_dict(), trainer.average.model.state_dict()):
-        assert all(torch.equal(begun[name], value) for name, value in weights.items())
+    begun = trainer.trainee.model.state_dict()
+    assert all(torch.equal(begun[name], value) for name, value in weights.items())
+    averaged = [name for name in weights if f"model.{name}" in trainer.average]
+    assert len(averaged) >= len(weights) - 1  # the encoder's positions stay as they are
+    assert all(torch.equal(trainer.average[f"model.{name}"], weights[name]) for name in averaged)
+
+
+def test_the_parts_of_the_loss_are_weighted_means_times_the_tokens(tmp_path: Path, bank: Path) -> None:
+    """The oracle: each mean by hand, in float64; the helpers' weight falls from `helpers` to a tenth."""
+    recipe = recipe_at(tmp_path, bank, "parts", steps=4)
+    recipe = replace(recipe, losses=DigitsLosses(smoothing=0.1, helpers=0.5))
+    trainer, data = prepare(recipe)
+    batch = data[2]
+    with torch.no_grad():
+        loss: Any = trainer.loss.double()
+        given = {name: value.double() if value.is_floating_point() else value for name, value in batch.tensors.items()}
+        parts = loss(given)
+        encoded = loss.encode(given["features"])
+        logits = trainer.trainee.model.proj_out(  # type: ignore[operator]
+            trainer.trainee.model.model.decoder(input_ids=given["inputs"], encoder_hidden_states=encoded)[0]  # type: ignore
+        )
+        told = logits.log_softmax(-1)
+        rows, columns = (given["labels"] != -100).nonzero(as_tuple=True)
+        right = told[rows, columns, given["labels"][rows, columns]]
+        text = -(0.9 * right + 0.1 * told[rows, columns].mean(-1)).sum()
+        heard = loss.frame_head(encoded).log_softmax(-1)
+        frames = -heard.gather(-1, given["frames"].clamp(min=0)[..., None])[..., 0][given["frames"] != -100].mean()
+    assert float(parts["text"]) == pytest.approx(float(text), rel=1e-5)
+    assert float(parts["frames"]) == pytest.approx(0.5 * 0.55 * batch.tokens * float(frames), rel=1e-5)
+    assert set(parts) == {"text", "frames", "context", "looks"}
+
+
+def test_two_processes_take_every_batch_once_and_go_on_where_they_were() -> None:
+    plans = [Numbered(12, 2, 0) for _ in range(2)]
+    assert sorted(n for rank, plan in enumerate(plans) for n in plan.of_rank(rank)) == list(range(12))
+    again = Numbered(12, 2, 0)
+    assert again.restore(plans[0].state(4)) == 4
+    assert list(again.of_rank(1)) == [9, 11]
+    for other in (Numbered(12, 1, 0), Numbered(12, 2, 1)):
+        with pytest.raises(OptionError, match="another seed or number of processes"):
+            other.restore(plans[0].state(4))
 
 
 def test_training_lowers_the_loss(tmp_path: Path, bank: Path) -> None:
@@ -158,6 +201,15 @@ def test_the_command_trains_exports_and_takes_up_again(tmp_path: Path, bank: Pat
     again = run_linnet("recipe.yaml", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert len((tmp_path / "out/log.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_dry_run_counts_and_trains_nothing(tmp_path: Path, bank: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(tiny_recipe(bank, Path("out"), steps=4))
+    done = run_linnet("recipe.yaml", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 espeak en" in done.stdout
+    assert done.stdout.splitlines()[-1].split() == ["steps", "4"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_names_a_bad_key_without_a_traceback(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from linnet.errors import OptionError
 from linnet.training.digits.recipe import DigitsRecipe
-from linnet.training.recipe import as_dict, read_recipe
+from linnet.training.recipe import read_recipe
+from linnet.training.speech.recipe import SpeechRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -17,19 +18,22 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
-    assert read_recipe(write(tmp_path, "")) == DigitsRecipe()
+    assert read_recipe(write(tmp_path, "")) == SpeechRecipe()
+    assert read_recipe(write(tmp_path, "task: digits")) == DigitsRecipe()
 
 
-@pytest.mark.parametrize("name", ["digits.yaml", "digits-refine.yaml"])
+@pytest.mark.parametrize("name", ["digits.yaml", "digits-refine.yaml", "digits-finish.yaml", "digits-voices.yaml"])
 def test_the_shipped_recipes_read_and_keep_the_test_speaker_out(name: str) -> None:
     recipe = read_recipe(RECIPES / name)
     assert recipe.data.train_speakers == ("george", "jackson", "nicolas", "yweweler")
     assert recipe.data.validation_speakers == ("lucas",)
-    assert "theo" not in str(as_dict(recipe))
+    assert "theo" not in str(dataclasses.asdict(recipe))
 
 
 def test_values_are_read_into_their_places(tmp_path: Path) -> None:
-    recipe = read_recipe(write(tmp_path, "optimisation: {steps: 7, learning_rate: 1}\ndata: {banks: [a, b]}\n"))
+    recipe = read_recipe(
+        write(tmp_path, "task: digits\noptimisation: {steps: 7, learning_rate: 1}\ndata: {banks: [a, b]}\n")
+    )
     assert recipe.optimisation.steps == 7
     assert isinstance(recipe.optimisation.learning_rate, float)
     assert recipe.data.banks == ("a", "b")
@@ -47,7 +51,7 @@ def test_a_recipe_cannot_be_changed() -> None:
         ("optimizer: {}", "did you mean 'optimisation'?"),
         ("optimisation: {steps: many}", "steps: expected int, got 'many'"),
         ("optimisation: {steps: true}", "expected int, got True"),
-        ("data: {banks: a}", "banks: expected a list"),
+        ("task: digits\ndata: {banks: a}", "banks: expected a list"),
         ("data: 3", "expected keys and values"),
         ("- 1", "expected keys and values"),
         ("a: [", "not YAML"),

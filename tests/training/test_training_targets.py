@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from linnet.training.digits.compose import CONTEXT, Recording, Word, context_targets, frame_targets
-from linnet.training.digits.model import context_loss, guidance
+from linnet.training.digits.losses import context_loss, guidance
 from linnet.training.digits.targets import IGNORED, NOWHERE, Style, build_target
 from linnet.training.digits.tokens import Vocabulary, control_tokens, make_tokenizer, merges
 from linnet.training.digits.words import DIGITS

@@ -47,16 +47,13 @@ def run(
         import accelerate  # noqa: F401
     except ImportError:
         raise MissingExtra("training", extra="train") from None
-    from linnet.training.digits.recipe import DigitsRecipe
     from linnet.training.recipe import read_recipe
 
     found = read_recipe(recipe)
-    if isinstance(found, DigitsRecipe):
-        _train_digits(found, dry_run)
-    elif dry_run:
+    if dry_run:
         _plan(found, skip_bad)
     else:
-        _train_speech(found, skip_bad)
+        _train(found, skip_bad)
 
 
 @train.command()
@@ -101,29 +98,28 @@ def plot(
     print_result(f"{target}\n")
 
 
-def _train_digits(recipe: DigitsRecipe, dry_run: bool) -> None:
+def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
+    from linnet.training.digits.recipe import DigitsRecipe
     from linnet.training.digits.run import run_digits
-
-    if dry_run:
-        raise OptionError("--dry-run is for recipes with  task: speech")
-    _show(run_digits(recipe))
-    print_result(f"{Path(recipe.run.output) / 'model'}\n")
-
-
-def _train_speech(recipe: SpeechRecipe, skip_bad: bool) -> None:
-    from linnet.training.speech.run import result_folder, run_speech
+    from linnet.training.folder import result_folder
+    from linnet.training.speech.run import run_speech
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     tell = _notice if first else _say_nothing
-    _show(run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell))
+    if isinstance(recipe, DigitsRecipe):
+        _show(run_digits(recipe))
+    else:
+        _show(run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell))
     if first:
         print_result(f"{result_folder(recipe)}\n")
 
 
-def _plan(recipe: SpeechRecipe, skip_bad: bool) -> None:
+def _plan(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
+    from linnet.training.digits.recipe import DigitsRecipe
+    from linnet.training.digits.run import outline
     from linnet.training.speech.dry_run import dry_run
 
-    rows = list(dry_run(recipe, skip_bad=skip_bad))
+    rows = list(outline(recipe) if isinstance(recipe, DigitsRecipe) else dry_run(recipe, skip_bad=skip_bad))
     print_result("".join(f"{name:<18}{figure}\n" for name, figure in rows))
     if missing := [name for name, figure in rows if figure.startswith("missing: ")]:
         raise OptionError(f"the recipe is valid, but its {' and '.join(missing)} cannot be had here: see above")

@@ -28,3 +28,9 @@ def cosine_rate(step: int, steps: int, peak: float, warmup: float) -> float:
     if step < rise:
         return peak * (step + 1) / rise
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def checkpoint_gradients(model: Any) -> None:
+    """Let a Transformers model keep no activations inside its layers, and make them again for the gradient."""
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})

@@ -16,11 +16,11 @@ from linnet.training.speech.recipe import SpeechRecipe
 T = TypeVar("T")
 
 
-TASKS: dict[str, type[DigitsRecipe] | type[SpeechRecipe]] = {"digits": DigitsRecipe, "speech": SpeechRecipe}
+TASKS: dict[str, type[DigitsRecipe] | type[SpeechRecipe]] = {kind.task: kind for kind in (SpeechRecipe, DigitsRecipe)}
 
 
 def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
-    """Read a recipe from YAML; its key `task` says which kind it is, `digits` (the default) or `speech`.
+    """Read a recipe from YAML; its key `task` says which kind it is, `speech` (the default) or `digits`.
 
     Raises:
         OptionError: no such file, not YAML, an unknown key (names the nearest), or a value of the wrong type.
@@ -34,7 +34,7 @@ def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
     except yaml.YAMLError as error:
         raise OptionError(f"{path}: not YAML: {error}") from error
     content = content or {}
-    task = content.pop("task", "digits") if isinstance(content, dict) else "digits"
+    task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
     if task not in TASKS:
         near = difflib.get_close_matches(str(task), TASKS, n=1, cutoff=0.0)
         raise OptionError(f"{path}: unknown task {task!r}; did you mean {near[0]!r}? Known: {', '.join(TASKS)}.")
@@ -85,8 +85,3 @@ def _values(hint: Any, value: Any, where: str) -> Any:
         raise OptionError(f"{where}: expected a list, got {value!r}.")
     inner = typing.get_args(hint)[0]
     return tuple(_value(inner, item, where) for item in value)
-
-
-def as_dict(recipe: DigitsRecipe | SpeechRecipe) -> dict[str, Any]:
-    """The recipe as plain values, for logs and checkpoints."""
-    return dataclasses.asdict(recipe)

@@ -119,8 +119,10 @@ class Batches:
         kept = [leg for leg in self._legs if leg.begin < step]
         self._legs = [*kept, self._planned(rows, len(kept), step)]
 
-    def shrink(self, step: int) -> None:
-        """After `step` ran out of memory: plan it and what follows again, with smaller batches of its bin from now on.
+    def shrink(self, step: int, again: int | None = None) -> str:
+        """After `step` ran out of memory: smaller batches of its bin from now on; says so.
+
+        What steps from `again` on (by default from that one) would have read is planned again.
 
         Raises:
             OptionError: that bin's batches cannot be smaller.
@@ -128,8 +130,8 @@ class Batches:
         number = int(self.plan.bins[step - self.begin])
         smaller = self._planner.shrunk(number)
         before, after = self._planner.limits[number], smaller.limits[number]
-        log.warning("epoch %d, step %d is out of memory: bin %d, %g -> %g", self._epoch, step, number, before, after)
-        self.change(step, planner=smaller)
+        self.change(step if again is None else again, planner=smaller)
+        return f"bin {number} has batches of {after:g} now, not of {before:g}"
 
     def state(self, step: int) -> dict[str, Any]:
         """Where a run stands after `step` steps of the epoch, as plain values for a checkpoint."""
@@ -144,8 +146,10 @@ class Batches:
             ],
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> int:
         """Go on from a `state`; with another world than it was written in, what is unread is planned again.
+
+        Returns the step of the epoch.
 
         Raises:
             OptionError: the state belongs to other data, bins or mixture, or to another seed.
@@ -167,6 +171,7 @@ class Batches:
         if world != self._world:
             log.warning("the run goes on with %d processes after %d: the rest is planned again", world, self._world)
             self.change(int(state["step"]), world=world)
+        return self._step
 
     def _go(self, step: int) -> None:
         if not self.begin <= step <= self.steps:

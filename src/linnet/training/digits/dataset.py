@@ -5,8 +5,10 @@ Shapes: B recordings, T mel frames (10 ms), M mel bands, P = T / 2 encoder posit
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +17,14 @@ from torch.utils.data import Dataset
 
 from linnet.audio.mel import log_mel
 from linnet.audio.types import SAMPLE_RATE as RATE
+from linnet.errors import OptionError
+from linnet.training.batch import IGNORED, Batch
 from linnet.training.digits import augment
 from linnet.training.digits.bank import Voices, load_bank, load_fsdd
 from linnet.training.digits.compose import Composer, Mix, context_targets, frame_targets
-from linnet.training.digits.targets import IGNORED, Target, build_target, choose_style
+from linnet.training.digits.targets import Target, build_target, choose_style
 from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 
-Batch = dict[str, Tensor]
 Example = tuple[Tensor, Target, Tensor, Tensor]  # log-mel [T, M], target, frame classes [P], context classes [P, 3]
 
 
@@ -53,19 +56,60 @@ class DigitsData:
     clean: float = 0.0
 
 
-class DigitBatches(Dataset[Batch]):
-    """`self[step]` is a whole batch."""
+class Numbered:
+    """A plan of `count` batches by their number, dealt to `world` processes in turn; one epoch is the whole run."""
 
-    def __init__(self, data: DigitsData, steps: int, seed: int, root: Path) -> None:
+    epoch = 0
+
+    def __init__(self, count: int, world: int, seed: int) -> None:
+        self._count, self._world, self._seed, self._step = count, world, seed, 0
+
+    @property
+    def steps(self) -> int:
+        """Batches of each rank."""
+        return self._count // self._world
+
+    def of_rank(self, rank: int) -> Iterator[int]:
+        """The numbers of one rank's batches."""
+        return iter(range(self._step * self._world + rank, self.steps * self._world, self._world))
+
+    def seek(self, epoch: int, step: int = 0) -> None:
+        """There is one epoch. Raises `OptionError` for a further one."""
+        if epoch:
+            raise OptionError(f"all {self._count} batches of the run have been read.")
+        self._step = step
+
+    def shrink(self, step: int, again: int) -> str:
+        """Raises `OptionError`: these batches have the size that the recipe says."""
+        del again
+        raise OptionError(f"batch {step} does not fit into memory: lower `batch_seconds` and `full_batch_seconds`.")
+
+    def state(self, step: int) -> dict[str, Any]:
+        """After `step` batches of each rank."""
+        return {"seed": self._seed, "step": step, "world": self._world}
+
+    def restore(self, state: Mapping[str, Any]) -> int:
+        """Go on from a `state`. Raises `OptionError` where it is of another seed or number of processes."""
+        if state != self.state(state["step"]):
+            raise OptionError("the checkpoint is of a run with another seed or number of processes: go on with those.")
+        self._step = int(state["step"])
+        return self._step
+
+
+class DigitBatches(Dataset[Batch]):
+    """`self[number]` is a whole batch of the `count` that there are."""
+
+    epoch = 0
+
+    def __init__(self, data: DigitsData, count: int, seed: int) -> None:
         self.data = data
-        self.steps = steps
+        self.count = count
         self.seed = seed
-        self.root = root
         self.vocabulary = Vocabulary.build()
         self._composer: Composer | None = None
 
     def __len__(self) -> int:
-        return self.steps
+        return self.count
 
     @property
     def composer(self) -> Composer:
@@ -79,16 +123,16 @@ class DigitBatches(Dataset[Batch]):
         """The real speakers asked for, and every synthetic voice."""
         voices: Voices = {}
         if self.data.fsdd:
-            load_fsdd(self.root / self.data.fsdd, speakers, voices)
+            load_fsdd(Path(self.data.fsdd), speakers, voices)
         for bank in self.data.banks:
-            load_bank(self.root / bank, voices)
+            load_bank(Path(bank), voices)
         return voices
 
-    def __getitem__(self, step: int) -> Batch:
-        if step >= self.steps:
-            raise IndexError(step)
-        rng = np.random.default_rng([self.seed, step])
-        data, progress = self.data, step / self.steps
+    def __getitem__(self, number: int) -> Batch:
+        if number >= self.count:
+            raise IndexError(number)
+        rng = np.random.default_rng([self.seed, number])
+        data, progress = self.data, number / self.count
         shares = np.array(data.shares)
         if progress < data.short_until:
             shares[2:] = 0.0
@@ -96,8 +140,11 @@ class DigitBatches(Dataset[Batch]):
         window = WINDOW if full else float(rng.choice(data.windows, p=shares / shares.sum()))
         size = max(1, round((data.full_batch_seconds if full else data.batch_seconds) / window))
         strength = min(1.0, progress / data.gentle_until) if data.gentle_until else 1.0
-        numbers = ([self.seed, step, i] for i in range(size))
-        return collate([self.example(np.random.default_rng(n), window, strength) for n in numbers])
+        seeds = ([self.seed, number, i] for i in range(size))
+        examples = [self.example(np.random.default_rng(seed), window, strength) for seed in seeds]
+        tensors = {**collate(examples), "helping": torch.tensor(1 - 0.9 * progress)}
+        seconds = [window] * size  # padding that is silence to the model counts as sound
+        return Batch(tensors, [f"batch {number}"], seconds, window * size, [])
 
     def example(self, rng: np.random.Generator, window: float, strength: float = 1.0) -> Example:
         """One recording; `strength` is the chance to be augmented at all."""
@@ -126,7 +173,7 @@ class DigitBatches(Dataset[Batch]):
         )
 
 
-def collate(examples: list[Example]) -> Batch:
+def collate(examples: list[Example]) -> dict[str, Tensor]:
     """features [B, M, T], inputs and labels [B, L], spans [B, L, 2] in positions, frames [B, P], context [B, P, 3]."""
     sounds, targets, frames, context = zip(*examples, strict=True)
     length = max(len(target.inputs) for target in targets)

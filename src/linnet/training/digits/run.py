@@ -1,4 +1,4 @@
-"""From a recipe to a trained `digits`: data, model, loop, validation, export."""
+"""From a recipe to a trained `digits`: data, model, validation; the loop is that of every task."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import WhisperForConditionalGeneration
 
+from linnet.errors import OptionError
 from linnet.training.digits.bank import Voices, load_fsdd
-from linnet.training.digits.dataset import DigitBatches
-from linnet.training.digits.export import export
-from linnet.training.digits.loop import Trainer, Validate, train
-from linnet.training.digits.model import build_model
+from linnet.training.digits.dataset import DigitBatches, Numbered
 from linnet.training.digits.recipe import DigitsRecipe
+from linnet.training.digits.trainee import DigitsTrainee
 from linnet.training.digits.validate import connected, nothing, roughened, transcripts, word_error_rate
+from linnet.training.loop import Validate, train
+from linnet.training.trainer import Trainer, make_accelerator
 
 
 def run_digits(recipe: DigitsRecipe) -> Iterator[dict[str, Any]]:
@@ -27,36 +27,56 @@ def run_digits(recipe: DigitsRecipe) -> Iterator[dict[str, Any]]:
 
     Raises:
         OptionError: the recipe or the data that it names is not usable.
+        OutputError: a checkpoint cannot be written.
     """
-    folder = Path(recipe.run.output)
-    trainer, data = prepare(recipe, Path.cwd())
-    yield from train(trainer, data, validation(recipe, Path.cwd()))
-    export(trainer.average.model, folder / "model")
+    yield from train(*prepare(recipe), validation(recipe))
 
 
-def prepare(recipe: DigitsRecipe, root: Path) -> tuple[Trainer, DigitBatches]:
+def outline(recipe: DigitsRecipe) -> Iterator[tuple[str, str]]:
+    """What a recipe comes to, as rows of a table: what, and its figure; checks that the data is there."""
+    trainer, data = prepare(recipe)
+    counted = (
+        f"{name} {sum(value.numel() for value in module.parameters()):,}"
+        for name, module in trainer.loss.named_children()
+    )
+    yield "parameters", ", ".join(counted)
+    voices = data.load_voices(recipe.data.train_speakers)
+    yield (
+        "voices",
+        ", ".join(f"{len(of)} {kind} {code}" for code, kinds in voices.items() for kind, of in kinds.items()),
+    )
+    yield "steps", str(trainer.steps)
+
+
+def prepare(recipe: DigitsRecipe) -> tuple[Trainer, DigitBatches]:
     """The trainer with freshly seeded weights, and its data; fails early where the data is not there."""
-    torch.manual_seed(recipe.run.seed)
-    data = DigitBatches(recipe.data, recipe.optimisation.steps, recipe.run.seed, root)
+    options = recipe.optimisation
+    if not options.steps:
+        raise OptionError("optimisation: name the `steps`: the speech is put together anew for each, without an end.")
+    accelerator = make_accelerator(recipe.run)
+    count = options.steps * options.accumulate * accelerator.num_processes
+    data = DigitBatches(recipe.data, count, recipe.run.seed)
     data.load_voices(recipe.data.train_speakers)
-    trainer = Trainer(recipe, build_model(recipe.model), root / recipe.run.output)
-    if recipe.run.start:
-        trainer.start_from(root / recipe.run.start)
-    return trainer, data
+    torch.manual_seed(recipe.run.seed)
+    trainee = DigitsTrainee(recipe.model, recipe.losses, checkpointing=options.gradient_checkpointing)
+    if recipe.model.start:
+        trainee.start_from(Path(recipe.model.start))
+    return Trainer(recipe, trainee, Numbered(count, accelerator.num_processes, recipe.run.seed), accelerator), data
 
 
-def validation(recipe: DigitsRecipe, root: Path) -> Validate | None:
+def validation(recipe: DigitsRecipe) -> Validate | None:
     """A function that scores a model on the validation speakers; None where the recipe has no real recordings."""
     if not recipe.data.fsdd:
         return None
     voices: Voices = {}
-    load_fsdd(root / recipe.data.fsdd, recipe.data.validation_speakers, voices)
+    load_fsdd(Path(recipe.data.fsdd), recipe.data.validation_speakers, voices)
     rng = np.random.default_rng([recipe.run.seed, 3])
     clean = [case for voice in voices["en"]["real"] for case in connected(voice, 40, (1, 8), rng)]
     rough = roughened(clean, rng)
     empty = nothing(rng, per_level=6)
 
-    def validate(model: WhisperForConditionalGeneration) -> dict[str, float]:
+    def validate(trainer: Trainer) -> dict[str, float]:
+        model: Any = trainer.trainee.model
         heard = transcripts(model, clean, detect=True)
         return {
             "wer": word_error_rate(clean, heard),

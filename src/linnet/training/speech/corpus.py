@@ -8,20 +8,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from linnet.audio import SAMPLE_RATE, Samples, open_audio
 from linnet.data import Sounds, SourceSpec, Utterance, open_source
 from linnet.data.batching import Lengths
 from linnet.errors import AudioError, LinnetError, OptionError
+from linnet.training.batch import IGNORED, Batch
 from linnet.training.speech.augment import augmented
-from linnet.training.speech.inputs import IGNORED, Inputs
+from linnet.training.speech.inputs import Inputs
 
 NAMED = 10  # of the utterances that cannot be used; all are counted
 _EVERYTHING = 2**62
@@ -98,24 +97,6 @@ def read_samples(utterance: Utterance, sounds: Sounds) -> Samples:
     return samples
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """The tensors of a batch, its utterances' ids and seconds, and what was left out.
-
-    Where no sound of it could be read it is silence without a label.
-    """
-
-    tensors: dict[str, Tensor]
-    ids: list[str]
-    seconds: list[float]
-    lost: list[str]
-
-    @property
-    def tokens(self) -> int:
-        """Label tokens, which have loss."""
-        return int((self.tensors["labels"] != IGNORED).sum())
-
-
 class BatchesOfSound(Dataset[Batch]):
     """Whole batches by the rows in them; every sound is heard anew in each epoch where `augment` is on.
 
@@ -144,9 +125,10 @@ class BatchesOfSound(Dataset[Batch]):
         seconds = [len(samples) / SAMPLE_RATE for _, samples in heard]
         labels = [corpus.labels(row) for row, _ in heard]
         if heard:
-            return Batch(corpus.inputs.batch([samples for _, samples in heard], labels), ids, seconds, lost)
+            padded = len(seconds) * (corpus.inputs.span or max(seconds))
+            return Batch(corpus.inputs.batch([samples for _, samples in heard], labels), ids, seconds, padded, lost)
         tensors = corpus.inputs.batch([np.zeros(SAMPLE_RATE, np.float32)], [corpus.labels(rows[0])])
-        return Batch({**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}, ids, seconds, lost)
+        return Batch({**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}, ids, seconds, 0.0, lost)
 
     def _hear(self, utterance: Utterance, row: int) -> Samples:
         if self._sounds is None or self._sounds[0] != os.getpid():  # an archive's place is not shared with a fork
@@ -207,8 +189,3 @@ class _Unusable:
             raise OptionError("\n".join([*lines, "Mend them, or leave them out with --skip-bad."]))
         for line in lines:
             tell(line)
-
-
-def tensors_to(tensors: dict[str, Tensor], device: Any) -> dict[str, Tensor]:
-    """The same on a device."""
-    return {name: value.to(device, non_blocking=True) for name, value in tensors.items()}

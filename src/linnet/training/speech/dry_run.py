@@ -12,7 +12,7 @@ from linnet.training.freeze import counts
 from linnet.training.speech.model import Trainee, outline
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import plan
-from linnet.training.speech.trainer import total_steps
+from linnet.training.trainer import total_steps
 
 
 def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[str, str]]:
@@ -40,7 +40,7 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
     batching = recipe.data.batching
     waste = measure_waste("planned", batches.plan, planned.corpus.lengths, planned.cost, batching.budget)
     each = math.ceil(batches.steps / recipe.optimisation.accumulate)
-    total = total_steps(recipe, batches)
+    total = total_steps(recipe.optimisation, batches)
     yield "batches an epoch", f"{batches.steps}, of {waste.batch:.1f} utterances on average"
     yield "steps an epoch", f"{each}"
     yield "steps", f"{total}, {total / max(each, 1):.2f} epochs"

@@ -16,8 +16,8 @@ from transformers import ProcessorMixin
 
 from linnet.audio import SAMPLE_RATE, Samples
 from linnet.errors import OptionError
+from linnet.training.batch import IGNORED
 
-IGNORED = -100  # a label without loss
 Tensors = dict[str, Tensor]
 
 

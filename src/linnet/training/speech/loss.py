@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from linnet.training.speech.inputs import IGNORED
+from linnet.training.batch import IGNORED
 
 LOGITS = 2**27  # at most so many at once: half a gigabyte in float32
 
@@ -33,8 +33,11 @@ class TokenLoss(nn.Module):
         self._fusion = model.config.model_type == "linnet_fusion"
         self._in_pieces: bool | None = None  # not tried yet
 
-    def forward(self, tensors: dict[str, Tensor]) -> Tensor:
-        """A scalar in float32: the sum over all `labels` [B, L] that are not -100."""
+    def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`text`, a scalar in float32: the sum over all `labels` [B, L] that are not -100."""
+        return {"text": self._text(tensors)}
+
+    def _text(self, tensors: dict[str, Tensor]) -> Tensor:
         if self._fusion:
             if self._in_pieces is None and bool((tensors["labels"][:1] != IGNORED).any()):
                 self._in_pieces = self._head_is_all({name: value[:1] for name, value in tensors.items()})

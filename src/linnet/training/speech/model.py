@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ from linnet.models.resolve import resolve
 from linnet.models.speech import load_speech_model, window_seconds
 from linnet.training.checkpoint import swap_folder
 from linnet.training.freeze import freeze
+from linnet.training.optimisation import checkpoint_gradients
 from linnet.training.speech.inputs import FusionInputs, Inputs, Seq2SeqInputs, WhisperInputs
+from linnet.training.speech.loss import TokenLoss
 from linnet.training.speech.recipe import SpeechModelChoice, SpeechRecipe
 
 FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "frozen"}
@@ -32,6 +33,22 @@ class Trainee:
     model: Any
     inputs: Inputs
     policy: dict[str, str]
+
+    @cached_property
+    def loss(self) -> TokenLoss:
+        """What is minimised."""
+        return TokenLoss(self.model)
+
+    def export(self, folder: Path) -> Path:
+        """Write a Transformers folder of the model with its processor; it appears whole or not at all."""
+
+        def write(place: Path) -> None:
+            state = None if isinstance(self.inputs, FusionInputs) else _folded(self.model)
+            with quiet():
+                self.model.save_pretrained(place, **({} if state is None else {"state_dict": state}))
+                self.inputs.save(place)
+
+        return swap_folder(folder, write)
 
 
 def load_trainee(recipe: SpeechRecipe) -> Trainee:
@@ -77,8 +94,7 @@ def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> Trainee:
     torch.manual_seed(recipe.run.seed)  # adapters begin at random
     freeze(model, policy)
     if recipe.optimisation.gradient_checkpointing:
-        name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
-        getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
+        checkpoint_gradients(model)
     if not any(value.requires_grad for value in model.parameters()):
         raise OptionError("freeze: nothing is left to train: give one part `all`, `top:4` or `lora(r=64)`.")
     return Trainee(model, inputs, policy)
@@ -106,56 +122,6 @@ def _options(choice: SpeechModelChoice) -> dict[str, Any]:
 def _fusion_inputs(model: Any, processor: Any) -> FusionInputs:
     places = getattr(model.config.text_config, "max_position_embeddings", None)
     return FusionInputs(processor, model.prompt_tokens, places)
-
-
-# --- what is trained of a model, and its folder
-
-
-def trained(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes: parameters that take a gradient, and the buffers beside them, by name. Not copied."""
-    weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    owners = {name.rpartition(".")[0] for name in weights}
-    buffers = {name: value for name, value in model.named_buffers() if name.rpartition(".")[0] in owners}
-    return {name: value.detach() for name, value in (weights | buffers).items()}
-
-
-def put(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy weights of `trained` back. Raises `OptionError` where they are those of another model or policy."""
-    own = trained(model)
-    odd = sorted(own.keys() ^ weights.keys()) or sorted(n for n in own if own[n].shape != weights[n].shape)
-    if odd:
-        raise OptionError(
-            f"the checkpoint is of another model or freeze policy than this recipe's (first difference: {odd[0]}): "
-            "go on with the recipe that it was begun with, or choose another `output`."
-        )
-    for name, value in own.items():
-        value.copy_(weights[name])
-
-
-@contextmanager
-def holding(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
-    """While it is open the model has these weights (a moving average); nothing changes where there are none."""
-    if not weights:
-        yield
-        return
-    kept = {name: value.clone() for name, value in trained(model).items()}
-    put(model, weights)
-    try:
-        yield
-    finally:
-        put(model, kept)
-
-
-def export(trainee: Trainee, folder: Path) -> Path:
-    """Write a Transformers folder of the model with its processor; it appears whole or not at all."""
-
-    def write(place: Path) -> None:
-        state = None if isinstance(trainee.inputs, FusionInputs) else _folded(trainee.model)
-        with quiet():
-            trainee.model.save_pretrained(place, **({} if state is None else {"state_dict": state}))
-            trainee.inputs.save(place)
-
-    return swap_folder(folder, write)
 
 
 def _folded(model: nn.Module) -> dict[str, Tensor]:

@@ -1,11 +1,12 @@
-"""What a recipe for a speech model says (`task: speech`), as frozen dataclasses."""
+"""What a recipe for a speech model says (`task: speech`, the default), as frozen dataclasses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from linnet.data import SourceSpec
+from linnet.training.options import Optimisation, Run
 
 
 @dataclass(frozen=True)
@@ -62,39 +63,9 @@ class SpeechData:
 
 
 @dataclass(frozen=True)
-class SpeechOptimisation:
-    """How the weights move: AdamW, a linear warm-up over the share `warmup` of the steps, then half a cosine to zero.
+class SpeechRun(Run):
+    """Where and how the run goes, and how the validation set is decoded and scored."""
 
-    A step takes `accumulate` batches. Without `steps` there are `epochs` of them. `average` is the decay of a moving
-    average of the weights, which is then what is validated and saved; 0 keeps none.
-    """
-
-    steps: int = 0
-    epochs: float = 1.0
-    learning_rate: float = 1e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.0
-    betas: tuple[float, ...] = (0.9, 0.999)
-    accumulate: int = 1
-    clip: float = 1.0
-    average: float = 0.0
-    gradient_checkpointing: bool = False
-
-
-@dataclass(frozen=True)
-class SpeechRun:
-    """Where and how the run goes, and how it is validated; `threads` 0 leaves PyTorch's own choice."""
-
-    output: str = "runs/speech"
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "no"
-    threads: int = 0
-    workers: int = 2
-    log_every: int = 20
-    checkpoint_every: int = 500
-    keep: int = 2
-    validate_every: int = 1000
     validation_batch: int = 16
     beams: int = 1
     max_new_tokens: int = 200
@@ -109,8 +80,10 @@ class SpeechRecipe:
     model put together trains its projector, and a checkpoint all of itself.
     """
 
+    task: ClassVar[str] = "speech"
+
     model: SpeechModelChoice = field(default_factory=SpeechModelChoice)
     freeze: dict[str, str] = field(default_factory=dict)
     data: SpeechData = field(default_factory=SpeechData)
-    optimisation: SpeechOptimisation = field(default_factory=SpeechOptimisation)
+    optimisation: Optimisation = field(default_factory=Optimisation)
     run: SpeechRun = field(default_factory=SpeechRun)

@@ -11,25 +11,29 @@ from accelerate.utils import gather_object
 
 from linnet.data import Sounds
 from linnet.models.loading import quiet
-from linnet.training.speech.corpus import Corpus, read_samples, tensors_to
-from linnet.training.speech.trainer import Trainer
+from linnet.training.batch import tensors_to
+from linnet.training.loop import Validate
+from linnet.training.speech.corpus import Corpus, read_samples
+from linnet.training.speech.model import Trainee
+from linnet.training.speech.recipe import SpeechRun
+from linnet.training.trainer import Trainer
 
 Score: TypeAlias = Callable[[Sequence[str], Sequence[str], Sequence[str | None]], float]
 # references, hypotheses and languages of the utterances -> word error rate, 0.05 for 5 %
 
 
 @torch.no_grad()
-def transcripts(trainer: Trainer, corpus: Corpus) -> list[str]:
+def transcripts(trainer: Trainer, trainee: Trainee, run: SpeechRun, corpus: Corpus) -> list[str]:
     """What the model as it stands writes for each utterance; those of like length are decoded together.
 
     Several processes share the work, and each has the whole answer.
     """
-    recipe, model, inputs = trainer.recipe, trainer.trainee.model, trainer.trainee.inputs
+    model, inputs = trainee.model, trainee.inputs
     order = np.argsort(corpus.lengths.durations, kind="stable").tolist()
     made: list[tuple[int, str]] = []
     model.eval()
     with Sounds() as sounds:
-        size = recipe.run.validation_batch
+        size = run.validation_batch
         for first in range(trainer.rank * size, len(order), trainer.world * size):
             rows = order[first : first + size]
             heard = [read_samples(corpus.utterances[row], sounds) for row in rows]
@@ -37,19 +41,19 @@ def transcripts(trainer: Trainer, corpus: Corpus) -> list[str]:
                 ids = model.generate(
                     **tensors_to(inputs.sounds(heard), trainer.accelerator.device),
                     **inputs.asking([corpus.utterances[row].language for row in rows]),
-                    num_beams=recipe.run.beams,
-                    max_new_tokens=recipe.run.max_new_tokens,
+                    num_beams=run.beams,
+                    max_new_tokens=run.max_new_tokens,
                 )
             made += zip(rows, inputs.texts(ids), strict=True)
     return [text for _, text in sorted(gather_object(made))]
 
 
-def validation(corpus: Corpus, score: Score) -> Callable[[Trainer], float]:
+def validation(trainee: Trainee, run: SpeechRun, corpus: Corpus, score: Score) -> Validate:
     """A function that decodes a validation set and scores it."""
     references = [utterance.text or "" for utterance in corpus.utterances]
     languages = [utterance.language for utterance in corpus.utterances]
 
-    def validate(trainer: Trainer) -> float:
-        return score(references, transcripts(trainer, corpus), languages)
+    def validate(trainer: Trainer) -> dict[str, float]:
+        return {"wer": score(references, transcripts(trainer, trainee, run, corpus), languages)}
 
     return validate

@@ -5,32 +5,44 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from linnet.training.batch import Batch
 from linnet.training.curves import read_log
+from linnet.training.folder import open_folder
 from linnet.training.freeze import Drift
-from linnet.training.speech.corpus import Batch, BatchesOfSound
-from linnet.training.speech.model import export, holding
-from linnet.training.speech.trainer import OutOfRoomError, Step, Trainer, memory_gb
+from linnet.training.trainer import OutOfRoomError, Step, Trainer, memory_gb
+from linnet.training.weights import holding
 
 Row = dict[str, Any]
-Validate = Callable[[Trainer], float]  # the word error rate, 0.05 for 5 %
+Validate = Callable[[Trainer], dict[str, float]]  # figures, among them the error rate `wer`, 0.05 for 5 %
 
 
-def train(trainer: Trainer, data: BatchesOfSound, validate: Validate | None = None) -> Iterator[Row]:
+class Data(Protocol):
+    """Batches by what the plan says; what it reads in a further epoch may differ."""
+
+    epoch: int
+
+    def __getitem__(self, what: Any) -> Batch:
+        """One batch."""
+
+
+def train(trainer: Trainer, data: Data, validate: Validate | None = None) -> Iterator[Row]:
     """Run to the last step, yielding what is logged; each row also goes to `log.jsonl` in the run's folder.
 
-    The model of the lowest word error rate is kept in `best`, the last one in `model`. Of several processes the first
-    one yields and writes.
+    A run that was broken off goes on from its newest checkpoint. The model of the lowest word error rate is kept in
+    `best`, the last one in `model`. Of several processes the first one yields and writes.
     """
     run = trainer.recipe.run
-    trainer.folder.mkdir(parents=True, exist_ok=True)
+    if trainer.leads:
+        open_folder(trainer)
     drift = Drift(trainer.trainee.model, trainer.trainee.policy)
     trainer.resume()
     meter = Meter(trainer)
@@ -55,8 +67,8 @@ def train(trainer: Trainer, data: BatchesOfSound, validate: Validate | None = No
                 file.flush()
                 yield row
     if trainer.leads:
-        with holding(trainer.trainee.model, trainer.average):
-            export(trainer.trainee, trainer.folder / "model")
+        with holding(trainer.loss, trainer.average):
+            trainer.trainee.export(trainer.folder / "model")
     trainer.accelerator.wait_for_everyone()
 
 
@@ -71,7 +83,7 @@ def _log(trainer: Trainer) -> Path:
     return path
 
 
-def _windows(trainer: Trainer, data: BatchesOfSound) -> Iterator[list[Batch]]:
+def _windows(trainer: Trainer, data: Data) -> Iterator[list[Batch]]:
     """The batches of each step, epoch after epoch, from where the run stands; counts them as it gives them.
 
     A step takes batches of one epoch: the last of an epoch may have fewer than the others.
@@ -80,7 +92,7 @@ def _windows(trainer: Trainer, data: BatchesOfSound) -> Iterator[list[Batch]]:
     while True:
         data.epoch = trainer.batches.epoch
         loader: DataLoader[Batch] = DataLoader(
-            data,
+            cast("Dataset[Batch]", data),
             batch_size=None,
             sampler=trainer.batches.of_rank(trainer.rank),
             num_workers=workers,
@@ -97,14 +109,13 @@ def _windows(trainer: Trainer, data: BatchesOfSound) -> Iterator[list[Batch]]:
 
 def _validated(trainer: Trainer, validate: Validate, drift: Drift) -> Row:
     """The error rate of the model as it would be saved, and how far its parts have gone; keeps the best."""
-    model = trainer.trainee.model
-    with holding(model, trainer.average):
-        wer = validate(trainer)
-        if trainer.best is None or wer < trainer.best:
-            trainer.best = wer
+    with holding(trainer.loss, trainer.average):
+        figures = validate(trainer)
+        if trainer.best is None or figures["wer"] < trainer.best:
+            trainer.best = figures["wer"]
             if trainer.leads:
-                export(trainer.trainee, trainer.folder / "best")
-    return {"wer": wer, "best_wer": trainer.best, "drift": drift.measure()}
+                trainer.trainee.export(trainer.folder / "best")
+    return {**figures, "best_wer": trainer.best, "drift": drift.measure()}
 
 
 class Meter:
@@ -112,13 +123,13 @@ class Meter:
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._span = trainer.trainee.inputs.span
         self._start = self._mark = time.monotonic()
         self._first = trainer.step
         self._clear()
 
     def _clear(self) -> None:
-        self._loss = self._tokens = 0.0
+        self._parts: Counter[str] = Counter()
+        self._tokens = 0.0
         self._seconds = self._padded = 0.0  # of this process, as are labels and their slots
         self._labels = self._slots = 0
         self._lost: list[str] = []
@@ -135,12 +146,12 @@ class Meter:
         self._step = step
         self._skipped += step.skipped
         if not step.skipped:
-            self._loss += step.loss * step.tokens
+            self._parts.update({name: part * step.tokens for name, part in step.parts.items()})
             self._tokens += step.tokens
         for batch in window:
             self._lost += batch.lost
             self._seconds += sum(batch.seconds)
-            self._padded += len(batch.seconds) * (self._span or max(batch.seconds, default=0.0))
+            self._padded += batch.padded
             self._labels += batch.tokens
             self._slots += batch.tensors["labels"].numel()
 
@@ -152,7 +163,7 @@ class Meter:
             "step": trainer.step,
             "steps": trainer.steps,
             "epoch": round(trainer.batches.epoch + trainer.read / trainer.batches.steps, 4),
-            "loss": self._loss / self._tokens if self._tokens else None,
+            "loss": sum(self._parts.values()) / self._tokens if self._tokens else None,
             "norm": self._step.norm if math.isfinite(self._step.norm) else None,
             "rate": trainer.optimiser.param_groups[0]["lr"],
             "audio_padding": 1 - self._seconds / self._padded if self._padded else 0.0,
@@ -162,6 +173,8 @@ class Meter:
             "seconds_per_step": pace,
             "seconds_left": pace * (trainer.steps - trainer.step),
         }
+        if len(self._parts) > 1:
+            row |= {f"loss_{name}": part / self._tokens for name, part in self._parts.items()}
         row |= {"skipped": self._skipped} if self._skipped else {}
         row |= {"left_out": self._lost} if self._lost else {}
         row |= {"out_of_memory": self.shrunk} if self.shrunk else {}

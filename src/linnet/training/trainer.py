@@ -1,31 +1,29 @@
-"""The state of a run and one step of it: model, moving average, optimiser, place in the data."""
+"""The state of a run and one step of it, whatever is trained: weights, moving average, optimiser, place in the data."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor
+from torch import Tensor, nn
 
-from linnet.data.batching import Batches, Binning
 from linnet.errors import LinnetError, OptionError
 from linnet.models.device import choose_device
 from linnet.models.loading import first_line
+from linnet.training.batch import Batch, tensors_to
 from linnet.training.checkpoint import load_checkpoint, save_checkpoint
 from linnet.training.optimisation import cosine_rate, parameter_groups
-from linnet.training.recipe import as_dict
-from linnet.training.speech.corpus import Batch, tensors_to
-from linnet.training.speech.loss import TokenLoss
-from linnet.training.speech.model import Trainee, put, trained
-from linnet.training.speech.recipe import SpeechRecipe, SpeechRun
+from linnet.training.options import Optimisation, Recipe, Run
+from linnet.training.weights import put, trained
 
 log = logging.getLogger(__name__)
 PATIENCE = 3  # steps in a row without a finite loss
@@ -39,14 +37,66 @@ class OutOfRoomError(Exception):
         self.place = place
 
 
+class Trainee(Protocol):
+    """What a task gives to be trained.
+
+    `loss` holds the model, and whatever else is trained beside it. Called with the tensors of a batch it answers with
+    the parts of its loss by name, `text` first: each a scalar, weighted, and summed over the batch's label tokens.
+    `policy` names the parts of the model whose drift is told.
+    """
+
+    @property
+    def model(self) -> nn.Module:
+        """What is saved."""
+
+    @property
+    def loss(self) -> nn.Module:
+        """What is minimised."""
+
+    @property
+    def policy(self) -> Mapping[str, Any]:
+        """The parts of the model."""
+
+    def export(self, folder: Path) -> Path:
+        """Write a folder of the model that Linnet and Transformers load; it appears whole or not at all."""
+
+
+class Plan(Protocol):
+    """Which batches each rank takes: `linnet.data.batching.Batches`, or what stands for it in a task."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0."""
+
+    @property
+    def steps(self) -> int:
+        """Batches of each rank in the whole epoch."""
+
+    def of_rank(self, rank: int) -> Iterator[Any]:
+        """The batches of one rank from where the plan stands to the end of the epoch."""
+
+    def seek(self, epoch: int, step: int = 0) -> None:
+        """Go to a step of an epoch."""
+
+    def shrink(self, step: int, again: int) -> str:
+        """After the batch of `step` ran out of memory: smaller ones of its kind, planned from `again` on; says so."""
+
+    def state(self, step: int) -> dict[str, Any]:
+        """Where a run stands after `step` batches of the epoch, as plain values."""
+
+    def restore(self, state: Mapping[str, Any]) -> int:
+        """Go on from a `state`; the batches of the epoch that have been read."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """What a step came to: `loss` per token, the norm of its gradient, label tokens; `skipped` where it moved nothing.
+    """What a step came to: `loss` per token and its `parts`, the norm of its gradient, label tokens.
 
-    A loss or norm that is no number means that the step was skipped.
+    `skipped` is set where it moved nothing: its loss or norm is no finite number, or nothing had a label.
     """
 
     loss: float
+    parts: dict[str, float]
     norm: float
     tokens: int
     skipped: bool
@@ -58,20 +108,17 @@ class Trainer:
     Under `torchrun` each process has the whole model and takes its own batches; gradients are added up over all.
     """
 
-    def __init__(self, recipe: SpeechRecipe, trainee: Trainee, binning: Binning, folder: Path) -> None:
-        self.recipe, self.trainee, self.folder = recipe, trainee, folder
-        if recipe.run.threads:
-            torch.set_num_threads(recipe.run.threads)
-        self.accelerator = _accelerator(recipe.run)
-        self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
-        self.batches = Batches(binning, world=self.world, seed=recipe.run.seed)
+    def __init__(self, recipe: Recipe, trainee: Trainee, batches: Plan, accelerator: Accelerator) -> None:
+        self.recipe, self.trainee, self.batches, self.accelerator = recipe, trainee, batches, accelerator
+        self.folder = Path(recipe.run.output)
+        self.world, self.rank = accelerator.num_processes, accelerator.process_index
         options = recipe.optimisation
-        self.loss = TokenLoss(trainee.model).to(self.accelerator.device)
+        self.loss = trainee.loss.to(accelerator.device)
         groups = parameter_groups(self.loss.parameters(), options.weight_decay)
         optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, betas=_pair(options.betas))
-        self.optimiser = self.accelerator.prepare(optimiser)
-        self.average = {name: value.clone() for name, value in self._trained().items()} if options.average else {}
-        self.steps = total_steps(recipe, self.batches)
+        self.optimiser = accelerator.prepare(optimiser)
+        self.average = {name: value.clone() for name, value in trained(self.loss).items()} if options.average else {}
+        self.steps = total_steps(options, batches)
         self.step = 0
         self.read = 0  # batches of this epoch that steps have taken, on each process
         self.best: float | None = None  # the lowest error rate
@@ -95,7 +142,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.loss.train()
-        loss, tokens = self.backward(window)
+        parts, tokens = self.backward(window)
+        loss = sum(parts.values())
         norm = float(self.accelerator.clip_grad_norm_(self.loss.parameters(), options.clip or math.inf))
         finite = math.isfinite(loss) and (math.isfinite(norm) or self.recipe.run.precision == "fp16")
         skipped = not finite or not tokens
@@ -105,19 +153,23 @@ class Trainer:
         self.optimiser.zero_grad()
         self.step += 1
         self._note(window, finite)
-        return Step(loss, norm, tokens, skipped)
+        return Step(loss, parts, norm, tokens, skipped)
 
-    def backward(self, window: Sequence[Batch]) -> tuple[float, int]:
-        """Gradients of the mean loss per label token of all batches of the window on all processes; loss and tokens."""
+    def backward(self, window: Sequence[Batch]) -> tuple[dict[str, float], int]:
+        """Gradients of the mean loss per label token of all batches of the window on all processes.
+
+        Returns the parts of that mean, and the number of tokens.
+        """
         tokens = int(self._sum(torch.tensor(float(sum(batch.tokens for batch in window)))))
-        total = torch.zeros((), device=self.accelerator.device)
+        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.accelerator.device))
         place = -1
         try:
             for place, batch in enumerate(window):  # noqa: B007
                 with self.accelerator.autocast():
-                    summed = self.loss(tensors_to(batch.tensors, self.accelerator.device))
-                self.accelerator.backward(summed / max(tokens, 1))
-                total += summed.detach()
+                    parts = self.loss(tensors_to(batch.tensors, self.accelerator.device))
+                self.accelerator.backward(torch.stack(list(parts.values())).sum() / max(tokens, 1))
+                for name, part in parts.items():
+                    totals[name] += part.detach()
             place = -1
         except torch.OutOfMemoryError:
             log.warning("step %d: batch %d is out of memory", self.step + 1, place + 1)
@@ -126,7 +178,7 @@ class Trainer:
             for value in self.loss.parameters():
                 if value.requires_grad:  # one that a process did not use counts as zero
                     value.grad = self._sum(torch.zeros_like(value) if value.grad is None else value.grad)
-        return float(self._sum(total)) / max(tokens, 1), tokens
+        return {name: float(self._sum(total)) / max(tokens, 1) for name, total in totals.items()}, tokens
 
     def _require_room(self, place: int) -> None:
         """Raise an `OutOfRoomError` on all processes where one of them has no room for a batch (-1: it had)."""
@@ -137,17 +189,15 @@ class Trainer:
             raise OutOfRoomError(full)
 
     def shrink(self, window: Sequence[Batch], place: int) -> str:
-        """Make the batches of that bin smaller and plan again what the step has read and what follows; says so.
+        """Make batches like that one smaller and plan again what the step has read and what follows; says so.
 
         Raises:
-            OptionError: the bin's batches hold one utterance already.
+            OptionError: they cannot be smaller.
         """
-        start, planner = self.read - len(window), self.batches.planner
-        number = int(self.batches.plan.bins[start + place - self.batches.begin])
-        smaller = planner.shrunk(number)
-        self.batches.change(start, planner=smaller)
+        start = self.read - len(window)
+        said = self.batches.shrink(start + place, start)
         self.read = start
-        return f"bin {number} has batches of {smaller.limits[number]:g} now, not of {planner.limits[number]:g}"
+        return said
 
     def _sum(self, value: Tensor) -> Tensor:
         """The sum over all processes."""
@@ -173,15 +223,12 @@ class Trainer:
     def _blend(self) -> None:
         """Move the average towards the weights; early on faster, so that the first ones are soon forgotten."""
         decay = min(self.recipe.optimisation.average, (1 + self.step) / (10 + self.step))
-        own = self._trained() if self.average else {}
+        own = trained(self.loss) if self.average else {}
         for name, mean in self.average.items():
             if mean.is_floating_point():
                 mean.lerp_(own[name].to(mean.dtype), 1 - decay)
             else:
                 mean.copy_(own[name])
-
-    def _trained(self) -> dict[str, Tensor]:
-        return trained(self.trainee.model)
 
     # --- checkpoints
 
@@ -191,12 +238,12 @@ class Trainer:
         state = {
             "step": self.step,
             "best": self.best,
-            "weights": self._trained(),
+            "weights": trained(self.loss),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "batches": self.batches.state(self.read),
-            "recipe": json.dumps(as_dict(self.recipe)),
+            "recipe": json.dumps(asdict(self.recipe)),
         }
         return save_checkpoint(self.folder / "checkpoints", self.step, state, self.recipe.run.keep)
 
@@ -211,8 +258,8 @@ class Trainer:
             return False
         if "weights" not in state:
             raise OptionError(f"{self.folder}: its checkpoints are of another kind of run; choose another `output`.")
-        put(self.trainee.model, state["weights"])
-        self.batches.restore(state["batches"])
+        put(self.loss, state["weights"])
+        self.read = self.batches.restore(state["batches"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average:
             begun = state["average"] or state["weights"]
@@ -220,18 +267,18 @@ class Trainer:
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best = int(state["step"]), state["best"]
-        self.read = int(state["batches"]["step"])
         return True
 
 
-def total_steps(recipe: SpeechRecipe, batches: Batches) -> int:
+def total_steps(options: Optimisation, batches: Plan) -> int:
     """The steps of a run; by its epochs where the recipe names none."""
-    options = recipe.optimisation
     return options.steps or math.ceil(options.epochs * math.ceil(batches.steps / options.accumulate))
 
 
-def _accelerator(run: SpeechRun) -> Accelerator:
-    """The device and the number format of this process. Raises `OptionError` for what is not there."""
+def make_accelerator(run: Run) -> Accelerator:
+    """The device, number format and threads of this process. Raises `OptionError` for what is not there."""
+    if run.threads:
+        torch.set_num_threads(run.threads)
     for key, value, known in (
         ("device", run.device, ("auto", "cpu", "cuda")),
         ("precision", run.precision, ("no", "bf16", "fp16")),

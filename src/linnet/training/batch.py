@@ -1,0 +1,35 @@
+"""A batch on its way from the data to the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+IGNORED = -100  # a label without loss
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The tensors of a batch (`labels` [B, L] among them), its utterances' ids and seconds, and what was left out.
+
+    `padded` are the seconds of all its rows with their padding. Where no sound of it could be read it is silence
+    without a label.
+    """
+
+    tensors: dict[str, Tensor]
+    ids: list[str]
+    seconds: list[float]
+    padded: float
+    lost: list[str]
+
+    @property
+    def tokens(self) -> int:
+        """Label tokens, which have loss."""
+        return int((self.tensors["labels"] != IGNORED).sum())
+
+
+def tensors_to(tensors: dict[str, Tensor], device: Any) -> dict[str, Tensor]:
+    """The same on a device."""
+    return {name: value.to(device, non_blocking=True) for name, value in tensors.items()}

@@ -1,0 +1,55 @@
+"""The folder of a run: what lies in it, and whether there is room for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from linnet import __version__
+from linnet.errors import OutputError
+from linnet.training.checkpoint import restore_folder
+from linnet.training.options import Recipe
+from linnet.training.trainer import Trainer
+from linnet.training.weights import trained
+
+
+def open_folder(trainer: Trainer) -> None:
+    """Make a run's folder ready: mend what a kill left, and write the recipe with all its defaults and the versions.
+
+    Raises:
+        OutputError: the disk has no room for the run's checkpoints.
+    """
+    folder = trainer.folder
+    for name in ("best", "model"):
+        restore_folder(folder / name)
+    _require_room(trainer)
+    import torch
+    import transformers
+
+    versions = {"linnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"task": trainer.recipe.task, **asdict(trainer.recipe), "versions": versions}
+    (folder / "recipe.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def result_folder(recipe: Recipe) -> Path:
+    """Where a finished run's model is: the one of the lowest error rate, or the last where none was counted."""
+    best = Path(recipe.run.output) / "best"
+    return best if best.is_dir() else Path(recipe.run.output) / "model"
+
+
+def _require_room(trainer: Trainer) -> None:
+    """Raise an `OutputError` at once where the disk has no room for the run's checkpoints."""
+    folder = trainer.folder
+    weights = sum(value.numel() * value.element_size() for value in trained(trainer.loss).values())
+    copies = 3 + bool(trainer.average)  # weights, and AdamW's two moments
+    needed = weights * copies * (trainer.recipe.run.keep + 1)
+    at = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(at).free
+    if free < needed:
+        raise OutputError(
+            f"{folder}: the checkpoints take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: make room, keep "
+            "fewer (`keep`), or choose another `output`."
+        )

@@ -1,0 +1,45 @@
+"""The weights that training changes: taken out, put back, exchanged for their moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from linnet.errors import OptionError
+
+
+def trained(module: nn.Module) -> dict[str, Tensor]:
+    """What training changes: parameters that take a gradient, and the buffers beside them, by name. Not copied."""
+    weights = {name: value for name, value in module.named_parameters() if value.requires_grad}
+    owners = {name.rpartition(".")[0] for name in weights}
+    buffers = {name: value for name, value in module.named_buffers() if name.rpartition(".")[0] in owners}
+    return {name: value.detach() for name, value in (weights | buffers).items()}
+
+
+def put(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy weights of `trained` back. Raises `OptionError` where they are those of another model or policy."""
+    own = trained(module)
+    odd = sorted(own.keys() ^ weights.keys()) or sorted(n for n in own if own[n].shape != weights[n].shape)
+    if odd:
+        raise OptionError(
+            f"the checkpoint is of another model or freeze policy than this recipe's (first difference: {odd[0]}): "
+            "go on with the recipe that it was begun with, or choose another `output`."
+        )
+    for name, value in own.items():
+        value.copy_(weights[name])
+
+
+@contextmanager
+def holding(module: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+    """While it is open the module has these weights (a moving average); nothing changes where there are none."""
+    if not weights:
+        yield
+        return
+    kept = {name: value.clone() for name, value in trained(module).items()}
+    put(module, weights)
+    try:
+        yield
+    finally:
+        put(module, kept)

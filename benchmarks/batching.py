@@ -23,6 +23,7 @@ import numpy as np
 
 from linnet.data.batching import Batches, Lengths, bench, bin_utterances, load_lengths, select
 from linnet.data.batching.bench import BUDGET, PADDED_SECONDS, measure_waste
+from linnet.pictures import save_figure
 
 
 def corpus(count: int, rate_spread: float, seed: int = 0) -> Lengths:
@@ -55,7 +56,7 @@ def compare(lengths: Lengths, picture: Path | None) -> None:
         random, _, _, two, _ = report.rows
         print(f"two-dimensional bins: {two.batch / random.batch:.2f} times the mean batch of random ones (asked: 5)")
         if world == 1 and picture:
-            picture.write_text(report.svg(), encoding="utf-8")
+            save_figure(report.picture(), picture)
     finer = bin_utterances(lengths, PADDED_SECONDS, BUDGET, rows=select(lengths).rows, splits=4)
     waste = measure_waste("30 x 4", Batches(finer).plan, lengths, PADDED_SECONDS, BUDGET)
     print(f"\nfour token bins for each duration: mean batch {waste.batch:.1f}, {waste.text_padding:.1%} text padding")

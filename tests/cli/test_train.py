@@ -12,6 +12,8 @@ from calling import Call, make_call
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
+SVG = "{http://www.w3.org/2000/svg}"
+
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
@@ -40,9 +42,12 @@ def test_a_recipe_is_trained_and_its_curves_are_drawn(call: Call, recipe: Path, 
     )
     assert "linnet: 16 utterances are kept" in done.err.splitlines()
     drawn = call("train", "plot", tmp_path / "out")
-    assert drawn.out == f"{tmp_path / 'out' / 'curves.svg'}\n"
-    curves = ET.parse(tmp_path / "out" / "curves.svg").getroot().findall("{http://www.w3.org/2000/svg}polyline")
-    assert [len(curve.attrib["points"].split()) for curve in curves] == [6, 2, 6, 6, 6, 6]
+    assert drawn.out == f"{tmp_path / 'out' / 'curves.png'}\n", drawn.err
+    assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    both = call("train", "plot", tmp_path / "out", tmp_path / "out" / "log.jsonl", "--output", tmp_path / "two.svg")
+    assert both.out == f"{tmp_path / 'two.svg'}\n"
+    texts = [element.text for element in ET.parse(tmp_path / "two.svg").getroot().iter(f"{SVG}text")]
+    assert {"2 runs", str(tmp_path / "out"), "word error rate, %", "peak memory, GB"} <= set(texts)
 
 
 def test_a_dry_run_counts_and_trains_nothing(call: Call, recipe: Path, tmp_path: Path) -> None:
@@ -82,9 +87,17 @@ def test_ways_of_batching_are_compared(call: Call, tmp_path: Path) -> None:
     assert len(lines) == 6
     assert lines[0].split("  ")[0] == "batches"
     assert len({len(line) for line in lines}) == 1
-    assert ET.parse(tmp_path / "waste.svg").getroot().tag.endswith("svg")
+    texts = [element.text for element in ET.parse(tmp_path / "waste.svg").getroot().iter(f"{SVG}text")]
+    assert "audio padding, %" in texts
     rows = json.loads(call("train", "bench-batching", manifest, "--budget", "5", "--json").out)["rows"]
     assert [row["name"] for row in rows][::4] == ["random, fixed size", "packed"]
+
+
+def test_a_picture_of_another_kind_is_refused_before_the_work(call: Call, tmp_path: Path) -> None:
+    for command in (("bench-batching", tmp_path / "none.jsonl", "--picture"), ("plot", tmp_path, "--output")):
+        done = call("train", *command, "a.pdf")
+        assert done.status == 1
+        assert "a.pdf: pictures are PNG or SVG" in done.err
 
 
 def test_a_run_without_a_log_is_named(call: Call, tmp_path: Path) -> None:

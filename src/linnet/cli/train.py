@@ -14,7 +14,7 @@ import typer
 from linnet.cli.console import clock, print_result
 from linnet.cli.default_command import WithDefault
 from linnet.cli.options import option
-from linnet.errors import MissingExtra, OptionError, OutputError
+from linnet.errors import MissingExtra, OptionError
 
 if TYPE_CHECKING:
     from linnet.training.digits.recipe import DigitsRecipe
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 train = typer.Typer(cls=WithDefault, help="Train a model by a recipe, plan its batches, draw its curves.")
 
-Picture = Annotated[Path | None, option("--picture", metavar="FILE.svg", help="Draw the figures, too.")]
+Picture = Annotated[Path | None, option("--picture", metavar="FILE", help="Draw the figures, too, as PNG or SVG.")]
 Curves = Annotated[
-    Path | None, option("--output", metavar="FILE.svg", help="By default curves.svg in the run's folder.")
+    Path | None,
+    option("--output", metavar="FILE", help="PNG or SVG; by default curves.png in the (first) run's folder."),
 ]
 
 
@@ -74,27 +75,30 @@ def bench_batching(
     Tokens are estimated from the length of the texts.
     """
     from linnet.data.batching import bench_manifest
+    from linnet.pictures import check_picture, save_figure
 
+    if picture is not None:
+        check_picture(picture)
     report = bench_manifest(manifest, longest=longest or float("inf"), budget=budget, world=world)
     for line in report.selection.lines():
         _notice(line)
     if picture is not None:
-        _write(picture, report.svg())
+        save_figure(report.picture(), picture)
     print_result(json.dumps(report.to_dict(), indent=2) + "\n" if as_json else _table(report.table()))
 
 
 @train.command()
 def plot(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its log.jsonl.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or their log.jsonl.")],
     output: Curves = None,
 ) -> None:
-    """Draw the curves of a run: loss, error rate, learning rate, padding, speed. Prints the picture's path."""
+    """Draw the curves of runs: loss, error rate, learning rate, padding, speed, memory. Prints the picture's path."""
+    from linnet.pictures import check_picture, save_figure
     from linnet.training.curves import draw_curves, read_log
 
-    target = output or (folder if folder.is_dir() else folder.parent) / "curves.svg"
-    if target.suffix.lower() != ".svg":
-        raise OptionError(f"{target}: curves are drawn as SVG; name a file that ends in .svg")
-    _write(target, draw_curves(read_log(folder), str(folder)))
+    first = runs[0] if runs[0].is_dir() else runs[0].parent
+    target = check_picture(output or first / "curves.png")
+    save_figure(draw_curves({str(run): read_log(run) for run in runs}), target)
     print_result(f"{target}\n")
 
 
@@ -190,10 +194,3 @@ def _say_nothing(text: str) -> None:
 
 def _notice(text: str) -> None:
     print(f"linnet: {text}", file=sys.stderr, flush=True)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror}") from error

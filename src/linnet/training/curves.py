@@ -1,36 +1,63 @@
-"""The curves of a run as SVG, which any browser shows and no library is needed for."""
+"""The curves of one or several runs as a picture."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linnet.errors import OptionError
+from linnet.pictures import COLOURS, STYLES, name_lines, new_figure, plain_axes
 
-CURVES = {
-    "loss": "loss per token",
-    "wer": "word error rate",
-    "rate": "learning rate",
-    "norm": "norm of the gradient",
-    "audio_padding": "share of padding in the audio",
-    "tokens_per_second": "tokens per second",
-}
-_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 420, 150, 60, 46, 50
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = dict[str, Any]
+Points = list[tuple[float, float]]
+_PART = "loss_"  # of the names of the parts of the loss
 _COLUMNS = 2
+_SMOOTH_FROM = 200  # rows from which on a curve gets its running mean
+_SMOOTH = 50  # which is over one such part of the rows
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Panel:
+    """Figures of the log that share an axis, each with the name that tells it from the others; `scale` makes the unit.
+
+    `noisy` ones get a running mean. `best` marks the lowest point, on a logarithmic axis where values differ much.
+    """
+
+    title: str
+    names: Mapping[str, str]
+    scale: float = 1.0
+    noisy: bool = False
+    best: bool = False
+
+
+PANELS = (
+    Panel("training loss, nats per token", {"loss": "all"}, noisy=True),
+    Panel("word error rate, %", {"wer": ""}, scale=100, best=True),
+    Panel("learning rate", {"rate": ""}),
+    Panel("norm of the gradient", {"norm": ""}, noisy=True),
+    Panel("padding, %", {"audio_padding": "audio", "text_padding": "text"}, scale=100, noisy=True),
+    Panel("label tokens per second", {"tokens_per_second": ""}, noisy=True),
+    Panel("time spent waiting for data, %", {"waiting": ""}, scale=100, noisy=True),
+    Panel("peak memory, GB", {"memory_gb": ""}),
+)
+
+
+def read_log(folder: Path) -> list[Row]:
     """The rows of a run's `log.jsonl` by step; a last line that a kill cut short is passed over.
 
     Raises:
         OptionError: there is no log, or a line of it is no JSON object with a step.
     """
     path = folder / "log.jsonl" if folder.is_dir() else folder
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, Row] = {}
     number = 0
     try:
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
@@ -45,50 +72,107 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return [rows[step] for step in sorted(rows)]
 
 
-def draw_curves(rows: Sequence[dict[str, Any]], title: str) -> str:
-    """One panel for each figure of `CURVES` that the rows have, over the steps.
+def draw_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
+    """One panel for each of `PANELS` that some run has figures for, over the steps; each run has its colour.
 
-    >>> draw_curves([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], "run").count("<polyline")
-    1
+    Parts of the loss are drawn beside it. A long noisy curve is drawn faint under its running mean.
     """
-    found = {key: points for key in CURVES if (points := _points(rows, key))}
-    lines = -(-max(len(found), 1) // _COLUMNS)
-    width, height = _COLUMNS * (_LEFT + _WIDTH) + 20, _TOP + lines * (_HEIGHT + _GAP)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="10" y="20" font-size="15">{escape(title)}</text>',
+    panels = [panel for panel in PANELS if any(points(rows, key) for rows in runs.values() for key in panel.names)]
+    lines = max(1, -(-len(panels) // _COLUMNS))
+    figure = new_figure(11, 0.8 + 2.3 * lines, next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs")
+    places: Any = figure.subplots(lines, _COLUMNS, squeeze=False).flatten()
+    for axes, panel in zip(places, panels, strict=False):
+        _draw(axes, panel, runs)
+    for axes in places[len(panels) :]:
+        axes.set_visible(False)
+    if len(runs) > 1:
+        from matplotlib.lines import Line2D
+
+        swatches = [Line2D([], [], color=_colour(place), linewidth=2) for place in range(len(runs))]
+        name_lines(figure, swatches, list(runs), loc="outside upper right", ncols=min(4, len(runs)), fontsize=9)
+    return figure
+
+
+def points(rows: Sequence[Row], key: str) -> Points:
+    """Steps and values of a figure where it is a finite number."""
+    found = [(float(row["step"]), row.get(key)) for row in rows]
+    return [(step, float(value)) for step, value in found if isinstance(value, int | float) and math.isfinite(value)]
+
+
+def _draw(axes: Axes, panel: Panel, runs: Mapping[str, Sequence[Row]]) -> None:
+    from matplotlib.lines import Line2D
+
+    plain_axes(axes, panel.title)
+    names = dict(panel.names)
+    if "loss" in names:
+        keys = dict.fromkeys(key for rows in runs.values() for row in rows for key in row)
+        names |= {key: key.removeprefix(_PART) for key in keys if key.startswith(_PART)}
+    drawn: list[tuple[int, Points]] = []
+    for place, rows in enumerate(runs.values()):
+        for style, key in zip(_styles(len(names)), names, strict=True):
+            found = [(step, value * panel.scale) for step, value in points(rows, key)]
+            _curve(axes, found, _colour(place), style, noisy=panel.noisy)
+            drawn += [(place, found)] if found else []
+    _scale(axes, [value for _, found in drawn for _, value in found], logarithmic=panel.best)
+    if panel.best:
+        _mark(axes, {place: min(found, key=lambda point: point[1]) for place, found in drawn})
+    if len(names) > 1:
+        styles = [Line2D([], [], color="#444444", linestyle=style) for style in _styles(len(names))]
+        name_lines(axes, styles, list(names.values()), fontsize=8, loc="best")
+
+
+def _scale(axes: Axes, values: Sequence[float], *, logarithmic: bool) -> None:
+    """The axes' numbers; the vertical one begins at 0, or is logarithmic where asked for and of use."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    axes.set_xlabel("step", fontsize=9, color="#444444")
+    if logarithmic and min(values) > 0 and max(values) > 5 * min(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_ylim(0, 1.08 * max(values) or 1.0)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+
+
+def _curve(axes: Axes, found: Points, colour: str, style: str, *, noisy: bool) -> None:
+    """A lone point is a dot, a long noisy curve lies faint under its running mean."""
+    steps, values = [point[0] for point in found], [point[1] for point in found]
+    mark = "o" if len(found) < 12 else ""
+    if noisy and len(found) >= _SMOOTH_FROM:
+        axes.plot(steps, values, "-", color=colour, linewidth=0.8, alpha=0.22)
+        values = running_mean(values, len(values) // _SMOOTH)
+    axes.plot(steps, values, style, color=colour, linewidth=1.6, marker=mark, markersize=3)
+
+
+def running_mean(values: Sequence[float], reach: int) -> list[float]:
+    """The mean of each value with up to `reach` neighbours on both sides.
+
+    >>> running_mean([1.0, 2.0, 6.0], 1)
+    [1.5, 3.0, 4.0]
+    """
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    spans = [(max(0, place - reach), min(len(values), place + reach + 1)) for place in range(len(values))]
+    return [(sums[end] - sums[begin]) / (end - begin) for begin, end in spans]
+
+
+def _mark(axes: Axes, best: Mapping[int, tuple[float, float]]) -> None:
+    """A star on the best point of each run, told in the legend."""
+    stars = [
+        axes.plot([step], [value], "*", color=_colour(place), markersize=12, markeredgecolor="white", zorder=5)[0]
+        for place, (step, value) in best.items()
     ]
-    for place, (key, points) in enumerate(found.items()):
-        row, column = divmod(place, _COLUMNS)
-        parts += _panel(CURVES[key], points, _LEFT + column * (_LEFT + _WIDTH), _TOP + row * (_HEIGHT + _GAP))
-    return "\n".join([*parts, "</svg>\n"])
+    told = [f"best {value:.2f} at step {step:,.0f}" for step, value in best.values()]
+    name_lines(axes, stars, told, fontsize=8, loc="upper right")
 
 
-def _points(rows: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
-    found = [(float(row["step"]), row[key]) for row in rows if isinstance(row.get(key), int | float)]
-    return [(step, float(value)) for step, value in found if math.isfinite(value)]
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
 
 
-def _panel(label: str, points: Sequence[tuple[float, float]], left: int, top: int) -> list[str]:
-    """A frame with its label, the least and the greatest value, and the curve; a lone point is a dot."""
-    steps, values = [point[0] for point in points], [point[1] for point in points]
-    low, high = min(values), max(values)
-    wide, tall = (max(steps) - min(steps)) or 1.0, (high - low) or 1.0
-    places = [
-        (left + _WIDTH * (step - min(steps)) / wide, top + _HEIGHT * (1 - (value - low) / tall))
-        for step, value in points
-    ]
-    curve = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    x, y = places[-1]
-    return [
-        f'<text x="{left}" y="{top - 6}" fill="#555">{escape(label)}</text>',
-        f'<rect x="{left}" y="{top}" width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke="#ccc"/>',
-        f'<text x="{left - 6}" y="{top + 10}" text-anchor="end">{high:.3g}</text>',
-        f'<text x="{left - 6}" y="{top + _HEIGHT}" text-anchor="end">{low:.3g}</text>',
-        f'<text x="{left}" y="{top + _HEIGHT + 15}">{min(steps):.0f}</text>',
-        f'<text x="{left + _WIDTH}" y="{top + _HEIGHT + 15}" text-anchor="end">{max(steps):.0f}</text>',
-        f'<polyline points="{curve}" fill="none" stroke="#33658a" stroke-width="1.5"/>',
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="#33658a"/>',
-    ]
+def _styles(count: int) -> list[str]:
+    return [STYLES[place % len(STYLES)] for place in range(count)]

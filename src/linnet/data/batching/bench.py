@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from linnet.data.batching.packing import pack_utterances
 from linnet.data.batching.plan import Plan
 from linnet.data.batching.selection import Selection, select
 from linnet.data.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PADDED_SECONDS = Cost(per_second=1.0, per_token=0.08)  # a token slot taken to cost as much as 80 ms of audio
 BUDGET = 600.0
@@ -73,8 +76,8 @@ class BatchingReport:
         head = ("batches", "audio padding", "text padding", "mean batch", "steps per epoch", "budget used")
         return [head, *(_cells(row) for row in self.rows)]
 
-    def svg(self) -> str:
-        """A picture: padding and mean batch of each way, as bars."""
+    def picture(self) -> Figure:
+        """Padding and mean batch of each way, as bars."""
         names = [row.name for row in self.rows]
         columns = {
             "audio padding, %": [100 * row.audio_padding for row in self.rows],
@@ -82,7 +85,7 @@ class BatchingReport:
             "utterances in a batch": [row.batch for row in self.rows],
             "steps per epoch": [float(row.steps) for row in self.rows],
         }
-        return bars(f"Batches of {len(self.selection.rows)} utterances, budget {self.budget:g}", names, columns)
+        return bars(f"Batches of {len(self.selection.rows):,} utterances, budget {self.budget:g}", names, columns)
 
 
 def bench_manifest(

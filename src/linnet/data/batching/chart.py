@@ -1,45 +1,33 @@
-"""A small bar chart as SVG, which any browser shows and no library is needed for."""
+"""A small bar chart: several figures of the same few things side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from typing import TYPE_CHECKING, Any
 
-_NAMES, _PANEL, _BAR, _GAP, _HEAD = 210, 170, 18, 8, 58
-_COLOURS = ("#33658a", "#86bbd8", "#f6ae2d", "#758e4f")
+from linnet.pictures import COLOURS, new_figure, plain_axes
 
-
-def bars(title: str, names: Sequence[str], columns: Mapping[str, Sequence[float]]) -> str:
-    """One panel of horizontal bars for each column, one bar for each name; each panel has its own scale from 0.
-
-    >>> bars("Sizes", ["a"], {"metres": [2.0]}).count("<rect")
-    2
-    """
-    width = _NAMES + _PANEL * len(columns)
-    height = _HEAD + (_BAR + _GAP) * len(names)
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="10" y="22" font-size="15">{escape(title)}</text>',
-    ]
-    for row, name in enumerate(names):
-        lines.append(f'<text x="{_NAMES - 10}" y="{_top(row) + 13}" text-anchor="end">{escape(name)}</text>')
-    for column, (label, values) in enumerate(columns.items()):
-        left = _NAMES + _PANEL * column
-        lines.append(f'<text x="{left}" y="{_HEAD - 10}" fill="#555">{escape(label)}</text>')
-        most = max([*values, 0.0]) or 1.0
-        for row, value in enumerate(values):
-            length = (_PANEL - 60) * value / most
-            colour = _COLOURS[column % len(_COLOURS)]
-            lines.append(f'<rect x="{left}" y="{_top(row)}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>')
-            lines.append(f'<text x="{left + length + 4:.1f}" y="{_top(row) + 13}">{_short(value)}</text>')
-    return "\n".join([*lines, "</svg>\n"])
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def _top(row: int) -> int:
-    return _HEAD + (_BAR + _GAP) * row
+def bars(title: str, names: Sequence[str], columns: Mapping[str, Sequence[float]]) -> Figure:
+    """One panel of horizontal bars for each column, one bar for each name; each panel has its own scale from 0."""
+    figure = new_figure(2.4 + 2.2 * len(columns), 0.9 + 0.34 * len(names), title)
+    panels: Any = figure.subplots(1, len(columns), squeeze=False)[0]
+    for place, (axes, (label, values)) in enumerate(zip(panels, columns.items(), strict=True)):
+        plain_axes(axes, label)
+        drawn = axes.barh(range(len(names)), values, height=0.7, color=COLOURS[place % len(COLOURS)])
+        axes.bar_label(drawn, [_short(value) for value in values], padding=3, fontsize=9)
+        axes.set_xlim(0, 1.3 * (max([*values, 0.0]) or 1.0))
+        axes.grid(visible=False)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        axes.set_yticks(range(len(names)), names if place == 0 else [""] * len(names), parse_math=False)
+        axes.tick_params(length=0)
+        axes.invert_yaxis()
+    return figure
 
 
 def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

@@ -42,7 +42,10 @@ def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
 
 
 def build(kind: type[T], content: Any, where: str) -> T:
-    """Make a (nested) recipe dataclass from plain YAML values; `where` names the place in messages."""
+    """Make a (nested) recipe dataclass from plain YAML values; `where` names the place in messages.
+
+    Within it `true` stands for a part with all its defaults, `false` for one that is left out.
+    """
     if not isinstance(content, dict):
         raise OptionError(f"{where}: expected keys and values, got {content!r}.")
     hints = typing.get_type_hints(kind)
@@ -62,11 +65,13 @@ def build(kind: type[T], content: Any, where: str) -> T:
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return build(hint, value, where)
+        return build(hint, {} if value is True else value, where)
     if typing.get_origin(hint) in (tuple, dict):
         return _values(hint, value, where)
     if isinstance(hint, types.UnionType):
-        return None if value is None else _value(typing.get_args(hint)[0], value, where)
+        inner = typing.get_args(hint)[0]
+        left_out = value is None or (value is False and dataclasses.is_dataclass(inner))
+        return None if left_out else _value(inner, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is not Any and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):

@@ -1,32 +1,147 @@
-"""What happens to a training sound on its way: speed, room, noise, line, level."""
+"""What happens to a training sound on its way: speed, room, noise, line, codec, level, masks.
+
+Each is one function of a sound [N] at 16 kHz and a random generator of its own, so that the chance of one of them
+changes nothing of the others.
+"""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cache
+
 import numpy as np
+import soundfile
 from scipy import signal
 
 from linnet.audio import SAMPLE_RATE, Samples
 from linnet.training.digits.augment import coloured, mu_law, resample, room, unit
+from linnet.training.speech.recipe import Augment
+
+Rng = np.random.Generator
+_CODECS = (  # container, coding, kHz it is heard at, range of libsndfile's compression level
+    ("WAV", "GSM610", 8, None),  # 13 kbit/s
+    ("OGG", "OPUS", 16, (0.88, 0.98)),  # about 40 to 12 kbit/s
+    ("MP3", "MPEG_LAYER_III", 16, (0.5, 0.8)),  # about 35 to 22 kbit/s
+)
+_BANDS, _HIGHEST, _WIDEST, _LONGEST, _SHARE = 80, 8000.0, 27, 1.0, 0.1  # SpecAugment: mel bands, Hz, F, T in s, p
+_WINDOW, _HOP = 400, 160
 
 
-def augmented(samples: Samples, random: np.random.Generator, *, longest: float = np.inf) -> Samples:
+def augmented(samples: Samples, options: Augment, key: Sequence[int], *, longest: float = np.inf) -> Samples:
     """A sound [N] in another place: N changes by a tenth at most, and stays within `longest` seconds where it was.
 
-    Half of the sounds are up to a tenth faster or slower, three tenths are in a room, half have noise 5 to 30 dB below
-    them, one in ten goes through a telephone's 8-bit quantiser; all have another level, -12 to 6 dB.
+    What becomes of it depends on the whole numbers `key` alone, such as seed, epoch and row.
 
-    >>> len(augmented(np.zeros(16000, np.float32), np.random.default_rng(0), longest=1.0)) <= 16000
+    >>> len(augmented(np.zeros(16000, np.float32), Augment(), (0, 0, 7), longest=1.0)) <= 16000
     True
     """
-    if random.random() < 0.5:
-        factor = float(random.uniform(0.9, 1.1))
-        if len(samples) / factor <= longest * SAMPLE_RATE:
-            samples = resample(samples, factor)
-    if random.random() < 0.3:
-        samples = signal.fftconvolve(samples, room(random))[: len(samples)].astype(np.float32)
-    if random.random() < 0.5:
-        level = float(np.sqrt(np.mean(np.square(samples)))) * 10 ** (-random.uniform(5, 30) / 20)
-        samples = samples + level * coloured(random, len(samples), float(random.uniform(0, 2)))[: len(samples)]
-    if random.random() < 0.1:
-        samples = mu_law(unit(samples) * np.float32(0.1), 8)
-    return (samples * np.float32(10 ** (random.uniform(-12, 6) / 20))).astype(np.float32)
+    for number, (name, chance) in enumerate(asdict(options).items()):
+        random = np.random.default_rng([*key, number])
+        if random.random() < chance:
+            changed = EFFECTS[name](samples, random)
+            if len(changed) <= max(len(samples), longest * SAMPLE_RATE):
+                samples = changed
+    return samples.astype(np.float32, copy=False)
+
+
+def speed(samples: Samples, random: Rng) -> Samples:
+    """Up to a tenth faster or slower, pitch with it."""
+    return resample(samples, float(random.uniform(0.9, 1.1)))
+
+
+def reverberant(samples: Samples, random: Rng) -> Samples:
+    """In a synthetic room."""
+    heard: Samples = signal.fftconvolve(samples, room(random))[: len(samples)].astype(np.float32)
+    return heard
+
+
+def noisy(samples: Samples, random: Rng) -> Samples:
+    """With noise between white and brown, 5 to 30 dB below."""
+    level = np.float32(np.sqrt(np.mean(np.square(samples)))) * np.float32(10 ** (-random.uniform(5, 30) / 20))
+    return samples + level * coloured(random, len(samples), float(random.uniform(0, 2)))[: len(samples)]
+
+
+def telephone(samples: Samples, random: Rng) -> Samples:
+    """Through the 8-bit quantiser of a telephone line; the level becomes that of quiet speech."""
+    del random
+    return mu_law(unit(samples) * np.float32(0.1), 8)
+
+
+def coded(samples: Samples, random: Rng) -> Samples:
+    """To a lossy codec and back: GSM (of a telephone's band), Opus or MP3, whichever this libsndfile has."""
+    if not codecs() or len(samples) < _WINDOW:
+        return samples
+    form, kind, rate, levels = codecs()[int(random.integers(len(codecs())))]
+    scale = max(float(np.abs(samples).max()), 1e-6) / 0.9  # a codec takes up to 1
+    given = signal.resample_poly(samples / scale, rate, SAMPLE_RATE // 1000)
+    options = {} if levels is None else {"compression_level": float(random.uniform(*levels))}
+    file = io.BytesIO()
+    soundfile.write(file, given, rate * 1000, format=form, subtype=kind, **options)
+    file.seek(0)
+    back = soundfile.read(file, dtype="float32")[0][: len(given)]  # the last block of a codec is filled up
+    heard = signal.resample_poly(back, SAMPLE_RATE // 1000, rate)[: len(samples)] * scale
+    return np.pad(heard, (0, len(samples) - len(heard))).astype(np.float32)
+
+
+@cache
+def codecs() -> tuple[tuple[str, str, int, tuple[float, float] | None], ...]:
+    """The codecs that this libsndfile can write: its container, its name, kHz, the range of compression levels."""
+    return tuple(codec for codec in _CODECS if codec[1] in soundfile.available_subtypes(codec[0]))
+
+
+def louder(samples: Samples, random: Rng) -> Samples:
+    """At another level, -12 to 6 dB."""
+    return samples * np.float32(10 ** (random.uniform(-12, 6) / 20))
+
+
+def masked(samples: Samples, random: Rng) -> Samples:
+    """SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779) on the sound itself, for any front end.
+
+    Two bands of up to 27 of 80 mel bands fall silent, and two stretches of up to 1 s and a tenth of the sound.
+    """
+    if len(samples) < 2 * _WINDOW:
+        return samples
+    transform = signal.ShortTimeFFT(signal.windows.hann(_WINDOW, sym=False), _HOP, SAMPLE_RATE)
+    spectrum = transform.stft(samples)  # [frequencies, frames]
+    for low, high in bands(random):
+        spectrum[(transform.f >= low) & (transform.f < high)] = 0
+    times = transform.t(len(samples))
+    for start, end in stretches(random, len(samples) / SAMPLE_RATE):
+        spectrum[:, (times >= start) & (times < end)] = 0
+    heard: Samples = transform.istft(spectrum, k1=len(samples)).astype(np.float32)
+    return heard
+
+
+def bands(random: Rng) -> list[tuple[float, float]]:
+    """Two bands of frequencies to be silenced, in Hz; of equal chance on the mel scale (HTK's formula)."""
+    whole = 2595 * np.log10(1 + _HIGHEST / 700)
+    found: list[tuple[float, float]] = []
+    for _ in range(2):
+        width = random.uniform(0, _WIDEST)
+        first = random.uniform(0, _BANDS - width)
+        low, high = (700 * (10 ** (edge / _BANDS * whole / 2595) - 1) for edge in (first, first + width))
+        found.append((float(low), float(high)))
+    return found
+
+
+def stretches(random: Rng, seconds: float) -> list[tuple[float, float]]:
+    """Two stretches of a sound of this length to be silenced, in seconds."""
+    found: list[tuple[float, float]] = []
+    for _ in range(2):
+        width = random.uniform(0, min(_LONGEST, _SHARE * seconds))
+        start = random.uniform(0, seconds - width)
+        found.append((float(start), float(start + width)))
+    return found
+
+
+EFFECTS: dict[str, Callable[[Samples, Rng], Samples]] = {
+    "speed": speed,
+    "room": reverberant,
+    "noise": noisy,
+    "telephone": telephone,
+    "codec": coded,
+    "level": louder,
+    "masks": masked,
+}

@@ -21,6 +21,7 @@ from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch
 from linnet.training.speech.augment import augmented
 from linnet.training.speech.inputs import Inputs
+from linnet.training.speech.recipe import Augment
 
 NAMED = 10  # of the utterances that cannot be used; all are counted
 _EVERYTHING = 2**62
@@ -98,12 +99,14 @@ def read_samples(utterance: Utterance, sounds: Sounds) -> Samples:
 
 
 class BatchesOfSound(Dataset[Batch]):
-    """Whole batches by the rows in them; every sound is heard anew in each epoch where `augment` is on.
+    """Whole batches by the rows in them; every sound is heard anew in each epoch where there is an `augment`.
 
     What an utterance becomes depends on seed, epoch and row alone.
     """
 
-    def __init__(self, corpus: Corpus, *, seed: int = 0, augment: bool = False, skip_bad: bool = False) -> None:
+    def __init__(
+        self, corpus: Corpus, *, seed: int = 0, augment: Augment | None = None, skip_bad: bool = False
+    ) -> None:
         self._corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
         self.epoch = 0
         self._sounds: tuple[int, Sounds] | None = None
@@ -134,10 +137,9 @@ class BatchesOfSound(Dataset[Batch]):
         if self._sounds is None or self._sounds[0] != os.getpid():  # an archive's place is not shared with a fork
             self._sounds = os.getpid(), Sounds()
         samples = read_samples(utterance, self._sounds[1])
-        if not self._augment:
+        if self._augment is None:
             return samples
-        random = np.random.default_rng([self._seed, self.epoch, row])
-        return augmented(samples, random, longest=self._corpus.inputs.longest)
+        return augmented(samples, self._augment, (self._seed, self.epoch, row), longest=self._corpus.inputs.longest)
 
 
 def _seconds(utterance: Utterance, sounds: Sounds) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from linnet.data import SourceSpec
+from linnet.errors import OptionError
 from linnet.training.options import Optimisation, Run
 
 
@@ -46,6 +47,27 @@ class Batching:
 
 
 @dataclass(frozen=True)
+class Augment:
+    """The chance of each thing that can happen to a training sound, in this order; 0 leaves it out.
+
+    What they are is told in `linnet.training.speech.augment`.
+    """
+
+    speed: float = 0.5
+    room: float = 0.3
+    noise: float = 0.5
+    telephone: float = 0.1
+    codec: float = 0.1
+    level: float = 1.0
+    masks: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, chance in asdict(self).items():
+            if not 0 <= chance <= 1:
+                raise OptionError(f"augment: {name} is a chance from 0 to 1, got {chance:g}.")
+
+
+@dataclass(frozen=True)
 class SpeechData:
     """What is trained and validated on, and which utterances of it.
 
@@ -58,7 +80,7 @@ class SpeechData:
     validation_limit: int = 0
     longest: float = 30.0
     deviations: float = 4.0
-    augment: bool = False
+    augment: Augment | None = None
     batching: Batching = field(default_factory=Batching)
 
 

@@ -57,8 +57,36 @@ def test_the_loss_of_a_batch_is_that_of_a_slow_twin(bases: dict[str, Path], enco
     torch.testing.assert_close(whole.loss, total / count, rtol=1e-5, atol=1e-5)
     with torch.no_grad():
         torch.testing.assert_close(model(**batch, num_items_in_batch=100).loss, total / 100, rtol=1e-5, atol=1e-5)
-        states = model.answer_states(**batch)
-        torch.testing.assert_close(model.get_output_embeddings()(states), model(**batch).logits, rtol=1e-4, atol=1e-4)
+        rows = model.embed_audio(batch["input_values"], batch["attention_mask"])
+        states = model.answer_states(rows, batch["labels"])
+        logits = model(**batch).logits[batch["labels"] != -100]
+        torch.testing.assert_close(model.get_output_embeddings()(states), logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("language_model", ["llama", "qwen3", "smollm3", "gpt2"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_clips_end_to_end_in_one_row_are_what_they_are_in_a_batch(
+    bases: dict[str, Path], language_model: str, attention: str
+) -> None:
+    """States and gradients, without a column of padding."""
+    model, processor = fusion(bases, language_model=language_model)
+    model.language_model.set_attn_implementation(attention)
+    batch = processor(clips(), TEXTS)
+    seen: list[int] = []
+    decoder = model.language_model.get_decoder()
+    decoder.register_forward_pre_hook(lambda _, __, given: seen.append(given["inputs_embeds"].shape), with_kwargs=True)
+    found = []
+    for packed in (False, True):
+        rows = model.embed_audio(batch["input_values"], batch["attention_mask"])
+        states = model.answer_states(rows, batch["labels"], packed=packed)
+        (states * torch.linspace(-1, 1, states.shape[1])).sum().backward()
+        found.append([states.detach(), *(value.grad.clone() for value in model.projector.parameters())])
+        model.zero_grad()
+    columns = sum(model.prompt_tokens(len(clip)) for clip in clips()) + int((batch["labels"] != -100).sum()) - 4
+    assert seen[1][:2] == (1, columns)
+    assert seen[0][0] * seen[0][1] > columns
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-4, atol=2e-4)
 
 
 def test_a_clip_alone_is_what_it_is_in_a_batch(bases: dict[str, Path]) -> None:

@@ -99,13 +99,24 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         return BaseModelOutput(last_hidden_state=pad_sequence(self.embed_audio(input_values, attention_mask), True))
 
     def embed_audio(self, input_values: Tensor, attention_mask: Tensor | None = None) -> list[Tensor]:
-        """The rows [rows, D] of each clip. Raises `ModelError` that names the clip whose number of rows is wrong."""
+        """The rows [rows, D] of each clip."""
+        return self.project(self.encode_audio(input_values, attention_mask))
+
+    def encode_audio(self, input_values: Tensor, attention_mask: Tensor | None = None) -> list[Tensor]:
+        """The encoder's frames [T, d] of each clip, `windowing.frames` of them."""
         counts = _sample_counts(input_values, attention_mask)
-        clips = [row[:count] for row, count in zip(input_values, counts, strict=True)]
-        frames = self.windowing.encode(self.encoder, clips)
-        dtype = self.projector.last.weight.dtype
-        made = self.projector(pad_sequence(frames, True).to(dtype), [len(f) for f in frames])
-        rows = [self.audio_rows(count) for count in counts]
+        return self.windowing.encode(
+            self.encoder, [row[:count] for row, count in zip(input_values, counts, strict=True)]
+        )
+
+    def project(self, frames: list[Tensor]) -> list[Tensor]:
+        """The rows [rows, D] that the projector makes of each clip's frames.
+
+        Raises `ModelError` that names the clip whose number of rows is wrong.
+        """
+        counts = [len(clip) for clip in frames]
+        made = self.projector(pad_sequence(frames, True).to(self.projector.last.weight.dtype), counts)
+        rows = [self.projector.rows(count) for count in counts]
         if made.shape[1] != max(rows):
             raise ModelError(
                 f"clip {rows.index(max(rows))} of the batch should take {max(rows)} rows, not {made.shape[1]}"
@@ -114,15 +125,22 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
 
     def embed_prompts(self, input_values: Tensor, attention_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Embeddings [B, P, D] of the prompts with their clips, padded on the left, and their mask [B, P]."""
-        embed = self.language_model.get_input_embeddings()
-        rows = self.embed_audio(input_values, attention_mask)
-        prompt = torch.tensor([*self.config.prompt_before, *self.config.prompt_after], device=input_values.device)
-        before, after = embed(prompt).split([len(self.config.prompt_before), len(self.config.prompt_after)])
-        lengths = [len(before) + len(row) + len(after) for row in rows]
+        return self._pad_prompts(self._prompts(self.embed_audio(input_values, attention_mask)))
+
+    def _prompts(self, rows: list[Tensor]) -> list[Tensor]:
+        """The prompt [columns, D] around the rows of each clip."""
+        prompt = torch.tensor([*self.config.prompt_before, *self.config.prompt_after], device=rows[0].device)
+        split = [len(self.config.prompt_before), len(self.config.prompt_after)]
+        before, after = self.language_model.get_input_embeddings()(prompt).split(split)
+        return [torch.cat([before, row.to(before.dtype), after]) for row in rows]
+
+    def _pad_prompts(self, prompts: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Prompts padded on the left [B, P, D], and their mask [B, P]."""
+        lengths = [len(prompt) for prompt in prompts]
         self._check_room(max(lengths) + 1, f"clip {lengths.index(max(lengths))} of the batch")
-        columns = torch.arange(max(lengths), device=input_values.device)
-        mask = (columns >= max(lengths) - torch.tensor(lengths, device=input_values.device)[:, None]).long()
-        whole = torch.cat([part for row in rows for part in (before, row.to(before.dtype), after)])
+        columns = torch.arange(max(lengths), device=prompts[0].device)
+        mask = (columns >= max(lengths) - torch.tensor(lengths, device=columns.device)[:, None]).long()
+        whole = torch.cat(prompts)
         embeds = whole.new_zeros(*mask.shape, whole.shape[-1])
         return embeds.index_put(mask.nonzero(as_tuple=True), whole), mask
 
@@ -149,7 +167,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         The loss is the cross-entropy summed over the answer's tokens, divided by `num_items_in_batch` or else by their
         number. Without labels the logits are those of the answer's first token, [B, 1, V].
         """
-        given, columns = self._inputs(input_values, attention_mask, labels)
+        given, columns = self._padded(self.embed_audio(input_values, attention_mask), labels)
         logits = self.language_model(**given, logits_to_keep=columns, **kwargs).logits[:, -columns:]
         if labels is None:
             return FusionOutput(logits=logits)
@@ -159,20 +177,26 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         count = num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum().clamp(min=1)
         return FusionOutput(loss=total / count, logits=logits)
 
-    def answer_states(self, input_values: Tensor, attention_mask: Tensor | None, labels: Tensor) -> Tensor:
-        """The last hidden states [B, L, D] from which the output head tells the labels.
+    def answer_states(self, rows: list[Tensor], labels: Tensor, *, packed: bool = False) -> Tensor:
+        """The last hidden states [M, D] from which the output head tells the M `labels` that are not -100, in order.
 
-        For a loss that makes its logits in pieces, so that a large vocabulary fits; state j tells label j.
+        `rows` are those of each clip in front of the language model (`project`), or what else stands for its sound.
+        For a loss that makes its logits in pieces, so that a large vocabulary fits. `packed` lays all clips end to end
+        in one row without padding: their positions begin anew with each, and the language model's attention has to
+        keep them apart, as that of Transformers does where it gets positions and no mask.
         """
-        given, columns = self._inputs(input_values, attention_mask, labels)
-        states: Tensor = self.language_model.get_decoder()(**given).last_hidden_state[:, -columns:]
-        return states
+        inside = labels != IGNORED
+        if packed:
+            given, told = self._packed(rows, labels)
+            states: Tensor = self.language_model.get_decoder()(**given).last_hidden_state[0, told]
+            return states
+        given, columns = self._padded(rows, labels)
+        states = self.language_model.get_decoder()(**given).last_hidden_state[:, -columns:]
+        return states[inside]
 
-    def _inputs(
-        self, input_values: Tensor, attention_mask: Tensor | None, labels: Tensor | None
-    ) -> tuple[dict[str, Any], int]:
+    def _padded(self, rows: list[Tensor], labels: Tensor | None) -> tuple[dict[str, Any], int]:
         """The arguments of the language model, and how many of its last columns tell the answer."""
-        embeds, mask = self.embed_prompts(input_values, attention_mask)
+        embeds, mask = self._pad_prompts(self._prompts(rows))
         columns = 1
         if labels is not None and labels.shape[1] > 1:
             told = labels[:, :-1]
@@ -185,6 +209,24 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         given = {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": positions, "use_cache": False}
         return given, columns
+
+    def _packed(self, rows: list[Tensor], labels: Tensor) -> tuple[dict[str, Any], Tensor]:
+        """The arguments of the language model for all clips in one row, and the columns [M] that tell the answers."""
+        counts = (labels != IGNORED).sum(1).tolist()
+        answers = self.language_model.get_input_embeddings()(labels.clamp(min=0))
+        parts: list[Tensor] = []
+        positions: list[Tensor] = []
+        told: list[Tensor] = []
+        start = 0
+        for number, (prompt, count) in enumerate(zip(self._prompts(rows), counts, strict=True)):
+            parts += [prompt, answers[number, : max(count - 1, 0)]]
+            length = sum(map(len, parts[-2:]))
+            self._check_room(length, f"clip {number} of the batch with its text")
+            positions.append(torch.arange(length, device=labels.device))
+            told.append(start + len(prompt) - 1 + torch.arange(count, device=labels.device))
+            start += length
+        given = {"inputs_embeds": torch.cat(parts)[None], "position_ids": torch.cat(positions)[None]}
+        return {**given, "use_cache": False}, torch.cat(told)
 
     @torch.no_grad()
     def generate(

@@ -50,9 +50,9 @@ class TokenLoss(nn.Module):
 
     def _pieces(self, tensors: dict[str, Tensor]) -> Tensor:
         labels = tensors["labels"]
-        states = self.model.answer_states(tensors["input_values"], tensors.get("attention_mask"), labels)
-        inside = labels != IGNORED
-        return summed_cross_entropy(states[inside], labels[inside], self.model.get_output_embeddings())
+        rows = self.model.embed_audio(tensors["input_values"], tensors.get("attention_mask"))
+        states = self.model.answer_states(rows, labels)
+        return summed_cross_entropy(states, labels[labels != IGNORED], self.model.get_output_embeddings())
 
     def _told(self, tensors: dict[str, Tensor]) -> Tensor:
         total: Tensor = self.model(**tensors, num_items_in_batch=1).loss

@@ -129,3 +129,33 @@ def test_a_folder_is_never_overwritten(call: Call, tmp_path: Path) -> None:
             1,
             f"linnet: {tmp_path} is there already: choose another --output, or remove it first\n",
         )
+
+
+def test_a_fusion_model_is_written_whole(call: Call, tmp_path: Path) -> None:
+    import shutil
+
+    from linnet.models.fusion import build
+    from tiny_fusion import save_all
+
+    bases = save_all(tmp_path / "bases", ["hubert", "llama"])
+    model, processor = build(str(bases["hubert"]), str(bases["llama"]), {"hidden": 16})
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "small")
+    sound = tmp_path / "sound.wav"
+    soundfile.write(sound, np.random.default_rng(0).standard_normal(SAMPLE_RATE) * 0.1, SAMPLE_RATE)
+    before = call("transcribe", sound, "--model", tmp_path / "small", "--format", "json")
+    assert before.status == 0, before.err
+    done = call("models", "merge", tmp_path / "small", "--output", tmp_path / "whole")
+    assert done.status == 0, done.err
+    assert f"{sum(value.numel() for value in model.parameters()):,}" in done.out
+    shutil.rmtree(tmp_path / "bases")  # the new folder needs them no more
+    after = call("transcribe", sound, "--model", tmp_path / "whole", "--format", "json")
+    assert json.loads(after.out)["text"] == json.loads(before.out)["text"]
+    half = call("models", "merge", tmp_path / "whole", "--output", tmp_path / "again")
+    assert (half.status, half.err) == (
+        1,
+        f"linnet: model {tmp_path / 'whole'} is whole already: it names no base models and has no adapters\n",
+    )
+    other = call("models", "merge", DIGITS, "--output", tmp_path / "again")
+    assert other.status == 1
+    assert "is no fusion model" in other.err

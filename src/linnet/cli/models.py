@@ -223,6 +223,21 @@ def resize(
         _notice(made.notice)
 
 
+@app.command()
+def merge(
+    name: str = _NAME,
+    output: Path = _OUTPUT,
+    dtype: str = typer.Option("float32", metavar="TYPE", help="Store weights as float32, bfloat16 or float16."),
+    offline: bool = _OFFLINE,
+) -> None:
+    """Write a fusion model whole: adapters folded in, base models inside, so that it needs nothing else."""
+    from linnet.models.catalogue import folder_size
+    from linnet.models.merge import merge
+
+    count = merge(name, output, dtype=dtype, offline=offline)
+    _print_columns([("model", str(output)), ("parameters", f"{count:,}"), ("size", size_text(folder_size(output)))])
+
+
 def _utterances(audio: Sequence[str]) -> list[Utterance]:
     """The rows of manifests and the sounds among what was named. Raises `LinnetError`."""
     from linnet.audio.inputs import expand

@@ -105,8 +105,8 @@ def freeze(model: nn.Module, policies: Mapping[str, str | Policy]) -> None:
     """Apply a policy to each part of a model, in place; parameters that no part holds are frozen.
 
     The options of adapters are noted in `model.config.adapters` where a config has that field, so that the saved
-    folder loads with them. Raises `OptionError` for a part that the model does not have, that lies within another
-    one, or whose policy does not fit.
+    folder loads with them; a part that has adapters of just these options already goes on with them. Raises
+    `OptionError` for a part that the model does not have, that lies within another one, or whose policy does not fit.
     """
     parts = {name: _part(model, name) for name in policies}
     for name in parts:
@@ -117,10 +117,11 @@ def freeze(model: nn.Module, policies: Mapping[str, str | Policy]) -> None:
     model.requires_grad_(False)
     for name, policy in policies.items():
         chosen = parse(policy) if isinstance(policy, str) else policy
-        _apply(parts[name], chosen, name)
-        if isinstance(chosen, Lora) and hasattr(getattr(model, "config", None), "adapters"):
-            noted: Any = model.config
-            noted.adapters = {**(noted.adapters or {}), name: chosen.as_dict()}
+        config: Any = getattr(model, "config", None)
+        noted = getattr(config, "adapters", None) or {}
+        _apply(parts[name], chosen, name, Lora.from_dict(noted[name]) if name in noted else None)
+        if isinstance(chosen, Lora) and hasattr(config, "adapters"):
+            config.adapters = {**noted, name: chosen.as_dict()}
     for module in model.modules():
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if any(value.requires_grad for value in own):
@@ -152,7 +153,8 @@ def _recomputes(layer: nn.Module) -> bool:
     return isinstance(layer, GradientCheckpointingLayer) and layer.gradient_checkpointing and not drops
 
 
-def _apply(module: nn.Module, policy: Policy, name: str) -> None:
+def _apply(module: nn.Module, policy: Policy, name: str, adapters: Lora | None = None) -> None:
+    """`adapters` are the options of those that the part is known to have already."""
     if isinstance(policy, All):
         module.requires_grad_(True)
     elif isinstance(policy, Top):
@@ -166,13 +168,25 @@ def _apply(module: nn.Module, policy: Policy, name: str) -> None:
             for norm in (part for part in block.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)):
                 norm.requires_grad_(False)
     elif isinstance(policy, Lora):
-        if any(True for _ in lora_layers(module)):
+        if not any(True for _ in lora_layers(module)):
+            add_lora(module, policy)
+        elif policy != adapters:
+            there = "" if adapters is None else f" ({_text(adapters)})"
             raise OptionError(
-                f"freeze: {name} is to get adapters and has some already: fold them in with `merge` first"
+                f"freeze: {name} is to get adapters and has some already{there}: name the same to go on with them, or "
+                "fold them in with `linnet models merge` first"
             )
-        add_lora(module, policy)
         for key, value in module.named_parameters():
             value.requires_grad_("lora_" in key)
+
+
+def _text(lora: Lora) -> str:
+    """The policy as one writes it."""
+    given = {
+        field.name: getattr(lora, field.name) for field in fields(Lora) if getattr(lora, field.name) != field.default
+    }
+    given = {"r": lora.r} | given | ({"targets": "+".join(lora.targets)} if lora.targets else {})
+    return f"lora({', '.join(f'{key}={value}' for key, value in given.items())})"
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:

@@ -31,6 +31,11 @@ class Lora:
         """Plain values for a config."""
         return {**asdict(self), "targets": list(self.targets)}
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Lora:
+        """Options from the plain values of a config."""
+        return cls(**{**values, "targets": tuple(values["targets"])})
+
 
 def add_lora(module: nn.Module, options: Lora) -> None:
     """Put fresh adapters (which change nothing yet) into the linear layers of a module, in place.

@@ -67,6 +67,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         self, config: FusionConfig, encoder: nn.Module | None = None, language_model: nn.Module | None = None
     ) -> None:
         super().__init__(config)
+        self._held: frozenset[str] = frozenset()  # the folder that it was loaded from held these
         self.kind = speech_encoder(config.audio_config, normalise=config.normalise)
         self.windowing = windowing(self.kind, config.window_seconds, config.overlap_seconds)
         self.encoder: Any = steady(encoder or self.kind.build())
@@ -75,7 +76,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         widths = config.audio_config.hidden_size, config.text_config.hidden_size
         self.projector = make_projector(*widths, options)
         for part, adapter in (config.adapters or {}).items():
-            add_lora(self.get_submodule(part), Lora(**{**adapter, "targets": tuple(adapter["targets"])}))
+            add_lora(self.get_submodule(part), Lora.from_dict(adapter))
         self.post_init()
 
     # --- lengths
@@ -257,8 +258,15 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
     # --- folders
 
     def trained_names(self) -> set[str]:
-        """The names of the weights that a folder must hold: the projector, all that is trained, and their buffers."""
-        names = {name for name, value in self.named_parameters(remove_duplicate=False) if value.requires_grad}
+        """The names of the weights that a folder must hold: the projector, all that is or was trained, their buffers.
+
+        What was trained before is what the folder held that the model was loaded from, and adapters.
+        """
+        names = {
+            name
+            for name, value in self.named_parameters(remove_duplicate=False)
+            if value.requires_grad or "lora_" in name or _plain(name) in self._held
+        }
         names |= {f"projector.{name}" for name in self.projector.state_dict()}
         owners = {name.rpartition(".")[0] for name in names}
         return names | {name for name, _ in self.named_buffers() if name.rpartition(".")[0] in owners}
@@ -307,6 +315,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         """Freeze what came from the bases, and take up the folder's generation config."""
         for name, value in self.named_parameters():
             value.requires_grad_(name in trained)
+        self._held = frozenset(map(_plain, trained))
         self.name_or_path = str(folder)
         try:
             self.generation_config = GenerationConfig.from_pretrained(folder, **place)
@@ -341,6 +350,11 @@ def _sample_counts(input_values: Tensor, attention_mask: Tensor | None) -> list[
         row = next(row for row, (count, end) in enumerate(zip(counts, last, strict=True)) if count != end)
         raise ModelError(f"clip {row} of the batch is not padded on the right: its attention_mask has a gap")
     return counts
+
+
+def _plain(name: str) -> str:
+    """The name of a weight as it is without adapters beside it."""
+    return name.replace(".base_layer.", ".")
 
 
 def _read_weights(folder: Any, place: dict[str, Any]) -> dict[str, Tensor]:

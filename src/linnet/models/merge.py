@@ -1,0 +1,39 @@
+"""A fusion model written whole: adapters folded into their weights, the base models in its own folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from linnet.errors import OptionError
+from linnet.models.checkpoint import read_json
+from linnet.models.derived import check_output, new_folder
+from linnet.models.device import choose_dtype
+from linnet.models.loading import quiet
+from linnet.models.resolve import resolve
+from linnet.models.speech import load_speech_model
+
+
+def merge(name: str, output: Path, *, dtype: str = "float32", offline: bool = False) -> int:
+    """Write a fusion model with all its weights into a new folder; gives their number.
+
+    The new folder names no base models and needs neither them nor PEFT. Adapters are folded in float32, then all
+    weights are stored as `dtype`. Raises `OptionError` for a model of another kind or that is whole already,
+    `ModelError` where it or a base model cannot be loaded, `OutputError` where the folder cannot be made.
+    """
+    import torch
+
+    check_output(output)
+    ref, device = resolve(name, offline=offline), torch.device("cpu")
+    config, stored = read_json(ref.path / "config.json"), choose_dtype(dtype, device)[0]
+    if config.get("model_type") != "linnet_fusion":
+        raise OptionError(f"model {name} is no fusion model: a checkpoint of another kind is written whole already")
+    if not config.get("bases") and not config.get("adapters"):
+        raise OptionError(f"model {name} is whole already: it names no base models and has no adapters")
+    speech = load_speech_model(ref, device=device, dtype=torch.float32)
+    with torch.no_grad():
+        speech.model.merge()
+    speech.model.to(stored)
+    with new_folder(output) as folder, quiet():
+        speech.model.save_pretrained(folder)
+        speech.processor.save_pretrained(folder)
+    return sum(value.numel() for value in speech.model.parameters())

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linnet.cli.console import clock, print_result
+from linnet.cli.console import print_result
 from linnet.cli.default_command import WithDefault
 from linnet.cli.options import option
+from linnet.cli.train_log import show
 from linnet.errors import MissingExtra, OptionError
 
 if TYPE_CHECKING:
@@ -107,14 +109,19 @@ def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
     from linnet.training.digits.run import run_digits
     from linnet.training.folder import result_folder
     from linnet.training.speech.run import run_speech
+    from linnet.training.tracking import check_tracker
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     tell = _notice if first else _say_nothing
+    check_tracker(recipe.run.track)
     if isinstance(recipe, DigitsRecipe):
-        _show(run_digits(recipe))
+        rows = run_digits(recipe)
     else:
-        _show(run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell))
-    if first:
+        rows = run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell)
+    if not first:
+        deque(rows, maxlen=0)  # the first process has them
+    else:
+        show(rows)
         print_result(f"{result_folder(recipe)}\n")
 
 
@@ -144,38 +151,6 @@ def _scorer(recipe: SpeechRecipe) -> Any:
         return rate
 
     return score
-
-
-def _show(rows: Iterable[dict[str, Any]]) -> None:
-    """The log on stderr: a short line each on a terminal, else JSON."""
-    person = sys.stderr.isatty()
-    for row in rows:
-        print(progress_line(row) if person else json.dumps(row), file=sys.stderr, flush=True)
-
-
-def progress_line(row: dict[str, Any]) -> str:
-    """The figures of a row that matter while one waits.
-
-    >>> progress_line({"step": 20, "steps": 100, "loss": 2.5, "wer": 0.25, "seconds_left": 75.0})
-    'step 20/100  loss 2.5000  WER 25.00 %  1:15 left'
-    """
-    shown = [f"step {row['step']}" + (f"/{row['steps']}" if "steps" in row else "")]
-    for key, form in _FIGURES.items():
-        if row.get(key) is not None:
-            shown.append(form.format(row[key] * 100 if "%" in form else row[key]))
-    if "seconds_left" in row:
-        shown.append(f"{clock(row['seconds_left'])} left")
-    return "  ".join(shown)
-
-
-_FIGURES = {
-    "loss": "loss {:.4f}",
-    "wer": "WER {:.2f} %",
-    "audio_padding": "padding {:.1f} %",
-    "tokens_per_second": "{:.0f} tokens/s",
-    "memory_gb": "{:.1f} GB",
-    "skipped": "{} steps skipped",
-}
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -14,8 +14,9 @@ IGNORED = -100  # a label without loss
 class Batch:
     """The tensors of a batch (`labels` [B, L] among them), its utterances' ids and seconds, and what was left out.
 
-    `padded` are the seconds of all its rows with their padding. Where no sound of it could be read it is silence
-    without a label.
+    `padded` are the seconds of all its rows with their padding, `used` the share of a batch's budget that it was
+    planned to take (None where batches have no budget). Where no sound of it could be read it is silence without a
+    label.
     """
 
     tensors: dict[str, Tensor]
@@ -23,6 +24,7 @@ class Batch:
     seconds: list[float]
     padded: float
     lost: list[str]
+    used: float | None = None
 
     @property
     def tokens(self) -> int:

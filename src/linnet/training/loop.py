@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -18,9 +21,11 @@ from linnet.training.batch import Batch
 from linnet.training.curves import read_log
 from linnet.training.folder import open_folder
 from linnet.training.freeze import Drift
+from linnet.training.tracking import Tracked, tracking
 from linnet.training.trainer import OutOfRoomError, Step, Trainer, memory_gb
 from linnet.training.weights import holding
 
+log = logging.getLogger(__name__)
 Row = dict[str, Any]
 Validate = Callable[[Trainer], dict[str, float]]  # figures, among them the error rate `wer`, 0.05 for 5 %
 
@@ -47,9 +52,9 @@ def train(trainer: Trainer, data: Data, validate: Validate | None = None) -> Ite
     trainer.resume()
     meter = Meter(trainer)
     windows = _windows(trainer, data)
-    with _log(trainer).open("a", encoding="utf-8") as file:
+    with _log(trainer).open("a", encoding="utf-8") as file, _tracking(trainer) as track:
         while trainer.step < trainer.steps:
-            window = next(windows)
+            window = meter.wait(windows)
             try:
                 meter.add(window, trainer.update(window))
             except OutOfRoomError as error:
@@ -60,11 +65,13 @@ def train(trainer: Trainer, data: Data, validate: Validate | None = None) -> Ite
             row = meter.row() if step % run.log_every == 0 or last or meter.eventful else {}
             if validate is not None and (step % run.validate_every == 0 or last):
                 row = {**(row or meter.row()), **_validated(trainer, validate, drift)}
+                meter.restart()
             if trainer.leads and (step % run.checkpoint_every == 0 or last):
                 trainer.save()
             if row and trainer.leads:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
+                track(row)
                 yield row
     if trainer.leads:
         with holding(trainer.loss, trainer.average):
@@ -81,6 +88,14 @@ def _log(trainer: Trainer) -> Path:
         temporary.write_text("".join(kept), encoding="utf-8")
         temporary.replace(path)
     return path
+
+
+def _tracking(trainer: Trainer) -> AbstractContextManager[Callable[[Row], None]]:
+    """What takes each row beside the log; of several processes only the first one has it."""
+    if not trainer.leads:
+        return nullcontext(lambda _: None)
+    recipe = {"task": trainer.recipe.task, **asdict(trainer.recipe)}
+    return tracking(Tracked(trainer.folder, recipe, trainer.step), trainer.recipe.run.track, log.warning)
 
 
 def _windows(trainer: Trainer, data: Data) -> Iterator[list[Batch]]:
@@ -119,7 +134,7 @@ def _validated(trainer: Trainer, validate: Validate, drift: Drift) -> Row:
 
 
 class Meter:
-    """Figures between two rows of the log: loss per token, padding, tokens per second, time left."""
+    """Figures between two rows of the log: loss per token, padding, speed, what of the time it waited, time left."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -131,7 +146,9 @@ class Meter:
         self._parts: Counter[str] = Counter()
         self._tokens = 0.0
         self._seconds = self._padded = 0.0  # of this process, as are labels and their slots
-        self._labels = self._slots = 0
+        self._labels = self._slots = self._utterances = 0
+        self._used: list[float] = []
+        self._waited = 0.0
         self._lost: list[str] = []
         self._skipped = 0
         self.shrunk: list[str] = []
@@ -140,6 +157,17 @@ class Meter:
     def eventful(self) -> bool:
         """Whether something has happened that is to be logged at once."""
         return bool(self._skipped or self.shrunk)
+
+    def wait(self, windows: Iterator[list[Batch]]) -> list[Batch]:
+        """The next window; the time that it takes to come is counted."""
+        begun = time.monotonic()
+        window = next(windows)
+        self._waited += time.monotonic() - begun
+        return window
+
+    def restart(self) -> None:
+        """After a validation, whose time is none of the steps'."""
+        self._mark = time.monotonic()
 
     def add(self, window: Sequence[Batch], step: Step) -> None:
         """One step more."""
@@ -150,6 +178,8 @@ class Meter:
             self._tokens += step.tokens
         for batch in window:
             self._lost += batch.lost
+            self._utterances += len(batch.ids)
+            self._used += [] if batch.used is None else [batch.used]
             self._seconds += sum(batch.seconds)
             self._padded += batch.padded
             self._labels += batch.tokens
@@ -158,7 +188,7 @@ class Meter:
     def row(self) -> Row:
         """The figures since the last row."""
         trainer, now = self._trainer, time.monotonic()
-        pace = (now - self._start) / (trainer.step - self._first)
+        pace, span = (now - self._start) / (trainer.step - self._first), max(now - self._mark, 1e-9)
         row: Row = {
             "step": trainer.step,
             "steps": trainer.steps,
@@ -168,13 +198,16 @@ class Meter:
             "rate": trainer.optimiser.param_groups[0]["lr"],
             "audio_padding": 1 - self._seconds / self._padded if self._padded else 0.0,
             "text_padding": 1 - self._labels / self._slots,
-            "tokens_per_second": self._tokens / max(now - self._mark, 1e-9),
+            "tokens_per_second": self._tokens / span,
+            "utterances_per_second": self._utterances * trainer.world / span,
+            "waiting": min(1.0, self._waited / span),
             "memory_gb": round(memory_gb(trainer.accelerator.device), 3),
             "seconds_per_step": pace,
             "seconds_left": pace * (trainer.steps - trainer.step),
         }
         if len(self._parts) > 1:
             row |= {f"loss_{name}": part / self._tokens for name, part in self._parts.items()}
+        row |= {"budget_used": sum(self._used) / len(self._used)} if self._used else {}
         row |= {"skipped": self._skipped} if self._skipped else {}
         row |= {"left_out": self._lost} if self._lost else {}
         row |= {"out_of_memory": self.shrunk} if self.shrunk else {}

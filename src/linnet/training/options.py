@@ -28,7 +28,7 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice."""
+    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice, `track` may be trackio or wandb."""
 
     output: str = "runs/speech"
     seed: int = 0
@@ -40,6 +40,7 @@ class Run:
     checkpoint_every: int = 500
     keep: int = 2
     validate_every: int = 1000
+    track: str = ""
 
 
 class Recipe(Protocol):

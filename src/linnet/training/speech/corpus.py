@@ -101,13 +101,21 @@ def read_samples(utterance: Utterance, sounds: Sounds) -> Samples:
 class BatchesOfSound(Dataset[Batch]):
     """Whole batches by the rows in them; every sound is heard anew in each epoch where there is an `augment`.
 
-    What an utterance becomes depends on seed, epoch and row alone.
+    What an utterance becomes depends on seed, epoch and row alone. `used` tells the share of its budget that a batch
+    of these rows takes.
     """
 
     def __init__(
-        self, corpus: Corpus, *, seed: int = 0, augment: Augment | None = None, skip_bad: bool = False
+        self,
+        corpus: Corpus,
+        *,
+        seed: int = 0,
+        augment: Augment | None = None,
+        skip_bad: bool = False,
+        used: Callable[[Sequence[int]], float] | None = None,
     ) -> None:
         self._corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
+        self._used = used
         self.epoch = 0
         self._sounds: tuple[int, Sounds] | None = None
 
@@ -129,7 +137,8 @@ class BatchesOfSound(Dataset[Batch]):
         labels = [corpus.labels(row) for row, _ in heard]
         if heard:
             padded = len(seconds) * (corpus.inputs.span or max(seconds))
-            return Batch(corpus.inputs.batch([samples for _, samples in heard], labels), ids, seconds, padded, lost)
+            tensors = corpus.inputs.batch([samples for _, samples in heard], labels)
+            return Batch(tensors, ids, seconds, padded, lost, self._used and self._used(rows))
         tensors = corpus.inputs.batch([np.zeros(SAMPLE_RATE, np.float32)], [corpus.labels(rows[0])])
         return Batch({**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}, ids, seconds, 0.0, lost)
 

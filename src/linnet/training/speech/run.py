@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,19 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """The training data: all that can be used, what of it is kept, what a batch costs, and the bins by that."""
+    """The training data: all that can be used, what of it is kept, what a batch costs and may cost, its bins."""
 
     corpus: Corpus
     selection: Selection
     cost: Cost
+    budget: float
     binning: Binning
+
+    def used(self, rows: Sequence[int]) -> float:
+        """The share of the budget that a batch of these rows takes."""
+        lengths, taken = self.corpus.lengths, list(rows)
+        shape = lengths.durations[taken].max(), lengths.tokens[taken].max()
+        return float(self.cost.of(len(taken), *shape) / self.budget)
 
 
 def run_speech(
@@ -67,7 +74,8 @@ def prepare(
         validate = validation(trainee, recipe.run, held, score)
     accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
     batches = Batches(planned.binning, world=accelerator.num_processes, seed=seed)
-    data = BatchesOfSound(planned.corpus, seed=seed, augment=recipe.data.augment, skip_bad=skip_bad)
+    augment = recipe.data.augment
+    data = BatchesOfSound(planned.corpus, seed=seed, augment=augment, skip_bad=skip_bad, used=planned.used)
     return Trainer(recipe, trainee, batches, accelerator), data, validate
 
 
@@ -83,4 +91,4 @@ def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell) -> Pla
     binning = bin_utterances(
         corpus.lengths, cost, options.budget, rows=selection.rows, groups=options.groups, splits=options.splits
     )
-    return Planned(corpus, selection, cost, binning)
+    return Planned(corpus, selection, cost, options.budget, binning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,6 +64,20 @@ def lora_update(layer: Any) -> Tensor:
     """What the adapters of a layer add to its weight: alpha / r * B A."""
     update: Tensor = layer.get_delta_weight("default")
     return update
+
+
+@contextmanager
+def without_lora(module: nn.Module) -> Iterator[None]:
+    """While it is open the adapters of a module add nothing; whether they take gradients stays as it is."""
+    layers = [layer for _, layer in lora_layers(module)]
+    before = [layer.disable_adapters for layer in layers]
+    for layer in layers:
+        layer._disable_adapters = True  # PEFT's own switch takes their gradients away as well
+    try:
+        yield
+    finally:
+        for layer, off in zip(layers, before, strict=True):
+            layer._disable_adapters = off
 
 
 def fold_lora(module: nn.Module) -> None:

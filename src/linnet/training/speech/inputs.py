@@ -109,7 +109,7 @@ class Seq2SeqInputs:
     span: float | None = None
 
     def __init__(self, model: Any, processor: Any, tokenizer: Any, longest: float) -> None:
-        self._processor, self._tokenizer = processor, tokenizer
+        self._processor, self.tokenizer = processor, tokenizer
         self.longest = longest
         self.about = f"the tokens of {type(tokenizer).__name__}, {len(tokenizer)} entries"
         settings = (model.generation_config, model.config)
@@ -123,8 +123,8 @@ class Seq2SeqInputs:
     def label_ids(self, text: str, language: str | None) -> list[int]:
         """The text and the end."""
         del language
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        _require_known(ids, self._tokenizer)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        _require_known(ids, self.tokenizer)
         return [*ids, self._end]
 
     def misfit(self, seconds: float, labels: int) -> str | None:
@@ -152,11 +152,11 @@ class Seq2SeqInputs:
 
     def texts(self, ids: Tensor) -> list[str]:
         """Plain text."""
-        return _decoded(self._tokenizer, ids)
+        return _decoded(self.tokenizer, ids)
 
     def save(self, folder: Any) -> None:
         """Processor and tokenizer."""
-        self._tokenizer.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
         self._processor.save_pretrained(folder)
 
     def _features(self, sounds: Sequence[Samples], **options: Any) -> Tensors:

@@ -1,4 +1,4 @@
-"""The loss of a step: cross-entropy summed over label tokens, divided by their number in all batches of the step.
+"""The loss of a batch: sums over its label tokens, which the trainer divides by their number in all batches of a step.
 
 So a token weighs the same in a batch of few and of many, and eight utterances give one gradient, however they are
 dealt out: in one batch, in two, or one by one.
@@ -8,78 +8,126 @@ Shapes: B utterances, L label tokens, M labels with loss, D width of the decoder
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from linnet.errors import OptionError
 from linnet.training.batch import IGNORED
+from linnet.training.speech.distillation import Lesson, divergence, has_text, text_states
+from linnet.training.speech.recipe import Losses
 
 LOGITS = 2**27  # at most so many at once: half a gigabyte in float32
+DEFAULT = Losses()
 
 
-class TokenLoss(nn.Module):
-    """A speech model that answers with the summed cross-entropy of its labels.
+class FusionLoss(nn.Module):
+    """A fusion model that answers with the parts of its loss, each weighted and summed over label tokens.
 
-    The logits of a fusion model are made in pieces, and made again for the gradient, where they are too many. A few
-    language models do more to them than their output head: that is tried on the first utterance, and those tell their
-    loss themselves.
+    The logits are made in pieces, and made again for the gradient, where they are too many. A few language models do
+    more to them than their output head: that is tried on the first utterance, and those tell their loss themselves.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, options: Losses = DEFAULT) -> None:
         super().__init__()
-        self.model = model
-        self._fusion = model.config.model_type == "linnet_fusion"
-        self._in_pieces: bool | None = None  # not tried yet
+        self.model, self.options = model, options
+        self._head_is_all: bool | None = None  # not tried yet
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`text`, a scalar in float32: the sum over all `labels` [B, L] that are not -100."""
-        return {"text": self._text(tensors)}
-
-    def _text(self, tensors: dict[str, Tensor]) -> Tensor:
-        if self._fusion:
-            if self._in_pieces is None and bool((tensors["labels"][:1] != IGNORED).any()):
-                self._in_pieces = self._head_is_all({name: value[:1] for name, value in tensors.items()})
-            return self._pieces(tensors) if self._in_pieces else self._told(tensors)
-        given = {name: value for name, value in tensors.items() if name != "labels"}
-        logits = self.model(**given).logits  # [B, L, V]
-        return nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), tensors["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-
-    def _pieces(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Scalars in float32: `text`, the cross-entropy of all `labels` [B, L] that are not -100, and `distil`."""
         labels = tensors["labels"]
+        if self._head_is_all is None and bool((labels[:1] != IGNORED).any()):
+            self._head_is_all = self._try({name: value[:1] for name, value in tensors.items()})
+        if self._head_is_all is False:
+            return {"text": self.options.text * self._told(tensors)}
+        lesson = None
+        if self.options.distil is not None:
+            lesson = Lesson(text_states(self.model, labels), has_text(labels), self.options.distil.temperature)
         rows = self.model.embed_audio(tensors["input_values"], tensors.get("attention_mask"))
+        return weighted(self.options, self._sums(rows, labels, lesson))
+
+    def _sums(self, rows: list[Tensor], labels: Tensor, lesson: Lesson | None = None) -> Tensor:
         states = self.model.answer_states(rows, labels)
-        return summed_cross_entropy(states, labels[labels != IGNORED], self.model.get_output_embeddings())
+        return token_sums(states, labels[labels != IGNORED], self.model.get_output_embeddings(), lesson)
 
     def _told(self, tensors: dict[str, Tensor]) -> Tensor:
         total: Tensor = self.model(**tensors, num_items_in_batch=1).loss
         return total
 
     @torch.no_grad()
-    def _head_is_all(self, tensors: dict[str, Tensor]) -> bool:
-        """Whether both ways give one loss, within the precision of bfloat16."""
+    def _try(self, tensors: dict[str, Tensor]) -> bool:
+        """Whether both ways give one loss, within the precision of bfloat16.
+
+        Raises `OptionError` where they do not, and the logits are needed for more than that.
+        """
         training = self.training
         self.eval()
-        one, other = self._pieces(tensors), self._told(tensors)
+        rows = self.model.embed_audio(tensors["input_values"], tensors.get("attention_mask"))
+        one, other = self._sums(rows, tensors["labels"])[0], self._told(tensors)
         self.train(training)
-        return bool(torch.isclose(one, other, rtol=0.02, atol=0.02))
+        same = bool(torch.isclose(one, other, rtol=0.02, atol=0.02))
+        if not same and self.options.distil is not None:
+            kind = self.model.config.text_config.model_type
+            raise OptionError(f"losses: distil: a {kind} language model does more to its logits than its output head.")
+        return same
 
 
-def summed_cross_entropy(states: Tensor, labels: Tensor, head: nn.Module) -> Tensor:
-    """The cross-entropy of labels [M] summed, where `head`, a linear layer, makes logits [M, V] of states [M, D].
+class Seq2SeqLoss(nn.Module):
+    """A model of encoder and decoder that answers with the parts of its loss, each weighted and summed over labels.
 
-    Never more than `LOGITS` of them are there at once, at the price of making them twice.
+    A `teacher` is a frozen model that takes the same and has the same vocabulary.
     """
 
-    def piece(some: Tensor, told: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(head(some).float(), told, reduction="sum")
+    def __init__(self, model: Any, options: Losses = DEFAULT, *, teacher: Any = None) -> None:
+        super().__init__()
+        self.model, self.options, self.teacher = model, options, teacher
 
-    vocabulary: Any = head.weight
-    size = max(1, LOGITS // len(vocabulary))
+    def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scalars in float32: `text`, the cross-entropy of all `labels` [B, L] that are not -100, and `distil`."""
+        given = {name: value for name, value in tensors.items() if name != "labels"}
+        inside = tensors["labels"] != IGNORED
+        lesson = None if self.options.distil is None else self._lesson(given, inside, self.options.distil.temperature)
+        logits = self.model(**given).logits[inside]  # [M, V]
+        return weighted(self.options, token_sums(logits, tensors["labels"][inside], nn.Identity(), lesson))
+
+    @torch.no_grad()
+    def _lesson(self, given: dict[str, Tensor], inside: Tensor, temperature: float) -> Lesson:
+        fitting = {
+            name: value.to(self.teacher.dtype) if value.is_floating_point() else value for name, value in given.items()
+        }
+        logits = self.teacher(**fitting).logits[inside]
+        return Lesson(logits, torch.ones(len(logits), dtype=torch.bool, device=logits.device), temperature)
+
+
+def weighted(options: Losses, sums: Tensor) -> dict[str, Tensor]:
+    """The parts by name, of the sums of `token_sums`."""
+    parts = {"text": options.text * sums[0]}
+    return parts if options.distil is None else {**parts, "distil": options.distil.weight * sums[1]}
+
+
+def token_sums(states: Tensor, labels: Tensor, head: nn.Module, lesson: Lesson | None = None) -> Tensor:
+    """The cross-entropy of labels [M] summed, and with a lesson [M] the divergence from it: one number or two.
+
+    `head` makes logits [M, V] of states [M, D], and of the lesson's. Never more than `LOGITS` of them are there at
+    once, at the price of making them twice.
+    """
+
+    def piece(some: Tensor, told: Tensor, *taught: Tensor) -> Tensor:
+        logits = head(some).float()
+        sums = [nn.functional.cross_entropy(logits, told, reduction="sum")]
+        if lesson is not None:
+            with torch.no_grad():
+                theirs = head(taught[0])
+            sums.append((divergence(logits, theirs, lesson.temperature) * taught[1]).sum())
+        return torch.stack(sums)
+
+    rows: Sequence[Tensor] = (states, labels) if lesson is None else (states, labels, lesson.states, lesson.counted)
+    vocabulary = getattr(head, "out_features", states.shape[1])
+    size = max(1, LOGITS // (vocabulary * len(rows) // 2))
     if len(labels) <= size:
-        return piece(states, labels)
-    pieces = zip(torch.split(states, size), torch.split(labels, size), strict=True)
-    return torch.stack([checkpoint(piece, *both, use_reentrant=False) for both in pieces]).sum()
+        return piece(*rows)
+    pieces = zip(*(torch.split(row, size) for row in rows), strict=True)
+    return torch.stack([checkpoint(piece, *some, use_reentrant=False) for some in pieces]).sum(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,30 @@ from linnet.models.speech import load_speech_model, window_seconds
 from linnet.training.checkpoint import swap_folder
 from linnet.training.freeze import freeze
 from linnet.training.optimisation import checkpoint_gradients
+from linnet.training.speech.distillation import load_teacher, require_steady_reader
 from linnet.training.speech.inputs import FusionInputs, Inputs, Seq2SeqInputs, WhisperInputs
-from linnet.training.speech.loss import TokenLoss
-from linnet.training.speech.recipe import SpeechModelChoice, SpeechRecipe
+from linnet.training.speech.loss import FusionLoss, Seq2SeqLoss
+from linnet.training.speech.recipe import Losses, SpeechModelChoice, SpeechRecipe
 
 FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "frozen"}
 
 
 @dataclass(frozen=True, eq=False)
 class Trainee:
-    """A model with its policies applied, its inputs, and the policies."""
+    """A model with its policies applied, its inputs, the policies, what it learns from, and its teacher."""
 
     model: Any
     inputs: Inputs
     policy: dict[str, str]
+    losses: Losses = field(default_factory=Losses)
+    teacher: Any = None
 
     @cached_property
-    def loss(self) -> TokenLoss:
+    def loss(self) -> FusionLoss | Seq2SeqLoss:
         """What is minimised."""
-        return TokenLoss(self.model)
+        if isinstance(self.inputs, FusionInputs):
+            return FusionLoss(self.model, self.losses)
+        return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher)
 
     def export(self, folder: Path) -> Path:
         """Write a Transformers folder of the model with its processor; it appears whole or not at all."""
@@ -97,7 +102,22 @@ def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> Trainee:
         checkpoint_gradients(model)
     if not any(value.requires_grad for value in model.parameters()):
         raise OptionError("freeze: nothing is left to train: give one part `all`, `top:4` or `lora(r=64)`.")
-    return Trainee(model, inputs, policy)
+    return Trainee(model, inputs, policy, recipe.losses, _teacher(recipe.losses, model, inputs, policy))
+
+
+def _teacher(losses: Losses, model: Any, inputs: Inputs, policy: dict[str, str]) -> Any:
+    """The other model that is learned from; None where there is none, or it is a part of this one."""
+    if losses.distil is None:
+        return None
+    if isinstance(inputs, Seq2SeqInputs):
+        return load_teacher(losses.distil.teacher, model, inputs.tokenizer)
+    if losses.distil.teacher:
+        raise OptionError(
+            f"losses: distil: a fusion model learns from its own language model that reads the text: leave the teacher "
+            f"{losses.distil.teacher} out."
+        )
+    require_steady_reader(policy)
+    return None
 
 
 def _is_fusion(choice: SpeechModelChoice) -> bool:

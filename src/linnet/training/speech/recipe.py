@@ -95,6 +95,47 @@ class SpeechRun(Run):
 
 
 @dataclass(frozen=True)
+class Distil:
+    """Learning from what a teacher would say, token by token, with this weight, at this temperature.
+
+    A fusion model's teacher is its own language model that reads the text; that of any other model is `teacher`, a
+    folder or Hub id.
+    """
+
+    weight: float = 1.0
+    temperature: float = 2.0
+    teacher: str = ""
+
+
+@dataclass(frozen=True)
+class Ctc:
+    """A head on the encoder that spells the text, and the weight of its loss."""
+
+    weight: float = 0.3
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What is minimised: the weight of the tokens' cross-entropy, and what is learned from beside it."""
+
+    text: float = 1.0
+    distil: Distil | None = None
+    ctc: Ctc | None = None
+
+    def __post_init__(self) -> None:
+        weights = {"text": self.text}
+        weights |= {} if self.distil is None else {"distil": self.distil.weight}
+        weights |= {} if self.ctc is None else {"ctc": self.ctc.weight}
+        for name, weight in weights.items():
+            if weight < 0:
+                raise OptionError(f"losses: the weight of {name} must not be negative, got {weight:g}.")
+        if not any(weights.values()):
+            raise OptionError("losses: all weights are zero, so nothing would be learned.")
+        if self.distil is not None and self.distil.temperature <= 0:
+            raise OptionError(f"losses: distil: temperature must be positive, got {self.distil.temperature:g}.")
+
+
+@dataclass(frozen=True)
 class SpeechRecipe:
     """Everything that the training of a speech model depends on.
 
@@ -107,5 +148,6 @@ class SpeechRecipe:
     model: SpeechModelChoice = field(default_factory=SpeechModelChoice)
     freeze: dict[str, str] = field(default_factory=dict)
     data: SpeechData = field(default_factory=SpeechData)
+    losses: Losses = field(default_factory=Losses)
     optimisation: Optimisation = field(default_factory=Optimisation)
     run: SpeechRun = field(default_factory=SpeechRun)

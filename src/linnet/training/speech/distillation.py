@@ -1,0 +1,139 @@
+"""Teachers: what another model, or the same one with the text before it, would say next.
+
+A fusion model can learn from its own language model: that one reads the text where the student has the sound, within
+the same prompt, and tells how likely each next token of the answer is (Ultravox trains so). A model of encoder and
+decoder learns from a larger one of its kind (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
+
+Shapes: B utterances, L label tokens, M labels with loss, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from linnet.errors import OptionError
+from linnet.models.device import choose_dtype
+from linnet.models.fusion.adapters import without_lora
+from linnet.models.resolve import resolve
+from linnet.models.speech import load_speech_model
+from linnet.training.batch import IGNORED
+from linnet.training.freeze import All, Top, freeze, parse
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a teacher says at each of the M labels: `states` [M, D] for the output head, or logits [M, V].
+
+    Of these only those that are `counted` [M] are to be learned, at this temperature.
+    """
+
+    states: Tensor
+    counted: Tensor
+    temperature: float
+
+
+def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(teacher || student) of each row of logits [M, V], both softened by T (Hinton et al. 2015, 2.1).
+
+    The square keeps the size of its gradient beside that of the labels' where T is changed.
+    """
+    said, taught = ((logits.float() / temperature).log_softmax(-1) for logits in (student, teacher))
+    return temperature**2 * nn.functional.kl_div(said, taught, log_target=True, reduction="none").sum(-1)
+
+
+# --- the language model of a fusion model, reading
+
+
+@torch.no_grad()
+def text_states(model: Any, labels: Tensor, *, packed: bool = False) -> Tensor:
+    """The states [M, D] of a fusion model's language model that tell `labels` [B, L], where it reads the text.
+
+    The text stands where the rows of the sound would; adapters are off, and nothing is dropped.
+    """
+    embed = model.language_model.get_input_embeddings()
+    texts = [row[row != IGNORED][:-1] for row in labels]  # without the end of the answer
+    with _as_it_came(model.language_model):
+        states: Tensor = model.answer_states([embed(text) for text in texts], labels, packed=packed)
+    return states
+
+
+def has_text(labels: Tensor) -> Tensor:
+    """Which of the M labels with loss belong to an utterance with a text.
+
+    For one in which nobody speaks the text tells a reader nothing, and what it would say then is not worth learning.
+    """
+    inside = labels != IGNORED
+    return (inside.sum(1, keepdim=True) > 1).expand_as(labels)[inside]
+
+
+def require_steady_reader(policy: Mapping[str, str]) -> None:
+    """Raise an `OptionError` where the language model's own weights are trained, so that it would teach itself."""
+    for part, chosen in policy.items():
+        if part.split(".")[0] == "language_model" and isinstance(parse(chosen), All | Top):
+            raise OptionError(
+                f"losses: distil: the teacher is the language model as it came, and freeze trains it ({part}: "
+                f"{chosen}): let it be `frozen` or `lora(r=16)`."
+            )
+
+
+@contextmanager
+def _as_it_came(module: nn.Module) -> Iterator[None]:
+    """While it is open a module has no adapters and is in `eval()`, each part of it."""
+    before = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with without_lora(module):
+            yield
+    finally:
+        for part, training in before:
+            part.training = training
+
+
+# --- another model of encoder and decoder
+
+
+def load_teacher(name: str, student: Any, tokenizer: Any) -> Any:
+    """The teacher of a student with this tokenizer, frozen, in the number format of its folder.
+
+    Raises:
+        OptionError: no name; another kind of model, of features or of vocabulary than the student's.
+        ModelError: it cannot be loaded.
+    """
+    if not name:
+        raise OptionError("losses: distil: name the `teacher`, a folder or Hub id; only fusion models do without.")
+    ref = resolve(name)
+    config = json.loads((ref.path / "config.json").read_text(encoding="utf-8"))
+    written = choose_dtype(config.get("dtype") or config.get("torch_dtype") or "float32", torch.device("cpu"))[0]
+    found = load_speech_model(ref, device=torch.device("cpu"), dtype=written)
+    kinds = found.model.config.model_type, student.config.model_type
+    if kinds[0] != kinds[1]:
+        raise OptionError(f"losses: distil: the teacher {name} is a {kinds[0]} model, the student a {kinds[1]}.")
+    for key in ("num_mel_bins", "max_source_positions"):
+        heard = getattr(found.model.config, key, None), getattr(student.config, key, None)
+        if heard[0] != heard[1]:
+            raise OptionError(
+                f"losses: distil: the teacher {name} hears other features than the student: {key} {heard[0]}, "
+                f"not {heard[1]}."
+            )
+    _require_same_vocabulary(name, found.tokenizer, tokenizer, found.model.config.vocab_size, student.config.vocab_size)
+    freeze(found.model, {})
+    return found.model.eval()
+
+
+def _require_same_vocabulary(name: str, teacher: Any, student: Any, wide: int, narrow: int) -> None:
+    theirs, ours = teacher.get_vocab(), student.get_vocab()
+    if theirs == ours and wide == narrow:
+        return
+    odd = sorted(token for token in theirs.keys() | ours.keys() if theirs.get(token) != ours.get(token))
+    example = f"; the first difference is {odd[0]!r}" if odd else ""
+    raise OptionError(
+        f"losses: distil: the teacher {name} has another vocabulary ({wide} tokens) than the student ({narrow}), so "
+        f"what it says cannot be compared{example}. A student made by `linnet models resize` keeps its teacher's."
+    )

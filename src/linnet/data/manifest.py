@@ -116,6 +116,12 @@ def after(start: float | None, end: float | None) -> float | None:
     return end
 
 
+def to_line(utterance: Utterance) -> str:
+    """A line of a manifest, without the keys that have no value and without its end."""
+    row = {name: value for name in _NAMES if (value := getattr(utterance, name)) is not None}
+    return json.dumps(row, ensure_ascii=False)
+
+
 def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> int:
     """Write utterances as JSONL and return how many; the file appears whole or not at all.
 
@@ -128,8 +134,7 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     try:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # JSON reads \udcxx back
             for utterance in utterances:
-                row = {name: value for name in _NAMES if (value := getattr(utterance, name)) is not None}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(to_line(utterance) + "\n")
                 count += 1
         temporary.replace(target)
     finally:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,8 @@ from torch.utils.data import Dataset
 
 from linnet.audio import SAMPLE_RATE, Samples, open_audio
 from linnet.data import Sounds, SourceSpec, Utterance, open_source
-from linnet.data.batching import Lengths
+from linnet.data.batching import Lengths, load_lengths
+from linnet.data.packed import PackedUtterances, Packer
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch
 from linnet.training.speech.augment import augmented
@@ -25,25 +28,39 @@ from linnet.training.speech.recipe import Augment
 
 NAMED = 10  # of the utterances that cannot be used; all are counted
 _EVERYTHING = 2**62
+_AT_ONCE = 1000  # texts that are given to the tokenizer together
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """Utterances in order, the tokens that each is trained to give (end to end), and the table of their lengths."""
 
-    utterances: Sequence[Utterance]
+    utterances: PackedUtterances
     lengths: Lengths
     inputs: Inputs
-    tokens: Sequence[int]
+    tokens: npt.NDArray[np.int32]
 
     @cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
         return np.cumsum(self.lengths.tokens, dtype=np.int64)
 
-    def labels(self, row: int) -> Sequence[int]:
+    def save(self, folder: Path) -> None:
+        """Write it into an empty folder."""
+        self.utterances.save(folder)
+        self.lengths.save(folder / "lengths.npz")
+        np.save(folder / "tokens.npy", self.tokens, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path, inputs: Inputs) -> Corpus:
+        """What `save` wrote, for the same kind of inputs; texts and tokens stay on the disk until they are used."""
+        tokens = np.load(folder / "tokens.npy", mmap_mode="r", allow_pickle=False)
+        return cls(PackedUtterances.load(folder), load_lengths(folder / "lengths.npz"), inputs, tokens)
+
+    def labels(self, row: int) -> list[int]:
         """The tokens of one utterance."""
         end = int(self._ends[row])
-        return self.tokens[end - int(self.lengths.tokens[row]) : end]
+        found: list[int] = self.tokens[end - int(self.lengths.tokens[row]) : end].tolist()
+        return found
 
 
 def read_corpus(
@@ -57,33 +74,26 @@ def read_corpus(
     Raises:
         OptionError: there are such utterances (names the first ten, and how many of each kind), or there are no others.
     """
-    utterances: list[Utterance] = []
+    bad, packer = _Unusable(), Packer()
     seconds, tokens, counts = array("f"), array("i"), array("i")
     parts: list[tuple[str, int]] = []
-    bad = _Unusable()
     with Sounds() as sounds:
         for spec in specs:
-            source, before = open_source(spec), len(utterances)
-            for utterance in source:
-                try:
-                    length = _seconds(utterance, sounds)
-                    labels = _labels(utterance, length, inputs)
-                except (AudioError, OptionError) as error:
-                    bad.add(str(error), [utterance.id])
-                    continue
-                utterances.append(utterance)
-                seconds.append(length)
-                tokens.extend(labels)
-                counts.append(len(labels))
-                if limit and len(utterances) - before == limit:
-                    break
-            parts.append((source.name, len(utterances) - before))
+            source, before = open_source(spec), len(packer)
+            found = iter(source)
+            while some := list(islice(found, min(_AT_ONCE, limit - len(packer) + before) if limit else _AT_ONCE)):
+                for utterance, length, labels in _measured(some, inputs, sounds, bad):
+                    packer.add(utterance)
+                    seconds.append(length)
+                    tokens.extend(labels)
+                    counts.append(len(labels))
+            parts.append((source.name, len(packer) - before))
             bad.add("no utterance", list(map(str, source.report.problems)), source.report.bad)
-    bad.settle(len(utterances), skip_bad, tell)
-    if not utterances:
+    bad.settle(len(packer), skip_bad, tell)
+    if not len(packer):
         raise OptionError(f"there is nothing to read in {', '.join(name for name, _ in parts) or 'no source at all'}.")
     lengths = Lengths(np.asarray(seconds, np.float32), np.asarray(counts, np.int32), tuple(parts), inputs.about)
-    return Corpus(utterances, lengths, inputs, tokens)
+    return Corpus(packer.made(), lengths, inputs, np.asarray(tokens, np.int32))
 
 
 def read_samples(utterance: Utterance, sounds: Sounds) -> Samples:
@@ -165,13 +175,25 @@ def _seconds(utterance: Utterance, sounds: Sounds) -> float:
         raise AudioError("audio that cannot be read") from error
 
 
-def _labels(utterance: Utterance, seconds: float, inputs: Inputs) -> list[int]:
-    if utterance.text is None:
-        raise OptionError("without a text")
-    labels = inputs.label_ids(utterance.text, utterance.language)
-    if (reason := inputs.misfit(seconds, len(labels))) is not None:
-        raise OptionError(reason)
-    return labels
+def _measured(
+    utterances: Sequence[Utterance], inputs: Inputs, sounds: Sounds, bad: _Unusable
+) -> Iterator[tuple[Utterance, float, list[int]]]:
+    """Those that can be used, with their seconds and their label tokens."""
+    told = inputs.labels([u.text or "" for u in utterances], [u.language for u in utterances])
+    for utterance, labels in zip(utterances, told, strict=True):
+        try:
+            length = _seconds(utterance, sounds)
+        except AudioError as error:
+            bad.add(str(error), [utterance.id])
+            continue
+        if utterance.text is None:
+            bad.add("without a text", [utterance.id])
+        elif isinstance(labels, str):
+            bad.add(labels, [utterance.id])
+        elif (reason := inputs.misfit(length, len(labels))) is not None:
+            bad.add(reason, [utterance.id])
+        else:
+            yield utterance, length, labels
 
 
 class _Unusable:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from linnet.data.batching import Batches
 from linnet.data.batching.bench import measure_waste
 from linnet.errors import LinnetError
 from linnet.training.freeze import counts
@@ -33,10 +32,10 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
     except LinnetError as error:
         yield "data", f"missing: {error}"
         return
-    for line in (*said, *planned.selection.lines()):
+    for line in (*said, *planned.lines()):
         yield "data", line
     yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
-    batches = Batches(planned.binning, seed=recipe.run.seed)
+    batches = planned.batches(1, recipe.run.seed)
     batching = recipe.data.batching
     waste = measure_waste("planned", batches.plan, planned.corpus.lengths, planned.cost, batching.budget)
     each = math.ceil(batches.steps / recipe.optimisation.accumulate)

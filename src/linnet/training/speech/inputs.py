@@ -5,7 +5,9 @@ Shapes: B utterances, N samples at 16 kHz, L label tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,8 +30,8 @@ class Inputs(Protocol):
     span: float | None  # seconds that every sound is padded to; None: to the longest of its batch
     longest: float  # seconds that the model takes
 
-    def label_ids(self, text: str, language: str | None) -> list[int]:
-        """The tokens that have loss, the end among them. Raises `OptionError` for what the model cannot write."""
+    def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
+        """Of each text the tokens that have loss, the end among them; or why the model cannot write it."""
         ...
 
     def misfit(self, seconds: float, labels: int) -> str | None:
@@ -65,14 +67,13 @@ class FusionInputs:
 
     def __init__(self, processor: Any, columns: Callable[[int], int], places: int | None) -> None:
         self._processor, self._columns, self._places = processor, columns, places
-        self.about = f"the tokens of {type(processor.tokenizer).__name__}, {len(processor.tokenizer)} entries"
+        self.about = f"{_identity(processor.tokenizer)}, {places} places"
 
-    def label_ids(self, text: str, language: str | None) -> list[int]:
-        """The text and the end of the answer."""
-        del language
-        ids: list[int] = self._processor.labels([text])[0].tolist()
-        _require_known(ids, self._processor.tokenizer)
-        return ids
+    def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
+        """The texts and the end of the answer."""
+        del languages
+        rows = self._processor.labels(texts).tolist()
+        return _known(([token for token in row if token != IGNORED] for row in rows), self._processor.tokenizer)
 
     def misfit(self, seconds: float, labels: int) -> str | None:
         """Prompt, sound and answer must fit in front of the language model."""
@@ -111,7 +112,6 @@ class Seq2SeqInputs:
     def __init__(self, model: Any, processor: Any, tokenizer: Any, longest: float) -> None:
         self._processor, self.tokenizer = processor, tokenizer
         self.longest = longest
-        self.about = f"the tokens of {type(tokenizer).__name__}, {len(tokenizer)} entries"
         settings = (model.generation_config, model.config)
         start, end = _setting("decoder_start_token_id", *settings), tokenizer.eos_token_id
         if start is None or end is None:
@@ -119,13 +119,13 @@ class Seq2SeqInputs:
         self._start, self._end = start, int(end)
         places = [_setting(name, model.config) for name in ("max_target_positions", "max_position_embeddings")]
         self._places = places[0] or places[1]
+        self.about = f"{_identity(tokenizer)}, {self._places} places"
 
-    def label_ids(self, text: str, language: str | None) -> list[int]:
-        """The text and the end."""
-        del language
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        _require_known(ids, self.tokenizer)
-        return [*ids, self._end]
+    def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
+        """The texts and the end."""
+        del languages
+        rows = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return _known(([*row, self._end] for row in rows), self.tokenizer)
 
     def misfit(self, seconds: float, labels: int) -> str | None:
         """The labels must fit into the decoder."""
@@ -178,13 +178,21 @@ class WhisperInputs(Seq2SeqInputs):
         self._task: int | None = (getattr(settings, "task_to_id", None) or {}).get("transcribe")
         self._plain: int | None = getattr(settings, "no_timestamps_token_id", None)
         self._language = language
+        self.about += f", {language or 'no'} language where none is named"
 
-    def label_ids(self, text: str, language: str | None) -> list[int]:
+    def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
         """Language and task (of a multilingual model), no times, the text, the end."""
-        prefix = [self._plain] if self._plain is not None else []
-        if self._languages:
-            prefix = [self._languages[self._code(language)], *([self._task] if self._task is not None else []), *prefix]
-        return [*prefix, *super().label_ids(text, language)]
+        found = zip(super().labels(texts, languages), map(self._prefix, languages), strict=True)
+        return [
+            row if isinstance(row, str) else prefix if isinstance(prefix, str) else prefix + row
+            for row, prefix in found
+        ]
+
+    def _prefix(self, language: str | None) -> list[int]:
+        plain = [self._plain] if self._plain is not None else []
+        if not self._languages:
+            return plain
+        return [self._languages[self._code(language)], *([self._task] if self._task is not None else []), *plain]
 
     def sounds(self, sounds: Sequence[Samples]) -> Tensors:
         """Log-mel features of the whole window."""
@@ -207,10 +215,20 @@ def _setting(name: str, *places: Any) -> int | None:
     return next((int(value) for place in places if (value := getattr(place, name, None)) is not None), None)
 
 
-def _require_known(ids: Sequence[int], tokenizer: Any) -> None:
+def _identity(tokenizer: Any) -> str:
+    """What tells a tokenizer from another one: its class, its size, and a hash of all that it holds."""
+    whole = getattr(tokenizer, "backend_tokenizer", None)
+    content = json.dumps(tokenizer.get_vocab(), sort_keys=True) if whole is None else whole.to_str()
+    digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"the tokens of {type(tokenizer).__name__}, {len(tokenizer)} entries, {digest}"
+
+
+def _known(rows: Iterable[list[int]], tokenizer: Any) -> list[list[int] | str]:
+    """Rows of tokens, or what is wrong with one that has the token for what is unknown."""
     unknown = tokenizer.unk_token_id
-    if unknown is not None and unknown != tokenizer.eos_token_id and unknown in ids:
-        raise OptionError("text outside the tokenizer")
+    if unknown is None or unknown == tokenizer.eos_token_id:
+        return list(rows)
+    return ["text outside the tokenizer" if unknown in row else row for row in rows]
 
 
 def _decoded(tokenizer: Any, ids: Tensor) -> list[str]:

@@ -47,6 +47,17 @@ class Batching:
 
 
 @dataclass(frozen=True)
+class Mixing:
+    """How often each source of `train` is drawn: `linnet.data.batching.mix`; temperature 1 leaves them as they are.
+
+    An epoch goes through no source more than `most` times (0: as often as the temperature asks for).
+    """
+
+    temperature: float = 2.0
+    most: float = 0.0
+
+
+@dataclass(frozen=True)
 class Augment:
     """The chance of each thing that can happen to a training sound, in this order; 0 leaves it out.
 
@@ -82,6 +93,7 @@ class SpeechData:
     deviations: float = 4.0
     augment: Augment | None = None
     batching: Batching = field(default_factory=Batching)
+    mixing: Mixing | None = None
 
 
 @dataclass(frozen=True)

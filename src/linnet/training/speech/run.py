@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from linnet.data.batching import Batches, Binning, Cost, Selection, bin_utterances, select
+from linnet.data.batching import Batches, Binning, Cost, Mixture, Selection, bin_utterances, mix, select
 from linnet.errors import OptionError
 from linnet.training.loop import Validate, train
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.inputs import Inputs
+from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.model import Trainee, load_trainee
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
 from linnet.training.speech.validate import Score, validation
@@ -32,6 +34,19 @@ class Planned:
     cost: Cost
     budget: float
     binning: Binning
+    mixture: Mixture | None = None
+
+    def batches(self, world: int, seed: int) -> Batches:
+        """The batches of so many processes."""
+        return Batches(self.binning, world=world, seed=seed, mixture=self.mixture)
+
+    def lines(self) -> list[str]:
+        """Sentences for a person: what is left out, and how often each of several sources is drawn."""
+        said = self.selection.lines()
+        if self.mixture is not None:
+            named = zip(self.corpus.lengths.parts, self.mixture.passes, strict=True)
+            said += [f"{name}: {passes:.2f} passes an epoch" for (name, _), passes in named]
+        return said
 
     def used(self, rows: Sequence[int]) -> float:
         """The share of the budget that a batch of these rows takes."""
@@ -64,26 +79,34 @@ def prepare(
     tell: Tell = log.info,
 ) -> tuple[Trainer, BatchesOfSound, Validate | None]:
     """The trainer at its first step, its batches, and what validates it (None without `score` or a validation set)."""
-    planned = plan(recipe.data, trainee.inputs, skip_bad=skip_bad, tell=tell)
-    for line in planned.selection.lines():
+    keep = Path(recipe.run.output) / "corpus"
+    planned = plan(recipe.data, trainee.inputs, skip_bad=skip_bad, tell=tell, keep=keep / "train")
+    for line in planned.lines():
         tell(line)
     validate = None
     if recipe.data.validation is not None and score is not None:
-        limit = recipe.data.validation_limit
-        held = read_corpus([recipe.data.validation], trainee.inputs, skip_bad=skip_bad, limit=limit, tell=tell)
+        limit, place = recipe.data.validation_limit, keep / "validation"
+        held = kept_corpus(place, [recipe.data.validation], trainee.inputs, skip_bad=skip_bad, limit=limit, tell=tell)
         validate = validation(trainee, recipe.run, held, score)
     accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
-    batches = Batches(planned.binning, world=accelerator.num_processes, seed=seed)
+    batches = planned.batches(accelerator.num_processes, seed)
     augment = recipe.data.augment
     data = BatchesOfSound(planned.corpus, seed=seed, augment=augment, skip_bad=skip_bad, used=planned.used)
     return Trainer(recipe, trainee, batches, accelerator), data, validate
 
 
-def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell) -> Planned:
-    """Read and measure the training data, and sort it into bins. Raises `OptionError` where that cannot be done."""
+def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell, keep: Path | None = None) -> Planned:
+    """Read and measure the training data, and sort it into bins; what is read is kept in the folder `keep`.
+
+    Raises:
+        OptionError: that cannot be done.
+    """
     if not data.train:
         raise OptionError("data: `train` names no source, such as  train: [{path: train.jsonl}]")
-    corpus = read_corpus(data.train, inputs, skip_bad=skip_bad, tell=tell)
+    if keep is None:
+        corpus = read_corpus(data.train, inputs, skip_bad=skip_bad, tell=tell)
+    else:
+        corpus = kept_corpus(keep, data.train, inputs, skip_bad=skip_bad, tell=tell)
     longest = min(data.longest or np.inf, inputs.longest)
     selection = select(corpus.lengths, longest=longest, deviations=data.deviations)
     options = data.batching
@@ -91,4 +114,8 @@ def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell) -> Pla
     binning = bin_utterances(
         corpus.lengths, cost, options.budget, rows=selection.rows, groups=options.groups, splits=options.splits
     )
-    return Planned(corpus, selection, cost, options.budget, binning)
+    mixture = None
+    if data.mixing is not None:
+        most = data.mixing.most or np.inf
+        mixture = mix(corpus.lengths, selection.rows, temperature=data.mixing.temperature, most=most)
+    return Planned(corpus, selection, cost, options.budget, binning, mixture)

@@ -1,0 +1,88 @@
+"""Utterances in few bytes: a corpus of millions that worker processes share instead of copying."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from linnet.data.manifest import Utterance, to_line
+
+_FILES = ("lines.npy", "ends.npy")
+
+
+class PackedUtterances(Sequence[Utterance]):
+    """Utterances as the lines of a manifest in one block of bytes; each is made when it is asked for.
+
+    A list of objects costs a kilobyte each, and every process that reads it comes to hold a copy, since counting
+    references writes to them. Here an utterance is as long as its line, and nothing is ever written.
+
+    >>> PackedUtterances.of([Utterance("a.wav", "one"), Utterance("b.wav", "")])[1].audio
+    'b.wav'
+    """
+
+    def __init__(self, lines: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> None:
+        self._lines, self._ends = lines, ends
+
+    @classmethod
+    def of(cls, utterances: Sequence[Utterance]) -> PackedUtterances:
+        """Pack them."""
+        packer = Packer()
+        for utterance in utterances:
+            packer.add(utterance)
+        return packer.made()
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, row: int) -> Utterance: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[Utterance]: ...
+
+    def __getitem__(self, row: int | slice) -> Utterance | list[Utterance]:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        at = range(len(self))[row]
+        line = self._lines[int(self._ends[at - 1]) if at else 0 : int(self._ends[at])]
+        values: dict[str, Any] = json.loads(line.tobytes().decode("utf-8", "surrogatepass"))
+        return Utterance(**values)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return (self[row] for row in range(len(self)))
+
+    def save(self, folder: Path) -> None:
+        """Write it as .npy files."""
+        np.save(folder / _FILES[0], self._lines, allow_pickle=False)
+        np.save(folder / _FILES[1], self._ends, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> PackedUtterances:
+        """What `save` wrote; read from the disk as it is used, and shared by all processes that do."""
+        lines, ends = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _FILES)
+        return cls(lines, ends)
+
+
+class Packer:
+    """Packs utterances one by one."""
+
+    def __init__(self) -> None:
+        self._lines, self._ends = bytearray(), array("q")
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def add(self, utterance: Utterance) -> None:
+        """One more."""
+        self._lines += to_line(utterance).encode("utf-8", "surrogatepass")
+        self._ends.append(len(self._lines))
+
+    def made(self) -> PackedUtterances:
+        """All of them."""
+        return PackedUtterances(np.frombuffer(self._lines, np.uint8), np.asarray(self._ends, np.int64))

@@ -1,0 +1,112 @@
+"""The corpus of a run: read once, mixed as the recipe says."""
+
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet.data import SourceSpec
+from linnet.errors import OptionError
+from linnet.training.recipe import read_recipe
+from linnet.training.speech import kept
+from linnet.training.speech.corpus import Corpus, read_corpus
+from linnet.training.speech.inputs import Inputs
+from linnet.training.speech.kept import kept_corpus
+from linnet.training.speech.model import load_trainee
+from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.run import prepare
+from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    return load_trainee(recipe_of(tmp_path_factory.mktemp("inputs"))).inputs
+
+
+def recipe_of(folder: Path, **data: Any) -> SpeechRecipe:
+    manifest = tone_corpus(folder / "corpus", 12)
+    content = fusion_recipe(save_bases(folder / "bases"), manifest, folder / "out", data=data)
+    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
+    assert isinstance(recipe, SpeechRecipe)
+    return recipe
+
+
+def same(one: Corpus, other: Corpus) -> bool:
+    rows = range(len(one.lengths))
+    return (
+        list(one.utterances) == list(other.utterances)
+        and one.lengths.digest == other.lengths.digest
+        and all(one.labels(row) == other.labels(row) for row in rows)
+    )
+
+
+def test_it_is_read_once_and_again_where_anything_has_changed(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, told, reads = tone_corpus(tmp_path / "corpus", 9), list[str](), []
+
+    def counted(*given: Any, **options: Any) -> Corpus:
+        reads.append(options["limit"])
+        return read_corpus(*given, **options)
+
+    monkeypatch.setattr(kept, "read_corpus", counted)
+    specs, folder = [SourceSpec(str(manifest))], tmp_path / "kept"
+    first = kept_corpus(folder, specs, inputs, tell=told.append)
+    again = kept_corpus(folder, specs, inputs, tell=told.append)
+    assert len(reads) == 1
+    assert same(first, read_corpus(specs, inputs, tell=told.append))
+    assert same(first, again)
+    assert isinstance(again.tokens, np.memmap)
+    assert len(kept_corpus(folder, specs, inputs, limit=4, tell=told.append).lengths) == 4
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([*lines, json.dumps({**json.loads(lines[-1]), "id": "more"})]) + "\n")
+    assert len(kept_corpus(folder, specs, inputs, tell=told.append).lengths) == 10
+    assert reads == [0, 4, 0]
+
+
+def test_one_process_of_a_machine_reads_and_the_others_wait(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, found = tone_corpus(tmp_path / "corpus", 9), list[Corpus]()
+    specs, folder = [SourceSpec(str(manifest))], tmp_path / "kept"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    waiting = threading.Thread(target=lambda: found.append(kept_corpus(folder, specs, inputs, tell=print)))
+    waiting.start()
+    time.sleep(0.5)
+    assert not folder.exists()
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    first = kept_corpus(folder, specs, inputs, tell=print)
+    waiting.join(10)
+    assert same(found[0], first)
+
+
+def test_small_sources_are_drawn_more_often_by_temperature(tmp_path: Path) -> None:
+    """At a temperature without bound two sources have equal shares of the audio, and the epoch as many hours."""
+    small = tone_corpus(tmp_path / "small", 5, seed=5)
+    recipe = recipe_of(
+        tmp_path,
+        train=[{"path": str(tmp_path / "corpus" / "train.jsonl")}, {"path": str(small)}],
+        mixing={"temperature": 1e9},
+        deviations=100.0,
+    )
+    told: list[str] = []
+    trainer, data, _ = prepare(recipe, load_trainee(recipe), tell=told.append)
+    drawn = Counter(row for batch in trainer.batches.of_rank(0) for row in batch)
+    lengths = data._corpus.lengths
+    hours = [float(lengths.durations[:12].sum()), float(lengths.durations[12:].sum())]
+    passes = [sum(hours) / 2 / each for each in hours]
+    assert sum(drawn[row] for row in range(12)) == pytest.approx(12 * passes[0], abs=1)
+    assert sum(drawn[row] for row in range(12, 17)) == pytest.approx(5 * passes[1], abs=1)
+    assert max(drawn[row] for row in range(12, 17)) - min(drawn[row] for row in range(12, 17)) <= 1
+    assert [line.rpartition(": ")[2] for line in told[-2:]] == [f"{each:.2f} passes an epoch" for each in passes]
+
+
+def test_a_temperature_below_one_is_refused(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, mixing={"temperature": 0.5})
+    with pytest.raises(OptionError, match=r"temperature 0\.5"):
+        prepare(recipe, load_trainee(recipe))

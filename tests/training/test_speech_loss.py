@@ -45,22 +45,25 @@ def gradients(trainer: Trainer, window: list[Batch]) -> dict[str, Tensor]:
     """What a step would move by."""
     trainer.loss.train()
     trainer.backward(window)
-    found = {
-        name: value.grad.clone() for name, value in trainer.trainee.model.named_parameters() if value.grad is not None
-    }
+    found = {name: value.grad.clone() for name, value in trainer.loss.named_parameters() if value.grad is not None}
     trainer.optimiser.zero_grad()
     return found
 
 
 @pytest.mark.parametrize(
     ("kind", "losses"),
-    [("fusion", {}), ("whisper", {}), ("fusion", {"distil": True}), ("whisper", {"distil": {"teacher": "another"}})],
+    [
+        ("fusion", {}),
+        ("whisper", {}),
+        ("fusion", {"distil": True, "ctc": True}),
+        ("whisper", {"distil": {"teacher": "another"}, "ctc": True}),
+    ],
 )
 def test_one_by_eight_two_by_four_and_eight_by_one_are_one_gradient(
     kind: str, losses: dict[str, Any], parts: tuple[dict[str, Path], Path, Path], tmp_path: Path
 ) -> None:
     if losses.get("distil") not in (None, True):
-        losses = {"distil": {"teacher": str(save_whisper(tmp_path / "another", seed=9))}}
+        losses = {**losses, "distil": {"teacher": str(save_whisper(tmp_path / "another", seed=9))}}
     recipe = recipe_of(kind, parts, tmp_path, losses)
     trainee = load_trainee(recipe)
     trainer, data, _ = prepare(recipe, trainee)

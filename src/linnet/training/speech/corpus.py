@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from linnet.audio import SAMPLE_RATE, Samples, open_audio
@@ -23,7 +24,8 @@ from linnet.data.packed import PackedUtterances, Packer
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch
 from linnet.training.speech.augment import augmented
-from linnet.training.speech.inputs import Inputs
+from linnet.training.speech.ctc import Alphabet
+from linnet.training.speech.inputs import Inputs, padded
 from linnet.training.speech.recipe import Augment
 
 NAMED = 10  # of the utterances that cannot be used; all are counted
@@ -112,7 +114,8 @@ class BatchesOfSound(Dataset[Batch]):
     """Whole batches by the rows in them; every sound is heard anew in each epoch where there is an `augment`.
 
     What an utterance becomes depends on seed, epoch and row alone. `used` tells the share of its budget that a batch
-    of these rows takes.
+    of these rows takes. With an `alphabet` there are the tensors that a CTC head asks for: the `characters` [B, S] of
+    each text, and how many `samples` [B] it has.
     """
 
     def __init__(
@@ -123,9 +126,10 @@ class BatchesOfSound(Dataset[Batch]):
         augment: Augment | None = None,
         skip_bad: bool = False,
         used: Callable[[Sequence[int]], float] | None = None,
+        alphabet: Alphabet | None = None,
     ) -> None:
         self._corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
-        self._used = used
+        self._used, self._alphabet = used, alphabet
         self.epoch = 0
         self._sounds: tuple[int, Sounds] | None = None
 
@@ -144,13 +148,21 @@ class BatchesOfSound(Dataset[Batch]):
                 lost.append(utterance.id)
         ids = [corpus.utterances[row].id for row, _ in heard]
         seconds = [len(samples) / SAMPLE_RATE for _, samples in heard]
-        labels = [corpus.labels(row) for row, _ in heard]
         if heard:
-            padded = len(seconds) * (corpus.inputs.span or max(seconds))
-            tensors = corpus.inputs.batch([samples for _, samples in heard], labels)
-            return Batch(tensors, ids, seconds, padded, lost, self._used and self._used(rows))
-        tensors = corpus.inputs.batch([np.zeros(SAMPLE_RATE, np.float32)], [corpus.labels(rows[0])])
+            whole = len(seconds) * (corpus.inputs.span or max(seconds))
+            return Batch(self._tensors(heard), ids, seconds, whole, lost, self._used and self._used(rows))
+        tensors = self._tensors([(rows[0], np.zeros(SAMPLE_RATE, np.float32))])
         return Batch({**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}, ids, seconds, 0.0, lost)
+
+    def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
+        """What a model takes of these rows and their sounds, and what a head beside it does."""
+        corpus = self._corpus
+        tensors = corpus.inputs.batch([samples for _, samples in heard], [corpus.labels(row) for row, _ in heard])
+        if self._alphabet is None:
+            return tensors
+        spelled = [self._alphabet.ids(corpus.utterances[row].text or "") for row, _ in heard]
+        samples = torch.tensor([len(samples) for _, samples in heard])
+        return {**tensors, "characters": padded(spelled), "samples": samples}
 
     def _hear(self, utterance: Utterance, row: int) -> Samples:
         if self._sounds is None or self._sounds[0] != os.getpid():  # an archive's place is not shared with a fork

@@ -10,7 +10,7 @@ from linnet.errors import LinnetError
 from linnet.training.freeze import counts
 from linnet.training.speech.model import Trainee, outline
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import plan
+from linnet.training.speech.run import plan, spelling_head
 from linnet.training.trainer import total_steps
 
 
@@ -32,8 +32,13 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
     except LinnetError as error:
         yield "data", f"missing: {error}"
         return
+    told = len(said)
     for line in (*said, *planned.lines()):
         yield "data", line
+    if recipe.losses.ctc is not None:
+        head = spelling_head(recipe, trainee, planned, said.append)
+        size = sum(value.numel() for value in head.parameters())
+        yield "ctc head", ". ".join([f"{size:,} trained, for {len(head.alphabet.characters)} characters", *said[told:]])
     yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
     batches = planned.batches(1, recipe.run.seed)
     batching = recipe.data.batching

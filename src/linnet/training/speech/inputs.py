@@ -84,7 +84,7 @@ class FusionInputs:
 
     def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
         """Samples [B, N], their mask and the labels."""
-        return {**self.sounds(sounds), "labels": _padded(labels)}
+        return {**self.sounds(sounds), "labels": padded(labels)}
 
     def sounds(self, sounds: Sequence[Samples]) -> Tensors:
         """Samples [B, N] and their mask."""
@@ -137,8 +137,8 @@ class Seq2SeqInputs:
         given = [[self._start, *row[:-1]] for row in labels]
         return {
             **self.sounds(sounds),
-            "decoder_input_ids": _padded(given, self._end),
-            "labels": _padded(labels),
+            "decoder_input_ids": padded(given, self._end),
+            "labels": padded(labels),
         }
 
     def sounds(self, sounds: Sequence[Samples]) -> Tensors:
@@ -236,5 +236,6 @@ def _decoded(tokenizer: Any, ids: Tensor) -> list[str]:
     return [text.strip() for text in texts]
 
 
-def _padded(rows: Sequence[Sequence[int]], padding: int = IGNORED) -> Tensor:
+def padded(rows: Sequence[Sequence[int]], padding: int = IGNORED) -> Tensor:
+    """Rows of numbers, each filled up to the longest."""
     return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=padding)

@@ -17,11 +17,13 @@ from torch.utils.checkpoint import checkpoint
 
 from linnet.errors import OptionError
 from linnet.training.batch import IGNORED
+from linnet.training.speech.ctc import CtcHead, frames_of
 from linnet.training.speech.distillation import Lesson, divergence, has_text, text_states
 from linnet.training.speech.recipe import Losses
 
 LOGITS = 2**27  # at most so many at once: half a gigabyte in float32
 DEFAULT = Losses()
+SPELLED = ("characters", "samples")  # what only a CTC head asks for
 
 
 class FusionLoss(nn.Module):
@@ -31,30 +33,33 @@ class FusionLoss(nn.Module):
     more to them than their output head: that is tried on the first utterance, and those tell their loss themselves.
     """
 
-    def __init__(self, model: Any, options: Losses = DEFAULT) -> None:
+    def __init__(self, model: Any, options: Losses = DEFAULT, *, ctc: CtcHead | None = None) -> None:
         super().__init__()
-        self.model, self.options = model, options
+        self.model, self.options, self.ctc = model, options, ctc
         self._head_is_all: bool | None = None  # not tried yet
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars in float32: `text`, the cross-entropy of all `labels` [B, L] that are not -100, and `distil`."""
+        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`."""
         labels = tensors["labels"]
         if self._head_is_all is None and bool((labels[:1] != IGNORED).any()):
             self._head_is_all = self._try({name: value[:1] for name, value in tensors.items()})
-        if self._head_is_all is False:
-            return {"text": self.options.text * self._told(tensors)}
         lesson = None
         if self.options.distil is not None:
             lesson = Lesson(text_states(self.model, labels), has_text(labels), self.options.distil.temperature)
-        rows = self.model.embed_audio(tensors["input_values"], tensors.get("attention_mask"))
-        return weighted(self.options, self._sums(rows, labels, lesson))
+        frames = self.model.encode_audio(tensors["input_values"], tensors.get("attention_mask"))
+        if self._head_is_all is False:
+            sums = self._told(tensors)[None]
+        else:
+            sums = self._sums(self.model.project(frames), labels, lesson)
+        return {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
 
     def _sums(self, rows: list[Tensor], labels: Tensor, lesson: Lesson | None = None) -> Tensor:
         states = self.model.answer_states(rows, labels)
         return token_sums(states, labels[labels != IGNORED], self.model.get_output_embeddings(), lesson)
 
     def _told(self, tensors: dict[str, Tensor]) -> Tensor:
-        total: Tensor = self.model(**tensors, num_items_in_batch=1).loss
+        given = {name: value for name, value in tensors.items() if name not in SPELLED}
+        total: Tensor = self.model(**given, num_items_in_batch=1).loss
         return total
 
     @torch.no_grad()
@@ -81,17 +86,24 @@ class Seq2SeqLoss(nn.Module):
     A `teacher` is a frozen model that takes the same and has the same vocabulary.
     """
 
-    def __init__(self, model: Any, options: Losses = DEFAULT, *, teacher: Any = None) -> None:
+    def __init__(
+        self, model: Any, options: Losses = DEFAULT, *, teacher: Any = None, ctc: CtcHead | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.options, self.teacher = model, options, teacher
+        self.model, self.options, self.teacher, self.ctc = model, options, teacher, ctc
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars in float32: `text`, the cross-entropy of all `labels` [B, L] that are not -100, and `distil`."""
-        given = {name: value for name, value in tensors.items() if name != "labels"}
+        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`."""
+        given = {name: value for name, value in tensors.items() if name not in ("labels", *SPELLED)}
         inside = tensors["labels"] != IGNORED
         lesson = None if self.options.distil is None else self._lesson(given, inside, self.options.distil.temperature)
-        logits = self.model(**given).logits[inside]  # [M, V]
-        return weighted(self.options, token_sums(logits, tensors["labels"][inside], nn.Identity(), lesson))
+        output = self.model(**given)
+        sums = token_sums(output.logits[inside], tensors["labels"][inside], nn.Identity(), lesson)  # of [M, V]
+        frames: list[Tensor] = []
+        if self.ctc is not None:
+            heard = zip(output.encoder_last_hidden_state, tensors["samples"].tolist(), strict=True)
+            frames = [clip[: frames_of(self.model)(samples)] for clip, samples in heard]
+        return {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
 
     @torch.no_grad()
     def _lesson(self, given: dict[str, Tensor], inside: Tensor, temperature: float) -> Lesson:
@@ -106,6 +118,19 @@ def weighted(options: Losses, sums: Tensor) -> dict[str, Tensor]:
     """The parts by name, of the sums of `token_sums`."""
     parts = {"text": options.text * sums[0]}
     return parts if options.distil is None else {**parts, "distil": options.distil.weight * sums[1]}
+
+
+def spelling(
+    options: Losses, head: CtcHead | None, frames: list[Tensor], tensors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The part `ctc` of a batch with encoder `frames` [T, d] of each clip; none without a head.
+
+    What could not be read is silence without a label, and has no loss here either.
+    """
+    if head is None or options.ctc is None:
+        return {}
+    heard = (tensors["labels"] != IGNORED).any(1)
+    return {"ctc": options.ctc.weight * (head.losses(frames, tensors["characters"]) * heard).sum()}
 
 
 def token_sums(states: Tensor, labels: Tensor, head: nn.Module, lesson: Lesson | None = None) -> Tensor:

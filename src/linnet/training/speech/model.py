@@ -19,6 +19,7 @@ from linnet.models.speech import load_speech_model, window_seconds
 from linnet.training.checkpoint import swap_folder
 from linnet.training.freeze import freeze
 from linnet.training.optimisation import checkpoint_gradients
+from linnet.training.speech.ctc import CtcHead
 from linnet.training.speech.distillation import load_teacher, require_steady_reader
 from linnet.training.speech.inputs import FusionInputs, Inputs, Seq2SeqInputs, WhisperInputs
 from linnet.training.speech.loss import FusionLoss, Seq2SeqLoss
@@ -29,20 +30,21 @@ FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "fro
 
 @dataclass(frozen=True, eq=False)
 class Trainee:
-    """A model with its policies applied, its inputs, the policies, what it learns from, and its teacher."""
+    """A model with its policies applied, its inputs, the policies, what it learns from, its teacher and CTC head."""
 
     model: Any
     inputs: Inputs
     policy: dict[str, str]
     losses: Losses = field(default_factory=Losses)
     teacher: Any = None
+    ctc: CtcHead | None = None
 
     @cached_property
     def loss(self) -> FusionLoss | Seq2SeqLoss:
         """What is minimised."""
         if isinstance(self.inputs, FusionInputs):
-            return FusionLoss(self.model, self.losses)
-        return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher)
+            return FusionLoss(self.model, self.losses, ctc=self.ctc)
+        return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher, ctc=self.ctc)
 
     def export(self, folder: Path) -> Path:
         """Write a Transformers folder of the model with its processor; it appears whole or not at all."""
@@ -52,6 +54,8 @@ class Trainee:
             with quiet():
                 self.model.save_pretrained(place, **({} if state is None else {"state_dict": state}))
                 self.inputs.save(place)
+            if self.ctc is not None:
+                self.ctc.save(place)
 
         return swap_folder(folder, write)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from linnet.audio import SAMPLE_RATE
 from linnet.data.batching import Batches, Binning, Cost, Mixture, Selection, bin_utterances, mix, select
 from linnet.errors import OptionError
 from linnet.training.loop import Validate, train
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
+from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
 from linnet.training.speech.inputs import Inputs
 from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.model import Trainee, load_trainee
@@ -88,11 +91,34 @@ def prepare(
         limit, place = recipe.data.validation_limit, keep / "validation"
         held = kept_corpus(place, [recipe.data.validation], trainee.inputs, skip_bad=skip_bad, limit=limit, tell=tell)
         validate = validation(trainee, recipe.run, held, score)
+    if recipe.losses.ctc is not None:
+        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, tell))
     accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
     batches = planned.batches(accelerator.num_processes, seed)
-    augment = recipe.data.augment
-    data = BatchesOfSound(planned.corpus, seed=seed, augment=augment, skip_bad=skip_bad, used=planned.used)
+    data = BatchesOfSound(
+        planned.corpus,
+        seed=seed,
+        augment=recipe.data.augment,
+        skip_bad=skip_bad,
+        used=planned.used,
+        alphabet=None if trainee.ctc is None else trainee.ctc.alphabet,
+    )
     return Trainer(recipe, trainee, batches, accelerator), data, validate
+
+
+def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Tell) -> CtcHead:
+    """The CTC head that a recipe asks for, with the characters of its training texts; tells what it cannot spell."""
+    corpus, rows = planned.corpus, planned.selection.rows.tolist()
+    begun = Path(recipe.model.checkpoint) if recipe.model.checkpoint else None
+    torch.manual_seed(recipe.run.seed)
+    head = make_ctc_head(trainee.model, (corpus.utterances[row].text or "" for row in rows), begun)
+    frames, tight = frames_of(trainee.model), 0
+    for row in rows:
+        needed = outputs_needed(head.alphabet.ids(corpus.utterances[row].text or ""))
+        tight += needed > head.outputs * frames(round(float(corpus.lengths.durations[row]) * SAMPLE_RATE))
+    if tight:
+        tell(f"{tight} of {len(rows)} utterances have more letters than the encoder has frames: no CTC loss for them")
+    return head
 
 
 def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell, keep: Path | None = None) -> Planned:

@@ -1,6 +1,6 @@
 """Utterances per second of Linnet's training loop beside Transformers' `Trainer` with `group_by_length`.
 
-    python benchmarks/training_speed.py [--train projector lora all] [--width 64] [--json result.json]
+    python benchmarks/training_speed.py [--train projector lora all] [--width 64] [--words 49152] [--json result.json]
 
 The model is a fusion model of random parts: a HuBERT of 4 layers, a Llama of 4 layers, a projector of two layers. It
 pads to the longest sound of a batch (Whisper: all to 30 s, and length grouping would be for nothing). `--train`
@@ -42,7 +42,6 @@ FREEZE = {
 }
 RATE = 16_000
 LONGEST = 20.0
-WORDS = 8000
 Result = dict[str, Any]
 
 
@@ -51,11 +50,11 @@ Result = dict[str, Any]
 
 def make(folder: Path, options: argparse.Namespace) -> None:
     """Both bases and the corpus."""
-    make_bases(folder, options.width)
-    make_corpus(folder, options.utterances)
+    make_bases(folder, options.width, options.words)
+    make_corpus(folder, options.utterances, options.words)
 
 
-def make_bases(folder: Path, width: int) -> None:
+def make_bases(folder: Path, width: int, vocabulary: int) -> None:
     """A random HuBERT and a random Llama with a tokenizer of numbered words."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -74,7 +73,7 @@ def make_bases(folder: Path, width: int) -> None:
     hubert = HubertConfig(**shape, **large, conv_dim=(width // 2,) * 7, num_conv_pos_embedding_groups=16)
     HubertModel(hubert).save_pretrained(folder / "encoder")
     Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder / "encoder")
-    names = ["<unk>", "<s>", "</s>", "<pad>", *(f"w{number}" for number in range(WORDS))]
+    names = ["<unk>", "<s>", "</s>", "<pad>", *(f"w{number}" for number in range(vocabulary))]
     words = Tokenizer(models.WordLevel({name: index for index, name in enumerate(names)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
@@ -84,7 +83,7 @@ def make_bases(folder: Path, width: int) -> None:
     PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder / "language_model")
 
 
-def make_corpus(folder: Path, count: int) -> None:
+def make_corpus(folder: Path, count: int, vocabulary: int) -> None:
     """`count` utterances of noise, with lengths as in `batching.py`."""
     import numpy as np
     import soundfile
@@ -99,7 +98,7 @@ def make_corpus(folder: Path, count: int) -> None:
     for row in rows:
         sound = random.integers(-3000, 3000, round(float(lengths.durations[row]) * RATE), dtype=np.int16)
         soundfile.write(folder / f"{row}.wav", sound, RATE)
-        text = " ".join(f"w{word}" for word in random.integers(0, WORDS, lengths.tokens[row]))
+        text = " ".join(f"w{word}" for word in random.integers(0, vocabulary, lengths.tokens[row]))
         utterances.append(Utterance(f"{row}.wav", text, len(sound) / RATE, "en"))
     write_manifest(folder / "train.jsonl", utterances)
 
@@ -328,6 +327,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=600)
     parser.add_argument("--width", type=int, default=32, help="of both base models")
+    parser.add_argument("--words", type=int, default=8000, help="vocabulary; SmolLM2 has 49152, SmolLM3 128256")
     parser.add_argument("--budget", type=float, default=200.0, help="of Linnet's batches, in padded seconds")
     parser.add_argument("--groups", type=int, default=30, help="bins of duration")
     parser.add_argument("--train", nargs="+", choices=FREEZE, default=["projector"])

@@ -15,7 +15,8 @@ class Batch:
     """The tensors of a batch (`labels` [B, L] among them), its utterances' ids and seconds, and what was left out.
 
     `padded` are the seconds of all its rows with their padding, `used` the share of a batch's budget that it was
-    planned to take (None where batches have no budget). Where no sound of it could be read it is silence without a
+    planned to take (None where batches have no budget), `slots` the places of its labels with their padding (None: as
+    many as `labels` has). Where no sound of it could be read it is silence without a
     label.
     """
 
@@ -25,6 +26,7 @@ class Batch:
     padded: float
     lost: list[str]
     used: float | None = None
+    slots: int | None = None
 
     @property
     def tokens(self) -> int:

@@ -183,7 +183,7 @@ class Meter:
             self._seconds += sum(batch.seconds)
             self._padded += batch.padded
             self._labels += batch.tokens
-            self._slots += batch.tensors["labels"].numel()
+            self._slots += batch.slots or batch.tensors["labels"].numel()
 
     def row(self) -> Row:
         """The figures since the last row."""

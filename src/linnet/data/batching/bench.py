@@ -143,7 +143,7 @@ def bench(
         (f"{len(two.bins)} bins of duration and tokens", two.plan(rows, world, random())),
     ]
     wastes = [measure_waste(name, plan, lengths, cost, budget) for name, plan in ways]
-    wastes.append(_packed(pack.plan(rows, world, random()), lengths, cost, budget))
+    wastes.append(measure_packed("packed", pack.plan(rows, world, random()), lengths, cost, budget))
     return BatchingReport(tuple(wastes), selection, lengths, cost, budget, world)
 
 
@@ -163,10 +163,11 @@ def measure_waste(name: str, plan: Plan, lengths: Lengths, cost: Cost, budget: f
     )
 
 
-def _packed(plan: Plan, lengths: Lengths, cost: Cost, budget: float) -> Waste:
+def measure_packed(name: str, plan: Plan, lengths: Lengths, cost: Cost, budget: float) -> Waste:
+    """The waste of a plan whose batches hold their utterances end to end."""
     batches = plan.steps * plan.world
     spent = cost.each(lengths.durations[plan.rows], lengths.tokens[plan.rows]).sum() + batches * cost.fixed
-    return Waste("packed", 0.0, 0.0, len(plan.rows) / batches, plan.steps, float(spent / batches / budget))
+    return Waste(name, 0.0, 0.0, len(plan.rows) / batches, plan.steps, float(spent / batches / budget))
 
 
 def _fixed(rows: Ints, size: int, world: int) -> Plan:

@@ -115,7 +115,7 @@ class BatchesOfSound(Dataset[Batch]):
 
     What an utterance becomes depends on seed, epoch and row alone. `used` tells the share of its budget that a batch
     of these rows takes. With an `alphabet` there are the tensors that a CTC head asks for: the `characters` [B, S] of
-    each text, and how many `samples` [B] it has.
+    each text, and how many `samples` [B] it has. `packed` says that no label is padded where the model reads it.
     """
 
     def __init__(
@@ -127,9 +127,10 @@ class BatchesOfSound(Dataset[Batch]):
         skip_bad: bool = False,
         used: Callable[[Sequence[int]], float] | None = None,
         alphabet: Alphabet | None = None,
+        packed: bool = False,
     ) -> None:
         self._corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
-        self._used, self._alphabet = used, alphabet
+        self._used, self._alphabet, self._packed = used, alphabet, packed
         self.epoch = 0
         self._sounds: tuple[int, Sounds] | None = None
 
@@ -150,7 +151,9 @@ class BatchesOfSound(Dataset[Batch]):
         seconds = [len(samples) / SAMPLE_RATE for _, samples in heard]
         if heard:
             whole = len(seconds) * (corpus.inputs.span or max(seconds))
-            return Batch(self._tensors(heard), ids, seconds, whole, lost, self._used and self._used(rows))
+            slots = sum(len(corpus.labels(row)) for row, _ in heard) if self._packed else None
+            used = self._used and self._used(rows)
+            return Batch(self._tensors(heard), ids, seconds, whole, lost, used, slots)
         tensors = self._tensors([(rows[0], np.zeros(SAMPLE_RATE, np.float32))])
         return Batch({**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}, ids, seconds, 0.0, lost)
 

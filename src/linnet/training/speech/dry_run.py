@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from linnet.data.batching.bench import measure_waste
+from linnet.data.batching.bench import measure_packed, measure_waste
 from linnet.errors import LinnetError
 from linnet.training.freeze import counts
 from linnet.training.speech.model import Trainee, outline
@@ -42,7 +42,8 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
     yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
     batches = planned.batches(1, recipe.run.seed)
     batching = recipe.data.batching
-    waste = measure_waste("planned", batches.plan, planned.corpus.lengths, planned.cost, batching.budget)
+    measured = batches.plan, planned.corpus.lengths, planned.cost, batching.budget
+    waste = measure_waste("planned", *measured)
     each = math.ceil(batches.steps / recipe.optimisation.accumulate)
     total = total_steps(recipe.optimisation, batches)
     yield "batches an epoch", f"{batches.steps}, of {waste.batch:.1f} utterances on average"
@@ -54,6 +55,8 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
         yield "audio padding", f"{1 - heard / span:.1%} (every sound is padded to {span:g} s)"
     else:
         yield "audio padding", f"{waste.audio_padding:.1%}"
+    if batching.packed:  # the encoder still pads
+        waste = measure_packed("packed", *measured)
     yield "text padding", f"{waste.text_padding:.1%}"
     yield "budget used", f"{waste.budget_used:.0%}"
 

@@ -33,10 +33,13 @@ class FusionLoss(nn.Module):
     more to them than their output head: that is tried on the first utterance, and those tell their loss themselves.
     """
 
-    def __init__(self, model: Any, options: Losses = DEFAULT, *, ctc: CtcHead | None = None) -> None:
+    def __init__(
+        self, model: Any, options: Losses = DEFAULT, *, ctc: CtcHead | None = None, packed: bool = False
+    ) -> None:
         super().__init__()
-        self.model, self.options, self.ctc = model, options, ctc
+        self.model, self.options, self.ctc, self.packed = model, options, ctc, packed
         self._head_is_all: bool | None = None  # not tried yet
+        self._apart = not packed  # whether packed utterances are known to be kept apart
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`."""
@@ -45,16 +48,21 @@ class FusionLoss(nn.Module):
             self._head_is_all = self._try({name: value[:1] for name, value in tensors.items()})
         lesson = None
         if self.options.distil is not None:
-            lesson = Lesson(text_states(self.model, labels), has_text(labels), self.options.distil.temperature)
+            lesson = Lesson(
+                text_states(self.model, labels, packed=self.packed), has_text(labels), self.options.distil.temperature
+            )
         frames = self.model.encode_audio(tensors["input_values"], tensors.get("attention_mask"))
         if self._head_is_all is False:
             sums = self._told(tensors)[None]
         else:
-            sums = self._sums(self.model.project(frames), labels, lesson)
+            rows = self.model.project(frames)
+            if not self._apart and len(rows) > 1:
+                self._require_apart([row.detach() for row in rows[:2]], labels[:2])
+            sums = self._sums(rows, labels, lesson)
         return {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
 
     def _sums(self, rows: list[Tensor], labels: Tensor, lesson: Lesson | None = None) -> Tensor:
-        states = self.model.answer_states(rows, labels)
+        states = self.model.answer_states(rows, labels, packed=self.packed)
         return token_sums(states, labels[labels != IGNORED], self.model.get_output_embeddings(), lesson)
 
     def _told(self, tensors: dict[str, Tensor]) -> Tensor:
@@ -74,10 +82,27 @@ class FusionLoss(nn.Module):
         one, other = self._sums(rows, tensors["labels"])[0], self._told(tensors)
         self.train(training)
         same = bool(torch.isclose(one, other, rtol=0.02, atol=0.02))
-        if not same and self.options.distil is not None:
-            kind = self.model.config.text_config.model_type
-            raise OptionError(f"losses: distil: a {kind} language model does more to its logits than its output head.")
+        if not same and (self.options.distil is not None or self.packed):
+            kind, asked = self.model.config.text_config.model_type, "packed" if self.packed else "distil"
+            raise OptionError(
+                f"{asked}: a {kind} language model does more to its logits than its output head: leave {asked} out."
+            )
         return same
+
+    @torch.no_grad()
+    def _require_apart(self, rows: list[Tensor], labels: Tensor) -> None:
+        """Raise an `OptionError` where an utterance packed with another is not what it is in a batch."""
+        training = self.training
+        self.eval()
+        one, other = (self.model.answer_states(rows, labels, packed=packed) for packed in (False, True))
+        self.train(training)
+        if float((one - other).norm()) > 0.1 * float(one.norm()):
+            kind = self.model.config.text_config.model_type
+            raise OptionError(
+                f"data: batching: packed: a {kind} language model does not keep the utterances of a pack apart: leave "
+                "`packed` out."
+            )
+        self._apart = True
 
 
 class Seq2SeqLoss(nn.Module):

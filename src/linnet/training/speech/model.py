@@ -30,7 +30,8 @@ FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "fro
 
 @dataclass(frozen=True, eq=False)
 class Trainee:
-    """A model with its policies applied, its inputs, the policies, what it learns from, its teacher and CTC head."""
+    """A model with its policies applied, its inputs, the policies, what it learns from, its teacher and CTC head,
+    and whether its batches are packed."""
 
     model: Any
     inputs: Inputs
@@ -38,12 +39,13 @@ class Trainee:
     losses: Losses = field(default_factory=Losses)
     teacher: Any = None
     ctc: CtcHead | None = None
+    packed: bool = False
 
     @cached_property
     def loss(self) -> FusionLoss | Seq2SeqLoss:
         """What is minimised."""
         if isinstance(self.inputs, FusionInputs):
-            return FusionLoss(self.model, self.losses, ctc=self.ctc)
+            return FusionLoss(self.model, self.losses, ctc=self.ctc, packed=self.packed)
         return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher, ctc=self.ctc)
 
     def export(self, folder: Path) -> Path:
@@ -106,7 +108,8 @@ def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> Trainee:
         checkpoint_gradients(model)
     if not any(value.requires_grad for value in model.parameters()):
         raise OptionError("freeze: nothing is left to train: give one part `all`, `top:4` or `lora(r=64)`.")
-    return Trainee(model, inputs, policy, recipe.losses, _teacher(recipe.losses, model, inputs, policy))
+    teacher = _teacher(recipe.losses, model, inputs, policy)
+    return Trainee(model, inputs, policy, recipe.losses, teacher, packed=recipe.data.batching.packed)
 
 
 def _teacher(losses: Losses, model: Any, inputs: Inputs, policy: dict[str, str]) -> Any:

@@ -35,7 +35,9 @@ class SpeechModelChoice:
 class Batching:
     """How batches are planned: `linnet.data.batching.bin_utterances` with a cost of `n (a D + b D^2 + c T)`.
 
-    The defaults stand for the padded seconds of audio, a place for a token counted as 80 ms.
+    The defaults stand for the padded seconds of audio, a place for a token counted as 80 ms. `packed` lays the
+    utterances of a batch end to end before the language model of a fusion model, so that their own costs add up to the
+    budget; `groups` and `splits` mean nothing then.
     """
 
     budget: float = 600.0
@@ -44,6 +46,7 @@ class Batching:
     per_token: float = 0.08
     groups: int = 30
     splits: int = 2
+    packed: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,23 @@ import numpy as np
 import torch
 
 from linnet.audio import SAMPLE_RATE
-from linnet.data.batching import Batches, Binning, Cost, Mixture, Selection, bin_utterances, mix, select
+from linnet.data.batching import (
+    Batches,
+    Binning,
+    Cost,
+    Mixture,
+    Packing,
+    Selection,
+    bin_utterances,
+    mix,
+    pack_utterances,
+    select,
+)
 from linnet.errors import OptionError
 from linnet.training.loop import Validate, train
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
-from linnet.training.speech.inputs import Inputs
+from linnet.training.speech.inputs import FusionInputs, Inputs
 from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.model import Trainee, load_trainee
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
@@ -36,7 +47,7 @@ class Planned:
     selection: Selection
     cost: Cost
     budget: float
-    binning: Binning
+    binning: Binning | Packing
     mixture: Mixture | None = None
 
     def batches(self, world: int, seed: int) -> Batches:
@@ -54,6 +65,8 @@ class Planned:
     def used(self, rows: Sequence[int]) -> float:
         """The share of the budget that a batch of these rows takes."""
         lengths, taken = self.corpus.lengths, list(rows)
+        if isinstance(self.binning, Packing):
+            return float((self.cost.fixed + self.binning.loads[taken].sum()) / self.budget)
         shape = lengths.durations[taken].max(), lengths.tokens[taken].max()
         return float(self.cost.of(len(taken), *shape) / self.budget)
 
@@ -102,6 +115,7 @@ def prepare(
         skip_bad=skip_bad,
         used=planned.used,
         alphabet=None if trainee.ctc is None else trainee.ctc.alphabet,
+        packed=recipe.data.batching.packed,
     )
     return Trainer(recipe, trainee, batches, accelerator), data, validate
 
@@ -137,9 +151,15 @@ def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell, keep: 
     selection = select(corpus.lengths, longest=longest, deviations=data.deviations)
     options = data.batching
     cost = Cost(options.per_second, options.per_square_second, options.per_token)
-    binning = bin_utterances(
-        corpus.lengths, cost, options.budget, rows=selection.rows, groups=options.groups, splits=options.splits
-    )
+    binning: Binning | Packing
+    if options.packed:
+        if not isinstance(inputs, FusionInputs):
+            raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
+        binning = pack_utterances(corpus.lengths, cost, options.budget, rows=selection.rows)
+    else:
+        binning = bin_utterances(
+            corpus.lengths, cost, options.budget, rows=selection.rows, groups=options.groups, splits=options.splits
+        )
     mixture = None
     if data.mixing is not None:
         most = data.mixing.most or np.inf

@@ -247,10 +247,9 @@ def test_a_bin_that_runs_out_of_memory_shrinks_and_nothing_is_lost(
     said = [text for row in rows for text in row.get("out_of_memory", [])]
     assert said
     assert all("now, not of" in text for text in said)
-    last = trainer.save()
+    trainer.save()
     again, _, _ = prepare(recipe, load_trainee(recipe))
     assert again.resume()
-    assert last.is_dir()
     assert again.batches.planner.limits == trainer.batches.planner.limits
 
 

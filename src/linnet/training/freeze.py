@@ -21,6 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from linnet.errors import OptionError
 from linnet.models.fusion.adapters import Lora, add_lora, lora_layers, lora_update
+from linnet.training.sharding import whole
 
 REST = "rest"  # in counts: what no part names
 
@@ -247,7 +248,7 @@ class Drift:
         self._model = model
         self._parts = tuple(parts)
         self._start = {
-            name: value.detach().to("cpu", torch.float32, copy=True)
+            name: whole(value.detach()).to("cpu", torch.float32, copy=True)
             for name, value in model.named_parameters()
             if value.requires_grad and "lora_" not in name
         }
@@ -266,9 +267,9 @@ class Drift:
     def _changes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         now = dict(self._model.named_parameters())
         for name, start in self._start.items():
-            yield name, now[name].detach().to("cpu", torch.float32) - start, start
+            yield name, whole(now[name].detach()).to("cpu", torch.float32) - start, start
         for name, layer in lora_layers(self._model):
-            yield name, lora_update(layer).float(), layer.get_base_layer().weight.float()
+            yield name, whole(lora_update(layer)).float(), whole(layer.get_base_layer().weight).float()
 
 
 def _owner(name: str, parts: Any) -> str:

@@ -21,6 +21,7 @@ from linnet.training.batch import Batch
 from linnet.training.curves import read_log
 from linnet.training.folder import open_folder
 from linnet.training.freeze import Drift
+from linnet.training.sharding import gathered
 from linnet.training.tracking import Tracked, tracking
 from linnet.training.trainer import OutOfRoomError, Step, Trainer, memory_gb
 from linnet.training.weights import holding
@@ -66,16 +67,15 @@ def train(trainer: Trainer, data: Data, validate: Validate | None = None) -> Ite
             if validate is not None and (step % run.validate_every == 0 or last):
                 row = {**(row or meter.row()), **_validated(trainer, validate, drift)}
                 meter.restart()
-            if trainer.leads and (step % run.checkpoint_every == 0 or last):
+            if step % run.checkpoint_every == 0 or last:
                 trainer.save()
             if row and trainer.leads:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 track(row)
                 yield row
-    if trainer.leads:
-        with holding(trainer.loss, trainer.average):
-            trainer.trainee.export(trainer.folder / "model")
+    with holding(trainer.loss, trainer.average):
+        trainer.export("model")
     trainer.accelerator.wait_for_everyone()
 
 
@@ -125,11 +125,11 @@ def _windows(trainer: Trainer, data: Data) -> Iterator[list[Batch]]:
 def _validated(trainer: Trainer, validate: Validate, drift: Drift) -> Row:
     """The error rate of the model as it would be saved, and how far its parts have gone; keeps the best."""
     with holding(trainer.loss, trainer.average):
-        figures = validate(trainer)
+        with gathered(trainer.loss):
+            figures = trainer.agreed(validate(trainer))
         if trainer.best is None or figures["wer"] < trainer.best:
             trainer.best = figures["wer"]
-            if trainer.leads:
-                trainer.trainee.export(trainer.folder / "best")
+            trainer.export("best")
     return {**figures, "best_wer": trainer.best, "drift": drift.measure()}
 
 

@@ -28,12 +28,16 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice, `track` may be trackio or wandb."""
+    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice, `track` may be trackio or wandb.
+
+    With several processes `shard` splits weights over them: `trained` those that are trained, `all` frozen ones, too.
+    """
 
     output: str = "runs/speech"
     seed: int = 0
     device: str = "auto"
     precision: str = "no"
+    shard: str = "none"
     threads: int = 0
     workers: int = 2
     log_every: int = 20

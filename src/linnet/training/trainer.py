@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor, nn
 
 from linnet.errors import LinnetError, OptionError
@@ -23,6 +23,7 @@ from linnet.training.batch import Batch, tensors_to
 from linnet.training.checkpoint import load_checkpoint, save_checkpoint
 from linnet.training.optimisation import cosine_rate, parameter_groups
 from linnet.training.options import Optimisation, Recipe, Run
+from linnet.training.sharding import like, like_parameters, shard, whole, whole_state, whole_tree
 from linnet.training.weights import put, trained
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,11 @@ class Trainee(Protocol):
     def policy(self) -> Mapping[str, Any]:
         """The parts of the model."""
 
-    def export(self, folder: Path) -> Path:
-        """Write a folder of the model that Linnet and Transformers load; it appears whole or not at all."""
+    def export(self, folder: Path, state: dict[str, Tensor]) -> Path:
+        """Write a folder of the model that Linnet and Transformers load; it appears whole or not at all.
+
+        `state` are all weights of `loss` by name: its own may be split over processes.
+        """
 
 
 class Plan(Protocol):
@@ -105,7 +109,8 @@ class Step:
 class Trainer:
     """Moves a model batch by batch. All randomness of a step follows from the seed and its number alone.
 
-    Under `torchrun` each process has the whole model and takes its own batches; gradients are added up over all.
+    Several processes take batches of their own, and gradients are added up over all. Each has the whole model, or a
+    share of its weights (`shard`). Methods are called on all processes together.
     """
 
     def __init__(self, recipe: Recipe, trainee: Trainee, batches: Plan, accelerator: Accelerator) -> None:
@@ -113,7 +118,8 @@ class Trainer:
         self.folder = Path(recipe.run.output)
         self.world, self.rank = accelerator.num_processes, accelerator.process_index
         options = recipe.optimisation
-        self.loss = trainee.loss.to(accelerator.device)
+        self.loss = trainee.loss
+        self.sharded = shard(self.loss, recipe.run.shard, accelerator.device)
         groups = parameter_groups(self.loss.parameters(), options.weight_decay)
         optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, betas=_pair(options.betas))
         self.optimiser = accelerator.prepare(optimiser)
@@ -144,7 +150,7 @@ class Trainer:
         self.loss.train()
         parts, tokens = self.backward(window)
         loss = sum(parts.values())
-        norm = float(self.accelerator.clip_grad_norm_(self.loss.parameters(), options.clip or math.inf))
+        norm = float(whole(self.accelerator.clip_grad_norm_(self.loss.parameters(), options.clip or math.inf)))
         finite = math.isfinite(loss) and (math.isfinite(norm) or self.recipe.run.precision == "fp16")
         skipped = not finite or not tokens
         if not skipped:
@@ -174,19 +180,32 @@ class Trainer:
         except torch.OutOfMemoryError:
             log.warning("step %d: batch %d is out of memory", self.step + 1, place + 1)
         self._require_room(place)
-        if self.world > 1:
+        if self.world > 1 and not self.sharded:
             for value in self.loss.parameters():
                 if value.requires_grad:  # one that a process did not use counts as zero
                     value.grad = self._sum(torch.zeros_like(value) if value.grad is None else value.grad)
         return {name: float(self._sum(total)) / max(tokens, 1) for name, total in totals.items()}, tokens
 
     def _require_room(self, place: int) -> None:
-        """Raise an `OutOfRoomError` on all processes where one of them has no room for a batch (-1: it had)."""
+        """Raise an `OutOfRoomError` on all processes where one of them has no room for a batch (-1: it had).
+
+        Where weights are split the others wait for this one's share inside the model: there the run ends.
+        """
+        if self.sharded and place >= 0:
+            raise LinnetError(
+                f"step {self.step + 1}: a batch is out of memory, and with  shard: {self.recipe.run.shard}  no step "
+                "can be taken back: lower `budget` of `batching`; the same command goes on from the newest checkpoint."
+            )
         full = int(self.accelerator.gather(torch.tensor([place], device=self.accelerator.device)).max())
         if full >= 0:
             self.optimiser.zero_grad()
             torch.cuda.empty_cache()
             raise OutOfRoomError(full)
+
+    def agreed(self, figures: dict[str, float]) -> dict[str, float]:
+        """The first process's figures on all, so that what follows from them is done by all or by none."""
+        shared: list[dict[str, float]] = broadcast_object_list([figures])
+        return shared[0]
 
     def shrink(self, window: Sequence[Batch], place: int) -> str:
         """Make batches like that one smaller and plan again what the step has read and what follows; says so.
@@ -232,20 +251,27 @@ class Trainer:
 
     # --- checkpoints
 
-    def save(self) -> Path:
-        """Write a checkpoint of this step. Raises `OutputError` where it cannot be written."""
+    def save(self) -> None:
+        """Write a checkpoint of this step, whole, by the first process. Raises `OutputError` where it cannot."""
         scaler = self.accelerator.scaler
         state = {
             "step": self.step,
             "best": self.best,
-            "weights": trained(self.loss),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "weights": whole_tree(trained(self.loss), self.leads),
+            "average": whole_tree(self.average, self.leads),
+            "optimiser": whole_tree(self.optimiser.state_dict(), self.leads),
             "scaler": None if scaler is None else scaler.state_dict(),
             "batches": self.batches.state(self.read),
             "recipe": json.dumps(asdict(self.recipe)),
         }
-        return save_checkpoint(self.folder / "checkpoints", self.step, state, self.recipe.run.keep)
+        if self.leads:
+            save_checkpoint(self.folder / "checkpoints", self.step, state, self.recipe.run.keep)
+
+    def export(self, name: str) -> None:
+        """Write the model as it stands to that folder of the run. Raises `OutputError` where it cannot be written."""
+        state = whole_state(self.loss, self.leads)
+        if self.leads:
+            self.trainee.export(self.folder / name, state)
 
     def resume(self) -> bool:
         """Take up the newest checkpoint of the folder, if there is one.
@@ -260,10 +286,11 @@ class Trainer:
             raise OptionError(f"{self.folder}: its checkpoints are of another kind of run; choose another `output`.")
         put(self.loss, state["weights"])
         self.read = self.batches.restore(state["batches"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        parameters = [value for group in self.optimiser.param_groups for value in group["params"]]
+        self.optimiser.load_state_dict(like_parameters(state["optimiser"], parameters))
         if self.average:
             begun = state["average"] or state["weights"]
-            self.average = {name: begun[name].to(value.device) for name, value in self.average.items()}
+            self.average = {name: like(begun[name], value) for name, value in self.average.items()}
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best = int(state["step"]), state["best"]
@@ -288,6 +315,8 @@ def make_accelerator(run: Run) -> Accelerator:
     device, why = choose_device(run.device)
     if run.precision == "fp16" and device.type != "cuda":
         raise OptionError(f"run: precision fp16 needs a GPU, and the device is {device} ({why}): use bf16 or no.")
+    if run.precision == "fp16" and run.shard != "none":
+        raise OptionError(f"run: precision fp16 does not go with  shard: {run.shard}: use bf16 or no.")
     try:
         return Accelerator(mixed_precision=run.precision, cpu=run.device == "cpu")
     except ValueError as error:

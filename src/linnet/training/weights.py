@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor, nn
 
 from linnet.errors import OptionError
+from linnet.training.sharding import like
 
 
 def trained(module: nn.Module) -> dict[str, Tensor]:
@@ -16,6 +17,11 @@ def trained(module: nn.Module) -> dict[str, Tensor]:
     owners = {name.rpartition(".")[0] for name in weights}
     buffers = {name: value for name, value in module.named_buffers() if name.rpartition(".")[0] in owners}
     return {name: value.detach() for name, value in (weights | buffers).items()}
+
+
+def part_of(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The weights of one part among those of all, by its own names."""
+    return {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
 
 
 def put(module: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -28,7 +34,7 @@ def put(module: nn.Module, weights: dict[str, Tensor]) -> None:
             "go on with the recipe that it was begun with, or choose another `output`."
         )
     for name, value in own.items():
-        value.copy_(weights[name])
+        value.copy_(like(weights[name], value))
 
 
 @contextmanager

@@ -80,6 +80,16 @@ def without_lora(module: nn.Module) -> Iterator[None]:
             layer._disable_adapters = off
 
 
+def folded_state(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The `state_dict` of a module with adapters as it would be with each folded in: W + alpha / r * B A."""
+    plain = {name.replace(".base_layer.", "."): value for name, value in state.items() if "lora_" not in name}
+    for name, layer in lora_layers(module):
+        up, down = (state[f"{name}.lora_{side}.default.weight"] for side in "BA")
+        weight = plain[f"{name}.weight"]
+        plain[f"{name}.weight"] = weight + (layer.scaling["default"] * up @ down).to(weight.dtype)
+    return plain
+
+
 def fold_lora(module: nn.Module) -> None:
     """Add each adapter to its weight and take it out, in place: the module is plain again and does the same."""
     for name, layer in list(lora_layers(module)):

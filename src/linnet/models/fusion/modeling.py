@@ -59,6 +59,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
     main_input_name = "input_values"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
+    varying_passes = ("encoder",)  # parts that a batch of long clips passes through more often than others
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperProcessor
 
 from linnet.errors import OptionError
@@ -14,6 +15,7 @@ from linnet.training.digits.losses import DigitsLoss, DigitsLosses
 from linnet.training.digits.model import DigitsModel, build_model
 from linnet.training.digits.tokens import WINDOW, make_tokenizer
 from linnet.training.optimisation import checkpoint_gradients
+from linnet.training.weights import part_of
 
 
 class DigitsTrainee:
@@ -52,11 +54,15 @@ class DigitsTrainee:
         if unknown:
             raise OptionError(f"{folder}: this recipe's model has no {unknown[0]}: make it at least as large.")
 
-    def export(self, folder: Path) -> Path:
-        """Write a Whisper folder of Transformers: float32 weights, configuration, generation settings, processor."""
+    def export(self, folder: Path, state: dict[str, Tensor] | None = None) -> Path:
+        """Write a Whisper folder of Transformers: float32 weights, configuration, generation settings, processor.
+
+        `state` are the weights of `loss`, by default its own.
+        """
+        weights = part_of(self.loss.state_dict() if state is None else state, "model")
 
         def write(place: Path) -> None:
-            self.model.save_pretrained(place)
+            self.model.save_pretrained(place, state_dict=weights)
             extractor = WhisperFeatureExtractor(feature_size=self.model.config.num_mel_bins, chunk_length=round(WINDOW))
             WhisperProcessor(extractor, make_tokenizer()).save_pretrained(place)
 

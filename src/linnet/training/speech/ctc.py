@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -96,11 +96,11 @@ class CtcHead(nn.Module):
             told, spellings[inside], lengths, inside.sum(1), reduction="none", zero_infinity=True
         )
 
-    def save(self, folder: Path) -> None:
-        """Write the head with its characters beside a model."""
+    def save(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+        """Write the head with its characters beside a model; `state` are the weights of its matrix, by default its own."""
         from safetensors.torch import save_file
 
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.linear.state_dict().items()}
+        weights = {name: value.detach().cpu().contiguous() for name, value in (state or self.linear.state_dict()).items()}
         about = {"characters": json.dumps(self.alphabet.characters), "outputs": str(self.outputs)}
         save_file(weights, folder / FILE, about)
 

@@ -44,8 +44,9 @@ class FusionLoss(nn.Module):
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`."""
         labels = tensors["labels"]
-        if self._head_is_all is None and bool((labels[:1] != IGNORED).any()):
-            self._head_is_all = self._try({name: value[:1] for name, value in tensors.items()})
+        if self._head_is_all is None:  # each process tries it on its first batch, whatever labels that has
+            first = {name: value[:1] for name, value in tensors.items()}
+            self._head_is_all = self._try({**first, "labels": first["labels"].clamp(min=0)})
         lesson = None
         if self.options.distil is not None:
             lesson = Lesson(

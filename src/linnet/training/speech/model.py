@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from linnet.errors import OptionError
 from linnet.models.device import choose_dtype
-from linnet.models.fusion.adapters import lora_layers, lora_update
+from linnet.models.fusion.adapters import folded_state
 from linnet.models.loading import quiet
 from linnet.models.resolve import resolve
 from linnet.models.speech import load_speech_model, window_seconds
@@ -24,6 +24,7 @@ from linnet.training.speech.distillation import load_teacher, require_steady_rea
 from linnet.training.speech.inputs import FusionInputs, Inputs, Seq2SeqInputs, WhisperInputs
 from linnet.training.speech.loss import FusionLoss, Seq2SeqLoss
 from linnet.training.speech.recipe import Losses, SpeechModelChoice, SpeechRecipe
+from linnet.training.weights import part_of
 
 FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "frozen"}
 
@@ -48,16 +49,23 @@ class Trainee:
             return FusionLoss(self.model, self.losses, ctc=self.ctc, packed=self.packed)
         return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher, ctc=self.ctc)
 
-    def export(self, folder: Path) -> Path:
-        """Write a Transformers folder of the model with its processor; it appears whole or not at all."""
+    def export(self, folder: Path, state: dict[str, Tensor] | None = None) -> Path:
+        """Write a Transformers folder of the model with its processor; it appears whole or not at all.
+
+        `state` are the weights of `loss`, by default its own. Adapters of a fusion model stay adapters, others are
+        folded into their weights.
+        """
 
         def write(place: Path) -> None:
-            state = None if isinstance(self.inputs, FusionInputs) else _folded(self.model)
+            found = self.loss.state_dict() if state is None else state
+            weights = part_of(found, "model")
+            if not isinstance(self.inputs, FusionInputs):
+                weights = folded_state(self.model, weights)
             with quiet():
-                self.model.save_pretrained(place, **({} if state is None else {"state_dict": state}))
+                self.model.save_pretrained(place, state_dict=weights)
                 self.inputs.save(place)
             if self.ctc is not None:
-                self.ctc.save(place)
+                self.ctc.save(place, part_of(found, "ctc.linear"))
 
         return swap_folder(folder, write)
 
@@ -149,14 +157,3 @@ def _options(choice: SpeechModelChoice) -> dict[str, Any]:
 def _fusion_inputs(model: Any, processor: Any) -> FusionInputs:
     places = getattr(model.config.text_config, "max_position_embeddings", None)
     return FusionInputs(processor, model.prompt_tokens, places)
-
-
-def _folded(model: nn.Module) -> dict[str, Tensor]:
-    """The state of a model with its adapters added to their weights, under the names of the plain model."""
-    updates = {f"{name}.base_layer.weight": lora_update(layer) for name, layer in lora_layers(model)}
-    state: dict[str, Tensor] = {}
-    for name, value in model.state_dict().items():
-        if "lora_" not in name:
-            whole = value + updates[name].to(value.dtype) if name in updates else value
-            state[name.replace(".base_layer.", ".")] = whole
-    return state

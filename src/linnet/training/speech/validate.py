@@ -43,6 +43,7 @@ def transcripts(trainer: Trainer, trainee: Trainee, run: SpeechRun, corpus: Corp
                     **inputs.asking([corpus.utterances[row].language for row in rows]),
                     num_beams=run.beams,
                     max_new_tokens=run.max_new_tokens,
+                    synced_gpus=False,  # the loop has gathered all weights: no process waits for another's tokens
                 )
             made += zip(rows, inputs.texts(ids), strict=True)
     return [text for _, text in sorted(gather_object(made))]

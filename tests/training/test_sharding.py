@@ -1,0 +1,136 @@
+"""Weights split over two processes (gloo, FSDP2): the numbers of one process, and checkpoints that it takes up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from linnet.training.checkpoint import load_checkpoint
+from linnet.training.freeze import Drift
+from linnet.training.loop import _validated
+from linnet.training.recipe import read_recipe
+from linnet.training.sharding import whole_tree
+from linnet.training.speech.model import load_trainee
+from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.run import prepare
+from linnet.training.trainer import Trainer
+from linnet.training.weights import holding, trained
+from ranks import on_ranks
+from tiny_fusion import one_thread
+from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+
+STEPS = 3
+
+
+def recipe_of(folder: Path, shard: str = "none") -> SpeechRecipe:
+    text = (folder / "recipe.yaml").read_text().replace("shard: none", f"shard: {shard}")
+    path = folder / f"{shard}.yaml"
+    path.write_text(text.replace("/out", f"/{shard}"))
+    recipe = read_recipe(path)
+    assert isinstance(recipe, SpeechRecipe)
+    return recipe
+
+
+def windows(data: Any, step: int, rank: int, world: int) -> list[Any]:
+    """Two batches of each of two ranks; one process takes all four."""
+    batches = [range(8 * step + start, 8 * step + stop) for start, stop in ((0, 1), (1, 4), (4, 6), (6, 8))]
+    share = len(batches) // world
+    return [data[rows] for rows in batches[rank * share : (rank + 1) * share]]
+
+
+def run(folder: Path, shard: str) -> dict[str, Any]:
+    """Three steps, then everything whole; the second rank has nothing to validate."""
+    recipe = recipe_of(folder, shard)
+    heard: list[list[str]] = []
+    trainer, data, validate = prepare(
+        recipe, load_trainee(recipe), score=lambda _, texts, __: float(not heard.append(list(texts)))
+    )
+    assert validate is not None
+    drift = Drift(trainer.trainee.model, trainer.trainee.policy)
+    steps = [trainer.update(windows(data, step, trainer.rank, trainer.world)) for step in range(STEPS)]
+    held = sum(getattr(value, "_local_tensor", value).numel() for value in trainer.loss.parameters())
+    row = _validated(trainer, validate, drift)
+    trainer.save()
+    trainer.export("model")
+    with holding(trainer.loss, trainer.average):
+        averaged = {name: value.clone() for name, value in whole_tree(trained(trainer.loss)).items()}
+    return {
+        "losses": [step.loss for step in steps],
+        "norms": [step.norm for step in steps],
+        "held": held,
+        "drift": row["drift"],
+        "heard": heard,
+        "weights": whole_tree(trained(trainer.loss)),
+        "average": averaged,
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sharded")
+    bases, manifest = save_bases(folder), tone_corpus(folder / "corpus")
+    content = fusion_recipe(
+        bases,
+        manifest,
+        folder / "out",
+        freeze={"encoder": "top:1", "language_model": "all"},
+        optimisation={"accumulate": 2, "average": 0.5, "weight_decay": 0.1, "gradient_checkpointing": True},
+        run={"shard": "none"},
+    )
+    write_recipe(folder / "recipe.yaml", content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> dict[str, Any]:
+    with one_thread():
+        return run(folder, "none")
+
+
+@pytest.mark.parametrize("shard", ["trained", "all"])
+def test_two_processes_with_split_weights_are_one(folder: Path, alone: dict[str, Any], shard: str) -> None:
+    ranks = on_ranks(2, run, folder, shard)
+    assert None not in ranks
+    split = alone["held"] if shard == "all" else sum(value.numel() for value in alone["weights"].values())
+    assert all(rank["held"] < alone["held"] - 0.49 * split for rank in ranks)
+    for rank in ranks:
+        assert rank["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+        assert rank["norms"] == pytest.approx(alone["norms"], rel=1e-4)
+        assert rank["heard"] == alone["heard"]
+        assert rank["drift"] == pytest.approx(alone["drift"], rel=1e-3)
+        for part in ("weights", "average"):
+            assert rank[part].keys() == alone[part].keys()
+            for name, value in alone[part].items():
+                torch.testing.assert_close(rank[part][name], value, rtol=1e-5, atol=1e-6, msg=name)
+    one, other = (load_file(folder / place / "model" / "model.safetensors") for place in ("none", shard))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-5, atol=1e-6, msg=name)
+    _goes_on_alone(folder, shard)
+
+
+def _goes_on_alone(folder: Path, shard: str) -> None:
+    """One process takes up the checkpoint, and its moments are those of the run that was never split."""
+    mine, theirs = (load_checkpoint(folder / place / "checkpoints") for place in ("none", shard))
+    assert mine is not None
+    assert theirs is not None
+    assert mine["optimiser"]["state"].keys() == theirs["optimiser"]["state"].keys()
+    for number, entry in mine["optimiser"]["state"].items():
+        for name, value in entry.items():
+            torch.testing.assert_close(theirs["optimiser"]["state"][number][name], value, rtol=1e-3, atol=1e-7)
+    trainer, data = resumed(recipe_of(folder, shard))
+    other, _ = resumed(recipe_of(folder, "none"))
+    with one_thread():
+        window = windows(data, 0, 0, 1)
+        assert trainer.update(window).loss == pytest.approx(other.update(window).loss, rel=1e-5)
+
+
+def resumed(recipe: SpeechRecipe) -> tuple[Trainer, Any]:
+    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    assert trainer.resume()
+    assert trainer.step == STEPS
+    return trainer, data

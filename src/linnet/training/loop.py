@@ -8,10 +8,9 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
@@ -53,7 +52,7 @@ def train(trainer: Trainer, data: Data, validate: Validate | None = None) -> Ite
     trainer.resume()
     meter = Meter(trainer)
     windows = _windows(trainer, data)
-    with _log(trainer).open("a", encoding="utf-8") as file, _tracking(trainer) as track:
+    with _log(trainer) as write:
         while trainer.step < trainer.steps:
             window = meter.wait(windows)
             try:
@@ -70,32 +69,37 @@ def train(trainer: Trainer, data: Data, validate: Validate | None = None) -> Ite
             if step % run.checkpoint_every == 0 or last:
                 trainer.save()
             if row and trainer.leads:
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                track(row)
+                write(row)
                 yield row
     with holding(trainer.loss, trainer.average):
         trainer.export("model")
     trainer.accelerator.wait_for_everyone()
 
 
-def _log(trainer: Trainer) -> Path:
-    """The run's log without what was written after its newest checkpoint: those steps are done again."""
+@contextmanager
+def _log(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
+    """What takes each row: `log.jsonl`, and trackers; of several processes only the first one has them.
+
+    What was written after the newest checkpoint is taken out first: those steps are done again.
+    """
+    if not trainer.leads:
+        yield lambda _: None
+        return
     path = trainer.folder / "log.jsonl"
-    if trainer.leads and path.is_file():
+    if path.is_file():
         kept = [json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= trainer.step]
         temporary = path.with_name(".log.jsonl.tmp")
         temporary.write_text("".join(kept), encoding="utf-8")
         temporary.replace(path)
-    return path
+    tracked = Tracked(trainer.folder, {"task": trainer.recipe.task, **asdict(trainer.recipe)}, trainer.step)
+    with path.open("a", encoding="utf-8") as file, tracking(tracked, trainer.recipe.run.track, log.warning) as track:
 
+        def write(row: Row) -> None:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            track(row)
 
-def _tracking(trainer: Trainer) -> AbstractContextManager[Callable[[Row], None]]:
-    """What takes each row beside the log; of several processes only the first one has it."""
-    if not trainer.leads:
-        return nullcontext(lambda _: None)
-    recipe = {"task": trainer.recipe.task, **asdict(trainer.recipe)}
-    return tracking(Tracked(trainer.folder, recipe, trainer.step), trainer.recipe.run.track, log.warning)
+        yield write
 
 
 def _windows(trainer: Trainer, data: Data) -> Iterator[list[Batch]]:

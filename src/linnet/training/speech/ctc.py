@@ -97,10 +97,11 @@ class CtcHead(nn.Module):
         )
 
     def save(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
-        """Write the head with its characters beside a model; `state` are the weights of its matrix, by default its own."""
+        """Write the head with its characters beside a model; `state` are its matrix's weights, by default its own."""
         from safetensors.torch import save_file
 
-        weights = {name: value.detach().cpu().contiguous() for name, value in (state or self.linear.state_dict()).items()}
+        found = state or self.linear.state_dict()
+        weights = {name: value.detach().cpu().contiguous() for name, value in found.items()}
         about = {"characters": json.dumps(self.alphabet.characters), "outputs": str(self.outputs)}
         save_file(weights, folder / FILE, about)
 

@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from linnet.errors import OptionError
+from linnet.training.options import Optimisation
+
+MODEL = "model"  # where a loss holds its model
 
 
-def parameter_groups(parameters: Iterable[Tensor], decay: float) -> list[dict[str, Any]]:
-    """What takes a gradient, for an optimiser: weight decay for matrices only."""
-    trained = [value for value in parameters if value.requires_grad]
-    return [
-        {"params": [value for value in trained if value.dim() > 1], "weight_decay": decay},
-        {"params": [value for value in trained if value.dim() <= 1], "weight_decay": 0.0},
-    ]
+def parameter_groups(loss: nn.Module, options: Optimisation) -> list[dict[str, Any]]:
+    """What takes a gradient, for an optimiser: each part with its highest learning rate, decay for matrices only.
+
+    `loss` holds the model as `model`. The first two groups are those of `learning_rate`, and two follow for each of
+    `rates`. Raises `OptionError` for a part that is not there, or of which nothing is trained.
+    """
+    found: dict[str, list[Tensor]] = {part: [] for part in ("", *options.rates)}
+    for name, value in loss.named_parameters():
+        if value.requires_grad:
+            found[max((part for part in options.rates if _holds(part, name)), key=len, default="")].append(value)
+    groups: list[dict[str, Any]] = []
+    for part, values in found.items():
+        rate = options.rates.get(part, options.learning_rate)
+        if part:
+            _require(loss, part, rate, trained=bool(values))
+        matrices, rest = [v for v in values if v.dim() > 1], [v for v in values if v.dim() <= 1]
+        groups.append({"params": matrices, "weight_decay": options.weight_decay, "lr": rate})
+        groups.append({"params": rest, "weight_decay": 0.0, "lr": rate})
+    return groups
+
+
+def _holds(part: str, name: str) -> bool:
+    """Whether a part of the model, or of what stands beside it, holds a parameter of the loss."""
+    return name.startswith((f"{MODEL}.{part}.", f"{part}."))
+
+
+def _require(loss: nn.Module, part: str, rate: float, *, trained: bool) -> None:
+    if not any(_holds(part, name) for name, _ in loss.named_parameters()):
+        names = [name.removeprefix(f"{MODEL}.") for name, _ in loss.named_modules() if name not in ("", MODEL)]
+        near = difflib.get_close_matches(part, names, n=1, cutoff=0.0)
+        raise OptionError(f"optimisation: rates: the model has no part {part!r}; did you mean {near[0]!r}?")
+    if not trained:
+        raise OptionError(
+            f"optimisation: rates: nothing of {part!r} is trained: give it another policy in `freeze`, or leave its "
+            "rate out."
+        )
+    if rate <= 0:
+        raise OptionError(
+            f"optimisation: rates: {part} must be positive, got {rate:g}; `freeze` keeps a part as it is."
+        )
 
 
 def cosine_rate(step: int, steps: int, peak: float, warmup: float) -> float:

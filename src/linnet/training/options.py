@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 
@@ -11,12 +11,15 @@ class Optimisation:
     """How the weights move: AdamW, a linear warm-up over the share `warmup` of the steps, then half a cosine to zero.
 
     A step takes `accumulate` batches. Without `steps` there are `epochs` of them. `average` is the decay of a moving
-    average of the weights, which is then what is validated and saved; 0 keeps none.
+    average of the weights, which is then what is validated and saved; 0 keeps none. `rates` sets another learning rate
+    for some parts: paths within the model (`encoder`), or what is trained beside it (`ctc`); of two that hold a weight
+    the longer path counts.
     """
 
     steps: int = 0
     epochs: float = 1.0
     learning_rate: float = 1e-3
+    rates: dict[str, float] = field(default_factory=dict)
     warmup: float = 0.05
     weight_decay: float = 0.0
     betas: tuple[float, ...] = (0.9, 0.999)

@@ -120,7 +120,8 @@ class Trainer:
         options = recipe.optimisation
         self.loss = trainee.loss
         self.sharded = shard(self.loss, recipe.run.shard, accelerator.device)
-        groups = parameter_groups(self.loss.parameters(), options.weight_decay)
+        groups = parameter_groups(self.loss, options)
+        self._peaks = [group["lr"] for group in groups]
         optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, betas=_pair(options.betas))
         self.optimiser = accelerator.prepare(optimiser)
         self.average = {name: value.clone() for name, value in trained(self.loss).items()} if options.average else {}
@@ -144,9 +145,8 @@ class Trainer:
         """
         options = self.recipe.optimisation
         set_seed(((self.recipe.run.seed * 1_000_003 + self.step) * self.world + self.rank) % 2**32)
-        rate = cosine_rate(self.step, self.steps, options.learning_rate, options.warmup)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for group, peak in zip(self.optimiser.param_groups, self._peaks, strict=True):
+            group["lr"] = cosine_rate(self.step, self.steps, peak, options.warmup)
         self.loss.train()
         parts, tokens = self.backward(window)
         loss = sum(parts.values())
@@ -285,6 +285,7 @@ class Trainer:
         if "weights" not in state:
             raise OptionError(f"{self.folder}: its checkpoints are of another kind of run; choose another `output`.")
         put(self.loss, state["weights"])
+        self._require_same_parts(state["optimiser"])
         self.read = self.batches.restore(state["batches"])
         parameters = [value for group in self.optimiser.param_groups for value in group["params"]]
         self.optimiser.load_state_dict(like_parameters(state["optimiser"], parameters))
@@ -295,6 +296,17 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best = int(state["step"]), state["best"]
         return True
+
+    def _require_same_parts(self, state: Mapping[str, Any]) -> None:
+        """Raise an `OptionError` where a checkpoint's optimiser has rates of its own for other parts than this one."""
+        theirs, ours = (
+            [len(group["params"]) for group in one["param_groups"]] for one in (state, self.optimiser.state_dict())
+        )
+        if theirs != ours:
+            raise OptionError(
+                f"{self.folder}: its checkpoint was written with `rates` for other parts: name the same parts (their "
+                "rates may differ), or choose another `output`."
+            )
 
 
 def total_steps(options: Optimisation, batches: Plan) -> int:

@@ -31,6 +31,7 @@ class FusionLoss(nn.Module):
 
     The logits are made in pieces, and made again for the gradient, where they are too many. A few language models do
     more to them than their output head: that is tried on the first utterance, and those tell their loss themselves.
+    What is tried is tried in the first batch, so that several processes do it together.
     """
 
     def __init__(
@@ -44,9 +45,8 @@ class FusionLoss(nn.Module):
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`."""
         labels = tensors["labels"]
-        if self._head_is_all is None:  # each process tries it on its first batch, whatever labels that has
-            first = {name: value[:1] for name, value in tensors.items()}
-            self._head_is_all = self._try({**first, "labels": first["labels"].clamp(min=0)})
+        if self._head_is_all is None:
+            self._head_is_all = self._try({name: value[:1] for name, value in tensors.items()})
         lesson = None
         if self.options.distil is not None:
             lesson = Lesson(
@@ -57,8 +57,8 @@ class FusionLoss(nn.Module):
             sums = self._told(tensors)[None]
         else:
             rows = self.model.project(frames)
-            if not self._apart and len(rows) > 1:
-                self._require_apart([row.detach() for row in rows[:2]], labels[:2])
+            if not self._apart:
+                self._require_apart([rows[0].detach(), rows[-1].detach()], labels[[0, -1]])
             sums = self._sums(rows, labels, lesson)
         return {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
 
@@ -79,6 +79,7 @@ class FusionLoss(nn.Module):
         """
         training = self.training
         self.eval()
+        tensors = {**tensors, "labels": tensors["labels"].clamp(min=0)}  # any label does, where it has none
         rows = self.model.embed_audio(tensors["input_values"], tensors.get("attention_mask"))
         one, other = self._sums(rows, tensors["labels"])[0], self._told(tensors)
         self.train(training)
@@ -95,6 +96,7 @@ class FusionLoss(nn.Module):
         """Raise an `OptionError` where an utterance packed with another is not what it is in a batch."""
         training = self.training
         self.eval()
+        labels = labels.clamp(min=0)
         one, other = (self.model.answer_states(rows, labels, packed=packed) for packed in (False, True))
         self.train(training)
         if float((one - other).norm()) > 0.1 * float(one.norm()):

@@ -21,6 +21,7 @@ from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_whispers import save_whisper
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +111,32 @@ def test_a_temperature_below_one_is_refused(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, mixing={"temperature": 0.5})
     with pytest.raises(OptionError, match=r"temperature 0\.5"):
         prepare(recipe, load_trainee(recipe))
+
+
+def test_where_every_sound_is_padded_to_a_window_batches_are_planned_by_it(tmp_path: Path) -> None:
+    """Whisper's windows are 2 s here and the sounds under 1 s: a budget of 9 s is for four of them, not for more."""
+    whisper, manifest = save_whisper(tmp_path / "whisper"), tone_corpus(tmp_path / "corpus", 20)
+    content = fusion_recipe({"hubert": whisper, "llama": whisper}, manifest, tmp_path / "out")
+    content["model"] = {"checkpoint": str(whisper)}
+    content["data"]["batching"] = {"budget": 9.0, "per_token": 0.0}
+    content["run"]["max_new_tokens"] = 10_000  # more than it has places for
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
+    assert isinstance(recipe, SpeechRecipe)
+    trainer, data, validate = prepare(recipe, load_trainee(recipe), score=lambda *_: 0.25)
+    sizes = [len(batch) for batch in trainer.batches.of_rank(0)]
+    assert max(sizes) == 4
+    assert sum(sizes) == 20
+    assert data[list(range(4))].used == pytest.approx(8 / 9)
+    assert validate is not None
+    assert validate(trainer) == {"wer": 0.25}
+
+
+def test_each_text_that_a_whisper_cannot_write_is_told_apart(tmp_path: Path) -> None:
+    whisper = save_whisper(tmp_path / "whisper")
+    content = fusion_recipe({"hubert": whisper, "llama": whisper}, tmp_path / "none", tmp_path / "out")
+    content["model"] = {"checkpoint": str(whisper)}
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
+    assert isinstance(recipe, SpeechRecipe)
+    found = load_trainee(recipe).inputs.labels(["one", "one", "one"], ["en", None, "xx"])
+    assert isinstance(found[0], list)
+    assert found[1:] == ["without a language", "in a language without a token (xx)"]

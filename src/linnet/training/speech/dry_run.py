@@ -42,7 +42,7 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
     yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
     batches = planned.batches(1, recipe.run.seed)
     batching = recipe.data.batching
-    measured = batches.plan, planned.corpus.lengths, planned.cost, batching.budget
+    measured = batches.plan, planned.lengths, planned.cost, batching.budget
     waste = measure_waste("planned", *measured)
     each = math.ceil(batches.steps / recipe.optimisation.accumulate)
     total = total_steps(recipe.optimisation, batches)

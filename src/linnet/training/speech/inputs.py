@@ -29,6 +29,7 @@ class Inputs(Protocol):
     about: str  # how tokens are counted, for the identity of a table of lengths
     span: float | None  # seconds that every sound is padded to; None: to the longest of its batch
     longest: float  # seconds that the model takes
+    most: int | None  # tokens that an answer may have; None: as many as are asked for
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
         """Of each text the tokens that have loss, the end among them; or why the model cannot write it."""
@@ -64,6 +65,7 @@ class FusionInputs:
 
     span: float | None = None
     longest = float("inf")
+    most: int | None = None
 
     def __init__(self, processor: Any, columns: Callable[[int], int], places: int | None) -> None:
         self._processor, self._columns, self._places = processor, columns, places
@@ -119,6 +121,7 @@ class Seq2SeqInputs:
         self._start, self._end = start, int(end)
         places = [_setting(name, model.config) for name in ("max_target_positions", "max_position_embeddings")]
         self._places = places[0] or places[1]
+        self.most = self._places and self._places - 1
         self.about = f"{_identity(tokenizer)}, {self._places} places"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
@@ -178,15 +181,19 @@ class WhisperInputs(Seq2SeqInputs):
         self._task: int | None = (getattr(settings, "task_to_id", None) or {}).get("transcribe")
         self._plain: int | None = getattr(settings, "no_timestamps_token_id", None)
         self._language = language
+        if self.most is not None:  # language and task, and that there are no times
+            self.most -= (1 + (self._task is not None)) * bool(self._languages) + (self._plain is not None)
         self.about += f", {language or 'no'} language where none is named"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
         """Language and task (of a multilingual model), no times, the text, the end."""
-        found = zip(super().labels(texts, languages), map(self._prefix, languages), strict=True)
-        return [
-            row if isinstance(row, str) else prefix if isinstance(prefix, str) else prefix + row
-            for row, prefix in found
-        ]
+        made: list[list[int] | str] = []
+        for row, language in zip(super().labels(texts, languages), languages, strict=True):
+            try:
+                made.append(row if isinstance(row, str) else self._prefix(language) + row)
+            except OptionError as error:
+                made.append(str(error))
+        return made
 
     def _prefix(self, language: str | None) -> list[int]:
         plain = [self._plain] if self._plain is not None else []

@@ -16,6 +16,7 @@ from linnet.data.batching import (
     Batches,
     Binning,
     Cost,
+    Lengths,
     Mixture,
     Packing,
     Selection,
@@ -41,9 +42,13 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """The training data: all that can be used, what of it is kept, what a batch costs and may cost, its bins."""
+    """The training data: all that can be used, what of it is kept, what a batch costs and may cost, its bins.
+
+    `lengths` are those that batches are planned by: where the model pads every sound to one span, all are that long.
+    """
 
     corpus: Corpus
+    lengths: Lengths
     selection: Selection
     cost: Cost
     budget: float
@@ -64,7 +69,7 @@ class Planned:
 
     def used(self, rows: Sequence[int]) -> float:
         """The share of the budget that a batch of these rows takes."""
-        lengths, taken = self.corpus.lengths, list(rows)
+        lengths, taken = self.lengths, list(rows)
         if isinstance(self.binning, Packing):
             return float((self.cost.fixed + self.binning.loads[taken].sum()) / self.budget)
         shape = lengths.durations[taken].max(), lengths.tokens[taken].max()
@@ -149,19 +154,22 @@ def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell, keep: 
         corpus = kept_corpus(keep, data.train, inputs, skip_bad=skip_bad, tell=tell)
     longest = min(data.longest or np.inf, inputs.longest)
     selection = select(corpus.lengths, longest=longest, deviations=data.deviations)
+    lengths = corpus.lengths
+    if inputs.span is not None:
+        lengths = replace(lengths, durations=np.full(len(lengths), inputs.span, np.float32))
     options = data.batching
     cost = Cost(options.per_second, options.per_square_second, options.per_token)
     binning: Binning | Packing
     if options.packed:
         if not isinstance(inputs, FusionInputs):
             raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
-        binning = pack_utterances(corpus.lengths, cost, options.budget, rows=selection.rows)
+        binning = pack_utterances(lengths, cost, options.budget, rows=selection.rows)
     else:
         binning = bin_utterances(
-            corpus.lengths, cost, options.budget, rows=selection.rows, groups=options.groups, splits=options.splits
+            lengths, cost, options.budget, rows=selection.rows, groups=options.groups, splits=options.splits
         )
     mixture = None
     if data.mixing is not None:
         most = data.mixing.most or np.inf
         mixture = mix(corpus.lengths, selection.rows, temperature=data.mixing.temperature, most=most)
-    return Planned(corpus, selection, cost, options.budget, binning, mixture)
+    return Planned(corpus, lengths, selection, cost, options.budget, binning, mixture)

@@ -42,7 +42,7 @@ def transcripts(trainer: Trainer, trainee: Trainee, run: SpeechRun, corpus: Corp
                     **tensors_to(inputs.sounds(heard), trainer.accelerator.device),
                     **inputs.asking([corpus.utterances[row].language for row in rows]),
                     num_beams=run.beams,
-                    max_new_tokens=run.max_new_tokens,
+                    max_new_tokens=min(run.max_new_tokens, inputs.most or run.max_new_tokens),
                     synced_gpus=False,  # the loop has gathered all weights: no process waits for another's tokens
                 )
             made += zip(rows, inputs.texts(ids), strict=True)

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import linnet
+from linnet.audio import open_audio
 from linnet.data import SourceSpec
 from linnet.errors import OptionError
 from linnet.training.recipe import read_recipe
@@ -140,3 +143,22 @@ def test_each_text_that_a_whisper_cannot_write_is_told_apart(tmp_path: Path) -> 
     found = load_trainee(recipe).inputs.labels(["one", "one", "one"], ["en", None, "xx"])
     assert isinstance(found[0], list)
     assert found[1:] == ["without a language", "in a language without a token (xx)"]
+
+
+def test_the_embedded_model_is_sure_of_its_own_labels(tmp_path: Path) -> None:
+    """The labels of a training text are what the model itself writes: its loss is that of a trained model."""
+    example = Path(__file__).parents[2] / "examples" / "digits-en.flac"
+    text = linnet.load("digits").transcribe(example).text
+    content = fusion_recipe({"hubert": tmp_path, "llama": tmp_path}, tmp_path / "none", tmp_path / "out")
+    content["model"] = {"checkpoint": "digits"}
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
+    assert isinstance(recipe, SpeechRecipe)
+    trainee = load_trainee(recipe)
+    (labels,) = trainee.inputs.labels([text], ["en"])
+    assert isinstance(labels, list)
+    with open_audio(example) as source, torch.no_grad():
+        tensors = trainee.inputs.batch([source.window(0, 10 * 16_000)], [labels])
+        parts = trainee.loss.eval()(tensors)
+    assert float(parts["text"]) / len(labels) < 0.1
+    for written in ("one two", "eins <|en|> zwei", "\u4e00", ""):
+        assert trainee.inputs.texts(torch.tensor(trainee.inputs.labels([written], ["de"]))) == [written]

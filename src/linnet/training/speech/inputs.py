@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import ProcessorMixin
 
 from linnet.audio import SAMPLE_RATE, Samples
+from linnet.decoding.words import without_spaces
 from linnet.errors import OptionError
 from linnet.training.batch import IGNORED
 
@@ -127,7 +128,7 @@ class Seq2SeqInputs:
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
         """The texts and the end."""
         del languages
-        rows = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        rows = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return _known(([*row, self._end] for row in rows), self.tokenizer)
 
     def misfit(self, seconds: float, labels: int) -> str | None:
@@ -186,9 +187,13 @@ class WhisperInputs(Seq2SeqInputs):
         self.about += f", {language or 'no'} language where none is named"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
-        """Language and task (of a multilingual model), no times, the text, the end."""
+        """Language and task (of a multilingual model), no times, the text, the end.
+
+        As Whisper writes it, a text begins with a space, unless its script has none between words.
+        """
         made: list[list[int] | str] = []
-        for row, language in zip(super().labels(texts, languages), languages, strict=True):
+        spaced = [_spaced(text.strip()) for text in texts]
+        for row, language in zip(super().labels(spaced, languages), languages, strict=True):
             try:
                 made.append(row if isinstance(row, str) else self._prefix(language) + row)
             except OptionError as error:
@@ -216,6 +221,10 @@ class WhisperInputs(Seq2SeqInputs):
         if f"<|{spoken}|>" in self._languages:
             return f"<|{spoken}|>"
         raise OptionError("without a language" if not spoken else f"in a language without a token ({spoken})")
+
+
+def _spaced(text: str) -> str:
+    return text if not text or without_spaces(text[0]) else f" {text}"
 
 
 def _setting(name: str, *places: Any) -> int | None:

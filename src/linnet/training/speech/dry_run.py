@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from linnet.data.batching.bench import measure_packed, measure_waste
 from linnet.errors import LinnetError
 from linnet.training.freeze import counts
+from linnet.training.speech.duration import estimate
+from linnet.training.speech.flops import StepFlops
 from linnet.training.speech.model import Trainee, outline
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import plan, spelling_head
@@ -59,6 +61,9 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
         waste = measure_packed("packed", *measured)
     yield "text padding", f"{waste.text_padding:.1%}"
     yield "budget used", f"{waste.budget_used:.0%}"
+    flops = StepFlops(trainee.model, span)
+    read = total * batches.steps / max(each, 1)
+    yield from estimate(flops, planned.corpus.lengths, batches.plan, read, total, recipe.run).rows()
 
 
 def _parameters(trainee: Trainee) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,94 @@
+"""How long a run will take: its floating-point operations by the rate of this machine, or of another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from linnet.data.batching import Lengths
+from linnet.data.batching.plan import Plan
+from linnet.models.device import choose_device
+from linnet.training.options import Run
+from linnet.training.speech.flops import StepFlops
+
+SHARE = 0.4  # of a machine's rate that training reaches, by experience; matrix products alone reach all of it
+H100 = 989e12  # bfloat16 products a second without sparsity, by the maker's data sheet (SXM)
+_LOOKED_AT = 2000  # batches of an epoch, evenly spread
+_SIDES = {"cpu": 512, "cuda": 8192}  # on a CPU some milliseconds: one of them is not disturbed by other work
+_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Operations of a run and of a step on average, and the operations per second of this machine's products."""
+
+    run: float
+    step: float
+    rate: float
+
+    def seconds(self, rate: float | None = None) -> float:
+        """The time of the run at `SHARE` of a rate, by default this machine's."""
+        return self.run / (SHARE * (rate or self.rate))
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Rows of a dry run's table."""
+        yield "compute", f"{_count(self.run)}FLOP in all, {_count(self.step)}FLOP a step on average"
+        own = f"{_span(self.seconds())} at {SHARE:.0%} of this machine's {_count(self.rate)}FLOPS".replace("%", " %")
+        yield "estimated time", f"{own}; without validation"
+        yield "", f"{_span(self.seconds(H100))} at {SHARE:.0%} of an H100's {_count(H100)}FLOPS".replace("%", " %")
+
+
+def estimate(flops: StepFlops, lengths: Lengths, plan: Plan, batches: float, steps: int, run: Run) -> Duration:
+    """The duration of a run of so many batches of a plan in so many steps, on one device."""
+    count = len(plan.starts)
+    taken = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).round().astype(int))
+    spent = []
+    for at in taken:
+        rows = plan.rows[plan.starts[at] : plan.ends[at]]
+        spent.append(flops.batch(len(rows), float(lengths.durations[rows].max()), int(lengths.tokens[rows].max())))
+    total = batches * float(np.mean(spent))
+    return Duration(total, total / max(steps, 1), measure_rate(choose_device(run.device)[0], run.precision))
+
+
+@torch.no_grad()
+def measure_rate(device: torch.device, precision: str) -> float:
+    """Operations per second of products of square matrices in the number format of a recipe; the best of some."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    side = _SIDES.get(device.type, _SIDES["cpu"])
+    one = torch.randn(side, side, device=device).to(dtype)
+    best, until = 0.0, time.perf_counter() + _SECONDS
+    while not best or time.perf_counter() < until:
+        start = time.perf_counter()
+        made = one @ one
+        float(made[0, 0])  # waits for the device
+        best = max(best, 2.0 * side**3 / (time.perf_counter() - start))
+    return best
+
+
+def _count(value: float) -> str:
+    """As `2.1 T`, to be followed by a unit.
+
+    >>> _count(2.1e12), _count(989e12), _count(1.2345e16)
+    ('2.1 T', '989 T', '12.3 P')
+    """
+    for power, letter in ((15, "P"), (12, "T"), (9, "G")):
+        if value >= 10**power or letter == "G":
+            scaled = value / 10**power
+            return f"{scaled:,.0f} {letter}" if scaled >= 100 else f"{scaled:.1f} {letter}"
+    raise AssertionError
+
+
+def _span(seconds: float) -> str:
+    """Minutes, hours or days.
+
+    >>> _span(90), _span(11160), _span(200000)
+    ('1.5 min', '3.1 h', '2.3 days')
+    """
+    for length, name in ((86400, "days"), (3600, "h")):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {name}"
+    return f"{seconds / 60:.1f} min"

@@ -3,10 +3,10 @@
     python benchmarks/duration.py [--widths 32 128 384] [--steps 6] [--threads 1]
 
 Fusion models of random parts as in `training_speed.py`, at several widths, frozen, with adapters and trained whole,
-with and without gradient checkpointing. Steps are timed without reading, saving or validating, which the estimate leaves out,
-in seconds of CPU of this process, so that other work on the machine counts little. `reached` is the share of the
-measured rate of products that the steps reached; the estimate takes 40 %. Asked: the estimate is right within a factor
-of two.
+with and without gradient checkpointing. Steps are timed without reading, saving or validating, which the estimate
+leaves out, in seconds of CPU of this process, so that other work on the machine counts little. `reached` is the share
+of the measured rate of products that the steps reached; the estimate takes 40 %. Asked: the estimate is right within a
+factor of two.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def measure(folder: Path, options: Any, steps: int, checkpointing: bool) -> tupl
     trainee = load_trainee(made)
     trainer, data, _ = prepare(made, trainee)
     flops = StepFlops(trainee.model)
-    rate = measure_rate(trainer.accelerator.device, made.run.precision)
+    rate = measure_rate(trainer.accelerator.device, made.run.precision, min(flops.width, 512))
     spent = operations = 0.0
     for number, window in enumerate(itertools.islice(_windows(trainer, data), steps + 1)):
         start = time.process_time()

@@ -16,6 +16,7 @@ from linnet.cli.console import print_result
 from linnet.cli.default_command import WithDefault
 from linnet.cli.options import option
 from linnet.cli.train_log import show
+from linnet.cli.train_remote import There, train_there
 from linnet.errors import MissingExtra, OptionError
 
 if TYPE_CHECKING:
@@ -40,19 +41,41 @@ def run(
     skip_bad: Annotated[
         bool, option("--skip-bad", help="Leave out utterances that cannot be used (missing audio, ...) and tell them.")
     ] = False,
+    remote: Annotated[
+        str | None,
+        option(
+            "--remote", metavar="USER@HOST", help="Train there, by ssh, rsync and tmux; --dry-run prints the commands."
+        ),
+    ] = None,
+    remote_folder: Annotated[
+        str, option("--remote-folder", metavar="PATH", help="The folder there, from its home folder.")
+    ] = "linnet",
+    processes: Annotated[int, option("--processes", metavar="N", min=1, help="With --remote: GPUs to train on.")] = 1,
+    wheel: Annotated[
+        Path | None,
+        option("--wheel", metavar="FILE", help="With --remote: install this there, not the index's linnet."),
+    ] = None,
+    forward: Annotated[
+        list[str] | None,
+        option("--forward", metavar="NAME", help="With --remote: a further environment variable to hand on."),
+    ] = None,
 ) -> None:
     """Train a model from a recipe; the same command goes on with a run that was broken off.
 
     The log goes to stderr, as one JSON object per line where that is no terminal (and to log.jsonl in the run's
     folder), the folder of the finished model to stdout.
     """
+    from linnet.training.recipe import read_recipe
+
+    found = read_recipe(recipe)
+    if remote is not None:
+        there = There(remote, remote_folder, processes, wheel, tuple(forward or ()))
+        train_there(found, there, dry_run=dry_run, skip_bad=skip_bad)
+        return
     try:
         import accelerate  # noqa: F401
     except ImportError:
         raise MissingExtra("training", extra="train") from None
-    from linnet.training.recipe import read_recipe
-
-    found = read_recipe(recipe)
     if dry_run:
         _plan(found, skip_bad)
     else:

@@ -1,0 +1,1 @@
+"""A recipe trained on another machine by ssh, rsync and tmux."""

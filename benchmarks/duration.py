@@ -36,7 +36,7 @@ def measure(folder: Path, options: Any, steps: int, checkpointing: bool) -> tupl
     trainee = load_trainee(made)
     trainer, data, _ = prepare(made, trainee)
     flops = StepFlops(trainee.model)
-    rate = measure_rate(trainer.accelerator.device, made.run.precision, min(flops.width, 512))
+    rate = measure_rate(trainer.accelerator.device, made.run.precision)
     spent = operations = 0.0
     for number, window in enumerate(itertools.islice(_windows(trainer, data), steps + 1)):
         start = time.process_time()

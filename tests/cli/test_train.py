@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -56,7 +57,28 @@ def test_a_dry_run_counts_and_trains_nothing(call: Call, recipe: Path, tmp_path:
     rows = dict(line.split(maxsplit=1) for line in done.out.splitlines() if not line.startswith(" "))
     assert rows["parameters"] == "1,328 trained, 16,720 frozen"
     assert rows["steps"].endswith("epochs")
+    assert rows["compute"].endswith("a step on average")
+    assert "estimated time" in done.out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_elsewhere_prints_the_commands(
+    call: Call, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    done = call("train", recipe, "--remote", "me@gpu", "--processes", 2, "--dry-run")
+    assert done.status == 0, done.err
+    commands = [shlex.split(line) for line in done.out.splitlines() if line and not line.startswith("#")]
+    assert [command[:1] for command in commands] == [
+        [name] for name in ["ssh", "rsync", "rsync", "ssh", "ssh", "ssh", "rsync"]
+    ]
+    assert commands[-1] == ["rsync", "-a", "--exclude=/checkpoints", "me@gpu:linnet/runs/out/", f"{tmp_path}/out/"]
+    assert "stdin: HF_TOKEN" in done.out
+    assert "secret" not in done.out + done.err
+    assert not (tmp_path / "out").exists()
+    refused = call("train", recipe, "--remote=-oProxyCommand=true")
+    assert refused.status == 1
+    assert "expected USER@HOST" in refused.err
 
 
 def test_a_dry_run_says_what_is_missing(call: Call, recipe: Path, tmp_path: Path) -> None:

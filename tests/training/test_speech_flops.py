@@ -22,10 +22,11 @@ from linnet.data.batching.arrays import stream
 from linnet.models.fusion import build
 from linnet.training.freeze import freeze
 from linnet.training.optimisation import checkpoint_gradients
-from linnet.training.options import Run
+from linnet.training.options import Optimisation
 from linnet.training.speech.duration import SHARE, Duration, estimate, measure_rate
 from linnet.training.speech.flops import StepFlops
-from linnet.training.speech.loss import TokenLoss
+from linnet.training.speech.loss import FusionLoss, Seq2SeqLoss
+from linnet.training.speech.recipe import SpeechRecipe, SpeechRun
 from tiny_fusion import one_thread, save_all
 
 FROZEN = {"encoder": "frozen", "projector": "all", "language_model": "frozen"}
@@ -76,7 +77,7 @@ def test_a_step_of_a_fusion_model(bases: dict[str, Path], policy: dict[str, str]
     model = fused(bases, "hubert", "llama", policy)
     if checkpointing:
         checkpoint_gradients(model)
-    found = counted(TokenLoss(model), sounds()).get_total_flops()
+    found = counted(FusionLoss(model), sounds()).get_total_flops()
     # a convolution that is trained gets the gradient of its input in Transformers even where it is the first
     assert StepFlops(model).batch(UTTERANCES, SECONDS, TOKENS) == pytest.approx(found, rel=0.03)
 
@@ -84,7 +85,7 @@ def test_a_step_of_a_fusion_model(bases: dict[str, Path], policy: dict[str, str]
 @pytest.mark.parametrize("decoder", ["gpt2", "smollm3"])
 def test_a_step_with_other_language_models(bases: dict[str, Path], decoder: str) -> None:
     model = fused(bases, "hubert", decoder, FROZEN)
-    found = counted(TokenLoss(model), sounds()).get_total_flops()
+    found = counted(FusionLoss(model), sounds()).get_total_flops()
     assert StepFlops(model).batch(UTTERANCES, SECONDS, TOKENS) == pytest.approx(found, rel=0.01)
 
 
@@ -92,7 +93,7 @@ def test_a_step_with_other_language_models(bases: dict[str, Path], decoder: str)
 def test_other_encoders(bases: dict[str, Path], encoder: str, window: float, tolerance: float) -> None:
     """Parakeet's relative positions are left out."""
     model = fused(bases, encoder, "llama", FROZEN, window_seconds=window, overlap_seconds=0.1)
-    counts = counted(TokenLoss(model), sounds()).get_flop_counts()["TokenLoss.model.encoder"]
+    counts = counted(FusionLoss(model), sounds()).get_flop_counts()["FusionLoss.model.encoder"]
     found = StepFlops(model).encoder(round(SECONDS * 16000))[0]
     assert UTTERANCES * found == pytest.approx(sum(counts.values()), rel=tolerance)
 
@@ -111,7 +112,7 @@ def test_a_step_of_a_whisper(policy: dict[str, str]) -> None:
     given = torch.arange(UTTERANCES * TOKENS).reshape(UTTERANCES, TOKENS)
     features = torch.randn(UTTERANCES, 80, 300)
     found = counted(
-        TokenLoss(model), {"input_features": features, "decoder_input_ids": given, "labels": given}
+        Seq2SeqLoss(model), {"input_features": features, "decoder_input_ids": given, "labels": given}
     ).get_total_flops()
     assert StepFlops(model, span=3.0).batch(UTTERANCES, 1.0, TOKENS) == pytest.approx(found, rel=0.01)
 
@@ -141,7 +142,7 @@ def test_logits_that_are_made_twice_count_twice(bases: dict[str, Path], monkeypa
     once = StepFlops(model).batch(UTTERANCES, SECONDS, TOKENS)
     for module in ("loss", "flops"):
         monkeypatch.setattr(f"linnet.training.speech.{module}.LOGITS", 10 * len(model.get_output_embeddings().weight))
-    found = counted(TokenLoss(model), sounds()).get_total_flops()
+    found = counted(FusionLoss(model), sounds()).get_total_flops()
     twice = StepFlops(model).batch(UTTERANCES, SECONDS, TOKENS)
     assert twice > once
     assert twice == pytest.approx(found, rel=0.01)
@@ -157,20 +158,22 @@ def test_the_estimate_is_that_of_every_batch(bases: dict[str, Path], monkeypatch
     batches = [plan.batch(step, 0) for step in range(plan.steps)]
     whole = sum(flops.batch(len(b), lengths.durations[b].max(), lengths.tokens[b].max()) for b in batches)
     monkeypatch.setattr("linnet.training.speech.duration.measure_rate", lambda *_: 1e9)
-    found = estimate(flops, lengths, plan, 2 * plan.steps, plan.steps, Run(device="cpu"))
-    assert found.run == pytest.approx(2 * whole)
-    assert found.step == pytest.approx(2 * whole / plan.steps)
-    assert found.seconds() == pytest.approx(2 * whole / (SHARE * 1e9))
+    recipe = SpeechRecipe(optimisation=Optimisation(accumulate=2), run=SpeechRun(device="cpu"))
+    steps = 3 * -(-plan.steps // 2)  # three epochs
+    found = estimate(flops, lengths, plan, steps, recipe)
+    assert found.run == pytest.approx(3 * whole)
+    assert found.step == pytest.approx(3 * whole / steps)
+    assert found.seconds() == pytest.approx(3 * whole / (SHARE * 1e9))
 
 
 def test_a_duration_is_told() -> None:
-    rows = dict(Duration(run=9.36e15, step=1.2e11, rate=2.1e12, width=512).rows())
+    rows = dict(Duration(run=9.36e15, step=1.2e11, rate=2.1e12).rows())
     assert rows["compute"] == "9.4 PFLOP in all, 120 GFLOP a step on average"
-    assert rows["estimated time"].startswith("3.1 h at 40 % of this machine's 2.1 TFLOPS (products of width 512)")
-    assert rows[""].startswith("0.4 min at 40 % of an H100's 989 TFLOPS")
+    assert rows["estimated time"] == "3.1 h at 40 % of this machine's 2.1 TFLOPS, without validation"
+    assert rows[""] == "0.4 min at 40 % of an H100's 989 TFLOPS (bf16)"
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_the_rate_of_this_machine_is_a_rate(precision: str) -> None:
     with one_thread():
-        assert 1e8 < measure_rate(torch.device("cpu"), precision, 64) < 1e16
+        assert 1e8 < measure_rate(torch.device("cpu"), precision) < 1e16

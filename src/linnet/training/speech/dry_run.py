@@ -61,9 +61,7 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
         waste = measure_packed("packed", *measured)
     yield "text padding", f"{waste.text_padding:.1%}"
     yield "budget used", f"{waste.budget_used:.0%}"
-    flops = StepFlops(trainee.model, span)
-    read = total * batches.steps / max(each, 1)
-    yield from estimate(flops, planned.corpus.lengths, batches.plan, read, total, recipe.run).rows()
+    yield from estimate(StepFlops(trainee.model, span), planned.corpus.lengths, batches.plan, total, recipe).rows()
 
 
 def _parameters(trainee: Trainee) -> Iterator[tuple[str, str]]:

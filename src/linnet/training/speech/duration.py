@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,25 +13,23 @@ import torch
 from linnet.data.batching import Lengths
 from linnet.data.batching.plan import Plan
 from linnet.models.device import choose_device
-from linnet.training.options import Run
+from linnet.training.options import Recipe
 from linnet.training.speech.flops import StepFlops
 
 SHARE = 0.4  # of a machine's rate that training reaches, by experience; matrix products alone reach all of it
 H100 = 989e12  # bfloat16 products a second without sparsity, by the maker's data sheet (SXM)
 _LOOKED_AT = 2000  # batches of an epoch, evenly spread
-_SIDES = {"cpu": 512, "cuda": 8192}  # at most; on a CPU some milliseconds: one of them is not disturbed by other work
-_ROWS = {"cpu": 1024, "cuda": 8192}
+_SIDES = {"cpu": 512, "cuda": 8192}  # on a CPU some milliseconds: one of them is not disturbed by other work
 _SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class Duration:
-    """Operations of a run and of a step on average; what this machine does a second in products of such a `width`."""
+    """Operations of a run and of a step on average, and the operations per second of this machine's products."""
 
     run: float
     step: float
     rate: float
-    width: int
 
     def seconds(self, rate: float | None = None) -> float:
         """The time of the run at `SHARE` of a rate, by default this machine's."""
@@ -41,13 +40,14 @@ class Duration:
         yield "compute", f"{_count(self.run)}FLOP in all, {_count(self.step)}FLOP a step on average"
         share = f"{100 * SHARE:.0f} %"
         own = f"{_span(self.seconds())} at {share} of this machine's {_count(self.rate)}FLOPS"
-        yield "estimated time", f"{own} (products of width {self.width}), without validation"
-        yield "", f"{_span(self.seconds(H100))} at {share} of an H100's {_count(H100)}FLOPS (a large model in bf16)"
+        yield "estimated time", f"{own}, without validation"
+        yield "", f"{_span(self.seconds(H100))} at {share} of an H100's {_count(H100)}FLOPS (bf16)"
 
 
-def estimate(flops: StepFlops, lengths: Lengths, plan: Plan, batches: float, steps: int, run: Run) -> Duration:
-    """The duration of a run of so many batches of a plan in so many steps, on one device."""
-    count = len(plan.starts)
+def estimate(flops: StepFlops, lengths: Lengths, plan: Plan, steps: int, recipe: Recipe) -> Duration:
+    """The duration of a run of so many steps by an epoch's plan for one device."""
+    count, run = len(plan.starts), recipe.run
+    batches = steps * plan.steps / max(1, math.ceil(plan.steps / recipe.optimisation.accumulate))
     taken = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).round().astype(int))
     spent = []
     for at in taken:
@@ -55,26 +55,21 @@ def estimate(flops: StepFlops, lengths: Lengths, plan: Plan, batches: float, ste
         spent.append(flops.batch(len(rows), float(lengths.durations[rows].max()), int(lengths.tokens[rows].max())))
     total = batches * float(np.mean(spent))
     device = choose_device(run.device)[0]
-    width = min(flops.width, _SIDES.get(device.type, _SIDES["cpu"]))
-    return Duration(total, total / max(steps, 1), measure_rate(device, run.precision, width), width)
+    return Duration(total, total / max(steps, 1), measure_rate(device, run.precision))
 
 
 @torch.no_grad()
-def measure_rate(device: torch.device, precision: str, width: int) -> float:
-    """Operations per second of products with a square matrix in the number format of a recipe; the best of some.
-
-    A machine is slower in small matrices, so `width` is that of the model's.
-    """
+def measure_rate(device: torch.device, precision: str) -> float:
+    """Operations per second of products of square matrices in the number format of a recipe; the best of some."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
-    rows = _ROWS.get(device.type, _ROWS["cpu"])
-    given = torch.randn(rows, width, device=device).to(dtype)
-    matrix = torch.randn(width, width, device=device).to(dtype)
+    side = _SIDES.get(device.type, _SIDES["cpu"])
+    matrix = torch.randn(side, side, device=device).to(dtype)
     best, until = 0.0, time.perf_counter() + _SECONDS
     while not best or time.perf_counter() < until:
         start = time.perf_counter()
-        made = given @ matrix
+        made = matrix @ matrix
         float(made[0, 0])  # waits for the device
-        best = max(best, 2.0 * rows * width**2 / (time.perf_counter() - start))
+        best = max(best, 2.0 * side**3 / (time.perf_counter() - start))
     return best
 
 

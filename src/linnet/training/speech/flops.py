@@ -86,8 +86,6 @@ class StepFlops:
         self._decoder = walk.stack(decoder.get_decoder())
         head = model.get_output_embeddings()
         self._head, self._logits = walk.matrix(head), 2.0 * _entries(head)
-        entries = [_entries(leaf) for _, leaf, _ in _matrices(model)]
-        self.width = round((sum(entries) / len(entries)) ** 0.5)  # of a typical matrix
         self._pieces = LOGITS // len(head.weight)  # tokens from which on logits are made twice
 
     def batch(self, utterances: int, seconds: float, tokens: int) -> float:

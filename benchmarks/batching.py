@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.data.batching import Batches, Lengths, bench, bin_utterances, load_lengths, select
+from linnet.data.batching import Batches, Lengths, bench, bin_utterances, load_lengths, pack_utterances, select
 from linnet.data.batching.bench import BUDGET, PADDED_SECONDS, measure_waste
 from linnet.pictures import save_figure
 
@@ -60,6 +60,9 @@ def compare(lengths: Lengths, picture: Path | None) -> None:
     finer = bin_utterances(lengths, PADDED_SECONDS, BUDGET, rows=select(lengths).rows, splits=4)
     waste = measure_waste("30 x 4", Batches(finer).plan, lengths, PADDED_SECONDS, BUDGET)
     print(f"\nfour token bins for each duration: mean batch {waste.batch:.1f}, {waste.text_padding:.1%} text padding")
+    packs = pack_utterances(lengths, PADDED_SECONDS, BUDGET, rows=select(lengths).rows)
+    waste = measure_waste("packed", Batches(packs).plan, lengths, PADDED_SECONDS, BUDGET)
+    print(f"packed, before an encoder that pads to the longest: {waste.audio_padding:.1%} audio padding")
 
 
 def plan_once(path: Path) -> None:

@@ -81,6 +81,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimisation={"accumulate": 2, "average": 0.5, "weight_decay": 0.1, "gradient_checkpointing": True},
         run={"shard": "none"},
     )
+    content["losses"] = {"ctc": True}
+    content["optimisation"]["rates"] = {"ctc": 0.002}
     write_recipe(folder / "recipe.yaml", content)
     return folder
 

@@ -8,7 +8,7 @@ from linnet.data.batching.bench import BatchingReport, Waste, bench, bench_manif
 from linnet.data.batching.binning import Binning, bin_utterances
 from linnet.data.batching.bins import Bins, fit_bins
 from linnet.data.batching.blocks import Blockwise
-from linnet.data.batching.cost import Cost, fit_cost
+from linnet.data.batching.cost import Cost, Peak, Shape, fit_cost, fit_peak
 from linnet.data.batching.lengths import (
     Lengths,
     join_lengths,
@@ -33,14 +33,17 @@ __all__ = [
     "Lengths",
     "Mixture",
     "Packing",
+    "Peak",
     "Plan",
     "Selection",
+    "Shape",
     "Waste",
     "bench",
     "bench_manifest",
     "bin_utterances",
     "fit_bins",
     "fit_cost",
+    "fit_peak",
     "join_lengths",
     "load_lengths",
     "measure_lengths",

@@ -15,7 +15,7 @@ import numpy as np
 from linnet.data.batching.arrays import Ints, shuffled, stream
 from linnet.data.batching.binning import bin_utterances
 from linnet.data.batching.chart import bars
-from linnet.data.batching.cost import Cost
+from linnet.data.batching.cost import Cost, Peak
 from linnet.data.batching.lengths import Lengths, measure_lengths
 from linnet.data.batching.packing import pack_utterances
 from linnet.data.batching.plan import Plan
@@ -54,7 +54,7 @@ class BatchingReport:
     rows: tuple[Waste, ...]
     selection: Selection
     lengths: Lengths
-    cost: Cost
+    cost: Cost | Peak
     budget: float
     world: int
 
@@ -93,7 +93,7 @@ def bench_manifest(
     *,
     count_tokens: Callable[[str], int] | None = None,
     longest: float = np.inf,
-    cost: Cost = PADDED_SECONDS,
+    cost: Cost | Peak = PADDED_SECONDS,
     budget: float = BUDGET,
     world: int = 1,
 ) -> BatchingReport:
@@ -112,7 +112,7 @@ def bench(
     lengths: Lengths,
     *,
     longest: float = np.inf,
-    cost: Cost = PADDED_SECONDS,
+    cost: Cost | Peak = PADDED_SECONDS,
     budget: float = BUDGET,
     world: int = 1,
     seed: int = 0,
@@ -147,7 +147,7 @@ def bench(
     return BatchingReport(tuple(wastes), selection, lengths, cost, budget, world)
 
 
-def measure_waste(name: str, plan: Plan, lengths: Lengths, cost: Cost, budget: float) -> Waste:
+def measure_waste(name: str, plan: Plan, lengths: Lengths, cost: Cost | Peak, budget: float) -> Waste:
     """The waste of a plan whose batches are padded to their longest utterance and to their most tokens."""
     order = np.argsort(plan.starts)
     starts, count = plan.starts[order], (plan.ends - plan.starts)[order]
@@ -163,7 +163,7 @@ def measure_waste(name: str, plan: Plan, lengths: Lengths, cost: Cost, budget: f
     )
 
 
-def measure_packed(name: str, plan: Plan, lengths: Lengths, cost: Cost, budget: float) -> Waste:
+def measure_packed(name: str, plan: Plan, lengths: Lengths, cost: Cost | Peak, budget: float) -> Waste:
     """The waste of a plan whose batches hold their utterances end to end."""
     batches = plan.steps * plan.world
     spent = cost.each(lengths.durations[plan.rows], lengths.tokens[plan.rows]).sum() + batches * cost.fixed

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from linnet.data.batching.arrays import Ints, digest_of, shuffled_in_groups
 from linnet.data.batching.bins import Bins, fit_bins
-from linnet.data.batching.cost import Cost
+from linnet.data.batching.cost import Cost, Peak
 from linnet.data.batching.lengths import Lengths
 from linnet.data.batching.plan import Part, Plan, assemble
 from linnet.errors import OptionError
@@ -109,7 +109,7 @@ def _borrow(parts: list[Part], rows: Ints, world: int) -> Ints:
 
 
 def bin_utterances(
-    lengths: Lengths, cost: Cost, budget: float, *, rows: Ints | None = None, groups: int = 30, splits: int = 2
+    lengths: Lengths, cost: Cost | Peak, budget: float, *, rows: Ints | None = None, groups: int = 30, splits: int = 2
 ) -> Binning:
     """Fit bins to a corpus and give each the batch size that its shape allows within the budget.
 
@@ -129,7 +129,7 @@ def bin_utterances(
     return Binning(lengths, bins, of, np.maximum(sizes, 1))
 
 
-def require_each_fits(lengths: Lengths, cost: Cost, budget: float, rows: Ints) -> None:
+def require_each_fits(lengths: Lengths, cost: Cost | Peak, budget: float, rows: Ints) -> None:
     """Raise an `OptionError` that names the dearest utterance if one alone is over the budget."""
     alone = cost.of(1, lengths.durations[rows], lengths.tokens[rows])
     if len(rows) and alone.max() > budget:

@@ -3,7 +3,9 @@
     n utterances, D seconds of the longest, T tokens of the one with most
 
 The paper's tool bisects the memory of each of 60 bins; its published batch sizes follow `n (aD + bD^2 + cT)` within 2
-% on average, so a few measurements and a fit take the place of the search.
+% on average, so a few measurements and a fit take the place of the search. Memory is a peak, and the moment of a step
+at which it comes differs with the shape: long sounds with little text fill it in the encoder, short ones with much text
+in the language model. No one formula follows both. So each moment gets its own, and a `Peak` is their maximum.
 """
 
 from __future__ import annotations
@@ -18,14 +20,18 @@ import numpy.typing as npt
 from linnet.data.batching.arrays import Floats, Ints
 from linnet.errors import OptionError
 
-_TERMS = 4  # fixed, n D, n D^2, n T
+Shape = tuple[int, float, int]
+_TERMS = 5  # fixed, n, n D, n D^2, n T
+_SIZES = 2.0 ** np.arange(15)  # batch sizes at which the moments of a peak are compared
+_STEPS = 12  # so many seconds and tokens, likewise
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a batch of n: `fixed + n (per_second D + per_square_second D^2 + per_token T)`, in any one unit.
+    """Cost of a batch of n: `fixed + n (u + per_second D + per_square_second D^2 + per_token T)`, in any one unit.
 
-    In bytes, `fixed` is what the model itself takes. The default is the padded seconds of audio.
+    u is `per_utterance`: a prompt, or a window that every sound is padded to. In bytes, `fixed` is what the model
+    itself takes. The default is the padded seconds of audio.
 
     >>> Cost(per_second=1, per_token=0.08).most(40.0, 250, budget=600)
     array(10)
@@ -35,11 +41,13 @@ class Cost:
     per_square_second: float = 0.0
     per_token: float = 0.0
     fixed: float = 0.0
+    per_utterance: float = 0.0
 
     def each(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
         """What one utterance adds to a batch that is padded to this shape; any shapes that broadcast."""
         d, t = np.asarray(seconds, np.float64), np.asarray(tokens, np.float64)
-        return np.asarray(d * (self.per_second + self.per_square_second * d) + self.per_token * t)
+        by_length = d * (self.per_second + self.per_square_second * d) + self.per_token * t
+        return np.asarray(by_length + self.per_utterance)
 
     def of(self, utterances: npt.ArrayLike, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
         """The cost of whole batches; any shapes that broadcast."""
@@ -51,23 +59,70 @@ class Cost:
         Raises:
             OptionError: an utterance of such a shape costs nothing, so no batch is too large.
         """
-        each = self.each(seconds, tokens)
-        if np.any(each <= 0):
-            raise OptionError(f"{self} says that some utterances cost nothing: fit it to more shapes.")
-        count = np.maximum((budget - self.fixed) // each, 0).astype(np.int64)
-        return np.asarray(count - ((count > 0) & (self.of(count, seconds, tokens) > budget)))
+        return _most(self, (self,), seconds, tokens, budget)
 
-    def errors(self, shapes: Sequence[tuple[int, float, int]], measured: Sequence[float]) -> Floats:
+    def errors(self, shapes: Sequence[Shape], measured: Sequence[float]) -> Floats:
         """Relative errors (predicted / measured - 1) at shapes (n, D, T)."""
-        n, d, t = np.asarray(shapes, np.float64).reshape(-1, 3).T
-        return self.of(n, d, t) / np.asarray(measured, np.float64) - 1
+        return self.of(*_columns(shapes)) / np.asarray(measured, np.float64) - 1
 
 
-def fit_cost(shapes: Sequence[tuple[int, float, int]], measured: Sequence[float]) -> Cost:
+@dataclass(frozen=True)
+class Peak:
+    """The largest of several costs at each shape: memory, of which each moment of a step takes its own.
+
+    >>> peak = Peak((Cost(per_second=5, per_token=0), Cost(per_second=1, per_token=1)))
+    >>> peak.of(2, [10.0, 1.0], [8, 30])
+    array([100.,  62.])
+    """
+
+    moments: tuple[Cost, ...]
+
+    @property
+    def fixed(self) -> float:
+        """What a batch of any size costs at least."""
+        return max(moment.fixed for moment in self.moments)
+
+    def each(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
+        """What one utterance adds at most to a batch that is padded to this shape."""
+        return np.asarray(np.max([moment.each(seconds, tokens) for moment in self.moments], axis=0))
+
+    def of(self, utterances: npt.ArrayLike, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
+        """The cost of whole batches; any shapes that broadcast."""
+        return np.asarray(np.max([moment.of(utterances, seconds, tokens) for moment in self.moments], axis=0))
+
+    def most(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike, budget: float) -> Ints:
+        """As `Cost.most`: the largest batch that stays within the budget at every moment."""
+        return _most(self, self.moments, seconds, tokens, budget)
+
+    def errors(self, shapes: Sequence[Shape], measured: Sequence[float]) -> Floats:
+        """Relative errors (predicted / measured - 1) at shapes (n, D, T)."""
+        return self.of(*_columns(shapes)) / np.asarray(measured, np.float64) - 1
+
+
+def _most(
+    cost: Cost | Peak, moments: Sequence[Cost], seconds: npt.ArrayLike, tokens: npt.ArrayLike, budget: float
+) -> Ints:
+    if np.any(cost.each(seconds, tokens) <= 0):
+        raise OptionError(f"{cost} says that some utterances cost nothing: fit it to more shapes.")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = [np.maximum(budget - each.fixed, 0) // each.each(seconds, tokens) for each in moments]
+    # a moment to which an utterance adds nothing bounds nothing: it gives no number, or an infinite one
+    count = np.fmin.reduce(room).clip(0, 2**62).astype(np.int64)
+    count -= (count > 0) & (cost.of(count, seconds, tokens) > budget)  # a rounding error too many
+    return np.where(cost.of(1, seconds, tokens) > budget, 0, count)
+
+
+def _columns(shapes: Sequence[Shape]) -> tuple[Floats, Floats, Floats]:
+    n, d, t = np.asarray(shapes, np.float64).reshape(-1, 3).T
+    return n, d, t
+
+
+def fit_cost(shapes: Sequence[Shape], measured: Sequence[float], *, known: float = 0.0) -> Cost:
     """The cost whose relative errors at the measured shapes (n, D, T) have the least sum of squares.
 
-    No coefficient is negative, so a larger batch never costs less. To tell the terms apart the shapes must differ in
-    n, in D and in T; eight are enough, at the corners and along the diagonal of what occurs.
+    `known` is that part of the fixed cost which needs no fit: the bytes of the weights, for instance. No coefficient is
+    negative, so a larger batch never costs less. To tell the terms apart the shapes must differ in n, in D and in T;
+    eight are enough, at the corners and along the diagonal of what occurs.
 
     >>> shapes = [(1, 5, 20), (8, 5, 20), (1, 30, 20), (4, 30, 200), (2, 15, 100)]
     >>> fit_cost(shapes, [7 + n * (2 * d + 0.1 * d * d + 0.5 * t) for n, d, t in shapes]).per_second.__round__(6)
@@ -76,32 +131,59 @@ def fit_cost(shapes: Sequence[tuple[int, float, int]], measured: Sequence[float]
     Raises:
         OptionError: too few or too similar shapes, or a measurement that is not positive.
     """
-    target = np.asarray(measured, np.float64)
-    n, d, t = np.asarray(shapes, np.float64).reshape(-1, 3).T
-    terms = np.stack([np.ones_like(n), n * d, n * d * d, n * t], axis=1)
-    if len(terms) != len(target) or len(target) < _TERMS:
-        raise OptionError(f"{len(terms)} shapes and {len(target)} measurements: give one for each, {_TERMS} at least.")
-    if not np.all(np.isfinite(target) & (target > 0)):
-        raise OptionError(f"measured costs must be positive numbers, got {list(measured)}.")
+    return _fit(_terms(shapes, len(measured)), measured, known)
+
+
+def fit_peak(shapes: Sequence[Shape], moments: Sequence[Sequence[float]], *, known: float = 0.0) -> Peak:
+    """A cost for each moment of a step by `fit_cost`, from what was measured in it at each of the shapes.
+
+    Only those are kept that are the largest for some batch within the measured seconds and tokens.
+
+    Raises:
+        OptionError: as `fit_cost`.
+    """
+    terms = _terms(shapes, len(moments[0]))
+    fits = list(dict.fromkeys(_fit(terms, each, known) for each in moments))
+    _, d, t = _columns(shapes)
+    n, d, t = np.meshgrid(_SIZES, np.linspace(d.min(), d.max(), _STEPS), np.linspace(t.min(), t.max(), _STEPS))
+    highest = np.unique(np.argmax([fit.of(n, d, t) for fit in fits], axis=0))
+    return Peak(tuple(fits[at] for at in highest))
+
+
+def _terms(shapes: Sequence[Shape], count: int) -> Floats:
+    """What is multiplied by the coefficients [M, K]. Raises `OptionError` where they could not be told apart."""
+    n, d, t = _columns(shapes)
+    terms = np.stack([np.ones_like(n), n, n * d, n * d * d, n * t], axis=1)
+    if len(terms) != count or count < _TERMS:
+        raise OptionError(f"{len(terms)} shapes and {count} measurements: give one for each, {_TERMS} at least.")
     scale = np.abs(terms).max(axis=0)
     if not scale.all() or np.linalg.matrix_rank(terms / scale) < _TERMS:
         raise OptionError("the measured shapes are too alike: vary the batch size, the seconds and the tokens.")
-    fixed, second, square, token = _nonnegative(terms / scale / target[:, None]) / scale
-    return Cost(float(second), float(square), float(token), float(fixed))
+    return terms
 
 
-def _nonnegative(terms: Floats) -> Floats:
-    """Coefficients [K], none negative, that bring `terms` [M, K] @ coefficients nearest to ones.
+def _fit(terms: Floats, measured: Sequence[float], known: float) -> Cost:
+    target = np.asarray(measured, np.float64)
+    if not np.all(np.isfinite(target) & (target > 0)):
+        raise OptionError(f"measured costs must be positive numbers, got {list(measured)}.")
+    scale = np.abs(terms).max(axis=0)
+    found = _nonnegative(terms / scale / target[:, None], 1 - known / target) / scale
+    fixed, utterance, second, square, token = found.tolist()
+    return Cost(second, square, token, fixed + known, utterance)
 
-    The optimum is the plain least-squares solution over its own non-zero terms, and four terms have only fifteen such
+
+def _nonnegative(terms: Floats, target: Floats) -> Floats:
+    """Coefficients [K], none negative, that bring `terms` [M, K] @ coefficients nearest to `target` [M].
+
+    The optimum is the plain least-squares solution over its own non-zero terms, and five terms have only 31 such
     choices: all are tried.
     """
-    best, least = np.zeros(terms.shape[1]), float(len(terms))
+    best, least = np.zeros(terms.shape[1]), float(target @ target)
     for size in range(1, terms.shape[1] + 1):
         for chosen in combinations(range(terms.shape[1]), size):
             found = np.zeros(terms.shape[1])
-            found[list(chosen)] = np.linalg.lstsq(terms[:, chosen], np.ones(len(terms)), rcond=None)[0]
-            error = float(((terms @ found - 1) ** 2).sum())
+            found[list(chosen)] = np.linalg.lstsq(terms[:, chosen], target, rcond=None)[0]
+            error = float(((terms @ found - target) ** 2).sum())
             if found.min() >= 0 and error < least:
                 best, least = found, error
     return best

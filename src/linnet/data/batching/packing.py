@@ -12,7 +12,7 @@ import numpy as np
 
 from linnet.data.batching.arrays import Floats, Ints, digest_of, shuffled
 from linnet.data.batching.binning import require_each_fits
-from linnet.data.batching.cost import Cost
+from linnet.data.batching.cost import Cost, Peak
 from linnet.data.batching.lengths import Lengths
 from linnet.data.batching.plan import Plan
 from linnet.errors import OptionError
@@ -111,7 +111,7 @@ def _even(packs: list[Ints], world: int) -> tuple[list[Ints], Ints]:
     return packs[:full], np.concatenate([np.zeros(0, np.int64), *packs[full:]])
 
 
-def pack_utterances(lengths: Lengths, cost: Cost, budget: float, *, rows: Ints | None = None) -> Packing:
+def pack_utterances(lengths: Lengths, cost: Cost | Peak, budget: float, *, rows: Ints | None = None) -> Packing:
     """Plan packs of a corpus within the budget; `rows` are those to train on, by default all.
 
     Raises:

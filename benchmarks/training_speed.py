@@ -206,7 +206,7 @@ def trainer_side(folder: Path, options: argparse.Namespace) -> Result:
     torch.set_num_threads(options.threads)
     asked = recipe(folder, options)
     trainee, watch = load_trainee(asked), Watch()
-    planned = plan(asked.data, trainee.inputs, skip_bad=False, tell=print)
+    planned = plan(asked, trainee, skip_bad=False, tell=print)
     sounds, lengths, rows = BatchesOfSound(planned.corpus), planned.corpus.lengths, planned.selection.rows
     table = Dataset.from_dict({"row": rows.tolist(), "length": lengths.durations[rows].tolist()})
 

@@ -72,14 +72,45 @@ def run(
         there = There(remote, remote_folder, processes, wheel, tuple(forward or ()))
         train_there(found, there, dry_run=dry_run, skip_bad=skip_bad)
         return
-    try:
-        import accelerate  # noqa: F401
-    except ImportError:
-        raise MissingExtra("training", extra="train") from None
+    _require_extra()
     if dry_run:
         _plan(found, skip_bad)
     else:
         _train(found, skip_bad)
+
+
+@train.command()
+def fit_memory(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file such as recipes/tiny-audio.yaml.")],
+    memory: Annotated[
+        str, option("--memory", metavar="40GB", help="What a process may take. By default what is free, less a margin.")
+    ] = "auto",
+    processes: Annotated[int, option("--processes", metavar="N", min=1, help="Processes that train together.")] = 1,
+    force: Annotated[bool, option("--force", help="Measure again what was measured before.")] = False,
+    skip_bad: Annotated[
+        bool, option("--skip-bad", help="Leave out utterances that cannot be used and tell them.")
+    ] = False,
+    as_json: Annotated[bool, option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure what steps of a recipe take of memory, and how large its batches can be.
+
+    Steps on made-up sounds run in processes of their own at eight shapes, a cost is fitted, and batches of three bins
+    are measured to check it. It is kept for this model, machine and number of processes: with  memory: 40GB  under
+    `data: batching:` a recipe plans its batches by it.
+    """
+    _require_extra()
+    from linnet.training.recipe import read_recipe
+    from linnet.training.speech.fit_memory import fit_memory as fit
+    from linnet.training.speech.recipe import SpeechRecipe
+
+    found = read_recipe(recipe)
+    if not isinstance(found, SpeechRecipe):
+        raise OptionError(f"{recipe}: fit-memory is for recipes with  task: speech")
+    made = fit(found, memory=memory, processes=processes, force=force, skip_bad=skip_bad, tell=_notice)
+    _notice(f"kept in {made.kept}")
+    print_result(
+        json.dumps(made.to_dict(), indent=2) + "\n" if as_json else "\n".join(_table(rows) for rows in made.tables())
+    )
 
 
 @train.command()
@@ -125,6 +156,13 @@ def plot(
     target = check_picture(output or first / "curves.png")
     save_figure(draw_curves({str(run): read_log(run) for run in runs}), target)
     print_result(f"{target}\n")
+
+
+def _require_extra() -> None:
+    try:
+        import accelerate  # noqa: F401
+    except ImportError:
+        raise MissingExtra("training", extra="train") from None
 
 
 def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:

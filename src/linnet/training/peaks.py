@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 Moments = dict[str, int]  # bytes at the peak of each
 _BEGIN = "begin"
@@ -37,8 +38,9 @@ def step_moments(step: Callable[[], object], loss: nn.Module, optimiser: Any, he
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """The bytes of their storages; one that several of them share counts once."""
-    storages = [tensor.untyped_storage() for tensor in tensors]
+    """The bytes of their storages on this process; one that several of them share counts once."""
+    own: Iterator[Any] = (tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors)
+    storages = [tensor.untyped_storage() for tensor in own]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 

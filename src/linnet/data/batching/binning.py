@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from linnet.data.batching.arrays import Ints, digest_of, shuffled_in_groups
 from linnet.data.batching.bins import Bins, fit_bins
-from linnet.data.batching.cost import Cost, Peak
+from linnet.data.batching.cost import Cost, Peak, Shape
 from linnet.data.batching.lengths import Lengths
 from linnet.data.batching.plan import Part, Plan, assemble
 from linnet.errors import OptionError
@@ -33,6 +33,11 @@ class Binning:
     def rows(self) -> Ints:
         """All utterances that are in a bin."""
         return np.flatnonzero(self.of >= 0)
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """The largest batch of each bin: utterances, seconds, tokens."""
+        return list(zip(self.sizes.tolist(), self.bins.seconds.tolist(), self.bins.tokens.tolist(), strict=True))
 
     @property
     def limits(self) -> tuple[float, ...]:

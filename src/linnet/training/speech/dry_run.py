@@ -10,6 +10,7 @@ from linnet.errors import LinnetError
 from linnet.training.freeze import counts
 from linnet.training.speech.duration import estimate
 from linnet.training.speech.flops import StepFlops
+from linnet.training.speech.memory import memory_rows
 from linnet.training.speech.model import Trainee, outline
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import plan, spelling_head
@@ -30,9 +31,10 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
     yield from _parameters(trainee)
     said: list[str] = []
     try:
-        planned = plan(recipe.data, trainee.inputs, skip_bad=skip_bad, tell=said.append)
+        planned = plan(recipe, trainee, skip_bad=skip_bad, tell=said.append)
     except LinnetError as error:
         yield "data", f"missing: {error}"
+        yield from memory_rows(recipe, trainee)
         return
     told = len(said)
     for line in (*said, *planned.lines()):
@@ -43,8 +45,7 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
         yield "ctc head", ". ".join([f"{size:,} trained, for {len(head.alphabet.characters)} characters", *said[told:]])
     yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
     batches = planned.batches(1, recipe.run.seed)
-    batching = recipe.data.batching
-    measured = batches.plan, planned.lengths, planned.cost, batching.budget
+    measured = batches.plan, planned.lengths, planned.cost, planned.budget
     waste = measure_waste("planned", *measured)
     each = math.ceil(batches.steps / recipe.optimisation.accumulate)
     total = total_steps(recipe.optimisation, batches)
@@ -57,11 +58,12 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
         yield "audio padding", f"{1 - heard / span:.1%} (every sound is padded to {span:g} s)"
     else:
         yield "audio padding", f"{waste.audio_padding:.1%}"
-    if batching.packed:  # the encoder still pads
+    if recipe.data.batching.packed:  # the encoder still pads
         waste = measure_packed("packed", *measured)
     yield "text padding", f"{waste.text_padding:.1%}"
     yield "budget used", f"{waste.budget_used:.0%}"
     yield from estimate(StepFlops(trainee.model, span), planned.corpus.lengths, batches.plan, total, recipe).rows()
+    yield from memory_rows(recipe, trainee, planned.binning)
 
 
 def _parameters(trainee: Trainee) -> Iterator[tuple[str, str]]:

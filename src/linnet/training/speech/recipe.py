@@ -37,10 +37,13 @@ class Batching:
 
     The defaults stand for the padded seconds of audio, a place for a token counted as 80 ms. `packed` lays the
     utterances of a batch end to end before the language model of a fusion model, so that their own costs add up to the
-    budget; `groups` and `splits` mean nothing then.
+    budget; `groups` and `splits` mean nothing then. With `memory`, such as 40GB, a batch may take so much of each
+    process's memory instead, by what `linnet train fit-memory` has measured; `auto` is what the device has free, less a
+    margin.
     """
 
     budget: float = 600.0
+    memory: str = ""
     per_second: float = 1.0
     per_square_second: float = 0.0
     per_token: float = 0.08

@@ -19,6 +19,7 @@ from linnet.data.batching import (
     Lengths,
     Mixture,
     Packing,
+    Peak,
     Selection,
     bin_utterances,
     mix,
@@ -31,6 +32,7 @@ from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
 from linnet.training.speech.inputs import FusionInputs, Inputs
 from linnet.training.speech.kept import kept_corpus
+from linnet.training.speech.memory import batch_cost
 from linnet.training.speech.model import Trainee, load_trainee
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
 from linnet.training.speech.validate import Score, validation
@@ -50,7 +52,7 @@ class Planned:
     corpus: Corpus
     lengths: Lengths
     selection: Selection
-    cost: Cost
+    cost: Cost | Peak
     budget: float
     binning: Binning | Packing
     mixture: Mixture | None = None
@@ -101,7 +103,9 @@ def prepare(
 ) -> tuple[Trainer, BatchesOfSound, Validate | None]:
     """The trainer at its first step, its batches, and what validates it (None without `score` or a validation set)."""
     keep = Path(recipe.run.output) / "corpus"
-    planned = plan(recipe.data, trainee.inputs, skip_bad=skip_bad, tell=tell, keep=keep / "train")
+    accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
+    world = accelerator.num_processes
+    planned = plan(recipe, trainee, world=world, skip_bad=skip_bad, tell=tell, keep=keep / "train")
     for line in planned.lines():
         tell(line)
     validate = None
@@ -111,8 +115,7 @@ def prepare(
         validate = validation(trainee, recipe.run, held, score)
     if recipe.losses.ctc is not None:
         trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, tell))
-    accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
-    batches = planned.batches(accelerator.num_processes, seed)
+    batches = planned.batches(world, seed)
     data = BatchesOfSound(
         planned.corpus,
         seed=seed,
@@ -140,11 +143,38 @@ def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell
     return head
 
 
-def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell, keep: Path | None = None) -> Planned:
+def plan(
+    recipe: SpeechRecipe, trainee: Trainee, *, world: int = 1, skip_bad: bool, tell: Tell, keep: Path | None = None
+) -> Planned:
     """Read and measure the training data, and sort it into bins; what is read is kept in the folder `keep`.
 
     Raises:
         OptionError: that cannot be done.
+    """
+    data, options = recipe.data, recipe.data.batching
+    corpus, lengths, selection = chosen(data, trainee.inputs, skip_bad=skip_bad, tell=tell, keep=keep)
+    rows = selection.rows
+    cost, budget = batch_cost(recipe, trainee, lengths, rows, world)
+    binning: Binning | Packing
+    if not options.packed:
+        binning = bin_utterances(lengths, cost, budget, rows=rows, groups=options.groups, splits=options.splits)
+    elif isinstance(trainee.inputs, FusionInputs):
+        binning = pack_utterances(lengths, cost, budget, rows=rows)
+    else:
+        raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
+    mixture = None
+    if data.mixing is not None:
+        mixture = mix(corpus.lengths, rows, temperature=data.mixing.temperature, most=data.mixing.most or np.inf)
+    return Planned(corpus, lengths, selection, cost, budget, binning, mixture)
+
+
+def chosen(
+    data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell, keep: Path | None = None
+) -> tuple[Corpus, Lengths, Selection]:
+    """Read the training data; all of it, the lengths that batches are planned by, and what of it is fit to train on.
+
+    Raises:
+        OptionError: there is none, or it cannot be read.
     """
     if not data.train:
         raise OptionError("data: `train` names no source, such as  train: [{path: train.jsonl}]")
@@ -157,19 +187,4 @@ def plan(data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell, keep: 
     lengths = corpus.lengths
     if inputs.span is not None:
         lengths = replace(lengths, durations=np.full(len(lengths), inputs.span, np.float32))
-    options = data.batching
-    cost = Cost(options.per_second, options.per_square_second, options.per_token)
-    binning: Binning | Packing
-    if options.packed:
-        if not isinstance(inputs, FusionInputs):
-            raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
-        binning = pack_utterances(lengths, cost, options.budget, rows=selection.rows)
-    else:
-        binning = bin_utterances(
-            lengths, cost, options.budget, rows=selection.rows, groups=options.groups, splits=options.splits
-        )
-    mixture = None
-    if data.mixing is not None:
-        most = data.mixing.most or np.inf
-        mixture = mix(corpus.lengths, selection.rows, temperature=data.mixing.temperature, most=most)
-    return Planned(corpus, lengths, selection, cost, options.budget, binning, mixture)
+    return corpus, lengths, selection

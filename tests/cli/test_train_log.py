@@ -7,15 +7,18 @@ import json
 import os
 import pty
 import re
-import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from calling import make_call
 from rich.console import Console
 
 from linnet.cli.train_log import events, figures, show, show_line
+from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
 ROWS: list[dict[str, Any]] = [
@@ -67,28 +70,34 @@ def test_elsewhere_each_row_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.out == ""
 
 
-def test_a_run_on_a_real_terminal(tmp_path: Path) -> None:
+def test_a_run_on_a_real_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("accelerate", reason="the extra `train` is not installed")
-    recipe = fusion_recipe(save_bases(tmp_path), tone_corpus(tmp_path / "corpus", 16), tmp_path / "out")
-    recipe["run"]["track"] = ""
-    command = [sys.executable, "-m", "linnet", "train", str(write_recipe(tmp_path / "recipe.yaml", recipe))]
+    content = fusion_recipe(save_bases(tmp_path), tone_corpus(tmp_path / "corpus", 16), tmp_path / "out")
+    recipe = write_recipe(tmp_path / "recipe.yaml", content)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "140")
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "140", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        seen = b""
-        try:
-            while data := os.read(ours, 65536):
-                seen += data
-        except OSError:  # Linux says so where the other end is closed
-            pass
-        assert process.stdout is not None
-        result = process.stdout.read().decode()
+    seen: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(ours, seen))
+    reader.start()
+    with open(theirs, "w") as terminal, one_thread():  # noqa: PTH123  a descriptor
+        monkeypatch.setattr(sys, "stderr", terminal)
+        done = make_call(monkeypatch, capsys)("train", recipe)
+    reader.join()
     os.close(ours)
-    assert process.returncode == 0
-    assert result == f"{tmp_path / 'out' / 'best'}\n"
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert done.status == 0
+    assert done.out == f"{tmp_path / 'out' / 'best'}\n"
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(seen).decode())
     assert "linnet: 16 utterances are kept" in text
     assert "step 6/6" in text
     assert "step 6: WER " in text
     assert "{" not in text
+
+
+def _read(terminal: int, seen: list[bytes]) -> None:
+    """All that is written to the other end, until it is closed, which Linux tells by an error."""
+    with suppress(OSError):
+        while data := os.read(terminal, 65536):
+            seen.append(data)

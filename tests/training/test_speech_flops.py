@@ -82,6 +82,17 @@ def test_a_step_of_a_fusion_model(bases: dict[str, Path], policy: dict[str, str]
     assert StepFlops(model).batch(UTTERANCES, SECONDS, TOKENS) == pytest.approx(found, rel=0.03)
 
 
+def test_a_step_of_a_pack(bases: dict[str, Path]) -> None:
+    model = fused(bases, "hubert", "llama", FROZEN)
+    seconds, tokens = [2.5, 1.0, 1.7], [20, 3, 11]
+    given = sounds()
+    for row, (length, count) in enumerate(zip(seconds, tokens, strict=True)):
+        given["attention_mask"][row, round(length * 16000) :] = 0
+        given["labels"][row, count:] = -100
+    found = counted(FusionLoss(model, packed=True), given).get_total_flops()
+    assert StepFlops(model).pack(seconds, tokens) == pytest.approx(found, rel=0.01)
+
+
 @pytest.mark.parametrize("decoder", ["gpt2", "smollm3"])
 def test_a_step_with_other_language_models(bases: dict[str, Path], decoder: str) -> None:
     model = fused(bases, "hubert", decoder, FROZEN)

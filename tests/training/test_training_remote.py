@@ -67,6 +67,7 @@ def test_a_recipe_is_trained_there_and_its_model_comes_back(
     fetched = tmp_path / "my run's"
     assert [json.loads(line) for line in (fetched / "log.jsonl").read_text().splitlines()] == rows
     assert not (fetched / "checkpoints").exists()
+    assert not (fetched / "corpus").exists()
     from transformers import AutoModelForSpeechSeq2Seq
 
     bases = json.loads((fetched / "best" / "config.json").read_text())["bases"]

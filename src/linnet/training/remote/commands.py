@@ -143,9 +143,10 @@ class Remote:
         return self._ssh("show what it says until it is over", script, options=("-o", "ServerAliveInterval=15"))
 
     def fetch(self, output: Path) -> Command:
-        """Bring the run's folder back without its checkpoints."""
+        """Bring the run's folder back without its checkpoints, and without the corpus as it was read."""
         there = f"{self.host}:{self.folder}/runs/{self.run}/"
-        return Command("fetch the run", ("rsync", "-a", "--exclude=/checkpoints", there, f"{output.absolute()}/"))
+        left = ("--exclude=/checkpoints", "--exclude=/corpus")
+        return Command("fetch the run", ("rsync", "-a", *left, there, f"{output.absolute()}/"))
 
     def _ssh(self, why: str, script: str, stdin: str = "", shown: str = "", options: tuple[str, ...] = ()) -> Command:
         """A script for `sh`, whatever the user's shell there is."""

@@ -13,8 +13,8 @@ import torch
 from linnet.data.batching import Lengths
 from linnet.data.batching.plan import Plan
 from linnet.models.device import choose_device
-from linnet.training.options import Recipe
 from linnet.training.speech.flops import StepFlops
+from linnet.training.speech.recipe import SpeechRecipe
 
 SHARE = 0.4  # of a machine's rate that training reaches, by experience; matrix products alone reach all of it
 H100 = 989e12  # bfloat16 products a second without sparsity, by the maker's data sheet (SXM)
@@ -44,15 +44,17 @@ class Duration:
         yield "", f"{_span(self.seconds(H100))} at {share} of an H100's {_count(H100)}FLOPS (bf16)"
 
 
-def estimate(flops: StepFlops, lengths: Lengths, plan: Plan, steps: int, recipe: Recipe) -> Duration:
+def estimate(flops: StepFlops, lengths: Lengths, plan: Plan, steps: int, recipe: SpeechRecipe) -> Duration:
     """The duration of a run of so many steps by an epoch's plan for one device."""
+    packed = recipe.data.batching.packed
     count, run = len(plan.starts), recipe.run
     batches = steps * plan.steps / max(1, math.ceil(plan.steps / recipe.optimisation.accumulate))
     taken = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).round().astype(int))
     spent = []
     for at in taken:
         rows = plan.rows[plan.starts[at] : plan.ends[at]]
-        spent.append(flops.batch(len(rows), float(lengths.durations[rows].max()), int(lengths.tokens[rows].max())))
+        seconds, tokens = lengths.durations[rows].tolist(), lengths.tokens[rows].tolist()
+        spent.append(flops.pack(seconds, tokens) if packed else flops.batch(len(rows), max(seconds), max(tokens)))
     total = batches * float(np.mean(spent))
     device = choose_device(run.device)[0]
     return Duration(total, total / max(steps, 1), measure_rate(device, run.precision))

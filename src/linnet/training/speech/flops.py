@@ -9,7 +9,7 @@ halves that a causal kernel may skip are counted, as `torch.utils.flop_counter` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -94,11 +94,25 @@ class StepFlops:
         heard, frames = self.encoder(samples)
         if not self._fusion:
             return utterances * (heard + self._decoder.of(tokens, frames) + self._head * tokens)
-        model = self._model
-        told = self._head + (self._logits if utterances * tokens > self._pieces else 0.0)
-        places = model.prompt_tokens(samples) + max(tokens - 1, 0)
-        rows = self._projector.of(model.audio_rows(samples))
-        return utterances * (heard + rows + self._decoder.of(places) + told * tokens)
+        places = self._model.prompt_tokens(samples) + max(tokens - 1, 0)
+        each = heard + self._projector.of(self._model.audio_rows(samples)) + self._decoder.of(places)
+        return utterances * each + self._told(utterances * tokens)
+
+    def pack(self, seconds: Sequence[float], tokens: Sequence[int]) -> float:
+        """Operations of a batch whose utterances lie end to end in one row before a fusion model's language model.
+
+        The encoder pads them all the same. Attention is counted over the whole row, as it is computed without a kernel
+        for packs.
+        """
+        samples = [round(length * SAMPLE_RATE) for length in seconds]
+        longest = max(samples)
+        padded = self.encoder(longest)[0] + self._projector.of(self._model.audio_rows(longest))
+        places = sum(map(self._model.prompt_tokens, samples)) + sum(max(count - 1, 0) for count in tokens)
+        return len(samples) * padded + self._decoder.of(places) + self._told(sum(tokens))
+
+    def _told(self, tokens: int) -> float:
+        """Operations of the output head for all label tokens of a batch."""
+        return tokens * (self._head + (self._logits if tokens > self._pieces else 0.0))
 
     def encoder(self, samples: int) -> tuple[float, int]:
         """Operations of the encoder for one sound, and its frames."""

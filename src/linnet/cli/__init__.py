@@ -7,6 +7,7 @@ from importlib import import_module
 
 import typer
 
+from linnet.cli.processes import tells
 from linnet.errors import LinnetError
 
 # verb -> "module:attribute"; an attribute that is a typer app has verbs of its own
@@ -54,9 +55,13 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line: a `LinnetError` becomes one line on stderr and exit status 1; Ctrl-C gives 130."""
+    """Run the command line: a `LinnetError` becomes one line on stderr and exit status 1; Ctrl-C gives 130.
+
+    Of processes that torchrun has started the first tells.
+    """
     try:
         build_app()()
     except LinnetError as error:
-        print(f"linnet: {error}", file=sys.stderr)
+        if tells():
+            print(f"linnet: {error}", file=sys.stderr)
         raise SystemExit(1) from None

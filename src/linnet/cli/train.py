@@ -15,6 +15,7 @@ import typer
 from linnet.cli.console import print_result
 from linnet.cli.default_command import WithDefault
 from linnet.cli.options import option
+from linnet.cli.processes import launch
 from linnet.cli.train_log import show
 from linnet.cli.train_remote import There, train_there
 from linnet.errors import MissingExtra, OptionError
@@ -50,7 +51,9 @@ def run(
     remote_folder: Annotated[
         str, option("--remote-folder", metavar="PATH", help="The folder there, from its home folder.")
     ] = "linnet",
-    processes: Annotated[int, option("--processes", metavar="N", min=1, help="With --remote: GPUs to train on.")] = 1,
+    processes: Annotated[
+        int, option("--processes", metavar="N", min=1, help="Train in so many processes of one machine, one per GPU.")
+    ] = 1,
     wheel: Annotated[
         Path | None,
         option("--wheel", metavar="FILE", help="With --remote: install this there, not the index's linnet."),
@@ -73,6 +76,9 @@ def run(
         train_there(found, there, dry_run=dry_run, skip_bad=skip_bad)
         return
     _require_extra()
+    if processes > 1 and not dry_run:
+        launch(processes, ["train", "run", str(recipe), *(["--skip-bad"] if skip_bad else [])])
+        return
     if dry_run:
         _plan(found, skip_bad)
     else:
@@ -168,6 +174,7 @@ def _require_extra() -> None:
 def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
     from linnet.training.digits.recipe import DigitsRecipe
     from linnet.training.digits.run import run_digits
+    from linnet.training.endings import Signals, StoppedError
     from linnet.training.folder import result_folder
     from linnet.training.speech.run import run_speech
     from linnet.training.tracking import check_tracker
@@ -175,14 +182,17 @@ def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     tell = _notice if first else _say_nothing
     check_tracker(recipe.run.track)
-    if isinstance(recipe, DigitsRecipe):
-        rows = run_digits(recipe)
-    else:
-        rows = run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell)
-    if not first:
-        deque(rows, maxlen=0)  # the first process has them
-    else:
-        show(rows)
+    with Signals(tell) as stop:
+        if isinstance(recipe, DigitsRecipe):
+            rows = run_digits(recipe, stop=stop)
+        else:
+            rows = run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell, stop=stop)
+        try:
+            show(rows) if first else deque(rows, maxlen=0)  # the first process has them
+        except StoppedError as stopped:
+            tell(str(stopped))
+            raise typer.Exit(130) from None
+    if first:
         print_result(f"{result_folder(recipe)}\n")
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from linnet.training.batch import Batch
 from linnet.training.curves import read_log
+from linnet.training.endings import Stop, StoppedError, leave_signals, never, together
 from linnet.training.folder import open_folder
 from linnet.training.freeze import Drift
 from linnet.training.sharding import gathered
@@ -39,12 +40,21 @@ class Data(Protocol):
         """One batch."""
 
 
-def train(trainer: Trainer, data: Data, validate: Validate | None = None) -> Iterator[Row]:
+def train(trainer: Trainer, data: Data, validate: Validate | None = None, stop: Stop = never) -> Iterator[Row]:
     """Run to the last step, yielding what is logged; each row also goes to `log.jsonl` in the run's folder.
 
     A run that was broken off goes on from its newest checkpoint. The model of the lowest word error rate is kept in
     `best`, the last one in `model`. Of several processes the first one yields and writes.
+
+    Raises:
+        StoppedError: `stop`, asked after each step on each process, said so on one; the step is kept.
+        LostProcessError: another process has ended.
     """
+    with together():
+        yield from _train(trainer, data, validate, stop)
+
+
+def _train(trainer: Trainer, data: Data, validate: Validate | None, stop: Stop) -> Iterator[Row]:
     run = trainer.recipe.run
     if trainer.leads:
         open_folder(trainer)
@@ -66,11 +76,14 @@ def train(trainer: Trainer, data: Data, validate: Validate | None = None) -> Ite
             if validate is not None and (step % run.validate_every == 0 or last):
                 row = {**(row or meter.row()), **_validated(trainer, validate, drift)}
                 meter.restart()
-            if step % run.checkpoint_every == 0 or last:
+            stopping = not last and trainer.any(stop())
+            if step % run.checkpoint_every == 0 or last or stopping:
                 trainer.save()
             if row and trainer.leads:
                 write(row)
                 yield row
+            if stopping:
+                raise StoppedError(f"stopped at step {step} of {trainer.steps}: the same command goes on from there")
     with holding(trainer.loss, trainer.average):
         trainer.export("model")
     trainer.accelerator.wait_for_everyone()
@@ -116,6 +129,7 @@ def _windows(trainer: Trainer, data: Data) -> Iterator[list[Batch]]:
             sampler=trainer.batches.of_rank(trainer.rank),
             num_workers=workers,
             prefetch_factor=2 if workers else None,
+            worker_init_fn=leave_signals,
             generator=torch.Generator(),  # its own, so that reading moves no other randomness
         )
         batches = iter(loader)

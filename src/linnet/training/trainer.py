@@ -202,6 +202,10 @@ class Trainer:
             torch.cuda.empty_cache()
             raise OutOfRoomError(full)
 
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any process."""
+        return flag if self.world == 1 else bool(self._sum(torch.tensor(float(flag))) > 0)
+
     def agreed(self, figures: dict[str, float]) -> dict[str, float]:
         """The first process's figures on all, so that what follows from them is done by all or by none."""
         shared: list[dict[str, float]] = broadcast_object_list([figures])

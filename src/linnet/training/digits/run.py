@@ -15,11 +15,12 @@ from linnet.training.digits.dataset import DigitBatches, Numbered
 from linnet.training.digits.recipe import DigitsRecipe
 from linnet.training.digits.trainee import DigitsTrainee
 from linnet.training.digits.validate import connected, nothing, roughened, transcripts, word_error_rate
+from linnet.training.endings import Stop, never
 from linnet.training.loop import Validate, train
 from linnet.training.trainer import Trainer, make_accelerator
 
 
-def run_digits(recipe: DigitsRecipe) -> Iterator[dict[str, Any]]:
+def run_digits(recipe: DigitsRecipe, *, stop: Stop = never) -> Iterator[dict[str, Any]]:
     """Train `digits` by a recipe and export it to `<output>/model`; yields the rows of the log.
 
     Paths in a recipe are relative to the folder where it is run. A run that was broken off goes on from its newest
@@ -28,8 +29,9 @@ def run_digits(recipe: DigitsRecipe) -> Iterator[dict[str, Any]]:
     Raises:
         OptionError: the recipe or the data that it names is not usable.
         OutputError: a checkpoint cannot be written.
+        StoppedError: `stop`, asked after each step, said so; the step that it stands at is kept.
     """
-    yield from train(*prepare(recipe), validation(recipe))
+    yield from train(*prepare(recipe), validation(recipe), stop)
 
 
 def outline(recipe: DigitsRecipe) -> Iterator[tuple[str, str]]:

@@ -27,6 +27,7 @@ from linnet.data.batching import (
     select,
 )
 from linnet.errors import OptionError
+from linnet.training.endings import Stop, never
 from linnet.training.loop import Validate, train
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
@@ -79,18 +80,25 @@ class Planned:
 
 
 def run_speech(
-    recipe: SpeechRecipe, *, score: Score | None = None, skip_bad: bool = False, tell: Tell = log.info
+    recipe: SpeechRecipe,
+    *,
+    score: Score | None = None,
+    skip_bad: bool = False,
+    tell: Tell = log.info,
+    stop: Stop = never,
 ) -> Iterator[dict[str, Any]]:
     """Train what the recipe says; yields the rows of the log.
 
     A run that was broken off goes on from its newest checkpoint; a finished one only writes its model again. `score`
-    counts the errors of the validation set; without one nothing is validated. `tell` gets sentences for a person.
+    counts the errors of the validation set; without one nothing is validated. `tell` gets sentences for a person;
+    `stop` is asked after each step.
 
     Raises:
         OptionError: the recipe or the data that it names is not usable.
         OutputError: a checkpoint cannot be written.
+        StoppedError: as asked; the step that it stands at is kept.
     """
-    yield from train(*prepare(recipe, load_trainee(recipe), score=score, skip_bad=skip_bad, tell=tell))
+    yield from train(*prepare(recipe, load_trainee(recipe), score=score, skip_bad=skip_bad, tell=tell), stop)
 
 
 def prepare(

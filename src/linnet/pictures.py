@@ -59,8 +59,8 @@ def plain_axes(axes: Axes, title: str) -> None:
 
 
 def name_lines(owner: Figure | Axes, lines: Any, names: Any, **options: Any) -> None:
-    """A legend without a frame whose names are shown as they are, whatever signs they hold."""
-    legend = owner.legend(list(lines), ["."] * len(names), frameon=False, **options)
+    """A legend without a border whose names are shown as they are, whatever signs they hold."""
+    legend = owner.legend(list(lines), ["."] * len(names), edgecolor="none", framealpha=0.8, **options)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)

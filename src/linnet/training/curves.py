@@ -167,7 +167,7 @@ def _mark(axes: Axes, best: Mapping[int, tuple[float, float]]) -> None:
         for place, (step, value) in best.items()
     ]
     told = [f"best {value:.2f} at step {step:,.0f}" for step, value in best.values()]
-    name_lines(axes, stars, told, fontsize=8, loc="upper right")
+    name_lines(axes, stars, told, fontsize=8, loc="best")
 
 
 def _colour(place: int) -> str:

@@ -46,9 +46,9 @@ class Parcel:
 def pack(recipe: Recipe, *, skip_bad: bool = False) -> Parcel:
     """Find what a recipe needs of this machine.
 
-    Texts of `model` and `data` that are paths here (with a `/` or a `.`) are sent; all else is taken to be on the Hub
-    or on the other machine already. Sources of utterances become manifests whose sounds are sent one by one, so that
-    manifests with whole paths, and those of other toolkits, work there, too.
+    Texts of `model`, `data` and `losses` that are paths here (with a `/` or a `.`) are sent; all else is taken to be on
+    the Hub or on the other machine already. Sources of utterances become manifests whose sounds are sent one by one,
+    so that manifests with whole paths, and those of other toolkits, work there, too.
 
     Raises:
         OptionError: sounds are missing here (with `skip_bad` they are left out), or a source cannot be read.
@@ -64,7 +64,7 @@ def pack(recipe: Recipe, *, skip_bad: bool = False) -> Parcel:
             _put(content["data"], key, {"path": name, "kind": "linnet"})
         else:
             tables = tables or is_hub_id(spec.path) or (spec.kind or "").startswith("hub")
-    for section in ("model", "data"):
+    for section in {"model", "data", "losses"} & content.keys():
         content[section] = _sent(content[section], paths, {*manifests})
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(recipe.run.output).absolute().name).strip("-") or "run"
     content["run"]["output"] = f"../../runs/{name}"

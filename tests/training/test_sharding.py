@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
+from linnet.errors import LinnetError, OptionError
 from linnet.training.checkpoint import load_checkpoint
+from linnet.training.endings import together
 from linnet.training.freeze import Drift
 from linnet.training.loop import _validated
 from linnet.training.recipe import read_recipe
-from linnet.training.sharding import whole_tree
+from linnet.training.sharding import shard, whole_tree
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
@@ -26,10 +29,10 @@ from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 STEPS = 3
 
 
-def recipe_of(folder: Path, shard: str = "none") -> SpeechRecipe:
-    text = (folder / "recipe.yaml").read_text().replace("shard: none", f"shard: {shard}")
-    path = folder / f"{shard}.yaml"
-    path.write_text(text.replace("/out", f"/{shard}"))
+def recipe_of(folder: Path, kind: str) -> SpeechRecipe:
+    text = (folder / "recipe.yaml").read_text().replace("shard: none", f"shard: {kind}")
+    path = folder / f"{kind}.yaml"
+    path.write_text(text.replace("/out", f"/{kind}"))
     recipe = read_recipe(path)
     assert isinstance(recipe, SpeechRecipe)
     return recipe
@@ -42,9 +45,9 @@ def windows(data: Any, step: int, rank: int, world: int) -> list[Any]:
     return [data[rows] for rows in batches[rank * share : (rank + 1) * share]]
 
 
-def run(folder: Path, shard: str) -> dict[str, Any]:
+def run(folder: Path, kind: str) -> dict[str, Any]:
     """Three steps, then everything whole; the second rank has nothing to validate."""
-    recipe = recipe_of(folder, shard)
+    recipe = recipe_of(folder, kind)
     heard: list[list[str]] = []
     trainer, data, validate = prepare(
         recipe, load_trainee(recipe), score=lambda _, texts, __: float(not heard.append(list(texts)))
@@ -93,11 +96,11 @@ def alone(folder: Path) -> dict[str, Any]:
         return run(folder, "none")
 
 
-@pytest.mark.parametrize("shard", ["trained", "all"])
-def test_two_processes_with_split_weights_are_one(folder: Path, alone: dict[str, Any], shard: str) -> None:
-    ranks = on_ranks(2, run, folder, shard)
+@pytest.mark.parametrize("kind", ["trained", "all"])
+def test_two_processes_with_split_weights_are_one(folder: Path, alone: dict[str, Any], kind: str) -> None:
+    ranks = on_ranks(2, run, folder, kind)
     assert None not in ranks
-    split = alone["held"] if shard == "all" else sum(value.numel() for value in alone["weights"].values())
+    split = alone["held"] if kind == "all" else sum(value.numel() for value in alone["weights"].values())
     assert all(rank["held"] < alone["held"] - 0.49 * split for rank in ranks)
     for rank in ranks:
         assert rank["losses"] == pytest.approx(alone["losses"], rel=1e-5)
@@ -108,23 +111,74 @@ def test_two_processes_with_split_weights_are_one(folder: Path, alone: dict[str,
             assert rank[part].keys() == alone[part].keys()
             for name, value in alone[part].items():
                 torch.testing.assert_close(rank[part][name], value, rtol=1e-5, atol=1e-6, msg=name)
-    one, other = (load_file(folder / place / "model" / "model.safetensors") for place in ("none", shard))
+    one, other = (load_file(folder / place / "model" / "model.safetensors") for place in ("none", kind))
     assert one.keys() == other.keys()
     for name, value in one.items():
         torch.testing.assert_close(other[name], value, rtol=1e-5, atol=1e-6, msg=name)
-    _goes_on_alone(folder, shard)
+    _goes_on_alone(folder, kind)
 
 
-def _goes_on_alone(folder: Path, shard: str) -> None:
+@pytest.mark.parametrize("kind", ["none", "trained"])
+def test_adapters_in_bfloat16_beside_frozen_parts(folder: Path, kind: str) -> None:
+    """Gradients of one step are those of one process; later ones differ as bfloat16 rounds."""
+    place = folder / f"adapters-{kind}"
+    place.mkdir()
+    content = yaml.safe_load((folder / "recipe.yaml").read_text())
+    content["freeze"] = {"encoder": "frozen", "projector": "all", "language_model": "lora(r=2)"}
+    content["run"] |= {"precision": "bf16", "output": str(place / "out")}
+    write_recipe(place / "recipe.yaml", content)
+    alone = on_ranks(1, run, place, "none")[0]  # one number format in each process
+    ranks = on_ranks(2, run, place, kind)
+    assert any("lora_A" in name for name in alone["weights"])
+    for rank in ranks:
+        assert (rank["losses"][0], rank["norms"][0]) == pytest.approx((alone["losses"][0], alone["norms"][0]), rel=1e-4)
+        assert rank["losses"] == pytest.approx(alone["losses"], rel=0.02)
+        assert rank["weights"].keys() == alone["weights"].keys()
+        assert all(torch.equal(value, ranks[0]["weights"][name]) for name, value in rank["weights"].items())
+
+
+def out_of_memory(folder: Path) -> str:
+    """A batch does not fit on the second rank."""
+    recipe = recipe_of(folder, "trained")
+    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    forward = trainer.loss.forward
+
+    def tight(tensors: dict[str, torch.Tensor]) -> Any:
+        if trainer.rank == 1:
+            raise torch.OutOfMemoryError("no room")
+        return forward(tensors)
+
+    trainer.loss.forward = tight
+    try:
+        with together():
+            trainer.update(windows(data, 0, trainer.rank, trainer.world))
+    except LinnetError as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def test_too_little_memory_with_split_weights_ends_the_run(folder: Path) -> None:
+    first, second = on_ranks(2, out_of_memory, folder)
+    assert first.startswith("LostProcessError")
+    assert second.startswith("LinnetError: step 1: a batch is out of memory, and with  shard: trained  no step can")
+
+
+def test_an_unknown_way_of_splitting_is_refused() -> None:
+    with pytest.raises(OptionError, match="shard 'some' is unknown: use none, trained, all"):
+        shard(torch.nn.Linear(2, 2), "some", torch.device("cpu"))
+    assert not shard(torch.nn.Linear(2, 2), "all", torch.device("cpu"))  # there is one process
+
+
+def _goes_on_alone(folder: Path, kind: str) -> None:
     """One process takes up the checkpoint, and its moments are those of the run that was never split."""
-    mine, theirs = (load_checkpoint(folder / place / "checkpoints") for place in ("none", shard))
+    mine, theirs = (load_checkpoint(folder / place / "checkpoints") for place in ("none", kind))
     assert mine is not None
     assert theirs is not None
     assert mine["optimiser"]["state"].keys() == theirs["optimiser"]["state"].keys()
     for number, entry in mine["optimiser"]["state"].items():
         for name, value in entry.items():
             torch.testing.assert_close(theirs["optimiser"]["state"][number][name], value, rtol=1e-3, atol=1e-7)
-    trainer, data = resumed(recipe_of(folder, shard))
+    trainer, data = resumed(recipe_of(folder, kind))
     other, _ = resumed(recipe_of(folder, "none"))
     with one_thread():
         window = windows(data, 0, 0, 1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +17,7 @@ import psutil
 import pytest
 
 from linnet.data.batching import Binning, Bins, Cost, Peak, Shape, fit_bins
-from linnet.errors import OptionError
+from linnet.errors import LinnetError, OptionError
 from linnet.training.peaks import Moments
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.dry_run import dry_run
@@ -23,7 +25,7 @@ from linnet.training.speech.fit_memory import fit_memory, fit_steps, probe_shape
 from linnet.training.speech.inputs import Inputs
 from linnet.training.speech.model import outline
 from linnet.training.speech.probing import Probing
-from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.recipe import Batching, SpeechRecipe
 from linnet.training.speech.run import plan
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
@@ -167,6 +169,33 @@ def test_the_cache_is_taken_unless_forced(tmp_path: Path, monkeypatch: pytest.Mo
     Path(first.kept).write_text("{")
     with pytest.raises(OptionError, match="remove it, or use --force"):
         fit_memory(recipe, memory="1GB")
+
+
+def test_what_is_not_there_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_of(tmp_path))
+    assert isinstance(recipe, SpeechRecipe)
+    for changed, says in [
+        (replace(recipe, run=replace(recipe.run, device="cuda")), "device cuda was asked for, but"),
+        (replace(recipe, data=replace(recipe.data, train=())), "`train` names no source"),
+        (replace(recipe, model=replace(recipe.model, encoder=str(tmp_path / "none"))), "none"),
+        (replace(recipe, data=replace(recipe.data, batching=Batching(packed=True))), "packed"),
+    ]:
+        with pytest.raises(LinnetError, match=says):
+            fit_memory(changed, memory="1GB")
+    with pytest.raises(OptionError, match="is no amount"):
+        fit_memory(recipe, memory="lots")
+
+
+def test_a_process_that_ends_at_once_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = read_recipe(recipe_of(tmp_path))
+    assert isinstance(recipe, SpeechRecipe)
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    probing = Probing(recipe, 1, str)
+    with pytest.raises(LinnetError, match="ended before its first step: exit status 1"):
+        probing.__enter__()
+    assert not probing._path.exists()
 
 
 def test_a_killed_process_is_started_again_and_an_interrupt_leaves_none(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from linnet.data.batching.bench import measure_packed, measure_waste
 from linnet.errors import LinnetError
@@ -40,9 +41,8 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
     for line in (*said, *planned.lines()):
         yield "data", line
     if recipe.losses.ctc is not None:
-        head = spelling_head(recipe, trainee, planned, said.append)
-        size = sum(value.numel() for value in head.parameters())
-        yield "ctc head", ". ".join([f"{size:,} trained, for {len(head.alphabet.characters)} characters", *said[told:]])
+        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, said.append))
+        yield "ctc head", ". ".join([_ctc_head(trainee), *said[told:]])
     yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
     batches = planned.batches(1, recipe.run.seed)
     measured = batches.plan, planned.lengths, planned.cost, planned.budget
@@ -64,6 +64,12 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
     yield "budget used", f"{waste.budget_used:.0%}"
     yield from estimate(StepFlops(trainee.model, span), planned.corpus.lengths, batches.plan, total, recipe).rows()
     yield from memory_rows(recipe, trainee, planned.binning)
+
+
+def _ctc_head(trainee: Trainee) -> str:
+    head = trainee.ctc
+    assert head is not None
+    return f"{sum(v.numel() for v in head.parameters()):,} trained, for {len(head.alphabet.characters)} characters"
 
 
 def _parameters(trainee: Trainee) -> Iterator[tuple[str, str]]:

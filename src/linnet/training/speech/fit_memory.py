@@ -43,6 +43,7 @@ _PROBES = 8
 _CHECKS = 3
 _LARGEST = 512  # utterances of a measured batch
 _LEAST = 16_000_000  # bytes of a measured batch, so that it stands out
+_TRUSTED = 0.06  # the error that a fit should stay within
 _SHARE = 0.5  # of the room that a measured batch takes at most
 
 
@@ -206,7 +207,9 @@ def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int
     taken = [shape for shape, _ in measured]
     peaks = [max(moments.values()) for _, moments in measured]
     fit = Fit(fit_peak(taken, _moments(measured, held), known=held), held, tuple(taken), tuple(peaks))
-    tell(f"fitted to {len(peaks)} shapes, within {np.abs(fit.cost.errors(taken, peaks)).max():.1%}")
+    error = float(np.abs(fit.cost.errors(taken, peaks)).max())
+    advice = ": name so much less memory than there is" if error > _TRUSTED else ""
+    tell(f"fitted to {len(peaks)} measured steps, within {error:.1%}{advice}")
     return fit
 
 

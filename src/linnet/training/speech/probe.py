@@ -143,6 +143,8 @@ def main() -> None:
             say(moments=probe.moments(shape))
         except OutOfRoomError:
             say(full=True)
+        except LinnetError as error:
+            say(error=str(error))
     probe.trainer.accelerator.end_training()
 
 

@@ -41,7 +41,12 @@ class Probing:
     def __enter__(self) -> Probing:
         content = {"task": "speech", **json.loads(json.dumps(asdict(replace(self._recipe, data=SpeechData()))))}
         (self._path / "recipe.yaml").write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
-        for name in self._start():
+        try:
+            unused = self._start()
+        except BaseException:  # also an interrupt
+            self.__exit__()
+            raise
+        for name in unused:
             self._tell(f"{name} gets no gradient: it is trained, but no step uses it")
         return self
 

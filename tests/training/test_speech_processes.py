@@ -1,11 +1,9 @@
 """Two processes (gloo) train as one: the same gradient, every utterance once, one log, one model."""
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,41 +15,38 @@ from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.trainer import Step
+from ranks import on_ranks
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
 EVERYTHING = sorted(f"{number}.wav" for number in range(23))
-PROCESS = """
-import json, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from linnet.training.recipe import read_recipe
-from linnet.training.loop import train
-from linnet.training.speech.model import load_trainee
-from linnet.training.speech.run import prepare
 
-folder = Path(sys.argv[1])
-trainee = load_trainee(read_recipe(folder / "recipe.yaml"))
-heard = []
-def score(references, hypotheses, languages):
-    heard.append(hypotheses)
-    return 0.5
-trainer, data, validate = prepare(read_recipe(folder / "recipe.yaml"), trainee, score=score)
-rank, world = trainer.rank, trainer.world
-trainer.loss.train()
-first = [data[range(4 * rank, 4 * rank + 1)], data[range(4 * rank + 1, 4 * rank + 4)]]
-trainer.backward(first)
-gradients = {n: v.grad.clone() for n, v in trainee.model.named_parameters() if v.grad is not None}
-torch.save(gradients, folder / f"gradients-{rank}.pt")
-trainer.optimiser.zero_grad()
-taken, update = [], trainer.update
-trainer.update = lambda window: taken.append([n for b in window for n in b.ids]) or update(window)
-rows = list(train(trainer, data, validate))
-weights = trainee.model.projector.last.weight.tolist()
-with open(folder / f"rank-{rank}.json", "w") as file:
-    json.dump({"ids": taken, "rows": rows, "heard": heard, "weights": weights}, file)
-trainer.accelerator.end_training()
-"""
+
+def trained_here(folder: Path) -> dict[str, Any]:
+    """An epoch on one rank, and before it the gradients of eight utterances: one and three are this rank's."""
+    recipe, heard, taken = read_recipe(folder / "recipe.yaml"), list[list[str]](), list[list[str]]()
+    assert isinstance(recipe, SpeechRecipe)
+    trainee = load_trainee(recipe)
+
+    def score(_: Sequence[str], texts: Sequence[str], __: Sequence[str | None]) -> float:
+        heard.append(list(texts))
+        return 0.5
+
+    trainer, data, validate = prepare(recipe, trainee, score=score)
+    rank = trainer.rank
+    trainer.loss.train()
+    trainer.backward([data[range(4 * rank, 4 * rank + 1)], data[range(4 * rank + 1, 4 * rank + 4)]])
+    gradients = {n: v.grad.clone() for n, v in trainee.model.named_parameters() if v.grad is not None}
+    trainer.optimiser.zero_grad()
+    update = trainer.update
+
+    def counted(window: Sequence[Batch]) -> Step:
+        taken.append([name for batch in window for name in batch.ids])
+        return update(window)
+
+    trainer.update = counted  # type: ignore[method-assign]
+    rows = list(train(trainer, data, validate))
+    weights = trainee.model.projector.last.weight.tolist()
+    return {"ids": taken, "rows": rows, "heard": heard, "weights": weights, "gradients": gradients}
 
 
 def test_two_processes_train_as_one_and_one_goes_on(tmp_path: Path) -> None:
@@ -66,14 +61,8 @@ def test_two_processes_train_as_one_and_one_goes_on(tmp_path: Path) -> None:
     )
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
     assert isinstance(recipe, SpeechRecipe)
-    (tmp_path / "process.py").write_text(PROCESS)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, tmp_path / "process.py", tmp_path], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    ranks = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
-    _same_gradients(recipe, tmp_path)
+    ranks = on_ranks(2, trained_here, tmp_path)
+    _same_gradients(recipe, [rank["gradients"] for rank in ranks])
     steps = [one + other for one, other in zip(ranks[0]["ids"], ranks[1]["ids"], strict=True)]
     assert sorted(name for names in steps for name in names) == EVERYTHING
     assert ranks[0]["weights"] == ranks[1]["weights"]
@@ -86,14 +75,13 @@ def test_two_processes_train_as_one_and_one_goes_on(tmp_path: Path) -> None:
     _goes_on_alone(recipe, tmp_path, steps)
 
 
-def _same_gradients(recipe: SpeechRecipe, folder: Path) -> None:
+def _same_gradients(recipe: SpeechRecipe, gradients: list[dict[str, torch.Tensor]]) -> None:
     """What both processes moved by is what one moves by that has all eight utterances."""
     trainee = load_trainee(recipe)
     trainer, data, _ = prepare(recipe, trainee)
     trainer.loss.train()
     trainer.backward([data[range(8)]])
-    for rank in (0, 1):
-        given = torch.load(folder / f"gradients-{rank}.pt")
+    for given in gradients:
         for name, value in trainee.model.named_parameters():
             if value.grad is not None:
                 torch.testing.assert_close(given[name], value.grad, rtol=2e-4, atol=1e-6, msg=name)

@@ -115,16 +115,16 @@ def recipe_of(folder: Path, **changes: dict[str, Any]) -> Path:
 
 
 def test_the_command_measures_keeps_and_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = recipe_of(tmp_path, data={"batching": {"memory": "30MB", "groups": 2}})
+    recipe = recipe_of(tmp_path, data={"batching": {"memory": "8MB", "groups": 2}})
     environment = {**os.environ, "LINNET_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
 
-    command = [sys.executable, "-m", "linnet", "train", "fit-memory", str(recipe), "--memory", "30MB", "--json"]
+    command = [sys.executable, "-m", "linnet", "train", "fit-memory", str(recipe), "--memory", "8MB", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert "fitted to" in done.stderr
-    assert found["budget"] == 30_000_000
-    assert all(row["batch"] >= 1 and row["predicted"] <= 30e6 for row in found["bins"])
+    assert found["budget"] == 8_000_000
+    assert all(row["batch"] >= 1 and row["predicted"] <= 8e6 for row in found["bins"])
     assert len({tuple(probe["shape"][1:]) for probe in found["probes"]}) == 8
     assert all(check["measured"] > found["held"] for check in found["checks"])
     assert Path(found["kept"]).is_file()

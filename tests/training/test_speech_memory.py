@@ -211,6 +211,6 @@ def test_the_estimate_is_right_within_a_factor_of_two(
     """Against the count of a step; models as small as these have little but what is estimated."""
     recipe = read(bases, tmp_path, freeze=policy, optimisation={"gradient_checkpointing": checkpointing})
     probe = Probe(recipe)
-    shape = (4, 2.0, 20)
+    shape = (3, 1.0, 10)
     counted = max(probe.moments(shape).values()) - probe.held()
     assert 0.5 < estimate_activations(outline(recipe), shape, "no") / counted < 2.0

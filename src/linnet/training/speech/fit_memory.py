@@ -192,7 +192,7 @@ def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int
     held = probing.held
     if held >= budget:
         raise OptionError(
-            f"weights, gradients' optimiser and average alone take {show_bytes(held)} of {show_bytes(budget)}: train a "
+            f"weights, optimiser and moving average alone take {show_bytes(held)} of {show_bytes(budget)}: train a "
             "smaller part (`freeze`), or give more memory."
         )
     measured: list[Measured] = []

@@ -76,7 +76,7 @@ def test_a_run_reads_each_utterance_once_within_its_budget_and_says_so(
 ) -> None:
     recipe = recipe_at(tmp_path, bases, manifest, packed=True, optimisation={"steps": 0, "epochs": 1.0})
     trainee = load_trainee(recipe)
-    planned = plan(recipe.data, trainee.inputs, skip_bad=False, tell=lambda _: None)
+    planned = plan(recipe, trainee, skip_bad=False, tell=lambda _: None)
     assert isinstance(planned.binning, Packing)
     trainer, data, _ = prepare(recipe, trainee)
     taken: list[str] = []

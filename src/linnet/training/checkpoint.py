@@ -47,6 +47,9 @@ def swap_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     old = _aside(folder)
     with making(folder.with_name(f".{folder.name}.tmp")) as temporary:
         write(temporary)
+        modes = [path.stat().st_mode for path in temporary.iterdir() if path.is_file()]
+        for path in temporary.glob("*.safetensors"):
+            path.chmod(max(modes))  # they are written for their owner only; the others say what is usual here
         if folder.exists():
             folder.replace(old)
         temporary.replace(folder)

@@ -18,19 +18,26 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return make_call(monkeypatch, capsys)
 
 
-@pytest.fixture
-def talk(tmp_path: Path, root: Path) -> Path:
+def parted(folder: Path, root: Path, *languages: str) -> Path:
     """Speech, 30 s of silence, speech."""
-    english, german = (load(root / "examples" / f"digits-{code}.flac").samples for code in ("en", "de"))
-    path = tmp_path / "talk.flac"
-    soundfile.write(path, np.concatenate([english, np.zeros(30 * 16_000, np.float32), german]), 16_000)
+    one, other = (load(root / "examples" / f"digits-{code}.flac").samples for code in languages)
+    path = folder / "talk.flac"
+    soundfile.write(path, np.concatenate([one, np.zeros(30 * 16_000, np.float32), other]), 16_000)
     return path
 
 
-def test_what_was_left_out_is_counted_and_said(call: Call, talk: Path) -> None:
-    done = call("transcribe", talk, "--model", "digits", "--device", "cpu", "--format", "json")
+@pytest.fixture
+def talk(tmp_path: Path, root: Path) -> Path:
+    return parted(tmp_path, root, "en", "de")
+
+
+def test_what_was_left_out_is_counted_and_said(call: Call, tmp_path: Path, root: Path) -> None:
+    """In one language: by which of two that are there as long a recording is heard is a toss-up."""
+    done = call(
+        "transcribe", parted(tmp_path, root, "en", "en"), "--model", "digits", "--device", "cpu", "--format", "json"
+    )
     document = json.loads(done.out)
-    assert document["text"].startswith("three one four one five nine ")
+    assert document["text"] == " ".join(["three one four one five nine"] * 2)
     counts = document["counts"]
     assert set(counts) == {
         "windows",

@@ -203,8 +203,11 @@ def test_a_killed_process_is_started_again_and_an_interrupt_leaves_none(tmp_path
     assert isinstance(recipe, SpeechRecipe)
     said: list[str] = []
     begun: list[psutil.Process] = []
+    before = psutil.Process().children(recursive=True)
     with pytest.raises(KeyboardInterrupt):
         _kill_and_interrupt(recipe, said, begun)
+    begun = [process for process in begun if process not in before]
+    assert begun
     _, alive = psutil.wait_procs(begun, timeout=20)
     assert not alive
 

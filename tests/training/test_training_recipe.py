@@ -30,6 +30,13 @@ def test_the_shipped_recipes_read_and_keep_the_test_speaker_out(name: str) -> No
     assert "theo" not in str(dataclasses.asdict(recipe))
 
 
+def test_the_recipe_for_ones_own_recordings_reads() -> None:
+    recipe = read_recipe(RECIPES / "finetune.yaml")
+    assert isinstance(recipe, SpeechRecipe)
+    assert set(recipe.freeze) == {"model.encoder", "model.decoder"}
+    assert recipe.data.augment is not None
+
+
 def test_values_are_read_into_their_places(tmp_path: Path) -> None:
     recipe = read_recipe(
         write(tmp_path, "task: digits\noptimisation: {steps: 7, learning_rate: 1}\ndata: {banks: [a, b]}\n")

@@ -1,7 +1,7 @@
 """A fusion model of small random parts learns strings of digits: by its projector alone, then by LoRA on both sides.
 
     python benchmarks/fusion_digits.py --output build/fusion-digits [--fsdd ../shared/data/fsdd]
-                                       [--banks build/digits-speech] [--steps 400 300 300 2000] [--quick]
+                                       [--banks build/digits-speech] [--steps 400 300 300 4900] [--quick]
 
 The encoder is a HuBERT of 4 layers, the language model a Llama of 4 layers whose tokenizer knows the ten digits; both
 are random and stay frozen as they are. Everything goes by `linnet train` and `linnet evaluate`, with recipes that this
@@ -9,7 +9,7 @@ writes into the folder: run again, it goes on where it was broken off.
 
 1. `projector`: only the projector between them is trained, on strings of 1 to 8 digits.
 2. `digits`, `short`, `strings`: low-rank pairs in all linear layers of both sides and a fresh projector are trained,
-   first on digits alone, then on strings of up to 4, at last on strings of up to 8; on strings with a CTC head.
+   first on digits alone, then on strings of 2 to 4, at last on strings of up to 8; on strings with a CTC head.
 
 Trained on the training speakers and on the synthetic voices of `--banks` (`scripts/make_digits_speech.py`), validated
 on `lucas`; `theo`, whom neither has met, is scored at the end, on the strings of 5 of `benchmarks/digits.py` and on
@@ -35,16 +35,17 @@ RATE = 16_000
 ROOT = Path(__file__).parents[1]
 TRAINING = ("george", "jackson", "nicolas", "yweweler")
 DATA = {
-    "projector": "train/manifest.jsonl",
-    "digits": "train-alone/manifest.jsonl",
-    "short": "train/short.jsonl",
-    "strings": "train/manifest.jsonl",
-}  # what each stage is trained on
+    "projector": ("train/manifest.jsonl", 40.0),
+    "digits": ("train-alone/manifest.jsonl", 24.0),
+    "short": ("train/short.jsonl", 24.0),
+    "strings": ("train/manifest.jsonl", 32.0),
+}  # what each stage is trained on, and the padded seconds of a batch
 BEFORE = {"short": "digits", "strings": "short"}  # whose model a stage goes on with
 SCORED = ("projector", "strings")
 LONGEST, SHORT = 8, 4  # digits of a training string
+MOST_TOKENS = 16  # of an answer
 FRONT = {"conv_dim": (128, 512), "conv_kernel": (256, 32), "conv_stride": (32, 20)}  # 25 frames a second
-TEXT_RANGE = 0.05  # with the usual 0.02 no logit of a frozen head this narrow can exceed 3
+TEXT_RANGE = 0.05  # with the usual 0.02 no logit of a frozen head this narrow can exceed 4
 DONE = ".made"
 Result = dict[str, Any]
 
@@ -62,14 +63,14 @@ def make_corpus(folder: Path, options: argparse.Namespace) -> None:
         load_bank(bank, voices)
     write(folder / "train-alone", training_strings(voices, options.strings, options.seed + 1, alone=1.0))
     made = write(folder / "train", training_strings(voices, options.strings, options.seed, alone=0.2))
-    short = [utterance for utterance in made if len((utterance.text or "").split()) <= SHORT]
-    write_manifest(folder / DATA["short"], short)
+    short = [utterance for utterance in made if 2 <= len((utterance.text or "").split()) <= SHORT]
+    write_manifest(folder / DATA["short"][0], short)
     for speaker in ("lucas", "theo"):
         held: Voices = {}
         load_fsdd(options.fsdd, (speaker,), held, even=False)
         voice = held["en"]["real"][0]
         write(folder / speaker, test_strings(voice, options.test_strings))
-        write(folder / f"{speaker}-alone", test_digits(voice))
+        write(folder / f"{speaker}-alone", test_digits(voice, options.takes))
 
 
 def training_strings(voices: Any, count: int, seed: int, *, alone: float) -> Iterable[tuple[np.ndarray, str]]:
@@ -84,7 +85,7 @@ def training_strings(voices: Any, count: int, seed: int, *, alone: float) -> Ite
         number += 1
         said = composer.compose(random, 6.0, polluted=bool(random.random() < 0.2))
         digits = [DIGITS["en"][word.digit] for word in said.words]
-        if 0 < len(digits) <= LONGEST and len(said.samples) < RATE * (0.6 + 0.7 * len(digits)):
+        if 0 < len(digits) <= LONGEST and len(said.samples) < RATE * (0.7 + 0.7 * len(digits)):
             made += 1
             yield said.samples, " ".join(digits)
 
@@ -97,12 +98,12 @@ def test_strings(voice: Any, count: int) -> Iterable[tuple[np.ndarray, str]]:
         yield case.samples, " ".join(case.words)
 
 
-def test_digits(voice: Any) -> Iterable[tuple[np.ndarray, str]]:
-    """Every recording of a voice alone."""
+def test_digits(voice: Any, takes: int) -> Iterable[tuple[np.ndarray, str]]:
+    """Recordings of a voice alone: of each digit so many."""
     from linnet.training.digits.words import DIGITS
 
     for digit, clips in sorted(voice.digits.items()):
-        for clip in clips:
+        for clip in clips[:takes]:
             yield clip.samples(), DIGITS["en"][digit]
 
 
@@ -190,6 +191,7 @@ def hann(taps: int) -> Any:
 
 def recipe(folder: Path, options: argparse.Namespace, stage: str) -> Result:
     """What `linnet train` is given for a stage."""
+    manifest, budget = DATA[stage]
     steps = options.steps[list(DATA).index(stage)]
     held = "lucas-alone" if stage == "digits" else "lucas"
     model: Result = {
@@ -207,10 +209,10 @@ def recipe(folder: Path, options: argparse.Namespace, stage: str) -> Result:
         "model": model,
         "freeze": {} if stage == "projector" else pairs,
         "data": {
-            "train": [{"path": str(folder / DATA[stage])}],
+            "train": [{"path": str(folder / manifest)}],
             "validation": {"path": str(folder / held / "manifest.jsonl")},
             "augment": chances,
-            "batching": {"budget": options.budget / (2 if stage in ("digits", "short") else 1), "groups": 10},
+            "batching": {"budget": budget, "groups": 10},
         },
         "losses": {"ctc": {"weight": options.ctc}} if stage in BEFORE and options.ctc else {},
         "optimisation": {"steps": steps, "learning_rate": options.rate, "warmup": 0.03, "average": 0.998},
@@ -225,7 +227,7 @@ def recipe(folder: Path, options: argparse.Namespace, stage: str) -> Result:
             "checkpoint_every": max(1, steps // 10),
             "validate_every": max(1, steps // 5),
             "validation_batch": 50,
-            "max_new_tokens": 16,
+            "max_new_tokens": MOST_TOKENS,
             "normalizer": "basic",
         },
     }
@@ -255,7 +257,8 @@ def train(folder: Path, options: argparse.Namespace, stage: str) -> Result:
 
 def evaluate(model: str, manifest: Path) -> Result:
     """What `linnet evaluate` says of a model on a set."""
-    found: Result = json.loads(linnet("evaluate", str(manifest), "--model", model, "--normalizer", "basic", "--json"))
+    given = ("--model", model, "--normalizer", "basic", "--max-new-tokens", str(MOST_TOKENS), "--json")
+    found: Result = json.loads(linnet("evaluate", str(manifest), *given))
     return found
 
 
@@ -291,19 +294,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=ROOT / "build/fusion-digits")
     parser.add_argument("--strings", type=int, default=10_000, help="of training")
     parser.add_argument("--test-strings", type=int, default=200)
+    parser.add_argument("--takes", type=int, default=50, help="of each digit alone, of 50")
     parser.add_argument("--width", type=int, default=192, help="of both models")
     parser.add_argument("--rank", type=int, default=64)
-    parser.add_argument("--steps", type=int, nargs=4, default=[400, 300, 300, 2000], help="of each stage")
+    parser.add_argument("--steps", type=int, nargs=4, default=[400, 300, 300, 4900], help="of each stage")
     parser.add_argument("--ctc", type=float, default=0.1, help="weight of a CTC head's loss on strings; 0: no head")
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--budget", type=float, default=50.0, help="of a batch, in padded seconds")
     parser.add_argument("--speakers", nargs="*", choices=("lucas", "theo"), default=["lucas", "theo"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="everything tiny: does it run?")
     options = parser.parse_args()
     if options.quick:
-        options.strings, options.test_strings, options.width, options.rank, options.steps = 40, 4, 32, 4, [4, 4, 4, 4]
+        tiny = {"strings": 40, "test_strings": 4, "takes": 1, "width": 32, "rank": 4, "steps": [4, 4, 4, 4]}
+        vars(options).update(tiny)
     return options
 
 

@@ -1,6 +1,8 @@
 """The corpus of a run: read once, mixed as the recipe says."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -166,3 +168,39 @@ def test_the_embedded_model_is_sure_of_its_own_labels(tmp_path: Path) -> None:
     assert losses[0] < 0.05 * losses[1]
     for written in ("one two", "eins <|en|> zwei", "\u4e00", ""):
         assert trainee.inputs.texts(torch.tensor(trainee.inputs.labels([written], ["de"]))) == [written]
+
+
+def test_a_whisper_is_trained_and_validated_in_bfloat16(tmp_path: Path) -> None:
+    """Its features are made in float32: under autocast, too."""
+    whisper, manifest = save_whisper(tmp_path / "whisper"), tone_corpus(tmp_path / "corpus", 8)
+    content = fusion_recipe({"hubert": whisper, "llama": whisper}, manifest, tmp_path / "out")
+    content["model"] = {"checkpoint": str(whisper)}
+    content["run"] |= {"precision": "bf16", "workers": 1}
+    content["optimisation"]["steps"] = 3
+    write_recipe(tmp_path / "recipe.yaml", content)
+    command = [sys.executable, "-m", "linnet", "train", str(tmp_path / "recipe.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["wer"] >= 0
+
+
+def test_an_error_that_nobody_expects_ends_the_run_with_its_workers(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path)
+    program = """
+import sys
+from pathlib import Path
+from linnet.training.recipe import read_recipe
+from linnet.training.speech.run import run_speech
+def score(*_):
+    raise ZeroDivisionError("unexpected")
+list(run_speech(read_recipe(Path(sys.argv[1])), score=score))
+"""
+    (tmp_path / "recipe.yaml").write_text(
+        (tmp_path / "recipe.yaml").read_text().replace("workers: 0", "workers: 2").replace("steps: 6", "steps: 60")
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "recipe.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "ZeroDivisionError: unexpected" in done.stderr
+    assert recipe.run.workers == 0

@@ -7,8 +7,8 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from itertools import islice
 from typing import Any, Protocol, cast
@@ -61,15 +61,16 @@ def _train(trainer: Trainer, data: Data, validate: Validate | None, stop: Stop) 
     drift = Drift(trainer.trainee.model, trainer.trainee.policy)
     trainer.resume()
     meter = Meter(trainer)
-    windows = _windows(trainer, data)
-    with _log(trainer) as write:
+    with _log(trainer) as write, ExitStack() as reading:
+        windows = reading.enter_context(closing(_windows(trainer, data)))
         while trainer.step < trainer.steps:
             window = meter.wait(windows)
             try:
                 meter.add(window, trainer.update(window))
             except OutOfRoomError as error:
                 meter.shrunk.append(trainer.shrink(window, error.place))
-                windows = _windows(trainer, data)
+                reading.close()
+                windows = reading.enter_context(closing(_windows(trainer, data)))
                 continue
             step, last = trainer.step, trainer.step == trainer.steps
             row = meter.row() if step % run.log_every == 0 or last or meter.eventful else {}
@@ -115,7 +116,7 @@ def _log(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
         yield write
 
 
-def _windows(trainer: Trainer, data: Data) -> Iterator[list[Batch]]:
+def _windows(trainer: Trainer, data: Data) -> Generator[list[Batch]]:
     """The batches of each step, epoch after epoch, from where the run stands; counts them as it gives them.
 
     A step takes batches of one epoch: the last of an epoch may have fewer than the others.
@@ -133,11 +134,20 @@ def _windows(trainer: Trainer, data: Data) -> Iterator[list[Batch]]:
             generator=torch.Generator(),  # its own, so that reading moves no other randomness
         )
         batches = iter(loader)
-        while window := list(islice(batches, options.accumulate)):
-            trainer.read += len(window)
-            yield window
+        try:
+            while window := list(islice(batches, options.accumulate)):
+                trainer.read += len(window)
+                yield window
+        finally:
+            _end_workers(batches)
         trainer.batches.seek(trainer.batches.epoch + 1)
         trainer.read = 0
+
+
+def _end_workers(batches: Any) -> None:
+    """End the processes that read. They leave signals alone, so nothing else would where an error is not caught."""
+    if hasattr(batches, "_shutdown_workers"):
+        batches._shutdown_workers()
 
 
 def _validated(trainer: Trainer, validate: Validate, drift: Drift) -> Row:

@@ -36,10 +36,10 @@ def transcripts(trainer: Trainer, trainee: Trainee, run: SpeechRun, corpus: Corp
         size = run.validation_batch
         for first in range(trainer.rank * size, len(order), trainer.world * size):
             rows = order[first : first + size]
-            heard = [read_samples(corpus.utterances[row], sounds) for row in rows]
-            with quiet(), trainer.accelerator.autocast():
+            heard = inputs.sounds([read_samples(corpus.utterances[row], sounds) for row in rows])
+            with quiet(), trainer.accelerator.autocast():  # the model, not the features: those are float32
                 ids = model.generate(
-                    **tensors_to(inputs.sounds(heard), trainer.accelerator.device),
+                    **tensors_to(heard, trainer.accelerator.device),
                     **inputs.asking([corpus.utterances[row].language for row in rows]),
                     num_beams=run.beams,
                     max_new_tokens=min(run.max_new_tokens, inputs.most or run.max_new_tokens),

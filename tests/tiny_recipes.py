@@ -10,6 +10,8 @@ import soundfile
 import yaml
 
 from linnet.data import Utterance, write_manifest
+from linnet.training.recipe import read_recipe
+from linnet.training.speech.recipe import SpeechRecipe
 from tiny_fusion import save_all, words
 
 WORDS = ("one", "two", "three", "four")
@@ -79,3 +81,10 @@ def write_recipe(path: Path, recipe: dict[str, Any]) -> Path:
     """The same as a YAML file."""
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+def speech_recipe(path: Path, content: dict[str, Any]) -> SpeechRecipe:
+    """The same as it is read from a file."""
+    recipe = read_recipe(write_recipe(path, content))
+    assert isinstance(recipe, SpeechRecipe)
+    return recipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from linnet.errors import LinnetError, OptionError
 from linnet.models.fusion.adapters import Lora, fold_lora, lora_layers
 from linnet.training.freeze import All, Count, Drift, Frozen, Top, counts, freeze, parse
-from tiny_fusion import one_thread
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 class Block(nn.Module):

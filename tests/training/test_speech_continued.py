@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,9 @@ from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import run_speech
 from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus, write_recipe
 
-
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_bases(tmp_path_factory.mktemp("bases"))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +97,7 @@ def names_in(folder: Path) -> set[str]:
 
 def test_other_adapters_than_there_are_refused(first: Path, manifest: Path, tmp_path: Path) -> None:
     content = further(first, manifest, tmp_path / "next", {"language_model": "lora(r=8)"})
-    recipe = read_recipe(write_recipe(tmp_path / "next.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
+    recipe = speech_recipe(tmp_path / "next.yaml", content)
     with pytest.raises(
         OptionError, match=r"language_model .* has some already \(lora\(r=2\)\): name the same .* merge"
     ):

@@ -17,7 +17,6 @@ import linnet
 from linnet.audio import open_audio
 from linnet.data import SourceSpec
 from linnet.errors import OptionError
-from linnet.training.recipe import read_recipe
 from linnet.training.speech import kept
 from linnet.training.speech.corpus import Corpus, read_corpus
 from linnet.training.speech.inputs import Inputs
@@ -25,7 +24,7 @@ from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus, write_recipe
 from tiny_whispers import save_whisper
 
 
@@ -37,9 +36,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 def recipe_of(folder: Path, **data: Any) -> SpeechRecipe:
     manifest = tone_corpus(folder / "corpus", 12)
     content = fusion_recipe(save_bases(folder / "bases"), manifest, folder / "out", data=data)
-    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
-    return recipe
+    return speech_recipe(folder / "recipe.yaml", content)
 
 
 def same(one: Corpus, other: Corpus) -> bool:
@@ -125,8 +122,7 @@ def test_where_every_sound_is_padded_to_a_window_batches_are_planned_by_it(tmp_p
     content["model"] = {"checkpoint": str(whisper)}
     content["data"]["batching"] = {"budget": 9.0, "per_token": 0.0}
     content["run"]["max_new_tokens"] = 10_000  # more than it has places for
-    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
+    recipe = speech_recipe(tmp_path / "recipe.yaml", content)
     trainer, data, validate = prepare(recipe, load_trainee(recipe), score=lambda *_: 0.25)
     sizes = [len(batch) for batch in trainer.batches.of_rank(0)]
     assert max(sizes) == 4
@@ -140,8 +136,7 @@ def test_each_text_that_a_whisper_cannot_write_is_told_apart(tmp_path: Path) -> 
     whisper = save_whisper(tmp_path / "whisper")
     content = fusion_recipe({"hubert": whisper, "llama": whisper}, tmp_path / "none", tmp_path / "out")
     content["model"] = {"checkpoint": str(whisper)}
-    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
+    recipe = speech_recipe(tmp_path / "recipe.yaml", content)
     found = load_trainee(recipe).inputs.labels(["one", "one", "one"], ["en", None, "xx"])
     assert isinstance(found[0], list)
     assert found[1:] == ["without a language", "in a language without a token (xx)"]
@@ -153,8 +148,7 @@ def test_the_embedded_model_is_sure_of_its_own_labels(tmp_path: Path) -> None:
     text = linnet.load("digits").transcribe(example).text
     content = fusion_recipe({"hubert": tmp_path, "llama": tmp_path}, tmp_path / "none", tmp_path / "out")
     content["model"] = {"checkpoint": "digits"}
-    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
+    recipe = speech_recipe(tmp_path / "recipe.yaml", content)
     trainee = load_trainee(recipe)
     (labels,) = trainee.inputs.labels([text], ["en"])
     assert isinstance(labels, list)

@@ -1,7 +1,6 @@
 """The head that spells: its loss against a slow twin, its alphabet, its room, and where it is kept."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from linnet.errors import ModelError, OptionError
 from linnet.training.batch import IGNORED
 from linnet.training.loop import train
-from linnet.training.recipe import read_recipe
 from linnet.training.speech.ctc import (
     FILE,
     Alphabet,
@@ -30,21 +28,12 @@ from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare, run_speech
-from tiny_fusion import clips, fusion, one_thread, save_all
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_fusion import clips, fusion, save_all
+from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tiny_speech import MAKERS
 from tiny_whispers import save_whisper
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_bases(tmp_path_factory.mktemp("bases"))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +45,7 @@ def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, **changes: d
     folder.mkdir(exist_ok=True)
     content = fusion_recipe(bases, manifest, folder / "out", **changes)
     content["losses"] = {"ctc": True}
-    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
-    return recipe
+    return speech_recipe(folder / "recipe.yaml", content)
 
 
 def twin(told: np.ndarray, spelling: list[int]) -> float:

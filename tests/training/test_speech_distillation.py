@@ -1,7 +1,6 @@
 """Learning from a teacher: what it says against a slow twin, what it may be, and that a student comes nearer to it."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,18 @@ from torch import Tensor, nn
 from linnet.errors import OptionError
 from linnet.models.resize import resize
 from linnet.training.batch import IGNORED
-from linnet.training.recipe import read_recipe
 from linnet.training.speech import loss as loss_module
 from linnet.training.speech.distillation import Lesson, divergence, has_text, load_teacher, text_states
 from linnet.training.speech.loss import token_sums
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import Distil, Losses, SpeechRecipe
 from linnet.training.speech.run import prepare, run_speech
-from tiny_fusion import TEXTS, clips, fusion, one_thread, save_all
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_fusion import TEXTS, clips, fusion, save_all
+from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tiny_speech import MAKERS
 from tiny_whispers import save_whisper, small_tokenizer
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_bases(tmp_path_factory.mktemp("bases"))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +38,7 @@ def recipe_at(folder: Path, content: dict[str, Any], **changes: dict[str, Any]) 
     folder.mkdir(exist_ok=True)
     for part, values in changes.items():
         content[part] = {**content.get(part, {}), **values}
-    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
-    return recipe
+    return speech_recipe(folder / "recipe.yaml", content)
 
 
 def twin(student: np.ndarray, teacher: np.ndarray, temperature: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,20 @@ from test_training_tracking import scalars
 
 from linnet.training.batch import Batch
 from linnet.training.loop import train
-from linnet.training.recipe import read_recipe
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare, run_speech
 from linnet.training.tracking import numbers
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus
 
-
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> SpeechRecipe:
     changes: dict[str, Any] = {"optimisation": {"accumulate": 2}, "run": {"log_every": 2, "checkpoint_every": 2}}
     content = fusion_recipe(save_bases(tmp_path), tone_corpus(tmp_path / "corpus"), tmp_path / "out", **changes)
-    found = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
-    assert isinstance(found, SpeechRecipe)
-    return found
+    return speech_recipe(tmp_path / "recipe.yaml", content)
 
 
 def test_tensorboard_has_what_the_log_has_once_each_step_after_a_break(recipe: SpeechRecipe, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,41 +21,24 @@ from linnet.errors import LinnetError, OptionError, OutputError
 from linnet.training.batch import Batch
 from linnet.training.checkpoint import load_checkpoint, swap_folder
 from linnet.training.loop import train
-from linnet.training.recipe import read_recipe
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare, run_speech
 from linnet.training.trainer import Step, Trainer
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tiny_speech import save_all as save_speech
 from tiny_whispers import save_whisper
 
 Changes = dict[str, dict[str, Any]]
 
 
-@pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_bases(tmp_path_factory.mktemp("bases"))
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tone_corpus(tmp_path_factory.mktemp("corpus"))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, **changes: dict[str, Any]) -> SpeechRecipe:
     folder.mkdir(exist_ok=True)
     content = fusion_recipe(bases, manifest, folder / "out", **changes)
-    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
-    return recipe
+    return speech_recipe(folder / "recipe.yaml", content)
 
 
 def rows_of(recipe: SpeechRecipe, stop: int | None = None, **options: Any) -> list[dict[str, Any]]:
@@ -132,8 +115,7 @@ def test_a_whisper_checkpoint_is_trained_with_adapters_and_saved_whole(tmp_path:
     whisper = save_whisper(tmp_path / "whisper")
     content = fusion_recipe({"hubert": whisper, "llama": whisper}, manifest, tmp_path / "out")
     content |= {"model": {"checkpoint": str(whisper)}, "freeze": {"model": "lora(r=2)"}}
-    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
+    recipe = speech_recipe(tmp_path / "recipe.yaml", content)
     trainee = load_trainee(recipe)
     trainer, data, validate = prepare(recipe, trainee, score=lambda *_: 0.5)
     found = list(train(trainer, data, validate))
@@ -158,8 +140,7 @@ def test_other_encoder_decoder_models_are_trained(kind: str, tmp_path: Path) -> 
     manifest.write_text("".join(json.dumps({**line, "text": line["text"][:1]}) + "\n" for line in lines))
     content = fusion_recipe({"hubert": folder, "llama": folder}, manifest, tmp_path / "out")
     content |= {"model": {"checkpoint": str(folder)}}
-    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
+    recipe = speech_recipe(tmp_path / "recipe.yaml", content)
     found = rows_of(recipe, score=lambda *_: 0.5)
     assert sum(row["loss"] for row in found[3:]) < sum(row["loss"] for row in found[:3])
     heard = linnet.load(str(tmp_path / "out" / "model")).transcribe(np.zeros(16000, np.float32), max_new_tokens=4)

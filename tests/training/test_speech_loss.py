@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from linnet.training.batch import Batch
-from linnet.training.recipe import read_recipe
 from linnet.training.speech import loss as loss_module
 from linnet.training.speech.corpus import BatchesOfSound
 from linnet.training.speech.loss import FusionLoss
@@ -17,7 +16,7 @@ from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.trainer import Trainer
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus
 from tiny_whispers import save_whisper
 
 
@@ -36,9 +35,7 @@ def recipe_of(
     content["losses"] = losses or {}
     if kind == "whisper":
         content["model"] = {"checkpoint": str(whisper)}
-    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
-    return recipe
+    return speech_recipe(folder / "recipe.yaml", content)
 
 
 def gradients(trainer: Trainer, window: list[Batch]) -> dict[str, Tensor]:

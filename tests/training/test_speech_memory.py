@@ -14,7 +14,6 @@ import torch
 
 from linnet.data.batching import Cost, Lengths, Peak
 from linnet.errors import OptionError, OutputError
-from linnet.training.recipe import read_recipe
 from linnet.training.speech import memory
 from linnet.training.speech.activations import estimate_activations
 from linnet.training.speech.dry_run import dry_run
@@ -23,7 +22,7 @@ from linnet.training.speech.model import load_trainee, outline
 from linnet.training.speech.probe import Probe
 from linnet.training.speech.recipe import SpeechRecipe
 from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 
 FIT = Fit(
     Peak((Cost(per_second=4e6, per_token=0.0, fixed=3e6), Cost(1e6, 2e3, 5e5, 2e6, 7e4))),
@@ -40,11 +39,6 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_bases(tmp_path_factory.mktemp("bases"))
-
-
 @pytest.fixture
 def recipe(bases: dict[str, Path], tmp_path: Path) -> SpeechRecipe:
     return read(bases, tmp_path)
@@ -52,9 +46,7 @@ def recipe(bases: dict[str, Path], tmp_path: Path) -> SpeechRecipe:
 
 def read(bases: dict[str, Path], folder: Path, **changes: dict[str, Any]) -> SpeechRecipe:
     manifest = tone_corpus(folder / "corpus", 12)
-    found = read_recipe(write_recipe(folder / "recipe.yaml", fusion_recipe(bases, manifest, folder / "out", **changes)))
-    assert isinstance(found, SpeechRecipe)
-    return found
+    return speech_recipe(folder / "recipe.yaml", fusion_recipe(bases, manifest, folder / "out", **changes))
 
 
 @pytest.mark.parametrize(

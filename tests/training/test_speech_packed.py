@@ -1,6 +1,5 @@
 """Batches without padding before the language model: the same gradients, planned by tokens, and checked to be so."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,41 +11,24 @@ from torch import Tensor
 from linnet.data.batching import Packing
 from linnet.errors import OptionError
 from linnet.training.loop import train
-from linnet.training.recipe import read_recipe
 from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import plan, prepare
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, speech_recipe
 from tiny_whispers import save_whisper
 
 BUDGET = 6.0
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return save_bases(tmp_path_factory.mktemp("bases"))
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tone_corpus(tmp_path_factory.mktemp("corpus"))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, *, packed: bool, **changes: Any) -> SpeechRecipe:
     content = fusion_recipe(bases, manifest, folder / "out", **changes)
     content["losses"] = {"distil": True, "ctc": True}
     content["data"]["batching"] = {"budget": BUDGET, "packed": packed}
-    recipe = read_recipe(write_recipe(folder / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
-    return recipe
+    return speech_recipe(folder / "recipe.yaml", content)
 
 
 def test_the_gradients_are_those_of_the_padded_batch(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.trainer import Step
 from ranks import on_ranks
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus
 
 EVERYTHING = sorted(f"{number}.wav" for number in range(23))
 
@@ -59,8 +59,7 @@ def test_two_processes_train_as_one_and_one_goes_on(tmp_path: Path) -> None:
         data={"validation_limit": 5, "batching": {"budget": 2.0, "groups": 3}},
         run={"checkpoint_every": 2},
     )
-    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", content))
-    assert isinstance(recipe, SpeechRecipe)
+    recipe = speech_recipe(tmp_path / "recipe.yaml", content)
     ranks = on_ranks(2, trained_here, tmp_path)
     _same_gradients(recipe, [rank["gradients"] for rank in ranks])
     steps = [one + other for one, other in zip(ranks[0]["ids"], ranks[1]["ids"], strict=True)]

@@ -1,6 +1,5 @@
 """Learning rates of parts: each weight moves by its own, what is asked for is there, and a run goes on with them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,12 @@ from torch import nn
 from linnet.errors import OptionError
 from linnet.training.optimisation import cosine_rate, parameter_groups
 from linnet.training.options import Optimisation
-from linnet.training.recipe import read_recipe
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare, run_speech
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +25,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> SpeechRecipe:
     content = fusion_recipe(save_bases(root / "bases"), tone_corpus(root / "corpus", 8), root / "out")
     content["freeze"] = {"encoder": "top:1"}
     content["losses"] = {"ctc": True}
-    made = read_recipe(write_recipe(root / "recipe.yaml", content))
-    assert isinstance(made, SpeechRecipe)
-    return made
+    return speech_recipe(root / "recipe.yaml", content)
 
 
 def test_each_part_moves_by_its_own_rate(recipe: SpeechRecipe) -> None:

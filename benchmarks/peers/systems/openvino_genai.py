@@ -29,7 +29,9 @@ def prepare(model: str, threads: int, beams: int) -> Callable[[Any], list[int]]:
 
     pipeline = openvino_genai.WhisperPipeline(model, "CPU", INFERENCE_NUM_THREADS=threads)
     config = pipeline.get_generation_config()
-    config.language, config.task, config.return_timestamps = "<|en|>", "transcribe", False
+    config.return_timestamps = False
+    if config.is_multilingual:
+        config.language, config.task = "<|en|>", "transcribe"
     config.max_new_tokens, config.num_beams = 100_000, beams
 
     def run(samples: Any) -> list[int]:

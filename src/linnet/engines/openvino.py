@@ -19,7 +19,7 @@ from torch import Tensor
 from linnet.engines.checks import check_features, check_heads, check_max_length, check_spread, check_tokens
 from linnet.engines.openvino_cache import Converted
 from linnet.engines.openvino_export import Shape
-from linnet.engines.openvino_runtime import compile_model, import_openvino
+from linnet.engines.openvino_runtime import compile_model, encoder_compute, import_openvino
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class OpenVinoEngine:
         compute = converted.numbers.compute
         self._shape = converted.shape
         self._dtype, self._label = converted.numbers.dtype, label
-        self._encoder = compile_model(converted.encoder, compute, threads)
+        self._encoder = compile_model(converted.encoder, encoder_compute(compute), threads)
         self._decoder = compile_model(converted.decoder, compute, threads)
         self._encoders: deque[Any] = deque()
         self._decoders: deque[Any] = deque()

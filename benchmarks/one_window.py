@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--genai", type=Path, required=True)
     parser.add_argument("--python", type=Path, required=True)
     parser.add_argument("--audio", type=Path, required=True, help="its first 30 s are the window, or it is filled up")
-    parser.add_argument("--compute-type", default="int8-all", help="of Linnet")
+    parser.add_argument("--compute-type", default="int8", help="of Linnet")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()

@@ -78,7 +78,7 @@ def test_threads_of_torch() -> None:
     ("wanted", "message"),
     [
         ({"engine": "onnx"}, "engine 'onnx' is unknown: use auto, torch or openvino"),
-        ({"compute_type": "int4"}, "compute type 'int4' is unknown: use auto, f32, bf16, int8, int8-all or w8a8"),
+        ({"compute_type": "int4"}, "compute type 'int4' is unknown: use auto, f32, bf16, int8 or w8a8"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"engine": "openvino", "dtype": "float16"}, "dtype float16 is for the torch engine"),
         ({"compute_type": "f32", "dtype": "float32"}, "give one of them"),

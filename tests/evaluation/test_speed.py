@@ -32,7 +32,7 @@ def test_what_is_named_is_measured_once() -> None:
     ("engines", "types", "sizes", "message"),
     [
         (["onnx"], ["auto"], [1], "engine 'onnx' is unknown: use auto, torch or openvino"),
-        (["auto"], ["int4"], [1], "compute type 'int4' is unknown: use auto, f32, bf16, int8, int8-all or w8a8"),
+        (["auto"], ["int4"], [1], "compute type 'int4' is unknown: use auto, f32, bf16, int8 or w8a8"),
         (["auto"], ["auto"], [1, 0], "batch sizes must be at least 1, got 1, 0"),
     ],
 )

@@ -35,7 +35,7 @@ Types = Annotated[
     option(
         "--compute-type",
         metavar="NAME,...",
-        help="f32, bf16, int8, int8-all or w8a8; auto is the first three.",
+        help="f32, bf16, int8 or w8a8; auto is the first three.",
     ),
 ]
 Sizes = Annotated[str, option("--batch-size", metavar="N,...", help="Windows at once.")]

@@ -41,8 +41,8 @@ ComputeType = Annotated[
     option(
         "--compute-type",
         metavar="NAME",
-        help="auto, f32, bf16, int8 (weights in 8 bits, with openvino), int8-all (the encoder's products too), or w8a8 "
-        "(the same on your recordings, after linnet models quantize).",
+        help="auto, f32, bf16, int8 (weights in 8 bits, with openvino), or w8a8 (the encoder's products too, after "
+        "linnet models quantize).",
     ),
 ]
 DType = Annotated[str, option("--dtype", metavar="NAME", help="With torch: auto, float32, bfloat16 or float16.")]

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from linnet.engines.openvino_export import Numbers
 
 ENGINES = ("auto", "torch", "openvino")
-COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "int8-all", "w8a8")
+COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
 SMALL = 32 * 2**20  # bytes of weights below which fewer bits save nothing, but double the time of the conversion
 
 _TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
-_WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "int8-all": "all8", "w8a8": "w8a8"}
+_WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
 
 Notify = Callable[[str], None]
 
@@ -51,7 +51,7 @@ class Wanted:
             raise OptionError(f"dtype {self.dtype} is for the torch engine: for OpenVINO choose --compute-type")
         if self.dtype != "auto" and self.compute_type != "auto":
             raise OptionError("dtype and compute type say the same thing: give one of them")
-        if self.engine == "torch" and self.compute_type in ("int8", "int8-all", "w8a8"):
+        if self.engine == "torch" and self.compute_type in ("int8", "w8a8"):
             raise OptionError(
                 f"compute type {self.compute_type} is of the openvino engine: use --engine openvino, or f32 or bf16"
             )

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from linnet.engines.calibration_sound import calibration_windows
 from linnet.engines.openvino_modules import ExportDecoder, ExportEncoder
 from linnet.engines.openvino_quantise import compress_weights, quantise
 from linnet.engines.openvino_runtime import import_openvino
@@ -53,9 +52,8 @@ class Numbers:
     """The number formats of a converted model.
 
     `weights` are f32, f16, int8 with a scale and a zero point for each output channel, or w8a8: int8 too, and the
-    encoder's activations with them, so that its products are of 8 bits. all8 is w8a8 with the ranges of made sound
-    (`calibration_sound`) instead of recordings. `compute`, f32 or bf16, is what all other products are computed in
-    (an encoder's in f32 where that is faster), and what cross-attention keys and values are handed over in.
+    encoder's activations with them, so that its products are of 8 bits. `compute`, f32 or bf16, is what all other
+    products are computed in, and what cross-attention keys and values are handed over in.
     """
 
     weights: str
@@ -88,9 +86,7 @@ def convert(module: Any, numbers: Numbers, windows: Sequence[Tensor] = ()) -> tu
         for model in (encoder, decoder):
             _halve(model)
     elif numbers.weights != "f32":
-        if numbers.weights == "all8":
-            windows = calibration_windows(shape.frames, shape.bands)
-        encoder = compress_weights(encoder) if numbers.weights == "int8" else quantise(encoder, windows)
+        encoder = quantise(encoder, windows) if numbers.calibrated else compress_weights(encoder)
         decoder = compress_weights(decoder)
     return _typed(encoder, decoder, numbers.compute)
 

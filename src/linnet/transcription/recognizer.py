@@ -36,8 +36,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     """Load a speech model: an embedded name (`digits`), a folder, or a Hub id; by default the one for this machine.
 
     `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU;
-    `compute_type` auto, f32, bf16, int8, int8-all or w8a8; `dtype`, of the torch engine, auto, float32, bfloat16 or
-    float16;
+    `compute_type` auto, f32, bf16, int8 or w8a8; `dtype`, of the torch engine, auto, float32, bfloat16 or float16;
     `threads` how many the engine uses, by default all cores. `notify` is told of each choice made automatically,
     with its reason. Raises `ModelError` for a model that is missing or damaged, `OptionError` for what does not go
     together.

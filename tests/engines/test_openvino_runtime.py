@@ -1,0 +1,69 @@
+"""What an encoder is computed in on this CPU and on others, and that weights in 8 bits stay near the exact result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from linnet.engines import openvino_runtime
+from linnet.engines.openvino import OpenVinoEngine
+from linnet.engines.openvino_cache import Source, load_converted
+from linnet.engines.openvino_export import Numbers
+from linnet.engines.openvino_runtime import bf16_pays, encoder_compute
+from linnet.models.whisper import load_module
+from tiny_whispers import random_features, save_whisper
+
+
+@pytest.mark.parametrize("weights", ["int8", "f16"])
+def test_an_encoder_in_float32_feeds_a_decoder_in_bfloat16(weights: str, tmp_path: Path) -> None:
+    """Its results have the decoder's number format, and are nearer to the exact ones than bfloat16 ever is."""
+    folder = save_whisper(tmp_path, seed=1)
+    source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+    if not openvino_runtime.has_bf16() or bf16_pays():
+        pytest.skip("on this CPU a bf16 encoder is computed in bf16")
+    features = random_features(2, seed=99)
+    engines = [
+        OpenVinoEngine(load_converted(source, numbers, lambda _: None), label="t", threads=1)
+        for numbers in (Numbers(weights, "bf16"), Numbers("f32", "f32"))
+    ]
+    got, want = (engine.encode(features).cross for engine in engines)
+    assert {one.dtype for one in got} == {torch.bfloat16}
+    errors = sum((a.float() - b).square().sum() for a, b in zip(got, want, strict=True))
+    assert (errors / sum(one.square().sum() for one in want)) ** 0.5 < 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "pays"),
+    [
+        ("Intel(R) Xeon(R) Processor", "avx512_bf16 avx512_vnni", False),
+        ("Intel(R) Xeon(R) Platinum 8488C", "avx512_bf16 amx_bf16 amx_tile", True),
+        ("AMD EPYC 9R14", "avx512_bf16", True),
+        ("AMD EPYC 7R13", "avx2", False),
+    ],
+)
+def test_an_encoder_is_in_bfloat16_where_that_is_faster(
+    name: str, flags: str, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Core:
+        def get_property(self, _: str, key: str) -> object:
+            return {"FULL_DEVICE_NAME": name}[key]
+
+    monkeypatch.setattr(openvino_runtime, "core", Core)
+    monkeypatch.setattr(openvino_runtime, "has_bf16", lambda: "bf16" in flags)
+    monkeypatch.setattr(openvino_runtime, "_flags", lambda: frozenset(flags.split()))
+    bf16_pays.cache_clear()
+    try:
+        assert bf16_pays() == pays
+        assert encoder_compute("bf16") == ("bf16" if pays else "f32")
+        assert encoder_compute("f32") == "f32"
+    finally:
+        bf16_pays.cache_clear()
+
+
+def test_flags_are_those_of_this_machine() -> None:
+    told = Path("/proc/cpuinfo")
+    if not told.exists() or "flags" not in told.read_text():
+        pytest.skip("no flags in /proc/cpuinfo here")
+    assert "fpu" in openvino_runtime._flags()

@@ -16,9 +16,9 @@ from linnet.models.whisper import load_module
 from tiny_whispers import random_features, save_whisper
 
 
-@pytest.mark.parametrize("weights", ["int8", "f16"])
-def test_an_encoder_in_float32_feeds_a_decoder_in_bfloat16(weights: str, tmp_path: Path) -> None:
-    """Its results have the decoder's number format, and are nearer to the exact ones than bfloat16 ever is."""
+@pytest.mark.parametrize(("weights", "most"), [("int8", 0.02), ("f16", 0.005)])
+def test_an_encoder_in_float32_feeds_a_decoder_in_bfloat16(weights: str, most: float, tmp_path: Path) -> None:
+    """Its results have the decoder's number format, and are nearer to the exact ones than those of bfloat16."""
     folder = save_whisper(tmp_path, seed=1)
     source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
     if not openvino_runtime.has_bf16() or bf16_pays():
@@ -31,7 +31,7 @@ def test_an_encoder_in_float32_feeds_a_decoder_in_bfloat16(weights: str, tmp_pat
     got, want = (engine.encode(features).cross for engine in engines)
     assert {one.dtype for one in got} == {torch.bfloat16}
     errors = sum((a.float() - b).square().sum() for a, b in zip(got, want, strict=True))
-    assert (errors / sum(one.square().sum() for one in want)) ** 0.5 < 0.02
+    assert (errors / sum(one.square().sum() for one in want)) ** 0.5 < most  # bfloat16: 0.016 and 0.007
 
 
 @pytest.mark.parametrize(

@@ -90,19 +90,20 @@ class Decoder:
         *,
         samples: Sequence[Samples],
         heads: Sequence[tuple[int, int]],
+        lag: float = 0.0,
         prompts: Sequence[Sequence[int]] | None = None,
     ) -> list[list[TimedWord]]:
         """When each word of what `decode` gave for the same windows, options and prompts was said.
 
         `samples` are each window's true sound, without padding; `heads` the (decoder layer, head) pairs that look at
-        the word that is written. See `word_times.word_times`.
+        the word that is written, `lag` seconds behind its onset. See `word_times.word_times`.
         """
         prefixes, _ = self._prefixes(encoded.batch, options, [one.language for one in decoded], prompts)
         windows = [
             Spoken(prefix, one.tokens, one.token_log_probabilities, sound)
             for prefix, one, sound in zip(prefixes, decoded, samples, strict=True)
         ]
-        return word_times(self._engine, encoded, windows, self._vocabulary, heads)
+        return word_times(self._engine, encoded, windows, self._vocabulary, heads, lag)
 
     def _languages(
         self, encoded: Encoded, options: DecodingOptions, languages: Sequence[str | None] | None

@@ -226,6 +226,7 @@ class WhisperBackend:
             options,
             samples=[request.samples for request in requests],
             heads=self._model.alignment_heads.pairs,
+            lag=self._model.alignment_heads.lag,
             prompts=[request.prompt for request in requests],
         )
         return [tuple(words) for words in found]

@@ -105,7 +105,7 @@ def _openai(folder: Path, checkpoint: Path) -> Detector:
     def detect(samples: Samples) -> str:
         mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(samples), loaded.dims.n_mels)
         _, probabilities = loaded.detect_language(mel)
-        return max(probabilities, key=probabilities.get)
+        return str(max(probabilities, key=probabilities.get))
 
     return detect
 

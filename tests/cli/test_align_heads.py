@@ -14,7 +14,8 @@ from calling import make_call
 
 from conftest import DIGITS
 from linnet.audio.types import SAMPLE_RATE
-from linnet.models.alignment_heads import AlignmentHeads, find_alignment_heads, save_alignment_heads
+from linnet.errors import ModelError
+from linnet.models.alignment_heads import MEASURED_LAGS, AlignmentHeads, find_alignment_heads, save_alignment_heads
 from linnet.models.whisper import load_whisper
 from linnet.training.digits.bank import Voices, load_fsdd
 from linnet.training.digits.words import DIGITS as WORDS
@@ -97,6 +98,23 @@ def test_heads_that_the_decoder_lacks_are_left_out(tmp_path: Path, monkeypatch: 
     assert found == AlignmentHeads(((1, 0), (1, 1), (2, 0), (2, 1)), "assumed")
     assert found.notice is not None
     assert "align-heads" in found.notice
+
+
+def test_the_lag_of_heads_is_what_was_measured_of_them_unless_the_model_states_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    for heads, lag in MEASURED_LAGS.items():
+        named = {"alignment_heads": [list(head) for head in heads]}
+        assert find_alignment_heads(tmp_path, named, layers=6, heads=8).lag == lag
+    assert find_alignment_heads(tmp_path, {}, layers=2, heads=2).lag == 0.0
+    (tmp_path / "alignment_heads.json").write_text('{"alignment_heads": [[1, 0]]}')
+    found = find_alignment_heads(tmp_path, {"alignment_lag": 0.05}, layers=2, heads=2)
+    assert (found.source, found.lag) == ("calibrated", 0.05)
+    assert load_whisper(DIGITS, name="d", device="cpu", dtype=torch.float32, weights=False).alignment_heads.lag == 0.0
+    for wrong in ("soon", -1.1, True, None):
+        with pytest.raises(ModelError, match=r"alignment_lag in generation_config\.json must be -1 to 1 second"):
+            find_alignment_heads(tmp_path, {"alignment_lag": wrong}, layers=2, heads=2)
 
 
 def test_a_calibration_of_a_shared_model_lies_in_linnets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

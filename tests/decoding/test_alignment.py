@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from transformers.models.whisper.tokenization_whisper import _combine_tokens_int
 
 from linnet.audio.presence import presence
 from linnet.audio.types import SAMPLE_RATE
-from linnet.decoding.alignment import ATTENTION_WEIGHT, SHORTEST, TOUCH_COST, interpolate, look, spread, warp
+from linnet.decoding.alignment import ATTENTION_WEIGHT, SHORTEST, TOUCH_COST, TRAIL, interpolate, look, spread, warp
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.word_times import Spoken, word_times
@@ -115,6 +116,20 @@ def test_look_cuts_padding_and_takes_off_what_all_rows_look_at() -> None:
     two = look(rows, [[0, 1], [2]], 15)  # too few rows to tell a sink from a word
     assert np.allclose(two.sum(1), 1.0)
     assert np.allclose(two[0, [1, 3]], 0.2)
+
+
+@pytest.mark.parametrize(("frames", "lag"), [(30, 0), (30, 5), (31, 12), (9, 12), (30, -3), (5, -8)])
+def test_spread_is_a_sum_over_places_each_earlier_by_the_lag(frames: int, lag: int) -> None:
+    looked = np.random.default_rng(frames).dirichlet(np.ones((frames + max(lag, 0) + 1) // 2), 2)
+    fading = [math.exp(-step / TRAIL) for step in range(round(8 * TRAIL))]
+    expected = np.zeros((2, frames))
+    for word, position, half in itertools.product(range(2), range(looked.shape[1]), (0, 1)):
+        seen = 2 * position + half
+        for step, share in enumerate(fading):
+            at = max(seen - lag, 0) + step
+            if seen - lag < frames and at < frames:
+                expected[word, at] += looked[word, position] / 2 * share / sum(fading)
+    assert np.allclose(spread(looked, frames, lag), expected)
 
 
 def test_time_is_divided_by_characters() -> None:
@@ -261,7 +276,8 @@ class Windows:
         return self
 
 
-def test_painted_attention_gives_known_times_and_a_word_that_looks_nowhere_is_marked() -> None:
+@pytest.mark.parametrize("lag", [0.0, 0.12])
+def test_painted_attention_gives_known_times_and_a_word_that_looks_nowhere_is_marked(lag: float) -> None:
     tokenizer = small_tokenizer()
     vocabulary = build_vocabulary(
         tokenizer, {"vocab_size": len(tokenizer)}, {"is_multilingual": True}, seconds_per_timestamp=0.02
@@ -272,10 +288,11 @@ def test_painted_attention_gives_known_times_and_a_word_that_looks_nowhere_is_ma
     for begin, end in ((0.2, 0.5), (0.7, 1.0), (1.2, 1.6)):
         part = slice(round(begin * SAMPLE_RATE), round(end * SAMPLE_RATE))
         samples[part] = 0.1 * rng.standard_normal(part.stop - part.start)
+    late = round(lag * SAMPLE_RATE / 320)
     attention = np.full((4, POSITIONS), 1e-9, np.float32)
-    attention[1, 15], attention[2, :], attention[3, 70] = 1.0, 1.0 / POSITIONS, 1.0
+    attention[1, 15 + late], attention[2, :], attention[3, 70 + late] = 1.0, 1.0 / POSITIONS, 1.0
     spoken = Spoken([vocabulary.start, vocabulary.no_timestamps], tokens, (), samples)
-    (words,) = word_times(Painted(attention), Windows(), [spoken], vocabulary, [(0, 0)])  # type: ignore[arg-type]
+    (words,) = word_times(Painted(attention), Windows(), [spoken], vocabulary, [(0, 0)], lag)  # type: ignore[arg-type]
     assert [word.text for word in words] == [" one", " two", " three"]
     assert [word.interpolated for word in words] == [False, True, False]
     assert [word.probability for word in words] == [None] * 3

@@ -104,10 +104,17 @@ def look(attention: Floats, rows: Sequence[Sequence[int]], positions: int) -> Fl
     return mean
 
 
-def spread(looked: Floats, frames: int) -> Floats:
-    """Attention over positions [N, P] as attention over frames [N, T], fading over 50 ms after where it looks."""
-    mass = np.repeat(looked, 2, axis=1)[:, :frames] / 2
-    mass = np.pad(mass, ((0, 0), (0, frames - mass.shape[1])))
+def spread(looked: Floats, frames: int, lag: int = 0) -> Floats:
+    """Attention over positions [N, P] as attention over frames [N, T], fading over 50 ms after where it looks.
+
+    `lag`: frames by which the decoder looks too late (below 0: too early); attention that would fall before the audio
+    goes to its first frame.
+    """
+    early = max(-lag, 0)
+    lag = max(lag, 0)
+    late = np.pad(np.repeat(looked, 2, axis=1) / 2, ((0, 0), (early, frames + lag)))[:, : frames + lag]
+    mass = late[:, lag:].copy()
+    mass[:, :1] += late[:, :lag].sum(1, keepdims=True)
     fading = np.exp(-np.arange(8 * TRAIL) / TRAIL)
     faded: Floats = np.stack([np.convolve(row, fading / fading.sum())[:frames] for row in mass])
     return faded

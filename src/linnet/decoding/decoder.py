@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -14,7 +15,7 @@ from linnet.decoding.beam import beam_search
 from linnet.decoding.fallback import compression_ratio, needs_fallback
 from linnet.decoding.greedy import Sampler, follow
 from linnet.decoding.hypothesis import Hypothesis, Search, prime
-from linnet.decoding.language import detect_language
+from linnet.decoding.language import best_explained, detect_language, rivals
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix, check_options, resolve_language
 from linnet.decoding.result import Decoded
@@ -25,6 +26,7 @@ from linnet.engines.torch_threads import one_torch_thread
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
 
+_RIVAL_TOKENS = 48  # enough for 5 s of speech; ends a loop early
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -49,6 +51,28 @@ class Decoder:
     def detect_language(self, encoded: Encoded) -> list[dict[str, float]]:
         """For each window the probability of each of the model's languages; they sum to 1."""
         return detect_language(self._engine, encoded, self._vocabulary)
+
+    @_undisturbed
+    def settle_language(
+        self,
+        encoded: Encoded,
+        probabilities: Mapping[str, float],
+        options: DecodingOptions,
+        prompt: Sequence[int] = (),
+    ) -> str:
+        """The language of one window: the likeliest, or, where that is unsure, the one that explains the audio best.
+
+        `probabilities` are what `detect_language` gave. Only where the likeliest is below 0.8 the window is decoded in
+        up to three languages, greedily and up to 48 tokens. See `language.best_explained`.
+        """
+        likeliest = max(probabilities, key=probabilities.__getitem__)
+        codes = rivals(probabilities)
+        if not codes:
+            return likeliest
+        limit = min(options.max_new_tokens or _RIVAL_TOKENS, _RIVAL_TOKENS)
+        trial = replace(options, task="transcribe", temperatures=(0.0,), beam_size=1, max_new_tokens=limit)
+        decoded = self.decode(encoded.select([0] * len(codes)), trial, languages=codes, prompts=[prompt] * len(codes))
+        return best_explained(decoded, probabilities, options.compression_ratio_threshold) or likeliest
 
     @_undisturbed
     def decode(
@@ -90,19 +114,20 @@ class Decoder:
         *,
         samples: Sequence[Samples],
         heads: Sequence[tuple[int, int]],
+        lag: float = 0.0,
         prompts: Sequence[Sequence[int]] | None = None,
     ) -> list[list[TimedWord]]:
         """When each word of what `decode` gave for the same windows, options and prompts was said.
 
         `samples` are each window's true sound, without padding; `heads` the (decoder layer, head) pairs that look at
-        the word that is written. See `word_times.word_times`.
+        the word that is written, `lag` seconds behind its onset. See `word_times.word_times`.
         """
         prefixes, _ = self._prefixes(encoded.batch, options, [one.language for one in decoded], prompts)
         windows = [
             Spoken(prefix, one.tokens, one.token_log_probabilities, sound)
             for prefix, one, sound in zip(prefixes, decoded, samples, strict=True)
         ]
-        return word_times(self._engine, encoded, windows, self._vocabulary, heads)
+        return word_times(self._engine, encoded, windows, self._vocabulary, heads, lag)
 
     def _languages(
         self, encoded: Encoded, options: DecodingOptions, languages: Sequence[str | None] | None

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import torch
 
+from linnet.decoding.result import Decoded
 from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
+
+SURE = 0.8  # a language at least this probable is believed at once
+MOST_RIVALS = 3
+LEAST_PROBABILITY = 0.03
+LANGUAGE_WEIGHT = 0.1  # against the text's average log-probability; chosen on clips of 1 and 2 s (docs/benchmarks.md)
 
 
 def resolve_language(name: str | None, vocabulary: WhisperVocabulary) -> str | None:
@@ -44,6 +52,35 @@ def detect_language(engine: Engine, encoded: Encoded, vocabulary: WhisperVocabul
     chosen = logits[:, [vocabulary.languages[code] for code in codes]]
     probabilities = chosen.double().softmax(-1).tolist()
     return [dict(zip(codes, row, strict=True)) for row in probabilities]
+
+
+def rivals(probabilities: Mapping[str, float]) -> list[str]:
+    """The languages worth decoding in where detection is unsure, likeliest first; none where it is sure.
+
+    Sure is a probability of 0.8 or more; at most 3 languages, each of at least 3 %.
+
+    >>> rivals({"ca": 0.61, "es": 0.33, "gl": 0.03, "en": 0.02}), rivals({"de": 0.9, "en": 0.1})
+    (['ca', 'es', 'gl'], [])
+    """
+    ranked = sorted(probabilities, key=lambda code: -probabilities[code])[:MOST_RIVALS]
+    if probabilities[ranked[0]] >= SURE:
+        return []
+    found = [code for code in ranked if probabilities[code] >= LEAST_PROBABILITY]
+    return found if len(found) > 1 else []
+
+
+def best_explained(decoded: Sequence[Decoded], probabilities: Mapping[str, float], ratio: float | None) -> str | None:
+    """The language whose text is likeliest: the average log-probability of its tokens + 0.1 * log P(language).
+
+    `decoded` holds the same window decoded in each rival language. Texts that are empty, or repeat themselves more
+    than the compression `ratio` allows, do not count; None where no text does.
+    """
+    scores = {
+        one.language: one.average_log_probability + LANGUAGE_WEIGHT * math.log(max(probabilities[one.language], 1e-9))
+        for one in decoded
+        if one.language and one.text.strip() and (ratio is None or one.compression_ratio <= ratio)
+    }
+    return max(scores, key=scores.__getitem__) if scores else None
 
 
 def _unknown(name: str, vocabulary: WhisperVocabulary) -> str:

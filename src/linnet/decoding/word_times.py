@@ -58,19 +58,20 @@ def word_times(
     windows: Sequence[Spoken],
     vocabulary: WhisperVocabulary,
     heads: Sequence[tuple[int, int]],
+    lag: float = 0.0,
 ) -> list[list[TimedWord]]:
     """The words of each window, in order, without overlap, from 0 to the end of its samples.
 
-    Where the (layer, head) pairs `heads` look while a word is written, and where the sound rises from silence, give its
-    span (`alignment.warp`). Timestamps, which are coarser and at times wrong, have no say, but where a window is too
-    short for its words these are divided over the time between them. Those words are marked as interpolated, and so is
-    a word that hardly looks into its own span.
+    Where the (layer, head) pairs `heads` look while a word is written, `lag` seconds earlier, and where the sound rises
+    from silence, give its span (`alignment.warp`). Timestamps, which are coarser and at times wrong, have no say, but
+    where a window is too short for its words these are divided over the time between them. Those words are marked as
+    interpolated, and so is a word that hardly looks into its own span.
     """
     words = [split_words(vocabulary, window.tokens) for window in windows]
     spoken = [row for row, found in enumerate(words) if found]
     times: list[list[TimedWord]] = [[] for _ in windows]
     for row, attention in _attention(engine, encoded, windows, spoken, heads):
-        times[row] = _window(windows[row], words[row], attention, vocabulary)
+        times[row] = _window(windows[row], words[row], attention, vocabulary, round(lag / SECONDS))
     return times
 
 
@@ -91,13 +92,13 @@ def _attention(
 
 
 def _window(
-    window: Spoken, words: Sequence[WordTokens], attention: Floats, vocabulary: WhisperVocabulary
+    window: Spoken, words: Sequence[WordTokens], attention: Floats, vocabulary: WhisperVocabulary, lag: int
 ) -> list[TimedWord]:
     sound = presence(window.samples)
     frames, duration = len(sound.score), len(window.samples) / SAMPLE_RATE
-    positions = min(attention.shape[-1], math.ceil(frames / 2))
+    positions = min(attention.shape[-1], math.ceil((frames + max(lag, 0)) / 2))  # of the last word into the padding
     looked = look(attention, [_rows(window, word, vocabulary) for word in words], positions)
-    mass = spread(looked, frames)  # [N, T]
+    mass = spread(looked, frames, lag)  # [N, T]
     spans = warp(mass, sound.score, sound.level)
     if spans is None:
         return _divided(window, words, [_bounds(window, word, vocabulary, duration) for word in words])

@@ -19,16 +19,28 @@ Source = Literal["calibrated", "model", "assumed"]
 Head = tuple[int, int]  # decoder layer, head
 
 
+# Seconds by which heads look behind what is being written. OpenAI names each checkpoint's own heads, so they tell which
+# it is, fine-tuned or not. Measured on the clips `lj_dev` of benchmarks/real_word_times.py.
+MEASURED_LAGS: dict[tuple[Head, ...], float] = {
+    ((1, 0), (2, 0), (2, 5), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)): 0.12,  # tiny.en
+    ((3, 1), (4, 2), (4, 3), (4, 7), (5, 1), (5, 2), (5, 4), (5, 6)): -0.02,  # base
+}
+
+
 @dataclass(frozen=True)
 class AlignmentHeads:
     """(decoder layer, head) pairs, and where they are known from.
 
     `calibrated`: found by `linnet models align-heads`; `model`: named by generation_config.json; `assumed`: all heads
     of the upper half of the layers, as OpenAI's Whisper assumes of a model that names none.
+
+    `lag`: seconds by which these heads look behind the onset of what is being written: `alignment_lag` of
+    generation_config.json, else what was measured of these very heads (tiny.en looks at a word's end), else 0.
     """
 
     pairs: tuple[Head, ...]
     source: Source
+    lag: float = 0.0
 
     @property
     def notice(self) -> str | None:
@@ -46,15 +58,22 @@ def find_alignment_heads(folder: Path, generation: Mapping[str, Any], *, layers:
 
     A calibration comes first, then `alignment_heads` of its generation config, then the upper half of the layers.
     Pairs that the decoder does not have, as of a checkpoint that was made smaller, are left out. Raises `ModelError`
-    for a calibration that cannot be read.
+    for a calibration, or a lag, that cannot be read.
     """
     for path in (folder / FILE, *_cached(folder)):
         if path.is_file() and (found := _within(_read(path), layers, heads)):
-            return AlignmentHeads(found, "calibrated")
+            return AlignmentHeads(found, "calibrated", _lag(generation, found))
     if found := _within(generation.get("alignment_heads") or (), layers, heads):
-        return AlignmentHeads(found, "model")
+        return AlignmentHeads(found, "model", _lag(generation, found))
     upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
-    return AlignmentHeads(upper, "assumed")
+    return AlignmentHeads(upper, "assumed", _lag(generation, upper))
+
+
+def _lag(generation: Mapping[str, Any], pairs: tuple[Head, ...]) -> float:
+    lag = generation.get("alignment_lag", MEASURED_LAGS.get(tuple(sorted(pairs)), 0.0))
+    if isinstance(lag, bool) or not isinstance(lag, int | float) or not -1.0 <= lag <= 1.0:
+        raise ModelError(f"alignment_lag in generation_config.json must be -1 to 1 second, got {lag!r}")
+    return float(lag)
 
 
 def save_alignment_heads(folder: Path, scores: Mapping[Head, float], *, chosen: Sequence[Head], shared: bool) -> Path:

@@ -30,6 +30,7 @@ from linnet.transcription.words import with_words, words_of_pieces
 
 LONGEST_GAP = 0.25  # of a window: a longer pause ends it, so that less silence is encoded
 CERTAIN_SPEECH = 0.1  # below this probability of silence a window without words is not believed
+SHORT_CLIP = 5 * SAMPLE_RATE  # samples: of less, the language tokens alone are often unsure
 RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next window
 
 
@@ -226,6 +227,7 @@ class WhisperBackend:
             options,
             samples=[request.samples for request in requests],
             heads=self._model.alignment_heads.pairs,
+            lag=self._model.alignment_heads.lag,
             prompts=[request.prompt for request in requests],
         )
         return [tuple(words) for words in found]
@@ -242,7 +244,12 @@ class WhisperBackend:
         for row, own in told.items():
             vote = requests[row].vote
             voices = [own] if vote is None else [told[at] for at in told if requests[at].vote is vote]
-            heard[row] = (max(own, key=lambda code: sum(voice[code] for voice in voices)), own)
+            code = max(own, key=lambda code: sum(voice[code] for voice in voices))
+            if vote is None and len(requests[row].samples) <= SHORT_CLIP:
+                code = self._decoder.settle_language(
+                    encoded.select([row]), own, requests[row].options, requests[row].prompt
+                )
+            heard[row] = (code, own)
         return heard
 
 

@@ -80,5 +80,6 @@ def generation_config(size: DigitsModel) -> GenerationConfig:
         suppress_tokens=[],
         begin_suppress_tokens=[],
         alignment_heads=[[size.decoder_layers - 1, head] for head in range(max(1, size.decoder_heads // 2))],
+        alignment_lag=0.0,  # these heads look at a word's onset
         return_timestamps=False,
     )

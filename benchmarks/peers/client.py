@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -102,6 +103,13 @@ class Worker:
         print(json.dumps({"recording": str(recording), "seconds": seconds}), file=self._process.stdin, flush=True)
         reply = self._next()
         return Run(reply["seconds"], reply["cpu_seconds"], tuple(reply["tokens"]), reply["peak_mb"])
+
+    def call(self, recording: Path, calls: Sequence[Sequence[tuple[int, int]]]) -> tuple[list[float], list[str]]:
+        """One call for each list of stretches (first and last sample): the seconds of each, and all texts in order."""
+        assert self._process.stdin is not None
+        print(json.dumps({"recording": str(recording), "calls": calls}), file=self._process.stdin, flush=True)
+        reply = self._next()
+        return reply["seconds"], [text for texts in reply["texts"] for text in texts]
 
     def close(self) -> None:
         """Wait until it has ended; nothing is left running."""

@@ -4,8 +4,10 @@
     python worker.py '{"system": "faster_whisper", "do": "serve", "settings": {...}}'
 
 `serve` loads the model, says so, and then transcribes: {"recording": "x.npy", "seconds": 30} gives
-{"seconds": 1.2, "tokens": [90], "peak_mb": 800}. The module systems/NAME.py has `prepare(**settings)`, which returns a
-function from samples to the tokens of each window, and `convert(**settings)` where a layout of its own is needed.
+{"seconds": 1.2, "tokens": [90], "peak_mb": 800}. {"recording": "x.npy", "calls": [[[0, 16000]], ...]} makes one call
+for each list of stretches (of samples) and gives {"seconds": [0.1, ...], "texts": [["..."], ...], "peak_mb": 800}.
+The module systems/NAME.py has `prepare(**settings)`, which returns a function from samples to the tokens of each window
+(for `calls`: from a list of samples to a list of texts), and `convert(**settings)` where a layout of its own is needed.
 It needs no Linnet, since it also runs where that is not installed.
 """
 
@@ -53,11 +55,27 @@ def serve(module: Any, settings: dict[str, Any], replies: TextIO) -> None:
     say(load_seconds=time.perf_counter() - begun, versions=versions(module.PACKAGES))
     for line in sys.stdin:
         order = json.loads(line)
+        if "calls" in order:
+            say(**each_call(run, np.load(order["recording"], mmap_mode="r"), order["calls"]))
+            continue
         samples = np.load(order["recording"])[: round(order["seconds"] * RATE)]
         begun, cpu = time.perf_counter(), time.process_time()
         tokens = run(samples)
         taken, used = time.perf_counter() - begun, time.process_time() - cpu
         say(seconds=taken, cpu_seconds=used, tokens=tokens, peak_mb=peak_mb())
+
+
+def each_call(run: Any, samples: Any, calls: list[list[list[int]]]) -> dict[str, Any]:
+    """One call of the runtime for each list of stretches: its seconds and texts."""
+    import numpy as np
+
+    seconds, texts = [], []
+    for stretches in calls:
+        parts = [np.array(samples[start:end]) for start, end in stretches]
+        begun = time.perf_counter()
+        texts.append(run(parts))
+        seconds.append(time.perf_counter() - begun)
+    return {"seconds": seconds, "texts": texts, "peak_mb": peak_mb()}
 
 
 def main() -> None:

@@ -55,6 +55,11 @@ class ScriptedState:
     def reorder(self, rows: Tensor) -> None:
         self.rows = [list(self.rows[row]) for row in rows.tolist()]
 
+    def keep(self, rows: Sequence[int]) -> bool:
+        self.windows = self.windows.select(rows)
+        self.rows = [self.rows[row] for row in rows]
+        return True
+
 
 class ScriptedEngine:
     """Says what each window's script says; counts the windows of each start."""
@@ -64,6 +69,7 @@ class ScriptedEngine:
 
     def __init__(self) -> None:
         self.starts: list[int] = []
+        self.rows_computed: list[int] = []
 
     def encode(self, features: Tensor) -> Windows:
         raise AssertionError("windows are prescribed")
@@ -73,6 +79,7 @@ class ScriptedEngine:
         return ScriptedState(encoded)
 
     def step(self, state: Any, tokens: Tensor) -> Tensor:
+        self.rows_computed.append(len(state.rows))
         beams = len(state.rows) // state.windows.batch
         logits = torch.full((len(state.rows), SIZE), float("-inf"))
         for index, (row, new) in enumerate(zip(state.rows, tokens.tolist(), strict=True)):
@@ -138,6 +145,19 @@ def test_a_loop_of_words_falls_back_and_the_last_result_stands() -> None:
     assert starts == [1, 1]
     assert (result.temperature, result.text) == (0.5, "ab" * 60)
     assert result.compression_ratio > 2.4
+
+
+def test_windows_that_have_ended_leave_the_batch() -> None:
+    texts = ["abcdefabcdef", "a", "ab", "abcdef", "abc"]
+    engine = ScriptedEngine()
+    found = Decoder(engine, VOCABULARY, max_length=400).decode(  # type: ignore[arg-type]
+        Windows([says(text) for text in texts]),  # type: ignore[arg-type]
+        DecodingOptions(timestamps=False),
+    )
+    assert [one.text for one in found] == texts
+    expected = torch.tensor(0.9).log().item()
+    assert [one.average_log_probability for one in found] == pytest.approx([expected] * 5)
+    assert (engine.rows_computed[0], engine.rows_computed[-1]) == (5, 1)
 
 
 def test_no_threshold_means_no_fallback() -> None:

@@ -141,6 +141,26 @@ def test_reorder_continues_other_rows_and_spreads_them(engine: OpenVinoEngine) -
         state.reorder(torch.tensor([0, 0, 1, 1, 1]))
 
 
+def test_windows_may_be_left_out_in_mid_decode(engine: OpenVinoEngine) -> None:
+    encoded, ids = engine.encode(random_features(4)), tokens(4, 6)
+    state = engine.start(encoded, max_length=6)
+    engine.step(state, ids[:, :2])
+    held = [0, 1, 2, 3]
+    for place, rows in enumerate(([0, 1, 3], [2, 1], [1])):  # the first, any, one
+        assert state.keep(rows)
+        held = [held[row] for row in rows]
+        got = engine.step(state, ids[held, 2 + place : 3 + place])
+        want = engine.step(engine.start(encoded.select(held), max_length=6), ids[held, : 3 + place])
+        assert torch.allclose(got, want, atol=2e-4)
+    for wrong in ([], [1]):
+        with pytest.raises(ValueError, match="at least one of 0 to 0"):
+            state.keep(wrong)
+    spread = engine.start(encoded.select([0]), max_length=4)
+    spread.reorder(torch.tensor([0, 0]))
+    with pytest.raises(ValueError, match="2 rows for 1 windows"):
+        spread.keep([0])
+
+
 def test_rows_may_be_spread_before_the_first_token(engine: OpenVinoEngine) -> None:
     encoded, ids = engine.encode(random_features(2)), tokens(4, 3)
     state = engine.start(encoded, max_length=5)

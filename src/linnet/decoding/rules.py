@@ -67,7 +67,11 @@ class TimestampRules:
             if self._max_initial is not None:
                 logits[:, begin + self._max_initial + 1 :] = FORBIDDEN
         likelier = logits[:, begin:].logsumexp(-1) > logits[:, :begin].amax(-1)
-        logits[:, :begin].masked_fill_(likelier[:, None], FORBIDDEN)
+        if logits.device.type == "cpu":  # few rows at a step: it does not pay to go over all of them
+            for place in likelier.nonzero().flatten().tolist():
+                logits[place, :begin] = FORBIDDEN
+        else:
+            logits[:, :begin].masked_fill_(likelier[:, None], FORBIDDEN)
 
     def _keep_order(self, row: Tensor, tokens: Sequence[int]) -> None:
         """Forbid what breaks a pair, or goes back before the last timestamp, in one row of logits [V]."""

@@ -53,6 +53,14 @@ def check_spread(rows: Tensor, windows: int) -> None:
         raise ValueError(f"{len(rows)} rows do not spread evenly over {windows} windows")
 
 
+def check_kept(rows: Sequence[int], held: int, windows: int) -> None:
+    """Raise `ValueError` unless `rows` are some of the `held` rows of a state with one row for each of the windows."""
+    if held != windows:
+        raise ValueError(f"windows can be left out while each has one row, not with {held} rows for {windows} windows")
+    if not rows or any(not 0 <= row < held for row in rows):
+        raise ValueError(f"rows to keep must be at least one of 0 to {held - 1}, got {list(rows)}")
+
+
 def check_heads(heads: Sequence[tuple[int, int]], known: tuple[int, int]) -> None:
     """Raise `ValueError` unless heads are (layer, head) pairs below `known`."""
     if not heads or any(not (0 <= layer < known[0] and 0 <= head < known[1]) for layer, head in heads):

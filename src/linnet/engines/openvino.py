@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linnet.engines.checks import check_features, check_heads, check_max_length, check_spread, check_tokens
+from linnet.engines.checks import check_features, check_heads, check_kept, check_max_length, check_spread, check_tokens
 from linnet.engines.openvino_cache import Converted
 from linnet.engines.openvino_export import Shape
 from linnet.engines.openvino_runtime import compile_model, encoder_compute, import_openvino
@@ -41,6 +41,8 @@ class OpenVinoEncoded:
         """The same results for these windows only, in this order, repeats allowed."""
         if list(rows) == list(range(self.batch)):
             return self
+        if list(rows) == list(range(len(rows))):  # the first ones lie together: no copy
+            return type(self)(tuple(each[: len(rows)] for each in self.cross))
         index = torch.as_tensor(list(rows), dtype=torch.long)
         return type(self)(tuple(each.index_select(0, index) for each in self.cross))
 
@@ -67,6 +69,19 @@ class OpenVinoState:
             self.order = self.order[rows.numpy()]
         else:  # nothing is held that could be taken over
             self.order = np.arange(len(rows), dtype=np.int32)
+
+    def keep(self, rows: Sequence[int]) -> bool:
+        """Go on with these windows only, each of one row. Raises `ValueError` for others."""
+        check_kept(rows, self.rows, self.encoded.batch)
+        self.encoded = self.encoded.select(rows)
+        self.order = self.order[list(rows)]
+        self.attach()
+        return True
+
+    def attach(self) -> None:
+        """Let the request read the encoder results where they are."""
+        for index, tensor in enumerate(self.encoded.cross):
+            self.request.set_tensor(f"cross.{index}", _shared(tensor))
 
 
 class OpenVinoEngine:
@@ -124,9 +139,8 @@ class OpenVinoEngine:
         check_max_length(max_length, self._shape.tokens)
         request = _take(self._decoders, self._decoder)
         request.reset_state()
-        for index, tensor in enumerate(encoded.cross):
-            request.set_tensor(f"cross.{index}", _shared(tensor))
         state = OpenVinoState(request, encoded, max_length)
+        state.attach()
         weakref.finalize(state, _give_back, self._decoders, request, self._shape, self._dtype).atexit = False
         return state
 

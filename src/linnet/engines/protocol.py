@@ -41,6 +41,14 @@ class State(Protocol):
         """
         ...
 
+    def keep(self, rows: Sequence[int]) -> bool:
+        """Go on with these windows only, in this order, in a state that has one row for each window.
+
+        False, and nothing has changed, where that would cost more than it saves. Raises `ValueError` for a state with
+        more rows for a window, or without rows.
+        """
+        ...
+
 
 class Engine(Protocol):
     """One loaded model on one device; holds no state of a running decode.

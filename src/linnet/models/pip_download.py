@@ -37,7 +37,7 @@ def download(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Pa
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".pip-", dir=folder, ignore_cleanup_errors=True) as scratch:
             downloaded = Path(scratch) / "wheels"
-            command = [*_pip(wheel), "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+            command = [*_pip(wheel), "download", "--verbose", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
             command += ["--progress-bar", "off", "--dest", str(downloaded), f"{wheel.project}=={wheel.version}"]
             status, said = _run(wheel, command, Path(scratch), patience)
             found = sorted(downloaded.glob("*.whl"))
@@ -134,6 +134,7 @@ def _bar(wheel: Wheel) -> Iterator[_Show]:
         show.bar.close()
 
 
+_FAILED = re.compile(r"Could not fetch URL|Retrying|WARNING|ERROR")
 _UNREACHABLE = re.compile(
     r"NewConnectionError|Connection (refused|reset|broken|aborted|to .* timed out)|Failed to establish|timed out|"
     r"Name or service not known|name resolution|ProxyError|SSLError|CERTIFICATE|Max retries|RemoteDisconnected",
@@ -147,7 +148,7 @@ def _failed(wheel: Wheel, said: str, folder: Path) -> WheelError:
     lines = [re.sub(r"://[^/@\s]+@", "://***@", line).strip() for line in said.splitlines() if line.strip()]
     if "No space left on device" in said or "Disk quota exceeded" in said:
         return WheelError(wheel, unwritable(folder, OSError(errno.ENOSPC, "")))
-    unreachable = next((line for line in lines if _UNREACHABLE.search(line)), None)
+    unreachable = next((line for line in lines if _FAILED.search(line) and _UNREACHABLE.search(line)), None)
     if unreachable is not None:
         reason = f"the package index cannot be reached ({_short(unreachable)}): {hint}"
     elif "No matching distribution" in said or "Could not find a version" in said:

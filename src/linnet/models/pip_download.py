@@ -37,7 +37,7 @@ def download(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Pa
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".pip-", dir=folder, ignore_cleanup_errors=True) as scratch:
             downloaded = Path(scratch) / "wheels"
-            command = [*_pip(wheel), "download", "--verbose", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+            command = [*_pip(wheel), "download", "-vv", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
             command += ["--progress-bar", "off", "--dest", str(downloaded), f"{wheel.project}=={wheel.version}"]
             status, said = _run(wheel, command, Path(scratch), patience)
             found = sorted(downloaded.glob("*.whl"))

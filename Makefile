@@ -1,12 +1,19 @@
 # make demo: see it work; make test: see it pass; make check: lint, types, arrows. Each sets up .venv by itself.
+# make weights: real Whisper tiny.en and base for tests and benchmarks, into the caches that `linnet models` uses.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check docs clean
+.PHONY: demo weights test check docs clean
 
 demo: $(READY)
-	$(BIN)/linnet transcribe examples/*.flac --model digits --format txt --output .demo --show
+	$(BIN)/linnet transcribe examples/speech-*.flac --model tiny.en --format txt --output .demo --show
+	$(BIN)/linnet transcribe examples/digits-*.flac --model digits --format txt --output .demo --show
+
+weights: $(READY)
+	@for name in tiny.en base; do \
+	  $(BIN)/linnet models path $$name 2>/dev/null || $(BIN)/linnet models pull $$name || exit 1; \
+	done
 
 # OMP_WAIT_POLICY: threads that wait for work shall not keep the other worker off its core
 test: $(READY)

@@ -16,6 +16,10 @@ for name in [name for name in os.environ if name.startswith("LINNET_") and not n
 _CACHE = tempfile.TemporaryDirectory(prefix="linnet-tests-")
 os.environ["LINNET_CACHE"] = _CACHE.name  # converted models: once for all tests of a process, and none of the user's
 
+for name in [name for name in os.environ if name.startswith("PIP_")]:  # nor a package index of anybody's
+    del os.environ[name]
+os.environ.update(PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 DIGITS = ROOT / "src" / "linnet" / "models" / "embedded" / "digits"

@@ -99,7 +99,8 @@ def test_what_is_not_ours_is_not_removed(cache: Path, tmp_path: Path) -> None:
 
 
 def test_pull_has_nothing_to_do_for_what_is_no_hub_model(cache: Path) -> None:
-    assert catalogue.pull("digits").origin == "embedded"
+    ref, here = catalogue.pull("digits")
+    assert (ref.origin, here) == ("embedded", True)
 
 
 def test_pull_never_uses_the_network_when_offline(cache: Path) -> None:

@@ -166,9 +166,10 @@ def test_a_revision_of_a_folder_is_its_fingerprint() -> None:
 
 def test_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_model(True)[0] == "openai/whisper-large-v3-turbo"
-    assert default_model(False) == ("openai/whisper-small", "the default on a CPU: good accuracy at a usable speed")
+    why = "the default on a CPU: good accuracy at a usable speed"
+    assert default_model(False) == ("openai/whisper-small", why, False)
     monkeypatch.setenv("LINNET_MODEL", "digits")
-    assert default_model(True) == ("digits", "named by LINNET_MODEL")
+    assert default_model(True) == ("digits", "named by LINNET_MODEL", True)
 
 
 @pytest.mark.parametrize(

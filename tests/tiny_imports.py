@@ -170,22 +170,21 @@ def quantize(values: NDArray[np.float32], kind: str) -> tuple[bytes, NDArray[np.
     return bytes(packed), meant.reshape(values.shape)
 
 
-def _block(block: NDArray[np.float64], kind: str) -> tuple[bytes, list[float]]:
-    bits = {"q4_0": 4, "q4_1": 4, "q5_0": 5, "q5_1": 5, "q8_0": 8}[kind]
+def _block(block: NDArray[np.float64], kind: str) -> tuple[bytes, NDArray[np.float64]]:
     if kind == "q8_0":
         scale = np.float16(np.abs(block).max() / 127)
-        signed = [int(np.clip(round(float(v / scale)), -128, 127)) for v in block]
-        return struct.pack("<e32b", scale, *signed), [float(scale) * q for q in signed]
-    offset = 0 if kind.endswith("1") else 2 ** (bits - 1)
-    minimum = np.float16(block.min()) if offset == 0 else np.float16(0)
-    spread = block.max() - block.min() if offset == 0 else 2 * np.abs(block).max()
-    scale = np.float16(spread / (2**bits - 1))
-    stored = [int(np.clip(round(float((v - minimum) / scale)) + offset, 0, 2**bits - 1)) for v in block]
-    data = struct.pack("<e", scale) + (struct.pack("<e", minimum) if offset == 0 else b"")
-    if bits == 5:
-        data += struct.pack("<I", sum((q >> 4) << place for place, q in enumerate(stored)))
-    data += bytes((stored[i] & 15) | (stored[i + 16] & 15) << 4 for i in range(16))
-    return data, [float(scale) * (q - offset) + float(minimum) for q in stored]
+        signed = np.clip(np.round(block / scale), -128, 127).astype(np.int8)
+        return struct.pack("<e", scale) + signed.tobytes(), float(scale) * signed
+    most, has_minimum = (31 if kind.startswith("q5") else 15), kind.endswith("1")
+    offset = 0 if has_minimum else (most + 1) // 2
+    minimum = np.float16(block.min() if has_minimum else 0)
+    scale = np.float16((block.max() - block.min() if has_minimum else 2 * np.abs(block).max()) / most)
+    stored = np.clip(np.round((block - float(minimum)) / scale) + offset, 0, most).astype(int)
+    data = struct.pack("<e", scale) + (struct.pack("<e", minimum) if has_minimum else b"")
+    if most == 31:
+        data += struct.pack("<I", sum(int(q >> 4) << place for place, q in enumerate(stored)))
+    data += bytes((stored[:16] & 15 | (stored[16:] & 15) << 4).tolist())
+    return data, float(scale) * (stored - offset) + float(minimum)
 
 
 def write_ctranslate2(folder: Path, source: Path, quantization: str | None = None) -> Path:

@@ -146,7 +146,9 @@ def test_a_path_that_is_not_there(name: str) -> None:
 
 def test_a_file_is_no_model(tmp_path: Path) -> None:
     write_files(tmp_path, {"model.safetensors": b""})
-    assert message("./model.safetensors") == "model folder ./model.safetensors is a file, and a model is a folder"
+    assert message("./model.safetensors") == (
+        "model folder ./model.safetensors is a file, and none of openai-whisper (*.pt) or whisper.cpp (ggml)"
+    )
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:

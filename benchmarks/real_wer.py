@@ -3,12 +3,12 @@
     python benchmarks/real_wer.py --models ~/weights/tiny.en ~/weights/base --speech ../shared/data/speech --quick
     python benchmarks/real_wer.py --models ~/weights/tiny.en --systems --ctranslate2 ~/weights/ct2
 
-Every system is scored by `linnet evaluate` on one manifest of all sets (its own default search; each row's language is
-told), and compared with f32, or with --systems with Linnet's default, by the paired bootstrap of `linnet evaluate
-compare`. The rows stay in --output, so that a second run goes on where the first ended: remove that folder after a
-change of the code, of which the rows know nothing. English models hear the English sets only. ja, ko and zh count
-characters, all else words. w8a8 needs `linnet models quantize MODEL AUDIO...` first, on recordings of no test set
-(libri_speakers_notext); a compute type that cannot be run is said and left out.
+Every system is scored as `linnet evaluate` does on one manifest of all sets (its own default search; each row's
+language is told), and compared with f32, or with --systems with Linnet's default, by the paired bootstrap of `linnet
+evaluate compare`. The rows stay in --output, so that a second run goes on where the first ended: remove that folder
+after a change of the code, of which the rows know nothing. English models hear the English sets only. ja, ko and zh
+count characters without spaces, all else words. w8a8 needs `linnet models quantize MODEL AUDIO...` first, on recordings
+of no test set (libri_speakers_notext); a compute type that cannot be run is said and left out.
 Asked: int8 and bf16 within 0.3 points of f32, w8a8 within 0.5; no worse than the best other system.
 """
 
@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from linnet.data.manifest import read_manifest
+from linnet.decoding.options import DecodingOptions
+from linnet.errors import LinnetError
 from linnet.evaluation.compare import CompareOptions, compare
-from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.rows import read_rows
+from linnet.evaluation.log import RowLog, ScoredRow
+from linnet.evaluation.providers import ProviderOptions, ProviderRecognizer, names_provider, open_provider
+from linnet.evaluation.run import EvaluationOptions, RecognizesLanguages, evaluate_rows, select, still_open
 from linnet.evaluation.scores import WordErrors, count_characters, total
+from linnet.transcription.recognizer import load
 
 SETS = ("libri_other", "vctk", "en_misc", "phone_conv", "accents", "multilingual")
 COMPUTE_TYPES = ("f32", "bf16", "int8", "w8a8")
@@ -37,10 +41,12 @@ Rows = Sequence[ScoredRow]
 
 @dataclass(frozen=True)
 class System:
-    """One column of the table: what `linnet evaluate` is asked for."""
+    """One column of the table. `fields` go to another system's own transcribe function."""
 
     name: str
-    arguments: tuple[str, ...]
+    model: str  # as `linnet evaluate --model` takes it
+    compute_type: str = "auto"
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 def say(text: str) -> None:
@@ -66,36 +72,54 @@ def write_manifest(path: Path, speech: Path, sets: Sequence[str], every: int) ->
 
 
 def compute_types(model: Path, names: Sequence[str]) -> list[System]:
-    """Linnet in each number format, f32 first: the others are compared with the first."""
-    return [System(name, ("--model", str(model), "--compute-type", name)) for name in names]
+    """Linnet in each number format; the others are compared with the first."""
+    return [System(name, str(model), name) for name in names]
 
 
 def other_systems(model: Path, converted: Path | None, pt: Path | None) -> list[System]:
     """Linnet's default first, then what others make of the same weights, greedy and by their own defaults."""
-    found = [System("Linnet", ("--model", str(model)))]
+    found = [System("Linnet", str(model))]
     if converted is not None:
-        folder = f"faster-whisper:{converted / model.name}"
+        spec = f"faster-whisper:{converted / model.name}"
         found += [
-            System(f"faster-whisper {kind}", ("--model", folder, "--compute-type", number))
+            System(f"faster-whisper {kind}{called}, beam {beam}", spec, number, {"beam_size": beam, **more})
             for kind, number in (("f32", "float32"), ("int8", "int8"))
+            for called, more in (("", {}), (" batched", {"batch_size": 8}))
+            for beam in (5, 1)
         ]
     if pt is not None:
-        found.append(System("openai-whisper", ("--model", f"openai-whisper:{pt / (model.name + '.pt')}")))
-    return [*found, System("Transformers", ("--model", f"transformers:{model}"))]
+        found.append(System("openai-whisper", f"openai-whisper:{pt / (model.name + '.pt')}"))
+    one: dict[str, Any] = {"generate_kwargs": {"num_beams": 1}}
+    found.append(System("Transformers", f"transformers:{model}", "float32"))
+    return [*found, System("Transformers, beam 1", f"transformers:{model}", "float32", one)]
+
+
+def open_system(system: System) -> RecognizesLanguages:
+    """A model of Linnet, or another system's provider. What cannot be opened raises `LinnetError`."""
+    if not names_provider(system.model):
+        return load(system.model, compute_type=system.compute_type)
+    options = ProviderOptions(fields=system.fields, compute_type=system.compute_type, device="cpu")
+    return ProviderRecognizer(open_provider(system.model, options, cache=False))
 
 
 def evaluate(system: System, manifest: Path, output: Path) -> Rows | None:
-    """The system's rows, made by `linnet evaluate` where they are not there yet; None where it cannot be run."""
-    command = [sys.executable, "-m", "linnet", "evaluate", str(manifest), "--output", str(output), "--progress", "none"]
-    done = subprocess.run([*command, *system.arguments], capture_output=True, text=True, check=False)
-    if done.returncode and (not output.is_file() or not read_rows(output).rows):
-        say(f"{system.name}: left out: {done.stderr.strip()[-600:]}")
+    """The system's rows, made where they are not there yet; None where it cannot be run, which is said."""
+    wanted, _ = select(read_manifest(manifest))
+    try:
+        recognizer = open_system(system)
+        options = EvaluationOptions(DecodingOptions(timestamps=True))
+        header = options.header(recognizer)
+        with RowLog.open(output, header, {"python": sys.version.split()[0]}) as log:
+            for row in evaluate_rows(recognizer, still_open(wanted, log.rows), options):
+                log.add(row)
+            rows = [log.rows[row.row] for row in wanted]
+    except LinnetError as error:
+        say(f"{system.name}: left out: {error}")
         return None
-    rows = [by_characters(row) for row in read_rows(output).rows]
     failed = [row for row in rows if row.error is not None]
     if failed:
         say(f"{system.name}: {len(failed)} clips not scored, such as {failed[0].id}: {failed[0].error}")
-    return [row for row in rows if row.error is None]
+    return [by_characters(row) for row in rows if row.error is None]
 
 
 def by_characters(row: ScoredRow) -> ScoredRow:
@@ -169,6 +193,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--systems", action="store_true", help="other systems, instead of compute types")
     parser.add_argument("--ctranslate2", type=Path, help="a folder of CTranslate2 folders named as the models")
     parser.add_argument("--pt", type=Path, help="a folder of MODEL.pt files for openai-whisper")
+    parser.add_argument("--only", nargs="+", help="of the other systems those whose names begin so; Linnet always")
     return parser.parse_args()
 
 
@@ -183,11 +208,13 @@ def main() -> None:
         write_manifest(manifest, asked.speech, sets, every)
         systems = compute_types(model, asked.compute_types)
         if asked.systems:
-            systems = other_systems(model, asked.ctranslate2, asked.pt)
+            wanted = ("Linnet", *(asked.only or [""]))
+            found = other_systems(model, asked.ctranslate2, asked.pt)
+            systems = [system for system in found if system.name.startswith(wanted)]
         results = {}
         for system in systems:
             say(f"{model.name}: {system.name}")
-            rows = evaluate(system, manifest, folder / f"{system.name.replace(' ', '-')}.jsonl")
+            rows = evaluate(system, manifest, folder / f"{system.name.replace(', ', '-').replace(' ', '-')}.jsonl")
             if rows:
                 results[system.name] = rows
         print(f"\n{model.name}, every {every}. clip\n", *table(results), sep="\n", flush=True)

@@ -27,6 +27,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError
 from linnet.evaluation.compare import CompareOptions, compare
 from linnet.evaluation.log import RowLog, ScoredRow
+from linnet.evaluation.normalisers import Normalizers, find_spelling
 from linnet.evaluation.providers import ProviderOptions, ProviderRecognizer, names_provider, open_provider
 from linnet.evaluation.run import EvaluationOptions, RecognizesLanguages, evaluate_rows, select, still_open
 from linnet.evaluation.scores import WordErrors, count_characters, total
@@ -102,12 +103,12 @@ def open_system(system: System) -> RecognizesLanguages:
     return ProviderRecognizer(open_provider(system.model, options, cache=False))
 
 
-def evaluate(system: System, manifest: Path, output: Path) -> Rows | None:
+def evaluate(system: System, manifest: Path, output: Path, normalizers: Normalizers) -> Rows | None:
     """The system's rows, made where they are not there yet; None where it cannot be run, which is said."""
     wanted, _ = select(read_manifest(manifest))
     try:
         recognizer = open_system(system)
-        options = EvaluationOptions(DecodingOptions(timestamps=True))
+        options = EvaluationOptions(DecodingOptions(), normalizers)
         header = options.header(recognizer)
         with RowLog.open(output, header, {"python": sys.version.split()[0]}) as log:
             for row in evaluate_rows(recognizer, still_open(wanted, log.rows), options):
@@ -212,9 +213,11 @@ def main() -> None:
             found = other_systems(model, asked.ctranslate2, asked.pt)
             systems = [system for system in found if system.name.startswith(wanted)]
         results = {}
+        normalizers = Normalizers(spelling=find_spelling(str(model)))  # one for all systems
         for system in systems:
             say(f"{model.name}: {system.name}")
-            rows = evaluate(system, manifest, folder / f"{system.name.replace(', ', '-').replace(' ', '-')}.jsonl")
+            file = folder / f"{system.name.replace(', ', '-').replace(' ', '-')}.jsonl"
+            rows = evaluate(system, manifest, file, normalizers)
             if rows:
                 results[system.name] = rows
         print(f"\n{model.name}, every {every}. clip\n", *table(results), sep="\n", flush=True)

@@ -227,6 +227,18 @@ def test_faster_whisper_hears_what_it_does_by_hand(faster_folder: Path) -> None:
     assert told.seconds > 0
 
 
+def test_faster_whisper_in_batches_hears_what_its_pipeline_does_by_hand(faster_folder: Path) -> None:
+    import faster_whisper
+
+    fields = {**CERTAIN, "batch_size": 2, "vad_filter": False, "clip_timestamps": [{"start": 0.0, "end": 1.0}]}
+    model = faster_whisper.WhisperModel(str(faster_folder), device="cpu", compute_type="float32", cpu_threads=1)
+    segments, _ = faster_whisper.BatchedInferencePipeline(model).transcribe(LONG.samples, language="en", **fields)
+    expected = "".join(segment.text for segment in segments).strip()
+    assert expected
+    told = heard(f"faster-whisper:{faster_folder}", LONG, "en", fields=fields, compute_type="float32", threads=1)
+    assert told.text == expected
+
+
 def test_faster_whisper_passes_language_and_prompt_on(tmp_path: Path, whisper_tokenizer: Path) -> None:
     from transformers import AutoTokenizer
 

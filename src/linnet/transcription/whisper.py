@@ -99,7 +99,6 @@ class WhisperBackend:
         """Each window starts where the last whole phrase ended (Radford et al. 2022, section 3.8)."""
         size = self._model.window_samples
         language = resolve_language(options.language, self.vocabulary)
-        given = self.prompt(options, timed=True)
         first: WindowResult | None = None  # with speech: it tells the language
         history: list[int] = []
         ledger = Ledger()
@@ -107,6 +106,7 @@ class WhisperBackend:
         while len(samples := source.window(seek, size + 1)) > (SHORTEST_REST if seek else 0):
             fits = len(samples) <= size
             timed = options.timestamps or seek > 0 or not fits
+            given = self.prompt(options, timed=timed)
             prompt = (*given, *history) if options.condition_on_previous else given
             request = self.request(samples[:size], options, prompt, language=language, timed=timed)
             result: WindowResult

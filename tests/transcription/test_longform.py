@@ -171,15 +171,6 @@ def test_a_segment_with_too_few_words_is_heard_again_and_the_longer_text_stands(
     assert outcome.counts.doubtful_segments == doubtful
 
 
-def test_a_thin_segment_and_the_speech_after_it_are_heard_again_as_one() -> None:
-    """Torn apart, the sentence across their border would be heard wrong."""
-    first = said(9, (0.5, 6, SKIPPED))
-    first = replace(first, thin=first.segments)
-    play = Scripted([window(0, 9, (0.5, 6), (6.5, 8))], {(0, 9): first, (0.5, 8.3): said(8.3, (0.5, 8.3, WHOLE))})
-    assert text(play.play()) == WHOLE
-    assert play.asked == [[(0, 9)], [(0.5, 8.3)]]
-
-
 def test_the_language_is_voted_on_and_windows_of_another_are_heard_again() -> None:
     answers = {
         (0, 5): said(5, (0, 5, "a"), language="?", en=0.6, de=0.4),

@@ -23,8 +23,6 @@ from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
 
 VOTES = 8  # windows at a recording's start that decide on its language
 
-NEAR = SAMPLE_RATE // 2  # samples between two stretches that are heard again together
-
 
 @dataclass(frozen=True)
 class Heard:
@@ -148,7 +146,7 @@ def _settle(
             left = _rest(window, one)
             goes_on = following is not None and following.joined and following.start == window.end
             again += _passed_over(window, one, window.end if left is None else left.start)
-            yield from _together(window, again)
+            yield from sorted(again, key=lambda stretch: stretch.start)
             if goes_on:
                 rest = left
             elif left is not None and speech(left.regions) >= SHORTEST_SPEECH:
@@ -186,21 +184,6 @@ def _second_hearing(window: Window, segment: Segment, segments: Sequence[Segment
     end = min(max(end, start + SHORTEST_SPEECH) + PAD, round(after * SAMPLE_RATE), window.end)
     start = min(max(start, window.start), window.end - 1)
     return replace(window.part(start, max(end, start + 1)), again=True, instead=(segment,))
-
-
-def _together(window: Window, again: Sequence[Window]) -> Iterator[Window]:
-    """Stretches to hear again in order; those within `NEAR` of one another as one, so that no sentence is torn."""
-    last: Window | None = None
-    for one in sorted(again, key=lambda stretch: stretch.start):
-        if last is not None and one.start - last.end <= NEAR:
-            merged = window.part(last.start, max(last.end, one.end))
-            last = replace(merged, again=True, instead=last.instead + one.instead)
-            continue
-        if last is not None:
-            yield last
-        last = one
-    if last is not None:
-        yield last
 
 
 def _passed_over(window: Window, heard: Heard, end: int) -> Iterator[Window]:

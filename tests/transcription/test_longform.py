@@ -152,6 +152,25 @@ def test_speech_after_the_last_segment_is_heard_again() -> None:
     assert play.asked == [[(0, 9)], [(5.7, 8.8)]]  # and not once more
 
 
+SKIPPED = "six words for all of this"
+WHOLE = "six words for all of this and the sentence that was skipped before it"
+
+
+@pytest.mark.parametrize(("second", "kept", "doubtful"), [(WHOLE, WHOLE, 0), ("six words", SKIPPED, 1)])
+def test_a_segment_with_too_few_words_is_heard_again_and_the_longer_text_stands(
+    second: str, kept: str, doubtful: int
+) -> None:
+    first = said(9, (0.5, 2, "a b c"), (2, 8.5, SKIPPED))
+    first = replace(first, thin=first.segments[1:])
+    planned = window(0, 9, (0.5, 2), (2.2, 8.5))
+    play = Scripted([planned], {(0, 9): first, (2, 8.8): said(8.8, (2, 8.8, second))})
+    outcome = play.play()
+    assert text(outcome) == f"a b c {kept}"
+    assert play.asked == [[(0, 9)], [(2, 8.8)]]  # and not once more
+    assert outcome.counts is not None
+    assert outcome.counts.doubtful_segments == doubtful
+
+
 def test_the_language_is_voted_on_and_windows_of_another_are_heard_again() -> None:
     answers = {
         (0, 5): said(5, (0, 5, "a"), language="?", en=0.6, de=0.4),

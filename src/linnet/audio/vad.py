@@ -57,12 +57,15 @@ class Region(NamedTuple):
 class Sensitivity:
     """When frames are speech. The defaults rather take noise for speech than drop a word: a model listens after them.
 
-    A region opens at a frame of probability `on` and ends before the first of `pause` frames below `off`.
+    A region opens at a frame of probability `on` and ends before the first of `pause` frames below `off`. One that
+    stands alone and has fewer than `least` frames of probability `sure` is noise: a door, a cry, a tone.
     """
 
     on: float = 0.3
     off: float = 0.15
     pause: int = 4  # frames: 128 ms
+    sure: float = 0.5
+    least: int = 0  # 0: every region is speech
 
 
 class SileroNetwork(nn.Module):
@@ -161,6 +164,7 @@ class RegionFinder:
         self._start: int | None = None  # of the open region
         self._end = 0  # after its last frame of speech
         self._joined = False
+        self._sure = 0  # frames of the open region that are speech for certain
         self._scores: list[float] = []  # for each frame of the open region: low is a good place to cut
 
     @property
@@ -179,20 +183,23 @@ class RegionFinder:
 
     def _step(self, probability: float, level: float) -> Region | None:
         if self._start is None and probability >= self._sensitivity.on:
-            self._start, self._joined = self._now, False
+            self._start, self._joined, self._sure = self._now, False, 0
         self._now += 1
         if self._start is None:
             return None
         self._scores.append(level + 30.0 * probability)
+        self._sure += probability >= self._sensitivity.sure
         if probability >= self._sensitivity.off:
             self._end = self._now
         if self._now - self._end >= self._sensitivity.pause:
             return self._close(self._start)
         return self._cut(self._start) if self._end - self._start > self._longest else None
 
-    def _close(self, start: int) -> Region:
+    def _close(self, start: int) -> Region | None:
+        """The open region; None where it is noise."""
         self._start, self._scores = None, []
-        return Region(start * FRAME, self._end * FRAME, self._joined)
+        noise = self._sure < self._sensitivity.least and not self._joined
+        return None if noise else Region(start * FRAME, self._end * FRAME, self._joined)
 
     def _cut(self, start: int) -> Region:
         half = self._longest // 2
@@ -204,4 +211,5 @@ class RegionFinder:
 
     def finish(self) -> list[Region]:
         """The region that the end of the recording closes."""
-        return [] if self._start is None else [self._close(self._start)]
+        region = None if self._start is None else self._close(self._start)
+        return [] if region is None else [region]

@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any, Protocol
 
 from linnet.audio.types import SAMPLE_RATE
-from linnet.audio.vad import Region
 from linnet.transcription.backend import Job, Request
+from linnet.transcription.coverage import SHORTEST_SPEECH, SLACK, amount, speech, uncovered
 from linnet.transcription.ledger import Ledger
 from linnet.transcription.packing import PAD
 from linnet.transcription.prefetch import Prefetch
@@ -22,8 +22,6 @@ from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
 
 VOTES = 8  # windows at a recording's start that decide on its language
-SHORTEST_SPEECH = round(0.2 * SAMPLE_RATE)  # samples: less of it may be passed over
-SLACK = round(0.2 * SAMPLE_RATE)  # by which a model's times may differ from where speech was found
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,7 @@ class Heard:
     fell_back: bool = False
     language: str | None = None
     probabilities: Mapping[str, float] | None = None  # of languages, where it was to tell
+    thin: tuple[Segment, ...] = ()  # those of the segments with too few words for their speech: some were skipped
 
 
 class Listener(Protocol):
@@ -142,13 +141,15 @@ def _settle(
         elif one is None or (language is not None and one.probabilities and one.language != language):
             yield window
         else:
-            ledger.add(one.segments, fell_back=one.fell_back)
+            kept, again = _check(window, one)
+            ledger.add(kept, fell_back=one.fell_back)
             left = _rest(window, one)
             goes_on = following is not None and following.joined and following.start == window.end
-            yield from _passed_over(window, one, window.end if left is None else left.start)
+            again += _passed_over(window, one, window.end if left is None else left.start)
+            yield from sorted(again, key=lambda stretch: stretch.start)
             if goes_on:
                 rest = left
-            elif left is not None and _speech(left.regions) >= SHORTEST_SPEECH:
+            elif left is not None and speech(left.regions) >= SHORTEST_SPEECH:
                 yield left
 
 
@@ -158,6 +159,33 @@ def _rest(window: Window, heard: Heard) -> Window | None:
     return window.part(resume, window.end) if window.end - resume >= SHORTEST_REST else None
 
 
+def _check(window: Window, heard: Heard) -> tuple[list[Segment], list[Window]]:
+    """The segments of a window that stand, and what to hear again: segments with too few words for their speech.
+
+    Of a stretch heard for the second time the hearing with more words stands. Where that, too, has too few, it is
+    marked as doubtful.
+    """
+    if not window.again:
+        kept = [one for one in heard.segments if one not in heard.thin]
+        return kept, [_second_hearing(window, one, heard.segments) for one in heard.thin]
+    if window.instead and _amount(heard.segments) <= _amount(window.instead):
+        return [replace(one, doubtful=True) for one in window.instead], []
+    return [replace(one, doubtful=one.doubtful or one in heard.thin) for one in heard.segments], []
+
+
+def _amount(segments: Sequence[Segment]) -> float:
+    return sum(amount(one.text) for one in segments)
+
+
+def _second_hearing(window: Window, segment: Segment, segments: Sequence[Segment]) -> Window:
+    """The stretch of one segment, up to the next one at most, with the speech that it begins or ends in."""
+    after = min((one.start for one in segments if one.start >= segment.end), default=window.end / SAMPLE_RATE)
+    start, end = round(segment.start * SAMPLE_RATE), round(segment.end * SAMPLE_RATE)
+    end = min(max(end, start + SHORTEST_SPEECH) + PAD, round(after * SAMPLE_RATE), window.end)
+    start = min(max(start, window.start), window.end - 1)
+    return replace(window.part(start, max(end, start + 1)), again=True, instead=(segment,))
+
+
 def _passed_over(window: Window, heard: Heard, end: int) -> Iterator[Window]:
     """Stretches before sample `end` with speech and no segment, in a window of which the model wrote down other speech.
 
@@ -165,21 +193,10 @@ def _passed_over(window: Window, heard: Heard, end: int) -> Iterator[Window]:
     """
     if window.again or not heard.segments:
         return
-    said = sorted((round(one.start * SAMPLE_RATE), round(one.end * SAMPLE_RATE)) for one in heard.segments)
-    edges = [window.start, *(edge for times in said for edge in times), max(end, said[-1][1])]
-    for lower, upper in zip(edges[::2], edges[1::2], strict=True):  # between segments
-        missed = [
-            region
-            for region in window.regions
-            if lower - SLACK <= region.start
-            and region.end <= min(upper, end) + SLACK
-            and not any(start + SLACK < region.end and region.start < stop - SLACK for start, stop in said)
-        ]
-        if missed and _speech(missed) >= SHORTEST_SPEECH:
-            start, stop = max(missed[0].start - PAD, lower), min(missed[-1].end + PAD, upper, end)
-            if stop - start >= SHORTEST_SPEECH:
-                yield replace(window.part(start, stop), again=True)
-
-
-def _speech(regions: Sequence[Region]) -> int:
-    return sum(region.end - region.start for region in regions)
+    said = [(round(one.start * SAMPLE_RATE), round(one.end * SAMPLE_RATE)) for one in heard.segments]
+    for missed in uncovered(window.regions, heard.segments, window.start, end):
+        lower = max((stop for _, stop in said if stop <= missed[0].start + SLACK), default=window.start)
+        upper = min((start for start, _ in said if start >= missed[-1].end - SLACK), default=end)
+        start, stop = max(missed[0].start - PAD, lower), min(missed[-1].end + PAD, upper, end)
+        if stop - start >= SHORTEST_SPEECH:
+            yield replace(window.part(start, stop), again=True)

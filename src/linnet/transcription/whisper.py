@@ -21,6 +21,7 @@ from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
 from linnet.models.whisper import WhisperModel
 from linnet.transcription.backend import Job, Request
+from linnet.transcription.coverage import LITTLE, is_crowded, is_thin, speech
 from linnet.transcription.ledger import Ledger, is_doubtful
 from linnet.transcription.longform import Heard, Languages, batched
 from linnet.transcription.segments import Piece, cut_pieces
@@ -31,6 +32,9 @@ from linnet.transcription.words import with_words, words_of_pieces
 LONGEST_GAP = 0.25  # of a window: a longer pause ends it, so that less silence is encoded
 CERTAIN_SPEECH = 0.1  # below this probability of silence a window without words is not believed
 SHORT_CLIP = 5 * SAMPLE_RATE  # samples: of less, the language tokens alone are often unsure
+SECONDS_PER_TOKEN = 0.25  # of a prompt, which nobody said
+SURE = -0.5  # average log-probability of words that are believed wherever they are
+UNSURE, MAYBE_SILENCE, IMPROBABLE = -0.7, 0.3, -1.2  # where little speech was found: below, above, and below
 RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next window
 
 
@@ -83,13 +87,12 @@ class WhisperBackend:
         return self._batched(source, options, ahead)
 
     def _batched(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
-        """Windows where speech is, several at once; a recording that fits into one window is that window."""
+        """Windows where speech is, several at once, whatever the recording's length."""
         size = self._model.window_samples
-        if len(source.window(0, size + 1)) <= size:
-            return (yield from self._sequential(source, options))
+        fits = len(source.window(0, size + 1)) <= size
         given = resolve_language(options.language, self.vocabulary)
         plan = WindowPlan(source, size, vad=options.vad, longest_gap=round(LONGEST_GAP * size))
-        listener = _Listener(self, replace(options, timestamps=True))
+        listener = _Listener(self, replace(options, timestamps=options.timestamps or not fits))
         languages = Languages(given, each=options.language_per_segment)
         return (yield from batched(plan, listener, languages, limit=size, ahead=ahead))
 
@@ -97,7 +100,6 @@ class WhisperBackend:
         """Each window starts where the last whole phrase ended (Radford et al. 2022, section 3.8)."""
         size = self._model.window_samples
         language = resolve_language(options.language, self.vocabulary)
-        given = self.vocabulary.prompt(options.prompt) if options.prompt else ()
         first: WindowResult | None = None  # with speech: it tells the language
         history: list[int] = []
         ledger = Ledger()
@@ -105,6 +107,7 @@ class WhisperBackend:
         while len(samples := source.window(seek, size + 1)) > (SHORTEST_REST if seek else 0):
             fits = len(samples) <= size
             timed = options.timestamps or seek > 0 or not fits
+            given = self.prompt(options, timed=timed)
             prompt = (*given, *history) if options.condition_on_previous else given
             request = self.request(samples[:size], options, prompt, language=language, timed=timed)
             result: WindowResult
@@ -120,6 +123,20 @@ class WhisperBackend:
             seek += min(round(advance * SAMPLE_RATE), size)
         heard = (language, None) if first is None else (first.language, first.probabilities)
         return ledger.outcome(source.duration or seek / SAMPLE_RATE, language=heard[0], probabilities=heard[1])
+
+    def prompt(self, options: DecodingOptions, *, timed: bool) -> tuple[int, ...]:
+        """The tokens of the options' prompt, as the window before would have ended with them.
+
+        In training the text before a window had timestamps where the window had them; after text without them a model
+        writes none within a window.
+        """
+        vocabulary = self.vocabulary
+        tokens = vocabulary.prompt(options.prompt) if options.prompt else ()
+        if not tokens or not timed:
+            return tokens
+        spoken = min(len(tokens) * SECONDS_PER_TOKEN, self._model.window_samples / SAMPLE_RATE)
+        last = vocabulary.timestamp_begin + round(spoken / vocabulary.seconds_per_timestamp)
+        return (vocabulary.timestamp_begin, *tokens, last)
 
     def request(
         self, samples: Samples, options: DecodingOptions, prompt: tuple[int, ...], *, language: str | None, timed: bool
@@ -189,7 +206,7 @@ class WhisperBackend:
     def _remember(self, history: list[int], decoded: Decoded) -> None:
         if decoded.temperature > RELIABLE_TEMPERATURE:
             history.clear()
-        history += [token for token in decoded.tokens if token < self.vocabulary.timestamp_begin]
+        history += decoded.tokens  # with their timestamps: without them the next window writes none, and skips
         del history[: -self._model.max_length]
 
     def run(self, requests: Sequence[Request]) -> list[WindowResult]:
@@ -258,7 +275,8 @@ class _Listener:
 
     def __init__(self, backend: WhisperBackend, options: DecodingOptions) -> None:
         self._backend, self._options = backend, options
-        self._prompt = backend.vocabulary.prompt(options.prompt) if options.prompt else ()
+        self._prompt = backend.prompt(options, timed=options.timestamps)
+        self._plain_prompt = backend.prompt(options, timed=False)
 
     def prepare(self, window: Window) -> Window:
         """Make the features, where the CPU makes them anyway."""
@@ -270,18 +288,50 @@ class _Listener:
 
     def ask(self, window: Window, language: str | None, vote: Languages | None) -> Request:
         """The request for a window."""
-        request = self._backend.request(window.samples, self._options, self._prompt, language=language, timed=True)
+        timed = self._timed(window)
+        prompt = self._prompt if timed else self._plain_prompt
+        request = self._backend.request(window.samples, self._options, prompt, language=language, timed=timed)
         return replace(request, vote=vote if vote is not None and vote.voting else None, features=window.features)
 
     def read(self, window: Window, answer: WindowResult) -> Heard:
         """Segments in the recording's time; of a stretch that was passed over before, none that is doubtful."""
         offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
-        pieces, advance = self._backend.pieces(answer.decoded, duration, timed=True, options=self._options)
+        timed = self._timed(window)
+        pieces, advance = self._backend.pieces(answer.decoded, duration, timed=timed, options=self._options)
         segments = self._backend.segments(pieces, answer, offset, self._options)
         fell_back = answer.decoded.temperature > 0.0
+        if self._options.vad:
+            segments = [segment for segment in segments if not _is_invented(segment, window)]
         if window.again:
             segments = [] if fell_back else [segment for segment in segments if not segment.doubtful]
-        return Heard(tuple(segments), offset + advance, fell_back, answer.language, answer.probabilities)
+        thin = [one for one in segments if self._options.vad and is_thin(one, window.regions)]
+        return Heard(
+            tuple(segments),
+            offset + advance,
+            fell_back=fell_back,
+            language=answer.language,
+            probabilities=answer.probabilities,
+            thin=tuple(thin),
+        )
+
+    def _timed(self, window: Window) -> bool:
+        """Whether a window is decoded with timestamps: what was skipped with them is heard again without."""
+        return self._options.timestamps and not window.again
+
+
+def _is_invented(segment: Segment, window: Window) -> bool:
+    """Whether the model is not sure of words for which there is no room, or hardly a sign of speech, in the sound.
+
+    Two witnesses must agree: voice activity finds little speech, and the model gives the words a low probability
+    and hears silence besides, or gives them a probability at which it would be doubtful anywhere.
+    """
+    probable, silence = segment.average_log_probability, segment.no_speech_probability or 0.0
+    if probable is None or probable > SURE:
+        return False
+    if is_crowded(segment, window.regions):
+        return True
+    little = speech(window.regions) < LITTLE * SAMPLE_RATE
+    return little and (probable < IMPROBABLE or (silence > MAYBE_SILENCE and probable < UNSURE))
 
 
 def _is_silence(decoded: Decoded, options: DecodingOptions) -> bool:

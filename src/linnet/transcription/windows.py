@@ -10,8 +10,9 @@ import numpy as np
 
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.audio.vad import BLOCK, Region, RegionFinder, watch
-from linnet.transcription.packing import Packer, Span, longest_region
+from linnet.audio.vad import BLOCK, Region, RegionFinder, Sensitivity, watch
+from linnet.transcription.packing import PAD, Packer, Span, longest_region
+from linnet.transcription.transcript import Segment
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 SHORTEST_REST = SAMPLE_RATE // 10  # samples at a recording's end, or left of a window, that hold no word
 SEARCH_SECONDS = 5.0  # at a window's end, in which its last pause is looked for
 PAUSE = SAMPLE_RATE // 50  # 20 ms
+CERTAIN = Sensitivity(sure=0.5, least=3)
+EDGE = SAMPLE_RATE  # samples without speech at a recording's start and end that stay in its first and last window
 PAUSE_DEPTH = 25.0  # dB below a window's loud stretches: here nobody speaks
 
 
@@ -27,7 +30,7 @@ class Window:
     """What one encoder pass hears: samples of the recording from `start` on, and the regions of speech in them.
 
     `joined`: it starts where the window before it ended, and a word may lie across. `again`: it holds what the model
-    passed over when it heard it among other speech.
+    passed over when it heard it among other speech; `instead`: the segments that stand if this hearing finds no more.
     """
 
     start: int
@@ -35,6 +38,7 @@ class Window:
     regions: tuple[Region, ...]
     joined: bool = False
     again: bool = False
+    instead: tuple[Segment, ...] = ()
     features: Tensor | None = None
 
     @property
@@ -80,8 +84,11 @@ class WindowPlan:
         return self._spoken() if self._vad else self._all()
 
     def _spoken(self) -> Iterator[Window]:
-        finder, packer = RegionFinder(longest_region(self._limit)), Packer(self._limit, self._longest_gap)
+        fits = len(self._source.window(0, self._limit + 1)) <= self._limit
+        finder = RegionFinder(self._limit if fits else longest_region(self._limit), CERTAIN)
+        packer = Packer(self._limit + 2 * PAD if fits else self._limit, self._longest_gap)
         held, start = np.zeros(0, np.float32), 0  # samples from `start` on that a window may still need
+        begun = False  # a window was given
 
         def blocks() -> Iterator[Samples]:
             nonlocal held
@@ -90,19 +97,32 @@ class WindowPlan:
                 self.length += len(block)
                 yield block
 
-        def window(span: Span) -> Window:
-            samples = held[span.start - start : span.end - start].copy()
-            return Window(span.start, samples, span.regions, span.joined)
+        def window(span: Span, *, last: bool = False) -> Window:
+            nonlocal begun
+            first, end = self._with_edges(span, first=not begun and start == 0, last=last)
+            begun = True
+            return Window(first, held[first - start : end - start].copy(), span.regions, span.joined)
 
         for frames in watch(blocks()):
             spans = [span for region in finder.push(frames) for span in packer.push(region)]
             for span in (*spans, *packer.wait(finder.settled)):
                 yield window(span)
             needed = min(packer.oldest(finder.settled), self.length)
-            held, start = held[needed - start :], needed
+            if begun or needed > EDGE:
+                held, start = held[needed - start :], needed
         spans = [span for region in finder.finish() for span in packer.push(region)]
-        for span in (*spans, *packer.finish()):
-            yield window(span)
+        spans += packer.finish()
+        for span in spans:
+            yield window(span, last=span is spans[-1])
+
+    def _with_edges(self, span: Span, *, first: bool, last: bool) -> tuple[int, int]:
+        """Start and end of a span with the recording's own edges, where these are near and a window has room."""
+        start, end = span.start, min(span.end, self.length)
+        if first and start <= EDGE and end <= self._limit:
+            start = 0
+        if last and self.length - end <= EDGE and self.length - start <= self._limit:
+            end = self.length
+        return start, end
 
     def _all(self) -> Iterator[Window]:
         start, joined = 0, False

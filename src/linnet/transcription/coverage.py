@@ -1,0 +1,80 @@
+"""Whether the words of a window fit the speech that was found in it: stretches without words, and words without speech.
+
+A model in timestamps mode skips sentences inside a window, with a high probability and no sign but the time line::
+
+    regions     -----  ---- -----  --------  ------      12 s of speech
+    segments   [one two three][four five six      ]      6 words in the last 9 s: too few, it is heard again
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from linnet.audio.types import SAMPLE_RATE
+from linnet.audio.vad import Region
+from linnet.transcription.transcript import Segment
+
+SHORTEST_SPEECH = round(0.2 * SAMPLE_RATE)  # samples: less of it may be passed over
+SLACK = round(0.2 * SAMPLE_RATE)  # by which a model's times may differ from where speech was found
+SLOWEST = 1.4  # words a second of speech: read and spontaneous speech has 2 to 4
+LONGEST_PLAIN = 3.0  # seconds of speech in a segment of which the rate says nothing yet
+FASTEST = 8.0  # words a second of speech that nobody says
+SPARE_WORDS = 2.0  # in speech too short to be measured
+LITTLE = 1.5  # seconds of speech in a window that may as well be a cry, a laugh or a chord
+_PER_WORD, _PER_WIDE = 6.0, 0.6  # letters of a word of usual length; words in an ideograph or kana
+
+
+def amount(text: str) -> float:
+    """How much is said, in words of usual length; scripts without spaces count too.
+
+    >>> amount("and so my fellow Americans"), amount("漢字仮名交")
+    (5.5, 3.0)
+    """
+    total = 0.0
+    for token in text.split():
+        wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in token)
+        narrow = len(token) - wide
+        total += wide * _PER_WIDE + (max(narrow / _PER_WORD, 1.0) if narrow else 0.0)
+    return total
+
+
+def speech(regions: Sequence[Region]) -> int:
+    """Samples of speech."""
+    return sum(region.end - region.start for region in regions)
+
+
+def speech_between(regions: Sequence[Region], start: float, end: float) -> float:
+    """Seconds of speech from `start` to `end` seconds of the recording."""
+    low, high = start * SAMPLE_RATE, end * SAMPLE_RATE
+    return sum(max(min(one.end, high) - max(one.start, low), 0.0) for one in regions) / SAMPLE_RATE
+
+
+def is_thin(segment: Segment, regions: Sequence[Region]) -> bool:
+    """Whether so few words stand for the speech in a segment that some must have been skipped."""
+    spoken = speech_between(regions, segment.start, segment.end)
+    return spoken >= LONGEST_PLAIN and amount(segment.text) < SLOWEST * spoken
+
+
+def is_crowded(segment: Segment, regions: Sequence[Region]) -> bool:
+    """Whether a segment has more words than anybody could say in the speech around it."""
+    slack = SLACK / SAMPLE_RATE
+    spoken = speech_between(regions, segment.start - slack, segment.end + slack)
+    return amount(segment.text) > FASTEST * spoken + SPARE_WORDS
+
+
+def uncovered(regions: Sequence[Region], segments: Sequence[Segment], start: int, end: int) -> Iterator[list[Region]]:
+    """Speech from sample `start` to `end` that is in no segment: the regions before, between and after segments."""
+    said = sorted((round(one.start * SAMPLE_RATE), math.ceil(one.end * SAMPLE_RATE)) for one in segments)
+    edges = [start, *(edge for times in said for edge in times), max(end, said[-1][1] if said else end)]
+    for lower, upper in zip(edges[::2], edges[1::2], strict=True):  # between segments
+        missed = [
+            region
+            for region in regions
+            if lower - SLACK <= region.start
+            and region.end <= min(upper, end) + SLACK
+            and not any(first + SLACK < region.end and region.start < last - SLACK for first, last in said)
+        ]
+        if missed and speech(missed) >= SHORTEST_SPEECH:
+            yield missed

@@ -1,0 +1,48 @@
+"""Real weights on real faults: sentences that were skipped, words where nobody speaks, text before a window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import linnet
+from linnet.transcription.recognizer import Recognizer
+from real_weights import require_weights
+
+PROMPT = "The following is a reading about San Francisco, Moses and the Hebrews."
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Recognizer:
+    return linnet.load(str(require_weights("tiny.en")), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def faults(root: Path) -> Path:
+    folder = root.parent / "shared" / "data" / "faults"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    return folder
+
+
+def test_a_skipped_sentence_is_heard_again(tiny: Recognizer, faults: Path) -> None:
+    text = tiny.transcribe(faults / "lost_words" / "c7980.flac").text
+    assert "The stillness was awful creepy and uncomfortable" in text
+
+
+@pytest.mark.parametrize("name", ["sil10.flac", "noise10.flac", "music25.flac", "ten_ms.wav"])
+def test_nothing_is_said_where_nobody_speaks(tiny: Recognizer, faults: Path, name: str) -> None:
+    assert tiny.transcribe(faults / name).text == ""
+
+
+def test_the_first_cue_begins_after_the_silence(tiny: Recognizer, faults: Path) -> None:
+    assert tiny.transcribe(faults / "sil_jfk.flac").segments[0].start == pytest.approx(12.0, abs=0.1)
+
+
+@pytest.mark.parametrize("changes", [{"condition_on_previous": True}, {"prompt": PROMPT}])
+def test_text_before_a_window_loses_no_sentence(tiny: Recognizer, faults: Path, changes: dict[str, object]) -> None:
+    """About 210 words were said; without timestamps in the text before it a window lost up to half of its own."""
+    transcript = tiny.transcribe(faults / "turns95.opus", **changes)
+    assert len(transcript.text.split()) >= 200
+    assert max(segment.end - segment.start for segment in transcript.segments) <= 13.0

@@ -9,18 +9,27 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
+from linnet.engines import padding
 from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino_cache import Source, load_converted
 from linnet.engines.openvino_export import Numbers
 from linnet.engines.openvino_runtime import has_bf16
+from linnet.engines.padding import Layout
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
 from tiny_whispers import random_features, save_whisper
 
-KINDS = {"f32": ("f32", "f32"), "bf16": ("f16", "bf16"), "int8": ("int8", "bf16"), "int8 f32": ("int8", "f32")}
+KINDS = {
+    "f32": ("f32", "f32"),
+    "bf16": ("f16", "bf16"),
+    "int8": ("int8", "bf16"),
+    "int8 f32": ("int8", "f32"),
+    "f16 f32": ("f16", "f32"),
+}
 
 MakeEngine = Callable[[str], OpenVinoEngine]
 
@@ -91,6 +100,48 @@ def test_other_compute_types_are_near(theirs: TorchEngine, make: MakeEngine, kin
     features, ids = random_features(batch), tokens(batch, 12)
     got, exact = logits(make(kind), features, ids), logits(theirs, features, ids)
     assert (got - exact).abs().mean() < 0.06 * exact.std()
+
+
+def condensed_twin(model: WhisperModel, features: Tensor, layout: Layout, ids: Tensor) -> Tensor:
+    """Logits after every token, by Transformers' own layers over the places of a layout, one window."""
+    encoder, decoder = model.module.model.encoder, model.module.model.decoder
+    x = functional.gelu(encoder.conv1(features.transpose(1, 2)))
+    x = functional.gelu(encoder.conv2(x)).transpose(1, 2) + encoder.embed_positions.weight
+    x, bias = x[:, layout.places], layout.bias[None, None, None]
+    for layer in encoder.layers:
+        found = layer(x, attention_mask=bias)
+        x = found[0] if isinstance(found, tuple) else found
+    x = encoder.layer_norm(x)
+    repeats = layout.bias.exp().round().long()  # as many equal keys as each place counts: what the bias stands for
+    hidden = decoder(input_ids=ids, encoder_hidden_states=x.repeat_interleave(repeats, 1)).last_hidden_state
+    logits: Tensor = model.module.proj_out(hidden)
+    return logits
+
+
+@torch.no_grad()
+def test_condensed_padding_counts_as_much_as_it_stands_for(
+    model: WhisperModel, make: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("STEP", 10), ("MARGIN", 3), ("STRIDE", 4)):
+        monkeypatch.setattr(padding, name, value)
+    features, ids, sound = random_features(3), tokens(3, 9), [60, 200, 20]
+    engine = make("f16 f32")
+    encoded = engine.encode(features, sound)
+    state = engine.start(encoded, max_length=9)
+    got = [engine.step(state, ids[:, :5]), *(engine.step(state, ids[:, at : at + 1]) for at in range(5, 9))]
+    for row, count in enumerate(sound):
+        layout = padding.condense(100, count)
+        assert (len(layout) < 100) == (count < 200)
+        wanted = condensed_twin(model, features[row : row + 1], layout, ids[row : row + 1])[0, 4:]
+        mine = torch.stack([step[row] for step in got])
+        assert (mine - wanted).abs().max() < 0.02 * wanted.std()  # weights of 16 bits
+
+
+def test_float32_condenses_nothing(engine: OpenVinoEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(padding, "STEP", 10)
+    features = random_features(2)
+    pairs = zip(engine.encode(features).cross, engine.encode(features, [20, 20]).cross, strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 OPTIONS = [

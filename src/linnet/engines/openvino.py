@@ -20,6 +20,9 @@ from linnet.engines.checks import check_features, check_heads, check_kept, check
 from linnet.engines.openvino_cache import Converted
 from linnet.engines.openvino_export import Shape
 from linnet.engines.openvino_runtime import compile_model, encoder_compute, import_openvino
+from linnet.engines.padding import Layout, condense
+
+_NOTHING = ("places", np.zeros(1, np.int64)), ("bias", np.zeros(1, np.float32))
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,12 @@ class OpenVinoEncoded:
     """Of B windows, for each decoder layer, the cross-attention keys [B, H, C, P] and values [B, H, P, C] in turn.
 
     They stay in the number format that the decoder computes in: turning them into it at each step would cost more than
-    the rest of the step.
+    the rest of the step. `bias` [B, P] is added to cross-attention scores: of condensed padding what each position
+    counts, and minus infinity where a window has fewer positions than others of its batch.
     """
 
     cross: tuple[Tensor, ...]
+    bias: Tensor
 
     @property
     def batch(self) -> int:
@@ -42,9 +47,9 @@ class OpenVinoEncoded:
         if list(rows) == list(range(self.batch)):
             return self
         if list(rows) == list(range(len(rows))):  # the first ones lie together: no copy
-            return type(self)(tuple(each[: len(rows)] for each in self.cross))
+            return type(self)(tuple(each[: len(rows)] for each in self.cross), self.bias[: len(rows)])
         index = torch.as_tensor(list(rows), dtype=torch.long)
-        return type(self)(tuple(each.index_select(0, index) for each in self.cross))
+        return type(self)(tuple(each.index_select(0, index) for each in self.cross), self.bias.index_select(0, index))
 
 
 class OpenVinoState:
@@ -82,6 +87,7 @@ class OpenVinoState:
         """Let the request read the encoder results where they are."""
         for index, tensor in enumerate(self.encoded.cross):
             self.request.set_tensor(f"cross.{index}", _shared(tensor))
+        self.request.set_tensor("bias", _shared(self.encoded.bias))
 
 
 class OpenVinoEngine:
@@ -96,6 +102,7 @@ class OpenVinoEngine:
         compute = converted.numbers.compute
         self._shape = converted.shape
         self._dtype, self._label = converted.numbers.dtype, label
+        self._condenses = converted.numbers.weights != "f32"  # float32 stays exact
         self._encoder = compile_model(converted.encoder, encoder_compute(compute), threads)
         self._decoder = compile_model(converted.decoder, compute, threads)
         self._encoders: deque[Any] = deque()
@@ -110,29 +117,39 @@ class OpenVinoEngine:
 
     own_threads = True
 
-    def encode(self, features: Tensor) -> OpenVinoEncoded:
+    def encode(self, features: Tensor, sound: Sequence[int] | None = None) -> OpenVinoEncoded:
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
 
-        One window after the other: together they would not be faster, only hold several times the memory.
+        `sound`: how many of each window's frames are not padding. Padding is condensed (`padding.condense`) but where
+        everything is computed in float32, which stays exact. One window after the other: together they would not be
+        faster, only hold several times the memory.
         """
         shape = self._shape
         check_features(features, shape.frames, shape.bands)
         batch, positions = features.shape[0], (features.shape[1] + 1) // 2
-        sizes = (shape.channels, positions), (positions, shape.channels)
+        known = sound if sound is not None and self._condenses else [features.shape[1]] * batch
+        layouts = [condense(positions, one) for one in known]
+        longest = max(map(len, layouts))
+        sizes = (shape.channels, longest), (longest, shape.channels)
         cross = tuple(
-            torch.empty(batch, shape.heads, *sizes[index % 2], dtype=self._dtype) for index in range(2 * shape.layers)
+            torch.zeros(batch, shape.heads, *sizes[index % 2], dtype=self._dtype) for index in range(2 * shape.layers)
         )
+        bias = torch.full((batch, longest), float("-inf"))
         request = _take(self._encoders, self._encoder)
         features = features.float().contiguous()
-        for row in range(batch):
-            for index, tensor in enumerate(cross):
-                request.set_tensor(f"cross.{index}", _shared(tensor[row : row + 1]))
-            request.set_tensor("features", _shared(features[row : row + 1]))
-            request.infer()
+        for row, layout in enumerate(layouts):
+            bias[row, : len(layout)] = layout.bias
+            own = [_positions(each[row : row + 1], index, len(layout)) for index, each in enumerate(cross)]
+            found = [each if each.is_contiguous() else torch.empty(each.shape, dtype=self._dtype) for each in own]
+            _encode(request, features[row : row + 1], layout, found)
+            for place, result in zip(own, found, strict=True):
+                if place is not result:
+                    place.copy_(result)
         _let_go(request, shape, self._dtype)
-        request.set_tensor("features", _owned(np.zeros((1, 1, shape.bands), np.float32)))
+        for name, empty in (("features", np.zeros((1, 1, shape.bands), np.float32)), *_NOTHING):
+            request.set_tensor(name, _owned(empty))
         self._encoders.append(request)
-        return OpenVinoEncoded(cross)
+        return OpenVinoEncoded(cross, bias)
 
     def start(self, encoded: OpenVinoEncoded, *, max_length: int) -> OpenVinoState:
         """A decoder state with one row for each window, for up to `max_length` tokens."""
@@ -157,7 +174,7 @@ class OpenVinoEngine:
         layers = {layer for layer, _ in heads}
         queries = {layer: torch.from_numpy(state.request.get_tensor(f"query.{layer}").data) for layer in layers}
         found = [queries[layer][:, head] @ encoded.cross[2 * layer][:, head].float() for layer, head in heads]
-        return torch.stack(found, 1).softmax(-1)
+        return (torch.stack(found, 1) + encoded.bias[:, None, None]).softmax(-1)
 
     def _feed(self, state: OpenVinoState, tokens: Tensor) -> None:
         check_tokens(state, tokens)
@@ -170,6 +187,21 @@ class OpenVinoEngine:
         state.order = np.arange(rows, dtype=np.int32)
 
 
+def _encode(request: Any, features: Tensor, layout: Layout, found: Sequence[Tensor]) -> None:
+    """Encode one window [1, T, M] into `found`, contiguous."""
+    for index, tensor in enumerate(found):
+        request.set_tensor(f"cross.{index}", _shared(tensor))
+    inputs = {"features": features, "places": layout.places, "bias": layout.bias}
+    for name, tensor in inputs.items():
+        request.set_tensor(name, _shared(tensor))
+    request.infer()
+
+
+def _positions(tensor: Tensor, index: int, count: int) -> Tensor:
+    """The first `count` positions of cross-attention keys (even `index`) [B, H, C, P] or values [B, H, P, C]."""
+    return tensor[:, :, :count] if index % 2 else tensor[..., :count]
+
+
 def _take(idle: deque[Any], compiled: Any) -> Any:
     try:
         return idle.pop()
@@ -179,6 +211,7 @@ def _take(idle: deque[Any], compiled: Any) -> Any:
 
 def _give_back(idle: deque[Any], request: Any, shape: Shape, dtype: torch.dtype) -> None:
     _let_go(request, shape, dtype)
+    request.set_tensor("bias", _owned(np.zeros((1, 1), np.float32)))
     idle.append(request)
 
 

@@ -25,7 +25,7 @@ from linnet.errors import ModelError, OutputError
 from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 
-EXPORT_VERSION = 2  # of this code: raise it when the converted models change
+EXPORT_VERSION = 3  # of this code: raise it when the converted models change
 _MODELS = ("encoder", "decoder")
 _MANIFEST = "manifest.json"
 

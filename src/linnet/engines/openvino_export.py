@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from linnet.engines.openvino_modules import ExportDecoder, ExportEncoder
 from linnet.engines.openvino_quantise import compress_weights, quantise
 from linnet.engines.openvino_runtime import import_openvino
+from linnet.engines.padding import whole
 
 _FRAMES = 16  # of the example that is traced: all lengths are dynamic
 
@@ -93,10 +94,11 @@ def convert(module: Any, numbers: Numbers, windows: Sequence[Tensor] = ()) -> tu
 
 def _encoder(module: Any, shape: Shape) -> Any:
     traced = ExportEncoder(module.model.encoder, module.model.decoder)
-    model = _trace(traced, (torch.zeros(2, _FRAMES, shape.bands),))
-    _name(model.inputs, ["features"])
+    layout = whole(_FRAMES // 2)
+    model = _trace(traced, (torch.zeros(2, _FRAMES, shape.bands), layout.places, layout.bias))
+    _name(model.inputs, ["features", "places", "bias"])
     _name(model.outputs, [f"cross.{index}" for index in range(2 * shape.layers)])
-    model.reshape({"features": [-1, -1, shape.bands]})
+    model.reshape({"features": [-1, -1, shape.bands], "places": [-1], "bias": [-1]})
     return model
 
 
@@ -104,12 +106,12 @@ def _decoder(module: Any, shape: Shape, cross_dtype: torch.dtype) -> Any:
     count = 2 * shape.layers
     held = [torch.zeros(4, shape.heads, 5, shape.channels) for _ in range(count)]
     cross = [torch.zeros(2, shape.heads, *_cross_shape(index, 8, shape.channels)) for index in range(count)]
-    tokens = torch.zeros(4, 3, dtype=torch.int32), torch.arange(4, dtype=torch.int32)
+    tokens = torch.zeros(4, 3, dtype=torch.int32), torch.arange(4, dtype=torch.int32), torch.zeros(2, 8)
     model = _trace(ExportDecoder(module.model.decoder, module.proj_out, cross_dtype), (*tokens, *held, *cross))
     names = [[f"{kind}.{index}" for index in range(count)] for kind in ("held", "cross", "grown")]
-    _name(model.inputs, ["tokens", "rows", *names[0], *names[1]])
+    _name(model.inputs, ["tokens", "rows", "bias", *names[0], *names[1]])
     _name(model.outputs, ["logits", *names[2], *(f"query.{index}" for index in range(shape.layers))])
-    shapes: dict[str, list[int]] = {"tokens": [-1, -1], "rows": [-1]}
+    shapes: dict[str, list[int]] = {"tokens": [-1, -1], "rows": [-1], "bias": [-1, -1]}
     shapes |= {name: [-1, shape.heads, -1, shape.channels] for name in names[0]}
     shapes |= {name: [-1, shape.heads, *_cross_shape(index, -1, shape.channels)] for index, name in enumerate(names[1])}
     model.reshape(shapes)

@@ -17,7 +17,8 @@ from torch.nn import functional
 class ExportEncoder(nn.Module):
     """Log-mel features [B, T, M] to every decoder layer's cross-attention keys and values: k0, v0, k1, v1, ...
 
-    Keys are [B, H, C, P], the layout in which the step multiplies them without a copy, values [B, H, P, C].
+    Keys are [B, H, C, P], the layout in which the step multiplies them without a copy, values [B, H, P, C]. Of the
+    positions only `places` [P] are kept; `bias` [P] is added to attention scores over them (`padding.Layout`).
     """
 
     def __init__(self, encoder: Any, decoder: Any) -> None:
@@ -29,13 +30,14 @@ class ExportEncoder(nn.Module):
         self.across = nn.ModuleList(layer.encoder_attn for layer in decoder.layers)
         self.heads: int = decoder.layers[0].encoder_attn.num_heads
 
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Run; T is any."""
+    def forward(self, features: Tensor, places: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        """Run; T and P are any."""
         x = functional.gelu(self.conv1(features.transpose(1, 2)))
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
-        x = x + self.positions[: x.shape[1]]  # type: ignore[index]
+        x = x.index_select(1, places) + self.positions.index_select(0, places)  # type: ignore[operator]
+        weight = bias.reshape(1, 1, 1, -1)
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, weight)
         x = self.norm(x)
         found: list[Tensor] = []
         for attention in self.across:
@@ -55,9 +57,10 @@ class _EncoderLayer(nn.Module):
         self.heads: int = attention.num_heads
         self.scale: float = attention.scaling
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         query, key, value = (_split(part, self.heads) for part in self.qkv(self.norm1(x)).chunk(3, -1))
-        x = x + self.out(_join(functional.scaled_dot_product_attention(query, key, value, scale=self.scale)))
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
+        x = x + self.out(_join(mixed))
         result: Tensor = x + self.fc2(self.activation(self.fc1(self.norm2(x))))
         return result
 
@@ -65,10 +68,11 @@ class _EncoderLayer(nn.Module):
 class ExportDecoder(nn.Module):
     """One step: tokens [N, L] after the S of each row to the logits [N, V] that follow the last of them.
 
-    After tokens and `rows` [N], which says the row that each one continues, come for every layer the self-attention
-    keys and values [., H, S, C] of the tokens so far (k0, v0, k1, v1, ...), then in the same order what the encoder
-    gave, multiplied in `cross_dtype`. Results are the logits, the grown self-attention keys and values and, for word
-    times, every layer's scaled cross-attention queries [B, H, k x L, C].
+    After tokens, `rows` [N], which says the row that each one continues, and `bias` [B, P], which is added to
+    cross-attention scores, come for every layer the self-attention keys and values [., H, S, C] of the tokens so far
+    (k0, v0, k1, v1, ...), then in the same order what the encoder gave, multiplied in `cross_dtype`. Results are the
+    logits, the grown self-attention keys and values and, for word times, every layer's scaled cross-attention queries
+    [B, H, k x L, C].
     """
 
     def __init__(self, decoder: Any, output: nn.Module, cross_dtype: torch.dtype = torch.float32) -> None:
@@ -77,8 +81,9 @@ class ExportDecoder(nn.Module):
         self.register_buffer("positions", decoder.embed_positions.weight)
         self.layers = nn.ModuleList(_DecoderLayer(layer, cross_dtype) for layer in decoder.layers)
 
-    def forward(self, tokens: Tensor, rows: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, tokens: Tensor, rows: Tensor, bias: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """Run; N, L, S and P are any."""
+        weight = bias[:, None, None]  # [B, 1, 1, P]
         held, cross = caches[: len(caches) // 2], caches[len(caches) // 2 :]
         start, length = held[0].shape[2], tokens.shape[1]
         places = torch.arange(length, device=tokens.device) + start
@@ -90,7 +95,7 @@ class ExportDecoder(nn.Module):
         queries: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             pair = slice(2 * index, 2 * index + 2)
-            x, key, value, query = layer(x, rows, seen, held[pair], cross[pair])
+            x, key, value, query = layer(x, rows, seen, held[pair], (*cross[pair], weight))
             grown += [key, value]
             queries.append(query)
         return self.output(self.norm(x[:, -1])), *grown, *queries
@@ -121,20 +126,20 @@ class _DecoderLayer(nn.Module):
         value = torch.cat([held[1].index_select(0, rows), value], 2)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=self.scale)
         x = x + self.out(_join(mixed))
-        mixed, query = self._across(self.norm2(x), cross)
+        mixed, query = self._across(self.norm2(x), *cross)
         x = x + self.cross_out(mixed)
         return x + self.fc2(self.activation(self.fc1(self.norm3(x)))), key, value, query
 
-    def _across(self, x: Tensor, cross: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def _across(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         # The rows of one window share its keys: their k x L queries stand side by side, nothing is repeated.
         rows, length, width = x.shape
-        shared = (self.cross_query(x) * self.scale).reshape(cross[0].shape[0], -1, width)
+        shared = (self.cross_query(x) * self.scale).reshape(key.shape[0], -1, width)
         query = _split(shared, self.heads)
         # The casts make products of bfloat16 inputs. Of float32 products OpenVINO would make the same, but by turning
         # all keys and values into float32 and back at each step: half of the time of a step of eight windows.
         kind = self.cross_dtype
-        looked = torch.softmax(torch.matmul(query.to(kind), cross[0].to(kind)).float(), -1)
-        mixed = torch.matmul(looked.to(kind), cross[1].to(kind)).float()
+        looked = torch.softmax(torch.matmul(query.to(kind), key.to(kind)).float() + bias, -1)
+        mixed = torch.matmul(looked.to(kind), value.to(kind)).float()
         return _join(mixed).reshape(rows, length, width), query
 
 

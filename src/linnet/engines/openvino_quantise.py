@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from linnet.engines.openvino_runtime import OpenVinoMissing, no_telemetry
+from linnet.engines.padding import FRAMES_PER_POSITION, whole
 from linnet.models.loading import first_line
 
 
@@ -51,7 +52,7 @@ def quantise(encoder: Any, windows: Sequence[Tensor]) -> Any:
     if not windows:
         raise ValueError("at least one window is needed to calibrate on")
     nncf = import_nncf()
-    samples = [window[None].float().contiguous().numpy() for window in windows]
+    samples = [_inputs(window) for window in windows]
     with _silent():
         return nncf.quantize(
             encoder,
@@ -59,6 +60,12 @@ def quantise(encoder: Any, windows: Sequence[Tensor]) -> Any:
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(samples),
         )
+
+
+def _inputs(window: Tensor) -> dict[str, Any]:
+    layout = whole((len(window) + 1) // FRAMES_PER_POSITION)
+    features = window[None].float().contiguous().numpy()
+    return {"features": features, "places": layout.places.numpy(), "bias": layout.bias.numpy()}
 
 
 @contextlib.contextmanager

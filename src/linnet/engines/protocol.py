@@ -64,8 +64,11 @@ class Engine(Protocol):
         """For reports: `torch cpu float32`."""
         ...
 
-    def encode(self, features: Tensor) -> Encoded:
-        """Encode log-mel features [B, T, M], float32, T at most the model's window."""
+    def encode(self, features: Tensor, sound: Sequence[int] | None = None) -> Encoded:
+        """Encode log-mel features [B, T, M], float32, T at most the model's window.
+
+        `sound`: how many frames of each window are not padding, of which an engine may make less work.
+        """
         ...
 
     def start(self, encoded: Any, *, max_length: int) -> State:

@@ -47,8 +47,11 @@ class TorchEngine:
     own_threads = False
 
     @torch.no_grad()
-    def encode(self, features: Tensor) -> TorchEncoded:
-        """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes."""
+    def encode(self, features: Tensor, sound: Sequence[int] | None = None) -> TorchEncoded:  # noqa: ARG002
+        """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
+
+        Padding is encoded like sound, exactly, so `sound` changes nothing.
+        """
         check_features(features, self._frames, self._bands)
         hidden = self._encoder(features)
         return TorchEncoded(hidden, self._decoder.cross(hidden))

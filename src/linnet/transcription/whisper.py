@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from linnet.audio.mel import log_mel
+from linnet.audio.mel import HOP, log_mel
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.decoder import Decoder
@@ -212,7 +212,9 @@ class WhisperBackend:
     def run(self, requests: Sequence[Request]) -> list[WindowResult]:
         """Recognise windows of one group in one batch."""
         padded = self._padded(max(len(request.samples) for request in requests))
-        encoded = self._engine.encode(torch.stack([self.features(request, padded) for request in requests]))
+        features = torch.stack([self.features(request, padded) for request in requests])
+        sound = [-(-len(request.samples) // HOP) for request in requests]
+        encoded = self._engine.encode(features, sound)
         heard = self._hear_languages(encoded, requests)
         decoded = self._decoder.decode(
             encoded,

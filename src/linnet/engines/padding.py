@@ -1,0 +1,60 @@
+"""Silence that fills a window up, held in few encoder positions instead of up to 1,500.
+
+Whisper was trained on windows of 30 s: a clip of 8 s is followed by 22 s of silence, and where that is left out, words
+are invented. But what an encoder makes of silence hardly differs from place to place. So of every `STRIDE` positions of
+padding one stands for all, and counts as so many in every attention: log(count) is added to its score, exactly what
+`count` equal keys would give. Only the positions' own embeddings are coarser. The sound itself, and a margin after it,
+keep a position of 20 ms each.
+
+Shapes: P positions of a whole window, K positions that are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+STRIDE = 16  # positions of padding that one stands for
+MARGIN = 50  # positions after the sound that stay as they are: its end is heard against silence
+STEP = 250  # K is a multiple of it: each new length costs an engine the making of its kernels
+FRAMES_PER_POSITION = 2
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which positions are kept, and what is added to attention scores over them.
+
+    `places` [K], int64, rising; `bias` [K], float32: the logarithm of how many positions each stands for.
+    """
+
+    places: Tensor
+    bias: Tensor
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def whole(positions: int) -> Layout:
+    """Every position for itself."""
+    return Layout(torch.arange(positions), torch.zeros(positions))
+
+
+def condense(positions: int, sound: int) -> Layout:
+    """The layout of a window of `positions` of which the first `sound` mel frames hold sound.
+
+    >>> layout = condense(1500, 800)
+    >>> len(layout), layout.places[:3].tolist(), round(layout.bias.exp().sum().item())
+    (750, [0, 1, 2], 1500)
+    """
+    kept = -(-sound // FRAMES_PER_POSITION) + MARGIN
+    groups = -(-max(positions - kept, 0) // STRIDE)
+    length = -(-(kept + groups) // STEP) * STEP
+    if length >= positions:
+        return whole(positions)
+    single = length - groups  # at least `kept`
+    edges = torch.linspace(single, positions, groups + 1, dtype=torch.float64).round().long()
+    places = torch.cat([torch.arange(single), (edges[:-1] + edges[1:]) // 2])
+    counts = torch.cat([torch.ones(single), edges.diff().float()])
+    return Layout(places, counts.log())

@@ -121,8 +121,8 @@ class StepFlops:
             return front + self._encoder.of(frames), frames
         kind, heard, frames = self._model.kind, 0.0, 0
         for window in self._model.windowing.plan(samples):
-            length = kind.limit or window.stop - window.start
-            within = length // kind.step if kind.limit else kind.frames(length)
+            length = kind.padded(window.stop - window.start)
+            within = kind.frames(length)
             heard += self._front.of(length, within)[0] + self._encoder.of(within)
             frames += within
         return heard, frames

@@ -10,7 +10,8 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-for name in [name for name in os.environ if name.startswith("LINNET_")]:
+os.environ.setdefault("LINNET_TEST_USER_CACHE", os.environ.get("LINNET_CACHE", ""))  # real_weights.py looks there
+for name in [name for name in os.environ if name.startswith("LINNET_") and not name.startswith("LINNET_TEST_")]:
     del os.environ[name]
 _CACHE = tempfile.TemporaryDirectory(prefix="linnet-tests-")
 os.environ["LINNET_CACHE"] = _CACHE.name  # converted models: once for all tests of a process, and none of the user's

@@ -102,11 +102,13 @@ def _sizes(text: str) -> list[int]:
 
 def _find(model: str | None, device: str, *, offline: bool) -> ModelRef:
     """The model, fetched if need be, so that no setting waits for the network."""
+    from linnet.models.default import resolve_default
     from linnet.models.device import choose_device
-    from linnet.models.resolve import default_model, resolve
+    from linnet.models.resolve import resolve
 
-    name = model or default_model(choose_device(device)[0].type == "cuda")[0]
-    return resolve(name, offline=offline)
+    if model is not None:
+        return resolve(model, offline=offline, notify=_notice)
+    return resolve_default(choose_device(device)[0].type == "cuda", offline=offline, notify=_notice)
 
 
 def _workload(recording: str | None, ref: ModelRef, seconds: float, *, largest: int) -> Workload:
@@ -208,3 +210,7 @@ def _note(speed: Speed) -> str:
     if speed.timing is None:
         return speed.reason or ""
     return "; ".join(notice for notice in speed.timing.notices if notice.startswith("compute type:"))
+
+
+def _notice(text: str) -> None:
+    print(f"linnet: {text}", file=sys.stderr)

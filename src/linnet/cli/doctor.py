@@ -178,22 +178,26 @@ def _places() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
+    from linnet.models.default import default_here
     from linnet.models.device import choose_device
-    from linnet.models.resolve import default_model, embedded_names, find
+    from linnet.models.resolve import default_model, embedded_names
 
     names = embedded_names()
     status: Status = "ok" if names else "failed"
     fix = None if names else "install Linnet again from its wheel: this copy has no weights"
     yield Finding("models", "embedded", status, " ".join(names) or "none", fix)
-    name, _ = default_model(choose_device("auto")[0].type == "cuda")
+    on_gpu = choose_device("auto")[0].type == "cuda"
+    name = default_model(on_gpu)[0]
     try:
-        here = find(name) is not None
+        here = default_here(on_gpu)
     except ModelError as error:
         yield Finding(
             "models", "default", "missing", str(error), "set LINNET_MODEL to a model that is there, or unset it"
         )
         return
-    value = f"{name} is here" if here else f"{name} is not here yet"
+    value = f"{name} is not here yet" if here is None else f"{here.name} is here"
+    if here is not None and here.name != name:
+        value += f"; {name}, which the Hub is asked for first, is not"
     yield Finding(
         "models", "default", "ok" if here else "missing", value, None if here else f"linnet models pull {name}"
     )

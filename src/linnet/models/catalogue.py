@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from linnet.errors import ModelError
-from linnet.models import hub
-from linnet.models.checkpoint import read_json, weight_files
-from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id, near
+from linnet.models import hub, index, obtain
+from linnet.models.checkpoint import fingerprint, read_json, weight_files
+from linnet.models.importing.cached import find_import, find_imports, list_imports, remove_import
+from linnet.models.importing.detection import detect_format
+from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id, near, usable_folder
 from linnet.models.speech import window_seconds
 
 
@@ -52,14 +54,21 @@ class ModelInfo:
 
 
 def list_models() -> list[Entry]:
-    """All embedded models, then those in the Hub's cache by name, whatever they are for."""
+    """All embedded models, those from the package index, imported ones by their sources, then those in the Hub's cache.
+
+    Whatever they are for.
+    """
+    local = [(name, find(name)) for name in embedded_names()]
+    entries = [_entry(name, ref.origin, ref.path) for name, ref in local if ref is not None]
+    entries += [_entry(model_id, "index", path) for model_id in index.kept_ids() if (path := index.kept(model_id))]
+    entries += [_entry(one.source, "imported", one.folder) for one in list_imports()]
+    return entries + _hub_entries()
+
+
+def _hub_entries() -> list[Entry]:
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
-    entries = []
-    for name in embedded_names():
-        ref = find(name)
-        if ref is not None:
-            entries.append(Entry(name, ref.origin, kind_of(ref.path), folder_size(ref.path), ref.revision, ref.path))
+    entries: list[Entry] = []
     try:
         repositories = [repo for repo in scan_cache_dir().repos if repo.repo_type == "model"]
     except CacheNotFound:
@@ -108,64 +117,111 @@ def path(name: str) -> Path:
     return _present(name).path
 
 
-def pull(name: str, *, revision: str | None = None, offline: bool = False) -> ModelRef:
-    """Fetch a Hub model, or the newest state of one that is here; nothing to do for a folder and an embedded one.
+def pull(name: str, request: obtain.Request | None = None) -> tuple[ModelRef, bool]:
+    """Fetch a model as `models.obtain` says, or the newest state of one that the Hub gave: it, and whether it was here.
 
+    Nothing is fetched for a folder, an embedded model, and what the index gave before, unless the Hub alone is asked.
     Raises `ModelError` with the reason where it cannot be fetched.
     """
-    local = find(name, revision=None)
-    if local is not None and local.origin != "hub":
-        return local
+    request = request or obtain.Request()
+    local = find(name)
+    if local is not None and local.origin in ("folder", "embedded"):
+        return local, True
     model_id = hub_id(name)
-    if (reason := hub.offline_reason(offline)) is not None:
-        raise hub.FetchError(model_id, reason)
+    made = index.kept(model_id)
+    if made is not None and request.revision is None and _index_will_do(local, request):
+        return ModelRef(name, made, fingerprint(made), "index"), True
     try:
-        folder = hub.fetch(model_id, revision)
+        folder, origin = obtain.obtain(model_id, request)
     except hub.FetchError as error:
         if error.unknown:
             raise hub.FetchError(f"{model_id}{near(model_id)}", error.reason, unknown=True) from error
         raise
-    return ModelRef(name, folder, folder.name, "hub")
+    if origin == "index":
+        return ModelRef(name, folder, fingerprint(folder), "index"), False
+    return ModelRef(name, usable_folder(folder, model_id), folder.name, "hub"), False
+
+
+def _index_will_do(local: ModelRef | None, request: obtain.Request) -> bool:
+    return request.source == "index" or (request.source == "auto" and local is not None and local.origin == "index")
 
 
 def remove(name: str) -> int:
-    """Remove all that the Hub's cache holds of a model; returns the bytes that this freed.
+    """Remove all that the caches hold of a model, and what was imported of it; returns the bytes that this freed.
 
-    Raises `ModelError` for an embedded model, a folder (both are not Linnet's to remove) and one that is not there.
+    Of a file or folder of another program, only what was imported of it goes. Raises `ModelError` for an embedded
+    model, a folder (both are not Linnet's to remove) and one that is not there.
     """
-    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
+    from huggingface_hub import constants
 
     if name in embedded_names():
         raise ModelError(f"model {name} is part of Linnet and cannot be removed")
+    if imports := find_imports(name):
+        return _remove_imports([one.folder for one in imports])
     if Path(name).expanduser().is_dir():
         raise ModelError(f"model {name} is a folder of yours: remove it yourself, Linnet only removes what it fetched")
     model_id = hub_id(name)
-    folder = _repository(model_id)
-    if not folder.is_dir():
+    made, repository = index.kept(model_id), _repository(model_id)
+    if made is None and not repository.is_dir():
         raise ModelError(f"model {model_id} is not in the cache ({constants.HF_HUB_CACHE}): see `linnet models list`")
+    freed = 0
     try:
-        found = next((repo for repo in scan_cache_dir().repos if repo.repo_path.name == folder.name), None)
-    except CacheNotFound:
-        found = None
-    freed = folder_size(folder) if found is None else found.size_on_disk
-    try:
-        shutil.rmtree(folder)
+        if made is not None:
+            freed += folder_size(made)
+            shutil.rmtree(made)
+        if repository.is_dir():
+            freed += _size_in_cache(repository)
+            freed += _remove_imports([entry for state in _states(model_id) if (entry := find_import(state))])
+            shutil.rmtree(repository)
     except OSError as error:
-        raise ModelError(f"cannot remove {error.filename or folder}: {error.strerror}") from error
+        raise ModelError(f"cannot remove {error.filename or model_id}: {error.strerror}") from error
     return freed
 
 
+def _size_in_cache(repository: Path) -> int:
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        found = next((repo for repo in scan_cache_dir().repos if repo.repo_path.name == repository.name), None)
+    except CacheNotFound:
+        found = None
+    return folder_size(repository) if found is None else found.size_on_disk
+
+
 def folders(name: str) -> list[Path]:
-    """The folder of a model on this disk, or of every state of it that the Hub's cache holds; none where it is not."""
+    """The folder of a model on this disk, or of every state of it that the caches hold; none where it is not.
+
+    Of what another program made, it is the folder that was imported of it.
+    """
+    if imports := find_imports(name):
+        return [one.folder for one in imports]
     ref = find(name)
-    if ref is not None and ref.origin != "hub":
+    if ref is not None and ref.origin in ("folder", "embedded"):
         return [ref.path]
-    states = _repository(hub_id(name)) / "snapshots"
+    made, snapshots = index.kept(hub_id(name)), [find_import(state) or state for state in _states(hub_id(name))]
+    return snapshots if made is None else [*snapshots, made]
+
+
+def _states(model_id: str) -> list[Path]:
+    """The snapshots of a model in the Hub's cache."""
+    states = _repository(model_id) / "snapshots"
     return sorted(path for path in states.iterdir() if path.is_dir()) if states.is_dir() else []
+
+
+def _remove_imports(folders: Sequence[Path]) -> int:
+    """Remove imported models; returns the bytes that this freed."""
+    freed = 0
+    for folder in folders:
+        size = folder_size(folder)
+        remove_import(folder)
+        freed += size
+    return freed
 
 
 def kind_of(folder: Path) -> str:
     """The family of the model in this folder, `other` where Linnet cannot run it, `incomplete` where it lacks parts."""
+    if detect_format(folder) == "ctranslate2":
+        return "whisper" if (folder / "config.json").exists() else "incomplete"
     if not (folder / "config.json").exists() or not weight_files(folder):
         return "incomplete"
     try:
@@ -197,6 +253,10 @@ def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
         except SafetensorError as error:
             raise ModelError(f"{file} is damaged ({error}): remove the model and fetch or save it again") from error
     return total, tuple(sorted(dtypes))
+
+
+def _entry(name: str, origin: Origin, folder: Path) -> Entry:
+    return Entry(name, origin, kind_of(folder), folder_size(folder), fingerprint(folder), folder)
 
 
 def _repository(model_id: str) -> Path:

@@ -4,32 +4,49 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import TypeVar, cast
 
 from linnet.errors import ModelError
 from linnet.models.checkpoint import choose_weights, weight_files
+from linnet.models.importing.detection import CT2_WEIGHTS, detect_format
+
+T = TypeVar("T")
 
 _TEXT_FILES = (".json", ".txt", ".model", ".jinja", ".tiktoken")
 _TIMEOUT = 10.0  # seconds to wait for the Hub's first answer
 
 
 class FetchError(ModelError):
-    """A model that the Hub did not give. `reason` is a clause about `it`; `unknown`: the Hub has no such model."""
+    """A model that the Hub did not give. `reason` is a clause about `it`.
 
-    def __init__(self, model_id: str, reason: str, *, unknown: bool = False) -> None:
+    `unknown`: the Hub has no such model; `unreachable`: the Hub could not be asked, so another source may have it.
+    """
+
+    def __init__(self, model_id: str, reason: str, *, unknown: bool = False, unreachable: bool = False) -> None:
         super().__init__(f"cannot fetch {model_id}: {reason}")
         self.reason = reason
         self.unknown = unknown
+        self.unreachable = unreachable
 
 
 def offline_reason(offline: bool = False) -> str | None:
-    """Why the network must not be used (`offline` asked for it, or an environment variable does), or None."""
-    if offline:
-        return "offline mode was asked for"
-    for variable in ("LINNET_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+    """Why the Hub must not be asked (`offline` was asked for, or an environment variable says so), or None."""
+    return network_reason(offline) or _set("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+def network_reason(offline: bool = False) -> str | None:
+    """Why no network must be used at all, be it the Hub or a package index, or None."""
+    return "offline mode was asked for" if offline else _set("LINNET_OFFLINE")
+
+
+def _set(*variables: str) -> str | None:
+    for variable in variables:
         if os.environ.get(variable, "").strip().lower() in ("1", "true", "yes", "on"):
             return f"{variable} is set"
     return None
@@ -47,7 +64,7 @@ def cached(model_id: str, revision: str | None = None) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if weight_files(folder) else None
+    return folder if weight_files(folder) or detect_format(folder) else None
 
 
 def cached_ids() -> list[str]:
@@ -60,43 +77,94 @@ def cached_ids() -> list[str]:
     return sorted(path.name.removeprefix("models--").replace("--", "/") for path in root.glob("models--*"))
 
 
-def fetch(model_id: str, revision: str | None = None) -> Path:
+def fetch(
+    model_id: str,
+    revision: str | None = None,
+    *,
+    notify: Callable[[str], None] | None = None,
+    patience: float | None = None,
+) -> Path:
     """Download config, tokenizer, processor and weights of a Hub model into the cache: its snapshot folder.
 
     What is there already is not fetched again; weights as safetensors, as .bin only where there are no others.
+    `notify` is told the size before the download. A Hub that gives no first answer in `patience` seconds, names
+    resolved and all, cannot be reached; by default each step of the connection has 10 s.
     Raises `ModelError` with the reason where the Hub cannot be reached, knows no such model or does not let it be read.
     """
-    from huggingface_hub import HfApi, errors, snapshot_download
+    from huggingface_hub import errors, snapshot_download
 
     try:
         with _quiet():
-            listing = HfApi().model_info(model_id, revision=revision, timeout=_TIMEOUT).siblings or []
-            wanted = needed_files([file.rfilename for file in listing])
-            _require_weights(model_id, wanted, [file.rfilename for file in listing])
+            sizes = within(patience, lambda: _sizes(model_id, revision, patience or _TIMEOUT))
+            wanted = needed_files(list(sizes))
+            _require_weights(model_id, wanted, list(sizes))
+            total = sum(sizes[name] for name in wanted)
+            if notify is not None and cached(model_id, revision) is None:
+                notify(f"fetching {model_id} from the Hub" + (f" ({total / 1e6:,.0f} MB)" if total else ""))
             folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=wanted))
-        if not weight_files(folder):
+        if CT2_WEIGHTS in wanted and detect_format(folder) is None:
+            raise FetchError(model_id, "its model.bin is none of CTranslate2: ask for the original model")
+        if not weight_files(folder) and CT2_WEIGHTS not in wanted:
             raise FetchError(model_id, "its download was interrupted: run it again, it goes on where it stopped")
         return folder
     except ModelError:
         raise
     except (_transport_error(), OSError, RuntimeError, ValueError) as error:
         unknown = type(error) in (errors.RepositoryNotFoundError, errors.HFValidationError)
-        raise FetchError(model_id, describe(error, model_id, revision), unknown=unknown) from error
+        reason, away = describe(error, model_id, revision), _unreachable(error)
+        raise FetchError(model_id, reason, unknown=unknown, unreachable=away) from error
+
+
+def within(seconds: float | None, work: Callable[[], T]) -> T:
+    """What `work` gives, if it gives it in so many seconds; else `TimeoutError`, and it goes on by itself.
+
+    For what has no limit of its own, as the look-up of a host's name.
+    """
+    if seconds is None:
+        return work()
+    done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = done.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer in {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return cast("T", result)
+
+
+def _sizes(model_id: str, revision: str | None, timeout: float) -> dict[str, int]:
+    """The files of a repository and their bytes, 0 where the Hub does not say."""
+    from huggingface_hub import HfApi
+
+    found = HfApi().model_info(model_id, revision=revision, timeout=timeout, files_metadata=True)
+    return {file.rfilename: file.size or 0 for file in found.siblings or []}
 
 
 def needed_files(names: Sequence[str]) -> list[str]:
-    """Of a repository's files: its weights, and the small ones at its top: config, tokenizer, processor, card."""
-    weights = choose_weights(names)
+    """Of a repository's files: its weights, and the small ones at its top: config, tokenizer, processor, card.
+
+    CTranslate2's weights are taken where there are none for Transformers.
+    """
+    weights = choose_weights(names) or tuple(name for name in names if name == CT2_WEIGHTS)
     top = [name for name in names if "/" not in name and not name.endswith(".index.json")]
     return [n for n in top if PurePosixPath(n).suffix in _TEXT_FILES or n == "README.md"] + list(weights)
 
 
 def _require_weights(model_id: str, wanted: Sequence[str], names: Sequence[str]) -> None:
-    if choose_weights(wanted):
+    if choose_weights(wanted) or CT2_WEIGHTS in wanted:
         return
-    hint = "it holds CTranslate2 weights; " if "model.bin" in names else ""
-    reason = f"it has no weights that Transformers can load (model.safetensors or pytorch_model.bin): {hint}"
-    raise FetchError(model_id, f"{reason}ask for the original model that it was made from")
+    files = [name for name in names if name.endswith(".pt") or (name.startswith("ggml-") and name.endswith(".bin"))]
+    way = f"download {files[0]} and run `linnet models import` on it" if files else "ask for the original model"
+    reason = "it has no weights that can be loaded (model.safetensors, pytorch_model.bin or CTranslate2's model.bin)"
+    raise FetchError(model_id, f"{reason}: {way}")
 
 
 def _transport_error() -> type[Exception]:
@@ -104,6 +172,20 @@ def _transport_error() -> type[Exception]:
     from huggingface_hub.errors import HfHubHTTPError
 
     return next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
+
+
+def _unreachable(error: BaseException) -> bool:
+    """Whether the Hub itself did not answer, so that nothing is known: no connection, a proxy's refusal."""
+    from huggingface_hub import errors
+
+    if isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):  # gated is one of them
+        return False
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, (_transport_error(), TimeoutError, ConnectionError)):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
 
 
 def describe(error: BaseException, model_id: str, revision: str | None = None) -> str:
@@ -122,7 +204,7 @@ def describe(error: BaseException, model_id: str, revision: str | None = None) -
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return f"the Hub at {constants.ENDPOINT} answered with status {status}"
-    if isinstance(error, _transport_error()):
+    if isinstance(error, (_transport_error(), TimeoutError, ConnectionError)):
         return f"the Hub cannot be reached ({constants.ENDPOINT}: {_cause(error)})"
     return f"the download failed ({_cause(error)})"
 

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from linnet.errors import ModelError
-from linnet.models import hub
+from linnet.models import hub, index, obtain
 from linnet.models.checkpoint import fingerprint, is_complete, read_json
+from linnet.models.importing.cached import imported_folder
+from linnet.models.importing.detection import detect_format
 
 EMBEDDED_ROOT = Path(__file__).parent / "embedded"
 GPU_DEFAULT = "openai/whisper-large-v3-turbo"
 CPU_DEFAULT = "openai/whisper-small"
-WHISPER_SIZES = (
+_OPENAI = (
     *("tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en"),
-    *("large", "large-v2", "large-v3", "large-v3-turbo"),
+    *("large-v2", "large-v3", "large-v3-turbo"),
 )
+_DISTIL = ("small.en", "medium.en", "large-v2", "large-v3", "large-v3.5")
+SHORT_NAMES = {
+    **{name: f"openai/whisper-{name}" for name in _OPENAI},
+    "large-v1": "openai/whisper-large",
+    "large": "openai/whisper-large-v3",  # as openai-whisper and faster-whisper mean it
+    "turbo": "openai/whisper-large-v3-turbo",
+    **{f"distil-{name}": f"distil-whisper/distil-{name}" for name in _DISTIL},
+}
+WHISPER_SIZES = tuple(SHORT_NAMES)
 
-Origin = Literal["embedded", "folder", "hub"]
+# `index`: made of wheels on the package index; `imported`: a file or folder of another program. Both are read from
+# Linnet's cache.
+Origin = Literal["embedded", "folder", "hub", "index", "imported"]
 Family = Literal["whisper", "seq2seq", "ctc"]
 
 # Of Transformers' speech-to-sequence models, those that produce sound or music scores and no transcript.
@@ -35,7 +49,7 @@ _NOT_RECOGNITION = (
 class ModelRef:
     """A model that lies on this disk.
 
-    `revision` is the Hub's commit hash; for folders and embedded models the 12 digits of `checkpoint.fingerprint`.
+    `revision` is the Hub's commit hash; for all others the 12 digits of `checkpoint.fingerprint`.
     """
 
     name: str  # as asked for
@@ -44,12 +58,16 @@ class ModelRef:
     origin: Origin
 
 
-def resolve(name: str, *, offline: bool = False, revision: str | None = None) -> ModelRef:
+def resolve(
+    name: str, *, offline: bool = False, revision: str | None = None, notify: Callable[[str], None] | None = None
+) -> ModelRef:
     """Find a model: a folder, an embedded name (`digits`), a short Whisper name (`small`) or a Hub id.
 
+    A Whisper model of CTranslate2, openai-whisper or whisper.cpp is imported into Linnet's cache, once.
     A Hub model that was pulled before is taken from the cache without any network, at the state it was pulled
-    (`pull` in `models.catalogue` renews it). `offline`, LINNET_OFFLINE=1 or HF_HUB_OFFLINE=1 forbid to fetch one.
-    `revision` is a branch, tag or commit of a Hub model. Raises `ModelError` that says what to do where none is found.
+    (`pull` in `models.catalogue` renews it). One that is not here is fetched, as `models.obtain` says, and `notify` is
+    told. `offline` and LINNET_OFFLINE=1 forbid all fetching, HF_HUB_OFFLINE=1 to ask the Hub. `revision` is a branch,
+    tag or commit of a Hub model. Raises `ModelError` that says what to do where none is found.
 
     >>> resolve("digits").origin
     'embedded'
@@ -57,20 +75,32 @@ def resolve(name: str, *, offline: bool = False, revision: str | None = None) ->
     found = find(name, revision=revision)
     if found is not None and (found.origin != "hub" or is_complete(found.path)):
         return found
-    partial = None if found is None else found.path
-    path = _fetch(hub_id(name), revision, partial, hub.offline_reason(offline))
-    return ModelRef(name, path, path.name, "hub")
+    request = obtain.Request(revision=revision, offline=offline, notify=notify)
+    return _fetch(name, request, found)
 
 
 def find(name: str, *, revision: str | None = None) -> ModelRef | None:
     """The same, looking on this disk only: None for a Hub model that is not in the cache."""
+    source = Path(name).expanduser()
+    if detect_format(source) is not None:
+        return _local(name, imported_folder(source), "imported", revision)
     folder = find_folder(name)
     if folder is not None:
         return _local(name, folder, "folder", revision)
     if name in embedded_names():
         return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
-    path = hub.cached(hub_id(name), revision)
-    return None if path is None else ModelRef(name, path, path.name, "hub")
+    model_id = hub_id(name)
+    path, made = hub.cached(model_id, revision), index.kept(model_id)
+    if made is not None and (path is None or not is_complete(path)) and revision in (None, fingerprint(made)):
+        return _local(name, made, "index", revision)
+    return None if path is None else ModelRef(name, usable_folder(path, model_id), path.name, "hub")
+
+
+def usable_folder(snapshot: Path, model_id: str) -> Path:
+    """The Transformers folder of a Hub model: its snapshot, or what was imported of one with CTranslate2's weights."""
+    if detect_format(snapshot) is None:
+        return snapshot
+    return imported_folder(snapshot, card={"source": f"https://huggingface.co/{model_id} at {snapshot.name}"})
 
 
 def embedded_names() -> tuple[str, ...]:
@@ -83,8 +113,8 @@ def hub_id(name: str) -> str:
 
     Raises `ModelError` with near names for one that can be neither a short name nor an id of the form owner/name.
     """
-    if name in WHISPER_SIZES:
-        return f"openai/whisper-{name}"
+    if name in SHORT_NAMES:
+        return SHORT_NAMES[name]
     if name.count("/") == 1 and all(name.split("/")):
         return name
     asked = f"no model {name!r}{near(name)}"
@@ -96,21 +126,23 @@ def hub_id(name: str) -> str:
 
 def near(name: str) -> str:
     """A clause ` (did you mean ...?)` with known names that look like this one; empty where none does."""
-    whisper = [f"openai/whisper-{size}" for size in WHISPER_SIZES]
-    known = {n.lower(): n for n in (*embedded_names(), *hub.cached_ids(), *WHISPER_SIZES, *whisper)}
+    known = {n.lower(): n for n in (*embedded_names(), *hub.cached_ids(), *SHORT_NAMES, *SHORT_NAMES.values())}
     if name.lower() in known:
         return ""
     found = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.75)]
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
-def default_model(device_is_gpu: bool) -> tuple[str, str]:
-    """The model to use where none is named, and a short sentence that says why."""
+def default_model(device_is_gpu: bool) -> tuple[str, str, bool]:
+    """The model to use first where none is named, a short sentence that says why, and whether LINNET_MODEL names it.
+
+    Where it cannot be had, `models.default` says what comes next.
+    """
     if name := os.environ.get("LINNET_MODEL", "").strip():
-        return name, "named by LINNET_MODEL"
+        return name, "named by LINNET_MODEL", True
     if device_is_gpu:
-        return GPU_DEFAULT, "the default on a GPU: near the best accuracy, still fast there"
-    return CPU_DEFAULT, "the default on a CPU: good accuracy at a usable speed"
+        return GPU_DEFAULT, "the default on a GPU: near the best accuracy, still fast there", False
+    return CPU_DEFAULT, "the default on a CPU: good accuracy at a usable speed", False
 
 
 def family(path: Path) -> Family:
@@ -160,11 +192,13 @@ def find_folder(name: str) -> Path | None:
         hint = (
             "it is an adapter, merge it into its model first"
             if adapter
-            else "a model folder is what save_pretrained writes"
+            else "a model folder is what save_pretrained writes, or one of CTranslate2 with its model.bin"
         )
         raise ModelError(f"folder {name} holds no config.json, so no model: {hint}")
     if looks_like_path:
-        kind = "is a file, and a model is a folder" if path.is_file() else "is not there"
+        kind = (
+            "is a file, and none of openai-whisper (*.pt) or whisper.cpp (ggml)" if path.is_file() else "is not there"
+        )
         raise ModelError(f"model folder {name} {kind}")
     return None
 
@@ -176,12 +210,11 @@ def _local(name: str, folder: Path, origin: Origin, revision: str | None) -> Mod
     return ModelRef(name, folder, found, origin)
 
 
-def _fetch(model_id: str, revision: str | None, partial: Path | None, offline: str | None) -> Path:
+def _fetch(name: str, request: obtain.Request, partial: ModelRef | None) -> ModelRef:
     """Download; where that cannot be, settle for a cached model that may be whole after all (its loader tells)."""
+    model_id = hub_id(name)
     try:
-        if offline is not None:
-            raise hub.FetchError(model_id, offline)
-        return hub.fetch(model_id, revision)
+        path, origin = obtain.obtain(model_id, request)
     except hub.FetchError as error:
         if partial is not None:
             return partial
@@ -190,3 +223,6 @@ def _fetch(model_id: str, revision: str | None, partial: Path | None, offline: s
             advice += f", or fetch this one where there is a network: `linnet models pull {model_id}`"
         asked = f"model {model_id}{near(model_id)} is not in the local cache"
         raise ModelError(f"{asked}, and {error.reason}; {advice}") from error
+    if origin == "index":
+        return _local(name, path, "index", None)
+    return ModelRef(name, usable_folder(path, model_id), path.name, "hub")

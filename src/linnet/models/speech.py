@@ -62,8 +62,12 @@ def way_out(ref: ModelRef) -> str:
     """What a person can do about a damaged or incomplete model."""
     if ref.origin == "hub":
         return f"fetch it again with `linnet models rm {ref.name}` and `linnet models pull {ref.name}`"
+    if ref.origin == "index":
+        return f"make it again with `linnet models rm {ref.name}` and `linnet models pull {ref.name}`"
     if ref.origin == "embedded":
         return "install Linnet again"
+    if ref.origin == "imported":
+        return f"import it again: `linnet models rm {ref.name}`"
     return "save model and processor with save_pretrained again, or copy the files that are missing"
 
 

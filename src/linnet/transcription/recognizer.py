@@ -46,18 +46,21 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     ('en', 'de', 'fr', 'es', 'it')
     """
     from linnet.engines.choice import Wanted
+    from linnet.models.default import resolve_default
     from linnet.models.device import choose_device
-    from linnet.models.resolve import default_model, resolve
+    from linnet.models.resolve import resolve
 
     tell = notify or _silent
     wanted = Wanted(engine, compute_type, dtype, threads)
     place, why = choose_device(device)
     if device == "auto":
         tell(f"device: {place} ({why})")
+    if name is None and revision is not None:
+        raise OptionError(f"revision {revision} is of a model: name the model, too")
     if name is None:
-        name, why = default_model(place.type == "cuda")
-        tell(f"model: {name} ({why})")
-    ref = resolve(name, offline=offline, revision=revision)
+        ref = resolve_default(place.type == "cuda", offline=offline, notify=notify)
+    else:
+        ref = resolve(name, offline=offline, revision=revision, notify=notify)
     backend, number = _load_backend(ref, place, wanted, tell)
     return Recognizer(backend, ref, device=str(place), dtype=number)
 

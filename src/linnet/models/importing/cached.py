@@ -1,0 +1,163 @@
+"""Imported models in Linnet's cache: made once, found again by what is in the source, rebuilt where they are damaged.
+
+An entry is a folder `<cache>/imported/<key of the source>-<version>` with a manifest that is written last. Entries
+appear by one rename, so two processes may import at once: one of them wins, the other takes what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from linnet.errors import ModelError, OutputError
+from linnet.models.cache import cache_folder
+from linnet.models.checkpoint import update_digest
+from linnet.models.importing.detection import CT2_WEIGHTS, detect_format, format_name
+from linnet.models.importing.importer import import_model
+
+IMPORT_VERSION = 1  # of this code: raise it when the folders that it writes change
+
+_MANIFEST = "linnet_import.json"
+_READ = (CT2_WEIGHTS, "config.json", "vocabulary.json", "vocabulary.txt", "tokenizer.json")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Import:
+    """An entry of the cache: `source` is the path that it was made from, `format` that of the source."""
+
+    folder: Path
+    source: str
+    format: str
+
+
+def imports_root() -> Path:
+    """The folder of all imported models."""
+    return cache_folder() / "imported"
+
+
+def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mapping[str, str] | None = None) -> Path:
+    """The Transformers folder of a source, imported now where it was not yet; a log line says so.
+
+    A `tokenizer` imports it again with that. Raises `ModelError`, and `OutputError` where the cache cannot be written.
+    """
+    entry = _entry(source)
+    if tokenizer is None and entry.exists():
+        if _is_whole(entry):
+            return entry
+        log.warning("linnet: the imported model %s is damaged: importing %s again", entry, source)
+    else:
+        kind = format_name(detect_format(source) or "ggml")
+        log.warning("linnet: importing %s from the format of %s, once", source, kind)
+    try:
+        imports_root().mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=imports_root()))
+    except OSError as error:
+        raise OutputError(
+            f"the imported model cannot be kept in {imports_root()} ({error.strerror or error}): make room or access "
+            "there, let LINNET_CACHE name another folder, or use `linnet models import` with --output"
+        ) from error
+    try:
+        import_model(source, draft / "model", tokenizer=tokenizer, card=card)
+        _seal(draft / "model", source)
+        _place(draft / "model", entry, replace=tokenizer is not None)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return entry
+
+
+def find_import(source: Path) -> Path | None:
+    """The entry that was made from a source, or None. Imports nothing."""
+    try:
+        entry = _entry(source)
+    except ModelError:
+        return None
+    return entry if (entry / _MANIFEST).is_file() else None
+
+
+def list_imports() -> list[Import]:
+    """All entries, by the names of their sources."""
+    found = []
+    for path in imports_root().glob(f"*/{_MANIFEST}"):
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            found.append(Import(path.parent, str(said["source"]), str(said["format"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return sorted(found, key=lambda one: (one.source, one.folder.name))
+
+
+def find_imports(name: str) -> list[Import]:
+    """Entries of the source with this path, as it is now or was when they were made."""
+    path = Path(name).expanduser()
+    present = find_import(path) if detect_format(path) else None
+    return [one for one in list_imports() if one.source == str(path.absolute()) or one.folder == present]
+
+
+def remove_import(folder: Path) -> None:
+    """Remove an entry. Raises `ModelError`."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise ModelError(f"cannot remove {error.filename or folder}: {error.strerror}") from error
+
+
+def _entry(source: Path) -> Path:
+    """Where the entry of a source lies: its key changes when what the source holds does."""
+    files = [source / name for name in _READ] if source.is_dir() else [source]
+    digest = hashlib.sha256()
+    try:
+        for path in files:
+            if path.is_file():
+                digest.update(f"{path.name if source.is_dir() else ''}\0{path.stat().st_size}\0".encode())
+                update_digest(digest, path)
+    except OSError as error:
+        raise ModelError(f"cannot read {error.filename or source}: {error.strerror or error}") from error
+    if not source.is_dir():  # alignment heads of large-v1 and large-v2 are told apart by the file's name
+        digest.update(source.name.encode())
+    return imports_root() / f"{digest.hexdigest()[:16]}-{IMPORT_VERSION}"
+
+
+def _seal(folder: Path, source: Path) -> None:
+    """Write the manifest: what every file is, so that damage is seen."""
+    files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    said = {"source": str(source.absolute()), "format": detect_format(source), "files": files}
+    try:
+        (folder / _MANIFEST).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write the model: {error.strerror or error}") from error
+
+
+def _is_whole(entry: Path) -> bool:
+    try:
+        files = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))["files"]
+        return all(_digest(entry / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256(f"{path.stat().st_size}".encode())
+    update_digest(digest, path)
+    return digest.hexdigest()[:16]
+
+
+def _place(made: Path, entry: Path, *, replace: bool) -> None:
+    """Rename what was made to its place; where another process was faster, what it made stands."""
+    if entry.exists() and (replace or not _is_whole(entry)):
+        shutil.rmtree(entry, ignore_errors=True)
+    try:
+        made.rename(entry)
+    except OSError as error:
+        if not _is_whole(entry):
+            raise OutputError(f"{entry}: cannot write the model: {error.strerror or error}") from error
+    for old in entry.parent.glob(f"{entry.name.split('-')[0]}-*"):
+        if old != entry:
+            shutil.rmtree(old, ignore_errors=True)

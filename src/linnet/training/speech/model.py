@@ -14,7 +14,7 @@ from linnet.errors import OptionError
 from linnet.models.device import choose_dtype
 from linnet.models.fusion.adapters import folded_state
 from linnet.models.loading import quiet
-from linnet.models.resolve import resolve
+from linnet.models.resolve import find, hub_id, resolve
 from linnet.models.speech import load_speech_model, window_seconds
 from linnet.training.checkpoint import swap_folder
 from linnet.training.freeze import freeze
@@ -148,7 +148,17 @@ def _is_fusion(choice: SpeechModelChoice) -> bool:
 
 
 def _bases(choice: SpeechModelChoice) -> tuple[str, str, dict[str, Any]]:
-    return choice.encoder, choice.language_model, choice.projector
+    return _base(choice.encoder), _base(choice.language_model), choice.projector
+
+
+def _base(name: str) -> str:
+    """A base model's folder where it lies here from the package index; else its Hub id, or the name as it is."""
+    if Path(name).expanduser().exists():
+        return name
+    found = find(name)
+    if found is None:
+        return hub_id(name)
+    return str(found.path) if found.origin == "index" else hub_id(name)
 
 
 def _options(choice: SpeechModelChoice) -> dict[str, Any]:

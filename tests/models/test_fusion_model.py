@@ -199,6 +199,17 @@ def test_the_prompt_is_that_of_the_chat_template(bases: dict[str, Path]) -> None
     assert (tokens(plain[0]), tokens(plain[1]), tokens([plain[2]])) == (["<s>"], ["the", "speech"], ["</s>"])
 
 
+def test_a_system_turn_replaces_the_templates_own(bases: dict[str, Path]) -> None:
+    """As in SmolLM2, whose template speaks first where no system turn does."""
+    tokenizer = fusion(bases)[1].tokenizer
+    own = "{% if messages[0].role != 'system' %}one two{% endif %}"
+    tokenizer.chat_template = own + tokenizer.chat_template.replace("<|{{ m.role }}|>", "<|user|>")
+    tokens = tokenizer.convert_ids_to_tokens
+    assert tokens(prompt(tokenizer, "the speech")[0]) == ["one", "two", "<|user|>"]
+    assert tokens(prompt(tokenizer, "the speech", "")[0]) == ["<|user|>", "<end>", "<|user|>"]
+    assert tokens(prompt(tokenizer, "the speech", "three")[0]) == ["<|user|>", "three", "<end>", "<|user|>"]
+
+
 THINKING = (
     "{{ '<s>' }}{% for m in messages %}<|{{ m.role }}|>"
     "{% if m.role == 'assistant' %}zero zero\n\n{% endif %}{{ m.content.strip() }}<end>\n{% endfor %}"

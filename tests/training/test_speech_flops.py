@@ -188,3 +188,15 @@ def test_a_duration_is_told() -> None:
 def test_the_rate_of_this_machine_is_a_rate(precision: str) -> None:
     with one_thread():
         assert 1e8 < measure_rate(torch.device("cpu"), precision) < 1e16
+
+
+def test_what_does_no_work_is_not_counted(bases: dict[str, Path]) -> None:
+    model = fused(bases, "hubert", "llama", FROZEN)
+    samples = round(SECONDS * 16000)
+    whole, encoder = StepFlops(model), StepFlops(model).encoder(samples)
+    cached = StepFlops(model, idle=["encoder"])
+    assert cached.batch(2, SECONDS, TOKENS) == pytest.approx(whole.batch(2, SECONDS, TOKENS) - 2 * encoder[0])
+    assert cached.encoder(samples) == (0.0, model.windowing.frames(samples))
+    alone = StepFlops(model, idle=["encoder", "language_model"]).batch(2, SECONDS, TOKENS)
+    rows, sizes = model.audio_rows(samples), [w.numel() for n, w in model.projector.named_parameters() if w.dim() > 1]
+    assert alone == 2 * 2 * rows * (2 * sizes[0] + 3 * sizes[1])  # the first matrix needs no gradient of its input

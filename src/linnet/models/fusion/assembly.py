@@ -58,13 +58,15 @@ def configure(
     projector: dict[str, Any] | None = None,
     *,
     instruction: str = INSTRUCTION,
+    system: str | None = None,
     revisions: tuple[str | None, str | None] = (None, None),
     **options: Any,
 ) -> tuple[FusionConfig, FusionProcessor]:
     """Everything but weights: the config of a fusion model, and its processor.
 
     `encoder` and `language_model` are folders or Hub ids, `revisions` theirs; `projector` holds fields of
-    `ProjectorOptions`; `options` are further fields of `FusionConfig` (`window_seconds`, `overlap_seconds`). Raises
+    `ProjectorOptions`; `options` are further fields of `FusionConfig` (`window_seconds`, `overlap_seconds`,
+    `pad_seconds`). `system` is the system's turn of the chat, where the template's own is not wanted. Raises
     `ModelError` for a base that is missing or of no known kind.
     """
     names = {"encoder": _absolute(encoder), "language_model": _absolute(language_model)}
@@ -74,7 +76,7 @@ def configure(
     audio_config = encoder_config(found["encoder"])
     kind = speech_encoder(audio_config)
     sizes = projector_options(projector or {}, frames_per_second=RATE / kind.step)
-    before, after, end = prompt(tokenizer, instruction)
+    before, after, end = prompt(tokenizer, instruction, system)
     config = FusionConfig(
         audio_config=audio_config,
         text_config=found["language_model"],
@@ -107,11 +109,14 @@ def _freeze_bases(model: FusionForConditionalGeneration) -> None:
     model.projector.float().requires_grad_(True)
 
 
-def prompt(tokenizer: Any, instruction: str = INSTRUCTION) -> tuple[list[int], list[int], int]:
+def prompt(
+    tokenizer: Any, instruction: str = INSTRUCTION, system: str | None = None
+) -> tuple[list[int], list[int], int]:
     """The tokens before and after the sound, and the one that ends an answer, by the tokenizer's chat template.
 
     The user's turn is the sound and the instruction, without thinking where the template knows it. A tokenizer
-    without a template gets the sound, the instruction on its own line, and its end-of-text token.
+    without a template gets the sound, the instruction on its own line, and its end-of-text token. A `system` turn goes
+    before, also an empty one; with None the template has its own.
     """
     if not tokenizer.chat_template:
         if tokenizer.eos_token_id is None:
@@ -119,9 +124,10 @@ def prompt(tokenizer: Any, instruction: str = INSTRUCTION) -> tuple[list[int], l
         start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         return start, _tokens(tokenizer, f"\n{instruction}\n"), tokenizer.eos_token_id
     user = {"role": "user", "content": f"{_SOUND}{instruction}"}
+    first = [] if system is None else [{"role": "system", "content": system}]
     options = {"tokenize": False, "enable_thinking": False}
-    asked = tokenizer.apply_chat_template([user], add_generation_prompt=True, **options)
-    turns = [user, {"role": "assistant", "content": _ANSWER}]
+    asked = tokenizer.apply_chat_template([*first, user], add_generation_prompt=True, **options)
+    turns = [*first, user, {"role": "assistant", "content": _ANSWER}]
     answered = tokenizer.apply_chat_template(turns, add_generation_prompt=False, **options)
     if asked.count(_SOUND) != 1 or answered.count(_ANSWER) != 1:
         raise ModelError(

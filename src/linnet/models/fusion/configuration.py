@@ -14,7 +14,8 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
     `audio_config` and `text_config` are those of the two base models; `projector` the fields of
     `projectors.ProjectorOptions`. The rows of a clip stand between the tokens `prompt_before` and `prompt_after`, and
     the answer ends with `answer_end`. `normalise` is the encoder's `do_normalize`. A clip is encoded in windows of
-    `window_seconds` that overlap by `overlap_seconds` on each side of a seam.
+    `window_seconds` that overlap by `overlap_seconds` on each side of a seam. Whisper's encoder gets each window padded
+    to a multiple of `pad_seconds` instead of its whole 30 s, where that is not 0.
 
     `bases` names the base models, `{"encoder": {"name": ..., "revision": ...}, "language_model": {...}}`, where the
     folder holds only what was trained; None where it holds everything. `adapters` are the LoRA options of each part
@@ -39,6 +40,7 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
         normalise: bool = False,
         window_seconds: float = 30.0,
         overlap_seconds: float = 1.0,
+        pad_seconds: float = 0.0,
         bases: dict[str, dict[str, Any]] | None = None,
         adapters: dict[str, dict[str, Any]] | None = None,
         **kwargs: Any,
@@ -55,6 +57,7 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
         self.normalise = normalise
         self.window_seconds = window_seconds
         self.overlap_seconds = overlap_seconds
+        self.pad_seconds = pad_seconds
         self.bases = bases
         self.adapters = adapters
         super().__init__(**kwargs)

@@ -20,13 +20,16 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel
 
 from .errors import ModelError
-from .frontends import HOP, granite_mel, parakeet_mel, unit_variance, whisper_mel
+from .frontends import HOP, RATE, granite_mel, parakeet_mel, unit_variance, whisper_mel
 
 MOST_WINDOWS = 64  # in one pass of the encoder
 
 
 class SpeechEncoder:
-    """What is to be known of an encoder family. `config` is the encoder's own; `normalise` is its `do_normalize`."""
+    """What is to be known of an encoder family. `config` is the encoder's own; `normalise` is its `do_normalize`.
+
+    `pad_seconds` is the grid of an encoder that pads every window to its `limit`: padded to a whole multiple instead.
+    """
 
     model_types: ClassVar[tuple[str, ...]]
     step: int  # samples from one frame to the next
@@ -34,9 +37,10 @@ class SpeechEncoder:
     limit: int | None = None  # samples that one pass can take
     pads: bool = True  # whether windows of different lengths may share a pass
 
-    def __init__(self, config: Any, *, normalise: bool = False) -> None:
+    def __init__(self, config: Any, *, normalise: bool = False, pad_seconds: float = 0.0) -> None:
         self.config = config
         self.normalise = normalise
+        self.pad_seconds = pad_seconds
 
     def build(self) -> nn.Module:
         """The encoder with fresh weights."""
@@ -46,6 +50,10 @@ class SpeechEncoder:
     def frames(self, samples: int) -> int:
         """How many frames the encoder makes of so many samples (at least `shortest`) in one pass."""
         raise NotImplementedError
+
+    def padded(self, samples: int) -> int:
+        """How many samples one window is padded to by itself, whatever stands beside it in a pass."""
+        return samples if self.limit is None else self.limit
 
     def features(self, samples: Tensor) -> Tensor:
         """What the encoder takes of one window [N]; its first axis is time."""
@@ -68,7 +76,7 @@ class SpeechEncoder:
             features = [self.features(windows[index].float()).to(dtype) for index in group]
             out, mask = self.call(encoder, features)
             counts = [self.frames(len(windows[index])) for index in group]
-            expected = max(counts) if self.limit is None else self.limit // self.step
+            expected = max(self.frames(self.padded(len(windows[index]))) for index in group)
             for row, (index, count) in enumerate(zip(group, counts, strict=True)):
                 made = expected if mask is None else int(mask[row].sum()) + expected - count
                 if out.shape[1] != expected or made != expected:
@@ -83,7 +91,9 @@ class SpeechEncoder:
     def _groups(self, windows: Sequence[Tensor]) -> list[list[int]]:
         """Indices of windows that share a pass, similar lengths together."""
         order = sorted(range(len(windows)), key=lambda index: -len(windows[index]))
-        pools = [order] if self.pads else [list(g) for _, g in groupby(order, key=lambda index: len(windows[index]))]
+        pools = [order]
+        if not self.pads:
+            pools = [list(g) for _, g in groupby(order, key=lambda index: self.padded(len(windows[index])))]
         return [pool[at : at + MOST_WINDOWS] for pool in pools for at in range(0, len(pool), MOST_WINDOWS)]
 
 
@@ -96,8 +106,8 @@ class Waves(SpeechEncoder):
 
     model_types = ("hubert", "wav2vec2", "wavlm")
 
-    def __init__(self, config: Any, *, normalise: bool = False) -> None:
-        super().__init__(config, normalise=normalise)
+    def __init__(self, config: Any, **options: Any) -> None:
+        super().__init__(config, **options)
         if getattr(config, "add_adapter", False):
             raise ModelError("a wav2vec 2.0 encoder with an adapter (add_adapter) is not supported: use one without")
         self.step = prod(config.conv_stride)
@@ -124,14 +134,21 @@ class Waves(SpeechEncoder):
 
 
 class Whisper(SpeechEncoder):
-    """Whisper's encoder: always padded to its whole window (30 s); the frames that lie in the sound are kept."""
+    """Whisper's encoder: padded to its whole window (30 s), or to the grid of `pad_seconds`; the frames that lie in the
+    sound are kept.
+
+    It was trained on whole windows. On a shorter one its frames are others, and cost much less: what is trained on them
+    has to use them so, too.
+    """
 
     model_types = ("whisper",)
     step = 2 * HOP
     shortest = 2 * HOP
+    pads = False
+    limit: int
 
-    def __init__(self, config: Any, *, normalise: bool = False) -> None:
-        super().__init__(config, normalise=normalise)
+    def __init__(self, config: Any, **options: Any) -> None:
+        super().__init__(config, **options)
         self.limit = config.max_source_positions * self.step
 
     def build(self) -> nn.Module:
@@ -146,13 +163,34 @@ class Whisper(SpeechEncoder):
         return -(-samples // self.step)
 
     def features(self, samples: Tensor) -> Tensor:
-        """Log-mel of the padded window, [3000, F]."""
-        whole = self.config.max_source_positions * self.step
+        """Log-mel of the padded window, [3000, F] or fewer."""
+        whole = self.padded(len(samples))
         return whisper_mel(nn.functional.pad(samples, (0, whole - len(samples))), self.config.num_mel_bins).T
+
+    def padded(self, samples: int) -> int:
+        """The whole window, or the next line of the grid."""
+        if not self.pad_seconds:
+            return self.limit
+        grid = max(1, round(self.pad_seconds * RATE / self.step)) * self.step
+        return min(self.limit, -(-samples // grid) * grid)
 
     def call(self, encoder: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """All windows are of one length and there is no mask."""
-        return encoder(torch.stack(list(features)).transpose(1, 2)).last_hidden_state, None
+        mel = torch.stack(list(features)).transpose(1, 2)
+        if mel.shape[2] * HOP == self.limit:
+            return encoder(mel).last_hidden_state, None
+        return _whisper_frames(encoder, mel), None
+
+
+def _whisper_frames(encoder: Any, mel: Tensor) -> Tensor:
+    """The frames [W, T, D] of shorter windows [W, F, 2 T]: `WhisperEncoder.forward` at its first T positions."""
+    hidden = nn.functional.gelu(encoder.conv2(nn.functional.gelu(encoder.conv1(mel)))).transpose(1, 2)
+    hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
+    hidden = nn.functional.dropout(hidden, encoder.dropout, encoder.training)
+    for layer in encoder.layers:
+        hidden = layer(hidden, None)
+    normed: Tensor = encoder.layer_norm(hidden)
+    return normed
 
 
 class Parakeet(SpeechEncoder):
@@ -161,8 +199,8 @@ class Parakeet(SpeechEncoder):
     model_types = ("parakeet_encoder",)
     shortest = 2 * HOP  # the variance of one frame is no number
 
-    def __init__(self, config: Any, *, normalise: bool = False) -> None:
-        super().__init__(config, normalise=normalise)
+    def __init__(self, config: Any, **options: Any) -> None:
+        super().__init__(config, **options)
         self.step = HOP * config.subsampling_factor
 
     def frames(self, samples: int) -> int:
@@ -183,8 +221,8 @@ class Granite(SpeechEncoder):
 
     model_types = ("granite_speech5_encoder",)
 
-    def __init__(self, config: Any, *, normalise: bool = False) -> None:
-        super().__init__(config, normalise=normalise)
+    def __init__(self, config: Any, **options: Any) -> None:
+        super().__init__(config, **options)
         halvings: int = 2 ** len(config.subsample_layers)
         self.step = 2 * HOP * halvings
         self.shortest = HOP * (2 * halvings - 1)
@@ -202,8 +240,10 @@ class Granite(SpeechEncoder):
 ENCODERS: tuple[type[SpeechEncoder], ...] = (Waves, Whisper, Parakeet, Granite)
 
 
-def speech_encoder(config: Any, *, normalise: bool = False) -> SpeechEncoder:
+def speech_encoder(config: Any, *, normalise: bool = False, pad_seconds: float = 0.0) -> SpeechEncoder:
     """The registry's entry for an encoder's config. Raises `ModelError` that lists what is supported for all others.
+
+    `pad_seconds` is refused where an encoder does not pad by itself.
 
     >>> from transformers import HubertConfig
     >>> hubert = speech_encoder(HubertConfig())
@@ -212,7 +252,13 @@ def speech_encoder(config: Any, *, normalise: bool = False) -> SpeechEncoder:
     """
     for kind in ENCODERS:
         if config.model_type in kind.model_types:
-            return kind(config, normalise=normalise)
+            made = kind(config, normalise=normalise, pad_seconds=pad_seconds)
+            if pad_seconds and (made.limit is None or pad_seconds < made.step / RATE):
+                raise ModelError(
+                    f"pad_seconds {pad_seconds:g} is for encoders that pad every window by themselves (whisper), and "
+                    f"at least {made.step / RATE:g}; leave it out"
+                )
+            return made
     known = ", ".join(name for kind in ENCODERS for name in kind.model_types)
     raise ModelError(f"no speech encoder of type {config.model_type!r} is known; supported are {known}")
 

@@ -69,7 +69,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
     ) -> None:
         super().__init__(config)
         self._held: frozenset[str] = frozenset()  # the folder that it was loaded from held these
-        self.kind = speech_encoder(config.audio_config, normalise=config.normalise)
+        self.kind = speech_encoder(config.audio_config, normalise=config.normalise, pad_seconds=config.pad_seconds)
         self.windowing = windowing(self.kind, config.window_seconds, config.overlap_seconds)
         self.encoder: Any = steady(encoder or self.kind.build())
         self.language_model: Any = language_model or AutoModelForCausalLM.from_config(config.text_config)
@@ -158,18 +158,24 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
 
     def forward(
         self,
-        input_values: Tensor,
+        input_values: Tensor | None = None,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        frames: list[Tensor] | None = None,
         **kwargs: Any,
     ) -> FusionOutput:
         """Logits for the answer, and their loss where `labels` [B, L] are given (-100 is padding).
 
+        `frames` [T, d] of each clip, as `encode_audio` makes them, stand for the sound where they exist already.
         The loss is the cross-entropy summed over the answer's tokens, divided by `num_items_in_batch` or else by their
         number. Without labels the logits are those of the answer's first token, [B, 1, V].
         """
-        given, columns = self._padded(self.embed_audio(input_values, attention_mask), labels)
+        if frames is None:
+            if input_values is None:
+                raise ModelError("forward needs `input_values`: the sound, as the processor gives it")
+            frames = self.encode_audio(input_values, attention_mask)
+        given, columns = self._padded(self.project(frames), labels)
         logits = self.language_model(**given, logits_to_keep=columns, **kwargs).logits[:, -columns:]
         if labels is None:
             return FusionOutput(logits=logits)

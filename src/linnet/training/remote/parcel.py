@@ -23,6 +23,7 @@ from linnet.data.sources.detect import is_hub_id
 from linnet.data.sources.embedded import split_address
 from linnet.errors import OptionError
 from linnet.training.options import Recipe
+from linnet.training.speech.recipe import TrainingSource
 
 _FILES = "../../files"  # from a job's folder, where the training runs
 _NAMED = 10
@@ -61,7 +62,9 @@ def pack(recipe: Recipe, *, skip_bad: bool = False) -> Parcel:
         if _local(spec.path):
             name = f"{key}.jsonl"
             manifests[name] = list(_utterances(spec, paths, skip_bad))
-            _put(content["data"], key, {"path": name, "kind": "linnet"})
+            transcribed = getattr(spec, "transcribe_with", "")
+            further = {"transcribe_with": transcribed} if transcribed else {}
+            _put(content["data"], key, {"path": name, "kind": "linnet", **further})
         else:
             tables = tables or is_hub_id(spec.path) or (spec.kind or "").startswith("hub")
     for section in {"model", "data", "losses"} & content.keys():
@@ -78,7 +81,7 @@ def _sources(data: dict[str, Any]) -> Iterator[tuple[str, SourceSpec]]:
     """The sources of utterances of a recipe, each with its place in `data`."""
     for number, spec in enumerate(data.get("train") or ()):
         if isinstance(spec, dict):
-            yield f"train-{number}", SourceSpec(**spec)
+            yield f"train-{number}", TrainingSource(**spec)
     if isinstance(data.get("validation"), dict):
         yield "validation", SourceSpec(**data["validation"])
 

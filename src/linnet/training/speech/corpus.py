@@ -6,7 +6,7 @@ import os
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from linnet.training.batch import IGNORED, Batch
 from linnet.training.speech.augment import augmented
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs, padded
-from linnet.training.speech.recipe import Augment
+from linnet.training.speech.recipe import Augment, TrainingSource
 
 NAMED = 10  # of the utterances that cannot be used; all are counted
 _EVERYTHING = 2**62
@@ -82,7 +82,10 @@ def read_corpus(
     with Sounds() as sounds:
         for spec in specs:
             source, before = open_source(spec), len(packer)
-            found = iter(source)
+            found: Iterator[Utterance] = iter(source)
+            if isinstance(spec, TrainingSource) and spec.transcribe_with:
+                tell(f"{source.name}: {spec.transcribe_with} writes its texts first; here they count as empty")
+                found = (replace(utterance, text=utterance.text or "") for utterance in source)
             while some := list(islice(found, min(_AT_ONCE, limit - len(packer) + before) if limit else _AT_ONCE)):
                 for utterance, length, labels in _measured(some, inputs, sounds, bad):
                     packer.add(utterance)
@@ -150,22 +153,37 @@ class BatchesOfSound(Dataset[Batch]):
         ids = [corpus.utterances[row].id for row, _ in heard]
         seconds = [len(samples) / SAMPLE_RATE for _, samples in heard]
         if heard:
-            whole = len(seconds) * (corpus.inputs.span or max(seconds))
-            slots = sum(len(corpus.labels(row)) for row, _ in heard) if self._packed else None
-            used = self._used and self._used(rows)
-            return Batch(self._tensors(heard), ids, seconds, whole, lost, used, slots)
+            return self._made(self._tensors(heard), [row for row, _ in heard], seconds, lost, rows)
         tensors = self._tensors([(rows[0], np.zeros(SAMPLE_RATE, np.float32))])
         return Batch({**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}, ids, seconds, 0.0, lost)
+
+    def _made(
+        self,
+        tensors: dict[str, Tensor],
+        kept: Sequence[int],
+        seconds: list[float],
+        lost: list[str],
+        rows: Sequence[int],
+    ) -> Batch:
+        """The batch of the rows that could be read, of all that were planned for it."""
+        corpus = self._corpus
+        whole = len(seconds) * (corpus.inputs.span or max(seconds))
+        slots = sum(len(corpus.labels(row)) for row in kept) if self._packed else None
+        ids = [corpus.utterances[row].id for row in kept]
+        return Batch(tensors, ids, seconds, whole, lost, self._used and self._used(rows), slots)
 
     def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
         """What a model takes of these rows and their sounds, and what a head beside it does."""
         corpus = self._corpus
         tensors = corpus.inputs.batch([samples for _, samples in heard], [corpus.labels(row) for row, _ in heard])
+        return self._spelled(tensors, [row for row, _ in heard], [len(samples) for _, samples in heard])
+
+    def _spelled(self, tensors: dict[str, Tensor], rows: Sequence[int], samples: Sequence[int]) -> dict[str, Tensor]:
+        """With the characters of the rows and how many samples each has, for a CTC head."""
         if self._alphabet is None:
             return tensors
-        spelled = [self._alphabet.ids(corpus.utterances[row].text or "") for row, _ in heard]
-        samples = torch.tensor([len(samples) for _, samples in heard])
-        return {**tensors, "characters": padded(spelled), "samples": samples}
+        spelled = [self._alphabet.ids(self._corpus.utterances[row].text or "") for row in rows]
+        return {**tensors, "characters": padded(spelled), "samples": torch.tensor(samples)}
 
     def _hear(self, utterance: Utterance, row: int) -> Samples:
         if self._sounds is None or self._sounds[0] != os.getpid():  # an archive's place is not shared with a fork

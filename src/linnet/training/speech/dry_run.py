@@ -62,8 +62,16 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
         waste = measure_packed("packed", *measured)
     yield "text padding", f"{waste.text_padding:.1%}"
     yield "budget used", f"{waste.budget_used:.0%}"
-    yield from estimate(StepFlops(trainee.model, span), planned.corpus.lengths, batches.plan, total, recipe).rows()
+    flops = StepFlops(trainee.model, span, idle=_idle(recipe))
+    yield from estimate(flops, planned.corpus.lengths, batches.plan, total, recipe).rows()
     yield from memory_rows(recipe, trainee, planned.binning)
+
+
+def _idle(recipe: SpeechRecipe) -> list[str]:
+    """The parts of a fusion model that do no work in a step."""
+    unread = not recipe.losses.text and recipe.losses.distil is None
+    cached = recipe.data.cache_features is not None
+    return ["encoder"] * cached + ["language_model"] * (unread and recipe.losses.alignment is not None)
 
 
 def _ctc_head(trainee: Trainee) -> str:

@@ -9,7 +9,7 @@ halves that a causal kernel may skip are counted, as `torch.utils.flop_counter` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -71,13 +71,14 @@ class StepFlops:
     """The operations of a training step of a model as it is frozen, adapted and checkpointed.
 
     A skeleton on the meta device will do. `span` is the length in seconds that every sound is padded to, if there is
-    one. Left out is what no matrix of the model says: mel features, relative positions; and blocks that shorten the
-    sound on their way (Granite) count as if it were short from the start.
+    one. `idle` names parts of a fusion model that do no work in a step: an `encoder` whose frames are cached, a
+    `language_model` whose answers have no loss. Left out is what no matrix of the model says: mel features, relative
+    positions; and blocks that shorten the sound on their way (Granite) count as if it were short from the start.
     """
 
-    def __init__(self, model: Any, span: float | None = None) -> None:
+    def __init__(self, model: Any, span: float | None = None, idle: Collection[str] = ()) -> None:
         model.train()
-        self._model, self._span = model, span
+        self._model, self._span, self._idle = model, span, idle
         self._fusion = model.config.model_type == "linnet_fusion"
         walk = _Walk()
         self._front, self._encoder = walk.encoder(model.encoder if self._fusion else model.get_encoder())
@@ -87,6 +88,8 @@ class StepFlops:
         head = model.get_output_embeddings()
         self._head, self._logits = walk.matrix(head), 2.0 * _entries(head)
         self._pieces = LOGITS // len(head.weight)  # tokens from which on logits are made twice
+        if "language_model" in idle:
+            self._decoder, self._head, self._logits = Stack(), 0.0, 0.0
 
     def batch(self, utterances: int, seconds: float, tokens: int) -> float:
         """Operations of a batch of so many utterances, each padded to so many seconds and label tokens."""
@@ -120,9 +123,11 @@ class StepFlops:
             front, frames = self._front.of(samples)
             return front + self._encoder.of(frames), frames
         kind, heard, frames = self._model.kind, 0.0, 0
+        if "encoder" in self._idle:
+            return heard, self._model.windowing.frames(samples)
         for window in self._model.windowing.plan(samples):
-            length = kind.limit or window.stop - window.start
-            within = length // kind.step if kind.limit else kind.frames(length)
+            length = kind.padded(window.stop - window.start)
+            within = kind.frames(length)
             heard += self._front.of(length, within)[0] + self._encoder.of(within)
             frames += within
         return heard, frames

@@ -41,7 +41,7 @@ def kept_corpus(
         OptionError: as `read_corpus`.
         OutputError: the corpus cannot be written.
     """
-    sources = [[asdict(spec), _stamp(Path(spec.path))] for spec in specs]
+    sources = [[asdict(spec), stamp(Path(spec.path))] for spec in specs]
     options = {"skip_bad": skip_bad, "limit": limit}
     key = json.loads(json.dumps([_FORMAT, inputs.about, sources, options]))
     if os.environ.get("LOCAL_RANK", "0") != "0":
@@ -67,7 +67,7 @@ def _is_kept(folder: Path, key: Any) -> bool:
         return False
 
 
-def _stamp(path: Path) -> list[Any]:
+def stamp(path: Path) -> list[Any]:
     """What tells a file from a changed one: its size and time; of a folder those of the files in it."""
     try:
         if not path.is_dir():

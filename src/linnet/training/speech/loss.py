@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from linnet.errors import OptionError
 from linnet.training.batch import IGNORED
+from linnet.training.speech.alignment import RowAlignment
 from linnet.training.speech.ctc import CtcHead, frames_of
 from linnet.training.speech.distillation import Lesson, divergence, has_text, text_states
 from linnet.training.speech.recipe import Losses
@@ -35,40 +36,62 @@ class FusionLoss(nn.Module):
     """
 
     def __init__(
-        self, model: Any, options: Losses = DEFAULT, *, ctc: CtcHead | None = None, packed: bool = False
+        self,
+        model: Any,
+        options: Losses = DEFAULT,
+        *,
+        ctc: CtcHead | None = None,
+        alignment: RowAlignment | None = None,
+        packed: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.options, self.ctc, self.packed = model, options, ctc, packed
+        self.model, self.options, self.packed = model, options, packed
+        self.ctc, self.alignment = ctc, alignment
         self._head_is_all: bool | None = None  # not tried yet
         self._apart = not packed  # whether packed utterances are known to be kept apart
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`."""
+        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, and further parts.
+
+        Those are `distil`, `ctc` and `alignment`, where they are asked for.
+        """
+        labels = tensors["labels"]
+        frames = encoder_frames(self.model, tensors)
+        rows: list[Tensor] | None = None
+        if self.options.text or self.options.distil is not None:
+            rows, sums = self._read(frames, tensors)
+        else:
+            sums = labels.new_zeros(1, dtype=torch.float32)
+        parts = {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
+        if self.alignment is None or self.options.alignment is None:
+            return parts
+        heard = (labels != IGNORED).any(1)
+        losses = self.alignment.losses(self.model.project(frames) if rows is None else rows, labels)
+        return {**parts, "alignment": self.options.alignment.weight * (losses * heard).sum()}
+
+    def _read(self, frames: list[Tensor], tensors: dict[str, Tensor]) -> tuple[list[Tensor] | None, Tensor]:
+        """The rows of the clips (None where the model keeps them to itself), and the `token_sums` of the answers."""
         labels = tensors["labels"]
         if self._head_is_all is None:
             self._head_is_all = self._try({name: value[:1] for name, value in tensors.items()})
+        if self._head_is_all is False:
+            return None, self._told(frames, labels)[None]
         lesson = None
         if self.options.distil is not None:
             lesson = Lesson(
                 text_states(self.model, labels, packed=self.packed), has_text(labels), self.options.distil.temperature
             )
-        frames = self.model.encode_audio(tensors["input_values"], tensors.get("attention_mask"))
-        if self._head_is_all is False:
-            sums = self._told(tensors)[None]
-        else:
-            rows = self.model.project(frames)
-            if not self._apart:
-                self._require_apart([rows[0].detach(), rows[-1].detach()], labels[[0, -1]])
-            sums = self._sums(rows, labels, lesson)
-        return {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
+        rows = self.model.project(frames)
+        if not self._apart:
+            self._require_apart([rows[0].detach(), rows[-1].detach()], labels[[0, -1]])
+        return rows, self._sums(rows, labels, lesson)
 
     def _sums(self, rows: list[Tensor], labels: Tensor, lesson: Lesson | None = None) -> Tensor:
         states = self.model.answer_states(rows, labels, packed=self.packed)
         return token_sums(states, labels[labels != IGNORED], self.model.get_output_embeddings(), lesson)
 
-    def _told(self, tensors: dict[str, Tensor]) -> Tensor:
-        given = {name: value for name, value in tensors.items() if name not in SPELLED}
-        total: Tensor = self.model(**given, num_items_in_batch=1).loss
+    def _told(self, frames: list[Tensor], labels: Tensor) -> Tensor:
+        total: Tensor = self.model(frames=frames, labels=labels, num_items_in_batch=1).loss
         return total
 
     @torch.no_grad()
@@ -79,9 +102,9 @@ class FusionLoss(nn.Module):
         """
         training = self.training
         self.eval()
-        tensors = {**tensors, "labels": tensors["labels"].clamp(min=0)}  # any label does, where it has none
-        rows = self.model.embed_audio(tensors["input_values"], tensors.get("attention_mask"))
-        one, other = self._sums(rows, tensors["labels"])[0], self._told(tensors)
+        labels = tensors["labels"].clamp(min=0)  # any label does, where it has none
+        frames = encoder_frames(self.model, tensors)
+        one, other = self._sums(self.model.project(frames), labels)[0], self._told(frames, labels)
         self.train(training)
         same = bool(torch.isclose(one, other, rtol=0.02, atol=0.02))
         if not same and (self.options.distil is not None or self.packed):
@@ -106,6 +129,15 @@ class FusionLoss(nn.Module):
                 "`packed` out."
             )
         self._apart = True
+
+
+def encoder_frames(model: Any, tensors: dict[str, Tensor]) -> list[Tensor]:
+    """The frames [T, d] of each clip of a batch: those that it brings from a cache, or what the encoder makes now."""
+    if "frames" not in tensors:
+        made: list[Tensor] = model.encode_audio(tensors["input_values"], tensors.get("attention_mask"))
+        return made
+    counts = tensors["frame_counts"].tolist()
+    return [clip[:count] for clip, count in zip(tensors["frames"], counts, strict=True)]
 
 
 class Seq2SeqLoss(nn.Module):

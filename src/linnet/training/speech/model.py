@@ -14,11 +14,12 @@ from linnet.errors import OptionError
 from linnet.models.device import choose_dtype
 from linnet.models.fusion.adapters import folded_state
 from linnet.models.loading import quiet
-from linnet.models.resolve import resolve
+from linnet.models.resolve import find, hub_id, resolve
 from linnet.models.speech import load_speech_model, window_seconds
 from linnet.training.checkpoint import swap_folder
 from linnet.training.freeze import freeze
 from linnet.training.optimisation import checkpoint_gradients
+from linnet.training.speech.alignment import RowAlignment
 from linnet.training.speech.ctc import CtcHead
 from linnet.training.speech.distillation import load_teacher, require_steady_reader
 from linnet.training.speech.inputs import FusionInputs, Inputs, Seq2SeqInputs, WhisperInputs
@@ -31,8 +32,8 @@ FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "fro
 
 @dataclass(frozen=True, eq=False)
 class Trainee:
-    """A model with its policies applied, its inputs, the policies, what it learns from, its teacher and CTC head,
-    and whether its batches are packed."""
+    """A model with its policies applied, its inputs, the policies, what it learns from, its teacher, CTC head and
+    alignment of rows, and whether its batches are packed."""
 
     model: Any
     inputs: Inputs
@@ -40,13 +41,14 @@ class Trainee:
     losses: Losses = field(default_factory=Losses)
     teacher: Any = None
     ctc: CtcHead | None = None
+    alignment: RowAlignment | None = None
     packed: bool = False
 
     @cached_property
     def loss(self) -> FusionLoss | Seq2SeqLoss:
         """What is minimised."""
         if isinstance(self.inputs, FusionInputs):
-            return FusionLoss(self.model, self.losses, ctc=self.ctc, packed=self.packed)
+            return FusionLoss(self.model, self.losses, ctc=self.ctc, alignment=self.alignment, packed=self.packed)
         return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher, ctc=self.ctc)
 
     def export(self, folder: Path, state: dict[str, Tensor] | None = None) -> Path:
@@ -116,6 +118,8 @@ def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> Trainee:
         checkpoint_gradients(model)
     if not any(value.requires_grad for value in model.parameters()):
         raise OptionError("freeze: nothing is left to train: give one part `all`, `top:4` or `lora(r=64)`.")
+    if recipe.losses.alignment is not None and not isinstance(inputs, FusionInputs):
+        raise OptionError("losses: alignment is for models with an encoder, a projector and a language model.")
     teacher = _teacher(recipe.losses, model, inputs, policy)
     return Trainee(model, inputs, policy, recipe.losses, teacher, packed=recipe.data.batching.packed)
 
@@ -143,13 +147,25 @@ def _is_fusion(choice: SpeechModelChoice) -> bool:
 
 
 def _bases(choice: SpeechModelChoice) -> tuple[str, str, dict[str, Any]]:
-    return choice.encoder, choice.language_model, choice.projector
+    return _base(choice.encoder), _base(choice.language_model), choice.projector
+
+
+def _base(name: str) -> str:
+    """A base model's folder where it lies here from the package index; else its Hub id, or the name as it is."""
+    if Path(name).expanduser().exists():
+        return name
+    found = find(name)
+    if found is None:
+        return hub_id(name)
+    return str(found.path) if found.origin == "index" else hub_id(name)
 
 
 def _options(choice: SpeechModelChoice) -> dict[str, Any]:
     return {
         "instruction": choice.instruction,
+        "system": choice.system,
         "window_seconds": choice.window_seconds,
+        "pad_seconds": choice.pad_seconds,
         "revisions": (choice.encoder_revision, choice.language_model_revision),
     }
 

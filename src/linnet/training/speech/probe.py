@@ -47,6 +47,11 @@ class Probe:
     """
 
     def __init__(self, recipe: SpeechRecipe, characters: str = "") -> None:
+        if recipe.losses.alignment is not None:
+            raise OptionError(
+                "losses: alignment: how much memory it takes depends on the tokens of the training texts, and is not "
+                "measured: give batches a `budget`, or measure the recipe without it."
+            )
         accelerator = make_accelerator(recipe.run)
         self.free = free_memory(accelerator.device)
         still = replace(recipe.optimisation, steps=10**9, learning_rate=0.0, rates={})

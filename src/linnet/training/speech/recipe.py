@@ -14,8 +14,8 @@ from linnet.training.options import Optimisation, Run
 class SpeechModelChoice:
     """Which model: one put together of `encoder` and `language_model`, or a `checkpoint` that is there already.
 
-    All are folders or Hub ids. `projector`, `instruction`, `window_seconds` and the revisions are those of
-    `linnet.models.fusion.build`. `language` is that of utterances that name none (Whisper models).
+    All are folders or Hub ids. `projector`, `instruction`, `system`, `window_seconds`, `pad_seconds` and the revisions
+    are those of `linnet.models.fusion.build`. `language` is that of utterances that name none (Whisper models).
     `dtype` is the number format of the weights that stay as they are; what is trained is float32.
     """
 
@@ -25,7 +25,9 @@ class SpeechModelChoice:
     language_model_revision: str | None = None
     projector: dict[str, Any] = field(default_factory=dict)
     instruction: str = "Transcribe the speech."
+    system: str | None = None
     window_seconds: float = 30.0
+    pad_seconds: float = 0.0
     checkpoint: str = ""
     language: str = ""
     dtype: str = "float32"
@@ -85,6 +87,31 @@ class Augment:
 
 
 @dataclass(frozen=True)
+class TrainingSource(SourceSpec):
+    """A source of training utterances; `transcribe_with` names a model that writes their texts first, once.
+
+    For speech without texts: a larger model's make it more data; the texts of the very checkpoint that is fine-tuned,
+    beside the recordings of a new domain, keep it from forgetting what it knew.
+    """
+
+    transcribe_with: str = ""
+
+
+@dataclass(frozen=True)
+class CacheFeatures:
+    """Encode every training utterance once and keep its encoder frames, at most `gigabytes`.
+
+    They are kept in the run's folder, or in `folder`, where the next run on the same data finds them.
+
+    For a fusion model whose encoder is frozen, and audio that is not augmented: the loss is the same, without the
+    encoder's work in each step.
+    """
+
+    gigabytes: float = 20.0
+    folder: str = ""
+
+
+@dataclass(frozen=True)
 class SpeechData:
     """What is trained and validated on, and which utterances of it.
 
@@ -92,12 +119,13 @@ class SpeechData:
     those of similar length are left out. `validation_limit` keeps the first so many of the validation set (0: all).
     """
 
-    train: tuple[SourceSpec, ...] = ()
+    train: tuple[TrainingSource, ...] = ()
     validation: SourceSpec | None = None
     validation_limit: int = 0
     longest: float = 30.0
     deviations: float = 4.0
     augment: Augment | None = None
+    cache_features: CacheFeatures | None = None
     batching: Batching = field(default_factory=Batching)
     mixing: Mixing | None = None
 
@@ -133,17 +161,29 @@ class Ctc:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """CTC of a fusion model's rows against the language model's token embeddings, and the weight of that loss."""
+
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Losses:
-    """What is minimised: the weight of the tokens' cross-entropy, and what is learned from beside it."""
+    """What is minimised: the weight of the tokens' cross-entropy, and what is learned from beside it.
+
+    With `text: 0` and without `distil` a fusion model's language model does no work.
+    """
 
     text: float = 1.0
     distil: Distil | None = None
     ctc: Ctc | None = None
+    alignment: Alignment | None = None
 
     def __post_init__(self) -> None:
         weights = {"text": self.text}
         weights |= {} if self.distil is None else {"distil": self.distil.weight}
         weights |= {} if self.ctc is None else {"ctc": self.ctc.weight}
+        weights |= {} if self.alignment is None else {"alignment": self.alignment.weight}
         for name, weight in weights.items():
             if weight < 0:
                 raise OptionError(f"losses: the weight of {name} must not be negative, got {weight:g}.")

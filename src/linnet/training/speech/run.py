@@ -29,13 +29,16 @@ from linnet.data.batching import (
 from linnet.errors import OptionError
 from linnet.training.endings import Stop, never
 from linnet.training.loop import Validate, train
+from linnet.training.speech.alignment import RowAlignment, make_alignment
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
+from linnet.training.speech.features import CachedBatches, Encode, cached_features, require_cacheable
 from linnet.training.speech.inputs import FusionInputs, Inputs
 from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.memory import batch_cost
 from linnet.training.speech.model import Trainee, load_trainee
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
+from linnet.training.speech.transcribed import with_transcripts
 from linnet.training.speech.validate import Score, validation
 from linnet.training.trainer import Trainer, make_accelerator
 
@@ -123,17 +126,34 @@ def prepare(
         validate = validation(trainee, recipe.run, held, score)
     if recipe.losses.ctc is not None:
         trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, tell))
+    if recipe.losses.alignment is not None:
+        trainee = replace(trainee, alignment=row_alignment(recipe, trainee, planned, tell))
     batches = planned.batches(world, seed)
-    data = BatchesOfSound(
-        planned.corpus,
-        seed=seed,
-        augment=recipe.data.augment,
-        skip_bad=skip_bad,
-        used=planned.used,
-        alphabet=None if trainee.ctc is None else trainee.ctc.alphabet,
-        packed=recipe.data.batching.packed,
-    )
+    data = _batches_of_sound(recipe, trainee, planned, accelerator, skip_bad=skip_bad, tell=tell)
     return Trainer(recipe, trainee, batches, accelerator), data, validate
+
+
+def _batches_of_sound(
+    recipe: SpeechRecipe, trainee: Trainee, planned: Planned, accelerator: Any, *, skip_bad: bool, tell: Tell
+) -> BatchesOfSound:
+    """What makes the planned batches: of audio, or where the recipe says so of encoder frames that are cached."""
+    options: dict[str, Any] = {
+        "seed": recipe.run.seed,
+        "augment": recipe.data.augment,
+        "skip_bad": skip_bad,
+        "used": planned.used,
+        "alphabet": None if trainee.ctc is None else trainee.ctc.alphabet,
+        "packed": recipe.data.batching.packed,
+    }
+    if recipe.data.cache_features is None:
+        return BatchesOfSound(planned.corpus, **options)
+    require_cacheable(recipe, trainee)
+    trainee.model.encoder.to(accelerator.device)
+    encode = Encode(trainee, accelerator.device, accelerator.autocast, tell)
+    rows = planned.selection.rows.tolist()
+    folder = Path(recipe.data.cache_features.folder or Path(recipe.run.output) / "corpus" / "features")
+    features = cached_features(folder, recipe, encode, planned.corpus, rows, skip_bad=skip_bad)
+    return CachedBatches(planned.corpus, features, **options)
 
 
 def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Tell) -> CtcHead:
@@ -149,6 +169,22 @@ def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell
     if tight:
         tell(f"{tight} of {len(rows)} utterances have more letters than the encoder has frames: no CTC loss for them")
     return head
+
+
+def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Tell) -> RowAlignment:
+    """The alignment loss that a recipe asks for, with the tokens of its training texts; tells where it is zero."""
+    corpus, rows = planned.corpus, planned.selection.rows.tolist()
+    texts = [corpus.labels(row) for row in rows]
+    torch.manual_seed(recipe.run.seed)
+    made = make_alignment(trainee.model, texts)
+    lengths = [round(float(corpus.lengths.durations[row]) * SAMPLE_RATE) for row in rows]
+    tight = sum(
+        outputs_needed(text[:-1]) > trainee.model.audio_rows(length)
+        for text, length in zip(texts, lengths, strict=True)
+    )
+    if tight:
+        tell(f"{tight} of {len(rows)} utterances have more tokens than rows: no alignment loss for them")
+    return made
 
 
 def plan(
@@ -189,7 +225,8 @@ def chosen(
     if keep is None:
         corpus = read_corpus(data.train, inputs, skip_bad=skip_bad, tell=tell)
     else:
-        corpus = kept_corpus(keep, data.train, inputs, skip_bad=skip_bad, tell=tell)
+        specs = with_transcripts(data.train, keep.with_name("transcripts"), skip_bad=skip_bad, tell=tell)
+        corpus = kept_corpus(keep, specs, inputs, skip_bad=skip_bad, tell=tell)
     longest = min(data.longest or np.inf, inputs.longest)
     selection = select(corpus.lengths, longest=longest, deviations=data.deviations)
     lengths = corpus.lengths

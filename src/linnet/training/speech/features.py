@@ -1,0 +1,225 @@
+"""Encoder frames that are made once: for a frozen encoder and audio that is the same in every epoch.
+
+The frozen encoder is then no work of a training step. Every clip is encoded alone, at the run's precision, and its
+frames are kept as the encoder gave them, end to end in one file that is mapped into memory: a batch is a copy out of
+it. A run that goes on, and each worker and process of a machine, shares that file.
+
+Shapes: B clips, T frames of the longest, d encoder width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from linnet.audio import SAMPLE_RATE
+from linnet.data import Sounds
+from linnet.errors import AudioError, LinnetError, OptionError
+from linnet.training.batch import IGNORED, Batch
+from linnet.training.checkpoint import restore_folder, swap_folder
+from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_samples
+from linnet.training.speech.inputs import FusionInputs, Tensors, padded
+from linnet.training.speech.model import Trainee
+from linnet.training.speech.recipe import SpeechRecipe
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+_FORMAT = 1
+_LOOK = 0.2  # seconds between looks at what another process is making
+_TELL = 60.0  # seconds between words about how far it is
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureCache:
+    """The frames of each row of a corpus: `frames` [all of them, d], of which row r has `starts[r]` to `starts[r + 1]`.
+
+    A row without frames was not encoded: it is not trained on, or its audio could not be read.
+    """
+
+    frames: Tensor
+    starts: npt.NDArray[np.int64]
+
+    def has(self, row: int) -> bool:
+        """Whether the row has frames."""
+        return bool(self.starts[row + 1] > self.starts[row])
+
+    def tensors(self, rows: Sequence[int]) -> Tensors:
+        """`frames` [B, T, d], padded with zeros, and the `frame_counts` [B] of each row."""
+        clips = [self.frames[self.starts[row] : self.starts[row + 1]] for row in rows]
+        return {"frames": pad_sequence(clips, True), "frame_counts": torch.tensor([len(clip) for clip in clips])}
+
+    def nothing(self) -> Tensors:
+        """One clip of silence."""
+        return {"frames": self.frames.new_zeros(1, 1, self.frames.shape[1]), "frame_counts": torch.tensor([1])}
+
+    @classmethod
+    def load(cls, folder: Path) -> FeatureCache:
+        """What `make_cache` wrote; the frames stay on the disk until they are used."""
+        told = json.loads((folder / "shape.json").read_text(encoding="utf-8"))
+        starts, width = np.load(folder / "starts.npy", allow_pickle=False), told["width"]
+        size, dtype = int(starts[-1]) * width, getattr(torch, told["dtype"])
+        mapped = torch.from_file(str(folder / "frames.bin"), shared=False, size=size, dtype=dtype)
+        return cls(mapped.view(-1, width), starts)
+
+
+@dataclass(frozen=True, eq=False)
+class Encode:
+    """What encodes one clip: the model's encoder on a device at the run's precision; `tell` hears how far it is."""
+
+    trainee: Trainee
+    device: Any = "cpu"
+    autocast: Autocast = torch.no_grad
+    tell: Callable[[str], None] = lambda _: None
+
+    @torch.no_grad()
+    def __call__(self, samples: npt.NDArray[np.float32]) -> Tensor:
+        """The frames [T, d] of samples [N]."""
+        model = self.trainee.model.eval()
+        with self.autocast():
+            made: list[Tensor] = model.encode_audio(torch.from_numpy(samples)[None].to(self.device))
+        return made[0].cpu().contiguous()
+
+
+class CachedBatches(BatchesOfSound):
+    """Whole batches by the rows in them, as their clips' encoder frames: no audio is read."""
+
+    def __init__(self, corpus: Corpus, features: FeatureCache, **options: Any) -> None:
+        super().__init__(corpus, **options)
+        self._features = features
+
+    def __getitem__(self, rows: Sequence[int]) -> Batch:
+        """The batch of these rows; those that have no frames count as lost."""
+        corpus, features = self._corpus, self._features
+        kept = [row for row in rows if features.has(row)]
+        lost = [corpus.utterances[row].id for row in rows if not features.has(row)]
+        if kept:
+            seconds = [float(corpus.lengths.durations[row]) for row in kept]
+            counts = [round(length * SAMPLE_RATE) for length in seconds]
+            tensors = {**features.tensors(kept), "labels": padded([corpus.labels(row) for row in kept])}
+            return self._made(self._spelled(tensors, kept, counts), kept, seconds, lost, rows)
+        labels = padded([corpus.labels(rows[0])])
+        tensors = self._spelled({**features.nothing(), "labels": labels}, rows[:1], [SAMPLE_RATE])
+        return Batch({**tensors, "labels": torch.full_like(labels, IGNORED)}, [], [], 0.0, lost)
+
+
+def require_cacheable(recipe: SpeechRecipe, trainee: Trainee) -> None:
+    """Raise an `OptionError` where frames made once would not be those of every step."""
+    reason = None
+    if not isinstance(trainee.inputs, FusionInputs):
+        reason = "is for models with an encoder, a projector and a language model"
+    elif any(value.requires_grad for value in trainee.model.encoder.parameters()):
+        reason = f"needs a frozen encoder, and its policy is {trainee.policy.get('encoder')!r}"
+    elif recipe.data.augment is not None:
+        reason = "and `augment` exclude each other: augmented audio is another one in each epoch"
+    if reason is not None:
+        raise OptionError(f"data: cache_features {reason}. Leave one of the two out.")
+
+
+def cached_features(
+    folder: Path, recipe: SpeechRecipe, encode: Encode, corpus: Corpus, rows: Sequence[int], *, skip_bad: bool = False
+) -> FeatureCache:
+    """The frames of these rows of a corpus: those kept in `folder`, or where they are of others, made now.
+
+    Of several processes on a machine the first one makes them, and the others wait for it.
+
+    Raises:
+        OptionError: they would take more than `gigabytes`.
+        LinnetError: audio that cannot be read, without `skip_bad`.
+        OutputError: they cannot be written.
+    """
+    key = _key(recipe, encode.trainee, corpus, rows, skip_bad)
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        while not _is_kept(folder, key):  # torchrun ends this process, too, if the first one fails
+            time.sleep(_LOOK)
+        return FeatureCache.load(folder)
+    restore_folder(folder)
+    if not _is_kept(folder, key):
+        _require_disk(recipe, encode.trainee, corpus, rows)
+
+        def write(place: Path) -> None:
+            make_cache(place, corpus, rows, encode, skip_bad=skip_bad)
+            (place / "key.json").write_text(json.dumps(key), encoding="utf-8")
+
+        swap_folder(folder, write)
+    return FeatureCache.load(folder)
+
+
+def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: Encode, *, skip_bad: bool = False) -> None:
+    """Encode rows of a corpus one by one, and write their frames into an empty folder."""
+    counts = np.zeros(len(corpus.utterances), np.int64)
+    shape: dict[str, Any] = {"width": 1, "dtype": "float32"}
+    told = time.monotonic()
+    with (folder / "frames.bin").open("wb") as file, Sounds() as sounds:
+        for number, row in enumerate(sorted(rows), 1):
+            frames = _encoded(corpus, row, encode, sounds, skip_bad=skip_bad)
+            if frames is not None:
+                counts[row], shape = len(frames), {"width": frames.shape[1], "dtype": str(frames.dtype)[6:]}
+                _append(file, frames)
+            if time.monotonic() - told > _TELL:
+                told = time.monotonic()
+                encode.tell(f"encoder frames: {number} of {len(rows)} utterances")
+        file.flush()
+        os.fsync(file.fileno())
+    np.save(folder / "starts.npy", np.concatenate([[0], counts.cumsum()]), allow_pickle=False)
+    (folder / "shape.json").write_text(json.dumps(shape), encoding="utf-8")
+
+
+def _encoded(corpus: Corpus, row: int, encode: Encode, sounds: Sounds, *, skip_bad: bool) -> Tensor | None:
+    """The frames of a row; None where its audio cannot be read and may be left out."""
+    utterance = corpus.utterances[row]
+    try:
+        return encode(read_samples(utterance, sounds))
+    except AudioError as error:
+        if skip_bad:
+            return None
+        raise LinnetError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
+
+
+def _append(file: IO[bytes], frames: Tensor) -> None:
+    file.write(frames.view(torch.uint8).numpy().tobytes())
+
+
+def _require_disk(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: Sequence[int]) -> None:
+    """Raise an `OptionError` where the frames would take more than the recipe allows."""
+    assert recipe.data.cache_features is not None
+    allowed, model = recipe.data.cache_features.gigabytes, trainee.model
+    lengths = corpus.lengths.durations[list(rows)]
+    frames = sum(model.windowing.frames(round(float(seconds) * SAMPLE_RATE)) for seconds in lengths)
+    needed = frames * model.config.audio_config.hidden_size * 4 / 1e9
+    if needed > allowed:
+        raise OptionError(
+            f"data: cache_features: the encoder frames of {lengths.sum() / 3600:.1f} h take up to {needed:.2f} GB, and "
+            f"{allowed:g} are allowed: allow more by  cache_features: {{gigabytes: {needed + 1:.0f}}}, or leave it out."
+        )
+
+
+def _key(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: Sequence[int], skip_bad: bool) -> Any:
+    """What the frames depend on, as plain JSON values."""
+    config = trainee.model.config
+    digest = hashlib.sha256(np.asarray(sorted(rows), np.int64).tobytes())
+    for row in sorted(rows):
+        utterance = corpus.utterances[row]
+        digest.update(f"{utterance.audio}\0{utterance.start}\0{utterance.end}\0{utterance.channel}\n".encode())
+    windows = [config.window_seconds, config.overlap_seconds, config.pad_seconds, config.normalise]
+    base = (config.bases or {}).get("encoder") or recipe.model.checkpoint
+    key = [_FORMAT, base, windows, recipe.run.precision, recipe.model.dtype, digest.hexdigest(), skip_bad]
+    return json.loads(json.dumps(key))
+
+
+def _is_kept(folder: Path, key: Any) -> bool:
+    try:
+        return bool(json.loads((folder / "key.json").read_text(encoding="utf-8")) == key)
+    except (FileNotFoundError, ValueError):
+        return False

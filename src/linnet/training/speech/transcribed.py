@@ -1,0 +1,123 @@
+"""Speech without texts as training data: a model transcribes it once, before the run.
+
+With another model's transcripts it is distillation by pseudo-labels (Kahn et al. 2020); with those of the very model
+that is fine-tuned it is rehearsal: what the model already hears right stays in the mix while it learns something new.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, fields, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linnet.audio import Samples
+from linnet.data import Sounds, SourceSpec, Utterance, open_source, write_manifest
+from linnet.errors import AudioError, OptionError
+from linnet.training.speech.corpus import read_samples
+from linnet.training.speech.kept import stamp
+from linnet.training.speech.recipe import TrainingSource
+
+if TYPE_CHECKING:
+    from linnet.transcription.recognizer import Recognizer
+
+Tell = Callable[[str], None]
+_LOOK = 0.2  # seconds between looks at what another process is making
+
+
+def with_transcripts(
+    sources: Sequence[TrainingSource], folder: Path, *, skip_bad: bool = False, tell: Tell
+) -> tuple[SourceSpec, ...]:
+    """The same sources, where those that name a model in `transcribe_with` are manifests in `folder` with its texts.
+
+    A manifest that is there already, of the same source and model, is used again. Of several processes on a machine
+    the first one transcribes, and the others wait for it.
+
+    Raises:
+        OptionError: audio that cannot be read, without `skip_bad`; or nothing could be transcribed.
+        ModelError: the model is missing or damaged.
+    """
+    found: list[SourceSpec] = []
+    recognizers: dict[str, Recognizer] = {}
+    for number, source in enumerate(sources):
+        spec = plain_source(source)
+        if not source.transcribe_with:
+            found.append(spec)
+            continue
+        manifest = folder / f"{number}.jsonl"
+        key = json.loads(json.dumps([asdict(spec), stamp(Path(spec.path)), source.transcribe_with, skip_bad]))
+        while os.environ.get("LOCAL_RANK", "0") != "0" and not _is_kept(manifest, key):
+            time.sleep(_LOOK)
+        if not _is_kept(manifest, key):
+            recognizer = recognizers.get(source.transcribe_with) or _load(source.transcribe_with)
+            recognizers[source.transcribe_with] = recognizer
+            utterances = list(open_source(spec))
+            rows = list(_transcribed(recognizer, utterances, skip_bad=skip_bad, tell=tell))
+            if not rows:
+                raise OptionError(f"{spec.path}: {source.transcribe_with} heard no word in its {len(utterances)} rows.")
+            tell(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_manifest(manifest, rows)
+            manifest.with_suffix(".key").write_text(json.dumps(key), encoding="utf-8")
+        found.append(SourceSpec(str(manifest), kind="linnet", language=spec.language))
+    return tuple(found)
+
+
+def plain_source(source: SourceSpec) -> SourceSpec:
+    """What is to be read, without what training does with it."""
+    return SourceSpec(**{one.name: getattr(source, one.name) for one in fields(SourceSpec)})
+
+
+def _load(name: str) -> Recognizer:
+    import torch
+
+    from linnet.transcription.recognizer import load
+
+    return load(name, threads=torch.get_num_threads())
+
+
+def _transcribed(
+    recognizer: Recognizer, utterances: Sequence[Utterance], *, skip_bad: bool, tell: Tell
+) -> Iterator[Utterance]:
+    """The utterances with what the model hears in them, language by language; none that it hears nothing in."""
+    from linnet.decoding.options import DecodingOptions
+
+    order = sorted(utterances, key=lambda one: one.language or "")
+    for language, group in groupby(order, key=lambda one: one.language):
+        spoken = language if language in recognizer.languages else None
+        options = DecodingOptions(language=spoken, timestamps=False)
+        rows: list[Utterance] = []
+        with Sounds() as sounds:
+            samples = _readable(group, sounds, rows, skip_bad=skip_bad, tell=tell)
+            for result in recognizer.transcribe_many(samples, options=options):
+                if result.transcript is None:
+                    raise OptionError(f"{rows[result.index].id}: {result.error}") from result.error
+                if text := result.transcript.text.strip():
+                    yield replace(rows[result.index], text=text, duration=result.duration)
+
+
+def _readable(
+    utterances: Iterable[Utterance], sounds: Sounds, rows: list[Utterance], *, skip_bad: bool, tell: Tell
+) -> Iterator[Samples]:
+    """The samples of each utterance that can be read; those utterances go into `rows`."""
+    for utterance in utterances:
+        try:
+            samples = read_samples(utterance, sounds)
+        except AudioError as error:
+            if not skip_bad:
+                raise OptionError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
+            tell(f"left out: {utterance.id}: {error}")
+            continue
+        rows.append(utterance)
+        yield samples
+
+
+def _is_kept(manifest: Path, key: Any) -> bool:
+    try:
+        return manifest.is_file() and bool(json.loads(manifest.with_suffix(".key").read_text(encoding="utf-8")) == key)
+    except (FileNotFoundError, ValueError):
+        return False

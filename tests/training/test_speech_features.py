@@ -1,0 +1,117 @@
+"""Encoder frames that are made once: what the encoder gives, and the losses of a run without them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from linnet.data import Sounds
+from linnet.errors import LinnetError, OptionError
+from linnet.training.speech.corpus import read_samples
+from linnet.training.speech.features import CachedBatches, FeatureCache
+from linnet.training.speech.model import load_trainee
+from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.run import prepare, run_speech
+from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
+
+pytestmark = pytest.mark.usefixtures("quick")
+CACHED = {"cache_features": True, "validation": None}
+
+
+def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, **changes: dict[str, Any]) -> SpeechRecipe:
+    folder.mkdir(exist_ok=True)
+    return speech_recipe(folder / "recipe.yaml", fusion_recipe(bases, manifest, folder / "out", **changes))
+
+
+def losses(rows: Iterator[dict[str, Any]]) -> list[float]:
+    return [row["loss"] for row in rows]
+
+
+def test_the_frames_are_those_of_each_clip_alone(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
+    recipe = recipe_at(tmp_path, bases, manifest, data=CACHED)
+    trainee = load_trainee(recipe)
+    _, data, _ = prepare(recipe, trainee)
+    assert isinstance(data, CachedBatches)
+    batch = data[[5, 0, 3]]
+    with torch.no_grad(), Sounds() as sounds:
+        for clip, count, name in zip(batch.tensors["frames"], batch.tensors["frame_counts"], batch.ids, strict=True):
+            utterance = next(row for row in data._corpus.utterances if row.id == name)
+            (alone,) = trainee.model.encode_audio(torch.from_numpy(read_samples(utterance, sounds))[None])
+            assert torch.equal(clip[:count], alone)
+            assert not clip[count:].any()
+
+
+@pytest.mark.parametrize("ctc", [False, True])
+def test_the_losses_are_those_of_a_run_that_encodes(
+    bases: dict[str, Path], manifest: Path, tmp_path: Path, ctc: bool
+) -> None:
+    found = []
+    for name, data in (("one", {"validation": None}), ("other", CACHED)):
+        (tmp_path / name).mkdir()
+        content = fusion_recipe(bases, manifest, tmp_path / name / "out", data=data)
+        content["losses"] = {"ctc": ctc}
+        found.append(losses(run_speech(speech_recipe(tmp_path / name / "recipe.yaml", content))))
+    torch.testing.assert_close(torch.tensor(found[0]), torch.tensor(found[1]), rtol=1e-4, atol=1e-5)
+
+
+def test_no_audio_is_read_again_and_another_run_shares_the_frames(bases: dict[str, Path], tmp_path: Path) -> None:
+    manifest = tone_corpus(tmp_path / "corpus", 8)
+    shared = {"cache_features": {"folder": str(tmp_path / "frames")}, "validation": None}
+    first = losses(run_speech(recipe_at(tmp_path / "one", bases, manifest, data=shared)))
+    for clip in (tmp_path / "corpus").glob("*.wav"):
+        clip.write_bytes(b"gone")
+    again = losses(run_speech(recipe_at(tmp_path / "two", bases, manifest, data=shared)))
+    assert again == first
+
+
+def test_frames_of_other_windows_are_made_anew(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
+    recipe = recipe_at(tmp_path, bases, manifest, data=CACHED)
+    prepare(recipe, load_trainee(recipe))
+    key = tmp_path / "out/corpus/features/key.json"
+    before = json.loads(key.read_text())
+    other = recipe_at(tmp_path, bases, manifest, data=CACHED, model={"window_seconds": 2.5})
+    prepare(other, load_trainee(other))
+    assert json.loads(key.read_text()) != before
+
+
+def test_a_damaged_clip_is_named_or_left_out(bases: dict[str, Path], tmp_path: Path) -> None:
+    manifest = tone_corpus(tmp_path / "corpus", 8)
+    recipe = recipe_at(tmp_path, bases, manifest, data=CACHED)
+    (tmp_path / "corpus/3.wav").write_bytes(b"no sound")
+    with pytest.raises(LinnetError, match=r"3\.wav.*--skip-bad"):
+        prepare(recipe, load_trainee(recipe))
+    _, data, _ = prepare(recipe, load_trainee(recipe), skip_bad=True)
+    batch = data[[3, 2]]
+    assert (batch.lost, batch.ids) == (["3.wav"], ["2.wav"])
+    assert data[[3]].tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {**CACHED, "augment": True}}, "augment"),
+        ({"data": CACHED, "freeze": {"encoder": "top:1"}}, "frozen encoder.*top:1"),
+        ({"data": {**CACHED, "cache_features": {"gigabytes": 1e-6}}}, r"take up to .* GB.*gigabytes"),
+    ],
+)
+def test_what_cannot_be_cached_is_said(
+    bases: dict[str, Path], manifest: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    recipe = recipe_at(tmp_path, bases, manifest, **changes)
+    with pytest.raises(OptionError, match=message):
+        prepare(recipe, load_trainee(recipe))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_cache_keeps_the_precision_of_its_frames(tmp_path: Path, dtype: torch.dtype) -> None:
+    frames = torch.randn(5, 3).to(dtype)
+    (tmp_path / "frames.bin").write_bytes(frames.view(torch.uint8).numpy().tobytes())
+    (tmp_path / "shape.json").write_text(json.dumps({"width": 3, "dtype": str(dtype)[6:]}))
+    np.save(tmp_path / "starts.npy", np.array([0, 2, 2, 5]))
+    cache = FeatureCache.load(tmp_path)
+    assert torch.equal(cache.tensors([2, 0])["frames"][0], frames[2:])
+    assert [cache.has(row) for row in range(3)] == [True, False, True]

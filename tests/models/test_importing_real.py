@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,19 @@ def test_merges_of_a_real_vocabulary(name: str) -> None:
     rebuilt = Tokenizer.from_str(build_tokenizer(pieces, special_tokens(len(pieces), size, 1501), Path("x")))
     assert [tuple(pair) for pair in json.loads(rebuilt.to_str())["model"]["merges"]] == pairs
     named = {name: token for name, token in tokenizer.get_vocab().items() if not name.startswith("<|unused")}
-    assert {name: rebuilt.get_vocab()[name] for name in named} == named
+    known = rebuilt.get_vocab()
+    old = {"<|iw|>": "<|he|>"}  # tiny.en, which writes no language, calls Hebrew by its old code
+    assert {name: known[old.get(name, name)] for name in named} == named
     texts = [*TEXTS, *("".join(map(chr, row)) for row in np.random.default_rng(5).integers(1, 0x2FFF, (300, 12)))]
     for text in texts:
         assert rebuilt.encode(text).ids == tokenizer.encode(text).ids
         assert rebuilt.decode(rebuilt.encode(text).ids) == tokenizer.decode(tokenizer.encode(text).ids)
 
 
-@pytest.fixture(scope="module")
-def both(whisper_tokenizer: Path) -> tuple[Tokenizer, Tokenizer]:
-    """The public multilingual tokenizer and its twin from bytes alone."""
-    tokenizer: Tokenizer = Tokenizer.from_file(str(whisper_tokenizer / "tokenizer.json"))
+@cache
+def twins(folder: Path) -> tuple[Tokenizer, Tokenizer]:
+    """A tokenizer and its twin from bytes alone."""
+    tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     pieces, ids = pieces_of(tokenizer), tokenizer.get_vocab()
     size = ids["<|notimestamps|>"] + 1 + 1501
     return tokenizer, Tokenizer.from_str(build_tokenizer(pieces, special_tokens(len(pieces), size, 1501), Path("x")))
@@ -70,8 +73,9 @@ def both(whisper_tokenizer: Path) -> tuple[Tokenizer, Tokenizer]:
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=60))
-def test_any_text_has_the_same_ids(both: Any, text: str) -> None:
-    assert both[0].encode(text).ids == both[1].encode(text).ids
+def test_any_text_has_the_same_ids(whisper_tokenizer: Path, text: str) -> None:
+    original, twin = twins(whisper_tokenizer)
+    assert original.encode(text).ids == twin.encode(text).ids
 
 
 def test_what_is_no_bpe_vocabulary() -> None:

@@ -66,6 +66,7 @@ def linnet(*arguments: str, cache: Path, endpoint: str = NOWHERE, **more: str) -
     environment = {
         **clean,
         "HF_HUB_CACHE": str(cache),
+        "LINNET_CACHE": str(cache.with_name(f"{cache.name}-linnet")),  # beside, not the user's own
         "HF_ENDPOINT": endpoint,
         "HF_HUB_DISABLE_XET": "1",
         "COLUMNS": "200",

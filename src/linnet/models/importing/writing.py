@@ -89,12 +89,13 @@ def card_text(
     licence = known.get("license") or ("mit" if published else None)
     head = ["library_name: transformers", "pipeline_tag: automatic-speech-recognition"]
     head += [f"license: {json.dumps(licence)}"] if licence else []
+    head += [f"base_model: {json.dumps(known['original'])}"] if "original" in known else []
     quantized = any(weight.quantized for weight in source.weights.values())
     how = (
         "The quantized weights are written out as float32." if quantized else "Every weight has its value bit for bit."
     )
     lines = [
-        f"# {source.path.name}",
+        f"# {known.get('original', source.path.name)}",
         "",
         f"A Whisper model, imported by Linnet from the {format_name(source.format)} format ({source.description}).",
         how,

@@ -131,8 +131,9 @@ class OpenVinoEngine:
         layouts = [condense(positions, one) for one in known]
         longest = max(map(len, layouts))
         sizes = (shape.channels, longest), (longest, shape.channels)
+        new = torch.empty if min(map(len, layouts)) == longest else torch.zeros  # what is masked must be finite
         cross = tuple(
-            torch.zeros(batch, shape.heads, *sizes[index % 2], dtype=self._dtype) for index in range(2 * shape.layers)
+            new(batch, shape.heads, *sizes[index % 2], dtype=self._dtype) for index in range(2 * shape.layers)
         )
         bias = torch.full((batch, longest), float("-inf"))
         request = _take(self._encoders, self._encoder)

@@ -92,8 +92,10 @@ def find(name: str, *, revision: str | None = None) -> ModelRef | None:
         return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
     model_id = hub_id(name)
     path, made = hub.cached(model_id, revision), index.kept(model_id)
-    if made is not None and (path is None or not is_complete(path)) and revision in (None, fingerprint(made)):
-        return _local(name, made, "index", revision)
+    if made is not None and (path is None or not is_complete(path)):
+        found = fingerprint(made)
+        if revision in (None, found):
+            return ModelRef(name, made, found, "index")
     return None if path is None else ModelRef(name, usable_folder(path, model_id), path.name, "hub")
 
 

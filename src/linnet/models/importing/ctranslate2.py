@@ -340,12 +340,12 @@ def _tokens(said: Mapping[str, Any], key: str, path: Path, size: int) -> tuple[i
 
 
 def _heads(listed: Any, path: Path, dimensions: Dimensions) -> tuple[tuple[int, int], ...]:
-    try:
-        pairs = tuple((layer, head) for layer, head in listed)
-        if all(
-            layer in range(dimensions.text_layers) and head in range(dimensions.text_heads) for layer, head in pairs
-        ):
-            return pairs
-    except (TypeError, ValueError):
-        pass
+    def known(pair: Any) -> bool:
+        if not isinstance(pair, list) or len(pair) != 2:
+            return False
+        layer, head = pair
+        return layer in range(dimensions.text_layers) and head in range(dimensions.text_heads)
+
+    if isinstance(listed, list) and all(map(known, listed)):
+        return tuple((layer, head) for layer, head in listed)
     raise ModelError(f"{path}: alignment_heads should list pairs of layer and head: copy or download it again")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import plain_console, print_result, traced
+from linnet.cli.console import notice, plain_console, print_result, traced
 from linnet.cli.options import option
 from linnet.errors import LinnetError, OptionError
 
@@ -107,8 +107,8 @@ def _find(model: str | None, device: str, *, offline: bool) -> ModelRef:
     from linnet.models.resolve import resolve
 
     if model is not None:
-        return resolve(model, offline=offline, notify=_notice)
-    return resolve_default(choose_device(device)[0].type == "cuda", offline=offline, notify=_notice)
+        return resolve(model, offline=offline, notify=notice)
+    return resolve_default(choose_device(device)[0].type == "cuda", offline=offline, notify=notice)
 
 
 def _workload(recording: str | None, ref: ModelRef, seconds: float, *, largest: int) -> Workload:
@@ -209,8 +209,4 @@ def _note(speed: Speed) -> str:
     """Why there are no numbers, or what they must be read with."""
     if speed.timing is None:
         return speed.reason or ""
-    return "; ".join(notice for notice in speed.timing.notices if notice.startswith("compute type:"))
-
-
-def _notice(text: str) -> None:
-    print(f"linnet: {text}", file=sys.stderr)
+    return "; ".join(said for said in speed.timing.notices if said.startswith("compute type:"))

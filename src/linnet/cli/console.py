@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 PROGRESS_KINDS = ("auto", "bar", "json", "none")
 
 
+def notice(text: str) -> None:
+    """Tell on stderr what a verb chose or did, where no progress is shown."""
+    print(f"linnet: {text}", file=sys.stderr, flush=True)
+
+
 @dataclass(frozen=True)
 class Row:
     """One recording that is over: seconds of audio, seconds of work, what became of it."""

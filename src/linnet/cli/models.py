@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from linnet.cli.console import notice
+
 if TYPE_CHECKING:
     from linnet.data.manifest import Utterance
     from linnet.models.catalogue import Entry, ModelInfo
@@ -73,7 +75,7 @@ def pull(
     from linnet.models.catalogue import folder_size, pull
     from linnet.models.obtain import Request
 
-    ref, here = pull(name, Request(revision=revision, offline=offline, source=source, notify=_notice))
+    ref, here = pull(name, Request(revision=revision, offline=offline, source=source, notify=notice))
     if here:
         print(f"{name} is on this disk already ({ref.origin}): nothing to fetch", file=sys.stderr)
     _print_columns([("model", ref.name), ("revision", ref.revision), ("size", size_text(folder_size(ref.path)))])
@@ -106,9 +108,9 @@ def import_(
         output = imported_folder(found, tokenizer=tokenizer, card=card)
     else:
         report = import_model(found, output, tokenizer=tokenizer, card=card)
-        _notice(f"from {report.description} to {report.dtype}; tokenizer: {report.tokenizer}")
+        notice(f"from {report.description} to {report.dtype}; tokenizer: {report.tokenizer}")
         if not report.alignment_heads:
-            _notice("which heads to take word times from is not known: `linnet models align-heads` finds them")
+            notice("which heads to take word times from is not known: `linnet models align-heads` finds them")
     parameters, dtypes = count_parameters(output)
     rows = [("model", source), ("parameters", f"{parameters:,} ({', '.join(dtypes)})")]
     _print_columns([*rows, ("size", size_text(folder_size(output))), ("path", str(output))])
@@ -204,8 +206,8 @@ def quantize(
     ref = resolve(name, offline=offline)
     if family(ref.path) != "whisper":
         raise OptionError(f"model {name} cannot be quantised: only Whisper-family models can")
-    trial = Trial(ref, utterances, windows=windows, notify=_notice)
-    _notice(f"calibrating on {len(trial.calibration)} clips, which takes a while; {len(trial.judged)} more will judge")
+    trial = Trial(ref, utterances, windows=windows, notify=notice)
+    notice(f"calibrating on {len(trial.calibration)} clips, which takes a while; {len(trial.judged)} more will judge")
     made = trial.quantise()
     verdict = trial.judge(made, _score)
     print("\n".join(_verdict_lines(verdict)))
@@ -239,8 +241,8 @@ def add_languages(
     for one in added:
         print(f"{one.code:<12}{one.token:<8}{one.start or 'the mean of all languages'}")
     if there:
-        _notice(f"{len(there)} languages of the list are there already: {' '.join(there)}")
-    _notice(f"{output}: train it on these {len(added)} languages; until then each is written as what it began from")
+        notice(f"{len(there)} languages of the list are there already: {' '.join(there)}")
+    notice(f"{output}: train it on these {len(added)} languages; until then each is written as what it began from")
 
 
 @app.command()
@@ -259,7 +261,7 @@ def resize(
     _print_columns((part, f"{len(kept)} layers: {' '.join(map(str, kept))}") for part, kept in rows)
     _print_columns([("parameters", "{:,} of {:,}".format(*made.parameters[::-1]))])
     if made.notice:
-        _notice(made.notice)
+        notice(made.notice)
 
 
 @app.command()
@@ -307,10 +309,6 @@ def _verdict_lines(verdict: Verdict) -> list[str]:
         f"{what:<20}{rates[0]:>10}{rates[1]:>10}  of {verdict.words} words in {verdict.clips} clips",
         f"{'encoding a window':<20}{times[0]:>10}{times[1]:>10}  {verdict.speedup:.2f} times as fast",
     ]
-
-
-def _notice(text: str) -> None:
-    print(f"linnet: {text}", file=sys.stderr)
 
 
 def size_text(size: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from linnet.cli.console import print_result
+from linnet.cli.console import notice, print_result
 from linnet.cli.default_command import WithDefault
 from linnet.cli.options import option
 from linnet.cli.processes import launch
@@ -112,8 +111,8 @@ def fit_memory(
     found = read_recipe(recipe)
     if not isinstance(found, SpeechRecipe):
         raise OptionError(f"{recipe}: fit-memory is for recipes with  task: speech")
-    made = fit(found, memory=memory, processes=processes, force=force, skip_bad=skip_bad, tell=_notice)
-    _notice(f"kept in {made.kept}")
+    made = fit(found, memory=memory, processes=processes, force=force, skip_bad=skip_bad, tell=notice)
+    notice(f"kept in {made.kept}")
     print_result(
         json.dumps(made.to_dict(), indent=2) + "\n" if as_json else "\n".join(_table(rows) for rows in made.tables())
     )
@@ -143,7 +142,7 @@ def bench_batching(
         check_picture(picture)
     report = bench_manifest(manifest, longest=longest or float("inf"), budget=budget, world=world)
     for line in report.selection.lines():
-        _notice(line)
+        notice(line)
     if picture is not None:
         save_figure(report.picture(), picture)
     print_result(json.dumps(report.to_dict(), indent=2) + "\n" if as_json else _table(report.table()))
@@ -180,7 +179,7 @@ def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
     from linnet.training.tracking import check_tracker
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    tell = _notice if first else _say_nothing
+    tell = notice if first else _say_nothing
     check_tracker(recipe.run.track)
     with Signals(tell) as stop:
         if isinstance(recipe, DigitsRecipe):
@@ -236,7 +235,3 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 def _say_nothing(text: str) -> None:
     """Another process says it."""
-
-
-def _notice(text: str) -> None:
-    print(f"linnet: {text}", file=sys.stderr, flush=True)

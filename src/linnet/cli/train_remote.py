@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linnet.cli.console import print_result
+from linnet.cli.console import notice, print_result
 from linnet.cli.train_log import show
 
 if TYPE_CHECKING:
@@ -38,9 +37,5 @@ def train_there(recipe: Recipe, there: There, *, dry_run: bool, skip_bad: bool) 
     if dry_run:
         print_result("\n".join(map(str, plan_remote(remote, parcel, output, secrets))))
         return
-    show(run_remote(remote, parcel, output, secrets=secrets, tell=_notice))
+    show(run_remote(remote, parcel, output, secrets=secrets, tell=notice))
     print_result(f"{result_folder(recipe)}\n")
-
-
-def _notice(text: str) -> None:
-    print(f"linnet: {text}", file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import pytest
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import FRAME, Frames, Region, RegionFinder, Sensitivity
-from linnet.transcription.coverage import amount, is_crowded, is_thin, speech_between, uncovered
+from linnet.transcription.coverage import Pace, amount, is_crowded, is_thin, speech_between, uncovered
 from linnet.transcription.transcript import Segment
 
 
@@ -41,6 +41,24 @@ def test_six_words_in_six_seconds_of_speech_are_too_few_and_fifteen_are_not() ->
     assert is_thin(skipped, found)
     whole = "telling us what he had been. The stillness was awful creepy and uncomfortable. He asked himself"
     assert not is_thin(Segment(16.16, 23.76, whole), found)
+
+
+def test_a_rate_far_below_the_recordings_own_is_suspicious() -> None:
+    """Two sentences were said at a usual pace, 3.5 words a second, and one of them was written."""
+    pace, found = Pace(), regions((0, 6), (7, 13), (20, 24), (25, 37.8))
+    assert pace.least == 1.4
+    said = [Segment(start, end, "words " * count) for start, end, count in ((0, 6, 21), (7, 13, 18), (20, 24, 16))]
+    pace.watch(said, found)
+    assert pace.least == pytest.approx(0.65 * 3.5)
+    half = Segment(24.5, 38, "words " * 22)
+    assert is_thin(half, found, pace.least)
+    assert not is_thin(half, found)  # it could be slow speech
+
+
+def test_a_slow_speaker_is_not_suspicious() -> None:
+    pace, found = Pace(), regions((0, 40))
+    pace.watch([Segment(at, at + 10, "words " * 16) for at in (0, 10, 20, 30)], found)
+    assert pace.least == 1.4
 
 
 def test_a_pause_is_no_sign_of_skipped_words() -> None:

@@ -171,6 +171,53 @@ def test_a_segment_with_too_few_words_is_heard_again_and_the_longer_text_stands(
     assert outcome.counts.doubtful_segments == doubtful
 
 
+def test_a_stretch_that_keeps_too_few_words_is_heard_in_parts_until_their_words_are_found() -> None:
+    """The whole skips again, then its second half does; what stands are the parts, in order, none of them doubtful."""
+    skipped = said(9, (0, 9, "one two"))
+    planned = window(0, 9, (0.2, 3), (3.4, 6.2), (6.4, 8.8))
+    answers = {
+        (0, 9): replace(skipped, thin=skipped.segments),
+        (0, 3.2): said(3.2, (0, 3.2, "one two three four")),
+        (3.2, 9): said(9, (3.2, 9, "nine ten")),
+        (3.2, 6.3): said(6.3, (3.2, 6.3, "five six seven eight")),
+        (6.3, 9): said(9, (6.3, 9, "nine ten eleven")),
+    }
+    answers[3.2, 9] = replace(answers[3.2, 9], thin=answers[3.2, 9].segments)
+    outcome = (play := Scripted([planned], answers)).play()
+    assert text(outcome) == "one two three four five six seven eight nine ten eleven"
+    assert play.asked == [[(0, 9)], [(0, 9)], [(0, 3.2), (3.2, 9)], [(3.2, 6.3), (6.3, 9)]]
+    assert outcome.counts is not None
+    assert outcome.counts.doubtful_segments == 0
+
+
+def test_parts_that_say_less_leave_the_first_hearing_as_it_was() -> None:
+    slow = said(9, (0, 9, "so few words for so much speech"))
+    answers = {(0, 9): replace(slow, thin=slow.segments), (0, 4.5): said(4.5), (4.5, 9): said(9, (4.5, 9, "much"))}
+    outcome = Scripted([window(0, 9, (0, 4), (5, 9))], answers).play()
+    assert text(outcome) == slow.segments[0].text
+    assert outcome.counts is not None
+    assert outcome.counts.doubtful_segments == 1  # seven words in 8 s
+
+
+def test_a_very_long_pause_is_cut_out_of_a_stretch_that_is_heard_again() -> None:
+    planned = window(0, 9, (0.5, 2), (2.5, 3), (6.5, 7.5))
+    answers = {
+        (0, 9): said(9, (0.5, 2, "a")),
+        (2.2, 3.3): said(3.3, (2.5, 3, "b")),
+        (6.2, 7.8): said(7.8, (6.5, 7.5, "c")),
+    }
+    play = Scripted([planned], answers)
+    assert text(play.play()) == "a b c"
+    assert play.asked == [[(0, 9)], [(2.2, 3.3), (6.2, 7.8)]]
+
+
+def test_what_is_left_of_a_window_begins_where_speech_goes_on() -> None:
+    planned = window(0, 9, (0.5, 3.3), (7, 8.5))  # 0.3 s after the last timestamp are the end of its phrase
+    play = Scripted([planned], {(0, 9): said(3, (0.5, 3, "a")), (6.7, 9): said(9, (7, 8.5, "b"))})
+    assert text(play.play()) == "a b"
+    assert play.asked == [[(0, 9)], [(6.7, 9)]]
+
+
 def test_the_language_is_voted_on_and_windows_of_another_are_heard_again() -> None:
     answers = {
         (0, 5): said(5, (0, 5, "a"), language="?", en=0.6, de=0.4),

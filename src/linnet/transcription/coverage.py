@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import Region
@@ -19,6 +20,8 @@ from linnet.transcription.transcript import Segment
 SHORTEST_SPEECH = round(0.2 * SAMPLE_RATE)  # samples: less of it may be passed over
 SLACK = round(0.2 * SAMPLE_RATE)  # by which a model's times may differ from where speech was found
 SLOWEST = 1.4  # words a second of speech: read and spontaneous speech has 2 to 4
+LAGGING = 0.65  # of a recording's usual words a second: below it words may be missing
+LEAST_KNOWN = 3  # segments that tell how fast a recording is spoken
 LONGEST_PLAIN = 3.0  # seconds of speech in a segment of which the rate says nothing yet
 FASTEST = 8.0  # words a second of speech that nobody says
 SPARE_WORDS = 2.0  # in speech too short to be measured
@@ -51,10 +54,28 @@ def speech_between(regions: Sequence[Region], start: float, end: float) -> float
     return sum(max(min(one.end, high) - max(one.start, low), 0.0) for one in regions) / SAMPLE_RATE
 
 
-def is_thin(segment: Segment, regions: Sequence[Region]) -> bool:
-    """Whether so few words stand for the speech in a segment that some must have been skipped."""
+class Pace:
+    """How fast people speak in a recording, learnt as it is heard: in segments with enough speech to tell."""
+
+    def __init__(self) -> None:
+        self._rates: list[float] = []
+
+    def watch(self, segments: Sequence[Segment], regions: Sequence[Region]) -> None:
+        """Take the segments of one window."""
+        spoken = ((one, speech_between(regions, one.start, one.end)) for one in segments)
+        self._rates += [amount(one.text) / seconds for one, seconds in spoken if seconds >= LONGEST_PLAIN]
+
+    @property
+    def least(self) -> float:
+        """Words a second of speech below which a segment is heard again: it may be slow, or words were skipped."""
+        known = len(self._rates) >= LEAST_KNOWN
+        return max(SLOWEST, LAGGING * median(self._rates)) if known else SLOWEST
+
+
+def is_thin(segment: Segment, regions: Sequence[Region], least: float = SLOWEST) -> bool:
+    """Whether fewer than `least` words a second stand for the speech in a segment; below 1.4 some were skipped."""
     spoken = speech_between(regions, segment.start, segment.end)
-    return spoken >= LONGEST_PLAIN and amount(segment.text) < SLOWEST * spoken
+    return spoken >= LONGEST_PLAIN and amount(segment.text) < least * spoken
 
 
 def is_crowded(segment: Segment, regions: Sequence[Region]) -> bool:

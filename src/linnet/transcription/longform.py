@@ -13,14 +13,17 @@ from itertools import islice
 from typing import Any, Protocol
 
 from linnet.audio.types import SAMPLE_RATE
+from linnet.audio.vad import Region
 from linnet.transcription.backend import Job, Request
-from linnet.transcription.coverage import SHORTEST_SPEECH, SLACK, amount, speech, uncovered
+from linnet.transcription.coverage import SHORTEST_SPEECH, speech
 from linnet.transcription.ledger import Ledger
-from linnet.transcription.packing import PAD
+from linnet.transcription.packing import LONG_PAUSE, PAD
 from linnet.transcription.prefetch import Prefetch
+from linnet.transcription.second_hearing import judge, passed_over
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
 
+LONGEST_TAIL = SAMPLE_RATE // 2  # samples of speech after a phrase's last timestamp that are still its own
 VOTES = 8  # windows at a recording's start that decide on its language
 
 
@@ -141,11 +144,11 @@ def _settle(
         elif one is None or (language is not None and one.probabilities and one.language != language):
             yield window
         else:
-            kept, again = _check(window, one)
+            kept, again = judge(window, one.segments, one.thin)
             ledger.add(kept, fell_back=one.fell_back)
             left = _rest(window, one)
             goes_on = following is not None and following.joined and following.start == window.end
-            again += _passed_over(window, one, window.end if left is None else left.start)
+            again += passed_over(window, one.segments, window.end if left is None else left.start)
             yield from sorted(again, key=lambda stretch: stretch.start)
             if goes_on:
                 rest = left
@@ -154,49 +157,18 @@ def _settle(
 
 
 def _rest(window: Window, heard: Heard) -> Window | None:
-    """The part of a window after its last whole phrase."""
+    """The part of a window after its last whole phrase, without the silence that it begins with."""
     resume = max(round(heard.resume * SAMPLE_RATE), window.start + 1)
-    return window.part(resume, window.end) if window.end - resume >= SHORTEST_REST else None
+    if window.end - resume < SHORTEST_REST:
+        return None
+    left = window.part(resume, window.end)
+    spoken = left.regions
+    if len(spoken) > 1 and spoken[0].start == resume and _trails_off(*spoken[:2]):
+        spoken = spoken[1:]
+    start = max(resume, spoken[0].start - PAD) if spoken else resume
+    return left.part(start, left.end) if resume > window.start + 1 else left
 
 
-def _check(window: Window, heard: Heard) -> tuple[list[Segment], list[Window]]:
-    """The segments of a window that stand, and what to hear again: segments with too few words for their speech.
-
-    Of a stretch heard for the second time the hearing with more words stands. Where that, too, has too few, it is
-    marked as doubtful.
-    """
-    if not window.again:
-        kept = [one for one in heard.segments if one not in heard.thin]
-        return kept, [_second_hearing(window, one, heard.segments) for one in heard.thin]
-    if window.instead and _amount(heard.segments) <= _amount(window.instead):
-        return [replace(one, doubtful=True) for one in window.instead], []
-    return [replace(one, doubtful=one.doubtful or one in heard.thin) for one in heard.segments], []
-
-
-def _amount(segments: Sequence[Segment]) -> float:
-    return sum(amount(one.text) for one in segments)
-
-
-def _second_hearing(window: Window, segment: Segment, segments: Sequence[Segment]) -> Window:
-    """The stretch of one segment, up to the next one at most, with the speech that it begins or ends in."""
-    after = min((one.start for one in segments if one.start >= segment.end), default=window.end / SAMPLE_RATE)
-    start, end = round(segment.start * SAMPLE_RATE), round(segment.end * SAMPLE_RATE)
-    end = min(max(end, start + SHORTEST_SPEECH) + PAD, round(after * SAMPLE_RATE), window.end)
-    start = min(max(start, window.start), window.end - 1)
-    return replace(window.part(start, max(end, start + 1)), again=True, instead=(segment,))
-
-
-def _passed_over(window: Window, heard: Heard, end: int) -> Iterator[Window]:
-    """Stretches before sample `end` with speech and no segment, in a window of which the model wrote down other speech.
-
-    Each reaches from the segment before it to the one after it, at most a pad beyond its speech.
-    """
-    if window.again or not heard.segments:
-        return
-    said = [(round(one.start * SAMPLE_RATE), round(one.end * SAMPLE_RATE)) for one in heard.segments]
-    for missed in uncovered(window.regions, heard.segments, window.start, end):
-        lower = max((stop for _, stop in said if stop <= missed[0].start + SLACK), default=window.start)
-        upper = min((start for start, _ in said if start >= missed[-1].end - SLACK), default=end)
-        start, stop = max(missed[0].start - PAD, lower), min(missed[-1].end + PAD, upper, end)
-        if stop - start >= SHORTEST_SPEECH:
-            yield replace(window.part(start, stop), again=True)
+def _trails_off(region: Region, following: Region) -> bool:
+    """Whether a region is the end of the phrase before it: short, and followed by a pause."""
+    return region.end - region.start <= LONGEST_TAIL and following.start - region.end >= LONG_PAUSE

@@ -21,7 +21,7 @@ from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
 from linnet.models.whisper import WhisperModel
 from linnet.transcription.backend import Job, Request
-from linnet.transcription.coverage import LITTLE, is_crowded, is_thin, speech
+from linnet.transcription.coverage import LITTLE, Pace, is_crowded, is_thin, speech
 from linnet.transcription.ledger import Ledger, is_doubtful
 from linnet.transcription.longform import Heard, Languages, batched
 from linnet.transcription.segments import Piece, cut_pieces
@@ -279,6 +279,7 @@ class _Listener:
         self._backend, self._options = backend, options
         self._prompt = backend.prompt(options, timed=options.timestamps)
         self._plain_prompt = backend.prompt(options, timed=False)
+        self._pace = Pace()
 
     def prepare(self, window: Window) -> Window:
         """Make the features, where the CPU makes them anyway."""
@@ -306,7 +307,10 @@ class _Listener:
             segments = [segment for segment in segments if not _is_invented(segment, window)]
         if window.again:
             segments = [] if fell_back else [segment for segment in segments if not segment.doubtful]
-        thin = [one for one in segments if self._options.vad and is_thin(one, window.regions)]
+        thin: list[Segment] = []
+        if self._options.vad:
+            self._pace.watch(segments, window.regions)
+            thin = [one for one in segments if is_thin(one, window.regions, self._pace.least)]
         return Heard(
             tuple(segments),
             offset + advance,

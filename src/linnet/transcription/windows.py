@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,12 +25,20 @@ EDGE = SAMPLE_RATE  # samples without speech at a recording's start and end that
 PAUSE_DEPTH = 25.0  # dB below a window's loud stretches: here nobody speaks
 
 
+class Trial(Protocol):
+    """The hearings of a stretch of which too few words were heard at first."""
+
+    def book(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Take what one window of the stretch was heard to say; what stands, once all of them are heard."""
+        ...
+
+
 @dataclass(frozen=True)
 class Window:
     """What one encoder pass hears: samples of the recording from `start` on, and the regions of speech in them.
 
     `joined`: it starts where the window before it ended, and a word may lie across. `again`: it holds what the model
-    passed over when it heard it among other speech; `instead`: the segments that stand if this hearing finds no more.
+    passed over when it heard it among other speech; `trial`: what it is heard to say must beat an earlier hearing.
     """
 
     start: int
@@ -38,7 +46,7 @@ class Window:
     regions: tuple[Region, ...]
     joined: bool = False
     again: bool = False
-    instead: tuple[Segment, ...] = ()
+    trial: Trial | None = None
     features: Tensor | None = None
 
     @property

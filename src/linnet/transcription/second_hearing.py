@@ -1,0 +1,123 @@
+"""What is heard again, and which hearing stands: speech without words, and stretches with too few words for it.
+
+A stretch is heard again as a whole, without timestamps; where words are missing still, in two parts, cut at a pause,
+and so on. At the end the hearing with more words stands::
+
+    first      [ one two three                                  ]   15 s of speech: too few words
+    whole      [ one two three                                  ]   the model skips again
+    parts      [ one two three ][ four ... nine ][ ten eleven   ]   stands
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from linnet.audio.types import SAMPLE_RATE
+from linnet.audio.vad import Region
+from linnet.transcription.coverage import SHORTEST_SPEECH, SLACK, amount, is_thin, speech, uncovered
+from linnet.transcription.packing import PAD
+from linnet.transcription.transcript import Segment
+from linnet.transcription.windows import Trial, Window
+
+SPARE = 1.5  # words that a later hearing must have more: it may well hear one more or less
+VERY_LONG_PAUSE = 2 * SAMPLE_RATE  # samples
+SHORTEST_PART = SAMPLE_RATE  # samples of speech on each side of a cut
+
+
+@dataclass
+class Hearings:
+    """The hearings of one stretch: `first` stands unless its parts together have more words. See `windows.Trial`."""
+
+    first: tuple[Segment, ...]
+    within: Trial | None = None  # the stretch that this one is a part of
+    waiting: int = 1  # parts that are not heard yet
+    found: list[Segment] = field(default_factory=list)
+
+    def book(self, segments: Sequence[Segment]) -> list[Segment]:
+        """One part is heard; what stands of the outermost stretch, once all of it is decided."""
+        self.found += segments
+        self.waiting -= 1
+        if self.waiting:
+            return []
+        better = words_in(self.found) > words_in(self.first) + SPARE
+        stands = self.found if better else list(self.first)
+        return self.within.book(stands) if self.within else stands
+
+
+def words_in(segments: Sequence[Segment]) -> float:
+    """How much is said, in words of usual length."""
+    return sum(amount(one.text) for one in segments)
+
+
+def judge(window: Window, segments: Sequence[Segment], thin: Sequence[Segment]) -> tuple[list[Segment], list[Window]]:
+    """The segments of a window that stand now, and what to hear again: `thin`, those with few words for their speech.
+
+    They may be slow speech; with so few words that some must be missing they are doubtful.
+    """
+    marked = {one: replace(one, doubtful=one.doubtful or is_thin(one, window.regions)) for one in segments}
+    if not window.again:
+        kept = [one for one in segments if one not in thin]
+        tries = [_try(apart(_stretch(window, one, segments)), Hearings((marked[one],))) for one in thin]
+        return kept, [part for parts in tries for part in parts]
+    final = list(marked.values())
+    if thin and (parts := halves(window)):
+        return [], _try(parts, Hearings(tuple(final), within=window.trial))
+    return window.trial.book(final) if window.trial else final, []
+
+
+def _try(parts: Sequence[Window], trial: Hearings) -> list[Window]:
+    """The parts of a stretch, to be heard for this trial."""
+    trial.waiting = len(parts)
+    return [replace(part, trial=trial, again=True) for part in parts]
+
+
+def _stretch(window: Window, segment: Segment, segments: Sequence[Segment]) -> Window:
+    """The stretch of one segment, up to the next one at most, with the speech that it begins or ends in."""
+    after = min((one.start for one in segments if one.start >= segment.end), default=window.end / SAMPLE_RATE)
+    start, end = round(segment.start * SAMPLE_RATE), round(segment.end * SAMPLE_RATE)
+    end = min(max(end, start + SHORTEST_SPEECH) + PAD, round(after * SAMPLE_RATE), window.end)
+    start = min(max(start, window.start), window.end - 1)
+    return window.part(start, max(end, start + 1))
+
+
+def apart(window: Window) -> list[Window]:
+    """A window cut in its very long pauses, without these: at the first of them a model often stops writing."""
+    groups: list[list[Region]] = []
+    for region in window.regions:
+        if groups and region.start - groups[-1][-1].end < VERY_LONG_PAUSE:
+            groups[-1].append(region)
+        else:
+            groups.append([region])
+    if len(groups) < 2:
+        return [window]
+    return [window.part(max(own[0].start - PAD, window.start), min(own[-1].end + PAD, window.end)) for own in groups]
+
+
+def halves(window: Window) -> list[Window]:
+    """A window cut in one of its pauses, a long one near the middle of its speech; nothing where it has none."""
+    regions = window.regions
+    total, best, place = speech(regions), 0.0, 0
+    for count in range(1, len(regions)):
+        before = speech(regions[:count])
+        less = min(before, total - before)
+        pause = regions[count].start - regions[count - 1].end
+        if less >= SHORTEST_PART and (worth := less * pause) > best:
+            best, place = worth, (regions[count].start + regions[count - 1].end) // 2
+    return [window.part(window.start, place), window.part(place, window.end)] if place else []
+
+
+def passed_over(window: Window, segments: Sequence[Segment], end: int) -> Iterator[Window]:
+    """Stretches before sample `end` with speech and no segment, in a window of which the model wrote down other speech.
+
+    Each reaches from the segment before it to the one after it, at most a pad beyond its speech.
+    """
+    if window.again or not segments:
+        return
+    said = [(round(one.start * SAMPLE_RATE), round(one.end * SAMPLE_RATE)) for one in segments]
+    for missed in uncovered(window.regions, segments, window.start, end):
+        lower = max((stop for _, stop in said if stop <= missed[0].start + SLACK), default=window.start)
+        upper = min((start for start, _ in said if start >= missed[-1].end - SLACK), default=end)
+        start, stop = max(missed[0].start - PAD, lower), min(missed[-1].end + PAD, upper, end)
+        if stop - start >= SHORTEST_SPEECH:
+            yield from (replace(part, again=True) for part in apart(window.part(start, stop)))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from linnet.engines.padding import MARGIN, STEP, STRIDE, condense, whole
+from linnet.engines.padding import MARGIN, STEP, STRIDE, best_sound, condense, whole
 
 
 @given(positions=st.integers(1, 1500), sound=st.integers(0, 3000))
@@ -39,3 +40,10 @@ def test_attention_over_condensed_padding_is_that_over_equal_keys() -> None:
     few = key[:, :, layout.places], value[:, :, layout.places]
     got = functional.scaled_dot_product_attention(query, *few, attn_mask=layout.bias.double()[None, None, None])
     assert torch.allclose(got, wanted, atol=1e-6)  # the bias is float32
+
+
+@pytest.mark.parametrize("positions", [8, 375, 400, 750, 1500])
+def test_the_best_window_is_the_fullest_that_needs_two_thirds_of_the_positions(positions: int) -> None:
+    limit = 2 * positions // 3 // STEP * STEP
+    fitting = [sound for sound in range(2 * positions + 1) if len(condense(positions, sound)) <= limit]
+    assert best_sound(positions) == (max(fitting) if fitting and max(fitting) else None)

@@ -20,7 +20,7 @@ from linnet.engines.checks import check_features, check_heads, check_kept, check
 from linnet.engines.openvino_cache import Converted
 from linnet.engines.openvino_export import Shape
 from linnet.engines.openvino_runtime import compile_model, encoder_compute, import_openvino
-from linnet.engines.padding import Layout, condense
+from linnet.engines.padding import Layout, best_sound, condense
 
 _NOTHING = ("places", np.zeros(1, np.int64)), ("bias", np.zeros(1, np.float32))
 
@@ -116,6 +116,11 @@ class OpenVinoEngine:
         return f"openvino cpu {self._label}"
 
     own_threads = True
+
+    @property
+    def best_sound(self) -> int | None:
+        """Mel frames of sound that a window best holds, where padding is condensed."""
+        return best_sound(self._shape.frames // 2) if self._condenses else None
 
     def encode(self, features: Tensor, sound: Sequence[int] | None = None) -> OpenVinoEncoded:
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.

@@ -20,6 +20,7 @@ STRIDE = 16  # positions of padding that one stands for
 MARGIN = 50  # positions after the sound that stay as they are: its end is heard against silence
 STEP = 250  # K is a multiple of it: each new length costs an engine the making of its kernels
 FRAMES_PER_POSITION = 2
+BEST_SHARE = 2 / 3  # of a window's positions: attention makes a full window dearer by the second than this one
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,17 @@ def condense(positions: int, sound: int) -> Layout:
     places = torch.cat([torch.arange(single), (edges[:-1] + edges[1:]) // 2])
     counts = torch.cat([torch.ones(single), edges.diff().float()])
     return Layout(places, counts.log())
+
+
+def best_sound(positions: int) -> int | None:
+    """Mel frames of sound in a window of `positions` that is heard at the least cost by the second; None: all of it.
+
+    An encoder's time grows faster than its positions: of Whisper base 1,500 take 300 to 360 ms, 1,000 163, 750 111 (two
+    Xeon cores). Below two thirds windows of speech are cut more often and packed less full, and tiny gains nothing.
+
+    >>> best_sound(1500), len(condense(1500, 1832)), len(condense(1500, 1833))
+    (1832, 1000, 1250)
+    """
+    length = int(BEST_SHARE * positions) // STEP * STEP
+    kept = (STRIDE * length - positions) // (STRIDE - 1)
+    return (kept - MARGIN) * FRAMES_PER_POSITION if kept > MARGIN else None

@@ -60,6 +60,11 @@ class Engine(Protocol):
     own_threads: bool
 
     @property
+    def best_sound(self) -> int | None:
+        """Mel frames of sound in a window that costs least by the second; None where that is a full window."""
+        ...
+
+    @property
     def name(self) -> str:
         """For reports: `torch cpu float32`."""
         ...

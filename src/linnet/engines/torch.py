@@ -45,6 +45,7 @@ class TorchEngine:
         return f"torch {self.device} {str(self.dtype).removeprefix('torch.')}"
 
     own_threads = False
+    best_sound = None
 
     @torch.no_grad()
     def encode(self, features: Tensor, sound: Sequence[int] | None = None) -> TorchEncoded:  # noqa: ARG002

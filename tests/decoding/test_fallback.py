@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from linnet.decoding.decoder import Decoder
-from linnet.decoding.fallback import compression_ratio, needs_fallback
+from linnet.decoding.fallback import compression_ratio, needs_fallback, shortfall
 from linnet.decoding.greedy import Sampler
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.result import Decoded
@@ -140,11 +141,22 @@ def test_only_windows_that_fail_are_decoded_again() -> None:
     assert results[1].temperature > 0.0
 
 
-def test_a_loop_of_words_falls_back_and_the_last_result_stands() -> None:
+def test_a_loop_of_words_falls_back_and_of_equal_results_the_first_stands() -> None:
     (result,), starts = decode(says("ab" * 60, sure=1.0), temperatures=(0.0, 0.5))
     assert starts == [1, 1]
-    assert (result.temperature, result.text) == (0.5, "ab" * 60)
+    assert (result.temperature, result.text) == (0.0, "ab" * 60)
     assert result.compression_ratio > 2.4
+
+
+def test_where_all_temperatures_fail_the_result_nearest_to_the_thresholds_stands() -> None:
+    """A sentence said four times is better than what sampling makes of it; a loop without end is not."""
+    values = {0.0: (-0.17, 2.48), 0.5: (-1.4, 2.5), 1.0: (-2.23, 1.2)}
+    tried = [Decoded((), "", None, lp, 0.0, ratio, t) for t, (lp, ratio) in values.items()]
+    assert all(needs_fallback(one, DecodingOptions()) for one in tried)
+    assert [shortfall(one, DecodingOptions()) for one in tried] == pytest.approx([0.08, 0.5, 1.23])
+    loop = replace(tried[0], compression_ratio=9.0)
+    assert min([loop, *tried[1:]], key=lambda one: shortfall(one, DecodingOptions())).temperature == 0.5
+    assert shortfall(tried[0], DecodingOptions(compression_ratio_threshold=None)) == 0.0
 
 
 def test_windows_that_have_ended_leave_the_batch() -> None:

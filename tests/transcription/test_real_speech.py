@@ -41,6 +41,11 @@ def test_the_first_cue_begins_after_the_silence(tiny: Recognizer, faults: Path) 
     assert tiny.transcribe(faults / "sil_jfk.flac").segments[0].start == pytest.approx(12.0, abs=0.1)
 
 
+def test_a_sentence_that_is_said_four_times_is_not_sampled_away(tiny: Recognizer, faults: Path) -> None:
+    text = tiny.transcribe(faults / "jfk_x4.flac").text.lower()
+    assert text.count("ask not what your country can do for you") == 4
+
+
 @pytest.mark.parametrize("changes", [{"condition_on_previous": True}, {"prompt": PROMPT}])
 def test_text_before_a_window_loses_no_sentence(tiny: Recognizer, faults: Path, changes: dict[str, object]) -> None:
     """About 210 words were said; without timestamps in the text before it a window lost up to half of its own."""

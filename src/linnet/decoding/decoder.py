@@ -12,7 +12,7 @@ import torch
 
 from linnet.audio.types import Samples
 from linnet.decoding.beam import beam_search
-from linnet.decoding.fallback import compression_ratio, needs_fallback
+from linnet.decoding.fallback import compression_ratio, needs_fallback, shortfall
 from linnet.decoding.greedy import Sampler, follow
 from linnet.decoding.hypothesis import Hypothesis, Search, prime
 from linnet.decoding.language import best_explained, detect_language, rivals
@@ -88,22 +88,23 @@ class Decoder:
         `languages`, one for each window, stand above `options.language`; where neither names one it is detected.
         `prompts`, one for each window, are the tokens that precede it without <|startofprev|>, all of one length
         (`ValueError` otherwise); `None` takes `options.prompt`. A window whose result repeats itself or is improbable
-        is decoded again, alone with its like, at the next of `options.temperatures`; the last result stands.
+        is decoded again, alone with its like, at the next of `options.temperatures`; where all fail, the best stands.
         Raises `OptionError` for what the model cannot do.
         """
         check_options(options, self._vocabulary)
         spoken = self._languages(encoded, options, languages)
         prefixes, start = self._prefixes(encoded.batch, options, spoken, prompts)
-        results: dict[int, Decoded] = {}
+        tried: dict[int, list[Decoded]] = {row: [] for row in range(encoded.batch)}
         rows = list(range(encoded.batch))
         for temperature in options.temperatures:
             found = self._search(encoded.select(rows), [prefixes[row] for row in rows], start, options, temperature)
             for row, (hypothesis, no_speech) in zip(rows, found, strict=True):
-                results[row] = self._result(hypothesis, spoken[row], no_speech, temperature)
-            rows = [row for row in rows if needs_fallback(results[row], options)]
+                tried[row].append(self._result(hypothesis, spoken[row], no_speech, temperature))
+            rows = [row for row in rows if needs_fallback(tried[row][-1], options)]
             if not rows:
                 break
-        return [results[row] for row in range(encoded.batch)]
+        best = {row: min(tried[row], key=lambda one: shortfall(one, options)) for row in rows}
+        return [best.get(row, results[-1]) for row, results in tried.items()]
 
     @_undisturbed
     def word_times(

@@ -25,3 +25,14 @@ def needs_fallback(decoded: Decoded, options: DecodingOptions) -> bool:
     if silent and improbable:
         return False
     return improbable or (ratio is not None and decoded.compression_ratio > ratio)
+
+
+def shortfall(decoded: Decoded, options: DecodingOptions) -> float:
+    """How far a result is beyond the thresholds, both together; 0 where it needs no fallback.
+
+    Where every temperature fails, the result that is least far beyond them stands: text that sampling made at last may
+    be worse than what was found at first, as of a chorus that does repeat itself.
+    """
+    ratio, log_probability = options.compression_ratio_threshold, options.log_probability_threshold
+    improbable = 0.0 if log_probability is None else max(log_probability - decoded.average_log_probability, 0.0)
+    return improbable + (0.0 if ratio is None else max(decoded.compression_ratio - ratio, 0.0))

@@ -35,6 +35,7 @@ SHORT_CLIP = 5 * SAMPLE_RATE  # samples: of less, the language tokens alone are 
 SECONDS_PER_TOKEN = 0.25  # of a prompt, which nobody said
 SURE = -0.5  # average log-probability of words that are believed wherever they are
 UNSURE, MAYBE_SILENCE, IMPROBABLE = -0.7, 0.3, -1.2  # where little speech was found: below, above, and below
+SPARSE = 0.3  # of a window: so little speech may be notes of an instrument
 RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next window
 
 
@@ -338,8 +339,10 @@ def _is_invented(segment: Segment, window: Window) -> bool:
         return False
     if is_crowded(segment, window.regions):
         return True
-    little = speech(window.regions) < LITTLE * SAMPLE_RATE
-    return little and (probable < IMPROBABLE or (silence > MAYBE_SILENCE and probable < UNSURE))
+    spoken = speech(window.regions)
+    if spoken < LITTLE * SAMPLE_RATE:
+        return probable < IMPROBABLE or (silence > MAYBE_SILENCE and probable < UNSURE)
+    return probable < IMPROBABLE and spoken < SPARSE * len(window.samples)
 
 
 def _is_silence(decoded: Decoded, options: DecodingOptions) -> bool:

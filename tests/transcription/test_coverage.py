@@ -92,3 +92,13 @@ def test_a_region_that_is_never_certain_is_noise() -> None:
     assert finder.push(sound) + finder.finish() == [Region(12 * FRAME, 17 * FRAME)]
     finder = RegionFinder(1000 * FRAME)
     assert len(finder.push(sound) + finder.finish()) == 3
+
+
+def test_a_long_rest_of_a_region_that_a_segment_reaches_into_is_uncovered() -> None:
+    """tiny.en wrote the first 3.4 s of 11.4 s of speech without a pause, and closed the window."""
+    found = regions((0.1, 11.4))
+    part = [[Region(round(3.44 * SAMPLE_RATE), round(11.4 * SAMPLE_RATE))]]
+    assert list(uncovered(found, [Segment(0.0, 3.44, "x")], 0, round(11.4 * SAMPLE_RATE))) == part
+    assert not list(uncovered(found, [Segment(0.0, 10.0, "x")], 0, round(11.4 * SAMPLE_RATE)))  # 1.4 s
+    both = [Segment(0.0, 3.44, "x"), Segment(9.0, 11.4, "y")]
+    assert list(uncovered(found, both, 0, 12 * SAMPLE_RATE)) == [[Region(part[0][0].start, 9 * SAMPLE_RATE)]]

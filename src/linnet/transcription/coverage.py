@@ -18,6 +18,7 @@ from linnet.audio.vad import Region
 from linnet.transcription.transcript import Segment
 
 SHORTEST_SPEECH = round(0.2 * SAMPLE_RATE)  # samples: less of it may be passed over
+LONG_REST = round(1.5 * SAMPLE_RATE)  # samples of a region, of which the rest has words
 SLACK = round(0.2 * SAMPLE_RATE)  # by which a model's times may differ from where speech was found
 SLOWEST = 1.4  # words a second of speech: read and spontaneous speech has 2 to 4
 LAGGING = 0.65  # of a recording's usual words a second: below it words may be missing
@@ -86,16 +87,22 @@ def is_crowded(segment: Segment, regions: Sequence[Region]) -> bool:
 
 
 def uncovered(regions: Sequence[Region], segments: Sequence[Segment], start: int, end: int) -> Iterator[list[Region]]:
-    """Speech from sample `start` to `end` that is in no segment: the regions before, between and after segments."""
+    """Speech from sample `start` to `end` that is in no segment: before, between and after segments.
+
+    Of a region that a segment reaches into, what is left counts where it is too long to be the segment's own.
+    """
     said = sorted((round(one.start * SAMPLE_RATE), math.ceil(one.end * SAMPLE_RATE)) for one in segments)
     edges = [start, *(edge for times in said for edge in times), max(end, said[-1][1] if said else end)]
     for lower, upper in zip(edges[::2], edges[1::2], strict=True):  # between segments
-        missed = [
-            region
-            for region in regions
-            if lower - SLACK <= region.start
-            and region.end <= min(upper, end) + SLACK
-            and not any(first + SLACK < region.end and region.start < last - SLACK for first, last in said)
-        ]
+        missed = [part for region in regions if (part := _left(region, lower, min(upper, end), said))]
         if missed and speech(missed) >= SHORTEST_SPEECH:
             yield missed
+
+
+def _left(region: Region, lower: int, upper: int, said: Sequence[tuple[int, int]]) -> Region | None:
+    """What of a region lies between two segments: all of it, give or take a little, or a long part."""
+    claimed = any(first + SLACK < region.end and region.start < last - SLACK for first, last in said)
+    if not claimed and lower - SLACK <= region.start and region.end <= upper + SLACK:
+        return region
+    part = Region(max(region.start, lower), min(region.end, upper))
+    return part if part.end - part.start >= LONG_REST else None

@@ -33,7 +33,7 @@ TRAINING = ("george", "jackson", "nicolas", "yweweler")
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {"freeze": {}, "rate": 2e-5},
-    "lora": {"freeze": dict.fromkeys(("model.encoder", "model.decoder"), "lora(r=16)"), "rate": 1e-3},
+    "lora": {"freeze": dict.fromkeys(("model.encoder", "model.decoder"), "lora(r=16)"), "rate": 3e-4},
 }
 Result = dict[str, Any]
 

@@ -166,7 +166,7 @@ def _rest(window: Window, heard: Heard) -> Window | None:
     if len(spoken) > 1 and spoken[0].start == resume and _trails_off(*spoken[:2]):
         spoken = spoken[1:]
     start = max(resume, spoken[0].start - PAD) if spoken else resume
-    return left.part(start, left.end) if resume > window.start + 1 else left
+    return left.part(start, left.end)
 
 
 def _trails_off(region: Region, following: Region) -> bool:

@@ -55,15 +55,19 @@ def judge(window: Window, segments: Sequence[Segment], thin: Sequence[Segment]) 
 
     They may be slow speech; with so few words that some must be missing they are doubtful.
     """
-    marked = {one: replace(one, doubtful=one.doubtful or is_thin(one, window.regions)) for one in segments}
     if not window.again:
         kept = [one for one in segments if one not in thin]
-        tries = [_try(apart(_stretch(window, one, segments)), Hearings((marked[one],))) for one in thin]
+        tries = [_try(apart(_stretch(window, one, segments)), Hearings(_marked([one], window))) for one in thin]
         return kept, [part for parts in tries for part in parts]
-    final = list(marked.values())
+    final = _marked(segments, window)
     if thin and (parts := halves(window)):
-        return [], _try(parts, Hearings(tuple(final), within=window.trial))
-    return window.trial.book(final) if window.trial else final, []
+        return [], _try(parts, Hearings(final, within=window.trial))
+    return window.trial.book(final) if window.trial else list(final), []
+
+
+def _marked(segments: Sequence[Segment], window: Window) -> tuple[Segment, ...]:
+    """The segments, doubtful where they have so few words that some must be missing."""
+    return tuple(replace(one, doubtful=one.doubtful or is_thin(one, window.regions)) for one in segments)
 
 
 def _try(parts: Sequence[Window], trial: Hearings) -> list[Window]:

@@ -89,8 +89,16 @@ def features(samples: np.ndarray, mels: int) -> torch.Tensor:
     return log_mel(padded, mels)
 
 
-def ctranslate2_tokens(folder: Path, clips: Sequence[Clip], english: bool) -> list[list[int]]:
-    """What CTranslate2 writes from Linnet's features."""
+def zero_filled(samples: np.ndarray, mels: int) -> torch.Tensor:
+    """Features [3000, mels] of a clip alone, filled up with zeros, which is no silence: what faster-whisper encodes."""
+    own = log_mel(torch.from_numpy(np.pad(samples, (0, 160))), mels)
+    return torch.nn.functional.pad(own, (0, 0, 0, WINDOW // 160 - len(own)))
+
+
+def ctranslate2_tokens(
+    folder: Path, clips: Sequence[Clip], english: bool, features: Callable[[np.ndarray, int], torch.Tensor] = features
+) -> list[list[int]]:
+    """What CTranslate2 writes from features of ours."""
     import ctranslate2
 
     model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32", intra_threads=1)
@@ -158,6 +166,7 @@ def main() -> None:
             "torch": lambda: linnet_tokens(folder, "torch", clips),
             "openvino": lambda: linnet_tokens(folder, "openvino", clips),
             "CTranslate2, Linnet's features": lambda: ctranslate2_tokens(arguments.source, clips, english),
+            "CTranslate2, filled with zeros": lambda: ctranslate2_tokens(arguments.source, clips, english, zero_filled),
             "faster-whisper": lambda: faster_whisper_tokens(arguments.source, clips),
         }
         if arguments.openai_python:

@@ -218,6 +218,27 @@ def test_what_is_left_of_a_window_begins_where_speech_goes_on() -> None:
     assert play.asked == [[(0, 9)], [(6.7, 9)]]
 
 
+def test_a_single_window_keeps_the_language_that_it_was_heard_in() -> None:
+    """Of a short clip another language than the likeliest may explain the sound better."""
+    languages = Languages(None, each=False)
+    languages.count(Heard((Segment(0, 1, "a"),), 1.0, language="zh", probabilities={"ja": 0.5, "zh": 0.4}))
+    languages.decide()
+    assert languages.chosen == "zh"
+    languages = Languages(None, each=False)
+    for language, chances in (("zh", {"ja": 0.5, "zh": 0.4}), ("ja", {"ja": 0.9, "zh": 0.1})):
+        languages.count(Heard((Segment(0, 1, "a"),), 1.0, language=language, probabilities=chances))
+    assert languages.best == "ja"
+
+
+def test_a_window_without_words_tells_the_language_where_no_other_does() -> None:
+    languages = Languages(None, each=False)
+    languages.count(Heard((), 1.0, language="it", probabilities={"it": 0.9}))
+    languages.decide()
+    assert (languages.best, languages.chosen, languages.voting) == ("it", None, True)
+    languages.count(Heard((Segment(0, 1, "a"),), 1.0, language="fr", probabilities={"fr": 0.6}))
+    assert languages.best == "fr"
+
+
 def test_the_language_is_voted_on_and_windows_of_another_are_heard_again() -> None:
     answers = {
         (0, 5): said(5, (0, 5, "a"), language="?", en=0.6, de=0.4),

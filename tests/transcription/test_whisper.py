@@ -248,10 +248,19 @@ def test_windows_of_one_vote_speak_one_language(recognizer: Recognizer, monkeypa
         def select(self, rows: Sequence[int]) -> Rows:
             return Rows(rows)
 
+    settled: list[dict[str, float]] = []
+
+    def settle(encoded: Rows, own: dict[str, float], *_: object) -> str:
+        settled.append(own)
+        return max(own, key=own.__getitem__)
+
+    monkeypatch.setattr(backend._decoder, "settle_language", settle)
     votes = [one := object(), one, None]
     requests = [Request(np.zeros(9, np.float32), PLAIN, vote=vote) for vote in votes]
     told = backend._hear_languages(Rows(range(3)), requests)
     assert told == [("de", heard[0]), ("de", heard[1]), ("en", heard[2])]
+    assert settled == [heard[2]]  # short, and nobody votes with it
     requests[1] = replace(requests[1], language="es")
     told = backend._hear_languages(Rows(range(3)), requests)
     assert told == [("en", heard[0]), ("es", None), ("en", heard[2])]
+    assert settled == [heard[2], heard[0], heard[2]]

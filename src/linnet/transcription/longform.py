@@ -63,13 +63,18 @@ class Languages:
         self.voting = given is None and not each
         self._sums: dict[str, float] = {}
         self._voices = 0
+        self._first: str | None = None  # of the windows with words
+        self._wordless: str | None = None  # of those in which speech was found and no words
 
     def count(self, heard: Heard) -> None:
-        """Take the probabilities of a window with speech."""
+        """Take the probabilities of a window with words; one without tells a language only where none has any."""
         if heard.probabilities and heard.segments:
             self._voices += 1
+            self._first = self._first or heard.language
             for code, probability in heard.probabilities.items():
                 self._sums[code] = self._sums.get(code, 0.0) + probability
+        elif heard.probabilities:
+            self._wordless = self._wordless or heard.language
 
     def decide(self) -> None:
         """Choose, where there was speech at all."""
@@ -78,8 +83,10 @@ class Languages:
 
     @property
     def best(self) -> str | None:
-        """The language given, chosen or, where each window has its own, of the most."""
-        return self.chosen or (max(self._sums, key=self._sums.__getitem__) if self._sums else None)
+        """The language given, chosen or of the most windows; of a single one as it was heard."""
+        if self.chosen or not self._sums:
+            return self.chosen or self._wordless
+        return self._first if self._voices == 1 else max(self._sums, key=self._sums.__getitem__)
 
     @property
     def probabilities(self) -> dict[str, float] | None:

@@ -267,7 +267,7 @@ class WhisperBackend:
             vote = requests[row].vote
             voices = [own] if vote is None else [told[at] for at in told if requests[at].vote is vote]
             code = max(own, key=lambda code: sum(voice[code] for voice in voices))
-            if vote is None and len(requests[row].samples) <= SHORT_CLIP:
+            if len(voices) == 1 and len(requests[row].samples) <= SHORT_CLIP:
                 code = self._decoder.settle_language(
                     encoded.select([row]), own, requests[row].options, requests[row].prompt
                 )

@@ -63,8 +63,8 @@ class Pace:
 
     def watch(self, segments: Sequence[Segment], regions: Sequence[Region]) -> None:
         """Take the segments of one window."""
-        spoken = ((one, speech_between(regions, one.start, one.end)) for one in segments)
-        self._rates += [amount(one.text) / seconds for one, seconds in spoken if seconds >= LONGEST_PLAIN]
+        rates = (_rate(one, regions) for one in segments)
+        self._rates += [rate for rate in rates if rate is not None]
 
     @property
     def least(self) -> float:
@@ -75,8 +75,14 @@ class Pace:
 
 def is_thin(segment: Segment, regions: Sequence[Region], least: float = SLOWEST) -> bool:
     """Whether fewer than `least` words a second stand for the speech in a segment; below 1.4 some were skipped."""
+    rate = _rate(segment, regions)
+    return rate is not None and rate < least
+
+
+def _rate(segment: Segment, regions: Sequence[Region]) -> float | None:
+    """Words a second of the speech in a segment; None where it has too little to tell."""
     spoken = speech_between(regions, segment.start, segment.end)
-    return spoken >= LONGEST_PLAIN and amount(segment.text) < least * spoken
+    return amount(segment.text) / spoken if spoken >= LONGEST_PLAIN else None
 
 
 def is_crowded(segment: Segment, regions: Sequence[Region]) -> bool:

@@ -30,8 +30,8 @@ class Hearings:
     """The hearings of one stretch: `first` stands unless its parts together have more words. See `windows.Trial`."""
 
     first: tuple[Segment, ...]
+    waiting: int  # parts that are not heard yet
     within: Trial | None = None  # the stretch that this one is a part of
-    waiting: int = 1  # parts that are not heard yet
     found: list[Segment] = field(default_factory=list)
 
     def book(self, segments: Sequence[Segment]) -> list[Segment]:
@@ -57,11 +57,11 @@ def judge(window: Window, segments: Sequence[Segment], thin: Sequence[Segment]) 
     """
     if not window.again:
         kept = [one for one in segments if one not in thin]
-        tries = [_try(apart(_stretch(window, one, segments)), Hearings(_marked([one], window))) for one in thin]
+        tries = [_try(apart(_stretch(window, one, segments)), _marked([one], window)) for one in thin]
         return kept, [part for parts in tries for part in parts]
     final = _marked(segments, window)
     if thin and (parts := halves(window)):
-        return [], _try(parts, Hearings(final, within=window.trial))
+        return [], _try(parts, final, within=window.trial)
     return window.trial.book(final) if window.trial else list(final), []
 
 
@@ -70,9 +70,9 @@ def _marked(segments: Sequence[Segment], window: Window) -> tuple[Segment, ...]:
     return tuple(replace(one, doubtful=one.doubtful or is_thin(one, window.regions)) for one in segments)
 
 
-def _try(parts: Sequence[Window], trial: Hearings) -> list[Window]:
-    """The parts of a stretch, to be heard for this trial."""
-    trial.waiting = len(parts)
+def _try(parts: Sequence[Window], first: tuple[Segment, ...], within: Trial | None = None) -> list[Window]:
+    """The parts of a stretch, to be heard again; together they must say more than `first`."""
+    trial = Hearings(first, len(parts), within)
     return [replace(part, trial=trial, again=True) for part in parts]
 
 

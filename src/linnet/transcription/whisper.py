@@ -92,12 +92,16 @@ class WhisperBackend:
         size = self._model.window_samples
         fits = len(source.window(0, size + 1)) <= size
         given = resolve_language(options.language, self.vocabulary)
-        best = None if fits or not options.vad else self._engine.best_sound  # songs are cut as rarely as can be
-        limit = min(best * HOP, size) if best is not None else size
+        limit = size if fits or not options.vad else self._best_window()  # songs are cut as rarely as can be
         plan = WindowPlan(source, limit, vad=options.vad, longest_gap=round(LONGEST_GAP * size))
         listener = _Listener(self, replace(options, timestamps=options.timestamps or not fits))
         languages = Languages(given, each=options.language_per_segment)
         return (yield from batched(plan, listener, languages, limit=limit, ahead=ahead))
+
+    def _best_window(self) -> int:
+        """Samples of a recording's windows: fewer than fit where padding costs little. Unpadded windows have none."""
+        best = self._engine.best_sound if self._model.pads_window else None
+        return self._model.window_samples if best is None else best * HOP
 
     def _sequential(self, source: AudioSource, options: DecodingOptions) -> Job:
         """Each window starts where the last whole phrase ended (Radford et al. 2022, section 3.8)."""

@@ -34,13 +34,14 @@ class FakeRecognizer:
         options: DecodingOptions | None = None,
         batch_size: int = 1,
         channel: str = "mix",
+        in_order: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Result]:
         language = options.language if options is not None else None
         if language is not None and language not in self.languages:
             raise OptionError(f"language {language!r} is unknown to this model")
         numbered = list(enumerate(sources))
-        for index, source in numbered[::-1] if batch_size > 1 else numbered:
+        for index, source in numbered[::-1] if batch_size > 1 and not in_order else numbered:
             self.heard.append(source)
             self.options.append(options)
             if on_progress is not None:

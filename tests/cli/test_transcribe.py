@@ -286,3 +286,24 @@ def test_every_option_is_an_environment_variable_that_the_help_shows(
     monkeypatch.setenv("COLUMNS", "200")
     shown = call(verb, "--help").out
     assert [one.envvar for one in options if one.envvar not in shown] == []
+
+
+def test_quiet_says_failures_only(call: Call, talks: Path) -> None:
+    (talks / "bad.wav").touch()
+    done = call(*ONE_BY_ONE, "one-two.wav", "bad.wav", "-o", "out", "-f", "srt", "-q", model=FakeRecognizer())
+    assert done.status == 1
+    assert done.err == "linnet: bad.wav: not a sound\n"
+    assert (talks / "out" / "one-two.srt").is_file()
+
+
+def test_a_single_file_says_where_it_was_written(call: Call, talks: Path) -> None:
+    done = call("transcribe", "one-two.wav", "-o", "out", "-f", "txt,srt", "--language", "auto", model=FakeRecognizer())
+    assert "linnet: written: out/one-two.txt, out/one-two.srt\n" in done.err
+
+
+def test_hotwords_and_paragraphs_reach_the_run(call: Call, talks: Path) -> None:
+    model = FakeRecognizer()
+    done = call("transcribe", "one-two.wav", "--hotwords", "Linnet", "--paragraphs", model=model)
+    assert done.out == "one two\n"
+    assert model.options[0] is not None
+    assert model.options[0].hotwords == "Linnet"

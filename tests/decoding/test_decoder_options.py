@@ -30,7 +30,10 @@ def english(model: WhisperModel) -> WhisperVocabulary:
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("de", "de"), ("German", "de"), ("<|fr|>", "fr"), ("castilian", "es"), (" italian ", "it"), (None, None)],
+    [
+        *(("de", "de"), ("German", "de"), ("<|fr|>", "fr"), ("castilian", "es"), (" italian ", "it"), (None, None)),
+        *(("en-US", "en"), ("de_AT", "de"), ("deu", "de"), ("fr-Latn-CA", "fr")),
+    ],
 )
 def test_languages_by_code_and_name(model: WhisperModel, name: str | None, code: str | None) -> None:
     assert resolve_language(name, model.vocabulary) == code
@@ -47,7 +50,7 @@ def test_an_unknown_language_names_the_known_ones(model: WhisperModel, name: str
 
 
 def test_an_english_only_model(english: WhisperVocabulary) -> None:
-    for name in (None, "en", "English"):
+    for name in (None, "en", "English", "en-GB"):
         assert resolve_language(name, english) == "en"
     with pytest.raises(OptionError, match="knows English only, not 'de': choose a multilingual model"):
         check_options(DecodingOptions(language="de"), english)
@@ -118,3 +121,25 @@ def test_a_prompt_must_leave_room(model: WhisperModel) -> None:
     assert Decoder(engine, model.vocabulary, max_length=12).decode(encoded, options)
     with pytest.raises(OptionError, match="leaves no room in the model's 5 tokens: shorten it"):
         Decoder(engine, model.vocabulary, max_length=5).decode(encoded, options)
+
+
+def test_habits_mean_what_they_mean_elsewhere() -> None:
+    assert DecodingOptions(language="auto").language is None
+    assert DecodingOptions(temperatures=0.0).temperatures == (0.0,)  # type: ignore[arg-type]
+    listed = DecodingOptions(temperatures=[0.0, 0.2], suppress_tokens=[1, 2])  # type: ignore[arg-type]
+    assert (listed.temperatures, listed.suppress_tokens) == ((0.0, 0.2), (1, 2))
+    hash(listed)
+
+
+@pytest.mark.parametrize(
+    ("hotwords", "prompt", "context"),
+    [
+        (None, None, None),
+        (None, " Dear listeners, ", "Dear listeners,"),
+        ("Linnet,  OpenVINO,", None, "Linnet, OpenVINO."),
+        ("Linnet", "Dear listeners,", "Linnet. Dear listeners,"),
+        (" , ", "", None),
+    ],
+)
+def test_hotwords_come_before_the_prompt(hotwords: str | None, prompt: str | None, context: str | None) -> None:
+    assert DecodingOptions(hotwords=hotwords, prompt=prompt).context == context

@@ -294,6 +294,6 @@ def test_a_closed_folder_fails_its_recordings(
 def test_outputs_are_exactly_the_wanted_formats(tmp_path: Path) -> None:
     transcript = Transcript((Segment(0, 1, "one"),))
     item = Item("a.wav", tmp_path, "a", beside=False)
-    write_outputs(item, transcript, ("srt", "tsv"), "f" * 32)
-    write_outputs(replace(item, name="b"), transcript, ("jsonl",), "f" * 32)
+    write_outputs(item, transcript, RunOptions(("srt", "tsv")), "f" * 32)
+    write_outputs(replace(item, name="b"), transcript, RunOptions(("jsonl",)), "f" * 32)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.linnet", ".b.linnet", "a.srt", "a.tsv", "b.jsonl"]

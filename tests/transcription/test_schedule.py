@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, ModelError, OptionError
 from linnet.transcription.backend import Job, Outcome, Request
-from linnet.transcription.schedule import Progress, Result, run_jobs
+from linnet.transcription.schedule import Progress, Result, in_order, run_jobs
 from linnet.transcription.transcript import Segment
 
 
@@ -75,6 +77,29 @@ def test_a_recording_is_yielded_when_it_is_done_and_its_place_is_taken() -> None
     order = [result.index for result in run_jobs(backend, sources, DecodingOptions(), 2)]
     assert order == [1, 0, 2] or order == [1, 2, 0]
     assert backend.batches[1] == [0.1, 0.3]
+
+
+@given(st.permutations(range(7)))
+def test_in_order_gives_each_result_as_soon_as_those_before_it_are_there(order: list[int]) -> None:
+    taken: list[int] = []
+
+    def results() -> Iterator[Result]:
+        for index in order:
+            taken.append(index)
+            yield Result(index, None, "one")
+
+    for place, result in enumerate(in_order(results())):
+        assert result.index == place
+        assert len(taken) == 1 + max(order.index(earlier) for earlier in range(place + 1))
+
+
+def test_arrays_are_told_apart_by_their_place_among_the_inputs() -> None:
+    sources = [np.zeros(SAMPLE_RATE, np.float32), tone(0.1, 1), np.zeros(SAMPLE_RATE, np.float32)]
+    assert [one.name for one in run_jobs(Counting(), sources, DecodingOptions(), 1)] == [
+        "array 0",
+        "tone 0.1",
+        "array 2",
+    ]
 
 
 def test_sources_are_opened_only_as_places_become_free() -> None:

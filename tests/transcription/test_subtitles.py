@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.errors import OptionError
-from linnet.transcription.subtitles import SUBTITLE, Cue, SubtitleLayout, line_text, make_cues
+from linnet.transcription.subtitles import FLICKER, SUBTITLE, Cue, SubtitleLayout, line_text, make_cues
 from linnet.transcription.transcript import Segment, Transcript, Word
 from linnet.transcription.writers import make_writer
 
@@ -175,7 +175,7 @@ def test_whatever_is_said_nothing_is_lost_too_wide_or_overlapping(
     plain = layout.max_chars_per_second is None and layout.min_duration == 0.0
     if plain and cues:
         bounds = [(segment.start, segment.end) for segment in transcript.segments]
-        assert all(any(a - 1e-9 <= c.start and c.end <= b + 1e-9 for a, b in bounds) for c in cues)
+        assert all(any(a - 1e-9 <= c.start and c.end < b + FLICKER for a, b in bounds) for c in cues)
 
 
 @settings(max_examples=50, deadline=None)
@@ -189,3 +189,10 @@ def test_words_stay_together_and_karaoke_time_rises(transcript: Transcript) -> N
         assert start <= end
         assert all(start < tag < end for tag in tags)
         assert sorted(set(tags)) == tags
+
+
+def test_cues_that_follow_at_once_are_joined_without_a_flicker() -> None:
+    parts = (Segment(0.0, 1.99, "one"), Segment(2.0, 3.0, "two"), Segment(3.2, 4.0, "three"))
+    for layout in (None, SubtitleLayout(max_line_width=42)):
+        cues = make_cues(Transcript(parts, duration=5.0), layout)
+        assert [(cue.start, cue.end) for cue in cues] == [(0.0, 2.0), (2.0, 3.0), (3.2, 4.0)]

@@ -78,7 +78,7 @@ class Reporter:
     def finished(self, row: Row) -> None:
         """One recording is over."""
         if row.error:
-            self.notice(row.error if row.file in row.error else f"{row.file}: {row.error}")
+            self.notice(_failure(row))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -89,6 +89,21 @@ class Reporter:
         """All is over after so many seconds: a table where there was more than one recording."""
         if len(rows) > 1:
             self.console.print(rows_table(rows, seconds))
+
+
+class QuietReporter(Reporter):
+    """Says what failed, and nothing else."""
+
+    def notice(self, text: str) -> None:
+        """Not said."""
+
+    def finished(self, row: Row) -> None:
+        """Its failure."""
+        if row.error:
+            super().notice(_failure(row))
+
+    def end(self, rows: Sequence[Row], seconds: float) -> None:
+        """No table."""
 
 
 class BarReporter(Reporter):
@@ -195,10 +210,19 @@ class JsonReporter(Reporter):
         self._line("end", {"files": len(rows), **counts, "duration": duration, "seconds": round(seconds, 3)})
 
 
-def make_reporter(kind: str) -> Reporter:
+def _failure(row: Row) -> str:
+    error = row.error or ""
+    return error if row.file in error else f"{row.file}: {error}"
+
+
+def make_reporter(kind: str, *, quiet: bool = False) -> Reporter:
     """A reporter for `--progress`: auto is a bar on a terminal and none elsewhere. Raises `OptionError`."""
     if kind not in PROGRESS_KINDS:
         raise OptionError(f"progress {kind!r} is unknown: use {', '.join(PROGRESS_KINDS)}")
+    if quiet and kind in ("bar", "json"):
+        raise OptionError(f"quiet shows no progress: leave out --quiet, or --progress {kind}")
+    if quiet:
+        return QuietReporter(plain_console())
     if kind == "json":
         return JsonReporter()
     console = plain_console()

@@ -25,12 +25,14 @@ Model = Annotated[
     str | None,
     option(
         "--model",
+        "-m",
         metavar="NAME",
         help="An embedded name (digits), a folder, or a Hub id. By default chosen for this machine.",
     ),
 ]
 Language = Annotated[
-    str | None, option("--language", metavar="CODE", help="Code or English name (de, german). By default detected.")
+    str | None,
+    option("--language", "-l", metavar="CODE", help="Code or English name (de, german), or auto. By default detected."),
 ]
 Device = Annotated[str, option("--device", metavar="NAME", help="auto, cpu or cuda.")]
 Engine = Annotated[
@@ -82,6 +84,9 @@ Channel = Annotated[
 Prompt = Annotated[
     str | None, option("--prompt", metavar="TEXT", help="Text taken to precede the recording: names, spelling, style.")
 ]
+Hotwords = Annotated[
+    str | None, option("--hotwords", metavar="WORD,...", help="Names and terms to expect, as they are spelled.")
+]
 Timestamps = Annotated[bool, option("--timestamps/--no-timestamps", help="Decode with times; long audio always does.")]
 WordTimestamps = Annotated[
     bool, option("--word-timestamps", help="When each word is said: in json and jsonl, lit up one by one in vtt.")
@@ -117,6 +122,7 @@ ProgressKind = Annotated[
         help="On stderr: auto (a bar on a terminal), bar, json (a line for each step) or none.",
     ),
 ]
+Quiet = Annotated[bool, option("--quiet", "-q", help="On stderr say failures only: no notices, bar or table.")]
 Verbose = Annotated[bool, option("--verbose", help="Show where an error comes from.")]
 
 

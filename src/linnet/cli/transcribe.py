@@ -51,17 +51,21 @@ LengthPenalty = Annotated[
 ]
 Format = Annotated[
     list[str] | None,
-    option("--format", metavar="NAME,...", help="txt (the default), srt, vtt, tsv, json, jsonl; several with commas."),
+    option(
+        "--format", "-f", metavar="NAME,...", help="txt (the default), srt, vtt, tsv, json, jsonl; several with commas."
+    ),
 ]
 Output = Annotated[
     Path | None,
     option(
         "--output",
+        "-o",
         metavar="FOLDER",
         help="Folder for one file a recording and format, created if need be. Without it, one recording goes to "
         "stdout; of many, each file lies beside its input.",
     ),
 ]
+Paragraphs = Annotated[bool, option("--paragraphs", help="txt as paragraphs, instead of a line for each segment.")]
 SkipExisting = Annotated[
     bool, option("--skip-existing", help="Leave out what an earlier run made of the same input, model and options.")
 ]
@@ -78,8 +82,10 @@ def transcribe(
     skip_existing: SkipExisting = False,
     show: Show = False,
     prompt: shared.Prompt = None,
+    hotwords: shared.Hotwords = None,
     timestamps: shared.Timestamps = True,
     word_timestamps: shared.WordTimestamps = False,
+    paragraphs: Paragraphs = False,
     subtitle: shared.Subtitle = False,
     max_line_width: shared.MaxLineWidth = None,
     max_lines: shared.MaxLines = None,
@@ -105,6 +111,7 @@ def transcribe(
     channel: shared.Channel = "mix",
     offline: shared.Offline = False,
     progress: shared.ProgressKind = "auto",
+    quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
 ) -> None:
     """Turn speech into text.
@@ -121,6 +128,7 @@ def transcribe(
             language=language,
             task=task,  # type: ignore[arg-type]  # checked by DecodingOptions
             prompt=prompt,
+            hotwords=hotwords,
             timestamps=timestamps,
             beam_size=beam_size,
             length_penalty=length_penalty,
@@ -137,10 +145,12 @@ def transcribe(
             word_timestamps=word_timestamps,
         )
         layout = subtitle_layout(subtitle, max_line_width, max_lines, max_chars_per_second)
-        options = RunOptions(parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing, layout)
+        options = RunOptions(
+            parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing, layout, paragraphs
+        )
         choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
         command = _Command(choice, options, output, show=show, verbose=verbose)
-        with make_reporter(progress) as reporter:
+        with make_reporter(progress, quiet=quiet) as reporter:
             failed = command.run(inputs, reporter)
     if failed:
         raise typer.Exit(1)
@@ -178,7 +188,6 @@ class _Command:
 
     def _to_stdout(self, item: Item, reporter: Reporter) -> None:
         from linnet.transcription.batch import make_fingerprint
-        from linnet.transcription.writers import make_writer
 
         if len(self.options.formats) > 1:
             raise OptionError("several formats do not fit on stdout: choose one --format, or a folder with --output")
@@ -196,9 +205,8 @@ class _Command:
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
         fingerprint = make_fingerprint(recognizer, item.source, self.options)
-        writer = make_writer(name, layout=self.options.layout, fingerprint=fingerprint)
         with reporter.paused():
-            print_result(writer.render(result.transcript))
+            print_result(self.options.writer(name, fingerprint).render(result.transcript))
         row = Row(item.label, "done", result.duration, result.seconds)
         reporter.finished(row)
         reporter.notice(_measured(row))
@@ -219,6 +227,8 @@ class _Command:
             done = _count(rows, "done", "skipped")
             reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to go on")
             raise typer.Exit(130) from None
+        if len(items) == 1 and rows[-1].status == "done":
+            reporter.notice(f"written: {', '.join(str(items[0].target(name)) for name in self.options.formats)}")
         if left := _count(rows, "not begun"):
             reporter.notice(f"stopped, the disk is full: {left} not begun; make room, then go on with --skip-existing")
         with reporter:  # the bar goes before the table comes

@@ -87,7 +87,7 @@ class Decoder:
 
         `languages`, one for each window, stand above `options.language`; where neither names one it is detected.
         `prompts`, one for each window, are the tokens that precede it without <|startofprev|>, all of one length
-        (`ValueError` otherwise); `None` takes `options.prompt`. A window whose result repeats itself or is improbable
+        (`ValueError` otherwise); `None` takes `options.context`. A window whose result repeats itself or is improbable
         is decoded again, alone with its like, at the next of `options.temperatures`; where all fail, the best stands.
         Raises `OptionError` for what the model cannot do.
         """
@@ -151,7 +151,7 @@ class Decoder:
         prompts: Sequence[Sequence[int]] | None,
     ) -> tuple[list[list[int]], int]:
         if prompts is None:
-            prompts = [self._vocabulary.prompt(options.prompt) if options.prompt else ()] * batch
+            prompts = [self._vocabulary.prompt(options.context) if options.context else ()] * batch
         if len(prompts) != batch or len({len(prompt) for prompt in prompts}) > 1:
             raise ValueError(f"{batch} windows need as many prompts, all of one length: group windows by it")
         built = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from linnet.decoding.result import Decoded
 from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
+from linnet.models.language_codes import base_language, canonical, same_language
 from linnet.models.vocabulary import WhisperVocabulary
 
 SURE = 0.8  # a language at least this probable is believed at once
@@ -21,22 +22,30 @@ LANGUAGE_WEIGHT = 0.1  # against the text's average log-probability; chosen on c
 
 
 def resolve_language(name: str | None, vocabulary: WhisperVocabulary) -> str | None:
-    """The model's code for a language named by code (de, <|de|>) or in English (german); None stays None: detect.
+    """The model's code for a language named by code (de, de-AT, <|de|>) or in English (german); None stays: detect.
 
-    For an English-only model the answer is always `en`. Raises `OptionError` for a language that the model does not
-    know.
+    Script and region are passed over where the model does not tell them apart. For an English-only model the answer is
+    always `en`. Raises `OptionError` for a language that the model does not know.
     """
     if not vocabulary.languages:
-        if name is None or name.lower() in ("en", "english"):
+        if name is None or name.lower() == "english" or _meant(name, ("en",)):
             return "en"
         raise OptionError(f"this model knows English only, not {name!r}: choose a multilingual model")
     if name is None:
         return None
     wanted = name.lower().strip().removeprefix("<|").removesuffix("|>")
-    code = wanted if wanted in vocabulary.languages else _codes().get(wanted, wanted)
-    if code not in vocabulary.languages:
-        raise OptionError(_unknown(name, vocabulary))
-    return code
+    for code in (wanted, _codes().get(wanted), _meant(wanted, vocabulary.languages)):
+        if code in vocabulary.languages:
+            return code
+    raise OptionError(_unknown(name, vocabulary))
+
+
+def _meant(code: str, known: Iterable[str]) -> str | None:
+    """The one of these languages that a BCP-47 code means, if need be without its script and region."""
+    try:
+        return same_language(code, known) or same_language(base_language(canonical(code)), known)
+    except OptionError:
+        return None  # no language code at all
 
 
 def detect_language(engine: Engine, encoded: Encoded, vocabulary: WhisperVocabulary) -> list[dict[str, float]]:

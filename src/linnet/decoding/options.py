@@ -19,9 +19,10 @@ class DecodingOptions:
     while its text repeats itself (compression ratio) or is improbable (average log-probability).
     """
 
-    language: str | None = None  # a code (de) or an English name (german); None: detect
+    language: str | None = None  # a code (de, de-AT) or an English name (german); None or auto: detect
     task: Task = "transcribe"
     prompt: str | None = None  # text that is taken to precede the recording: names, spelling, style
+    hotwords: str | None = None  # names and terms to expect, with commas between them; put before the prompt
     timestamps: bool = True  # decode with timestamp tokens; long audio always does
     beam_size: int = 1
     length_penalty: float = 1.0
@@ -41,6 +42,7 @@ class DecodingOptions:
     word_timestamps: bool = False  # when each word begins and ends, from where the decoder looks
 
     def __post_init__(self) -> None:
+        self._set_habits()
         if self.task not in ("transcribe", "translate"):
             raise OptionError(f"task {self.task!r} is unknown: use transcribe or translate")
         if self.long_form not in (None, "batched", "sequential"):
@@ -55,3 +57,21 @@ class DecodingOptions:
             raise OptionError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
         if not self.temperatures or any(not 0.0 <= t <= 2.0 for t in self.temperatures):
             raise OptionError(f"temperatures must be one or more numbers from 0 to 2, got {self.temperatures}")
+
+    def _set_habits(self) -> None:
+        """Keep what people are used to write: language "auto", a single temperature, lists."""
+        if self.language is not None and self.language.strip().lower() == "auto":
+            object.__setattr__(self, "language", None)
+        given: object = self.temperatures
+        temperatures = (given,) if isinstance(given, int | float) else tuple(self.temperatures)
+        object.__setattr__(self, "temperatures", temperatures)
+        for name in ("suppress_tokens", "begin_suppress_tokens"):
+            if (tokens := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(tokens))
+
+    @property
+    def context(self) -> str | None:
+        """The text that is taken to precede the recording: hotwords, then the prompt; None where neither is given."""
+        words = ", ".join(word.strip() for word in (self.hotwords or "").split(",") if word.strip())
+        parts = [f"{words}." if words else "", (self.prompt or "").strip()]
+        return " ".join(part for part in parts if part) or None

@@ -18,8 +18,8 @@ def check_options(options: DecodingOptions, vocabulary: WhisperVocabulary) -> No
     if options.task == "translate" and "translate" not in vocabulary.tasks:
         which = "a multilingual model" if not vocabulary.languages else "a model that was trained to translate"
         raise OptionError(f"this model cannot translate: choose {which}, or task transcribe")
-    if options.prompt:
-        vocabulary.prompt(options.prompt)
+    if options.context:
+        vocabulary.prompt(options.context)
     for token in (*(options.suppress_tokens or ()), *(options.begin_suppress_tokens or ())):
         if not 0 <= token < vocabulary.size:
             raise OptionError(f"token {token} to suppress is not one of the model's: use 0 to {vocabulary.size - 1}")

@@ -143,6 +143,7 @@ def evaluate_rows(
                 options=replace(options.decoding, language=language),
                 batch_size=options.batch_size,
                 channel=options.channel,
+                in_order=False,  # each is written when it is done
                 on_progress=on_progress,
             )
             try:

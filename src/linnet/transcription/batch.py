@@ -22,7 +22,7 @@ from linnet.transcription.naming import Item, is_url, place
 from linnet.transcription.schedule import Progress, Result
 from linnet.transcription.subtitles import SubtitleLayout
 from linnet.transcription.transcript import Transcript
-from linnet.transcription.writers import make_writer, write_atomic
+from linnet.transcription.writers import Writer, make_writer, write_atomic
 from linnet.transcription.writers.atomic import cannot_write
 
 Status = Literal["done", "skipped", "failed", "not begun"]
@@ -54,6 +54,7 @@ class Recognizes(Protocol):
         options: DecodingOptions | None,
         batch_size: int,
         channel: str,
+        in_order: bool,
         on_progress: Callable[[Progress], None] | None,
     ) -> Iterator[Result]:
         """As `Recognizer.transcribe_many`."""
@@ -70,6 +71,11 @@ class RunOptions:
     channel: str = "mix"
     skip_existing: bool = False
     layout: SubtitleLayout | None = None  # of srt and vtt
+    paragraphs: bool = False  # of txt
+
+    def writer(self, name: str, fingerprint: str) -> Writer:
+        """The writer of a format."""
+        return make_writer(name, layout=self.layout, fingerprint=fingerprint, paragraphs=self.paragraphs)
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,7 @@ def _transcribe(
         options=options.decoding,
         batch_size=options.batch_size,
         channel=options.channel,
+        in_order=False,  # each is written when it is done
         on_progress=report,
     )
     for result in results:
@@ -147,7 +154,7 @@ def _finish(item: Item, result: Result, fingerprint: str, options: RunOptions) -
     error = result.error
     if error is None and result.transcript is not None:
         try:
-            write_outputs(item, result.transcript, options.formats, fingerprint, layout=options.layout)
+            write_outputs(item, result.transcript, options, fingerprint)
         except OutputError as failure:
             error = failure
     return Finished(
@@ -161,21 +168,13 @@ def _finish(item: Item, result: Result, fingerprint: str, options: RunOptions) -
     )
 
 
-def write_outputs(
-    item: Item,
-    transcript: Transcript,
-    formats: Sequence[str],
-    fingerprint: str,
-    *,
-    layout: SubtitleLayout | None = None,
-) -> None:
+def write_outputs(item: Item, transcript: Transcript, options: RunOptions, fingerprint: str) -> None:
     """Write a transcript in every format, then the record that they are done. Raises `OutputError`."""
     known = _read_record(item)
-    _write_record(item, {**known, **dict.fromkeys(formats, _CLAIMED)})
-    for name in formats:
-        writer = make_writer(name, layout=layout, fingerprint=fingerprint)
-        write_atomic(item.target(name), writer.render(transcript))
-    _write_record(item, {**known, **dict.fromkeys(formats, fingerprint)})
+    _write_record(item, {**known, **dict.fromkeys(options.formats, _CLAIMED)})
+    for name in options.formats:
+        write_atomic(item.target(name), options.writer(name, fingerprint).render(transcript))
+    _write_record(item, {**known, **dict.fromkeys(options.formats, fingerprint)})
 
 
 def make_fingerprint(recognizer: Recognizes, source: str, options: RunOptions) -> str:
@@ -187,6 +186,7 @@ def make_fingerprint(recognizer: Recognizes, source: str, options: RunOptions) -
         "options": asdict(options.decoding),
         "channel": options.channel,
         "layout": None if options.layout is None else asdict(options.layout),
+        "paragraphs": options.paragraphs,
         "input": [place(source), *_stamp(source)],
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]

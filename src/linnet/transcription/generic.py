@@ -53,6 +53,7 @@ _WHY_NOT = {
     "language_per_segment": "it tells no language",
     "task": "it only transcribes",
     "prompt": "it takes no prompt",
+    "hotwords": "it takes no prompt",
     "word_timestamps": "only Whisper-family and CTC models tell when each word is said",
 }
 

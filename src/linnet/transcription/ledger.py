@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from linnet.decoding.options import DecodingOptions
 from linnet.transcription.backend import Outcome
+from linnet.transcription.sentences import without_invented_stops
 from linnet.transcription.transcript import Counts, Segment
 
 MUCH_DROPPED = 0.5  # of a recording: worth a sentence
@@ -41,8 +42,9 @@ class Ledger:
     ) -> Outcome:
         """All of it in order of time, for a recording of `duration` seconds."""
         ordered = sorted(probabilities.items(), key=lambda item: -item[1]) if probabilities else []
+        in_time = sorted(self.segments, key=lambda segment: (segment.start, segment.end))
         return Outcome(
-            segments=tuple(sorted(self.segments, key=lambda segment: (segment.start, segment.end))),
+            segments=tuple(without_invented_stops(in_time)),
             language=language,
             language_probability=None if not probabilities or language is None else probabilities.get(language),
             language_probabilities=dict(ordered) or None,

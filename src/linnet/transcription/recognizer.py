@@ -10,6 +10,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.transcription.backend import Backend, Outcome
 from linnet.transcription.schedule import BATCH_SIZE, Progress, Result, run_jobs
+from linnet.transcription.schedule import in_order as ordered
 from linnet.transcription.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -145,12 +146,14 @@ class Recognizer:
         options: DecodingOptions | None = None,
         batch_size: int = BATCH_SIZE,
         channel: str = "mix",
+        in_order: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Result]:
-        """Transcribe recordings, `batch_size` windows of one or several of them at once; yields each when it is done.
+        """Transcribe recordings, `batch_size` windows of one or several of them at once; yields a `Result` for each.
 
-        A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for options that
-        the model cannot honour.
+        Results come in the order of the inputs; with `in_order=False` each when it is done, and its `index` tells the
+        input. A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for
+        options that the model cannot honour.
         """
         if batch_size < 1:
             raise OptionError(f"batch size must be at least 1, got {batch_size}")
@@ -169,7 +172,8 @@ class Recognizer:
                 **made_with,
             )
 
-        for result in run_jobs(self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress):
+        results = run_jobs(self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress)
+        for result in ordered(results) if in_order else results:
             outcome = result.outcome
             done = None if outcome is None else finish(outcome, result.name, result.duration)
             yield replace(result, transcript=done)
@@ -189,6 +193,9 @@ class Recognizer:
 
 
 def _changed(options: DecodingOptions | None, changes: dict[str, Any]) -> DecodingOptions:
+    if "temperature" in changes:  # as it is called elsewhere, and on the command line
+        changes = {"temperatures": changes["temperature"], **changes}
+        del changes["temperature"]
     try:
         return replace(options or DecodingOptions(), **changes)
     except TypeError:

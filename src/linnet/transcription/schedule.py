@@ -5,6 +5,7 @@ A job (see `transcription.backend`) is a generator: it yields the windows it wan
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from linnet.audio.source import AudioSource, open_audio
+from linnet.audio.types import Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
@@ -50,6 +52,7 @@ class Result:
 class _Running:
     index: int
     given: Any
+    name: str
     source: AudioSource
     job: Job
     requests: Sequence[Request] = ()  # what it waits for
@@ -84,7 +87,7 @@ class _Running:
         return Result(
             index=self.index,
             source=self.given,
-            name=self.source.name,
+            name=self.name,
             duration=self.source.duration or 0.0,
             seconds=self.seconds,
             outcome=self.outcome,
@@ -139,6 +142,17 @@ def run_jobs(
             one.close()
 
 
+def in_order(results: Iterable[Result]) -> Iterator[Result]:
+    """The same results by the index of their input, each as soon as those before it are done."""
+    early: dict[int, Result] = {}
+    wanted = 0
+    for result in results:
+        early[result.index] = result
+        while wanted in early:
+            yield early.pop(wanted)
+            wanted += 1
+
+
 def _held(running: Sequence[_Running]) -> int:
     return sum(max(len(one.requests), 1) for one in running)
 
@@ -152,13 +166,19 @@ def _start(
     except LinnetError as error:
         return Result(index, given, name=str(given), error=error, seconds=time.perf_counter() - begun)
     try:
-        one = _Running(index, given, source, backend.job(source, options, ahead=ahead))
+        one = _Running(index, given, _name(index, given, source), source, backend.job(source, options, ahead=ahead))
     except OptionError:
         source.close()
         raise
     one.seconds = time.perf_counter() - begun
     one.resume(None)
     return one
+
+
+def _name(index: int, given: Any, source: AudioSource) -> str:
+    """The recording's own name; of what has none (arrays, bytes) its place among the inputs, too."""
+    named = source is given or isinstance(given, str | os.PathLike | Audio)
+    return source.name if named else f"{source.name} {index}"
 
 
 def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callable[[Progress], None] | None) -> None:
@@ -174,7 +194,7 @@ def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callab
             one.resume(one.answers)
         if on_progress is not None:
             done = one.requests[0].position if one.requests else one.source.duration or 0.0
-            on_progress(Progress(one.index, one.source.name, done, one.source.duration))
+            on_progress(Progress(one.index, one.name, done, one.source.duration))
 
 
 class _Batches:

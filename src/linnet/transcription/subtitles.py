@@ -14,6 +14,7 @@ from itertools import pairwise
 from linnet.decoding.alignment import interpolate
 from linnet.decoding.words import break_unspaced
 from linnet.errors import OptionError
+from linnet.transcription.sentences import CLOSING, ends_sentence
 from linnet.transcription.transcript import Segment, Transcript
 
 SENTENCE, CLAUSE, PAUSE, ANYWHERE = 0.0, 2.0, 3.0, 8.0  # cost of ending a cue or a line there
@@ -22,7 +23,8 @@ BALANCE = 4.0  # cost of an empty one, by the square of its emptiness
 SILENCE = 30.0  # cost of a long pause inside a cue
 SHORT_PAUSE, LONG_PAUSE = 0.3, 2.0  # seconds: worth ending a cue; better not inside of one
 DEFAULT_WIDTH = 42
-_ENDS_SENTENCE, _ENDS_CLAUSE, _CLOSING = ".?!…。？！", ",;:—、，；：", "\"'”’»)]」』"
+FLICKER = 0.1  # seconds: of a shorter gap between cues nothing is seen but a flicker
+_ENDS_CLAUSE = ",;:—、，；："
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ def make_cues(transcript: Transcript, layout: SubtitleLayout | None = None) -> l
     Without a layout each segment is one cue with the lines that its text has.
     """
     if layout is None:
-        return [cue for segment in transcript.segments if (cue := _as_it_is(segment)) is not None]
+        return list(_joined([cue for segment in transcript.segments if (cue := _as_it_is(segment)) is not None]))
     cues = [cue for segment in transcript.segments for cue in _split(_units(segment), layout)]
-    return list(_shown(cues, layout, transcript.duration))
+    return list(_joined(list(_shown(cues, layout, transcript.duration))))
 
 
 def _as_it_is(segment: Segment) -> Cue | None:
@@ -200,9 +202,9 @@ def _best_parts(
 
 def _ending(units: Sequence[Unit], place: int) -> float:
     """The cost of an end before this unit."""
-    mark = units[place - 1].text.rstrip(_CLOSING)[-1:]
-    if mark and mark in _ENDS_SENTENCE:
+    if ends_sentence(units[place - 1].text):
         return SENTENCE
+    mark = units[place - 1].text.rstrip(CLOSING)[-1:]
     if mark and mark in _ENDS_CLAUSE:
         return CLAUSE
     timed = units[place].timed and units[place - 1].timed
@@ -211,6 +213,13 @@ def _ending(units: Sequence[Unit], place: int) -> float:
 
 def _emptiness(part: Sequence[Unit], room: int) -> float:
     return BALANCE * max(0.0, 1.0 - len(line_text(part)) / max(room, 1)) ** 2
+
+
+def _joined(cues: Sequence[Cue]) -> Iterator[Cue]:
+    """The same cues, each shown until the next one begins where that is at once."""
+    for place, cue in enumerate(cues):
+        following = cues[place + 1].start if place + 1 < len(cues) else cue.end
+        yield replace(cue, end=following) if 0.0 < following - cue.end < FLICKER else cue
 
 
 def _shown(cues: Sequence[Cue], layout: SubtitleLayout, duration: float) -> Iterator[Cue]:

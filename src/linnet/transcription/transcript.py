@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+MOST_LANGUAGES = 5  # in a transcript's JSON
+
 
 @dataclass(frozen=True)
 class Word:
@@ -83,5 +85,7 @@ class Transcript:
         return tuple(word for segment in self.segments for word in segment.words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: `text` first, then every field."""
-        return {"text": self.text, **asdict(self)}
+        """Plain data for JSON: `text` first, then every field; of the languages the five most probable ones."""
+        told = self.language_probabilities
+        likeliest = None if told is None else dict(sorted(told.items(), key=lambda one: -one[1])[:MOST_LANGUAGES])
+        return {"text": self.text, **asdict(self), "language_probabilities": likeliest}

@@ -132,13 +132,13 @@ class WhisperBackend:
         return ledger.outcome(source.duration or seek / SAMPLE_RATE, language=heard[0], probabilities=heard[1])
 
     def prompt(self, options: DecodingOptions, *, timed: bool) -> tuple[int, ...]:
-        """The tokens of the options' prompt, as the window before would have ended with them.
+        """The tokens of the options' hotwords and prompt, as the window before would have ended with them.
 
         In training the text before a window had timestamps where the window had them; after text without them a model
         writes none within a window.
         """
         vocabulary = self.vocabulary
-        tokens = vocabulary.prompt(options.prompt) if options.prompt else ()
+        tokens = vocabulary.prompt(options.context) if options.context else ()
         if not tokens or not timed:
             return tokens
         spoken = min(len(tokens) * SECONDS_PER_TOKEN, self._model.window_samples / SAMPLE_RATE)

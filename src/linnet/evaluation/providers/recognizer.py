@@ -68,6 +68,7 @@ class ProviderRecognizer:
         options: DecodingOptions | None = None,
         batch_size: int = 1,  # noqa: ARG002 (part of the protocol)
         channel: str = "mix",
+        in_order: bool = True,  # noqa: ARG002 (they always are)
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Result]:
         """Results in the order of the sources; several at once as the provider allows, `batch_size` has no meaning."""
@@ -77,7 +78,7 @@ class ProviderRecognizer:
         def requests() -> Iterator[Request]:
             for source in sources:
                 asked.append(source)
-                yield Request(partial(_sound, source, channel), language=options.language, prompt=options.prompt)
+                yield Request(partial(_sound, source, channel), language=options.language, prompt=options.context)
 
         for index, reply in enumerate(transcribe_all(self.provider, requests())):
             source = asked.popleft()

@@ -22,14 +22,18 @@ _ALL: tuple[Writer, ...] = (TextWriter(), SrtWriter(), VttWriter(), TsvWriter(),
 WRITERS: dict[str, Writer] = {writer.extension: writer for writer in _ALL}
 
 
-def make_writer(name: str, *, layout: SubtitleLayout | None = None, fingerprint: str | None = None) -> Writer:
-    """The writer of a format for one run: `layout` is for subtitles, `fingerprint` for JSON.
+def make_writer(
+    name: str, *, layout: SubtitleLayout | None = None, fingerprint: str | None = None, paragraphs: bool = False
+) -> Writer:
+    """The writer of a format for one run: `layout` is for subtitles, `fingerprint` for JSON, `paragraphs` for txt.
 
     >>> make_writer("srt", layout=SubtitleLayout(max_line_width=32))
     SrtWriter(layout=SubtitleLayout(max_line_width=32, ...))
     """
     if name == "json":
         return JsonWriter(fingerprint)
+    if name == "txt":
+        return TextWriter(paragraphs)
     if layout is not None and name in ("srt", "vtt"):
         return SrtWriter(layout) if name == "srt" else VttWriter(layout)
     return WRITERS[name]

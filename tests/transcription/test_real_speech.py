@@ -19,6 +19,11 @@ def tiny() -> Recognizer:
 
 
 @pytest.fixture(scope="module")
+def base() -> Recognizer:
+    return linnet.load(str(require_weights("base")), device="cpu")
+
+
+@pytest.fixture(scope="module")
 def faults(root: Path) -> Path:
     folder = root.parent / "shared" / "data" / "faults"
     if not folder.is_dir():
@@ -35,6 +40,25 @@ def test_a_skipped_sentence_is_heard_again(tiny: Recognizer, faults: Path) -> No
 @pytest.mark.parametrize("name", ["sil10.flac", "noise10.flac", "music25.flac", "ten_ms.wav"])
 def test_nothing_is_said_where_nobody_speaks(tiny: Recognizer, faults: Path, name: str) -> None:
     assert tiny.transcribe(faults / name).text == ""
+
+
+@pytest.mark.parametrize("name", ["sil10.flac", "noise10.flac", "music25.flac"])
+def test_nothing_is_said_in_any_language(base: Recognizer, faults: Path, name: str) -> None:
+    assert base.transcribe(faults / name).text == ""
+
+
+def test_a_language_does_not_reach_over_a_pause(base: Recognizer, faults: Path) -> None:
+    transcript = base.transcribe(faults / "mix_en_de_en.flac", language_per_segment=True)
+    spoken = [(segment.language, segment.start) for segment in transcript.segments]
+    assert {code for code, start in spoken if start < 11.0 or start > 34.0} == {"en"}
+    assert {code for code, start in spoken if 12.5 < start < 33.0} == {"de"}
+    assert transcript.text.count("what your country can do for you") == 2
+
+
+def test_the_second_language_of_a_short_recording_is_not_lost(base: Recognizer, faults: Path) -> None:
+    transcript = base.transcribe(faults / "mix_short.wav")
+    assert "Sobald der Test abgeschlossen ist" in transcript.text
+    assert transcript.segments[-1].end > 17.0
 
 
 def test_the_first_cue_begins_after_the_silence(tiny: Recognizer, faults: Path) -> None:

@@ -30,6 +30,7 @@ from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
 from linnet.transcription.words import with_words, words_of_pieces
 
 LONGEST_GAP = 0.25  # of a window: a longer pause ends it, so that less silence is encoded
+TURN = SAMPLE_RATE  # samples: after a longer pause another language may be spoken
 CERTAIN_SPEECH = 0.1  # below this probability of silence a window without words is not believed
 SHORT_CLIP = 5 * SAMPLE_RATE  # samples: of less, the language tokens alone are often unsure
 SECONDS_PER_TOKEN = 0.25  # of a prompt, which nobody said
@@ -93,7 +94,8 @@ class WhisperBackend:
         fits = len(source.window(0, size + 1)) <= size
         given = resolve_language(options.language, self.vocabulary)
         limit = size if fits or not options.vad else self._best_window()  # songs are cut as rarely as can be
-        plan = WindowPlan(source, limit, vad=options.vad, longest_gap=round(LONGEST_GAP * size))
+        gap = TURN if options.language_per_segment else round(LONGEST_GAP * size)
+        plan = WindowPlan(source, limit, vad=options.vad, longest_gap=gap)
         listener = _Listener(self, replace(options, timestamps=options.timestamps or not fits))
         languages = Languages(given, each=options.language_per_segment)
         return (yield from batched(plan, listener, languages, limit=limit, ahead=ahead))

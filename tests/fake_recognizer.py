@@ -8,6 +8,7 @@ from typing import Any
 
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, OptionError
+from linnet.transcription.journal import Journal
 from linnet.transcription.schedule import Progress, Result
 from linnet.transcription.transcript import Segment, Transcript
 
@@ -36,6 +37,7 @@ class FakeRecognizer:
         channel: str = "mix",
         in_order: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
+        journals: Callable[[int], Journal] | None = None,
     ) -> Iterator[Result]:
         language = options.language if options is not None else None
         if language is not None and language not in self.languages:

@@ -297,3 +297,10 @@ def test_outputs_are_exactly_the_wanted_formats(tmp_path: Path) -> None:
     write_outputs(item, transcript, RunOptions(("srt", "tsv")), "f" * 32)
     write_outputs(replace(item, name="b"), transcript, RunOptions(("jsonl",)), "f" * 32)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.linnet", ".b.linnet", "a.srt", "a.tsv", "b.jsonl"]
+
+
+def test_the_journal_of_a_recording_goes_when_its_files_are_there(tmp_path: Path) -> None:
+    (item,) = plan_items(["talk.wav"], ["txt"], tmp_path)
+    item.journal.write_text("half of it\n")
+    write_outputs(item, Transcript((Segment(0, 1, "one"),)), RunOptions(("txt",)), "f" * 32)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".talk.linnet", "talk.txt"]

@@ -63,6 +63,11 @@ class Backend(Protocol):
         """For reports: `torch cpu float32`."""
         ...
 
+    @property
+    def answer(self) -> type[Any]:
+        """The dataclass of the results of `run`."""
+        ...
+
     def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
         """Recognise one recording, up to about `ahead` windows at once.
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
+from linnet.transcription.journal import Journal
 from linnet.transcription.naming import Item, is_url, place
 from linnet.transcription.schedule import Progress, Result
 from linnet.transcription.subtitles import SubtitleLayout
@@ -56,6 +57,7 @@ class Recognizes(Protocol):
         channel: str,
         in_order: bool,
         on_progress: Callable[[Progress], None] | None,
+        journals: Callable[[int], Journal] | None = None,
     ) -> Iterator[Result]:
         """As `Recognizer.transcribe_many`."""
         ...
@@ -139,6 +141,7 @@ def _transcribe(
         channel=options.channel,
         in_order=False,  # each is written when it is done
         on_progress=report,
+        journals=lambda index: Journal(pending[index][0].journal, pending[index][1]),
     )
     for result in results:
         item, fingerprint = left.pop(result.index)
@@ -175,6 +178,7 @@ def write_outputs(item: Item, transcript: Transcript, options: RunOptions, finge
     for name in options.formats:
         write_atomic(item.target(name), options.writer(name, fingerprint).render(transcript))
     _write_record(item, {**known, **dict.fromkeys(options.formats, fingerprint)})
+    item.journal.unlink(missing_ok=True)
 
 
 def make_fingerprint(recognizer: Recognizes, source: str, options: RunOptions) -> str:

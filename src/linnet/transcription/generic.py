@@ -87,6 +87,8 @@ class GenericBackend:
         self._window = max(SHORTEST, int(window_seconds(speech.model.config.to_dict()) * SAMPLE_RATE))
         self._pads_safely = self._probe_padding()
 
+    answer = Heard
+
     @property
     def languages(self) -> tuple[str, ...]:
         """Empty: these models take no language."""

@@ -52,6 +52,11 @@ class Item:
         """The hidden file that says what the others were made with."""
         return self.folder / f".{self.name}.linnet"
 
+    @property
+    def journal(self) -> Path:
+        """The hidden file that keeps what is done of a long recording while it is being transcribed."""
+        return self.folder / f".{self.name}.linnet-journal"
+
 
 def is_url(source: str) -> bool:
     """Whether the input is fetched rather than opened."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.transcription.backend import Backend, Outcome
-from linnet.transcription.schedule import BATCH_SIZE, Progress, Result, run_jobs
+from linnet.transcription.schedule import BATCH_SIZE, Journals, Progress, Result, run_jobs
 from linnet.transcription.schedule import in_order as ordered
 from linnet.transcription.transcript import Transcript
 
@@ -148,12 +148,14 @@ class Recognizer:
         channel: str = "mix",
         in_order: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
+        journals: Journals | None = None,
     ) -> Iterator[Result]:
         """Transcribe recordings, `batch_size` windows of one or several of them at once; yields a `Result` for each.
 
         Results come in the order of the inputs; with `in_order=False` each when it is done, and its `index` tells the
         input. A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for
-        options that the model cannot honour.
+        options that the model cannot honour. `journals` gives each long recording, by its index, the
+        `transcription.journal.Journal` from which a run that was killed goes on.
         """
         if batch_size < 1:
             raise OptionError(f"batch size must be at least 1, got {batch_size}")
@@ -172,7 +174,9 @@ class Recognizer:
                 **made_with,
             )
 
-        results = run_jobs(self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress)
+        results = run_jobs(
+            self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress, journals=journals
+        )
         for result in ordered(results) if in_order else results:
             outcome = result.outcome
             done = None if outcome is None else finish(outcome, result.name, result.duration)

@@ -17,10 +17,13 @@ from linnet.audio.types import Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
+from linnet.transcription.journal import SHORTEST, Journal
 from linnet.transcription.transcript import Transcript
 
 BATCH_SIZE = 8  # windows at once, where nobody says: most of the gain, and what their encoder results take is bounded
 _LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
+
+Journals = Callable[[int], Journal]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class _Running:
     name: str
     source: AudioSource
     job: Job
+    journal: Journal | None = None
     requests: Sequence[Request] = ()  # what it waits for
     answers: list[Any] = field(default_factory=list)
     outcome: Outcome | None = None
@@ -78,12 +82,21 @@ class _Running:
     def fail(self, error: LinnetError) -> None:
         self.requests, self.error = (), error
 
+    def recall(self, kind: Callable[[], type[Any]]) -> None:
+        """Answer the requests that the journal knows."""
+        if self.journal is not None:
+            self.answers = [self.journal.recall(request, kind()) for request in self.requests]
+
     def close(self) -> None:
         self.job.close()
         self.source.close()
+        if self.journal is not None:
+            self.journal.close()
 
     def result(self) -> Result:
         said = self.outcome.notices if self.outcome is not None else ()
+        if self.journal is not None and self.journal.broken:
+            said = (*said, f"no journal could be kept of it ({self.journal.broken}).")
         return Result(
             index=self.index,
             source=self.given,
@@ -112,11 +125,12 @@ def run_jobs(
     *,
     channel: str = "mix",
     on_progress: Callable[[Progress], None] | None = None,
+    journals: Journals | None = None,
 ) -> Iterator[Result]:
     """Recognise recordings, `batch_size` windows at once; yields each as it is done, in no fixed order.
 
     A recording is begun when those before it leave room in a batch. A batch that does not fit into memory is halved,
-    and stays so.
+    and stays so. `journals` gives each long recording, by its index, the journal of its windows.
     """
     waiting = enumerate(sources)
     running: list[_Running] = []
@@ -127,8 +141,10 @@ def run_jobs(
                 started = _start(backend, *item, options=options, channel=channel, ahead=batches.ahead)
                 if isinstance(started, Result):
                     yield started
-                else:
-                    running.append(started)
+                    continue
+                if journals is not None and (started.source.duration or SHORTEST) >= SHORTEST:
+                    started.journal = journals(started.index)
+                running.append(started)
             if not running:
                 return
             _advance(batches, running, on_progress)
@@ -185,8 +201,10 @@ def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callab
     """Answer every request that is open, then let the jobs go on."""
     groups: dict[Hashable, list[_Asked]] = defaultdict(list)
     for one in running:
-        for place, request in enumerate(one.requests):
-            groups[request.group].append(_Asked(one, place, request))
+        one.recall(batches.kind)
+        for place, (request, answer) in enumerate(zip(one.requests, one.answers, strict=True)):
+            if answer is None:
+                groups[request.group].append(_Asked(one, place, request))
     for group in groups.values():
         batches.run(sorted(group, key=lambda asked: -len(asked.request.samples)))
     for one in running:
@@ -204,6 +222,10 @@ class _Batches:
         self._backend, self._size = backend, size
         self._told: tuple[_Running, int] | None = None  # who carries the sentence on it, and what was too much
         self.ahead = max(2 * size, _LEAST_AHEAD)
+
+    def kind(self) -> type[Any]:
+        """The type of an answer."""
+        return self._backend.answer
 
     def run(self, group: Sequence[_Asked]) -> None:
         """Answer these requests, the longest first, so that what needs most memory fails first."""
@@ -231,6 +253,8 @@ class _Batches:
         for asked, answer in zip(batch, answers, strict=True):
             asked.one.answers[asked.place] = answer
             asked.one.seconds += share
+            if asked.one.journal is not None:
+                asked.one.journal.keep(asked.request, answer)
 
     def _shrink(self, batch: Sequence[_Asked]) -> None:
         """Halve the batches, or fail the recording of which not even one window fits."""

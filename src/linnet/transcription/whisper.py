@@ -69,6 +69,8 @@ class WhisperBackend:
         """Codes that `language` may name."""
         return tuple(self.vocabulary.languages)
 
+    answer = WindowResult
+
     @property
     def engine_name(self) -> str:
         """For reports: `torch cpu float32`."""

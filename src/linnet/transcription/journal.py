@@ -1,0 +1,121 @@
+"""What a model made of the windows of one long recording, kept in a file as it comes, so that a killed run goes on.
+
+A run that begins again goes through the recording as before, and windows whose sound, options and text before them are
+those of a line in the journal are answered from there. So the transcript is that of a run without a break; what is done
+again is reading the sound and finding speech in it, at several hundred times the speed of speech.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import types
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Union, get_args, get_origin, get_type_hints
+
+from linnet.transcription.backend import Request
+
+SHORTEST = 120.0  # seconds of a recording: less is done again sooner than it is looked up
+
+_MARK = "linnet_journal"
+
+
+class Journal:
+    """The answers for one recording, in the file at `path`; those of another `fingerprint` are dropped.
+
+    A file that cannot be written is given up: `broken` then says why, and the run goes on without it.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path = path
+        self.broken: str | None = None
+        self._header = {_MARK: 1, "fingerprint": fingerprint}
+        self._known: dict[str, Any] = {}
+        self._file: BinaryIO | None = None
+        lines = _whole_lines(path)
+        if lines and _object(lines[0]) == self._header:
+            found = [row for line in lines[1:] if (row := _object(line)) is not None and "window" in row]
+            self._known = {row["window"]: row.get("answer") for row in found}
+
+    def recall(self, request: Request, kind: type[Any]) -> Any | None:
+        """The answer, of the dataclass `kind`, that this request had before; None where it had none."""
+        known = self._known.get(_key(request)) if self._known else None
+        if known is None:
+            return None
+        try:
+            return rebuild(kind, known)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            return None  # a damaged line: the window is heard again
+
+    def keep(self, request: Request, answer: Any) -> None:
+        """Write an answer behind the others; it outlives this process when this returns."""
+        if self.broken is None:
+            try:
+                self._append({"window": _key(request), "answer": asdict(answer)})
+            except OSError as error:
+                self.broken = error.strerror or str(error)
+                self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            with suppress(OSError):  # what could not be written was noticed when it was tried
+                self._file.close()
+
+    def _append(self, data: Mapping[str, Any]) -> None:
+        if self._file is None:
+            self._file = self.path.open("ab" if self._known else "wb")
+            if self._known:
+                self._file.write(b"\n")  # ends a line that a kill cut short
+            else:
+                self._append(self._header)
+        self._file.write(json.dumps(data, ensure_ascii=False).encode("utf-8", errors="backslashreplace") + b"\n")
+        self._file.flush()
+
+
+def rebuild(kind: Any, data: Any) -> Any:
+    """What `dataclasses.asdict` and JSON made of a value of this type, as it was. Raises `TypeError` for other data.
+
+    >>> rebuild(tuple[int, ...], [1, 2])
+    (1, 2)
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        (some,) = (one for one in inner if one is not type(None))
+        return None if data is None else rebuild(some, data)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{field.name: rebuild(hints[field.name], data[field.name]) for field in fields(kind)})  # type: ignore[operator]
+    if origin is tuple:
+        return tuple(rebuild(inner[0], one) for one in data)
+    if origin is not None and issubclass(origin, Mapping):
+        return {rebuild(inner[0], key): rebuild(inner[1], one) for key, one in data.items()}
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(data, accepted):
+        raise TypeError(f"expected {kind.__name__}, found {data!r}")
+    return data
+
+
+def _key(request: Request) -> str:
+    """32 hexadecimal digits of all that decides an answer."""
+    digest = hashlib.blake2b(request.samples.tobytes(), digest_size=16)
+    digest.update(repr((request.options, request.prompt, request.language)).encode())
+    return digest.hexdigest()
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().split(b"\n")[:-1]
+    except OSError:
+        return []  # none yet
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None  # cut short
+    return value if isinstance(value, dict) else None

@@ -241,3 +241,22 @@ def test_a_disk_that_fills_up(tmp_path: Path, model: Path) -> None:
     assert {"a.json", ".a.linnet"} <= set(files.split())
     assert ".tmp" not in files
     assert json.loads("{" + document)["duration"] == 0.5
+
+
+def test_no_weights_are_read_where_nothing_is_to_be_heard(
+    tmp_path: Path, model: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, out = noise(tmp_path / "a.wav"), tmp_path / "out"
+    run = ("transcribe", str(sound), "--model", str(model), "--output", str(out), "--skip-existing", *QUICK)
+    assert call(*run).status == 0
+
+    def read(*_: object) -> None:
+        raise AssertionError("the weights are read")
+
+    monkeypatch.setattr("linnet.transcription.recognizer._load_backend", read)
+    assert call(*run).status == 0
+    (tmp_path / "b.wav").write_text("no sound\n")
+    done = call("transcribe", str(tmp_path / "b.wav"), "--model", str(model), *QUICK)
+    assert (done.status, "is text, not sound" in done.err) == (1, True)
+    with pytest.raises(AssertionError, match="the weights are read"):
+        call("transcribe", str(noise(tmp_path / "c.wav")), "--model", str(model), *QUICK)

@@ -169,8 +169,11 @@ class ModelChoice:
     compute_type: str = "auto"
     threads: int | None = None
 
-    def load(self, notify: Callable[[str], None]) -> Recognizer:
-        """The model; what was chosen automatically is told with its reason. Raises `ModelError`, `OptionError`."""
+    def load(self, notify: Callable[[str], None], *, late: bool = False) -> Recognizer:
+        """The model, `late` with its weights read when a recording could be opened; what was chosen is told.
+
+        Raises `ModelError`, `OptionError`.
+        """
         from linnet.transcription import recognizer
 
         return recognizer.load(
@@ -181,5 +184,6 @@ class ModelChoice:
             dtype=self.dtype,
             threads=self.threads,
             offline=self.offline,
+            late=late,
             notify=notify,
         )

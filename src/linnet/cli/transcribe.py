@@ -180,19 +180,13 @@ class _Command:
             return False
         return self._to_files(items, missing, reporter)
 
-    def _load(self, reporter: Reporter) -> Recognizer:
-        recognizer = self.model.load(reporter.notice)
-        if self.options.decoding.word_timestamps and (notice := recognizer.word_times_notice):
-            reporter.notice(f"word times: {notice}")
-        return recognizer
-
     def _to_stdout(self, item: Item, reporter: Reporter) -> None:
         from linnet.transcription.batch import make_fingerprint
 
         if len(self.options.formats) > 1:
             raise OptionError("several formats do not fit on stdout: choose one --format, or a folder with --output")
         (name,) = self.options.formats
-        recognizer = self._load(reporter)
+        recognizer = self.model.load(reporter.notice, late=True)
         reporter.begin(1)
         (result,) = recognizer.transcribe_many(
             [item.source],
@@ -204,6 +198,7 @@ class _Command:
         _tell_notices(result.notices, item.label, reporter)
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
+        self._tell_of_words(recognizer, reporter)
         fingerprint = make_fingerprint(recognizer, item.source, self.options)
         with reporter.paused():
             print_result(self.options.writer(name, fingerprint).render(result.transcript))
@@ -217,12 +212,14 @@ class _Command:
         rows = list(missing)
         for row in missing:
             reporter.finished(row)
-        recognizer = self._load(reporter)
+        recognizer = self.model.load(reporter.notice, late=True)
         begun = time.perf_counter()
         reporter.begin(len(items))
         try:
             for finished in run_batch(recognizer, items, self.options, on_progress=reporter.progress):
-                rows.append(self._tell(finished, reporter))  # noqa: PERF401 (kept when Ctrl-C ends the loop)
+                rows.append(self._tell(finished, reporter))  # kept when Ctrl-C ends the loop
+                if finished.status == "done" and _count(rows, "done") == 1:
+                    self._tell_of_words(recognizer, reporter)
         except KeyboardInterrupt:
             done = _count(rows, "done", "skipped")
             reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to go on")
@@ -235,6 +232,10 @@ class _Command:
             pass
         reporter.end(rows, time.perf_counter() - begun)
         return _count(rows, "failed", "not begun") > 0
+
+    def _tell_of_words(self, recognizer: Recognizer, reporter: Reporter) -> None:
+        if self.options.decoding.word_timestamps and (notice := recognizer.word_times_notice):
+            reporter.notice(f"word times: {notice}")
 
     def _tell(self, finished: Finished, reporter: Reporter) -> Row:
         label = finished.item.label

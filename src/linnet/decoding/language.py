@@ -28,13 +28,15 @@ def resolve_language(name: str | None, vocabulary: WhisperVocabulary) -> str | N
     always `en`. Raises `OptionError` for a language that the model does not know.
     """
     if not vocabulary.languages:
-        if name is None or name.lower() == "english" or _meant(name, ("en",)):
+        if name is None or name.lower() in ("en", "english") or _meant(name, ("en",)):
             return "en"
         raise OptionError(f"this model knows English only, not {name!r}: choose a multilingual model")
     if name is None:
         return None
     wanted = name.lower().strip().removeprefix("<|").removesuffix("|>")
-    for code in (wanted, _codes().get(wanted), _meant(wanted, vocabulary.languages)):
+    if wanted in vocabulary.languages:
+        return wanted
+    for code in (_codes().get(wanted), _meant(wanted, vocabulary.languages)):
         if code in vocabulary.languages:
             return code
     raise OptionError(_unknown(name, vocabulary))

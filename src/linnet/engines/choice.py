@@ -10,7 +10,7 @@ from linnet.engines.protocol import Engine
 from linnet.errors import OptionError
 from linnet.models.checkpoint import weight_files
 from linnet.models.device import choose_dtype
-from linnet.models.resolve import ModelRef
+from linnet.models.resolve import ModelRef, family
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
 
 if TYPE_CHECKING:
@@ -57,38 +57,55 @@ class Wanted:
             )
 
 
-def build_engine(
-    ref: ModelRef, device: torch.device, wanted: Wanted, notify: Notify
-) -> tuple[WhisperModel, Engine, str]:
-    """Load a Whisper-family model into the engine for it; also returns the number format, for reports.
+@dataclass(frozen=True)
+class Chosen:
+    """What a model runs on: torch or openvino, and the number format as reports name it (float32, int8)."""
+
+    engine: str
+    number: str
+    threads: int | None = None
+
+
+def choose(ref: ModelRef, device: torch.device, wanted: Wanted, notify: Notify) -> Chosen:
+    """The engine and number format for a model, which is not loaded yet.
 
     `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
     `OpenVinoMissing` where OpenVINO was asked for by name.
     """
-    engine, why = _choose(device, wanted)
-    if wanted.engine == "auto":
-        notify(f"engine: {engine} ({why})")
-    if engine == "openvino":
-        return _openvino(ref, wanted, notify)
-    number = choose_number(device, wanted, notify)
-    from linnet.engines.torch import TorchEngine
-
-    model = load_whisper(ref.path, name=ref.name, device=device, dtype=number)
-    return model, TorchEngine(model), str(number).removeprefix("torch.")
-
-
-def choose_number(device: torch.device, wanted: Wanted, notify: Notify) -> torch.dtype:
-    """What PyTorch computes in, and on how many threads: set for this process where they were asked for."""
+    if family(ref.path) == "whisper":
+        engine, why = _choose(device, wanted)
+        if wanted.engine == "auto":
+            notify(f"engine: {engine} ({why})")
+        if engine == "openvino":
+            return Chosen(engine, _openvino_number(ref, wanted, notify), wanted.threads)
+    elif wanted.engine == "openvino":
+        raise OptionError(f"model {ref.name} is not of the Whisper family, which OpenVINO runs: use --engine torch")
     asked = wanted.dtype if wanted.compute_type == "auto" else _TORCH_DTYPES.get(wanted.compute_type)
     if asked is None:
         raise OptionError(f"compute type {wanted.compute_type} is of the openvino engine, which does not run here")
     number, why = choose_dtype(asked, device)
     if asked == "auto":
         notify(f"dtype: {str(number).removeprefix('torch.')} ({why})")
-    if wanted.threads is not None:
-        import torch
+    return Chosen("torch", str(number).removeprefix("torch."), wanted.threads)
 
-        torch.set_num_threads(wanted.threads)
+
+def build_engine(ref: ModelRef, device: torch.device, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
+    """Load a Whisper-family model into the engine that was chosen for it. Raises `ModelError`, `OptionError`."""
+    if chosen.engine == "openvino":
+        return _openvino(ref, chosen, notify)
+    from linnet.engines.torch import TorchEngine
+
+    model = load_whisper(ref.path, name=ref.name, device=device, dtype=torch_number(chosen))
+    return model, TorchEngine(model)
+
+
+def torch_number(chosen: Chosen) -> torch.dtype:
+    """What PyTorch computes in; its threads are set for this process where they were asked for."""
+    import torch
+
+    if chosen.threads is not None:
+        torch.set_num_threads(chosen.threads)
+    number: torch.dtype = getattr(torch, chosen.number)
     return number
 
 
@@ -111,24 +128,27 @@ def _choose(device: torch.device, wanted: Wanted) -> tuple[str, str]:
     return "openvino", "the fastest on a CPU"
 
 
-def _openvino(ref: ModelRef, wanted: Wanted, notify: Notify) -> tuple[WhisperModel, Engine, str]:
-    import torch
-
-    from linnet.engines.openvino import OpenVinoEngine
-    from linnet.engines.openvino_cache import load_converted
-
+def _openvino_number(ref: ModelRef, wanted: Wanted, notify: Notify) -> str:
     kind = wanted.compute_type
     if kind == "auto":
         small = sum(path.stat().st_size for path in weight_files(ref.path)) < SMALL
         kind = "f32" if small else "int8"
         why = "exact, and fast for a small model" if small else "weights in 8 bits: the fastest"
         notify(f"compute type: {kind} ({why})")
-    numbers = openvino_numbers(kind)
-    if kind != numbers.compute == "f32":
+    if kind != openvino_numbers(kind).compute == "f32":
         notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32")
+    return kind
+
+
+def _openvino(ref: ModelRef, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
+    import torch
+
+    from linnet.engines.openvino import OpenVinoEngine
+    from linnet.engines.openvino_cache import load_converted
+
     model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32, weights=False)
-    converted = load_converted(openvino_source(ref), numbers, notify)
-    return model, OpenVinoEngine(converted, label=kind, threads=wanted.threads), kind
+    converted = load_converted(openvino_source(ref), openvino_numbers(chosen.number), notify)
+    return model, OpenVinoEngine(converted, label=chosen.number, threads=chosen.threads)
 
 
 def openvino_numbers(compute_type: str) -> Numbers:

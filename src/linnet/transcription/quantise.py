@@ -16,7 +16,7 @@ from linnet.audio.source import open_audio
 from linnet.audio.types import Audio, Samples
 from linnet.data.manifest import Utterance
 from linnet.decoding.options import DecodingOptions
-from linnet.engines.choice import Wanted, build_engine, openvino_numbers, openvino_source
+from linnet.engines.choice import Chosen, build_engine, openvino_numbers, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino_cache import Converted, calibrate
 from linnet.engines.protocol import Engine
@@ -118,8 +118,7 @@ class Trial:
         """
         import torch
 
-        wanted = Wanted("openvino", "int8")
-        self._model, self._int8, _ = build_engine(ref, torch.device("cpu"), wanted, notify)
+        self._model, self._int8 = build_engine(ref, torch.device("cpu"), Chosen("openvino", "int8"), notify)
         self._ref = ref
         clips = read_clips(utterances, self._model.window_samples, windows=2 * windows, skipped=notify)
         self.calibration, others = clips[0::2], clips[1::2]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, cast
 
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
@@ -16,7 +17,7 @@ from linnet.transcription.transcript import Transcript
 if TYPE_CHECKING:
     import torch
 
-    from linnet.engines.choice import Wanted
+    from linnet.engines.choice import Chosen
     from linnet.models.resolve import ModelRef
 
 Notify = Callable[[str], None]
@@ -32,6 +33,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     threads: int | None = None,
     offline: bool = False,
     revision: str | None = None,
+    late: bool = False,
     notify: Notify | None = None,
 ) -> Recognizer:
     """Load a speech model: an embedded name (`digits`), a folder, or a Hub id; by default the one for this machine.
@@ -39,14 +41,14 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU;
     `compute_type` auto, f32, bf16, int8 or w8a8; `dtype`, of the torch engine, auto, float32, bfloat16 or float16;
     `threads` how many the engine uses, by default all cores. `notify` is told of each choice made automatically,
-    with its reason. Raises `ModelError` for a model that is missing or damaged, `OptionError` for what does not go
-    together.
+    with its reason. `late`: the weights are read when a first recording could be opened, not now. Raises `ModelError`
+    for a model that is missing or damaged, `OptionError` for what does not go together.
 
     >>> recognizer = load("digits")
     >>> recognizer.languages
     ('en', 'de', 'fr', 'es', 'it')
     """
-    from linnet.engines.choice import Wanted
+    from linnet.engines.choice import Wanted, choose
     from linnet.models.default import resolve_default
     from linnet.models.device import choose_device
     from linnet.models.resolve import resolve
@@ -62,33 +64,41 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
         ref = resolve_default(place.type == "cuda", offline=offline, notify=notify)
     else:
         ref = resolve(name, offline=offline, revision=revision, notify=notify)
-    backend, number = _load_backend(ref, place, wanted, tell)
-    return Recognizer(backend, ref, device=str(place), dtype=number)
+    chosen = choose(ref, place, wanted, tell)
+    read = partial(_load_backend, ref, place, chosen, tell)
+    backend = cast("Backend", _Late(read)) if late else read()
+    return Recognizer(backend, ref, device=str(place), dtype=chosen.number)
 
 
 def _silent(sentence: str) -> None:
     del sentence
 
 
-def _load_backend(ref: ModelRef, device: torch.device, wanted: Wanted, notify: Notify) -> tuple[Backend, str]:
-    from linnet.engines.choice import build_engine, choose_number
+def _load_backend(ref: ModelRef, device: torch.device, chosen: Chosen, notify: Notify) -> Backend:
+    from linnet.engines.choice import build_engine, torch_number
     from linnet.models.resolve import family
 
     if family(ref.path) == "whisper":
         from linnet.transcription.whisper import WhisperBackend
 
-        model, engine, number = build_engine(ref, device, wanted, notify)
-        return WhisperBackend(model, engine), number
-    if wanted.engine == "openvino":
-        raise OptionError(f"model {ref.name} is not of the Whisper family, which OpenVINO runs: use --engine torch")
+        return WhisperBackend(*build_engine(ref, device, chosen, notify))
     from linnet.transcription.generic import load_generic
 
-    dtype = choose_number(device, wanted, notify)
-    return load_generic(ref, device=device, dtype=dtype), str(dtype).removeprefix("torch.")
+    return load_generic(ref, device=device, dtype=torch_number(chosen))
+
+
+class _Late:
+    """A `Backend` that is loaded when something is asked of it."""
+
+    def __init__(self, load: Callable[[], Backend]) -> None:
+        self.load = lru_cache(maxsize=1)(load)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.load(), name)
 
 
 class Recognizer:
-    """One loaded model, ready to transcribe any number of recordings. Made by `load`."""
+    """One model, ready to transcribe any number of recordings. Made by `load`."""
 
     def __init__(self, backend: Backend, ref: ModelRef, *, device: str, dtype: str) -> None:
         self._backend = backend
@@ -183,8 +193,7 @@ class Recognizer:
             yield replace(result, transcript=done)
 
     def _made_with(self, options: DecodingOptions, channel: str) -> dict[str, Any]:
-        import torch
-        import transformers
+        from importlib.metadata import version
 
         from linnet import __version__
 
@@ -192,7 +201,7 @@ class Recognizer:
             "model": self.name,
             "revision": self.revision,
             "options": {**asdict(options), "channel": channel, "device": self.device, "dtype": self.dtype},
-            "versions": {"linnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+            "versions": {"linnet": __version__, "torch": version("torch"), "transformers": version("transformers")},
         }
 
 

@@ -181,12 +181,13 @@ def _start(
         source = given if hasattr(given, "window") else open_audio(given, channel=channel)
     except LinnetError as error:
         return Result(index, given, name=str(given), error=error, seconds=time.perf_counter() - begun)
+    opened = time.perf_counter() - begun  # a model that is loaded now is no work on this recording
     try:
         one = _Running(index, given, _name(index, given, source), source, backend.job(source, options, ahead=ahead))
-    except OptionError:
+    except BaseException:
         source.close()
         raise
-    one.seconds = time.perf_counter() - begun
+    one.seconds = opened
     one.resume(None)
     return one
 

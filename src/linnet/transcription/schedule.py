@@ -16,6 +16,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
 from linnet.transcription.transcript import Transcript
+from linnet.urls import public_name
 
 BATCH_SIZE = 8  # windows at once, where nobody says: most of the gain, and what their encoder results take is bounded
 _LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
@@ -150,7 +151,7 @@ def _start(
     try:
         source = given if hasattr(given, "window") else open_audio(given, channel=channel)
     except LinnetError as error:
-        return Result(index, given, name=str(given), error=error, seconds=time.perf_counter() - begun)
+        return Result(index, given, name=public_name(str(given)), error=error, seconds=time.perf_counter() - begun)
     try:
         one = _Running(index, given, source, backend.job(source, options, ahead=ahead))
     except OptionError:

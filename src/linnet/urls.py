@@ -11,6 +11,7 @@ _START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _AT = re.compile(r".*(?:@|%40)", re.DOTALL)  # all up to the last one
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
+_HIDDEN = re.compile(r"\?…[0-9a-f]{4}")
 _SHORT = 2  # characters: hiding fewer would blot out every other word
 
 
@@ -23,7 +24,7 @@ def public_name(url: str) -> str:
     """The address as messages, records and transcripts show it: without its login, its query and its fragment.
 
     The last two, which may hold keys, become `?…` and four hexadecimal digits, by which addresses that differ there
-    alone are told apart; they are too few to try guesses on.
+    alone are told apart; they are too few to try guesses on. A public name stays as it is, and so does a path.
 
     >>> public_name("https://me:secret@example.org/a.wav?key=1")
     'https://example.org/a.wav?…914d'
@@ -35,7 +36,9 @@ def public_name(url: str) -> str:
     host = _AT.sub("", authority)
     if not _HOST.fullmatch(host) and "@" in path + tail:  # a password with a bare / ? or #
         return public_name(scheme + (path + tail).rpartition("@")[2])
-    return f"{scheme}{host}{path}" + (f"?…{hashlib.sha256(tail.encode(errors='replace')).hexdigest()[:4]}" * bool(tail))
+    if tail and not _HIDDEN.fullmatch(tail):
+        tail = f"?…{hashlib.sha256(tail.encode(errors='replace')).hexdigest()[:4]}"
+    return f"{scheme}{host}{path}{tail}"
 
 
 def split_login(url: str) -> tuple[str, str | None]:

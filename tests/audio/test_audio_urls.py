@@ -42,6 +42,7 @@ class Server(BaseHTTPRequestHandler):
             "/short.wav": (200, {"Content-Length": str(len(self.sound) + 1000)}, self.sound),
             "/empty.wav": (200, {}, b""),
             "/secret.wav": (403, {}, b"no"),
+            "/login.wav": (401, {"WWW-Authenticate": "Basic"}, b"no"),
             "/radio": (200, {"icy-name": "Radio"}, self.sound),
             "/file.wav": (302, {"Location": "file:///etc/passwd?key=s3cret"}, b""),
             "/ftp.wav": (302, {"Location": "ftp://me:s3cret@127.0.0.1/a.wav"}, b""),
@@ -133,6 +134,7 @@ def test_what_goes_wrong(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert complaint(f"{site}/no.wav") == f"{site}/no.wav: the server answered 404 Not Found; check the address"
     assert "the server answered 403 Forbidden; check that it is public" in complaint(f"{site}/secret.wav")
     assert f"{site}/page.mp3: is a web page, not sound" in complaint(f"{site}/page.mp3")
+    assert "401 Unauthorized; check the login, given as in  http://user:pass" in complaint(f"{site}/login.wav")
     size = len(Server.sound)
     assert f"the download broke off after {size} of {size + 1000} bytes; try again" in complaint(f"{site}/short.wav")
     assert "is empty (0 bytes)" in complaint(f"{site}/empty.wav")
@@ -205,6 +207,7 @@ def test_no_secret_of_an_address_is_told(site: str, url: str) -> None:
 def test_addresses_that_differ_in_their_query_have_different_names() -> None:
     names = {public_name(f"https://me@example.org/a%20b.wav{tail}") for tail in ("", "?a=1", "?a=2", "#a=1")}
     assert len(names) == 4
+    assert {public_name(name) for name in names} == names
     assert all(name.startswith("https://example.org/a%20b.wav") for name in names)
     assert public_name("https://example.org:8080/@scope/pkg@1.2/a.wav") == (
         "https://example.org:8080/@scope/pkg@1.2/a.wav"

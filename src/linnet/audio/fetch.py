@@ -28,6 +28,11 @@ SILENCE = 300.0  # seconds that a pipe's writer may send nothing
 MOST_GB, MOST_MINUTES = 10.0, 240.0  # of a download, where LINNET_DOWNLOAD_GB and LINNET_DOWNLOAD_MINUTES say nothing
 _BLOCK = 1 << 20
 _FIRST_WORD = 5.0  # seconds of a download after which its progress is told; then after twice as many, and so on
+_WAY_OUT = {
+    401: "check the login, given as in  http://user:password@host",
+    404: "check the address",
+    410: "check the address",
+}
 
 
 def check_path(path: str, stack: ExitStack) -> str:
@@ -153,8 +158,8 @@ def download(url: str, stack: ExitStack, *, public_only: bool = False) -> str:
         raise
     except HTTPError as error:
         error.close()
-        hint = "check the address" if error.code in (404, 410) else "check that it is public, or download it first"
-        raise AudioError(f"{name}: the server answered {_status(error.code)}; {hint}") from error
+        way_out = _WAY_OUT.get(error.code, "check that it is public, or download it first")
+        raise AudioError(f"{name}: the server answered {_status(error.code)}; {way_out}") from error
     except (ValueError, http.client.InvalidURL):  # their texts quote the address
         raise AudioError(f"{name}: is no valid address; check it, a login's special characters as %40") from None
     except (OSError, http.client.HTTPException) as error:

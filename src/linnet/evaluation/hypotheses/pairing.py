@@ -95,7 +95,7 @@ def _in_order(hypotheses: Hypotheses, references: Sequence[Reference], missing: 
 _Key = Callable[[Any], str]
 _WAYS: tuple[tuple[str, _Key, _Key], ...] = (
     ("id", lambda reference: reference.id, lambda name: name),
-    ("the path of the sound", lambda reference: reference.audio, lambda name: name),
+    ("the path of the sound", lambda reference: public_name(reference.audio), public_name),
     ("the name of the sound", lambda reference: PurePath(reference.audio).stem, lambda name: PurePath(name).stem),
 )
 

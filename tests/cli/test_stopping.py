@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,7 +54,7 @@ def test_a_download_leaves_nothing_behind(
 
     def end() -> None:
         while not any(path.stat().st_size for path in tmp_path.iterdir()):
-            pass
+            time.sleep(0.01)
         seen.append(len(list(tmp_path.iterdir())))
         os.kill(os.getpid(), number)
 

@@ -177,7 +177,7 @@ def _receive(response: http.client.HTTPResponse, name: str, limits: web.Limits, 
     try:
         path = _copy(blocks, name, stack)
     except (EOFError, zlib.error) as error:
-        raise AudioError(f"{name}: its gzip encoding breaks off or is damaged; try again") from error
+        raise AudioError(f"{name}: the gzip encoding of what comes breaks off or is damaged; try again") from error
     if promised and response.length:
         raise AudioError(
             f"{name}: the download broke off after {promised - response.length} of {promised} bytes; try again"

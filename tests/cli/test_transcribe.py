@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -20,7 +24,8 @@ from fake_recognizer import FakeRecognizer
 from linnet.cli import build_app
 from linnet.cli.console import BarReporter, Row, clock, make_reporter
 from linnet.errors import OptionError
-from linnet.transcription.schedule import Progress
+from linnet.transcription.schedule import Progress, Result
+from linnet.urls import public_name
 
 ONE_BY_ONE = ("transcribe", "--batch-size", "1")
 
@@ -79,8 +84,8 @@ def test_several_formats_need_a_folder(call: Call, talks: Path) -> None:
     assert set(written(talks / "out")) == {"three.txt", "three.srt"}
 
 
-def test_many_recordings_lie_beside_their_inputs(call: Call, talks: Path) -> None:
-    done = call("transcribe", ".", "--format", "txt", "--format", "vtt", model=FakeRecognizer())
+def test_recordings_lie_beside_their_inputs_where_that_is_asked_for(call: Call, talks: Path) -> None:
+    done = call("transcribe", ".", "--beside", "--format", "txt", "--format", "vtt", model=FakeRecognizer())
     assert (done.status, done.out) == (0, "")
     assert set(written(talks)) == {f"{stem}.{kind}" for stem in ("one-two", "three", "four") for kind in ("txt", "vtt")}
     lines = [line.split() for line in done.err.splitlines()[1:]]
@@ -93,8 +98,94 @@ def test_many_recordings_lie_beside_their_inputs(call: Call, talks: Path) -> Non
 def test_a_folder_that_holds_one_recording_is_no_single_input(call: Call, talks: Path) -> None:
     (talks / "sub").mkdir()
     (talks / "sub" / "five.wav").touch()
-    done = call("transcribe", "sub", model=FakeRecognizer())
+    done = call("transcribe", "sub", "--beside", model=FakeRecognizer())
     assert (done.out, written(talks / "sub")) == ("", {"five.txt": "five\n"})
+
+
+@pytest.mark.parametrize("inputs", [("three.flac", "four.mp3"), (".",), ("sub",), ("*.flac", "missing.wav")])
+def test_several_recordings_need_a_place(
+    call: Call, talks: Path, inputs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told before a model is loaded; nothing is written where nobody asked for it."""
+    (talks / "sub").mkdir()
+    (talks / "sub" / "five.wav").touch()
+    before = set(talks.rglob("*"))
+    monkeypatch.setattr("linnet.transcription.recognizer.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    done = call("transcribe", *inputs)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == (
+        "linnet: several recordings, or a folder of them, do not fit on stdout: name a folder for the transcripts with "
+        "--output, or write each beside its recording with --beside\n"
+    )
+    both = call("transcribe", "three.flac", "--beside", "--output", "out")
+    assert (both.status, "--beside and --output name two places" in both.err) == (1, True)
+    assert set(talks.rglob("*")) == before
+
+
+def test_one_recording_beside_its_input(call: Call, talks: Path) -> None:
+    done = call("transcribe", "three.flac", "--beside", model=FakeRecognizer())
+    assert (done.status, done.out, written(talks)) == (0, "", {"three.txt": "three\n"})
+
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[31m\u202egpj\n\x9b2Jbad.wav"
+
+
+@pytest.mark.parametrize("progress", ["none", "bar"])
+def test_no_file_name_commands_the_terminal(call: Call, talks: Path, progress: str) -> None:
+    good = HOSTILE.replace("bad", "short")
+    for name in (HOSTILE, good):
+        (talks / name).touch()
+    arguments = ("--output", "out", "--show", "--verbose", "--batch-size", "1", "--progress", progress)
+    done = call("transcribe", HOSTILE, good, HOSTILE + ".gone", *arguments, model=FakeRecognizer())
+    name = "a\\x1b]0;owned\\x07\\x1b[31m\\u202egpj\\n\\x9b2J"
+    assert f"linnet: {name}bad.wav: not a sound\n" in done.err
+    assert f"linnet: {name}short.wav: it ends early.\n" in done.err
+    assert f"linnet: {name}bad.wav.gone: no file matches" in done.err
+    assert done.out.startswith(f"{name}short.wav: 2.0 s of audio")
+    mine = ("\n", "\x1b") if progress == "bar" else ("\n",)
+    assert [letter for letter in done.err if not letter.isprintable() and letter not in mine] == []
+    assert "\x1b]" not in done.err
+    assert (talks / "out" / (good.removesuffix("wav") + "txt")).is_file()
+
+
+def test_json_keeps_the_true_name(call: Call, talks: Path) -> None:
+    (talks / HOSTILE).touch()
+    done = call("transcribe", HOSTILE, "--output", "out", "--progress", "json", model=FakeRecognizer())
+    (finished,) = [event for line in done.err.splitlines() if (event := json.loads(line))["event"] == "finished"]
+    assert finished["file"] == HOSTILE
+    assert "\x1b" not in done.err
+
+
+def test_an_error_that_ends_the_run_commands_no_terminal(call: Call, talks: Path) -> None:
+    done = call("transcribe", HOSTILE + ".gone", "--verbose")
+    assert done.err.splitlines()[-2].startswith("linnet: a\\x1b]0;owned\\x07\\x1b[31m\\u202egpj")
+    assert [letter for letter in done.err if not letter.isprintable() and letter != "\n"] == []
+
+
+def test_the_log_of_downloads_is_told(call: Call, talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Downloads(FakeRecognizer):
+        def transcribe_many(self, *arguments: Any, **options: Any) -> Iterator[Result]:
+            logging.getLogger("linnet.audio").info("a.wav: 1.0 of 2.0 MB have come so far")
+            return super().transcribe_many(*arguments, **options)
+
+    done = call("transcribe", "three.flac", model=Downloads())
+    assert "linnet: a.wav: 1.0 of 2.0 MB have come so far\n" in done.err
+    assert logging.getLogger("linnet.audio").handlers == []
+
+
+def test_secrets_of_an_address_are_not_told(call: Call, talks: Path) -> None:
+    url = "https://me:s3cret@host/bad.wav?key=s3cret"
+    for arguments in ((url,), (url, "--output", "out", "--progress", "json"), (url, "three.flac", "--output", "out")):
+        done = call("transcribe", *arguments, model=Public())
+        assert (done.status, "https://host/bad.wav?…" in done.err or "\\u2026" in done.err) == (1, True)
+        assert "s3cret" not in done.err + done.out
+
+
+class Public(FakeRecognizer):
+    """Names sounds as a `Recognizer` does."""
+
+    def transcribe_many(self, sources: Iterable[Any], **options: Any) -> Iterator[Result]:
+        return super().transcribe_many([public_name(source) for source in sources], **options)
 
 
 def test_show_prints_what_is_written(call: Call, talks: Path) -> None:
@@ -123,7 +214,9 @@ def test_one_that_fails_is_one_line(call: Call, talks: Path) -> None:
     done = call("transcribe", "bad.wav", "--model", "m", model=FakeRecognizer())
     assert (done.status, done.out, done.err) == (1, "", "linnet: bad.wav: not a sound\n")
     assert "Traceback" in call("transcribe", "bad.wav", "--verbose", model=FakeRecognizer()).err
-    assert "AudioError" in call("transcribe", "bad.wav", "three.flac", "--verbose", model=FakeRecognizer()).err
+    assert (
+        "AudioError" in call("transcribe", "bad.wav", "three.flac", "--beside", "--verbose", model=FakeRecognizer()).err
+    )
 
 
 def test_notices_of_a_sound_are_told(call: Call, talks: Path) -> None:
@@ -141,7 +234,7 @@ def test_notices_of_a_sound_are_told(call: Call, talks: Path) -> None:
         (["three.flac", "--no-speech-threshold", "x"], "no-speech threshold must be a number"),
         (["three.flac", "--progress", "dots"], "progress 'dots' is unknown: use auto, bar, json, none"),
         (["three.flac", "--language", "xx"], "language 'xx' is unknown to this model"),
-        (["three.flac", "four.mp3", "--language", "xx"], "language 'xx' is unknown to this model"),
+        (["three.flac", "four.mp3", "--beside", "--language", "xx"], "language 'xx' is unknown to this model"),
         (["three.flac", "--output", "four.mp3"], "four.mp3: expected a folder for results, found a file"),
         (["empty"], "empty: no audio in this folder"),
     ],
@@ -172,6 +265,22 @@ def test_ctrl_c_says_how_to_go_on(call: Call, talks: Path) -> None:
     assert done.status == 130
     assert done.err.endswith("linnet: stopped: 1 of 3 done; run again with --skip-existing to go on\n")
     assert written(talks / "out") == {"three.txt": "three\n"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_are_as_ctrl_c(call: Call, talks: Path, number: signal.Signals) -> None:
+    class Stopped(FakeRecognizer):
+        def transcribe_many(self, sources: Iterable[Any], **options: Any) -> Iterator[Result]:
+            for result in super().transcribe_many(sources, **options):
+                yield result
+                os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    done = call(*ONE_BY_ONE, "three.flac", "four.mp3", "--output", "out", model=Stopped())
+    assert done.status == 128 + number
+    assert done.err.endswith("linnet: stopped: 1 of 2 done; run again with --skip-existing to go on\n")
+    assert written(talks / "out") == {"three.txt": "three\n"}
+    assert signal.getsignal(number) is before
 
 
 def test_a_full_disk_says_how_to_go_on(call: Call, talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

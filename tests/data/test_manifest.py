@@ -41,6 +41,16 @@ def test_an_absolute_path_stays_and_the_id_is_the_audio_as_written(tmp_path: Pat
     assert (second.audio, second.id) == (str(tmp_path / "y.wav"), "7")
 
 
+def test_the_id_of_an_address_is_the_address_without_its_secrets(tmp_path: Path) -> None:
+    url = "https://me:s3cret@host/a.wav?key=s3cret"
+    path = tmp_path / "m.jsonl"
+    path.write_text(f'{{"audio": "{url}"}}\n')
+    (found,) = read_manifest(path)
+    assert found.audio == url
+    assert found.id.startswith("https://host/a.wav?…")
+    assert "s3cret" not in found.id + Utterance(url, start=1.0).id
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

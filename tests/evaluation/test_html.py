@@ -145,6 +145,14 @@ def test_hostile_texts_stay_texts() -> None:
     assert "49" not in root.all("h1")[0].text
 
 
+def test_secrets_of_addresses_are_not_shown() -> None:
+    secret = row("a", "b", 0, audio="https://me:s3cret@host/a.wav?key=s3cret")
+    assert "s3cret" not in page([secret])
+    (clip,) = embed([secret], limit=10**6)
+    assert "https://host/a.wav?…" in str(clip.note)
+    assert "s3cret" not in str(clip.note)
+
+
 def test_it_loads_nothing() -> None:
     root = parse(page(ROWS))
     addresses = [value for one in elements(root) for name, value in one.attributes.items() if name in ("src", "href")]

@@ -50,6 +50,13 @@ def test_a_row_is_there_at_once(tmp_path: Path) -> None:
         assert '"id": "u0"' in path.read_text()
 
 
+def test_addresses_are_written_without_their_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write(path, [ScoredRow(0, "u0", "https://me:s3cret@host/a.wav?key=s3cret", "one")])
+    assert "s3cret" not in path.read_text()
+    assert "https://host/a.wav?" in path.read_text()
+
+
 def test_cut_at_any_byte_it_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     write(path, ROWS)

@@ -325,6 +325,22 @@ def test_a_password_in_an_address_is_not_shown() -> None:
         assert str(failure(provider)).endswith(f"check the address {service.url}")
 
 
+def test_what_a_service_says_of_an_address_is_not_quoted_with_its_secrets() -> None:
+    said = "no user me:s3cret%40x, or s3cret@x; with k3y"
+    with serving(lambda *_: Reply(401, body={"error": said})) as service:
+        provider = opened("openai", service.url.replace("http://", "http://me:s3cret%40x@") + "/?key=k3y", attempts=1)
+        told = str(failure(provider))
+    assert "no user me:***, or ***; with ***" in told
+    assert not [secret for secret in ("s3cret", "k3y") if secret in told]
+    for spec in ("opnai:whisper-1@http://me:s3cret@host/", "openai:@http://me:s3cret@host/?s3cret"):
+        with pytest.raises(OptionError) as caught:
+            open_provider(spec)
+        assert "s3cret" not in str(caught.value)
+    with pytest.raises(ProviderError) as error:
+        opened("openai", "http://me:s3cret/x@host")
+    assert "s3cret" not in str(error.value)
+
+
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:port"])
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(ProviderError, match=r"is no address|cannot be reached|failed"):

@@ -79,6 +79,20 @@ def test_no_file_takes_the_name_of_an_input() -> None:
     assert names(["a.txt", "b.wav"], ["srt"], output=None) == ["a", "b"]
 
 
+def test_addresses_without_their_secrets(tmp_path: Path) -> None:
+    urls = [f"https://me:s3cret@host/p/a.wav?key=s3cret&part={part}" for part in (1, 2)]
+    items = plan_items([*urls, "https://me:s3cret@host", "http://[::1/b.wav"], ["txt"], tmp_path)
+    assert items[0].name[:-8] == items[1].name[:-8] == "a-"
+    assert len({item.name for item in items}) == len({item.label for item in items}) == 4
+    assert [item.name for item in items[2:]] == ["host", "b"]
+    assert run(FakeRecognizer(), urls[:1], tmp_path, skip_existing=True)[0].status == "done"
+    assert run(FakeRecognizer(), urls[:1], tmp_path, skip_existing=True)[0].status == "skipped"
+    run(FakeRecognizer(), urls[1:], tmp_path)
+    assert "s3cret" not in "".join(path.name + path.read_text() for path in tmp_path.iterdir())
+    fingerprints = {batch.make_fingerprint(FakeRecognizer(), url, RunOptions()) for url in urls}
+    assert len(fingerprints) == 2
+
+
 def test_an_input_given_twice_is_done_once() -> None:
     assert names(["a.wav", "./a.wav", "b.wav"]) == ["out/a", "out/b"]
 

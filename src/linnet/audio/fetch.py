@@ -1,26 +1,38 @@
-"""Sounds that are not plain files yet: standard input, file objects, URLs. Each becomes a temporary file."""
+"""Sounds that are not plain files yet: standard input, pipes, file objects, URLs. Each becomes a temporary file."""
 
 from __future__ import annotations
 
 import errno
 import http.client
+import logging
 import os
+import selectors
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit, urlunsplit
-from urllib.request import Request, urlopen
 
-from linnet.errors import AudioError
+from linnet.audio import web
+from linnet.errors import AudioError, OptionError
+from linnet.urls import public_name
 
-TIMEOUT = 30.0  # seconds without a byte from a server
+WRITER = 5.0  # seconds that a named pipe may be without anyone who writes into it
+SILENCE = 300.0  # seconds that a pipe's writer may send nothing
+MOST_GB, MOST_MINUTES = 10.0, 240.0  # of a download, where LINNET_DOWNLOAD_GB and LINNET_DOWNLOAD_MINUTES say nothing
 _BLOCK = 1 << 20
-_SAFE = "%/:=&?~#+!$,;'@()*[]"
+_FIRST_WORD = 5.0  # seconds of a download after which its progress is told; then after twice as many, and so on
+_WAY_OUT = {
+    401: "check the login, given as in  http://user:password@host",
+    404: "check the address",
+    410: "check the address",
+}
 
 
 def check_path(path: str, stack: ExitStack) -> str:
@@ -33,8 +45,7 @@ def check_path(path: str, stack: ExitStack) -> str:
                 "give a file in it (linnet transcribe takes folders)"
             )
         if stat.S_ISFIFO(status.st_mode):
-            with open(path, "rb") as pipe:  # noqa: PTH123
-                return spool(pipe, path, stack)
+            return _spool_pipe(path, stack)
         if not stat.S_ISREG(status.st_mode):
             raise AudioError(
                 f"{path}: is a device or a socket, where an audio file is expected; give a file, or - for stdin"
@@ -74,19 +85,50 @@ def spool_bytes(data: bytes, name: str, stack: ExitStack) -> str:
 
 def spool(stream: Any, name: str, stack: ExitStack) -> str:
     """Copy a binary file object from where it stands to a temporary file, removed when `stack` closes."""
-    path, _ = _copy(stream.read, name, stack)
-    return path
+    return _copy(_blocks(stream.read), name, stack)
 
 
-def _copy(read: Callable[[int], Any], name: str, stack: ExitStack) -> tuple[str, int]:
-    """Path and size of a temporary file with all that `read` gives."""
+def _blocks(read: Callable[[int], Any]) -> Iterator[Any]:
+    while block := read(_BLOCK):
+        yield block
+
+
+def _spool_pipe(path: str, stack: ExitStack) -> str:
+    """A named pipe, or the shell's `<(command)`, as a temporary file; it is not waited for without end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # else opening it waits for a writer
+    with ExitStack() as opened:
+        opened.callback(os.close, descriptor)
+        selector = opened.enter_context(selectors.DefaultSelector())
+        selector.register(descriptor, selectors.EVENT_READ)
+        return _copy(_blocks(lambda count: _read_pipe(descriptor, count, selector, path)), path, stack)
+
+
+def _read_pipe(descriptor: int, count: int, selector: selectors.BaseSelector, path: str) -> bytes:
+    """What is in the pipe, once anything is; nothing at its end."""
+    patience, fault = WRITER, "no program writes into this pipe; start the one that does first"
+    while True:
+        try:
+            if block := os.read(descriptor, count):
+                return block
+        except BlockingIOError:  # someone has it open
+            patience, fault = SILENCE, "the program that writes into this pipe sends nothing; see what it waits for"
+        if not selector.select(patience):
+            raise AudioError(f"{path}: {fault} (waited {patience:g} s)")
+        try:
+            return os.read(descriptor, count)  # nothing now: its writers have gone
+        except BlockingIOError:
+            continue
+
+
+def _copy(blocks: Iterable[Any], name: str, stack: ExitStack) -> str:
+    """A temporary file with all the blocks."""
     size = 0
     try:
         file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="linnet-"))  # noqa: SIM115
-        while chunk := read(_BLOCK):
-            if isinstance(chunk, str):
+        for block in blocks:
+            if isinstance(block, str):
                 raise AudioError(f"{name}: is open as text; open it in binary mode, as in  open(path, 'rb')")
-            size += file.write(chunk)
+            size += file.write(block)
         file.flush()
     except (OSError, http.client.HTTPException) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
@@ -95,52 +137,95 @@ def _copy(read: Callable[[int], Any], name: str, stack: ExitStack) -> tuple[str,
                 "free some, or name another folder in TMPDIR"
             ) from error
         raise AudioError(f"{name}: reading stopped after {size} bytes ({_reason(error)}); try again") from error
-    return file.name, size
+    return file.name
 
 
-def download(url: str, stack: ExitStack) -> str:
-    """Fetch an http(s) URL to a temporary file; `AudioError` says what the server or the network did."""
+def download(url: str, stack: ExitStack, *, public_only: bool = False) -> str:
+    """Fetch an http(s) URL to a temporary file; `AudioError` says what the server or the network did.
+
+    A login in the URL is sent as an Authorization header. `public_only` refuses hosts that are not on the public
+    internet, also where a redirect leads to them: for a server that fetches what strangers name. How far a slow
+    download has come goes to the log `linnet.audio`. Raises `OptionError` for limits in the environment that are none.
+    """
     name = public_name(url)
-    headers = {"User-Agent": f"linnet/{sys.modules['linnet'].__version__}", "Accept": "*/*"}
+    size = int(_limit("LINNET_DOWNLOAD_GB", MOST_GB) * 1e9)
+    limits = web.Limits(size, 60 * _limit("LINNET_DOWNLOAD_MINUTES", MOST_MINUTES), public_only)
+    agent = f"linnet/{sys.modules['linnet'].__version__}"
     try:
-        request = Request(quote(url, safe=_SAFE), headers=headers)
-        with urlopen(request, timeout=TIMEOUT) as response:
-            if any(key.lower().startswith("icy-") for key in response.headers):
-                raise AudioError(f"{name}: is a live radio stream without an end; record a part of it to a file first")
-            path, size = _copy(response.read, name, stack)
-            promised = response.headers.get("Content-Length", "")
+        with web.open_url(url, agent, limits) as response:
+            return _receive(response, name, limits, stack)
     except AudioError:
         raise
     except HTTPError as error:
         error.close()
-        hint = "check the address" if error.code in (404, 410) else "check that it is public, or download it first"
-        raise AudioError(f"{name}: the server answered {error.code} {error.reason}; {hint}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        way_out = _WAY_OUT.get(error.code, "check that it is public, or download it first")
+        raise AudioError(f"{name}: the server answered {_status(error.code)}; {way_out}") from error
+    except (ValueError, http.client.InvalidURL):  # their texts quote the address
+        raise AudioError(f"{name}: is no valid address; check it, a login's special characters as %40") from None
+    except (OSError, http.client.HTTPException) as error:
         raise AudioError(
             f"{name}: cannot be downloaded ({_reason(error)}); check the address and the network"
         ) from error
-    if promised.isdigit() and size < int(promised):
-        raise AudioError(f"{name}: the download broke off after {size} of {promised} bytes; try again")
+
+
+def _receive(response: http.client.HTTPResponse, name: str, limits: web.Limits, stack: ExitStack) -> str:
+    """The body of an answer as a temporary file."""
+    if any(key.lower().startswith("icy-") for key in response.headers):
+        raise AudioError(f"{name}: is a live radio stream without an end; record a part of it to a file first")
+    promised = response.length
+    blocks = _watched(web.body(response), name, limits.size, promised)
+    try:
+        path = _copy(blocks, name, stack)
+    except (EOFError, zlib.error) as error:
+        raise AudioError(f"{name}: the gzip encoding of what comes breaks off or is damaged; try again") from error
+    if promised and response.length:
+        raise AudioError(
+            f"{name}: the download broke off after {promised - response.length} of {promised} bytes; try again"
+        )
     return path
+
+
+def _watched(blocks: Iterable[bytes], name: str, most: int, promised: int | None) -> Iterator[bytes]:
+    """The blocks of a download while they are not too many; from time to time the log is told of them."""
+    size, begun, word = 0, time.monotonic(), _FIRST_WORD
+    for block in blocks:
+        size += len(block)
+        if max(size, promised or 0) > most:
+            raise AudioError(
+                f"{name}: is larger than {most / 1e9:g} GB, the limit that LINNET_DOWNLOAD_GB sets; "
+                "raise it, or download it first"
+            )
+        if time.monotonic() - begun > word:
+            word *= 2
+            whole = f" of {promised / 1e6:.1f}" if promised else ""
+            logging.getLogger("linnet.audio").info("%s: %.1f%s MB have come so far", name, size / 1e6, whole)
+        yield block
+
+
+def _limit(variable: str, usual: float) -> float:
+    """A positive number from the environment."""
+    text = os.environ.get(variable, "").strip()
+    try:
+        number = float(text or usual)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise OptionError(f"{variable}={text}: expected a number above 0, such as {usual:g}")
+    return number
+
+
+def _status(code: int) -> str:
+    """The code of an answer in words: ours, as the server's own may quote what was asked for."""
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
 
 
 def _reason(error: BaseException) -> str:
     """The innermost sentence of a network error."""
-    if isinstance(error, URLError) and isinstance(error.reason, BaseException):
-        return _reason(error.reason)
+    if isinstance(error, URLError):
+        return _reason(error.reason) if isinstance(error.reason, BaseException) else error.reason
     if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT:.0f} s"
+        return f"no answer within {web.TIMEOUT:.0f} s"
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
-
-
-def public_name(url: str) -> str:
-    """The URL without user name and password, fit for messages and reports.
-
-    >>> public_name("https://me:secret@example.org/a.wav?x=1")
-    'https://example.org/a.wav?x=1'
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-import re
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from linnet.errors import AudioError
+from linnet.urls import is_url
 
 _SOUND = ".wav .wave .flac .mp3 .mp2 .ogg .oga .opus .spx .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph .voc"
 _CONTAINER = (
@@ -18,16 +19,15 @@ _CONTAINER = (
 SOUND_SUFFIXES = frozenset(_SOUND.split())
 CONTAINER_SUFFIXES = frozenset(_CONTAINER.split())
 SUFFIXES = SOUND_SUFFIXES | CONTAINER_SUFFIXES
-_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def expand(inputs: Sequence[str]) -> list[str]:
     """Turn files, folders, globs, URLs and "-" into single sounds, in the order given, each once.
 
     A folder gives all its audio and video files (by suffix, in any case of letters), those of its subfolders too,
-    sorted; hidden files and folders are left out and links to folders are not followed. A file that is named is taken
-    with any suffix. Raises `AudioError` for a path that is not there, a glob without match, a folder without audio or
-    permission.
+    sorted; hidden files and folders, pipes and devices are left out and links to folders are not followed. A file that
+    is named is taken with any suffix. Raises `AudioError` for a path that is not there, a glob without match, a folder
+    without audio or permission.
 
     >>> expand(["-", "https://example.org/a.mp3", "-"])
     ['-', 'https://example.org/a.mp3']
@@ -36,7 +36,7 @@ def expand(inputs: Sequence[str]) -> list[str]:
 
 
 def _expand(text: str) -> Iterator[str]:
-    if text == "-" or _REMOTE.match(text):
+    if text == "-" or is_url(text):
         yield text
     elif os.path.isdir(text):  # noqa: PTH112  "a/" and "a//b" shall stay as they were written
         yield from _folder(text)
@@ -74,8 +74,17 @@ def _walk(folder: str) -> Iterator[str]:
     for parent, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield os.path.join(parent, name)  # noqa: PTH118
+            path = os.path.join(parent, name)  # noqa: PTH118
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES and not _is_special(path):
+                yield path
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is a pipe, a device or a socket; of what cannot be looked at, opening it tells."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _unreadable(error: OSError) -> None:
@@ -92,7 +101,7 @@ def _glob(pattern: str) -> Iterator[str]:
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     found = False
     for match in matches:
-        for sound in _walk(match) if os.path.isdir(match) else [match]:  # noqa: PTH112
+        for sound in _walk(match) if os.path.isdir(match) else [match] * (not _is_special(match)):  # noqa: PTH112
             found = True
             yield sound
     if not found:

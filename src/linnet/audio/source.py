@@ -143,6 +143,7 @@ def _decode(source: Any, sample_rate: int | None, stack: ExitStack) -> tuple[Dec
 
 def _decode_named(text: str, stack: ExitStack) -> tuple[Decoder, str]:
     """Open a path, a URL or "-"."""
+    from linnet import urls
     from linnet.audio import decoders, fetch
 
     if text == "-":
@@ -150,9 +151,9 @@ def _decode_named(text: str, stack: ExitStack) -> tuple[Decoder, str]:
     scheme = _SCHEME.match(text)
     if scheme is None:
         return decoders.open_file(fetch.check_path(text, stack), text), text
+    name = urls.public_name(text)
     if scheme[1].lower() not in ("http", "https"):
-        raise AudioError(f"{text}: {scheme[1]}:// addresses are not supported; use http or https, or download it first")
-    name = fetch.public_name(text)
+        raise AudioError(f"{name}: {scheme[1]}:// addresses are not supported; use http or https, or download it first")
     return decoders.open_file(fetch.download(text, stack), name), name
 
 

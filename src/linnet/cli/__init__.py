@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 import typer
 
+from linnet.cli.console import notice
 from linnet.cli.processes import tells
 from linnet.errors import LinnetError
 
@@ -63,5 +63,5 @@ def main() -> None:
         build_app()()
     except LinnetError as error:
         if tells():
-            print(f"linnet: {error}", file=sys.stderr)
+            notice(str(error))
         raise SystemExit(1) from None

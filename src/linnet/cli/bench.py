@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import notice, plain_console, print_result, traced
+from linnet.cli.console import notice, plain_console, print_result, shown, traced
 from linnet.cli.options import option
 from linnet.errors import LinnetError, OptionError
 
@@ -190,7 +190,7 @@ def _print(ref: ModelRef, runner: Bench, speeds: Sequence[Speed]) -> None:
     console = Console(file=sys.stdout)
     console = console if console.is_terminal else Console(file=sys.stdout, width=400)
     head = f"{ref.name} on {_machine(runner.device)}, {_threads(runner)} threads: {runner.workload.description}"
-    console.print(head, markup=False, highlight=False, soft_wrap=True)
+    console.print(shown(head), markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     if best is not None:
         line = f"fastest: {_options(runner, best)} (RTFx {best.rtfx:.1f})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -24,9 +25,30 @@ if TYPE_CHECKING:
 PROGRESS_KINDS = ("auto", "bar", "json", "none")
 
 
+# what a terminal takes for commands, or shows as another text than it is: file names may hold all of it
+_UNSAFE = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _UNSAFE}
+
+
+def shown(text: str) -> str:
+    """A text as a terminal may get it: control characters, line breaks and turns of direction as escapes.
+
+    >>> shown("a\x1b[31m.wav")
+    'a\\\\x1b[31m.wav'
+    """
+    return text.translate(_ESCAPES)
+
+
 def notice(text: str) -> None:
-    """Tell on stderr what a verb chose or did, where no progress is shown."""
-    print(f"linnet: {text}", file=sys.stderr, flush=True)
+    """Tell on stderr what a verb chose or did, or why it failed, where no progress is shown."""
+    lines = "\n".join(map(shown, text.split("\n")))
+    print(f"linnet: {lines}", file=sys.stderr, flush=True)
+
+
+def print_trace(error: BaseException) -> None:
+    """Say on stderr where an error comes from."""
+    for part in traceback.format_exception(error):
+        print("\n".join(map(shown, part.split("\n"))), file=sys.stderr, end="", flush=True)
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,7 @@ class Reporter:
 
     def notice(self, text: str) -> None:
         """Something to know: a choice that was made, something left out."""
-        self.console.print(f"linnet: {text}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"linnet: {shown(text)}", markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, files: int) -> None:
         """The work starts: so many recordings."""
@@ -141,7 +163,8 @@ class BarReporter(Reporter):
         self._bar.start()
 
     def _title(self, file: str) -> str:
-        return f"{self._over}/{self._files} {file[-40:]}" if self._files > 1 else file[-40:]
+        name = shown(file)[-40:]
+        return f"{self._over}/{self._files} {name}" if self._files > 1 else name
 
     def progress(self, progress: Progress) -> None:
         """Move the bar."""
@@ -245,7 +268,7 @@ def rows_table(rows: Sequence[Row], seconds: float) -> Table:
     for row in sorted(rows, key=lambda row: row.error is not None):
         heard = row.duration > 0
         cells = (f"{row.duration:.1f}", f"{row.seconds:.2f}", _number(row.rtfx)) if heard else ("", "", "")
-        table.add_row(Text(row.file), *cells, row.status, style="red" if row.error else None)
+        table.add_row(Text(shown(row.file)), *cells, row.status, style="red" if row.error else None)
     return table
 
 
@@ -273,10 +296,29 @@ def traced(verbose: bool) -> Iterator[None]:
     """With `verbose`, print where a `LinnetError` comes from before it goes on."""
     try:
         yield
-    except LinnetError:
+    except LinnetError as error:
         if verbose:
-            traceback.print_exc()
+            print_trace(error)
         raise
+
+
+@contextmanager
+def listening(reporter: Reporter) -> Iterator[None]:
+    """While it is open, the reporter tells what the log `linnet.audio` is told: how far a download is."""
+
+    class Notices(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            reporter.notice(record.getMessage())
+
+    log, handler = logging.getLogger("linnet.audio"), Notices()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def print_result(text: str) -> None:

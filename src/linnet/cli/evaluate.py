@@ -12,10 +12,11 @@ import typer
 
 from linnet.cli import options as shared
 from linnet.cli.compare import compare, contamination
-from linnet.cli.console import make_reporter, print_result, traced
+from linnet.cli.console import listening, make_reporter, print_result, traced
 from linnet.cli.default_command import WithDefault
 from linnet.cli.evaluate_job import Files, Given, Job, Recognised, Scoring, System
 from linnet.cli.options import ModelChoice, numbers, option
+from linnet.cli.processes import stoppable
 from linnet.errors import LinnetError, OptionError
 
 app = typer.Typer(cls=WithDefault, help="Score recognisers, compare them, and look for test data in training data.")
@@ -136,7 +137,7 @@ def run(
     """
     from linnet.decoding.options import DecodingOptions
 
-    with traced(verbose):
+    with traced(verbose), stoppable():
         decoding = DecodingOptions(
             language=language,
             prompt=prompt,
@@ -150,7 +151,7 @@ def run(
         )
         scoring = Scoring(normalizer, protocol, decoding, batch_size=batch_size, channel=channel)
         files = Files(output, report, restart=restart, limit=limit)
-        with make_reporter(progress) as reporter:
+        with make_reporter(progress) as reporter, listening(reporter):
             system: System
             if hypotheses is None:
                 system = Recognised(ModelChoice(model, device, dtype, offline, engine, compute_type, threads), reporter)

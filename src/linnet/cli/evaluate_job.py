@@ -13,7 +13,9 @@ import typer
 
 from linnet.cli.console import Reporter, Row
 from linnet.cli.options import ModelChoice
+from linnet.cli.processes import exit_status
 from linnet.errors import OptionError
+from linnet.urls import public_name
 
 if TYPE_CHECKING:
     from linnet.data.sources import Source
@@ -298,11 +300,11 @@ class Job:
                 if log is not None:
                     log.add(row)
                 status = "failed" if row.error else "done"
-                reporter.finished(Row(row.audio, status, row.duration, row.seconds, row.error))
-        except KeyboardInterrupt:
+                reporter.finished(Row(public_name(row.audio), status, row.duration, row.seconds, row.error))
+        except KeyboardInterrupt as stop:
             kept = "nothing is kept without --output" if log is None else "run it again to go on"
             reporter.notice(f"stopped: {len(scored)} of {len(pending)} utterances done; {kept}")
-            raise typer.Exit(130) from None
+            raise typer.Exit(exit_status(stop)) from None
         return scored
 
     def _page(

@@ -1,4 +1,4 @@
-"""One command in several processes of this machine: started, watched, and what goes wrong told once."""
+"""Processes of this machine: how this one is stopped, and one command in several of them, watched as one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,60 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import typer
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which end the work as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def exit_status(stop: KeyboardInterrupt) -> int:
+    """What the shell gets from a command that a signal has stopped.
+
+    >>> exit_status(KeyboardInterrupt()), exit_status(Terminated(signal.SIGTERM))
+    (130, 143)
+    """
+    return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP are raised as `Terminated`, so that temporary files go, then end the command; a second one
+    ends it at once.
+
+    One that is ignored (by nohup) stays ignored. Only the main thread gets signals; elsewhere nothing changes.
+    """
+    before: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, _: FrameType | None) -> None:
+        restore()
+        raise Terminated(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    except Terminated as stopped:
+        raise typer.Exit(exit_status(stopped)) from None
+    finally:
+        restore()
 
 
 def launch(count: int, arguments: Sequence[str]) -> None:

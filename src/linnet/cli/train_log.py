@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from linnet.cli.console import clock, plain_console
+from linnet.cli.console import clock, plain_console, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,7 @@ def show_line(rows: Iterable[Row], console: Console) -> None:
         for row in rows:
             known |= row
             for line in events(row):
-                console.print(line, markup=False, highlight=False)
+                console.print(shown(line), markup=False, highlight=False)
             until = None if "seconds_left" not in row else time.monotonic() + row["seconds_left"]
             bar.update(
                 task,

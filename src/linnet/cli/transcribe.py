@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import Reporter, Row, make_reporter, print_result, traced
+from linnet.cli.console import Reporter, Row, listening, make_reporter, print_result, print_trace, shown, traced
 from linnet.cli.options import ModelChoice, number_or_none, numbers, option, subtitle_layout
+from linnet.cli.processes import exit_status, stoppable
 from linnet.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
@@ -62,10 +62,11 @@ Output = Annotated[
         "-o",
         metavar="FOLDER",
         help="Folder for one file a recording and format, created if need be. Without it, one recording goes to "
-        "stdout; of many, each file lies beside its input.",
+        "stdout.",
     ),
 ]
 Paragraphs = Annotated[bool, option("--paragraphs", help="txt as paragraphs, instead of a line for each segment.")]
+Beside = Annotated[bool, option("--beside", help="Write each file beside its recording instead of to a folder.")]
 SkipExisting = Annotated[
     bool, option("--skip-existing", help="Leave out what an earlier run made of the same input, model and options.")
 ]
@@ -79,6 +80,7 @@ def transcribe(
     task: Task = "transcribe",
     format: Format = None,
     output: Output = None,
+    beside: Beside = False,
     skip_existing: SkipExisting = False,
     show: Show = False,
     prompt: shared.Prompt = None,
@@ -116,14 +118,15 @@ def transcribe(
 ) -> None:
     """Turn speech into text.
 
-    One recording goes to stdout. Of many, or with --output, each becomes a file, written when it is done and named by
-    the input's stem (by its whole name where two stems are equal). The exit status is 1 if any recording failed.
+    One recording goes to stdout. With --output or --beside, which several need, each becomes a file, written when it is
+    done and named by the input's stem (by its whole name where two stems are equal). The exit status is 1 if any
+    recording failed.
     """
     from linnet.decoding.options import DecodingOptions
     from linnet.transcription.batch import RunOptions
     from linnet.transcription.writers import parse_formats
 
-    with traced(verbose):
+    with traced(verbose), stoppable():
         decoding = DecodingOptions(
             language=language,
             task=task,  # type: ignore[arg-type]  # checked by DecodingOptions
@@ -149,8 +152,8 @@ def transcribe(
             parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing, layout, paragraphs
         )
         choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
-        command = _Command(choice, options, output, show=show, verbose=verbose)
-        with make_reporter(progress, quiet=quiet) as reporter:
+        command = _Command(choice, options, output, beside=beside, show=show, verbose=verbose)
+        with make_reporter(progress, quiet=quiet) as reporter, listening(reporter):
             failed = command.run(inputs, reporter)
     if failed:
         raise typer.Exit(1)
@@ -163,6 +166,7 @@ class _Command:
     model: ModelChoice
     options: RunOptions
     output: Path | None
+    beside: bool
     show: bool
     verbose: bool
 
@@ -171,11 +175,18 @@ class _Command:
         from linnet.transcription.batch import prepare_folder
         from linnet.transcription.naming import plan_items
 
+        if self.beside and self.output is not None:
+            raise OptionError("--beside and --output name two places for the same files: choose one")
         sources, missing = _expand(inputs)
         items = plan_items(sources, self.options.formats, self.output)
         if self.output is not None:
             prepare_folder(self.output)
-        elif len(inputs) == 1 and len(items) == 1 and not Path(inputs[0]).is_dir():
+        elif not self.beside:
+            if len(inputs) > 1 or len(items) > 1 or Path(inputs[0]).is_dir():
+                raise OptionError(
+                    "several recordings, or a folder of them, do not fit on stdout: name a folder for the transcripts "
+                    "with --output, or write each beside its recording with --beside"
+                )
             self._to_stdout(items[0], reporter)
             return False
         return self._to_files(items, missing, reporter)
@@ -220,10 +231,10 @@ class _Command:
                 rows.append(self._tell(finished, reporter))  # kept when Ctrl-C ends the loop
                 if finished.status == "done" and _count(rows, "done") == 1:
                     self._tell_of_words(recognizer, reporter)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             done = _count(rows, "done", "skipped")
             reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to go on")
-            raise typer.Exit(130) from None
+            raise typer.Exit(exit_status(stop)) from None
         if len(items) == 1 and rows[-1].status == "done":
             reporter.notice(f"written: {', '.join(str(items[0].target(name)) for name in self.options.formats)}")
         if left := _count(rows, "not begun"):
@@ -242,12 +253,12 @@ class _Command:
         error = None if finished.error is None else str(finished.error)
         row = Row(label, finished.status, finished.duration, finished.seconds, error)
         if self.verbose and finished.error is not None:
-            traceback.print_exception(finished.error)
+            print_trace(finished.error)
         _tell_notices(finished.notices, label, reporter)
         reporter.finished(row)
         if self.show and finished.transcript is not None:
             with reporter.paused():
-                print_result(f"{_measured(row)}\n  {finished.transcript.text or '(no speech)'}\n\n")
+                print_result(f"{shown(_measured(row))}\n  {finished.transcript.text or '(no speech)'}\n\n")
         return row
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from linnet.data.fields import BadRow, Row, label, number, parse_json, resolve, seconds, text, whole
 from linnet.errors import LinnetError
+from linnet.urls import public_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,17 @@ _NAMES = tuple(field.name for field in fields(Utterance))
 
 def default_id(audio: str, start: float | None) -> str:
     """The name of an utterance that has none: its sound, and where in it."""
-    return audio if start is None else f"{audio}@{start:.3f}"
+    name = public_name(audio)
+    return name if start is None else f"{name}@{start:.3f}"
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Iterator[Utterance]:
     """Yield the utterances of a JSONL manifest in order, holding one line at a time.
 
     The keys are the fields of `Utterance`; only `audio` is required, and `id` is by default the `audio` value as
-    written. Other keys are ignored: tools add their own. A relative `audio` path is relative to the manifest's folder.
-    Blank lines are skipped. The first line that is not an utterance ends it; `sources.open_source` goes on instead.
+    written, a URL without its secrets. Other keys are ignored: tools add their own. A relative `audio` path is relative
+    to the manifest's folder. Blank lines are skipped. The first line that is not an utterance ends it;
+    `sources.open_source` goes on instead.
 
     Raises:
         LinnetError: the file cannot be read, or a line is not an utterance; names the file and the line.

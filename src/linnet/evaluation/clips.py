@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from linnet.audio import SAMPLE_RATE, Samples
 from linnet.errors import LinnetError
 from linnet.evaluation.log import ScoredRow
+from linnet.urls import is_url, public_name
 
 ReadSound = Callable[[ScoredRow, float], Samples]
 
@@ -59,8 +60,8 @@ def read_sound(row: ScoredRow, seconds: float) -> Samples:
     """
     from linnet.audio import open_audio
 
-    if row.audio == "-" or "://" in row.audio:
-        raise LinnetError(f"{row.audio}: not on this machine's disk")
+    if row.audio == "-" or is_url(row.audio):
+        raise LinnetError(f"{public_name(row.audio)}: not on this machine's disk")
     start = getattr(row, "start", None) or 0.0
     end = getattr(row, "end", None)
     channel = getattr(row, "channel", None)

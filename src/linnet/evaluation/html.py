@@ -21,6 +21,7 @@ from linnet.evaluation.errors.analysis import Limits
 from linnet.evaluation.errors.result import Worst
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.report import Summary
+from linnet.urls import public_name
 
 _EDGE = 6  # right words shown on either side of a longer stretch of them
 _MOST_STEPS = 400  # words of one alignment that are shown
@@ -73,6 +74,7 @@ def render(analysis: Analysis, summary: Summary, options: PageOptions | None = N
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "public_name": public_name,
         "percent": _percent,
         "count": _count,
         "seconds": _seconds,

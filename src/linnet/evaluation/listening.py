@@ -10,6 +10,7 @@ from typing import Self
 from linnet.audio import SAMPLE_RATE, Audio, AudioSource, Samples, open_audio
 from linnet.data import Sounds, Utterance
 from linnet.errors import AudioError, LinnetError
+from linnet.urls import public_name
 
 _EVERYTHING = 2**62
 
@@ -44,8 +45,10 @@ class Listener:
         if utterance.start is None and utterance.end is None:
             self._release()  # nothing more of it will be asked for
         if not len(samples):
-            raise AudioError(f"{utterance.audio}: ends before the utterance begins, at {utterance.start or 0.0:g} s")
-        return Audio(samples, utterance.audio)
+            raise AudioError(
+                f"{public_name(utterance.audio)}: ends before the utterance begins, at {utterance.start or 0.0:g} s"
+            )
+        return Audio(samples, public_name(utterance.audio))
 
     def sources(self, utterances: Iterable[Utterance], channel: str = "mix") -> Iterator[AudioSource]:
         """What `Recognizer.transcribe_many` takes of each utterance, opened when it is asked for, for it to close.
@@ -60,7 +63,7 @@ class Listener:
                 else:
                     yield open_audio(self.hear(utterance, channel))
             except LinnetError as error:
-                yield _Unheard(utterance.audio, error)
+                yield _Unheard(public_name(utterance.audio), error)
 
     def _source(self, utterance: Utterance, start: int, channel: str) -> AudioSource:
         place = (utterance.audio, channel if utterance.channel is None else str(utterance.channel))

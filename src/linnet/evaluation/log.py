@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 
 from linnet.errors import OptionError, OutputError
 from linnet.evaluation.scores import WordErrors
+from linnet.urls import public_name
 
 MARK = "linnet_evaluation"
 _VERSION = 1
@@ -97,7 +98,7 @@ class RowLog:
     def add(self, row: ScoredRow) -> None:
         """Keep a row; it is with the system when this returns. Raises `OutputError`."""
         self.rows[row.row] = row
-        self._append(asdict(row))
+        self._append({**asdict(row), "audio": public_name(row.audio)})
 
     def _append(self, data: Mapping[str, Any]) -> None:
         try:

@@ -22,6 +22,7 @@ from linnet.engines.protocol import Engine
 from linnet.errors import LinnetError, OptionError
 from linnet.models.alignment_heads import Head
 from linnet.models.whisper import SAMPLES_PER_POSITION, WhisperModel
+from linnet.urls import public_name
 
 MOST_HEADS = 10
 NEAR_BEST = 0.8  # heads that score at least this share of the best one's score are taken
@@ -87,7 +88,7 @@ def score_heads(
             samples = source.window(0, model.window_samples + 1)
         reason, found = _shares(model, engine, one, samples, heads)
         if found is None:
-            skipped(f"{one.audio}: left out, {reason}")
+            skipped(f"{public_name(one.audio)}: left out, {reason}")
             continue
         total += found.sum(1)
         count += found.shape[1]

@@ -19,12 +19,13 @@ from typing import Any, Literal, Protocol
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
 from linnet.transcription.journal import Journal
-from linnet.transcription.naming import Item, is_url, place
+from linnet.transcription.naming import Item, place
 from linnet.transcription.schedule import Progress, Result
 from linnet.transcription.subtitles import SubtitleLayout
 from linnet.transcription.transcript import Transcript
 from linnet.transcription.writers import Writer, make_writer, write_atomic
 from linnet.transcription.writers.atomic import cannot_write
+from linnet.urls import is_url
 
 Status = Literal["done", "skipped", "failed", "not begun"]
 _CLAIMED = "being written"

@@ -16,7 +16,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from linnet.urls import is_url, public_name
 
 _LONGEST = 180  # bytes of a name; file systems take 255 with extensions
 _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
@@ -37,11 +39,7 @@ class Item:
     @property
     def label(self) -> str:
         """The input as reports show it: as it was given, URLs without their secrets."""
-        from linnet.audio.fetch import public_name
-
-        if self.source == "-":
-            return "stdin"
-        return public_name(self.source) if is_url(self.source) else self.source
+        return "stdin" if self.source == "-" else public_name(self.source)
 
     def target(self, extension: str) -> Path:
         """The file of one format."""
@@ -56,11 +54,6 @@ class Item:
     def journal(self) -> Path:
         """The hidden file that keeps what is done of a long recording while it is being transcribed."""
         return self.folder / f".{self.name}.linnet-journal"
-
-
-def is_url(source: str) -> bool:
-    """Whether the input is fetched rather than opened."""
-    return "://" in source
 
 
 def place(source: str) -> str:
@@ -113,8 +106,7 @@ def _file_name(source: str) -> str:
         return "stdin"
     if not is_url(source):
         return Path(place(source)).name
-    parts = urlsplit(source)
-    name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
+    name = unquote(public_name(source).partition("?")[0]).rstrip("/").rpartition("/")[2]
     return _UNSAFE.sub("_", name).lstrip(".") or "audio"
 
 

@@ -25,6 +25,7 @@ from linnet.models.resolve import ModelRef
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.whisper import WhisperBackend
 from linnet.transcription.windows import WindowPlan
+from linnet.urls import public_name
 
 LEAST = 8  # windows to calibrate on, and clips to judge on
 MOST_TIMED = 16  # windows whose encoding is timed
@@ -89,7 +90,7 @@ def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, sk
             skipped(str(error))
             continue
         if not found:
-            skipped(f"{one.audio}: left out, no speech was found in it")
+            skipped(f"{public_name(one.audio)}: left out, no speech was found in it")
         clips += found
         left -= sum(math.ceil(len(clip.samples) / window) for clip in found)
     if len(clips) < 2 * LEAST:

@@ -19,6 +19,7 @@ from linnet.errors import LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
 from linnet.transcription.journal import SHORTEST, Journal
 from linnet.transcription.transcript import Transcript
+from linnet.urls import public_name
 
 BATCH_SIZE = 8  # windows at once, where nobody says: most of the gain, and what their encoder results take is bounded
 _LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
@@ -180,7 +181,8 @@ def _start(
     try:
         source = given if hasattr(given, "window") else open_audio(given, channel=channel)
     except LinnetError as error:
-        return Result(index, given, name=str(given), error=error, seconds=time.perf_counter() - begun)
+        name = public_name(os.fspath(given)) if isinstance(given, str | os.PathLike) else f"sound {index}"
+        return Result(index, given, name=name, error=error, seconds=time.perf_counter() - begun)
     opened = time.perf_counter() - begun  # a model that is loaded now is no work on this recording
     try:
         one = _Running(index, given, _name(index, given, source), source, backend.job(source, options, ahead=ahead))

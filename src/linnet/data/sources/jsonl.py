@@ -72,7 +72,7 @@ def read_leaderboard(spec: SourceSpec) -> Iterator[Found]:
             text=fields.text(row, spec.text or "text"),
             duration=fields.seconds(row, "duration"),
             language=fields.text(row, "lang", "language"),
-            id=written,
+            id=default_id(written, None),
             recording=parent,
             hypothesis=fields.text(row, "pred_text"),
             seconds=fields.seconds(row, "time"),

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from linnet.evaluation.errors.classes import WordClass
 from linnet.evaluation.errors.steps import Aligned
+from linnet.urls import public_name
 
 Item = TypeVar("Item")
 
@@ -127,7 +128,7 @@ class Worst:
         return {
             "id": it.row.id,
             "row": it.row.row,
-            "audio": it.row.audio,
+            "audio": public_name(it.row.audio),
             "words": len(it.said),
             "substitutions": it.substitutions,
             "deletions": it.deletions,

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from linnet.errors import OptionError
 from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis, Named
 from linnet.transcription.transcript import Word
+from linnet.urls import public_name
 
 Missing = Literal["error", "deletions"]
 
@@ -94,7 +95,7 @@ def _in_order(hypotheses: Hypotheses, references: Sequence[Reference], missing: 
 _Key = Callable[[Any], str]
 _WAYS: tuple[tuple[str, _Key, _Key], ...] = (
     ("id", lambda reference: reference.id, lambda name: name),
-    ("the path of the sound", lambda reference: reference.audio, lambda name: name),
+    ("the path of the sound", lambda reference: public_name(reference.audio), public_name),
     ("the name of the sound", lambda reference: PurePath(reference.audio).stem, lambda name: PurePath(name).stem),
 )
 
@@ -177,7 +178,7 @@ def _share_out(
 
 def _nothing_fits(hypotheses: Hypotheses, references: Sequence[Reference]) -> OptionError:
     mine = next(iter(hypotheses.rows))
-    its = f"{references[0].id!r} ({references[0].audio})" if references else "none"
+    its = f"{references[0].id!r} ({public_name(references[0].audio)})" if references else "none"
     return OptionError(
         f"{hypotheses.path}: none of its {len(hypotheses.rows)} hypotheses belongs to a reference; its first id is "
         f"{mine!r}, the first reference is {its}; give both the same ids (it was read as {hypotheses.kind})"

@@ -126,7 +126,7 @@ def _ranked(row: Row) -> Hypothesis:
     if name is None or heard is None:
         raise BadRow("expected the keys audio_filepath and pred_text")
     return Hypothesis(
-        name,
+        default_id(name, None),
         heard,
         reference=fields.text(row, "text"),
         seconds=fields.seconds(row, "time"),

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from linnet.audio.fetch import public_name
 from linnet.errors import MissingExtra
 from linnet.evaluation.providers.protocol import Identity, ProviderError, ProviderOptions, ProviderRefusal
+from linnet.urls import public_name, secrets
 
 if TYPE_CHECKING:
     import httpx2
@@ -60,6 +60,7 @@ class Server:
         from linnet import __version__
 
         self.name, self.url = name, public_name(url)
+        self._secrets = sorted({*secrets(url), *([key.value] * bool(key.value))}, key=len, reverse=True)
         self._key = key
         self._options = options
         self._stopped = threading.Event()
@@ -71,10 +72,10 @@ class Server:
                 headers={"User-Agent": f"linnet/{__version__}", **headers},
                 timeout=httpx.Timeout(options.timeout, connect=min(_CONNECT_TIMEOUT, options.timeout)),
             )
-        except httpx.InvalidURL as error:
+        except httpx.InvalidURL:
             raise ProviderRefusal(
-                name, f"{self.url} is no address ({error})", "give one as http://host:port"
-            ) from error
+                name, f"{self.url} is no address", "give one as http://host:port"
+            ) from None  # what it says may quote the login
 
     def ask(self, method: str, path: str, **content: Any) -> Answer:
         """Send a request (`content` as httpx takes it) and give back the JSON object of its answer."""
@@ -171,8 +172,8 @@ class Server:
 
     def _quoted(self, data: object) -> str:
         text = " ".join(str(data).split()) if data is not None else ""
-        if self._key.value:
-            text = text.replace(self._key.value, "***")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
         shown = "".join(letter if letter.isprintable() else "?" for letter in text[:_SHOWN])
         return f": {shown}" if shown else ""
 

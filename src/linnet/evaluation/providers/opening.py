@@ -12,6 +12,7 @@ from pathlib import Path
 from linnet.errors import OptionError
 from linnet.evaluation.providers.cache import Cached, Notify
 from linnet.evaluation.providers.protocol import Provider, ProviderOptions
+from linnet.urls import public_name
 
 _HERE = "linnet.evaluation.providers"
 KINDS = {
@@ -62,6 +63,7 @@ def open_provider(
     if match is None:
         raise OptionError(f"{spec}: expected KIND:MODEL, such as deepgram:nova-3; kinds: {known}")
     kind, model, url = match["kind"].strip(), match["model"].strip(), match["url"]
+    spec = f"{kind}:{model}" + (f"@{public_name(url)}" if url else "")
     if kind not in KINDS:
         near = difflib.get_close_matches(kind.lower(), KINDS, n=1, cutoff=0.0)
         raise OptionError(f"{spec}: unknown kind {kind!r}; did you mean {near[0]!r}? Known: {known}")

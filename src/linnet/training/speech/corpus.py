@@ -27,6 +27,7 @@ from linnet.training.speech.augment import augmented
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs, padded
 from linnet.training.speech.recipe import Augment, TrainingSource
+from linnet.urls import public_name
 
 NAMED = 10  # of the utterances that cannot be used; all are counted
 _EVERYTHING = 2**62
@@ -109,7 +110,7 @@ def read_samples(utterance: Utterance, sounds: Sounds) -> Samples:
         count = _EVERYTHING if end is None else round((end - start) * SAMPLE_RATE)
         samples = source.window(round(start * SAMPLE_RATE), count)
     if not len(samples):
-        raise AudioError(f"{utterance.id}: {utterance.audio} holds no sound at {start:g} s.")
+        raise AudioError(f"{utterance.id}: {public_name(utterance.audio)} holds no sound at {start:g} s.")
     return samples
 
 

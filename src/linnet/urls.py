@@ -1,0 +1,70 @@
+"""Addresses of sounds: what counts as one, what of it may be shown, and the login in it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from urllib.parse import unquote, unquote_to_bytes
+
+_START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+_AT = re.compile(r".*(?:@|%40)", re.DOTALL)  # all up to the last one
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
+_HIDDEN = re.compile(r"\?…[0-9a-f]{4}")
+_SHORT = 2  # characters: hiding fewer would blot out every other word
+
+
+def is_url(text: str) -> bool:
+    """Whether a sound is fetched rather than opened."""
+    return _START.match(text) is not None
+
+
+def public_name(url: str) -> str:
+    """The address as messages, records and transcripts show it: without its login, its query and its fragment.
+
+    The last two, which may hold keys, become `?…` and four hexadecimal digits, by which addresses that differ there
+    alone are told apart; they are too few to try guesses on. A public name stays as it is, and so does a path.
+
+    >>> public_name("https://me:secret@example.org/a.wav?key=1")
+    'https://example.org/a.wav?…914d'
+    """
+    parts = _PARTS.match(url)
+    if parts is None:
+        return url
+    scheme, authority, path, tail = parts.groups()
+    host = _AT.sub("", authority)
+    if not _HOST.fullmatch(host) and "@" in path + tail:  # a password with a bare / ? or #
+        return public_name(scheme + (path + tail).rpartition("@")[2])
+    if tail and not _HIDDEN.fullmatch(tail):
+        tail = f"?…{hashlib.sha256(tail.encode(errors='replace')).hexdigest()[:4]}"
+    return f"{scheme}{host}{path}{tail}"
+
+
+def split_login(url: str) -> tuple[str, str | None]:
+    """The address without user name and password, and these as the value of an Authorization header (RFC 7617).
+
+    >>> split_login("https://me:s%40d@example.org/a.wav")
+    ('https://example.org/a.wav', 'Basic bWU6c0Bk')
+    """
+    parts = _PARTS.match(url)
+    if parts is None or "@" not in parts[2]:
+        return url, None
+    login, _, host = parts[2].rpartition("@")
+    user, _, password = login.partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return f"{parts[1]}{host}{parts[3]}{parts[4]}", f"Basic {b64encode(pair).decode()}"
+
+
+def secrets(url: str) -> set[str]:
+    """What of an address must not be quoted, as it is written and as it is meant: login, query, values in the query.
+
+    >>> sorted(secrets("https://me:s%40d@example.org/?key=1234"))
+    ['1234', 'key=1234', 's%40d', 's@d']
+    """
+    parts = _PARTS.match(url)
+    if parts is None:
+        return set()
+    login, query = parts[2].rpartition("@")[0], parts[4].lstrip("?#")
+    found = {login.partition(":")[2], query, *(pair.partition("=")[2] for pair in re.split("[&;#]", query))}
+    return {form for text in found for form in (text, unquote(text)) if len(form) > _SHORT}

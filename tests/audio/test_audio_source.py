@@ -129,10 +129,10 @@ def test_arrays_tensors_and_audio() -> None:
     assert np.array_equal(load(torch.from_numpy(sound)).samples, sound)
     half = torch.from_numpy(sound).to(torch.bfloat16)
     assert np.array_equal(load(half).samples, half.float().numpy())
-    assert np.allclose(load(np.stack([sound, -sound], 1)).samples, 0)
+    assert np.allclose(load(np.stack([sound, sound / 2], 1)).samples, sound * 0.75)
     assert load(np.full(9, -32768, np.int16)).samples.tolist() == [-1.0] * 9
     assert load(np.full(9, 192, np.uint8)).samples.tolist() == [0.5] * 9
-    assert load(np.full(5, 1e6)).samples.max() == 1e6  # over full scale, yet finite
+    assert load(np.full(5, 3.0)).samples.max() == 3  # a little over full scale stays as it is
     resampled = load(sound, sample_rate=8000).samples
     np.testing.assert_allclose(resampled, soxr.resample(sound, 8000, 16000), atol=1e-6, strict=True)
 

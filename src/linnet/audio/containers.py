@@ -29,6 +29,7 @@ class ContainerDecoder:
 
     def __init__(self, path: str, name: str) -> None:
         self.notices: list[str] = []
+        self._path, self._name = path, name
         self._damaged = 0
         self._converter = _Frames()
         try:
@@ -53,6 +54,7 @@ class ContainerDecoder:
         self.channels: int = samples.shape[1]
         self.seconds = self.promised = self._header_seconds(stream)
         self.longest = credible(os.stat(path).st_size)  # noqa: PTH116
+        self.floating = stream.codec_context.name.startswith("pcm_f")
 
     def _choose(self, name: str) -> Any:
         """The audio track to read."""
@@ -90,6 +92,10 @@ class ContainerDecoder:
             self.notices.append(f"reading ended early ({_reason(error)}).")
         if self._damaged:
             self.notices.append(f"{self._damaged} damaged packets were passed over.")
+
+    def again(self) -> ContainerDecoder:
+        """The same track from its start."""
+        return ContainerDecoder(self._path, self._name)
 
     def read(self) -> Block:
         """About a second of frames of one rate and channel count."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from linnet.audio import sniff, splice
 from linnet.audio.inputs import CONTAINER_SUFFIXES
-from linnet.errors import AudioError, MissingExtra
+from linnet.errors import AudioError, LinnetError, MissingExtra
 
 Block = npt.NDArray[np.float32]  # [n, C]
 _VALUES = 1 << 18  # at most so many samples in one block, all channels together
@@ -31,7 +31,12 @@ class Decoder(Protocol):
     seconds: float | None  # length by the header
     promised: float | None  # length by the header, where a shorter sound means damage
     longest: float  # seconds that a sound of so many bytes can credibly have
+    floating: bool  # whether its samples need not keep to full scale 1
     notices: list[str]
+
+    def again(self) -> Decoder:
+        """A decoder of the same sound at its start."""
+        ...
 
     def read(self) -> Block:
         """The next frames [n, C], none of them at the end."""
@@ -71,6 +76,7 @@ class ArrayDecoder:
                 f"array of {array.dtype}: expected float samples with full scale 1, or 8 to 32 bit integers"
             )
         self._array = array if array.ndim == 2 else array[:, None]
+        self.floating = array.dtype.kind == "f"
         self._at = 0
         self.rate = int(rate)
         self.channels = self._array.shape[1]
@@ -78,6 +84,10 @@ class ArrayDecoder:
         self.promised: float | None = None
         self.longest = math.inf
         self.notices: list[str] = []
+
+    def again(self) -> ArrayDecoder:
+        """The same array from its start."""
+        return ArrayDecoder(self._array, self.rate)
 
     def read(self) -> Block:
         """The next frames."""
@@ -109,6 +119,7 @@ class SoundFileDecoder:
         # By descriptor: libsndfile would take a text named .au or .gsm for headerless sound by its name alone.
         self._raw = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  closed by close()
         self._file: BinaryIO = open(path, "rb")  # noqa: PTH123, SIM115  for looking at headers
+        self._path = path
         self.notices: list[str] = []
         try:
             wav = sniff.wav_seconds(self._file)
@@ -119,6 +130,7 @@ class SoundFileDecoder:
             raise
         self.rate: int = self._sound.samplerate
         self.channels: int = self._sound.channels
+        self.floating = self._sound.subtype in ("FLOAT", "DOUBLE")
         self._frames: int = self._sound.frames
         self._at = 0
         self._gaps = 0
@@ -157,6 +169,10 @@ class SoundFileDecoder:
         if mended:
             self._sound.close()
             self._sound = self._open(mended)
+
+    def again(self) -> SoundFileDecoder:
+        """The same file from its start."""
+        return SoundFileDecoder(self._path)
 
     def read(self) -> Block:
         """The next frames; at a damaged place what stands before it, and silence up to where reading can go on."""
@@ -207,11 +223,29 @@ class SoundFileDecoder:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).rpartition(": ")[2].strip().rstrip(".") or str(error)
+    text = str(getattr(error, "strerror", None) or error)
+    return text.rpartition(": ")[2].strip().rstrip(".") or text
+
+
+def unreadable(name: str, error: Exception, when: str = "") -> AudioError:
+    """What a person reads where a library or the disk failed in a way that no decoder expects."""
+    return AudioError(
+        f"{name}: reading failed{when} ({_reason(error) or type(error).__name__}); check that it plays and its disk "
+        "works, or convert it, as in  ffmpeg -i INPUT out.flac"
+    )
 
 
 def open_file(path: str, name: str) -> Decoder:
     """The decoder that can read the file at `path`; errors speak of `name`."""
+    try:
+        return _open_file(path, name)
+    except LinnetError:
+        raise
+    except Exception as error:
+        raise unreadable(name, error) from error
+
+
+def _open_file(path: str, name: str) -> Decoder:
     with Path(path).open("rb") as file:
         head = file.read(sniff.HEAD)
     if not head:

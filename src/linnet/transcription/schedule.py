@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from linnet.audio.source import AudioSource, open_audio
 from linnet.decoding.options import DecodingOptions
-from linnet.errors import LinnetError, ModelError, OptionError
+from linnet.errors import AudioError, LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
 from linnet.transcription.transcript import Transcript
 
@@ -67,8 +67,8 @@ class _Running:
             self.requests = self.job.send(answers)
         except StopIteration as stop:
             self.outcome = stop.value
-        except LinnetError as error:
-            self.error = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
+            self.error = _failure(self.source.name, error)
         self.answers = [None] * len(self.requests)
         self.seconds += time.perf_counter() - begun
 
@@ -149,8 +149,9 @@ def _start(
     begun = time.perf_counter()
     try:
         source = given if hasattr(given, "window") else open_audio(given, channel=channel)
-    except LinnetError as error:
-        return Result(index, given, name=str(given), error=error, seconds=time.perf_counter() - begun)
+    except Exception as error:  # noqa: BLE001 - as above
+        failure = _failure(str(given), error)
+        return Result(index, given, name=str(given), error=failure, seconds=time.perf_counter() - begun)
     try:
         one = _Running(index, given, source, backend.job(source, options, ahead=ahead))
     except OptionError:
@@ -159,6 +160,18 @@ def _start(
     one.seconds = time.perf_counter() - begun
     one.resume(None)
     return one
+
+
+def _failure(name: str, error: Exception) -> LinnetError:
+    """What a recording's result says of any error: the other recordings go on."""
+    if isinstance(error, LinnetError):
+        return error
+    failure = AudioError(
+        f"{name}: cannot be transcribed ({type(error).__name__}: {error}); leave it out or convert it, as in  "
+        "ffmpeg -i INPUT out.flac, and report it as a defect of Linnet"
+    )
+    failure.__cause__ = error  # for --verbose
+    return failure
 
 
 def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callable[[Progress], None] | None) -> None:

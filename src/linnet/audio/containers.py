@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
+from linnet.audio import sniff
 from linnet.audio.decoders import Block, Undecodable, credible, frames_per_block, to_float
 from linnet.errors import AudioError
 
@@ -70,8 +71,10 @@ class ContainerDecoder:
         self.rate: int = self._after.rate
         self.channels: int = self._after.samples.shape[1]
         self.floating = stream.codec_context.name.startswith("pcm_f")
-        self.seconds = self.promised = self._header_seconds(stream, start)
-        self.longest = credible(os.stat(self._path).st_size)  # noqa: PTH116
+        self.seconds = self._header_seconds(stream, start)
+        with open(self._path, "rb") as file:  # noqa: PTH123
+            self._missing = sniff.missing_share(file)
+        self.longest = credible(os.stat(self._path).st_size, self.rate, stream.codec_context.name)  # noqa: PTH116
         self._silence = 0  # samples still to come before the next frame
         self._advance()
 
@@ -112,6 +115,11 @@ class ContainerDecoder:
             self.notices.append(f"reading ended early ({_reason(error)}).")
         if self._damaged:
             self.notices.append(f"{self._damaged} damaged packets were passed over.")
+
+    @property
+    def promised(self) -> float | None:
+        """Seconds by the header, also where it tells them in bytes."""
+        return max(self.seconds or 0.0, self._clock.at * self._missing)
 
     def again(self) -> ContainerDecoder:
         """The same track from its start."""
@@ -166,7 +174,7 @@ class _Clock:
 
     def __init__(self, start: float) -> None:
         self._start = start  # the stamp of our second 0
-        self._at = 0.0
+        self.at = 0.0  # seconds so far
         self._silence = 0.0
         self._gaps: list[tuple[float, float]] = []  # the first one: where, and of how many seconds
         self._filled, self._refused, self._resets = 0, 0, 0
@@ -178,22 +186,22 @@ class _Clock:
             self._start += jump
             self._resets += 1
         silence = jump if jump > _JITTER else 0.0
-        if self._silence + silence > _MOST_SILENCE + 10 * (self._at - self._silence):
+        if self._silence + silence > _MOST_SILENCE + 10 * (self.at - self._silence):
             self._start += jump
             self._refused += 1
             silence = 0.0
-        if silence and self._at:  # a late start is no gap
-            self._gaps = self._gaps or [(self._at, silence)]
+        if silence and self.at:  # a late start is no gap
+            self._gaps = self._gaps or [(self.at, silence)]
             self._filled += 1
         self._silence += silence
-        self._at += silence + frame.seconds
+        self.at += silence + frame.seconds
         return silence
 
     def _jump(self, frame: _Frame, after: _Frame | None) -> float:
         """Seconds by which a frame is later than what was read so far, as it and its follower say."""
         if frame.time is None or after is None:
             return 0.0
-        jump = frame.time - self._start - self._at
+        jump = frame.time - self._start - self.at
         if after.time is None:
             return jump
         of_after = jump + after.time - frame.time - frame.seconds

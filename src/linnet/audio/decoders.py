@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from linnet.audio import sniff, splice
 from linnet.audio.inputs import CONTAINER_SUFFIXES
 from linnet.errors import AudioError, LinnetError, MissingExtra
 
+if TYPE_CHECKING:
+    from linnet.audio import ogg
+
 Block = npt.NDArray[np.float32]  # [n, C]
 _VALUES = 1 << 18  # at most so many samples in one block, all channels together
 
@@ -21,6 +24,7 @@ _VALUES = 1 << 18  # at most so many samples in one block, all channels together
 _UNKNOWN = 2**62
 _GAPS = (0.2, 1.0, 5.0, 30.0)  # seconds passed over behind damage, tried in this order
 _MOST_GAPS = 50
+MOST_SILENCE = 3600.0  # seconds made of one gap: more is a damaged time stamp
 
 
 class Decoder(Protocol):
@@ -29,7 +33,12 @@ class Decoder(Protocol):
     rate: int  # Hz of the block read last, or of the first one to come
     channels: int
     seconds: float | None  # length by the header
-    promised: float | None  # length by the header, where a shorter sound means damage
+
+    @property
+    def promised(self) -> float | None:
+        """Seconds by the header, where a shorter sound means damage."""
+        ...
+
     longest: float  # seconds that a sound of so many bytes can credibly have
     floating: bool  # whether its samples need not keep to full scale 1
     notices: list[str]
@@ -56,9 +65,13 @@ def frames_per_block(rate: int, channels: int) -> int:
     return max(1, min(rate, _VALUES // max(1, channels)))
 
 
-def credible(size: int) -> float:
-    """Seconds that `size` bytes can hold: digital silence needs over 8 bytes a second in every format."""
-    return 10.0 + size / 4.0
+def credible(size: int, rate: int, codec: str) -> float:
+    """Seconds that `size` bytes can hold: digital silence needs over 8 bytes a second, but in codecs of large blocks.
+
+    FLAC packs 65,535 equal samples into 11 bytes, and Monkey's Audio marks whole frames as silent.
+    """
+    samples_per_byte = 6000.0 if codec.lower() in ("flac", "ape") else rate / 4.0
+    return 10.0 + size * max(samples_per_byte / rate, 0.25)
 
 
 class ArrayDecoder:
@@ -115,16 +128,17 @@ class SoundFileDecoder:
 
     _sound: Any = None
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, part: ogg.Part | None = None) -> None:
         # By descriptor: libsndfile would take a text named .au or .gsm for headerless sound by its name alone.
         self._raw = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  closed by close()
         self._file: BinaryIO = open(path, "rb")  # noqa: PTH123, SIM115  for looking at headers
         self._path = path
         self.notices: list[str] = []
         try:
-            wav = sniff.wav_seconds(self._file)
-            self._sound = self._open(self._raw.fileno())
+            self._input: Any = part.cut(self._file) if part else self._raw.fileno()
+            self._sound = self._open()
             self._mend_header()
+            self._missing = sniff.missing_share(self._file)
         except BaseException:
             self.close()
             raise
@@ -135,12 +149,17 @@ class SoundFileDecoder:
         self._at = 0
         self._gaps = 0
         self._buffer = np.empty((frames_per_block(self.rate, self.channels), self.channels), np.float32)
-        self.longest = credible(os.fstat(self._file.fileno()).st_size)
+        self.longest = credible(os.fstat(self._file.fileno()).st_size, max(1, self.rate), self._sound.format)
         self.seconds: float | None = self._frames / self.rate if 0 < self._frames < _UNKNOWN and self.rate > 0 else None
-        self.promised: float | None = self.seconds if wav is None else max(wav, self.seconds or 0.0)
 
-    def _open(self, file: Any) -> Any:
-        """Open a descriptor or a file object from its start."""
+    @property
+    def promised(self) -> float | None:
+        """Seconds by the header: more than there are where the file ends before the sound that the header tells of."""
+        read = self._at / self.rate
+        return max(self.seconds or 0.0, read * self._missing)
+
+    def _open(self) -> Any:
+        """Open the input from its start."""
         import soundfile
 
         class Forward(soundfile.SoundFile):  # type: ignore[misc]
@@ -150,8 +169,10 @@ class SoundFileDecoder:
                 return False
 
         self._raw.seek(0)
+        if isinstance(self._input, splice.Spliced):
+            self._input.seek(0)
         try:
-            return Forward(file, "r", closefd=False)
+            return Forward(self._input, "r", closefd=False)
         except (soundfile.SoundFileError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise Undecodable(_reason(error)) from error
 
@@ -168,7 +189,8 @@ class SoundFileDecoder:
                 )
         if mended:
             self._sound.close()
-            self._sound = self._open(mended)
+            self._input = mended
+            self._sound = self._open()
 
     def again(self) -> SoundFileDecoder:
         """The same file from its start."""
@@ -207,7 +229,7 @@ class SoundFileDecoder:
 
         try:
             self._sound.close()
-            self._sound = self._open(self._raw.fileno())
+            self._sound = self._open()
             return bool(
                 self._sound.seek(frame) == frame and len(self._sound.read(1)) and self._sound.seek(frame) == frame
             )
@@ -251,6 +273,10 @@ def _open_file(path: str, name: str) -> Decoder:
     if not head:
         raise AudioError(f"{name}: is empty (0 bytes); record, copy or download it again")
     try:
+        if head.startswith(b"OggS"):
+            from linnet.audio.ogg import OggDecoder
+
+            return OggDecoder(path)
         return SoundFileDecoder(path)
     except Undecodable as error:
         reason = str(error)

@@ -22,6 +22,7 @@ _LOUDEST = 4.0  # 12 dB over full scale, the most that sums of tracks leave; mor
 _STRAY = 1e-4  # of all samples may be beyond it without being the sound itself: clicks, damage
 _ABSURD = 2.0**40  # no scale of any recorder
 _CANCELLED = 0.02  # of the power that C unrelated channels leave in their mean: in stereo a correlation under -0.98
+_STEP = 0.25  # seconds that are looked at together
 _AUDIBLE = 1e-8  # power of a channel, -80 dB
 _SIDES = {"left": 0, "right": 1}
 
@@ -86,13 +87,19 @@ class Mixer:
             chosen = self._silence_bad(chosen, at, rate)
         if chosen.shape[1] == 1:
             return chosen.reshape(-1)
-        mean: Samples = chosen.mean(axis=1, dtype=np.float64).astype(np.float32)
-        power = np.array([_power(chosen[:, channel]) for channel in range(chosen.shape[1])])
+        step = max(1, round(_STEP * rate))
+        starts = range(0, len(chosen), step)
+        return np.concatenate([self._mixed(chosen[one : one + step], at + one / rate, rate) for one in starts])
+
+    def _mixed(self, part: Block, at: float, rate: int) -> Samples:
+        """The mean of the channels, or one of them where the mean would be next to nothing."""
+        mean: Samples = part.mean(axis=1, dtype=np.float64).astype(np.float32)
+        power = np.array([_power(part[:, channel]) for channel in range(part.shape[1])])
         if power.mean() < _AUDIBLE or _power(mean) > _CANCELLED * power.mean() / len(power):
             return mean
         self._first_cancelled = self._first_cancelled if self._cancelled else at
         self._cancelled += len(mean) / rate
-        loud: Samples = chosen[:, int(np.argmax(power >= power.max() / 2))]  # the first such: the same in every block
+        loud: Samples = part[:, int(np.argmax(power >= power.max() / 2))]  # the first such: the same all the time
         return loud
 
     def check(self) -> None:

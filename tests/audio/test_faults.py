@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import struct
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -363,3 +365,28 @@ def test_damage_inside_ogg_keeps_the_times(tmp_path: Path, name: str) -> None:
         assert re.search(r"damaged at 1\d.\d s: \d.\d s there were replaced by silence.", notices)
         np.testing.assert_allclose(samples[:160_000], whole[:160_000], atol=1e-3)
         assert lag(samples[20 * 16000 :], whole[20 * 16000 :]) < 110  # libsndfile cuts Opus by its pre-skip again
+
+
+def test_libraries_do_not_write_to_standard_error(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    tag = b"ID3\x03\0\0\0\0\x00\x40" + b"COMM\0\0\0\x05\0\0\0eng\0\0".ljust(64, b"\0")
+    for number in range(8):
+        data = bytearray(tag + Path(write(tmp_path / "a.mp3", speechlike(3, 44100), 44100)).read_bytes())
+        for at in random.integers(2000, len(data), 20 * number):
+            data[at] = random.integers(256)
+        (tmp_path / f"{number}.mp3").write_bytes(data[: len(data) - 900 * number])
+    code = (
+        "import sys, threading; from linnet.audio import open_audio\n"
+        "def listen(path):\n"
+        "    with open_audio(path) as sound: sound.window(0, 10**9)\n"
+        "work = [threading.Thread(target=listen, args=(path,)) for path in sys.argv[1:]]\n"
+        "for one in work: one.start()\n"
+        "for one in work: one.join()\n"
+        "import ctypes; library = ctypes.CDLL(None)\n"
+        "library.perror(b'other C code is heard'); sys.stderr.write('so is Python')\n"
+    )
+    run = [sys.executable, "-c", code, *map(str, sorted(tmp_path.glob("[0-9].mp3")))]
+    said = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60).stderr
+    assert said.startswith("other C code is heard")
+    assert said.endswith("so is Python")
+    assert said.count("\n") == 1

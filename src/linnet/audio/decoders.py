@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linnet.audio import sniff, splice
+from linnet.audio.hush import hushed
 from linnet.audio.inputs import CONTAINER_SUFFIXES
 from linnet.errors import AudioError, LinnetError, MissingExtra
 
@@ -172,7 +173,8 @@ class SoundFileDecoder:
         if isinstance(self._input, splice.Spliced):
             self._input.seek(0)
         try:
-            return Forward(self._input, "r", closefd=False)
+            with hushed():
+                return Forward(self._input, "r", closefd=False)
         except (soundfile.SoundFileError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise Undecodable(_reason(error)) from error
 
@@ -202,7 +204,8 @@ class SoundFileDecoder:
 
         self._buffer.fill(np.nan)  # shows how far a read came that fails
         try:
-            count = len(self._sound.read(out=self._buffer))
+            with hushed():
+                count = len(self._sound.read(out=self._buffer))
         except (soundfile.SoundFileError, OSError, ValueError, RuntimeError) as error:
             count = int(np.logical_and.accumulate(np.isfinite(self._buffer).all(axis=1)).sum())
             gap = self._resume(self._at + count, _reason(error))
@@ -230,9 +233,9 @@ class SoundFileDecoder:
         try:
             self._sound.close()
             self._sound = self._open()
-            return bool(
-                self._sound.seek(frame) == frame and len(self._sound.read(1)) and self._sound.seek(frame) == frame
-            )
+            sound = self._sound
+            with hushed():
+                return bool(sound.seek(frame) == frame and len(sound.read(1)) and sound.seek(frame) == frame)
         except (Undecodable, soundfile.SoundFileError, OSError, ValueError, RuntimeError):
             return False
 

@@ -19,7 +19,7 @@ from sounds import speechlike, write
 from linnet.audio import load, open_audio
 from linnet.audio.decoders import SoundFileDecoder
 from linnet.audio.sniff import missing_share
-from linnet.errors import AudioError
+from linnet.errors import AudioError, OptionError
 
 FAULTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "faults"
 EVERYTHING = 2**50
@@ -390,3 +390,27 @@ def test_libraries_do_not_write_to_standard_error(tmp_path: Path) -> None:
     assert said.startswith("other C code is heard")
     assert said.endswith("so is Python")
     assert said.count("\n") == 1
+
+
+def test_a_choice_of_tracks(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="PyAV (the extra av) is not installed")
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("pcm_s16le", rate=16000, layout="mono") for _ in range(2)]
+        for level, stream in zip((1000, 2000), streams, strict=True):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 16000), level, np.int16), format="s16", layout="mono")
+            frame.rate, frame.pts = 16000, 0
+            container.mux(stream.encode(frame))
+    assert "has 2 audio tracks; number 1 was read." in heard(path)[1]
+    for track, level in ((1, 1000), (2, 2000)):
+        samples, notices = heard(path, track=track)
+        assert (samples * 32768 == level).all()
+        assert notices == ""
+    for wrong in (0, 3, -1):
+        with pytest.raises(OptionError, match=rf"track={wrong}: .*two\.mkv has 2 audio tracks, 1 to 2; choose one"):
+            open_audio(path, track=wrong)
+    one = write(tmp_path / "one.wav", speechlike(1, 16000), 16000)
+    for source in (one, np.zeros(9)):
+        assert len(load(source, track=1).samples)
+        with pytest.raises(OptionError, match=r"track=2: .* has 1 audio track; choose"):
+            load(source, track=2)

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from linnet.audio import sniff
-from linnet.audio.decoders import Block, Undecodable, credible, frames_per_block, to_float
+from linnet.audio.decoders import Block, Undecodable, credible, frames_per_block, to_float, track_index
 from linnet.errors import AudioError
 
 # Playlists and other formats that lead to further files or addresses are left out on purpose.
@@ -41,9 +41,9 @@ class _Frame(NamedTuple):
 class ContainerDecoder:
     """One audio track of a media file, each frame at the time that the container gives it; gaps are silence."""
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, track: int | None = None) -> None:
         self.notices: list[str] = []
-        self._path, self._name = path, name
+        self._path, self._name, self._track = path, name, track
         self._damaged = 0
         self._converter = _Frames()
         try:
@@ -84,10 +84,11 @@ class ContainerDecoder:
         if not tracks:
             there = "pictures only" if self._container.streams.video else "no track that can be read"
             raise AudioError(f"{name}: has no audio track ({there}); give a file with sound")
-        stream = self._container.streams.best("audio") or tracks[0]
+        index = track_index(self._track, len(tracks), name)
+        stream = (self._container.streams.best("audio") or tracks[0]) if index is None else tracks[index]
         if stream.codec_context is None:
             raise Undecodable("its audio codec is unknown")
-        if len(tracks) > 1:
+        if len(tracks) > 1 and index is None:
             which = 1 + [track.index for track in tracks].index(stream.index)
             self.notices.append(f"has {len(tracks)} audio tracks; number {which} was read.")
         stream.codec_context.thread_count = 1
@@ -123,7 +124,7 @@ class ContainerDecoder:
 
     def again(self) -> ContainerDecoder:
         """The same track from its start."""
-        return ContainerDecoder(self._path, self._name)
+        return ContainerDecoder(self._path, self._name, self._track)
 
     def read(self) -> Block:
         """About a second of frames of one rate and channel count, or of the silence before them."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from linnet.audio import sniff, splice
 from linnet.audio.hush import hushed
 from linnet.audio.inputs import CONTAINER_SUFFIXES
-from linnet.errors import AudioError, LinnetError, MissingExtra
+from linnet.errors import AudioError, LinnetError, MissingExtra, OptionError
 
 if TYPE_CHECKING:
     from linnet.audio import ogg
@@ -260,27 +260,37 @@ def unreadable(name: str, error: Exception, when: str = "") -> AudioError:
     )
 
 
-def open_file(path: str, name: str) -> Decoder:
-    """The decoder that can read the file at `path`; errors speak of `name`."""
+def track_index(track: int | None, tracks: int, name: str) -> int | None:
+    """Which audio track, counted from 0, None where any will do; `OptionError` where it is not there."""
+    if track is None or (isinstance(track, int) and 1 <= track <= tracks):
+        return None if track is None else track - 1
+    there = "1 audio track" if tracks == 1 else f"{tracks} audio tracks, 1 to {tracks}"
+    raise OptionError(f"track={track}: {name} has {there}; choose one of them, or none to read the best")
+
+
+def open_file(path: str, name: str, track: int | None = None) -> Decoder:
+    """The decoder that can read the file at `path`, track `track` of it (from 1); errors speak of `name`."""
     try:
-        return _open_file(path, name)
+        return _open_file(path, name, track)
     except LinnetError:
         raise
     except Exception as error:
         raise unreadable(name, error) from error
 
 
-def _open_file(path: str, name: str) -> Decoder:
+def _open_file(path: str, name: str, track: int | None) -> Decoder:
     with Path(path).open("rb") as file:
         head = file.read(sniff.HEAD)
     if not head:
         raise AudioError(f"{name}: is empty (0 bytes); record, copy or download it again")
     try:
-        if head.startswith(b"OggS"):
-            from linnet.audio.ogg import OggDecoder
-
-            return OggDecoder(path)
-        return SoundFileDecoder(path)
+        decoder = _open_sound(path, head)
+        try:
+            track_index(track, 1, name)
+        except OptionError:
+            decoder.close()
+            raise
+        return decoder
     except Undecodable as error:
         reason = str(error)
     what = sniff.foreign(head)
@@ -289,7 +299,7 @@ def _open_file(path: str, name: str) -> Decoder:
     try:
         from linnet.audio.containers import ContainerDecoder
 
-        return ContainerDecoder(path, name)
+        return ContainerDecoder(path, name, track)
     except Undecodable as error:
         raise AudioError(
             f"{name}: cannot be decoded ({reason}; {error}); it is damaged, cut short or in an unknown format: "
@@ -303,6 +313,15 @@ def _open_file(path: str, name: str) -> Decoder:
             f"{name}: cannot be decoded ({reason}); check that it plays, convert it, as in  ffmpeg -i INPUT out.flac, "
             'or let PyAV try: pip install "linnet[av]"'
         ) from error
+
+
+def _open_sound(path: str, head: bytes) -> Decoder:
+    """What libsndfile makes of the file, else `Undecodable`."""
+    if head.startswith(b"OggS"):
+        from linnet.audio.ogg import OggDecoder
+
+        return OggDecoder(path)
+    return SoundFileDecoder(path)
 
 
 def _by_suffix(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
 import subprocess
@@ -128,6 +129,25 @@ def test_any_failure_of_a_library_names_the_sound(tmp_path: Path, monkeypatch: p
             patch.setattr(SoundFileDecoder, "__init__", fail)
             with pytest.raises(AudioError, match=rf"{path}: reading failed \(.+\); check that it plays"):
                 load(path)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.opus", "chained.ogg", "unfinished.wav"])
+def test_a_disk_that_fails_is_an_error_and_no_end(tmp_path: Path, name: str) -> None:
+    path = Path(write(tmp_path / name, speechlike(20, 16000), 16000))
+    data = path.read_bytes()
+    if name == "chained.ogg":
+        path.write_bytes(data * 2)
+    if name == "unfinished.wav":
+        path.write_bytes(data[:40] + bytes(4) + data[44:])
+    with open_audio(path) as source:
+        decoder = getattr(source._decoder, "_sound", source._decoder)  # type: ignore[attr-defined]
+        decoder = decoder if isinstance(decoder, SoundFileDecoder) else source._decoder  # type: ignore[attr-defined]
+        folder = os.open(tmp_path, os.O_RDONLY)  # from now on reading fails as on a broken disk
+        for file in (decoder._raw, decoder._file):
+            os.dup2(folder, file.fileno())
+        os.close(folder)
+        with pytest.raises(AudioError, match=rf"{name}: reading failed after \d.\d s \(Is a directory\); check"):
+            source.window(0, EVERYTHING)
 
 
 def test_a_stream_that_begins_late_is_an_error_that_names_the_file() -> None:

@@ -13,7 +13,15 @@ import av
 import numpy as np
 
 from linnet.audio import sniff
-from linnet.audio.decoders import Block, Undecodable, credible, frames_per_block, to_float, track_index
+from linnet.audio.decoders import (
+    Block,
+    Undecodable,
+    credible,
+    credible_silence,
+    frames_per_block,
+    to_float,
+    track_index,
+)
 from linnet.errors import AudioError
 
 # Playlists and other formats that lead to further files or addresses are left out on purpose.
@@ -24,7 +32,6 @@ _FORMATS = (
 _MOST_PLANES = 7
 _JITTER = 0.1  # seconds by which time stamps and samples may differ: rounding, buffers of recorders, priming of codecs
 _RESET = 1.0  # seconds back are another recording's clock
-_MOST_SILENCE = 3600.0  # seconds made of gaps, beyond ten times the sound: more is a damaged time stamp
 _FAILURES = (av.error.FFmpegError, ValueError, RuntimeError, OSError, NotImplementedError)
 
 
@@ -187,7 +194,7 @@ class _Clock:
             self._start += jump
             self._resets += 1
         silence = jump if jump > _JITTER else 0.0
-        if self._silence + silence > _MOST_SILENCE + 10 * (self.at - self._silence):
+        if not credible_silence(self._silence + silence, self.at - self._silence):
             self._start += jump
             self._refused += 1
             silence = 0.0

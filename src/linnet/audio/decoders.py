@@ -25,7 +25,6 @@ _VALUES = 1 << 18  # at most so many samples in one block, all channels together
 _UNKNOWN = 2**62
 _GAPS = (0.2, 1.0, 5.0, 30.0)  # seconds passed over behind damage, tried in this order
 _MOST_GAPS = 50
-MOST_SILENCE = 3600.0  # seconds made of one gap: more is a damaged time stamp
 
 
 class Decoder(Protocol):
@@ -64,6 +63,11 @@ class Undecodable(Exception):  # noqa: N818  never leaves the room: `open_file` 
 def frames_per_block(rate: int, channels: int) -> int:
     """About one second, less for many channels."""
     return max(1, min(rate, _VALUES // max(1, channels)))
+
+
+def credible_silence(silence: float, sound: float) -> bool:
+    """Whether time stamps may make so many seconds of silence in so many of sound; else they are damaged."""
+    return silence <= 3600.0 + 10.0 * sound
 
 
 def credible(size: int, rate: int, codec: str) -> float:
@@ -149,6 +153,7 @@ class SoundFileDecoder:
         self._frames: int = self._sound.frames
         self._at = 0
         self._gaps = 0
+        self._over = False  # whether damage ended it
         self._buffer = np.empty((frames_per_block(self.rate, self.channels), self.channels), np.float32)
         self.longest = credible(os.fstat(self._file.fileno()).st_size, max(1, self.rate), self._sound.format)
         self.seconds: float | None = self._frames / self.rate if 0 < self._frames < _UNKNOWN and self.rate > 0 else None
@@ -202,17 +207,32 @@ class SoundFileDecoder:
         """The next frames; at a damaged place what stands before it, and silence up to where reading can go on."""
         import soundfile
 
+        if self._over:
+            return self._buffer[:0]
         self._buffer.fill(np.nan)  # shows how far a read came that fails
         try:
             with hushed():
                 count = len(self._sound.read(out=self._buffer))
         except (soundfile.SoundFileError, OSError, ValueError, RuntimeError) as error:
+            self._check_disk()
             count = int(np.logical_and.accumulate(np.isfinite(self._buffer).all(axis=1)).sum())
             gap = self._resume(self._at + count, _reason(error))
             self._at += count + gap
             return np.concatenate([self._buffer[:count], np.zeros((gap, self.channels), np.float32)])
+        if count < len(self._buffer):
+            self._check_disk()
         self._at += count
         return self._buffer[:count].copy()
+
+    def _check_disk(self) -> None:
+        """Raise the `OSError` where the disk failed, not the sound; libsndfile takes it for damage, or for the end."""
+        if isinstance(self._input, splice.Spliced):
+            if self._input.fault is not None:
+                raise self._input.fault
+            return
+        at = self._raw.tell()
+        self._raw.read(1)
+        self._raw.seek(at)
 
     def _resume(self, at: int, reason: str) -> int:
         """Go on behind damage at frame `at`; returns how many frames were passed over, 0 where the sound ends there."""
@@ -224,6 +244,7 @@ class SoundFileDecoder:
                 self.notices.append(f"{when}: {seconds:g} s there were replaced by silence.")
                 return gap
         self.notices.append(f"{when}: what follows could not be read.")
+        self._over = True
         return 0
 
     def _reopen_at(self, frame: int) -> bool:

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from linnet.audio.decoders import MOST_SILENCE, Block, SoundFileDecoder, Undecodable, frames_per_block
+from linnet.audio.decoders import Block, SoundFileDecoder, Undecodable, credible_silence, frames_per_block
 from linnet.audio.splice import Spliced
 
 _FIRST, _LAST = 2, 4  # flags of a page: of its stream
@@ -51,7 +51,7 @@ class Part(NamedTuple):
     def silence(self, seconds: float) -> float:
         """Seconds of the hole before it, where `seconds` of it can be read; 0 in a new stream."""
         whole = (self.position - self.begun) / self.rate
-        return min(MOST_SILENCE, max(0.0, whole - seconds)) if self.headers[1] else 0.0
+        return max(0.0, whole - seconds) if self.headers[1] else 0.0
 
     def cut(self, file: BinaryIO) -> Spliced:
         """It as a file of its own."""
@@ -72,7 +72,8 @@ class OggDecoder:
         self.notices: list[str] = []
         self.seconds = self.promised = self._length()
         self._at = 0.0  # seconds read
-        self._silence = 0
+        self._silent = 0.0  # of them made of holes
+        self._silence = 0  # samples still to come before the part
         first = self._parts.pop(0) if self._parts else None
         self._sound = SoundFileDecoder(path, first if self._parts else None)
         self.rate, self.channels, self.longest = self._sound.rate, self._sound.channels, self._sound.longest
@@ -124,9 +125,14 @@ class OggDecoder:
             self._sound.close()
             self._sound, self.rate, self.channels = sound, sound.rate, sound.channels
             gap = part.silence(sound.seconds or 0.0)
-            if gap:
+            if not credible_silence(self._silent + gap, self._at - self._silent):
+                self.notices.append(f"damaged at {self._at:.1f} s: how long the damage lasts is not known.")
+                gap = 0.0
+            elif gap:
                 self.notices.append(f"damaged at {self._at:.1f} s: {gap:.1f} s there were replaced by silence.")
+            self._silent += gap
             self._silence = round(gap * self.rate)
+            self.longest += gap
             return True
         if not self._ended:
             self.notices.append("it has no end mark: the file is cut short, or its recording was interrupted.")

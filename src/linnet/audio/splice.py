@@ -29,6 +29,7 @@ class Spliced(io.RawIOBase):
         end = os.fstat(file.fileno()).st_size if end is None else end
         self._size = len(prefix) + max(0, end - skip)
         self._at = 0
+        self.fault: OSError | None = None  # kept for who reads through a library that would not pass it on
 
     def readable(self) -> bool:
         """Always."""
@@ -53,8 +54,11 @@ class Spliced(io.RawIOBase):
         data = self._prefix[self._at : self._at + len(view)]
         if len(data) < len(view):
             at = self._at + len(data)
-            self._file.seek(self._skip + max(0, at - len(self._prefix)))
-            data += self._file.read(max(0, min(len(view) - len(data), self._size - at)))
+            try:
+                self._file.seek(self._skip + max(0, at - len(self._prefix)))
+                data += self._file.read(max(0, min(len(view) - len(data), self._size - at)))
+            except OSError as error:
+                self.fault = error
         view[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -313,6 +313,7 @@ def test_headers_of_large_files_and_of_streams_without_length(tmp_path: Path) ->
     path = tmp_path / "a"
     wav, wave64 = bytes_of(np.zeros(8), "WAV")[:44], bytes_of(np.zeros(8), "RF64")
     at = wave64.index(b"data")
+    w64 = bytes_of(np.zeros(8), "W64")[:40]
     sizes = {
         wav[:40] + struct.pack("<I", 3_000_000_000): 2.0,
         wave64[:28] + struct.pack("<Q", 9_000_000_000) + wave64[36 : at + 4] + b"\xff" * 4: 6.0,
@@ -321,6 +322,7 @@ def test_headers_of_large_files_and_of_streams_without_length(tmp_path: Path) ->
         b".snd" + struct.pack(">5I", 24, 0xFFFFFFFF, 3, 16000, 1): 1.0,
         b"NIST_1A\n   1024\n": 1.0,
         b"FORM": 1.0,
+        w64 + b"odd".ljust(16) + struct.pack("<Q", 2**63 - 1): 1.0,
         b"Creative Voice File\x1a": 1.0,
         b"": 1.0,
     }

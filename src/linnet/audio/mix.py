@@ -81,7 +81,8 @@ class Mixer:
         """The samples of a block that begins at `at` seconds, [n]."""
         chosen = self._choose(block, at)
         if self._scale != 1.0:
-            chosen = chosen * np.float32(self._scale)
+            with np.errstate(invalid="ignore"):  # some kinds of NaN
+                chosen = chosen * np.float32(self._scale)
         self._frames += len(chosen)
         if not np.abs(chosen).max() <= _LOUDEST:
             chosen = self._silence_bad(chosen, at, rate)

@@ -107,7 +107,7 @@ def missing_share(file: BinaryIO) -> float:
     head = file.read(64)
     layout = next((layout for magic, layout in _CHUNKED.items() if head.startswith(magic)), None)
     if layout is not None:
-        found = _chunk_with_sound(file, layout)
+        found = _chunk_with_sound(file, layout, end)
     elif head[:4] in (b".snd", b"dns."):
         start, size = struct.unpack_from(">II" if head[:4] == b".snd" else "<II", head.ljust(12, b"\0"), 4)
         found = start, size
@@ -123,7 +123,7 @@ def missing_share(file: BinaryIO) -> float:
     return 1.0 if placeholder or there <= 0 else max(1.0, size / there)
 
 
-def _chunk_with_sound(file: BinaryIO, layout: _Chunks) -> tuple[int, int]:
+def _chunk_with_sound(file: BinaryIO, layout: _Chunks, end: int) -> tuple[int, int]:
     """Where the sound begins, and of how many bytes the header says it is; size 0 where it does not say."""
     at, long = layout.first, 0
     for _ in range(_MOST_CHUNKS):
@@ -138,9 +138,9 @@ def _chunk_with_sound(file: BinaryIO, layout: _Chunks) -> tuple[int, int]:
             return start + layout.skip, (long if long and size == 0xFFFFFFFF else size - layout.skip)
         if name == b"ds64":  # sizes that 32 bits cannot hold
             long = int.from_bytes(file.read(16)[8:], "little")
-        if size < 0:
-            break
         at = start + -(-size // layout.align) * layout.align
+        if not start <= at < end:
+            break
     return 0, 0
 
 

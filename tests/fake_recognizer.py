@@ -8,9 +8,9 @@ from typing import Any
 
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, OptionError
-from linnet.transcription.journal import Journal
-from linnet.transcription.schedule import Progress, Result
+from linnet.transcription.schedule import Progress, Recording, Result
 from linnet.transcription.transcript import Segment, Transcript
+from linnet.urls import public_name
 
 
 class FakeRecognizer:
@@ -37,12 +37,12 @@ class FakeRecognizer:
         channel: str = "mix",
         in_order: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
-        journals: Callable[[int], Journal] | None = None,
     ) -> Iterator[Result]:
         language = options.language if options is not None else None
         if language is not None and language not in self.languages:
             raise OptionError(f"language {language!r} is unknown to this model")
-        numbered = list(enumerate(sources))
+        sounds = [public_name(one.sound if isinstance(one, Recording) else one) for one in sources]
+        numbered = list(enumerate(sounds))
         for index, source in numbered[::-1] if batch_size > 1 and not in_order else numbered:
             self.heard.append(source)
             self.options.append(options)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+CLIPS = SHARED / "clips"
+FAULTS = SHARED / "faults"
 
 
 def speechlike(seconds: float, rate: int, seed: int = 0) -> npt.NDArray[np.float32]:
@@ -45,3 +47,35 @@ def write_container(path: Path, samples: npt.NDArray[np.float32], rate: int, cod
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
     return str(path)
+
+
+def heard(source: Any, **options: Any) -> tuple[npt.NDArray[np.float32], str]:
+    """All samples, and all notices in one text."""
+    from linnet.audio import open_audio
+
+    with open_audio(source, **options) as sound:
+        return sound.window(0, 2**50), " ".join(sound.notices)
+
+
+def fault(name: str) -> str:
+    """The path of one of the shared faulty recordings; skips the test where it, or what reads it, is not there."""
+    import pytest
+
+    if not FAULTS.exists():
+        pytest.skip("the shared faults are not beside the project")
+    if name.endswith((".webm", ".mp4", ".mts")):
+        pytest.importorskip("av", reason="PyAV (the extra av) is not installed")
+    return str(FAULTS / name)
+
+
+def lag(samples: npt.NDArray[np.float32], original: npt.NDArray[np.float32]) -> int:
+    """By how many samples a sound is late or early, found in its first two seconds."""
+    part = original[8000:24_000]
+    return abs(int(np.argmax(np.correlate(samples[4000:28_000], part, "valid"))) - 4000)
+
+
+def jfk() -> npt.NDArray[np.float32]:
+    """The eleven seconds of speech that most of the faults are made of."""
+    import soundfile
+
+    return soundfile.read(fault("nan.wav"), dtype="float32")[0]

@@ -141,18 +141,29 @@ def test_damage_inside_flac_is_passed_over_in_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
 def test_nan_and_infinite(tmp_path: Path, subtype: str) -> None:
-    sound = np.zeros((160_000, 2))
-    sound[5000, 1], sound[150_000:] = np.nan, np.nan
+    sound = np.full((160_000, 2), 0.5)
+    sound[5000, 1], sound[150_000:, 0] = np.nan, -np.inf
     path = write(tmp_path / "nan.wav", sound, 16000, subtype=subtype)
-    assert "nan.wav: 10001 of 160000 samples are NaN, the first at 0.312 s" in complaint(path)
-    sound = np.zeros((160_000, 2))
-    sound[40_000, 1] = -np.inf
-    path = write(tmp_path / "inf.wav", sound, 16000, subtype=subtype)
-    with open_audio(path) as source, pytest.raises(AudioError) as caught:
-        source.window(0, EVERYTHING)
-    assert "inf.wav: 1 of 160000 samples are infinite, the first at 2.500 s; export" in str(caught.value)
-    assert load(path, channel="left").duration == 10  # the other channel is sound
-    assert "array: 2 of 9 samples are NaN and infinite" in complaint(np.array([0, np.nan, np.inf, 0, 0, 0, 0, 0, 0]))
+    with open_audio(path) as source:
+        samples = source.window(0, EVERYTHING)
+        assert source.notices == (
+            "10,001 of 160,000 samples are NaN and infinite, the first at 0.312 s: they were replaced by silence.",
+        )
+    assert samples[4999:5002].tolist() == [0.5, 0.25, 0.5]  # the other channel is sound
+    assert (samples[150_000:] == 0.25).all()
+    with open_audio(path, channel="right") as source:
+        assert source.window(0, EVERYTHING)[150_000:].min() == 0.5
+        assert source.notices[0].startswith("1 of 160,000 samples are NaN, the first at 0.312 s")
+
+
+def test_mostly_bad_samples_are_no_sound(tmp_path: Path) -> None:
+    sound = np.zeros(160_000)
+    sound[:80_000] = np.nan
+    assert len(load(sound).samples) == 160_000
+    sound[80_000] = np.inf
+    words = "80001 of 160000 samples are NaN and infinite, the first at 0.000 s; export the sound again"
+    assert f"array: {words}" in complaint(sound)
+    assert f"nan.wav: {words}" in complaint(write(tmp_path / "nan.wav", sound, 16000, subtype="FLOAT"))
     assert "array: 9 of 9 samples are absurdly large" in complaint(np.full(9, 1e20))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,10 +130,10 @@ def test_arrays_tensors_and_audio() -> None:
     assert np.array_equal(load(torch.from_numpy(sound)).samples, sound)
     half = torch.from_numpy(sound).to(torch.bfloat16)
     assert np.array_equal(load(half).samples, half.float().numpy())
-    assert np.allclose(load(np.stack([sound, -sound], 1)).samples, 0)
+    assert np.allclose(load(np.stack([sound, sound / 2], 1)).samples, sound * 0.75)
     assert load(np.full(9, -32768, np.int16)).samples.tolist() == [-1.0] * 9
     assert load(np.full(9, 192, np.uint8)).samples.tolist() == [0.5] * 9
-    assert load(np.full(5, 1e6)).samples.max() == 1e6  # over full scale, yet finite
+    assert load(np.full(5, 3.0)).samples.max() == 3  # a little over full scale stays as it is
     resampled = load(sound, sample_rate=8000).samples
     np.testing.assert_allclose(resampled, soxr.resample(sound, 8000, 16000), atol=1e-6, strict=True)
 
@@ -296,3 +297,19 @@ def test_importing_the_room_is_cheap() -> None:
     code = "import sys, linnet.audio; print({'numpy', 'torch', 'soundfile', 'soxr', 'av'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert out.stdout.strip() == "set()"
+
+
+def test_rows_of_data_sets_and_lists_are_sounds(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(800, 0.5), 8000)
+    for row in ({"array": np.full(800, 0.5), "sampling_rate": 8000}, {"array": [0.5] * 800, "sampling_rate": 8000}):
+        assert load(row).duration == pytest.approx(0.1)
+    for row in ({"bytes": path.read_bytes(), "path": None}, {"bytes": None, "path": str(path)}):
+        assert load(row).duration == pytest.approx(0.1)
+    assert load([0.5] * 1600).samples.tolist() == [0.5] * 1600
+
+
+@pytest.mark.parametrize("sound", [{}, {"audio": "a.wav"}, ["a.wav", "b.wav"], [[0.1], [0.2, 0.3]]])
+def test_mappings_and_lists_that_are_no_sounds(sound: Any) -> None:
+    with pytest.raises(AudioError, match="not a sound"):
+        load(sound)

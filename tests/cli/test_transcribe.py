@@ -25,7 +25,6 @@ from linnet.cli import build_app
 from linnet.cli.console import BarReporter, Row, clock, make_reporter
 from linnet.errors import OptionError
 from linnet.transcription.schedule import Progress, Result
-from linnet.urls import public_name
 
 ONE_BY_ONE = ("transcribe", "--batch-size", "1")
 
@@ -176,16 +175,9 @@ def test_the_log_of_downloads_is_told(call: Call, talks: Path, monkeypatch: pyte
 def test_secrets_of_an_address_are_not_told(call: Call, talks: Path) -> None:
     url = "https://me:s3cret@host/bad.wav?key=s3cret"
     for arguments in ((url,), (url, "--output", "out", "--progress", "json"), (url, "three.flac", "--output", "out")):
-        done = call("transcribe", *arguments, model=Public())
+        done = call("transcribe", *arguments, model=FakeRecognizer())
         assert (done.status, "https://host/bad.wav?…" in done.err or "\\u2026" in done.err) == (1, True)
         assert "s3cret" not in done.err + done.out
-
-
-class Public(FakeRecognizer):
-    """Names sounds as a `Recognizer` does."""
-
-    def transcribe_many(self, sources: Iterable[Any], **options: Any) -> Iterator[Result]:
-        return super().transcribe_many([public_name(source) for source in sources], **options)
 
 
 def test_show_prints_what_is_written(call: Call, talks: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from linnet.decoding.word_times import TimedWord
 from linnet.transcription import generic, whisper
 from linnet.transcription.backend import Job, Outcome, Request
 from linnet.transcription.journal import Journal, rebuild
-from linnet.transcription.schedule import Result, run_jobs
+from linnet.transcription.schedule import Recording, Result, run_jobs
 from linnet.transcription.transcript import Segment
 
 SECONDS = 130  # of a recording that is worth a journal
@@ -70,7 +71,8 @@ def recording() -> Audio:
 
 def go(backend: Seconds, path: Path, fingerprint: str = "f", **changes: Any) -> Result:
     options = replace(DecodingOptions(), **changes)
-    (result,) = run_jobs(backend, [recording()], options, 2, journals=lambda _: Journal(path, fingerprint))
+    sound = Recording(recording(), journal=partial(Journal, path, fingerprint))
+    (result,) = run_jobs(backend, [sound], options, 2)
     return result
 
 
@@ -134,14 +136,14 @@ def test_a_line_of_something_else_is_heard_again(killed: Path) -> None:
 
 
 def test_short_recordings_leave_none(tmp_path: Path) -> None:
-    sound = Audio(np.zeros(60 * SAMPLE_RATE, np.float32), "short")
     made: list[int] = []
 
-    def journal(index: int) -> Journal:
-        made.append(index)
+    def journal() -> Journal:
+        made.append(1)
         return Journal(tmp_path / "journal", "f")
 
-    list(run_jobs(Seconds(), [sound], DecodingOptions(), 1, journals=journal))
+    sound = Audio(np.full(60 * SAMPLE_RATE, 0.5, np.float32), "short")
+    list(run_jobs(Seconds(), [Recording(sound, journal=journal)], DecodingOptions(), 1))
     assert made == []
 
 

@@ -17,7 +17,7 @@ from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, ModelError, OptionError
 from linnet.transcription.backend import Job, Outcome, Request
-from linnet.transcription.schedule import Progress, Result, in_order, run_jobs
+from linnet.transcription.schedule import Progress, Recording, Result, in_order, run_jobs
 from linnet.transcription.transcript import Segment
 
 
@@ -129,6 +129,45 @@ def test_one_broken_file_does_not_stop_the_rest(tmp_path: Path) -> None:
     assert "gone.wav" in str(errors[2])
 
 
+class Torn:
+    """A recording whose reading fails after two seconds, or whose file cannot be opened."""
+
+    name, duration, notices = "torn", None, ()
+
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+
+    def window(self, start: int, count: int) -> Any:
+        if start >= 2 * SAMPLE_RATE:
+            raise self.fault
+        return np.full(count, 0.3, np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+class Locked:
+    """A file object that cannot be read."""
+
+    name = "locked"
+
+    def read(self, size: int) -> bytes:
+        raise IndexError("locked")
+
+
+def test_any_error_of_one_recording_fails_that_one_only() -> None:
+    faults = [OSError(5, "Input/output error"), IndexError("list index out of range"), ValueError("odd")]
+    sources = [*map(Torn, faults), Locked(), tone(0.2, 3)]
+    results = sorted(run_jobs(Counting(), sources, DecodingOptions(), 2), key=lambda result: result.index)
+    assert texts(results) == {4: "2 2 2"}
+    for result, fault in zip(results, faults, strict=False):
+        assert isinstance(result.error, AudioError)
+        assert str(result.error).startswith(f"torn: cannot be transcribed ({type(fault).__name__}: {fault});")
+        assert result.error.__cause__ is fault
+    assert isinstance(results[3].error, AudioError)
+    assert "locked" in str(results[3].error)
+
+
 def test_options_that_the_model_cannot_honour_stop_everything() -> None:
     with pytest.raises(OptionError, match="no language tlh"):
         list(run_jobs(Counting(), [tone(0.1, 1)], DecodingOptions(language="tlh"), 1))
@@ -191,3 +230,11 @@ def test_progress_moves_forward_to_the_end() -> None:
     list(run_jobs(Counting(), [tone(0.1, 3)], DecodingOptions(), 1, on_progress=seen.append))
     assert [step.position for step in seen] == [1.0, 2.0, 3.0]
     assert seen[-1].duration == 3.0
+
+
+def test_a_recording_has_a_channel_of_its_own() -> None:
+    stereo = np.stack([np.full(SAMPLE_RATE, 0.1), np.full(SAMPLE_RATE, 0.5)], 1).astype(np.float32)
+    sounds = [Recording(stereo, "right"), Recording(stereo, "left"), stereo, Recording(stereo, track=2)]
+    results = list(run_jobs(Counting(), sounds, DecodingOptions(), 1))
+    assert texts(results) == {0: "5", 1: "1", 2: "3"}
+    assert isinstance(results[3].error, OptionError)

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 
-from linnet.audio.decoders import Block, Undecodable, credible, frames_per_block, to_float
+from linnet.audio import sniff
+from linnet.audio.decoders import (
+    Block,
+    Undecodable,
+    credible,
+    credible_silence,
+    frames_per_block,
+    to_float,
+    track_index,
+)
 from linnet.errors import AudioError
 
 # Playlists and other formats that lead to further files or addresses are left out on purpose.
@@ -21,14 +30,27 @@ _FORMATS = (
     "flac,amr,amrnb,amrwb,ape,au,dts,dtshd,gsm,loas,mlp,mpc,mpc8,mxf,nut,oma,rm,shn,sln,sox,spdif,tak,thd,truehd,tta,voc,wv,xwma"
 )
 _MOST_PLANES = 7
+_JITTER = 0.1  # seconds by which time stamps and samples may differ: rounding, buffers of recorders, priming of codecs
+_RESET = 1.0  # seconds back are another recording's clock
 _FAILURES = (av.error.FFmpegError, ValueError, RuntimeError, OSError, NotImplementedError)
 
 
-class ContainerDecoder:
-    """The best audio track of a media file."""
+class _Frame(NamedTuple):
+    rate: int
+    samples: Block
+    time: float | None  # seconds, as the container says
 
-    def __init__(self, path: str, name: str) -> None:
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.rate
+
+
+class ContainerDecoder:
+    """One audio track of a media file, each frame at the time that the container gives it; gaps are silence."""
+
+    def __init__(self, path: str, name: str, track: int | None = None) -> None:
         self.notices: list[str] = []
+        self._path, self._name, self._track = path, name, track
         self._damaged = 0
         self._converter = _Frames()
         try:
@@ -40,19 +62,28 @@ class ContainerDecoder:
         except _FAILURES as error:
             raise Undecodable(_reason(error)) from error
         try:
-            stream = self._choose(name)
-            self._frames = self._decode(stream)
-            self._next = next(self._frames, None)
-            if self._next is None:
-                raise Undecodable(f"no frame of its {stream.codec_context.name} track can be decoded")
+            self._begin(self._choose(name))
         except BaseException:
             self.close()
             raise
-        self.rate: int
-        self.rate, samples = self._next
-        self.channels: int = samples.shape[1]
-        self.seconds = self.promised = self._header_seconds(stream)
-        self.longest = credible(os.stat(path).st_size)  # noqa: PTH116
+
+    def _begin(self, stream: Any) -> None:
+        """Decode the first frames of a track, which tell what its sound is like."""
+        start = max(0.0, (self._container.start_time or 0) / av.time_base)
+        self._clock = _Clock(start)
+        self._frames = self._decode(stream)
+        self._after = next(self._frames, None)
+        if self._after is None:
+            raise Undecodable(f"no frame of its {stream.codec_context.name} track can be decoded")
+        self.rate: int = self._after.rate
+        self.channels: int = self._after.samples.shape[1]
+        self.floating = stream.codec_context.name.startswith("pcm_f")
+        self.seconds = self._header_seconds(stream, start)
+        with open(self._path, "rb") as file:  # noqa: PTH123
+            self._missing = sniff.missing_share(file)
+        self.longest = credible(os.stat(self._path).st_size, self.rate, stream.codec_context.name)  # noqa: PTH116
+        self._silence = 0  # samples still to come before the next frame
+        self._advance()
 
     def _choose(self, name: str) -> Any:
         """The audio track to read."""
@@ -60,30 +91,32 @@ class ContainerDecoder:
         if not tracks:
             there = "pictures only" if self._container.streams.video else "no track that can be read"
             raise AudioError(f"{name}: has no audio track ({there}); give a file with sound")
-        stream = self._container.streams.best("audio") or tracks[0]
+        index = track_index(self._track, len(tracks), name)
+        stream = (self._container.streams.best("audio") or tracks[0]) if index is None else tracks[index]
         if stream.codec_context is None:
             raise Undecodable("its audio codec is unknown")
-        if len(tracks) > 1:
+        if len(tracks) > 1 and index is None:
             which = 1 + [track.index for track in tracks].index(stream.index)
             self.notices.append(f"has {len(tracks)} audio tracks; number {which} was read.")
         stream.codec_context.thread_count = 1
         return stream
 
-    def _header_seconds(self, stream: Any) -> float | None:
+    def _header_seconds(self, stream: Any, start: float) -> float | None:
         if stream.duration and stream.time_base:
-            seconds = float(stream.duration * stream.time_base)
+            lead = float((stream.start_time or 0) * stream.time_base) - start
+            seconds = float(stream.duration * stream.time_base) + max(0.0, lead)
         else:
             seconds = (self._container.duration or 0) / av.time_base
         return seconds if seconds > 0 else None
 
-    def _decode(self, stream: Any) -> Generator[tuple[int, Block], None, None]:
-        """Rate and samples of each frame; packets that cannot be decoded are counted and passed over."""
+    def _decode(self, stream: Any) -> Generator[_Frame, None, None]:
+        """The frames; packets that cannot be decoded are counted and passed over."""
         try:
             for packet in self._container.demux(stream):
                 try:
                     for frame in packet.decode():
                         if frame.samples and frame.sample_rate:
-                            yield frame.sample_rate, self._converter.samples(frame)
+                            yield _Frame(frame.sample_rate, self._converter.samples(frame), frame.time)
                 except _FAILURES:
                     self._damaged += 1
         except _FAILURES as error:
@@ -91,27 +124,111 @@ class ContainerDecoder:
         if self._damaged:
             self.notices.append(f"{self._damaged} damaged packets were passed over.")
 
+    @property
+    def promised(self) -> float | None:
+        """Seconds by the header, also where it tells them in bytes."""
+        return max(self.seconds or 0.0, self._clock.at * self._missing)
+
+    def again(self) -> ContainerDecoder:
+        """The same track from its start."""
+        return ContainerDecoder(self._path, self._name, self._track)
+
     def read(self) -> Block:
-        """About a second of frames of one rate and channel count."""
+        """About a second of frames of one rate and channel count, or of the silence before them."""
         if self._next is None:
             return np.zeros((0, self.channels), np.float32)
-        self.rate, channels = self._next[0], self._next[1].shape[1]
-        parts: list[Block] = []
+        self.rate, channels = self._next.rate, self._next.samples.shape[1]
         wanted = frames_per_block(self.rate, channels)
-        while (
-            self._next is not None and wanted > 0 and self._next[0] == self.rate and self._next[1].shape[1] == channels
-        ):
-            parts.append(self._next[1])
+        if self._silence:
+            count = min(self._silence, wanted)
+            self._silence -= count
+            return np.zeros((count, channels), np.float32)
+        parts: list[Block] = []
+        while wanted > 0 and self._follows(channels) and self._next is not None:
+            parts.append(self._next.samples)
             wanted -= len(parts[-1])
-            self._next = next(self._frames, None)
+            self._advance()
         return np.concatenate(parts)
+
+    def _follows(self, channels: int) -> bool:
+        """Whether the next frame goes on in the block that is being read."""
+        ahead = self._next
+        return bool(ahead and not self._silence and (ahead.rate, ahead.samples.shape[1]) == (self.rate, channels))
+
+    def _advance(self) -> None:
+        """Go to the next frame, and see how much silence comes before it."""
+        self._next, self._after = self._after, next(self._frames, None)
+        if self._next is None:
+            self.notices += self._clock.notices()
+            return
+        gap = self._clock.gap(self._next, self._after)
+        self._silence = round(gap * self._next.rate)
+        self.longest += gap
 
     def close(self) -> None:
         """Close decoder and file, frames first."""
         if getattr(self, "_frames", None) is not None:
             self._frames.close()
-        self._next = None
+        self._next = self._after = None
         self._container.close()
+
+
+class _Clock:
+    """Holds the frames against their time stamps, which rule: where they jump ahead, there was silence.
+
+    Both a jump ahead and one back are believed only where the frame after them agrees, for single stamps are often
+    damaged.
+    """
+
+    def __init__(self, start: float) -> None:
+        self._start = start  # the stamp of our second 0
+        self.at = 0.0  # seconds so far
+        self._silence = 0.0
+        self._gaps: list[tuple[float, float]] = []  # the first one: where, and of how many seconds
+        self._filled, self._refused, self._resets = 0, 0, 0
+
+    def gap(self, frame: _Frame, after: _Frame | None) -> float:
+        """Seconds of silence before `frame`; both it and the silence then count as read."""
+        jump = self._jump(frame, after)
+        if jump < -_RESET:
+            self._start += jump
+            self._resets += 1
+        silence = jump if jump > _JITTER else 0.0
+        if not credible_silence(self._silence + silence, self.at - self._silence):
+            self._start += jump
+            self._refused += 1
+            silence = 0.0
+        if silence and self.at:  # a late start is no gap
+            self._gaps = self._gaps or [(self.at, silence)]
+            self._filled += 1
+        self._silence += silence
+        self.at += silence + frame.seconds
+        return silence
+
+    def _jump(self, frame: _Frame, after: _Frame | None) -> float:
+        """Seconds by which a frame is later than what was read so far, as it and its follower say."""
+        if frame.time is None or after is None:
+            return 0.0
+        jump = frame.time - self._start - self.at
+        if after.time is None:
+            return jump
+        of_after = jump + after.time - frame.time - frame.seconds
+        return min(jump, of_after, key=abs) if jump * of_after > 0 else 0.0
+
+    def notices(self) -> list[str]:
+        """What was done about jumps, in sentences."""
+        said = []
+        if self._filled:
+            at, seconds = self._gaps[0]
+            gaps = "1 gap" if self._filled == 1 else f"{self._filled} gaps"
+            said.append(f"{gaps} in its time stamps became silence, the first at {at:.1f} s, of {seconds:.1f} s.")
+        if self._resets:
+            said.append(
+                f"its time stamps go back in {self._resets} places: what follows was put behind what came before."
+            )
+        if self._refused:
+            said.append(f"its time stamps jump too far ahead in {self._refused} places: no silence was made there.")
+        return said
 
 
 class _Frames:

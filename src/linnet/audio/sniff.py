@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 HEAD = 4096  # bytes looked at
+_MOST_CHUNKS = 10_000
 
 _FOREIGN = (  # not sound, and worth its own sentence
     (b"%PDF", "a PDF document"),
@@ -70,23 +72,98 @@ def container(head: bytes) -> str | None:
     return None
 
 
-def wav_seconds(file: BinaryIO) -> float | None:
-    """Seconds that the header of a RIFF wav promises; None for other formats and placeholders."""
-    head = file.read(12)
-    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-        return None
-    bytes_per_second = 0
-    for _ in range(64):
-        chunk = file.read(8)
-        if len(chunk) < 8:
-            return None
-        name, size = chunk[:4], struct.unpack("<I", chunk[4:])[0]
-        if name == b"data":
-            placeholder = size == 0 or size >= 0x7FFFF000
-            return None if placeholder or bytes_per_second < 1 else size / bytes_per_second
-        if name == b"fmt " and size >= 16:
-            fields = file.read(16)
-            bytes_per_second = struct.unpack("<I", fields[8:12])[0] if len(fields) == 16 else 0
-            size -= 16
-        file.seek(size + (size & 1), 1)
-    return None
+class _Chunks(NamedTuple):
+    """How a format made of chunks is laid out."""
+
+    first: int  # byte at which the chunks begin
+    name: int  # bytes of a name
+    size: str  # of a chunk, for struct
+    align: int
+    data: bytes  # name of the chunk with the sound
+    skip: int = 0  # bytes in it before the sound
+    inclusive: bool = False  # whether the size counts name and size too
+
+
+_W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_CHUNKED = {
+    b"RIFF": _Chunks(12, 4, "<I", 2, b"data"),
+    b"RIFX": _Chunks(12, 4, ">I", 2, b"data"),
+    b"RF64": _Chunks(12, 4, "<I", 2, b"data"),
+    b"BW64": _Chunks(12, 4, "<I", 2, b"data"),
+    b"FORM": _Chunks(12, 4, ">I", 2, b"SSND", skip=8),
+    b"caff": _Chunks(8, 4, ">q", 1, b"data", skip=4),
+    _W64: _Chunks(40, 16, "<q", 8, b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a", inclusive=True),
+}
+
+
+def missing_share(file: BinaryIO) -> float:
+    """How many times as long the sound is by its header as the bytes that are there; 1 where nothing is missing.
+
+    For formats whose header tells bytes: wav (also over 2 and 4 GB), aiff, caf, w64, au, sph and voc.
+    """
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(0)
+    head = file.read(64)
+    layout = next((layout for magic, layout in _CHUNKED.items() if head.startswith(magic)), None)
+    if layout is not None:
+        found = _chunk_with_sound(file, layout, end)
+    elif head[:4] in (b".snd", b"dns."):
+        start, size = struct.unpack_from(">II" if head[:4] == b".snd" else "<II", head.ljust(12, b"\0"), 4)
+        found = start, size
+    elif head.startswith(b"NIST_1A"):
+        found = _nist(file)
+    elif head.startswith(b"Creative Voice File\x1a"):
+        found = _voc(file, int.from_bytes(head[20:22], "little"))
+    else:
+        return 1.0
+    start, size = found
+    there = end - start
+    placeholder = size <= 0 or size >= 2**62 or 0x7FFFF000 <= size <= 0x80000000 or 0xFFFFF000 <= size < 2**32
+    return 1.0 if placeholder or there <= 0 else max(1.0, size / there)
+
+
+def _chunk_with_sound(file: BinaryIO, layout: _Chunks, end: int) -> tuple[int, int]:
+    """Where the sound begins, and of how many bytes the header says it is; size 0 where it does not say."""
+    at, long = layout.first, 0
+    for _ in range(_MOST_CHUNKS):
+        file.seek(at)
+        head = file.read(layout.name + struct.calcsize(layout.size))
+        if len(head) < layout.name + struct.calcsize(layout.size):
+            break
+        name, size = head[: layout.name], struct.unpack_from(layout.size, head, layout.name)[0]
+        start = at + len(head)
+        size -= len(head) if layout.inclusive else 0
+        if name == layout.data:
+            return start + layout.skip, (long if long and size == 0xFFFFFFFF else size - layout.skip)
+        if name == b"ds64":  # sizes that 32 bits cannot hold
+            long = int.from_bytes(file.read(16)[8:], "little")
+        at = start + -(-size // layout.align) * layout.align
+        if not start <= at < end:
+            break
+    return 0, 0
+
+
+def _nist(file: BinaryIO) -> tuple[int, int]:
+    """As `_chunk_with_sound`, of a NIST sphere file."""
+    file.seek(0)
+    head = file.read(1024)
+    fields: dict[bytes, bytes] = dict(re.findall(rb"(\w+) -i (\d{1,12})", head))
+    size = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
+    if b"shorten" in head or b"sample_count" not in fields:
+        return size, 0
+    frame = int(fields.get(b"channel_count", 1)) * int(fields.get(b"sample_n_bytes", 2))
+    return size, int(fields[b"sample_count"]) * frame
+
+
+def _voc(file: BinaryIO, at: int) -> tuple[int, int]:
+    """As `_chunk_with_sound`, of a Creative voice file: to the end of the last block that has begun."""
+    start = 0
+    for _ in range(_MOST_CHUNKS):
+        file.seek(at)
+        head = file.read(4)
+        if len(head) < 4 or head[0] == 0:
+            break
+        start = start or at + 4
+        at += 4 + int.from_bytes(head[1:], "little")
+    return start, at - start

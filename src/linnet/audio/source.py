@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias
@@ -72,15 +73,20 @@ class AudioSource(Protocol):
     ) -> None: ...
 
 
-def open_audio(source: Sound, *, channel: str = "mix", sample_rate: int | None = None) -> AudioSource:
+def open_audio(
+    source: Sound, *, channel: str = "mix", sample_rate: int | None = None, track: int | None = None
+) -> AudioSource:
     """Open any sound for reading as mono float32 at 16 kHz, at constant memory for any length.
 
     `source` is a path, an http(s) URL, "-" (standard input), the bytes of a file or a binary file object, an `Audio`,
     or samples: a NumPy array or torch tensor [n] or [n, channels] at `sample_rate` Hz (16,000 where None). Integer
-    samples are scaled to full scale 1. `channel` is "mix" (the mean of all), "left", "right" or an index from "0".
+    samples are scaled to full scale 1, and so are floats that lie far beyond it. `channel` is "mix" (the mean of all;
+    one of them while they cancel each other out), "left", "right" or an index from "0". `track` is one of several audio
+    tracks of a video or other container, from 1, in the order of the file; the best where None.
 
     Raises `AudioError` for a sound that cannot be read or holds no usable samples, `MissingExtra` where its format
-    needs PyAV, `OptionError` for a channel that is not there and for `sample_rate` beside a sound that states its own.
+    needs PyAV, `OptionError` for a channel or track that is not there and for `sample_rate` beside a sound that states
+    its own.
 
     >>> import numpy as np
     >>> with open_audio(np.zeros((48000, 2), np.int16), channel="left", sample_rate=48000) as source:
@@ -90,7 +96,7 @@ def open_audio(source: Sound, *, channel: str = "mix", sample_rate: int | None =
     from linnet.audio.stream import StreamSource
 
     with ExitStack() as stack:
-        decoder, name = _decode(source, sample_rate, stack)
+        decoder, name = _decode(source, sample_rate, track, stack)
         stack.callback(decoder.close)
         stream = StreamSource(decoder, name, channel)
         stream.begin()
@@ -98,69 +104,91 @@ def open_audio(source: Sound, *, channel: str = "mix", sample_rate: int | None =
         return stream
 
 
-def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None) -> Audio:
+def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None, track: int | None = None) -> Audio:
     """Read a whole sound into memory; arguments and errors as for `open_audio`, notices go to the log `linnet.audio`.
 
     >>> import numpy as np
     >>> load(np.ones(8000, np.float32), sample_rate=8000).duration
     1.0
     """
-    with open_audio(source, channel=channel, sample_rate=sample_rate) as stream:
+    with open_audio(source, channel=channel, sample_rate=sample_rate, track=track) as stream:
         audio = Audio(stream.window(0, _EVERYTHING), stream.name)
         for notice in stream.notices:
             logging.getLogger("linnet.audio").warning("%s: %s", stream.name, notice)
         return audio
 
 
-def _decode(source: Any, sample_rate: int | None, stack: ExitStack) -> tuple[Decoder, str]:
+def _decode(source: Any, sample_rate: int | None, track: int | None, stack: ExitStack) -> tuple[Decoder, str]:
     """Find the decoder and the name of anything that `open_audio` takes; temporary files go on the stack."""
     from linnet.audio import decoders, fetch
     from linnet.audio.stream import RATES
 
+    source, sample_rate = _unpacked(source, sample_rate)
     array = _as_array(source)
     if array is not None:
         rate = SAMPLE_RATE if sample_rate is None else sample_rate
         if rate not in RATES:
             raise OptionError(f"sample_rate={rate}: expected whole Hz from {RATES[0]} to {RATES[-1]}")
+        decoders.track_index(track, 1, "array")
         return decoders.ArrayDecoder(array, int(rate)), "array"
     if sample_rate is not None and not (isinstance(source, Audio) and sample_rate == SAMPLE_RATE):
         raise OptionError(f"sample_rate={sample_rate}: only arrays take a sample rate, this sound states its own")
     if isinstance(source, Audio):
+        decoders.track_index(track, 1, source.name)
         return decoders.ArrayDecoder(source.samples, SAMPLE_RATE), source.name
     if isinstance(source, bytes | bytearray | memoryview):
         name = "bytes"
-        return decoders.open_file(fetch.spool_bytes(bytes(source), name, stack), name), name
+        return decoders.open_file(fetch.spool_bytes(bytes(source), name, stack), name, track), name
     if hasattr(source, "read"):
         label = getattr(source, "name", None)
         name = label if isinstance(label, str) else "stream"
-        return decoders.open_file(fetch.spool(source, name, stack), name), name
+        return decoders.open_file(fetch.spool(source, name, stack), name, track), name
     if not isinstance(source, str | os.PathLike):
         raise AudioError(
             f"{type(source).__name__}: not a sound; expected a path, a URL, bytes, a binary file, an array or Audio"
         )
-    return _decode_named(os.fsdecode(source), stack)
+    return _decode_named(os.fsdecode(source), track, stack)
 
 
-def _decode_named(text: str, stack: ExitStack) -> tuple[Decoder, str]:
+def _unpacked(source: Any, sample_rate: int | None) -> tuple[Any, int | None]:
+    """The sound in a row of a data set, {"array", "sampling_rate"} or {"bytes", "path"}; anything else as it is."""
+    if not isinstance(source, Mapping):
+        return source, sample_rate
+    if source.get("array") is not None:
+        return source["array"], source.get("sampling_rate", sample_rate)
+    if (found := source.get("bytes") or source.get("path")) is not None:
+        return found, sample_rate
+    there = ", ".join(map(repr, source)) or "nothing"
+    raise AudioError(f"a mapping with {there}: not a sound; expected 'array' and 'sampling_rate', or 'bytes' or 'path'")
+
+
+def _decode_named(text: str, track: int | None, stack: ExitStack) -> tuple[Decoder, str]:
     """Open a path, a URL or "-"."""
     from linnet import urls
     from linnet.audio import decoders, fetch
 
     if text == "-":
-        return decoders.open_file(fetch.spool_stdin(stack), "stdin"), "stdin"
+        return decoders.open_file(fetch.spool_stdin(stack), "stdin", track), "stdin"
     scheme = _SCHEME.match(text)
     if scheme is None:
-        return decoders.open_file(fetch.check_path(text, stack), text), text
+        return decoders.open_file(fetch.check_path(text, stack), text, track), text
     name = urls.public_name(text)
     if scheme[1].lower() not in ("http", "https"):
         raise AudioError(f"{name}: {scheme[1]}:// addresses are not supported; use http or https, or download it first")
-    return decoders.open_file(fetch.download(text, stack), name), name
+    return decoders.open_file(fetch.download(text, stack), name, track), name
 
 
 def _as_array(source: Any) -> npt.NDArray[Any] | None:
-    """Samples as a NumPy array, None for anything that is not an array or tensor."""
+    """Samples as a NumPy array, None for anything that is not an array, a tensor or a list of numbers."""
     import numpy as np
 
+    if isinstance(source, list | tuple):
+        try:
+            return np.asarray(source, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise AudioError(
+                "a list of something else than numbers: not a sound; for several use transcribe_many"
+            ) from None
     if isinstance(source, np.ndarray):
         return source
     torch = sys.modules.get("torch")

@@ -19,15 +19,17 @@ _INDEX_KBPS = 9  # 128 or 80 kbit/s: a frame large enough for an index at every 
 
 
 class Spliced(io.RawIOBase):
-    """`prefix` followed by `file` from byte `skip` on, as one readable file."""
+    """`prefix` followed by `file` from byte `skip` on, up to byte `end`, as one readable file."""
 
-    def __init__(self, prefix: bytes, file: BinaryIO, skip: int) -> None:
+    def __init__(self, prefix: bytes, file: BinaryIO, skip: int, end: int | None = None) -> None:
         super().__init__()
         self._prefix = prefix
         self._file = file
         self._skip = skip
-        self._size = len(prefix) + max(0, os.fstat(file.fileno()).st_size - skip)
+        end = os.fstat(file.fileno()).st_size if end is None else end
+        self._size = len(prefix) + max(0, end - skip)
         self._at = 0
+        self.fault: OSError | None = None  # kept for who reads through a library that would not pass it on
 
     def readable(self) -> bool:
         """Always."""
@@ -51,8 +53,12 @@ class Spliced(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         data = self._prefix[self._at : self._at + len(view)]
         if len(data) < len(view):
-            self._file.seek(self._skip + max(0, self._at - len(self._prefix)))
-            data += self._file.read(len(view) - len(data))
+            at = self._at + len(data)
+            try:
+                self._file.seek(self._skip + max(0, at - len(self._prefix)))
+                data += self._file.read(max(0, min(len(view) - len(data), self._size - at)))
+            except OSError as error:
+                self.fault = error
         view[: len(data)] = data
         self._at += len(data)
         return len(data)

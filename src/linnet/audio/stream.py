@@ -6,21 +6,21 @@ Shapes: n frames of a block, C channels.
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from linnet.audio.decoders import Decoder
+from linnet.audio.decoders import Decoder, unreadable
+from linnet.audio.mix import Mixer
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.errors import AudioError, OptionError
+from linnet.errors import AudioError, LinnetError
 
 RATES = range(1_000, 768_001)
 QUALITY = "HQ"  # soxr's 20-bit quality
-_LOUDEST = 1e12  # beyond it, squares in float32 features come near overflow; no recording does
-_SIDES = {"left": 0, "right": 1}
 
 
 class StreamSource:
@@ -29,7 +29,7 @@ class StreamSource:
     def __init__(self, decoder: Decoder, name: str, channel: str = "mix") -> None:
         self._decoder = decoder
         self._name = name
-        self._channel = _channel_index(channel, decoder.channels, name)
+        self._mixer = Mixer(channel, decoder.channels, name)
         self._resources = ExitStack()
         self._lock = threading.RLock()
         self._resampler: Any = None
@@ -59,7 +59,7 @@ class StreamSource:
     @property
     def notices(self) -> tuple[str, ...]:
         """Sentences on what was found wrong so far, without the name."""
-        return (*self._decoder.notices, *self._notices)
+        return (*self._decoder.notices, *self._mixer.notices, *self._notices)
 
     @property
     def buffered(self) -> int:
@@ -67,7 +67,13 @@ class StreamSource:
         return sum(map(len, self._held))
 
     def begin(self) -> None:
-        """Decode the first block, so that a sound that cannot be read fails when it is opened."""
+        """Decode the first block, so that a sound that cannot be read fails when it is opened.
+
+        Floats that need not keep to full scale 1 are read through once before, for their scale is a matter of all.
+        """
+        if self._decoder.floating:
+            with self._guard(), closing(self._decoder.again()) as twin:
+                self._mixer.measure(twin)
         while not self._held and not self._finished:
             self._pull()
 
@@ -119,31 +125,30 @@ class StreamSource:
             else:
                 self._start += len(block)
 
-    def _pull(self) -> None:
-        """Decode, mix and resample one block; release everything where that fails."""
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Close where reading fails, and let any library's error name this sound: it must end no other's reading."""
         try:
+            yield
+        except BaseException as error:
+            self.close()
+            if isinstance(error, LinnetError) or not isinstance(error, Exception):
+                raise
+            raise unreadable(self._name, error, f" after {self._seconds:.1f} s") from error
+
+    def _pull(self) -> None:
+        """Decode, mix and resample one block."""
+        with self._guard():
             block = self._decoder.read()
             if len(block):
                 self._take(block)
             else:
                 self._finish()
-        except BaseException:
-            self.close()
-            raise
 
     def _take(self, block: npt.NDArray[np.float32]) -> None:
-        rate, channels = self._decoder.rate, block.shape[1]
-        if self._channel is not None and self._channel >= channels:
-            self._notices.append(
-                f"from {self._seconds:.1f} s on it has no channel {self._channel}: reading ended there."
-            )
-            self._finish()
-            return
+        rate = self._decoder.rate
         self._set_rate(rate)
-        chosen = block if self._channel is None else block[:, self._channel : self._channel + 1]
-        if not np.abs(chosen).max() <= _LOUDEST:
-            self._reject(chosen)
-        mono = chosen[:, 0] if chosen.shape[1] == 1 else chosen.mean(axis=1, dtype=np.float64).astype(np.float32)
+        mono = self._mixer.mono(block, self._seconds, rate)
         self._first = mono[:1].copy() if self._first is None else self._first
         self._seconds += len(mono) / rate
         if self._seconds > self._decoder.longest:
@@ -190,6 +195,7 @@ class StreamSource:
         if self._first is None:
             why = " ".join(self._decoder.notices)
             raise AudioError(f"{self._name}: holds no sound (0 samples); record or export it again. {why}".rstrip())
+        self._mixer.check()
         if self._end == 0:  # a sound shorter than one sample at 16 kHz
             self._keep(self._first)
         promised = self._decoder.promised
@@ -199,37 +205,6 @@ class StreamSource:
                 "the file is cut short or damaged."
             )
 
-    def _reject(self, chosen: npt.NDArray[np.float32]) -> None:
-        """Raise for samples that are no sound; reads on to count them all."""
-        bad = ~(np.abs(chosen).max(axis=1) <= _LOUDEST)
-        first = self._seconds + int(bad.argmax()) / self._decoder.rate
-        nan, inf, count, total = False, False, 0, round(self._seconds * self._decoder.rate)
-        while len(chosen):
-            count += int((~(np.abs(chosen).max(axis=1) <= _LOUDEST)).sum())
-            nan, inf = nan or bool(np.isnan(chosen).any()), inf or bool(np.isinf(chosen).any())
-            total += len(chosen)
-            if total / self._decoder.rate > self._decoder.longest:
-                break
-            block = self._decoder.read()
-            chosen = block if self._channel is None else block[:, self._channel : self._channel + 1]
-        what = " and ".join([*["NaN"] * nan, *["infinite"] * inf]) or "absurdly large"
-        raise AudioError(
-            f"{self._name}: {count} of {total} samples are {what}, the first at {first:.3f} s; "
-            "export the sound again, or repair the program that wrote it"
-        )
-
 
 def _length(seconds: float) -> str:
     return f"{seconds:,.1f} s" if seconds < 1e6 else f"{seconds:.1e} s"
-
-
-def _channel_index(channel: str, channels: int, name: str) -> int | None:
-    """Which channel to read, None for the mean of all; `OptionError` where it is not there."""
-    word = str(channel).strip().lower()
-    if word == "mix":
-        return None
-    index = _SIDES.get(word, int(word) if word.isascii() and word.isdigit() else -1)
-    if 0 <= index < channels:
-        return index
-    there = "1 channel (0)" if channels == 1 else f"{channels} channels (0 to {channels - 1})"
-    raise OptionError(f"channel {channel!r}: {name} has {there}; choose one of them, or mix")

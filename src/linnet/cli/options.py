@@ -81,6 +81,9 @@ Channel = Annotated[
     str,
     option("--channel", metavar="NAME", help="Of several channels: mix (their mean), left, right, or a number from 0."),
 ]
+Track = Annotated[
+    int | None, option("--track", metavar="N", min=1, help="Of several sound tracks of a video: which, from 1.")
+]
 Prompt = Annotated[
     str | None, option("--prompt", metavar="TEXT", help="Text taken to precede the recording: names, spelling, style.")
 ]

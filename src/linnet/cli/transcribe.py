@@ -111,6 +111,7 @@ def transcribe(
     condition_on_previous: Condition = False,
     seed: shared.Seed = 0,
     channel: shared.Channel = "mix",
+    track: shared.Track = None,
     offline: shared.Offline = False,
     progress: shared.ProgressKind = "auto",
     quiet: shared.Quiet = False,
@@ -149,7 +150,14 @@ def transcribe(
         )
         layout = subtitle_layout(subtitle, max_line_width, max_lines, max_chars_per_second)
         options = RunOptions(
-            parse_formats(format or ["txt"]), decoding, batch_size, channel, skip_existing, layout, paragraphs
+            formats=parse_formats(format or ["txt"]),
+            decoding=decoding,
+            batch_size=batch_size,
+            channel=channel,
+            track=track,
+            skip_existing=skip_existing,
+            layout=layout,
+            paragraphs=paragraphs,
         )
         choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
         command = _Command(choice, options, output, beside=beside, show=show, verbose=verbose)
@@ -193,6 +201,7 @@ class _Command:
 
     def _to_stdout(self, item: Item, reporter: Reporter) -> None:
         from linnet.transcription.batch import make_fingerprint
+        from linnet.transcription.schedule import Recording
 
         if len(self.options.formats) > 1:
             raise OptionError("several formats do not fit on stdout: choose one --format, or a folder with --output")
@@ -200,10 +209,9 @@ class _Command:
         recognizer = self.model.load(reporter.notice, late=True)
         reporter.begin(1)
         (result,) = recognizer.transcribe_many(
-            [item.source],
+            [Recording(item.source, self.options.channel, self.options.track)],
             options=self.options.decoding,
             batch_size=self.options.batch_size,
-            channel=self.options.channel,
             on_progress=reporter.progress,
         )
         _tell_notices(result.notices, item.label, reporter)

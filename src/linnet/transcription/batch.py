@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,7 +21,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
 from linnet.transcription.journal import Journal
 from linnet.transcription.naming import Item, place
-from linnet.transcription.schedule import Progress, Result
+from linnet.transcription.schedule import Progress, Recording, Result
 from linnet.transcription.subtitles import SubtitleLayout
 from linnet.transcription.transcript import Transcript
 from linnet.transcription.writers import Writer, make_writer, write_atomic
@@ -58,7 +59,6 @@ class Recognizes(Protocol):
         channel: str,
         in_order: bool,
         on_progress: Callable[[Progress], None] | None,
-        journals: Callable[[int], Journal] | None = None,
     ) -> Iterator[Result]:
         """As `Recognizer.transcribe_many`."""
         ...
@@ -72,6 +72,7 @@ class RunOptions:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
     batch_size: int = 1
     channel: str = "mix"
+    track: int | None = None
     skip_existing: bool = False
     layout: SubtitleLayout | None = None  # of srt and vtt
     paragraphs: bool = False  # of txt
@@ -136,13 +137,15 @@ def _transcribe(
 ) -> Iterator[Finished]:
     left = dict(enumerate(pending))
     results = recognizer.transcribe_many(
-        [item.source for item, _ in pending],
+        [
+            Recording(item.source, options.channel, options.track, partial(Journal, item.journal, fingerprint))
+            for item, fingerprint in pending
+        ],
         options=options.decoding,
         batch_size=options.batch_size,
         channel=options.channel,
         in_order=False,  # each is written when it is done
         on_progress=report,
-        journals=lambda index: Journal(pending[index][0].journal, pending[index][1]),
     )
     for result in results:
         item, fingerprint = left.pop(result.index)
@@ -190,6 +193,7 @@ def make_fingerprint(recognizer: Recognizes, source: str, options: RunOptions) -
         "dtype": recognizer.dtype,
         "options": asdict(options.decoding),
         "channel": options.channel,
+        "track": options.track,
         "layout": None if options.layout is None else asdict(options.layout),
         "paragraphs": options.paragraphs,
         "input": [place(source), *_stamp(source)],

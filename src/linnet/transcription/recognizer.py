@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
+from linnet.audio.source import open_audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.transcription.backend import Backend, Outcome
-from linnet.transcription.schedule import BATCH_SIZE, Journals, Progress, Result, run_jobs
+from linnet.transcription.schedule import BATCH_SIZE, Progress, Recording, Result, run_jobs
 from linnet.transcription.schedule import in_order as ordered
 from linnet.transcription.transcript import Transcript
 
@@ -129,22 +130,23 @@ class Recognizer:
         *,
         options: DecodingOptions | None = None,
         channel: str = "mix",
+        track: int | None = None,
         sample_rate: int | None = None,
         **changes: Any,
     ) -> Transcript:
         """Transcribe one recording of any length.
 
-        `audio` is a path, a URL, "-" for stdin, bytes, a file object, an `Audio`, or an array of samples ([N] or
-        [N, channels]) at `sample_rate` Hz (16000 if not given). `changes` are fields of `DecodingOptions`.
+        `audio` is a path, a URL, "-" for stdin, bytes, a file object, an `Audio`, an array of samples ([N] or
+        [N, channels]) at `sample_rate` Hz (16000 if not given), or {"array", "sampling_rate"} as data sets hold it.
+        `track` is which of a video's sound tracks is heard, from 1. `changes` are fields of `DecodingOptions`.
         Raises `AudioError` for a sound that cannot be read and `OptionError` for what the model cannot do.
 
         >>> load("digits").transcribe("examples/digits-en.flac", language="en").language
         'en'
         """
-        from linnet.audio.source import open_audio
-
-        source = open_audio(audio, channel=channel, sample_rate=sample_rate)
-        (result,) = self.transcribe_many([source], options=_changed(options, changes), channel=channel)
+        source = open_audio(audio, channel=channel, sample_rate=sample_rate, track=track)
+        recording = Recording(source, channel, track)
+        (result,) = self.transcribe_many([recording], options=_changed(options, changes))
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
         return result.transcript
@@ -158,41 +160,39 @@ class Recognizer:
         channel: str = "mix",
         in_order: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
-        journals: Journals | None = None,
     ) -> Iterator[Result]:
         """Transcribe recordings, `batch_size` windows of one or several of them at once; yields a `Result` for each.
 
         Results come in the order of the inputs; with `in_order=False` each when it is done, and its `index` tells the
         input. A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for
-        options that the model cannot honour. `journals` gives each long recording, by its index, the
-        `transcription.journal.Journal` from which a run that was killed goes on.
+        options that the model cannot honour. A source may be a `schedule.Recording`, with a channel, a track and a
+        journal of its own.
         """
         if batch_size < 1:
             raise OptionError(f"batch size must be at least 1, got {batch_size}")
         options = options or DecodingOptions()
-        made_with = self._made_with(options, channel)
+        made_with = self._made_with(options)
 
-        def finish(outcome: Outcome, name: str, duration: float) -> Transcript:
+        def finish(outcome: Outcome, result: Result) -> Transcript:
+            heard = result.source if isinstance(result.source, Recording) else Recording(result.source, channel)
             return Transcript(
                 segments=outcome.segments,
                 language=outcome.language,
                 language_probability=outcome.language_probability,
                 language_probabilities=outcome.language_probabilities,
                 counts=outcome.counts,
-                duration=duration,
-                source=name,
-                **made_with,
+                duration=result.duration,
+                source=result.name,
+                **{**made_with, "options": {**made_with["options"], "channel": heard.channel, "track": heard.track}},
             )
 
-        results = run_jobs(
-            self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress, journals=journals
-        )
+        results = run_jobs(self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress)
         for result in ordered(results) if in_order else results:
             outcome = result.outcome
-            done = None if outcome is None else finish(outcome, result.name, result.duration)
+            done = None if outcome is None else finish(outcome, result)
             yield replace(result, transcript=done)
 
-    def _made_with(self, options: DecodingOptions, channel: str) -> dict[str, Any]:
+    def _made_with(self, options: DecodingOptions) -> dict[str, Any]:
         from importlib.metadata import version
 
         from linnet import __version__
@@ -200,7 +200,7 @@ class Recognizer:
         return {
             "model": self.name,
             "revision": self.revision,
-            "options": {**asdict(options), "channel": channel, "device": self.device, "dtype": self.dtype},
+            "options": {**asdict(options), "device": self.device, "dtype": self.dtype},
             "versions": {"linnet": __version__, "torch": version("torch"), "transformers": version("transformers")},
         }
 

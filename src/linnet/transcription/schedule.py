@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from linnet.audio.source import AudioSource, open_audio
 from linnet.audio.types import Audio
 from linnet.decoding.options import DecodingOptions
-from linnet.errors import LinnetError, ModelError, OptionError
+from linnet.errors import AudioError, LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
 from linnet.transcription.journal import SHORTEST, Journal
 from linnet.transcription.transcript import Transcript
@@ -24,7 +24,33 @@ from linnet.urls import public_name
 BATCH_SIZE = 8  # windows at once, where nobody says: most of the gain, and what their encoder results take is bounded
 _LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
 
-Journals = Callable[[int], Journal]
+
+@dataclass(frozen=True)
+class Recording:
+    """A sound that is to be opened when its turn comes, with choices of its own; see `audio.open_audio` for them.
+
+    `journal` makes the journal of its windows, where it is long.
+    """
+
+    sound: Any
+    channel: str = "mix"
+    track: int | None = None
+    journal: Callable[[], Journal] | None = None
+
+    def open(self) -> AudioSource:
+        """The sound as a source, which it may be already. Raises `AudioError`, `OptionError`."""
+        if hasattr(self.sound, "window"):
+            source: AudioSource = self.sound
+            return source
+        return open_audio(self.sound, channel=self.channel, track=self.track)
+
+    def name(self, index: int, source: AudioSource | None = None) -> str:
+        """Its name among others, for messages: of what has none (arrays, bytes) its place is told."""
+        if source is not None and (source is self.sound or isinstance(self.sound, str | os.PathLike | Audio)):
+            return source.name
+        if isinstance(self.sound, str | os.PathLike):
+            return public_name(os.fspath(self.sound))
+        return f"{'sound' if source is None else source.name} {index}"
 
 
 @dataclass(frozen=True)
@@ -75,8 +101,8 @@ class _Running:
             self.requests = self.job.send(answers)
         except StopIteration as stop:
             self.outcome = stop.value
-        except LinnetError as error:
-            self.error = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
+            self.error = _failure(self.source.name, error)
         self.answers = [None] * len(self.requests)
         self.seconds += time.perf_counter() - begun
 
@@ -126,12 +152,11 @@ def run_jobs(
     *,
     channel: str = "mix",
     on_progress: Callable[[Progress], None] | None = None,
-    journals: Journals | None = None,
 ) -> Iterator[Result]:
     """Recognise recordings, `batch_size` windows at once; yields each as it is done, in no fixed order.
 
     A recording is begun when those before it leave room in a batch. A batch that does not fit into memory is halved,
-    and stays so. `journals` gives each long recording, by its index, the journal of its windows.
+    and stays so.
     """
     waiting = enumerate(sources)
     running: list[_Running] = []
@@ -142,10 +167,8 @@ def run_jobs(
                 started = _start(backend, *item, options=options, channel=channel, ahead=batches.ahead)
                 if isinstance(started, Result):
                     yield started
-                    continue
-                if journals is not None and (started.source.duration or SHORTEST) >= SHORTEST:
-                    started.journal = journals(started.index)
-                running.append(started)
+                else:
+                    running.append(started)
             if not running:
                 return
             _advance(batches, running, on_progress)
@@ -178,26 +201,35 @@ def _start(
     backend: Backend, index: int, given: Any, *, options: DecodingOptions, channel: str, ahead: int
 ) -> _Running | Result:
     begun = time.perf_counter()
+    recording = given if isinstance(given, Recording) else Recording(given, channel)
     try:
-        source = given if hasattr(given, "window") else open_audio(given, channel=channel)
-    except LinnetError as error:
-        name = public_name(os.fspath(given)) if isinstance(given, str | os.PathLike) else f"sound {index}"
-        return Result(index, given, name=name, error=error, seconds=time.perf_counter() - begun)
+        source = recording.open()
+    except Exception as error:  # noqa: BLE001 - as above
+        name = recording.name(index)
+        return Result(index, given, name=name, error=_failure(name, error), seconds=time.perf_counter() - begun)
     opened = time.perf_counter() - begun  # a model that is loaded now is no work on this recording
     try:
-        one = _Running(index, given, _name(index, given, source), source, backend.job(source, options, ahead=ahead))
+        job = backend.job(source, options, ahead=ahead)
     except BaseException:
         source.close()
         raise
-    one.seconds = opened
+    one = _Running(index, given, recording.name(index, source), source, job, seconds=opened)
+    if recording.journal is not None and (source.duration or SHORTEST) >= SHORTEST:
+        one.journal = recording.journal()
     one.resume(None)
     return one
 
 
-def _name(index: int, given: Any, source: AudioSource) -> str:
-    """The recording's own name; of what has none (arrays, bytes) its place among the inputs, too."""
-    named = source is given or isinstance(given, str | os.PathLike | Audio)
-    return source.name if named else f"{source.name} {index}"
+def _failure(name: str, error: Exception) -> LinnetError:
+    """What a recording's result says of any error: the other recordings go on."""
+    if isinstance(error, LinnetError):
+        return error
+    failure = AudioError(
+        f"{name}: cannot be transcribed ({type(error).__name__}: {error}); leave it out or convert it, as in  "
+        "ffmpeg -i INPUT out.flac, and report it as a defect of Linnet"
+    )
+    failure.__cause__ = error  # for --verbose
+    return failure
 
 
 def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callable[[Progress], None] | None) -> None:

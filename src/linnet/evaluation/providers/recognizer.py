@@ -11,7 +11,7 @@ from linnet.audio import Audio, load
 from linnet.decoding.options import DecodingOptions
 from linnet.evaluation.providers.many import Reply, Request, transcribe_all
 from linnet.evaluation.providers.protocol import Provider
-from linnet.transcription.schedule import Journals, Progress, Result
+from linnet.transcription.schedule import Progress, Result
 from linnet.transcription.transcript import Segment, Transcript
 
 _EVERYTHING = 2**62  # samples
@@ -70,7 +70,6 @@ class ProviderRecognizer:
         channel: str = "mix",
         in_order: bool = True,  # noqa: ARG002 (they always are)
         on_progress: Callable[[Progress], None] | None = None,
-        journals: Journals | None = None,  # noqa: ARG002 (a provider's replies are cached whole)
     ) -> Iterator[Result]:
         """Results in the order of the sources; several at once as the provider allows, `batch_size` has no meaning."""
         options = options or DecodingOptions()

@@ -1,0 +1,153 @@
+"""A block of any channels as one channel that a model can hear: on the right scale, finite, not cancelled out.
+
+Shapes: n frames of a block, C channels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from linnet.audio.types import Samples
+from linnet.errors import AudioError, OptionError
+
+if TYPE_CHECKING:
+    from linnet.audio.decoders import Decoder
+
+    Block = npt.NDArray[np.float32]  # [n, C]
+
+_LOUDEST = 4.0  # 12 dB over full scale, the most that sums of tracks leave; more is another scale, or no sound
+_STRAY = 1e-4  # of all samples may be beyond it without being the sound itself: clicks, damage
+_ABSURD = 2.0**40  # no scale of any recorder
+_CANCELLED = 0.02  # of the power that C unrelated channels leave in their mean: in stereo a correlation under -0.98
+_STEP = 0.25  # seconds that are looked at together
+_AUDIBLE = 1e-8  # power of a channel, -80 dB
+_SIDES = {"left": 0, "right": 1}
+
+
+def measure_scale(decoder: Decoder) -> float:
+    """The power of two by which float samples come to full scale 1; reads `decoder` to its end.
+
+    1 unless more than a few samples lie far beyond full scale, as in 16-bit values stored as floats: then all but those
+    few come to lie within it. A power of two keeps each sample exact.
+    """
+    total, exponents = 0, np.zeros(64, np.int64)
+    while len(block := decoder.read()):
+        size = np.abs(block)
+        total += int(np.count_nonzero(size))
+        loud = size[(size > _LOUDEST) & (size < _ABSURD)]
+        exponents += np.bincount(np.frexp(loud)[1], minlength=64)  # e where 2**(e - 1) <= size < 2**e
+    beyond = exponents[::-1].cumsum()[::-1]  # of each e, how many samples are larger than 2**(e - 1)
+    return float(0.5 ** int(np.argmax(beyond[1:] <= _STRAY * total)))
+
+
+class Mixer:
+    """Makes mono of blocks, one after the other, and keeps what a person should know of it."""
+
+    def __init__(self, channel: str, channels: int, name: str) -> None:
+        self._channel = _channel_index(channel, channels, name)
+        self._name = name
+        self._scale = 1.0
+        self._frames = 0
+        self._bad, self._first_bad, self._kinds = 0, 0.0, set[str]()
+        self._cancelled, self._first_cancelled = 0.0, 0.0
+        self._missing: list[str] = []
+
+    def measure(self, decoder: Decoder) -> None:
+        """Find the scale of a sound in a decoder of its own."""
+        self._scale = measure_scale(decoder)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences on what was found so far, without the name."""
+        said = list(self._missing)
+        if self._scale != 1.0:
+            said.append(f"its samples reach far beyond full scale 1: all were divided by {1 / self._scale:,.0f}.")
+        if self._bad:
+            said.append(
+                f"{self._bad:,} of {self._frames:,} samples are {self._what()}, the first at {self._first_bad:.3f} s: "
+                "they were replaced by silence."
+            )
+        if self._cancelled:
+            said.append(
+                f"its channels cancel each other out for {self._cancelled:.1f} s, from {self._first_cancelled:.1f} s "
+                "on (one is inverted): a single channel was read there; choose a channel to read it throughout."
+            )
+        return tuple(said)
+
+    def mono(self, block: Block, at: float, rate: int) -> Samples:
+        """The samples of a block that begins at `at` seconds, [n]."""
+        chosen = self._choose(block, at)
+        if self._scale != 1.0:
+            with np.errstate(invalid="ignore"):  # some kinds of NaN
+                chosen = chosen * np.float32(self._scale)
+        self._frames += len(chosen)
+        if not np.abs(chosen).max() <= _LOUDEST:
+            chosen = self._silence_bad(chosen, at, rate)
+        if chosen.shape[1] == 1:
+            return chosen.reshape(-1)
+        step = max(1, round(_STEP * rate))
+        starts = range(0, len(chosen), step)
+        return np.concatenate([self._mixed(chosen[one : one + step], at + one / rate, rate) for one in starts])
+
+    def _mixed(self, part: Block, at: float, rate: int) -> Samples:
+        """The mean of the channels, or one of them where the mean would be next to nothing."""
+        mean: Samples = part.mean(axis=1, dtype=np.float64).astype(np.float32)
+        power = np.array([_power(part[:, channel]) for channel in range(part.shape[1])])
+        if power.mean() < _AUDIBLE or _power(mean) > _CANCELLED * power.mean() / len(power):
+            return mean
+        self._first_cancelled = self._first_cancelled if self._cancelled else at
+        self._cancelled += len(mean) / rate
+        loud: Samples = part[:, int(np.argmax(power >= power.max() / 2))]  # the first such: the same all the time
+        return loud
+
+    def check(self) -> None:
+        """Raise `AudioError` where most of the sound was no sound."""
+        if 2 * self._bad > self._frames:
+            raise AudioError(
+                f"{self._name}: {self._bad} of {self._frames} samples are {self._what()}, the first at "
+                f"{self._first_bad:.3f} s; export the sound again, or repair the program that wrote it"
+            )
+
+    def _choose(self, block: Block, at: float) -> Block:
+        if self._channel is None:
+            return block
+        if self._channel < block.shape[1]:
+            return block[:, self._channel : self._channel + 1]
+        if not self._missing:
+            self._missing.append(f"from {at:.1f} s on it has no channel {self._channel}: the mix was read there.")
+        return block
+
+    def _silence_bad(self, chosen: Block, at: float, rate: int) -> Block:
+        """The block without samples that are no number or absurdly large; counts the frames that had them."""
+        bad = ~(np.abs(chosen) <= _LOUDEST)
+        frames = bad.any(axis=1)
+        if not self._bad:
+            self._first_bad = at + int(frames.argmax()) / rate
+        self._bad += int(frames.sum())
+        values = chosen[bad]
+        kinds = {"NaN": np.isnan(values), "infinite": np.isinf(values), "absurdly large": np.isfinite(values)}
+        self._kinds |= {kind for kind, found in kinds.items() if found.any()}
+        return np.where(bad, np.float32(0.0), chosen)
+
+    def _what(self) -> str:
+        return " and ".join(kind for kind in ("NaN", "infinite", "absurdly large") if kind in self._kinds)
+
+
+def _power(samples: Samples) -> float:
+    """Of what swings in samples [n]: their variance."""
+    return float(samples @ samples) / len(samples) - float(samples.mean()) ** 2
+
+
+def _channel_index(channel: str, channels: int, name: str) -> int | None:
+    """Which channel to read, None for the mean of all; `OptionError` where it is not there."""
+    word = str(channel).strip().lower()
+    if word == "mix":
+        return None
+    index = _SIDES.get(word, int(word) if word.isascii() and word.isdigit() else -1)
+    if 0 <= index < channels:
+        return index
+    there = "1 channel (0)" if channels == 1 else f"{channels} channels (0 to {channels - 1})"
+    raise OptionError(f"channel {channel!r}: {name} has {there}; choose one of them, or mix")

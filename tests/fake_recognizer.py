@@ -22,6 +22,7 @@ class FakeRecognizer:
     device = "cpu"
     engine_name = "fake cpu float32"
     languages = ("en", "de")
+    loading_seconds = 0.0
 
     def __init__(self, name: str = "fake", revision: str | None = "1", dtype: str = "float32") -> None:
         self.name, self.revision, self.dtype = name, revision, dtype

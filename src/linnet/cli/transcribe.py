@@ -249,7 +249,7 @@ class _Command:
             reporter.notice(f"stopped, the disk is full: {left} not begun; make room, then go on with --skip-existing")
         with reporter:  # the bar goes before the table comes
             pass
-        reporter.end(rows, time.perf_counter() - begun)
+        reporter.end(rows, time.perf_counter() - begun - recognizer.loading_seconds)
         return _count(rows, "failed", "not begun") > 0
 
     def _tell_of_words(self, recognizer: Recognizer, reporter: Reporter) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from linnet.audio.source import open_audio
@@ -92,10 +93,18 @@ class _Late:
     """A `Backend` that is loaded when something is asked of it."""
 
     def __init__(self, load: Callable[[], Backend]) -> None:
-        self.load = lru_cache(maxsize=1)(load)
+        self._load = load
+        self.seconds = 0.0  # that loading took
+
+    @cached_property
+    def _loaded(self) -> Backend:
+        begun = time.perf_counter()
+        loaded = self._load()
+        self.seconds = time.perf_counter() - begun
+        return loaded
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.load(), name)
+        return getattr(self._loaded, name)
 
 
 class Recognizer:
@@ -107,6 +116,11 @@ class Recognizer:
         self.revision = ref.revision
         self.device = device
         self.dtype = dtype
+
+    @property
+    def loading_seconds(self) -> float:
+        """How long the weights took that were read late, while recordings waited; 0 where they were there before."""
+        return self._backend.seconds if isinstance(self._backend, _Late) else 0.0
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from linnet.errors import ModelError, OptionError
 from linnet.evaluation.marks import APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES, VERSION, keep_case, keep_marks
+from linnet.models.json_files import read_json
 
 CHOICES = ("auto", "english", "basic", "marks", "cased", "none")
 _TABLES = (APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES)
@@ -52,9 +53,8 @@ def find_spelling(model: str) -> Spelling:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-        return {str(british): str(american) for british, american in words.items()}
-    except (OSError, ValueError, AttributeError):
+        return {str(british): str(american) for british, american in read_json(path).items()}
+    except ModelError:
         return {}
 
 

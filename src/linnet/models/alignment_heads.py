@@ -12,6 +12,7 @@ from typing import Any, Literal
 from linnet.errors import ModelError, OutputError
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import fingerprint
+from linnet.models.json_files import PAIRS, load_json
 
 FILE = "alignment_heads.json"
 
@@ -102,15 +103,13 @@ def _cached(folder: Path) -> tuple[Path, ...]:
 
 
 def _read(path: Path) -> Sequence[Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["alignment_heads"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} holds no alignment heads: remove it, or run `linnet models align-heads` again") from (
-            error
-        )
-    return found if isinstance(found, list) else ()
+    said = load_json(path)
+    found = said.get("alignment_heads") if isinstance(said, dict) else None
+    if found is None or not PAIRS.fits(found):
+        raise ModelError(f"{path} holds no alignment heads: remove it, or run `linnet models align-heads` again")
+    pairs: Sequence[Any] = found
+    return pairs
 
 
 def _within(found: Sequence[Any], layers: int, heads: int) -> tuple[Head, ...]:
-    pairs = [tuple(map(int, pair)) for pair in found if isinstance(pair, list | tuple) and len(pair) == 2]
-    return tuple(dict.fromkeys((a, b) for a, b in pairs if 0 <= a < layers and 0 <= b < heads))
+    return tuple(dict.fromkeys((a, b) for a, b in found if 0 <= a < layers and 0 <= b < heads))

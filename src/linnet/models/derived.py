@@ -13,7 +13,7 @@ from typing import Any
 
 from linnet.errors import OptionError, OutputError
 from linnet.models.catalogue import count_parameters
-from linnet.models.checkpoint import read_json
+from linnet.models.json_files import read_json
 from linnet.models.loading import quiet
 from linnet.models.resolve import ModelRef, family, resolve
 from linnet.models.vocabulary import WhisperVocabulary

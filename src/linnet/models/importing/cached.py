@@ -20,6 +20,7 @@ from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import update_digest
 from linnet.models.importing.detection import CT2_WEIGHTS, detect_format, format_name
 from linnet.models.importing.importer import import_model
+from linnet.models.json_files import read_json
 
 IMPORT_VERSION = 1  # of this code: raise it when the folders that it writes change
 
@@ -87,9 +88,9 @@ def list_imports() -> list[Import]:
     found = []
     for path in imports_root().glob(f"*/{_MANIFEST}"):
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            said = read_json(path)
             found.append(Import(path.parent, str(said["source"]), str(said["format"])))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ModelError, KeyError):
             continue
     return sorted(found, key=lambda one: (one.source, one.folder.name))
 
@@ -137,9 +138,9 @@ def _seal(folder: Path, source: Path) -> None:
 
 def _is_whole(entry: Path) -> bool:
     try:
-        files = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = read_json(entry / _MANIFEST)["files"]
         return all(_digest(entry / name) == digest for name, digest in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ModelError, KeyError, AttributeError):
         return False
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForSpeechSeq2Seq, AutoTokenizer, WhisperProcessor
 
+from killed import killed_draft
 from linnet.errors import LinnetError, ModelError, OutputError
 from linnet.models.catalogue import list_models, remove
 from linnet.models.importing import cached, detect_format, import_model
@@ -315,6 +316,16 @@ def test_a_source_is_imported_once_and_again_when_it_is_damaged(
     assert remove(str(source)) > 0
     assert source.exists()
     assert list(cache.glob("imported/*")) == []
+
+
+def test_what_a_killed_import_left_is_removed(originals: dict[str, Path], tmp_path: Path, cache: Path) -> None:
+    source = written("ggml", originals["float16"], tmp_path / "ggml-tiny")
+    killed_draft(cache / "imported")
+    killed_draft(tmp_path / "out")
+    made = cached.imported_folder(source)
+    assert list(cache.glob("imported/*")) == [made]
+    import_model(source, tmp_path / "out" / "model")
+    assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "model"]
 
 
 def test_two_may_import_at_once(originals: dict[str, Path], tmp_path: Path, cache: Path) -> None:

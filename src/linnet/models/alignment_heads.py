@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from linnet.errors import ModelError, OutputError
+from linnet.files import draft_path
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import fingerprint
 from linnet.models.json_files import PAIRS, load_json
@@ -85,7 +85,7 @@ def save_alignment_heads(folder: Path, scores: Mapping[Head, float], *, chosen: 
     path = cache_folder() / "alignment_heads" / f"{fingerprint(folder)}.json" if shared else folder / FILE
     rows = [{"layer": layer, "head": head, "score": round(score, 4)} for (layer, head), score in scores.items()]
     data = {"alignment_heads": [list(head) for head in chosen], "scores": rows}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = draft_path(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
+from linnet.files import draft_path
 from linnet.transcription.naming import Item, is_url, place
 from linnet.transcription.schedule import Progress, Result
 from linnet.transcription.subtitles import SubtitleLayout
@@ -208,7 +209,7 @@ def prepare_folder(folder: Path) -> None:
     Raises:
         OutputError: it is a file, cannot be created or is closed to us.
     """
-    probe = folder / f".linnet-{os.getpid()}.tmp"
+    probe = draft_path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()

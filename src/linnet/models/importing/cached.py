@@ -10,12 +10,12 @@ import hashlib
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from linnet.errors import ModelError, OutputError
+from linnet.files import draft_path
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import update_digest
 from linnet.models.importing.detection import CT2_WEIGHTS, detect_format, format_name
@@ -58,8 +58,8 @@ def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mappin
         kind = format_name(detect_format(source) or "ggml")
         log.warning("linnet: importing %s from the format of %s, once", source, kind)
     try:
-        imports_root().mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=imports_root()))
+        draft = draft_path(imports_root())
+        draft.mkdir(parents=True)
     except OSError as error:
         raise OutputError(
             f"the imported model cannot be kept in {imports_root()} ({error.strerror or error}): make room or access "

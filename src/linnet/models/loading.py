@@ -39,9 +39,9 @@ def refused_pickle(error: BaseException | None) -> str | None:
     """
     while error is not None:
         if isinstance(error, pickle.UnpicklingError):
-            lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
-            found = next((line for line in lines if "GLOBAL" in line or line.startswith("WeightsUnpickler")), lines[0])
-            told = found.removeprefix("WeightsUnpickler error:").strip().split(" was not an allowed")[0][:160]
+            text = str(error)
+            found = text.partition("WeightsUnpickler error:")[2] or text.partition("\n\n")[2] or text  # advice is first
+            told = next(iter(found.strip().splitlines()), type(error).__name__).split(" was not an allowed")[0][:160]
             return (
                 "was refused, and nothing of it was run: it is a pickle, which may hold code, and this one holds more "
                 f"than tensors and numbers, or is damaged ({told})"

@@ -54,9 +54,8 @@ def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mappin
         if _is_whole(entry):
             return entry
         log.warning("linnet: the imported model %s is damaged: importing %s again", entry, source)
-    else:
-        kind = format_name(detect_format(source) or "ggml")
-        log.warning("linnet: importing %s from the format of %s, once", source, kind)
+    elif (kind := detect_format(source)) is not None:  # else `import_model` says what is wrong with it
+        log.warning("linnet: importing %s from the format of %s, once", source, format_name(kind))
     try:
         draft = draft_path(imports_root())
         draft.mkdir(parents=True)

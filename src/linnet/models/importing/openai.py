@@ -17,7 +17,7 @@ from torch import Tensor
 from linnet.errors import ModelError
 from linnet.models.importing.layout import FLOATS, Dimensions, Weight, WhisperSource, count_parameters
 from linnet.models.importing.names import transformers_name
-from linnet.models.loading import PICKLE_WAY_OUT, first_line, refused_pickle
+from linnet.models.loading import PICKLE_WAY_OUT, first_line, quiet, refused_pickle
 
 _FFN = 4  # feed-forward layers are so many times as wide
 _SIZES = {
@@ -63,7 +63,8 @@ def _load(path: Path) -> Mapping[Any, Any]:
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"PK"
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with quiet():
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # torch raises whatever a wrong byte leads to

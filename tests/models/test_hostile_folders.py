@@ -23,7 +23,7 @@ from hub_cache import add_to_cache
 from linnet.errors import LinnetError, ModelError
 from linnet.models import catalogue
 from linnet.models.json_files import is_plain_name, read_json
-from tiny_speech import save_wav2vec2
+from tiny_speech import save_parakeet, save_wav2vec2
 from tiny_whispers import edit_json, save_whisper
 
 DEEP = "[" * 900 + "]" * 900
@@ -251,6 +251,13 @@ def test_the_file_and_the_field_are_named(whisper: Path, tmp_path: Path, fault: 
         load(folder)
     assert str(folder) in str(caught.value)
     assert catalogue.kind_of(folder) in ("damaged", "whisper")
+
+
+def test_a_processor_that_cannot_work_is_named(tmp_path: Path) -> None:
+    save_parakeet(tmp_path / "model")
+    set_field("processor_config.json", ("feature_extractor", "preemphasis"), "9" * 30)(tmp_path / "model")
+    with pytest.raises(ModelError, match=r"ParakeetProcessor: .*too big"):
+        load(tmp_path / "model")
 
 
 def test_a_file_larger_than_any_is_not_read_whole(tmp_path: Path) -> None:

@@ -42,8 +42,10 @@ def find_spelling(model: str) -> Spelling:
     folders: list[tuple[str, Path]] = []
     with suppress(ModelError):  # a model that was loaded by other means
         folders.append((model, resolve(model, offline=True).path))
-    whispers = [name for name in hub.cached_ids() if name.startswith("openai/whisper-")]
-    folders += [(name, path) for name in whispers if (path := hub.cached(name)) is not None]
+    for name in hub.cached_ids():
+        with suppress(ModelError):  # another model, and a damaged one
+            if name.startswith("openai/whisper-") and (path := hub.cached(name)) is not None:
+                folders.append((name, path))
     for name, folder in folders:
         words = _read(folder / "normalizer.json")
         if words:

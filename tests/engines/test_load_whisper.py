@@ -118,8 +118,14 @@ def drop_weight(folder: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing: run `linnet models pull` again"),
-    "config cut": (lambda f: cut(f / "config.json", 40), r"config\.json cannot be read as JSON .*copy it again"),
-    "config list": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json holds no JSON object"),
+    "config cut": (
+        lambda f: cut(f / "config.json", 40),
+        r"config\.json is not valid JSON .*fetch or save the model again",
+    ),
+    "config list": (
+        lambda f: (f / "config.json").write_text("[1]"),
+        r"config\.json should hold a JSON object, but holds list",
+    ),
     "other family": (
         lambda f: edit_json(f / "config.json", model_type="wav2vec2"),
         r"config\.json is of a wav2vec2 model, not of a whisper one",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from killed import killed_draft
 from linnet.engines import openvino_cache
 from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino_cache import Converted, Source, load_converted
@@ -53,6 +54,12 @@ def test_a_model_is_converted_once(folder: Path, root: Path, monkeypatch: pytest
     assert (first.folder, first.shape) == (again.folder, again.shape)
     assert [path.name for path in root.iterdir()] == [again.folder.name if again.folder else ""]
     assert works(again)
+
+
+def test_what_a_killed_conversion_left_is_removed(folder: Path, root: Path) -> None:
+    killed_draft(root)
+    made, _ = convert(folder)
+    assert list(root.iterdir()) == [made.folder]
 
 
 def cut(path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
+from hub_cache import add_to_cache, model_files
 from linnet.errors import OptionError
 from linnet.evaluation import normalisers
 from linnet.evaluation.marks import keep_case, keep_marks
@@ -135,6 +136,14 @@ def test_a_model_may_lack_it(folder: Path, no_cache: None, content: str | None) 
     found = find_spelling(str(folder))
     assert (found.origin, found.digest, dict(found.words)) == (None, None, {})
     assert Normalizers("auto", found).normalize("Colour", "en") == "colour"
+
+
+def test_damaged_models_of_the_cache_are_passed_over(tmp_path: Path, no_cache: None) -> None:
+    index = {"model.safetensors.index.json": b'{"weight_map": {"a": "/dev/zero"}}', "config.json": b"{}"}
+    add_to_cache(tmp_path / "cache", "openai/whisper-base", index)
+    whole = model_files() | {"normalizer.json": b'{"colour": "color"}'}
+    add_to_cache(tmp_path / "cache", "openai/whisper-small", whole)
+    assert find_spelling("fake").origin == "openai/whisper-small"
 
 
 def test_a_model_that_is_nowhere_has_none(no_cache: None) -> None:

@@ -7,6 +7,7 @@ import os
 import pickle
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForSpeechSeq2Seq, AutoTokenizer, WhisperProcessor
 
+from killed import killed_draft
 from linnet.errors import LinnetError, ModelError, OutputError
 from linnet.models.catalogue import list_models, remove
 from linnet.models.importing import cached, detect_format, import_model
@@ -213,9 +215,11 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, zipped: bo
     with pytest.raises(ModelError, match="refused, and nothing of it was run") as caught:
         import_model(path, tmp_path / "out")
     assert "mkdir" in str(caught.value)
-    path.write_bytes(pickle.dumps(_Evil(marker)))
-    with pytest.raises(ModelError):
-        import_model(path, tmp_path / "out")
+    assert "may hold code" in str(caught.value)
+    for protocol in (2, 4, 5):  # torch knows 2 only, and warns of the others
+        path.write_bytes(pickle.dumps(_Evil(marker), protocol))
+        with pytest.raises(ModelError, match=r"refused, and nothing of it was run.* may hold code"):
+            import_model(path, tmp_path / "out")
     assert not marker.exists()
     assert not (tmp_path / "out").exists()
 
@@ -317,6 +321,16 @@ def test_a_source_is_imported_once_and_again_when_it_is_damaged(
     assert list(cache.glob("imported/*")) == []
 
 
+def test_what_a_killed_import_left_is_removed(originals: dict[str, Path], tmp_path: Path, cache: Path) -> None:
+    source = written("ggml", originals["float16"], tmp_path / "ggml-tiny")
+    killed_draft(cache / "imported")
+    killed_draft(tmp_path / "out")
+    made = cached.imported_folder(source)
+    assert list(cache.glob("imported/*")) == [made]
+    import_model(source, tmp_path / "out" / "model")
+    assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "model"]
+
+
 def test_two_may_import_at_once(originals: dict[str, Path], tmp_path: Path, cache: Path) -> None:
     source = written("ggml", originals["float16"], tmp_path / "ggml-tiny")
     found: list[Path] = []
@@ -361,3 +375,39 @@ def test_short_names_mean_hub_ids() -> None:
     assert (hub_id("large-v1"), hub_id("tiny.en")) == ("openai/whisper-large", "openai/whisper-tiny.en")
     assert hub_id("distil-large-v3") == "distil-whisper/distil-large-v3"
     assert len(set(SHORT_NAMES.values())) == len(SHORT_NAMES) - 2
+
+
+def test_a_pipe_is_no_source(tmp_path: Path, caplog: pytest.LogCaptureFixture, cache: Path) -> None:
+    os.mkfifo(tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"a\.pt is a pipe or a device"):
+        cached.imported_folder(tmp_path / "a.pt")
+    assert not caplog.records
+    assert not list(cache.glob("imported/*"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "tokenizer.json"])
+def test_a_folder_of_ctranslate2_with_any_json(originals: dict[str, Path], tmp_path: Path, name: str) -> None:
+    from linnet.models.importing.importer import read_source
+
+    source = written("ctranslate2", originals["float16"], tmp_path / "source")
+    deep = "[" * 50_000 + "]" * 50_000
+    for text in (
+        "",
+        "x",
+        "[]",
+        "{}",
+        "null",
+        '{"a": 1e400}',
+        "9" * 5000,
+        deep,
+        f'{{"suppress_ids": {deep}}}',
+        '"\\ud800"',
+    ):
+        (source / name).write_text(text)
+        with suppress(LinnetError):
+            read_source(source)
+            import_model(source, tmp_path / f"out{len(text)}")
+    (source / name).unlink()
+    (source / name).mkdir()
+    with suppress(LinnetError):
+        import_model(source, tmp_path / "last")

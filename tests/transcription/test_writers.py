@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from killed import killed_draft
 from linnet.errors import OptionError, OutputError
 from linnet.transcription.transcript import Segment, Transcript, Word
 from linnet.transcription.writers import WRITERS, JsonWriter, parse_formats, write_atomic
@@ -139,6 +140,12 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     target.write_text("old")
     write_atomic(target, "für\n")
     assert target.read_bytes() == "für\n".encode()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    killed_draft(tmp_path)
+    write_atomic(tmp_path / "a.txt", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from linnet.data.fields import BadRow, Row, label, number, parse_json, resolve, seconds, text, whole
 from linnet.errors import LinnetError
+from linnet.files import draft_path
 from linnet.urls import public_name
 
 
@@ -132,7 +133,7 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     folder first if the two are to move together.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = draft_path(target.parent)
     count = 0
     try:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # JSON reads \udcxx back

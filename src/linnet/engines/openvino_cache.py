@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from linnet.engines.openvino_copies import copies_root, model_key
 from linnet.engines.openvino_export import Numbers, Shape, convert
 from linnet.engines.openvino_runtime import core, import_openvino
 from linnet.errors import ModelError, OutputError
+from linnet.files import draft_path
 from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 
@@ -155,8 +155,9 @@ class _Entry:
 
     def draft(self) -> Path:
         """A new empty folder beside the place. Raises `OSError`."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder.parent))
+        draft = draft_path(self.folder.parent)
+        draft.mkdir(parents=True)
+        return draft
 
     def unwritable(self, error: OSError) -> OutputError:
         return OutputError(
@@ -183,7 +184,6 @@ class _Entry:
                 "files": {path.name: _digest(path) for path in sorted(draft.iterdir())},
             }
             (draft / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            draft.chmod(0o755)
             self._place(draft, replace=replace)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -191,7 +191,7 @@ class _Entry:
             shutil.rmtree(old, ignore_errors=True)
 
     def _place(self, draft: Path, *, replace: bool) -> None:
-        old = draft.with_name(f"{draft.name}-old")
+        old = draft_path(draft.parent)
         if replace and self.folder.exists():
             self.folder.rename(old)
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from linnet.errors import ModelError, OptionError
 from linnet.evaluation.marks import APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES, VERSION, keep_case, keep_marks
+from linnet.models.json_files import read_json
 
 CHOICES = ("auto", "english", "basic", "marks", "cased", "none")
 _TABLES = (APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES)
@@ -41,8 +42,10 @@ def find_spelling(model: str) -> Spelling:
     folders: list[tuple[str, Path]] = []
     with suppress(ModelError):  # a model that was loaded by other means
         folders.append((model, resolve(model, offline=True).path))
-    whispers = [name for name in hub.cached_ids() if name.startswith("openai/whisper-")]
-    folders += [(name, path) for name in whispers if (path := hub.cached(name)) is not None]
+    for name in hub.cached_ids():
+        with suppress(ModelError):  # another model, and a damaged one
+            if name.startswith("openai/whisper-") and (path := hub.cached(name)) is not None:
+                folders.append((name, path))
     for name, folder in folders:
         words = _read(folder / "normalizer.json")
         if words:
@@ -52,9 +55,8 @@ def find_spelling(model: str) -> Spelling:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-        return {str(british): str(american) for british, american in words.items()}
-    except (OSError, ValueError, AttributeError):
+        return {str(british): str(american) for british, american in read_json(path).items()}
+    except ModelError:
         return {}
 
 

@@ -117,7 +117,7 @@ def synthetic(ref: ModelRef, seconds: float, *, windows: int) -> Workload:
     What a model hears in it does not matter, since the end of the text is forbidden and the tokens are counted: so the
     work is that of speech. Models that are not of the Whisper family have no such tokens.
     """
-    from linnet.models.checkpoint import read_json
+    from linnet.models.json_files import read_json
     from linnet.models.resolve import family
 
     if family(ref.path) != "whisper":

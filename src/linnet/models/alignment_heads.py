@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from linnet.errors import ModelError, OutputError
+from linnet.files import draft_path
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import fingerprint
+from linnet.models.json_files import PAIRS, load_json
 
 FILE = "alignment_heads.json"
 
@@ -84,7 +85,7 @@ def save_alignment_heads(folder: Path, scores: Mapping[Head, float], *, chosen: 
     path = cache_folder() / "alignment_heads" / f"{fingerprint(folder)}.json" if shared else folder / FILE
     rows = [{"layer": layer, "head": head, "score": round(score, 4)} for (layer, head), score in scores.items()]
     data = {"alignment_heads": [list(head) for head in chosen], "scores": rows}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = draft_path(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -102,15 +103,13 @@ def _cached(folder: Path) -> tuple[Path, ...]:
 
 
 def _read(path: Path) -> Sequence[Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["alignment_heads"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} holds no alignment heads: remove it, or run `linnet models align-heads` again") from (
-            error
-        )
-    return found if isinstance(found, list) else ()
+    said = load_json(path)
+    found = said.get("alignment_heads") if isinstance(said, dict) else None
+    if found is None or not PAIRS.fits(found):
+        raise ModelError(f"{path} holds no alignment heads: remove it, or run `linnet models align-heads` again")
+    pairs: Sequence[Any] = found
+    return pairs
 
 
 def _within(found: Sequence[Any], layers: int, heads: int) -> tuple[Head, ...]:
-    pairs = [tuple(map(int, pair)) for pair in found if isinstance(pair, list | tuple) and len(pair) == 2]
-    return tuple(dict.fromkeys((a, b) for a, b in pairs if 0 <= a < layers and 0 <= b < heads))
+    return tuple(dict.fromkeys((a, b) for a, b in found if 0 <= a < layers and 0 <= b < heads))

@@ -11,16 +11,32 @@ from typing import Any
 
 from linnet.errors import ModelError
 from linnet.models import hub, index, obtain
-from linnet.models.checkpoint import fingerprint, read_json, weight_files
+from linnet.models.checkpoint import check_folder, fingerprint, weight_files
 from linnet.models.importing.cached import find_import, find_imports, list_imports, remove_import
 from linnet.models.importing.detection import detect_format
-from linnet.models.resolve import ModelRef, Origin, embedded_names, family, find, hub_id, near, usable_folder
+from linnet.models.json_files import read_json
+from linnet.models.resolve import (
+    EMBEDDED_ROOT,
+    ModelRef,
+    Origin,
+    embedded_names,
+    family,
+    find,
+    find_folder,
+    hub_id,
+    near,
+    usable_folder,
+)
 from linnet.models.speech import window_seconds
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model on this disk. `kind`: its family, `other` for no speech recognition, `incomplete` for no weights."""
+    """A model on this disk.
+
+    `kind`: its family, `other` for no speech recognition, `incomplete` for no weights, `damaged` for files that cannot
+    be read.
+    """
 
     name: str
     origin: Origin
@@ -101,8 +117,8 @@ def info(name: str) -> ModelInfo:
         parameters=parameters,
         weight_dtypes=dtypes,
         size=folder_size(ref.path),
-        window=float(processor.get("chunk_length", 30)) if is_whisper else window_seconds(config),
-        sampling_rate=int(processor.get("sampling_rate", 16_000)),
+        window=float(processor.get("chunk_length") or 30) if is_whisper else window_seconds(config),
+        sampling_rate=int(processor.get("sampling_rate") or 16_000),
         languages=codes or card_languages,
         takes_language=bool(codes),
         translates=translates,
@@ -195,9 +211,11 @@ def folders(name: str) -> list[Path]:
     """
     if imports := find_imports(name):
         return [one.folder for one in imports]
-    ref = find(name)
-    if ref is not None and ref.origin in ("folder", "embedded"):
-        return [ref.path]
+    if detect_format(Path(name).expanduser()) is not None:
+        return []
+    folder = find_folder(name) or (EMBEDDED_ROOT / name if name in embedded_names() else None)
+    if folder is not None:
+        return [folder]
     made, snapshots = index.kept(hub_id(name)), [find_import(state) or state for state in _states(hub_id(name))]
     return snapshots if made is None else [*snapshots, made]
 
@@ -219,11 +237,15 @@ def _remove_imports(folders: Sequence[Path]) -> int:
 
 
 def kind_of(folder: Path) -> str:
-    """The family of the model in this folder, `other` where Linnet cannot run it, `incomplete` where it lacks parts."""
-    if detect_format(folder) == "ctranslate2":
-        return "whisper" if (folder / "config.json").exists() else "incomplete"
-    if not (folder / "config.json").exists() or not weight_files(folder):
-        return "incomplete"
+    """What `Entry.kind` says of the model in this folder."""
+    try:
+        check_folder(folder)
+        if detect_format(folder) == "ctranslate2":
+            return "whisper" if (folder / "config.json").exists() else "incomplete"
+        if not (folder / "config.json").exists() or not weight_files(folder):
+            return "incomplete"
+    except ModelError:
+        return "damaged"
     try:
         return family(folder)
     except ModelError:
@@ -250,13 +272,15 @@ def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
                     part = tensors.get_slice(key)
                     total += math.prod(part.get_shape())
                     dtypes.add(str(part.get_dtype()))
-        except SafetensorError as error:
+        except (OSError, SafetensorError) as error:
             raise ModelError(f"{file} is damaged ({error}): remove the model and fetch or save it again") from error
     return total, tuple(sorted(dtypes))
 
 
 def _entry(name: str, origin: Origin, folder: Path) -> Entry:
-    return Entry(name, origin, kind_of(folder), folder_size(folder), fingerprint(folder), folder)
+    kind = kind_of(folder)
+    revision = "" if kind == "damaged" else fingerprint(folder)
+    return Entry(name, origin, kind, folder_size(folder), revision, folder)
 
 
 def _repository(model_id: str) -> Path:
@@ -284,8 +308,7 @@ def _processor_settings(folder: Path) -> Mapping[str, Any]:
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).exists():
             settings = read_json(folder / name)
-            nested = settings.get("feature_extractor")
-            return nested if isinstance(nested, dict) else settings
+            return settings.get("feature_extractor") or settings
     return {}
 
 

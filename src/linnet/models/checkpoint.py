@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from linnet.errors import ModelError
+from linnet.models.json_files import LARGEST_VOCABULARY, read_json, require_regular
 
 SETTINGS = (
     "config.json",
@@ -25,24 +25,36 @@ SETTINGS = (
     "merges.txt",
 )  # the small files that decide what a model's output is
 
+_VOCABULARIES = ("tokenizer.json", "vocab.json")  # settings that only tokenizers read
+_OBJECTS = (*(n for n in SETTINGS if n.endswith(".json") and n not in _VOCABULARIES), "adapter_config.json")
+_LOADED = (".json", ".safetensors", ".bin", ".txt", ".model", ".jinja", ".tiktoken")  # what loaders may open
+
 _WHOLE = 32 * 2**20  # weight files up to this size are hashed whole, larger ones by samples
 _SAMPLES = 64
 _SAMPLE_BYTES = 64 * 2**10
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises `ModelError` that names the file where it cannot be read or is not an object."""
+def check_folder(folder: Path) -> None:
+    """See that a model folder holds nothing that must not be handed to a loader.
+
+    Its files are regular ones (or links to such, as in the Hub's cache), its settings JSON objects with fields of the
+    right kind, its shards in the folder itself. Raises `ModelError` that names the file and the field.
+    """
+    for path in _files(folder):
+        if path.suffix in _LOADED:
+            require_regular(path)
+        if path.name in _OBJECTS and path.exists():  # a link's blob may be gone
+            read_json(path)
+        if path.name in _VOCABULARIES and path.exists() and path.stat().st_size > LARGEST_VOCABULARY:
+            raise ModelError(f"{path} is larger than any vocabulary is: fetch or save the model again")
+    weight_files(folder)
+
+
+def _files(folder: Path) -> list[Path]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return sorted(folder.iterdir())
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ModelError(
-            f"{path} is not valid JSON ({error}): fetch or save the model again, the file is damaged"
-        ) from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} should hold a JSON object, but holds {type(value).__name__}: save the model again")
-    return value
+        raise ModelError(f"cannot read {folder}: {error.strerror or error}") from error
 
 
 def choose_weights(names: Collection[str]) -> tuple[str, ...]:
@@ -63,13 +75,18 @@ def choose_weights(names: Collection[str]) -> tuple[str, ...]:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The weight files of a model folder, shards by their index. Empty where there are none or where one is missing."""
-    chosen = choose_weights([path.name for path in folder.iterdir() if path.exists()])  # a link's blob may be gone
-    if not chosen or not chosen[0].endswith(".index.json"):
-        return tuple(folder / name for name in chosen)
-    weight_map = read_json(folder / chosen[0]).get("weight_map", {})
-    shards = tuple(folder / name for name in sorted(set(weight_map.values())))
-    return shards if all(shard.exists() for shard in shards) else ()
+    """The weight files of a model folder, shards by their index. Empty where there are none or where one is missing.
+
+    Raises `ModelError` for an index that cannot be read or names a file elsewhere, and for what is no regular file.
+    """
+    chosen = choose_weights([path.name for path in _files(folder) if path.exists()])  # a link's blob may be gone
+    names: Collection[str] = chosen
+    if chosen and chosen[0].endswith(".index.json"):
+        names = set((read_json(folder / chosen[0]).get("weight_map") or {}).values())
+    files = tuple(folder / name for name in sorted(names))
+    for path in files:
+        require_regular(path)
+    return files if all(path.exists() for path in files) else ()
 
 
 def is_complete(folder: Path) -> bool:
@@ -83,13 +100,17 @@ def fingerprint(folder: Path) -> str:
     """12 hexadecimal digits that change when the model does: sha256 over its settings files and its weights.
 
     Weight files above 32 MiB count by size, and by 64 evenly spaced samples of 64 KiB (the first holds the header with
-    names and shapes): any training step changes those, and a model of many GB is still named at once.
+    names and shapes): any training step changes those, and a model of many GB is still named at once. Raises
+    `ModelError` for files that cannot be read.
     """
     digest = hashlib.sha256()
     settings = (folder / name for name in SETTINGS if (folder / name).is_file())
-    for path in (*settings, *weight_files(folder)):
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        update_digest(digest, path)
+    try:
+        for path in (*settings, *weight_files(folder)):
+            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+            update_digest(digest, path)
+    except OSError as error:
+        raise ModelError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
     return digest.hexdigest()[:12]
 
 
@@ -98,7 +119,7 @@ def update_digest(digest: Any, path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= _WHOLE:
-            digest.update(file.read())
+            digest.update(file.read(size))
             return
         for index in range(_SAMPLES):
             file.seek((size - _SAMPLE_BYTES) * index // (_SAMPLES - 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from linnet.errors import OptionError, OutputError
+from linnet.files import draft_path
 from linnet.models.catalogue import count_parameters
-from linnet.models.checkpoint import read_json
+from linnet.models.json_files import read_json
 from linnet.models.loading import quiet
 from linnet.models.resolve import ModelRef, family, resolve
 from linnet.models.vocabulary import WhisperVocabulary
@@ -97,7 +97,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     from safetensors import SafetensorError
 
     check_output(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = draft_path(folder.parent)
     try:
         temporary.mkdir(parents=True)
         yield temporary

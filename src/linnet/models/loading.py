@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,29 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bars:
             hf_logging.enable_progress_bar()
+
+
+PICKLE_WAY_OUT = (
+    "take a model with model.safetensors, or, where you trust the source, write the weights anew as docs/models.md says"
+)
+
+
+def refused_pickle(error: BaseException | None) -> str | None:
+    """What torch found in a pickle that it refused, as the reason of an error or of what led to it; None for others.
+
+    A pickle is a program. Torch runs only what builds tensors and plain values, and refuses everything else unread.
+    """
+    while error is not None:
+        if isinstance(error, pickle.UnpicklingError):
+            text = str(error)
+            found = text.partition("WeightsUnpickler error:")[2] or text.partition("\n\n")[2] or text  # advice is first
+            told = next(iter(found.strip().splitlines()), type(error).__name__).split(" was not an allowed")[0][:160]
+            return (
+                "was refused, and nothing of it was run: it is a pickle, which may hold code, and this one holds more "
+                f"than tensors and numbers, or is damaged ({told})"
+            )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def first_line(error: BaseException) -> str:

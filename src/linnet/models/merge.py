@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from linnet.errors import OptionError
-from linnet.models.checkpoint import read_json
 from linnet.models.derived import check_output, new_folder
 from linnet.models.device import choose_dtype
+from linnet.models.json_files import read_json
 from linnet.models.loading import quiet
 from linnet.models.resolve import resolve
 from linnet.models.speech import load_speech_model

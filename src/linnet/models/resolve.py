@@ -11,9 +11,10 @@ from typing import Literal
 
 from linnet.errors import ModelError
 from linnet.models import hub, index, obtain
-from linnet.models.checkpoint import fingerprint, is_complete, read_json
+from linnet.models.checkpoint import check_folder, fingerprint, is_complete
 from linnet.models.importing.cached import imported_folder
 from linnet.models.importing.detection import detect_format
+from linnet.models.json_files import read_json
 
 EMBEDDED_ROOT = Path(__file__).parent / "embedded"
 GPU_DEFAULT = "openai/whisper-large-v3-turbo"
@@ -92,11 +93,9 @@ def find(name: str, *, revision: str | None = None) -> ModelRef | None:
         return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
     model_id = hub_id(name)
     path, made = hub.cached(model_id, revision), index.kept(model_id)
-    if made is not None and (path is None or not is_complete(path)):
-        found = fingerprint(made)
-        if revision in (None, found):
-            return ModelRef(name, made, found, "index")
-    return None if path is None else ModelRef(name, usable_folder(path, model_id), path.name, "hub")
+    if made is not None and (path is None or not is_complete(path)) and revision in (None, fingerprint(made)):
+        return _local(name, made, "index", None)
+    return None if path is None else _of_hub(name, model_id, path)
 
 
 def usable_folder(snapshot: Path, model_id: str) -> Path:
@@ -187,8 +186,11 @@ def find_folder(name: str) -> Path | None:
     recordings), else it raises `ModelError`, and so does a path that is not there.
     """
     path = Path(name).expanduser()
-    if (path / "config.json").is_file():
-        return path
+    try:
+        if (path / "config.json").exists():
+            return path
+    except OSError as error:
+        raise ModelError(f"cannot read model folder {name}: {error.strerror or error}") from error
     looks_like_path = name.startswith((".", "~", os.sep)) or name.count("/") > 1 or name.endswith("/")
     if path.is_dir() and not (name in embedded_names() or name in WHISPER_SIZES):
         adapter = (path / "adapter_config.json").exists()
@@ -199,18 +201,25 @@ def find_folder(name: str) -> Path | None:
         )
         raise ModelError(f"folder {name} holds no config.json, so no model: {hint}")
     if looks_like_path:
-        kind = (
-            "is a file, and none of openai-whisper (*.pt) or whisper.cpp (ggml)" if path.is_file() else "is not there"
-        )
+        kind = "is neither a folder nor a regular file" if path.exists() else "is not there"
+        if path.is_file():
+            kind = "is a file, and none of openai-whisper (*.pt) or whisper.cpp (ggml)"
         raise ModelError(f"model folder {name} {kind}")
     return None
 
 
 def _local(name: str, folder: Path, origin: Origin, revision: str | None) -> ModelRef:
+    check_folder(folder)
     found = fingerprint(folder)
     if revision is not None and revision != found:
         raise ModelError(f"model {name} is on this disk at revision {found}: it has no revision {revision}")
     return ModelRef(name, folder, found, origin)
+
+
+def _of_hub(name: str, model_id: str, snapshot: Path) -> ModelRef:
+    folder = usable_folder(snapshot, model_id)
+    check_folder(folder)
+    return ModelRef(name, folder, snapshot.name, "hub")
 
 
 def _fetch(name: str, request: obtain.Request, partial: ModelRef | None) -> ModelRef:
@@ -228,4 +237,4 @@ def _fetch(name: str, request: obtain.Request, partial: ModelRef | None) -> Mode
         raise ModelError(f"{asked}, and {error.reason}; {advice}") from error
     if origin == "index":
         return _local(name, path, "index", None)
-    return ModelRef(name, usable_folder(path, model_id), path.name, "hub")
+    return _of_hub(name, model_id, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.errors import ModelError
 from linnet.models.checkpoint import verify_weights
-from linnet.models.loading import first_line, quiet
+from linnet.models.loading import PICKLE_WAY_OUT, first_line, quiet, refused_pickle
 from linnet.models.resolve import Family, ModelRef, family
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ _TOKENIZER_FILES = (
     "tekken.json",
 )
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_AS_DATA = {"local_files_only": True, "trust_remote_code": False}  # and Transformers does not ask for leave to run code
 _NOT_LEARNT = ("masked_spec_embed", "embed_positions", "position_ids", "inv_freq")  # may be absent, made anew
 
 
@@ -87,35 +87,35 @@ def _load_processor(ref: ModelRef) -> tuple[Any, Any]:
     """The processor and its tokenizer: the whole one, else (no processor class, or one that needs more) its parts."""
     from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer
 
-    with suppress(ImportError, OSError, ValueError, TypeError, KeyError, AttributeError):  # its parts may still load
-        processor = AutoProcessor.from_pretrained(ref.path, local_files_only=True)
+    with suppress(Exception):  # whatever a wrong field raises: its parts may still load, or say what is wrong
+        processor = AutoProcessor.from_pretrained(ref.path, **_AS_DATA)
         if hasattr(processor, "feature_extractor") and hasattr(processor, "tokenizer"):
             return processor, processor.tokenizer
     try:
-        extractor = AutoFeatureExtractor.from_pretrained(ref.path, local_files_only=True)
-        return extractor, AutoTokenizer.from_pretrained(ref.path, local_files_only=True)
+        extractor = AutoFeatureExtractor.from_pretrained(ref.path, **_AS_DATA)
+        return extractor, AutoTokenizer.from_pretrained(ref.path, **_AS_DATA)
     except ImportError as error:
         raise ModelError(f"model {ref.name} needs a library that is not installed: {first_line(error)}") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # whatever a wrong field raises, the files are wrong
         message = f"the processor of model {ref.name} in {ref.path} cannot be loaded ({first_line(error)})"
         raise ModelError(f"{message}: {way_out(ref)}") from error
 
 
 def _load_model(ref: ModelRef, kind: Family, dtype: torch.dtype) -> Any:
-    from safetensors import SafetensorError
     from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq
 
     auto = AutoModelForCTC if kind == "ctc" else AutoModelForSpeechSeq2Seq
     try:
-        model, info = auto.from_pretrained(ref.path, dtype=dtype, local_files_only=True, output_loading_info=True)
+        model, info = auto.from_pretrained(ref.path, dtype=dtype, output_loading_info=True, **_AS_DATA)
     except ModelError:  # of our own models: it says what is missing and what to do
         raise
     except ImportError as error:
         raise ModelError(f"model {ref.name} needs a library that is not installed: {first_line(error)}") from error
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise ModelError(
-            f"model {ref.name} in {ref.path} cannot be loaded ({first_line(error)}): {way_out(ref)}"
-        ) from error
+    except Exception as error:  # whatever a wrong field or byte raises, the files are wrong
+        where = f"model {ref.name} in {ref.path} cannot be loaded"
+        if (refused := refused_pickle(error)) is not None:
+            raise ModelError(f"{where}: its pytorch_model.bin {refused}; {PICKLE_WAY_OUT}") from error
+        raise ModelError(f"{where} ({first_line(error)}): {way_out(ref)}") from error
     missing = sorted(key for key in info["missing_keys"] if not any(name in key for name in _NOT_LEARNT))
     if missing:
         raise ModelError(

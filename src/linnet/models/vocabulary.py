@@ -78,7 +78,7 @@ def build_vocabulary(
     no_timestamps = generation.get("no_timestamps_token_id", ids.get("<|notimestamps|>"))
     start = ids.get("<|startoftranscript|>", generation.get("decoder_start_token_id"))
     end = ids.get("<|endoftext|>", generation.get("eos_token_id"))
-    if start is None or end is None or no_timestamps is None:
+    if not (isinstance(start, int) and isinstance(end, int) and isinstance(no_timestamps, int)):
         raise ModelError("its tokenizer has no <|startoftranscript|>, <|endoftext|> or <|notimestamps|> token")
     if max(start, end, no_timestamps) >= size:
         raise ModelError(f"its tokenizer names token {max(start, end, no_timestamps)}, but the model knows only {size}")

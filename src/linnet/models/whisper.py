@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,8 @@ from torch import nn
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import ModelError
 from linnet.models.alignment_heads import AlignmentHeads, find_alignment_heads
-from linnet.models.loading import first_line, quiet
+from linnet.models.json_files import read_json
+from linnet.models.loading import PICKLE_WAY_OUT, first_line, quiet, refused_pickle
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
 
 SAMPLES_PER_POSITION = 320  # an encoder position is two frames of 160 samples
@@ -66,7 +66,7 @@ def load_whisper(
         processor = _read_processor(folder)
         window = _window_samples(config, processor)
         settings = folder / "generation_config.json"
-        generation = _read_json(settings) if settings.is_file() else {}
+        generation = read_json(settings) if settings.is_file() else {}
         vocabulary = build_vocabulary(
             _load_tokenizer(folder),
             config,
@@ -106,7 +106,7 @@ def _unusable(folder: Path, name: str, error: ModelError) -> ModelError:
 def _whisper_config(folder: Path) -> dict[str, Any]:
     """The model's config with the defaults of its family filled in."""
     _require(folder, ("config.json",), "run `linnet models pull` again, or point at the folder that holds the model")
-    raw = _read_json(folder / "config.json")
+    raw = read_json(folder / "config.json")
     if raw.get("model_type") != "whisper":
         raise ModelError(f"config.json is of a {raw.get('model_type', 'nameless')} model, not of a whisper one")
     from transformers import WhisperConfig
@@ -122,19 +122,19 @@ def _whisper_config(folder: Path) -> dict[str, Any]:
 def _read_processor(folder: Path) -> Mapping[str, Any]:
     hint = "copy it from the model that this one was made from, or run `linnet models pull` again"
     path = _require(folder, _PROCESSOR, hint)
-    found = _read_json(path)
+    found = read_json(path)
     return found.get("feature_extractor") or found
 
 
 def _window_samples(config: Mapping[str, Any], processor: Mapping[str, Any]) -> int:
-    window = int(processor.get("chunk_length", 30)) * SAMPLE_RATE
+    window = int(processor.get("chunk_length") or 30) * SAMPLE_RATE
     seen = int(config["max_source_positions"]) * SAMPLES_PER_POSITION
     if window != seen:
         raise ModelError(
             f"its processor cuts windows of {window / SAMPLE_RATE:g} s, its encoder takes {seen / SAMPLE_RATE:g} s: "
             "make chunk_length and max_source_positions agree"
         )
-    bands = int(processor.get("feature_size", 80))
+    bands = int(processor.get("feature_size") or 80)
     if bands != config["num_mel_bins"]:
         raise ModelError(f"its processor makes {bands} mel bands, but its encoder takes {config['num_mel_bins']}")
     return window
@@ -147,7 +147,7 @@ def _load_tokenizer(folder: Path) -> Any:
 
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raise bare exceptions for damaged files
         raise ModelError(f"{path.name} is damaged ({first_line(error)}): copy it again") from error
 
@@ -162,6 +162,8 @@ def _load_module(folder: Path, dtype: torch.dtype) -> Any:
                 folder, dtype=dtype, local_files_only=True, output_loading_info=True
             )
     except Exception as error:  # safetensors, pickle and shape errors share no base
+        if (refused := refused_pickle(error)) is not None:
+            raise ModelError(f"{path.name} {refused}; {PICKLE_WAY_OUT}") from error
         what = "is damaged or does not fit config.json"
         raise ModelError(
             f"{path.name} {what} ({first_line(error)}): run `linnet models pull` again, or copy the file again"
@@ -188,13 +190,3 @@ def _require(folder: Path, names: tuple[str, ...], hint: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise ModelError(f"{names[0]} is missing: {hint}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path.name} cannot be read as JSON ({first_line(error)}): copy it again") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{path.name} holds no JSON object: copy it again")
-    return found

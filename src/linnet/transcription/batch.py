@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
+from linnet.files import draft_path
 from linnet.transcription.journal import Journal
 from linnet.transcription.naming import Item, place
 from linnet.transcription.schedule import Progress, Recording, Result
@@ -217,7 +218,7 @@ def prepare_folder(folder: Path) -> None:
     Raises:
         OutputError: it is a file, cannot be created or is closed to us.
     """
-    probe = folder / f".linnet-{os.getpid()}.tmp"
+    probe = draft_path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()

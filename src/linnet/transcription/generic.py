@@ -139,7 +139,7 @@ class GenericBackend:
         try:
             with quiet(), np.errstate(all="ignore"):
                 made = processor(*positional, **given, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt")
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # its settings are the folder's: whatever they lead to
             raise self._unfit(processor, error) from error
         return {name: self._placed(value) for name, value in made.items()}
 
@@ -160,7 +160,7 @@ class GenericBackend:
                 return False
             try:
                 short, padded = (_encoded(model, given, self._speech.family)[0] for given in (alone, both))
-            except (TypeError, ValueError, AttributeError, RuntimeError):
+            except (TypeError, ValueError, AttributeError, RuntimeError, LookupError, ArithmeticError):
                 return False  # an encoder that wants more than this: never pad
         difference = (short - padded[: len(short)]).abs().max()
         tolerance = 1e-4 if self._speech.dtype == torch.float32 else 5e-2

@@ -19,6 +19,7 @@ import numpy as np
 from linnet.data.batching.arrays import Seconds, Tokens, digest_of
 from linnet.data.manifest import Utterance
 from linnet.errors import OptionError, OutputError
+from linnet.files import draft_path
 
 _FORMAT = 1
 
@@ -89,7 +90,7 @@ class Lengths:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as .npz with its digest; the file appears whole or not at all."""
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = draft_path(target.parent)
         meta = {"format": _FORMAT, "parts": self.parts, "about": self.about, "digest": self.digest}
         try:
             with temporary.open("wb") as file:

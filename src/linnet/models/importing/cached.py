@@ -10,16 +10,17 @@ import hashlib
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from linnet.errors import ModelError, OutputError
+from linnet.files import draft_path
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import update_digest
 from linnet.models.importing.detection import CT2_WEIGHTS, detect_format, format_name
 from linnet.models.importing.importer import import_model
+from linnet.models.json_files import read_json
 
 IMPORT_VERSION = 1  # of this code: raise it when the folders that it writes change
 
@@ -53,12 +54,11 @@ def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mappin
         if _is_whole(entry):
             return entry
         log.warning("linnet: the imported model %s is damaged: importing %s again", entry, source)
-    else:
-        kind = format_name(detect_format(source) or "ggml")
-        log.warning("linnet: importing %s from the format of %s, once", source, kind)
+    elif (kind := detect_format(source)) is not None:  # else `import_model` says what is wrong with it
+        log.warning("linnet: importing %s from the format of %s, once", source, format_name(kind))
     try:
-        imports_root().mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=imports_root()))
+        draft = draft_path(imports_root())
+        draft.mkdir(parents=True)
     except OSError as error:
         raise OutputError(
             f"the imported model cannot be kept in {imports_root()} ({error.strerror or error}): make room or access "
@@ -87,9 +87,9 @@ def list_imports() -> list[Import]:
     found = []
     for path in imports_root().glob(f"*/{_MANIFEST}"):
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            said = read_json(path)
             found.append(Import(path.parent, str(said["source"]), str(said["format"])))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ModelError, KeyError):
             continue
     return sorted(found, key=lambda one: (one.source, one.folder.name))
 
@@ -137,9 +137,9 @@ def _seal(folder: Path, source: Path) -> None:
 
 def _is_whole(entry: Path) -> bool:
     try:
-        files = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = read_json(entry / _MANIFEST)["files"]
         return all(_digest(entry / name) == digest for name, digest in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ModelError, KeyError, AttributeError):
         return False
 
 

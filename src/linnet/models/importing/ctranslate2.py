@@ -7,7 +7,6 @@ A string is a u16 length and its bytes, NUL-ended. Quantized weights are value *
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +17,11 @@ import torch
 from torch import Tensor
 
 from linnet.errors import ModelError
-from linnet.models.checkpoint import read_json
 from linnet.models.importing.binary import BinaryReader, open_binary, read_slice
 from linnet.models.importing.detection import CT2_WEIGHTS
 from linnet.models.importing.layout import FLOATS, Dimensions, Settings, Shape, Weight, WhisperSource
 from linnet.models.importing.pieces import split_vocabulary
+from linnet.models.json_files import LARGEST_VOCABULARY, load_json, read_json, read_regular
 
 VERSION = 6
 SPEC = "WhisperSpec"
@@ -303,11 +302,8 @@ def _read_tokens(folder: Path, size: int, files: list[Path]) -> list[str]:
         if not path.is_file():
             continue
         try:
-            text = path.read_text(encoding="utf-8")
-            tokens: Any = json.loads(text) if name.endswith(".json") else text.removesuffix("\n").split("\n")
-        except OSError as error:
-            raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
+            tokens: Any = load_json(path, LARGEST_VOCABULARY) if name.endswith(".json") else _lines(path)
+        except UnicodeDecodeError as error:
             raise ModelError(f"{path} is damaged ({error}): copy or download it again") from error
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise ModelError(f"{path} should hold a list of tokens: copy or download it again")
@@ -316,6 +312,10 @@ def _read_tokens(folder: Path, size: int, files: list[Path]) -> list[str]:
         files.append(path)
         return tokens
     return []
+
+
+def _lines(path: Path) -> list[str]:
+    return read_regular(path, LARGEST_VOCABULARY).decode("utf-8").removesuffix("\n").split("\n")
 
 
 def _settings(path: Path, dimensions: Dimensions) -> Settings:

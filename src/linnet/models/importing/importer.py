@@ -56,9 +56,9 @@ def read_source(path: Path) -> WhisperSource:
     """What a path holds, its weights not read yet. Raises `ModelError`."""
     kind = detect_format(path)
     if kind is None:
-        what = (
-            "is not there" if not path.exists() else "is no Whisper model of CTranslate2, openai-whisper or whisper.cpp"
-        )
+        what = "is no Whisper model of CTranslate2, openai-whisper or whisper.cpp" if path.exists() else "is not there"
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            what = "is a pipe or a device"
         raise ModelError(
             f"{path} {what}: name a folder with CTranslate2's model.bin, a checkpoint *.pt of openai-whisper, or a "
             "ggml-*.bin of whisper.cpp"

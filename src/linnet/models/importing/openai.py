@@ -7,7 +7,6 @@ for. (openai/whisper, whisper/__init__.py `load_model` and whisper/model.py `Mod
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 from linnet.errors import ModelError
 from linnet.models.importing.layout import FLOATS, Dimensions, Weight, WhisperSource, count_parameters
 from linnet.models.importing.names import transformers_name
-from linnet.models.loading import first_line
+from linnet.models.loading import PICKLE_WAY_OUT, first_line, quiet, refused_pickle
 
 _FFN = 4  # feed-forward layers are so many times as wide
 _SIZES = {
@@ -64,28 +63,19 @@ def _load(path: Path) -> Mapping[Any, Any]:
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"PK"
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with quiet():
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} was refused, and nothing of it was run: it holds more than tensors and numbers, or is damaged "
-            f"({_refused(error)}); take a checkpoint from a source that you trust"
-        ) from error
     except Exception as error:  # torch raises whatever a wrong byte leads to
+        if (refused := refused_pickle(error)) is not None:
+            raise ModelError(f"{path} {refused}; {PICKLE_WAY_OUT}") from error
         raise ModelError(
             f"{path} is damaged or no checkpoint of torch ({first_line(error)}): copy or download it again"
         ) from error
     if not isinstance(found, Mapping):
         raise ModelError(f"{path} holds a {type(found).__name__}, and a checkpoint of openai-whisper is a dictionary")
     return found
-
-
-def _refused(error: BaseException) -> str:
-    """The part of torch's long advice that says what was found."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = next((line for line in lines if "GLOBAL" in line or line.startswith("WeightsUnpickler error")), lines[0])
-    return told.removeprefix("WeightsUnpickler error:").strip().split(" was not an allowed")[0][:160]
 
 
 def _dimensions(path: Path, sizes: Mapping[Any, Any]) -> Dimensions:

@@ -19,6 +19,7 @@ from linnet.models.importing.pieces import (
     build_tokenizer,
     special_tokens,
 )
+from linnet.models.json_files import LARGEST_VOCABULARY, read_regular
 
 FILE = "tokenizer.json"
 _ENGLISH_SIZE = 51864
@@ -115,8 +116,8 @@ def _read_ranks(path: Path) -> list[bytes]:
 
 def _read(path: Path, source: WhisperSource, origin: str) -> ChosenTokenizer:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, LARGEST_VOCABULARY).decode("utf-8")
+    except UnicodeDecodeError as error:
         raise ModelError(f"cannot read {path}: {error}") from error
     return _checked(text, source, origin, path)
 

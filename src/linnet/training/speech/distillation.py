@@ -9,7 +9,6 @@ Shapes: B utterances, L label tokens, M labels with loss, D width, V vocabulary.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from linnet.errors import OptionError
 from linnet.models.device import choose_dtype
 from linnet.models.fusion.adapters import without_lora
+from linnet.models.json_files import read_json
 from linnet.models.resolve import resolve
 from linnet.models.speech import load_speech_model
 from linnet.training.batch import IGNORED
@@ -109,7 +109,7 @@ def load_teacher(name: str, student: Any, tokenizer: Any) -> Any:
     if not name:
         raise OptionError("losses: distil: name the `teacher`, a folder or Hub id; only fusion models do without.")
     ref = resolve(name)
-    config = json.loads((ref.path / "config.json").read_text(encoding="utf-8"))
+    config = read_json(ref.path / "config.json")
     written = choose_dtype(config.get("dtype") or config.get("torch_dtype") or "float32", torch.device("cpu"))[0]
     found = load_speech_model(ref, device=torch.device("cpu"), dtype=written)
     kinds = found.model.config.model_type, student.config.model_type

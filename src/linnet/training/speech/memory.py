@@ -22,6 +22,7 @@ from linnet import __version__
 from linnet.data.batching import Binning, Cost, Lengths, Packing, Peak, Shape
 from linnet.data.batching.arrays import Ints
 from linnet.errors import OptionError, OutputError
+from linnet.files import draft_path
 from linnet.models.cache import cache_folder
 from linnet.models.device import choose_device, choose_dtype
 from linnet.training.speech.activations import estimate_activations
@@ -166,7 +167,7 @@ def fit_file(key: Mapping[str, Any]) -> Path:
 def save_fit(fit: Fit, key: Mapping[str, Any]) -> Path:
     """Keep a measurement. Raises `OutputError` where it cannot be written."""
     path = fit_file(key)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = draft_path(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps({"key": key, **asdict(fit)}, indent=1) + "\n", encoding="utf-8")

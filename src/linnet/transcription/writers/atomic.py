@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from pathlib import Path
 
 from linnet.errors import OutputError
+from linnet.files import draft_path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -16,14 +16,14 @@ _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 def write_atomic(path: str | os.PathLike[str], text: str) -> None:
     r"""Write UTF-8 text so that a reader, a crash or `kill -9` sees the old file or the whole new one.
 
-    A temporary file in the same folder is filled, synchronised to the disk and renamed; on failure it is removed.
+    A draft in the same folder is filled, synchronised to the disk and renamed; on failure it is removed.
     What UTF-8 cannot hold (file names in another encoding) is written as `\udcxx`, which JSON reads back.
 
     Raises:
         OutputError: the disk is full, the folder is missing or closed to us; names the path and the way out.
     """
     target = Path(path)
-    temporary = target.with_name(f".linnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = draft_path(target.parent)
     try:
         try:
             _fill(temporary, text.encode("utf-8", errors="backslashreplace"))

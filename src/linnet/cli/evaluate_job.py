@@ -322,9 +322,12 @@ class Job:
         self.reporter.notice(f"the report is in {path}")
 
     def _tell(self, options: EvaluationOptions, rows: Sequence[ScoredRow]) -> None:
-        languages = [options.decoding.language or row.language for row in rows]
+        from linnet.evaluation.normalisers import ENGLISH
+
+        languages = {options.decoding.language or row.language for row in rows}
         normalizers = options.normalizers
-        if "english" in {normalizers.name(language) for language in languages} and normalizers.spelling.origin is None:
+        names = {normalizers.name(language) for language in languages}
+        if normalizers.spelling.origin is None and not names.isdisjoint(ENGLISH):
             self.reporter.notice(
                 "no list of British and American spellings (normalizer.json) is there: colour and color count as "
                 "different words; linnet models pull openai/whisper-tiny  brings one"

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -171,6 +171,7 @@ def _require_extra() -> None:
 
 
 def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
+    from linnet.evaluation.validation import ValidationScore
     from linnet.training.digits.recipe import DigitsRecipe
     from linnet.training.digits.run import run_digits
     from linnet.training.endings import Signals, StoppedError
@@ -185,7 +186,8 @@ def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
         if isinstance(recipe, DigitsRecipe):
             rows = run_digits(recipe, stop=stop)
         else:
-            rows = run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell, stop=stop)
+            score = ValidationScore(recipe.run.normalizer, tell)
+            rows = run_speech(recipe, score=score, skip_bad=skip_bad, tell=tell, stop=stop)
         try:
             show(rows) if first else deque(rows, maxlen=0)  # the first process has them
         except StoppedError as stopped:
@@ -204,23 +206,6 @@ def _plan(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
     print_result("".join(f"{name:<18}{figure}\n" for name, figure in rows))
     if missing := [name for name, figure in rows if figure.startswith("missing: ")]:
         raise OptionError(f"the recipe is valid, but its {' and '.join(missing)} cannot be had here: see above")
-
-
-def _scorer(recipe: SpeechRecipe) -> Any:
-    """How the errors of a validation set are counted: by `linnet.evaluation`."""
-    from linnet.evaluation.normalisers import Normalizers
-    from linnet.evaluation.scoring import Pair, Scorer
-
-    scorer = Scorer(normalizers=Normalizers(recipe.run.normalizer))
-
-    def score(references: Sequence[str], hypotheses: Sequence[str], languages: Sequence[str | None]) -> float:
-        pairs = (Pair(*texts) for texts in zip(references, hypotheses, languages, strict=True))
-        rate = scorer.score(pairs).score.words.rate
-        if rate is None:
-            raise OptionError("data: the validation set has no words, so it has no error rate")
-        return rate
-
-    return score
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

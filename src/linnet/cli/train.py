@@ -70,11 +70,12 @@ def run(
     from linnet.training.recipe import read_recipe
 
     found = read_recipe(recipe)
+    _require_known(found)
     if remote is not None:
         there = There(remote, remote_folder, processes, wheel, tuple(forward or ()))
         train_there(found, there, dry_run=dry_run, skip_bad=skip_bad)
         return
-    _require_extra()
+    _require_extra(found.run.track)
     if processes > 1 and not dry_run:
         launch(processes, ["train", "run", str(recipe), *(["--skip-bad"] if skip_bad else [])])
         return
@@ -163,11 +164,23 @@ def plot(
     print_result(f"{target}\n")
 
 
-def _require_extra() -> None:
+def _require_extra(track: str = "") -> None:
     try:
         import accelerate  # noqa: F401
     except ImportError:
         raise MissingExtra("training", extra="train") from None
+    from linnet.training.tracking import check_tracker
+
+    check_tracker(track)
+
+
+def _require_known(recipe: DigitsRecipe | SpeechRecipe) -> None:
+    """Refuse what the recipe itself cannot know: normalisers are the evaluation's."""
+    from linnet.evaluation.normalisers import Normalizers
+    from linnet.training.speech.recipe import SpeechRecipe
+
+    if isinstance(recipe, SpeechRecipe):
+        Normalizers(recipe.run.normalizer)
 
 
 def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
@@ -177,11 +190,9 @@ def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
     from linnet.training.endings import Signals, StoppedError
     from linnet.training.folder import result_folder
     from linnet.training.speech.run import run_speech
-    from linnet.training.tracking import check_tracker
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     tell = notice if first else _say_nothing
-    check_tracker(recipe.run.track)
     with Signals(tell) as stop:
         if isinstance(recipe, DigitsRecipe):
             rows = run_digits(recipe, stop=stop)

@@ -73,7 +73,7 @@ def fusion_recipe(bases: dict[str, Path], manifest: Path, output: Path, **change
         },
     }
     for part, values in changes.items():
-        recipe[part] = {**recipe[part], **values}
+        recipe[part] = {**recipe.get(part, {}), **values}
     return recipe
 
 

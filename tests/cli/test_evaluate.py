@@ -185,7 +185,7 @@ def test_in_a_folder_the_rows_are_named_by_the_manifest(
         (
             [{"audio": "a.wav", "text": "a"}],
             ["--normalizer", "x"],
-            "normalizer 'x' is unknown: use auto, english, basic, marks",
+            "normalizer 'x' is unknown: use auto, english, digits, basic, marks",
         ),
     ],
 )

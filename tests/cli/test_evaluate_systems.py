@@ -208,3 +208,62 @@ def test_contamination(call: Call, tmp_path: Path) -> None:
     assert (match["kind"], Path(match["evaluation"]).name) == ("same-sound", "same.wav")
     nothing = call("evaluate", "contamination", train, test, "--no-sounds", "--json")
     assert json.loads(nothing.out)["contaminated"] == 0
+
+
+def test_one_bad_row_anywhere_ends_nothing_and_is_shown(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the manifest, in the hypotheses, in the rows of an earlier run; and many rows say how far they are."""
+    monkeypatch.setattr("linnet.evaluation.pace.EVERY", 0.0)
+    said = [{"audio": f"{n}.wav", "id": f"u{n}", "text": "one two", "language": "en"} for n in range(520)]
+    manifest = write(tmp_path / "corpus.jsonl", *said)
+    heard = write(tmp_path / "heard.jsonl", *({"id": row["id"], "text": "one two"} for row in said))
+    bad = ["[" * 100_000, '{"audio": "x.wav", "text": "a", "duration": ' + "9" * 400 + "}", "9" * 5000]
+    for path in (manifest, heard):
+        with path.open("a") as file:
+            file.write("\n".join(bad) + "\n")
+    rows = tmp_path / "rows.jsonl"
+    done = call("evaluate", manifest, "--hypotheses", heard, "--output", rows)
+    assert done.status == 1  # since rows of the manifest are left out
+    assert "Traceback" not in done.err
+    assert f"{manifest}: 3 of 523 rows cannot be used" in done.err
+    assert "line 521: its JSON is nested too deeply" in done.err
+    assert f"{heard}: 3 rows hold no hypothesis" in done.err
+    assert "512 of 520 rows scored" in done.err
+    assert "520 scored" in done.out
+    with rows.open("a") as file:
+        file.write("\n".join(bad) + "\n")
+    again = call("evaluate", manifest, "--hypotheses", heard, "--output", rows)
+    assert f"{rows}: 3 rows cannot be used and are done again" in again.err
+    assert "520 of 520 utterances are done already" in again.err
+    assert again.out.splitlines()[:3] == done.out.splitlines()[:3]
+    compared = call("evaluate", "compare", rows, write(tmp_path / "other.jsonl", *map(json.loads, good(rows))))
+    assert compared.status == 0, compared.err
+    assert f"{rows}: 3 rows cannot be used and are left out" in compared.err
+
+
+def good(rows: Path) -> list[str]:
+    """The lines of a file of rows that are whole."""
+    return [line for line in rows.read_text().splitlines() if line.startswith("{") and "9" * 400 not in line]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "lines"])
+def test_transcripts_that_are_scored_in_part_are_gone_on_with(
+    call: Call, corpus: Path, tmp_path: Path, kind: str
+) -> None:
+    """Hypotheses of rows that are done belong to references all the same."""
+    said = [json.loads(line) for line in corpus.read_text().splitlines()]
+    heard = tmp_path / "heard.txt"
+    as_json = kind == "jsonl"
+    heard.write_text(
+        "".join((json.dumps({"id": r["id"], "text": r["text"]}) if as_json else r["text"]) + "\n" for r in said)
+    )
+    rows = tmp_path / "rows.jsonl"
+    whole = call("evaluate", corpus, "--hypotheses", heard, "--output", rows)
+    assert whole.status == 0, whole.err
+    rows.write_text("\n".join(rows.read_text().splitlines()[:7]) + "\n")
+    again = call("evaluate", corpus, "--hypotheses", heard, "--output", rows)
+    assert again.status == 0, again.err
+    assert "5 of 16 utterances are done already" in again.err
+    assert "belong to no reference" not in again.err
+    assert again.out == whole.out

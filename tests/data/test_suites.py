@@ -76,6 +76,8 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
         ("stes: []\nsets: [{name: a, path: x}]", "unknown key 'stes'; did you mean 'sets'"),
         ("about: 3\nsets: [{name: a, path: x}]", "about: expected str, got 3"),
         ("[", "not YAML"),
+        ("sets: " + "9" * 5000, "not YAML"),
+        ("sets: " + "[" * 900 + "]" * 900, "not YAML"),
         ("text", "expected the keys about and sets"),
     ],
 )

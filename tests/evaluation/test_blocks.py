@@ -57,3 +57,20 @@ def test_sums_and_parts() -> None:
     assert blocks.sums(np.array([1.0, 2.0, 4.0, 8.0])).tolist() == [5, 2, 8]
     part = blocks.among([1, 3])
     assert (part.count, part.sums([1, 2]).tolist()) == (2, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"speaker": ["a", "a", "a"]}, "only one speaker is known"),
+        ({"speaker": [None] * 3, "session": ["x", "x", "x"]}, "only one session is known"),
+        ({"speaker": ["a", "b", None]}, "not every utterance names its speaker"),
+        ({"speaker": [None] * 3, "audio": ["r", "r", "r"]}, "only one recording is known"),
+        ({"speaker": [None] * 3, "audio": ["r", "s", "t"]}, "no speaker, session or recording is known"),
+        ({"audio": ["r"]}, "no speaker, session or recording is known"),
+    ],
+)
+def test_why_utterances_are_taken_is_said_as_it_is(columns: dict[str, list[Any]], why: str) -> None:
+    found = choose_blocks(rows(**columns))
+    assert (found.unit, found.why) == ("utterances", why)
+    assert found.among([0]).why == why

@@ -12,7 +12,7 @@ from scipy import stats
 
 from linnet.evaluation import bootstrap
 from linnet.evaluation.blocks import Blocks
-from linnet.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio, student_t
+from linnet.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio, exact_bounds, student_t
 
 
 def ratio_and_error(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -146,11 +146,16 @@ def test_too_little_has_no_interval() -> None:
     assert bootstrap_interval([1, 2], [4, 4], blocks=Blocks.of("speakers", ["a", "a"])) is None
 
 
-def test_blocks_that_are_all_alike_show_no_spread() -> None:
+def test_blocks_that_are_all_alike_have_the_bounds_of_their_counts() -> None:
     found = bootstrap_ratio([1, 1, 1], [5, 5, 5])
     assert found is not None
-    assert (found.interval.low, found.interval.high) == (0.2, 0.2)
+    exact = stats.binomtest(3, 15).proportion_ci(0.95, "exact")
+    assert (found.interval.low, found.interval.high) == pytest.approx((exact.low, exact.high))
+    assert (found.interval.unit, found.interval.units, found.interval.method) == ("words", 15, "exact binomial")
     assert found.p_value == 0.25  # three signs that agree
+    less = bootstrap_ratio([-1, -1, -1], [5, 5, 5])
+    assert less is not None
+    assert (less.interval.low, less.interval.high) == pytest.approx((-exact.high, -exact.low))
     none = bootstrap_ratio([0, 0, 0], [5, 5, 5])
     assert none is not None
     assert none.p_value == 1.0
@@ -172,6 +177,31 @@ def test_an_interval_says_what_was_resampled() -> None:
     known = bootstrap_interval([1, 0, 2], [9, 9, 9], blocks=Blocks.of("speakers", ["a", "b", "c"]))
     unknown = bootstrap_interval([1, 0, 2], [9, 9, 9])
     assert str(known).endswith("over 3 speakers: so few say little")
-    many = bootstrap_interval([1] * 8, [9] * 8, blocks=Blocks.of("speakers", list("abcdefgh")))
+    many = bootstrap_interval([1] * 7 + [2], [9] * 8, blocks=Blocks.of("speakers", list("abcdefgh")))
     assert str(many).endswith("over 8 speakers")
     assert str(unknown).endswith("over 3 utterances: no speaker, session or recording is known, it may be too narrow")
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize(("errors", "words"), [(0, 1), (0, 24), (0, 10_000), (1, 24), (5, 5), (7, 300), (23, 24)])
+def test_exact_bounds_are_clopper_and_pearsons(errors: int, words: int, level: float) -> None:
+    exact = stats.binomtest(errors, words).proportion_ci(level, "exact")
+    assert exact_bounds(errors, words, level) == pytest.approx((exact.low, exact.high))
+    if not errors:
+        assert exact_bounds(errors, words, level)[1] == pytest.approx(1 - ((1 - level) / 2) ** (1 / words))
+
+
+def test_more_errors_than_words_have_the_bounds_of_a_poisson_rate() -> None:
+    low, high = exact_bounds(30, 10)
+    assert (low, high) == pytest.approx((stats.chi2.ppf(0.025, 60) / 20, stats.chi2.ppf(0.975, 62) / 20))
+
+
+def test_no_errors_are_no_certainty() -> None:
+    """No errors in 24 words were said to be an interval of 0.00 % to 0.00 %."""
+    for blocks in (None, Blocks.of("speakers", ["a", "b", "b"])):
+        found = bootstrap_interval([0, 0, 0], [12, 6, 6], blocks=blocks)
+        assert found is not None
+        assert str(found).startswith("95% interval 0.00% to 14.25%, exact binomial (Clopper-Pearson) over 24 words")
+    same = bootstrap_ratio([0, 0, 0], [12, 6, 6])
+    assert same is not None
+    assert (same.interval.low, same.interval.high) == pytest.approx((-0.14247, 0.14247), abs=1e-5)

@@ -111,13 +111,16 @@ def test_a_foreign_file_is_never_touched(tmp_path: Path, content: str, restart: 
     assert path.read_text() == content
 
 
-def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+def test_a_damaged_line_is_told_and_its_utterance_done_again(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     write(path, ROWS)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:3], "?\n", *lines[4:]]))
-    with pytest.raises(OptionError, match=r"rows\.jsonl, line 4: damaged; begin again: --restart"):
-        write(path, [])
+    with RowLog.open(path, HEADER, SESSION) as log:
+        assert list(log.rows) == [0, 2]
+        assert [str(problem)[:18] for problem in log.bad] == ["line 4: not JSON ("]
+        log.add(ROWS[1])
+    assert write(path, []).rows == {0: ROWS[0], 2: ROWS[2], 1: ROWS[1]}
     assert write(path, ROWS[:1], restart=True).rows == {0: ROWS[0]}
 
 

@@ -55,7 +55,7 @@ def test_any_text_normalises(text: str) -> None:
 
 
 def test_digits_spoken_one_by_one_are_one_english_word() -> None:
-    """Why the help says: for digit strings choose marks."""
+    """Why the help says: for digit strings choose digits."""
     assert Normalizers("english").normalize("three one four", "en") == "314"
     assert Normalizers("marks").normalize("three one four", "en") == "three one four"
 
@@ -103,7 +103,7 @@ def test_what_marks_and_cased_do_is_pinned() -> None:
 
 def test_an_unknown_choice_is_refused() -> None:
     with pytest.raises(
-        OptionError, match="normalizer 'french' is unknown: use auto, english, basic, marks, cased, none"
+        OptionError, match="normalizer 'french' is unknown: use auto, english, digits, basic, marks, cased, none"
     ):
         Normalizers("french")
 

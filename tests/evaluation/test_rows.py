@@ -76,9 +76,7 @@ def test_a_torn_line_is_left_out_and_the_last_of_two_counts(tmp_path: Path) -> N
         (None, "rows.jsonl: cannot be read: No such file"),
         ("", "rows.jsonl: is no file of rows: make one with  linnet evaluate MANIFEST --output rows.jsonl"),
         ('{"audio": "a.wav"}\n', "is no file of rows"),
-        ("[1]\n", "line 1: expected a JSON object, got list"),
-        ('{"linnet_evaluation": 1}\n{torn}\n', "line 2: is damaged"),
-        ('{"linnet_evaluation": 1}\n{"row": 1, "id": "a"}\n', "a row is not complete"),
+        ("[1]\n", "is no file of rows"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
@@ -87,3 +85,22 @@ def test_other_files_are_refused(tmp_path: Path, content: str | None, message: s
         path.write_text(content)
     with pytest.raises(OptionError, match=message):
         read_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{torn}", "line 3: not JSON"),
+        ('{"row": 1, "id": "a"}', "line 3: the key 'audio' is missing"),
+        ('{"row": 1, "id": "a", "audio": "a", "text": 5}', "line 3: the key 'text' cannot be 5"),
+        ('{"row": -1, "id": "a", "audio": "a", "text": ""}', "line 3: the key 'row' cannot be -1"),
+    ],
+)
+def test_a_damaged_row_is_left_out_and_told(tmp_path: Path, line: str, said: str) -> None:
+    path = write(tmp_path / "rows.jsonl")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], line, *lines[2:]]) + "\n")
+    found = read_rows(path)
+    assert found.rows == rows()
+    assert found.bad[0] == f"{path}: 1 rows cannot be used and are left out"
+    assert found.bad[1].startswith(f"  {said}")

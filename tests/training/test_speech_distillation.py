@@ -273,10 +273,10 @@ def test_a_fusion_models_teacher_is_its_own_and_stays(bases: dict[str, Path], ma
 @pytest.mark.parametrize(
     ("losses", "says"),
     [
-        ({"text": -1}, "the weight of text must not be negative, got -1"),
-        ({"distil": {"weight": -2}}, "the weight of distil must not be negative"),
+        ({"text": -1}, "the weight of text must be 0 or more, got -1"),
+        ({"distil": {"weight": -2}}, "the weight of distil must be 0 or more"),
         ({"text": 0}, "all weights are zero"),
-        ({"distil": {"temperature": 0}}, "temperature must be positive, got 0"),
+        ({"distil": {"temperature": 0}}, "temperature must be more than 0, got 0"),
         ({"distill": {}}, "did you mean 'distil'"),
     ],
 )

@@ -93,7 +93,6 @@ def test_a_damaged_clip_is_named_or_left_out(bases: dict[str, Path], tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": {**CACHED, "augment": True}}, "augment"),
         ({"data": CACHED, "freeze": {"encoder": "top:1"}}, "frozen encoder.*top:1"),
         ({"data": {**CACHED, "cache_features": {"gigabytes": 1e-6}}}, r"take up to .* GB.*gigabytes"),
     ],

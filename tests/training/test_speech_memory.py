@@ -14,10 +14,11 @@ import torch
 
 from linnet.data.batching import Cost, Lengths, Peak
 from linnet.errors import OptionError, OutputError
+from linnet.training.amounts import parse_bytes
 from linnet.training.speech import memory
 from linnet.training.speech.activations import estimate_activations
 from linnet.training.speech.dry_run import dry_run
-from linnet.training.speech.memory import Fit, batch_cost, fit_key, load_fit, parse_bytes, save_fit, usable_memory
+from linnet.training.speech.memory import Fit, batch_cost, fit_key, load_fit, save_fit, usable_memory
 from linnet.training.speech.model import load_trainee, outline
 from linnet.training.speech.probe import Probe
 from linnet.training.speech.recipe import SpeechRecipe
@@ -155,12 +156,6 @@ def test_auto_is_a_share_of_what_is_free(
     save_fit(FIT, fit_key(recipe, trainee, 1))
     monkeypatch.setattr(memory, "free_memory", lambda device: 90_000_000)
     assert batch_cost(recipe, trainee, lengths(0.6), np.arange(2), 1)[1] == 45_000_000
-
-
-def test_packed_batches_have_no_budget_of_memory(bases: dict[str, Path], tmp_path: Path) -> None:
-    recipe = read(bases, tmp_path, data={"batching": {"memory": "12MB", "packed": True}})
-    with pytest.raises(OptionError, match="packed"):
-        batch_cost(recipe, outline(recipe), lengths(0.6), np.arange(2), 1)
 
 
 # --- a dry run

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import make_reporter, print_result, traced
+from linnet.cli.console import make_reporter, notice, print_result, traced
 from linnet.cli.options import option
 from linnet.errors import OptionError
 
@@ -62,7 +62,10 @@ def compare(
         if len(files) < 2:
             raise OptionError(f"{files[0]} alone cannot be compared: name two files of rows or more")
         options = CompareOptions(by=by, level=level, resamples=resamples, seed=seed)  # type: ignore[arg-type]
-        systems = {name: [read_rows(Path(run)).rows for run in name.split(",")] for name in files}
+        read = {name: [read_rows(Path(run)) for run in name.split(",")] for name in files}
+        for line in (line for runs in read.values() for run in runs for line in run.bad):
+            notice(line)
+        systems = {name: [run.rows for run in runs] for name, runs in read.items()}
         if len(systems) < len(files):
             raise OptionError("a file is named twice: a system cannot be compared with itself")
         found = compare_all(systems, baseline=baseline, options=options)

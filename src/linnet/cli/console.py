@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from linnet.transcription.schedule import Progress
 
 PROGRESS_KINDS = ("auto", "bar", "json", "none")
+_MANY = 1000  # recordings, beyond which the bar is drawn not for each but every
+_DRAWN_EVERY = 0.05  # seconds
 
 
 # what a terminal takes for commands, or shows as another text than it is: file names may hold all of it
@@ -135,8 +138,11 @@ class BarReporter(Reporter):
         super().__init__(console)
         self._files = 0
         self._over = 0
+        self._position = self._duration = 0.0  # sums of those below, which may be a million
+        self._sounds = 0  # how many of those below last at all
         self._positions: dict[str, float] = {}
         self._durations: dict[str, float] = {}
+        self._drawn = 0.0
         self._bar: RichBar | None = None
 
     def __exit__(self, *_: object) -> None:
@@ -168,29 +174,32 @@ class BarReporter(Reporter):
 
     def progress(self, progress: Progress) -> None:
         """Move the bar."""
-        self._positions[progress.source] = progress.position
-        if progress.duration:
-            self._durations[progress.source] = progress.duration
-        self._draw(progress.source)
+        self._come(progress.source, progress.position, progress.duration or None)
 
     def finished(self, row: Row) -> None:
         """Count it, and name its failure above the bar."""
         super().finished(row)
         self._over += 1
-        self._positions[row.file] = self._durations[row.file] = row.duration
-        self._draw(row.file)
+        self._come(row.file, row.duration, row.duration)
 
-    def _draw(self, file: str) -> None:
-        if self._bar is None:
-            return
-        known = [seconds for seconds in self._durations.values() if seconds > 0]
+    def _come(self, file: str, position: float, duration: float | None) -> None:
+        self._position += position - self._positions.get(file, 0.0)
+        self._positions[file] = position
+        if duration is not None:
+            old = self._durations.get(file, 0.0)
+            self._duration += duration - old
+            self._sounds += (duration > 0) - (old > 0)
+            self._durations[file] = duration
+        if self._bar is not None and (self._files <= _MANY or time.monotonic() - self._drawn >= _DRAWN_EVERY):
+            self._drawn = time.monotonic()
+            self._draw(self._bar, file)
+
+    def _draw(self, bar: RichBar, file: str) -> None:
         unknown = max(0, self._files - len(self._durations))
-        total = sum(known) + sum(known) / len(known) * unknown if known else None
-        position = sum(self._positions.values())
+        position, sounds = self._position, self._sounds
+        total = self._duration * (1 + unknown / sounds) if sounds else None
         audio = clock(position) if total is None else f"{clock(position)} of {clock(total)}"
-        self._bar.update(
-            self._bar.task_ids[0], description=self._title(file), total=total, completed=position, audio=audio
-        )
+        bar.update(bar.task_ids[0], description=self._title(file), total=total, completed=position, audio=audio)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

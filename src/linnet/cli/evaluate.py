@@ -74,8 +74,8 @@ Normalizer = Annotated[
     option(
         "--normalizer",
         metavar="NAME",
-        help="auto (english for English, else marks), english, marks, basic, cased or none. The English one joins "
-        "digits spoken one by one: 'three one four' is one word, 314. For digit strings choose marks.",
+        help="auto (english for English, else marks), english, digits, marks, basic, cased or none. digits is english "
+        "with numbers compared digit by digit: '3 1 4', '314' and 'three one four' are equal.",
     ),
 ]
 Language = Annotated[

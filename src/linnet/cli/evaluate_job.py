@@ -75,6 +75,15 @@ class Files:
         return replace(self, rows=self.rows / f"{name}.evaluation.jsonl")
 
 
+@dataclass(frozen=True)
+class Work:
+    """The rows of a source that are asked for, and those of them that are not scored yet."""
+
+    source: Source
+    rows: Sequence[ScoredRow]
+    pending: Sequence[ScoredRow]
+
+
 class System(Protocol):
     """What is evaluated."""
 
@@ -91,14 +100,8 @@ class System(Protocol):
         """Where they are made."""
         ...
 
-    def score(
-        self,
-        rows: Sequence[ScoredRow],
-        source: Source,
-        options: EvaluationOptions,
-        on_progress: OnProgress,
-    ) -> Iterator[ScoredRow]:
-        """Each row with what was heard, in any order."""
+    def score(self, work: Work, options: EvaluationOptions, on_progress: OnProgress) -> Iterator[ScoredRow]:
+        """Each pending row with what was heard, in any order."""
         ...
 
 
@@ -152,18 +155,11 @@ class Recognised:
             "versions": {"linnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
         }
 
-    def score(
-        self,
-        rows: Sequence[ScoredRow],
-        source: Source,
-        options: EvaluationOptions,
-        on_progress: OnProgress,
-    ) -> Iterator[ScoredRow]:
+    def score(self, work: Work, options: EvaluationOptions, on_progress: OnProgress) -> Iterator[ScoredRow]:
         """See `System`."""
         from linnet.evaluation.run import evaluate_rows
 
-        del source  # the rows say where their sounds are
-        return evaluate_rows(self.recognizer, rows, options, on_progress=on_progress)
+        return evaluate_rows(self.recognizer, work.pending, options, on_progress=on_progress)
 
 
 class Given:
@@ -199,18 +195,16 @@ class Given:
         del batch_size
         return {"versions": {"linnet": __version__}}
 
-    def score(
-        self,
-        rows: Sequence[ScoredRow],
-        source: Source,
-        options: EvaluationOptions,
-        on_progress: OnProgress,
-    ) -> Iterator[ScoredRow]:
+    def score(self, work: Work, options: EvaluationOptions, on_progress: OnProgress) -> Iterator[ScoredRow]:
         """See `System`."""
+        from linnet.evaluation.pace import paced
         from linnet.evaluation.run import score_given
 
-        del on_progress
-        return score_given(rows, self._in(source, rows) if self._path == IN_SOURCE else self._of_file(rows), options)
+        del on_progress  # which is by seconds of sound
+        found = self._in(work.source, work.rows) if self._path == IN_SOURCE else self._of_file(work.rows)
+        heard = {row.row: one for row, one in zip(work.rows, found, strict=True)}
+        scored = score_given(work.pending, [heard[row.row] for row in work.pending], options)
+        return paced(scored, self._reporter.notice, "scored", len(work.pending))
 
     def _in(self, source: Source, rows: Sequence[ScoredRow]) -> list[Hypothesis | None]:
         from linnet.evaluation.hypotheses import Hypothesis
@@ -219,7 +213,9 @@ class Given:
         found: list[Hypothesis | None] = [
             Hypothesis(row.id, "") if self._missing == "deletions" else None for row in rows
         ]
-        for number, one in enumerate(source):
+        from linnet.evaluation.pace import paced
+
+        for number, one in enumerate(paced(source, self._reporter.notice, "read")):
             if number in wanted and one.hypothesis is not None:
                 found[wanted[number]] = Hypothesis(one.id, one.hypothesis, seconds=one.seconds, duration=one.duration)
         return found
@@ -227,7 +223,8 @@ class Given:
     def _of_file(self, rows: Sequence[ScoredRow]) -> list[Hypothesis | None]:
         from linnet.evaluation.hypotheses import pair, read_hypotheses
 
-        read = read_hypotheses(Path(self._path), known={row.id for row in rows})
+        tell = self._reporter.notice
+        read = read_hypotheses(Path(self._path), known={row.id for row in rows}, tell=tell)
         pairing = pair(read, rows, missing="deletions" if self._missing == "deletions" else "error")
         for line in [*read.lines(), *pairing.lines()]:
             self._reporter.notice(line)
@@ -256,7 +253,8 @@ class Job:
 
     def run(self, source: Source, files: Files) -> Summary:
         """Score what is not scored yet; the summary is over all rows that were asked for."""
-        from linnet.evaluation.log import RowLog
+        from linnet.evaluation.log import RowLog, bad_lines
+        from linnet.evaluation.pace import paced
         from linnet.evaluation.report import summarize
         from linnet.evaluation.run import join_chunks, select, still_open
 
@@ -264,7 +262,7 @@ class Job:
         if source.kind != "linnet":
             self.reporter.notice(f"{source.name}: read as {source.kind} ({source.looks})")
         try:
-            rows, without = select(source, files.limit)
+            rows, without = select(paced(source, self.reporter.notice, "read"), files.limit)
         finally:
             for line in source.report.lines():
                 self.reporter.notice(line)
@@ -275,12 +273,15 @@ class Job:
             log = None
             if files.rows is not None:
                 log = stack.enter_context(RowLog.open(files.rows, header, session, restart=files.restart))
+                for line in bad_lines(files.rows, log.bad, "are done again"):
+                    self.reporter.notice(line)
             done = {} if log is None else log.rows
             pending = still_open(rows, done)
             if done:
                 self.reporter.notice(f"{len(rows) - len(pending)} of {len(rows)} utterances are done already")
             scored = {row.row: done[row.row] for row in rows if row.row in done}
-            scored |= self._score(pending, source, options, log)
+            if pending:
+                scored |= self._score(Work(source, rows, pending), options, log)
         sessions = [session] if log is None else log.sessions
         whole = join_chunks(scored.values(), options)
         summary = summarize(whole, made_with=header, sessions=sessions, without_text=without)
@@ -288,14 +289,12 @@ class Job:
             self._page(files.report, whole, summary, source, options)
         return summary
 
-    def _score(
-        self, pending: Sequence[ScoredRow], source: Source, options: EvaluationOptions, log: RowLog | None
-    ) -> dict[int, ScoredRow]:
-        reporter = self.reporter
+    def _score(self, work: Work, options: EvaluationOptions, log: RowLog | None) -> dict[int, ScoredRow]:
+        reporter, pending = self.reporter, work.pending
         scored: dict[int, ScoredRow] = {}
         reporter.begin(len(pending))
         try:
-            for row in self.system.score(pending, source, options, reporter.progress):
+            for row in self.system.score(work, options, reporter.progress):
                 scored[row.row] = row
                 if log is not None:
                     log.add(row)
@@ -324,9 +323,12 @@ class Job:
         self.reporter.notice(f"the report is in {path}")
 
     def _tell(self, options: EvaluationOptions, rows: Sequence[ScoredRow]) -> None:
-        languages = [options.decoding.language or row.language for row in rows]
+        from linnet.evaluation.normalisers import ENGLISH
+
+        languages = {options.decoding.language or row.language for row in rows}
         normalizers = options.normalizers
-        if "english" in {normalizers.name(language) for language in languages} and normalizers.spelling.origin is None:
+        names = {normalizers.name(language) for language in languages}
+        if normalizers.spelling.origin is None and not names.isdisjoint(ENGLISH):
             self.reporter.notice(
                 "no list of British and American spellings (normalizer.json) is there: colour and color count as "
                 "different words; linnet models pull openai/whisper-tiny  brings one"

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -70,11 +70,12 @@ def run(
     from linnet.training.recipe import read_recipe
 
     found = read_recipe(recipe)
+    _require_known(found)
     if remote is not None:
         there = There(remote, remote_folder, processes, wheel, tuple(forward or ()))
         train_there(found, there, dry_run=dry_run, skip_bad=skip_bad)
         return
-    _require_extra()
+    _require_extra(found.run.track)
     if processes > 1 and not dry_run:
         launch(processes, ["train", "run", str(recipe), *(["--skip-bad"] if skip_bad else [])])
         return
@@ -163,29 +164,41 @@ def plot(
     print_result(f"{target}\n")
 
 
-def _require_extra() -> None:
+def _require_extra(track: str = "") -> None:
     try:
         import accelerate  # noqa: F401
     except ImportError:
         raise MissingExtra("training", extra="train") from None
+    from linnet.training.tracking import check_tracker
+
+    check_tracker(track)
+
+
+def _require_known(recipe: DigitsRecipe | SpeechRecipe) -> None:
+    """Refuse what the recipe itself cannot know: normalisers are the evaluation's."""
+    from linnet.evaluation.normalisers import Normalizers
+    from linnet.training.speech.recipe import SpeechRecipe
+
+    if isinstance(recipe, SpeechRecipe):
+        Normalizers(recipe.run.normalizer)
 
 
 def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
+    from linnet.evaluation.validation import ValidationScore
     from linnet.training.digits.recipe import DigitsRecipe
     from linnet.training.digits.run import run_digits
     from linnet.training.endings import Signals, StoppedError
     from linnet.training.folder import result_folder
     from linnet.training.speech.run import run_speech
-    from linnet.training.tracking import check_tracker
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     tell = notice if first else _say_nothing
-    check_tracker(recipe.run.track)
     with Signals(tell) as stop:
         if isinstance(recipe, DigitsRecipe):
             rows = run_digits(recipe, stop=stop)
         else:
-            rows = run_speech(recipe, score=_scorer(recipe), skip_bad=skip_bad, tell=tell, stop=stop)
+            score = ValidationScore(recipe.run.normalizer, tell)
+            rows = run_speech(recipe, score=score, skip_bad=skip_bad, tell=tell, stop=stop)
         try:
             show(rows) if first else deque(rows, maxlen=0)  # the first process has them
         except StoppedError as stopped:
@@ -204,23 +217,6 @@ def _plan(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
     print_result("".join(f"{name:<18}{figure}\n" for name, figure in rows))
     if missing := [name for name, figure in rows if figure.startswith("missing: ")]:
         raise OptionError(f"the recipe is valid, but its {' and '.join(missing)} cannot be had here: see above")
-
-
-def _scorer(recipe: SpeechRecipe) -> Any:
-    """How the errors of a validation set are counted: by `linnet.evaluation`."""
-    from linnet.evaluation.normalisers import Normalizers
-    from linnet.evaluation.scoring import Pair, Scorer
-
-    scorer = Scorer(normalizers=Normalizers(recipe.run.normalizer))
-
-    def score(references: Sequence[str], hypotheses: Sequence[str], languages: Sequence[str | None]) -> float:
-        pairs = (Pair(*texts) for texts in zip(references, hypotheses, languages, strict=True))
-        rate = scorer.score(pairs).score.words.rate
-        if rate is None:
-            raise OptionError("data: the validation set has no words, so it has no error rate")
-        return rate
-
-    return score
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, Any]
+
+_TOO_LARGE = 2**63  # for NumPy; a float of a number of hundreds of digits cannot be made at all
 
 
 class BadRow(ValueError):  # noqa: N818  never leaves the room: a `Problem` or a `LinnetError` is made of it
@@ -20,9 +22,11 @@ def parse_json(line: bytes) -> dict[str, Any]:
     """The JSON object of one line. Raises `BadRow`, which names the byte that is not UTF-8."""
     try:
         value = json.loads(decode(line))
-    except ValueError as error:
-        if isinstance(error, BadRow):
-            raise
+    except BadRow:
+        raise
+    except RecursionError:
+        raise BadRow("its JSON is nested too deeply; each line must be one JSON object") from None
+    except ValueError as error:  # an integer of thousands of digits, too
         raise BadRow(f"not JSON ({error}); each line must be one JSON object") from error
     if not isinstance(value, dict):
         raise BadRow(f"expected a JSON object, got {type(value).__name__}")
@@ -45,13 +49,22 @@ def decode(line: bytes) -> str:
         ) from error
 
 
+def shown(value: Any) -> str:
+    """A value in a message: short, however long or deep it is.
+
+    >>> shown("a" * 1000), shown([[[[[[[1]]]]]]])
+    ("'aaaaaaaaaaaa...aaaaaaaaaaaaa'", '[[[[[[...]]]]]]')
+    """
+    return reprlib.repr(value)
+
+
 def text(row: Row, *keys: str) -> str | None:
     """The string under the first of `keys` that has a value."""
     for key in keys:
         value = row.get(key)
         if value is not None:
             if not isinstance(value, str):
-                raise BadRow(f"the key {key!r} must be a string, got {value!r}")
+                raise BadRow(f"the key {key!r} must be a string, got {shown(value)}")
             return value
     return None
 
@@ -71,7 +84,7 @@ def seconds(row: Row, key: str) -> float | None:
     """Seconds, zero or more."""
     value = number(row, key)
     if value is not None and value < 0:
-        raise BadRow(f"the key {key!r} must be seconds, zero or more, got {value!r}")
+        raise BadRow(f"the key {key!r} must be seconds, zero or more, got {shown(value)}")
     return value
 
 
@@ -80,16 +93,16 @@ def number(row: Row, key: str) -> float | None:
     value = row.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadRow(f"the key {key!r} must be a finite number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _TOO_LARGE:
+        raise BadRow(f"the key {key!r} must be a finite number, got {shown(value)}")
     return float(value)
 
 
 def whole(row: Row, key: str) -> int | None:
     """A whole number, zero or more."""
     value = row.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise BadRow(f"the key {key!r} must be a whole number, zero or more, got {value!r}")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _TOO_LARGE):
+        raise BadRow(f"the key {key!r} must be a whole number, zero or more, got {shown(value)}")
     return value
 
 

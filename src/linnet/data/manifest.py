@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from linnet.data.fields import BadRow, Row, label, number, parse_json, resolve, seconds, text, whole
+from linnet.data.fields import BadRow, Row, label, number, parse_json, resolve, seconds, shown, text, whole
 from linnet.errors import LinnetError
 from linnet.files import draft_path
 from linnet.urls import public_name
@@ -92,7 +92,7 @@ def from_row(row: Row, folder: Path, text_key: str = "text") -> Utterance:
     """The utterance of one row of a Linnet manifest that lies in `folder`. Raises `BadRow`."""
     audio = row.get("audio")
     if not isinstance(audio, str) or not audio:
-        raise BadRow(f"the key 'audio' must be a path or a URL, got {audio!r}")
+        raise BadRow(f"the key 'audio' must be a path or a URL, got {shown(audio)}")
     start = seconds(row, "start")
     return Utterance(
         audio=resolve(audio, folder),

@@ -14,6 +14,7 @@ from linnet.errors import OptionError
 Unit = Literal["speakers", "sessions", "recordings", "utterances"]
 Floats = npt.NDArray[np.float64]
 
+UNKNOWN = "no speaker, session or recording is known"
 _FIELDS: dict[Unit, str] = {"speakers": "speaker", "sessions": "session", "recordings": "recording"}
 
 
@@ -24,6 +25,7 @@ class Blocks:
     unit: Unit
     index: npt.NDArray[np.intp]
     count: int
+    why: str = UNKNOWN  # utterances are resampled
 
     @classmethod
     def of(cls, unit: Unit, names: Sequence[str]) -> Blocks:
@@ -37,9 +39,9 @@ class Blocks:
         return cls(unit, index, len(known))
 
     @classmethod
-    def single(cls, utterances: int) -> Blocks:
-        """Each utterance a block of its own."""
-        return cls("utterances", np.arange(utterances), utterances)
+    def single(cls, utterances: int, why: str = UNKNOWN) -> Blocks:
+        """Each utterance a block of its own, and why not more of them together."""
+        return cls("utterances", np.arange(utterances), utterances, why)
 
     def sums(self, values: Iterable[float] | Floats) -> Floats:
         """The utterances' values added up for each block, [count]."""
@@ -49,7 +51,7 @@ class Blocks:
     def among(self, utterances: Sequence[int]) -> Blocks:
         """The blocks of some of the utterances, in that order."""
         known, index = np.unique(self.index[list(utterances)], return_inverse=True)
-        return Blocks(self.unit, index, len(known))
+        return Blocks(self.unit, index, len(known), self.why)
 
 
 def choose_blocks(rows: Sequence[Any], by: Unit | None = None) -> Blocks:
@@ -68,11 +70,23 @@ def choose_blocks(rows: Sequence[Any], by: Unit | None = None) -> Blocks:
         if names is not None and len(set(names)) > 1:
             return Blocks.of(unit, names)
     if by is None or by == "utterances":
-        return Blocks.single(len(rows))
+        return Blocks.single(len(rows), _why_single(rows))
     raise OptionError(
         f"blocks by {by} need a {_FIELDS[by]} for each row, and at least two: name them in the manifest, or leave the "
         "choice out"
     )
+
+
+def _why_single(rows: Sequence[Any]) -> str:
+    """What is known of speakers, sessions or recordings, and is too little."""
+    for unit, name in _FIELDS.items():
+        known = {value for row in rows if (value := getattr(row, name, None))}
+        if len(known) == 1 and _names(rows, unit) is not None:
+            return f"only one {name} is known"
+        if known and _names(rows, unit) is None:
+            return f"not every utterance names its {name}"
+    audio = [getattr(row, "audio", None) for row in rows]
+    return "only one recording is known" if len(rows) > 1 and all(audio) and len(set(audio)) == 1 else UNKNOWN
 
 
 def _names(rows: Sequence[Any], unit: Unit) -> list[str] | None:

@@ -7,34 +7,42 @@ from typing import Literal
 
 import numpy as np
 
-from linnet.evaluation.blocks import Blocks, Floats, Unit
+from linnet.evaluation.blocks import UNKNOWN, Blocks, Floats, Unit
 
 RESAMPLES = 5000
 FEW_BLOCKS = 8  # with fewer the interval is very wide, and at four speakers still misses the truth 11 times of 100
 MANY_BLOCKS = 5000  # with more, Student's t and the bootstrap agree to a few parts in a thousand
 _CHUNK = 2_000_000  # drawn blocks held at once
 
-Method = Literal["bootstrap-t or t, the wider", "t", "t over blocks and runs"]
+Method = Literal["bootstrap-t or t, the wider", "t", "t over blocks and runs", "exact binomial", "exact Poisson"]
+_AUTHORS = {"exact binomial": "Clopper-Pearson", "exact Poisson": "Garwood"}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the rate lies with the probability `level`, had other units of the same kind been recorded."""
+    """Where the rate lies with the probability `level`, had other units of the same kind been recorded.
+
+    Where all units are alike, resampling them shows nothing: then an exact bound counts words, as if each stood alone.
+    """
 
     low: float
     high: float
     level: float
-    unit: Unit
+    unit: Unit | Literal["words"]
     units: int
     resamples: int
     seed: int
     method: Method = "bootstrap-t or t, the wider"
+    why: str = UNKNOWN  # utterances are resampled, where they are
 
     def __str__(self) -> str:
         """Its place among other words, such as `95% interval 4.10% to 6.20%, over 40 speakers`."""
-        text = f"{self.level:.0%} interval {self.low:.2%} to {self.high:.2%}, over {self.units} {self.unit}"
+        text = f"{self.level:.0%} interval {self.low:.2%} to {self.high:.2%}, "
+        if self.unit == "words":
+            return f"{text}{self.method} ({_AUTHORS[self.method]}) over {self.units} words: resampling shows no spread"
+        text += f"over {self.units} {self.unit}"
         if self.unit == "utterances":
-            return f"{text}: no speaker, session or recording is known, it may be too narrow"
+            return f"{text}: {self.why}, it may be too narrow"
         return f"{text}: so few say little" if self.units < FEW_BLOCKS else text
 
 
@@ -60,8 +68,11 @@ def bootstrap_interval(
     """The interval of a corpus error rate: errors summed over words summed.
 
     `errors[i]` and `words[i]` belong to utterance i. Without `blocks` utterances are resampled. `None` where there are
-    fewer than two blocks or no words. With no error at all the interval is 0 to 0: then the number of words says more.
+    fewer than two blocks or no words. Where all blocks are alike, as with no error at all, it is an exact bound for as
+    many words that stand alone.
 
+    >>> str(bootstrap_interval([0, 0], [12, 12]))
+    '95% interval 0.00% to 14.25%, exact binomial (Clopper-Pearson) over 24 words: resampling shows no spread'
     >>> interval = bootstrap_interval([1, 0, 2, 0], [5, 5, 5, 5])
     >>> interval.low <= 3 / 20 <= interval.high
     True
@@ -89,8 +100,9 @@ def bootstrap_ratio(
     errors; with more than `MANY_BLOCKS` blocks both agree, and t is used alone. The plain percentiles that are often
     taken hold the truth too rarely: about 82 of 100 times with five speakers, 90 with twenty (benchmarks/scoring.py).
 
-    For the difference of two systems give differences of errors as numerators. `None` where there are fewer than two
-    blocks or the denominators are all 0.
+    Where all blocks are alike, no draw differs, and the interval is that of `exact_bounds`. For the difference of two
+    systems give differences of errors as numerators. `None` where there are fewer than two blocks or the denominators
+    are all 0.
     """
     numerators, denominators = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     blocks = blocks or Blocks.single(len(numerators))
@@ -101,7 +113,7 @@ def bootstrap_ratio(
     value = float(tops.sum() / bottoms.sum())
     error = float(np.sqrt(count / (count - 1) * np.sum((tops - value * bottoms) ** 2)) / bottoms.sum())
     if error <= 1e-12 * max(1.0, abs(value)):  # all blocks alike: no spread is seen
-        interval = Interval(value, value, level, blocks.unit, count, 0, seed, "t")
+        interval = _alike(float(tops.sum()), float(bottoms.sum()), level, seed)
         return Ratio(value, 0.0, interval, 1.0 if value == 0 else 2.0 ** (1 - count))
     reach, p_value = student_t(count - 1, level, value / error)
     first, last = -reach, reach
@@ -109,12 +121,41 @@ def bootstrap_ratio(
     if count <= MANY_BLOCKS:
         method = "bootstrap-t or t, the wider"
         drawn = _studentised(tops, bottoms, resamples, np.random.default_rng(seed))
-        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-        first, last = min(first, float(low)), max(last, float(high))
+        ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        first, last = min(first, float(ends[0])), max(last, float(ends[1]))
         p_value = max(p_value, _drawn_p_value(drawn, value / error))
     used = 0 if method == "t" else resamples
-    interval = Interval(value - error * last, value - error * first, level, blocks.unit, count, used, seed, method)
+    low, high = value - error * last, value - error * first
+    interval = Interval(low, high, level, blocks.unit, count, used, seed, method, blocks.why)
     return Ratio(value, error, interval, p_value)
+
+
+def _alike(top: float, bottom: float, level: float, seed: int) -> Interval:
+    """The interval where no block differs; of a difference it reaches to both sides of 0, or has its sign."""
+    low, high = exact_bounds(abs(top), bottom, level)
+    if top <= 0:
+        low, high = -high, high if top == 0 else -low
+    method: Method = "exact binomial" if abs(top) <= bottom else "exact Poisson"
+    return Interval(low, high, level, "words", round(bottom), 0, seed, method)
+
+
+def exact_bounds(errors: float, words: float, level: float = 0.95) -> tuple[float, float]:
+    """Bounds of an error rate from its counts alone, each missed by no more than half of 1 - `level`.
+
+    Those of a binomial proportion (Clopper and Pearson 1934): without errors the upper one is 1 - ((1 - level) / 2)
+    ** (1 / words). With more errors than words, which insertions make, those of a Poisson rate (Garwood 1936).
+
+    >>> low, high = exact_bounds(0, 24)
+    >>> low, round(high, 4)
+    (0.0, 0.1425)
+    """
+    from scipy.special import betaincinv, gammaincinv
+
+    tail = (1 - level) / 2
+    if errors > words:
+        return float(gammaincinv(errors, tail)) / words, float(gammaincinv(errors + 1, 1 - tail)) / words
+    low = float(betaincinv(errors, words - errors + 1, tail)) if errors else 0.0
+    return low, float(betaincinv(errors + 1, words - errors, 1 - tail)) if errors < words else 1.0
 
 
 def student_t(freedom: float, level: float, t: float) -> tuple[float, float]:

@@ -58,7 +58,7 @@ def certainty(found: Comparison) -> Iterator[str]:
         )
         yield text
         if interval.unit == "utterances":
-            yield "no speaker, session or recording is known: errors that hang together make this too certain"
+            yield f"{interval.why}: errors that hang together make this too certain"
     if max(found.runs) > 1:
         yield f"the interval allows for other seeds: {found.runs[0]} and {found.runs[1]} runs"
     if found.compared > 1:

@@ -1,7 +1,7 @@
 """The file of an evaluation: a line for each utterance, written when it is done, so that a second run goes on.
 
 The first line says what the rows were made with; each run adds a line on where it ran. A line that a crash cut short is
-dropped and its utterance done again; so is an utterance that failed.
+dropped and its utterance done again; so is an utterance that failed, or whose line is damaged, which is told.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, get_args, get_type_hints
 
+from linnet.data.fields import BadRow, Row, parse_json, shown
+from linnet.data.sources.base import MOST_NAMED, Problem
 from linnet.errors import OptionError, OutputError
 from linnet.evaluation.scores import WordErrors
 from linnet.urls import public_name
@@ -61,12 +63,13 @@ class ScoredRow:
 
 @dataclass
 class RowLog:
-    """An open file of rows; `rows` are those that are done, `sessions` where they were made."""
+    """An open file of rows; `rows` are those that are done, `sessions` where they were made, `bad` damaged lines."""
 
     path: Path
     file: BinaryIO
     rows: dict[int, ScoredRow]
     sessions: list[dict[str, Any]]
+    bad: list[Problem] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: Path, header: Mapping[str, Any], session: Mapping[str, Any], *, restart: bool = False) -> Self:
@@ -77,7 +80,7 @@ class RowLog:
         """
         try:
             lines = _whole_lines(path)
-            rows, sessions = _read(path, lines, header, restart=restart) if lines else ({}, [])
+            found = _read(path, lines, header, restart=restart) if lines else Lines({}, [], [], [])
             if lines and not restart:
                 file: BinaryIO = path.open("r+b")
                 file.truncate(file.seek(sum(map(len, lines))))
@@ -85,7 +88,8 @@ class RowLog:
                 file = path.open("wb")
         except OSError as error:
             raise _cannot_write(path, error) from error
-        log = cls(path, file, rows, [*sessions, dict(session)])
+        rows = {row.row: row for row in found.rows if row.error is None}
+        log = cls(path, file, rows, [*found.sessions, dict(session)], found.bad)
         try:
             if not lines or restart:
                 log._append({MARK: _VERSION, **header})
@@ -129,43 +133,82 @@ def _whole_lines(path: Path) -> list[bytes]:
     return whole.splitlines(keepends=True)
 
 
-def _read(
-    path: Path, lines: list[bytes], header: Mapping[str, Any], *, restart: bool
-) -> tuple[dict[int, ScoredRow], list[dict[str, Any]]]:
-    if MARK not in (first := _object(path, 1, lines[0])):
+def _read(path: Path, lines: list[bytes], header: Mapping[str, Any], *, restart: bool) -> Lines:
+    found = read_lines(lines[:1] if restart else lines)
+    if found is None:
         raise _foreign(path)
-    if restart:
-        return {}, []
-    found = [first, *(_object(path, number, line) for number, line in enumerate(lines[1:], start=2))]
     wanted = json.loads(json.dumps(header))
-    for key in _IDENTITY:
-        if found[0].get(key) != wanted.get(key):
+    for key in () if restart else _IDENTITY:
+        if found.header.get(key) != wanted.get(key):
             raise OptionError(
-                f"{path}: was made with {_difference(key, found[0].get(key), wanted.get(key))}: "
+                f"{path}: was made with {_difference(key, found.header.get(key), wanted.get(key))}: "
                 "begin again with --restart, or choose another --output"
             )
-    rows, sessions = rows_and_sessions(found[1:])
-    return {row.row: row for row in rows if row.error is None}, sessions
+    return found
 
 
-def rows_and_sessions(lines: Sequence[Mapping[str, Any]]) -> tuple[list[ScoredRow], list[dict[str, Any]]]:
-    """What the lines after the first hold, in their order; other keys than those of a row are left out.
+@dataclass(frozen=True)
+class Lines:
+    """What the lines of a file of rows hold: what rows were made with, the rows in their order, where they were made,
+    and the lines that are none of these."""
 
-    Raises `TypeError` for a row that is not complete.
-    """
-    known = {field.name for field in fields(ScoredRow)}
-    rows = [ScoredRow(**{key: line[key] for key in known & line.keys()}) for line in lines if "row" in line]
-    return rows, [line["session"] for line in lines if "session" in line and "row" not in line]
+    header: Row
+    rows: list[ScoredRow]
+    sessions: list[dict[str, Any]]
+    bad: list[Problem]
 
 
-def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise _foreign(path) if number == 1 else OptionError(f"{path}, line {number}: damaged; begin again: --restart")
-    return value
+def read_lines(lines: Sequence[bytes]) -> Lines | None:
+    """Read the lines of a file of rows; None where the first is not that of such a file."""
+    found = Lines({}, [], [], [])
+    for number, line in enumerate(lines, start=1):
+        try:
+            value = parse_json(line)
+            if number == 1:
+                found = Lines(value, [], [], [])
+            elif "row" in value:
+                found.rows.append(_scored(value))
+            elif isinstance(value.get("session"), dict):
+                found.sessions.append(value["session"])
+            else:
+                raise BadRow("neither a row nor a session")
+        except BadRow as error:
+            found.bad.append(Problem(f"line {number}", str(error)))
+    return found if MARK in found.header else None
+
+
+def bad_lines(path: Path, bad: Sequence[Problem], then: str) -> list[str]:
+    """Sentences for a person on the damaged lines of a file of rows, and what `then` becomes of them."""
+    if not bad:
+        return []
+    more = [f"  and {len(bad) - MOST_NAMED} more"] if len(bad) > MOST_NAMED else []
+    return [f"{path}: {len(bad)} rows cannot be used and {then}", *(f"  {one}" for one in bad[:MOST_NAMED]), *more]
+
+
+def _scored(row: Row) -> ScoredRow:
+    """The row; other keys than its own are left out. Raises `BadRow` for one that is not complete."""
+    values: dict[str, Any] = {}
+    for name, kinds, required in _KEYS:
+        if name in row:
+            value = values[name] = row[name]
+            if type(value) not in kinds or not (value is None or isinstance(value, str) or _counts(value, kinds)):
+                raise BadRow(f"the key {name!r} cannot be {shown(value)}")
+        elif required:
+            raise BadRow(f"the key {name!r} is missing")
+    return ScoredRow(**values)
+
+
+def _counts(value: float, kinds: tuple[type, ...]) -> bool:
+    return -(2**63) < value < 2**63 and (float in kinds or value >= 0)
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    kinds = get_args(hint) or (hint,)
+    return (*kinds, int) if float in kinds else kinds
+
+
+_HINTS = get_type_hints(ScoredRow)
+_KEYS = [(one.name, _kinds(_HINTS[one.name]), one.default is MISSING) for one in fields(ScoredRow)]
 
 
 def _foreign(path: Path) -> OptionError:

@@ -15,7 +15,8 @@ from linnet.errors import ModelError, OptionError
 from linnet.evaluation.marks import APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES, VERSION, keep_case, keep_marks
 from linnet.models.json_files import read_json
 
-CHOICES = ("auto", "english", "basic", "marks", "cased", "none")
+CHOICES = ("auto", "english", "digits", "basic", "marks", "cased", "none")
+ENGLISH = ("english", "digits")  # those that use a list of spellings
 _TABLES = (APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES)
 
 
@@ -75,8 +76,9 @@ class Normalizers:
 
     auto: english for English, marks for every other and for unknown languages.
     english: Whisper's, as transformers has it: lower case, numbers as digits, contractions written out, American
-    spelling. It joins numbers spoken one by one, so "three one four" becomes one word, "314": for digit strings choose
-    marks or basic.
+    spelling. It joins numbers spoken one by one, so "three one four" becomes one word, "314", and "3 1 4" stays three.
+    digits: english, then each digit of a number is a word: "three one four", "314" and "3 1 4" are equal, and one digit
+    that is heard wrong is one error. For digit strings, phone numbers, codes.
     marks: lower case without punctuation and symbols; every script's marks stay (`linnet.evaluation.marks`).
     basic: Whisper's for all languages; it replaces combining marks by spaces too, so Hindi, Thai or Tamil lose vowels.
     cased: case stays and each punctuation mark is a word, for the cased and punctuated word error rate.
@@ -84,6 +86,8 @@ class Normalizers:
 
     >>> Normalizers("marks").normalize("Three, one: FOUR!", "en")
     'three one four'
+    >>> Normalizers("digits").normalize("Room three oh seven.", "en")
+    'room 3 0 7'
     """
 
     choice: str = "auto"
@@ -94,7 +98,7 @@ class Normalizers:
             raise OptionError(f"normalizer {self.choice!r} is unknown: use {', '.join(CHOICES)}")
 
     def name(self, language: str | None) -> str:
-        """Which one is used for a language: english, basic, marks, cased or none."""
+        """Which one is used for a language: english, digits, basic, marks, cased or none."""
         if self.choice != "auto":
             return self.choice
         return "english" if is_english(language) else "marks"
@@ -116,8 +120,8 @@ class Normalizers:
     def function(self, language: str | None) -> Callable[[str], str]:
         """What `normalize` does for a language, for many texts."""
         name = self.name(language)
-        if name == "english":
-            return self._english
+        if name in ENGLISH:
+            return self._digits if name == "digits" else self._english
         if name == "marks":
             return lambda text: keep_marks(text, language)
         return {"basic": self._basic, "cased": keep_case, "none": verbatim}[name]
@@ -132,8 +136,9 @@ class Normalizers:
         return {}
 
     def _made_id(self, name: str) -> str:
-        if name in ("english", "basic"):
-            does: tuple[object, ...] = (name, _whisper_source(), self.spelling.digest if name == "english" else None)
+        if name in (*ENGLISH, "basic"):
+            does: tuple[object, ...] = (name, _whisper_source(), self.spelling.digest if name in ENGLISH else None)
+            does += (_rules_of_digits(),) if name == "digits" else ()
         else:
             does = (name, VERSION, _TABLES)
         return f"{name}@{_digest(*does)}"
@@ -143,6 +148,12 @@ class Normalizers:
         from linnet.evaluation.english import EnglishNormalizer
 
         return EnglishNormalizer(self.spelling.words)
+
+    @cached_property
+    def _digits(self) -> Callable[[str], str]:
+        from linnet.evaluation.english import EnglishNormalizer
+
+        return EnglishNormalizer(self.spelling.words, digits=True)
 
     @cached_property
     def _basic(self) -> Callable[[str], str]:
@@ -166,6 +177,12 @@ def _whisper_source() -> str:
     from transformers.models.whisper import english_normalizer
 
     return inspect.getsource(english_normalizer)
+
+
+def _rules_of_digits() -> int:
+    from linnet.evaluation.spoken_numbers import VERSION
+
+    return VERSION
 
 
 def _digest(*parts: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.errors import OptionError
-from linnet.evaluation.log import MARK, ScoredRow, rows_and_sessions
+from linnet.evaluation.log import ScoredRow, bad_lines, read_lines
 from linnet.evaluation.matching import hypothesis_words, one_protocol, reference_words
 from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scores import Score, Silence, WordErrors, count_characters, count_errors, find_protocol, total
@@ -23,36 +22,25 @@ class RowFile:
     header: Mapping[str, Any]  # model, revision, options and normaliser
     rows: Sequence[ScoredRow]  # in the manifest's order, those that failed among them
     sessions: Sequence[Mapping[str, Any]]  # where they were made
+    bad: Sequence[str] = ()  # sentences on lines that are damaged, and left out
 
 
 def read_rows(path: Path) -> RowFile:
     """Read an evaluation's rows. A last line that a crash cut short is left out; of a row done twice the last counts.
 
-    Raises `OptionError` where the file cannot be read, is something else, or a line is damaged.
+    A damaged line is left out and told in `bad`. Raises `OptionError` where the file cannot be read or is something
+    else.
     """
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise OptionError(f"{path}: cannot be read: {error.strerror}") from error
-    found = [_object(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith(b"\n")]
-    if not found or MARK not in found[0]:
+    found = read_lines([line for line in lines if line.endswith(b"\n")])
+    if found is None:
         raise OptionError(f"{path}: is no file of rows: make one with  linnet evaluate MANIFEST --output {path.name}")
-    try:
-        made, sessions = rows_and_sessions(found[1:])
-    except TypeError as error:
-        raise OptionError(f"{path}: a row is not complete ({error}): evaluate again with --restart") from error
-    rows = {row.row: row for row in made}
-    return RowFile(found[0], [rows[place] for place in sorted(rows)], sessions)
-
-
-def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise OptionError(f"{path}, line {number}: is damaged ({error}): evaluate again with --restart") from error
-    if not isinstance(value, dict):
-        raise OptionError(f"{path}, line {number}: expected a JSON object, got {type(value).__name__}")
-    return value
+    rows = {row.row: row for row in found.rows}
+    bad = bad_lines(path, found.bad, "are left out")
+    return RowFile(found.header, [rows[place] for place in sorted(rows)], found.sessions, bad)
 
 
 def score_rows(rows: Iterable[ScoredRow]) -> Score:

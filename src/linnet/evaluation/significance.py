@@ -116,5 +116,13 @@ def runs_difference(
     reach, p_value = student_t(freedom, level, over_blocks.value / error)
     low, high = over_blocks.value - reach * error, over_blocks.value + reach * error
     old = over_blocks.interval
-    wider = replace(old, low=min(low, old.low), high=max(high, old.high), method="t over blocks and runs")
+    wider = replace(
+        old,
+        low=min(low, old.low),
+        high=max(high, old.high),
+        unit=blocks.unit,
+        units=blocks.count,
+        method="t over blocks and runs",
+        why=blocks.why,
+    )
     return Ratio(over_blocks.value, error, wider, max(p_value, over_blocks.p_value))

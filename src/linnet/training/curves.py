@@ -67,7 +67,7 @@ def read_log(folder: Path) -> list[Row]:
                 rows[int(row["step"])] = row
     except OSError as error:
         raise OptionError(f"{path}: cannot read the log of a run: {error.strerror}.") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise OptionError(f"{path}, line {number}: not a row of a run's log: {error}.") from error
     return [rows[step] for step in sorted(rows)]
 

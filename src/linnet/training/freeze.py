@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from linnet.errors import OptionError
+from linnet.errors import ModelError, OptionError
 from linnet.models.fusion.adapters import Lora, add_lora, lora_layers, lora_update
 from linnet.training.sharding import whole
 
@@ -169,16 +169,23 @@ def _apply(module: nn.Module, policy: Policy, name: str, adapters: Lora | None =
             for norm in (part for part in block.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)):
                 norm.requires_grad_(False)
     elif isinstance(policy, Lora):
-        if not any(True for _ in lora_layers(module)):
-            add_lora(module, policy)
-        elif policy != adapters:
-            there = "" if adapters is None else f" ({_text(adapters)})"
-            raise OptionError(
-                f"freeze: {name} is to get adapters and has some already{there}: name the same to go on with them, or "
-                "fold them in with `linnet models merge` first"
-            )
+        _adapt(module, policy, name, adapters)
         for key, value in module.named_parameters():
             value.requires_grad_("lora_" in key)
+
+
+def _adapt(module: nn.Module, policy: Lora, name: str, adapters: Lora | None) -> None:
+    if not any(True for _ in lora_layers(module)):
+        try:
+            add_lora(module, policy)
+        except ModelError as error:
+            raise OptionError(f"freeze: {name}: {error}") from error
+    elif policy != adapters:
+        there = "" if adapters is None else f" ({_text(adapters)})"
+        raise OptionError(
+            f"freeze: {name} is to get adapters and has some already{there}: name the same to go on with them, or "
+            "fold them in with `linnet models merge` first"
+        )
 
 
 def _text(lora: Lora) -> str:

@@ -28,7 +28,7 @@ def parameter_groups(loss: nn.Module, options: Optimisation) -> list[dict[str, A
     for part, values in found.items():
         rate = options.rates.get(part, options.learning_rate)
         if part:
-            _require(loss, part, rate, trained=bool(values))
+            _require(loss, part, trained=bool(values))
         matrices, rest = [v for v in values if v.dim() > 1], [v for v in values if v.dim() <= 1]
         groups.append({"params": matrices, "weight_decay": options.weight_decay, "lr": rate})
         groups.append({"params": rest, "weight_decay": 0.0, "lr": rate})
@@ -40,7 +40,7 @@ def _holds(part: str, name: str) -> bool:
     return name.startswith((f"{MODEL}.{part}.", f"{part}."))
 
 
-def _require(loss: nn.Module, part: str, rate: float, *, trained: bool) -> None:
+def _require(loss: nn.Module, part: str, *, trained: bool) -> None:
     if not any(_holds(part, name) for name, _ in loss.named_parameters()):
         names = [name.removeprefix(f"{MODEL}.") for name, _ in loss.named_modules() if name not in ("", MODEL)]
         near = difflib.get_close_matches(part, names, n=1, cutoff=0.0)
@@ -49,10 +49,6 @@ def _require(loss: nn.Module, part: str, rate: float, *, trained: bool) -> None:
         raise OptionError(
             f"optimisation: rates: nothing of {part!r} is trained: give it another policy in `freeze`, or leave its "
             "rate out."
-        )
-    if rate <= 0:
-        raise OptionError(
-            f"optimisation: rates: {part} must be positive, got {rate:g}; `freeze` keeps a part as it is."
         )
 
 

@@ -5,6 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from linnet.errors import OptionError
+from linnet.training.limits import (
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    ONE_OR_MORE,
+    POSITIVE,
+    SHARE,
+    require,
+    require_known,
+)
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("no", "bf16", "fp16")
+SHARDS = ("none", "trained", "all")
+TRACKERS = ("", "trackio", "wandb")
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -28,6 +44,19 @@ class Optimisation:
     average: float = 0.0
     gradient_checkpointing: bool = False
 
+    def __post_init__(self) -> None:
+        require(self, POSITIVE, "epochs")
+        require(self, NOT_NEGATIVE, "steps", "learning_rate", "weight_decay", "clip")
+        require(self, SHARE, "warmup")
+        require(self, ONE_OR_MORE, "accumulate")
+        require(self, BELOW_ONE, "average")
+        for part, rate in self.rates.items():
+            POSITIVE.check(f"rates: {part}", rate)
+        if len(self.betas) != 2:
+            raise OptionError(f"betas must be two numbers, got {list(self.betas)}.")
+        for beta in self.betas:
+            BELOW_ONE.check("betas", beta)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -48,6 +77,18 @@ class Run:
     keep: int = 2
     validate_every: int = 1000
     track: str = ""
+
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, "seed", "threads", "workers")
+        require(self, ONE_OR_MORE, "log_every", "checkpoint_every", "keep", "validate_every")
+        for name, known in (("device", DEVICES), ("precision", PRECISIONS), ("shard", SHARDS), ("track", TRACKERS)):
+            require_known(self, name, known)
+        if not self.output:
+            raise OptionError("output is empty: name the folder that the run writes to.")
+        if self.precision == "fp16" and self.shard != "none":
+            raise OptionError(f"precision fp16 does not go with  shard: {self.shard}: use bf16 or no.")
+        if self.precision == "fp16" and self.device == "cpu":
+            raise OptionError("precision fp16 needs a GPU, and the device is cpu: use bf16 or no.")
 
 
 class Recipe(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import re
 import types
 import typing
 from pathlib import Path
@@ -15,6 +17,8 @@ from linnet.training.speech.recipe import SpeechRecipe
 
 T = TypeVar("T")
 
+_SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 TASKS: dict[str, type[DigitsRecipe] | type[SpeechRecipe]] = {kind.task: kind for kind in (SpeechRecipe, DigitsRecipe)}
 
@@ -23,22 +27,38 @@ def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
     """Read a recipe from YAML; its key `task` says which kind it is, `speech` (the default) or `digits`.
 
     Raises:
-        OptionError: no such file, not YAML, an unknown key (names the nearest), or a value of the wrong type.
+        OptionError: no such file, not YAML, an unknown key (names the nearest), or a value of the wrong type or that
+            no run could take.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the recipe: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise OptionError(f"{path}: not YAML: {error}") from error
-    content = content or {}
+    content = _load(path) or {}
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
     if task not in TASKS:
         near = difflib.get_close_matches(str(task), TASKS, n=1, cutoff=0.0)
         raise OptionError(f"{path}: unknown task {task!r}; did you mean {near[0]!r}? Known: {', '.join(TASKS)}.")
     return build(TASKS[task], content, str(path))
+
+
+def _load(path: Path) -> Any:
+    """The values of a YAML file; `no` and `on` and dates stay words: what they stand for is the field's to say."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012 (as PyYAML has it)
+            first: [(tag, expression) for tag, expression in resolvers if not tag.endswith((":bool", ":timestamp"))]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+    )
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the recipe: {error.strerror}.") from error
+    except RecursionError:
+        raise OptionError(f"{path}: not a recipe: its values are nested too deeply.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: text that is not UTF-8, an integer without end
+        raise OptionError(f"{path}: not YAML: {error}") from error
 
 
 def build(kind: type[T], content: Any, where: str) -> T:
@@ -60,7 +80,10 @@ def build(kind: type[T], content: Any, where: str) -> T:
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if required and item.name not in values:
             raise OptionError(f"{where}: the key {item.name!r} is missing.")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from error
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
@@ -72,10 +95,24 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         inner = typing.get_args(hint)[0]
         left_out = value is None or (value is False and dataclasses.is_dataclass(inner))
         return None if left_out else _value(inner, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    value = _as_asked(hint, value)
     if hint is not Any and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
         raise OptionError(f"{where}: expected {hint.__name__}, got {value!r}.")
+    return value
+
+
+def _as_asked(hint: Any, value: Any) -> Any:
+    """The value in the type of its field, where YAML has it in another one: to PyYAML (YAML 1.1) 1e-5 is a text."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and hint in (bool, Any):
+        return _SWITCHES.get(value.lower(), value)
+    if isinstance(value, str) and hint in (int, float) and _NUMBER.fullmatch(value):
+        value = float(value.replace("_", ""))
+    if hint is float and isinstance(value, int):
+        return float(value) if abs(value) < 2**1023 else math.inf
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
     return value
 
 

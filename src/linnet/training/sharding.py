@@ -16,17 +16,13 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from linnet.errors import OptionError
 
-KINDS = ("none", "trained", "all")
-
 
 def shard(module: nn.Module, kind: str, device: torch.device) -> bool:
     """Move a module to this process's device and split its weights over all processes, in place; whether it did.
 
     `none` splits nothing, `trained` what takes a gradient (frozen weights stay whole on each process), `all` both. A
-    single process splits nothing. Raises `OptionError` for another kind, or a PyTorch that is too old.
+    single process splits nothing. Raises `OptionError` for a PyTorch that is too old.
     """
-    if kind not in KINDS:
-        raise OptionError(f"run: shard {kind!r} is unknown: use {', '.join(KINDS)}.")
     split = kind != "none" and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
     if split:
         frozen = {value for value in module.parameters() if not value.requires_grad}

@@ -19,10 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from linnet.errors import MissingExtra, OptionError
+from linnet.errors import MissingExtra
 
 Row = dict[str, Any]
-TRACKERS = ("", "trackio", "wandb")
 PROJECT = "linnet"
 
 
@@ -48,11 +47,7 @@ class Tracker(Protocol):
 
 
 def check_tracker(name: str) -> None:
-    """Raise `OptionError` for a tracker that is unknown, `MissingExtra` for one that is not installed."""
-    if name not in TRACKERS:
-        raise OptionError(
-            f"run: track {name!r} is unknown: use {' or '.join(filter(None, TRACKERS))}, or leave it out."
-        )
+    """Raise `MissingExtra` for a tracker that is not installed."""
     if name and find_spec(name) is None:
         raise MissingExtra(f"track: {name}", extra=name)
     if find_spec("tensorboardX") is None:

@@ -122,7 +122,7 @@ class Trainer:
         self.sharded = shard(self.loss, recipe.run.shard, accelerator.device)
         groups = parameter_groups(self.loss, options)
         self._peaks = [group["lr"] for group in groups]
-        optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, betas=_pair(options.betas))
+        optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, betas=(options.betas[0], options.betas[1]))
         self.optimiser = accelerator.prepare(optimiser)
         self.average = {name: value.clone() for name, value in trained(self.loss).items()} if options.average else {}
         self.steps = total_steps(options, batches)
@@ -322,27 +322,19 @@ def make_accelerator(run: Run) -> Accelerator:
     """The device, number format and threads of this process. Raises `OptionError` for what is not there."""
     if run.threads:
         torch.set_num_threads(run.threads)
-    for key, value, known in (
-        ("device", run.device, ("auto", "cpu", "cuda")),
-        ("precision", run.precision, ("no", "bf16", "fp16")),
-    ):
-        if value not in known:
-            raise OptionError(f"run: {key} {value!r} is unknown: use {', '.join(known)}.")
-    device, why = choose_device(run.device)
-    if run.precision == "fp16" and device.type != "cuda":
-        raise OptionError(f"run: precision fp16 needs a GPU, and the device is {device} ({why}): use bf16 or no.")
-    if run.precision == "fp16" and run.shard != "none":
-        raise OptionError(f"run: precision fp16 does not go with  shard: {run.shard}: use bf16 or no.")
+    device_of(run)
     try:
         return Accelerator(mixed_precision=run.precision, cpu=run.device == "cpu")
     except ValueError as error:
         raise OptionError(f"run: device {run.device}, precision {run.precision}: {first_line(error)}") from error
 
 
-def _pair(betas: Sequence[float]) -> tuple[float, float]:
-    if len(betas) != 2:
-        raise OptionError(f"optimisation: betas must be two numbers, got {list(betas)}.")
-    return betas[0], betas[1]
+def device_of(run: Run) -> tuple[torch.device, str]:
+    """The device that a run takes here, and why. Raises `OptionError` where it is not there or of no use for it."""
+    device, why = choose_device(run.device)
+    if run.precision == "fp16" and device.type != "cuda":
+        raise OptionError(f"run: precision fp16 needs a GPU, and the device is {device} ({why}): use bf16 or no.")
+    return device, why
 
 
 def memory_gb(device: Any) -> float:

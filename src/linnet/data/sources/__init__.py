@@ -11,7 +11,7 @@ from linnet.data.sources.base import Found, Problem, Reader, Source, SourceRepor
 from linnet.data.sources.embedded import Sounds
 from linnet.errors import OptionError
 
-__all__ = ["KINDS", "Problem", "Sounds", "Source", "SourceReport", "SourceSpec", "open_source"]
+__all__ = ["KINDS", "Problem", "Sounds", "Source", "SourceReport", "SourceSpec", "open_source", "require_kind"]
 
 
 KINDS = {
@@ -51,14 +51,20 @@ def open_source(source: str | os.PathLike[str] | SourceSpec, kind: str | None = 
         kind, looks = detect(spec.path)
     else:
         looks = "named"
+    require_kind(replace(spec, kind=kind))
     return Source(spec, kind, _reader(kind), looks)
+
+
+def require_kind(spec: SourceSpec) -> None:
+    """Raise an `OptionError` for a source that names a kind which is not one of `KINDS`."""
+    kind = spec.kind
+    if kind is not None and kind not in KINDS:
+        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.0)
+        raise OptionError(f"unknown kind of source {kind!r}; did you mean {near[0]!r}? Known: {', '.join(KINDS)}")
 
 
 def _reader(kind: str) -> Reader:
     """The reader of a kind, its module imported when it is first used."""
-    if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.0)
-        raise OptionError(f"unknown kind of source {kind!r}; did you mean {near[0]!r}? Known: {', '.join(KINDS)}")
     module, function = KINDS[kind]
 
     def read(spec: SourceSpec) -> Iterator[Found]:

@@ -14,7 +14,7 @@ from linnet.errors import OptionError
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SUFFIXES = frozenset({".jsonl", ".json", ".gz", ".tsv", ".parquet", ".arrow", ".scp"})
 _LOOKED_AT = 100  # lines that may be damaged before one is not
-_CUTS = frozenset({"MonoCut", "MultiCut", "MixedCut", "PaddingCut", "DataCut"})
+_CUTS = ("MonoCut", "MultiCut", "MixedCut", "PaddingCut", "DataCut")
 
 
 def detect(path: str) -> tuple[str, str]:

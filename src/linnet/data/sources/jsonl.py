@@ -86,7 +86,7 @@ def _audio(row: Row, folder: Path) -> tuple[str, str]:
     """The sound of a NeMo row, as an address and as it is written."""
     written = row.get("audio_filepath")
     if not isinstance(written, str) or not written:
-        raise BadRow(f"the key 'audio_filepath' must be one path, got {written!r}")
+        raise BadRow(f"the key 'audio_filepath' must be one path, got {fields.shown(written)}")
     shard = fields.whole(row, "shard_id")
     if shard is None:
         return fields.resolve(written, folder), written

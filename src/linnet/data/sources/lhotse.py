@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.data import fields
-from linnet.data.fields import BadRow, Row
+from linnet.data.fields import BadRow, Row, shown
 from linnet.data.manifest import Utterance
 from linnet.data.sources.base import Found, SourceSpec
 from linnet.data.sources.lines import read_rows
@@ -28,7 +28,7 @@ def read_lhotse(spec: SourceSpec) -> Iterator[Found]:
 
 
 def _cut(row: Row, folder: Path, key: str) -> Utterance:
-    kind = row.get("type", "MonoCut")
+    kind = fields.text(row, "type") or "MonoCut"
     if kind not in ("MonoCut", "MultiCut"):
         raise BadRow(f"a {kind}: only cuts of one recording (MonoCut, MultiCut) can be read; save it as audio first")
     recording = _object(row, "recording")
@@ -60,30 +60,34 @@ def _cut(row: Row, folder: Path, key: str) -> Utterance:
 
 def _file(recording: Row, channel: Any) -> tuple[str, int | None]:
     """The one file that holds the channel, and the channel's place in it."""
-    for change in recording.get("transforms") or []:
+    changes = recording.get("transforms") or []
+    for change in changes if isinstance(changes, list) else [changes]:
         name = change.get("name") if isinstance(change, dict) else None
-        if name not in _HARMLESS:
-            raise BadRow(f"its recording asks for the change {name}; save it as audio first")
+        if not isinstance(name, str) or name not in _HARMLESS:
+            what = name if isinstance(name, str) else shown(change)
+            raise BadRow(f"its recording asks for the change {what}; save it as audio first")
     sources = recording.get("sources")
     if not isinstance(sources, list) or not sources or not all(isinstance(one, dict) for one in sources):
         raise BadRow("the key 'recording' has no list of 'sources'")
     wanted = channel if isinstance(channel, int) and not isinstance(channel, bool) else None
     for source in sources:
         inside = source.get("channels") or [0]
+        if not isinstance(inside, list):
+            raise BadRow(f"the channels of its recording must be a list, got {shown(inside)}")
         if len(sources) > 1 and wanted not in inside:
             continue
         if source.get("type") not in ("file", "url") or not isinstance(source.get("source"), str):
-            raise BadRow(f"its sound is of the type {source.get('type')!r}; only 'file' and 'url' can be read")
+            raise BadRow(f"its sound is of the type {shown(source.get('type'))}; only 'file' and 'url' can be read")
         if wanted is not None and wanted not in inside:
-            raise BadRow(f"channel {wanted} is not among those of its recording, {inside}")
+            raise BadRow(f"channel {wanted} is not among those of its recording, {shown(inside)}")
         return source["source"], inside.index(wanted) if wanted is not None and len(inside) > 1 else None
-    raise BadRow(f"its sound lies in {len(sources)} files and channel {channel!r} is in none; choose one channel")
+    raise BadRow(f"its sound lies in {len(sources)} files and channel {shown(channel)} is in none; choose one channel")
 
 
 def _object(row: Row, key: str) -> Row:
     value = row.get(key)
     if not isinstance(value, dict):
-        raise BadRow(f"the key {key!r} must be an object, got {value!r}; save the cuts with their recordings")
+        raise BadRow(f"the key {key!r} must be an object, got {shown(value)}; save the cuts with their recordings")
     return value
 
 

@@ -127,7 +127,7 @@ class _Columns:
         audio = address(str(self._file), f"{self.audio}/{number}")
         if self._is_path:
             if not isinstance(path, str) or not path:
-                raise BadRow(f"the column {self.audio!r} must hold a path, got {path!r}")
+                raise BadRow(f"the column {self.audio!r} must hold a path, got {fields.shown(path)}")
             audio = fields.resolve(path, self._file.parent)
         name = fields.label(row, "id", "file_name", "segment_id") or (path if isinstance(path, str) else None)
         return Utterance(

@@ -129,7 +129,7 @@ def _parse(content: str, where: str, name: str, folder: Path | None) -> Suite:
 
     try:
         values = yaml.safe_load(content)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an integer, or a nesting, without end
         raise OptionError(f"{where}: not YAML: {error}") from error
     if not isinstance(values, dict):
         raise OptionError(f"{where}: expected the keys about and sets, got {values!r}")

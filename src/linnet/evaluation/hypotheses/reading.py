@@ -12,6 +12,7 @@ from linnet.errors import OptionError
 from linnet.evaluation.hypotheses import ctm, rows, text
 from linnet.evaluation.hypotheses.detect import detect
 from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
+from linnet.evaluation.pace import paced
 
 Reader = Callable[[Hypotheses], Iterator[Hypothesis | Problem]]
 
@@ -27,8 +28,16 @@ KINDS: dict[str, Reader] = {
 }
 
 
+def _say_nothing(text: str) -> None:
+    """Nobody waits."""
+
+
 def read_hypotheses(
-    path: str | os.PathLike[str], kind: str | None = None, *, known: Collection[str] | None = None
+    path: str | os.PathLike[str],
+    kind: str | None = None,
+    *,
+    known: Collection[str] | None = None,
+    tell: Callable[[str], None] = _say_nothing,
 ) -> Hypotheses:
     """Read the transcripts that a system has made.
 
@@ -37,7 +46,8 @@ def read_hypotheses(
     `audio_filepath, duration, time, text, pred_text`), `segments` (`linnet transcribe --format jsonl`, joined),
     `ctm` (NIST: waveform, channel, start, duration, word, confidence), `trn` (sclite: the text, then the id in
     parentheses), `kaldi` (the id, a blank or a tab, the text), `lines` (one each line, in the order of the references).
-    By default the kind is found by looking; `known`, the references' ids, tells `kaldi` from `lines`.
+    By default the kind is found by looking; `known`, the references' ids, tells `kaldi` from `lines`. Of a large file
+    `tell` hears how far it is read.
 
     Rows that hold no hypothesis are counted and named in the result, not raised.
 
@@ -55,7 +65,7 @@ def read_hypotheses(
         raise OptionError(f"unknown kind of hypotheses {kind!r}; did you mean {near!r}? Known: {', '.join(KINDS)}")
     found, looks = (kind, "as was asked for") if kind is not None else detect(place, known)
     hypotheses = Hypotheses(place, found, looks)
-    hypotheses.take(KINDS[found](hypotheses))
+    hypotheses.take(paced(KINDS[found](hypotheses), tell, "of hypotheses read"))
     if not hypotheses.rows and not hypotheses.failed.count:
         first = f": {hypotheses.bad.first[0]}" if hypotheses.bad.first else ""
         raise OptionError(f"{place}: holds no hypothesis, read as {found} ({looks}){first}")

@@ -24,6 +24,7 @@ from linnet.training.digits.bank import Voices, load_bank, load_fsdd
 from linnet.training.digits.compose import Composer, Mix, context_targets, frame_targets
 from linnet.training.digits.targets import Target, build_target, choose_style
 from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
+from linnet.training.limits import NOT_NEGATIVE, POSITIVE, SHARE, require
 
 Example = tuple[Tensor, Target, Tensor, Tensor]  # log-mel [T, M], target, frame classes [P], context classes [P, 3]
 
@@ -54,6 +55,17 @@ class DigitsData:
     cut: float = 0.25
     alone: float = 0.28
     clean: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, "short_until", "gentle_until", "full_from")
+        require(self, POSITIVE, "batch_seconds", "full_batch_seconds")
+        require(self, SHARE, "english", "empty", "cut", "alone", "clean")
+        early = self.shares[:2] if self.short_until else self.shares
+        if len(self.windows) != len(self.shares) or not any(early):
+            raise OptionError("shares must be one number for each of the windows, and not all 0 where they are used.")
+        for window, share in zip(self.windows, self.shares, strict=True):
+            POSITIVE.check("windows", window)
+            NOT_NEGATIVE.check("shares", share)
 
 
 class Numbered:

@@ -15,6 +15,7 @@ from transformers import WhisperForConditionalGeneration
 from linnet.training.batch import IGNORED
 from linnet.training.digits.compose import CONTEXT
 from linnet.training.digits.tokens import LANGUAGES
+from linnet.training.limits import BELOW_ONE, NOT_NEGATIVE, require
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class DigitsLosses:
 
     smoothing: float = 0.02
     helpers: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self, BELOW_ONE, "smoothing")
+        require(self, NOT_NEGATIVE, "helpers")
 
 
 class DigitsLoss(nn.Module):

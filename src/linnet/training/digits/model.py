@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
+from linnet.errors import OptionError
 from linnet.training.digits.initialise import initialise
 from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
+from linnet.training.limits import NOT_NEGATIVE, ONE_OR_MORE, require
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,13 @@ class DigitsModel:
     decoder_feed_forward: int = 512
     mels: int = 80
     max_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, "encoder_layers")
+        require(self, ONE_OR_MORE, *({field.name for field in fields(self)} - {"start", "encoder_layers"}))
+        for name in ("encoder_heads", "decoder_heads"):
+            if self.width % getattr(self, name):
+                raise OptionError(f"width {self.width} cannot be shared by {name} {getattr(self, name)}.")
 
 
 def build_model(size: DigitsModel) -> WhisperForConditionalGeneration:

@@ -146,7 +146,7 @@ def _follow(command: Command, tell: Callable[[str], None]) -> Generator[Row, Non
 def _row(line: bytes) -> Row | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 

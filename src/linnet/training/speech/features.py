@@ -114,15 +114,13 @@ class CachedBatches(BatchesOfSound):
         return Batch({**tensors, "labels": torch.full_like(labels, IGNORED)}, [], [], 0.0, lost)
 
 
-def require_cacheable(recipe: SpeechRecipe, trainee: Trainee) -> None:
+def require_cacheable(trainee: Trainee) -> None:
     """Raise an `OptionError` where frames made once would not be those of every step."""
     reason = None
     if not isinstance(trainee.inputs, FusionInputs):
         reason = "is for models with an encoder, a projector and a language model"
     elif any(value.requires_grad for value in trainee.model.encoder.parameters()):
         reason = f"needs a frozen encoder, and its policy is {trainee.policy.get('encoder')!r}"
-    elif recipe.data.augment is not None:
-        reason = "and `augment` exclude each other: augmented audio is another one in each epoch"
     if reason is not None:
         raise OptionError(f"data: cache_features {reason}. Leave one of the two out.")
 

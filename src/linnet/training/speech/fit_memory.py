@@ -16,6 +16,7 @@ import numpy as np
 from linnet.data.batching import Bins, Shape, fit_bins, fit_peak
 from linnet.errors import OptionError
 from linnet.models.device import choose_device
+from linnet.training.amounts import parse_bytes, show_bytes
 from linnet.training.peaks import Moments
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs
@@ -26,15 +27,13 @@ from linnet.training.speech.memory import (
     fit_key,
     free_memory,
     load_fit,
-    parse_bytes,
     save_fit,
-    show_bytes,
     usable_memory,
 )
 from linnet.training.speech.model import outline
 from linnet.training.speech.probing import Probing
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import chosen
+from linnet.training.speech.run import chosen, require_possible
 
 log = logging.getLogger(__name__)
 Tell = Callable[[str], None]
@@ -142,6 +141,7 @@ def fit_memory(
     limit = None if memory == "auto" else parse_bytes(memory)
     device, _ = choose_device(recipe.run.device)
     trainee = outline(recipe)
+    require_possible(recipe, trainee)
     corpus, lengths, selection = chosen(recipe.data, trainee.inputs, skip_bad=skip_bad, tell=tell)
     rows, options = selection.rows, recipe.data.batching
     bins = fit_bins(lengths.durations[rows], lengths.tokens[rows], groups=options.groups, splits=options.splits)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from linnet.errors import OptionError, OutputError
 from linnet.files import draft_path
 from linnet.models.cache import cache_folder
 from linnet.models.device import choose_device, choose_dtype
+from linnet.training.amounts import parse_bytes, show_bytes
 from linnet.training.speech.activations import estimate_activations
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import SpeechRecipe
@@ -32,8 +32,6 @@ from linnet.training.speech.recipe import SpeechRecipe
 MARGIN = 0.08  # of a GPU's free memory: a fit errs by some percent, and an allocator leaves gaps
 _BEYOND = 1.05  # a fit is trusted so far past the longest sound and the most tokens that were measured
 _LONGEST, _PACE = 30.0, 3.3  # seconds of a sound, and tokens a second, where the data is not there to tell
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_UNITS |= {f"{name}i": 1024**power for power, name in enumerate("kmgt", 1)}
 # what the memory of a step does not depend on; anything else that a recipe says is part of the key
 _IDLE = {
     "model": {"encoder", "encoder_revision", "language_model", "language_model_revision", "checkpoint", "language"},
@@ -61,31 +59,6 @@ class Fit:
         """Whether the longest sound and the most tokens of some data are no more than what was measured."""
         longest, most = max(d for _, d, _ in self.shapes), max(t for _, _, t in self.shapes)
         return seconds <= longest * _BEYOND and tokens <= most * _BEYOND
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes from text such as `40GB`, `500 MB` or `24GiB`.
-
-    >>> parse_bytes("1.5 GB"), parse_bytes("2KiB")
-    (1500000000, 2048)
-
-    Raises:
-        OptionError: it is no such text.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text, re.IGNORECASE)
-    unit = found and _UNITS.get(found[2].lower())
-    if not found or not unit or not float(found[1]):
-        raise OptionError(f"memory {text!r} is no amount: write it as 40GB, 500MB or 24GiB.")
-    return int(float(found[1]) * unit)
-
-
-def show_bytes(count: float) -> str:
-    """Bytes for a person.
-
-    >>> show_bytes(1_234_000_000), show_bytes(56_000)
-    ('1.23 GB', '0.06 MB')
-    """
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.{1 if count >= 1e6 else 2}f} MB"
 
 
 def describe(shape: Shape) -> str:
@@ -214,10 +187,6 @@ def batch_cost(
     options = recipe.data.batching
     if not options.memory:
         return Cost(options.per_second, options.per_square_second, options.per_token), options.budget
-    if options.packed:
-        raise OptionError(
-            "data: batching: packed batches are planned by a `budget` of padded seconds, not by `memory`."
-        )
     device, _ = choose_device(recipe.run.device)
     auto = options.memory == "auto"
     budget = usable_memory(free_memory(device), device, world) if auto else parse_bytes(options.memory)

@@ -6,7 +6,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from linnet.data import SourceSpec
-from linnet.errors import OptionError
+from linnet.data.batching.bins import MOST_BINS
+from linnet.data.sources import require_kind
+from linnet.errors import ModelError, OptionError
+from linnet.models.device import DTYPES
+from linnet.models.fusion.projectors import projector_options
+from linnet.training.amounts import parse_bytes
+from linnet.training.freeze import parse
+from linnet.training.limits import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require, require_known
 from linnet.training.options import Optimisation, Run
 
 
@@ -32,6 +39,15 @@ class SpeechModelChoice:
     language: str = ""
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        require(self, POSITIVE, "window_seconds")
+        require(self, NOT_NEGATIVE, "pad_seconds")
+        require_known(self, "dtype", ("auto", *DTYPES))
+        try:
+            projector_options(self.projector, frames_per_second=50.0)
+        except ModelError as error:
+            raise OptionError(str(error)) from error
+
 
 @dataclass(frozen=True)
 class Batching:
@@ -53,6 +69,19 @@ class Batching:
     splits: int = 2
     packed: bool = False
 
+    def __post_init__(self) -> None:
+        require(self, POSITIVE, "budget")
+        require(self, NOT_NEGATIVE, "per_second", "per_square_second", "per_token")
+        require(self, ONE_OR_MORE, "groups", "splits")
+        if not (self.per_second or self.per_square_second):
+            raise OptionError("per_second and per_square_second are both 0, so a sound would cost nothing.")
+        if self.groups * self.splits >= MOST_BINS:
+            raise OptionError(f"groups times splits must be below {MOST_BINS}, got {self.groups * self.splits}.")
+        if self.memory and self.packed:
+            raise OptionError("packed batches are planned by a `budget` of padded seconds, not by `memory`.")
+        if self.memory not in ("", "auto"):
+            parse_bytes(self.memory)
+
 
 @dataclass(frozen=True)
 class Mixing:
@@ -63,6 +92,10 @@ class Mixing:
 
     temperature: float = 2.0
     most: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self, POSITIVE, "temperature")
+        require(self, NOT_NEGATIVE, "most")
 
 
 @dataclass(frozen=True)
@@ -81,9 +114,7 @@ class Augment:
     masks: float = 0.3
 
     def __post_init__(self) -> None:
-        for name, chance in asdict(self).items():
-            if not 0 <= chance <= 1:
-                raise OptionError(f"augment: {name} is a chance from 0 to 1, got {chance:g}.")
+        require(self, SHARE, *asdict(self))
 
 
 @dataclass(frozen=True)
@@ -110,6 +141,9 @@ class CacheFeatures:
     gigabytes: float = 20.0
     folder: str = ""
 
+    def __post_init__(self) -> None:
+        require(self, POSITIVE, "gigabytes")
+
 
 @dataclass(frozen=True)
 class SpeechData:
@@ -129,6 +163,16 @@ class SpeechData:
     batching: Batching = field(default_factory=Batching)
     mixing: Mixing | None = None
 
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, "validation_limit", "longest")
+        require(self, POSITIVE, "deviations")
+        for source in (*self.train, *filter(None, [self.validation])):
+            require_kind(source)
+        if self.cache_features is not None and self.augment is not None:
+            raise OptionError(
+                "cache_features and augment exclude each other: augmented audio is another one in each epoch."
+            )
+
 
 @dataclass(frozen=True)
 class SpeechRun(Run):
@@ -138,6 +182,10 @@ class SpeechRun(Run):
     beams: int = 1
     max_new_tokens: int = 200
     normalizer: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, ONE_OR_MORE, "validation_batch", "beams", "max_new_tokens")
 
 
 @dataclass(frozen=True)
@@ -151,6 +199,9 @@ class Distil:
     weight: float = 1.0
     temperature: float = 2.0
     teacher: str = ""
+
+    def __post_init__(self) -> None:
+        require(self, POSITIVE, "temperature")
 
 
 @dataclass(frozen=True)
@@ -185,12 +236,9 @@ class Losses:
         weights |= {} if self.ctc is None else {"ctc": self.ctc.weight}
         weights |= {} if self.alignment is None else {"alignment": self.alignment.weight}
         for name, weight in weights.items():
-            if weight < 0:
-                raise OptionError(f"losses: the weight of {name} must not be negative, got {weight:g}.")
+            NOT_NEGATIVE.check(f"the weight of {name}", weight)
         if not any(weights.values()):
-            raise OptionError("losses: all weights are zero, so nothing would be learned.")
-        if self.distil is not None and self.distil.temperature <= 0:
-            raise OptionError(f"losses: distil: temperature must be positive, got {self.distil.temperature:g}.")
+            raise OptionError("all weights are zero, so nothing would be learned.")
 
 
 @dataclass(frozen=True)
@@ -209,3 +257,7 @@ class SpeechRecipe:
     losses: Losses = field(default_factory=Losses)
     optimisation: Optimisation = field(default_factory=Optimisation)
     run: SpeechRun = field(default_factory=SpeechRun)
+
+    def __post_init__(self) -> None:
+        for policy in self.freeze.values():
+            parse(policy)

@@ -29,6 +29,7 @@ from linnet.data.batching import (
 from linnet.errors import OptionError
 from linnet.training.endings import Stop, never
 from linnet.training.loop import Validate, train
+from linnet.training.optimisation import parameter_groups
 from linnet.training.speech.alignment import RowAlignment, make_alignment
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
@@ -104,6 +105,19 @@ def run_speech(
     yield from train(*prepare(recipe, load_trainee(recipe), score=score, skip_bad=skip_bad, tell=tell), stop)
 
 
+def require_possible(recipe: SpeechRecipe, trainee: Trainee) -> None:
+    """Raise an `OptionError` where the recipe asks for what this model cannot do, before any data is read."""
+    if not recipe.data.train:
+        raise OptionError("data: `train` names no source, such as  train: [{path: train.jsonl}]")
+    if recipe.data.batching.packed and not isinstance(trainee.inputs, FusionInputs):
+        raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
+    if recipe.data.cache_features is not None:
+        require_cacheable(trainee)
+    beside = {name for name in ("ctc", "alignment") if getattr(recipe.losses, name) is not None}
+    rates = {part: rate for part, rate in recipe.optimisation.rates.items() if part.split(".")[0] not in beside}
+    parameter_groups(trainee.loss, replace(recipe.optimisation, rates=rates))  # what is beside is made of the data
+
+
 def prepare(
     recipe: SpeechRecipe,
     trainee: Trainee,
@@ -113,6 +127,7 @@ def prepare(
     tell: Tell = log.info,
 ) -> tuple[Trainer, BatchesOfSound, Validate | None]:
     """The trainer at its first step, its batches, and what validates it (None without `score` or a validation set)."""
+    require_possible(recipe, trainee)
     keep = Path(recipe.run.output) / "corpus"
     accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
     world = accelerator.num_processes
@@ -147,7 +162,6 @@ def _batches_of_sound(
     }
     if recipe.data.cache_features is None:
         return BatchesOfSound(planned.corpus, **options)
-    require_cacheable(recipe, trainee)
     trainee.model.encoder.to(accelerator.device)
     encode = Encode(trainee, accelerator.device, accelerator.autocast, tell)
     rows = planned.selection.rows.tolist()
@@ -200,12 +214,10 @@ def plan(
     rows = selection.rows
     cost, budget = batch_cost(recipe, trainee, lengths, rows, world)
     binning: Binning | Packing
-    if not options.packed:
-        binning = bin_utterances(lengths, cost, budget, rows=rows, groups=options.groups, splits=options.splits)
-    elif isinstance(trainee.inputs, FusionInputs):
+    if options.packed:
         binning = pack_utterances(lengths, cost, budget, rows=rows)
     else:
-        raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
+        binning = bin_utterances(lengths, cost, budget, rows=rows, groups=options.groups, splits=options.splits)
     mixture = None
     if data.mixing is not None:
         mixture = mix(corpus.lengths, rows, temperature=data.mixing.temperature, most=data.mixing.most or np.inf)
@@ -220,8 +232,6 @@ def chosen(
     Raises:
         OptionError: there is none, or it cannot be read.
     """
-    if not data.train:
-        raise OptionError("data: `train` names no source, such as  train: [{path: train.jsonl}]")
     if keep is None:
         corpus = read_corpus(data.train, inputs, skip_bad=skip_bad, tell=tell)
     else:

@@ -1,0 +1,62 @@
+"""Numbers as Whisper's English normaliser writes them, and the same with each digit as a word of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from transformers.models.whisper.english_normalizer import EnglishNumberNormalizer
+
+VERSION = 1  # of the rules of `Digits`, for the hash in a normaliser's id
+
+_LONG = re.compile(r"(\d{4000})(?=\d)")  # Python makes a number of at most 4300 digits
+_NUMERAL = re.compile(r"(\d+)(?:\.(\d+))?")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)(?=\.?\d)|(?<=\bone)(?=\.\d)")
+_ONE = re.compile(r"\b1(s?)\b")  # Whisper writes "one" for it where it stands alone
+_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+class Numbers(EnglishNumberNormalizer):  # type: ignore[misc,unused-ignore]
+    """Whisper's, text for text; but where it ends with an error, at a numeral of thousands of digits, it cuts that."""
+
+    def preprocess(self, s: str) -> str:
+        """The text with its numbers set apart."""
+        return str(super().preprocess(_LONG.sub(r"\1 ", s)))
+
+
+class Digits(Numbers):
+    """Each digit is a word, so that "3 5 7", "357" and "three five seven" are the same three words.
+
+    Numerals are first written as they are spoken digit by digit; Whisper's rules then join all to one number, leading
+    zeros and all, and that is taken apart.
+
+    >>> [Digits()(text) for text in ("3 5 7", "357", "three five seven", "twenty one dollars", "point 0 5")]
+    ['3 5 7', '3 5 7', '3 5 7', '$2 one', '.0 5']
+    """
+
+    def process_words(self, words: list[str]) -> Iterator[str]:
+        """The words with numbers joined to numerals."""
+        yield from super().process_words(list(self._spoken(words)))
+
+    def _spoken(self, words: list[str]) -> Iterator[str]:
+        for place, word in enumerate(words):
+            numeral = _NUMERAL.fullmatch(word)
+            if numeral is None or self._begins_anew(words, place):
+                yield word
+                continue
+            whole, part = numeral.groups()
+            yield from (_NAMES[int(digit)] for digit in whole)
+            if part is not None:
+                yield "point"
+                yield from (_NAMES[int(digit)] for digit in part)
+
+    def _begins_anew(self, words: list[str], place: int) -> bool:
+        """Whether a numeral begins a number of its own: "2019 20 million" shall not be 201920 million."""
+        many = self.multipliers.keys() | self.multipliers_suffixed.keys()
+        after = place + 1 < len(words) and words[place + 1] in many
+        return after and not (place and words[place - 1] in many)
+
+    def postprocess(self, s: str) -> str:
+        """The text with its currencies in place and its numerals taken apart."""
+        apart = _BETWEEN_DIGITS.sub(" ", str(super().postprocess(s)))
+        return _ONE.sub(r"one\1", apart)

@@ -260,6 +260,19 @@ def test_a_processor_that_cannot_work_is_named(tmp_path: Path) -> None:
         load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("family", ["whisper", "parakeet"])
+def test_a_tokenizer_that_ends_in_a_panic_of_rust_is_an_error(whisper: Path, tmp_path: Path, family: str) -> None:
+    folder = tmp_path / "model"
+    if family == "parakeet":
+        save_parakeet(folder)
+        shutil.copy(whisper / "tokenizer.json", folder)
+    else:
+        shutil.copytree(whisper, folder)
+    set_field("tokenizer.json", ("model", "continuing_subword_prefix"), '"../../../etc/passwd"')(folder)
+    with pytest.raises(ModelError, match="out of range for slice"):
+        load(folder)
+
+
 def test_a_file_larger_than_any_is_not_read_whole(tmp_path: Path) -> None:
     with (tmp_path / "config.json").open("wb") as file:
         file.truncate(10 * 2**30)  # a hole: 10 GB that take no disk

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Transformers' log lines, warnings and progress bars off stderr; what matters becomes an error of ours."""
+    """Keep Transformers' log lines, warnings and progress bars off stderr; what matters becomes an error of ours.
+
+    Every error that leaves it is an `Exception`, as by `no_panic`.
+    """
     from transformers.utils import logging as hf_logging
 
     level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
@@ -20,11 +23,23 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"(transformers|huggingface_hub|torch)\.")
-            yield
+            with no_panic():
+                yield
     finally:
         hf_logging.set_verbosity(level)
         if bars:
             hf_logging.enable_progress_bar()
+
+
+@contextmanager
+def no_panic() -> Iterator[None]:
+    """Turn a panic of a library in Rust (tokenizers), which is no `Exception`, into a `RuntimeError`."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # its module cannot be imported
+            raise RuntimeError(first_line(error)) from error
+        raise
 
 
 PICKLE_WAY_OUT = (

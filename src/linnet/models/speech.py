@@ -51,9 +51,8 @@ def load_speech_model(ref: ModelRef, *, device: torch.device, dtype: torch.dtype
     kind = family(ref.path)
     _require_files(ref)
     verify_weights(ref.path, way_out(ref))
-    with quiet():
-        processor, tokenizer = _load_processor(ref)
-        model = _load_model(ref, kind, dtype)
+    processor, tokenizer = _load_processor(ref)
+    model = _load_model(ref, kind, dtype)
     model.to(device).eval()
     return SpeechModel(ref.name, kind, model, processor, tokenizer, device, dtype)
 
@@ -87,13 +86,14 @@ def _load_processor(ref: ModelRef) -> tuple[Any, Any]:
     """The processor and its tokenizer: the whole one, else (no processor class, or one that needs more) its parts."""
     from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer
 
-    with suppress(Exception):  # whatever a wrong field raises: its parts may still load, or say what is wrong
+    with suppress(Exception), quiet():  # whatever a wrong field raises: its parts may still load, or say what is wrong
         processor = AutoProcessor.from_pretrained(ref.path, **_AS_DATA)
         if hasattr(processor, "feature_extractor") and hasattr(processor, "tokenizer"):
             return processor, processor.tokenizer
     try:
-        extractor = AutoFeatureExtractor.from_pretrained(ref.path, **_AS_DATA)
-        return extractor, AutoTokenizer.from_pretrained(ref.path, **_AS_DATA)
+        with quiet():
+            extractor = AutoFeatureExtractor.from_pretrained(ref.path, **_AS_DATA)
+            return extractor, AutoTokenizer.from_pretrained(ref.path, **_AS_DATA)
     except ImportError as error:
         raise ModelError(f"model {ref.name} needs a library that is not installed: {first_line(error)}") from error
     except Exception as error:  # whatever a wrong field raises, the files are wrong
@@ -106,7 +106,8 @@ def _load_model(ref: ModelRef, kind: Family, dtype: torch.dtype) -> Any:
 
     auto = AutoModelForCTC if kind == "ctc" else AutoModelForSpeechSeq2Seq
     try:
-        model, info = auto.from_pretrained(ref.path, dtype=dtype, output_loading_info=True, **_AS_DATA)
+        with quiet():
+            model, info = auto.from_pretrained(ref.path, dtype=dtype, output_loading_info=True, **_AS_DATA)
     except ModelError:  # of our own models: it says what is missing and what to do
         raise
     except ImportError as error:

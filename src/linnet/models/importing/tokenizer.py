@@ -20,6 +20,7 @@ from linnet.models.importing.pieces import (
     special_tokens,
 )
 from linnet.models.json_files import LARGEST_VOCABULARY, read_regular
+from linnet.models.loading import no_panic
 
 FILE = "tokenizer.json"
 _ENGLISH_SIZE = 51864
@@ -126,8 +127,9 @@ def _checked(text: str, source: WhisperSource, origin: str, path: Path) -> Chose
     from tokenizers import Tokenizer
 
     try:
-        found = Tokenizer.from_str(text)
-        ids: dict[str, int] = found.get_vocab(with_added_tokens=True)
+        with no_panic():
+            found = Tokenizer.from_str(text)
+            ids: dict[str, int] = found.get_vocab(with_added_tokens=True)
         special = [(t["id"], t["content"]) for t in json.loads(text)["added_tokens"] if t["special"]]
     except Exception as error:  # tokenizers raises bare exceptions
         raise ModelError(f"{path} is damaged ({str(error)[:120]}): copy or download it again") from error

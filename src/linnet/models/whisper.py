@@ -14,6 +14,7 @@ from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import ModelError
 from linnet.models.alignment_heads import AlignmentHeads, find_alignment_heads
 from linnet.models.json_files import read_json
+from linnet.models.light_tokenizer import LightTokenizer
 from linnet.models.loading import PICKLE_WAY_OUT, first_line, quiet, refused_pickle
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
 
@@ -21,6 +22,15 @@ SAMPLES_PER_POSITION = 320  # an encoder position is two frames of 160 samples
 _TOKENIZER = ("tokenizer.json", "vocab.json")
 _PROCESSOR = ("processor_config.json", "preprocessor_config.json")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_DEFAULTS = {  # of WhisperConfig, for the fields that are read here
+    "vocab_size": 51865,
+    "num_mel_bins": 80,
+    "decoder_layers": 4,
+    "decoder_attention_heads": 6,
+    "max_source_positions": 1500,
+    "max_target_positions": 448,
+    "begin_suppress_tokens": (220, 50256),
+}
 
 
 @dataclass(frozen=True)
@@ -58,17 +68,17 @@ def load_whisper(
 
     The weights take `dtype` whatever the checkpoint holds. `"linnet": {"pads_window": false}` in config.json says that
     the model was trained on windows of the audio's own length. `weights=False` leaves the module out, for an engine
-    that holds the weights itself. Raises `ModelError`, which names the folder and the way out, for a folder that is
-    incomplete, damaged or of another family.
+    that holds the weights itself, and Transformers too, which takes a second to import. Raises `ModelError`, which
+    names the folder and the way out, for a folder that is incomplete, damaged or of another family.
     """
     try:
-        config = _whisper_config(folder)
+        config = _whisper_config(folder, whole=weights)
         processor = _read_processor(folder)
         window = _window_samples(config, processor)
         settings = folder / "generation_config.json"
         generation = read_json(settings) if settings.is_file() else {}
         vocabulary = build_vocabulary(
-            _load_tokenizer(folder),
+            _load_tokenizer(folder, light=not weights),
             config,
             generation,
             seconds_per_timestamp=SAMPLES_PER_POSITION / SAMPLE_RATE,
@@ -103,20 +113,21 @@ def _unusable(folder: Path, name: str, error: ModelError) -> ModelError:
     return ModelError(f"model {name} in {folder} cannot be used: {error}")
 
 
-def _whisper_config(folder: Path) -> dict[str, Any]:
-    """The model's config with the defaults of its family filled in."""
+def _whisper_config(folder: Path, *, whole: bool) -> dict[str, Any]:
+    """The model's config with the defaults of its family filled in; `whole`: all of it must make sense."""
     _require(folder, ("config.json",), "run `linnet models pull` again, or point at the folder that holds the model")
     raw = read_json(folder / "config.json")
     if raw.get("model_type") != "whisper":
         raise ModelError(f"config.json is of a {raw.get('model_type', 'nameless')} model, not of a whisper one")
-    from transformers import WhisperConfig
+    if whole:
+        from transformers import WhisperConfig
 
-    try:
-        with quiet():
-            config: dict[str, Any] = WhisperConfig.from_dict(raw).to_dict()
-    except Exception as error:  # whatever a wrong field raises, the file is wrong
-        raise ModelError(f"config.json does not describe a whisper model ({first_line(error)})") from error
-    return config
+        try:
+            with quiet():
+                WhisperConfig.from_dict(raw)
+        except Exception as error:  # whatever a wrong field raises, the file is wrong
+            raise ModelError(f"config.json does not describe a whisper model ({first_line(error)})") from error
+    return {**_DEFAULTS, **{name: value for name, value in raw.items() if value is not None}}
 
 
 def _read_processor(folder: Path) -> Mapping[str, Any]:
@@ -140,9 +151,11 @@ def _window_samples(config: Mapping[str, Any], processor: Mapping[str, Any]) -> 
     return window
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def _load_tokenizer(folder: Path, *, light: bool) -> Any:
     hint = "copy tokenizer.json from the model that this one was made from, or run `linnet models pull` again"
     path = _require(folder, _TOKENIZER, hint)
+    if light and path.name == "tokenizer.json":
+        return LightTokenizer(path)
     from transformers import AutoTokenizer
 
     try:

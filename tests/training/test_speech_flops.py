@@ -171,7 +171,9 @@ def test_the_estimate_is_that_of_every_batch(bases: dict[str, Path], monkeypatch
     monkeypatch.setattr("linnet.training.speech.duration.measure_rate", lambda *_: 1e9)
     recipe = SpeechRecipe(optimisation=Optimisation(accumulate=2), run=SpeechRun(device="cpu"))
     steps = 3 * -(-plan.steps // 2)  # three epochs
-    found = estimate(flops, lengths, plan, steps, recipe)
+    found = estimate(
+        lambda b: flops.batch(len(b), lengths.durations[b].max(), lengths.tokens[b].max()), plan, steps, recipe
+    )
     assert found.run == pytest.approx(3 * whole)
     assert found.step == pytest.approx(3 * whole / steps)
     assert found.seconds() == pytest.approx(3 * whole / (SHARE * 1e9))

@@ -108,10 +108,15 @@ class CachedBatches(BatchesOfSound):
             seconds = [float(corpus.lengths.durations[row]) for row in kept]
             counts = [round(length * SAMPLE_RATE) for length in seconds]
             tensors = {**features.tensors(kept), "labels": padded([corpus.labels(row) for row in kept])}
-            return self._made(self._spelled(tensors, kept, counts), kept, seconds, lost, rows)
+            return self._made(self._spelled(tensors, [[row] for row in kept], counts), kept, seconds, lost, rows)
         labels = padded([corpus.labels(rows[0])])
-        tensors = self._spelled({**features.nothing(), "labels": labels}, rows[:1], [SAMPLE_RATE])
+        tensors = self._spelled({**features.nothing(), "labels": labels}, [rows[:1]], [SAMPLE_RATE])
         return Batch({**tensors, "labels": torch.full_like(labels, IGNORED)}, [], [], 0.0, lost)
+
+    def _heard(self, tensors: Tensors, seconds: Sequence[float]) -> float:
+        """All as long as the longest, or as the window: what the encoder heard is no work of this run."""
+        del tensors
+        return len(seconds) * (self._corpus.inputs.span or max(seconds))
 
 
 def require_cacheable(recipe: SpeechRecipe, trainee: Trainee) -> None:

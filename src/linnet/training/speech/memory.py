@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from linnet import __version__
-from linnet.data.batching import Binning, Cost, Lengths, Packing, Peak, Shape
+from linnet.data.batching import Binning, Cost, Joining, Lengths, Packing, Peak, Shape
 from linnet.data.batching.arrays import Ints
 from linnet.errors import OptionError, OutputError
 from linnet.models.cache import cache_folder
@@ -213,9 +213,10 @@ def batch_cost(
     options = recipe.data.batching
     if not options.memory:
         return Cost(options.per_second, options.per_square_second, options.per_token), options.budget
-    if options.packed:
+    if options.packed or recipe.data.join is not None:
+        kind = "packed" if options.packed else "joined"
         raise OptionError(
-            "data: batching: packed batches are planned by a `budget` of padded seconds, not by `memory`."
+            f"data: batching: {kind} batches are planned by a `budget` of padded seconds, not by `memory`."
         )
     device, _ = choose_device(recipe.run.device)
     auto = options.memory == "auto"
@@ -235,11 +236,12 @@ def batch_cost(
 
 
 def memory_rows(
-    recipe: SpeechRecipe, trainee: Trainee, planned: Binning | Packing | None = None
+    recipe: SpeechRecipe, trainee: Trainee, planned: Binning | Packing | Joining | None = None
 ) -> Iterator[tuple[str, str]]:
     """Rows of a dry run: what weights and optimiser take, to the byte, and what the largest batch takes.
 
-    Where nothing is planned, or packs are, that is the largest batch of sounds as long as the recipe takes them.
+    Where nothing is planned, or packs or joined windows are, that is the largest batch of sounds as long as the recipe
+    takes them.
     """
     batches = planned.shapes if isinstance(planned, Binning) else [_likely_batch(recipe, trainee)]
     frozen_size = torch.empty(0, dtype=choose_dtype(recipe.model.dtype, torch.device("cpu"))[0]).element_size()

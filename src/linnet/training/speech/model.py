@@ -172,4 +172,4 @@ def _options(choice: SpeechModelChoice) -> dict[str, Any]:
 
 def _fusion_inputs(model: Any, processor: Any) -> FusionInputs:
     places = getattr(model.config.text_config, "max_position_embeddings", None)
-    return FusionInputs(processor, model.prompt_tokens, places)
+    return FusionInputs(processor, model.prompt_tokens, model.windowing, places)

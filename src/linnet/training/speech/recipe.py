@@ -112,6 +112,23 @@ class CacheFeatures:
 
 
 @dataclass(frozen=True)
+class Join:
+    """Lay utterances one after another in a Whisper's window, with up to `silence` seconds before each.
+
+    A share `times` of the windows is trained with Whisper's times around each utterance's text, the others without.
+    """
+
+    silence: float = 0.6
+    times: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.silence <= 5:
+            raise OptionError(f"data: join: silence must be 0 to 5 seconds, got {self.silence:g}.")
+        if not 0 <= self.times <= 1:
+            raise OptionError(f"data: join: times is a share from 0 to 1, got {self.times:g}.")
+
+
+@dataclass(frozen=True)
 class SpeechData:
     """What is trained and validated on, and which utterances of it.
 
@@ -126,6 +143,7 @@ class SpeechData:
     deviations: float = 4.0
     augment: Augment | None = None
     cache_features: CacheFeatures | None = None
+    join: Join | None = None
     batching: Batching = field(default_factory=Batching)
     mixing: Mixing | None = None
 

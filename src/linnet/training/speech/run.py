@@ -16,11 +16,13 @@ from linnet.data.batching import (
     Batches,
     Binning,
     Cost,
+    Joining,
     Lengths,
     Mixture,
     Packing,
     Peak,
     Selection,
+    Shape,
     bin_utterances,
     mix,
     pack_utterances,
@@ -34,6 +36,7 @@ from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
 from linnet.training.speech.features import CachedBatches, Encode, cached_features, require_cacheable
 from linnet.training.speech.inputs import FusionInputs, Inputs
+from linnet.training.speech.joining import JoinedBatches, plan_joined
 from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.memory import batch_cost
 from linnet.training.speech.model import Trainee, load_trainee
@@ -58,7 +61,7 @@ class Planned:
     selection: Selection
     cost: Cost | Peak
     budget: float
-    binning: Binning | Packing
+    binning: Binning | Packing | Joining
     mixture: Mixture | None = None
 
     def batches(self, world: int, seed: int) -> Batches:
@@ -75,11 +78,16 @@ class Planned:
 
     def used(self, rows: Sequence[int]) -> float:
         """The share of the budget that a batch of these rows takes."""
-        lengths, taken = self.lengths, list(rows)
         if isinstance(self.binning, Packing):
-            return float((self.cost.fixed + self.binning.loads[taken].sum()) / self.budget)
-        shape = lengths.durations[taken].max(), lengths.tokens[taken].max()
-        return float(self.cost.of(len(taken), *shape) / self.budget)
+            return float((self.cost.fixed + self.binning.loads[list(rows)].sum()) / self.budget)
+        return float(self.cost.of(*self.shape(rows)) / self.budget)
+
+    def shape(self, rows: Sequence[int]) -> Shape:
+        """What a batch of these rows is padded to: so many sounds of so many seconds and tokens."""
+        if isinstance(self.binning, Joining):
+            return self.binning.shape(rows)
+        taken = list(rows)
+        return len(taken), float(self.lengths.durations[taken].max()), int(self.lengths.tokens[taken].max())
 
 
 def run_speech(
@@ -145,6 +153,8 @@ def _batches_of_sound(
         "alphabet": None if trainee.ctc is None else trainee.ctc.alphabet,
         "packed": recipe.data.batching.packed,
     }
+    if recipe.data.join is not None:
+        return JoinedBatches(planned.corpus, recipe.data.join, **options)
     if recipe.data.cache_features is None:
         return BatchesOfSound(planned.corpus, **options)
     require_cacheable(recipe, trainee)
@@ -199,13 +209,15 @@ def plan(
     corpus, lengths, selection = chosen(data, trainee.inputs, skip_bad=skip_bad, tell=tell, keep=keep)
     rows = selection.rows
     cost, budget = batch_cost(recipe, trainee, lengths, rows, world)
-    binning: Binning | Packing
-    if not options.packed:
-        binning = bin_utterances(lengths, cost, budget, rows=rows, groups=options.groups, splits=options.splits)
-    elif isinstance(trainee.inputs, FusionInputs):
+    binning: Binning | Packing | Joining
+    if options.packed and not isinstance(trainee.inputs, FusionInputs):
+        raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
+    if data.join is not None:
+        binning = plan_joined(corpus, data, cost, budget, rows)
+    elif options.packed:
         binning = pack_utterances(lengths, cost, budget, rows=rows)
     else:
-        raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
+        binning = bin_utterances(lengths, cost, budget, rows=rows, groups=options.groups, splits=options.splits)
     mixture = None
     if data.mixing is not None:
         mixture = mix(corpus.lengths, rows, temperature=data.mixing.temperature, most=data.mixing.most or np.inf)

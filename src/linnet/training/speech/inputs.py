@@ -48,7 +48,11 @@ class Inputs(Protocol):
         ...
 
     def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """The model's arguments, with `labels` [B, L] padded with -100."""
+        """The model's arguments: what `sounds` and `answers` make."""
+        ...
+
+    def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
+        """The arguments that tell what is to be written, with `labels` [B, L] padded with -100."""
         ...
 
     def heard(self, seconds: Sequence[float]) -> float:
@@ -56,7 +60,7 @@ class Inputs(Protocol):
         ...
 
     def sounds(self, sounds: Sequence[Samples]) -> Tensors:
-        """The arguments of `generate`."""
+        """The arguments that hold the sounds, which are those of `generate`."""
         ...
 
     def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
@@ -97,8 +101,12 @@ class FusionInputs:
         return f"over the {self._places} places of the language model"
 
     def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """Samples [B, N], their mask and the labels."""
-        return {**self.sounds(sounds), "labels": padded(labels)}
+        """Samples, their mask and the labels."""
+        return {**self.sounds(sounds), **self.answers(labels)}
+
+    def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
+        """The labels."""
+        return {"labels": padded(labels)}
 
     def heard(self, seconds: Sequence[float]) -> float:
         """As the encoder cuts and pads them."""
@@ -152,13 +160,13 @@ class Seq2SeqInputs:
         return f"over the {self.places} places of the decoder" if self.places and labels > self.places else None
 
     def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """Features, the labels, and the same one place later for the decoder."""
+        """Features, the labels, and what the decoder is given."""
+        return {**self.sounds(sounds), **self.answers(labels)}
+
+    def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
+        """The labels, and the same one place later for the decoder."""
         given = [[self._start, *row[:-1]] for row in labels]
-        return {
-            **self.sounds(sounds),
-            "decoder_input_ids": padded(given, self._end),
-            "labels": padded(labels),
-        }
+        return {"decoder_input_ids": padded(given, self._end), "labels": padded(labels)}
 
     def heard(self, seconds: Sequence[float]) -> float:
         """All as long as the longest, or as the window."""

@@ -103,8 +103,8 @@ class CacheFeatures:
 
     They are kept in the run's folder, or in `folder`, where the next run on the same data finds them.
 
-    For a fusion model whose encoder is frozen, and audio that is not augmented: the loss is the same, without the
-    encoder's work in each step.
+    For a fusion model or a Whisper whose encoder is frozen, and audio that is not augmented: the loss is the same,
+    without the encoder's work in each step.
     """
 
     gigabytes: float = 20.0

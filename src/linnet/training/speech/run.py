@@ -34,7 +34,7 @@ from linnet.training.loop import Validate, train
 from linnet.training.speech.alignment import RowAlignment, make_alignment
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
-from linnet.training.speech.features import CachedBatches, Encode, cached_features, require_cacheable
+from linnet.training.speech.features import CachedBatches, Encode, cached_features, encoder_of, require_cacheable
 from linnet.training.speech.inputs import FusionInputs, Inputs
 from linnet.training.speech.joining import JoinedBatches, plan_joined
 from linnet.training.speech.kept import kept_corpus
@@ -158,7 +158,7 @@ def _batches_of_sound(
     if recipe.data.cache_features is None:
         return BatchesOfSound(planned.corpus, **options)
     require_cacheable(recipe, trainee)
-    trainee.model.encoder.to(accelerator.device)
+    encoder_of(trainee).to(accelerator.device)
     encode = Encode(trainee, accelerator.device, accelerator.autocast, tell)
     rows = planned.selection.rows.tolist()
     folder = Path(recipe.data.cache_features.folder or Path(recipe.run.output) / "corpus" / "features")

@@ -207,7 +207,7 @@ class WhisperInputs(Seq2SeqInputs):
     span: float
 
     def __init__(self, model: Any, processor: Any, tokenizer: Any, language: str = "") -> None:
-        self.span = float(getattr(processor, "feature_extractor", processor).chunk_length)
+        self.span = window_of(processor)
         super().__init__(model, processor, tokenizer, self.span)
         settings = model.generation_config
         self._languages: dict[str, int] = getattr(settings, "lang_to_id", None) or {}
@@ -272,6 +272,11 @@ class WhisperInputs(Seq2SeqInputs):
         if f"<|{spoken}|>" in self._languages:
             return f"<|{spoken}|>"
         raise OptionError("without a language" if not spoken else f"in a language without a token ({spoken})")
+
+
+def window_of(processor: Any) -> float:
+    """The seconds that a Whisper's processor or feature extractor pads every sound to."""
+    return float(getattr(processor, "feature_extractor", processor).chunk_length)
 
 
 def _spaced(text: str) -> str:

@@ -15,7 +15,8 @@ class SpeechModelChoice:
     """Which model: one put together of `encoder` and `language_model`, or a `checkpoint` that is there already.
 
     All are folders or Hub ids. `projector`, `instruction`, `system`, `window_seconds`, `pad_seconds` and the revisions
-    are those of `linnet.models.fusion.build`. `language` is that of utterances that name none (Whisper models).
+    are those of `linnet.models.fusion.build`; a Whisper with a shorter `window_seconds` than its own hears and is saved
+    with such windows, a whole number of seconds. `language` is that of utterances that name none (Whisper models).
     `dtype` is the number format of the weights that stay as they are; what is trained is float32.
     """
 

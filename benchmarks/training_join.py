@@ -1,6 +1,6 @@
 """Fine-tuning a Whisper on short clips: each in a window of its own, and several joined into one.
 
-    python benchmarks/training_join.py --checkpoint WHISPER [--utterances 192] [--windows 1] [--output build/join]
+    python benchmarks/training_join.py --checkpoint WHISPER [--utterances 192] [--windows 2] [--output build/join]
 
 Strings of 3 to 8 digits of about 2 to 5 s (see benchmarks/finetune_real.py) are learned by two copies of the checkpoint
 in one process, in turns: the copy that has read fewer utterances takes the next step. Both go once through the same
@@ -103,7 +103,7 @@ def main() -> None:
         if not (folder / name / "manifest.jsonl").is_file():
             make_strings(folder / name, options.fsdd, speakers, count, seed)
     lengths = [row.duration or 0.0 for row in read_manifest(folder / "train/manifest.jsonl")]
-    joined = learner(folder, options, "joined", options.windows, join={"times": options.times})
+    joined = learner(folder, options, "joined", options.windows, join={"times": options.times, "alone": options.alone})
     padded = learner(folder, options, "padded", -(-len(lengths) // joined.trainer.steps))
     both = {"padded": padded, "joined": joined}
     while (behind := min(both.values(), key=lambda each: each.utterances)).utterances < len(lengths):
@@ -125,9 +125,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fsdd", type=Path, default=ROOT / "../shared/data/fsdd")
     parser.add_argument("--output", type=Path, default=ROOT / "build/join")
     parser.add_argument("--utterances", type=int, default=192, help="that each copy learns from")
-    parser.add_argument("--windows", type=int, default=1, help="of joined clips in a step")
+    parser.add_argument("--windows", type=int, default=2, help="of joined clips in a step")
     parser.add_argument("--test-strings", type=int, default=60)
     parser.add_argument("--times", type=float, default=0.5, help="share of the joined windows with times")
+    parser.add_argument("--alone", type=float, default=0.05, help="share of the clips with a window for themselves")
     parser.add_argument("--rate", type=float, default=2e-5)
     parser.add_argument("--compute-type", default="int8", help="of `linnet evaluate`")
     parser.add_argument("--threads", type=int, default=1)

@@ -33,6 +33,7 @@ from tiny_whispers import SECONDS, random_whisper, save_whisper, small_tokenizer
 
 pytestmark = pytest.mark.usefixtures("quick")
 TICK = 320
+NOTHING: dict[str, Any] = {}
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +41,13 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_whisper(tmp_path_factory.mktemp("whisper") / "whisper")
 
 
-def recipe_at(folder: Path, whisper: Path, manifest: Path, join: Any = True, **changes: dict[str, Any]) -> SpeechRecipe:
+def recipe_at(
+    folder: Path, whisper: Path, manifest: Path, join: Any = NOTHING, **changes: dict[str, Any]
+) -> SpeechRecipe:
     folder.mkdir(exist_ok=True)
     content = fusion_recipe({"hubert": whisper, "llama": whisper}, manifest, folder / "out", **changes)
     content["model"] = {"checkpoint": str(whisper), "language": "en"}
-    content["data"] |= {"join": join, "deviations": 1e9} if join is not None else {}
+    content["data"] |= {"join": {"alone": 0.0, **join}, "deviations": 1e9} if join is not None else {}
     content["data"]["batching"] = {"budget": 12.0}
     return speech_recipe(folder / "recipe.yaml", content)
 
@@ -180,6 +183,29 @@ def test_a_share_of_the_windows_has_times_and_the_others_begin_as_before(whisper
     assert all(torch.equal(value, first[name]) for name, value in data[[1, 2, 3, 5]].tensors.items())
     data.epoch = 1
     assert not torch.equal(data[[1, 2, 3, 5]].tensors["input_features"], first["input_features"])
+
+
+def test_some_utterances_have_a_window_for_themselves(whisper: Path, tmp_path: Path) -> None:
+    """About the share that is asked for, the same in the plan and in the batches, in every epoch."""
+    manifest = tone_corpus(tmp_path / "corpus", 80)
+    recipe = recipe_at(tmp_path, whisper, manifest, {"alone": 0.25, "times": 0.0})
+    planned = plan(recipe, load_trainee(recipe), skip_bad=False, tell=lambda _: None)
+    trainee, trainer, data = made(recipe)
+    seen = []
+    for epoch in (0, 1):
+        trainer.batches.seek(epoch)
+        lone: set[int] = set()
+        for rows in trainer.batches.of_rank(0):
+            windows = planned.binning.windows(rows)  # type: ignore[union-attr]
+            assert len(data[rows].tensors["labels"]) <= len(windows)
+            lone |= {row for row in rows if [row] in windows and planned.binning.loads[row] == 1}  # type: ignore[union-attr]
+        seen.append(lone)
+    assert seen[0] == seen[1]
+    assert 0.15 < len(lone) / 80 < 0.35
+    assert len(data[sorted(lone)].tensors["labels"]) == len(lone)
+    texts = [data._corpus.utterances[row].text for row in sorted(lone)]
+    rows = told_of(data[sorted(lone)])
+    assert [trainee.inputs.texts(torch.tensor([row]))[0] for row in rows] == texts
 
 
 def test_texts_that_do_not_fit_with_times_go_without(whisper: Path, manifest: Path, tmp_path: Path) -> None:
@@ -395,6 +421,6 @@ def test_only_whispers_join(bases: dict[str, Path], manifest: Path, tmp_path: Pa
     )
     with pytest.raises(OptionError, match="join is for Whisper models"):
         prepare(recipe, load_trainee(recipe))
-    for wrong in ({"silence": -1.0}, {"times": 2.0}):
+    for wrong in ({"silence": -1.0}, {"times": 2.0}, {"alone": 1.5}):
         with pytest.raises(OptionError, match="data: join"):
             replace(Join(), **wrong)

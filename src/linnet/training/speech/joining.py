@@ -6,9 +6,11 @@ A tick is 20 ms, the step of Whisper's times; sounds begin on ticks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from linnet.audio import SAMPLE_RATE, Samples
@@ -39,19 +41,20 @@ def plan_joined(corpus: Corpus, data: SpeechData, cost: Cost | Peak, budget: flo
         raise OptionError(
             "data: join and cache_features exclude each other: windows are others in each epoch. Leave one of them out."
         )
-    window = _window(inputs, data.join or Join())
-    if data.augment is not None and data.augment.speed:
-        window = Window(window.seconds, window.places, window.silence, 1 / SLOWEST)
+    options, slower = data.join or Join(), data.augment is not None and data.augment.speed > 0
+    # half of the silence that may stand before each, a tick for rounding up, and a place for one time more than labels
+    window = Window(
+        inputs.span, (inputs.places or 2**30) - 1, options.silence / 2 + TICK, 1 / SLOWEST if slower else 1.0
+    )
     kinds = np.unique(_languages(corpus, inputs), return_inverse=True)[1].astype(np.int16)
-    return join_utterances(corpus.lengths, window, cost, budget, kinds=kinds, rows=rows)
+    joining = join_utterances(corpus.lengths, window, cost, budget, kinds=kinds, rows=rows)
+    lone = _alone(np.arange(len(corpus.lengths)), options.alone)
+    return replace(joining, loads=np.where(lone, 1.0, joining.loads))
 
 
-def _window(inputs: WhisperInputs, options: Join) -> Window:
-    """A window in which each utterance has half of the silence that may stand before it, and a tick to be rounded up.
-
-    One place is to spare: times may take one more than the labels of the utterances one by one.
-    """
-    return Window(inputs.span, (inputs.places or 2**30) - 1, options.silence / 2 + TICK)
+def _alone(rows: Ints, share: float) -> npt.NDArray[np.bool_]:
+    """Which rows have a window for themselves: about that share of them, the same in each epoch (Knuth's hash)."""
+    return rows * 2_654_435_761 % 2**32 < share * 2**32
 
 
 def _languages(corpus: Corpus, inputs: WhisperInputs) -> Ints:
@@ -75,20 +78,22 @@ class JoinedBatches(BatchesOfSound):
     and the first row of each window.
     """
 
-    def __init__(self, corpus: Corpus, join: Join, *, seed: int = 0, **options: Any) -> None:
+    def __init__(self, corpus: Corpus, join: Join, window: Window, *, seed: int = 0, **options: Any) -> None:
         super().__init__(corpus, seed=seed, **options)
         self._join, self._whisper = join, _whisper(corpus.inputs)
+        self._window = replace(window, slower=1.0)  # what a sound takes is known once it is heard
 
     def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
         """Windows by what the sounds really take, which augmentation changes."""
         corpus, inputs = self._corpus, self._whisper
         labels = [corpus.labels(row) for row, _ in heard]
-        window = _window(inputs, self._join)
-        loads = window.shares([len(samples) / SAMPLE_RATE for _, samples in heard], [len(row) for row in labels])
+        seconds, rows = [len(samples) / SAMPLE_RATE for _, samples in heard], np.array([row for row, _ in heard])
+        loads = self._window.shares(seconds, [len(row) for row in labels])
+        loads[_alone(rows, self._join.alone)] = 1.0
         kinds = [row[0] if inputs.front else 0 for row in labels]
         sounds: list[Samples] = []
         told: list[list[int]] = []
-        rows: list[list[int]] = []
+        held: list[list[int]] = []
         for together in in_turn(loads.tolist(), kinds):
             random = np.random.default_rng([self._seed, self.epoch, heard[together[0]][0], _PURPOSE])
             members = random.permutation(together).tolist()
@@ -96,8 +101,8 @@ class JoinedBatches(BatchesOfSound):
             timed = random.random() < self._join.times
             sounds.append(sound)
             told.append(inputs.joined([labels[at] for at in members], times if timed else None))
-            rows.append([heard[at][0] for at in members])
-        return self._spelled(inputs.batch(sounds, told), rows, list(map(len, sounds)))
+            held.append([heard[at][0] for at in members])
+        return self._spelled(inputs.batch(sounds, told), held, list(map(len, sounds)))
 
     def _heard(self, tensors: dict[str, Tensor], seconds: Sequence[float]) -> float:
         """The windows."""

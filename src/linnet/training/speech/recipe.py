@@ -116,17 +116,20 @@ class CacheFeatures:
 class Join:
     """Lay utterances one after another in a Whisper's window, with up to `silence` seconds before each.
 
-    A share `times` of the windows is trained with Whisper's times around each utterance's text, the others without.
+    A share `times` of the windows is trained with Whisper's times around each utterance's text, the others without. A
+    share `alone` of the utterances has a window for itself: a text that others stand before is easier to tell.
     """
 
     silence: float = 0.6
     times: float = 0.5
+    alone: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0 <= self.silence <= 5:
             raise OptionError(f"data: join: silence must be 0 to 5 seconds, got {self.silence:g}.")
-        if not 0 <= self.times <= 1:
-            raise OptionError(f"data: join: times is a share from 0 to 1, got {self.times:g}.")
+        for name, share in (("times", self.times), ("alone", self.alone)):
+            if not 0 <= share <= 1:
+                raise OptionError(f"data: join: {name} is a share from 0 to 1, got {share:g}.")
 
 
 @dataclass(frozen=True)

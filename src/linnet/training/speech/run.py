@@ -40,7 +40,7 @@ from linnet.training.speech.joining import JoinedBatches, plan_joined
 from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.memory import batch_cost
 from linnet.training.speech.model import Trainee, load_trainee
-from linnet.training.speech.recipe import SpeechData, SpeechRecipe
+from linnet.training.speech.recipe import Join, SpeechData, SpeechRecipe
 from linnet.training.speech.transcribed import with_transcripts
 from linnet.training.speech.validate import Score, validation
 from linnet.training.trainer import Trainer, make_accelerator
@@ -153,8 +153,8 @@ def _batches_of_sound(
         "alphabet": None if trainee.ctc is None else trainee.ctc.alphabet,
         "packed": recipe.data.batching.packed,
     }
-    if recipe.data.join is not None:
-        return JoinedBatches(planned.corpus, recipe.data.join, **options)
+    if isinstance(planned.binning, Joining):
+        return JoinedBatches(planned.corpus, recipe.data.join or Join(), planned.binning.window, **options)
     if recipe.data.cache_features is None:
         return BatchesOfSound(planned.corpus, **options)
     require_cacheable(recipe, trainee)

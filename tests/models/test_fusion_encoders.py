@@ -110,6 +110,28 @@ def test_a_clip_alone_is_what_it_is_in_a_batch(bases: dict[str, Path], name: str
             torch.testing.assert_close(kind.encode(encoder, [clip])[0], frames, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "grid"), [*((name, 0.0) for name in NAMES), ("whisper", 0.5)])
+def test_what_is_heard_is_what_the_encoder_gets(bases: dict[str, Path], name: str, grid: float) -> None:
+    """The oracle sees the features of each pass: rows times their length."""
+    kind, encoder = on_grid(bases[name], grid) if grid else loaded(bases[name])
+    cut, passes, call = windowing(kind, 1.2, 0.2), list[float](), kind.call
+    each = kind.padded(16_000) / len(kind.features(torch.zeros(16_000)))  # samples for a frame of features
+
+    def counted(module: Any, features: Any) -> Any:
+        passes.append(each * len(features) * max(map(len, features)))
+        return call(module, features)
+
+    kind.call = counted
+    try:
+        counts = [8000, 5000, 30_000, 5000, 100]
+        with torch.no_grad():
+            cut.encode(encoder, [torch.from_numpy(noise(count)) for count in counts])
+        assert cut.heard(counts) == pytest.approx(sum(passes), rel=0.01)
+        assert cut.heard(counts) > sum(counts)
+    finally:
+        del kind.call
+
+
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=50, deadline=None)
 @given(samples=st.integers(1, 16000 * 100), window=st.floats(1.2, 2.0), overlap=st.floats(0.12, 0.5))

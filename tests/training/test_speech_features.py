@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from linnet.data import Sounds
 from linnet.errors import LinnetError, OptionError
 from linnet.training.speech.corpus import read_samples
+from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.features import CachedBatches, FeatureCache
 from linnet.training.speech.model import load_trainee
-from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.recipe import Ctc, Distil, Losses, SpeechRecipe
 from linnet.training.speech.run import prepare, run_speech
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
+from tiny_whispers import save_whisper
 
 pytestmark = pytest.mark.usefixtures("quick")
 CACHED = {"cache_features": True, "validation": None}
@@ -25,6 +29,19 @@ CACHED = {"cache_features": True, "validation": None}
 def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, **changes: dict[str, Any]) -> SpeechRecipe:
     folder.mkdir(exist_ok=True)
     return speech_recipe(folder / "recipe.yaml", fusion_recipe(bases, manifest, folder / "out", **changes))
+
+
+def whisper_at(folder: Path, manifest: Path, whisper: Path, **changes: dict[str, Any]) -> SpeechRecipe:
+    folder.mkdir(exist_ok=True)
+    content = fusion_recipe({"hubert": whisper, "llama": whisper}, manifest, folder / "out", **changes)
+    content["model"] = {"checkpoint": str(whisper)}
+    content["freeze"] = {"model.decoder": "all", **content["freeze"]}
+    return speech_recipe(folder / "recipe.yaml", content)
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_whisper(tmp_path_factory.mktemp("whisper") / "whisper")
 
 
 def losses(rows: Iterator[dict[str, Any]]) -> list[float]:
@@ -58,14 +75,58 @@ def test_the_losses_are_those_of_a_run_that_encodes(
     torch.testing.assert_close(torch.tensor(found[0]), torch.tensor(found[1]), rtol=1e-4, atol=1e-5)
 
 
-def test_no_audio_is_read_again_and_another_run_shares_the_frames(bases: dict[str, Path], tmp_path: Path) -> None:
+def test_a_whisper_with_a_frozen_encoder_learns_the_same(whisper: Path, manifest: Path, tmp_path: Path) -> None:
+    """The padding that its decoder looks at is kept with the frames."""
+    found = []
+    for name, data in (("one", {"validation": None}), ("other", CACHED)):
+        recipe = whisper_at(tmp_path / name, manifest, whisper, data=data)
+        recipe = replace(recipe, losses=Losses(ctc=Ctc()))
+        found.append(losses(run_speech(recipe)))
+        trainee = load_trainee(recipe)
+        _, data_, _ = prepare(recipe, trainee)
+        assert isinstance(data_, CachedBatches) is (name == "other")
+        batch = data_[[2, 5]]
+        assert batch.padded == 4.0
+        assert ("frames" in batch.tensors) is ("input_features" not in batch.tensors) is (name == "other")
+        assert float(dict(dry_run(recipe))["audio padding"].partition("%")[0]) > 80
+    torch.testing.assert_close(torch.tensor(found[0]), torch.tensor(found[1]), rtol=1e-4, atol=1e-5)
+
+
+def test_no_audio_is_read_again_and_another_run_shares_the_frames(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = tone_corpus(tmp_path / "corpus", 8)
     shared = {"cache_features": {"folder": str(tmp_path / "frames")}, "validation": None}
     first = losses(run_speech(recipe_at(tmp_path / "one", bases, manifest, data=shared)))
-    for clip in (tmp_path / "corpus").glob("*.wav"):
-        clip.write_bytes(b"gone")
+    read = list[str]()
+
+    def reading(utterance: Any, sounds: Sounds) -> Any:
+        read.append(utterance.id)
+        return read_samples(utterance, sounds)
+
+    monkeypatch.setattr("linnet.training.speech.features.read_samples", reading)
+    monkeypatch.setattr("linnet.training.speech.corpus.read_samples", reading)
     again = losses(run_speech(recipe_at(tmp_path / "two", bases, manifest, data=shared)))
     assert again == first
+    assert not read
+    clip = tmp_path / "corpus/3.wav"
+    soundfile.write(clip, soundfile.read(clip)[0][:-320], 16_000)  # another sound under the same name
+    run = recipe_at(tmp_path / "three", bases, manifest, data=shared)
+    prepare(run, load_trainee(run))
+    assert len(read) == 8
+
+
+def test_frames_of_other_weights_are_made_anew(whisper: Path, manifest: Path, tmp_path: Path) -> None:
+    """A folder may hold another encoder than yesterday, under the same name."""
+    recipe = whisper_at(tmp_path, manifest, whisper, data=CACHED)
+    keys = []
+    for _ in range(3):
+        trainee = load_trainee(recipe)
+        if keys:
+            trainee.model.get_encoder().layers[0].fc1.weight.data += 0.01 * (len(keys) == 2)
+        prepare(recipe, trainee)
+        keys.append((tmp_path / "out/corpus/features/key.json").read_text())
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_frames_of_other_windows_are_made_anew(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
@@ -90,10 +151,32 @@ def test_a_damaged_clip_is_named_or_left_out(bases: dict[str, Path], tmp_path: P
     assert data[[3]].tokens == 0
 
 
+def test_a_batch_of_nothing_has_no_loss(whisper: Path, tmp_path: Path) -> None:
+    manifest = tone_corpus(tmp_path / "corpus", 8)
+    recipe = whisper_at(tmp_path, manifest, whisper, data=CACHED)
+    (tmp_path / "corpus/3.wav").write_bytes(b"no sound")
+    trainer, data, _ = prepare(recipe, load_trainee(recipe), skip_bad=True)
+    assert trainer.backward([data[[3]]])[0] == {"text": 0.0}
+
+
+def test_what_a_whisper_cannot_have_cached_is_said(whisper: Path, manifest: Path, tmp_path: Path) -> None:
+    trained = whisper_at(tmp_path, manifest, whisper, data=CACHED, freeze={"model.encoder": "top:1"})
+    with pytest.raises(OptionError, match=r"needs a frozen encoder.*model\.encoder: top:1"):
+        prepare(trained, load_trainee(trained))
+    taught = replace(
+        whisper_at(tmp_path, manifest, whisper, data=CACHED), losses=Losses(distil=Distil(teacher=str(whisper)))
+    )
+    with pytest.raises(OptionError, match="and a `teacher` exclude each other"):
+        prepare(taught, load_trainee(taught))
+    small = whisper_at(tmp_path, manifest, whisper, data={**CACHED, "cache_features": {"gigabytes": 1e-6}})
+    with pytest.raises(OptionError, match=r"take up to .* GB.*gigabytes"):
+        prepare(small, load_trainee(small))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": CACHED, "freeze": {"encoder": "top:1"}}, "frozen encoder.*top:1"),
+        ({"data": CACHED, "freeze": {"encoder": "top:1"}}, "frozen encoder.*encoder: top:1"),
         ({"data": {**CACHED, "cache_features": {"gigabytes": 1e-6}}}, r"take up to .* GB.*gigabytes"),
     ],
 )

@@ -25,6 +25,7 @@ from linnet.models.derived import (
     new_folder,
     save_module,
 )
+from linnet.models.whisper import SAMPLES_PER_POSITION
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,22 @@ def resize(
         copy_files(base.ref.path, folder, (*TOKENIZER, *PROCESSOR, *CARD, *((CALIBRATION,) if same_decoder else ())))
     dropped = calibrated and not same_decoder
     return Resized(encoder, decoder, (before, _count(module)), (len(named), len(heads)), dropped)
+
+
+def shorten_window(module: Any, processor: Any, seconds: float) -> None:
+    """Let a Whisper hear windows of so many seconds, in place: the first of its encoder's positions, and its features.
+
+    Saved with its processor it is a Whisper of such windows, for Transformers too. Raises `OptionError` for what is no
+    whole number of seconds: its processor states no other.
+    """
+    if seconds < 1 or seconds != round(seconds):
+        raise OptionError(f"a Whisper's window is a whole number of seconds, 1 at least, not {seconds:g}")
+    encoder, extractor = module.get_encoder(), getattr(processor, "feature_extractor", processor)
+    positions, table = round(seconds) * extractor.sampling_rate // SAMPLES_PER_POSITION, encoder.embed_positions
+    table.weight = nn.Parameter(table.weight[:positions].detach().clone(), table.weight.requires_grad)
+    table.num_embeddings = encoder.max_source_positions = module.config.max_source_positions = positions
+    extractor.chunk_length, extractor.n_samples = round(seconds), round(seconds) * extractor.sampling_rate
+    extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
 
 
 def _wanted(name: str, part: str, have: int, want: int | None) -> tuple[int, ...]:

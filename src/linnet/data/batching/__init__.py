@@ -1,6 +1,7 @@
 """Batches that waste neither memory nor time: planned from lengths alone, before any audio is read.
 
-`Lengths` -> `select` -> `bin_utterances` (or `pack_utterances`) -> `Batches`, which a data loader takes. numpy only.
+`Lengths` -> `select` -> `bin_utterances` (or `pack_utterances`, `join_utterances`) -> `Batches`, which a data loader
+takes. numpy only.
 Ways and figures: "Training and Inference Efficiency of Encoder-Decoder Speech Models" (arXiv 2503.05931).
 """
 
@@ -9,6 +10,7 @@ from linnet.data.batching.binning import Binning, bin_utterances
 from linnet.data.batching.bins import Bins, fit_bins
 from linnet.data.batching.blocks import Blockwise
 from linnet.data.batching.cost import Cost, Peak, Shape, fit_cost, fit_peak
+from linnet.data.batching.joining import Joining, Window, join_utterances
 from linnet.data.batching.lengths import (
     Lengths,
     join_lengths,
@@ -30,6 +32,7 @@ __all__ = [
     "Bins",
     "Blockwise",
     "Cost",
+    "Joining",
     "Lengths",
     "Mixture",
     "Packing",
@@ -38,6 +41,7 @@ __all__ = [
     "Selection",
     "Shape",
     "Waste",
+    "Window",
     "bench",
     "bench_manifest",
     "bin_utterances",
@@ -45,6 +49,7 @@ __all__ = [
     "fit_cost",
     "fit_peak",
     "join_lengths",
+    "join_utterances",
     "load_lengths",
     "measure_lengths",
     "mix",

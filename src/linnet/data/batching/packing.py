@@ -17,7 +17,7 @@ from linnet.data.batching.lengths import Lengths
 from linnet.data.batching.plan import Plan
 from linnet.errors import OptionError
 
-_WINDOW = 2000  # utterances that are packed together
+STRETCH = 2000  # utterances that are packed together
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +65,10 @@ class Packing:
         """
         order = rows[shuffled(random, len(rows))]
         packs: list[Ints] = []
-        for begin in range(0, len(order), _WINDOW):
-            window = order[begin : begin + _WINDOW]
+        for begin in range(0, len(order), STRETCH):
+            window = order[begin : begin + STRETCH]
             packs += [window[members] for members in fill(self.loads[window].tolist(), self.capacity)]
-        packs = [packs[at] for at in shuffled(random, len(packs))]
-        packs, left = _even(packs, world)
-        ends = np.cumsum([0, *map(len, packs)])
-        bins = np.zeros(len(packs) // world, np.int64)
-        return Plan(np.concatenate([rows[:0], *packs]), ends[:-1], ends[1:], bins, world, left)
+        return deal(packs, world, random)
 
 
 def fill(loads: Sequence[float], capacity: float) -> list[list[int]]:
@@ -94,6 +90,14 @@ def fill(loads: Sequence[float], capacity: float) -> list[list[int]]:
         packs[pack].append(position)
         insort(rooms, (room - load, pack))
     return packs
+
+
+def deal(packs: list[Ints], world: int, random: np.random.Philox) -> Plan:
+    """A plan of these packs in random order; the largest are halved until every rank has as many."""
+    packs, left = _even([packs[at] for at in shuffled(random, len(packs))], world)
+    ends = np.cumsum([0, *map(len, packs)])
+    bins = np.zeros(len(packs) // world, np.int64)
+    return Plan(np.concatenate([np.zeros(0, np.int64), *packs]), ends[:-1], ends[1:], bins, world, left)
 
 
 def _even(packs: list[Ints], world: int) -> tuple[list[Ints], Ints]:

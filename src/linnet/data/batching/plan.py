@@ -48,7 +48,7 @@ class Plan:
 
 
 class Planner(Protocol):
-    """A way to make batches: `Binning` or `Packing`."""
+    """A way to make batches: `Binning`, `Packing` or `Joining`."""
 
     @property
     def rows(self) -> Ints:

@@ -72,7 +72,7 @@ class SpeechEncoder:
         """
         dtype = next(encoder.parameters()).dtype
         done: list[Tensor | None] = [None] * len(windows)
-        for group in self._groups(windows):
+        for group in self._groups([len(window) for window in windows]):
             features = [self.features(windows[index].float()).to(dtype) for index in group]
             out, mask = self.call(encoder, features)
             counts = [self.frames(len(windows[index])) for index in group]
@@ -88,12 +88,16 @@ class SpeechEncoder:
                 done[index] = out[row, :count]
         return [frames for frames in done if frames is not None]
 
-    def _groups(self, windows: Sequence[Tensor]) -> list[list[int]]:
-        """Indices of windows that share a pass, similar lengths together."""
-        order = sorted(range(len(windows)), key=lambda index: -len(windows[index]))
+    def heard(self, lengths: Sequence[int]) -> int:
+        """Samples that `encode` goes through for windows of so many, with all their padding."""
+        return sum(len(group) * self.padded(lengths[group[0]]) for group in self._groups(lengths))
+
+    def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Indices of windows that share a pass, similar lengths together, the longest first."""
+        order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
         pools = [order]
         if not self.pads:
-            pools = [list(g) for _, g in groupby(order, key=lambda index: self.padded(len(windows[index])))]
+            pools = [list(g) for _, g in groupby(order, key=lambda index: self.padded(lengths[index]))]
         return [pool[at : at + MOST_WINDOWS] for pool in pools for at in range(0, len(pool), MOST_WINDOWS)]
 
 

@@ -61,6 +61,10 @@ class Windowing:
                 break
         return tuple(windows)
 
+    def heard(self, counts: Sequence[int]) -> int:
+        """Samples that the encoder goes through for clips of so many: overlaps and all padding among them."""
+        return self.kind.heard([w.stop - w.start for count in counts for w in self.plan(count)])
+
     def encode(self, encoder: nn.Module, clips: Sequence[Tensor]) -> list[Tensor]:
         """The frames [T, D] of each clip [N], the windows of all clips in common passes.
 

@@ -27,6 +27,7 @@ _CODECS = (  # container, coding, kHz it is heard at, range of libsndfile's comp
 )
 _BANDS, _HIGHEST, _WIDEST, _LONGEST, _SHARE = 80, 8000.0, 27, 1.0, 0.1  # SpecAugment: mel bands, Hz, F, T in s, p
 _WINDOW, _HOP = 400, 160
+SLOWEST = 0.9
 
 
 def augmented(samples: Samples, options: Augment, key: Sequence[int], *, longest: float = np.inf) -> Samples:
@@ -48,7 +49,7 @@ def augmented(samples: Samples, options: Augment, key: Sequence[int], *, longest
 
 def speed(samples: Samples, random: Rng) -> Samples:
     """Up to a tenth faster or slower, pitch with it."""
-    return resample(samples, float(random.uniform(0.9, 1.1)))
+    return resample(samples, float(random.uniform(SLOWEST, 1.1)))
 
 
 def reverberant(samples: Samples, random: Rng) -> Samples:

@@ -168,22 +168,29 @@ class BatchesOfSound(Dataset[Batch]):
     ) -> Batch:
         """The batch of the rows that could be read, of all that were planned for it."""
         corpus = self._corpus
-        whole = len(seconds) * (corpus.inputs.span or max(seconds))
         slots = sum(len(corpus.labels(row)) for row in kept) if self._packed else None
         ids = [corpus.utterances[row].id for row in kept]
-        return Batch(tensors, ids, seconds, whole, lost, self._used and self._used(rows), slots)
+        return Batch(tensors, ids, seconds, self._heard(tensors, seconds), lost, self._used and self._used(rows), slots)
+
+    def _heard(self, tensors: dict[str, Tensor], seconds: Sequence[float]) -> float:
+        """The seconds of all rows of a batch with their padding, of utterances of so many."""
+        del tensors
+        return self._corpus.inputs.heard(seconds)
 
     def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
         """What a model takes of these rows and their sounds, and what a head beside it does."""
         corpus = self._corpus
         tensors = corpus.inputs.batch([samples for _, samples in heard], [corpus.labels(row) for row, _ in heard])
-        return self._spelled(tensors, [row for row, _ in heard], [len(samples) for _, samples in heard])
+        return self._spelled(tensors, [[row] for row, _ in heard], [len(samples) for _, samples in heard])
 
-    def _spelled(self, tensors: dict[str, Tensor], rows: Sequence[int], samples: Sequence[int]) -> dict[str, Tensor]:
-        """With the characters of the rows and how many samples each has, for a CTC head."""
+    def _spelled(
+        self, tensors: dict[str, Tensor], rows: Iterable[Sequence[int]], samples: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """With the characters of the utterances in each sound and how many samples it has, for a CTC head."""
         if self._alphabet is None:
             return tensors
-        spelled = [self._alphabet.ids(self._corpus.utterances[row].text or "") for row in rows]
+        texts = [" ".join(self._corpus.utterances[row].text or "" for row in some) for some in rows]
+        spelled = [self._alphabet.ids(text) for text in texts]
         return {**tensors, "characters": padded(spelled), "samples": torch.tensor(samples)}
 
     def _hear(self, utterance: Utterance, row: int) -> Samples:

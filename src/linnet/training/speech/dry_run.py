@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
-from linnet.data.batching.bench import measure_packed, measure_waste
+import numpy as np
+
+from linnet.data.batching import Joining, Packing
+from linnet.data.batching.arrays import Ints
 from linnet.errors import LinnetError, OptionError
 from linnet.training.freeze import counts
 from linnet.training.speech.corpus import read_corpus
-from linnet.training.speech.duration import estimate
+from linnet.training.speech.duration import estimate, some_batches
 from linnet.training.speech.flops import StepFlops
+from linnet.training.speech.inputs import WhisperInputs
 from linnet.training.speech.memory import memory_rows
 from linnet.training.speech.model import Trainee, outline
 from linnet.training.speech.recipe import SpeechRecipe
@@ -56,25 +61,15 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
 def _batches(recipe: SpeechRecipe, trainee: Trainee, planned: Planned) -> Iterator[tuple[str, str]]:
     yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
     batches = planned.batches(1, recipe.run.seed)
-    measured = batches.plan, planned.lengths, planned.cost, planned.budget
-    waste = measure_waste("planned", *measured)
     each = math.ceil(batches.steps / recipe.optimisation.accumulate)
     total = total_steps(recipe.optimisation, batches)
-    yield "batches an epoch", f"{batches.steps}, of {waste.batch:.1f} utterances on average"
+    size = len(batches.plan.rows) / max(batches.steps, 1)
+    yield "batches an epoch", f"{batches.steps}, of {size:.1f} utterances on average"
     yield "steps an epoch", f"{each}"
     yield "steps", f"{total}, {total / max(each, 1):.2f} epochs"
-    span = trainee.inputs.span
-    if span is not None:
-        heard = planned.corpus.lengths.durations[planned.selection.rows].mean()
-        yield "audio padding", f"{1 - heard / span:.1%} (every sound is padded to {span:g} s)"
-    else:
-        yield "audio padding", f"{waste.audio_padding:.1%}"
-    if recipe.data.batching.packed:  # the encoder still pads
-        waste = measure_packed("packed", *measured)
-    yield "text padding", f"{waste.text_padding:.1%}"
-    yield "budget used", f"{waste.budget_used:.0%}"
-    flops = StepFlops(trainee.model, span, idle=_idle(recipe))
-    yield from estimate(flops, planned.corpus.lengths, batches.plan, total, recipe).rows()
+    yield from _waste(recipe, planned, list(some_batches(batches.plan)))
+    flops = StepFlops(trainee.model, trainee.inputs.span, idle=_idle(recipe))
+    yield from estimate(partial(_spent, flops, planned), batches.plan, total, recipe).rows()
     yield from memory_rows(recipe, trainee, planned.binning)
 
 
@@ -91,6 +86,45 @@ def _validation(recipe: SpeechRecipe, trainee: Trainee, skip_bad: bool) -> Itera
         said.append(f"{len(corpus.utterances)} utterances")
     for line in said:
         yield "validation", line
+
+
+def _waste(recipe: SpeechRecipe, planned: Planned, batches: list[Ints]) -> Iterator[tuple[str, str]]:
+    """What of some batches is padding, as it is computed, and how full they are."""
+    lengths, inputs = planned.corpus.lengths, planned.corpus.inputs
+    whole = isinstance(planned.binning, Joining) or recipe.data.cache_features is not None
+    heard = seconds = slots = tokens = sounds = 0.0
+    for rows in batches:
+        count, longest, most = planned.shape(rows.tolist())
+        heard += count * longest if whole else inputs.heard(lengths.durations[rows].tolist())
+        seconds += float(lengths.durations[rows].sum())
+        tokens += int(lengths.tokens[rows].sum())
+        slots += int(lengths.tokens[rows].sum()) if isinstance(planned.binning, Packing) else count * most
+        sounds += count
+    yield "audio padding", f"{1 - seconds / heard:.1%}{_reason(planned, sum(map(len, batches)) / sounds, whole)}"
+    yield "text padding", f"{1 - tokens / max(slots, 1):.1%}"
+    yield "budget used", f"{np.mean([planned.used(rows.tolist()) for rows in batches]):.0%}"
+
+
+def _reason(planned: Planned, each: float, whole: bool) -> str:
+    """What to say beside the padding of an encoder that pads to a whole window."""
+    inputs = planned.corpus.inputs
+    if isinstance(planned.binning, Joining):
+        return f" ({each:.1f} utterances in a window of {inputs.span:g} s)"
+    if inputs.span is not None:
+        hint = "; `data: {join: true}` lays several into one" * isinstance(inputs, WhisperInputs)
+        return f" (every sound is padded to {inputs.span:g} s{hint})"
+    least = inputs.heard([0.1])
+    if whole or least < 1:
+        return ""
+    return f" (the encoder pads every window to {least:g} s; `pad_seconds` makes that less)"
+
+
+def _spent(flops: StepFlops, planned: Planned, rows: Ints) -> float:
+    """Operations of a batch."""
+    if not isinstance(planned.binning, Packing):
+        return flops.batch(*planned.shape(rows.tolist()))
+    lengths = planned.corpus.lengths
+    return flops.pack(lengths.durations[rows].tolist(), lengths.tokens[rows].tolist())
 
 
 def _idle(recipe: SpeechRecipe) -> list[str]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from linnet.data.batching import Lengths
+from linnet.data.batching.arrays import Ints
 from linnet.data.batching.plan import Plan
 from linnet.models.device import choose_device
-from linnet.training.speech.flops import StepFlops
 from linnet.training.speech.recipe import SpeechRecipe
 
 SHARE = 0.4  # of a machine's rate that training reaches, by experience; matrix products alone reach all of it
@@ -44,18 +43,18 @@ class Duration:
         yield "", f"{_span(self.seconds(H100))} at {share} of an H100's {_count(H100)}FLOPS (bf16)"
 
 
-def estimate(flops: StepFlops, lengths: Lengths, plan: Plan, steps: int, recipe: SpeechRecipe) -> Duration:
-    """The duration of a run of so many steps by an epoch's plan for one device."""
-    packed = recipe.data.batching.packed
-    count, run = len(plan.starts), recipe.run
+def some_batches(plan: Plan) -> Iterator[Ints]:
+    """The rows of each batch of an epoch, or of some thousands evenly spread through a long one."""
+    count = len(plan.starts)
+    for at in np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).round().astype(int)):
+        yield plan.rows[plan.starts[at] : plan.ends[at]]
+
+
+def estimate(spent: Callable[[Ints], float], plan: Plan, steps: int, recipe: SpeechRecipe) -> Duration:
+    """The duration of a run of so many steps by an epoch's plan for one device; `spent` counts a batch's operations."""
+    run = recipe.run
     batches = steps * plan.steps / max(1, math.ceil(plan.steps / recipe.optimisation.accumulate))
-    taken = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).round().astype(int))
-    spent = []
-    for at in taken:
-        rows = plan.rows[plan.starts[at] : plan.ends[at]]
-        seconds, tokens = lengths.durations[rows].tolist(), lengths.tokens[rows].tolist()
-        spent.append(flops.pack(seconds, tokens) if packed else flops.batch(len(rows), max(seconds), max(tokens)))
-    total = batches * float(np.mean(spent))
+    total = batches * float(np.mean([spent(rows) for rows in some_batches(plan)]))
     device = choose_device(run.device)[0]
     return Duration(total, total / max(steps, 1), measure_rate(device, run.precision))
 

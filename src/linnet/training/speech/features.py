@@ -27,16 +27,18 @@ from torch.nn.utils.rnn import pad_sequence
 
 from linnet.audio import SAMPLE_RATE
 from linnet.data import Sounds
+from linnet.data.sources.embedded import split_address
 from linnet.errors import AudioError, LinnetError, OptionError
-from linnet.training.batch import IGNORED, Batch
+from linnet.training.batch import IGNORED, Batch, tensors_to
 from linnet.training.checkpoint import restore_folder, swap_folder
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_samples
-from linnet.training.speech.inputs import FusionInputs, Tensors, padded
+from linnet.training.speech.inputs import FusionInputs, Tensors, WhisperInputs
+from linnet.training.speech.kept import stamp
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import SpeechRecipe
 
 Autocast = Callable[[], AbstractContextManager[Any]]
-_FORMAT = 1
+_FORMAT = 2
 _LOOK = 0.2  # seconds between looks at what another process is making
 _TELL = 60.0  # seconds between words about how far it is
 
@@ -86,10 +88,14 @@ class Encode:
     @torch.no_grad()
     def __call__(self, samples: npt.NDArray[np.float32]) -> Tensor:
         """The frames [T, d] of samples [N]."""
-        model = self.trainee.model.eval()
+        model, inputs = self.trainee.model.eval(), self.trainee.inputs
+        heard = tensors_to(inputs.sounds([samples]), self.device)
         with self.autocast():
-            made: list[Tensor] = model.encode_audio(torch.from_numpy(samples)[None].to(self.device))
-        return made[0].cpu().contiguous()
+            if isinstance(inputs, FusionInputs):
+                made: Tensor = model.encode_audio(**heard)[0]
+            else:
+                made = encoder_of(self.trainee)(**heard).last_hidden_state[0]
+        return made.cpu().contiguous()
 
 
 class CachedBatches(BatchesOfSound):
@@ -107,22 +113,36 @@ class CachedBatches(BatchesOfSound):
         if kept:
             seconds = [float(corpus.lengths.durations[row]) for row in kept]
             counts = [round(length * SAMPLE_RATE) for length in seconds]
-            tensors = {**features.tensors(kept), "labels": padded([corpus.labels(row) for row in kept])}
-            return self._made(self._spelled(tensors, kept, counts), kept, seconds, lost, rows)
-        labels = padded([corpus.labels(rows[0])])
-        tensors = self._spelled({**features.nothing(), "labels": labels}, rows[:1], [SAMPLE_RATE])
-        return Batch({**tensors, "labels": torch.full_like(labels, IGNORED)}, [], [], 0.0, lost)
+            tensors = {**features.tensors(kept), **corpus.inputs.answers([corpus.labels(row) for row in kept])}
+            return self._made(self._spelled(tensors, [[row] for row in kept], counts), kept, seconds, lost, rows)
+        given = {**features.nothing(), **corpus.inputs.answers([corpus.labels(rows[0])])}
+        tensors = self._spelled(given, [rows[:1]], [SAMPLE_RATE])
+        return Batch({**tensors, "labels": torch.full_like(given["labels"], IGNORED)}, [], [], 0.0, lost)
+
+    def _heard(self, tensors: Tensors, seconds: Sequence[float]) -> float:
+        """All as long as the longest, or as the window: what the encoder heard is no work of this run."""
+        del tensors
+        return len(seconds) * (self._corpus.inputs.span or max(seconds))
 
 
 def require_cacheable(trainee: Trainee) -> None:
     """Raise an `OptionError` where frames made once would not be those of every step."""
     reason = None
-    if not isinstance(trainee.inputs, FusionInputs):
-        reason = "is for models with an encoder, a projector and a language model"
-    elif any(value.requires_grad for value in trainee.model.encoder.parameters()):
-        reason = f"needs a frozen encoder, and its policy is {trainee.policy.get('encoder')!r}"
+    if not isinstance(trainee.inputs, FusionInputs | WhisperInputs):
+        reason = "is for Whisper models, and for those of an encoder, a projector and a language model"
+    elif any(value.requires_grad for value in encoder_of(trainee).parameters()):
+        said = " and ".join(f"{part}: {policy}" for part, policy in trainee.policy.items() if policy != "frozen")
+        reason = f"needs a frozen encoder, and `freeze` says {said}"
+    elif trainee.teacher is not None:
+        reason = "and a `teacher` exclude each other: it hears each sound anew"
     if reason is not None:
         raise OptionError(f"data: cache_features {reason}. Leave one of the two out.")
+
+
+def encoder_of(trainee: Trainee) -> Any:
+    """The encoder of a fusion model or a Whisper."""
+    model = trainee.model
+    return model.encoder if isinstance(trainee.inputs, FusionInputs) else model.get_encoder()
 
 
 def cached_features(
@@ -192,10 +212,14 @@ def _append(file: IO[bytes], frames: Tensor) -> None:
 def _require_disk(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: Sequence[int]) -> None:
     """Raise an `OptionError` where the frames would take more than the recipe allows."""
     assert recipe.data.cache_features is not None
-    allowed, model = recipe.data.cache_features.gigabytes, trainee.model
+    allowed, config = recipe.data.cache_features.gigabytes, encoder_of(trainee).config
     lengths = corpus.lengths.durations[list(rows)]
-    frames = sum(model.windowing.frames(round(float(seconds) * SAMPLE_RATE)) for seconds in lengths)
-    needed = frames * model.config.audio_config.hidden_size * 4 / 1e9
+    if isinstance(trainee.inputs, FusionInputs):
+        count = trainee.model.windowing.frames
+        frames = sum(count(round(float(seconds) * SAMPLE_RATE)) for seconds in lengths)
+    else:
+        frames = len(rows) * config.max_source_positions
+    needed = frames * config.hidden_size * 4 / 1e9
     if needed > allowed:
         raise OptionError(
             f"data: cache_features: the encoder frames of {lengths.sum() / 3600:.1f} h take up to {needed:.2f} GB, and "
@@ -206,13 +230,20 @@ def _require_disk(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: 
 def _key(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: Sequence[int], skip_bad: bool) -> Any:
     """What the frames depend on, as plain JSON values."""
     config = trainee.model.config
-    digest = hashlib.sha256(np.asarray(sorted(rows), np.int64).tobytes())
+    heard = hashlib.sha256(np.asarray(sorted(rows), np.int64).tobytes())
     for row in sorted(rows):
         utterance = corpus.utterances[row]
-        digest.update(f"{utterance.audio}\0{utterance.start}\0{utterance.end}\0{utterance.channel}\n".encode())
-    windows = [config.window_seconds, config.overlap_seconds, config.pad_seconds, config.normalise]
-    base = (config.bases or {}).get("encoder") or recipe.model.checkpoint
-    key = [_FORMAT, base, windows, recipe.run.precision, recipe.model.dtype, digest.hexdigest(), skip_bad]
+        file = (split_address(utterance.audio) or [utterance.audio])[0]
+        part = (utterance.audio, stamp(Path(file)), utterance.start, utterance.end, utterance.channel)
+        heard.update(json.dumps(part).encode())
+    weights = hashlib.sha256()
+    for name, value in sorted(encoder_of(trainee).state_dict().items()):
+        weights.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        weights.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    windows = [
+        getattr(config, name, None) for name in ("window_seconds", "overlap_seconds", "pad_seconds", "normalise")
+    ]
+    key = [_FORMAT, weights.hexdigest(), windows, recipe.run.precision, heard.hexdigest(), skip_bad]
     return json.loads(json.dumps(key))
 
 

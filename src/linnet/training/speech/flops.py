@@ -71,8 +71,8 @@ class StepFlops:
     """The operations of a training step of a model as it is frozen, adapted and checkpointed.
 
     A skeleton on the meta device will do. `span` is the length in seconds that every sound is padded to, if there is
-    one. `idle` names parts of a fusion model that do no work in a step: an `encoder` whose frames are cached, a
-    `language_model` whose answers have no loss. Left out is what no matrix of the model says: mel features, relative
+    one. `idle` names parts that do no work in a step: an `encoder` whose frames are cached, the `language_model` of a
+    fusion model whose answers have no loss. Left out is what no matrix of the model says: mel features, relative
     positions; and blocks that shorten the sound on their way (Granite) count as if it were short from the start.
     """
 
@@ -121,7 +121,7 @@ class StepFlops:
         """Operations of the encoder for one sound, and its frames."""
         if not self._fusion:
             front, frames = self._front.of(samples)
-            return front + self._encoder.of(frames), frames
+            return 0.0 if "encoder" in self._idle else front + self._encoder.of(frames), frames
         kind, heard, frames = self._model.kind, 0.0, 0
         if "encoder" in self._idle:
             return heard, self._model.windowing.frames(samples)

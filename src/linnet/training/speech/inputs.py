@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,18 +20,24 @@ from transformers import ProcessorMixin
 from linnet.audio import SAMPLE_RATE, Samples
 from linnet.decoding.words import without_spaces
 from linnet.errors import OptionError
+from linnet.models.fusion.windows import Windowing
 from linnet.training.batch import IGNORED
 
 Tensors = dict[str, Tensor]
+TICK = 0.02  # seconds between two of Whisper's times
 
 
 class Inputs(Protocol):
     """What the loop asks of a kind of model beside the model itself."""
 
     about: str  # how tokens are counted, for the identity of a table of lengths
-    span: float | None  # seconds that every sound is padded to; None: to the longest of its batch
     longest: float  # seconds that the model takes
     most: int | None  # tokens that an answer may have; None: as many as are asked for
+
+    @property
+    def span(self) -> float | None:
+        """Seconds that every sound is padded to; None: to the longest of its batch."""
+        ...
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
         """Of each text the tokens that have loss, the end among them; or why the model cannot write it."""
@@ -41,11 +48,19 @@ class Inputs(Protocol):
         ...
 
     def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """The model's arguments, with `labels` [B, L] padded with -100."""
+        """The model's arguments: what `sounds` and `answers` make."""
+        ...
+
+    def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
+        """The arguments that tell what is to be written, with `labels` [B, L] padded with -100."""
+        ...
+
+    def heard(self, seconds: Sequence[float]) -> float:
+        """The seconds that the encoder goes through for a batch of sounds of this length, with all their padding."""
         ...
 
     def sounds(self, sounds: Sequence[Samples]) -> Tensors:
-        """The arguments of `generate`."""
+        """The arguments that hold the sounds, which are those of `generate`."""
         ...
 
     def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
@@ -62,14 +77,14 @@ class Inputs(Protocol):
 
 
 class FusionInputs:
-    """For a fusion model: `processor` is its processor, `columns` says how many places a clip's prompt takes."""
+    """For a fusion model with this `processor`; `columns` says how many places a clip's prompt takes."""
 
     span: float | None = None
     longest = float("inf")
     most: int | None = None
 
-    def __init__(self, processor: Any, columns: Callable[[int], int], places: int | None) -> None:
-        self._processor, self._columns, self._places = processor, columns, places
+    def __init__(self, processor: Any, columns: Callable[[int], int], windowing: Windowing, places: int | None) -> None:
+        self._processor, self._columns, self._windowing, self._places = processor, columns, windowing, places
         self.about = f"{_identity(processor.tokenizer)}, {places} places"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
@@ -86,8 +101,16 @@ class FusionInputs:
         return f"over the {self._places} places of the language model"
 
     def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """Samples [B, N], their mask and the labels."""
-        return {**self.sounds(sounds), "labels": padded(labels)}
+        """Samples, their mask and the labels."""
+        return {**self.sounds(sounds), **self.answers(labels)}
+
+    def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
+        """The labels."""
+        return {"labels": padded(labels)}
+
+    def heard(self, seconds: Sequence[float]) -> float:
+        """As the encoder cuts and pads them."""
+        return self._windowing.heard([round(length * SAMPLE_RATE) for length in seconds]) / SAMPLE_RATE
 
     def sounds(self, sounds: Sequence[Samples]) -> Tensors:
         """Samples [B, N] and their mask."""
@@ -121,9 +144,9 @@ class Seq2SeqInputs:
             raise OptionError(f"{model.name_or_path}: its config names no decoder_start_token_id, or no end token.")
         self._start, self._end = start, int(end)
         places = [_setting(name, model.config) for name in ("max_target_positions", "max_position_embeddings")]
-        self._places = places[0] or places[1]
-        self.most = self._places and self._places - 1
-        self.about = f"{_identity(tokenizer)}, {self._places} places"
+        self.places = places[0] or places[1]
+        self.most = self.places and self.places - 1
+        self.about = f"{_identity(tokenizer)}, {self.places} places"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
         """The texts and the end."""
@@ -134,16 +157,20 @@ class Seq2SeqInputs:
     def misfit(self, seconds: float, labels: int) -> str | None:
         """The labels must fit into the decoder."""
         del seconds
-        return f"over the {self._places} places of the decoder" if self._places and labels > self._places else None
+        return f"over the {self.places} places of the decoder" if self.places and labels > self.places else None
 
     def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """Features, the labels, and the same one place later for the decoder."""
+        """Features, the labels, and what the decoder is given."""
+        return {**self.sounds(sounds), **self.answers(labels)}
+
+    def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
+        """The labels, and the same one place later for the decoder."""
         given = [[self._start, *row[:-1]] for row in labels]
-        return {
-            **self.sounds(sounds),
-            "decoder_input_ids": padded(given, self._end),
-            "labels": padded(labels),
-        }
+        return {"decoder_input_ids": padded(given, self._end), "labels": padded(labels)}
+
+    def heard(self, seconds: Sequence[float]) -> float:
+        """All as long as the longest, or as the window."""
+        return len(seconds) * (self.span or max(seconds))
 
     def sounds(self, sounds: Sequence[Samples]) -> Tensors:
         """What the processor makes of sounds padded to the longest."""
@@ -172,18 +199,27 @@ class Seq2SeqInputs:
 
 
 class WhisperInputs(Seq2SeqInputs):
-    """For Whisper: every sound is padded to the window; the labels begin with language, task and `notimestamps`."""
+    """For Whisper: every sound is padded to the window; the labels begin with language, task and `notimestamps`.
+
+    `front` is how many tokens that are; utterances with the same may share a window.
+    """
+
+    span: float
 
     def __init__(self, model: Any, processor: Any, tokenizer: Any, language: str = "") -> None:
-        self.span = float(getattr(processor, "feature_extractor", processor).chunk_length)
+        self.span = window_of(processor)
         super().__init__(model, processor, tokenizer, self.span)
         settings = model.generation_config
         self._languages: dict[str, int] = getattr(settings, "lang_to_id", None) or {}
         self._task: int | None = (getattr(settings, "task_to_id", None) or {}).get("transcribe")
         self._plain: int | None = getattr(settings, "no_timestamps_token_id", None)
         self._language = language
-        if self.most is not None:  # language and task, and that there are no times
-            self.most -= (1 + (self._task is not None)) * bool(self._languages) + (self._plain is not None)
+        self.front = (1 + (self._task is not None)) * bool(self._languages) + (self._plain is not None)
+        if self.most is not None:
+            self.most -= self.front
+        times = range(0) if self._plain is None else range(self._plain + 1, self._plain + 2 + round(self.span / TICK))
+        known = bool(times) and times[-1] < model.get_input_embeddings().num_embeddings
+        self._times = times if known else range(0)  # the token of each tick
         self.about += f", {language or 'no'} language where none is named"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
@@ -199,6 +235,21 @@ class WhisperInputs(Seq2SeqInputs):
             except OptionError as error:
                 made.append(str(error))
         return made
+
+    def joined(self, labels: Sequence[Sequence[int]], times: Sequence[tuple[int, int]] | None = None) -> list[int]:
+        """The labels of a window in which sounds of one language lie one after another: their texts in turn, the end.
+
+        With `times`, the ticks between which each sound lies, every text stands between their tokens as Whisper writes
+        them; but not where the model has none, where nothing is said, or where they do not fit into the decoder.
+        """
+        front, texts = labels[0][: self.front], [row[self.front : -1] for row in labels]
+        if times and self._times and any(texts):
+            pairs = zip(texts, times, strict=True)
+            timed = [[self._times[start], *text, self._times[end]] for text, (start, end) in pairs if text]
+            made = [*front[:-1], *chain.from_iterable(timed), self._end]  # without the token that there are no times
+            if self.places is None or len(made) <= self.places:
+                return made
+        return [*front, *chain.from_iterable(texts), self._end]
 
     def _prefix(self, language: str | None) -> list[int]:
         plain = [self._plain] if self._plain is not None else []
@@ -221,6 +272,11 @@ class WhisperInputs(Seq2SeqInputs):
         if f"<|{spoken}|>" in self._languages:
             return f"<|{spoken}|>"
         raise OptionError("without a language" if not spoken else f"in a language without a token ({spoken})")
+
+
+def window_of(processor: Any) -> float:
+    """The seconds that a Whisper's processor or feature extractor pads every sound to."""
+    return float(getattr(processor, "feature_extractor", processor).chunk_length)
 
 
 def _spaced(text: str) -> str:

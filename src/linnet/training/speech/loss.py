@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers.modeling_outputs import BaseModelOutput
 
 from linnet.errors import OptionError
 from linnet.training.batch import IGNORED
@@ -24,6 +25,7 @@ from linnet.training.speech.recipe import Losses
 
 LOGITS = 2**27  # at most so many at once: half a gigabyte in float32
 DEFAULT = Losses()
+CACHED = ("frames", "frame_counts")  # what stands for the sound where the encoder has heard it before
 SPELLED = ("characters", "samples")  # what only a CTC head asks for
 
 
@@ -153,8 +155,13 @@ class Seq2SeqLoss(nn.Module):
         self.model, self.options, self.teacher, self.ctc = model, options, teacher, ctc
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`."""
-        given = {name: value for name, value in tensors.items() if name not in ("labels", *SPELLED)}
+        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`.
+
+        `frames` [B, T, d] of a cache stand for the sound where they are given.
+        """
+        given = {name: value for name, value in tensors.items() if name not in ("labels", *CACHED, *SPELLED)}
+        if "frames" in tensors:
+            given["encoder_outputs"] = BaseModelOutput(last_hidden_state=tensors["frames"])
         inside = tensors["labels"] != IGNORED
         lesson = None if self.options.distil is None else self._lesson(given, inside, self.options.distil.temperature)
         output = self.model(**given)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from linnet import __version__
-from linnet.data.batching import Binning, Cost, Lengths, Packing, Peak, Shape
+from linnet.data.batching import Binning, Cost, Joining, Lengths, Packing, Peak, Shape
 from linnet.data.batching.arrays import Ints
 from linnet.errors import OptionError, OutputError
 from linnet.files import draft_path
@@ -205,11 +205,12 @@ def batch_cost(
 
 
 def memory_rows(
-    recipe: SpeechRecipe, trainee: Trainee, planned: Binning | Packing | None = None
+    recipe: SpeechRecipe, trainee: Trainee, planned: Binning | Packing | Joining | None = None
 ) -> Iterator[tuple[str, str]]:
     """Rows of a dry run: what weights and optimiser take, to the byte, and what the largest batch takes.
 
-    Where nothing is planned, or packs are, that is the largest batch of sounds as long as the recipe takes them.
+    Where nothing is planned, or packs or joined windows are, that is the largest batch of sounds as long as the recipe
+    takes them.
     """
     batches = planned.shapes if isinstance(planned, Binning) else [_likely_batch(recipe, trainee)]
     frozen_size = torch.empty(0, dtype=choose_dtype(recipe.model.dtype, torch.device("cpu"))[0]).element_size()

@@ -14,6 +14,7 @@ from linnet.errors import OptionError
 from linnet.models.device import choose_dtype
 from linnet.models.fusion.adapters import folded_state
 from linnet.models.loading import quiet
+from linnet.models.resize import shorten_window
 from linnet.models.resolve import find, hub_id, resolve
 from linnet.models.speech import load_speech_model, window_seconds
 from linnet.training.checkpoint import swap_folder
@@ -22,7 +23,7 @@ from linnet.training.optimisation import checkpoint_gradients
 from linnet.training.speech.alignment import RowAlignment
 from linnet.training.speech.ctc import CtcHead
 from linnet.training.speech.distillation import load_teacher, require_steady_reader
-from linnet.training.speech.inputs import FusionInputs, Inputs, Seq2SeqInputs, WhisperInputs
+from linnet.training.speech.inputs import FusionInputs, Inputs, Seq2SeqInputs, WhisperInputs, window_of
 from linnet.training.speech.loss import FusionLoss, Seq2SeqLoss
 from linnet.training.speech.recipe import Losses, SpeechModelChoice, SpeechRecipe
 from linnet.training.weights import part_of
@@ -89,6 +90,8 @@ def load_trainee(recipe: SpeechRecipe) -> Trainee:
         return _frozen(recipe, speech.model, _fusion_inputs(speech.model, speech.processor))
     made = (speech.model, speech.processor, speech.tokenizer)
     if speech.family == "whisper":
+        if choice.window_seconds < window_of(speech.processor):
+            shorten_window(speech.model, speech.processor, choice.window_seconds)
         return _frozen(recipe, speech.model, WhisperInputs(*made, choice.language))
     return _frozen(recipe, speech.model, Seq2SeqInputs(*made, window_seconds(speech.model.config.to_dict())))
 
@@ -172,4 +175,4 @@ def _options(choice: SpeechModelChoice) -> dict[str, Any]:
 
 def _fusion_inputs(model: Any, processor: Any) -> FusionInputs:
     places = getattr(model.config.text_config, "max_position_embeddings", None)
-    return FusionInputs(processor, model.prompt_tokens, places)
+    return FusionInputs(processor, model.prompt_tokens, model.windowing, places)

@@ -13,7 +13,7 @@ from linnet.models.device import DTYPES
 from linnet.models.fusion.projectors import projector_options
 from linnet.training.amounts import parse_bytes
 from linnet.training.freeze import parse
-from linnet.training.limits import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require, require_known
+from linnet.training.limits import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, Limit, require, require_known
 from linnet.training.options import Optimisation, Run
 
 
@@ -22,7 +22,8 @@ class SpeechModelChoice:
     """Which model: one put together of `encoder` and `language_model`, or a `checkpoint` that is there already.
 
     All are folders or Hub ids. `projector`, `instruction`, `system`, `window_seconds`, `pad_seconds` and the revisions
-    are those of `linnet.models.fusion.build`. `language` is that of utterances that name none (Whisper models).
+    are those of `linnet.models.fusion.build`; a Whisper with a shorter `window_seconds` than its own hears and is saved
+    with such windows, a whole number of seconds. `language` is that of utterances that name none (Whisper models).
     `dtype` is the number format of the weights that stay as they are; what is trained is float32.
     """
 
@@ -134,8 +135,8 @@ class CacheFeatures:
 
     They are kept in the run's folder, or in `folder`, where the next run on the same data finds them.
 
-    For a fusion model whose encoder is frozen, and audio that is not augmented: the loss is the same, without the
-    encoder's work in each step.
+    For a fusion model or a Whisper whose encoder is frozen, and audio that is not augmented: the loss is the same,
+    without the encoder's work in each step.
     """
 
     gigabytes: float = 20.0
@@ -143,6 +144,26 @@ class CacheFeatures:
 
     def __post_init__(self) -> None:
         require(self, POSITIVE, "gigabytes")
+
+
+LONGEST_SILENCE = Limit("0 to 5 seconds", lambda value: 0 <= value <= 5)
+
+
+@dataclass(frozen=True)
+class Join:
+    """Lay utterances one after another in a Whisper's window, with up to `silence` seconds before each.
+
+    A share `times` of the windows is trained with Whisper's times around each utterance's text, the others without. A
+    share `alone` of the utterances has a window for itself: a text that others stand before is easier to tell.
+    """
+
+    silence: float = 0.6
+    times: float = 0.5
+    alone: float = 0.05
+
+    def __post_init__(self) -> None:
+        require(self, LONGEST_SILENCE, "silence")
+        require(self, SHARE, "times", "alone")
 
 
 @dataclass(frozen=True)
@@ -160,6 +181,7 @@ class SpeechData:
     deviations: float = 4.0
     augment: Augment | None = None
     cache_features: CacheFeatures | None = None
+    join: Join | None = None
     batching: Batching = field(default_factory=Batching)
     mixing: Mixing | None = None
 
@@ -171,6 +193,13 @@ class SpeechData:
         if self.cache_features is not None and self.augment is not None:
             raise OptionError(
                 "cache_features and augment exclude each other: augmented audio is another one in each epoch."
+            )
+        if self.cache_features is not None and self.join is not None:
+            raise OptionError("cache_features and join exclude each other: windows are others in each epoch.")
+        if self.join is not None and (self.batching.memory or self.batching.packed):
+            kind = "packed" if self.batching.packed else "planned by `memory`"
+            raise OptionError(
+                f"joined windows are planned by a `budget` of padded seconds, their batches are not {kind}."
             )
 
 

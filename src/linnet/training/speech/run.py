@@ -16,11 +16,13 @@ from linnet.data.batching import (
     Batches,
     Binning,
     Cost,
+    Joining,
     Lengths,
     Mixture,
     Packing,
     Peak,
     Selection,
+    Shape,
     bin_utterances,
     mix,
     pack_utterances,
@@ -33,12 +35,13 @@ from linnet.training.optimisation import parameter_groups
 from linnet.training.speech.alignment import RowAlignment, make_alignment
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
-from linnet.training.speech.features import CachedBatches, Encode, cached_features, require_cacheable
+from linnet.training.speech.features import CachedBatches, Encode, cached_features, encoder_of, require_cacheable
 from linnet.training.speech.inputs import FusionInputs, Inputs
+from linnet.training.speech.joining import JoinedBatches, plan_joined
 from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.memory import batch_cost
 from linnet.training.speech.model import Trainee, load_trainee
-from linnet.training.speech.recipe import SpeechData, SpeechRecipe
+from linnet.training.speech.recipe import Join, SpeechData, SpeechRecipe
 from linnet.training.speech.transcribed import with_transcripts
 from linnet.training.speech.validate import Score, validation
 from linnet.training.trainer import Trainer, make_accelerator
@@ -59,7 +62,7 @@ class Planned:
     selection: Selection
     cost: Cost | Peak
     budget: float
-    binning: Binning | Packing
+    binning: Binning | Packing | Joining
     mixture: Mixture | None = None
 
     def batches(self, world: int, seed: int) -> Batches:
@@ -76,11 +79,16 @@ class Planned:
 
     def used(self, rows: Sequence[int]) -> float:
         """The share of the budget that a batch of these rows takes."""
-        lengths, taken = self.lengths, list(rows)
         if isinstance(self.binning, Packing):
-            return float((self.cost.fixed + self.binning.loads[taken].sum()) / self.budget)
-        shape = lengths.durations[taken].max(), lengths.tokens[taken].max()
-        return float(self.cost.of(len(taken), *shape) / self.budget)
+            return float((self.cost.fixed + self.binning.loads[list(rows)].sum()) / self.budget)
+        return float(self.cost.of(*self.shape(rows)) / self.budget)
+
+    def shape(self, rows: Sequence[int]) -> Shape:
+        """What a batch of these rows is padded to: so many sounds of so many seconds and tokens."""
+        if isinstance(self.binning, Joining):
+            return self.binning.shape(rows)
+        taken = list(rows)
+        return len(taken), float(self.lengths.durations[taken].max()), int(self.lengths.tokens[taken].max())
 
 
 def run_speech(
@@ -113,6 +121,8 @@ def require_possible(recipe: SpeechRecipe, trainee: Trainee) -> None:
         raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
     if recipe.data.cache_features is not None:
         require_cacheable(trainee)
+    if recipe.data.join is not None:
+        require_joinable(trainee.inputs)
     beside = {name for name in ("ctc", "alignment") if getattr(recipe.losses, name) is not None}
     rates = {part: rate for part, rate in recipe.optimisation.rates.items() if part.split(".")[0] not in beside}
     parameter_groups(trainee.loss, replace(recipe.optimisation, rates=rates))  # what is beside is made of the data
@@ -160,9 +170,11 @@ def _batches_of_sound(
         "alphabet": None if trainee.ctc is None else trainee.ctc.alphabet,
         "packed": recipe.data.batching.packed,
     }
+    if isinstance(planned.binning, Joining):
+        return JoinedBatches(planned.corpus, recipe.data.join or Join(), planned.binning.window, **options)
     if recipe.data.cache_features is None:
         return BatchesOfSound(planned.corpus, **options)
-    trainee.model.encoder.to(accelerator.device)
+    encoder_of(trainee).to(accelerator.device)
     encode = Encode(trainee, accelerator.device, accelerator.autocast, tell)
     rows = planned.selection.rows.tolist()
     folder = Path(recipe.data.cache_features.folder or Path(recipe.run.output) / "corpus" / "features")
@@ -213,8 +225,10 @@ def plan(
     corpus, lengths, selection = chosen(data, trainee.inputs, skip_bad=skip_bad, tell=tell, keep=keep)
     rows = selection.rows
     cost, budget = batch_cost(recipe, trainee, lengths, rows, world)
-    binning: Binning | Packing
-    if options.packed:
+    binning: Binning | Packing | Joining
+    if data.join is not None:
+        binning = plan_joined(corpus, data, cost, budget, rows)
+    elif options.packed:
         binning = pack_utterances(lengths, cost, budget, rows=rows)
     else:
         binning = bin_utterances(lengths, cost, budget, rows=rows, groups=options.groups, splits=options.splits)

@@ -1,0 +1,136 @@
+"""Utterances one after another in one window of a Whisper, which would else hear mostly padding.
+
+A tick is 20 ms, the step of Whisper's times; sounds begin on ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from linnet.audio import SAMPLE_RATE, Samples
+from linnet.data.batching import Joining, Window, join_utterances
+from linnet.data.batching.arrays import Ints
+from linnet.data.batching.cost import Cost, Peak
+from linnet.data.batching.joining import in_turn
+from linnet.errors import OptionError
+from linnet.training.digits.augment import coloured
+from linnet.training.speech.augment import SLOWEST
+from linnet.training.speech.corpus import BatchesOfSound, Corpus
+from linnet.training.speech.inputs import TICK, Inputs, WhisperInputs
+from linnet.training.speech.recipe import Join, SpeechData
+
+_TICK = round(TICK * SAMPLE_RATE)
+_PURPOSE = 100  # of random numbers, beside those of augmentation
+_SOFT = 1.0  # the colour of the noise in a silence: pink
+
+
+def plan_joined(corpus: Corpus, data: SpeechData, cost: Cost | Peak, budget: float, rows: Ints) -> Joining:
+    """Plan windows of a corpus of a Whisper model as the recipe says, and batches of them."""
+    inputs = require_joinable(corpus.inputs)
+    options, slower = data.join or Join(), data.augment is not None and data.augment.speed > 0
+    # half of the silence that may stand before each, a tick for rounding up, and a place for one time more than labels
+    window = Window(
+        inputs.span, (inputs.places or 2**30) - 1, options.silence / 2 + TICK, 1 / SLOWEST if slower else 1.0
+    )
+    kinds = np.unique(_languages(corpus, inputs), return_inverse=True)[1].astype(np.int16)
+    joining = join_utterances(corpus.lengths, window, cost, budget, kinds=kinds, rows=rows)
+    lone = _alone(np.arange(len(corpus.lengths)), options.alone)
+    return replace(joining, loads=np.where(lone, 1.0, joining.loads))
+
+
+def _alone(rows: Ints, share: float) -> npt.NDArray[np.bool_]:
+    """Which rows have a window for themselves: about that share of them, the same in each epoch (Knuth's hash)."""
+    return rows * 2_654_435_761 % 2**32 < share * 2**32
+
+
+def _languages(corpus: Corpus, inputs: WhisperInputs) -> Ints:
+    """What tells the utterances apart that share no window: the first label of each, where that is a language."""
+    counts = corpus.lengths.tokens.astype(np.int64)
+    if not inputs.front:
+        return np.zeros(len(counts), np.int64)
+    return np.asarray(corpus.tokens[np.cumsum(counts) - counts], np.int64)
+
+
+def require_joinable(inputs: Inputs) -> WhisperInputs:
+    """The inputs of a Whisper model, whose sounds are padded to one window. Raises `OptionError` for others."""
+    if not isinstance(inputs, WhisperInputs):
+        raise OptionError("data: join is for Whisper models, which pad every sound to one window: leave it out.")
+    return inputs
+
+
+class JoinedBatches(BatchesOfSound):
+    """Whole batches by the rows in them, laid into windows as `Joining` plans them.
+
+    Which gaps lie between them, in which order they come, and whether their times are written follows from seed, epoch
+    and the first row of each window.
+    """
+
+    def __init__(self, corpus: Corpus, join: Join, window: Window, *, seed: int = 0, **options: Any) -> None:
+        super().__init__(corpus, seed=seed, **options)
+        self._join, self._whisper = join, require_joinable(corpus.inputs)
+        self._window = replace(window, slower=1.0)  # what a sound takes is known once it is heard
+
+    def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
+        """Windows by what the sounds really take, which augmentation changes."""
+        corpus, inputs = self._corpus, self._whisper
+        labels = [corpus.labels(row) for row, _ in heard]
+        seconds, rows = [len(samples) / SAMPLE_RATE for _, samples in heard], np.array([row for row, _ in heard])
+        loads = self._window.shares(seconds, [len(row) for row in labels])
+        loads[_alone(rows, self._join.alone)] = 1.0
+        kinds = [row[0] if inputs.front else 0 for row in labels]
+        sounds: list[Samples] = []
+        told: list[list[int]] = []
+        held: list[list[int]] = []
+        for together in in_turn(loads.tolist(), kinds):
+            random = np.random.default_rng([self._seed, self.epoch, heard[together[0]][0], _PURPOSE])
+            members = random.permutation(together).tolist()
+            sound, times = laid([heard[at][1] for at in members], inputs.span, self._join.silence, random)
+            timed = random.random() < self._join.times
+            sounds.append(sound)
+            told.append(inputs.joined([labels[at] for at in members], times if timed else None))
+            held.append([heard[at][0] for at in members])
+        return self._spelled(inputs.batch(sounds, told), held, list(map(len, sounds)))
+
+    def _heard(self, tensors: dict[str, Tensor], seconds: Sequence[float]) -> float:
+        """The windows."""
+        del seconds
+        return len(tensors["labels"]) * self._whisper.span
+
+
+def laid(
+    sounds: Sequence[Samples], span: float, silence: float, random: np.random.Generator
+) -> tuple[Samples, list[tuple[int, int]]]:
+    """Sounds [N] one after another, and the ticks between which each lies.
+
+    Before each there are up to `silence` seconds of noise as soft as its own softest 20 ms, or fewer where all would
+    not fit into a window of `span` seconds.
+    """
+    window = round(span / TICK)
+    counts = np.array([-(-len(sound) // _TICK) for sound in sounds])
+    gaps = random.integers(0, round(silence / TICK), len(sounds), endpoint=True)
+    room = max(0, window - int(counts.sum()))
+    if gaps.sum() > room:
+        gaps = gaps * room // gaps.sum()
+    ends = np.cumsum(gaps + counts)
+    starts = ends - counts
+    made = np.zeros(int(ends[-1]) * _TICK, np.float32)
+    done = 0
+    for sound, start in zip(sounds, (starts * _TICK).tolist(), strict=True):
+        if start > done:
+            made[done:start] = _softest(sound) * coloured(random, start - done, _SOFT)
+        done = start + len(sound)
+        made[start:done] = sound
+    return made, list(zip(starts.tolist(), ends.clip(max=window).tolist(), strict=True))  # one sound may be too long
+
+
+def _softest(sound: Samples) -> np.float32:
+    """The root mean square of the softest whole tick."""
+    ticks = sound[: max(1, len(sound) // _TICK) * _TICK]
+    squares = np.square(ticks, dtype=np.float64).reshape(max(1, len(sound) // _TICK), -1)
+    return np.float32(np.sqrt(squares.mean(1).min()))

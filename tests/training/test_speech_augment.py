@@ -141,5 +141,5 @@ def test_true_is_all_defaults_false_is_none_and_a_mapping_sets_each() -> None:
     assert chosen == Augment(masks=0.5, speed=0.0)
     with pytest.raises(OptionError, match="did you mean 'codec'"):
         build(SpeechData, {"augment": {"codecs": 0.5}}, "data")
-    with pytest.raises(OptionError, match=r"level is a chance from 0 to 1, got 1\.5"):
+    with pytest.raises(OptionError, match=r"level must be from 0 to 1, got 1\.5"):
         build(SpeechData, {"augment": {"level": 1.5}}, "data")

@@ -197,10 +197,8 @@ class SpeechData:
         if self.cache_features is not None and self.join is not None:
             raise OptionError("cache_features and join exclude each other: windows are others in each epoch.")
         if self.join is not None and (self.batching.memory or self.batching.packed):
-            kind = "packed" if self.batching.packed else "planned by `memory`"
-            raise OptionError(
-                f"joined windows are planned by a `budget` of padded seconds, their batches are not {kind}."
-            )
+            other = "packed" if self.batching.packed else "memory"
+            raise OptionError(f"joined windows are planned by a `budget` of padded seconds: leave out `{other}`.")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
 from linnet.training.speech.features import CachedBatches, Encode, cached_features, encoder_of, require_cacheable
 from linnet.training.speech.inputs import FusionInputs, Inputs
-from linnet.training.speech.joining import JoinedBatches, plan_joined
+from linnet.training.speech.joining import JoinedBatches, plan_joined, require_joinable
 from linnet.training.speech.kept import kept_corpus
 from linnet.training.speech.memory import batch_cost
 from linnet.training.speech.model import Trainee, load_trainee

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from linnet.audio.types import SAMPLE_RATE, Audio
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import OptionError
 from linnet.models.resolve import resolve
 from linnet.transcription.ctc_words import ctc_words
@@ -109,8 +108,8 @@ def test_words_of_random_models_spell_the_text_and_lie_within(folders: dict[str,
     ref = resolve(str(folders[name]))
     backend = load_generic(ref, device=torch.device("cpu"), dtype=torch.float32)
     recognizer = Recognizer(backend, ref, device="cpu", dtype="float32")
-    plain = recognizer.transcribe(noise(2.3))
-    timed = recognizer.transcribe(noise(2.3), options=DecodingOptions(word_timestamps=True))
+    plain = recognizer.transcribe(noise(2.3), vad=False)
+    timed = recognizer.transcribe(noise(2.3), vad=False, word_timestamps=True)
     assert timed.text == plain.text
     assert not plain.words
     for segment in timed.segments:

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from hub_cache import add_to_cache, linnet
+from linnet.audio.types import Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.resolve import family, resolve
@@ -237,7 +238,7 @@ def test_digital_silence_has_no_words_and_costs_nothing(name: str, backends: dic
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
 def test_without_a_limit_generation_ends_within_the_positions(name: str, backends: dict[str, GenericBackend]) -> None:
-    outcome, _ = recognise(backends[name], sound(1.0), DecodingOptions())
+    outcome, _ = recognise(backends[name], sound(1.0), DecodingOptions(vad=False))
     assert 1 < len(outcome.segments[0].text.replace(" ", "")) <= 64
 
 
@@ -363,3 +364,12 @@ print(backend.engine_name)
 def test_models_info_tells_the_window(folders: dict[str, Path], tmp_path: Path) -> None:
     done = linnet("models", "info", str(folders["speech2text"]), cache=tmp_path)
     assert "16000 Hz, windows of at most 3 s" in done.stdout
+
+
+def test_nothing_is_heard_where_nobody_speaks_however_short(backends: dict[str, GenericBackend]) -> None:
+    silence = Audio(np.zeros(16_000, np.float32))
+    for backend in backends.values():
+        outcome, _ = recognise(backend, silence, DecodingOptions())
+        assert outcome.segments == ()
+        assert outcome.counts is not None
+        assert outcome.counts.dropped_seconds == 1.0

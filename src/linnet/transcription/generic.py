@@ -106,8 +106,7 @@ class GenericBackend:
         return self._windows(source, options, ahead)
 
     def _windows(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
-        long = len(source.window(0, self._window + 1)) > self._window
-        plan = WindowPlan(source, self._window, vad=options.vad and long)
+        plan = WindowPlan(source, self._window, vad=options.vad)
         listener = _Listener(self, options)
         return (yield from batched(plan, listener, Languages(None, each=True), limit=self._window, ahead=ahead))
 

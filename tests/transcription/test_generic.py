@@ -23,7 +23,6 @@ from transformers import (
 )
 
 from hub_cache import add_to_cache, linnet
-from linnet.audio.types import Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.resolve import family, resolve
@@ -367,7 +366,7 @@ def test_models_info_tells_the_window(folders: dict[str, Path], tmp_path: Path) 
 
 
 def test_nothing_is_heard_where_nobody_speaks_however_short(backends: dict[str, GenericBackend]) -> None:
-    silence = Audio(np.zeros(16_000, np.float32))
+    silence = np.zeros(16_000, np.float32)
     for backend in backends.values():
         outcome, _ = recognise(backend, silence, DecodingOptions())
         assert outcome.segments == ()

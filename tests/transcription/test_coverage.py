@@ -6,8 +6,17 @@ import pytest
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import FRAME, Frames, Region, RegionFinder, Sensitivity
-from linnet.transcription.coverage import Pace, amount, is_crowded, is_thin, speech_between, uncovered
-from linnet.transcription.transcript import Segment
+from linnet.transcription.coverage import (
+    Pace,
+    amount,
+    is_crowded,
+    is_stretched,
+    is_thin,
+    may_skip,
+    speech_between,
+    uncovered,
+)
+from linnet.transcription.transcript import Segment, Word
 
 
 def regions(*times: tuple[float, float]) -> list[Region]:
@@ -102,3 +111,37 @@ def test_a_long_rest_of_a_region_that_a_segment_reaches_into_is_uncovered() -> N
     assert not list(uncovered(found, [Segment(0.0, 10.0, "x")], 0, round(11.4 * SAMPLE_RATE)))  # 1.4 s
     both = [Segment(0.0, 3.44, "x"), Segment(9.0, 11.4, "y")]
     assert list(uncovered(found, both, 0, 12 * SAMPLE_RATE)) == [[Region(part[0][0].start, 9 * SAMPLE_RATE)]]
+
+
+NORSEMEN = (
+    "The Norsemen considered the rainbow as a bridge over which the gods passed from the Earth to their home in the sky."
+)
+
+
+@pytest.mark.parametrize(
+    ("segment", "speech", "earliest", "usual", "told"),
+    [
+        # of real recordings in which tiny.en skipped a phrase, with the regions found there
+        (Segment(14.87, 25.37, NORSEMEN), [(15.17, 18.3), (18.72, 18.98), (19.55, 25.54)], 14.87, 3.0, True),
+        (Segment(2.2, 10.5, NORSEMEN), [(1.2, 3.6), (4.1, 10.4)], 0.5, 1.0, True),  # begins in the middle of a region
+        (Segment(2.2, 10.5, NORSEMEN), [(1.2, 3.6), (4.1, 10.4)], 2.1, 1.0, False),  # whose start another one has
+        (Segment(14.87, 25.37, NORSEMEN), [(15.17, 25.54)], 14.87, 3.0, False),  # slow, and without a pause
+        (Segment(14.87, 25.37, NORSEMEN), [(15.17, 18.3), (18.72, 18.98), (19.55, 25.54)], 14.87, 2.5, False),
+        (Segment(0.0, 2.0, "Yes."), [(0.0, 0.9), (1.3, 2.0)], 0.0, 3.0, False),  # too short to tell
+    ],
+)
+def test_where_a_phrase_may_be_missing(
+    segment: Segment, speech: list[tuple[float, float]], earliest: float, usual: float, told: bool
+) -> None:
+    assert may_skip(segment, regions(*speech), earliest, usual) is told
+
+
+def test_a_word_over_more_speech_than_it_takes_hides_others() -> None:
+    found = regions((15.17, 18.3), (18.72, 18.98), (19.55, 25.54))
+    hiding = Segment(14.7, 20.3, "The Norsemen", words=(Word("The", 14.73, 19.57), Word("Norsemen", 19.57, 20.3)))
+    assert is_stretched(hiding, found)
+    waiting = Segment(16.9, 20.3, "The Norsemen", words=(Word("The", 18.1, 19.8), Word("Norsemen", 19.8, 20.3)))
+    assert not is_stretched(waiting, found)  # it is mostly pause
+    long = Segment(20.0, 21.8, "internationalization", words=(Word("internationalization", 20.0, 21.8),))
+    assert not is_stretched(long, found)
+    assert not is_stretched(Segment(15.0, 25.0, NORSEMEN), found)  # without word times nothing is told

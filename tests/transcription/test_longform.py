@@ -190,6 +190,30 @@ def test_a_stretch_that_keeps_too_few_words_is_heard_in_parts_until_their_words_
     assert outcome.counts.doubtful_segments == 0
 
 
+@pytest.mark.parametrize("parts", [("the phrase that was skipped", "then what was heard"), ("", "what was heard")])
+def test_a_stretch_of_which_words_are_known_to_be_missing_is_heard_in_parts(parts: tuple[str, str]) -> None:
+    """Enough words for the speech, and as many when it is heard again: only the times of the words told of the rest."""
+    first = said(9, (0, 9, "then what was heard"))
+    planned = window(0, 9, (0.2, 3), (3.4, 6.2), (6.4, 8.8))
+    answers = {
+        (0, 9): replace(first, thin=first.segments, skipping=first.segments),
+        (0, 3.2): said(3.2, (0, 3.2, parts[0])) if parts[0] else said(3.2),
+        (3.2, 9): said(9, (3.2, 9, parts[1])),
+    }
+    play = Scripted([planned], answers)
+    assert text(play.play()) == (" ".join(parts) if parts[0] else "then what was heard")
+    assert play.asked == [[(0, 9)], [(0, 9)], [(0, 3.2), (3.2, 9)]]  # and not once more
+
+
+def test_a_stretch_begins_with_the_speech_that_its_segment_begins_in() -> None:
+    late = said(9, (0.5, 2, "a b c"), (4.6, 8.5, SKIPPED))
+    late = replace(late, thin=late.segments[1:])
+    planned = window(0, 9, (0.5, 2), (4, 5.2), (5.4, 8.5))
+    play = Scripted([planned], {(0, 9): late, (3.7, 8.8): said(8.8, (3.7, 8.8, WHOLE))})
+    assert text(play.play()) == f"a b c {WHOLE}"
+    assert play.asked == [[(0, 9)], [(3.7, 8.8)]]
+
+
 def test_parts_that_say_less_leave_the_first_hearing_as_it_was() -> None:
     slow = said(9, (0, 9, "so few words for so much speech"))
     answers = {(0, 9): replace(slow, thin=slow.segments), (0, 4.5): said(4.5), (4.5, 9): said(9, (4.5, 9, "much"))}

@@ -8,7 +8,7 @@ recordings share a batch.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +33,7 @@ class Request:
     position: float = 0.0  # seconds of the recording that are done when this is asked
     vote: Any = None  # without a language, those of a batch with an equal vote speak the same one
     features: Tensor | None = None  # of the samples, where they were made beforehand
+    needs_words: Callable[[Any], bool] | None = None  # whether word times of this result tell what its segments do not
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from statistics import median
 
 from linnet.audio.types import SAMPLE_RATE
@@ -21,12 +22,17 @@ SHORTEST_SPEECH = round(0.2 * SAMPLE_RATE)  # samples: less of it may be passed 
 LONG_REST = round(1.5 * SAMPLE_RATE)  # samples of a region, of which the rest has words
 SLACK = round(0.2 * SAMPLE_RATE)  # by which a model's times may differ from where speech was found
 SLOWEST = 1.4  # words a second of speech: read and spontaneous speech has 2 to 4
+TYPICAL = 3.0  # words a second of speech in most recordings
 LAGGING = 0.65  # of a recording's usual words a second: below it words may be missing
 LEAST_KNOWN = 3  # segments that tell how fast a recording is spoken
 LONGEST_PLAIN = 3.0  # seconds of speech in a segment of which the rate says nothing yet
 FASTEST = 8.0  # words a second of speech that nobody says
 SPARE_WORDS = 2.0  # in speech too short to be measured
 LITTLE = 1.5  # seconds of speech in a window that may as well be a cry, a laugh or a chord
+SLOW = 0.85  # of a recording's usual words a second: a phrase may be missing
+LATE = round(0.4 * SAMPLE_RATE)  # samples of speech before a segment's start that are more than its times being rough
+PHRASE, PAUSE = SAMPLE_RATE, SAMPLE_RATE // 4  # samples of a phrase that may be skipped, and between phrases
+LONGEST_WORD, _PER_AMOUNT = 1.2, 0.3  # seconds of speech that a word may take, and more for each word of usual length
 _PER_WORD, _PER_WIDE = 6.0, 0.6  # letters of a word of usual length; words in an ideograph or kana
 
 
@@ -67,10 +73,14 @@ class Pace:
         self._rates += [rate for rate in rates if rate is not None]
 
     @property
+    def usual(self) -> float:
+        """Words a second of speech; of most recordings as long as too little was heard to tell."""
+        return median(self._rates) if len(self._rates) >= LEAST_KNOWN else TYPICAL
+
+    @property
     def least(self) -> float:
         """Words a second of speech below which a segment is heard again: it may be slow, or words were skipped."""
-        known = len(self._rates) >= LEAST_KNOWN
-        return max(SLOWEST, LAGGING * median(self._rates)) if known else SLOWEST
+        return max(SLOWEST, LAGGING * self.usual) if len(self._rates) >= LEAST_KNOWN else SLOWEST
 
 
 def is_thin(segment: Segment, regions: Sequence[Region], least: float = SLOWEST) -> bool:
@@ -83,6 +93,32 @@ def _rate(segment: Segment, regions: Sequence[Region]) -> float | None:
     """Words a second of the speech in a segment; None where it has too little to tell."""
     spoken = speech_between(regions, segment.start, segment.end)
     return amount(segment.text) / spoken if spoken >= LONGEST_PLAIN else None
+
+
+def may_skip(segment: Segment, regions: Sequence[Region], earliest: float, usual: float) -> bool:
+    """Whether a phrase may be missing in a segment that is not thin; the times of its words tell (`is_stretched`).
+
+    It begins in the middle of speech that no segment before it has, the last of which ends at `earliest` seconds; or it
+    holds a pause and a phrase, and fewer words than is usual.
+    """
+    start, end = round(segment.start * SAMPLE_RATE), round(segment.end * SAMPLE_RATE)
+    if any(max(one.start, round(earliest * SAMPLE_RATE)) + LATE < start < one.end for one in regions):
+        return True
+    rate = _rate(segment, regions)
+    if rate is None or rate >= SLOW * usual:
+        return False
+    cut = [Region(max(one.start, start), min(one.end, end)) for one in regions]
+    inside = [one for one in cut if one.start < one.end]
+    pauses = [two.start - one.end for one, two in pairwise(inside)]
+    return any(pause >= PAUSE for pause in pauses) and any(one.end - one.start >= PHRASE for one in inside)
+
+
+def is_stretched(segment: Segment, regions: Sequence[Region]) -> bool:
+    """Whether a word of a segment is laid over more speech than it can be: over that of words which are missing."""
+    return any(
+        speech_between(regions, word.start, word.end) > LONGEST_WORD + _PER_AMOUNT * amount(word.text)
+        for word in segment.words
+    )
 
 
 def is_crowded(segment: Segment, regions: Sequence[Region]) -> bool:

@@ -37,6 +37,7 @@ class Heard:
     language: str | None = None
     probabilities: Mapping[str, float] | None = None  # of languages, where it was to tell
     thin: tuple[Segment, ...] = ()  # those of the segments with too few words for their speech: some were skipped
+    skipping: tuple[Segment, ...] = ()  # those of them of which the times of their words tell so
 
 
 class Listener(Protocol):
@@ -151,7 +152,7 @@ def _settle(
         elif one is None or (language is not None and one.probabilities and one.language != language):
             yield window
         else:
-            kept, again = judge(window, one.segments, one.thin)
+            kept, again = judge(window, one.segments, one.thin, one.skipping)
             ledger.add(kept, fell_back=one.fell_back)
             left = _rest(window, one)
             goes_on = following is not None and following.joined and following.start == window.end

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import Region
-from linnet.transcription.coverage import SHORTEST_SPEECH, SLACK, amount, is_thin, speech, uncovered
+from linnet.transcription.coverage import LONG_REST, SHORTEST_SPEECH, SLACK, amount, is_thin, speech, uncovered
 from linnet.transcription.packing import PAD
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Trial, Window
@@ -31,8 +31,16 @@ class Hearings:
 
     first: tuple[Segment, ...]
     waiting: int  # parts that are not heard yet
+    missing: bool = False  # words are known to be missing in `first`
     within: Trial | None = None  # the stretch that this one is a part of
     found: list[Segment] = field(default_factory=list)
+
+    def must_say_more(self, segments: Sequence[Segment]) -> bool:
+        """Whether words are known to be missing, and this hearing has hardly more of them."""
+        return self.missing and not self._is_more(segments)
+
+    def _is_more(self, segments: Sequence[Segment]) -> bool:
+        return words_in(segments) > words_in(self.first) + SPARE
 
     def book(self, segments: Sequence[Segment]) -> list[Segment]:
         """One part is heard; what stands of the outermost stretch, once all of it is decided."""
@@ -40,8 +48,7 @@ class Hearings:
         self.waiting -= 1
         if self.waiting:
             return []
-        better = words_in(self.found) > words_in(self.first) + SPARE
-        stands = self.found if better else list(self.first)
+        stands = self.found if self._is_more(self.found) else list(self.first)
         return self.within.book(stands) if self.within else stands
 
 
@@ -50,17 +57,24 @@ def words_in(segments: Sequence[Segment]) -> float:
     return sum(amount(one.text) for one in segments)
 
 
-def judge(window: Window, segments: Sequence[Segment], thin: Sequence[Segment]) -> tuple[list[Segment], list[Window]]:
+def judge(
+    window: Window, segments: Sequence[Segment], thin: Sequence[Segment], skipping: Sequence[Segment] = ()
+) -> tuple[list[Segment], list[Window]]:
     """The segments of a window that stand now, and what to hear again: `thin`, those with few words for their speech.
 
-    They may be slow speech; with so few words that some must be missing they are doubtful.
+    They may be slow speech; with so few words that some must be missing they are doubtful. Of those that are `skipping`
+    it is known that words are missing: what does not say more is heard again in parts.
     """
     if not window.again:
         kept = [one for one in segments if one not in thin]
-        tries = [_try(apart(_stretch(window, one, segments)), _marked([one], window)) for one in thin]
+        tries = [
+            _try(apart(_stretch(window, one, segments)), _marked([one], window), missing=one in skipping)
+            for one in thin
+        ]
         return kept, [part for parts in tries for part in parts]
     final = _marked(segments, window)
-    if thin and (parts := halves(window)):
+    wanting = bool(thin) or (window.trial is not None and window.trial.must_say_more(final))
+    if wanting and (parts := halves(window)):
         return [], _try(parts, final, within=window.trial)
     return window.trial.book(final) if window.trial else list(final), []
 
@@ -70,9 +84,11 @@ def _marked(segments: Sequence[Segment], window: Window) -> tuple[Segment, ...]:
     return tuple(replace(one, doubtful=one.doubtful or is_thin(one, window.regions)) for one in segments)
 
 
-def _try(parts: Sequence[Window], first: tuple[Segment, ...], within: Trial | None = None) -> list[Window]:
+def _try(
+    parts: Sequence[Window], first: tuple[Segment, ...], within: Trial | None = None, *, missing: bool = False
+) -> list[Window]:
     """The parts of a stretch, to be heard again; together they must say more than `first`."""
-    trial = Hearings(first, len(parts), within)
+    trial = Hearings(first, len(parts), missing, within)
     return [replace(part, trial=trial, again=True) for part in parts]
 
 
@@ -81,6 +97,9 @@ def _stretch(window: Window, segment: Segment, segments: Sequence[Segment]) -> W
     after = min((one.start for one in segments if one.start >= segment.end), default=window.end / SAMPLE_RATE)
     start, end = round(segment.start * SAMPLE_RATE), round(segment.end * SAMPLE_RATE)
     end = min(max(end, start + SHORTEST_SPEECH) + PAD, round(after * SAMPLE_RATE), window.end)
+    before = max((round(one.end * SAMPLE_RATE) for one in segments if one.end <= segment.start), default=window.start)
+    begun = [one.start for one in window.regions if one.start < start < one.end and start - one.start < LONG_REST]
+    start = max(begun[0] - PAD, before) if begun else start  # a longer part is heard again alone
     start = min(max(start, window.start), window.end - 1)
     return window.part(start, max(end, start + 1))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
 from linnet.models.whisper import WhisperModel
 from linnet.transcription.backend import Job, Request
-from linnet.transcription.coverage import LITTLE, Pace, is_crowded, is_thin, speech
+from linnet.transcription.coverage import LITTLE, Pace, is_crowded, is_stretched, is_thin, may_skip, speech
 from linnet.transcription.ledger import Ledger, is_doubtful
 from linnet.transcription.longform import Heard, Languages, batched
 from linnet.transcription.segments import Piece, cut_pieces
@@ -233,8 +234,12 @@ class WhisperBackend:
             languages=[language for language, _ in heard],
             prompts=[request.prompt for request in requests],
         )
-        words = self._word_times(encoded, decoded, requests)
-        return [WindowResult(one, *language, own) for one, language, own in zip(decoded, heard, words, strict=True)]
+        results = [WindowResult(one, *language) for one, language in zip(decoded, heard, strict=True)]
+        rows = [row for row, result in enumerate(results) if _needs_words(requests[row], result)]
+        words = self._word_times(encoded.select(rows), [decoded[row] for row in rows], [requests[row] for row in rows])
+        for row, own in zip(rows, words, strict=True):
+            results[row] = replace(results[row], words=own)
+        return results
 
     def features(self, request: Request, padded: int) -> Tensor:
         """The log-mel features of one window of `padded` samples, on the model's device."""
@@ -247,14 +252,13 @@ class WhisperBackend:
     def _word_times(
         self, encoded: Encoded, decoded: Sequence[Decoded], requests: Sequence[Request]
     ) -> list[tuple[TimedWord, ...]]:
-        """Each window's words, or none where they were not asked for."""
-        options = requests[0].options
-        if not options.word_timestamps:
-            return [()] * len(requests)
+        """Each window's words."""
+        if not requests:
+            return []
         found = self._decoder.word_times(
             encoded,
             decoded,
-            options,
+            requests[0].options,
             samples=[request.samples for request in requests],
             heads=self._model.alignment_heads.pairs,
             lag=self._model.alignment_heads.lag,
@@ -305,14 +309,25 @@ class _Listener:
         timed = self._timed(window)
         prompt = self._prompt if timed else self._plain_prompt
         request = self._backend.request(window.samples, self._options, prompt, language=language, timed=timed)
-        return replace(request, vote=vote if vote is not None and vote.voting else None, features=window.features)
+        return replace(
+            request,
+            vote=vote if vote is not None and vote.voting else None,
+            features=window.features,
+            needs_words=partial(self._may_skip, window) if self._options.vad and timed else None,
+        )
 
     def read(self, window: Window, answer: WindowResult) -> Heard:
         """Segments in the recording's time; of a stretch that was passed over before, none that is doubtful."""
         offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
         timed = self._timed(window)
         pieces, advance = self._backend.pieces(answer.decoded, duration, timed=timed, options=self._options)
-        segments = self._backend.segments(pieces, answer, offset, self._options)
+        with_times = self._backend.segments(pieces, answer, offset, self._options)
+        segments = with_times
+        if not self._options.word_timestamps:  # then words, where there are any, only tell what is missing
+            segments = self._backend.segments(pieces, replace(answer, words=()), offset, self._options)
+        skipping = [
+            one for one, timed_one in zip(segments, with_times, strict=True) if is_stretched(timed_one, window.regions)
+        ]
         fell_back = answer.decoded.temperature > 0.0
         if self._options.vad:
             segments = [segment for segment in segments if not _is_invented(segment, window)]
@@ -321,7 +336,8 @@ class _Listener:
         thin: list[Segment] = []
         if self._options.vad:
             self._pace.watch(segments, window.regions)
-            thin = [one for one in segments if is_thin(one, window.regions, self._pace.least)]
+            least = self._pace.least
+            thin = [one for one in segments if one in skipping or is_thin(one, window.regions, least)]
         return Heard(
             tuple(segments),
             offset + advance,
@@ -329,11 +345,26 @@ class _Listener:
             language=answer.language,
             probabilities=answer.probabilities,
             thin=tuple(thin),
+            skipping=tuple(one for one in thin if one in skipping),
         )
+
+    def _may_skip(self, window: Window, result: WindowResult) -> bool:
+        """Whether a phrase may be missing in one of the segments of a window."""
+        offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
+        pieces, _ = self._backend.pieces(result.decoded, duration, timed=True, options=self._options)
+        segments = self._backend.segments(pieces, result, offset, self._options)
+        ends = [offset, *(one.end for one in segments)]
+        usual = self._pace.usual
+        return any(may_skip(one, window.regions, end, usual) for one, end in zip(segments, ends, strict=False))
 
     def _timed(self, window: Window) -> bool:
         """Whether a window is decoded with timestamps: what was skipped with them is heard again without."""
         return self._options.timestamps and not window.again
+
+
+def _needs_words(request: Request, result: WindowResult) -> bool:
+    """Whether word times are asked for, or tell what is missing."""
+    return request.options.word_timestamps or (request.needs_words is not None and request.needs_words(result))
 
 
 def _is_invented(segment: Segment, window: Window) -> bool:

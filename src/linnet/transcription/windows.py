@@ -28,6 +28,10 @@ PAUSE_DEPTH = 25.0  # dB below a window's loud stretches: here nobody speaks
 class Trial(Protocol):
     """The hearings of a stretch of which too few words were heard at first."""
 
+    def must_say_more(self, segments: Sequence[Segment]) -> bool:
+        """Whether words are known to be missing, and are missing in what the whole stretch was heard to say, too."""
+        ...
+
     def book(self, segments: Sequence[Segment]) -> list[Segment]:
         """Take what one window of the stretch was heard to say; what stands, once all of them are heard."""
         ...

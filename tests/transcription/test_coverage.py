@@ -114,7 +114,8 @@ def test_a_long_rest_of_a_region_that_a_segment_reaches_into_is_uncovered() -> N
 
 
 NORSEMEN = (
-    "The Norsemen considered the rainbow as a bridge over which the gods passed from the Earth to their home in the sky."
+    "The Norsemen considered the rainbow as a bridge over which the gods passed "
+    "from the Earth to their home in the sky."
 )
 
 

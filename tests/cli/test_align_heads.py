@@ -67,6 +67,7 @@ def test_heads_trained_to_look_at_words_are_found_and_used(
     assert scores[heads.pairs[0]] == best["score"]  # several may be equally good
     assert best["score"] > 0.5
     assert f"{best['layer']:>5}  {best['head']:>4}" in done.out
+    assert f"they look {heads.lag:.2f} s behind" in done.out
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,6 @@ def test_a_calibration_of_a_shared_model_lies_in_linnets_cache(tmp_path: Path, m
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "model"
     shutil.copytree(DIGITS, folder)
-    path = save_alignment_heads(folder, {(0, 1): 0.9, (0, 0): 0.1}, chosen=[(0, 1)], shared=True)
+    path = save_alignment_heads(folder, {(0, 1): 0.9, (0, 0): 0.1}, chosen=[(0, 1)], lag=0.04, shared=True)
     assert path.is_relative_to(tmp_path / "cache")
-    assert find_alignment_heads(folder, {}, layers=2, heads=4) == AlignmentHeads(((0, 1),), "calibrated")
+    assert find_alignment_heads(folder, {}, layers=2, heads=4) == AlignmentHeads(((0, 1),), "calibrated", 0.04)

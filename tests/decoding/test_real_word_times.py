@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 
 import linnet
+from linnet.engines.torch import TorchEngine
+from linnet.models.whisper import load_whisper
+from linnet.transcription.align_heads import feed, measure_lag, read_known_words
 from real_weights import require_weights
 
 CLIPS = Path(__file__).parents[2] / "../shared/data/speech/aligned_hand"
@@ -40,3 +45,14 @@ def heard_right(words: Any, labels: list[dict[str, Any]]) -> list[tuple[Any, dic
     said = [label["word"].lower() for label in labels]
     once = [word for word in said if said.count(word) == 1 and plain.count(word) == 1]
     return [(words[plain.index(word)], labels[said.index(word)]) for word in once]
+
+
+def test_the_lag_of_a_models_heads_is_measured_as_it_was_over_many_clips() -> None:
+    manifest = CLIPS.parent / "aligned_lj" / "manifest.jsonl"
+    if not manifest.is_file():
+        pytest.skip(f"{manifest} is not on this disk")
+    model = load_whisper(require_weights("tiny.en"), name="tiny.en", device="cpu", dtype=torch.float32)
+    engine, skipped = TorchEngine(model), []
+    known = feed(model, engine, islice(read_known_words(manifest), 2), skipped=skipped.append)
+    assert measure_lag(model, engine, known, model.alignment_heads.pairs) == pytest.approx(0.12, abs=0.021)
+    assert skipped == []

@@ -155,7 +155,7 @@ def align_heads(
     ),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Find the heads that word times are best taken from, on utterances with known word times, and keep them."""
+    """Find the heads that word times are best taken from, and their lag, on utterances with known word times."""
     import torch
 
     from linnet.engines.torch import TorchEngine
@@ -163,19 +163,22 @@ def align_heads(
     from linnet.models.alignment_heads import save_alignment_heads
     from linnet.models.resolve import family, resolve
     from linnet.models.whisper import load_whisper
-    from linnet.transcription.align_heads import choose_heads, read_known_words, score_heads
+    from linnet.transcription.align_heads import choose_heads, feed, measure_lag, read_known_words, score_heads
 
     utterances = list(read_known_words(manifest))
     ref = resolve(name, offline=offline)
     if family(ref.path) != "whisper":
         raise OptionError(f"model {name} has no alignment heads: only Whisper-family models have")
     model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32)
-    scores = score_heads(model, TorchEngine(model), utterances, skipped=lambda said: print(said, file=sys.stderr))
+    engine = TorchEngine(model)
+    scores = score_heads(model, engine, feed(model, engine, utterances, skipped=notice))
     chosen = choose_heads(scores)
-    path = save_alignment_heads(ref.path, scores, chosen=chosen, shared=ref.origin != "folder")
+    lag = measure_lag(model, engine, feed(model, engine, utterances, skipped=lambda _: None), chosen)
+    path = save_alignment_heads(ref.path, scores, chosen=chosen, lag=lag, shared=ref.origin != "folder")
     print("layer  head  inside the word")
     for layer, head in chosen:
         print(f"{layer:>5}  {head:>4}  {100 * scores[layer, head]:.1f} %")
+    print(f"they look {lag:.2f} s behind the beginning of a word")
     print(f"{len(chosen)} of {len(scores)} heads kept in {path}", file=sys.stderr)
 
 

@@ -35,8 +35,9 @@ class AlignmentHeads:
     `calibrated`: found by `linnet models align-heads`; `model`: named by generation_config.json; `assumed`: all heads
     of the upper half of the layers, as OpenAI's Whisper assumes of a model that names none.
 
-    `lag`: seconds by which these heads look behind the onset of what is being written: `alignment_lag` of
-    generation_config.json, else what was measured of these very heads (tiny.en looks at a word's end), else 0.
+    `lag`: seconds by which these heads look behind the onset of what is being written: that of the calibration, else
+    `alignment_lag` of generation_config.json, else what was measured of these very heads (tiny.en looks at a word's
+    end), else 0.
     """
 
     pairs: tuple[Head, ...]
@@ -62,29 +63,34 @@ def find_alignment_heads(folder: Path, generation: Mapping[str, Any], *, layers:
     for a calibration, or a lag, that cannot be read.
     """
     for path in (folder / FILE, *_cached(folder)):
-        if path.is_file() and (found := _within(_read(path), layers, heads)):
-            return AlignmentHeads(found, "calibrated", _lag(generation, found))
+        if path.is_file():
+            said = _read(path)
+            if found := _within(said["alignment_heads"], layers, heads):
+                lag = _lag(said, found, path.name) if "alignment_lag" in said else _lag(generation, found)
+                return AlignmentHeads(found, "calibrated", lag)
     if found := _within(generation.get("alignment_heads") or (), layers, heads):
         return AlignmentHeads(found, "model", _lag(generation, found))
     upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
     return AlignmentHeads(upper, "assumed", _lag(generation, upper))
 
 
-def _lag(generation: Mapping[str, Any], pairs: tuple[Head, ...]) -> float:
+def _lag(generation: Mapping[str, Any], pairs: tuple[Head, ...], file: str = "generation_config.json") -> float:
     lag = generation.get("alignment_lag", MEASURED_LAGS.get(tuple(sorted(pairs)), 0.0))
     if isinstance(lag, bool) or not isinstance(lag, int | float) or not -1.0 <= lag <= 1.0:
-        raise ModelError(f"alignment_lag in generation_config.json must be -1 to 1 second, got {lag!r}")
+        raise ModelError(f"alignment_lag in {file} must be -1 to 1 second, got {lag!r}")
     return float(lag)
 
 
-def save_alignment_heads(folder: Path, scores: Mapping[Head, float], *, chosen: Sequence[Head], shared: bool) -> Path:
+def save_alignment_heads(
+    folder: Path, scores: Mapping[Head, float], *, chosen: Sequence[Head], lag: float, shared: bool
+) -> Path:
     """Write a calibration into a model's folder, or into Linnet's own cache where it is `shared`; returns the file.
 
     A folder of the Hub's cache, or of an embedded model, belongs to more than us. Raises `OutputError`.
     """
     path = cache_folder() / "alignment_heads" / f"{fingerprint(folder)}.json" if shared else folder / FILE
     rows = [{"layer": layer, "head": head, "score": round(score, 4)} for (layer, head), score in scores.items()]
-    data = {"alignment_heads": [list(head) for head in chosen], "scores": rows}
+    data = {"alignment_heads": [list(head) for head in chosen], "alignment_lag": lag, "scores": rows}
     temporary = draft_path(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,13 +108,12 @@ def _cached(folder: Path) -> tuple[Path, ...]:
     return (shelf / f"{fingerprint(folder)}.json",) if shelf.is_dir() else ()
 
 
-def _read(path: Path) -> Sequence[Any]:
+def _read(path: Path) -> dict[str, Any]:
     said = load_json(path)
     found = said.get("alignment_heads") if isinstance(said, dict) else None
     if found is None or not PAIRS.fits(found):
         raise ModelError(f"{path} holds no alignment heads: remove it, or run `linnet models align-heads` again")
-    pairs: Sequence[Any] = found
-    return pairs
+    return dict(said)
 
 
 def _within(found: Sequence[Any], layers: int, heads: int) -> tuple[Head, ...]:

@@ -220,9 +220,26 @@ def test_out_of_memory_with_one_window_fails_its_recording_with_a_way_out() -> N
     assert ["smaller model" in str(result.error) for result in results] == [True, True]
 
 
-def test_another_runtime_error_is_no_lack_of_memory() -> None:
-    with pytest.raises(RuntimeError, match="shapes"):
-        list(run_jobs(Tight(0, RuntimeError("shapes differ")), [tone(0.1, 9)], DecodingOptions(), 4))
+def test_another_error_of_the_model_fails_its_recording_and_is_told() -> None:
+    (result,) = run_jobs(Tight(0, RuntimeError("shapes differ")), [tone(0.1, 9)], DecodingOptions(), 4)
+    assert isinstance(result.error, ModelError)
+    assert "tone 0.1: the model failed on it (RuntimeError: shapes differ)" in str(result.error)
+
+
+class Choosy(Counting):
+    """Fails on every batch with a certain sound in it."""
+
+    def run(self, requests: Sequence[Request]) -> list[Any]:
+        if any(request.samples[0] > 0.25 for request in requests):
+            raise IndexError("too loud")
+        return super().run(requests)
+
+
+def test_of_a_batch_that_fails_only_the_recording_that_it_fails_on_is_lost() -> None:
+    results = list(run_jobs(Choosy(), [tone(0.1, 2), tone(0.3, 2), tone(0.2, 2)], DecodingOptions(), 3))
+    assert texts(results) == {0: "1 1", 2: "2 2"}
+    (error,) = (result.error for result in results if result.error)
+    assert str(error).startswith("tone 0.3: the model failed on it (IndexError: too loud)")
 
 
 def test_progress_moves_forward_to_the_end() -> None:

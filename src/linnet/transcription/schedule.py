@@ -232,6 +232,16 @@ def _failure(name: str, error: Exception) -> LinnetError:
     return failure
 
 
+def _model_failure(name: str, error: Exception) -> ModelError:
+    """What is said where the model raises what nobody expects on a window of a recording."""
+    failure = ModelError(
+        f"{name}: the model failed on it ({type(error).__name__}: {error}); try another --engine, and report it as a "
+        "defect of Linnet"
+    )
+    failure.__cause__ = error  # for --verbose
+    return failure
+
+
 def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callable[[Progress], None] | None) -> None:
     """Answer every request that is open, then let the jobs go on."""
     groups: dict[Hashable, list[_Asked]] = defaultdict(list)
@@ -271,15 +281,22 @@ class _Batches:
                 self._answer(batch)
             except OptionError:
                 raise
-            except LinnetError as error:
-                for asked in batch:
-                    asked.one.fail(error)
-            except (MemoryError, RuntimeError) as error:
-                if not _is_memory(error):
-                    raise
-                self._shrink(batch)
-                continue
+            except Exception as error:  # noqa: BLE001 - whatever a model raises, other recordings go on
+                if _is_memory(error):
+                    self._shrink(batch)
+                    continue
+                self._fail(batch, error)
             left = left[len(batch) :]
+
+    def _fail(self, batch: Sequence[_Asked], error: Exception) -> None:
+        """Fail the recordings of a batch; where nobody knows which one it was, each is tried alone first."""
+        if len(batch) > 1 and not isinstance(error, LinnetError):
+            for asked in batch:
+                self.run([asked])
+            return
+        for asked in batch:
+            failure = error if isinstance(error, LinnetError) else _model_failure(asked.one.name, error)
+            asked.one.fail(failure)
 
     def _answer(self, batch: Sequence[_Asked]) -> None:
         begun = time.perf_counter()
@@ -311,11 +328,11 @@ class _Batches:
         )
 
 
-def _is_memory(error: MemoryError | RuntimeError) -> bool:
+def _is_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out, on a GPU or a CPU, in torch or OpenVINO."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    said = str(error).lower()
+    said = str(error).lower() if isinstance(error, RuntimeError) else ""
     return any(words in said for words in ("out of memory", "can't allocate", "not enough memory", "bad_alloc"))

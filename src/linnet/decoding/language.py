@@ -98,7 +98,7 @@ def _unknown(name: str, vocabulary: WhisperVocabulary) -> str:
     names = {code: title for title, code in _codes().items()}
     known = {word: code for code in vocabulary.languages for word in (code, names.get(code, code))}
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    guess = f"; did you mean {near[0]}?" if near else ""
+    guess = f"; did you mean {near[0]}?" if near else "."
     return f"language {name!r} is unknown to this model{guess} It knows {', '.join(sorted(vocabulary.languages))}"
 
 

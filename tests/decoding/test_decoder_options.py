@@ -40,7 +40,13 @@ def test_languages_by_code_and_name(model: WhisperModel, name: str | None, code:
 
 
 @pytest.mark.parametrize(
-    ("name", "guess"), [("germn", "did you mean german?"), ("japanese", "unknown to this model. It knows"), ("italain", "italian"), ("xx", "")]
+    ("name", "guess"),
+    [
+        ("germn", "did you mean german?"),
+        ("japanese", "unknown to this model. It knows"),
+        ("italain", "italian"),
+        ("xx", ""),
+    ],
 )
 def test_an_unknown_language_names_the_known_ones(model: WhisperModel, name: str, guess: str) -> None:
     with pytest.raises(OptionError, match=r"It knows de, en, es, fr, it") as caught:

@@ -37,6 +37,69 @@ def test_a_skipped_sentence_is_heard_again(tiny: Recognizer, faults: Path) -> No
     assert "He asked himself" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "phrases"),
+    [
+        (
+            "a4425.flac",
+            (
+                "You didn't want to come",
+                "He has known her",
+                "half a man with you",
+                "he says this",
+                "tear down the fence",
+                "If the medical practitioner",
+                "The actual primary rainbow",
+            ),
+        ),
+        (
+            "b5345.flac",
+            (
+                "thousands of miles",
+                "physicists have found",
+                "wash water all year",
+                "the birth of Roman character",
+                "This attitude is universal",
+            ),
+        ),
+    ],
+)
+def test_no_sentence_of_a_joined_recording_is_lost(
+    tiny: Recognizer, faults: Path, name: str, phrases: tuple[str, ...]
+) -> None:
+    text = tiny.transcribe(faults / "lost_words" / name).text
+    assert [phrase for phrase in phrases if phrase not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "starts"),
+    [
+        ("f32_int16scale.wav", 1, 0.0),
+        ("loud.wav", 1, 0.0),
+        ("antiphase.wav", 1, 0.0),
+        ("nan.wav", 1, 0.0),
+        ("chained.opus", 2, 0.0),
+        ("offset5.mp4", 1, 5.0),
+    ],
+)
+def test_the_sentence_is_heard_in_spite_of_the_fault(
+    tiny: Recognizer, faults: Path, name: str, times: int, starts: float
+) -> None:
+    transcript = tiny.transcribe(faults / name)
+    assert transcript.text.count("not what your country can do for you") == times
+    assert transcript.segments[0].start == pytest.approx(starts, abs=0.4)
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase", "start"), [("gap20.webm", "hat your country", 25.0), ("dmg_mid.webm", "When, however", 37.6)]
+)
+def test_times_after_a_gap_are_the_containers(
+    tiny: Recognizer, faults: Path, name: str, phrase: str, start: float
+) -> None:
+    (found, *_) = (one for one in tiny.transcribe(faults / name).segments if phrase in one.text)
+    assert found.start == pytest.approx(start, abs=0.8)
+
+
 @pytest.mark.parametrize("name", ["sil10.flac", "noise10.flac", "music25.flac", "ten_ms.wav"])
 def test_nothing_is_said_where_nobody_speaks(tiny: Recognizer, faults: Path, name: str) -> None:
     assert tiny.transcribe(faults / name).text == ""

@@ -8,7 +8,8 @@ from base64 import b64encode
 from urllib.parse import unquote, unquote_to_bytes
 
 _START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://)([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+_PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://)([^/?#]*)([^?#;]*)(.*)", re.DOTALL)
+_MISTYPED = re.compile(r"^(\s*(?:[A-Za-z][A-Za-z0-9+.-]+:)?/{1,2})[^/@\s]*:[^/@\s]*@")  # http:/me:secret@host
 _AT = re.compile(r".*(?:@|%40)", re.DOTALL)  # all up to the last one
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
 _HIDDEN = re.compile(r"\?…[0-9a-f]{4}")
@@ -31,7 +32,7 @@ def public_name(url: str) -> str:
     """
     parts = _PARTS.match(url)
     if parts is None:
-        return url
+        return _MISTYPED.sub(r"\1", url)
     scheme, authority, path, tail = parts.groups()
     host = _AT.sub("", authority)
     if not _HOST.fullmatch(host) and "@" in path + tail:  # a password with a bare / ? or #

@@ -309,6 +309,12 @@ def test_rows_of_data_sets_and_lists_are_sounds(tmp_path: Path) -> None:
     assert load([0.5] * 1600).samples.tolist() == [0.5] * 1600
 
 
+def test_an_array_in_a_mapping_needs_its_rate() -> None:
+    with pytest.raises(AudioError, match="'sampling_rate' in Hz is missing"):
+        load({"array": [0.5] * 800})
+    assert load({"array": [0.5] * 800, "sample_rate": 8000}).duration == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("sound", [{}, {"audio": "a.wav"}, ["a.wav", "b.wav"], [[0.1], [0.2, 0.3]]])
 def test_mappings_and_lists_that_are_no_sounds(sound: Any) -> None:
     with pytest.raises(AudioError, match="not a sound"):

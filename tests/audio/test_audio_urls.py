@@ -304,3 +304,20 @@ def test_addresses_that_are_not_public(address: str) -> None:
     assert not web.is_public(address)
     assert web.is_public("93.184.215.14")
     assert web.is_public("2606:2800:21f:cb07:6820:80da:af6b:8b2c")
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("http:/me:secret@host/a.wav", "http:/host/a.wav"),
+        ("//me:secret@host/a.wav", "//host/a.wav"),
+        ("  http://me:secret@host/a.wav".strip(), "http://host/a.wav"),
+        ("talks/me:you@home.wav", "talks/me:you@home.wav"),
+    ],
+)
+def test_mistyped_addresses_hide_their_login(typed: str, shown: str) -> None:
+    assert public_name(typed) == shown
+
+
+def test_parameters_of_a_path_are_hidden() -> None:
+    assert "secret" not in public_name("http://host/a.wav;session=secret")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -149,3 +151,29 @@ def test_habits_mean_what_they_mean_elsewhere() -> None:
 )
 def test_hotwords_come_before_the_prompt(hotwords: str | None, prompt: str | None, context: str | None) -> None:
     assert DecodingOptions(hotwords=hotwords, prompt=prompt).context == context
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"beam_size": "5"}, "beam_size must be a whole number, got '5'"),
+        ({"beam_size": 2.0}, "beam_size must be a whole number"),
+        ({"temperatures": "0"}, "temperatures must be one or more numbers"),
+        ({"temperatures": None}, "temperatures must be one or more numbers"),
+        ({"temperatures": (0.0, float("nan"))}, "temperatures must be one or more numbers"),
+        ({"max_new_tokens": "x"}, "max_new_tokens must be a whole number or None"),
+        ({"timestamps": "no"}, "timestamps must be True or False, got 'no'"),
+        ({"language": ["en"]}, "language must be a text or None"),
+        ({"hotwords": ["one"]}, "hotwords must be a text or None"),
+        ({"no_speech_threshold": "x"}, "no_speech_threshold must be a number or None"),
+        ({"length_penalty": float("nan")}, "length_penalty must be a number"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        DecodingOptions(**changes)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert DecodingOptions(temperatures=np.float32(0.0)).temperatures == (0.0,)  # type: ignore[arg-type]
+    assert DecodingOptions(beam_size=np.int64(2), language="").language is None

@@ -148,3 +148,21 @@ def test_a_validation_that_is_bad_by_digits_too_is_told_without_advice() -> None
     told: list[str] = []
     assert ValidationScore("auto", told.append)(["a cat"], ["no dogs at all"], ["en"]) == 2.0
     assert "digits" not in told[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(("3.14", "314"), ("3.1", "31"), ("12.1", "121"), ("1.15", "115"), ("one point one", "eleven"), ("0.1", "01")),
+        *(("$1.10", "$110"), ("2.5", "25")),
+    ],
+)
+def test_a_decimal_point_is_heard(one: str, other: str) -> None:
+    digits = Normalizers("digits").normalize
+    assert digits(one, "en") != digits(other, "en")
+
+
+@pytest.mark.parametrize(("written", "spoken"), [("3.14", "three point one four"), ("0.1", "zero point one")])
+def test_decimals_are_equal_however_they_are_said(written: str, spoken: str) -> None:
+    digits = Normalizers("digits").normalize
+    assert digits(written, "en") == digits(spoken, "en")

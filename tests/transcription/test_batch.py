@@ -318,3 +318,20 @@ def test_the_journal_of_a_recording_goes_when_its_files_are_there(tmp_path: Path
     item.journal.write_text("half of it\n")
     write_outputs(item, Transcript((Segment(0, 1, "one"),)), RunOptions(("txt",)), "f" * 32)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".talk.linnet", "talk.txt"]
+
+
+def test_a_file_that_was_emptied_is_made_again_and_one_that_was_edited_stays(tmp_path: Path) -> None:
+    sounds = [tmp_path / name for name in ("one.wav", "silence.wav")]
+    for path in sounds:
+        path.write_bytes(b"sound")
+    items = plan_items([str(path) for path in sounds], ["txt"], tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    options = RunOptions(skip_existing=True)
+    assert [one.status for one in run_batch(FakeRecognizer(), items, options)] == ["done", "done"]
+    assert items[1].target("txt").read_text() == ""
+    assert [one.status for one in run_batch(FakeRecognizer(), items, options)] == ["skipped", "skipped"]
+    items[0].target("txt").write_text("")
+    items[1].target("txt").write_text("(nobody speaks)")
+    assert sorted(one.status for one in run_batch(FakeRecognizer(), items, options)) == ["done", "skipped"]
+    assert items[0].target("txt").read_text() == "one\n"
+    assert items[1].target("txt").read_text() == "(nobody speaks)"

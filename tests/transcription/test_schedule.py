@@ -255,3 +255,16 @@ def test_a_recording_has_a_channel_of_its_own() -> None:
     results = list(run_jobs(Counting(), sounds, DecodingOptions(), 1))
     assert texts(results) == {0: "5", 1: "1", 2: "3"}
     assert isinstance(results[3].error, OptionError)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_an_error_in_making_sources_comes_after_what_was_begun(batch_size: int) -> None:
+    def sources() -> Iterator[Audio]:
+        yield tone(0.1, 1)
+        yield tone(0.2, 1)
+        raise RuntimeError("no more")
+
+    results = run_jobs(Counting(), sources(), DecodingOptions(), batch_size)
+    assert texts([next(results), next(results)]) == {0: "1", 1: "2"}
+    with pytest.raises(RuntimeError, match="no more"):
+        next(results)

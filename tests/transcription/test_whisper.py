@@ -264,3 +264,18 @@ def test_windows_of_one_vote_speak_one_language(recognizer: Recognizer, monkeypa
     told = backend._hear_languages(Rows(range(3)), requests)
     assert told == [("en", heard[0]), ("es", None), ("en", heard[2])]
     assert settled == [heard[2], heard[0], heard[2]]
+
+
+@pytest.mark.parametrize("one", ["a.wav", Path("a.wav"), b"RIFF", np.zeros(9, np.float32), {"array": [0.0]}])
+def test_one_recording_is_no_list(recognizer: Recognizer, one: Any) -> None:
+    with pytest.raises(OptionError, match="give a list of them, or use transcribe"):
+        next(recognizer.transcribe_many(one))
+
+
+def test_options_that_are_none(recognizer: Recognizer) -> None:
+    with pytest.raises(OptionError, match="options must be DecodingOptions, got dict"):
+        recognizer.transcribe(noise(1.0), options={"beam_size": 2})  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="beam_size must be a whole number, got '5'"):
+        recognizer.transcribe(noise(1.0), beam_size="5")
+    with pytest.raises(OptionError, match="did you mean beam_size"):
+        recognizer.transcribe(noise(1.0), beam_sise=5)

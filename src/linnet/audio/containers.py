@@ -79,8 +79,10 @@ class ContainerDecoder:
         self.channels: int = self._after.samples.shape[1]
         self.floating = stream.codec_context.name.startswith("pcm_f")
         self.seconds = self._header_seconds(stream, start)
+        self._promised = (self.seconds or 0.0) if self._is_promise(stream) else 0.0
         with open(self._path, "rb") as file:  # noqa: PTH123
             self._missing = sniff.missing_share(file)
+            self.notices += sniff.tell_left_over(file)
         self.longest = credible(os.stat(self._path).st_size, self.rate, stream.codec_context.name)  # noqa: PTH116
         self._silence = 0  # samples still to come before the next frame
         self._advance()
@@ -105,9 +107,16 @@ class ContainerDecoder:
         if stream.duration and stream.time_base:
             lead = float((stream.start_time or 0) * stream.time_base) - start
             seconds = float(stream.duration * stream.time_base) + max(0.0, lead)
-        else:
+        else:  # that of the whole file: in Matroska its end, in bare frames an estimate
             seconds = (self._container.duration or 0) / av.time_base
+            seconds -= start if "matroska" in self._container.format.name else 0.0
         return seconds if seconds > 0 else None
+
+    def _is_promise(self, stream: Any) -> bool:
+        """Whether the length by the header is this track's: it tells its own, or the file holds no other sound."""
+        if self._container.format.name == "aac":
+            return False
+        return bool(stream.duration and stream.time_base) or len(self._container.streams.audio) == 1
 
     def _decode(self, stream: Any) -> Generator[_Frame, None, None]:
         """The frames; packets that cannot be decoded are counted and passed over."""
@@ -127,7 +136,7 @@ class ContainerDecoder:
     @property
     def promised(self) -> float | None:
         """Seconds by the header, also where it tells them in bytes."""
-        return max(self.seconds or 0.0, self._clock.at * self._missing)
+        return max(self._promised, self._clock.at * self._missing)
 
     def again(self) -> ContainerDecoder:
         """The same track from its start."""

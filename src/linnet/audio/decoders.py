@@ -144,6 +144,8 @@ class SoundFileDecoder:
             self._sound = self._open()
             self._mend_header()
             self._missing = sniff.missing_share(self._file)
+            if part is None:
+                self.notices += sniff.tell_left_over(self._file)
         except BaseException:
             self.close()
             raise

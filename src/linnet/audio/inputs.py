@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from linnet.errors import AudioError
-from linnet.urls import is_url
+from linnet.urls import is_url, public_name
 
 _SOUND = ".wav .wave .flac .mp3 .mp2 .ogg .oga .opus .spx .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph .voc"
 _CONTAINER = (
@@ -36,8 +36,8 @@ def expand(inputs: Sequence[str]) -> list[str]:
 
 
 def _expand(text: str) -> Iterator[str]:
-    if text == "-" or is_url(text):
-        yield text
+    if text == "-" or is_url(text.strip()):
+        yield text.strip()
     elif os.path.isdir(text):  # noqa: PTH112  "a/" and "a//b" shall stay as they were written
         yield from _folder(text)
     elif os.path.lexists(text):
@@ -53,9 +53,10 @@ def _missing(text: str) -> str:
     try:
         os.lstat(text)
     except PermissionError as error:
-        raise AudioError(f"{text}: permission denied; make its folders readable, as in  chmod u+rx") from error
+        name = public_name(text)
+        raise AudioError(f"{name}: permission denied; make its folders readable, as in  chmod u+rx") from error
     except (OSError, ValueError) as error:
-        raise AudioError(f"{text}: there is no such file or folder; check the path") from error
+        raise AudioError(f"{public_name(text)}: there is no such file or folder; check the path") from error
     return text
 
 

@@ -108,7 +108,8 @@ class Mixer:
         if 2 * self._bad > self._frames:
             raise AudioError(
                 f"{self._name}: {self._bad} of {self._frames} samples are {self._what()}, the first at "
-                f"{self._first_bad:.3f} s; export the sound again, or repair the program that wrote it"
+                f"{self._first_bad:.3f} s; export the sound again, repair the program that wrote it, or, where one "
+                "channel is sound, choose it (--channel)"
             )
 
     def _choose(self, block: Block, at: float) -> Block:

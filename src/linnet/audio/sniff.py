@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 from typing import BinaryIO, NamedTuple
@@ -85,6 +86,7 @@ class _Chunks(NamedTuple):
 
 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_FEW = 4096  # bytes behind a sound that nobody needs to know of
 _CHUNKED = {
     b"RIFF": _Chunks(12, 4, "<I", 2, b"data"),
     b"RIFX": _Chunks(12, 4, ">I", 2, b"data"),
@@ -121,6 +123,70 @@ def missing_share(file: BinaryIO) -> float:
     there = end - start
     placeholder = size <= 0 or size >= 2**62 or 0x7FFFF000 <= size <= 0x80000000 or 0xFFFFF000 <= size < 2**32
     return 1.0 if placeholder or there <= 0 else max(1.0, size / there)
+
+
+def left_over(file: BinaryIO) -> int:
+    """Bytes behind the end of the sound that the header tells of, where they are nothing that may stand there; else 0.
+
+    Of wav and its kin, and of FLAC: another recording was joined to it, or the header tells too short a length.
+    """
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(0)
+    head = file.read(64)
+    if head.startswith(b"fLaC"):
+        return _behind_flac(file, head, end)
+    layout = next((layout for magic, layout in _CHUNKED.items() if head.startswith(magic)), None)
+    if layout is None:
+        return 0
+    start, size = _chunk_with_sound(file, layout, end)
+    at = start + -(-size // layout.align) * layout.align
+    if not 0 < size < end - start:
+        return 0
+    for _ in range(_MOST_CHUNKS):  # a wav may end in chunks of other kinds
+        file.seek(at)
+        name = file.read(layout.name + struct.calcsize(layout.size))
+        if end - at < _FEW or name[: layout.name] in _CHUNKED or not _is_name(name[: min(layout.name, 4)]):
+            break
+        size = struct.unpack_from(layout.size, name.ljust(32, b"\0"), layout.name)[0]
+        size -= len(name) if layout.inclusive else 0
+        at += len(name) + -(-max(size, 0) // layout.align) * layout.align
+    return end - at if end - at >= _FEW else 0
+
+
+def tell_left_over(file: BinaryIO) -> list[str]:
+    """A sentence on what `left_over` finds, none where that is nothing."""
+    count = left_over(file)
+    if not count:
+        return []
+    return [
+        f"{count:,} bytes behind the end that its header tells of were not read: another recording joined to it, or a "
+        "wrong length in the header."
+    ]
+
+
+def _is_name(name: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in name)
+
+
+def _behind_flac(file: BinaryIO, head: bytes, end: int) -> int:
+    """Bytes from a second FLAC stream on, or that so much sound cannot take up uncompressed."""
+    at, last = 4, False
+    while not last and at < end:
+        file.seek(at)
+        block = file.read(4)
+        if len(block) < 4:
+            return 0
+        last, at = bool(block[0] & 0x80), at + 4 + int.from_bytes(block[1:], "big")
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        second = whole.find(b"fLaC\0\0\0\x22", at)
+    if second > 0:
+        return end - second
+    told = int.from_bytes(head[18:26], "big")  # rate, channels, bits and samples of STREAMINFO
+    channels, bits, samples = (told >> 41 & 7) + 1, (told >> 36 & 31) + 1, told & 0xFFFFFFFFF
+    raw = samples * channels * bits // 8
+    surplus = end - at - round(1.05 * raw)
+    return surplus if samples and surplus >= _FEW else 0
 
 
 def _chunk_with_sound(file: BinaryIO, layout: _Chunks, end: int) -> tuple[int, int]:

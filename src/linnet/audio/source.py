@@ -154,8 +154,11 @@ def _unpacked(source: Any, sample_rate: int | None) -> tuple[Any, int | None]:
     """The sound in a row of a data set, {"array", "sampling_rate"} or {"bytes", "path"}; anything else as it is."""
     if not isinstance(source, Mapping):
         return source, sample_rate
+    rates = [source[key] for key in ("sampling_rate", "sample_rate") if source.get(key) is not None]
     if source.get("array") is not None:
-        return source["array"], source.get("sampling_rate", sample_rate)
+        if not rates and sample_rate is None:
+            raise AudioError(f"a mapping with {', '.join(map(repr, source))}: its 'sampling_rate' in Hz is missing")
+        return source["array"], rates[0] if rates else sample_rate
     if (found := source.get("bytes") or source.get("path")) is not None:
         return found, sample_rate
     there = ", ".join(map(repr, source)) or "nothing"

@@ -245,6 +245,8 @@ class _Command:
             raise typer.Exit(exit_status(stop)) from None
         if len(items) == 1 and rows[-1].status == "done":
             reporter.notice(f"written: {', '.join(str(items[0].target(name)) for name in self.options.formats)}")
+        elif len(items) == 1 and rows[-1].status == "skipped":
+            reporter.notice(f"skipped: {items[0].target(self.options.formats[0])} is there already")
         if left := _count(rows, "not begun"):
             reporter.notice(f"stopped, the disk is full: {left} not begun; make room, then go on with --skip-existing")
         with reporter:  # the bar goes before the table comes
@@ -273,6 +275,7 @@ class _Command:
 def _expand(inputs: Sequence[str]) -> tuple[list[str], list[Row]]:
     """Recordings, and inputs that are none; raises the `AudioError` where nothing else is left to do."""
     from linnet.audio.inputs import expand
+    from linnet.urls import public_name
 
     sources: list[str] = []
     errors: list[tuple[str, AudioError]] = []
@@ -283,7 +286,7 @@ def _expand(inputs: Sequence[str]) -> tuple[list[str], list[Row]]:
             errors.append((text, error))
     if errors and not sources:
         raise AudioError("\n".join(str(error) for _, error in errors)) from errors[0][1]
-    return sources, [Row(text, "failed", error=str(error)) for text, error in errors]
+    return sources, [Row(public_name(text), "failed", error=str(error)) for text, error in errors]
 
 
 def _tell_notices(notices: Sequence[str], label: str, reporter: Reporter) -> None:

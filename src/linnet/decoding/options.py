@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from linnet.errors import OptionError
@@ -59,15 +62,18 @@ class DecodingOptions:
             raise OptionError(f"temperatures must be one or more numbers from 0 to 2, got {self.temperatures}")
 
     def _set_habits(self) -> None:
-        """Keep what people are used to write: language "auto", a single temperature, lists."""
-        if self.language is not None and self.language.strip().lower() == "auto":
+        """Keep what people are used to write: language "auto", a single temperature, lists. Raises `OptionError`."""
+        if isinstance(self.temperatures, Real):
+            object.__setattr__(self, "temperatures", (self.temperatures,))
+        for name in ("temperatures", "suppress_tokens", "begin_suppress_tokens"):
+            if isinstance(given := getattr(self, name), Iterable) and not isinstance(given, str):
+                object.__setattr__(self, name, tuple(given))
+        for name, kinds in _KINDS.items():
+            if not any(fits(getattr(self, name)) for fits in kinds.values()):
+                raise OptionError(f"{name} must be {' or '.join(kinds)}, got {getattr(self, name)!r}")
+        object.__setattr__(self, "temperatures", tuple(float(one) for one in self.temperatures))
+        if self.language is not None and self.language.strip().lower() in ("", "auto"):
             object.__setattr__(self, "language", None)
-        given: object = self.temperatures
-        temperatures = (given,) if isinstance(given, int | float) else tuple(self.temperatures)
-        object.__setattr__(self, "temperatures", temperatures)
-        for name in ("suppress_tokens", "begin_suppress_tokens"):
-            if (tokens := getattr(self, name)) is not None:
-                object.__setattr__(self, name, tuple(tokens))
 
     @property
     def context(self) -> str | None:
@@ -75,3 +81,35 @@ class DecodingOptions:
         words = ", ".join(word.strip() for word in (self.hotwords or "").split(",") if word.strip())
         parts = [f"{words}." if words else "", (self.prompt or "").strip()]
         return " ".join(part for part in parts if part) or None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+Kinds = dict[str, Callable[[object], bool]]
+_NONE: Kinds = {"None": lambda value: value is None}
+_TEXT: Kinds = {"a text": lambda value: isinstance(value, str)}
+_FLAG: Kinds = {"True or False": lambda value: isinstance(value, bool)}
+_WHOLE: Kinds = {"a whole number": _is_whole}
+_NUMBER: Kinds = {"a number": _is_number}
+_KINDS: dict[str, Kinds] = {  # in words, and as a test
+    **dict.fromkeys(("language", "prompt", "hotwords"), _TEXT | _NONE),
+    **dict.fromkeys(("timestamps", "condition_on_previous", "vad", "language_per_segment", "word_timestamps"), _FLAG),
+    **dict.fromkeys(("beam_size", "seed"), _WHOLE),
+    "max_new_tokens": _WHOLE | _NONE,
+    "length_penalty": _NUMBER,
+    **dict.fromkeys(
+        ("compression_ratio_threshold", "log_probability_threshold", "no_speech_threshold", "max_initial_timestamp"),
+        _NUMBER | _NONE,
+    ),
+    "temperatures": {"one or more numbers": lambda value: isinstance(value, tuple) and all(map(_is_number, value))},
+    **dict.fromkeys(
+        ("suppress_tokens", "begin_suppress_tokens"),
+        {"a list of tokens": lambda value: isinstance(value, tuple) and all(map(_is_whole, value))} | _NONE,
+    ),
+}

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 from transformers.models.whisper.english_normalizer import EnglishNumberNormalizer
 
-VERSION = 1  # of the rules of `Digits`, for the hash in a normaliser's id
+VERSION = 2  # of the rules of `Digits`, for the hash in a normaliser's id
 
 _LONG = re.compile(r"(\d{4000})(?=\d)")  # Python makes a number of at most 4300 digits
 _NUMERAL = re.compile(r"(\d+)(?:\.(\d+))?")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)(?=\.?\d)|(?<=\bone)(?=\.\d)")
-_ONE = re.compile(r"\b1(s?)\b")  # Whisper writes "one" for it where it stands alone
+_ONE = re.compile(r"(?<![.$£€])\b1(s?)\b")  # Whisper writes "one" for it where it stands alone
+_LOST_ONE = re.compile(
+    r"(?<=[.$£€])one(s?)\b"
+)  # and where it does not: 3.1 is "3.one", whose point goes, as a full stop
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -58,5 +61,6 @@ class Digits(Numbers):
 
     def postprocess(self, s: str) -> str:
         """The text with its currencies in place and its numerals taken apart."""
-        apart = _BETWEEN_DIGITS.sub(" ", str(super().postprocess(s)))
+        joined = _LOST_ONE.sub(r"1\1", str(super().postprocess(s)))
+        apart = _BETWEEN_DIGITS.sub(" ", joined)
         return _ONE.sub(r"one\1", apart)

@@ -107,7 +107,7 @@ FIELDS: Mapping[str, Mapping[str, Kind]] = {
 
 _SIZES = {
     "layers": whole(-1, 1_000),
-    **dict.fromkeys(("size", "dim", "positions", "embeddings", "heads", "bins", "model"), whole(-1, 2**24)),
+    **dict.fromkeys(("size", "dim", "positions", "embeddings", "heads", "bins", "model", "labels"), whole(-1, 2**24)),
 }  # of a model, by the last word of the field: a model of a million layers would fill the memory before it is refused
 
 

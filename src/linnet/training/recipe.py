@@ -32,7 +32,7 @@ def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
     """
     content = _load(path) or {}
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         near = difflib.get_close_matches(str(task), TASKS, n=1, cutoff=0.0)
         raise OptionError(f"{path}: unknown task {task!r}; did you mean {near[0]!r}? Known: {', '.join(TASKS)}.")
     return build(TASKS[task], content, str(path))

@@ -61,7 +61,9 @@ def _parse(line: str, path: Path, number: int) -> KnownWords:
         audio = str(row["audio"])
         words = tuple(str(word["word"]).strip() for word in row["words"])
         times = tuple((float(word["start"]), float(word["end"])) for word in row["words"])
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(words) or not all(0 <= start < end < math.inf for start, end in times):
+            raise ValueError("each word needs letters, and a start before its end")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LinnetError(
             f'{path}, line {number}: expected {{"audio": ..., "words": [{{"word", "start", "end"}}, ...]}} ({error!r}).'
         ) from error
@@ -142,6 +144,8 @@ def _feed(model: WhisperModel, engine: Engine, one: KnownWords, samples: Samples
     """One utterance, or the reason why it cannot be used."""
     if len(samples) > model.window_samples:
         return "longer than the model's window"
+    if one.times and one.times[-1][1] > len(samples) / SAMPLE_RATE + 0.1:
+        return "its last word ends after the sound"
     vocabulary: Any = model.vocabulary
     tokens = vocabulary.tokenizer(" " + " ".join(one.words), add_special_tokens=False)["input_ids"]
     words = split_words(vocabulary, tokens)

@@ -180,9 +180,12 @@ def write_outputs(item: Item, transcript: Transcript, options: RunOptions, finge
     """Write a transcript in every format, then the record that they are done. Raises `OutputError`."""
     known = _read_record(item)
     _write_record(item, {**known, **dict.fromkeys(options.formats, _CLAIMED)})
+    marks = {}
     for name in options.formats:
-        write_atomic(item.target(name), options.writer(name, fingerprint).render(transcript))
-    _write_record(item, {**known, **dict.fromkeys(options.formats, fingerprint)})
+        text = options.writer(name, fingerprint).render(transcript)
+        write_atomic(item.target(name), text)
+        marks[name] = _mark(fingerprint, empty=not text)
+    _write_record(item, {**known, **marks})
     item.journal.unlink(missing_ok=True)
 
 
@@ -230,7 +233,23 @@ def prepare_folder(folder: Path) -> None:
 
 
 def _is_done(item: Item, known: dict[str, str], fingerprint: str, formats: Sequence[str]) -> bool:
-    return all(known.get(name) == fingerprint and item.target(name).is_file() for name in formats)
+    return all(_is_there(item.target(name), known.get(name), fingerprint) for name in formats)
+
+
+def _is_there(path: Path, known: str | None, fingerprint: str) -> bool:
+    """Whether a file was made so. One that was emptied since counts as missing, one that was edited does not."""
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except OSError:
+        return False
+    return (
+        known == _mark(fingerprint, empty=True) or (known == fingerprint and bool(size)) if size is not None else False
+    )
+
+
+def _mark(fingerprint: str, *, empty: bool) -> str:
+    """What a record says of a file that was made so: also whether there was nothing to write."""
+    return f"{fingerprint} empty" if empty else fingerprint
 
 
 def _obstacle(item: Item, known: dict[str, str], formats: Sequence[str]) -> OutputError | None:

@@ -59,6 +59,10 @@ class Ledger:
             found.append(
                 f"{what}: {dropped:.1f} of {duration:.1f} s were left out (--no-vad takes them in; for singing, say)."
             )
+        elif not self.segments and self.counts.windows:
+            found.append(
+                "no words were recognized in it (of several channels --channel hears one; --no-vad takes in singing)."
+            )
         doubtful = self.counts.doubtful_segments
         if doubtful > MANY_DOUBTFUL * len(self.segments):
             found.append(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
@@ -182,9 +183,11 @@ class Recognizer:
         options that the model cannot honour. A source may be a `schedule.Recording`, with a channel, a track and a
         journal of its own.
         """
-        if batch_size < 1:
+        if not isinstance(batch_size, int) or batch_size < 1:
             raise OptionError(f"batch size must be at least 1, got {batch_size}")
-        options = options or DecodingOptions()
+        if isinstance(sources, str | bytes | bytearray | os.PathLike | Mapping) or hasattr(sources, "ndim"):
+            raise OptionError("transcribe_many takes several recordings: give a list of them, or use transcribe")
+        options = _changed(options, {})
         made_with = self._made_with(options)
 
         def finish(outcome: Outcome, result: Result) -> Transcript:
@@ -223,16 +226,16 @@ def _changed(options: DecodingOptions | None, changes: dict[str, Any]) -> Decodi
     if "temperature" in changes:  # as it is called elsewhere, and on the command line
         changes = {"temperatures": changes["temperature"], **changes}
         del changes["temperature"]
-    try:
-        return replace(options or DecodingOptions(), **changes)
-    except TypeError:
+    if not isinstance(options, DecodingOptions | None):
+        raise OptionError(f"options must be DecodingOptions, got {type(options).__name__}; give single ones by name")
+    known = list(DecodingOptions.__dataclass_fields__)
+    if wrong := next((key for key in changes if key not in known), None):
         from difflib import get_close_matches
 
-        known = list(DecodingOptions.__dataclass_fields__)
-        wrong = next(key for key in changes if key not in known)
         near = get_close_matches(wrong, known, n=1)
         hint = f": did you mean {near[0]}?" if near else f"; the options are {', '.join(known)}"
-        raise OptionError(f"unknown option {wrong!r}{hint}") from None
+        raise OptionError(f"unknown option {wrong!r}{hint}")
+    return replace(options or DecodingOptions(), **changes)
 
 
 __all__ = ["LinnetError", "Progress", "Recognizer", "Result", "load"]

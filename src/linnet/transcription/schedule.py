@@ -158,7 +158,7 @@ def run_jobs(
     A recording is begun when those before it leave room in a batch. A batch that does not fit into memory is halved,
     and stays so.
     """
-    waiting = enumerate(sources)
+    waiting = _Waiting(sources)
     running: list[_Running] = []
     batches = _Batches(backend, batch_size)
     try:
@@ -170,6 +170,7 @@ def run_jobs(
                 else:
                     running.append(started)
             if not running:
+                waiting.end()
                 return
             _advance(batches, running, on_progress)
             done = [one for one in running if not one.requests]
@@ -180,6 +181,28 @@ def run_jobs(
     finally:
         for one in running:
             one.close()
+
+
+class _Waiting(Iterator[tuple[int, Any]]):
+    """Sources with their index. An error in making them ends them; it is raised once what was begun is done."""
+
+    def __init__(self, sources: Iterable[Any]) -> None:
+        self._sources = enumerate(sources)
+        self._error: Exception | None = None
+
+    def __next__(self) -> tuple[int, Any]:
+        try:
+            return next(self._sources)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise StopIteration from error
+
+    def end(self) -> None:
+        """Raise the error, where there was one."""
+        if self._error is not None:
+            raise self._error
 
 
 def in_order(results: Iterable[Result]) -> Iterator[Result]:

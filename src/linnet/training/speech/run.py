@@ -121,6 +121,8 @@ def require_possible(recipe: SpeechRecipe, trainee: Trainee) -> None:
         raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
     if recipe.data.cache_features is not None:
         require_cacheable(trainee)
+        if Path(recipe.data.cache_features.folder or ".").is_file():
+            raise OptionError("data: cache_features: folder is a file, expected a folder for encoder frames.")
     if recipe.data.join is not None:
         require_joinable(trainee.inputs)
     beside = {name for name in ("ctc", "alignment") if getattr(recipe.losses, name) is not None}

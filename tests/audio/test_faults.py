@@ -274,3 +274,15 @@ def test_libraries_do_not_write_to_standard_error(tmp_path: Path) -> None:
     assert said.startswith("other C code is heard")
     assert said.endswith("so is Python")
     assert said.count("\n") == 1
+
+
+def test_a_channel_of_nothing_leaves_the_other_one() -> None:
+    good = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    stereo = np.stack([good, np.full(16_000, np.nan, np.float32)], 1)
+    with open_audio(stereo, sample_rate=16_000) as source:
+        heard = source.window(0, 10**9)
+        notices = source.notices
+    assert np.array_equal(heard, good)
+    assert notices == (
+        "16,000 of 16,000 samples are NaN in some of its channels, the first at 0.000 s: the others were read there.",
+    )

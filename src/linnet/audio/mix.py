@@ -51,7 +51,8 @@ class Mixer:
         self._name = name
         self._scale = 1.0
         self._frames = 0
-        self._bad, self._first_bad, self._kinds = 0, 0.0, set[str]()
+        self._bad, self._first_bad, self._kinds = 0, 0.0, set[str]()  # in all channels
+        self._partly, self._first_partly, self._refused = 0, 0.0, False  # in some of them
         self._cancelled, self._first_cancelled = 0.0, 0.0
         self._missing: list[str] = []
 
@@ -65,7 +66,12 @@ class Mixer:
         said = list(self._missing)
         if self._scale != 1.0:
             said.append(f"its samples reach far beyond full scale 1: all were divided by {1 / self._scale:,.0f}.")
-        if self._bad:
+        if self._partly:
+            said.append(
+                f"{self._partly:,} of {self._frames:,} samples are {self._what()} in some of its channels, the first "
+                f"at {self._first_partly:.3f} s: the others were read there."
+            )
+        if self._bad and not self._refused:
             said.append(
                 f"{self._bad:,} of {self._frames:,} samples are {self._what()}, the first at {self._first_bad:.3f} s: "
                 "they were replaced by silence."
@@ -106,6 +112,7 @@ class Mixer:
     def check(self) -> None:
         """Raise `AudioError` where most of the sound was no sound."""
         if 2 * self._bad > self._frames:
+            self._refused = True
             raise AudioError(
                 f"{self._name}: {self._bad} of {self._frames} samples are {self._what()}, the first at "
                 f"{self._first_bad:.3f} s; export the sound again, repair the program that wrote it, or, where one "
@@ -122,16 +129,24 @@ class Mixer:
         return block
 
     def _silence_bad(self, chosen: Block, at: float, rate: int) -> Block:
-        """The block without samples that are no number or absurdly large; counts the frames that had them."""
+        """The block without samples that are no number or absurdly large; counts the frames that had them.
+
+        Where only some channels have them, the mean of the others stands for these.
+        """
         bad = ~(np.abs(chosen) <= _LOUDEST)
-        frames = bad.any(axis=1)
-        if not self._bad:
+        frames, partly = bad.all(axis=1), bad.any(axis=1) & ~bad.all(axis=1)
+        if frames.any() and not self._bad:
             self._first_bad = at + int(frames.argmax()) / rate
+        if partly.any() and not self._partly:
+            self._first_partly = at + int(partly.argmax()) / rate
         self._bad += int(frames.sum())
+        self._partly += int(partly.sum())
         values = chosen[bad]
         kinds = {"NaN": np.isnan(values), "infinite": np.isinf(values), "absurdly large": np.isfinite(values)}
         self._kinds |= {kind for kind, found in kinds.items() if found.any()}
-        return np.where(bad, np.float32(0.0), chosen)
+        kept = np.where(bad, np.float32(0.0), chosen)
+        others = kept.sum(axis=1, keepdims=True) / np.maximum((~bad).sum(axis=1, keepdims=True), 1)
+        return np.where(bad, others.astype(np.float32), chosen)
 
     def _what(self) -> str:
         return " and ".join(kind for kind in ("NaN", "infinite", "absurdly large") if kind in self._kinds)

@@ -76,6 +76,9 @@ def test_heads_trained_to_look_at_words_are_found_and_used(
         ("{", "line 1: expected"),
         ('{"audio": "a.wav"}', "line 1: expected"),
         ('{"audio": "a.wav", "words": [{"word": "one", "start": "x", "end": 1}]}', "line 1: expected"),
+        ('{"audio": "a.wav", "words": [{"word": "one", "start": 5, "end": 1}]}', "a start before its end"),
+        ('{"audio": "a.wav", "words": [{"word": "one", "start": NaN, "end": 1}]}', "a start before its end"),
+        ('{"audio": "a.wav", "words": [{"word": " ", "start": 0, "end": 1}]}', "each word needs letters"),
     ],
 )
 def test_a_bad_manifest_is_named(

@@ -6,7 +6,7 @@ import pytest
 from linnet.errors import OptionError
 from linnet.training.digits.recipe import DigitsRecipe
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.recipe import Join, SpeechRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -74,3 +74,27 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"gone\.yaml"):
         read_recipe(tmp_path / "gone.yaml")
+
+
+def test_switches_and_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {join: yes, augment: off}\noptimisation: {steps: 010}\nrun: {seed: 0}\n")
+    recipe = read_recipe(path)
+    assert isinstance(recipe, SpeechRecipe)
+    assert (recipe.data.join, recipe.data.augment) == (Join(), None)
+    assert (recipe.optimisation.steps, recipe.run.seed) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("run: {seed: 1}\nrun: {seed: 2}\n", "the key 'run' is given twice"),
+        ("optimisation: {steps: 1:30}\n", "steps: expected int, got '1:30'"),
+        ("task: [speech]\n", "unknown task"),
+    ],
+)
+def test_what_would_be_misread_is_named(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=says):
+        read_recipe(path)

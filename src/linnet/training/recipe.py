@@ -18,6 +18,7 @@ from linnet.training.speech.recipe import SpeechRecipe
 T = TypeVar("T")
 
 _SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
+_LEFT_TO_FIELDS = (":bool", ":timestamp", ":int")
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 TASKS: dict[str, type[DigitsRecipe] | type[SpeechRecipe]] = {kind.task: kind for kind in (SpeechRecipe, DigitsRecipe)}
@@ -39,18 +40,28 @@ def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
 
 
 def _load(path: Path) -> Any:
-    """The values of a YAML file; `no` and `on` and dates stay words: what they stand for is the field's to say."""
+    """The values of a YAML file.
+
+    `no`, `on` and dates stay words, and so does 010 (8 in YAML): what they stand for is the field's to say.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers = {  # noqa: RUF012 (as PyYAML has it)
-            first: [(tag, expression) for tag, expression in resolvers if not tag.endswith((":bool", ":timestamp"))]
+            first: [(tag, expression) for tag, expression in resolvers if not tag.endswith(_LEFT_TO_FIELDS)]
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value]
+            if (twice := next((key for key in keys if keys.count(key) > 1), None)) is not None:
+                raise OptionError(f"{path}: the key {twice!r} is given twice.")
+            return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
     )
+    Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][\d_]*)$"), list("-+0123456789"))
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader)
     except OSError as error:
@@ -87,6 +98,9 @@ def build(kind: type[T], content: Any, where: str) -> T:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
+    part = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+    if isinstance(value, str) and dataclasses.is_dataclass(part):
+        value = _SWITCHES.get(value.lower(), value)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, {} if value is True else value, where)
     if typing.get_origin(hint) in (tuple, dict):

@@ -59,3 +59,10 @@ def test_chunks_after_the_sound_are_no_sound(tmp_path: Path) -> None:
     data = sound(path)
     path.write_bytes(data + b"LIST" + (20_000).to_bytes(4, "little") + bytes(20_000))
     assert told(path) == []
+
+
+def test_a_chunk_behind_the_sound_that_claims_more_than_a_disk_holds(tmp_path: Path) -> None:
+    path = tmp_path / "a.caf"
+    data = sound(path)
+    path.write_bytes(data + b"free" + (2**63 - 1).to_bytes(8, "big") + bytes(20_000))
+    assert told(path) == []

@@ -82,7 +82,6 @@ class ContainerDecoder:
         self._promised = (self.seconds or 0.0) if self._is_promise(stream) else 0.0
         with open(self._path, "rb") as file:  # noqa: PTH123
             self._missing = sniff.missing_share(file)
-            self.notices += sniff.tell_left_over(file)
         self.longest = credible(os.stat(self._path).st_size, self.rate, stream.codec_context.name)  # noqa: PTH116
         self._silence = 0  # samples still to come before the next frame
         self._advance()
@@ -169,6 +168,8 @@ class ContainerDecoder:
         self._next, self._after = self._after, next(self._frames, None)
         if self._next is None:
             self.notices += self._clock.notices()
+            with open(self._path, "rb") as file:  # noqa: PTH123
+                self.notices += sniff.tell_left_over(file)
             return
         gap = self._clock.gap(self._next, self._after)
         self._silence = round(gap * self._next.rate)

@@ -144,8 +144,6 @@ class SoundFileDecoder:
             self._sound = self._open()
             self._mend_header()
             self._missing = sniff.missing_share(self._file)
-            if part is None:
-                self.notices += sniff.tell_left_over(self._file)
         except BaseException:
             self.close()
             raise
@@ -156,6 +154,7 @@ class SoundFileDecoder:
         self._at = 0
         self._gaps = 0
         self._over = False  # whether damage ended it
+        self._unexamined = part is None  # whether what lies behind the sound is still to be looked at
         self._buffer = np.empty((frames_per_block(self.rate, self.channels), self.channels), np.float32)
         self.longest = credible(os.fstat(self._file.fileno()).st_size, max(1, self.rate), self._sound.format)
         self.seconds: float | None = self._frames / self.rate if 0 < self._frames < _UNKNOWN and self.rate > 0 else None
@@ -207,10 +206,15 @@ class SoundFileDecoder:
 
     def read(self) -> Block:
         """The next frames; at a damaged place what stands before it, and silence up to where reading can go on."""
+        block = self._buffer[:0] if self._over else self._read()
+        if self._unexamined and not len(block):  # not before: of FLAC the whole file is looked through
+            self._unexamined = False
+            self.notices += sniff.tell_left_over(self._file)
+        return block
+
+    def _read(self) -> Block:
         import soundfile
 
-        if self._over:
-            return self._buffer[:0]
         self._buffer.fill(np.nan)  # shows how far a read came that fails
         try:
             with hushed():

@@ -43,6 +43,19 @@ def measure_scale(decoder: Decoder) -> float:
     return float(0.5 ** int(np.argmax(beyond[1:] <= _STRAY * total)))
 
 
+class _Tally:
+    """How many frames were found so, and at which second the first."""
+
+    def __init__(self) -> None:
+        self.frames, self.first = 0, 0.0
+
+    def add(self, found: npt.NDArray[np.bool_], at: float, rate: int) -> None:
+        """Count the frames of a block [n] that begins at `at` seconds."""
+        if found.any() and not self.frames:
+            self.first = at + int(found.argmax()) / rate
+        self.frames += int(found.sum())
+
+
 class Mixer:
     """Makes mono of blocks, one after the other, and keeps what a person should know of it."""
 
@@ -51,8 +64,8 @@ class Mixer:
         self._name = name
         self._scale = 1.0
         self._frames = 0
-        self._bad, self._first_bad, self._kinds = 0, 0.0, set[str]()  # in all channels
-        self._partly, self._first_partly, self._refused = 0, 0.0, False  # in some of them
+        self._bad, self._partly = _Tally(), _Tally()  # in all channels, in some of them
+        self._kinds, self._refused = set[str](), False
         self._cancelled, self._first_cancelled = 0.0, 0.0
         self._missing: list[str] = []
 
@@ -66,15 +79,15 @@ class Mixer:
         said = list(self._missing)
         if self._scale != 1.0:
             said.append(f"its samples reach far beyond full scale 1: all were divided by {1 / self._scale:,.0f}.")
-        if self._partly:
+        if self._partly.frames:
             said.append(
-                f"{self._partly:,} of {self._frames:,} samples are {self._what()} in some of its channels, the first "
-                f"at {self._first_partly:.3f} s: the others were read there."
+                f"{self._partly.frames:,} of {self._frames:,} samples are {self._what()} in some of its channels, the "
+                f"first at {self._partly.first:.3f} s: the others were read there."
             )
-        if self._bad and not self._refused:
+        if self._bad.frames and not self._refused:
             said.append(
-                f"{self._bad:,} of {self._frames:,} samples are {self._what()}, the first at {self._first_bad:.3f} s: "
-                "they were replaced by silence."
+                f"{self._bad.frames:,} of {self._frames:,} samples are {self._what()}, the first at "
+                f"{self._bad.first:.3f} s: they were replaced by silence."
             )
         if self._cancelled:
             said.append(
@@ -111,11 +124,11 @@ class Mixer:
 
     def check(self) -> None:
         """Raise `AudioError` where most of the sound was no sound."""
-        if 2 * self._bad > self._frames:
+        if 2 * self._bad.frames > self._frames:
             self._refused = True
             raise AudioError(
-                f"{self._name}: {self._bad} of {self._frames} samples are {self._what()}, the first at "
-                f"{self._first_bad:.3f} s; export the sound again, repair the program that wrote it, or, where one "
+                f"{self._name}: {self._bad.frames} of {self._frames} samples are {self._what()}, the first at "
+                f"{self._bad.first:.3f} s; export the sound again, repair the program that wrote it, or, where one "
                 "channel is sound, choose it (--channel)"
             )
 
@@ -134,18 +147,14 @@ class Mixer:
         Where only some channels have them, the mean of the others stands for these.
         """
         bad = ~(np.abs(chosen) <= _LOUDEST)
-        frames, partly = bad.all(axis=1), bad.any(axis=1) & ~bad.all(axis=1)
-        if frames.any() and not self._bad:
-            self._first_bad = at + int(frames.argmax()) / rate
-        if partly.any() and not self._partly:
-            self._first_partly = at + int(partly.argmax()) / rate
-        self._bad += int(frames.sum())
-        self._partly += int(partly.sum())
+        channels, found = bad.shape[1], np.count_nonzero(bad, axis=1)  # the latter in each frame
+        self._bad.add(found == channels, at, rate)
+        self._partly.add((found > 0) & (found < channels), at, rate)
         values = chosen[bad]
         kinds = {"NaN": np.isnan(values), "infinite": np.isinf(values), "absurdly large": np.isfinite(values)}
         self._kinds |= {kind for kind, found in kinds.items() if found.any()}
         kept = np.where(bad, np.float32(0.0), chosen)
-        others = kept.sum(axis=1, keepdims=True) / np.maximum((~bad).sum(axis=1, keepdims=True), 1)
+        others = kept.sum(axis=1, keepdims=True) / np.maximum(channels - found, 1)[:, None]
         return np.where(bad, others.astype(np.float32), chosen)
 
     def _what(self) -> str:

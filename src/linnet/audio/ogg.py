@@ -147,10 +147,8 @@ class OggDecoder:
 def parts(file: BinaryIO) -> list[Part]:
     """The parts of an Ogg file in order."""
     found: list[Part] = []
-    headers, last = (
-        (0, 0),
-        {0: 0},
-    )  # of the stream that is being read: its headers, the last number of each stream in it
+    headers = (0, 0)  # of the stream that is being read
+    last: dict[int, int] = {}  # the last page number of each stream in it
     opening = False
     for page in _pages(file):
         if page.flags & _FIRST and not opening:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import re
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 HEAD = 4096  # bytes looked at
@@ -98,16 +99,21 @@ _CHUNKED = {
 }
 
 
+class _Chunk(NamedTuple):
+    """One chunk of a file."""
+
+    name: bytes
+    start: int  # of what it holds
+    size: int  # bytes of that by its header
+    end: int  # where the next one begins
+
+
 def missing_share(file: BinaryIO) -> float:
     """How many times as long the sound is by its header as the bytes that are there; 1 where nothing is missing.
 
     For formats whose header tells bytes: wav (also over 2 and 4 GB), aiff, caf, w64, au, sph and voc.
     """
-    file.seek(0, 2)
-    end = file.tell()
-    file.seek(0)
-    head = file.read(64)
-    layout = next((layout for magic, layout in _CHUNKED.items() if head.startswith(magic)), None)
+    head, end, layout = _survey(file)
     if layout is not None:
         found = _chunk_with_sound(file, layout, end)
     elif head[:4] in (b".snd", b"dns."):
@@ -130,27 +136,19 @@ def left_over(file: BinaryIO) -> int:
 
     Of wav and its kin, and of FLAC: another recording was joined to it, or the header tells too short a length.
     """
-    file.seek(0, 2)
-    end = file.tell()
-    file.seek(0)
-    head = file.read(64)
+    head, end, layout = _survey(file)
     if head.startswith(b"fLaC"):
         return _behind_flac(file, head, end)
-    layout = next((layout for magic, layout in _CHUNKED.items() if head.startswith(magic)), None)
     if layout is None:
         return 0
     start, size = _chunk_with_sound(file, layout, end)
-    at = start + -(-size // layout.align) * layout.align
     if not 0 < size < end - start:
         return 0
-    for _ in range(_MOST_CHUNKS):  # a wav may end in chunks of other kinds
-        file.seek(at)
-        name = file.read(layout.name + struct.calcsize(layout.size))
-        if end - at < _FEW or name[: layout.name] in _CHUNKED or not _is_name(name[: min(layout.name, 4)]):
+    at = start + _aligned(size, layout)
+    for chunk in _chunks(file, layout, at, end):  # a wav may end in chunks of other kinds
+        if chunk.name in _CHUNKED or not _is_name(chunk.name[:4]):
             break
-        size = struct.unpack_from(layout.size, name.ljust(32, b"\0"), layout.name)[0]
-        size -= len(name) if layout.inclusive else 0
-        at += len(name) + -(-max(size, 0) // layout.align) * layout.align
+        at = chunk.end
     return end - at if end - at >= _FEW else 0
 
 
@@ -189,24 +187,43 @@ def _behind_flac(file: BinaryIO, head: bytes, end: int) -> int:
     return surplus if samples and surplus >= _FEW else 0
 
 
-def _chunk_with_sound(file: BinaryIO, layout: _Chunks, end: int) -> tuple[int, int]:
-    """Where the sound begins, and of how many bytes the header says it is; size 0 where it does not say."""
-    at, long = layout.first, 0
+def _survey(file: BinaryIO) -> tuple[bytes, int, _Chunks | None]:
+    """The first bytes of a file, how many it has, and its layout where it is made of chunks."""
+    end = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(64)
+    return head, end, next((layout for magic, layout in _CHUNKED.items() if head.startswith(magic)), None)
+
+
+def _chunks(file: BinaryIO, layout: _Chunks, at: int, end: int) -> Iterator[_Chunk]:
+    """The chunks from byte `at` on, up to one that cannot be."""
+    header = layout.name + struct.calcsize(layout.size)
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
-        head = file.read(layout.name + struct.calcsize(layout.size))
-        if len(head) < layout.name + struct.calcsize(layout.size):
-            break
-        name, size = head[: layout.name], struct.unpack_from(layout.size, head, layout.name)[0]
-        start = at + len(head)
-        size -= len(head) if layout.inclusive else 0
+        head = file.read(header)
+        if len(head) < header:
+            return
+        size = struct.unpack_from(layout.size, head, layout.name)[0] - (header if layout.inclusive else 0)
+        start = at + header
+        yield _Chunk(head[: layout.name], start, size, start + _aligned(max(size, 0), layout))
+        at = start + _aligned(size, layout)
+        if not start <= at < end:
+            return
+
+
+def _aligned(size: int, layout: _Chunks) -> int:
+    return -(-size // layout.align) * layout.align
+
+
+def _chunk_with_sound(file: BinaryIO, layout: _Chunks, end: int) -> tuple[int, int]:
+    """Where the sound begins, and of how many bytes the header says it is; size 0 where it does not say."""
+    long = 0
+    for name, start, size, _ in _chunks(file, layout, layout.first, end):
         if name == layout.data:
             return start + layout.skip, (long if long and size == 0xFFFFFFFF else size - layout.skip)
         if name == b"ds64":  # sizes that 32 bits cannot hold
+            file.seek(start)
             long = int.from_bytes(file.read(16)[8:], "little")
-        at = start + -(-size // layout.align) * layout.align
-        if not start <= at < end:
-            break
     return 0, 0
 
 

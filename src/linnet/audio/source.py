@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     Sound: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Audio | npt.NDArray[np.generic] | Tensor
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _EVERYTHING = 2**62
 
 
@@ -172,12 +170,12 @@ def _decode_named(text: str, track: int | None, stack: ExitStack) -> tuple[Decod
 
     if text == "-":
         return decoders.open_file(fetch.spool_stdin(stack), "stdin", track), "stdin"
-    scheme = _SCHEME.match(text)
-    if scheme is None:
+    if not urls.is_url(text):
         return decoders.open_file(fetch.check_path(text, stack), text, track), text
     name = urls.public_name(text)
-    if scheme[1].lower() not in ("http", "https"):
-        raise AudioError(f"{name}: {scheme[1]}:// addresses are not supported; use http or https, or download it first")
+    scheme = text.partition("://")[0]
+    if scheme.lower() not in ("http", "https"):
+        raise AudioError(f"{name}: {scheme}:// addresses are not supported; use http or https, or download it first")
     return decoders.open_file(fetch.download(text, stack), name, track), name
 
 

@@ -135,6 +135,7 @@ def test_spread_is_a_sum_over_places_each_earlier_by_the_lag(frames: int, lag: i
 def test_time_is_divided_by_characters() -> None:
     assert interpolate([2, 2, 4], 0.0, 4.0) == [(0.0, 1.0), (1.0, 2.0), (2.0, 4.0)]
     assert interpolate([0, 0], 1.0, 2.0) == [(1.0, 1.0), (1.0, 1.0)]
+    assert interpolate([1, 4], 0.0, 3.4499999999999997)[-1][1] == 3.4499999999999997  # not one bit later
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-4, 1e-2])

@@ -196,3 +196,5 @@ def test_cues_that_follow_at_once_are_joined_without_a_flicker() -> None:
     for layout in (None, SubtitleLayout(max_line_width=42)):
         cues = make_cues(Transcript(parts, duration=5.0), layout)
         assert [(cue.start, cue.end) for cue in cues] == [(0.0, 2.0), (2.0, 3.0), (3.2, 4.0)]
+    apart = (Segment(0.0, 9.0, "one"), Segment(9.1, 9.5, "two"))  # by FLICKER, but for rounding
+    assert [cue.end for cue in make_cues(Transcript(apart))] == [9.0, 9.5]

@@ -127,5 +127,5 @@ def interpolate(weights: Sequence[float], start: float, end: float) -> list[tupl
     [(1.0, 1.25), (1.25, 2.0)]
     """
     total = sum(weights) or 1.0
-    borders = [start + (end - start) * share / total for share in np.cumsum([0.0, *weights]).tolist()]
-    return list(pairwise(borders))
+    borders = np.interp(np.cumsum([0.0, *weights]), (0.0, total), (start, end))  # which ends at `end` to the last bit
+    return list(pairwise(borders.tolist()))

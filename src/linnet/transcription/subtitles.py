@@ -219,7 +219,7 @@ def _joined(cues: Sequence[Cue]) -> Iterator[Cue]:
     """The same cues, each shown until the next one begins where that is at once."""
     for place, cue in enumerate(cues):
         following = cues[place + 1].start if place + 1 < len(cues) else cue.end
-        yield replace(cue, end=following) if 0.0 < following - cue.end < FLICKER else cue
+        yield replace(cue, end=following) if cue.end < following < cue.end + FLICKER else cue
 
 
 def _shown(cues: Sequence[Cue], layout: SubtitleLayout, duration: float) -> Iterator[Cue]:

@@ -149,11 +149,8 @@ def _options(runner: Bench, speed: Speed) -> str:
 
 
 def _document(ref: ModelRef, runner: Bench, speeds: Sequence[Speed]) -> dict[str, Any]:
-    import torch
-    import transformers
-
-    from linnet import __version__
     from linnet.evaluation.speed import fastest
+    from linnet.machine import versions
 
     best = fastest(speeds)
     work = runner.workload
@@ -165,7 +162,7 @@ def _document(ref: ModelRef, runner: Bench, speeds: Sequence[Speed]) -> dict[str
         "audio": {"name": work.name, "seconds": round(work.seconds, 3), "tokens_of_each_window": work.tokens},
         "settings": [speed.to_dict() for speed in speeds],
         "fastest": None if best is None else {"options": _options(runner, best), "rtfx": best.rtfx},
-        "versions": {"linnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": versions("linnet", "torch", "transformers"),
     }
 
 

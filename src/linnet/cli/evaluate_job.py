@@ -141,18 +141,15 @@ class Recognised:
 
     def session(self, batch_size: int) -> dict[str, Any]:
         """See `System`."""
-        import torch
-        import transformers
-
-        from linnet import __version__
         from linnet.evaluation.report import machine
+        from linnet.machine import versions
 
         return {
             "device": self.recognizer.device,
             "engine": self.recognizer.engine_name,
             "machine": machine(self.recognizer.device),
             "batch_size": batch_size,
-            "versions": {"linnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+            "versions": versions("linnet", "torch", "transformers"),
         }
 
     def score(self, work: Work, options: EvaluationOptions, on_progress: OnProgress) -> Iterator[ScoredRow]:
@@ -190,10 +187,10 @@ class Given:
 
     def session(self, batch_size: int) -> dict[str, Any]:
         """Nothing ran here."""
-        from linnet import __version__
+        from linnet.machine import versions
 
         del batch_size
-        return {"versions": {"linnet": __version__}}
+        return {"versions": versions("linnet")}
 
     def score(self, work: Work, options: EvaluationOptions, on_progress: OnProgress) -> Iterator[ScoredRow]:
         """See `System`."""
@@ -208,13 +205,12 @@ class Given:
 
     def _in(self, source: Source, rows: Sequence[ScoredRow]) -> list[Hypothesis | None]:
         from linnet.evaluation.hypotheses import Hypothesis
+        from linnet.evaluation.pace import paced
 
         wanted = {row.row: place for place, row in enumerate(rows)}
         found: list[Hypothesis | None] = [
             Hypothesis(row.id, "") if self._missing == "deletions" else None for row in rows
         ]
-        from linnet.evaluation.pace import paced
-
         for number, one in enumerate(paced(source, self._reporter.notice, "read")):
             if number in wanted and one.hypothesis is not None:
                 found[wanted[number]] = Hypothesis(one.id, one.hypothesis, seconds=one.seconds, duration=one.duration)

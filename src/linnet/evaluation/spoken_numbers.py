@@ -13,9 +13,8 @@ _LONG = re.compile(r"(\d{4000})(?=\d)")  # Python makes a number of at most 4300
 _NUMERAL = re.compile(r"(\d+)(?:\.(\d+))?")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)(?=\.?\d)|(?<=\bone)(?=\.\d)")
 _ONE = re.compile(r"(?<![.$£€])\b1(s?)\b")  # Whisper writes "one" for it where it stands alone
-_LOST_ONE = re.compile(
-    r"(?<=[.$£€])one(s?)\b"
-)  # and where it does not: 3.1 is "3.one", whose point goes, as a full stop
+# And where it does not: 3.1 is "3.one", whose point goes, as a full stop.
+_LOST_ONE = re.compile(r"(?<=[.$£€])one(s?)\b")
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 

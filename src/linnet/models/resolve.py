@@ -93,7 +93,11 @@ def find(name: str, *, revision: str | None = None) -> ModelRef | None:
         return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
     model_id = hub_id(name)
     path, made = hub.cached(model_id, revision), index.kept(model_id)
-    if made is not None and (path is None or not is_complete(path)) and revision in (None, fingerprint(made)):
+    if (
+        made is not None
+        and (path is None or not is_complete(path))
+        and (revision is None or fingerprint(made) == revision)
+    ):
         return _local(name, made, "index", None)
     return None if path is None else _of_hub(name, model_id, path)
 

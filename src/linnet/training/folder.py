@@ -7,8 +7,8 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from linnet import __version__
 from linnet.errors import OutputError
+from linnet.machine import versions
 from linnet.training.checkpoint import restore_folder
 from linnet.training.options import Recipe
 from linnet.training.trainer import Trainer
@@ -25,12 +25,9 @@ def open_folder(trainer: Trainer) -> None:
     for name in ("best", "model"):
         restore_folder(folder / name)
     _require_room(trainer)
-    import torch
-    import transformers
-
-    versions = {"linnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"task": trainer.recipe.task, **asdict(trainer.recipe), "versions": versions}
+    made_by = versions("linnet", "torch", "transformers")
+    content = {"task": trainer.recipe.task, **asdict(trainer.recipe), "versions": made_by}
     (folder / "recipe.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

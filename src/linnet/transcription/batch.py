@@ -57,7 +57,7 @@ class Recognizes(Protocol):
         *,
         options: DecodingOptions | None,
         batch_size: int,
-        channel: str,
+        channel: str = "mix",
         in_order: bool,
         on_progress: Callable[[Progress], None] | None,
     ) -> Iterator[Result]:
@@ -144,7 +144,6 @@ def _transcribe(
         ],
         options=options.decoding,
         batch_size=options.batch_size,
-        channel=options.channel,
         in_order=False,  # each is written when it is done
         on_progress=report,
     )
@@ -239,12 +238,12 @@ def _is_done(item: Item, known: dict[str, str], fingerprint: str, formats: Seque
 def _is_there(path: Path, known: str | None, fingerprint: str) -> bool:
     """Whether a file was made so. One that was emptied since counts as missing, one that was edited does not."""
     try:
-        size = path.stat().st_size if path.is_file() else None
+        if not path.is_file():
+            return False
+        size = path.stat().st_size
     except OSError:
         return False
-    return (
-        known == _mark(fingerprint, empty=True) or (known == fingerprint and bool(size)) if size is not None else False
-    )
+    return known == _mark(fingerprint, empty=True) or (known == fingerprint and size > 0)
 
 
 def _mark(fingerprint: str, *, empty: bool) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from linnet.audio.source import open_audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
+from linnet.machine import versions
 from linnet.transcription.backend import Backend, Outcome
 from linnet.transcription.schedule import BATCH_SIZE, Progress, Recording, Result, run_jobs
 from linnet.transcription.schedule import in_order as ordered
@@ -188,38 +189,33 @@ class Recognizer:
         if isinstance(sources, str | bytes | bytearray | os.PathLike | Mapping) or hasattr(sources, "ndim"):
             raise OptionError("transcribe_many takes several recordings: give a list of them, or use transcribe")
         options = _changed(options, {})
-        made_with = self._made_with(options)
-
-        def finish(outcome: Outcome, result: Result) -> Transcript:
-            heard = result.source if isinstance(result.source, Recording) else Recording(result.source, channel)
-            return Transcript(
-                segments=outcome.segments,
-                language=outcome.language,
-                language_probability=outcome.language_probability,
-                language_probabilities=outcome.language_probabilities,
-                counts=outcome.counts,
-                duration=result.duration,
-                source=result.name,
-                **{**made_with, "options": {**made_with["options"], "channel": heard.channel, "track": heard.track}},
-            )
-
         results = run_jobs(self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress)
         for result in ordered(results) if in_order else results:
             outcome = result.outcome
-            done = None if outcome is None else finish(outcome, result)
+            done = None if outcome is None else self._transcript(outcome, result, options, channel)
             yield replace(result, transcript=done)
 
-    def _made_with(self, options: DecodingOptions) -> dict[str, Any]:
-        from importlib.metadata import version
-
-        from linnet import __version__
-
-        return {
-            "model": self.name,
-            "revision": self.revision,
-            "options": {**asdict(options), "device": self.device, "dtype": self.dtype},
-            "versions": {"linnet": __version__, "torch": version("torch"), "transformers": version("transformers")},
-        }
+    def _transcript(self, outcome: Outcome, result: Result, options: DecodingOptions, channel: str) -> Transcript:
+        heard = result.source if isinstance(result.source, Recording) else Recording(result.source, channel)
+        return Transcript(
+            segments=outcome.segments,
+            language=outcome.language,
+            language_probability=outcome.language_probability,
+            language_probabilities=outcome.language_probabilities,
+            counts=outcome.counts,
+            duration=result.duration,
+            source=result.name,
+            model=self.name,
+            revision=self.revision,
+            options={
+                **asdict(options),
+                "device": self.device,
+                "dtype": self.dtype,
+                "channel": heard.channel,
+                "track": heard.track,
+            },
+            versions=versions("linnet", "torch", "transformers"),
+        )
 
 
 def _changed(options: DecodingOptions | None, changes: dict[str, Any]) -> DecodingOptions:

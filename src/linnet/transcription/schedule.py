@@ -22,6 +22,7 @@ from linnet.transcription.transcript import Transcript
 from linnet.urls import public_name
 
 BATCH_SIZE = 8  # windows at once, where nobody says: most of the gain, and what their encoder results take is bounded
+_REPORT = "and report it as a defect of Linnet"
 _LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
 
 
@@ -108,11 +109,6 @@ class _Running:
 
     def fail(self, error: LinnetError) -> None:
         self.requests, self.error = (), error
-
-    def recall(self, kind: Callable[[], type[Any]]) -> None:
-        """Answer the requests that the journal knows."""
-        if self.journal is not None:
-            self.answers = [self.journal.recall(request, kind()) for request in self.requests]
 
     def close(self) -> None:
         self.job.close()
@@ -243,24 +239,17 @@ def _start(
     return one
 
 
-def _failure(name: str, error: Exception) -> LinnetError:
-    """What a recording's result says of any error: the other recordings go on."""
+def _failure(name: str, error: Exception, *, of_model: bool = False) -> LinnetError:
+    """What a recording's result says of any error, of the sound or `of_model`: the other recordings go on."""
     if isinstance(error, LinnetError):
         return error
-    failure = AudioError(
-        f"{name}: cannot be transcribed ({type(error).__name__}: {error}); leave it out or convert it, as in  "
-        "ffmpeg -i INPUT out.flac, and report it as a defect of Linnet"
-    )
-    failure.__cause__ = error  # for --verbose
-    return failure
-
-
-def _model_failure(name: str, error: Exception) -> ModelError:
-    """What is said where the model raises what nobody expects on a window of a recording."""
-    failure = ModelError(
-        f"{name}: the model failed on it ({type(error).__name__}: {error}); try another --engine, and report it as a "
-        "defect of Linnet"
-    )
+    what = f"{type(error).__name__}: {error}"
+    failure: LinnetError
+    if of_model:
+        failure = ModelError(f"{name}: the model failed on it ({what}); try another --engine, {_REPORT}")
+    else:
+        way_out = "leave it out or convert it, as in  ffmpeg -i INPUT out.flac"
+        failure = AudioError(f"{name}: cannot be transcribed ({what}); {way_out}, {_REPORT}")
     failure.__cause__ = error  # for --verbose
     return failure
 
@@ -269,7 +258,7 @@ def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callab
     """Answer every request that is open, then let the jobs go on."""
     groups: dict[Hashable, list[_Asked]] = defaultdict(list)
     for one in running:
-        one.recall(batches.kind)
+        batches.recall(one)
         for place, (request, answer) in enumerate(zip(one.requests, one.answers, strict=True)):
             if answer is None:
                 groups[request.group].append(_Asked(one, place, request))
@@ -291,9 +280,10 @@ class _Batches:
         self._told: tuple[_Running, int] | None = None  # who carries the sentence on it, and what was too much
         self.ahead = max(2 * size, _LEAST_AHEAD)
 
-    def kind(self) -> type[Any]:
-        """The type of an answer."""
-        return self._backend.answer
+    def recall(self, one: _Running) -> None:
+        """Answer the requests of a recording that its journal knows."""
+        if one.journal is not None:
+            one.answers = [one.journal.recall(request, self._backend.answer) for request in one.requests]
 
     def run(self, group: Sequence[_Asked]) -> None:
         """Answer these requests, the longest first, so that what needs most memory fails first."""
@@ -318,8 +308,7 @@ class _Batches:
                 self.run([asked])
             return
         for asked in batch:
-            failure = error if isinstance(error, LinnetError) else _model_failure(asked.one.name, error)
-            asked.one.fail(failure)
+            asked.one.fail(_failure(asked.one.name, error, of_model=True))
 
     def _answer(self, batch: Sequence[_Asked]) -> None:
         begun = time.perf_counter()

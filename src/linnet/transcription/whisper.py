@@ -321,13 +321,11 @@ class _Listener:
         offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
         timed = self._timed(window)
         pieces, advance = self._backend.pieces(answer.decoded, duration, timed=timed, options=self._options)
-        with_times = self._backend.segments(pieces, answer, offset, self._options)
-        segments = with_times
-        if not self._options.word_timestamps:  # then words, where there are any, only tell what is missing
+        segments = self._backend.segments(pieces, answer, offset, self._options)
+        stretched = [is_stretched(segment, window.regions) for segment in segments]
+        if answer.words and not self._options.word_timestamps:  # then they only tell what is missing
             segments = self._backend.segments(pieces, replace(answer, words=()), offset, self._options)
-        skipping = [
-            one for one, timed_one in zip(segments, with_times, strict=True) if is_stretched(timed_one, window.regions)
-        ]
+        skipping = [segment for segment, found in zip(segments, stretched, strict=True) if found]
         fell_back = answer.decoded.temperature > 0.0
         if self._options.vad:
             segments = [segment for segment in segments if not _is_invented(segment, window)]

@@ -38,8 +38,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 Result = dict[str, Any]
 
 
-def make_strings(folder: Path, fsdd: Path, speakers: tuple[str, ...], count: int, seed: int) -> Path:
-    """Strings of 3 to 8 digits by these speakers in turn, at other speeds, in rooms and noise at 5 to 20 dB."""
+def make_strings(folder: Path, fsdd: Path, speakers: tuple[str, ...], count: int, seed: int) -> None:
+    """Strings of 3 to 8 digits by these speakers in turn, at other speeds, in rooms and noise at 5 to 20 dB.
+
+    Those of an earlier run are kept.
+    """
+    if (folder / "manifest.jsonl").is_file():
+        return
     from linnet.training.digits.bank import Voices, load_fsdd
     from linnet.training.digits.validate import connected, roughened
 
@@ -56,7 +61,6 @@ def make_strings(folder: Path, fsdd: Path, speakers: tuple[str, ...], count: int
             text = " ".join(str(NUMBERS.index(word)) for word in case.words)
             rows.append(Utterance(name, text, len(case.samples) / RATE, "en", speaker=speaker))
     write_manifest(folder / "manifest.jsonl", rows)
-    return folder / "manifest.jsonl"
 
 
 def write_recipe(folder: Path, options: argparse.Namespace, variant: str) -> Path:
@@ -143,8 +147,7 @@ def main() -> None:
         ("dev", ("lucas",), 40, 1),
         ("test", ("theo",), options.test_strings, 2),
     ):
-        if not (folder / name / "manifest.jsonl").is_file():
-            make_strings(folder / name, options.fsdd, speakers, count, seed)
+        make_strings(folder / name, options.fsdd, speakers, count, seed)
     found = {"before": score(str(options.checkpoint), "before", folder, options)}
     for variant in options.variants:
         linnet("train", str(write_recipe(folder, options, variant)))

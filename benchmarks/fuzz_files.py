@@ -198,19 +198,9 @@ def mutants(sounds: list[Path], count: int, seed: int) -> Iterator[tuple[str, by
 
 def run(paths: list[Path], work: Path, tally: Tally) -> None:
     """One command over these files, watched line by line."""
-    command = [
-        sys.executable,
-        "-m",
-        "linnet",
-        "transcribe",
-        *map(str, paths),
-        "--model",
-        "digits",
-        "--progress",
-        "json",
-    ]
+    command = [sys.executable, "-m", "linnet", "transcribe", *map(str, paths), "--model", "digits"]
     process = subprocess.Popen(
-        [*command, "--output", str(work / "out"), "--batch-size", "1"],
+        [*command, "--progress", "json", "--output", str(work / "out"), "--batch-size", "1"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -100,8 +100,7 @@ def main() -> None:
     folder: Path = options.output.resolve()
     sets = (("train", TRAINING, options.utterances, 0), ("test", ("theo",), options.test_strings, 2))
     for name, speakers, count, seed in sets:
-        if not (folder / name / "manifest.jsonl").is_file():
-            make_strings(folder / name, options.fsdd, speakers, count, seed)
+        make_strings(folder / name, options.fsdd, speakers, count, seed)
     lengths = [row.duration or 0.0 for row in read_manifest(folder / "train/manifest.jsonl")]
     joined = learner(folder, options, "joined", options.windows, join={"times": options.times, "alone": options.alone})
     padded = learner(folder, options, "padded", -(-len(lengths) // joined.trainer.steps))

@@ -51,6 +51,12 @@ def whisper_tokenizer() -> Path:
 
 
 @pytest.fixture(scope="session")
+def faults() -> Path:
+    """Real recordings that went wrong."""
+    return _shared("faults")
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
     return ROOT

@@ -19,6 +19,7 @@ import torch
 from huggingface_hub import scan_cache_dir
 
 import linnet
+from evil import Evil
 from hub_cache import add_to_cache
 from linnet.errors import LinnetError, ModelError
 from linnet.models import catalogue
@@ -317,14 +318,6 @@ def test_a_damaged_model_of_the_cache_is_listed_and_can_be_removed(
     assert catalogue.remove("some/model") > 0
 
 
-class _Evil:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.marker),)
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("family", ["whisper", "ctc"])
 def test_a_pickle_that_may_hold_code_is_refused_as_one(
@@ -332,7 +325,7 @@ def test_a_pickle_that_may_hold_code_is_refused_as_one(
 ) -> None:
     folder = Path(shutil.copytree(request.getfixturevalue(family), tmp_path / "model"))
     (folder / "model.safetensors").unlink()
-    evil = {"model.encoder.conv1.weight": _Evil(tmp_path / "it-ran")}
+    evil = {"model.encoder.conv1.weight": Evil(tmp_path / "it-ran")}
     torch.save(evil, folder / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
     with pytest.raises(
         ModelError, match=r"pytorch_model\.bin was refused.*nothing of it was run.*may hold code"

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForSpeechSeq2Seq, AutoTokenizer, WhisperProcessor
 
+from evil import Evil
 from killed import killed_draft
 from linnet.errors import LinnetError, ModelError, OutputError
 from linnet.models.catalogue import list_models, remove
@@ -200,24 +201,16 @@ def test_the_card_says_where_weights_came_from_and_names_no_path(originals: dict
         import_model(source, tmp_path / "out")
 
 
-class _Evil:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.marker),)
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, zipped: bool) -> None:
     path, marker = tmp_path / "evil.pt", tmp_path / "it-ran"
-    torch.save({"dims": _Evil(marker), "model_state_dict": {}}, path, _use_new_zipfile_serialization=zipped)
+    torch.save({"dims": Evil(marker), "model_state_dict": {}}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(ModelError, match="refused, and nothing of it was run") as caught:
         import_model(path, tmp_path / "out")
     assert "mkdir" in str(caught.value)
     assert "may hold code" in str(caught.value)
     for protocol in (2, 4, 5):  # torch knows 2 only, and warns of the others
-        path.write_bytes(pickle.dumps(_Evil(marker), protocol))
+        path.write_bytes(pickle.dumps(Evil(marker), protocol))
         with pytest.raises(ModelError, match=r"refused, and nothing of it was run.* may hold code"):
             import_model(path, tmp_path / "out")
     assert not marker.exists()

@@ -19,16 +19,8 @@ from tiny_whispers import save_whisper
 
 
 @pytest.fixture(scope="module")
-def folder(root: Path) -> Path:
-    place = root.parent / "shared" / "data" / "whisper-tokenizer"
-    if not place.is_dir():
-        pytest.skip(f"{place} is not there")
-    return place
-
-
-@pytest.fixture(scope="module")
-def both(folder: Path) -> tuple[LightTokenizer, Any]:
-    return LightTokenizer(folder / "tokenizer.json"), AutoTokenizer.from_pretrained(folder)
+def both(whisper_tokenizer: Path) -> tuple[LightTokenizer, Any]:
+    return LightTokenizer(whisper_tokenizer / "tokenizer.json"), AutoTokenizer.from_pretrained(whisper_tokenizer)
 
 
 def test_the_vocabulary(both: tuple[LightTokenizer, Any]) -> None:

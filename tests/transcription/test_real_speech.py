@@ -23,14 +23,6 @@ def base() -> Recognizer:
     return linnet.load(str(require_weights("base")), device="cpu")
 
 
-@pytest.fixture(scope="module")
-def faults(root: Path) -> Path:
-    folder = root.parent / "shared" / "data" / "faults"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there")
-    return folder
-
-
 def test_a_skipped_sentence_is_heard_again(tiny: Recognizer, faults: Path) -> None:
     text = tiny.transcribe(faults / "lost_words" / "c7980.flac").text
     assert "The stillness was awful creepy and uncomfortable" in text

@@ -65,7 +65,7 @@ def _samples(utterance: Utterance) -> np.ndarray:
 def linnet_tokens(folder: Path, engine: str, clips: Sequence[Clip]) -> list[list[int]]:
     """What one of Linnet's engines writes in float32."""
     chosen = Chosen(engine, "f32" if engine == "openvino" else "float32")
-    model, runtime = build_engine(resolve(str(folder)), torch.device("cpu"), chosen, lambda _: None)
+    model, runtime = build_engine(resolve(str(folder)), "cpu", chosen, lambda _: None)
     decoder = Decoder(runtime, model.vocabulary, model.max_length)
     found = []
     for samples, language in clips:

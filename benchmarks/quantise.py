@@ -35,8 +35,9 @@ from linnet.data.manifest import Utterance
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.choice import openvino_numbers, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Converted, keep
-from linnet.engines.openvino_export import Shape, convert
+from linnet.engines.openvino_cache import Converted, compile_converted, keep
+from linnet.engines.openvino_export import convert
+from linnet.engines.openvino_formats import Shape
 from linnet.evaluation.scores import count_errors, total
 from linnet.models.resolve import resolve
 from linnet.training.digits.bank import Voices, load_fsdd
@@ -68,7 +69,7 @@ def engine(module: Any, kind: str, calibration: list[Tensor], threads: int) -> O
     """The module on OpenVINO."""
     numbers = openvino_numbers(kind)
     models = convert(module, numbers, calibration if numbers.calibrated else ())
-    return OpenVinoEngine(Converted(*models, Shape.of(module), numbers, None), label=kind, threads=threads)
+    return OpenVinoEngine(compile_converted(Converted(*models, Shape.of(module), numbers, None), threads), label=kind)
 
 
 def prepare(shape: str, options: argparse.Namespace) -> dict[str, OpenVinoEngine]:

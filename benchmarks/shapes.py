@@ -17,7 +17,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -30,7 +29,6 @@ from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.protocol import Engine
 from linnet.engines.torch import TorchEngine
-from linnet.engines.torch_threads import one_torch_thread
 from linnet.models.whisper import WhisperModel
 
 WIDTH, HEADS, MELS, WINDOW = 768, 12, 80, 30.0
@@ -44,12 +42,13 @@ def engine(module: Any, kind: str, threads: int) -> Engine:
         return TorchEngine(WhisperModel(module, words, "random", n_mels=MELS, window_samples=480000, max_length=448))
     from linnet.engines.choice import openvino_numbers
     from linnet.engines.openvino import OpenVinoEngine
-    from linnet.engines.openvino_cache import Converted
-    from linnet.engines.openvino_export import Shape, convert
+    from linnet.engines.openvino_cache import Converted, compile_converted
+    from linnet.engines.openvino_export import convert
+    from linnet.engines.openvino_formats import Shape
 
     numbers = openvino_numbers("int8")
     converted = Converted(*convert(module, numbers, ()), Shape.of(module), numbers, None)
-    return OpenVinoEngine(converted, label="int8", threads=threads)
+    return OpenVinoEngine(compile_converted(converted, threads), label="int8")
 
 
 def decoding(module: Any, one: Engine, features: Tensor, tokens: int) -> Callable[[], Times]:
@@ -59,13 +58,12 @@ def decoding(module: Any, one: Engine, features: Tensor, tokens: int) -> Callabl
     gpu = torch.cuda.synchronize if features.is_cuda else lambda: None
 
     def run() -> Times:
-        with one_torch_thread() if one.own_threads else nullcontext():
-            begun = time.perf_counter()
-            encoded = one.encode(features)
-            gpu()
-            middle = time.perf_counter()
-            found = decoder.decode(encoded, options)  # the tokens are on the host: nothing is still running
-            ended = time.perf_counter()
+        begun = time.perf_counter()
+        encoded = one.encode(features)
+        gpu()
+        middle = time.perf_counter()
+        found = decoder.decode(encoded, options)  # the tokens are on the host: nothing is still running
+        ended = time.perf_counter()
         if {len(row.tokens) for row in found} != {tokens}:
             raise SystemExit(f"not all windows have {tokens} tokens")
         return middle - begun, ended - middle

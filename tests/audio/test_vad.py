@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from linnet.audio import load
+from linnet.audio.silero import FRAME, load_network
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.audio.vad import BLOCK, FRAME, Frames, Region, RegionFinder, load_network, watch
+from linnet.audio.vad import BLOCK, Frames, Region, RegionFinder, watch
 from linnet.errors import ModelError
 
 LONGEST = 29 * SAMPLE_RATE
@@ -45,8 +46,8 @@ def test_the_network_is_the_wheels(example: Samples) -> None:
     with torch.no_grad():
         frames = torch.from_numpy(part).view(-1, 1, FRAME)
         expected = [theirs(frame, SAMPLE_RATE).item() for frame in frames]
-    found = load_network()(torch.from_numpy(np.concatenate([np.zeros(64, np.float32), part]))[None])
-    assert found[0].tolist() == pytest.approx(expected, abs=1e-4)
+    found = load_network()(np.concatenate([np.zeros(64, np.float32), part]))
+    assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_using_it_leaves_the_process_as_it_was() -> None:

@@ -260,3 +260,25 @@ def test_no_weights_are_read_where_nothing_is_to_be_heard(
     assert (done.status, "is text, not sound" in done.err) == (1, True)
     with pytest.raises(AssertionError, match="the weights are read"):
         call("transcribe", str(noise(tmp_path / "c.wav")), "--model", str(model), *QUICK)
+
+
+def test_a_recording_is_transcribed_without_importing_pytorch(call: Call, tmp_path: Path, model: Path) -> None:
+    sound = noise(tmp_path / "a.wav", 1.0)
+    assert call("transcribe", sound, "--model", model, "--device", "cpu", "--engine", "openvino", *QUICK).status == 0
+    code = """
+import sys
+sys.argv[0] = "linnet"
+from linnet.cli import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code
+heavy = {"torch", "transformers", "array_api_compat", "huggingface_hub.file_download"} & set(sys.modules)
+print("imported:", *sorted(heavy), file=sys.stderr)
+"""
+    arguments = ("transcribe", sound, "--model", model, "--device", "auto", "--engine", "openvino", *QUICK)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "imported:\n" in done.stderr

@@ -6,8 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from torch import Tensor
 
 from linnet.decoding.decoder import Decoder
@@ -53,8 +58,8 @@ class ScriptedState:
     def length(self) -> int:
         return len(self.rows[0])
 
-    def reorder(self, rows: Tensor) -> None:
-        self.rows = [list(self.rows[row]) for row in rows.tolist()]
+    def reorder(self, rows: Sequence[int]) -> None:
+        self.rows = [list(self.rows[row]) for row in rows]
 
     def keep(self, rows: Sequence[int]) -> bool:
         self.windows = self.windows.select(rows)
@@ -66,7 +71,6 @@ class ScriptedEngine:
     """Says what each window's script says; counts the windows of each start."""
 
     name = "scripted"
-    own_threads = False
 
     def __init__(self) -> None:
         self.starts: list[int] = []
@@ -201,14 +205,23 @@ def test_sampling_depends_on_the_seed_and_not_on_the_batch() -> None:
     assert together != decode(*scripts, seed=1, **hot)[0]
 
 
-def test_samples_follow_the_probabilities() -> None:
-    logits = torch.tensor([[0.5, 0.2, 0.0, 0.3]]).log()
-    sampler = Sampler(1.0, seed=3)
-    counts = torch.bincount(torch.cat([sampler(logits) for _ in range(4000)]), minlength=4) / 4000
-    assert torch.allclose(counts, logits.exp()[0], atol=0.03)
+@pytest.mark.parametrize("like", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("temperature", [1.0, 0.4])
+def test_samples_follow_the_probabilities(like: Callable[[Any], Any], temperature: float) -> None:
+    probabilities = np.array([0.5, 0.2, 0.0, 0.3])
+    expected = probabilities ** (1 / temperature)
+    with np.errstate(divide="ignore"):
+        logits = like(np.log(probabilities, dtype=np.float32)[None])
+    sampler = Sampler(temperature, seed=3)
+    counts = np.bincount([int(sampler(logits)[0]) for _ in range(4000)], minlength=4) / 4000
+    np.testing.assert_allclose(counts, expected / expected.sum(), atol=0.03)
     assert counts[2] == 0
-    sharp = Sampler(0.1, seed=3)
-    assert all(sharp(logits).item() == 0 for _ in range(50))
+
+
+@given(seed=st.integers(0, 1000), row=arrays(np.float32, 7, elements=st.floats(-20, 20, width=32)))
+def test_numpy_and_torch_draw_alike(seed: int, row: NDArray[np.float32]) -> None:
+    drawn = [Sampler(0.7, seed)(logits).tolist() for logits in (row[None], torch.from_numpy(row)[None])]
+    assert drawn[0] == drawn[1]
 
 
 def test_samples_never_take_what_is_forbidden() -> None:

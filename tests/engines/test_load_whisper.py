@@ -39,7 +39,7 @@ def test_a_folder_becomes_a_model(folder: Path, capfd: pytest.CaptureFixture[str
     assert model.pads_window
     assert not model.module.training
     assert not any(parameter.requires_grad for parameter in model.module.parameters())
-    assert (model.device, model.dtype) == (torch.device("cpu"), torch.float32)
+    assert (model.device, model.dtype) == ("cpu", torch.float32)
     assert list(model.vocabulary.languages) == list(LANGUAGES)
     assert sorted(model.vocabulary.tasks) == ["transcribe", "translate"]
     assert model.vocabulary.seconds_per_timestamp == 0.02

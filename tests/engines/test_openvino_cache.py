@@ -10,14 +10,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from killed import killed_draft
-from linnet.engines import openvino_cache
+from linnet.engines import openvino_cache, openvino_export, openvino_runtime
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Converted, Source, load_converted
-from linnet.engines.openvino_export import Numbers
+from linnet.engines.openvino_cache import Converted, Source, compile_converted, load_compiled, load_converted
+from linnet.engines.openvino_formats import Numbers
 from linnet.errors import ModelError
 from linnet.models.whisper import load_module
 from tiny_whispers import random_features, save_whisper
@@ -41,14 +42,14 @@ def convert(folder: Path) -> tuple[Converted, list[str]]:
 
 
 def works(converted: Converted) -> bool:
-    engine = OpenVinoEngine(converted, label="f32", threads=1)
-    return bool(engine.encode(random_features(1)).cross[0].isfinite().all())
+    engine = OpenVinoEngine(compile_converted(converted, 1), label="f32")
+    return bool(np.isfinite(engine.encode(random_features(1)).cross[0]).all())
 
 
 def test_a_model_is_converted_once(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, told = convert(folder)
     assert told == ["engine: converting m for OpenVINO, once (f32 weights)"]
-    monkeypatch.setattr(openvino_cache, "convert", lambda *_, **__: pytest.fail("converted again"))
+    monkeypatch.setattr(openvino_export, "convert", lambda *_, **__: pytest.fail("converted again"))
     again, told = convert(folder)
     assert told == []
     assert (first.folder, first.shape) == (again.folder, again.shape)
@@ -140,7 +141,7 @@ def test_two_processes_may_convert_at_once(folder: Path, root: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path\n"
         "from linnet.engines.openvino_cache import Source, load_converted\n"
-        "from linnet.engines.openvino_export import Numbers\n"
+        "from linnet.engines.openvino_formats import Numbers\n"
         "from linnet.models.whisper import load_module\n"
         "folder = Path(sys.argv[1])\n"
         "source = Source(folder, 'm', lambda: load_module(folder, name='m', dtype=torch.float32))\n"
@@ -153,3 +154,53 @@ def test_two_processes_may_convert_at_once(folder: Path, root: Path) -> None:
         assert process.returncode == 0, error
     assert len(list(root.iterdir())) == 1
     assert convert(folder)[1] == []
+
+
+def test_what_was_compiled_is_found_by_the_next_one(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def ready(threads: int | None = 1) -> list[np.ndarray]:
+        source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+        compiled = load_compiled(source, Numbers("f32", "f32"), told.append, threads=threads)
+        return list(OpenVinoEngine(compiled, label="f32").encode(random_features(1)).cross)
+
+    first = ready()
+    assert told == ["engine: converting m for OpenVINO, once (f32 weights)"]
+    (kept,) = root.glob("*/compiled-*")
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_cache, "load_converted", lambda *_: pytest.fail("compiled again"))
+        assert all(map(np.array_equal, ready(), first))
+        with pytest.raises(pytest.fail.Exception, match="compiled again"):
+            ready(threads=2)  # threads are part of what is compiled
+    (blob,) = sorted(kept.glob("*.blob"))[:1]
+    blob.chmod(0o600)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    assert all(map(np.array_equal, ready(), first))  # what is damaged is made anew, in silence: it costs time only
+    assert len(told) == 1
+    assert [path.name for path in root.glob("*/compiled-*")] == [kept.name]
+    ready(threads=2)
+    assert [path.name for path in root.glob("*/compiled-*")] == [kept.name.removesuffix("1") + "2"]
+
+
+def test_another_kind_of_cpu_compiles_for_itself(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+    load_compiled(source, Numbers("f32", "f32"), lambda _: None)
+    (before,) = root.glob("*/compiled-*")
+    monkeypatch.setattr(openvino_runtime, "_flags", lambda: frozenset({"another"}))
+    load_compiled(source, Numbers("f32", "f32"), lambda _: None)
+    (after,) = root.glob("*/compiled-*")
+    assert before.name != after.name
+
+
+def test_without_room_for_what_was_compiled_the_model_runs(
+    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+    load_converted(source, Numbers("f32", "f32"), lambda _: None)
+    monkeypatch.setattr(openvino_cache, "_write_manifest", full)
+    compiled = load_compiled(source, Numbers("f32", "f32"), pytest.fail)
+    assert np.isfinite(OpenVinoEngine(compiled, label="f32").encode(random_features(1)).cross[0]).all()
+    assert not [path for path in root.glob("*/*") if path.is_dir()]

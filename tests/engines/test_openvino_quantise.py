@@ -15,12 +15,12 @@ from torch import Tensor
 
 import linnet
 from linnet.audio.mel import log_mel
-from linnet.engines import openvino_cache
+from linnet.engines import openvino_cache, openvino_export
 from linnet.engines.choice import openvino_numbers, openvino_source
-from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Converted, Source, calibrate, keep, load_converted
+from linnet.engines.openvino import OpenVinoEngine, floats
+from linnet.engines.openvino_cache import Converted, Source, calibrate, compile_converted, keep, load_converted
 from linnet.engines.openvino_copies import copies_root, find_copies, model_key, remove_copies
-from linnet.engines.openvino_export import Numbers
+from linnet.engines.openvino_formats import Numbers
 from linnet.engines.openvino_quantise import quantise
 from linnet.engines.openvino_runtime import compile_model
 from linnet.errors import ModelError, OptionError, OutputError
@@ -58,7 +58,8 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def encoded(converted: Converted, features: Tensor) -> list[Tensor]:
-    return list(OpenVinoEngine(converted, label="t", threads=1).encode(features).cross)
+    cross = OpenVinoEngine(compile_converted(converted, 1), label="t").encode(features).cross
+    return [torch.from_numpy(floats(each)) for each in cross]
 
 
 def distance(got: list[Tensor], want: list[Tensor]) -> float:
@@ -127,7 +128,7 @@ def test_what_is_damaged_is_an_error_and_stays(
     name, breaks, message = DAMAGES[damage]
     place = keep(source, made)
     breaks(place / name)
-    monkeypatch.setattr(openvino_cache, "convert", lambda *_, **__: pytest.fail("converted"))
+    monkeypatch.setattr(openvino_export, "convert", lambda *_, **__: pytest.fail("converted"))
     with pytest.raises(ModelError, match=message) as caught:
         load_converted(source, W8A8, pytest.fail)
     assert str(caught.value).endswith("make it again with  `linnet models quantize m AUDIO`")
@@ -153,7 +154,7 @@ def test_a_disk_that_cannot_be_written_is_told_before_the_work(
 ) -> None:
     empty.parent.mkdir(parents=True)
     empty.write_text("a file where the folder should be")
-    monkeypatch.setattr(openvino_cache, "convert", lambda *_, **__: pytest.fail("converted"))
+    monkeypatch.setattr(openvino_export, "convert", lambda *_, **__: pytest.fail("converted"))
     with pytest.raises(OutputError, match=re.escape(f"cannot be kept in {empty} (")):
         calibrate(source, W8A8, [random_features(1)[0]])
     with pytest.raises(OutputError, match="LINNET_CACHE"):

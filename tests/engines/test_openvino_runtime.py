@@ -9,8 +9,8 @@ import torch
 
 from linnet.engines import openvino_runtime
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Source, load_converted
-from linnet.engines.openvino_export import Numbers
+from linnet.engines.openvino_cache import Source, compile_converted, load_converted
+from linnet.engines.openvino_formats import Numbers
 from linnet.engines.openvino_runtime import bf16_pays, encoder_compute
 from linnet.models.whisper import load_module
 from tiny_whispers import random_features, save_whisper
@@ -25,7 +25,7 @@ def test_an_encoder_in_float32_feeds_a_decoder_in_bfloat16(weights: str, most: f
         pytest.skip("on this CPU a bf16 encoder is computed in bf16")
     features = random_features(2, seed=99)
     engines = [
-        OpenVinoEngine(load_converted(source, numbers, lambda _: None), label="t", threads=1)
+        OpenVinoEngine(compile_converted(load_converted(source, numbers, lambda _: None), 1), label="t")
         for numbers in (Numbers(weights, "bf16"), Numbers("f32", "f32"))
     ]
     got, want = (engine.encode(features).cross for engine in engines)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,11 +14,11 @@ from linnet.engines.padding import MARGIN, STEP, STRIDE, best_sound, condense, w
 def test_every_position_is_stood_for_once(positions: int, sound: int) -> None:
     layout = condense(positions, sound)
     kept = min(-(-sound // 2) + MARGIN, positions)
-    counts = layout.bias.double().exp()
+    counts = np.exp(layout.bias.astype(np.float64))
     assert abs(counts.sum().item() - positions) < 1e-3
     assert layout.places[:kept].tolist() == list(range(kept))  # the sound and what follows it, each for itself
     assert (layout.bias[:kept] == 0).all()
-    assert (layout.places.diff() > 0).all()
+    assert (np.diff(layout.places) > 0).all()
     assert layout.places[-1] < positions
     assert counts.max() < STRIDE + 1
     assert len(layout) == positions or len(layout) % STEP == 0
@@ -25,7 +26,7 @@ def test_every_position_is_stood_for_once(positions: int, sound: int) -> None:
 
 def test_a_full_window_is_left_alone() -> None:
     for sound in (2900, 3000):
-        assert torch.equal(condense(1500, sound).places, whole(1500).places)
+        assert np.array_equal(condense(1500, sound).places, whole(1500).places)
     assert len(condense(1500, 0)) == STEP
 
 
@@ -38,7 +39,9 @@ def test_attention_over_condensed_padding_is_that_over_equal_keys() -> None:
     query = torch.randn(1, 2, 5, 8, generator=generator, dtype=torch.float64)
     wanted = functional.scaled_dot_product_attention(query, key, value)
     few = key[:, :, layout.places], value[:, :, layout.places]
-    got = functional.scaled_dot_product_attention(query, *few, attn_mask=layout.bias.double()[None, None, None])
+    got = functional.scaled_dot_product_attention(
+        query, *few, attn_mask=torch.from_numpy(layout.bias).double()[None, None, None]
+    )
     assert torch.allclose(got, wanted, atol=1e-6)  # the bias is float32
 
 

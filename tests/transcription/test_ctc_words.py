@@ -106,7 +106,7 @@ def noise(seconds: float) -> Audio:
 @pytest.mark.parametrize("name", ["wav2vec2-group", "wav2vec2-layer", "parakeet"])
 def test_words_of_random_models_spell_the_text_and_lie_within(folders: dict[str, Path], name: str) -> None:
     ref = resolve(str(folders[name]))
-    backend = load_generic(ref, device=torch.device("cpu"), dtype=torch.float32)
+    backend = load_generic(ref, device="cpu", dtype=torch.float32)
     recognizer = Recognizer(backend, ref, device="cpu", dtype="float32")
     plain = recognizer.transcribe(noise(2.3), vad=False)
     timed = recognizer.transcribe(noise(2.3), vad=False, word_timestamps=True)
@@ -124,7 +124,7 @@ def test_words_of_random_models_spell_the_text_and_lie_within(folders: dict[str,
 
 def test_a_sequence_to_sequence_model_has_no_word_times(folders: dict[str, Path]) -> None:
     ref = resolve(str(folders["moonshine"]))
-    backend = load_generic(ref, device=torch.device("cpu"), dtype=torch.float32)
+    backend = load_generic(ref, device="cpu", dtype=torch.float32)
     recognizer = Recognizer(backend, ref, device="cpu", dtype="float32")
     with pytest.raises(OptionError, match="only Whisper-family and CTC models tell when each word is said"):
         recognizer.transcribe(noise(1.0), word_timestamps=True)

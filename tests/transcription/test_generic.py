@@ -100,7 +100,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def backends(folders: dict[str, Path]) -> dict[str, GenericBackend]:
-    cpu = torch.device("cpu")
+    cpu = "cpu"
     return {n: load_generic(resolve(str(f)), device=cpu, dtype=torch.float32) for n, f in folders.items()}
 
 
@@ -243,7 +243,7 @@ def test_without_a_limit_generation_ends_within_the_positions(name: str, backend
 
 @pytest.mark.parametrize("name", ["wav2vec2-layer", "parakeet", "moonshine", "speech2text"])
 def test_bfloat16(name: str, folders: dict[str, Path]) -> None:
-    backend = load_generic(resolve(str(folders[name])), device=torch.device("cpu"), dtype=torch.bfloat16)
+    backend = load_generic(resolve(str(folders[name])), device="cpu", dtype=torch.bfloat16)
     assert backend.engine_name.endswith("cpu bfloat16")
     assert recognise(backend, sound(1.0))[0].segments[0].average_log_probability is not None
 
@@ -304,7 +304,7 @@ def test_a_folder_that_lacks_a_part(
 ) -> None:
     folder = copy(folders[name], tmp_path / "part", without=lost)
     with pytest.raises(ModelError) as caught:
-        load_generic(resolve(str(folder)), device=torch.device("cpu"), dtype=torch.float32)
+        load_generic(resolve(str(folder)), device="cpu", dtype=torch.float32)
     assert said in str(caught.value)
     assert str(folder) in str(caught.value)
     assert "save model and processor with save_pretrained again" in str(caught.value)
@@ -315,7 +315,7 @@ def test_damaged_weights(folders: dict[str, Path], tmp_path: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(ModelError, match=r"model\.safetensors is damaged .*: save model and processor"):
-        load_generic(resolve(str(folder)), device=torch.device("cpu"), dtype=torch.float32)
+        load_generic(resolve(str(folder)), device="cpu", dtype=torch.float32)
 
 
 def test_weights_without_a_head_would_answer_at_random(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_weights_without_a_head_would_answer_at_random(folders: dict[str, Path],
     tensors.pop("lm_head.weight")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"lack 1 tensors of Wav2Vec2ForCTC \(the first: lm_head.weight\)"):
-        load_generic(resolve(str(folder)), device=torch.device("cpu"), dtype=torch.float32)
+        load_generic(resolve(str(folder)), device="cpu", dtype=torch.float32)
 
 
 def test_a_model_that_wants_more_than_sound(backends: dict[str, GenericBackend]) -> None:
@@ -352,7 +352,7 @@ import torch
 from linnet.models.resolve import embedded_names, resolve
 from linnet.transcription.generic import load_generic
 for name in embedded_names(): print(resolve(name).origin)
-backend = load_generic(resolve("acme/moonshine"), device=torch.device("cpu"), dtype=torch.float32)
+backend = load_generic(resolve("acme/moonshine"), device="cpu", dtype=torch.float32)
 print(backend.engine_name)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,41 +1,23 @@
 """Voice activity: how probable speech is in each 32 ms of a recording, and the regions that hold it.
 
-The network is Silero VAD 6 (https://github.com/snakers4/silero-vad, MIT): its weights come from the wheel `silero-vad`,
-whose code is not imported, since that sets the process to one thread. A test holds this file to the wheel's own model.
-
-Shapes: N samples, F frames of 512 samples, B blocks side by side.
+Shapes: F frames of 512 samples.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
+from linnet.audio.silero import CONTEXT, FRAME, load_network
 from linnet.audio.types import Samples
-from linnet.errors import ModelError
 
-FRAME = 512  # samples
 BLOCK = 512 * FRAME  # samples that are looked at together: 16.4 s
-_CONTEXT = 64  # samples before a frame that its network sees
 _WARM_UP = 64 * FRAME  # samples before a block in which the network's memory settles: 2 s
-_WEIGHTS = Path("data") / "silero_vad.jit"  # the wheel's safetensors file is of an older release
 _FLOOR, _LOUD, _MOST_GAIN = -100.0, -20.0, 40.0  # dB
-_NAMES = {
-    "stft_conv.weight": "stft.forward_basis_buffer",
-    **{f"conv{n + 1}.{part}": f"encoder.{n}.reparam_conv.{part}" for n in range(4) for part in ("weight", "bias")},
-    **{f"lstm.{part}_l0": f"decoder.rnn.{part}" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")},
-    **{f"final_conv.{part}": f"decoder.decoder.2.{part}" for part in ("weight", "bias")},
-}
 
 
 class Frames(NamedTuple):
@@ -68,54 +50,6 @@ class Sensitivity:
     least: int = 0  # 0: every region is speech
 
 
-class SileroNetwork(nn.Module):
-    """Silero VAD at 16 kHz, many frames at once: only its LSTM runs frame by frame."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stft_conv = nn.Conv1d(1, 258, 256, stride=128, bias=False)
-        self.conv1 = nn.Conv1d(129, 128, 3, padding=1)
-        self.conv2 = nn.Conv1d(128, 64, 3, stride=2, padding=1)
-        self.conv3 = nn.Conv1d(64, 64, 3, stride=2, padding=1)
-        self.conv4 = nn.Conv1d(64, 128, 3, padding=1)
-        self.lstm = nn.LSTM(128, 128, batch_first=True)
-        self.final_conv = nn.Conv1d(128, 1, 1)
-
-    def forward(self, samples: Tensor) -> Tensor:
-        """Probabilities [B, F] of waveforms [B, 64 + F * 512], each read from an empty memory."""
-        blocks = samples.shape[0]
-        framed = samples.unfold(1, _CONTEXT + FRAME, FRAME).flatten(0, 1)  # [B * F, 576]
-        framed = nn.functional.pad(framed, (0, 64), mode="reflect")[:, None]
-        real, imaginary = self.stft_conv(framed).chunk(2, dim=1)
-        features = (real.square() + imaginary.square()).sqrt()  # [B * F, 129, 4]
-        for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
-            features = layer(features).relu()
-        hidden, _ = self.lstm(features.view(blocks, -1, 128))  # [B, F, 128]
-        logits: Tensor = self.final_conv(hidden.relu().transpose(1, 2))
-        return logits.squeeze(1).sigmoid()
-
-
-@lru_cache(maxsize=1)
-def load_network() -> SileroNetwork:
-    """The network with the weights of the installed wheel. Raises `ModelError` where they are missing or damaged."""
-    spec = importlib.util.find_spec("silero_vad")
-    if spec is None or spec.origin is None:
-        raise ModelError("voice activity needs the package silero-vad: pip install silero-vad, or use --no-vad")
-    path = Path(spec.origin).parent / _WEIGHTS
-    network = SileroNetwork()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated; only the weights are taken from it
-            weights = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-        network.load_state_dict({ours: weights[f"_model.{theirs}"] for ours, theirs in _NAMES.items()})
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"the voice activity model {path} cannot be used ({type(error).__name__}): "
-            "pip install --upgrade silero-vad, or use --no-vad"
-        ) from error
-    return network.eval().requires_grad_(False)
-
-
 def watch(blocks: Iterable[Samples]) -> Iterator[Frames]:
     """The frames of each block of a recording; a block holds `BLOCK` samples, the last may hold fewer.
 
@@ -124,17 +58,15 @@ def watch(blocks: Iterable[Samples]) -> Iterator[Frames]:
     the recording is. It is deaf to quiet voices: a block without a loud frame is amplified for it.
     """
     network = load_network()
-    before = np.zeros(_CONTEXT + _WARM_UP, np.float32)
+    before = np.zeros(CONTEXT + _WARM_UP, np.float32)
     warm = 0  # frames of `before` that are of the recording
     for block in blocks:
         count = -(-len(block) // FRAME)
         padded = np.zeros(count * FRAME, np.float32)
         padded[: len(block)] = block
-        sound = np.concatenate([before[len(before) - _CONTEXT - warm * FRAME :], padded])
+        sound = np.concatenate([before[len(before) - CONTEXT - warm * FRAME :], padded])
         levels = _levels(padded)
-        with torch.inference_mode():
-            probability = network(torch.from_numpy(sound * _gain(levels))[None])[0, warm:].numpy()
-        yield Frames(probability, levels)
+        yield Frames(network(sound * _gain(levels))[warm:], levels)
         before = np.concatenate([before, padded])[-len(before) :]
         warm = min(warm + count, _WARM_UP // FRAME)
 

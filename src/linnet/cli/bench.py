@@ -108,7 +108,7 @@ def _find(model: str | None, device: str, *, offline: bool) -> ModelRef:
 
     if model is not None:
         return resolve(model, offline=offline, notify=notice)
-    return resolve_default(choose_device(device)[0].type == "cuda", offline=offline, notify=notice)
+    return resolve_default(choose_device(device)[0].startswith("cuda"), offline=offline, notify=notice)
 
 
 def _workload(recording: str | None, ref: ModelRef, seconds: float, *, largest: int) -> Workload:
@@ -135,7 +135,7 @@ def _machine(device: str) -> str:
     from linnet.evaluation.report import machine
     from linnet.models.device import choose_device
 
-    return machine(str(choose_device(device)[0]))
+    return machine(choose_device(device)[0])
 
 
 def _threads(runner: Bench) -> int:

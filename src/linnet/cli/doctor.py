@@ -186,7 +186,7 @@ def _models() -> Iterator[Finding]:
     status: Status = "ok" if names else "failed"
     fix = None if names else "install Linnet again from its wheel: this copy has no weights"
     yield Finding("models", "embedded", status, " ".join(names) or "none", fix)
-    on_gpu = choose_device("auto")[0].type == "cuda"
+    on_gpu = choose_device("auto")[0].startswith("cuda")
     name = default_model(on_gpu)[0]
     try:
         here = default_here(on_gpu)

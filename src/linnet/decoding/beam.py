@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from linnet.arrays import Array, namespace
 from linnet.decoding.hypothesis import Hypothesis, Primed, Search
+from linnet.decoding.logits import best, logsumexp
 from linnet.decoding.rules import Rule
 
 
@@ -80,25 +81,25 @@ def beam_search(
         if all(window.done for window in windows) or step == search.limit - 1:
             break
         if origins != list(range(len(logits))):
-            primed.state.reorder(torch.tensor(origins, device=logits.device))
+            primed.state.reorder(origins)
         newest = [[tokens[-1]] for window in windows for tokens in window.tokens]
-        logits = search.engine.step(primed.state, torch.tensor(newest))
+        logits = search.engine.step(primed.state, np.array(newest))
     return [window.ended[0][1] for window in windows]
 
 
 def _candidates(
-    logits: Tensor, windows: Sequence[_Window], rules: Sequence[Rule], count: int
+    logits: Array, windows: Sequence[_Window], rules: Sequence[Rule], count: int
 ) -> list[list[tuple[float, int, int]]]:
     """For each window its `count` best (score, beam, token), best first."""
     rows = [tokens for window in windows for tokens in window.tokens]
-    log_probabilities = logits.log_softmax(-1)
+    xp = namespace(logits)
+    log_probabilities = logits - logsumexp(logits)[:, None]
     for rule in rules:
         rule(log_probabilities, rows)
-    scores = torch.tensor([score for window in windows for score in window.scores], device=logits.device)
+    scores = [score for window in windows for score in window.scores]
     size = logits.shape[1]
-    totals = (log_probabilities + scores[:, None]).view(len(windows), -1)
-    best, places = totals.topk(count, -1)
+    totals = log_probabilities + xp.asarray(scores, dtype=logits.dtype, device=logits.device)[:, None]
     return [
         [(score, place // size, place % size) for score, place in zip(*pair, strict=True)]
-        for pair in zip(best.tolist(), places.tolist(), strict=True)
+        for pair in zip(*best(xp.reshape(totals, (len(windows), -1)), count), strict=True)
     ]

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import wraps
-from typing import Any, TypeVar, cast
-
-import torch
 
 from linnet.audio.types import Samples
 from linnet.decoding.beam import beam_search
@@ -22,23 +17,10 @@ from linnet.decoding.result import Decoded
 from linnet.decoding.rules import build_rules
 from linnet.decoding.word_times import Spoken, TimedWord, word_times
 from linnet.engines.protocol import Encoded, Engine
-from linnet.engines.torch_threads import one_torch_thread
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
 
 _RIVAL_TOKENS = 48  # enough for 5 s of speech; ends a loop early
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def _undisturbed(method: Method) -> Method:
-    """Run a method without gradients, and on one torch thread where the engine has threads of its own."""
-
-    @wraps(method)
-    def run(self: Decoder, *args: Any, **kwargs: Any) -> Any:
-        with torch.no_grad(), one_torch_thread() if self._engine.own_threads else nullcontext():
-            return method(self, *args, **kwargs)
-
-    return cast("Method", run)
 
 
 class Decoder:
@@ -47,12 +29,10 @@ class Decoder:
     def __init__(self, engine: Engine, vocabulary: WhisperVocabulary, max_length: int) -> None:
         self._engine, self._vocabulary, self._max_length = engine, vocabulary, max_length
 
-    @_undisturbed
     def detect_language(self, encoded: Encoded) -> list[dict[str, float]]:
         """For each window the probability of each of the model's languages; they sum to 1."""
         return detect_language(self._engine, encoded, self._vocabulary)
 
-    @_undisturbed
     def settle_language(
         self,
         encoded: Encoded,
@@ -74,7 +54,6 @@ class Decoder:
         decoded = self.decode(encoded.select([0] * len(codes)), trial, languages=codes, prompts=[prompt] * len(codes))
         return best_explained(decoded, probabilities, options.compression_ratio_threshold) or likeliest
 
-    @_undisturbed
     def decode(
         self,
         encoded: Encoded,
@@ -106,7 +85,6 @@ class Decoder:
         best = {row: min(tried[row], key=lambda one: shortfall(one, options)) for row in rows}
         return [best.get(row, results[-1]) for row, results in tried.items()]
 
-    @_undisturbed
     def word_times(
         self,
         encoded: Encoded,

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from linnet.arrays import Array, namespace, on_cpu
 from linnet.decoding.hypothesis import Hypothesis, Primed, Search
+from linnet.decoding.logits import logsumexp, softmax
 from linnet.decoding.rules import Rule
 
 MOST_RUNNING = 0.75  # of the rows of a batch: with fewer still running, taking the others out pays
@@ -21,16 +22,17 @@ MOST_RUNNING = 0.75  # of the rows of a batch: with fewer still running, taking 
 class Picker(Protocol):
     """How the next tokens are chosen."""
 
-    def __call__(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: Array) -> Array:
         """One token for each row of logits [N, V]; returns [N]."""
         ...
 
 
-def likeliest(logits: Tensor) -> Tensor:
+def likeliest(logits: Array) -> Array:
     """The first of the largest; a `Picker`."""
-    if logits.device.type == "cpu":  # on one thread NumPy takes a tenth of torch's time
-        return torch.from_numpy(logits.numpy().argmax(-1))
-    return logits.argmax(-1)
+    if not on_cpu(logits):
+        return logits.argmax(-1)
+    xp = namespace(logits)
+    return xp.asarray(np.asarray(logits).argmax(-1))  # on one thread NumPy takes a tenth of PyTorch's time
 
 
 class Sampler:
@@ -42,14 +44,13 @@ class Sampler:
 
     def __init__(self, temperature: float, seed: int) -> None:
         self._temperature = temperature
-        self._generator = torch.Generator().manual_seed(hash((seed, temperature)) & 0x7FFFFFFF)
+        self._generator = np.random.default_rng(hash((seed, temperature)) & 0x7FFFFFFF)
 
-    def __call__(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: Array) -> Array:
         """See `Picker`."""
-        draw = torch.rand((), generator=self._generator, dtype=torch.float64).item()
-        cumulative = (logits.double() / self._temperature).softmax(-1).cumsum(-1)
-        wanted = cumulative[:, -1:] * draw
-        return torch.searchsorted(cumulative, wanted, right=True).squeeze(-1)
+        xp = namespace(logits)
+        cumulative = softmax(xp.astype(logits, xp.float64) / self._temperature).cumsum(-1)
+        return xp.sum(xp.astype(cumulative <= cumulative[:, -1:] * self._generator.random(), xp.int64), axis=-1)
 
 
 def follow(search: Search, primed: Primed, rules: Sequence[Rule], pick: Picker = likeliest) -> list[Hypothesis]:
@@ -59,13 +60,14 @@ def follow(search: Search, primed: Primed, rules: Sequence[Rule], pick: Picker =
     temperature 1, as in Radford et al. 2022's reference code.
     """
     logits = primed.logits
+    xp = namespace(logits)
     sequences = [_Sequence() for _ in range(logits.shape[0])]
     held = list(sequences)  # what each row of the state continues
     for length in range(1, search.limit + 1):
         for rule in rules:
             rule(logits, [sequence.tokens for sequence in held])
         chosen = pick(logits)
-        gained = logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(-1)
+        gained = xp.take_along_axis(logits, chosen[:, None], axis=-1)[:, 0] - logsumexp(logits)
         for sequence, token, gain in zip(held, chosen.tolist(), gained.tolist(), strict=True):
             sequence.extend(token, gain, search.end)
         running = [row for row, sequence in enumerate(held) if not sequence.ended]

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from linnet.arrays import Array, namespace
+from linnet.decoding.logits import logsumexp
 from linnet.engines.protocol import Encoded, Engine, State
 from linnet.errors import ModelError
 
@@ -44,7 +45,7 @@ class Primed:
     """A state that has read the prefix, its next logits [N, V], and each window's probability of silence."""
 
     state: State
-    logits: Tensor
+    logits: Array
     no_speech: tuple[float, ...]
 
 
@@ -62,12 +63,13 @@ def prime(
     The probability of silence is that of `no_speech` right after <|startoftranscript|>, over the whole vocabulary, so
     the prefix goes in two parts.
     """
-    tokens = torch.tensor(prefixes, dtype=torch.long)
+    tokens = np.array(prefixes, np.int64)
     state = engine.start(encoded, max_length=max_length)
     logits = engine.step(state, tokens[:, : start + 1])
     silence = (0.0,) * encoded.batch
     if no_speech is not None:
-        silence = tuple((logits[:, no_speech] - logits.logsumexp(-1)).exp().tolist())
+        xp = namespace(logits)
+        silence = tuple(xp.exp(logits[:, no_speech] - logsumexp(logits)).tolist())
     if tokens.shape[1] > start + 1:
         logits = engine.step(state, tokens[:, start + 1 :])
     if not bool((logits < float("inf")).all()):  # false for NaN too

@@ -7,8 +7,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-import torch
+import numpy as np
 
+from linnet.decoding.logits import softmax
 from linnet.decoding.result import Decoded
 from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
@@ -57,11 +58,10 @@ def detect_language(engine: Engine, encoded: Encoded, vocabulary: WhisperVocabul
     """
     if not vocabulary.languages:
         return [{"en": 1.0}] * encoded.batch
-    start = torch.full((encoded.batch, 1), vocabulary.start)
+    start = np.full((encoded.batch, 1), vocabulary.start)
     logits = engine.step(engine.start(encoded, max_length=1), start)
     codes = list(vocabulary.languages)
-    chosen = logits[:, [vocabulary.languages[code] for code in codes]]
-    probabilities = chosen.double().softmax(-1).tolist()
+    probabilities = softmax(logits[:, [vocabulary.languages[code] for code in codes]]).tolist()
     return [dict(zip(codes, row, strict=True)) for row in probabilities]
 
 

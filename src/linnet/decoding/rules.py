@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
+from linnet.arrays import Array, namespace, on_cpu
+from linnet.decoding.logits import logsumexp
 from linnet.decoding.options import DecodingOptions
 from linnet.models.vocabulary import WhisperVocabulary
 
@@ -20,7 +19,7 @@ FORBIDDEN = float("-inf")
 class Rule(Protocol):
     """One condition on the next token."""
 
-    def __call__(self, logits: Tensor, rows: Sequence[Sequence[int]]) -> None:
+    def __call__(self, logits: Array, rows: Sequence[Sequence[int]]) -> None:
         """Write -inf into logits [N, V] where `rows`, the tokens generated so far after the prefix, forbid a token."""
         ...
 
@@ -29,18 +28,20 @@ class Suppress:
     """These tokens never."""
 
     def __init__(self, tokens: Sequence[int]) -> None:
-        self._tokens = torch.tensor(tokens, dtype=torch.long)
+        self._tokens: Array = list(tokens)
 
-    def __call__(self, logits: Tensor, rows: Sequence[Sequence[int]]) -> None:  # noqa: ARG002 - the same for every row
+    def __call__(self, logits: Array, rows: Sequence[Sequence[int]]) -> None:  # noqa: ARG002 - the same for every row
         """See `Rule`."""
-        self._tokens = self._tokens.to(logits.device)
-        logits.index_fill_(1, self._tokens, FORBIDDEN)
+        if isinstance(self._tokens, list):
+            xp = namespace(logits)
+            self._tokens = xp.asarray(self._tokens, dtype=xp.int64, device=logits.device)
+        logits[:, self._tokens] = FORBIDDEN
 
 
 class SuppressAtBegin(Suppress):
     """These tokens not as the first one."""
 
-    def __call__(self, logits: Tensor, rows: Sequence[Sequence[int]]) -> None:
+    def __call__(self, logits: Array, rows: Sequence[Sequence[int]]) -> None:
         """See `Rule`."""
         if not rows[0]:
             super().__call__(logits, rows)
@@ -56,7 +57,7 @@ class TimestampRules:
     def __init__(self, *, begin: int, end_of_text: int, max_initial_index: int | None) -> None:
         self._begin, self._end_of_text, self._max_initial = begin, end_of_text, max_initial_index
 
-    def __call__(self, logits: Tensor, rows: Sequence[Sequence[int]]) -> None:
+    def __call__(self, logits: Array, rows: Sequence[Sequence[int]]) -> None:
         """See `Rule`."""
         begin = self._begin
         logits[:, begin - 1] = FORBIDDEN  # <|notimestamps|>
@@ -66,14 +67,14 @@ class TimestampRules:
             logits[:, :begin] = FORBIDDEN
             if self._max_initial is not None:
                 logits[:, begin + self._max_initial + 1 :] = FORBIDDEN
-        likelier = logits[:, begin:].logsumexp(-1) > logits[:, :begin].amax(-1)
-        if logits.device.type == "cpu":  # few rows at a step: it does not pay to go over all of them
-            for place in likelier.nonzero().flatten().tolist():
-                logits[place, :begin] = FORBIDDEN
+        xp = namespace(logits)
+        likelier = logsumexp(logits[:, begin:]) > xp.max(logits[:, :begin], axis=-1)
+        if on_cpu(logits):  # few rows at a step: it does not pay to go over all of them
+            logits[likelier, :begin] = FORBIDDEN
         else:
             logits[:, :begin].masked_fill_(likelier[:, None], FORBIDDEN)
 
-    def _keep_order(self, row: Tensor, tokens: Sequence[int]) -> None:
+    def _keep_order(self, row: Array, tokens: Sequence[int]) -> None:
         """Forbid what breaks a pair, or goes back before the last timestamp, in one row of logits [V]."""
         last = next((token for token in reversed(tokens) if token >= self._begin), None)
         if last is None:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from linnet.arrays import to_numpy
 from linnet.audio.presence import FRAME, presence
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.alignment import Floats, interpolate, look, spread, warp
@@ -51,7 +51,6 @@ class TimedWord:
     places: tuple[int, ...]
 
 
-@torch.no_grad()
 def word_times(
     engine: Engine,
     encoded: Encoded,
@@ -85,10 +84,10 @@ def _attention(
         length = len(sequences[waiting[0]])
         fitting = max(1, _BUDGET // max(1, len(heads) * length * _POSITIONS))
         group, waiting = waiting[:fitting], waiting[fitting:]
-        tokens = torch.tensor([sequences[row] + [0] * (length - len(sequences[row])) for row in group])
-        found: Tensor = engine.align(encoded.select(group), tokens, heads)
+        tokens = np.array([sequences[row] + [0] * (length - len(sequences[row])) for row in group])
+        found = to_numpy(engine.align(encoded.select(group), tokens, heads))
         for row, attention in zip(group, found, strict=True):
-            yield row, attention.cpu().double().numpy()
+            yield row, attention.astype(np.float64)
 
 
 def _window(

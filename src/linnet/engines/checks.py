@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
+from linnet.arrays import Array
 
 
 class Held(Protocol):
@@ -23,7 +23,7 @@ class Held(Protocol):
         ...
 
 
-def check_features(features: Tensor, frames: int, bands: int) -> None:
+def check_features(features: Array, frames: int, bands: int) -> None:
     """Raise `ValueError` unless the features are [B, T, M] with T from 1 to `frames` and M = `bands`."""
     if features.ndim != 3 or features.shape[2] != bands or not 1 <= features.shape[1] <= frames:
         expected = f"[windows, 1 to {frames} frames, {bands} bands]"
@@ -36,7 +36,7 @@ def check_max_length(max_length: int, limit: int) -> None:
         raise ValueError(f"max_length must be from 1 to the model's {limit} tokens, got {max_length}")
 
 
-def check_tokens(state: Held, tokens: Tensor) -> None:
+def check_tokens(state: Held, tokens: Array) -> None:
     """Raise `ValueError` unless tokens [N, L] can be fed to the state."""
     rows, length = tokens.shape
     if rows != state.rows:
@@ -47,7 +47,7 @@ def check_tokens(state: Held, tokens: Tensor) -> None:
         raise ValueError(f"the state was started for {state.max_length} tokens, not for {state.length + length}")
 
 
-def check_spread(rows: Tensor, windows: int) -> None:
+def check_spread(rows: Sequence[int], windows: int) -> None:
     """Raise `ValueError` unless each window gets as many of the rows as every other."""
     if len(rows) % windows:
         raise ValueError(f"{len(rows)} rows do not spread evenly over {windows} windows")

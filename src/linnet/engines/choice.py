@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from linnet.engines.openvino_cache import Source
-    from linnet.engines.openvino_export import Numbers
+    from linnet.engines.openvino_formats import Numbers
 
 ENGINES = ("auto", "torch", "openvino")
 COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
@@ -66,7 +66,7 @@ class Chosen:
     threads: int | None = None
 
 
-def choose(ref: ModelRef, device: torch.device, wanted: Wanted, notify: Notify) -> Chosen:
+def choose(ref: ModelRef, device: str, wanted: Wanted, notify: Notify) -> Chosen:
     """The engine and number format for a model, which is not loaded yet.
 
     `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
@@ -89,7 +89,7 @@ def choose(ref: ModelRef, device: torch.device, wanted: Wanted, notify: Notify) 
     return Chosen("torch", str(number).removeprefix("torch."), wanted.threads)
 
 
-def build_engine(ref: ModelRef, device: torch.device, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
+def build_engine(ref: ModelRef, device: str, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
     """Load a Whisper-family model into the engine that was chosen for it. Raises `ModelError`, `OptionError`."""
     if chosen.engine == "openvino":
         return _openvino(ref, chosen, notify)
@@ -109,15 +109,15 @@ def torch_number(chosen: Chosen) -> torch.dtype:
     return number
 
 
-def _choose(device: torch.device, wanted: Wanted) -> tuple[str, str]:
+def _choose(device: str, wanted: Wanted) -> tuple[str, str]:
     """The engine, and a short clause that says why. Raises `OptionError` for OpenVINO elsewhere than on a CPU."""
     from linnet.engines.openvino_runtime import OpenVinoMissing, import_openvino
 
-    if wanted.engine == "openvino" and device.type != "cpu":
+    if wanted.engine == "openvino" and device != "cpu":
         raise OptionError(f"the openvino engine runs on the CPU only, not on {device}: add --device cpu")
     if wanted.engine != "auto":
         return wanted.engine, "as asked"
-    if device.type != "cpu":
+    if device != "cpu":
         return "torch", f"it runs on {device}"
     if wanted.dtype != "auto":
         return "torch", f"its dtype {wanted.dtype} was asked for"
@@ -141,19 +141,18 @@ def _openvino_number(ref: ModelRef, wanted: Wanted, notify: Notify) -> str:
 
 
 def _openvino(ref: ModelRef, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
-    import torch
-
     from linnet.engines.openvino import OpenVinoEngine
-    from linnet.engines.openvino_cache import load_converted
+    from linnet.engines.openvino_cache import load_compiled
 
-    model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32, weights=False)
-    converted = load_converted(openvino_source(ref), openvino_numbers(chosen.number), notify)
-    return model, OpenVinoEngine(converted, label=chosen.number, threads=chosen.threads)
+    model = load_whisper(ref.path, name=ref.name, weights=False)
+    numbers = openvino_numbers(chosen.number)
+    compiled = load_compiled(openvino_source(ref), numbers, notify, threads=chosen.threads)
+    return model, OpenVinoEngine(compiled, label=chosen.number)
 
 
 def openvino_numbers(compute_type: str) -> Numbers:
     """The number formats that a compute type, not auto, means on this CPU."""
-    from linnet.engines.openvino_export import Numbers
+    from linnet.engines.openvino_formats import Numbers
     from linnet.engines.openvino_runtime import has_bf16
 
     return Numbers(_WEIGHTS[compute_type], "bf16" if compute_type != "f32" and has_bf16() else "f32")
@@ -161,8 +160,6 @@ def openvino_numbers(compute_type: str) -> Numbers:
 
 def openvino_source(ref: ModelRef) -> Source:
     """What a converted copy of a Whisper-family model is made of."""
-    import torch
-
     from linnet.engines.openvino_cache import Source
 
-    return Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name, dtype=torch.float32))
+    return Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name))

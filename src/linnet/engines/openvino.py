@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from linnet.arrays import Array
+from linnet.audio.types import Samples
 from linnet.engines.checks import check_features, check_heads, check_kept, check_max_length, check_spread, check_tokens
-from linnet.engines.openvino_cache import Converted
-from linnet.engines.openvino_export import Shape
-from linnet.engines.openvino_runtime import compile_model, encoder_compute, import_openvino
+from linnet.engines.openvino_cache import Compiled
+from linnet.engines.openvino_formats import Shape
+from linnet.engines.openvino_runtime import import_openvino
 from linnet.engines.padding import Layout, best_sound, condense
 
 _NOTHING = ("places", np.zeros(1, np.int64)), ("bias", np.zeros(1, np.float32))
@@ -30,17 +31,18 @@ class OpenVinoEncoded:
     """Of B windows, for each decoder layer, the cross-attention keys [B, H, C, P] and values [B, H, P, C] in turn.
 
     They stay in the number format that the decoder computes in: turning them into it at each step would cost more than
-    the rest of the step. `bias` [B, P] is added to cross-attention scores: of condensed padding what each position
-    counts, and minus infinity where a window has fewer positions than others of its batch.
+    the rest of the step. NumPy knows no bfloat16, so of it these are the bits, as uint16. `bias` [B, P] is added to
+    cross-attention scores: of condensed padding what each position counts, and minus infinity where a window has fewer
+    positions than others of its batch.
     """
 
-    cross: tuple[Tensor, ...]
-    bias: Tensor
+    cross: tuple[NDArray[Any], ...]
+    bias: NDArray[np.float32]
 
     @property
     def batch(self) -> int:
         """How many windows are held."""
-        return self.cross[0].shape[0]
+        return len(self.bias)
 
     def select(self, rows: Sequence[int]) -> Self:
         """The same results for these windows only, in this order, repeats allowed."""
@@ -48,8 +50,8 @@ class OpenVinoEncoded:
             return self
         if list(rows) == list(range(len(rows))):  # the first ones lie together: no copy
             return type(self)(tuple(each[: len(rows)] for each in self.cross), self.bias[: len(rows)])
-        index = torch.as_tensor(list(rows), dtype=torch.long)
-        return type(self)(tuple(each.index_select(0, index) for each in self.cross), self.bias.index_select(0, index))
+        index = list(rows)
+        return type(self)(tuple(each[index] for each in self.cross), self.bias[index])
 
 
 class OpenVinoState:
@@ -67,11 +69,11 @@ class OpenVinoState:
         """How many rows are held."""
         return len(self.order)
 
-    def reorder(self, rows: Tensor) -> None:
+    def reorder(self, rows: Sequence[int]) -> None:
         """Make row i continue what row `rows[i]` held; each window may thereby get more or fewer rows, all the same."""
         check_spread(rows, self.encoded.batch)
         if self.length:
-            self.order = self.order[rows.numpy()]
+            self.order = self.order[np.asarray(rows)]
         else:  # nothing is held that could be taken over
             self.order = np.arange(len(rows), dtype=np.int32)
 
@@ -97,32 +99,31 @@ class OpenVinoEngine:
     so one engine serves many decodes, also of several threads.
     """
 
-    def __init__(self, converted: Converted, *, label: str, threads: int | None = None) -> None:
-        """`label` names the compute type in reports; `threads` are all cores by default."""
-        compute = converted.numbers.compute
-        self._shape = converted.shape
-        self._dtype, self._label = converted.numbers.dtype, label
-        self._condenses = converted.numbers.weights != "f32"  # float32 stays exact
-        self._encoder = compile_model(converted.encoder, encoder_compute(compute), threads)
-        self._decoder = compile_model(converted.decoder, compute, threads)
+    def __init__(self, model: Compiled, *, label: str) -> None:
+        """`label` names the compute type in reports."""
+        self._shape = model.shape
+        self._bits, self._label = model.numbers.bits, label
+        self._condenses = model.numbers.weights != "f32"  # float32 stays exact
+        self._encoder, self._decoder = model.encoder, model.decoder
         self._encoders: deque[Any] = deque()
         self._decoders: deque[Any] = deque()
-        # OpenVINO 2026.4: an encoder whose first window has one position reads every longer one wrongly from then on
-        self.encode(torch.zeros(1, min(4, self._shape.frames), self._shape.bands))
+        self._begun = False
 
     @property
     def name(self) -> str:
         """For reports: `openvino cpu int8`."""
         return f"openvino cpu {self._label}"
 
-    own_threads = True
-
     @property
     def best_sound(self) -> int | None:
         """Mel frames of sound that a window best holds, where padding is condensed."""
         return best_sound(self._shape.frames // 2) if self._condenses else None
 
-    def encode(self, features: Tensor, sound: Sequence[int] | None = None) -> OpenVinoEncoded:
+    def place(self, samples: Samples) -> Samples:
+        """The same samples: the engine computes on the CPU."""
+        return samples
+
+    def encode(self, features: Array, sound: Sequence[int] | None = None) -> OpenVinoEncoded:
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
 
         `sound`: how many of each window's frames are not padding. Padding is condensed (`padding.condense`) but where
@@ -130,28 +131,30 @@ class OpenVinoEngine:
         faster, only hold several times the memory.
         """
         shape = self._shape
+        features = np.ascontiguousarray(features, np.float32)
         check_features(features, shape.frames, shape.bands)
         batch, positions = features.shape[0], (features.shape[1] + 1) // 2
         known = sound if sound is not None and self._condenses else [features.shape[1]] * batch
         layouts = [condense(positions, one) for one in known]
         longest = max(map(len, layouts))
+        if not self._begun:
+            self._begun = True
+            if len(layouts[0]) == 1:  # OpenVINO 2026.4: whose first window has one position reads longer ones wrongly
+                self.encode(np.zeros((1, min(4, shape.frames), shape.bands), np.float32))
         sizes = (shape.channels, longest), (longest, shape.channels)
-        new = torch.empty if min(map(len, layouts)) == longest else torch.zeros  # what is masked must be finite
-        cross = tuple(
-            new(batch, shape.heads, *sizes[index % 2], dtype=self._dtype) for index in range(2 * shape.layers)
-        )
-        bias = torch.full((batch, longest), float("-inf"))
+        new = np.empty if min(map(len, layouts)) == longest else np.zeros  # what is masked must be finite
+        cross = tuple(new((batch, shape.heads, *sizes[index % 2]), self._bits) for index in range(2 * shape.layers))
+        bias = np.full((batch, longest), -np.inf, np.float32)
         request = _take(self._encoders, self._encoder)
-        features = features.float().contiguous()
         for row, layout in enumerate(layouts):
             bias[row, : len(layout)] = layout.bias
             own = [_positions(each[row : row + 1], index, len(layout)) for index, each in enumerate(cross)]
-            found = [each if each.is_contiguous() else torch.empty(each.shape, dtype=self._dtype) for each in own]
+            found = [each if each.flags.c_contiguous else np.empty(each.shape, self._bits) for each in own]
             _encode(request, features[row : row + 1], layout, found)
             for place, result in zip(own, found, strict=True):
                 if place is not result:
-                    place.copy_(result)
-        _let_go(request, shape, self._dtype)
+                    place[...] = result
+        _let_go(request, shape, self._bits)
         for name, empty in (("features", np.zeros((1, 1, shape.bands), np.float32)), *_NOTHING):
             request.set_tensor(name, _owned(empty))
         self._encoders.append(request)
@@ -164,46 +167,49 @@ class OpenVinoEngine:
         request.reset_state()
         state = OpenVinoState(request, encoded, max_length)
         state.attach()
-        weakref.finalize(state, _give_back, self._decoders, request, self._shape, self._dtype).atexit = False
+        weakref.finalize(state, _give_back, self._decoders, request, self._shape, self._bits).atexit = False
         return state
 
-    def step(self, state: OpenVinoState, tokens: Tensor) -> Tensor:
+    def step(self, state: OpenVinoState, tokens: Array) -> NDArray[np.float32]:
         """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
         self._feed(state, tokens)
-        return torch.from_numpy(state.request.get_tensor("logits").data.copy())
+        logits: NDArray[np.float32] = state.request.get_tensor("logits").data.copy()
+        return logits
 
-    def align(self, encoded: OpenVinoEncoded, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
+    def align(self, encoded: OpenVinoEncoded, tokens: Array, heads: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
         """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
         check_heads(heads, (self._shape.layers, self._shape.heads))
         state = self.start(encoded, max_length=max(tokens.shape[1], 1))
         self._feed(state, tokens)
-        layers = {layer for layer, _ in heads}
-        queries = {layer: torch.from_numpy(state.request.get_tensor(f"query.{layer}").data) for layer in layers}
-        found = [queries[layer][:, head] @ encoded.cross[2 * layer][:, head].float() for layer, head in heads]
-        return (torch.stack(found, 1) + encoded.bias[:, None, None]).softmax(-1)
+        queries = {layer: state.request.get_tensor(f"query.{layer}").data for layer, _ in heads}
+        found = [queries[layer][:, head] @ floats(encoded.cross[2 * layer][:, head]) for layer, head in heads]
+        scores = np.stack(found, 1) + encoded.bias[:, None, None]
+        shares: NDArray[np.float32] = np.exp(scores - scores.max(-1, keepdims=True))
+        shares /= shares.sum(-1, keepdims=True)
+        return shares
 
-    def _feed(self, state: OpenVinoState, tokens: Tensor) -> None:
+    def _feed(self, state: OpenVinoState, tokens: Array) -> None:
+        tokens = np.asarray(tokens, np.int32)
         check_tokens(state, tokens)
-        rows, length = tokens.shape
         request = state.request
-        request.set_tensor("tokens", _owned(tokens.numpy().astype(np.int32)))
+        request.set_tensor("tokens", _owned(tokens))
         request.set_tensor("rows", _owned(state.order))
         request.infer()
-        state.length += length
-        state.order = np.arange(rows, dtype=np.int32)
+        state.length += tokens.shape[1]
+        state.order = np.arange(tokens.shape[0], dtype=np.int32)
 
 
-def _encode(request: Any, features: Tensor, layout: Layout, found: Sequence[Tensor]) -> None:
+def _encode(request: Any, features: NDArray[np.float32], layout: Layout, found: Sequence[NDArray[Any]]) -> None:
     """Encode one window [1, T, M] into `found`, contiguous."""
     for index, tensor in enumerate(found):
         request.set_tensor(f"cross.{index}", _shared(tensor))
-    inputs = {"features": features, "places": layout.places, "bias": layout.bias}
-    for name, tensor in inputs.items():
-        request.set_tensor(name, _shared(tensor))
+    inputs: dict[str, NDArray[Any]] = {"features": features, "places": layout.places, "bias": layout.bias}
+    for name, array in inputs.items():
+        request.set_tensor(name, _shared(array))
     request.infer()
 
 
-def _positions(tensor: Tensor, index: int, count: int) -> Tensor:
+def _positions(tensor: NDArray[Any], index: int, count: int) -> NDArray[Any]:
     """The first `count` positions of cross-attention keys (even `index`) [B, H, C, P] or values [B, H, P, C]."""
     return tensor[:, :, :count] if index % 2 else tensor[..., :count]
 
@@ -215,16 +221,16 @@ def _take(idle: deque[Any], compiled: Any) -> Any:
         return compiled.create_infer_request()
 
 
-def _give_back(idle: deque[Any], request: Any, shape: Shape, dtype: torch.dtype) -> None:
-    _let_go(request, shape, dtype)
+def _give_back(idle: deque[Any], request: Any, shape: Shape, bits: type[Any]) -> None:
+    _let_go(request, shape, bits)
     request.set_tensor("bias", _owned(np.zeros((1, 1), np.float32)))
     idle.append(request)
 
 
-def _let_go(request: Any, shape: Shape, dtype: torch.dtype) -> None:
+def _let_go(request: Any, shape: Shape, bits: type[Any]) -> None:
     """Give an idle request small tensors, so that it points at no window that may be gone."""
     openvino = import_openvino()
-    kind = openvino.Type.bf16 if dtype == torch.bfloat16 else openvino.Type.f32
+    kind = openvino.Type.bf16 if bits is np.uint16 else openvino.Type.f32
     for index in range(2 * shape.layers):
         size = (1, shape.channels) if index % 2 else (shape.channels, 1)
         request.set_tensor(f"cross.{index}", openvino.Tensor(kind, openvino.Shape([1, shape.heads, *size])))
@@ -235,12 +241,16 @@ def _owned(array: Any) -> Any:
     return import_openvino().Tensor(array, shared_memory=False)
 
 
-def _shared(tensor: Tensor) -> Any:
-    """The same memory as an OpenVINO tensor, which does not keep it: `tensor` must live as long as it is used.
-
-    NumPy knows no bfloat16, so its bits go as integers.
-    """
+def _shared(array: NDArray[Any]) -> Any:
+    """The same memory as an OpenVINO tensor, which does not keep it: `array` must live as long as it is used."""
     openvino = import_openvino()
-    if tensor.dtype == torch.bfloat16:
-        return openvino.Tensor(tensor.view(torch.int16).numpy(), openvino.Shape(tensor.shape), openvino.Type.bf16)
-    return openvino.Tensor(tensor.numpy(), shared_memory=True)
+    if array.dtype == np.uint16:
+        return openvino.Tensor(array, openvino.Shape(array.shape), openvino.Type.bf16)
+    return openvino.Tensor(array, shared_memory=True)
+
+
+def floats(array: NDArray[Any]) -> NDArray[np.float32]:
+    """The numbers that bits of bfloat16 stand for; float32 as it is."""
+    if array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array

@@ -7,71 +7,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from linnet.engines.openvino_formats import Numbers, Shape
 from linnet.engines.openvino_modules import ExportDecoder, ExportEncoder
 from linnet.engines.openvino_quantise import compress_weights, quantise
 from linnet.engines.openvino_runtime import import_openvino
 from linnet.engines.padding import whole
 
 _FRAMES = 16  # of the example that is traced: all lengths are dynamic
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What must be known of a model to run its converted form."""
-
-    layers: int  # of the decoder
-    heads: int
-    channels: int
-    bands: int
-    frames: int  # of a whole window
-    tokens: int  # that a sequence may hold
-
-    @classmethod
-    def of(cls, module: Any) -> Shape:
-        """Read off a `WhisperForConditionalGeneration`."""
-        config = module.config
-        heads = config.decoder_attention_heads
-        return cls(
-            layers=config.decoder_layers,
-            heads=heads,
-            channels=config.d_model // heads,
-            bands=config.num_mel_bins,
-            frames=2 * config.max_source_positions,
-            tokens=config.max_target_positions,
-        )
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """The number formats of a converted model.
-
-    `weights` are f32, f16, int8 with a scale and a zero point for each output channel, or w8a8: int8 too, and the
-    encoder's activations with them, so that its products are of 8 bits. `compute`, f32 or bf16, is what all other
-    products are computed in, and what cross-attention keys and values are handed over in.
-    """
-
-    weights: str
-    compute: str
-
-    def __str__(self) -> str:
-        return f"{self.weights}-{self.compute}"
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether converting takes sound to calibrate on."""
-        return self.weights == "w8a8"
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """`compute`, as PyTorch calls it."""
-        return torch.bfloat16 if self.compute == "bf16" else torch.float32
 
 
 @torch.no_grad()
@@ -82,7 +30,7 @@ def convert(module: Any, numbers: Numbers, windows: Sequence[Tensor] = ()) -> tu
     """
     shape = Shape.of(module)
     encoder = _encoder(module, shape)
-    decoder = _decoder(module, shape, numbers.dtype)
+    decoder = _decoder(module, shape, torch.bfloat16 if numbers.compute == "bf16" else torch.float32)
     if numbers.weights == "f16":
         for model in (encoder, decoder):
             _halve(model)
@@ -95,7 +43,7 @@ def convert(module: Any, numbers: Numbers, windows: Sequence[Tensor] = ()) -> tu
 def _encoder(module: Any, shape: Shape) -> Any:
     traced = ExportEncoder(module.model.encoder, module.model.decoder)
     layout = whole(_FRAMES // 2)
-    model = _trace(traced, (torch.zeros(2, _FRAMES, shape.bands), layout.places, layout.bias))
+    model = _trace(traced, (torch.zeros(2, _FRAMES, shape.bands), *map(torch.from_numpy, (layout.places, layout.bias))))
     _name(model.inputs, ["features", "places", "bias"])
     _name(model.outputs, [f"cross.{index}" for index in range(2 * shape.layers)])
     model.reshape({"features": [-1, -1, shape.bands], "places": [-1], "bias": [-1]})

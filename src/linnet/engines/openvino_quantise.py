@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torch import Tensor
+import numpy as np
 
+from linnet.arrays import Array
 from linnet.engines.openvino_runtime import OpenVinoMissing, no_telemetry
 from linnet.engines.padding import FRAMES_PER_POSITION, whole
 from linnet.models.loading import first_line
@@ -41,7 +42,7 @@ def compress_weights(model: Any) -> Any:
         return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
 
 
-def quantise(encoder: Any, windows: Sequence[Tensor]) -> Any:
+def quantise(encoder: Any, windows: Sequence[Array]) -> Any:
     """Compute an encoder's products of 8 bit weights with 8 bit activations, whose ranges are read off these windows.
 
     `windows` are log-mel features [T, M], at least one. Activations are evened out against the weights before
@@ -62,10 +63,10 @@ def quantise(encoder: Any, windows: Sequence[Tensor]) -> Any:
         )
 
 
-def _inputs(window: Tensor) -> dict[str, Any]:
+def _inputs(window: Array) -> dict[str, Any]:
     layout = whole((len(window) + 1) // FRAMES_PER_POSITION)
-    features = window[None].float().contiguous().numpy()
-    return {"features": features, "places": layout.places.numpy(), "bias": layout.bias.numpy()}
+    features = np.ascontiguousarray(window, np.float32)[None]
+    return {"features": features, "places": layout.places, "bias": layout.bias}
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,12 @@ def encoder_compute(compute: str) -> str:
     return "f32" if compute == "bf16" and not bf16_pays() else compute
 
 
+def cpu_key() -> str:
+    """8 hexadecimal digits that change with the kind of this CPU, as the kernel tells it."""
+    told = f"{core().get_property('CPU', 'FULL_DEVICE_NAME')} {sorted(capabilities())} {sorted(_flags())}"
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
 def _flags() -> frozenset[str]:
     """What the kernel says that this CPU has; nothing where there is no such file."""
     try:
@@ -94,8 +101,11 @@ def _flags() -> frozenset[str]:
 _GROUP = 128  # inputs that share a scale where activations are turned into 8 bits on the fly, in float32 products
 
 
-def compile_model(model: Any, compute: str, threads: int | None) -> Any:
+def compile_model(model: Any, compute: str, threads: int | None, kept: Path | None = None) -> Any:
     """Compile for this CPU: one stream, products and states in `compute`, on so many threads or all cores.
+
+    `model` is an `openvino.Model` or the path of one. In the folder `kept`, what was compiled before of the same file
+    is found, and what is compiled now is left.
 
     Products in f32 of weights in 8 bits are computed in 8 bits where the CPU has VNNI: OpenVINO finds a scale for
     every 128 inputs of a row by itself. Its own choice, groups of 32, took 1.1 times as long in an encoder.
@@ -111,4 +121,6 @@ def compile_model(model: Any, compute: str, threads: int | None) -> Any:
     }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
+    if kept is not None:
+        settings["CACHE_DIR"] = str(kept)
     return core().compile_model(model, "CPU", settings)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 STRIDE = 16  # positions of padding that one stands for
 MARGIN = 50  # positions after the sound that stay as they are: its end is heard against silence
@@ -30,8 +30,8 @@ class Layout:
     `places` [K], int64, rising; `bias` [K], float32: the logarithm of how many positions each stands for.
     """
 
-    places: Tensor
-    bias: Tensor
+    places: NDArray[np.int64]
+    bias: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -39,14 +39,14 @@ class Layout:
 
 def whole(positions: int) -> Layout:
     """Every position for itself."""
-    return Layout(torch.arange(positions), torch.zeros(positions))
+    return Layout(np.arange(positions), np.zeros(positions, np.float32))
 
 
 def condense(positions: int, sound: int) -> Layout:
     """The layout of a window of `positions` of which the first `sound` mel frames hold sound.
 
     >>> layout = condense(1500, 800)
-    >>> len(layout), layout.places[:3].tolist(), round(layout.bias.exp().sum().item())
+    >>> len(layout), layout.places[:3].tolist(), round(np.exp(layout.bias).sum().item())
     (750, [0, 1, 2], 1500)
     """
     kept = -(-sound // FRAMES_PER_POSITION) + MARGIN
@@ -55,10 +55,10 @@ def condense(positions: int, sound: int) -> Layout:
     if length >= positions:
         return whole(positions)
     single = length - groups  # at least `kept`
-    edges = torch.linspace(single, positions, groups + 1, dtype=torch.float64).round().long()
-    places = torch.cat([torch.arange(single), (edges[:-1] + edges[1:]) // 2])
-    counts = torch.cat([torch.ones(single), edges.diff().float()])
-    return Layout(places, counts.log())
+    edges = np.linspace(single, positions, groups + 1).round().astype(np.int64)
+    places = np.concatenate([np.arange(single), (edges[:-1] + edges[1:]) // 2])
+    counts = np.concatenate([np.ones(single), np.diff(edges)])
+    return Layout(places, np.log(counts).astype(np.float32))
 
 
 def best_sound(positions: int) -> int | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
-from torch import Tensor
+from linnet.arrays import Array
+from linnet.audio.types import Samples
 
 
 class Encoded(Protocol):
@@ -33,7 +34,7 @@ class State(Protocol):
         """How many tokens each row holds."""
         ...
 
-    def reorder(self, rows: Tensor) -> None:
+    def reorder(self, rows: Sequence[int]) -> None:
         """Make row i continue what row `rows[i]` held.
 
         `rows` may be longer or shorter than before, with equally many adjacent rows for each window: so a prompt is fed
@@ -53,11 +54,8 @@ class State(Protocol):
 class Engine(Protocol):
     """One loaded model on one device; holds no state of a running decode.
 
-    `encoded` and `state` are always what the same engine gave, so they are typed loosely. `own_threads`: it computes on
-    threads of its own, so beside it torch is to use one (`torch_threads.one_torch_thread`).
+    `encoded` and `state` are always what the same engine gave, so they are typed loosely.
     """
-
-    own_threads: bool
 
     @property
     def best_sound(self) -> int | None:
@@ -69,7 +67,11 @@ class Engine(Protocol):
         """For reports: `torch cpu float32`."""
         ...
 
-    def encode(self, features: Tensor, sound: Sequence[int] | None = None) -> Encoded:
+    def place(self, samples: Samples) -> Array:
+        """Samples where the engine has its numbers, so that log-mel features are made there."""
+        ...
+
+    def encode(self, features: Array, sound: Sequence[int] | None = None) -> Encoded:
         """Encode log-mel features [B, T, M], float32, T at most the model's window.
 
         `sound`: how many frames of each window are not padding, of which an engine may make less work.
@@ -80,14 +82,14 @@ class Engine(Protocol):
         """A decoder state with one row for each window, for up to `max_length` tokens."""
         ...
 
-    def step(self, state: Any, tokens: Tensor) -> Tensor:
+    def step(self, state: Any, tokens: Array) -> Array:
         """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them.
 
         The logits are the caller's, who may write into them.
         """
         ...
 
-    def align(self, encoded: Any, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
+    def align(self, encoded: Any, tokens: Array, heads: Sequence[tuple[int, int]]) -> Array:
         """Where the decoder looks: cross-attention probabilities [B, H, L, P], float32, of one teacher-forced pass.
 
         `tokens` [B, L] are whole sequences, prefix first, one for each window; shorter ones are filled up on the right

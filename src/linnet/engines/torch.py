@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from linnet.arrays import Array
+from linnet.audio.types import Samples
 from linnet.engines.checks import check_features, check_max_length
 from linnet.engines.torch_decoder import TorchDecoder, TorchEncoded, TorchState
 from linnet.engines.torch_encoder import TorchEncoder
@@ -44,17 +46,20 @@ class TorchEngine:
         """For reports: `torch cpu float32`."""
         return f"torch {self.device} {str(self.dtype).removeprefix('torch.')}"
 
-    own_threads = False
     best_sound = None
 
+    def place(self, samples: Samples) -> Array:
+        """Samples as they are for a CPU; on another device, as a tensor there."""
+        return samples if self.device.type == "cpu" else torch.from_numpy(samples).to(self.device)
+
     @torch.no_grad()
-    def encode(self, features: Tensor, sound: Sequence[int] | None = None) -> TorchEncoded:  # noqa: ARG002
+    def encode(self, features: Array, sound: Sequence[int] | None = None) -> TorchEncoded:  # noqa: ARG002
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
 
         Padding is encoded like sound, exactly, so `sound` changes nothing.
         """
         check_features(features, self._frames, self._bands)
-        hidden = self._encoder(features)
+        hidden = self._encoder(torch.as_tensor(features, device=self.device))
         return TorchEncoded(hidden, self._decoder.cross(hidden))
 
     def start(self, encoded: TorchEncoded, *, max_length: int) -> TorchState:
@@ -63,10 +68,10 @@ class TorchEngine:
         return TorchState(encoded, max_length)
 
     @torch.no_grad()
-    def step(self, state: TorchState, tokens: Tensor) -> Tensor:
+    def step(self, state: TorchState, tokens: Array) -> Tensor:
         """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
         self._pack_for(state.rows)
-        tokens = tokens.to(self.device, non_blocking=True)
+        tokens = torch.as_tensor(tokens).to(self.device, non_blocking=True)
         if self._static is not None and tokens.shape == (state.rows, 1):
             logits = self._static.step(state, tokens)
             if logits is not None:
@@ -74,11 +79,11 @@ class TorchEngine:
         return self._decoder.step(state, tokens)
 
     @torch.no_grad()
-    def align(self, encoded: TorchEncoded, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
+    def align(self, encoded: TorchEncoded, tokens: Array, heads: Sequence[tuple[int, int]]) -> Tensor:
         """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
         self._pack_for(encoded.batch)
         state = self.start(encoded, max_length=max(tokens.shape[1], 1))
-        return self._decoder.align(state, tokens.to(self.device), heads)
+        return self._decoder.align(state, torch.as_tensor(tokens).to(self.device), heads)
 
     def _pack_for(self, rows: int) -> None:
         if rows > 1 and not self._packed:

@@ -69,10 +69,10 @@ class TorchState:
             grown[..., : self.length, :] = self.cache[..., : self.length, :]
             self.cache = grown
 
-    def reorder(self, rows: Tensor) -> None:
+    def reorder(self, rows: Sequence[int]) -> None:
         """Make row i continue what row `rows[i]` held; each window may thereby get more or fewer rows, all the same."""
         check_spread(rows, self.encoded.batch)
-        held = self.cache[..., : self.length, :].index_select(2, rows)
+        held = self.cache[..., : self.length, :].index_select(2, self._index(rows))
         if len(rows) == self.rows:
             self.cache[..., : self.length, :] = held
         else:
@@ -91,8 +91,11 @@ class TorchState:
         if self.static is not None:
             return False
         self.encoded = self.encoded.select(rows)
-        self.cache = self.cache.index_select(2, torch.as_tensor(list(rows), device=self.cache.device))
+        self.cache = self.cache.index_select(2, self._index(rows))
         return True
+
+    def _index(self, rows: Sequence[int]) -> Tensor:
+        return torch.as_tensor(rows, dtype=torch.long, device=self.cache.device)
 
 
 class TorchDecoder:

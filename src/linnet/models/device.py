@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linnet.errors import OptionError
@@ -10,33 +12,43 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16")
+_GPUS = ("nvidia0", "nvidiactl", "kfd", "dxg")  # of NVIDIA, AMD, and of Windows below Linux, under /dev
 
 
-def choose_device(name: str = "auto") -> tuple[torch.device, str]:
-    """The device to compute on, and a short sentence that says why.
+def choose_device(name: str = "auto") -> tuple[str, str]:
+    """The device to compute on, as PyTorch names it, and a short sentence that says why.
 
     `auto` takes the first CUDA (or ROCm) device where there is one, else the CPU. A named one must be there: raises
     `OptionError` otherwise.
 
     >>> choose_device("cpu")
-    (device(type='cpu'), 'as asked')
+    ('cpu', 'as asked')
     """
-    import torch
+    if name == "cpu":
+        return "cpu", "as asked"
+    if name == "auto" and not _may_have_gpu():
+        return "cpu", "no GPU was found"
+    import torch  # which takes a second to import
 
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", 0), f"a GPU was found: {torch.cuda.get_device_name(0)}"
-        return torch.device("cpu"), "no GPU was found"
+            return "cuda:0", f"a GPU was found: {torch.cuda.get_device_name(0)}"
+        return "cpu", "no GPU was found"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise OptionError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from error
     if (missing := _missing(device)) is not None:
         raise OptionError(f"device {name} was asked for, but {missing}: use --device cpu or --device auto")
-    return device, "as asked"
+    return str(device), "as asked"
 
 
-def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
+def _may_have_gpu() -> bool:
+    """Whether PyTorch could find a GPU: on Linux there is a device file of each."""
+    return sys.platform != "linux" or any((Path("/dev") / one).exists() for one in _GPUS)
+
+
+def choose_dtype(name: str, device: str) -> tuple[torch.dtype, str]:
     """The number format to compute in, and a short sentence that says why.
 
     `auto` is bfloat16 on a GPU that has it, float16 on an older one, float32 on a CPU. Raises `OptionError` for others.
@@ -44,7 +56,7 @@ def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
     import torch
 
     if name == "auto":
-        if device.type != "cuda":
+        if not device.startswith("cuda"):
             return torch.float32, "exact, and fast on every CPU"
         if torch.cuda.get_device_capability(device) >= (8, 0) or torch.version.hip is not None:
             return torch.bfloat16, "fast on this GPU"

@@ -23,13 +23,13 @@ def merge(name: str, output: Path, *, dtype: str = "float32", offline: bool = Fa
     import torch
 
     check_output(output)
-    ref, device = resolve(name, offline=offline), torch.device("cpu")
-    config, stored = read_json(ref.path / "config.json"), choose_dtype(dtype, device)[0]
+    ref = resolve(name, offline=offline)
+    config, stored = read_json(ref.path / "config.json"), choose_dtype(dtype, "cpu")[0]
     if config.get("model_type") != "linnet_fusion":
         raise OptionError(f"model {name} is no fusion model: a checkpoint of another kind is written whole already")
     if not config.get("bases") and not config.get("adapters"):
         raise OptionError(f"model {name} is whole already: it names no base models and has no adapters")
-    speech = load_speech_model(ref, device=device, dtype=torch.float32)
+    speech = load_speech_model(ref, device="cpu", dtype=torch.float32)
     with torch.no_grad():
         speech.model.merge()
     speech.model.to(stored)

@@ -38,11 +38,11 @@ class SpeechModel:
     model: Any
     processor: Any
     tokenizer: Any
-    device: torch.device
+    device: str
     dtype: torch.dtype
 
 
-def load_speech_model(ref: ModelRef, *, device: torch.device, dtype: torch.dtype) -> SpeechModel:
+def load_speech_model(ref: ModelRef, *, device: str, dtype: torch.dtype) -> SpeechModel:
     """Load the model in a folder with AutoModelForSpeechSeq2Seq or AutoModelForCTC, and its processor.
 
     Code from the folder is never run. Raises `ModelError` that names the file and the way out where the tokenizer or

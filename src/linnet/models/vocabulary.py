@@ -72,7 +72,9 @@ def build_vocabulary(
     What the generation config lacks is found by the tokens' names, as for checkpoints older than it. Raises
     `ModelError` for a tokenizer without the tokens that every Whisper-family model has, or that does not fit the model.
     """
-    ids: dict[str, int] = tokenizer.get_vocab()
+    ids: dict[str, int] = tokenizer.get_added_vocab()
+    if not {"<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"} <= ids.keys():
+        ids = tokenizer.get_vocab()
     size = int(config["vocab_size"])
     settings = {**{key: config.get(key) for key in ("suppress_tokens", "begin_suppress_tokens")}, **generation}
     no_timestamps = generation.get("no_timestamps_token_id", ids.get("<|notimestamps|>"))

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import ModelError
@@ -17,6 +14,9 @@ from linnet.models.json_files import read_json
 from linnet.models.light_tokenizer import LightTokenizer
 from linnet.models.loading import PICKLE_WAY_OUT, first_line, quiet, refused_pickle
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
+
+if TYPE_CHECKING:
+    import torch
 
 SAMPLES_PER_POSITION = 320  # an encoder position is two frames of 160 samples
 _TOKENIZER = ("tokenizer.json", "vocab.json")
@@ -47,29 +47,32 @@ class WhisperModel:
     alignment_heads: AlignmentHeads = field(default_factory=lambda: AlignmentHeads((), "assumed"))  # for word times
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> str:
         """Where the weights are, and features go: the CPU where an engine holds the weights itself."""
-        if self.module is None:
-            return torch.device("cpu")
-        parameter: nn.Parameter = next(self.module.parameters())
-        return parameter.device
+        return "cpu" if self.module is None else str(next(self.module.parameters()).device)
 
     @property
     def dtype(self) -> torch.dtype:
         """What the weights are held in."""
-        parameter: nn.Parameter = next(self.module.parameters())
-        return parameter.dtype
+        dtype: torch.dtype = next(self.module.parameters()).dtype
+        return dtype
 
 
 def load_whisper(
-    folder: Path, *, name: str, device: torch.device | str, dtype: torch.dtype, weights: bool = True
+    folder: Path,
+    *,
+    name: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    weights: bool = True,
 ) -> WhisperModel:
     """Load a Whisper-family model folder as Transformers saves it, English-only or multilingual.
 
-    The weights take `dtype` whatever the checkpoint holds. `"linnet": {"pads_window": false}` in config.json says that
-    the model was trained on windows of the audio's own length. `weights=False` leaves the module out, for an engine
-    that holds the weights itself, and Transformers too, which takes a second to import. Raises `ModelError`, which
-    names the folder and the way out, for a folder that is incomplete, damaged or of another family.
+    The weights take `dtype`, by default float32, whatever the checkpoint holds. `"linnet": {"pads_window": false}` in
+    config.json says that the model was trained on windows of the audio's own length. `weights=False` leaves the module
+    out, for an engine that holds the weights itself, and PyTorch and Transformers too, which take seconds to import.
+    Raises `ModelError`, which names the folder and the way out, for a folder that is incomplete, damaged or of another
+    family.
     """
     try:
         config = _whisper_config(folder, whole=weights)
@@ -101,7 +104,7 @@ def load_whisper(
     )
 
 
-def load_module(folder: Path, *, name: str, dtype: torch.dtype) -> Any:
+def load_module(folder: Path, *, name: str, dtype: torch.dtype | None = None) -> Any:
     """Only the `WhisperForConditionalGeneration` of a model folder, on the CPU. Raises `ModelError`."""
     try:
         return _load_module(folder, dtype)
@@ -165,14 +168,15 @@ def _load_tokenizer(folder: Path, *, light: bool) -> Any:
         raise ModelError(f"{path.name} is damaged ({first_line(error)}): copy it again") from error
 
 
-def _load_module(folder: Path, dtype: torch.dtype) -> Any:
+def _load_module(folder: Path, dtype: torch.dtype | None) -> Any:
     path = _require(folder, _WEIGHTS, "run `linnet models pull` again, or copy the weights there")
+    import torch
     from transformers import WhisperForConditionalGeneration
 
     try:
         with quiet():
             module, report = WhisperForConditionalGeneration.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, output_loading_info=True
+                folder, dtype=dtype or torch.float32, local_files_only=True, output_loading_info=True
             )
     except Exception as error:  # safetensors, pickle and shape errors share no base
         if (refused := refused_pickle(error)) is not None:

@@ -331,7 +331,8 @@ def make_accelerator(run: Run) -> Accelerator:
 
 def device_of(run: Run) -> tuple[torch.device, str]:
     """The device that a run takes here, and why. Raises `OptionError` where it is not there or of no use for it."""
-    device, why = choose_device(run.device)
+    name, why = choose_device(run.device)
+    device = torch.device(name)
     if run.precision == "fp16" and device.type != "cuda":
         raise OptionError(f"run: precision fp16 needs a GPU, and the device is {device} ({why}): use bf16 or no.")
     return device, why

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from linnet.arrays import to_numpy
 from linnet.audio.mel import log_mel
 from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE, Samples
@@ -109,7 +110,7 @@ def score_heads(model: WhisperModel, engine: Engine, fed: Iterable[Fed]) -> dict
     """
     config = model.module.config
     heads = [(layer, head) for layer in range(config.decoder_layers) for head in range(config.decoder_attention_heads)]
-    total, count = torch.zeros(len(heads), dtype=torch.float64), 0
+    total, count = np.zeros(len(heads)), 0
     for one in fed:
         found = _shares(engine, one, heads)
         total += found.sum(1)
@@ -156,26 +157,27 @@ def _feed(model: WhisperModel, engine: Engine, one: KnownWords, samples: Samples
     prefix, _ = build_prefix(vocabulary, options, language=language, max_length=model.max_length)
     if len(prefix) + len(tokens) > model.max_length:
         return "more words than the model's tokens hold"
-    features = log_mel(_padded(model, samples).to(model.device), model.n_mels)
+    features = log_mel(engine.place(_padded(model, samples)), model.n_mels)
     return Fed(one, samples, engine.encode(features), tuple(prefix), tuple(tokens), tuple(words))
 
 
-def _shares(engine: Engine, one: Fed, heads: Sequence[Head]) -> Tensor:
+def _shares(engine: Engine, one: Fed, heads: Sequence[Head]) -> NDArray[np.float64]:
     """The shares [heads, words] of one utterance."""
-    looked = engine.align(one.encoded, torch.tensor([[*one.prefix, *one.tokens]]), heads)[0].double().cpu()
-    looked = looked[..., : max(1, math.ceil(len(one.samples) / SAMPLES_PER_POSITION))]
-    looked = looked / looked.sum(-1, keepdim=True).clamp(min=1e-9)  # [H, L, P]
+    found = engine.align(one.encoded, np.array([[*one.prefix, *one.tokens]]), heads)[0]
+    positions = max(1, math.ceil(len(one.samples) / SAMPLES_PER_POSITION))
+    looked = to_numpy(found).astype(np.float64)[..., :positions]
+    looked = looked / looked.sum(-1, keepdims=True).clip(1e-9)  # [H, L, P]
     rate = SAMPLE_RATE / SAMPLES_PER_POSITION
     shares = []
     for word, (start, end) in zip(one.words, one.known.times, strict=True):
         rows = [len(one.prefix) + place - 1 for place in word.places]
         shares.append(looked[:, rows, math.floor(start * rate) : math.ceil(end * rate)].sum(-1).mean(1))
-    return torch.stack(shares, 1)
+    return np.stack(shares, 1)
 
 
-def _padded(model: WhisperModel, samples: Samples) -> Tensor:
+def _padded(model: WhisperModel, samples: Samples) -> Samples:
     """One window [1, N] as the model was trained on: of its full length, or of whole seconds."""
     seconds = math.ceil(len(samples) / SAMPLE_RATE) * SAMPLE_RATE
-    wave = torch.zeros(1, model.window_samples if model.pads_window else min(seconds, model.window_samples))
-    wave[0, : len(samples)] = torch.from_numpy(samples)
+    wave = np.zeros((1, model.window_samples if model.pads_window else min(seconds, model.window_samples)), np.float32)
+    wave[0, : len(samples)] = samples
     return wave

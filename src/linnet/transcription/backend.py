@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from linnet.arrays import Array
 from linnet.audio.source import AudioSource
 from linnet.audio.types import Samples
 from linnet.decoding.options import DecodingOptions
 from linnet.transcription.transcript import Counts, Segment
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Request:
     language: str | None = None
     position: float = 0.0  # seconds of the recording that are done when this is asked
     vote: Any = None  # without a language, those of a batch with an equal vote speak the same one
-    features: Tensor | None = None  # of the samples, where they were made beforehand
+    features: Array | None = None  # of the samples, where they were made beforehand
     needs_words: Callable[[Any], bool] | None = None  # whether word times of this result tell what its segments do not
 
 

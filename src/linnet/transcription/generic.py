@@ -69,7 +69,7 @@ class Heard:
     words: tuple[TimedWord, ...] = ()
 
 
-def load_generic(ref: ModelRef, *, device: torch.device, dtype: torch.dtype) -> GenericBackend:
+def load_generic(ref: ModelRef, *, device: str, dtype: torch.dtype) -> GenericBackend:
     """Load a sequence-to-sequence or CTC model from its folder. Raises `ModelError` where it is unfit or damaged."""
     return GenericBackend(load_speech_model(ref, device=device, dtype=dtype))
 

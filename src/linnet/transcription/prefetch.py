@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from linnet.machine import one_blas_thread
+
 T = TypeVar("T")
 _END = object()
 
@@ -15,9 +17,9 @@ _END = object()
 class Prefetch(Generic[T]):
     """An iterator over `items` that makes up to `ahead` of them beforehand, in a thread that begins at once.
 
-    Torch makes them on that one thread: its pool would stand in the way of the model's. An error in `items` is raised
-    where its item would have come. To be used in a `with` block or closed: after that the thread has ended, `items` is
-    closed, and nothing more comes.
+    NumPy's products are made on that one thread: a pool would stand in the way of the model's. An error in `items` is
+    raised where its item would have come. To be used in a `with` block or closed: after that the thread has ended,
+    `items` is closed, and nothing more comes.
 
     >>> with Prefetch(range(3), ahead=2) as numbers:
     ...     list(numbers)
@@ -34,10 +36,8 @@ class Prefetch(Generic[T]):
 
     def _work(self) -> None:
         last: Any = _END
-        from linnet.engines.torch_threads import one_torch_thread
-
         try:
-            with one_torch_thread():
+            with one_blas_thread:
                 for item in self._items:
                     if not self._put((item,)):
                         return

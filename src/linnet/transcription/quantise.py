@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from torch import Tensor
-
+from linnet.arrays import Array
 from linnet.audio.source import open_audio
 from linnet.audio.types import Audio, Samples
 from linnet.data.manifest import Utterance
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.choice import Chosen, build_engine, openvino_numbers, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Converted, calibrate
+from linnet.engines.openvino_cache import Converted, calibrate, compile_converted
 from linnet.engines.protocol import Engine
 from linnet.errors import AudioError, OptionError
 from linnet.models.resolve import ModelRef
@@ -117,9 +116,7 @@ class Trial:
 
         `notify` is told what is left out. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
         """
-        import torch
-
-        self._model, self._int8 = build_engine(ref, torch.device("cpu"), Chosen("openvino", "int8"), notify)
+        self._model, self._int8 = build_engine(ref, "cpu", Chosen("openvino", "int8"), notify)
         self._ref = ref
         clips = read_clips(utterances, self._model.window_samples, windows=2 * windows, skipped=notify)
         self.calibration, others = clips[0::2], clips[1::2]
@@ -136,7 +133,7 @@ class Trial:
 
         Raises `OptionError` where these hold no words.
         """
-        w8a8 = OpenVinoEngine(converted, label="w8a8")
+        w8a8 = OpenVinoEngine(compile_converted(converted), label="w8a8")
         heard = [self._hear(engine) for engine in (self._int8, w8a8)]
         has_texts = all(clip.text is not None for clip in self.judged)
         references = [clip.text or "" for clip in self.judged] if has_texts else heard[0]
@@ -170,7 +167,7 @@ class Trial:
                 heard[rows[result.index]] = result.transcript.text
         return heard
 
-    def _features(self, clips: Iterable[Clip]) -> list[Tensor]:
+    def _features(self, clips: Iterable[Clip]) -> list[Array]:
         """The log-mel features [T, M] of all windows of these clips, as the model is given them."""
         backend, options, size = WhisperBackend(self._model, self._int8), DecodingOptions(), self._model.window_samples
         found = []
@@ -181,7 +178,7 @@ class Trial:
         return found
 
 
-def time_encoders(int8: Engine, w8a8: Engine, windows: Sequence[Tensor]) -> tuple[tuple[float, float], float]:
+def time_encoders(int8: Engine, w8a8: Engine, windows: Sequence[Array]) -> tuple[tuple[float, float], float]:
     """Median seconds of both over the windows, and the median of their ratio: one after the other, in turn first."""
     times: tuple[list[float], list[float]] = ([], [])
     for number, window in enumerate((windows[0], *windows)):  # the first once more, to warm up

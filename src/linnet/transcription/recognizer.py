@@ -19,8 +19,6 @@ from linnet.transcription.schedule import in_order as ordered
 from linnet.transcription.transcript import Transcript
 
 if TYPE_CHECKING:
-    import torch
-
     from linnet.engines.choice import Chosen
     from linnet.models.resolve import ModelRef
 
@@ -65,20 +63,20 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     if name is None and revision is not None:
         raise OptionError(f"revision {revision} is of a model: name the model, too")
     if name is None:
-        ref = resolve_default(place.type == "cuda", offline=offline, notify=notify)
+        ref = resolve_default(place.startswith("cuda"), offline=offline, notify=notify)
     else:
         ref = resolve(name, offline=offline, revision=revision, notify=notify)
     chosen = choose(ref, place, wanted, tell)
     read = partial(_load_backend, ref, place, chosen, tell)
     backend = cast("Backend", _Late(read)) if late else read()
-    return Recognizer(backend, ref, device=str(place), dtype=chosen.number)
+    return Recognizer(backend, ref, device=place, dtype=chosen.number)
 
 
 def _silent(sentence: str) -> None:
     del sentence
 
 
-def _load_backend(ref: ModelRef, device: torch.device, chosen: Chosen, notify: Notify) -> Backend:
+def _load_backend(ref: ModelRef, device: str, chosen: Chosen, notify: Notify) -> Backend:
     from linnet.engines.choice import build_engine, torch_number
     from linnet.models.resolve import family
 

@@ -6,6 +6,7 @@ A job (see `transcription.backend`) is a generator: it yields the windows it wan
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -322,9 +323,7 @@ class _Batches:
 
     def _shrink(self, batch: Sequence[_Asked]) -> None:
         """Halve the batches, or fail the recording of which not even one window fits."""
-        import torch
-
-        if torch.cuda.is_available():
+        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
         one = batch[0].one
         if len(batch) == 1:
@@ -342,9 +341,7 @@ class _Batches:
 
 def _is_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out, on a GPU or a CPU, in torch or OpenVINO."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # as PyTorch's is called
         return True
     said = str(error).lower() if isinstance(error, RuntimeError) else ""
     return any(words in said for words in ("out of memory", "can't allocate", "not enough memory", "bad_alloc"))

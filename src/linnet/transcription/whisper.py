@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from linnet.arrays import Array, namespace
 from linnet.audio.mel import HOP, log_mel
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
@@ -61,7 +61,7 @@ class WhisperBackend:
         self._decoder = Decoder(engine, model.vocabulary, max_length=model.max_length)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> str:
         """Where the model is."""
         return self._model.device
 
@@ -224,7 +224,8 @@ class WhisperBackend:
     def run(self, requests: Sequence[Request]) -> list[WindowResult]:
         """Recognise windows of one group in one batch."""
         padded = self._padded(max(len(request.samples) for request in requests))
-        features = torch.stack([self.features(request, padded) for request in requests])
+        each = [self.features(request, padded) for request in requests]
+        features = namespace(each[0]).stack(each)
         sound = [-(-len(request.samples) // HOP) for request in requests]
         encoded = self._engine.encode(features, sound)
         heard = self._hear_languages(encoded, requests)
@@ -241,13 +242,13 @@ class WhisperBackend:
             results[row] = replace(results[row], words=own)
         return results
 
-    def features(self, request: Request, padded: int) -> Tensor:
-        """The log-mel features of one window of `padded` samples, on the model's device."""
+    def features(self, request: Request, padded: int) -> Array:
+        """The log-mel features [T, M] of one window of `padded` samples, where the engine has its numbers."""
         if request.features is not None:
-            return request.features.to(self._model.device)
-        wave = torch.zeros(padded)
-        wave[: len(request.samples)] = torch.from_numpy(request.samples)
-        return log_mel(wave.to(self._model.device), self._model.n_mels)
+            return request.features
+        wave = np.zeros(padded, np.float32)
+        wave[: len(request.samples)] = request.samples
+        return log_mel(self._engine.place(wave), self._model.n_mels)
 
     def _word_times(
         self, encoded: Encoded, decoded: Sequence[Decoded], requests: Sequence[Request]
@@ -298,7 +299,7 @@ class _Listener:
 
     def prepare(self, window: Window) -> Window:
         """Make the features, where the CPU makes them anyway."""
-        if self._backend.device.type != "cpu":
+        if self._backend.device != "cpu":
             return window
         request = self.ask(window, None, None)
         padded: int = request.group[0]

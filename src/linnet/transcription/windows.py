@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from linnet.arrays import Array
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.audio.vad import BLOCK, Region, RegionFinder, Sensitivity, watch
 from linnet.transcription.packing import PAD, Packer, Span, longest_region
 from linnet.transcription.transcript import Segment
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SHORTEST_REST = SAMPLE_RATE // 10  # samples at a recording's end, or left of a window, that hold no word
 SEARCH_SECONDS = 5.0  # at a window's end, in which its last pause is looked for
@@ -51,7 +49,7 @@ class Window:
     joined: bool = False
     again: bool = False
     trial: Trial | None = None
-    features: Tensor | None = None
+    features: Array | None = None
 
     @property
     def end(self) -> int:

@@ -167,7 +167,7 @@ class DigitBatches(Dataset[Batch]):
         recording = self.composer.compose(rng, limit, polluted=polluted)
         padded = np.zeros(round(window * RATE), np.float32)
         padded[: len(recording.samples)] = recording.samples
-        features = log_mel(torch.from_numpy(padded)).numpy()
+        features = log_mel(padded)
         if polluted and rng.random() < 0.6:
             features = augment.warp_mel(features, float(np.clip(rng.normal(1.0, 0.06), 0.85, 1.15)))
         if rng.random() < 0.5 * strength:

@@ -139,7 +139,8 @@ def features_of(cases: Sequence[Case]) -> Tensor:
     padded = np.zeros((len(cases), round(WINDOW * RATE)), np.float32)
     for row, case in enumerate(cases):
         padded[row, : len(case.samples)] = case.samples
-    return log_mel(torch.from_numpy(padded)).transpose(1, 2)
+    features: Tensor = log_mel(torch.from_numpy(padded))
+    return features.transpose(1, 2)
 
 
 def word_error_rate(cases: Sequence[Case], heard: Sequence[tuple[str | None, list[str]]]) -> float:

@@ -110,8 +110,8 @@ def load_teacher(name: str, student: Any, tokenizer: Any) -> Any:
         raise OptionError("losses: distil: name the `teacher`, a folder or Hub id; only fusion models do without.")
     ref = resolve(name)
     config = read_json(ref.path / "config.json")
-    written = choose_dtype(config.get("dtype") or config.get("torch_dtype") or "float32", torch.device("cpu"))[0]
-    found = load_speech_model(ref, device=torch.device("cpu"), dtype=written)
+    written = choose_dtype(config.get("dtype") or config.get("torch_dtype") or "float32", "cpu")[0]
+    found = load_speech_model(ref, device="cpu", dtype=written)
     kinds = found.model.config.model_type, student.config.model_type
     if kinds[0] != kinds[1]:
         raise OptionError(f"losses: distil: the teacher {name} is a {kinds[0]} model, the student a {kinds[1]}.")

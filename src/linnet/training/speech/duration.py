@@ -55,7 +55,7 @@ def estimate(spent: Callable[[Ints], float], plan: Plan, steps: int, recipe: Spe
     run = recipe.run
     batches = steps * plan.steps / max(1, math.ceil(plan.steps / recipe.optimisation.accumulate))
     total = batches * float(np.mean([spent(rows) for rows in some_batches(plan)]))
-    device = choose_device(run.device)[0]
+    device = torch.device(choose_device(run.device)[0])
     return Duration(total, total / max(steps, 1), measure_rate(device, run.precision))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from linnet.data.batching import Bins, Shape, fit_bins, fit_peak
 from linnet.errors import OptionError
@@ -139,7 +140,7 @@ def fit_memory(
     if recipe.data.batching.packed:
         raise OptionError("data: batching: the memory of packed batches is not fitted: leave `packed` out.")
     limit = None if memory == "auto" else parse_bytes(memory)
-    device, _ = choose_device(recipe.run.device)
+    device = torch.device(choose_device(recipe.run.device)[0])
     trainee = outline(recipe)
     require_possible(recipe, trainee)
     corpus, lengths, selection = chosen(recipe.data, trainee.inputs, skip_bad=skip_bad, tell=tell)

@@ -96,7 +96,7 @@ def fit_key(recipe: SpeechRecipe, trainee: Trainee, world: int) -> dict[str, Any
         "accumulate": min(recipe.optimisation.accumulate, 2),
         "average": recipe.optimisation.average > 0,
     }
-    device, _ = choose_device(recipe.run.device)
+    device = torch.device(choose_device(recipe.run.device)[0])
     said["run"]["device"] = _name(device)
     config = json.dumps(_bare(trainee.model.config.to_dict()), sort_keys=True, default=str)
     return {
@@ -187,7 +187,7 @@ def batch_cost(
     options = recipe.data.batching
     if not options.memory:
         return Cost(options.per_second, options.per_square_second, options.per_token), options.budget
-    device, _ = choose_device(recipe.run.device)
+    device = torch.device(choose_device(recipe.run.device)[0])
     auto = options.memory == "auto"
     budget = usable_memory(free_memory(device), device, world) if auto else parse_bytes(options.memory)
     fit = load_fit(fit_key(recipe, trainee, world))
@@ -213,7 +213,7 @@ def memory_rows(
     takes them.
     """
     batches = planned.shapes if isinstance(planned, Binning) else [_likely_batch(recipe, trainee)]
-    frozen_size = torch.empty(0, dtype=choose_dtype(recipe.model.dtype, torch.device("cpu"))[0]).element_size()
+    frozen_size = torch.empty(0, dtype=choose_dtype(recipe.model.dtype, "cpu")[0]).element_size()
     trained = sum(value.numel() for value in trainee.loss.parameters() if value.requires_grad)
     frozen = sum(value.numel() for value in trainee.loss.parameters() if not value.requires_grad)
     parts = {"weights": 4 * trained + frozen_size * frozen, "gradients": 4 * trained, "AdamW": 8 * trained}

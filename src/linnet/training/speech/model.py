@@ -76,14 +76,14 @@ class Trainee:
 def load_trainee(recipe: SpeechRecipe) -> Trainee:
     """Load or put together what the recipe names. Raises `ModelError` or `OptionError` where it cannot be had."""
     choice = recipe.model
-    dtype = choose_dtype(choice.dtype, torch.device("cpu"))[0]
+    dtype = choose_dtype(choice.dtype, "cpu")[0]
     if _is_fusion(choice):
         from linnet.models import fusion
 
         with quiet():
             model, processor = fusion.build(*_bases(choice), dtype=dtype, seed=recipe.run.seed, **_options(choice))
         return _frozen(recipe, model, _fusion_inputs(model, processor))
-    speech = load_speech_model(resolve(choice.checkpoint), device=torch.device("cpu"), dtype=dtype)
+    speech = load_speech_model(resolve(choice.checkpoint), device="cpu", dtype=dtype)
     if speech.family == "ctc":
         raise OptionError(f"{choice.checkpoint} is a CTC model: only models that write token after token are trained.")
     if speech.model.config.model_type == "linnet_fusion":

@@ -1,0 +1,49 @@
+"""Logits as an engine gives them, NumPy arrays or PyTorch tensors: what the two do not write alike.
+
+Shapes: N rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from linnet.arrays import Array, namespace
+
+
+def logsumexp(logits: Array) -> Array:
+    """log(sum(exp)) of each row of [N, V]; minus infinity where all of a row is. Returns [N].
+
+    >>> logsumexp(np.log([[0.25, 0.5, 0.25]])).round(6)
+    array([0.])
+    """
+    xp = namespace(logits)
+    if hasattr(xp, "logsumexp"):  # PyTorch's, in one pass
+        return xp.logsumexp(logits, -1)
+    most = logits.max(-1, keepdims=True)
+    most[np.isneginf(most)] = 0.0
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(logits - most).sum(-1)) + most[..., 0]
+
+
+def softmax(logits: Array) -> Array:
+    """The probabilities of each row of [N, V], float64."""
+    xp = namespace(logits)
+    exact = xp.astype(logits, xp.float64)
+    return xp.exp(exact - logsumexp(exact)[..., None])
+
+
+def best(scores: Array, count: int) -> tuple[list[list[float]], list[list[int]]]:
+    """The `count` largest of each row of [N, V], largest first, and their places.
+
+    >>> best(np.array([[3.0, 9.0, 4.0]]), 2)
+    ([[9.0, 4.0]], [[1, 2]])
+    """
+    xp = namespace(scores)
+    if hasattr(xp, "topk"):
+        values, places = xp.topk(scores, count, -1)
+    else:
+        places = np.argpartition(scores, -count, -1)[:, -count:]
+        values = np.take_along_axis(scores, places, -1)
+        order = np.argsort(-values, -1, kind="stable")
+        values, places = np.take_along_axis(values, order, -1), np.take_along_axis(places, order, -1)
+    return values.tolist(), places.tolist()

@@ -1,20 +1,203 @@
-"""Drafts: files and folders that are written beside their place and renamed when they are whole."""
+"""Files and folders that appear whole or not at all, and logs that outlive the process that writes them.
+
+What is written lies beside its place as a draft, and is renamed when it is whole: a reader, a crash or `kill -9` sees
+the old one or the new one. Drafts of killed processes are removed by the next process that writes there.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import os
 import re
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO, Literal, Self
+
+from linnet.errors import OutputError
 
 _UNTOUCHED = 24 * 3600.0  # seconds after which a draft is left behind whoever made it: no work pauses that long
 _UNKNOWN = "elsewhere"
 _NAME = re.compile(r"\.linnet-(?P<machine>[a-z0-9]+)-(?P<pid>\d+)-(?P<begun>\d+)-[0-9a-f]{8}\.tmp")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_BLOCK = 1 << 16  # bytes
+
+Existing = Literal["refuse", "keep", "replace"]
+
+
+# --- files
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `path` when the block ends, and is removed where it fails. Raises `OSError`."""
+    draft = draft_path(path.parent)
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | os.PathLike[str], text: str) -> None:
+    r"""Write UTF-8 text so that a reader, a crash or `kill -9` sees the old file or the whole new one.
+
+    What UTF-8 cannot hold (file names in another encoding) is written as `\udcxx`, which JSON reads back.
+
+    Raises:
+        OutputError: the disk is full, the folder is missing or closed to us; names the path and the way out.
+    """
+    target = Path(path)
+    try:
+        with whole_file(target) as file:
+            file.write(text.encode("utf-8", errors="backslashreplace"))
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The message for a failed write: what failed, and what to do about that kind of failure."""
+    if error.errno in _FULL:
+        way_out = "the disk is full; free some space or choose another --output"
+    elif error.errno in _CLOSED:
+        way_out = "no permission to write there; choose another --output"
+    elif error.errno == errno.ENOENT:
+        way_out = "the folder is missing; create it or choose another --output"
+    elif error.errno == errno.EFBIG:
+        way_out = "the file would be larger than is allowed here; raise the limit (ulimit -f)"
+    else:
+        way_out = f"{error.strerror or error}; choose another --output"
+    return OutputError(f"{path}: cannot write: {way_out}")
+
+
+# --- folders
+
+
+@contextmanager
+def draft_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to work in, within `folder`; it is removed when the block ends. Raises `OSError`."""
+    draft = draft_path(folder)
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: Path, existing: Existing = "refuse") -> Iterator[Path]:
+    """A folder to fill that becomes `path` when the block ends, as `place_folder` says; removed where it fails."""
+    with draft_folder(path.parent) as draft:
+        yield draft
+        place_folder(draft, path, existing)
+
+
+def place_folder(made: Path, path: Path, existing: Existing = "refuse") -> None:
+    """Rename a folder to its place. Raises `OSError`.
+
+    `existing` says what becomes of one that is there: it is an error, or it is kept and `made` left (another process
+    was faster), or it makes way. For that it is put aside, and a process that is killed between the two renames leaves
+    it there: `restore_folder` puts it back.
+    """
+    if existing == "replace":
+        restore_folder(path)
+        if path.exists():
+            path.replace(_aside(path))
+    try:
+        made.replace(path)
+    except OSError as error:
+        if existing == "refuse" or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    finally:
+        if existing == "replace":
+            restore_folder(path)
+
+
+def restore_folder(path: Path) -> None:
+    """Undo a replacement that was killed half way."""
+    old = _aside(path)
+    if old.is_dir() and not path.exists():
+        old.replace(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def open_folder(path: Path) -> None:
+    """Make a folder where there is none, and see that files can be written in it. Raises `OSError`."""
+    path.mkdir(parents=True, exist_ok=True)
+    probe = draft_path(path)
+    probe.touch()
+    probe.unlink()
+
+
+# --- logs
+
+
+class JsonLog:
+    """A file of JSON lines that grows: a line is with the system when `append` returns, so it outlives `kill -9`.
+
+    It goes on with a file that is there; a last line that was cut short is taken out. `restart` empties it.
+    `allow_nan` writes numbers that are not finite, which JSON does not know, in Python's way. Raises `OSError`.
+    """
+
+    def __init__(self, path: Path, *, restart: bool = False, allow_nan: bool = True) -> None:
+        self.path = path
+        self._allow_nan = allow_nan
+        kept = path.is_file() and not restart  # a pipe or a device has nothing to go on with
+        self._file: BinaryIO = path.open("r+b" if kept else "wb")
+        if kept:
+            self._file.truncate(self._file.seek(_end_of_lines(self._file)))
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write a row behind the others. Raises `OSError`, and `ValueError` for a number that is not allowed."""
+        line = json.dumps(row, ensure_ascii=False, allow_nan=self._allow_nan) + "\n"
+        self._file.write(line.encode("utf-8", errors="backslashreplace"))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):  # what could not be written was said when it was tried
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file without their ends; a last one that was cut short is left out. Raises `OSError`."""
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    """The place behind the last whole line."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+# --- drafts
 
 
 def draft_path(folder: Path) -> Path:

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from fake_recognizer import FakeRecognizer
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import OptionError, OutputError
+from linnet.files import write_atomic
 from linnet.transcription import batch
 from linnet.transcription.batch import Finished, RunOptions, prepare_folder, run_batch, write_outputs
 from linnet.transcription.naming import Item, plan_items
 from linnet.transcription.schedule import Progress
 from linnet.transcription.transcript import Segment, Transcript
-from linnet.transcription.writers import write_atomic
 
 OUT = Path("out")
 

@@ -1,24 +1,17 @@
-"""Formats: exact texts, and files that appear whole or not at all."""
+"""Formats: exact texts."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
-import resource
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killed import killed_draft
-from linnet.errors import OptionError, OutputError
+from linnet.errors import OptionError
 from linnet.transcription.transcript import Segment, Transcript, Word
-from linnet.transcription.writers import WRITERS, JsonWriter, parse_formats, write_atomic
+from linnet.transcription.writers import WRITERS, JsonWriter, parse_formats
 from linnet.transcription.writers.base import clock, milliseconds
 
 EMPTY = Transcript(segments=(), source="silence.wav", duration=2.0)
@@ -133,77 +126,3 @@ def test_formats_come_one_by_one_or_by_commas() -> None:
         parse_formats(["txt,docx"])
     with pytest.raises(OptionError, match="no format was named"):
         parse_formats([" , "])
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    target = tmp_path / "a.txt"
-    target.write_text("old")
-    write_atomic(target, "für\n")
-    assert target.read_bytes() == "für\n".encode()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
-    killed_draft(tmp_path)
-    write_atomic(tmp_path / "a.txt", "text")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_names_in_other_encodings_are_escaped(tmp_path: Path) -> None:
-    write_atomic(tmp_path / "a.json", json.dumps({"source": "caf\udce9.wav"}, ensure_ascii=False))
-    assert json.loads((tmp_path / "a.json").read_text())["source"] == "caf\udce9.wav"
-
-
-def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "a.txt"
-    target.write_text("old")
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError) as caught:
-        write_atomic(target, "new")
-    assert str(caught.value) == (
-        f"{target}: cannot write: the disk is full; free some space or choose another --output"
-    )
-    assert target.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_a_file_beyond_the_limit_of_the_system(tmp_path: Path) -> None:
-    """The kernel itself refuses: the process may write files of 1,000 bytes at most."""
-    code = (
-        "import resource, signal, sys\n"
-        "from linnet.transcription.writers import write_atomic\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.RLIM_INFINITY}))\n"
-        "write_atomic(sys.argv[1], 'x' * 5000)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.txt")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "a.txt: cannot write: the file would be larger than is allowed here" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"cannot write: the folder is missing; create it or choose another --output"):
-        write_atomic(tmp_path / "none" / "a.txt", "x")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_folder_without_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="no permission to write there"):
-        write_atomic(tmp_path / "a.txt", "x")
-
-
-def test_a_folder_without_permission_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def closed(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(Path, "open", closed)
-    with pytest.raises(OutputError, match="no permission to write there; choose another"):
-        write_atomic(tmp_path / "a.txt", "x")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from linnet.data.fields import BadRow, Row, label, number, parse_json, resolve, seconds, shown, text, whole
 from linnet.errors import LinnetError
-from linnet.files import draft_path
+from linnet.files import whole_file
 from linnet.urls import public_name
 
 
@@ -132,15 +132,9 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     Keys without a value are left out. ``audio`` is written as it is: make it relative to the manifest's
     folder first if the two are to move together.
     """
-    target = Path(path)
-    temporary = draft_path(target.parent)
     count = 0
-    try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # JSON reads \udcxx back
-            for utterance in utterances:
-                file.write(to_line(utterance) + "\n")
-                count += 1
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(Path(path)) as file:
+        for utterance in utterances:
+            file.write(f"{to_line(utterance)}\n".encode(errors="backslashreplace"))  # JSON reads \udcxx back
+            count += 1
     return count

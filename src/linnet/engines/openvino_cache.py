@@ -24,7 +24,7 @@ from linnet.engines.openvino_copies import copies_root, model_key
 from linnet.engines.openvino_formats import Numbers, Shape
 from linnet.engines.openvino_runtime import compile_model, core, cpu_key, encoder_compute, import_openvino
 from linnet.errors import ModelError, OutputError
-from linnet.files import draft_path
+from linnet.files import open_folder, whole_folder
 from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 
@@ -129,7 +129,7 @@ def calibrate(source: Source, numbers: Numbers, windows: Sequence[Array]) -> Con
     """
     entry = _Entry.of(source, numbers)
     try:
-        entry.draft().rmdir()
+        open_folder(entry.folder.parent)
     except OSError as error:
         raise entry.unwritable(error) from error
     return _convert(source, numbers, windows)
@@ -202,16 +202,12 @@ class _Entry:
 
     def compile(self, threads: int | None) -> Compiled:
         """Compile, and keep what was made in place of what was kept for other CPUs. Raises `OSError`, `_Unfit`."""
-        draft = self.draft(self.folder)
-        try:
+        with whole_folder(self.compiled(threads)) as draft:
             with _telling_damage():
                 made = self._compile(self._verified(self.folder), threads, draft)
             _write_manifest(draft, made.shape)
             for old in self.folder.glob(f"{_COMPILED}*"):
                 shutil.rmtree(old, ignore_errors=True)
-            draft.rename(self.compiled(threads))
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
         return made
 
     def _compile(self, shape: Shape, threads: int | None, kept: Path) -> Compiled:
@@ -232,12 +228,6 @@ class _Entry:
         except _Unfit as error:
             raise ModelError(f"the quantised model {self.folder} {error}: make it again with  {command}") from error
 
-    def draft(self, folder: Path | None = None) -> Path:
-        """A new empty folder, beside the place or in this folder. Raises `OSError`."""
-        draft = draft_path(folder or self.folder.parent)
-        draft.mkdir(parents=True)
-        return draft
-
     def unwritable(self, error: OSError) -> OutputError:
         return OutputError(
             f"the converted model cannot be kept in {self.folder.parent} ({error.strerror or error}): make room or "
@@ -250,32 +240,14 @@ class _Entry:
         With `replace` what stands there goes.
         """
         openvino = import_openvino()
-        draft = self.draft()
-        try:
+        with whole_folder(self.folder, "replace" if replace else "keep") as draft:
             for name in _MODELS:
                 try:
                     openvino.save_model(getattr(made, name), draft / f"{name}.xml", compress_to_fp16=False)
                 except RuntimeError as error:  # a full disk, among others
                     raise OSError(f"OpenVINO could not write it: {str(error).strip().splitlines()[-1]}") from error
             _write_manifest(draft, made.shape)
-            self._place(draft, replace=replace)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
         for old in self.others():
-            shutil.rmtree(old, ignore_errors=True)
-
-    def _place(self, draft: Path, *, replace: bool) -> None:
-        old = draft_path(draft.parent)
-        if replace and self.folder.exists():
-            self.folder.rename(old)
-        try:
-            draft.rename(self.folder)
-        except OSError:
-            if not (self.folder / _MANIFEST).exists():
-                if old.exists():
-                    old.rename(self.folder)
-                raise
-        finally:
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -53,7 +53,7 @@ def write_report(
     Raises:
         OutputError: the page cannot be written there.
     """
-    from linnet.transcription.writers.atomic import write_atomic
+    from linnet.files import write_atomic
 
     options = options or PageOptions()
     analysis = analyse(rows, Limits(worst=options.worst))

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Self, get_args, get_type_hints
+from typing import Any, Self, get_args, get_type_hints
 
 from linnet.data.fields import BadRow, Row, parse_json, shown
 from linnet.data.sources.base import MOST_NAMED, Problem
 from linnet.errors import OptionError, OutputError
 from linnet.evaluation.scores import WordErrors
+from linnet.files import JsonLog, cannot_write, whole_lines
 from linnet.urls import public_name
 
 MARK = "linnet_evaluation"
@@ -66,7 +66,7 @@ class RowLog:
     """An open file of rows; `rows` are those that are done, `sessions` where they were made, `bad` damaged lines."""
 
     path: Path
-    file: BinaryIO
+    file: JsonLog
     rows: dict[int, ScoredRow]
     sessions: list[dict[str, Any]]
     bad: list[Problem] = field(default_factory=list)
@@ -79,15 +79,11 @@ class RowLog:
         was made with another model, options or normaliser, and `OutputError` where it cannot be written.
         """
         try:
-            lines = _whole_lines(path)
+            lines = _lines(path)
             found = _read(path, lines, header, restart=restart) if lines else Lines({}, [], [], [])
-            if lines and not restart:
-                file: BinaryIO = path.open("r+b")
-                file.truncate(file.seek(sum(map(len, lines))))
-            else:
-                file = path.open("wb")
+            file = JsonLog(path, restart=restart or not lines, allow_nan=False)
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         rows = {row.row: row for row in found.rows if row.error is None}
         log = cls(path, file, rows, [*found.sessions, dict(session)], found.bad)
         try:
@@ -106,31 +102,28 @@ class RowLog:
 
     def _append(self, data: Mapping[str, Any]) -> None:
         try:
-            line = json.dumps(data, allow_nan=False, ensure_ascii=False) + "\n"
-            self.file.write(line.encode("utf-8", errors="backslashreplace"))
-            self.file.flush()
+            self.file.append(data)
         except OSError as error:
-            raise _cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error) from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
-        with suppress(OSError):  # what could not be written was said when it was tried
-            self.file.close()
+        self.file.close()
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def _lines(path: Path) -> list[bytes]:
     if path.is_dir():
         raise OptionError(f"{path}: expected a file for the rows, found a folder")
     if not path.is_file():  # none yet, or a pipe or device, from which no rows can be read back
         return []
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if data and not whole and not data.startswith(f'{{"{MARK}"'.encode()[: len(data)]):
+    lines = whole_lines(path)
+    torn = b"" if lines else path.read_bytes()
+    if not f'{{"{MARK}"'.encode().startswith(torn[: len(MARK) + 3]):
         raise _foreign(path)
-    return whole.splitlines(keepends=True)
+    return lines
 
 
 def _read(path: Path, lines: list[bytes], header: Mapping[str, Any], *, restart: bool) -> Lines:
@@ -219,9 +212,3 @@ def _difference(key: str, old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         key, old, new = next((k, old.get(k), new.get(k)) for k in {**old, **new} if old.get(k) != new.get(k))
     return f"another {key.replace('_', ' ')} ({old}, now {new})"
-
-
-def _cannot_write(path: Path, error: OSError) -> OutputError:
-    from linnet.transcription.writers.atomic import cannot_write
-
-    return cannot_write(path, error)

@@ -13,6 +13,7 @@ from linnet.evaluation.log import ScoredRow, bad_lines, read_lines
 from linnet.evaluation.matching import hypothesis_words, one_protocol, reference_words
 from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scores import Score, Silence, WordErrors, count_characters, count_errors, find_protocol, total
+from linnet.files import whole_lines
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ def read_rows(path: Path) -> RowFile:
     else.
     """
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        lines = whole_lines(path)
     except OSError as error:
         raise OptionError(f"{path}: cannot be read: {error.strerror}") from error
-    found = read_lines([line for line in lines if line.endswith(b"\n")])
+    found = read_lines(lines)
     if found is None:
         raise OptionError(f"{path}: is no file of rows: make one with  linnet evaluate MANIFEST --output {path.name}")
     rows = {row.row: row for row in found.rows}

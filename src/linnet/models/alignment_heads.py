@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from linnet.errors import ModelError, OutputError
-from linnet.files import draft_path
+from linnet.files import whole_file
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import fingerprint
 from linnet.models.json_files import PAIRS, load_json
@@ -91,15 +91,12 @@ def save_alignment_heads(
     path = cache_folder() / "alignment_heads" / f"{fingerprint(folder)}.json" if shared else folder / FILE
     rows = [{"layer": layer, "head": head, "score": round(score, 4)} for (layer, head), score in scores.items()]
     data = {"alignment_heads": [list(head) for head in chosen], "alignment_lag": lag, "scores": rows}
-    temporary = draft_path(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with whole_file(path) as file:
+            file.write((json.dumps(data, indent=1) + "\n").encode())
     except OSError as error:
         raise OutputError(f"{path}: cannot write the alignment heads: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -111,7 +108,7 @@ def _cached(folder: Path) -> tuple[Path, ...]:
 def _read(path: Path) -> dict[str, Any]:
     said = load_json(path)
     found = said.get("alignment_heads") if isinstance(said, dict) else None
-    if found is None or not PAIRS.fits(found):
+    if found is None or not PAIRS.allows(found):
         raise ModelError(f"{path} holds no alignment heads: remove it, or run `linnet models align-heads` again")
     return dict(said)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.errors import OptionError, OutputError
-from linnet.files import draft_path
+from linnet.files import whole_folder
 from linnet.models.catalogue import count_parameters
 from linnet.models.json_files import read_json
 from linnet.models.loading import quiet
@@ -97,12 +97,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     from safetensors import SafetensorError
 
     check_output(folder)
-    temporary = draft_path(folder.parent)
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.rename(folder)
+        with whole_folder(folder) as draft:
+            yield draft
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{folder}: cannot write the model: {getattr(error, 'strerror', None) or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

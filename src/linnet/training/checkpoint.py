@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from linnet.errors import ModelError, OutputError
+from linnet.files import whole_folder
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Path:
@@ -24,14 +25,10 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 
         OutputError: it cannot be written, for instance because the disk is full; the older ones stay.
     """
     final = folder / f"step-{step:08d}"
-    with making(folder / f".{final.name}.{os.getpid()}.tmp") as temporary:
-        with (temporary / "state.pt").open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.replace(final)
+    with _making(final) as draft, (draft / "state.pt").open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
@@ -40,47 +37,27 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 
 def swap_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     """Let `write` fill a new folder beside `folder`, then put it in its place: it is whole at any moment, old or new.
 
-    A kill between the two renames leaves the old one aside, and `restore_folder` puts it back. Raises `OutputError`
-    where it cannot be written.
+    A kill between the two renames leaves the old one aside, and `linnet.files.restore_folder` puts it back. Raises
+    `OutputError` where it cannot be written.
     """
-    restore_folder(folder)
-    old = _aside(folder)
-    with making(folder.with_name(f".{folder.name}.tmp")) as temporary:
-        write(temporary)
-        modes = [path.stat().st_mode for path in temporary.iterdir() if path.is_file()]
-        for path in temporary.glob("*.safetensors"):
+    with _making(folder) as draft:
+        write(draft)
+        modes = [path.stat().st_mode for path in draft.iterdir() if path.is_file()]
+        for path in draft.glob("*.safetensors"):
             path.chmod(max(modes))  # they are written for their owner only; the others say what is usual here
-        if folder.exists():
-            folder.replace(old)
-        temporary.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
-def restore_folder(folder: Path) -> None:
-    """Undo a `swap_folder` that was killed."""
-    old = _aside(folder)
-    if old.is_dir() and not folder.exists():
-        old.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _aside(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
-
-
 @contextmanager
-def making(temporary: Path) -> Iterator[Path]:
-    """A fresh folder to write in and rename; what fails leaves nothing behind. Raises `OutputError`."""
+def _making(folder: Path) -> Iterator[Path]:
+    """A folder that replaces `folder` when it is whole; what fails leaves nothing behind. Raises `OutputError`."""
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
+        with whole_folder(folder, "replace") as draft:
+            yield draft
     except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by a RuntimeError
-        shutil.rmtree(temporary, ignore_errors=True)
-        free = shutil.disk_usage(temporary.parent).free if temporary.parent.is_dir() else 0
+        free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
         raise OutputError(
-            f"{temporary.parent}: cannot write a checkpoint ({error}), {free / 1e9:.3f} GB are free: make room, then "
+            f"{folder.parent}: cannot write a checkpoint ({error}), {free / 1e9:.3f} GB are free: make room, then "
             "the same command goes on from the newest checkpoint."
         ) from error
 
@@ -97,7 +74,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         ModelError: the newest checkpoint cannot be read.
     """
     found = list_checkpoints(folder)
-    for leftover in folder.glob(".step-*.tmp"):
+    for leftover in folder.glob(".step-*.tmp"):  # of an earlier Linnet
         shutil.rmtree(leftover, ignore_errors=True)
     if not found:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linnet.errors import OptionError
+from linnet.files import whole_lines
 from linnet.pictures import COLOURS, STYLES, name_lines, new_figure, plain_axes
 
 if TYPE_CHECKING:
@@ -60,11 +61,10 @@ def read_log(folder: Path) -> list[Row]:
     rows: dict[int, Row] = {}
     number = 0
     try:
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        for line in whole_lines(path):
             number += 1
-            if line.endswith("\n"):
-                row = json.loads(line)
-                rows[int(row["step"])] = row
+            row = json.loads(line)
+            rows[int(row["step"])] = row
     except OSError as error:
         raise OptionError(f"{path}: cannot read the log of a run: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:

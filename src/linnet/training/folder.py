@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from linnet.errors import OutputError
+from linnet.files import restore_folder, write_atomic
 from linnet.machine import versions
-from linnet.training.checkpoint import restore_folder
 from linnet.training.options import Recipe
 from linnet.training.trainer import Trainer
 from linnet.training.weights import trained
@@ -28,7 +28,7 @@ def open_folder(trainer: Trainer) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     made_by = versions("linnet", "torch", "transformers")
     content = {"task": trainer.recipe.task, **asdict(trainer.recipe), "versions": made_by}
-    (folder / "recipe.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_atomic(folder / "recipe.json", json.dumps(content, indent=2) + "\n")
 
 
 def result_folder(recipe: Recipe) -> Path:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from linnet.files import JsonLog, write_atomic
 from linnet.training.batch import Batch
 from linnet.training.curves import read_log
 from linnet.training.endings import Stop, StoppedError, leave_signals, never, together
@@ -101,16 +102,12 @@ def _log(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
         return
     path = trainer.folder / "log.jsonl"
     if path.is_file():
-        kept = [json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= trainer.step]
-        temporary = path.with_name(".log.jsonl.tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(path)
+        write_atomic(path, "".join(json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= trainer.step))
     tracked = Tracked(trainer.folder, {"task": trainer.recipe.task, **asdict(trainer.recipe)}, trainer.step)
-    with path.open("a", encoding="utf-8") as file, tracking(tracked, trainer.recipe.run.track, log.warning) as track:
+    with JsonLog(path) as rows, tracking(tracked, trainer.recipe.run.track, log.warning) as track:
 
         def write(row: Row) -> None:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
+            rows.append(row)
             track(row)
 
         yield write

@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor, nn
 
 from linnet.errors import LinnetError, OptionError
+from linnet.files import JsonLog
 from linnet.models.device import choose_device
 from linnet.models.loading import first_line
 from linnet.training.batch import Batch, tensors_to
@@ -234,8 +235,8 @@ class Trainer:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / ("not_finite.jsonl" if self.leads else f"not_finite-{self.rank}.jsonl")
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self.step, "ids": [name for batch in window for name in batch.ids]}) + "\n")
+        with JsonLog(path) as rows:
+            rows.append({"step": self.step, "ids": [name for batch in window for name in batch.ids]})
         if self._unfit == PATIENCE:
             raise LinnetError(
                 f"the loss was no finite number in {PATIENCE} steps in a row, the last of them step {self.step}: the "

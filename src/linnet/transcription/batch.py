@@ -19,14 +19,13 @@ from typing import Any, Literal, Protocol
 
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
-from linnet.files import draft_path
+from linnet.files import cannot_write, open_folder, write_atomic
 from linnet.transcription.journal import Journal
 from linnet.transcription.naming import Item, place
 from linnet.transcription.schedule import Progress, Recording, Result
 from linnet.transcription.subtitles import SubtitleLayout
 from linnet.transcription.transcript import Transcript
-from linnet.transcription.writers import Writer, make_writer, write_atomic
-from linnet.transcription.writers.atomic import cannot_write
+from linnet.transcription.writers import Writer, make_writer
 from linnet.urls import is_url
 
 Status = Literal["done", "skipped", "failed", "not begun"]
@@ -220,11 +219,8 @@ def prepare_folder(folder: Path) -> None:
     Raises:
         OutputError: it is a file, cannot be created or is closed to us.
     """
-    probe = draft_path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        open_folder(folder)
     except (FileExistsError, NotADirectoryError):
         raise OutputError(f"{folder}: expected a folder for results, found a file; choose another --output") from None
     except OSError as error:

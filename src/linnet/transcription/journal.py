@@ -11,11 +11,11 @@ import hashlib
 import json
 import types
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from linnet.files import JsonLog, whole_lines
 from linnet.transcription.backend import Request
 
 SHORTEST = 120.0  # seconds of a recording: less is done again sooner than it is looked up
@@ -34,8 +34,8 @@ class Journal:
         self.broken: str | None = None
         self._header = {_MARK: 1, "fingerprint": fingerprint}
         self._known: dict[str, Any] = {}
-        self._file: BinaryIO | None = None
-        lines = _whole_lines(path)
+        self._log: JsonLog | None = None
+        lines = _lines(path)
         if lines and _object(lines[0]) == self._header:
             found = [row for line in lines[1:] if (row := _object(line)) is not None and "window" in row]
             self._known = {row["window"]: row.get("answer") for row in found}
@@ -61,19 +61,15 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            with suppress(OSError):  # what could not be written was noticed when it was tried
-                self._file.close()
+        if self._log is not None:
+            self._log.close()
 
     def _append(self, data: Mapping[str, Any]) -> None:
-        if self._file is None:
-            self._file = self.path.open("ab" if self._known else "wb")
-            if self._known:
-                self._file.write(b"\n")  # ends a line that a kill cut short
-            else:
-                self._append(self._header)
-        self._file.write(json.dumps(data, ensure_ascii=False).encode("utf-8", errors="backslashreplace") + b"\n")
-        self._file.flush()
+        if self._log is None:
+            self._log = JsonLog(self.path, restart=not self._known)
+            if not self._known:
+                self._log.append(self._header)
+        self._log.append(data)
 
 
 def rebuild(kind: Any, data: Any) -> Any:
@@ -106,9 +102,9 @@ def _key(request: Request) -> str:
     return digest.hexdigest()
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().split(b"\n")[:-1]
+        return whole_lines(path)
     except OSError:
         return []  # none yet
 

@@ -19,7 +19,7 @@ import numpy as np
 from linnet.data.batching.arrays import Seconds, Tokens, digest_of
 from linnet.data.manifest import Utterance
 from linnet.errors import OptionError, OutputError
-from linnet.files import draft_path
+from linnet.files import whole_file
 
 _FORMAT = 1
 
@@ -89,17 +89,12 @@ class Lengths:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as .npz with its digest; the file appears whole or not at all."""
-        target = Path(path)
-        temporary = draft_path(target.parent)
         meta = {"format": _FORMAT, "parts": self.parts, "about": self.about, "digest": self.digest}
         try:
-            with temporary.open("wb") as file:
+            with whole_file(Path(path)) as file:
                 np.savez(file, durations=self.durations, tokens=self.tokens, meta=np.array(json.dumps(meta)))
-            temporary.replace(target)
         except OSError as error:
-            raise OutputError(f"{target}: cannot write the lengths: {error.strerror}.") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            raise OutputError(f"{path}: cannot write the lengths: {error.strerror}.") from error
 
 
 def load_lengths(path: str | os.PathLike[str]) -> Lengths:

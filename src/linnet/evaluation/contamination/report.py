@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from linnet.transcription.writers.atomic import write_atomic
+from linnet.files import write_atomic
 
 Kind = Literal["same-sound", "near-sound", "near-text"]
 

@@ -13,9 +13,9 @@ from linnet.audio.types import Audio
 from linnet.errors import OutputError
 from linnet.evaluation.providers.protocol import Heard, Identity, Provider
 from linnet.evaluation.providers.sound import digest
+from linnet.files import write_atomic
 from linnet.models.cache import cache_folder
 from linnet.transcription.transcript import Word
-from linnet.transcription.writers import write_atomic
 
 Notify = Callable[[str], None]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linnet.errors import ModelError, OutputError
-from linnet.files import draft_path
+from linnet.files import draft_folder, open_folder, place_folder
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import update_digest
 from linnet.models.importing.detection import CT2_WEIGHTS, detect_format, format_name
@@ -57,19 +57,16 @@ def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mappin
     elif (kind := detect_format(source)) is not None:  # else `import_model` says what is wrong with it
         log.warning("linnet: importing %s from the format of %s, once", source, format_name(kind))
     try:
-        draft = draft_path(imports_root())
-        draft.mkdir(parents=True)
+        open_folder(imports_root())
     except OSError as error:
         raise OutputError(
             f"the imported model cannot be kept in {imports_root()} ({error.strerror or error}): make room or access "
             "there, let LINNET_CACHE name another folder, or use `linnet models import` with --output"
         ) from error
-    try:
+    with draft_folder(imports_root()) as draft:
         import_model(source, draft / "model", tokenizer=tokenizer, card=card)
         _seal(draft / "model", source)
         _place(draft / "model", entry, replace=tokenizer is not None)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return entry
 
 
@@ -151,13 +148,10 @@ def _digest(path: Path) -> str:
 
 def _place(made: Path, entry: Path, *, replace: bool) -> None:
     """Rename what was made to its place; where another process was faster, what it made stands."""
-    if entry.exists() and (replace or not _is_whole(entry)):
-        shutil.rmtree(entry, ignore_errors=True)
     try:
-        made.rename(entry)
+        place_folder(made, entry, "replace" if replace or not _is_whole(entry) else "keep")
     except OSError as error:
-        if not _is_whole(entry):
-            raise OutputError(f"{entry}: cannot write the model: {error.strerror or error}") from error
+        raise OutputError(f"{entry}: cannot write the model: {error.strerror or error}") from error
     for old in entry.parent.glob(f"{entry.name.split('-')[0]}-*"):
         if old != entry:
             shutil.rmtree(old, ignore_errors=True)

@@ -29,8 +29,9 @@ from linnet.audio import SAMPLE_RATE
 from linnet.data import Sounds
 from linnet.data.sources.embedded import split_address
 from linnet.errors import AudioError, LinnetError, OptionError
+from linnet.files import restore_folder
 from linnet.training.batch import IGNORED, Batch, tensors_to
-from linnet.training.checkpoint import restore_folder, swap_folder
+from linnet.training.checkpoint import swap_folder
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_samples
 from linnet.training.speech.inputs import FusionInputs, Tensors, WhisperInputs
 from linnet.training.speech.kept import stamp

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from linnet.data import SourceSpec
-from linnet.training.checkpoint import restore_folder, swap_folder
+from linnet.files import restore_folder
+from linnet.training.checkpoint import swap_folder
 from linnet.training.speech.corpus import Corpus, read_corpus
 from linnet.training.speech.inputs import Inputs
 

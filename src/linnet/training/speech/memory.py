@@ -21,7 +21,7 @@ from linnet import __version__
 from linnet.data.batching import Binning, Cost, Joining, Lengths, Packing, Peak, Shape
 from linnet.data.batching.arrays import Ints
 from linnet.errors import OptionError, OutputError
-from linnet.files import draft_path
+from linnet.files import whole_file
 from linnet.models.cache import cache_folder
 from linnet.models.device import choose_device, choose_dtype
 from linnet.training.amounts import parse_bytes, show_bytes
@@ -140,11 +140,10 @@ def fit_file(key: Mapping[str, Any]) -> Path:
 def save_fit(fit: Fit, key: Mapping[str, Any]) -> Path:
     """Keep a measurement. Raises `OutputError` where it cannot be written."""
     path = fit_file(key)
-    temporary = draft_path(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"key": key, **asdict(fit)}, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with whole_file(path) as file:
+            file.write((json.dumps({"key": key, **asdict(fit)}, indent=1) + "\n").encode())
     except OSError as error:
         raise OutputError(
             f"{path}: cannot keep the measurement ({error.strerror}): LINNET_CACHE names a folder."

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from linnet.errors import OptionError
 from linnet.transcription.subtitles import SubtitleLayout
-from linnet.transcription.writers.atomic import write_atomic
 from linnet.transcription.writers.base import Writer
 from linnet.transcription.writers.json_document import JsonWriter
 from linnet.transcription.writers.json_lines import JsonLinesWriter
@@ -15,7 +14,7 @@ from linnet.transcription.writers.tsv import TsvWriter
 from linnet.transcription.writers.txt import TextWriter
 from linnet.transcription.writers.vtt import VttWriter
 
-__all__ = ["WRITERS", "JsonWriter", "Writer", "make_writer", "parse_formats", "write_atomic"]
+__all__ = ["WRITERS", "JsonWriter", "Writer", "make_writer", "parse_formats"]
 
 _ALL: tuple[Writer, ...] = (TextWriter(), SrtWriter(), VttWriter(), TsvWriter(), JsonWriter(), JsonLinesWriter())
 

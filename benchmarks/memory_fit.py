@@ -58,7 +58,7 @@ def make_whisper(folder: Path, width: int) -> None:
 
 def recipe(folder: Path, part: str, checkpointing: bool, precision: str, width: int) -> Any:
     """The recipe of one of the models."""
-    from linnet.training.recipe import build
+    from linnet.settings import build
     from linnet.training.speech.recipe import SpeechRecipe
 
     fusion = {"encoder": str(folder / "encoder"), "language_model": str(folder / "language_model")}

@@ -105,7 +105,7 @@ def make_corpus(folder: Path, count: int, vocabulary: int) -> None:
 
 def recipe(folder: Path, options: argparse.Namespace) -> Any:
     """Linnet's recipe; the Trainer takes model, data and settings from it too."""
-    from linnet.training.recipe import build
+    from linnet.settings import build
     from linnet.training.speech.recipe import SpeechRecipe
 
     batching = {"budget": options.budget, "groups": options.groups}

@@ -30,7 +30,7 @@ def test_the_leaderboard_of_2026() -> None:
         "multilingual": 14,
     }
     by_name = {one.name: one for one in suite.sets}
-    other = by_name["librispeech-other"].spec
+    other = by_name["librispeech-other"]
     assert (other.path, other.subset, other.split) == ("hf-audio/open-asr-leaderboard", "librispeech", "test.other")
     assert {one.protocol for one in suite.table("english-2025").sets} == {"plain"}
     assert {one.language for one in suite.table("multilingual").sets} == {"de", "fr", "it", "es", "pt", "hi"}

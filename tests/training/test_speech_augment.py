@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 
 from linnet.errors import OptionError
-from linnet.training.recipe import build
+from linnet.settings import build
 from linnet.training.speech import augment
 from linnet.training.speech.recipe import Augment, SpeechData
 

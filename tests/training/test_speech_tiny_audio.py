@@ -9,8 +9,9 @@ import pytest
 import yaml
 from accelerate.state import AcceleratorState
 
+from linnet.settings import build
 from linnet.training.folder import result_folder
-from linnet.training.recipe import build, read_recipe
+from linnet.training.recipe import read_recipe
 from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import run_speech

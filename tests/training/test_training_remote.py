@@ -14,7 +14,7 @@ from fake_remote import Elsewhere
 import linnet
 from linnet.data import Utterance, read_manifest, write_manifest
 from linnet.errors import LinnetError, OptionError
-from linnet.training.recipe import build
+from linnet.settings import build
 from linnet.training.remote.commands import Remote
 from linnet.training.remote.parcel import Parcel, pack
 from linnet.training.remote.run import plan_remote, run_remote

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -15,6 +14,7 @@ from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
 from linnet.models.language_codes import base_language, canonical, same_language
 from linnet.models.vocabulary import WhisperVocabulary
+from linnet.settings import did_you_mean
 
 SURE = 0.8  # a language at least this probable is believed at once
 MOST_RIVALS = 3
@@ -96,10 +96,9 @@ def best_explained(decoded: Sequence[Decoded], probabilities: Mapping[str, float
 
 def _unknown(name: str, vocabulary: WhisperVocabulary) -> str:
     names = {code: title for title, code in _codes().items()}
-    known = {word: code for code in vocabulary.languages for word in (code, names.get(code, code))}
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    guess = f"; did you mean {near[0]}?" if near else "."
-    return f"language {name!r} is unknown to this model{guess} It knows {', '.join(sorted(vocabulary.languages))}"
+    known = {word for code in vocabulary.languages for word in (code, names.get(code, code))}
+    hint = did_you_mean(name, {word: word for word in known})
+    return f"language {name!r} is unknown to this model{hint}. It knows {', '.join(sorted(vocabulary.languages))}"
 
 
 @lru_cache(maxsize=1)

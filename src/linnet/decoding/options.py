@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal
 
 from linnet.errors import OptionError
+from linnet.settings import Rule
 
 Task = Literal["transcribe", "translate"]
 LongForm = Literal["batched", "sequential"]
@@ -68,9 +69,8 @@ class DecodingOptions:
         for name in ("temperatures", "suppress_tokens", "begin_suppress_tokens"):
             if isinstance(given := getattr(self, name), Iterable) and not isinstance(given, str):
                 object.__setattr__(self, name, tuple(given))
-        for name, kinds in _KINDS.items():
-            if not any(fits(getattr(self, name)) for fits in kinds.values()):
-                raise OptionError(f"{name} must be {' or '.join(kinds)}, got {getattr(self, name)!r}")
+        for name, rule in _RULES.items():
+            rule.check(name, getattr(self, name))
         object.__setattr__(self, "temperatures", tuple(float(one) for one in self.temperatures))
         if self.language is not None and self.language.strip().lower() in ("", "auto"):
             object.__setattr__(self, "language", None)
@@ -91,13 +91,14 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-Kinds = dict[str, Callable[[object], bool]]
-_NONE: Kinds = {"None": lambda value: value is None}
-_TEXT: Kinds = {"a text": lambda value: isinstance(value, str)}
-_FLAG: Kinds = {"True or False": lambda value: isinstance(value, bool)}
-_WHOLE: Kinds = {"a whole number": _is_whole}
-_NUMBER: Kinds = {"a number": _is_number}
-_KINDS: dict[str, Kinds] = {  # in words, and as a test
+_NONE = Rule("None", lambda value: value is None)
+_TEXT = Rule("a text", lambda value: isinstance(value, str))
+_FLAG = Rule("True or False", lambda value: isinstance(value, bool))
+_WHOLE = Rule("a whole number", _is_whole)
+_NUMBER = Rule("a number", _is_number)
+_NUMBERS = Rule("one or more numbers", lambda value: isinstance(value, tuple) and all(map(_is_number, value)))
+_TOKENS = Rule("a list of tokens", lambda value: isinstance(value, tuple) and all(map(_is_whole, value)))
+_RULES: dict[str, Rule] = {
     **dict.fromkeys(("language", "prompt", "hotwords"), _TEXT | _NONE),
     **dict.fromkeys(("timestamps", "condition_on_previous", "vad", "language_per_segment", "word_timestamps"), _FLAG),
     **dict.fromkeys(("beam_size", "seed"), _WHOLE),
@@ -107,9 +108,6 @@ _KINDS: dict[str, Kinds] = {  # in words, and as a test
         ("compression_ratio_threshold", "log_probability_threshold", "no_speech_threshold", "max_initial_timestamp"),
         _NUMBER | _NONE,
     ),
-    "temperatures": {"one or more numbers": lambda value: isinstance(value, tuple) and all(map(_is_number, value))},
-    **dict.fromkeys(
-        ("suppress_tokens", "begin_suppress_tokens"),
-        {"a list of tokens": lambda value: isinstance(value, tuple) and all(map(_is_whole, value))} | _NONE,
-    ),
+    "temperatures": _NUMBERS,
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), _TOKENS | _NONE),
 }

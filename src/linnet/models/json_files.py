@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from linnet.errors import ModelError
+from linnet.settings import Rule
 
 LARGEST = 32 * 2**20  # bytes of a settings file; the largest known, an index of shards, takes 1
 LARGEST_VOCABULARY = 256 * 2**20  # bytes of a tokenizer's file; the largest known takes 35 million
@@ -17,21 +17,13 @@ DEEPEST = 64  # objects and lists within one another; configs of models within m
 _AGAIN = "fetch or save the model again"
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a field must be: a clause for a person, and the test. A field may always be null or absent."""
-
-    text: str
-    fits: Callable[[Any], bool]
-
-
 def _is_whole(value: Any) -> bool:
     return type(value) is int  # not bool
 
 
-def whole(low: int, high: int) -> Kind:
+def whole(low: int, high: int) -> Rule:
     """A whole number within bounds."""
-    return Kind(f"a whole number from {low:,} to {high:,}", lambda value: _is_whole(value) and low <= value <= high)
+    return Rule(f"a whole number from {low:,} to {high:,}", lambda value: _is_whole(value) and low <= value <= high)
 
 
 def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -49,20 +41,20 @@ def is_plain_name(name: Any) -> bool:
     return PurePosixPath(name).name == PureWindowsPath(name).name == name != ""
 
 
-TEXT = Kind("a text", lambda value: isinstance(value, str))
-TEXTS = Kind("a list of texts", _list_of(lambda one: isinstance(one, str)))
-OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-NAME = Kind("the name of a file in this folder", is_plain_name)
+TEXT = Rule("a text", lambda value: isinstance(value, str))
+TEXTS = Rule("a list of texts", _list_of(lambda one: isinstance(one, str)))
+OBJECT = Rule("an object", lambda value: isinstance(value, dict))
+FLAG = Rule("true or false", lambda value: isinstance(value, bool))
+NAME = Rule("the name of a file in this folder", is_plain_name)
 TOKEN = whole(0, 2**31 - 1)
-TOKENS = Kind("a list of token ids", _list_of(_is_whole))
-ENDS = Kind("a token id, or a list of them", lambda value: _is_whole(value) or TOKENS.fits(value))
-TABLE = Kind(
+TOKENS = Rule("a list of token ids", _list_of(_is_whole))
+ENDS = Rule("a token id, or a list of them", lambda value: _is_whole(value) or TOKENS.allows(value))
+TABLE = Rule(
     "an object that gives a token id for each name",
-    lambda value: isinstance(value, dict) and all(map(TOKEN.fits, value.values())),
+    lambda value: isinstance(value, dict) and all(map(TOKEN.allows, value.values())),
 )
-PAIRS = Kind("a list of pairs of whole numbers", _list_of(lambda pair: TOKENS.fits(pair) and len(pair) == 2))
-SHARDS = Kind(
+PAIRS = Rule("a list of pairs of whole numbers", _list_of(lambda pair: TOKENS.allows(pair) and len(pair) == 2))
+SHARDS = Rule(
     "an object that gives for each tensor the name of a file in this folder",
     lambda value: isinstance(value, dict) and all(map(is_plain_name, value.values())),
 )
@@ -75,7 +67,7 @@ _EXTRACTOR = {
     "sampling_rate": whole(1, 1_000_000),
 }
 _INDEX = {"weight_map": SHARDS}
-FIELDS: Mapping[str, Mapping[str, Kind]] = {
+FIELDS: Mapping[str, Mapping[str, Rule]] = {
     "config.json": {
         "architectures": TEXTS,
         "model_type": TEXT,
@@ -103,7 +95,7 @@ FIELDS: Mapping[str, Mapping[str, Kind]] = {
     "processor_config.json": {**_EXTRACTOR, "feature_extractor": OBJECT},
     "model.safetensors.index.json": _INDEX,
     "pytorch_model.bin.index.json": _INDEX,
-}  # the fields that Linnet reads itself, by file; Transformers tests the others when it builds a model of them
+}  # the fields that Linnet reads itself, by file: any may be null or absent; Transformers tests the others
 
 _SIZES = {
     "layers": whole(-1, 1_000),
@@ -170,9 +162,9 @@ def require_regular(path: Path) -> None:
         raise ModelError(f"{path} is {what}, and a model's files are regular ones: remove it, or {_AGAIN}")
 
 
-def _check_fields(path: Path, values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+def _check_fields(path: Path, values: Mapping[str, Any], kinds: Mapping[str, Rule]) -> None:
     for name, kind in kinds.items():
-        if values.get(name) is not None and not kind.fits(values[name]):
+        if values.get(name) is not None and not kind.allows(values[name]):
             raise _misfit(path, name, kind, values[name])
 
 
@@ -181,14 +173,14 @@ def _check_sizes(path: Path, config: Any) -> None:
         kind = _SIZES.get(name.rpartition("_")[2])
         if isinstance(value, dict):
             _check_sizes(path, value)
-        elif kind is not None and _is_whole(value) and not kind.fits(value):
+        elif kind is not None and _is_whole(value) and not kind.allows(value):
             raise _misfit(path, name, kind, value)
 
 
-def _misfit(path: Path, name: str, kind: Kind, value: Any) -> ModelError:
+def _misfit(path: Path, name: str, kind: Rule, value: Any) -> ModelError:
     found = json.dumps(value)
     found = found if len(found) <= 60 else f"{found[:60]}..."
-    return ModelError(f"{path}: {name} should be {kind.text}, but is {found}: {_AGAIN}")
+    return ModelError(f"{path}: {name} should be {kind.words}, but is {found}: {_AGAIN}")
 
 
 def _check_depth(path: Path, value: Any) -> None:

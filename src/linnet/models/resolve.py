@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from linnet.models.checkpoint import check_folder, fingerprint, is_complete
 from linnet.models.importing.cached import imported_folder
 from linnet.models.importing.detection import detect_format
 from linnet.models.json_files import read_json
+from linnet.settings import did_you_mean
 
 EMBEDDED_ROOT = Path(__file__).parent / "embedded"
 GPU_DEFAULT = "openai/whisper-large-v3-turbo"
@@ -133,10 +133,7 @@ def hub_id(name: str) -> str:
 def near(name: str) -> str:
     """A clause ` (did you mean ...?)` with known names that look like this one; empty where none does."""
     known = {n.lower(): n for n in (*embedded_names(), *hub.cached_ids(), *SHORT_NAMES, *SHORT_NAMES.values())}
-    if name.lower() in known:
-        return ""
-    found = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.75)]
-    return f" (did you mean {' or '.join(found)}?)" if found else ""
+    return did_you_mean(name.lower(), known, most=3, cutoff=0.75)
 
 
 def default_model(device_is_gpu: bool) -> tuple[str, str, bool]:

@@ -8,7 +8,6 @@ lost in bfloat16 weights.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -21,6 +20,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from linnet.errors import ModelError, OptionError
 from linnet.models.fusion.adapters import Lora, add_lora, lora_layers, lora_update
+from linnet.settings import did_you_mean
 from linnet.training.sharding import whole
 
 REST = "rest"  # in counts: what no part names
@@ -67,8 +67,7 @@ def parse(text: str) -> Policy:
         if mark and not given.rstrip().endswith(")"):
             raise OptionError(f"freeze policy {text!r}: a bracket is not closed")
         return _lora(given.rstrip()[:-1] if mark else "", text)
-    near = difflib.get_close_matches(word, ("frozen", "all", "top", "lora"), n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near and near[0] != word else ""
+    hint = did_you_mean(word, ("frozen", "all", "top", "lora"))
     raise OptionError(f"unknown freeze policy {text!r}{hint}: expected {_FORMS}")
 
 
@@ -78,10 +77,9 @@ def _lora(given: str, text: str) -> Lora:
     for piece in filter(None, (piece.strip() for piece in given.split(","))):
         key, mark, value = (word.strip() for word in piece.partition("="))
         if key not in known or not mark or key in values:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near and near[0] != key else ""
             raise OptionError(
-                f"freeze policy {text!r}: {piece!r} is not understood{hint}; known are {', '.join(known)}"
+                f"freeze policy {text!r}: {piece!r} is not understood{did_you_mean(key, known)}; known are "
+                f"{', '.join(known)}"
             )
         if key == "targets":
             values[key] = tuple(filter(None, (name.strip() for name in value.split("+"))))
@@ -211,10 +209,9 @@ def _part(model: nn.Module, name: str) -> nn.Module:
         return model.get_submodule(name)
     except AttributeError:
         known = [child for child, _ in model.named_children()]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise OptionError(
-            f"freeze: {type(model).__name__} has no part {name!r}{hint}; its parts are {', '.join(known)}"
+            f"freeze: {type(model).__name__} has no part {name!r}{did_you_mean(name, known)}; its parts are "
+            f"{', '.join(known)}"
         ) from None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
 from torch import Tensor, nn
 
 from linnet.errors import OptionError
+from linnet.settings import did_you_mean
 from linnet.training.options import Optimisation
 
 MODEL = "model"  # where a loss holds its model
@@ -43,8 +43,8 @@ def _holds(part: str, name: str) -> bool:
 def _require(loss: nn.Module, part: str, *, trained: bool) -> None:
     if not any(_holds(part, name) for name, _ in loss.named_parameters()):
         names = [name.removeprefix(f"{MODEL}.") for name, _ in loss.named_modules() if name not in ("", MODEL)]
-        near = difflib.get_close_matches(part, names, n=1, cutoff=0.0)
-        raise OptionError(f"optimisation: rates: the model has no part {part!r}; did you mean {near[0]!r}?")
+        hint = did_you_mean(part, names, cutoff=0.0).strip(" ()")
+        raise OptionError(f"optimisation: rates: the model has no part {part!r}; {hint}")
     if not trained:
         raise OptionError(
             f"optimisation: rates: nothing of {part!r} is trained: give it another policy in `freeze`, or leave its "

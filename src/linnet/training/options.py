@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from linnet.errors import OptionError
-from linnet.training.limits import (
+from linnet.settings import (
     BELOW_ONE,
     NOT_NEGATIVE,
     ONE_OR_MORE,

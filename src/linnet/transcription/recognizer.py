@@ -13,6 +13,7 @@ from linnet.audio.source import open_audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.machine import versions
+from linnet.settings import did_you_mean
 from linnet.transcription.backend import Backend, Outcome
 from linnet.transcription.schedule import BATCH_SIZE, Progress, Recording, Result, run_jobs
 from linnet.transcription.schedule import in_order as ordered
@@ -224,10 +225,7 @@ def _changed(options: DecodingOptions | None, changes: dict[str, Any]) -> Decodi
         raise OptionError(f"options must be DecodingOptions, got {type(options).__name__}; give single ones by name")
     known = list(DecodingOptions.__dataclass_fields__)
     if wrong := next((key for key in changes if key not in known), None):
-        from difflib import get_close_matches
-
-        near = get_close_matches(wrong, known, n=1)
-        hint = f": did you mean {near[0]}?" if near else f"; the options are {', '.join(known)}"
+        hint = did_you_mean(wrong, {name: name for name in known}) or f"; the options are {', '.join(known)}"
         raise OptionError(f"unknown option {wrong!r}{hint}")
     return replace(options or DecodingOptions(), **changes)
 

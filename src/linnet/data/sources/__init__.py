@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +9,7 @@ from dataclasses import replace
 from linnet.data.sources.base import Found, Problem, Reader, Source, SourceReport, SourceSpec
 from linnet.data.sources.embedded import Sounds
 from linnet.errors import OptionError
+from linnet.settings import unknown
 
 __all__ = ["KINDS", "Problem", "Sounds", "Source", "SourceReport", "SourceSpec", "open_source", "require_kind"]
 
@@ -59,8 +59,7 @@ def require_kind(spec: SourceSpec) -> None:
     """Raise an `OptionError` for a source that names a kind which is not one of `KINDS`."""
     kind = spec.kind
     if kind is not None and kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.0)
-        raise OptionError(f"unknown kind of source {kind!r}; did you mean {near[0]!r}? Known: {', '.join(KINDS)}")
+        raise OptionError(unknown("kind of source", kind, KINDS))
 
 
 def _reader(kind: str) -> Reader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from linnet.evaluation.hypotheses import ctm, rows, text
 from linnet.evaluation.hypotheses.detect import detect
 from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
 from linnet.evaluation.pace import paced
+from linnet.settings import unknown
 
 Reader = Callable[[Hypotheses], Iterator[Hypothesis | Problem]]
 
@@ -61,8 +61,7 @@ def read_hypotheses(
             f"{place}: expected a file of hypotheses, found {'a folder' if place.is_dir() else 'nothing'}"
         )
     if kind is not None and kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.0)[0]
-        raise OptionError(f"unknown kind of hypotheses {kind!r}; did you mean {near!r}? Known: {', '.join(KINDS)}")
+        raise OptionError(unknown("kind of hypotheses", kind, KINDS))
     found, looks = (kind, "as was asked for") if kind is not None else detect(place, known)
     hypotheses = Hypotheses(place, found, looks)
     hypotheses.take(paced(KINDS[found](hypotheses), tell, "of hypotheses read"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from linnet.errors import OptionError
 from linnet.evaluation.providers.cache import Cached, Notify
 from linnet.evaluation.providers.protocol import Provider, ProviderOptions
+from linnet.settings import unknown
 from linnet.urls import public_name
 
 _HERE = "linnet.evaluation.providers"
@@ -65,8 +65,7 @@ def open_provider(
     kind, model, url = match["kind"].strip(), match["model"].strip(), match["url"]
     spec = f"{kind}:{model}" + (f"@{public_name(url)}" if url else "")
     if kind not in KINDS:
-        near = difflib.get_close_matches(kind.lower(), KINDS, n=1, cutoff=0.0)
-        raise OptionError(f"{spec}: unknown kind {kind!r}; did you mean {near[0]!r}? Known: {known}")
+        raise OptionError(f"{spec}: {unknown('kind', kind, KINDS)}")
     if not model:
         raise OptionError(f"{spec}: names no model; expected {kind}:MODEL, for a score without one says nothing")
     options = options or ProviderOptions()

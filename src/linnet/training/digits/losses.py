@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 from transformers import WhisperForConditionalGeneration
 
+from linnet.settings import BELOW_ONE, NOT_NEGATIVE, require
 from linnet.training.batch import IGNORED
 from linnet.training.digits.compose import CONTEXT
 from linnet.training.digits.tokens import LANGUAGES
-from linnet.training.limits import BELOW_ONE, NOT_NEGATIVE, require
 
 
 @dataclass(frozen=True)

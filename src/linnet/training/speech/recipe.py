@@ -11,9 +11,9 @@ from linnet.data.sources import require_kind
 from linnet.errors import ModelError, OptionError
 from linnet.models.device import DTYPES
 from linnet.models.fusion.projectors import projector_options
+from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, Rule, require, require_known
 from linnet.training.amounts import parse_bytes
 from linnet.training.freeze import parse
-from linnet.training.limits import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, Limit, require, require_known
 from linnet.training.options import Optimisation, Run
 
 
@@ -146,7 +146,7 @@ class CacheFeatures:
         require(self, POSITIVE, "gigabytes")
 
 
-LONGEST_SILENCE = Limit("0 to 5 seconds", lambda value: 0 <= value <= 5)
+LONGEST_SILENCE = Rule("0 to 5 seconds", lambda value: 0 <= value <= 5)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,30 @@
-"""What runs here: versions, for reports and for whatever must be found again; and on how many threads."""
+"""This machine: versions, cores, memory, precisions; amounts of memory as people write them."""
 
 from __future__ import annotations
 
+import os
+import platform
+import re
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linnet.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS |= {f"{name}i": 1024**power for power, name in enumerate("kmgt", 1)}
+
+
+# --- versions
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -19,6 +38,39 @@ def versions(*packages: str) -> dict[str, str]:
 @cache
 def _version(package: str) -> str:
     return metadata.version(package)
+
+
+# --- cores
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware(device: str) -> str:
+    """What does the work, in words: a GPU's name, the CPU's with the cores it may use, or `remote` of a service."""
+    if device == "remote":
+        return device
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    name = next(_cpuinfo("model name"), "") or platform.processor() or platform.machine() or "unknown CPU"
+    return f"{name}, {usable_cores()} cores"
+
+
+def cpu_flags() -> list[str]:
+    """The features of the processor as the kernel names them; none where it does not say."""
+    return next((value.split() for name in ("flags", "Features") for value in _cpuinfo(name)), [])
+
+
+def _cpuinfo(wanted: str) -> Iterator[str]:
+    with suppress(OSError):  # Linux alone has this file
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == wanted:
+                yield value.strip()
 
 
 class _OneBlasThread:
@@ -48,3 +100,76 @@ one_blas_thread = _OneBlasThread()
 
 After a product OpenBLAS's threads spin for a while, on cores that a model's own threads need.
 """
+
+
+# --- precisions
+
+
+def working_dtypes(device: torch.device) -> list[str]:
+    """Which of `DTYPES` multiply matrices on a device, each tried."""
+    import torch
+
+    working = []
+    for dtype in DTYPES:
+        with suppress(RuntimeError):
+            square = torch.eye(8, device=device, dtype=getattr(torch, dtype))
+            if bool(torch.equal(square @ square, square)):
+                working.append(dtype)
+    return working
+
+
+# --- memory
+
+
+def free_memory() -> int | None:
+    """Bytes that a program may still use: of the system, or of its container if that is less; None if unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no such file, or `max`: no limit
+        return free
+    return max(0, min(free, limit - used))
+
+
+def peak_memory() -> int | None:
+    """The most bytes that this process has held so far; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from text such as `40GB`, `500 MB` or `24GiB`.
+
+    >>> parse_bytes("1.5 GB"), parse_bytes("2KiB")
+    (1500000000, 2048)
+
+    Raises:
+        OptionError: it is no such text.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text, re.IGNORECASE)
+    unit = found and _UNITS.get(found[2].lower())
+    if not found or not unit or not float(found[1]):
+        raise OptionError(f"memory {text!r} is no amount: write it as 40GB, 500MB or 24GiB.")
+    return int(float(found[1]) * unit)
+
+
+def show_bytes(count: float) -> str:
+    """Bytes for a person, in units of 1000.
+
+    >>> show_bytes(7_340_000), show_bytes(1_234_000_000), show_bytes(80)
+    ('7.3 MB', '1.23 GB', '80 B')
+    """
+    if count >= 999.95e6:
+        return f"{count / 1e9:.2f} GB"
+    for unit, size in (("MB", 1e6), ("kB", 1e3)):
+        if count >= 0.99995 * size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f} B"

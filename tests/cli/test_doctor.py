@@ -9,7 +9,8 @@ import pytest
 
 from hub_cache import linnet
 from linnet.cli import doctor as module
-from linnet.cli.doctor import Finding, cpu_flags, free_memory
+from linnet.cli.doctor import Finding
+from linnet.machine import cpu_flags, free_memory
 from linnet.models.resolve import embedded_names
 
 

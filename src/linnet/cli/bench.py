@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from linnet.cli import options as shared
 from linnet.cli.console import notice, plain_console, print_result, shown, traced
 from linnet.cli.options import option
 from linnet.errors import LinnetError, OptionError
+from linnet.machine import usable_cores
 
 if TYPE_CHECKING:
     from linnet.evaluation.speed import Bench, Setting, Speed, Workload
@@ -28,12 +28,14 @@ Recording = Annotated[
     ),
 ]
 Engines = Annotated[
-    str, option("--engine", metavar="NAME,...", help="Engines to measure: torch, openvino; auto is both.")
+    str,
+    option("--engine", metavar="NAME,...", help="Engines to measure: torch, openvino; auto is both."),
 ]
 Types = Annotated[
     str,
     option(
         "--compute-type",
+       
         metavar="NAME,...",
         help="f32, bf16, int8 or w8a8; auto is the first three.",
     ),
@@ -132,15 +134,10 @@ def _measure(runner: Bench, chosen: Sequence[Setting]) -> list[Speed]:
 
 
 def _machine(device: str) -> str:
-    from linnet.evaluation.report import machine
+    from linnet.machine import hardware
     from linnet.models.device import choose_device
 
-    return machine(choose_device(device)[0])
-
-
-def _threads(runner: Bench) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return runner.threads or cores or 1
+    return hardware(choose_device(device)[0])
 
 
 def _options(runner: Bench, speed: Speed) -> str:
@@ -158,7 +155,7 @@ def _document(ref: ModelRef, runner: Bench, speeds: Sequence[Speed]) -> dict[str
         "model": ref.name,
         "revision": ref.revision,
         "machine": _machine(runner.device),
-        "threads": _threads(runner),
+        "threads": runner.threads or usable_cores(),
         "audio": {"name": work.name, "seconds": round(work.seconds, 3), "tokens_of_each_window": work.tokens},
         "settings": [speed.to_dict() for speed in speeds],
         "fastest": None if best is None else {"options": _options(runner, best), "rtfx": best.rtfx},
@@ -186,7 +183,8 @@ def _print(ref: ModelRef, runner: Bench, speeds: Sequence[Speed]) -> None:
         table.add_row(*cells, style="bold" if speed is best else "dim" if speed.reason else None)
     console = Console(file=sys.stdout)
     console = console if console.is_terminal else Console(file=sys.stdout, width=400)
-    head = f"{ref.name} on {_machine(runner.device)}, {_threads(runner)} threads: {runner.workload.description}"
+    threads = runner.threads or usable_cores()
+    head = f"{ref.name} on {_machine(runner.device)}, {threads} threads: {runner.workload.description}"
     console.print(shown(head), markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     if best is not None:

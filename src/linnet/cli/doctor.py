@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from linnet.errors import ModelError
+from linnet.machine import cpu_flags, free_memory, show_bytes, usable_cores, working_dtypes
 from linnet.models.loading import first_line
 
 if TYPE_CHECKING:
@@ -112,15 +112,15 @@ def _versions() -> Iterator[Finding]:
 def _processor() -> Iterator[Finding]:
     import torch
 
-    flags = cpu_flags()
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("processor", "cores", "ok", f"{usable} usable, {torch.get_num_threads()} threads in PyTorch")
+    present = cpu_flags()
+    flags = [flag for flag in _CPU_FLAGS if flag in present]
+    yield Finding("processor", "cores", "ok", f"{usable_cores()} usable, {torch.get_num_threads()} threads in PyTorch")
     yield Finding("processor", "features", "ok", f"{' '.join(flags) or 'unknown'}; PyTorch uses {_capability()}")
     free = free_memory()
     if free is not None:
         enough = free >= _SPACE_FOR_DEFAULT
         fix = None if enough else "close other programs, or use a small model: --model digits, --model tiny"
-        yield Finding("processor", "free memory", "ok" if enough else "missing", _gigabytes(free), fix)
+        yield Finding("processor", "free memory", "ok" if enough else "missing", show_bytes(free), fix)
 
 
 def _devices() -> Iterator[Finding]:
@@ -129,7 +129,7 @@ def _devices() -> Iterator[Finding]:
     yield _dtypes(torch.device("cpu"), "cpu")
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free, total = torch.cuda.mem_get_info(index)
-        name = f"{torch.cuda.get_device_name(index)}, {_gigabytes(free)} of {_gigabytes(total)} free"
+        name = f"{torch.cuda.get_device_name(index)}, {show_bytes(free)} of {show_bytes(total)} free"
         yield _dtypes(torch.device("cuda", index), f"cuda:{index}", name)
     if not torch.cuda.is_available():
         built = torch.version.cuda or torch.version.hip
@@ -168,12 +168,12 @@ def _places() -> Iterator[Finding]:
 
     cache = Path(constants.HF_HUB_CACHE)
     size = folder_size(cache) if cache.is_dir() else 0
-    yield Finding("models", "cache", "ok", f"{cache} holds {_gigabytes(size)}")
+    yield Finding("models", "cache", "ok", f"{cache} holds {show_bytes(size)}")
     existing = next(place for place in (cache, *cache.parents) if place.exists())
     free = shutil.disk_usage(existing).free
     enough = free >= _SPACE_FOR_DEFAULT
     fix = None if enough else "make room (linnet models rm NAME), or set HF_HOME to a larger disk"
-    yield Finding("models", "free disk", "ok" if enough else "missing", _gigabytes(free), fix)
+    yield Finding("models", "free disk", "ok" if enough else "missing", show_bytes(free), fix)
     yield Finding("models", "network", "ok", offline_reason() or f"used to fetch models from {constants.ENDPOINT}")
 
 
@@ -223,33 +223,6 @@ def _transcription() -> Iterator[Finding]:
             yield Finding("transcription", name, "ok", f"loaded and transcribed 1 s in {took:.1f} s")
 
 
-def cpu_flags() -> list[str]:
-    """Those features of the processor that speed up speech models, as /proc/cpuinfo names them; empty elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    flags = next(
-        (line.split(":", 1)[1].split() for line in lines if line.lower().startswith(("flags", "features"))), []
-    )
-    return [flag for flag in _CPU_FLAGS if flag in flags]
-
-
-def free_memory() -> int | None:
-    """Bytes that a program may still use: of the system, or of its container if that is less; None if unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-    except (OSError, ValueError):  # no such file, or `max`: no limit
-        return free
-    return max(0, min(free, limit - used))
-
-
 def _capability() -> str:
     import torch
 
@@ -258,18 +231,7 @@ def _capability() -> str:
 
 def _dtypes(device: torch.device, name: str, what: str = "") -> Finding:
     """Which number formats multiply matrices on a device, each tried."""
-    import torch
-
-    from linnet.models.device import DTYPES
-
-    working = []
-    for dtype in DTYPES:
-        try:
-            square = torch.eye(8, device=device, dtype=getattr(torch, dtype))
-            if bool(torch.equal(square @ square, square)):
-                working.append(dtype)
-        except RuntimeError:
-            continue
+    working = working_dtypes(device)
     value = ", ".join(filter(None, [what, " ".join(working)]))
     ok = "float32" in working
     return Finding("devices", name, "ok" if ok else "failed", value or "no number format works", None)
@@ -284,10 +246,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB"
 
 
 def _print_report(findings: list[Finding]) -> None:

@@ -51,7 +51,7 @@ class Scoring:
         return EvaluationOptions(self.decoding, normalizers, self.batch_size, self.channel, self.protocol)
 
     def check(self) -> None:
-        """Tell what is unknown before a model is loaded. Raises `OptionError`."""
+        """Notify what is unknown before a model is loaded. Raises `OptionError`."""
         from linnet.evaluation.normalisers import Normalizers
         from linnet.evaluation.scores import find_protocol
 
@@ -141,13 +141,12 @@ class Recognised:
 
     def session(self, batch_size: int) -> dict[str, Any]:
         """See `System`."""
-        from linnet.evaluation.report import machine
-        from linnet.machine import versions
+        from linnet.machine import hardware, versions
 
         return {
             "device": self.recognizer.device,
             "engine": self.recognizer.engine_name,
-            "machine": machine(self.recognizer.device),
+            "machine": hardware(self.recognizer.device),
             "batch_size": batch_size,
             "versions": versions("linnet", "torch", "transformers"),
         }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from linnet.cli.console import notice
+from linnet.machine import show_bytes
 
 if TYPE_CHECKING:
     from linnet.data.manifest import Utterance
@@ -58,7 +59,7 @@ def info(name: str = _NAME, as_json: bool = _JSON) -> None:
         return
     _print_columns(_described(found))
     if copies:
-        told = ", ".join(f"{copy.numbers} {size_text(copy.size)}" for copy in copies)
+        told = ", ".join(f"{copy.numbers} {show_bytes(copy.size)}" for copy in copies)
         _print_columns([("converted", f"{told} ({copies[0].folder.parent})")])
 
 
@@ -78,7 +79,7 @@ def pull(
     ref, here = pull(name, Request(revision=revision, offline=offline, source=source, notify=notice))
     if here:
         print(f"{name} is on this disk already ({ref.origin}): nothing to fetch", file=sys.stderr)
-    _print_columns([("model", ref.name), ("revision", ref.revision), ("size", size_text(folder_size(ref.path)))])
+    _print_columns([("model", ref.name), ("revision", ref.revision), ("size", show_bytes(folder_size(ref.path)))])
 
 
 @app.command("import")
@@ -113,7 +114,7 @@ def import_(
             notice("which heads to take word times from is not known: `linnet models align-heads` finds them")
     parameters, dtypes = count_parameters(output)
     rows = [("model", source), ("parameters", f"{parameters:,} ({', '.join(dtypes)})")]
-    _print_columns([*rows, ("size", size_text(folder_size(output))), ("path", str(output))])
+    _print_columns([*rows, ("size", show_bytes(folder_size(output))), ("path", str(output))])
 
 
 @app.command()
@@ -133,10 +134,10 @@ def rm(
         of_copies = remove_copies(copies)
         count = f"{len(copies)} converted {'copy' if len(copies) == 1 else 'copies'}"
         if converted:
-            print(f"removed {count} of {name}: {size_text(of_copies)} freed")
+            print(f"removed {count} of {name}: {show_bytes(of_copies)} freed")
         else:
-            told = f" ({size_text(of_copies)} of them in {count})" if copies else ""
-            print(f"removed {name}: {size_text(freed + of_copies)} freed{told}")
+            told = f" ({show_bytes(of_copies)} of them in {count})" if copies else ""
+            print(f"removed {name}: {show_bytes(freed + of_copies)} freed{told}")
 
 
 @app.command()
@@ -279,7 +280,7 @@ def merge(
     from linnet.models.merge import merge
 
     count = merge(name, output, dtype=dtype, offline=offline)
-    _print_columns([("model", str(output)), ("parameters", f"{count:,}"), ("size", size_text(folder_size(output)))])
+    _print_columns([("model", str(output)), ("parameters", f"{count:,}"), ("size", show_bytes(folder_size(output)))])
 
 
 def _utterances(audio: Sequence[str]) -> list[Utterance]:
@@ -314,20 +315,6 @@ def _verdict_lines(verdict: Verdict) -> list[str]:
     ]
 
 
-def size_text(size: int) -> str:
-    """Bytes for a person, in units of 1000.
-
-    >>> size_text(7_340_000)
-    '7.3 MB'
-    """
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.95 or unit == "GB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-
-
 def _described(found: ModelInfo) -> list[tuple[str, str]]:
     shown, more = found.languages[:12], len(found.languages) - 12
     languages = " ".join(shown) + (f" and {more} more" if more > 0 else "")
@@ -344,7 +331,7 @@ def _described(found: ModelInfo) -> list[tuple[str, str]]:
         ("path", str(found.path)),
         ("family", f"{found.family} ({found.architecture})"),
         ("parameters", "unknown" if found.parameters is None else f"{found.parameters:,}{dtypes}"),
-        ("size", size_text(found.size)),
+        ("size", show_bytes(found.size)),
         ("sound", f"{found.sampling_rate} Hz, windows of at most {found.window:g} s"),
         ("languages", languages or "not told"),
         ("abilities", ", ".join(what for what, able in abilities.items() if able) or "transcribes"),
@@ -355,7 +342,7 @@ def _described(found: ModelInfo) -> list[tuple[str, str]]:
 
 def _print_table(entries: Sequence[Entry]) -> None:
     rows = [("NAME", "KIND", "SIZE", "REVISION", "ORIGIN")]
-    rows += [(e.name, e.kind, size_text(e.size), e.revision[:12], e.origin) for e in entries]
+    rows += [(e.name, e.kind, show_bytes(e.size), e.revision[:12], e.origin) for e in entries]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

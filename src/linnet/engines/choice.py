@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from linnet.models.checkpoint import weight_files
 from linnet.models.device import choose_dtype
 from linnet.models.resolve import ModelRef, family
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
+from linnet.notices import Notify
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +25,6 @@ SMALL = 32 * 2**20  # bytes of weights below which fewer bits save nothing, but 
 
 _TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
 _WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
-
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)

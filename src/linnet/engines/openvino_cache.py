@@ -27,13 +27,12 @@ from linnet.errors import ModelError, OutputError
 from linnet.files import open_folder, whole_folder
 from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
+from linnet.notices import Notify
 
 EXPORT_VERSION = 3  # of this code: raise it when the converted models change
 _MODELS = ("encoder", "decoder")
 _MANIFEST = "manifest.json"
 _COMPILED = "compiled-"
-
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -252,7 +251,7 @@ class _Entry:
 
 
 def _write_manifest(folder: Path, shape: Shape) -> None:
-    """Tell what lies in a folder, so that damage is seen."""
+    """Notify what lies in a folder, so that damage is seen."""
     files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     manifest = {"versions": _versions(), "shape": asdict(shape), "files": files}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")

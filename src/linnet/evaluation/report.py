@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from linnet.evaluation.blocks import choose_blocks
@@ -130,27 +126,6 @@ def summarize(
         made_with=made_with,
         sessions=sessions,
     )
-
-
-def machine(device: str) -> str:
-    """What does the work, in words: a GPU's name, the CPU's with the cores it may use, or `remote` of a service."""
-    if device == "remote":
-        return device
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.get_device_name(device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_cpu_name()}, {cores} cores"
-
-
-def _cpu_name() -> str:
-    with suppress(OSError):  # Linux alone has this file
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine() or "unknown CPU"
 
 
 def _seconds(seconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.errors import LinnetError
+from linnet.machine import peak_memory
 from linnet.models.loading import first_line
 
 if TYPE_CHECKING:
@@ -96,13 +97,14 @@ def _run(pipe: Connection, order: Order) -> None:
         begun = time.perf_counter()
         seconds = _transcribe(recognizer, order.pieces, order.batch_size, options)
         times.append(time.perf_counter() - begun)
+    peak = peak_memory()
     pipe.send(
         Timing(
             audio_seconds=seconds,
             work_seconds=statistics.median(times),
             passes=len(times),
             load_seconds=loaded,
-            peak_mb=_peak_mb(),
+            peak_mb=None if peak is None else peak / 2**20,
             engine_name=recognizer.engine_name,
             notices=tuple(notices),
         )
@@ -137,12 +139,3 @@ def _transcribe(
             raise result.error
         total += result.duration
     return total
-
-
-def _peak_mb() -> float | None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linnet.errors import OptionError
 from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scoring import Pair, Scorer
+from linnet.notices import Notify
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class ValidationScore:
     """
 
     normalizer: str
-    tell: Callable[[str], None]
+    tell: Notify
 
     def __call__(self, references: Sequence[str], hypotheses: Sequence[str], languages: Sequence[str | None]) -> float:
         """The error rate."""

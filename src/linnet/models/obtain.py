@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,9 +10,9 @@ from typing import Literal
 from linnet.errors import ModelError
 from linnet.models import hub, index
 from linnet.models.wheels import WheelError
+from linnet.notices import Notify
 
 Source = Literal["auto", "hub", "index"]
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Request:
     patience: float | None = None
 
     def tell(self, sentence: str) -> None:
-        """Tell `notify`, else the log."""
+        """Notify `notify`, else the log."""
         (self.notify or logging.getLogger("linnet").warning)(sentence)
 
 

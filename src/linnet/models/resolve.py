@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from linnet.models.checkpoint import check_folder, fingerprint, is_complete
 from linnet.models.importing.cached import imported_folder
 from linnet.models.importing.detection import detect_format
 from linnet.models.json_files import read_json
+from linnet.notices import Notify
 from linnet.settings import did_you_mean
 
 EMBEDDED_ROOT = Path(__file__).parent / "embedded"
@@ -60,9 +60,7 @@ class ModelRef:
     origin: Origin
 
 
-def resolve(
-    name: str, *, offline: bool = False, revision: str | None = None, notify: Callable[[str], None] | None = None
-) -> ModelRef:
+def resolve(name: str, *, offline: bool = False, revision: str | None = None, notify: Notify | None = None) -> ModelRef:
     """Find a model: a folder, an embedded name (`digits`), a short Whisper name (`small`) or a Hub id.
 
     A Whisper model of CTranslate2, openai-whisper or whisper.cpp is imported into Linnet's cache, once.

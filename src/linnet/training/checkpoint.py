@@ -16,6 +16,7 @@ import torch
 
 from linnet.errors import ModelError, OutputError
 from linnet.files import whole_folder
+from linnet.machine import show_bytes
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Path:
@@ -57,7 +58,7 @@ def _making(folder: Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by a RuntimeError
         free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
         raise OutputError(
-            f"{folder.parent}: cannot write a checkpoint ({error}), {free / 1e9:.3f} GB are free: make room, then "
+            f"{folder.parent}: cannot write a checkpoint ({error}), {show_bytes(free)} are free: make room, then "
             "the same command goes on from the newest checkpoint."
         ) from error
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from linnet.errors import LinnetError
+from linnet.notices import Notify
 
 Stop = Callable[[], bool]  # asked after each step: whether to stop there
 
@@ -58,7 +59,7 @@ class Signals:
     the second one does what it did before. Only the main thread gets signals; elsewhere nothing changes.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Notify) -> None:
         self._tell, self._asked, self._process = tell, False, os.getpid()
         self._before: dict[signal.Signals, object] = {}
 

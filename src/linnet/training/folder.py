@@ -9,7 +9,7 @@ from pathlib import Path
 
 from linnet.errors import OutputError
 from linnet.files import restore_folder, write_atomic
-from linnet.machine import versions
+from linnet.machine import show_bytes, versions
 from linnet.training.options import Recipe
 from linnet.training.trainer import Trainer
 from linnet.training.weights import trained
@@ -47,6 +47,6 @@ def _require_room(trainer: Trainer) -> None:
     free = shutil.disk_usage(at).free
     if free < needed:
         raise OutputError(
-            f"{folder}: the checkpoints take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: make room, keep "
+            f"{folder}: the checkpoints take {show_bytes(needed)} and {show_bytes(free)} are free: make room, keep "
             "fewer (`keep`), or choose another `output`."
         )

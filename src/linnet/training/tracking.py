@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from linnet.errors import MissingExtra
+from linnet.notices import Notify
 
 Row = dict[str, Any]
 PROJECT = "linnet"
@@ -55,7 +56,7 @@ def check_tracker(name: str) -> None:
 
 
 @contextmanager
-def tracking(run: Tracked, track: str, tell: Callable[[str], None]) -> Iterator[Callable[[Row], None]]:
+def tracking(run: Tracked, track: str, tell: Notify) -> Iterator[Callable[[Row], None]]:
     """Open the trackers of a run; what it gives takes each row. `tell` gets sentences for a person.
 
     Raises:
@@ -142,7 +143,7 @@ class Service:
     The project is `linnet`, or what `TRACKIO_PROJECT` or `WANDB_PROJECT` says.
     """
 
-    def __init__(self, run: Tracked, name: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, run: Tracked, name: str, tell: Notify) -> None:
         self._module: Any = import_module(name)
         options: dict[str, Any] = {"resume": "allow", "config": run.recipe, "name": run.folder.absolute().name}
         if name == "wandb":

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from linnet.errors import LinnetError, OptionError
 from linnet.files import JsonLog
+from linnet.machine import peak_memory
 from linnet.models.device import choose_device
 from linnet.models.loading import first_line
 from linnet.training.batch import Batch, tensors_to
@@ -343,8 +344,4 @@ def memory_gb(device: Any) -> float:
     """The most memory that was in use so far, in GB: the accelerator's, or this process's where there is none."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / 1e9
-    import resource
-    import sys
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit) / 1e9
+    return (peak_memory() or 0) / 1e9

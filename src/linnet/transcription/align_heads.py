@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from linnet.engines.protocol import Engine
 from linnet.errors import LinnetError, OptionError
 from linnet.models.alignment_heads import Head
 from linnet.models.whisper import SAMPLES_PER_POSITION, WhisperModel
+from linnet.notices import Notify
 from linnet.urls import public_name
 
 MOST_HEADS = 10
@@ -85,9 +86,7 @@ class Fed:
     words: tuple[WordTokens, ...]
 
 
-def feed(
-    model: WhisperModel, engine: Engine, utterances: Iterable[KnownWords], *, skipped: Callable[[str], None]
-) -> Iterator[Fed]:
+def feed(model: WhisperModel, engine: Engine, utterances: Iterable[KnownWords], *, skipped: Notify) -> Iterator[Fed]:
     """Encode utterances one by one, to be fed with their true words (teacher forcing), without timestamps.
 
     An utterance longer than the model's window, or whose words do not come back from the tokenizer one by one, is left

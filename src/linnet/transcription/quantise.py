@@ -21,6 +21,7 @@ from linnet.engines.openvino_cache import Converted, calibrate, compile_converte
 from linnet.engines.protocol import Engine
 from linnet.errors import AudioError, OptionError
 from linnet.models.resolve import ModelRef
+from linnet.notices import Notify
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.whisper import WhisperBackend
 from linnet.transcription.windows import WindowPlan
@@ -30,7 +31,6 @@ LEAST = 8  # windows to calibrate on, and clips to judge on
 MOST_TIMED = 16  # windows whose encoding is timed
 
 Score = Callable[[str, str, str | None], tuple[int, int]]  # a text, what was heard, its language -> words, errors
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)

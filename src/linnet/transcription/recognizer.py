@@ -13,6 +13,7 @@ from linnet.audio.source import open_audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.machine import versions
+from linnet.notices import Notify
 from linnet.settings import did_you_mean
 from linnet.transcription.backend import Backend, Outcome
 from linnet.transcription.schedule import BATCH_SIZE, Progress, Recording, Result, run_jobs
@@ -22,8 +23,6 @@ from linnet.transcription.transcript import Transcript
 if TYPE_CHECKING:
     from linnet.engines.choice import Chosen
     from linnet.models.resolve import ModelRef
-
-Notify = Callable[[str], None]
 
 
 def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may give)

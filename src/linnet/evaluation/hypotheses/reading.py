@@ -12,6 +12,7 @@ from linnet.evaluation.hypotheses import ctm, rows, text
 from linnet.evaluation.hypotheses.detect import detect
 from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
 from linnet.evaluation.pace import paced
+from linnet.notices import Notify
 from linnet.settings import unknown
 
 Reader = Callable[[Hypotheses], Iterator[Hypothesis | Problem]]
@@ -37,7 +38,7 @@ def read_hypotheses(
     kind: str | None = None,
     *,
     known: Collection[str] | None = None,
-    tell: Callable[[str], None] = _say_nothing,
+    tell: Notify = _say_nothing,
 ) -> Hypotheses:
     """Read the transcripts that a system has made.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
@@ -15,9 +14,8 @@ from linnet.evaluation.providers.protocol import Heard, Identity, Provider
 from linnet.evaluation.providers.sound import digest
 from linnet.files import write_atomic
 from linnet.models.cache import cache_folder
+from linnet.notices import Notify
 from linnet.transcription.transcript import Word
-
-Notify = Callable[[str], None]
 
 
 class Cached:

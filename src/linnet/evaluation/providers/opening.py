@@ -9,8 +9,9 @@ from importlib import import_module
 from pathlib import Path
 
 from linnet.errors import OptionError
-from linnet.evaluation.providers.cache import Cached, Notify
+from linnet.evaluation.providers.cache import Cached
 from linnet.evaluation.providers.protocol import Provider, ProviderOptions
+from linnet.notices import Notify
 from linnet.settings import unknown
 from linnet.urls import public_name
 

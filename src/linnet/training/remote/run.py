@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 
 from linnet.data import write_manifest
 from linnet.errors import LinnetError, OptionError
+from linnet.notices import Notify
 from linnet.training.remote.commands import FORWARDED, Command, Remote
 from linnet.training.remote.parcel import Parcel
 
@@ -33,7 +34,7 @@ def run_remote(
     output: Path,
     *,
     secrets: Sequence[str] = FORWARDED,
-    tell: Callable[[str], None],
+    tell: Notify,
 ) -> Iterator[Row]:
     """Train there; yields the rows of the log, and leaves the run's folder in `output` without checkpoints.
 
@@ -120,7 +121,7 @@ def _run(command: Command) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _follow(command: Command, tell: Callable[[str], None]) -> Generator[Row, None, int]:
+def _follow(command: Command, tell: Notify) -> Generator[Row, None, int]:
     """Rows as they come, each step once; other lines are told. Returns the exit status."""
     try:
         process = subprocess.Popen(command.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

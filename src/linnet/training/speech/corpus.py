@@ -22,6 +22,7 @@ from linnet.data import Sounds, SourceSpec, Utterance, open_source
 from linnet.data.batching import Lengths, load_lengths
 from linnet.data.packed import PackedUtterances, Packer
 from linnet.errors import AudioError, LinnetError, OptionError
+from linnet.notices import Notify
 from linnet.training.batch import IGNORED, Batch
 from linnet.training.speech.augment import augmented
 from linnet.training.speech.ctc import Alphabet
@@ -67,7 +68,7 @@ class Corpus:
 
 
 def read_corpus(
-    specs: Iterable[SourceSpec], inputs: Inputs, *, skip_bad: bool = False, limit: int = 0, tell: Callable[[str], None]
+    specs: Iterable[SourceSpec], inputs: Inputs, *, skip_bad: bool = False, limit: int = 0, tell: Notify
 ) -> Corpus:
     """Read sources to their end (or the first `limit` utterances of each).
 
@@ -249,8 +250,8 @@ class _Unusable:
         self._counts[reason] += count
         self._names[reason] += names[: NAMED - len(self._names[reason])]
 
-    def settle(self, good: int, skip: bool, tell: Callable[[str], None]) -> None:
-        """Tell of them, or raise an `OptionError`."""
+    def settle(self, good: int, skip: bool, tell: Notify) -> None:
+        """Notify of them, or raise an `OptionError`."""
         count = self._counts.total()
         if not count:
             return

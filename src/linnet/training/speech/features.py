@@ -30,6 +30,7 @@ from linnet.data import Sounds
 from linnet.data.sources.embedded import split_address
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.files import restore_folder
+from linnet.notices import Notify
 from linnet.training.batch import IGNORED, Batch, tensors_to
 from linnet.training.checkpoint import swap_folder
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_samples
@@ -84,7 +85,7 @@ class Encode:
     trainee: Trainee
     device: Any = "cpu"
     autocast: Autocast = torch.no_grad
-    tell: Callable[[str], None] = lambda _: None
+    tell: Notify = lambda _: None
 
     @torch.no_grad()
     def __call__(self, samples: npt.NDArray[np.float32]) -> Tensor:

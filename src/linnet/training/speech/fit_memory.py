@@ -7,7 +7,7 @@ below the limit, and the formula of `linnet.data.batching.cost` says the rest.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,9 @@ import torch
 
 from linnet.data.batching import Bins, Shape, fit_bins, fit_peak
 from linnet.errors import OptionError
+from linnet.machine import parse_bytes, show_bytes
 from linnet.models.device import choose_device
-from linnet.training.amounts import parse_bytes, show_bytes
+from linnet.notices import Notify
 from linnet.training.peaks import Moments
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs
@@ -37,7 +38,6 @@ from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import chosen, require_possible
 
 log = logging.getLogger(__name__)
-Tell = Callable[[str], None]
 Measured = tuple[Shape, Moments]
 _PROBES = 8
 _CHECKS = 3
@@ -125,7 +125,7 @@ def fit_memory(
     processes: int = 1,
     force: bool = False,
     skip_bad: bool = False,
-    tell: Tell = log.info,
+    tell: Notify = log.info,
 ) -> MemoryFit:
     """Measure and fit the memory of a recipe's steps, or take it from the cache unless `force`; keeps what it measures.
 
@@ -183,7 +183,7 @@ def _aim(held: int, budget: int) -> int:
     return int(min(_SHARE * (budget - held), max(_LEAST, 2 * held)))
 
 
-def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int, tell: Tell) -> Fit:
+def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int, tell: Notify) -> Fit:
     """Measure a step at each shape and fit the cost of its moments.
 
     Raises:
@@ -227,7 +227,7 @@ def _alone(probing: Probing, seconds: float, tokens: int, budget: int) -> Measur
     return shape, moments
 
 
-def _several(probing: Probing, alone: Measured, aim: int, budget: int, tell: Tell) -> Measured | None:
+def _several(probing: Probing, alone: Measured, aim: int, budget: int, tell: Notify) -> Measured | None:
     """Measure as many utterances as take `aim` bytes by what one takes, two at least; half as many where they do not
     fit, and None where only one does.
     """
@@ -250,7 +250,7 @@ def _moments(measured: Sequence[Measured], held: int) -> list[list[float]]:
     return [*([float(moments[name]) for _, moments in measured] for name in sorted(common)), [float(r) for r in rest]]
 
 
-def _checks(probing: Probing, made: MemoryFit, reach: float, tell: Tell) -> Iterator[Check]:
+def _checks(probing: Probing, made: MemoryFit, reach: float, tell: Notify) -> Iterator[Check]:
     """Measure the batches of three bins that were not fitted to, each as large as its bin allows (or `reach`)."""
     known = {(seconds, tokens) for _, seconds, tokens in made.fit.shapes}
     others = [shape for shape in made.shapes if shape[1:] not in known and shape[0] > 0]

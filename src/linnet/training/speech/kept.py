@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from linnet.data import SourceSpec
 from linnet.files import restore_folder
+from linnet.notices import Notify
 from linnet.training.checkpoint import swap_folder
 from linnet.training.speech.corpus import Corpus, read_corpus
 from linnet.training.speech.inputs import Inputs
@@ -31,7 +32,7 @@ def kept_corpus(
     *,
     skip_bad: bool = False,
     limit: int = 0,
-    tell: Callable[[str], None],
+    tell: Notify,
 ) -> Corpus:
     """The corpus in `folder`; where it has none of these sources in this model's tokens, what `read_corpus` reads.
 

@@ -22,9 +22,9 @@ from linnet.data.batching import Binning, Cost, Joining, Lengths, Packing, Peak,
 from linnet.data.batching.arrays import Ints
 from linnet.errors import OptionError, OutputError
 from linnet.files import whole_file
+from linnet.machine import parse_bytes, show_bytes
 from linnet.models.cache import cache_folder
 from linnet.models.device import choose_device, choose_dtype
-from linnet.training.amounts import parse_bytes, show_bytes
 from linnet.training.speech.activations import estimate_activations
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import SpeechRecipe

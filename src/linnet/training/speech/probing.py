@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from linnet.data.batching import Shape
 from linnet.errors import LinnetError, OptionError
+from linnet.notices import Notify
 from linnet.training.peaks import Moments
 from linnet.training.speech.memory import describe
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
@@ -31,7 +31,7 @@ class Probing:
         LinnetError: the recipe's model or device cannot be had, or its process ends before the first step.
     """
 
-    def __init__(self, recipe: SpeechRecipe, processes: int, tell: Callable[[str], None], characters: str = "") -> None:
+    def __init__(self, recipe: SpeechRecipe, processes: int, tell: Notify, characters: str = "") -> None:
         self._characters = characters
         self._recipe, self._processes, self._tell = recipe, processes, tell
         self._folder = tempfile.TemporaryDirectory(prefix="linnet-probe-")

@@ -9,10 +9,9 @@ from linnet.data import SourceSpec
 from linnet.data.batching.bins import MOST_BINS
 from linnet.data.sources import require_kind
 from linnet.errors import ModelError, OptionError
-from linnet.models.device import DTYPES
+from linnet.machine import DTYPES, parse_bytes
 from linnet.models.fusion.projectors import projector_options
 from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, Rule, require, require_known
-from linnet.training.amounts import parse_bytes
 from linnet.training.freeze import parse
 from linnet.training.options import Optimisation, Run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from linnet.data.batching import (
     select,
 )
 from linnet.errors import OptionError
+from linnet.notices import Notify
 from linnet.training.endings import Stop, never
 from linnet.training.loop import Validate, train
 from linnet.training.optimisation import parameter_groups
@@ -47,7 +48,6 @@ from linnet.training.speech.validate import Score, validation
 from linnet.training.trainer import Trainer, make_accelerator
 
 log = logging.getLogger(__name__)
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def run_speech(
     *,
     score: Score | None = None,
     skip_bad: bool = False,
-    tell: Tell = log.info,
+    tell: Notify = log.info,
     stop: Stop = never,
 ) -> Iterator[dict[str, Any]]:
     """Train what the recipe says; yields the rows of the log.
@@ -136,7 +136,7 @@ def prepare(
     *,
     score: Score | None = None,
     skip_bad: bool = False,
-    tell: Tell = log.info,
+    tell: Notify = log.info,
 ) -> tuple[Trainer, BatchesOfSound, Validate | None]:
     """The trainer at its first step, its batches, and what validates it (None without `score` or a validation set)."""
     require_possible(recipe, trainee)
@@ -161,7 +161,7 @@ def prepare(
 
 
 def _batches_of_sound(
-    recipe: SpeechRecipe, trainee: Trainee, planned: Planned, accelerator: Any, *, skip_bad: bool, tell: Tell
+    recipe: SpeechRecipe, trainee: Trainee, planned: Planned, accelerator: Any, *, skip_bad: bool, tell: Notify
 ) -> BatchesOfSound:
     """What makes the planned batches: of audio, or where the recipe says so of encoder frames that are cached."""
     options: dict[str, Any] = {
@@ -184,7 +184,7 @@ def _batches_of_sound(
     return CachedBatches(planned.corpus, features, **options)
 
 
-def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Tell) -> CtcHead:
+def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Notify) -> CtcHead:
     """The CTC head that a recipe asks for, with the characters of its training texts; tells what it cannot spell."""
     corpus, rows = planned.corpus, planned.selection.rows.tolist()
     begun = Path(recipe.model.checkpoint) if recipe.model.checkpoint else None
@@ -199,7 +199,7 @@ def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell
     return head
 
 
-def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Tell) -> RowAlignment:
+def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Notify) -> RowAlignment:
     """The alignment loss that a recipe asks for, with the tokens of its training texts; tells where it is zero."""
     corpus, rows = planned.corpus, planned.selection.rows.tolist()
     texts = [corpus.labels(row) for row in rows]
@@ -216,7 +216,7 @@ def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell
 
 
 def plan(
-    recipe: SpeechRecipe, trainee: Trainee, *, world: int = 1, skip_bad: bool, tell: Tell, keep: Path | None = None
+    recipe: SpeechRecipe, trainee: Trainee, *, world: int = 1, skip_bad: bool, tell: Notify, keep: Path | None = None
 ) -> Planned:
     """Read and measure the training data, and sort it into bins; what is read is kept in the folder `keep`.
 
@@ -241,7 +241,7 @@ def plan(
 
 
 def chosen(
-    data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Tell, keep: Path | None = None
+    data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Notify, keep: Path | None = None
 ) -> tuple[Corpus, Lengths, Selection]:
     """Read the training data; all of it, the lengths that batches are planned by, and what of it is fit to train on.
 

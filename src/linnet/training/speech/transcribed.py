@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from linnet.audio import Samples
 from linnet.data import Sounds, SourceSpec, Utterance, open_source, write_manifest
 from linnet.errors import AudioError, OptionError
+from linnet.notices import Notify
 from linnet.training.speech.corpus import read_samples
 from linnet.training.speech.kept import stamp
 from linnet.training.speech.recipe import TrainingSource
@@ -25,12 +26,11 @@ from linnet.training.speech.recipe import TrainingSource
 if TYPE_CHECKING:
     from linnet.transcription.recognizer import Recognizer
 
-Tell = Callable[[str], None]
 _LOOK = 0.2  # seconds between looks at what another process is making
 
 
 def with_transcripts(
-    sources: Sequence[TrainingSource], folder: Path, *, skip_bad: bool = False, tell: Tell
+    sources: Sequence[TrainingSource], folder: Path, *, skip_bad: bool = False, tell: Notify
 ) -> tuple[SourceSpec, ...]:
     """The same sources, where those that name a model in `transcribe_with` are manifests in `folder` with its texts.
 
@@ -81,7 +81,7 @@ def _load(name: str) -> Recognizer:
 
 
 def _transcribed(
-    recognizer: Recognizer, utterances: Sequence[Utterance], *, skip_bad: bool, tell: Tell
+    recognizer: Recognizer, utterances: Sequence[Utterance], *, skip_bad: bool, tell: Notify
 ) -> Iterator[Utterance]:
     """The utterances with what the model hears in them, language by language; none that it hears nothing in."""
     from linnet.decoding.options import DecodingOptions
@@ -101,7 +101,7 @@ def _transcribed(
 
 
 def _readable(
-    utterances: Iterable[Utterance], sounds: Sounds, rows: list[Utterance], *, skip_bad: bool, tell: Tell
+    utterances: Iterable[Utterance], sounds: Sounds, rows: list[Utterance], *, skip_bad: bool, tell: Notify
 ) -> Iterator[Samples]:
     """The samples of each utterance that can be read; those utterances go into `rows`."""
     for utterance in utterances:

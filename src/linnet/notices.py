@@ -1,0 +1,8 @@
+"""What the library has to say beside its results, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Notify = Callable[[str], None]
+"""Takes a sentence for a person, such as that a model is fetched now; the caller decides where it is shown."""

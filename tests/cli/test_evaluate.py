@@ -171,7 +171,7 @@ def test_in_a_folder_the_rows_are_named_by_the_manifest(
     call: Call, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "out").mkdir()
-    monkeypatch.setenv("LINNET_OUTPUT", str(tmp_path / "out"))
+    monkeypatch.setenv("LINNET_EVALUATE_OUTPUT", str(tmp_path / "out"))
     call("evaluate", corpus, model=FakeRecognizer())
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["corpus.evaluation.jsonl"]
 

@@ -29,18 +29,18 @@ Recording = Annotated[
 ]
 Engines = Annotated[
     str,
-    option("--engine", metavar="NAME,...", help="Engines to measure: torch, openvino; auto is both."),
+    option("--engine", verb="bench", metavar="NAME,...", help="Engines to measure: torch, openvino; auto is both."),
 ]
 Types = Annotated[
     str,
     option(
         "--compute-type",
-       
+        verb="bench",
         metavar="NAME,...",
         help="f32, bf16, int8 or w8a8; auto is the first three.",
     ),
 ]
-Sizes = Annotated[str, option("--batch-size", metavar="N,...", help="Windows at once.")]
+Sizes = Annotated[str, option("--batch-size", verb="bench", metavar="N,...", help="Windows at once.")]
 Seconds = Annotated[
     float, option("--seconds", metavar="X", min=1.0, help="How much of the recording, or of the synthetic sound.")
 ]
@@ -48,7 +48,7 @@ Limit = Annotated[
     float,
     option("--time-limit", metavar="X", min=1.0, help="Most seconds of one setting, loading the model not counted."),
 ]
-Format = Annotated[str, option("--format", metavar="NAME", help="table or json.")]
+Format = Annotated[str, option("--format", verb="bench", metavar="NAME", help="table or json.")]
 
 
 def bench(

@@ -36,7 +36,7 @@ Baseline = Annotated[
         "--baseline", metavar="ROWS", help="With more than two: compare each with this one, not all with one another."
     ),
 ]
-Seed = Annotated[int, option("--seed", metavar="N", help="Of the bootstrap.")]
+Seed = Annotated[int, option("--seed", verb="evaluate compare", metavar="N", help="Of the bootstrap.")]
 AsJson = Annotated[bool, option("--json", help="Print the result as JSON.")]
 
 
@@ -77,7 +77,10 @@ def compare(
 
 Training = Annotated[str, typer.Argument(metavar="TRAINING", help="A manifest or another source of training data.")]
 Evaluated = Annotated[str, typer.Argument(metavar="EVALUATION", help="A manifest or another source that is scored.")]
-Matches = Annotated[Path | None, option("--output", metavar="FILE", help="File for a JSON line for each match.")]
+Matches = Annotated[
+    Path | None,
+    option("--output", verb="evaluate contamination", metavar="FILE", help="File for a JSON line for each match."),
+]
 Sounds = Annotated[bool, option("--sounds/--no-sounds", help="Compare sounds.")]
 Texts = Annotated[bool, option("--texts/--no-texts", help="Compare reference texts.")]
 

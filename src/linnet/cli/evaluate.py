@@ -86,6 +86,7 @@ Output = Annotated[
     Path | None,
     option(
         "--output",
+        verb="evaluate",
         metavar="FILE",
         help="File for a JSON line for each utterance, written when it is done; a second run with the same file goes "
         "on where the first one ended. In a folder: MANIFEST's name with .evaluation.jsonl.",

@@ -1,24 +1,27 @@
-"""Options that several verbs share, each also an environment variable LINNET_<NAME>."""
+"""Options that several verbs share, each also an environment variable: LINNET_<NAME>, the same for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from linnet.errors import OptionError
+from linnet.notices import Notify
 
 if TYPE_CHECKING:
     from linnet.transcription.recognizer import Recognizer
     from linnet.transcription.subtitles import SubtitleLayout
 
 
-def option(*names: str, help: str, **more: Any) -> Any:
-    """A typer option whose environment variable is its long name: `--beam-size` is LINNET_BEAM_SIZE."""
-    long = names[0].partition("/")[0].removeprefix("--")
-    return typer.Option(*names, help=help, envvar=f"LINNET_{long.upper().replace('-', '_')}", show_envvar=True, **more)
+def option(*names: str, help: str, verb: str = "", **more: Any) -> Any:
+    """A typer option whose environment variable is its long name: `--beam-size` is LINNET_BEAM_SIZE.
+
+    `verb` is for a name that says something else elsewhere: the `--format` of `bench` is LINNET_BENCH_FORMAT.
+    """
+    words = [*verb.split(), *names[0].partition("/")[0].removeprefix("--").split("-")]
+    return typer.Option(*names, help=help, envvar="_".join(["LINNET", *words]).upper(), show_envvar=True, **more)
 
 
 Model = Annotated[
@@ -172,7 +175,7 @@ class ModelChoice:
     compute_type: str = "auto"
     threads: int | None = None
 
-    def load(self, notify: Callable[[str], None], *, late: bool = False) -> Recognizer:
+    def load(self, notify: Notify, *, late: bool = False) -> Recognizer:
         """The model, `late` with its weights read when a recording could be opened; what was chosen is told.
 
         Raises `ModelError`, `OptionError`.

@@ -28,7 +28,12 @@ train = typer.Typer(cls=WithDefault, help="Train a model by a recipe, plan its b
 Picture = Annotated[Path | None, option("--picture", metavar="FILE", help="Draw the figures, too, as PNG or SVG.")]
 Curves = Annotated[
     Path | None,
-    option("--output", metavar="FILE", help="PNG or SVG; by default curves.png in the (first) run's folder."),
+    option(
+        "--output",
+        verb="train plot",
+        metavar="FILE",
+        help="PNG or SVG; by default curves.png in the (first) run's folder.",
+    ),
 ]
 
 
@@ -137,7 +142,7 @@ def bench_batching(
     Tokens are estimated from the length of the texts.
     """
     from linnet.data.batching import bench_manifest
-    from linnet.pictures import check_picture, save_figure
+    from linnet.pages.pictures import check_picture, save_figure
 
     if picture is not None:
         check_picture(picture)
@@ -155,7 +160,7 @@ def plot(
     output: Curves = None,
 ) -> None:
     """Draw the curves of runs: loss, error rate, learning rate, padding, speed, memory. Prints the picture's path."""
-    from linnet.pictures import check_picture, save_figure
+    from linnet.pages.pictures import check_picture, save_figure
     from linnet.training.curves import draw_curves, read_log
 
     first = runs[0] if runs[0].is_dir() else runs[0].parent

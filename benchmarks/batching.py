@@ -23,7 +23,7 @@ import numpy as np
 
 from linnet.data.batching import Batches, Lengths, bench, bin_utterances, load_lengths, pack_utterances, select
 from linnet.data.batching.bench import BUDGET, PADDED_SECONDS, measure_waste
-from linnet.pictures import save_figure
+from linnet.pages.pictures import save_figure
 
 
 def corpus(count: int, rate_spread: float, seed: int = 0) -> Lengths:

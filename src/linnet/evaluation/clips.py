@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from linnet.audio import SAMPLE_RATE, Samples
 from linnet.errors import LinnetError
 from linnet.evaluation.log import ScoredRow
+from linnet.pages.media import Clip, sound_address
 from linnet.urls import is_url, public_name
 
 ReadSound = Callable[[ScoredRow, float], Samples]
 
 _BYTES_PER_SECOND = 5600  # about what MP3 takes here, in base64
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A sound as an address, or none, and a note on what is missing."""
-
-    address: str | None = None
-    note: str | None = None
 
 
 def embed(
@@ -40,7 +30,7 @@ def embed(
             yield _no_room(limit)
             continue
         try:
-            address = _address((read or read_sound)(row, seconds))
+            address = sound_address((read or read_sound)(row, seconds), SAMPLE_RATE)
         except LinnetError as error:
             yield Clip(note=f"no sound: {error}")
             continue
@@ -71,18 +61,6 @@ def read_sound(row: ScoredRow, seconds: float) -> Samples:
     if not len(samples):
         raise LinnetError(f"{row.audio}: holds nothing at {start:.1f} s")
     return samples
-
-
-def _address(samples: Samples) -> str:
-    import soundfile
-
-    if not soundfile.check_format("MP3", "MPEG_LAYER_III"):
-        raise LinnetError("this libsndfile cannot write MP3; version 1.1 and later can")
-    file = io.BytesIO()
-    with soundfile.SoundFile(file, "w", SAMPLE_RATE, 1, format="MP3", subtype="MPEG_LAYER_III") as out:
-        for start in range(0, len(samples), SAMPLE_RATE):  # in blocks: libsndfile's encoders want no long ones
-            out.write(samples[start : start + SAMPLE_RATE])
-    return f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def _no_room(limit: int) -> Clip:

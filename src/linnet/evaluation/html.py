@@ -1,27 +1,25 @@
 """An evaluation as one HTML page that needs no network: scores, tables of errors, the worst utterances to listen to.
 
-The page is `page/report.html` (Jinja2, all values escaped) with `page/report.css` and `page/report.js` in it. Its
-content security policy lets the browser run these two and load nothing, whatever the transcripts hold.
+The page is `page/report.html` with `page/report.css` and `page/report.js`, on the base of `linnet.pages`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, NamedTuple
 
-from linnet.evaluation.clips import Clip, ReadSound, embed
+from linnet.evaluation.clips import ReadSound, embed
 from linnet.evaluation.errors import Analysis, Step, analyse
 from linnet.evaluation.errors.analysis import Limits
 from linnet.evaluation.errors.result import Worst
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.report import Summary
-from linnet.urls import public_name
+from linnet.files import write_atomic
+from linnet.pages.media import Clip
+from linnet.pages.page import render_page
 
 _EDGE = 6  # right words shown on either side of a longer stretch of them
 _MOST_STEPS = 400  # words of one alignment that are shown
@@ -53,8 +51,6 @@ def write_report(
     Raises:
         OutputError: the page cannot be written there.
     """
-    from linnet.files import write_atomic
-
     options = options or PageOptions()
     analysis = analyse(rows, Limits(worst=options.worst))
     write_atomic(path, render(analysis, summary, options))
@@ -63,42 +59,21 @@ def write_report(
 
 def render(analysis: Analysis, summary: Summary, options: PageOptions | None = None) -> str:
     """The page as a text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     options = options or PageOptions()
-    environment = Environment(
-        loader=PackageLoader("linnet.evaluation", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "public_name": public_name,
-        "percent": _percent,
-        "count": _count,
-        "seconds": _seconds,
-        "scale": _scale,
-        "megabytes": _megabytes,
-    }
     utterances = list(_utterances(analysis, options))
-    style, script = _asset("report.css"), _asset("report.js")
-    return environment.get_template("report.html").render(
-        title=options.title,
-        summary=summary,
-        analysis=analysis,
-        utterances=utterances,
-        kind_names={kind.key: kind.group.name for kind in analysis.kinds},
-        sounds=sum(one.clip.address is not None for one in utterances),
-        sound_bytes=sum(len(one.clip.address or "") for one in utterances),
-        sound_limit=1e6 * options.sound_megabytes,
-        details=dict(_flat(summary.made_with)),
-        sessions=[dict(_flat(session)) for session in summary.sessions],
-        style=style,
-        script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-    )
+    values = {
+        "title": options.title,
+        "summary": summary,
+        "analysis": analysis,
+        "utterances": utterances,
+        "kind_names": {kind.key: kind.group.name for kind in analysis.kinds},
+        "sounds": sum(one.clip.address is not None for one in utterances),
+        "sound_bytes": sum(len(one.clip.address or "") for one in utterances),
+        "sound_limit": 1e6 * options.sound_megabytes,
+        "details": dict(_flat(summary.made_with)),
+        "sessions": [dict(_flat(session)) for session in summary.sessions],
+    }
+    return render_page("linnet.evaluation", "report", values, media=("media",))
 
 
 class Gap(NamedTuple):
@@ -173,15 +148,6 @@ def direction(text: str) -> str:
     return "ltr"
 
 
-def _asset(name: str) -> str:
-    return resources.files("linnet.evaluation").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """A source expression of the content security policy (CSP level 2, section 4.2.5)."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings as lines."""
     for key, value in data.items():
@@ -192,27 +158,3 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield name, ", ".join(map(str, value))
         else:
             yield name, "none" if value is None else str(value)
-
-
-def _percent(rate: float | None, digits: int = 2) -> str:
-    return "–" if rate is None else f"{100 * rate:.{digits}f}%"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds) // 60
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {round(seconds) % 60} s"
-
-
-def _scale(value: float | None, largest: float) -> str:
-    """A length in percent for a bar."""
-    return f"{100 * min(1.0, (value or 0.0) / largest):.1f}%" if largest > 0 else "0%"
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:.3g} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.errors import OptionError
 from linnet.files import whole_lines
-from linnet.pictures import COLOURS, STYLES, name_lines, new_figure, plain_axes
+from linnet.pages.pictures import COLOURS, STYLES, name_lines, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

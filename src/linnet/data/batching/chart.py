@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from linnet.pictures import COLOURS, new_figure, plain_axes
+from linnet.pages.pictures import COLOURS, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from linnet.errors import MissingExtra, OptionError, OutputError
-from linnet.pictures import check_picture, name_lines, new_figure, plain_axes, save_figure
+from linnet.pages.pictures import check_picture, name_lines, new_figure, plain_axes, save_figure
 
 pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
 

@@ -1,19 +1,17 @@
-"""What reports say of the versions that made them and of the machine, and NumPy on one thread."""
+"""What reports say of the versions that made them, and of the machine."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from importlib.metadata import PackageNotFoundError
 
 import pytest
-import threadpoolctl
 import torch
 import transformers
 
 import linnet
-from linnet.machine import hardware, one_blas_thread, peak_memory, show_bytes, usable_cores, versions, working_dtypes
+from linnet.machine import hardware, peak_memory, show_bytes, usable_cores, versions, working_dtypes
 
 
 def test_the_versions_are_those_that_the_packages_tell() -> None:
@@ -55,28 +53,3 @@ def test_this_machine() -> None:
     assert hardware("remote") == "remote"
     assert "float32" in working_dtypes(torch.device("cpu"))
     assert (peak_memory() or 2**26) > 2**20
-
-
-def blas_threads() -> set[int]:
-    return {one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"}
-
-
-def test_numpy_has_one_thread_until_the_last_block_ends() -> None:
-    with threadpoolctl.threadpool_limits(2, "blas"):
-        before = blas_threads()
-        inside: list[set[int]] = []
-
-        def work() -> None:
-            for _ in range(20):
-                with one_blas_thread:
-                    inside.append(blas_threads())
-
-        with pytest.raises(ZeroDivisionError), one_blas_thread:
-            raise ZeroDivisionError
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert inside == [{1}] * 80
-        assert blas_threads() == before == {2}

@@ -6,13 +6,12 @@ import os
 import platform
 import re
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from linnet.errors import OptionError
 
@@ -71,35 +70,6 @@ def _cpuinfo(wanted: str) -> Iterator[str]:
             name, _, value = line.partition(":")
             if name.strip() == wanted:
                 yield value.strip()
-
-
-class _OneBlasThread:
-    """See `one_blas_thread`: a limit of the whole process, so it is counted who holds it."""
-
-    def __init__(self) -> None:
-        self._lock, self._holders = threading.Lock(), 0
-        self._limit: Any = None
-
-    def __enter__(self) -> None:
-        from threadpoolctl import threadpool_limits
-
-        with self._lock:
-            if not self._holders:
-                self._limit = threadpool_limits(1, "blas")
-            self._holders += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._holders -= 1
-            if not self._holders:
-                self._limit.restore_original_limits()
-
-
-one_blas_thread = _OneBlasThread()
-"""NumPy's products on one thread, inside a `with` block, also of several threads at once.
-
-After a product OpenBLAS's threads spin for a while, on cores that a model's own threads need.
-"""
 
 
 # --- precisions

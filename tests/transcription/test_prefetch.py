@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import torch
+from threadpoolctl import threadpool_info
 
 from linnet.transcription.prefetch import Prefetch
 
@@ -70,23 +70,12 @@ def test_closing_closes_what_makes_the_items() -> None:
     assert not threads()
 
 
-def test_torch_has_one_thread_there_and_as_many_as_before_elsewhere() -> None:
-    seen: list[int] = []
+def blas_threads() -> set[int]:
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
-    def items() -> Iterator[int]:
-        torch.ones(9).exp()
-        seen.append(torch.get_num_threads())
-        yield 1
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        with Prefetch(items(), ahead=1) as numbers:
-            assert list(numbers) == [1]
-        later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-        later.start()
-        later.join()
-        assert seen == [1, 3]
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
+def test_numpy_has_one_thread_meanwhile_and_as_many_as_before_afterwards() -> None:
+    before = blas_threads()
+    with Prefetch((blas_threads() for _ in range(2)), ahead=1) as found:
+        assert list(found) == [{1}, {1}]
+    assert blas_threads() == before

@@ -13,10 +13,12 @@ import torch
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperProcessor
 
 import linnet
+from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions, LongForm
 from linnet.decoding.result import Decoded
 from linnet.errors import OptionError
+from linnet.models.whisper import load_whisper
 from linnet.training.digits.model import DigitsModel, build_model
 from linnet.training.digits.tokens import Vocabulary, make_tokenizer
 from linnet.transcription.backend import Request
@@ -279,3 +281,27 @@ def test_options_that_are_none(recognizer: Recognizer) -> None:
         recognizer.transcribe(noise(1.0), beam_size="5")
     with pytest.raises(OptionError, match="did you mean beam_size"):
         recognizer.transcribe(noise(1.0), beam_sise=5)
+
+
+class FrugalEngine:
+    """An engine to which windows of 6 s are the cheapest; it is only asked for that."""
+
+    best_sound = 600
+    name = "frugal"
+
+    def place(self, samples: np.ndarray) -> np.ndarray:
+        return samples
+
+
+@pytest.mark.parametrize(("language", "longest"), [("en", 6.0), ("de", 10.0), (None, 10.0)])
+def test_only_english_is_heard_in_the_cheapest_windows(
+    folder: Path, root: Path, language: str | None, longest: float
+) -> None:
+    model = load_whisper(folder, name="m", weights=False)
+    backend = WhisperBackend(model, FrugalEngine())  # type: ignore[arg-type]
+    with open_audio(root / "examples" / "digits-long.flac") as source:
+        job = backend.job(source, DecodingOptions(language=language), ahead=8)
+        seconds = [len(request.samples) / SAMPLE_RATE for request in next(job)]
+        job.close()
+    assert max(seconds) <= longest
+    assert max(seconds) > longest - 4.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from linnet.machine import one_blas_thread
+from threadpoolctl import threadpool_limits
 
 T = TypeVar("T")
 _END = object()
@@ -37,7 +37,7 @@ class Prefetch(Generic[T]):
     def _work(self) -> None:
         last: Any = _END
         try:
-            with one_blas_thread:
+            with threadpool_limits(1, "blas"):
                 for item in self._items:
                     if not self._put((item,)):
                         return

@@ -13,7 +13,7 @@ from linnet.cli import options as shared
 from linnet.cli.console import notice, plain_console, print_result, shown, traced
 from linnet.cli.options import option
 from linnet.errors import LinnetError, OptionError
-from linnet.machine import usable_cores
+from linnet.machine import hardware, usable_cores, versions
 
 if TYPE_CHECKING:
     from linnet.evaluation.speed import Bench, Setting, Speed, Workload
@@ -134,7 +134,6 @@ def _measure(runner: Bench, chosen: Sequence[Setting]) -> list[Speed]:
 
 
 def _machine(device: str) -> str:
-    from linnet.machine import hardware
     from linnet.models.device import choose_device
 
     return hardware(choose_device(device)[0])
@@ -147,7 +146,6 @@ def _options(runner: Bench, speed: Speed) -> str:
 
 def _document(ref: ModelRef, runner: Bench, speeds: Sequence[Speed]) -> dict[str, Any]:
     from linnet.evaluation.speed import fastest
-    from linnet.machine import versions
 
     best = fastest(speeds)
     work = runner.workload

@@ -201,15 +201,20 @@ class _Entry:
             return None
 
     def compile(self, threads: int | None) -> Compiled:
-        """Compile, and keep what was made in place of what was kept for other CPUs. Raises `OSError`, `_Unfit`."""
+        """Compile, and keep what was made, where there is room, in place of what was kept for other CPUs.
+
+        Raises `OSError` where nothing can be written, `_Unfit`.
+        """
         draft = self.draft(self.folder)
         try:
             with _telling_damage():
                 made = self._compile(self._verified(self.folder), threads, draft)
-            _write_manifest(draft, made.shape)
-            for old in self.folder.glob(f"{_COMPILED}*"):
-                shutil.rmtree(old, ignore_errors=True)
-            draft.rename(self.compiled(threads))
+            if len(list(draft.iterdir())) == len(_MODELS):  # OpenVINO removes what it finds no room for
+                with suppress(OSError):
+                    _write_manifest(draft, made.shape)
+                    for old in self.folder.glob(f"{_COMPILED}*"):
+                        shutil.rmtree(old, ignore_errors=True)
+                    draft.rename(self.compiled(threads))
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return made

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from linnet.engines import openvino_cache, openvino_export, openvino_runtime
 from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino_cache import Converted, Source, compile_converted, load_compiled, load_converted
 from linnet.engines.openvino_formats import Numbers
+from linnet.engines.openvino_runtime import compile_model
 from linnet.errors import ModelError
 from linnet.models.whisper import load_module
 from tiny_whispers import random_features, save_whisper
@@ -192,15 +194,22 @@ def test_another_kind_of_cpu_compiles_for_itself(folder: Path, root: Path, monke
     assert before.name != after.name
 
 
+@pytest.mark.parametrize("where", ["for the manifest", "for one of the models"])
 def test_without_room_for_what_was_compiled_the_model_runs(
-    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
+    def partly(model: Path, compute: str, threads: int | None, kept: Path) -> Any:
+        return compile_model(model, compute, threads, kept if model.stem == "encoder" else None)
+
     source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
     load_converted(source, Numbers("f32", "f32"), lambda _: None)
-    monkeypatch.setattr(openvino_cache, "_write_manifest", full)
+    if where == "for the manifest":
+        monkeypatch.setattr(openvino_cache, "_write_manifest", full)
+    else:
+        monkeypatch.setattr(openvino_cache, "compile_model", partly)
     compiled = load_compiled(source, Numbers("f32", "f32"), pytest.fail)
     assert np.isfinite(OpenVinoEngine(compiled, label="f32").encode(random_features(1)).cross[0]).all()
     assert not [path for path in root.glob("*/*") if path.is_dir()]

@@ -71,11 +71,11 @@ def test_closing_closes_what_makes_the_items() -> None:
 
 
 def blas_threads() -> set[int]:
-    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    return {one["num_threads"] for one in threadpool_info() if one["prefix"] == "libscipy_openblas"}
 
 
 def test_numpy_has_one_thread_meanwhile_and_as_many_as_before_afterwards() -> None:
     before = blas_threads()
     with Prefetch((blas_threads() for _ in range(2)), ahead=1) as found:
-        assert list(found) == [{1}, {1}]
+        assert list(found) == [{1}, {1}] if before else [set(), set()]
     assert blas_threads() == before

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.arrays import Array
+from linnet.arrays import Array, one_thread
 from linnet.audio.types import Samples
 from linnet.engines.checks import check_features, check_heads, check_kept, check_max_length, check_spread, check_tokens
 from linnet.engines.openvino_cache import Compiled
@@ -182,7 +182,8 @@ class OpenVinoEngine:
         state = self.start(encoded, max_length=max(tokens.shape[1], 1))
         self._feed(state, tokens)
         queries = {layer: state.request.get_tensor(f"query.{layer}").data for layer, _ in heads}
-        found = [queries[layer][:, head] @ floats(encoded.cross[2 * layer][:, head]) for layer, head in heads]
+        with one_thread():
+            found = [queries[layer][:, head] @ floats(encoded.cross[2 * layer][:, head]) for layer, head in heads]
         scores = np.stack(found, 1) + encoded.bias[:, None, None]
         shares: NDArray[np.float32] = np.exp(scores - scores.max(-1, keepdims=True))
         shares /= shares.sum(-1, keepdims=True)

@@ -24,7 +24,7 @@ from linnet.engines.openvino_copies import copies_root, model_key
 from linnet.engines.openvino_formats import Numbers, Shape
 from linnet.engines.openvino_runtime import compile_model, core, cpu_key, encoder_compute, import_openvino
 from linnet.errors import ModelError, OutputError
-from linnet.files import open_folder, whole_folder
+from linnet.files import draft_folder, open_folder, place_folder, whole_folder
 from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 from linnet.notices import Notify
@@ -200,13 +200,19 @@ class _Entry:
             return None
 
     def compile(self, threads: int | None) -> Compiled:
-        """Compile, and keep what was made in place of what was kept for other CPUs. Raises `OSError`, `_Unfit`."""
-        with whole_folder(self.compiled(threads)) as draft:
+        """Compile, and keep what was made, where there is room, in place of what was kept for other CPUs.
+
+        Raises `OSError` where nothing can be written, `_Unfit`.
+        """
+        with draft_folder(self.folder) as draft:
             with _telling_damage():
                 made = self._compile(self._verified(self.folder), threads, draft)
-            _write_manifest(draft, made.shape)
-            for old in self.folder.glob(f"{_COMPILED}*"):
-                shutil.rmtree(old, ignore_errors=True)
+            if len(list(draft.iterdir())) == len(_MODELS):  # OpenVINO removes what it finds no room for
+                with suppress(OSError):
+                    _write_manifest(draft, made.shape)
+                    for old in self.folder.glob(f"{_COMPILED}*"):
+                        shutil.rmtree(old, ignore_errors=True)
+                    place_folder(draft, self.compiled(threads))
         return made
 
     def _compile(self, shape: Shape, threads: int | None, kept: Path) -> Compiled:

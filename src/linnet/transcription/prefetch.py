@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from threadpoolctl import threadpool_limits
+from linnet.arrays import one_thread
 
 T = TypeVar("T")
 _END = object()
@@ -37,7 +37,7 @@ class Prefetch(Generic[T]):
     def _work(self) -> None:
         last: Any = _END
         try:
-            with threadpool_limits(1, "blas"):
+            with one_thread():
                 for item in self._items:
                     if not self._put((item,)):
                         return

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from linnet.arrays import Array, namespace
+from linnet.arrays import Array, namespace, one_thread
 from linnet.audio.mel import HOP, log_mel
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
@@ -229,7 +229,8 @@ class WhisperBackend:
     def run(self, requests: Sequence[Request]) -> list[WindowResult]:
         """Recognise windows of one group in one batch."""
         padded = self._padded(max(len(request.samples) for request in requests))
-        each = [self.features(request, padded) for request in requests]
+        with one_thread():
+            each = [self.features(request, padded) for request in requests]
         features = namespace(each[0]).stack(each)
         sound = [-(-len(request.samples) // HOP) for request in requests]
         encoded = self._engine.encode(features, sound)

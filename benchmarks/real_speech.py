@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.evaluation.alignment import align
-from linnet.evaluation.normalisers import Normalizers
+from linnet.text.normalizers import Normalizers
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"
 PARTS = ("tuning", "report", "all")

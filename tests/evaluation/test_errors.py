@@ -16,10 +16,11 @@ from linnet.evaluation.errors import align, analyse
 from linnet.evaluation.errors import analysis as passes
 from linnet.evaluation.errors.analysis import Limits
 from linnet.evaluation.errors.classes import classify, find_names, is_number
-from linnet.evaluation.errors.kinds import KINDS, Loop, find_loop, kinds_of, main_script
+from linnet.evaluation.errors.kinds import KINDS, Loop, find_loop, kinds_of
 from linnet.evaluation.errors.steps import Aligned
 from linnet.evaluation.errors.tally import Tally
 from linnet.evaluation.log import ScoredRow
+from linnet.text.scripts import main_script
 
 WORDS = st.lists(st.sampled_from(["one", "two", "three", "four"]), max_size=7).map(" ".join)
 PAIRS = st.lists(st.tuples(WORDS, WORDS), max_size=8)

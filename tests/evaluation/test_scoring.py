@@ -10,9 +10,9 @@ import pytest
 
 from linnet.errors import OptionError
 from linnet.evaluation import scoring
-from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scores import WordErrors, count_characters, count_errors, total
 from linnet.evaluation.scoring import Pair, Scorer
+from linnet.text.normalizers import Normalizers
 
 WORDS = ["Ice", "cream", "icecream,", "it's", "been", "twenty", "one", "Größe", "नमस्ते", "colour", "uh", "(noise)"]
 

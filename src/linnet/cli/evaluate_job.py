@@ -44,16 +44,17 @@ class Scoring:
 
     def options(self, model: str) -> EvaluationOptions:
         """With the list of spellings that `model` brings. Raises `OptionError` for an unknown name."""
-        from linnet.evaluation.normalisers import Normalizers, find_spelling
         from linnet.evaluation.run import EvaluationOptions
+        from linnet.models.spelling import find_spelling
+        from linnet.text.normalizers import Normalizers
 
         normalizers = Normalizers(self.normalizer, find_spelling(model))
         return EvaluationOptions(self.decoding, normalizers, self.batch_size, self.channel, self.protocol)
 
     def check(self) -> None:
         """Tell what is unknown before a model is loaded. Raises `OptionError`."""
-        from linnet.evaluation.normalisers import Normalizers
         from linnet.evaluation.scores import find_protocol
+        from linnet.text.normalizers import Normalizers
 
         Normalizers(self.normalizer)
         find_protocol(self.protocol).align()
@@ -319,7 +320,7 @@ class Job:
         self.reporter.notice(f"the report is in {path}")
 
     def _tell(self, options: EvaluationOptions, rows: Sequence[ScoredRow]) -> None:
-        from linnet.evaluation.normalisers import ENGLISH
+        from linnet.text.normalizers import ENGLISH
 
         languages = {options.decoding.language or row.language for row in rows}
         normalizers = options.normalizers

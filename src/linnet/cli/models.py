@@ -236,8 +236,8 @@ def add_languages(
     offline: bool = _OFFLINE,
 ) -> None:
     """Make a Whisper-family model that has tokens for further languages, to be trained on them."""
-    from linnet.models.language_codes import listed_languages, parse_languages
     from linnet.models.languages import add_languages
+    from linnet.text.language_codes import listed_languages, parse_languages
 
     listed = listed_languages(list_name) if list_name else ()
     added, there = add_languages(name, parse_languages(codes or ()), output, listed=listed, offline=offline)
@@ -294,8 +294,8 @@ def _utterances(audio: Sequence[str]) -> list[Utterance]:
 
 
 def _score(reference: str, heard: str, language: str | None) -> tuple[int, int]:
-    from linnet.evaluation.normalisers import Normalizers
     from linnet.evaluation.scores import count_errors
+    from linnet.text.normalizers import Normalizers
 
     normalizers = Normalizers("basic")
     found = count_errors(normalizers.normalize(reference, language), normalizers.normalize(heard, language))

@@ -176,7 +176,7 @@ def _require_extra(track: str = "") -> None:
 
 def _require_known(recipe: DigitsRecipe | SpeechRecipe) -> None:
     """Refuse what the recipe itself cannot know: normalisers are the evaluation's."""
-    from linnet.evaluation.normalisers import Normalizers
+    from linnet.text.normalizers import Normalizers
     from linnet.training.speech.recipe import SpeechRecipe
 
     if isinstance(recipe, SpeechRecipe):

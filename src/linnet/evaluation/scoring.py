@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from linnet.errors import OptionError
-from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scores import Score, Silence, WordErrors, edits, find_protocol
+from linnet.text.normalizers import Normalizers
 
 Rows = npt.NDArray[np.int32]  # [utterances, 4]: length of the reference, substitutions, deletions, insertions
 

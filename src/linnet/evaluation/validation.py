@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from linnet.errors import OptionError
-from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.scoring import Pair, Scorer
+from linnet.text.normalizers import Normalizers
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from linnet.evaluation.errors.steps import Aligned
+from linnet.text.scripts import main_script, scripts
 
 RUN = 4  # inserted words in a row that are called a run
 MUCH_LONGER = 3  # times as many words heard as said
@@ -80,34 +80,10 @@ def _units(words: Sequence[str]) -> Sequence[str]:
     return list("".join(words)) if letters > 12 * len(words) else words
 
 
-def main_script(words: Sequence[str]) -> str | None:
-    """The script of most letters; None where it has none.
-
-    >>> main_script(["привет", "ok"])
-    'CYRILLIC'
-    """
-    found = _scripts(words)
-    return max(found, key=lambda name: (found[name], name)) if found else None
-
-
-def _scripts(words: Sequence[str]) -> Counter[str]:
-    return Counter(script for word in words for char in word if (script := _script(char)))
-
-
-@lru_cache(maxsize=2**16)
-def _script(char: str) -> str | None:
-    """By the first word of the Unicode name; Chinese letters and kana are one, as they are in Japanese."""
-    char = unicodedata.normalize("NFKC", char)[0]
-    if not char.isalpha():
-        return None
-    name = unicodedata.name(char, "UNKNOWN").partition(" ")[0]
-    return "HAN AND KANA" if name in ("CJK", "HIRAGANA", "KATAKANA") else name
-
-
 def _other_script(aligned: Aligned) -> bool:
     if all(map(str.isascii, aligned.said)) and all(map(str.isascii, aligned.heard)):
         return False
-    said, heard = _scripts(aligned.said), main_script(aligned.heard)
+    said, heard = scripts(aligned.said), main_script(aligned.heard)
     return bool(said) and heard is not None and heard not in said
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from linnet.evaluation.alignment import align
+from linnet.scoring.alignment import align
 from linnet.text.normalizers import Normalizers
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"

@@ -23,7 +23,7 @@ from linnet.evaluation.errors import Step, analyse
 from linnet.evaluation.html import Gap, PageOptions, direction, pieces, render, write_report
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.report import Summary, summarize
-from linnet.evaluation.scores import count_errors
+from linnet.scoring.scores import count_errors
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onmouseover='alert(3)' </style> {{ 7 * 7 }}"
 VOID = {"meta", "rect", "line", "circle", "input"}

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
-from linnet.evaluation.scoring import Pair, Scorer
-from linnet.evaluation.validation import ValidationScore
+from linnet.scoring.corpus import Pair, Scorer
+from linnet.scoring.validation import ValidationScore
 from linnet.text.english import EnglishNormalizer
 from linnet.text.normalizers import Normalizers
 from linnet.text.spoken_numbers import Digits

@@ -53,7 +53,7 @@ class Scoring:
 
     def check(self) -> None:
         """Tell what is unknown before a model is loaded. Raises `OptionError`."""
-        from linnet.evaluation.scores import find_protocol
+        from linnet.scoring.scores import find_protocol
         from linnet.text.normalizers import Normalizers
 
         Normalizers(self.normalizer)

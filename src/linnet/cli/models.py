@@ -294,7 +294,7 @@ def _utterances(audio: Sequence[str]) -> list[Utterance]:
 
 
 def _score(reference: str, heard: str, language: str | None) -> tuple[int, int]:
-    from linnet.evaluation.scores import count_errors
+    from linnet.scoring.scores import count_errors
     from linnet.text.normalizers import Normalizers
 
     normalizers = Normalizers("basic")

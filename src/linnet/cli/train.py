@@ -184,7 +184,7 @@ def _require_known(recipe: DigitsRecipe | SpeechRecipe) -> None:
 
 
 def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
-    from linnet.evaluation.validation import ValidationScore
+    from linnet.scoring.validation import ValidationScore
     from linnet.training.digits.recipe import DigitsRecipe
     from linnet.training.digits.run import run_digits
     from linnet.training.endings import Signals, StoppedError

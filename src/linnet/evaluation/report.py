@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from linnet.evaluation.blocks import choose_blocks
-from linnet.evaluation.bootstrap import Interval, bootstrap_interval
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import score_rows
-from linnet.evaluation.scores import Score
+from linnet.scoring.blocks import choose_blocks
+from linnet.scoring.bootstrap import Interval, bootstrap_interval
+from linnet.scoring.scores import Score
 
 
 @dataclass(frozen=True)

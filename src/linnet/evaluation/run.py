@@ -13,7 +13,7 @@ from linnet.evaluation.hypotheses import Hypothesis
 from linnet.evaluation.listening import Listener
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import compared
-from linnet.evaluation.scores import find_protocol
+from linnet.scoring.scores import find_protocol
 from linnet.text.language_codes import base_language
 from linnet.text.normalizers import Normalizers
 from linnet.transcription.batch import Recognizes

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from linnet.errors import OptionError
-from linnet.evaluation.scoring import Pair, Scorer
+from linnet.scoring.corpus import Pair, Scorer
 from linnet.text.normalizers import Normalizers
 
 

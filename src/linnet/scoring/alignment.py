@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from linnet.evaluation.scores import find_protocol
+from linnet.scoring.scores import find_protocol
 
 _NOTHING = "\0"  # no word, since words hold no control characters
 
@@ -25,7 +25,7 @@ class Alignment:
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "plain") -> Alignment:
-    """Align as a protocol of `linnet.evaluation.scores` does, so that the errors are those that it counts.
+    """Align as a protocol of `linnet.scoring.scores` does, so that the errors are those that it counts.
 
     >>> align("a b c".split(), "a x b d".split()).heard
     ('a', 'b', 'd')

@@ -19,15 +19,16 @@ LONGEST_LOOP = 8  # words of a phrase that is looked for as a repeat
 
 @dataclass(frozen=True)
 class Kind:
-    """A name, the rule in words, and the rule, which is asked of utterances with word errors (`wrong`) or of those
-    without.
+    """A name, the rule in words, and the rule.
+
+    It is asked of utterances with word errors (`wrong`), of those without (not `wrong`), or of all (None).
     """
 
     key: str
     name: str
     rule: str
     applies: Callable[[Aligned], bool]
-    wrong: bool = True
+    wrong: bool | None = True
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _outlier(aligned: Aligned) -> bool:
 
 
 def _compound(aligned: Aligned) -> bool:
-    return "".join(aligned.said) == "".join(aligned.heard)
+    return aligned.said != aligned.heard and "".join(aligned.said) == "".join(aligned.heard)
 
 
 def _case_only(aligned: Aligned) -> bool:
@@ -110,7 +111,7 @@ def _form_only(aligned: Aligned) -> bool:
 
 def _written_otherwise(aligned: Aligned) -> bool:
     heard = aligned.row.hypothesis
-    return heard is not None and aligned.row.text.split() != heard.split()
+    return heard is not None and aligned.said == aligned.heard and aligned.row.text.split() != heard.split()
 
 
 def _bare(text: str) -> str:
@@ -147,7 +148,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "script", "Another script", "most letters heard are of a script that the reference does not have", _other_script
     ),
-    Kind("compound", "Compounds only", "the same but for spaces: ice cream, icecream", _compound),
+    Kind("compound", "Compounds only", "the same but for spaces: ice cream, icecream", _compound, wrong=None),
     Kind(
         "case",
         "Case and punctuation only",
@@ -168,4 +169,4 @@ KINDS: tuple[Kind, ...] = (
 def kinds_of(aligned: Aligned) -> tuple[Kind, ...]:
     """The kinds that an utterance is of."""
     wrong = aligned.errors > 0
-    return tuple(kind for kind in KINDS if kind.wrong == wrong and kind.applies(aligned))
+    return tuple(kind for kind in KINDS if kind.wrong in (wrong, None) and kind.applies(aligned))

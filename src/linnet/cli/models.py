@@ -212,7 +212,7 @@ def quantize(
     trial = Trial(ref, utterances, windows=windows, notify=notice)
     notice(f"calibrating on {len(trial.calibration)} clips, which takes a while; {len(trial.judged)} more will judge")
     made = trial.quantise()
-    verdict = trial.judge(made, _score)
+    verdict = trial.judge(made)
     print("\n".join(_verdict_lines(verdict)))
     if verdict.loss > max_loss:
         raise ModelError(
@@ -291,15 +291,6 @@ def _utterances(audio: Sequence[str]) -> list[Utterance]:
     for one in audio:
         found += read_manifest(one) if one.endswith(".jsonl") else (Utterance(sound) for sound in expand([one]))
     return found
-
-
-def _score(reference: str, heard: str, language: str | None) -> tuple[int, int]:
-    from linnet.scoring.scores import count_errors
-    from linnet.text.normalizers import Normalizers
-
-    normalizers = Normalizers("basic")
-    found = count_errors(normalizers.normalize(reference, language), normalizers.normalize(heard, language))
-    return found.words, found.errors
 
 
 def _verdict_lines(verdict: Verdict) -> list[str]:

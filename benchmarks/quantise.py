@@ -38,8 +38,8 @@ from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino_cache import Converted, compile_converted, keep
 from linnet.engines.openvino_export import convert
 from linnet.engines.openvino_formats import Shape
-from linnet.evaluation.scores import count_errors, total
 from linnet.models.resolve import resolve
+from linnet.scoring.scores import count_errors, total
 from linnet.training.digits.bank import Voices, load_fsdd
 from linnet.training.digits.validate import connected
 from linnet.transcription.quantise import Trial

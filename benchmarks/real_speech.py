@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from linnet.evaluation.alignment import align
-from linnet.evaluation.normalisers import Normalizers
+from linnet.scoring.alignment import align
+from linnet.text.normalizers import Normalizers
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"
 PARTS = ("tuning", "report", "all")

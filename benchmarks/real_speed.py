@@ -91,8 +91,8 @@ def fastest(options: argparse.Namespace, sound: Sound) -> tuple[str, dict[str, f
 
 def error_rate(sound: Sound, texts: list[str]) -> dict[str, Any]:
     """By Whisper's English normalizer."""
-    from linnet.evaluation.normalisers import Normalizers
-    from linnet.evaluation.scoring import Pair, Scorer
+    from linnet.scoring.corpus import Pair, Scorer
+    from linnet.text.normalizers import Normalizers
 
     pairs = [Pair(said, heard, "en") for said, heard in zip(sound.texts, texts, strict=True)]
     words = Scorer(normalizers=Normalizers("english")).score(pairs).score.words

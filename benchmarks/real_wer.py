@@ -27,10 +27,11 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError
 from linnet.evaluation.compare import CompareOptions, compare
 from linnet.evaluation.log import RowLog, ScoredRow
-from linnet.evaluation.normalisers import Normalizers, find_spelling
 from linnet.evaluation.providers import ProviderOptions, ProviderRecognizer, names_provider, open_provider
 from linnet.evaluation.run import EvaluationOptions, RecognizesLanguages, evaluate_rows, select, still_open
-from linnet.evaluation.scores import WordErrors, count_characters, total
+from linnet.models.spelling import find_spelling
+from linnet.scoring.scores import WordErrors, count_characters, total
+from linnet.text.normalizers import Normalizers
 from linnet.transcription.recognizer import load
 
 SETS = ("libri_other", "vctk", "en_misc", "phone_conv", "accents", "multilingual")

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE
-from linnet.evaluation.alignment import align
+from linnet.scoring.alignment import align
 
 ROOT = Path(__file__).parents[1]
 TOLERANCES = (0.04, 0.08, 0.2)

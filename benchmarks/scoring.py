@@ -26,10 +26,10 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.evaluation.blocks import Blocks
-from linnet.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio
-from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.scoring import Pair, Scorer
+from linnet.scoring.blocks import Blocks
+from linnet.scoring.bootstrap import bootstrap_interval, bootstrap_ratio
+from linnet.scoring.corpus import Pair, Scorer
+from linnet.text.normalizers import Normalizers
 
 FREQUENT = "the of and to a in is you that it he was for on are as with his they I at be this have from".split()  # noqa: SIM905
 SPECIAL = "one two twenty-one first 1,250 5% $20 it's don't we've he's Mr. Dr. uh colour café".split()  # noqa: SIM905

@@ -10,7 +10,7 @@ import pytest
 from calling import Call, make_call
 
 from fake_recognizer import FakeRecognizer
-from linnet.evaluation.normalisers import Normalizers
+from linnet.text.normalizers import Normalizers
 
 
 @pytest.fixture

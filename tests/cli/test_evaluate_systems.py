@@ -192,6 +192,21 @@ def test_the_report_is_written(call: Call, corpus: Path, tmp_path: Path) -> None
     assert text.lstrip().lower().startswith("<!doctype html>")
 
 
+def test_the_report_counts_as_the_figure_does(call: Call, tmp_path: Path) -> None:
+    pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
+    path = write(
+        tmp_path / "c.jsonl",
+        {"audio": "icecream.wav", "text": "ice cream", "language": "en"},
+        {"audio": "an-icecream.wav", "text": "the ice cream", "language": "en"},
+    )
+    page = tmp_path / "report.html"
+    asked = ("--protocol", "open-asr", "--normalizer", "basic", "--report", page)
+    done = call("evaluate", path, *asked, model=FakeRecognizer())
+    assert "1 substituted, 0 deleted, 0 inserted" in done.out
+    for count, what in ((1, "substituted"), (0, "deleted"), (0, "inserted")):
+        assert f"{count} {what}</li>" in page.read_text()
+
+
 def test_contamination(call: Call, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("same", "mine"):

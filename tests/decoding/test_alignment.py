@@ -19,10 +19,11 @@ from linnet.decoding.alignment import ATTENTION_WEIGHT, SHORTEST, TOUCH_COST, TR
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.word_times import Spoken, word_times
-from linnet.decoding.words import bears_sound, split_words
+from linnet.decoding.words import split_words
 from linnet.engines.torch import TorchEngine
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
 from linnet.models.whisper import WhisperModel, load_whisper
+from linnet.text.words import bears_sound
 from tiny_whispers import POSITIONS, random_features, save_whisper, small_tokenizer
 
 Spans = list[tuple[int, int]]

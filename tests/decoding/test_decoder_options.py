@@ -46,6 +46,7 @@ def test_languages_by_code_and_name(model: WhisperModel, name: str | None, code:
     [
         ("germn", "did you mean german?"),
         ("japanese", "unknown to this model. It knows"),
+        ("qqqq", "language 'qqqq' is unknown to this model. It knows"),
         ("italain", "italian"),
         ("xx", ""),
     ],

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from linnet.errors import OptionError
-from linnet.evaluation.blocks import Blocks
-from linnet.evaluation.bootstrap import bootstrap_ratio
 from linnet.evaluation.changes import MOST, find_changes
 from linnet.evaluation.compare import CompareOptions, Comparison, compare, compare_all, compare_runs
 from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.rows import rescore, score_rows
-from linnet.evaluation.scores import count_errors
-from linnet.evaluation.significance import holm
 from linnet.evaluation.strata import OTHERS, binned, stratify
+from linnet.scoring.blocks import Blocks
+from linnet.scoring.bootstrap import bootstrap_ratio
+from linnet.scoring.scores import count_errors
+from linnet.scoring.significance import holm
+from linnet.text.normalizers import Normalizers
 
 FAST = CompareOptions(resamples=300)
 VOCABULARY = [f"w{number}" for number in range(40)]

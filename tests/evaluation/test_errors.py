@@ -9,17 +9,21 @@ from dataclasses import replace
 
 import jiwer
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.evaluation.errors import align, analyse
 from linnet.evaluation.errors import analysis as passes
 from linnet.evaluation.errors.analysis import Limits
 from linnet.evaluation.errors.classes import classify, find_names, is_number
-from linnet.evaluation.errors.kinds import KINDS, Loop, find_loop, kinds_of, main_script
+from linnet.evaluation.errors.kinds import KINDS, Loop, find_loop, kinds_of
 from linnet.evaluation.errors.steps import Aligned
 from linnet.evaluation.errors.tally import Tally
 from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.rows import rescore
+from linnet.scoring.scores import total
+from linnet.text.normalizers import Normalizers
+from linnet.text.scripts import main_script
 
 WORDS = st.lists(st.sampled_from(["one", "two", "three", "four"]), max_size=7).map(" ".join)
 PAIRS = st.lists(st.tuples(WORDS, WORDS), max_size=8)
@@ -105,6 +109,36 @@ def test_compounds_are_found_within_utterances() -> None:
     assert [(one.said, one.heard, one.count) for one in found.compounds] == [("lake side", "lakeside", 1)]
     found = analyse(rows([("the ice cream is bad", "the icecream is mad"), ("an icecream", "an ice cream")]))
     assert {(one.said, one.heard) for one in found.compounds} == {("ice cream", "icecream"), ("icecream", "ice cream")}
+
+
+COMPOUNDS = st.lists(st.sampled_from(["ice", "cream", "icecream", "a"]), max_size=7).map(" ".join)
+
+
+@settings(deadline=None)  # the first one imports what aligns
+@given(st.lists(st.tuples(COMPOUNDS, COMPOUNDS), max_size=6))
+def test_errors_are_those_that_the_rows_were_counted_by(pairs: list[tuple[str, str]]) -> None:
+    pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
+    for protocol in ("plain", "open-asr"):
+        made = list(rescore(rows(pairs), Normalizers("marks"), protocol))
+        counted = total(one.counts for one in made)
+        found = analyse(made, MANY).total
+        assert (found.words, found.substitutions, found.deletions, found.insertions) == (
+            counted.words,
+            counted.substitutions,
+            counted.deletions,
+            counted.insertions,
+        )
+
+
+def test_a_compound_that_the_protocol_takes_for_right() -> None:
+    pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
+    (one,) = align(rescore([row("an ice cream", "an icecream")], Normalizers("basic"), "open-asr"))
+    assert [tuple(step) for step in one.steps()] == [("equal", "an", "an"), ("equal", "ice cream", "icecream")]
+    assert one.errors == 0
+    assert [kind.key for kind in kinds_of(one)] == ["compound"]
+    found = analyse([one.row])
+    assert [(pair.said, pair.heard, pair.count) for pair in found.compounds] == [("ice cream", "icecream", 1)]
+    assert found.worst.total == 0
 
 
 # Counting in bounded memory

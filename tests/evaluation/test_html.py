@@ -23,8 +23,10 @@ from linnet.evaluation.errors import Step, analyse
 from linnet.evaluation.html import Gap, PageOptions, direction, pieces, render, write_report
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.report import Summary, summarize
-from linnet.evaluation.scores import count_errors
+from linnet.evaluation.rows import rescore
 from linnet.pages.media import Clip
+from linnet.scoring.scores import count_errors
+from linnet.text.normalizers import Normalizers
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onmouseover='alert(3)' </style> {{ 7 * 7 }}"
 VOID = {"meta", "rect", "line", "circle", "input"}
@@ -232,10 +234,34 @@ def test_the_summary_is_there() -> None:
     assert "b.wav: no such file" in root.text
 
 
-def test_another_protocol_is_said() -> None:
-    compounds = [replace(row("ice cream", "icecream"), substitutions=0, deletions=0)]
-    assert "counted by another protocol" in page(compounds)
-    assert "counted by another protocol" not in page(ROWS)
+@pytest.mark.parametrize("protocol", ["plain", "open-asr"])
+def test_figure_tables_and_alignments_are_of_one_alignment(protocol: str) -> None:
+    """A compound that is split by one and joined by the other is right everywhere, or wrong everywhere."""
+    if protocol == "open-asr":
+        pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
+    texts = [
+        ("i scream for ice cream", "i scream for icecream"),
+        ("a lakeside house", "the lake side house"),
+        ("ice cream", "icecream"),
+    ]
+    raw = [row(*pair, number) for number, pair in enumerate(texts)]
+    rows = list(rescore(raw, Normalizers("basic"), protocol))
+    found, made = analyse(rows), summary(rows)
+    counts = (made.substitutions, made.deletions, made.insertions)
+    assert counts == {"plain": (4, 2, 1), "open-asr": (1, 0, 0)}[protocol]
+    assert (found.total.substitutions, found.total.deletions, found.total.insertions) == counts
+    assert sum(one.aligned.errors for one in found.worst) == sum(counts)
+    root = parse(render(found, made, SILENT))
+    substituted, deleted, inserted = counts
+    assert [one.words for one in root.of("legend")[0].all("li")] == [
+        f"{substituted} substituted",
+        f"{deleted} deleted",
+        f"{inserted} inserted",
+    ]
+    steps = [one for article in root.all("article") for one in article.of("alignment")]
+    assert [sum(len(one.of(kind)) for one in steps) for kind in "sdi"] == list(counts)
+    assert {one.said for one in found.compounds} >= {"ice cream"}
+    assert (f"protocol {protocol}, {made.score.scorer}") in root.of("lead")[-1].words
 
 
 def test_the_worst_come_first_with_their_alignment() -> None:

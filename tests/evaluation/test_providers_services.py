@@ -24,7 +24,6 @@ from transcription_services import KEY, Reply, Service, noise, said, serving
 from linnet.audio import Audio
 from linnet.errors import AudioError, OptionError
 from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.providers import (
     Heard,
     Provider,
@@ -39,6 +38,7 @@ from linnet.evaluation.providers import (
 from linnet.evaluation.providers.http import _retry_after
 from linnet.evaluation.providers.sound import flac
 from linnet.evaluation.run import EvaluationOptions, evaluate_rows
+from linnet.text.normalizers import Normalizers
 
 pytest.importorskip("httpx2", reason="the extra providers is not installed")
 pytest.importorskip("tenacity", reason="the extra providers is not installed")

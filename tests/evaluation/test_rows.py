@@ -9,9 +9,9 @@ import pytest
 
 from linnet.errors import OptionError
 from linnet.evaluation.log import RowLog, ScoredRow
-from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.rows import read_rows, rescore, score_rows
-from linnet.evaluation.scores import WordErrors
+from linnet.scoring.scores import WordErrors
+from linnet.text.normalizers import Normalizers
 
 IDS = {name: Normalizers(name).id(None) for name in ("english", "marks")}
 

@@ -32,7 +32,7 @@ _PACKAGES = (
     "numpy",
     "soundfile",
     "soxr",
-    "jiwer",
+    "rapidfuzz",
 )
 _ENGINE_PACKAGES = {"openvino": "the fast engine on a CPU", "nncf": "weights in 8 bits"}
 _EXTRAS = {

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from linnet.cli import options as shared
 from linnet.cli.compare import compare, contamination
-from linnet.cli.console import listening, make_reporter, print_result, traced
+from linnet.cli.console import Reporter, Row, listening, make_reporter, print_result, traced
 from linnet.cli.default_command import WithDefault
-from linnet.cli.evaluate_job import Files, Given, Job, Recognised, Scoring, System
 from linnet.cli.options import ModelChoice, numbers, option
-from linnet.cli.processes import stoppable
-from linnet.errors import LinnetError, OptionError
+from linnet.cli.processes import exit_status, stoppable
+from linnet.errors import OptionError
+from linnet.urls import public_name
+
+if TYPE_CHECKING:
+    from linnet.evaluation.job import Files, Job
+    from linnet.evaluation.log import ScoredRow
+    from linnet.evaluation.systems import System
 
 app = typer.Typer(cls=WithDefault, help="Score recognisers, compare them, and look for test data in training data.")
 
@@ -137,6 +142,8 @@ def run(
     rate, and RTFx. What cannot be scored is listed and left out, and the exit status is 1.
     """
     from linnet.decoding.options import DecodingOptions
+    from linnet.evaluation.job import Files, Job, Scoring
+    from linnet.evaluation.systems import Given, Recognised
 
     with traced(verbose), stoppable():
         decoding = DecodingOptions(
@@ -155,23 +162,56 @@ def run(
         with make_reporter(progress) as reporter, listening(reporter):
             system: System
             if hypotheses is None:
-                system = Recognised(ModelChoice(model, device, dtype, offline, engine, compute_type, threads), reporter)
+                choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
+                system = Recognised(lambda: _load(choice, reporter.notice))
             else:
-                system = Given(hypotheses, missing, reporter)
-            job = Job(system, scoring, reporter)
-            if suite is not None:
-                failed = _suite(job, suite, source, files, as_json=as_json)
-            else:
-                failed = _one(job, source, files, as_json=as_json)
+                system = Given(hypotheses, missing, reporter.notice)
+            failed = _score(Job(system, scoring, _Watch(reporter)), source, suite, files, as_json=as_json)
     if failed:
         raise typer.Exit(1)
 
 
-def _one(job: Job, name: str | None, files: Files, *, as_json: bool) -> bool:
+class _Watch:
+    """Tells a reporter how an evaluation goes."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.notice, self.begin, self.progress = reporter.notice, reporter.begin, reporter.progress
+        self._reporter = reporter
+
+    def finished(self, row: ScoredRow) -> None:
+        """One utterance is over."""
+        status = "failed" if row.error else "done"
+        self._reporter.finished(Row(public_name(row.audio), status, row.duration, row.seconds, row.error))
+
+
+def _load(choice: ModelChoice, tell: Callable[[str], None]) -> Any:
+    """The model, or the other system that KIND:MODEL names."""
+    from linnet.evaluation.providers import ProviderOptions, ProviderRecognizer, names_provider, open_provider
+
+    if choice.name is None or not names_provider(choice.name):
+        return choice.load(tell)
+    asked = {"device": choice.device, "compute_type": choice.compute_type, "threads": choice.threads}
+    given: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("auto", None)}
+    return ProviderRecognizer(open_provider(choice.name, ProviderOptions(**given), notify=tell))
+
+
+def _score(job: Job, source: str | None, suite: str | None, files: Files, *, as_json: bool) -> bool:
+    """Score and print; whether something could not be scored."""
+    if source is not None and suite is not None:
+        raise OptionError(f"give a source ({source}) or a suite ({suite}), not both")
+    try:
+        if suite is not None:
+            return _suite(job, suite, files, as_json=as_json)
+        if source is not None:
+            return _one(job, source, files, as_json=as_json)
+    except KeyboardInterrupt as stop:
+        raise typer.Exit(exit_status(stop)) from None
+    raise OptionError("nothing to score: name a manifest or another source, or a --suite")
+
+
+def _one(job: Job, name: str, files: Files, *, as_json: bool) -> bool:
     from linnet.data.sources import open_source
 
-    if name is None:
-        raise OptionError("nothing to score: name a manifest or another source, or a --suite")
     source = open_source(name)
     summary = job.run(source, files.in_folder(Path(name).stem))
     if as_json:
@@ -181,28 +221,10 @@ def _one(job: Job, name: str | None, files: Files, *, as_json: bool) -> bool:
     return bool(summary.failed or source.report.bad)
 
 
-def _suite(job: Job, name: str, source: str | None, files: Files, *, as_json: bool) -> bool:
-    from linnet.data.suites import open_sets, read_suite
-    from linnet.evaluation.suite import SetResult, averages, suite_rows
+def _suite(job: Job, name: str, files: Files, *, as_json: bool) -> bool:
+    from linnet.evaluation.suite import averages, suite_rows
 
-    if source is not None:
-        raise OptionError(f"give a source ({source}) or a suite ({name}), not both")
-    if files.rows is not None and not files.rows.is_dir():
-        raise OptionError(f"--output {files.rows}: with --suite it must be a folder that is there")
-    if files.report is not None:
-        raise OptionError("--report is of one set: make it from a set's file of rows, with --hypotheses")
-    results = []
-    for opened in open_sets(read_suite(name)):
-        job.reporter.notice(f"set {opened.set.name}")
-        result = SetResult(opened.set, reason=str(opened.error))
-        if opened.source is not None:
-            try:
-                result = SetResult(opened.set, job.of(opened.set).run(opened.source, files.in_folder(opened.set.name)))
-            except LinnetError as error:
-                result = SetResult(opened.set, reason=str(error))
-        if result.reason is not None:
-            job.reporter.notice(f"set {opened.set.name}: left out: {result.reason}")
-        results.append(result)
+    results = job.run_suite(name, files)
     if as_json:
         data = {"sets": [one.to_dict() for one in results], "averages": [asdict(one) for one in averages(results)]}
         print_result(json.dumps(data, ensure_ascii=False, indent=2) + "\n")

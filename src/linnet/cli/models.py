@@ -213,7 +213,7 @@ def quantize(
     trial = Trial(ref, utterances, windows=windows, notify=notice)
     notice(f"calibrating on {len(trial.calibration)} clips, which takes a while; {len(trial.judged)} more will judge")
     made = trial.quantise()
-    verdict = trial.judge(made, _score)
+    verdict = trial.judge(made)
     print("\n".join(_verdict_lines(verdict)))
     if verdict.loss > max_loss:
         raise ModelError(
@@ -237,8 +237,8 @@ def add_languages(
     offline: bool = _OFFLINE,
 ) -> None:
     """Make a Whisper-family model that has tokens for further languages, to be trained on them."""
-    from linnet.models.language_codes import listed_languages, parse_languages
     from linnet.models.languages import add_languages
+    from linnet.text.language_codes import listed_languages, parse_languages
 
     listed = listed_languages(list_name) if list_name else ()
     added, there = add_languages(name, parse_languages(codes or ()), output, listed=listed, offline=offline)
@@ -292,15 +292,6 @@ def _utterances(audio: Sequence[str]) -> list[Utterance]:
     for one in audio:
         found += read_manifest(one) if one.endswith(".jsonl") else (Utterance(sound) for sound in expand([one]))
     return found
-
-
-def _score(reference: str, heard: str, language: str | None) -> tuple[int, int]:
-    from linnet.evaluation.normalisers import Normalizers
-    from linnet.evaluation.scores import count_errors
-
-    normalizers = Normalizers("basic")
-    found = count_errors(normalizers.normalize(reference, language), normalizers.normalize(heard, language))
-    return found.words, found.errors
 
 
 def _verdict_lines(verdict: Verdict) -> list[str]:

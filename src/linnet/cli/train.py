@@ -181,7 +181,7 @@ def _require_extra(track: str = "") -> None:
 
 def _require_known(recipe: DigitsRecipe | SpeechRecipe) -> None:
     """Refuse what the recipe itself cannot know: normalisers are the evaluation's."""
-    from linnet.evaluation.normalisers import Normalizers
+    from linnet.text.normalizers import Normalizers
     from linnet.training.speech.recipe import SpeechRecipe
 
     if isinstance(recipe, SpeechRecipe):
@@ -189,7 +189,7 @@ def _require_known(recipe: DigitsRecipe | SpeechRecipe) -> None:
 
 
 def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
-    from linnet.evaluation.validation import ValidationScore
+    from linnet.scoring.validation import ValidationScore
     from linnet.training.digits.recipe import DigitsRecipe
     from linnet.training.digits.run import run_digits
     from linnet.training.endings import Signals, StoppedError

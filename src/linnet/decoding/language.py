@@ -12,9 +12,9 @@ from linnet.decoding.logits import softmax
 from linnet.decoding.result import Decoded
 from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
-from linnet.models.language_codes import base_language, canonical, same_language
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.settings import did_you_mean
+from linnet.text.language_codes import base_language, canonical, same_language
 
 SURE = 0.8  # a language at least this probable is believed at once
 MOST_RIVALS = 3

@@ -16,9 +16,10 @@ from linnet.arrays import to_numpy
 from linnet.audio.presence import FRAME, presence
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.alignment import Floats, interpolate, look, spread, warp
-from linnet.decoding.words import WordTokens, bears_sound, split_words
+from linnet.decoding.words import WordTokens, split_words
 from linnet.engines.protocol import Encoded, Engine
 from linnet.models.vocabulary import WhisperVocabulary
+from linnet.text.words import bears_sound
 
 SECONDS = FRAME / SAMPLE_RATE  # of a frame
 LEAST_LOOKED = 0.2  # of a word's attention that must lie in its span, or its place is a guess

@@ -10,23 +10,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from linnet.models.vocabulary import WhisperVocabulary
+from linnet.text.words import bears_sound, without_spaces
 
 _BROKEN = "\ufffd"  # what a tokenizer shows for a character that is not complete yet
 _EITHER_SIDE = "\"'-"  # opens where a space is before it, else closes
 _OPENING = "¡¿"
-_WITHOUT_SPACES = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Burmese
-    (0x1780, 0x17FF),  # Khmer
-    (0x2E80, 0x31FF),  # Han radicals, kana, bopomofo
-    (0x3400, 0x9FFF),  # Han
-    (0xF900, 0xFAFF),
-    (0xFF66, 0xFF9F),  # narrow kana
-    (0x20000, 0x3FFFF),
-)
 
 
 @dataclass(frozen=True)
@@ -51,27 +41,6 @@ def split_words(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> list[Wo
             words += _glued(_split(_characters(vocabulary, tokens, run)))
             run = []
     return words
-
-
-def break_unspaced(token: str) -> list[str]:
-    """A text without spaces, cut before every character of a script without spaces, punctuation left with what it ends.
-
-    >>> break_unspaced("今日は。ok!")
-    ['今', '日', 'は。', 'ok!']
-    """
-    begins = [at for at in range(1, len(token)) if _may_begin(token[at - 1], token[at])]
-    return [token[first:last] for first, last in pairwise([0, *begins, len(token)])]
-
-
-def _may_begin(before: str, char: str) -> bool:
-    if unicodedata.category(char)[0] not in "LN" or unicodedata.category(before) in ("Ps", "Pi"):
-        return False
-    return without_spaces(char) or without_spaces(before) or (ord(before) > 0x3000 and not before.isalnum())
-
-
-def bears_sound(text: str) -> bool:
-    """Whether a text holds anything but punctuation, symbols and space: what is spoken rather than only written."""
-    return any(unicodedata.category(char)[0] in "LNM" for char in text)
 
 
 def _characters(vocabulary: WhisperVocabulary, tokens: Sequence[int], places: Sequence[int]) -> list[WordTokens]:
@@ -117,15 +86,6 @@ def _begins(before: str, text: str) -> bool:
     if unicodedata.category(text[0])[0] == "M":  # a combining mark belongs to the letter before it
         return False
     return without_spaces(before[-1]) or without_spaces(text[0])
-
-
-def without_spaces(char: str) -> bool:
-    """Whether a character is of a script that writes words without spaces between them.
-
-    >>> [without_spaces(char) for char in "a語한"]
-    [False, True, False]
-    """
-    return any(first <= ord(char) <= last for first, last in _WITHOUT_SPACES)
 
 
 def _glued(words: Sequence[WordTokens]) -> list[WordTokens]:

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from linnet.evaluation.alignment import Alignment, align
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.matching import hypothesis_words, reference_words
+from linnet.scoring.alignment import Alignment, align
 
 MOST = 50  # of each kind that is kept
 _FORMS = 3  # that are told of what a word was taken for

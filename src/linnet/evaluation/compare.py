@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from linnet.errors import OptionError
-from linnet.evaluation.blocks import Unit, choose_blocks
-from linnet.evaluation.bootstrap import RESAMPLES, Ratio
 from linnet.evaluation.changes import Changes, find_changes
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.matching import match
-from linnet.evaluation.scores import WordErrors
-from linnet.evaluation.significance import MatchedPairs, holm, mapsswe, runs_difference
 from linnet.evaluation.strata import FIELDS, Stratum, stratify
+from linnet.scoring.blocks import Unit, choose_blocks
+from linnet.scoring.bootstrap import RESAMPLES, Ratio
+from linnet.scoring.scores import WordErrors
+from linnet.scoring.significance import MatchedPairs, holm, mapsswe, runs_difference
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def compare(
     """Compare two systems on the utterances that both have scored.
 
     The interval and p-value of the difference come from a paired bootstrap over speakers, sessions or recordings
-    (`linnet.evaluation.bootstrap`); MAPSSWE is the second opinion.
+    (`linnet.scoring.bootstrap`); MAPSSWE is the second opinion.
 
     Raises:
         OptionError: no utterance is in both, or an utterance's normalised reference, normaliser or protocol differs.
@@ -105,7 +105,7 @@ def compare_runs(
     """Compare two systems that were trained and scored several times, as `compare` does two single ones.
 
     The difference is that of the mean rates, and its interval allows for other seeds too
-    (`linnet.evaluation.significance.runs_difference`); MAPSSWE, strata and changed words are those of the first runs.
+    (`linnet.scoring.significance.runs_difference`); MAPSSWE, strata and changed words are those of the first runs.
     """
     options = options or CompareOptions()
     if not runs_a or not runs_b:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from linnet.evaluation.changes import Changes, InsertedWord, WordChange
-from linnet.evaluation.scores import WordErrors
 from linnet.evaluation.strata import Stratum
+from linnet.scoring.scores import WordErrors
 
 if TYPE_CHECKING:
     from linnet.evaluation.compare import Comparison

@@ -15,8 +15,8 @@ from typing import Any, Self, get_args, get_type_hints
 from linnet.data.fields import BadRow, Row, parse_json, shown
 from linnet.data.sources.base import MOST_NAMED, Problem
 from linnet.errors import OptionError, OutputError
-from linnet.evaluation.scores import WordErrors
 from linnet.files import JsonLog, cannot_write, whole_lines
+from linnet.scoring.scores import WordErrors
 from linnet.urls import public_name
 
 MARK = "linnet_evaluation"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from linnet.errors import OptionError
-from linnet.evaluation.blocks import Floats
 from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.scores import WordErrors, total
+from linnet.scoring.blocks import Floats
+from linnet.scoring.scores import WordErrors, total
 
 
 @dataclass(frozen=True)

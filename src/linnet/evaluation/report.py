@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from linnet.evaluation.blocks import choose_blocks
-from linnet.evaluation.bootstrap import Interval, bootstrap_interval
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import score_rows
-from linnet.evaluation.scores import Score
+from linnet.scoring.blocks import choose_blocks
+from linnet.scoring.bootstrap import Interval, bootstrap_interval
+from linnet.scoring.scores import Score
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 from linnet.errors import OptionError
 from linnet.evaluation.log import ScoredRow, bad_lines, read_lines
 from linnet.evaluation.matching import hypothesis_words, one_protocol, reference_words
-from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.scores import Score, Silence, WordErrors, count_characters, count_errors, find_protocol, total
 from linnet.files import whole_lines
+from linnet.scoring.scores import Score, Silence, WordErrors, count_characters, count_errors, find_protocol, total
+from linnet.text.normalizers import Normalizers
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from linnet.errors import LinnetError, OptionError
 from linnet.evaluation.hypotheses import Hypothesis
 from linnet.evaluation.listening import Listener
 from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.normalisers import Normalizers
 from linnet.evaluation.rows import compared
-from linnet.evaluation.scores import find_protocol
+from linnet.scoring.scores import find_protocol
+from linnet.text.language_codes import base_language
+from linnet.text.normalizers import Normalizers
 from linnet.transcription.batch import Recognizes
 from linnet.transcription.schedule import Progress, Result
 
@@ -177,7 +178,7 @@ def _language(recognizer: RecognizesLanguages, row: ScoredRow, options: Evaluati
     wanted = options.decoding.language or row.language
     if wanted is None or wanted in recognizer.languages:
         return wanted
-    main = wanted.replace("_", "-").partition("-")[0].lower()
+    main = base_language(wanted)
     return main if main in recognizer.languages else wanted
 
 

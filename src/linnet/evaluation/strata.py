@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from linnet.evaluation.blocks import Blocks
-from linnet.evaluation.bootstrap import Ratio, bootstrap_ratio
 from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.scores import WordErrors, total
-from linnet.evaluation.significance import holm
+from linnet.scoring.blocks import Blocks
+from linnet.scoring.bootstrap import Ratio, bootstrap_ratio
+from linnet.scoring.scores import WordErrors, total
+from linnet.scoring.significance import holm
 
 SECONDS = (2.0, 5.0, 10.0, 30.0)
 DECIBELS = (0.0, 10.0, 20.0, 30.0)

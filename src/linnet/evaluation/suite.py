@@ -8,7 +8,7 @@ from typing import Any
 
 from linnet.data.suites import SuiteSet
 from linnet.evaluation.report import Summary
-from linnet.evaluation.scores import set_rate
+from linnet.scoring.scores import set_rate
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from linnet.errors import ModelError, OptionError
 from linnet.models.alignment_heads import FILE as CALIBRATION
 from linnet.models.derived import CARD, PROCESSOR, Base, check_output, copy_files, load_base, new_folder, save_module
-from linnet.models.language_codes import base_language, same_language
 from linnet.models.vocabulary import WhisperVocabulary
+from linnet.text.language_codes import base_language, same_language
 
 _LAST_SPECIAL = "<|notimestamps|>"  # Transformers takes what follows its last special token for timestamps
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 
 from linnet.decoding.word_times import TimedWord
-from linnet.decoding.words import break_unspaced
+from linnet.text.words import break_unspaced
 
 Text = Callable[[Sequence[int]], str]
 

@@ -6,7 +6,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -22,6 +22,8 @@ from linnet.engines.protocol import Engine
 from linnet.errors import AudioError, OptionError
 from linnet.models.resolve import ModelRef
 from linnet.notices import Notify
+from linnet.scoring.corpus import Pair, Scorer
+from linnet.text.normalizers import Normalizers
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.whisper import WhisperBackend
 from linnet.transcription.windows import WindowPlan
@@ -29,8 +31,6 @@ from linnet.urls import public_name
 
 LEAST = 8  # windows to calibrate on, and clips to judge on
 MOST_TIMED = 16  # windows whose encoding is timed
-
-Score = Callable[[str, str, str | None], tuple[int, int]]  # a text, what was heard, its language -> words, errors
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Trial:
         windows = self._features(self.calibration)
         return calibrate(openvino_source(self._ref), openvino_numbers("w8a8"), windows)
 
-    def judge(self, converted: Converted, score: Score) -> Verdict:
+    def judge(self, converted: Converted) -> Verdict:
         """Set what this and int8 make of the clips kept apart, and their times, side by side.
 
         Raises `OptionError` where these hold no words.
@@ -138,16 +138,16 @@ class Trial:
         has_texts = all(clip.text is not None for clip in self.judged)
         references = [clip.text or "" for clip in self.judged] if has_texts else heard[0]
         languages = [clip.language for clip in self.judged]
-        counts = [[score(*row) for row in zip(references, texts, languages, strict=True)] for texts in heard]
-        words = sum(words for words, _ in counts[0])
-        if not words:
+        scorer = Scorer(normalizers=Normalizers("basic"))
+        counts = [scorer.score(map(Pair, references, texts, languages)).score.words for texts in heard]
+        if not counts[0].words:
             raise OptionError("w8a8 cannot be judged: there are no words in the recordings kept apart for it")
         seconds, speedup = time_encoders(self._int8, w8a8, self._features(self.judged[:MOST_TIMED])[:MOST_TIMED])
         return Verdict(
             has_texts=has_texts,
             clips=len(self.judged),
-            words=words,
-            errors=(sum(errors for _, errors in counts[0]), sum(errors for _, errors in counts[1])),
+            words=counts[0].words,
+            errors=(counts[0].errors, counts[1].errors),
             seconds=seconds,
             speedup=speedup,
         )

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from linnet.decoding.alignment import interpolate
-from linnet.decoding.words import break_unspaced
 from linnet.errors import OptionError
+from linnet.text.words import break_unspaced
 from linnet.transcription.sentences import CLOSING, ends_sentence
 from linnet.transcription.transcript import Segment, Transcript
 

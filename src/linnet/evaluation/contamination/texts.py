@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from linnet.evaluation.marks import keep_marks
+from linnet.text.marks import keep_marks
 
 Hashes = npt.NDArray[np.uint64]
 

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from linnet.evaluation.errors.classes import RULES, WordClass, classify
 from linnet.evaluation.errors.kinds import KINDS, kinds_of
@@ -23,9 +23,10 @@ from linnet.evaluation.errors.result import (
     WordCount,
     Worst,
 )
-from linnet.evaluation.errors.steps import Aligned, Span, align
+from linnet.evaluation.errors.steps import Aligned, align
 from linnet.evaluation.errors.tally import Tally
 from linnet.evaluation.log import ScoredRow
+from linnet.scoring.alignment import Span
 
 SECONDS = (2, 5, 10, 20, 30, 60)  # where the bins of the duration end
 DECIBELS = (0, 5, 10, 15, 20, 30)  # where the bins of the signal to noise ratio end
@@ -52,10 +53,9 @@ class Limits:
 def analyse(rows: Iterable[ScoredRow], limits: Limits | None = None) -> Analysis:
     """Count the errors of scored rows by word, class, kind and group; reads the rows once, in any order.
 
-    The alignment is jiwer's, of the normalised texts: its totals differ from a summary's where that was counted by
-    another protocol, such as one that merges compounds. Time is linear in the rows, memory bounded: of words,
-    confusions and speakers beyond some hundred thousand the rarest are forgotten, and `Table.missed` says by how much
-    counts may be too small.
+    Each row's texts are aligned by the protocol that counted it, so the totals are a summary's. Time is linear in the
+    rows, memory bounded: of words, confusions and speakers beyond some hundred thousand the rarest are forgotten, and
+    `Table.missed` says by how much counts may be too small.
 
     >>> row = ScoredRow(0, "a", "a.wav", "ice cream", normalized_text="ice cream", normalized_hypothesis="nice cream")
     >>> found = analyse([row])
@@ -169,9 +169,9 @@ class _Counter:
         classes = classify(aligned.row, aligned.said)
         for name in classes:
             self.classes[name].words += 1
+        self._add_compounds(aligned)
         if aligned.errors:
             self._add_words(aligned, classes)
-            self._add_compounds(aligned)
             self._add_worst(aligned)
 
     def _add_kind(self, kind: _Kind, aligned: Aligned) -> None:
@@ -185,7 +185,7 @@ class _Counter:
 
     def _add_words(self, aligned: Aligned, classes: list[WordClass]) -> None:
         for span in aligned.spans:
-            if span.kind == "equal":
+            if span.right:
                 continue
             for offset in range(max(span.said_end - span.said_start, span.heard_end - span.heard_start)):
                 place = (span.said_start + offset, span.heard_start + offset)
@@ -261,15 +261,13 @@ class _Counter:
 
 
 def _stretches(spans: tuple[Span, ...]) -> Iterator[tuple[Span, Span]]:
-    """The first and last span of each stretch of errors between words that are right."""
-    first: Span | None = None
-    for span, after in zip(spans, [*spans[1:], None], strict=True):
-        if span.kind == "equal":
-            continue
-        first = first or span
-        if after is None or after.kind == "equal":
-            yield first, span
-            first = None
+    """The first and last span of each stretch of errors between words that are right; a right compound is its own."""
+    for right, group in groupby(spans, key=lambda span: span.right):
+        stretch = list(group)
+        if not right:
+            yield stretch[0], stretch[-1]
+        else:
+            yield from ((span, span) for span in stretch if span.kind == "compound")
 
 
 def _example(aligned: Aligned, place: tuple[int, int], sizes: tuple[int, int]) -> Example:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Literal
 
 from linnet.evaluation.log import ScoredRow
+from linnet.text.language_codes import base_language
 
 WordClass = Literal["numbers", "names", "other"]
 
@@ -97,7 +98,7 @@ def _pattern(language: str) -> re.Pattern[str] | None:
 def _main(language: str | None) -> str | None:
     if language is None:
         return None
-    main = language.lower().replace("_", "-").partition("-")[0]
+    main = base_language(language)
     return _CODES.get(main, main)
 
 

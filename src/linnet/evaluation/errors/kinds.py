@@ -6,9 +6,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from linnet.evaluation.errors.steps import Aligned
+from linnet.text.scripts import main_script, scripts
 
 RUN = 4  # inserted words in a row that are called a run
 MUCH_LONGER = 3  # times as many words heard as said
@@ -19,15 +19,16 @@ LONGEST_LOOP = 8  # words of a phrase that is looked for as a repeat
 
 @dataclass(frozen=True)
 class Kind:
-    """A name, the rule in words, and the rule, which is asked of utterances with word errors (`wrong`) or of those
-    without.
+    """A name, the rule in words, and the rule.
+
+    It is asked of utterances with word errors (`wrong`), of those without (not `wrong`), or of all (None).
     """
 
     key: str
     name: str
     rule: str
     applies: Callable[[Aligned], bool]
-    wrong: bool = True
+    wrong: bool | None = True
 
 
 @dataclass(frozen=True)
@@ -80,34 +81,10 @@ def _units(words: Sequence[str]) -> Sequence[str]:
     return list("".join(words)) if letters > 12 * len(words) else words
 
 
-def main_script(words: Sequence[str]) -> str | None:
-    """The script of most letters; None where it has none.
-
-    >>> main_script(["привет", "ok"])
-    'CYRILLIC'
-    """
-    found = _scripts(words)
-    return max(found, key=lambda name: (found[name], name)) if found else None
-
-
-def _scripts(words: Sequence[str]) -> Counter[str]:
-    return Counter(script for word in words for char in word if (script := _script(char)))
-
-
-@lru_cache(maxsize=2**16)
-def _script(char: str) -> str | None:
-    """By the first word of the Unicode name; Chinese letters and kana are one, as they are in Japanese."""
-    char = unicodedata.normalize("NFKC", char)[0]
-    if not char.isalpha():
-        return None
-    name = unicodedata.name(char, "UNKNOWN").partition(" ")[0]
-    return "HAN AND KANA" if name in ("CJK", "HIRAGANA", "KATAKANA") else name
-
-
 def _other_script(aligned: Aligned) -> bool:
     if all(map(str.isascii, aligned.said)) and all(map(str.isascii, aligned.heard)):
         return False
-    said, heard = _scripts(aligned.said), main_script(aligned.heard)
+    said, heard = scripts(aligned.said), main_script(aligned.heard)
     return bool(said) and heard is not None and heard not in said
 
 
@@ -121,7 +98,7 @@ def _outlier(aligned: Aligned) -> bool:
 
 
 def _compound(aligned: Aligned) -> bool:
-    return "".join(aligned.said) == "".join(aligned.heard)
+    return aligned.said != aligned.heard and "".join(aligned.said) == "".join(aligned.heard)
 
 
 def _case_only(aligned: Aligned) -> bool:
@@ -134,7 +111,7 @@ def _form_only(aligned: Aligned) -> bool:
 
 def _written_otherwise(aligned: Aligned) -> bool:
     heard = aligned.row.hypothesis
-    return heard is not None and aligned.row.text.split() != heard.split()
+    return heard is not None and aligned.said == aligned.heard and aligned.row.text.split() != heard.split()
 
 
 def _bare(text: str) -> str:
@@ -171,7 +148,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "script", "Another script", "most letters heard are of a script that the reference does not have", _other_script
     ),
-    Kind("compound", "Compounds only", "the same but for spaces: ice cream, icecream", _compound),
+    Kind("compound", "Compounds only", "the same but for spaces: ice cream, icecream", _compound, wrong=None),
     Kind(
         "case",
         "Case and punctuation only",
@@ -192,4 +169,4 @@ KINDS: tuple[Kind, ...] = (
 def kinds_of(aligned: Aligned) -> tuple[Kind, ...]:
     """The kinds that an utterance is of."""
     wrong = aligned.errors > 0
-    return tuple(kind for kind in KINDS if kind.wrong == wrong and kind.applies(aligned))
+    return tuple(kind for kind in KINDS if kind.wrong in (wrong, None) and kind.applies(aligned))

@@ -149,7 +149,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The errors of an evaluation by word, class, kind and group, from jiwer's alignment of the normalised texts.
+    """The errors of an evaluation by word, class, kind and group, from the alignment that they were counted by.
 
     `groups` holds the tables by language, speaker, duration and, where it is known, level of noise.
     """

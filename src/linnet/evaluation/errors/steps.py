@@ -1,32 +1,22 @@
-"""Said and heard words side by side, by jiwer."""
+"""Said and heard words side by side, aligned by the protocol that counted a row's errors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from linnet.evaluation.log import ScoredRow
-
-Operation = Literal["equal", "substitute", "delete", "insert"]
-
-_BATCH = 512  # rows for which jiwer is called at once
-
-
-class Span(NamedTuple):
-    """Said words [start, end) that stand against heard words [start, end)."""
-
-    kind: Operation
-    said_start: int
-    said_end: int
-    heard_start: int
-    heard_end: int
+from linnet.evaluation.matching import hypothesis_words, reference_words
+from linnet.scoring.alignment import Operation, Span, find_spans
 
 
 class Step(NamedTuple):
-    """One word of an alignment; `said` is None for an inserted word, `heard` for a deleted one."""
+    """One word of an alignment; `said` is None for an inserted word, `heard` for a deleted one.
+
+    A compound that the protocol takes for right is one step of the kind `equal`: `ice cream`, `icecream`.
+    """
 
     kind: Operation
     said: str | None
@@ -35,7 +25,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Aligned:
-    """A row, its normalised words, and a minimal alignment of them (Levenshtein 1966)."""
+    """A row, its normalised words, and the alignment of them that its errors were counted by."""
 
     row: ScoredRow
     said: Sequence[str]
@@ -76,12 +66,14 @@ class Aligned:
                 yield from (Step("delete", word, None) for word in said)
             elif span.kind == "insert":
                 yield from (Step("insert", None, word) for word in heard)
+            elif span.kind == "compound":
+                yield Step("equal", " ".join(said), " ".join(heard))
             else:
                 yield from (Step(span.kind, *pair) for pair in zip(said, heard, strict=True))
 
 
 def align(rows: Iterable[ScoredRow]) -> Iterator[Aligned]:
-    """Align the normalised texts of each row, in order, a few hundred rows in memory; unscored rows are left out.
+    """Align the normalised texts of each row by its protocol, in order; unscored rows are left out.
 
     A row without normalised texts is compared as it is written. Words are what whitespace separates.
 
@@ -89,42 +81,7 @@ def align(rows: Iterable[ScoredRow]) -> Iterator[Aligned]:
     >>> [tuple(step) for step in next(align([row])).steps()]
     [('substitute', 'ice', 'nice'), ('equal', 'cream', 'cream')]
     """
-    scored = (row for row in rows if row.error is None)
-    while batch := list(islice(scored, _BATCH)):
-        yield from _align_batch(batch)
-
-
-def texts(row: ScoredRow) -> tuple[str, str]:
-    """What is compared: the normalised reference and hypothesis, else the raw ones."""
-    said = row.text if row.normalized_text is None else row.normalized_text
-    heard = row.hypothesis if row.normalized_hypothesis is None else row.normalized_hypothesis
-    return said, heard or ""
-
-
-def _align_batch(rows: Sequence[ScoredRow]) -> Iterator[Aligned]:
-    words = [tuple(text.split() for text in texts(row)) for row in rows]
-    spans = iter(_spans([(said, heard) for said, heard in words if said and heard and said != heard]))
-    for row, (said, heard) in zip(rows, words, strict=True):
-        if said == heard:
-            found: tuple[Span, ...] = (Span("equal", 0, len(said), 0, len(heard)),) if said else ()
-        elif not said or not heard:
-            found = (Span("insert" if heard else "delete", 0, len(said), 0, len(heard)),)
-        else:
-            found = next(spans)
-        yield Aligned(row, said, heard, found)
-
-
-def _spans(pairs: Sequence[tuple[list[str], list[str]]]) -> list[tuple[Span, ...]]:
-    """The alignments of pairs of texts that both have words."""
-    if not pairs:
-        return []
-    import jiwer
-
-    found = jiwer.process_words([" ".join(said) for said, _ in pairs], [" ".join(heard) for _, heard in pairs])
-    return [
-        tuple(
-            Span(part.type, part.ref_start_idx, part.ref_end_idx, part.hyp_start_idx, part.hyp_end_idx)
-            for part in alignment
-        )
-        for alignment in found.alignments
-    ]
+    for row in rows:
+        if row.error is None:
+            said, heard = reference_words(row), hypothesis_words(row)
+            yield Aligned(row, said, heard, find_spans(said, heard, row.protocol))

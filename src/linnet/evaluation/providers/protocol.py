@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 from linnet.audio.types import Audio
 from linnet.errors import LinnetError, OptionError
+from linnet.text.language_codes import base_language
 from linnet.transcription.transcript import Word
 
 
@@ -142,4 +143,4 @@ def main_code(language: str | None) -> str | None:
     >>> main_code("en_GB")
     'en'
     """
-    return None if language is None else language.replace("_", "-").partition("-")[0].lower()
+    return None if language is None else base_language(language)

@@ -18,9 +18,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import ProcessorMixin
 
 from linnet.audio import SAMPLE_RATE, Samples
-from linnet.decoding.words import without_spaces
 from linnet.errors import OptionError
 from linnet.models.fusion.windows import Windowing
+from linnet.text.words import without_spaces
 from linnet.training.batch import IGNORED
 
 Tensors = dict[str, Tensor]

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
+from linnet.text.language_codes import base_language
+
 VERSION: Final = 1  # raise it when a text comes out differently: it is part of the normalisers' hash
 
 BRACKETS: Final = r"\[[^\]]*\]|<[^>]*>|\([^)]*\)"  # "[noise]", "<unk>", "(laughs)": said of the sound, not in it
@@ -76,6 +78,6 @@ def keep_case(text: str) -> str:
 
 
 def _lower(text: str, language: str | None) -> str:
-    if language is not None and language.lower().replace("_", "-").partition("-")[0] in DOTLESS:
+    if language is not None and base_language(language) in DOTLESS:
         text = text.replace("I", "ı").replace("İ", "i")
     return text.lower().replace("i̇", "i")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from linnet.errors import OptionError
-from linnet.evaluation.blocks import Blocks, Unit, choose_blocks
 from linnet.evaluation.log import ScoredRow
+from linnet.scoring.blocks import Blocks, Unit, choose_blocks
 
 
 def rows(**columns: list[Any]) -> list[Any]:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
-from linnet.evaluation.english import EnglishNormalizer
-from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.scoring import Pair, Scorer
-from linnet.evaluation.spoken_numbers import Digits
-from linnet.evaluation.validation import ValidationScore
+from linnet.scoring.corpus import Pair, Scorer
+from linnet.scoring.validation import ValidationScore
+from linnet.text.english import EnglishNormalizer
+from linnet.text.normalizers import Normalizers
+from linnet.text.spoken_numbers import Digits
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")

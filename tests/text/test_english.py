@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
-from linnet.evaluation import english
-from linnet.evaluation.english import EnglishNormalizer
+from linnet.text import english
+from linnet.text.english import EnglishNormalizer
 
 SPELLING = {"colour": "color", "grey": "gray"}
 SLOW = EnglishTextNormalizer(SPELLING)

@@ -9,10 +9,10 @@ import jiwer
 import pytest
 
 from linnet.errors import OptionError
-from linnet.evaluation import scoring
-from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.scores import WordErrors, count_characters, count_errors, total
-from linnet.evaluation.scoring import Pair, Scorer
+from linnet.scoring import corpus as module
+from linnet.scoring.corpus import Pair, Scorer
+from linnet.scoring.scores import WordErrors, count_characters, count_errors, total
+from linnet.text.normalizers import Normalizers
 
 WORDS = ["Ice", "cream", "icecream,", "it's", "been", "twenty", "one", "Größe", "नमस्ते", "colour", "uh", "(noise)"]
 
@@ -34,7 +34,7 @@ def corpus(count: int, seed: int = 0) -> list[Pair]:
 def test_a_corpus_is_the_sum_of_its_pairs(protocol: str, choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if protocol == "open-asr":
         pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
-    monkeypatch.setattr(scoring, "_CHUNK", 7)
+    monkeypatch.setattr(module, "_CHUNK", 7)
     normalizers, pairs = Normalizers(choice), corpus(60)
     found = Scorer(protocol, normalizers).score(pairs)
     texts = [[normalizers.normalize(text, pair.language) for text in pair[:2]] for pair in pairs]
@@ -50,7 +50,7 @@ def test_a_corpus_is_the_sum_of_its_pairs(protocol: str, choice: str, monkeypatc
 
 
 def test_processes_give_the_same_counts_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_CHUNK", 50)
+    monkeypatch.setattr(module, "_CHUNK", 50)
     pairs = corpus(500, seed=2)
     one, two = (Scorer("plain", Normalizers("marks"), workers).score(pairs) for workers in (1, 2))
     assert one.words.tolist() == two.words.tolist()
@@ -59,7 +59,7 @@ def test_processes_give_the_same_counts_in_the_same_order(monkeypatch: pytest.Mo
 
 
 def test_texts_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_CHUNK", 10)
+    monkeypatch.setattr(module, "_CHUNK", 10)
     read = []
 
     def watched() -> Iterator[Pair]:
@@ -67,7 +67,7 @@ def test_texts_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> N
             read.append(number)
             yield pair
 
-    first = next(Scorer(normalizers=Normalizers("none"))._chunks(scoring._batches(watched())))
+    first = next(Scorer(normalizers=Normalizers("none"))._chunks(module._batches(watched())))
     assert (len(first.counts), len(read)) == (10, 10)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from linnet.errors import OptionError
-from linnet.models.language_lists import LISTS
+from linnet.text.language_lists import LISTS
 
 _SPELLED = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")  # what can stand in a language token: <|de|>, <|zh-hant|>
 
@@ -42,8 +42,12 @@ def canonical(code: str) -> str:
 
 
 def base_language(code: str) -> str:
-    """The language without script and region: `zh-hant` gives `zh`."""
-    return code.partition("-")[0]
+    """The language without script and region, in small letters.
+
+    >>> base_language("zh-hant"), base_language("de_AT")
+    ('zh', 'de')
+    """
+    return code.replace("_", "-").partition("-")[0].lower()
 
 
 def same_language(code: str, known: Iterable[str]) -> str | None:

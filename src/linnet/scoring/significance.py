@@ -10,9 +10,9 @@ from statistics import NormalDist
 import numpy as np
 
 from linnet.errors import OptionError
-from linnet.evaluation.alignment import Alignment
-from linnet.evaluation.blocks import Blocks, Floats
-from linnet.evaluation.bootstrap import RESAMPLES, Ratio, bootstrap_ratio, student_t
+from linnet.scoring.alignment import Alignment
+from linnet.scoring.blocks import Blocks, Floats
+from linnet.scoring.bootstrap import RESAMPLES, Ratio, bootstrap_ratio, student_t
 
 GOOD_WORDS = 2  # right in both systems: what was wrong before cannot have caused what is wrong after
 

@@ -6,14 +6,12 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 
-from linnet.errors import ModelError, OptionError
-from linnet.evaluation.marks import APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES, VERSION, keep_case, keep_marks
-from linnet.models.json_files import read_json
+from linnet.errors import OptionError
+from linnet.text.language_codes import base_language
+from linnet.text.marks import APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES, VERSION, keep_case, keep_marks
 
 CHOICES = ("auto", "english", "digits", "basic", "marks", "cased", "none")
 ENGLISH = ("english", "digits")  # those that use a list of spellings
@@ -35,39 +33,13 @@ class Spelling:
         return _digest(dict(self.words))
 
 
-def find_spelling(model: str) -> Spelling:
-    """The list that comes with a model, else with any Whisper model in the local cache, else none. Uses no network."""
-    from linnet.models import hub
-    from linnet.models.resolve import resolve
-
-    folders: list[tuple[str, Path]] = []
-    with suppress(ModelError):  # a model that was loaded by other means
-        folders.append((model, resolve(model, offline=True).path))
-    for name in hub.cached_ids():
-        with suppress(ModelError):  # another model, and a damaged one
-            if name.startswith("openai/whisper-") and (path := hub.cached(name)) is not None:
-                folders.append((name, path))
-    for name, folder in folders:
-        words = _read(folder / "normalizer.json")
-        if words:
-            return Spelling(words, name)
-    return Spelling()
-
-
-def _read(path: Path) -> dict[str, str]:
-    try:
-        return {str(british): str(american) for british, american in read_json(path).items()}
-    except ModelError:
-        return {}
-
-
 def is_english(language: str | None) -> bool:
     """Whether a code or name means English.
 
     >>> is_english("en-GB")
     True
     """
-    return language is not None and language.lower().replace("_", "-").partition("-")[0] in ("en", "eng", "english")
+    return language is not None and base_language(language) in ("en", "eng", "english")
 
 
 @dataclass(frozen=True)
@@ -79,7 +51,7 @@ class Normalizers:
     spelling. It joins numbers spoken one by one, so "three one four" becomes one word, "314", and "3 1 4" stays three.
     digits: english, then each digit of a number is a word: "three one four", "314" and "3 1 4" are equal, and one digit
     that is heard wrong is one error. For digit strings, phone numbers, codes.
-    marks: lower case without punctuation and symbols; every script's marks stay (`linnet.evaluation.marks`).
+    marks: lower case without punctuation and symbols; every script's marks stay (`linnet.text.marks`).
     basic: Whisper's for all languages; it replaces combining marks by spaces too, so Hindi, Thai or Tamil lose vowels.
     cased: case stays and each punctuation mark is a word, for the cased and punctuated word error rate.
     none: the texts as they are, verbatim.
@@ -145,13 +117,13 @@ class Normalizers:
 
     @cached_property
     def _english(self) -> Callable[[str], str]:
-        from linnet.evaluation.english import EnglishNormalizer
+        from linnet.text.english import EnglishNormalizer
 
         return EnglishNormalizer(self.spelling.words)
 
     @cached_property
     def _digits(self) -> Callable[[str], str]:
-        from linnet.evaluation.english import EnglishNormalizer
+        from linnet.text.english import EnglishNormalizer
 
         return EnglishNormalizer(self.spelling.words, digits=True)
 
@@ -180,7 +152,7 @@ def _whisper_source() -> str:
 
 
 def _rules_of_digits() -> int:
-    from linnet.evaluation.spoken_numbers import VERSION
+    from linnet.text.spoken_numbers import VERSION
 
     return VERSION
 

@@ -10,9 +10,9 @@ from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from linnet.errors import OptionError
-from linnet.models.language_codes import canonical, listed_languages, parse_languages, same_language
-from linnet.models.language_lists import LISTS
 from linnet.models.vocabulary import _LANGUAGE
+from linnet.text.language_codes import canonical, listed_languages, parse_languages, same_language
+from linnet.text.language_lists import LISTS
 
 
 @pytest.mark.parametrize(

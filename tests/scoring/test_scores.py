@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sctk import sclite
 
 from linnet.errors import OptionError
-from linnet.evaluation import scores
-from linnet.evaluation.scores import (
+from linnet.scoring import scores
+from linnet.scoring.scores import (
     Score,
     Silence,
     WordErrors,

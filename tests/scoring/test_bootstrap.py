@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from linnet.evaluation import bootstrap
-from linnet.evaluation.blocks import Blocks
-from linnet.evaluation.bootstrap import bootstrap_interval, bootstrap_ratio, exact_bounds, student_t
+from linnet.scoring import bootstrap
+from linnet.scoring.blocks import Blocks
+from linnet.scoring.bootstrap import bootstrap_interval, bootstrap_ratio, exact_bounds, student_t
 
 
 def ratio_and_error(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from linnet.evaluation.marks import keep_case, keep_marks
+from linnet.text.marks import keep_case, keep_marks
 
 UNPUNCTUATED = [
     "नमस्ते दुनिया",

@@ -15,10 +15,10 @@ from scipy import stats
 from sctk import Steps, sc_stats
 
 from linnet.errors import OptionError
-from linnet.evaluation.alignment import Alignment, align
-from linnet.evaluation.blocks import Blocks
-from linnet.evaluation.scores import count_errors
-from linnet.evaluation.significance import holm, mapsswe, runs_difference, segment_errors
+from linnet.scoring.alignment import Alignment, align
+from linnet.scoring.blocks import Blocks
+from linnet.scoring.scores import count_errors
+from linnet.scoring.significance import holm, mapsswe, runs_difference, segment_errors
 
 
 def aligned(reference: str, hypothesis: str) -> Alignment:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linnet.errors import OptionError
-from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.scoring import Pair, Scorer
 from linnet.notices import Notify
+from linnet.scoring.corpus import Pair, Scorer
+from linnet.text.normalizers import Normalizers
 
 
 @dataclass(frozen=True)

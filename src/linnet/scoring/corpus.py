@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from linnet.errors import OptionError
-from linnet.evaluation.normalisers import Normalizers
-from linnet.evaluation.scores import Score, Silence, WordErrors, edits, find_protocol
+from linnet.scoring.scores import Score, Silence, WordErrors, edits, find_protocol
+from linnet.text.normalizers import Normalizers
 
 Rows = npt.NDArray[np.int32]  # [utterances, 4]: length of the reference, substitutions, deletions, insertions
 
@@ -44,7 +44,7 @@ class CorpusScore:
 class Scorer:
     """How texts are normalised and aligned.
 
-    protocol: `plain` or `open-asr` (`linnet.evaluation.scores`). workers: processes; with more than one a script needs
+    protocol: `plain` or `open-asr` (`linnet.scoring.scores`). workers: processes; with more than one a script needs
     `if __name__ == "__main__":`, since each process imports it anew.
 
     >>> scored = Scorer(normalizers=Normalizers("marks")).score([Pair("A b, c.", "a b d"), Pair("", "oh")])

@@ -28,7 +28,7 @@ class EnglishNormalizer:
     """`EnglishTextNormalizer` of transformers (Radford et al. 2022, appendix C), with the words' results kept.
 
     `spelling` maps British spellings to American ones. The text that comes back has single spaces between its words.
-    With `digits` each digit of a number is a word of its own (`linnet.evaluation.spoken_numbers`).
+    With `digits` each digit of a number is a word of its own (`linnet.text.spoken_numbers`).
 
     >>> EnglishNormalizer({"colour": "color"})("Mr. Smith's colour: twenty-one, isn't it?")
     'mister smith is color 21 is not it'
@@ -37,7 +37,7 @@ class EnglishNormalizer:
     def __init__(self, spelling: Mapping[str, str], *, digits: bool = False) -> None:
         from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
-        from linnet.evaluation.spoken_numbers import Digits, Numbers
+        from linnet.text.spoken_numbers import Digits, Numbers
 
         whisper = EnglishTextNormalizer(dict(spelling))
         whisper.standardize_numbers = Digits() if digits else Numbers()

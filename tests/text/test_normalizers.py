@@ -12,9 +12,10 @@ from transformers.models.whisper.english_normalizer import BasicTextNormalizer, 
 
 from hub_cache import add_to_cache, model_files
 from linnet.errors import OptionError
-from linnet.evaluation import normalisers
-from linnet.evaluation.marks import keep_case, keep_marks
-from linnet.evaluation.normalisers import CHOICES, Normalizers, Spelling, find_spelling
+from linnet.models.spelling import find_spelling
+from linnet.text import normalizers
+from linnet.text.marks import keep_case, keep_marks
+from linnet.text.normalizers import CHOICES, Normalizers, Spelling
 
 SPELLING = Spelling({"colour": "color"}, "a model")
 SENTENCES = [
@@ -82,8 +83,8 @@ def test_the_hash_follows_the_tables_and_the_code(monkeypatch: pytest.MonkeyPatc
     before = {choice: Normalizers(choice).id("en") for choice in CHOICES}
     assert Normalizers("english", SPELLING).id("en") != before["english"]
     assert Normalizers("basic", SPELLING).id("en") == before["basic"]
-    monkeypatch.setattr(normalisers, "VERSION", 1000)
-    monkeypatch.setattr(normalisers, "_whisper_source", lambda: "class BasicTextNormalizer: ...")
+    monkeypatch.setattr(normalizers, "VERSION", 1000)
+    monkeypatch.setattr(normalizers, "_whisper_source", lambda: "class BasicTextNormalizer: ...")
     assert all(Normalizers(choice).id("en") != before[choice] for choice in CHOICES)
 
 
@@ -96,7 +97,7 @@ def test_the_digest_covers_all_that_a_choice_may_do() -> None:
 def test_what_marks_and_cased_do_is_pinned() -> None:
     """Where this fails on purpose, raise `marks.VERSION`: the numbers of before and after cannot be compared."""
     text = "“IŞIK”, l’été [x] (y) <z> a_b 12€ – नमस्ते। İo\u00ad\u200d? e\u0301…"
-    assert normalisers.VERSION == 1
+    assert normalizers.VERSION == 1
     assert keep_marks(text, "tr") == "ışık l été a b 12 नमस्ते io é"
     assert keep_case(text) == '" IŞIK " , l\'été [ x ] ( y ) < z > a _ b 12 € - नमस्ते । İo ? é . . .'
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from linnet.evaluation.blocks import UNKNOWN, Blocks, Floats, Unit
+from linnet.scoring.blocks import UNKNOWN, Blocks, Floats, Unit
 
 RESAMPLES = 5000
 FEW_BLOCKS = 8  # with fewer the interval is very wide, and at four speakers still misses the truth 11 times of 100

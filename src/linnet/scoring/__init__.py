@@ -1,0 +1,1 @@
+"""Texts in, numbers out: WER, CER, alignment, intervals, significance."""

@@ -1,0 +1,1 @@
+"""Texts: normalizers, scripts and words, language codes and lists."""

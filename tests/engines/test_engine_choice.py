@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import linnet
-from linnet.engines import choice, openvino_runtime
+from linnet.engines import choice
 from linnet.engines.choice import Wanted
+from linnet.engines.openvino import runtime
 from linnet.errors import OptionError
 
 
@@ -37,7 +38,7 @@ def test_a_large_model_takes_weights_of_8_bits(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_without_openvino_torch_serves_and_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    openvino_runtime.import_openvino.cache_clear()
+    runtime.import_openvino.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino", None)
     try:
         recognizer, told = load()
@@ -47,11 +48,11 @@ def test_without_openvino_torch_serves_and_says_how_to_install(monkeypatch: pyte
         with pytest.raises(linnet.LinnetError, match="pip install openvino nncf"):
             load(engine="openvino")
     finally:
-        openvino_runtime.import_openvino.cache_clear()
+        runtime.import_openvino.cache_clear()
 
 
 def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_runtime, "capabilities", lambda: frozenset(["FP32"]))
+    monkeypatch.setattr(runtime, "capabilities", lambda: frozenset(["FP32"]))
     recognizer, told = load(compute_type="int8", threads=1)
     assert recognizer.engine_name == "openvino cpu int8"
     assert "this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32" in told
@@ -100,7 +101,7 @@ def test_openvino_runs_on_the_cpu_only() -> None:
 
 def test_nothing_is_reported_to_anyone() -> None:
     """OpenVINO's packages take the stub of their telemetry, and its real module is not even imported."""
-    openvino_runtime.import_openvino()
+    runtime.import_openvino()
     utilities = sys.modules["openvino.tools.ovc.telemetry_utils"]
     assert utilities.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
     assert sys.modules.get("openvino_telemetry", "absent") == "absent"

@@ -48,7 +48,7 @@ def list_(
 @app.command()
 def info(name: str = _NAME, as_json: bool = _JSON) -> None:
     """Describe a model on this disk: size, languages, abilities, licence."""
-    from linnet.engines.openvino_copies import find_copies
+    from linnet.engines.openvino.copies import find_copies
     from linnet.models.catalogue import info
 
     found = info(name)
@@ -124,7 +124,7 @@ def rm(
     ),
 ) -> None:
     """Remove models from the caches, and the copies that engines made of them; never files of yours."""
-    from linnet.engines.openvino_copies import find_copies, remove_copies
+    from linnet.engines.openvino.copies import find_copies, remove_copies
     from linnet.models.catalogue import folders, remove
 
     for name in names:
@@ -200,7 +200,7 @@ def quantize(
     the share of words in which it differs from int8. The exit status is 1 where it is not kept.
     """
     from linnet.engines.choice import openvino_source
-    from linnet.engines.openvino_cache import keep
+    from linnet.engines.openvino.cache import keep
     from linnet.errors import ModelError, OptionError
     from linnet.models.resolve import family, resolve
     from linnet.transcription.quantise import Trial

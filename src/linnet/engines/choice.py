@@ -16,8 +16,8 @@ from linnet.models.whisper import WhisperModel, load_module, load_whisper
 if TYPE_CHECKING:
     import torch
 
-    from linnet.engines.openvino_cache import Source
-    from linnet.engines.openvino_formats import Numbers
+    from linnet.engines.openvino.cache import Source
+    from linnet.engines.openvino.formats import Numbers
 
 ENGINES = ("auto", "torch", "openvino")
 COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
@@ -111,7 +111,7 @@ def torch_number(chosen: Chosen) -> torch.dtype:
 
 def _choose(device: str, wanted: Wanted) -> tuple[str, str]:
     """The engine, and a short clause that says why. Raises `OptionError` for OpenVINO elsewhere than on a CPU."""
-    from linnet.engines.openvino_runtime import OpenVinoMissing, import_openvino
+    from linnet.engines.openvino.runtime import OpenVinoMissing, import_openvino
 
     if wanted.engine == "openvino" and device != "cpu":
         raise OptionError(f"the openvino engine runs on the CPU only, not on {device}: add --device cpu")
@@ -142,7 +142,7 @@ def _openvino_number(ref: ModelRef, wanted: Wanted, notify: Notify) -> str:
 
 def _openvino(ref: ModelRef, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
     from linnet.engines.openvino import OpenVinoEngine
-    from linnet.engines.openvino_cache import load_compiled
+    from linnet.engines.openvino.cache import load_compiled
 
     model = load_whisper(ref.path, name=ref.name, weights=False)
     numbers = openvino_numbers(chosen.number)
@@ -152,14 +152,14 @@ def _openvino(ref: ModelRef, chosen: Chosen, notify: Notify) -> tuple[WhisperMod
 
 def openvino_numbers(compute_type: str) -> Numbers:
     """The number formats that a compute type, not auto, means on this CPU."""
-    from linnet.engines.openvino_formats import Numbers
-    from linnet.engines.openvino_runtime import has_bf16
+    from linnet.engines.openvino.formats import Numbers
+    from linnet.engines.openvino.runtime import has_bf16
 
     return Numbers(_WEIGHTS[compute_type], "bf16" if compute_type != "f32" and has_bf16() else "f32")
 
 
 def openvino_source(ref: ModelRef) -> Source:
     """What a converted copy of a Whisper-family model is made of."""
-    from linnet.engines.openvino_cache import Source
+    from linnet.engines.openvino.cache import Source
 
     return Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name))

@@ -17,7 +17,7 @@ from linnet.data.manifest import Utterance
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.choice import Chosen, build_engine, openvino_numbers, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Converted, calibrate, compile_converted
+from linnet.engines.openvino.cache import Converted, calibrate, compile_converted
 from linnet.engines.protocol import Engine
 from linnet.errors import AudioError, OptionError
 from linnet.models.resolve import ModelRef

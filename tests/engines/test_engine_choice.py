@@ -64,6 +64,20 @@ def test_torch_takes_a_compute_type_or_a_dtype() -> None:
     recognizer, told = load(dtype="bfloat16")
     assert recognizer.engine_name == "torch cpu bfloat16"
     assert "engine: torch (its dtype bfloat16 was asked for)" in told
+    assert "dtype is deprecated: use --engine torch --compute-type bfloat16" in told
+
+
+@pytest.mark.parametrize(("long", "short"), [("float32", "f32"), ("bfloat16", "bf16")])
+def test_a_compute_type_has_two_names(long: str, short: str) -> None:
+    assert Wanted(compute_type=long) == Wanted(compute_type=short)
+    assert load(compute_type=long, threads=1)[0].engine_name == f"openvino cpu {short}"
+    assert load(engine="torch", compute_type=long)[0].engine_name == f"torch cpu {long}"
+
+
+def test_float16_is_of_the_torch_engine() -> None:
+    recognizer, told = load(compute_type="float16")
+    assert recognizer.engine_name == "torch cpu float16"
+    assert "engine: torch (the one that computes in float16)" in told
 
 
 def test_threads_of_torch() -> None:
@@ -81,14 +95,26 @@ def test_threads_of_torch() -> None:
         ({"engine": "onnx"}, "engine 'onnx' is unknown: use auto, torch or openvino"),
         ({"compute_type": "int4"}, "compute type 'int4' is unknown: use auto, f32, bf16, int8 or w8a8"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"engine": "openvino", "dtype": "float16"}, "dtype float16 is for the torch engine"),
-        ({"compute_type": "f32", "dtype": "float32"}, "give one of them"),
+        ({"engine": "openvino", "compute_type": "float16"}, "float16 is of the torch engine: use --engine torch"),
         ({"engine": "torch", "compute_type": "int8"}, "int8 is of the openvino engine"),
     ],
 )
 def test_what_does_not_go_together_is_refused(wanted: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Wanted(**wanted)
+    with pytest.raises(OptionError, match=message):
+        load(**wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"engine": "openvino", "dtype": "float16"}, "dtype float16 is for the torch engine"),
+        ({"compute_type": "f32", "dtype": "float32"}, "give one of them"),
+        ({"dtype": "int8"}, "dtype 'int8' is unknown: use auto, float32, bfloat16, float16"),
+    ],
+)
+def test_the_former_dtype_contradicts_nothing(wanted: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         load(**wanted)
 

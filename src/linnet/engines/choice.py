@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from linnet.engines.protocol import Engine
 from linnet.errors import OptionError
 from linnet.models.checkpoint import weight_files
-from linnet.models.device import choose_dtype
+from linnet.models.device import DTYPES, choose_dtype
 from linnet.models.resolve import ModelRef, family
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
 
@@ -23,7 +23,8 @@ ENGINES = ("auto", "torch", "openvino")
 COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
 SMALL = 32 * 2**20  # bytes of weights below which fewer bits save nothing, but double the time of the conversion
 
-_TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
+_LONG_NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "float16"}  # which PyTorch calls them
+_TORCH_DTYPES = {"auto": "auto", "f32": "float32", "bf16": "bfloat16", "float16": "float16"}
 _WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
 
 Notify = Callable[[str], None]
@@ -35,26 +36,56 @@ class Wanted:
 
     engine: str = "auto"
     compute_type: str = "auto"
-    dtype: str = "auto"  # of the torch engine
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("engine", self.engine, ENGINES),
-            ("compute type", self.compute_type, COMPUTE_TYPES),
-        ):
-            if value not in known:
-                raise OptionError(f"{what} {value!r} is unknown: use {', '.join(known[:-1])} or {known[-1]}")
+        require_engine(self.engine)
+        object.__setattr__(self, "compute_type", short_compute_type(self.compute_type))
         if self.threads is not None and self.threads < 1:
             raise OptionError(f"threads must be at least 1, got {self.threads}")
-        if self.engine == "openvino" and self.dtype != "auto":
-            raise OptionError(f"dtype {self.dtype} is for the torch engine: for OpenVINO choose --compute-type")
-        if self.dtype != "auto" and self.compute_type != "auto":
-            raise OptionError("dtype and compute type say the same thing: give one of them")
         if self.engine == "torch" and self.compute_type in ("int8", "w8a8"):
             raise OptionError(
                 f"compute type {self.compute_type} is of the openvino engine: use --engine openvino, or f32 or bf16"
             )
+        if self.engine == "openvino" and self.compute_type == "float16":
+            raise OptionError("compute type float16 is of the torch engine: use --engine torch, or f32, bf16 or int8")
+
+
+def require_engine(name: str) -> None:
+    """Raise `OptionError` for an engine that is unknown."""
+    if name not in ENGINES:
+        raise OptionError(f"engine {name!r} is unknown: use {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+
+
+def short_compute_type(name: str) -> str:
+    """The name of a compute type by which it is chosen and reported. Raises `OptionError` for an unknown one.
+
+    >>> short_compute_type("bfloat16"), short_compute_type("int8")
+    ('bf16', 'int8')
+    """
+    if name in COMPUTE_TYPES:
+        return name
+    if name not in _LONG_NAMES:
+        known = f"{', '.join(COMPUTE_TYPES[:-1])} or {COMPUTE_TYPES[-1]}"
+        raise OptionError(f"compute type {name!r} is unknown: use {known}, or {', '.join(_LONG_NAMES)}")
+    return _LONG_NAMES[name]
+
+
+def replace_dtype(dtype: str, wanted: Wanted, notify: Notify) -> Wanted:
+    """What the former option `dtype` asks for: that compute type on the torch engine. `notify` is told its new name.
+
+    Raises `OptionError` where it contradicts what is wanted besides.
+    """
+    if wanted.engine == "openvino":
+        raise OptionError(f"dtype {dtype} is for the torch engine: for OpenVINO choose --compute-type")
+    if wanted.compute_type != "auto":
+        raise OptionError("dtype and compute type say the same thing: give one of them")
+    if dtype not in DTYPES:
+        raise OptionError(f"dtype {dtype!r} is unknown: use auto, {', '.join(DTYPES)}")
+    if wanted.engine == "auto":
+        notify(f"engine: torch (its dtype {dtype} was asked for)")
+    notify(f"dtype is deprecated: use --engine torch --compute-type {dtype}")
+    return Wanted("torch", dtype, wanted.threads)
 
 
 @dataclass(frozen=True)
@@ -80,7 +111,7 @@ def choose(ref: ModelRef, device: str, wanted: Wanted, notify: Notify) -> Chosen
             return Chosen(engine, _openvino_number(ref, wanted, notify), wanted.threads)
     elif wanted.engine == "openvino":
         raise OptionError(f"model {ref.name} is not of the Whisper family, which OpenVINO runs: use --engine torch")
-    asked = wanted.dtype if wanted.compute_type == "auto" else _TORCH_DTYPES.get(wanted.compute_type)
+    asked = _TORCH_DTYPES.get(wanted.compute_type)
     if asked is None:
         raise OptionError(f"compute type {wanted.compute_type} is of the openvino engine, which does not run here")
     number, why = choose_dtype(asked, device)
@@ -119,8 +150,8 @@ def _choose(device: str, wanted: Wanted) -> tuple[str, str]:
         return wanted.engine, "as asked"
     if device != "cpu":
         return "torch", f"it runs on {device}"
-    if wanted.dtype != "auto":
-        return "torch", f"its dtype {wanted.dtype} was asked for"
+    if wanted.compute_type == "float16":
+        return "torch", "the one that computes in float16"
     try:
         import_openvino()
     except OpenVinoMissing as error:

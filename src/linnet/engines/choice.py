@@ -10,7 +10,8 @@ from linnet.engines.protocol import Engine
 from linnet.errors import OptionError
 from linnet.models.checkpoint import weight_files
 from linnet.models.device import DTYPES, choose_dtype
-from linnet.models.resolve import ModelRef, family
+from linnet.models.families import WHISPER, family_of
+from linnet.models.resolve import ModelRef
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def choose(ref: ModelRef, device: str, wanted: Wanted, notify: Notify) -> Chosen
     `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
     `OpenVinoMissing` where OpenVINO was asked for by name.
     """
-    if family(ref.path) == "whisper":
+    if family_of(ref.path) is WHISPER:
         engine, why = _choose(device, wanted)
         if wanted.engine == "auto":
             notify(f"engine: {engine} ({why})")

@@ -116,10 +116,10 @@ def synthetic(ref: ModelRef, seconds: float, *, windows: int) -> Workload:
     What a model hears in it does not matter, since the end of the text is forbidden and the tokens are counted: so the
     work is that of speech. Models that are not of the Whisper family have no such tokens.
     """
+    from linnet.models.families import WHISPER, family_of
     from linnet.models.json_files import read_json
-    from linnet.models.resolve import family
 
-    if family(ref.path) != "whisper":
+    if family_of(ref.path) is not WHISPER:
         count = max(windows, round(seconds / 30))
         return Workload("synthetic sound", (_hum(30.0),) * count)
     config = read_json(ref.path / "config.json")

@@ -81,9 +81,9 @@ def _silent(sentence: str) -> None:
 
 def _load_backend(ref: ModelRef, device: str, chosen: Chosen, notify: Notify) -> Backend:
     from linnet.engines.choice import build_engine, torch_number
-    from linnet.models.resolve import family
+    from linnet.models.families import WHISPER, family_of
 
-    if family(ref.path) == "whisper":
+    if family_of(ref.path) is WHISPER:
         from linnet.transcription.whisper import WhisperBackend
 
         return WhisperBackend(*build_engine(ref, device, chosen, notify))

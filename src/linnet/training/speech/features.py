@@ -29,6 +29,7 @@ from linnet.audio import SAMPLE_RATE
 from linnet.data import Sounds
 from linnet.data.sources.embedded import split_address
 from linnet.errors import AudioError, LinnetError, OptionError
+from linnet.models.families import family_of_model
 from linnet.training.batch import IGNORED, Batch, tensors_to
 from linnet.training.checkpoint import restore_folder, swap_folder
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_samples
@@ -141,8 +142,7 @@ def require_cacheable(trainee: Trainee) -> None:
 
 def encoder_of(trainee: Trainee) -> Any:
     """The encoder of a fusion model or a Whisper."""
-    model = trainee.model
-    return model.encoder if isinstance(trainee.inputs, FusionInputs) else model.get_encoder()
+    return family_of_model(trainee.model).encoder(trainee.model)
 
 
 def cached_features(

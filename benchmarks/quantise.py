@@ -35,9 +35,9 @@ from linnet.data.manifest import Utterance
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.choice import openvino_numbers, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Converted, compile_converted, keep
-from linnet.engines.openvino_export import convert
-from linnet.engines.openvino_formats import Shape
+from linnet.engines.openvino.cache import Converted, compile_converted, keep
+from linnet.engines.openvino.export import convert
+from linnet.engines.openvino.formats import Shape
 from linnet.models.resolve import resolve
 from linnet.scoring.scores import count_errors, total
 from linnet.training.digits.bank import Voices, load_fsdd

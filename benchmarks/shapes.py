@@ -42,9 +42,9 @@ def engine(module: Any, kind: str, threads: int) -> Engine:
         return TorchEngine(WhisperModel(module, words, "random", n_mels=MELS, window_samples=480000, max_length=448))
     from linnet.engines.choice import openvino_numbers
     from linnet.engines.openvino import OpenVinoEngine
-    from linnet.engines.openvino_cache import Converted, compile_converted
-    from linnet.engines.openvino_export import convert
-    from linnet.engines.openvino_formats import Shape
+    from linnet.engines.openvino.cache import Converted, compile_converted
+    from linnet.engines.openvino.export import convert
+    from linnet.engines.openvino.formats import Shape
 
     numbers = openvino_numbers("int8")
     converted = Converted(*convert(module, numbers, ()), Shape.of(module), numbers, None)

@@ -14,7 +14,7 @@ from real_weights import require_weights
 
 def test_tiny_en_hears_the_sentences(root: Path) -> None:
     """At most 6 % of 154 words wrong; with int8 it was Oslo ("us low"), thistle ("fissile"), nobody ("no body")."""
-    recognizer = linnet.load(str(require_weights("tiny.en")), device="cpu", engine="torch", dtype="float32")
+    recognizer = linnet.load(str(require_weights("tiny.en")), device="cpu", engine="torch", compute_type="float32")
     rows = [json.loads(line) for line in (root / "examples" / "speech.jsonl").read_text().splitlines()]
     normalize = EnglishTextNormalizer({})
     heard = [recognizer.transcribe(root / "examples" / row["audio"]).text for row in rows]

@@ -13,7 +13,7 @@ from calling import Call, make_call
 
 from hub_cache import add_to_cache, linnet, model_files, write_files
 from linnet.audio.types import SAMPLE_RATE
-from linnet.engines.openvino_copies import find_copies, model_key
+from linnet.engines.openvino.copies import find_copies, model_key
 from tiny_whispers import save_whisper
 
 

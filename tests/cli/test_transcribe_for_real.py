@@ -135,6 +135,15 @@ def test_stdin_and_stdout(call: Call, tmp_path: Path, model: Path, monkeypatch: 
     assert "linnet: compute type: f32 (" in piped.err  # a small model on OpenVINO, the default on a CPU
 
 
+def test_the_former_dtype_says_what_it_is_called_now(call: Call, tmp_path: Path, model: Path) -> None:
+    path = noise(tmp_path / "a.wav")
+    done = call("transcribe", path, "--model", model, "--dtype", "float32", *QUICK)
+    assert done.status == 0
+    assert "linnet: dtype is deprecated: use --engine torch --compute-type float32\n" in done.err
+    now = call("transcribe", path, "--model", model, "--engine", "torch", "--compute-type", "float32", *QUICK)
+    assert (now.out, "deprecated" in now.err) == (done.out, False)
+
+
 def test_evaluate(call: Call, tmp_path: Path, model: Path) -> None:
     noise(tmp_path / "a.wav")
     manifest = tmp_path / "m.jsonl"

@@ -14,7 +14,7 @@ import soxr
 import linnet
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions
-from linnet.engines.openvino_runtime import has_bf16
+from linnet.engines.openvino.runtime import has_bf16
 
 ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "yweweler")  # theo is kept for the model's own test

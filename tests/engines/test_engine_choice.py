@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import linnet
-from linnet.engines import choice, openvino_runtime
+from linnet.engines import choice
 from linnet.engines.choice import Wanted
+from linnet.engines.openvino import runtime
 from linnet.errors import OptionError
 
 
@@ -37,7 +38,7 @@ def test_a_large_model_takes_weights_of_8_bits(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_without_openvino_torch_serves_and_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    openvino_runtime.import_openvino.cache_clear()
+    runtime.import_openvino.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino", None)
     try:
         recognizer, told = load()
@@ -47,11 +48,11 @@ def test_without_openvino_torch_serves_and_says_how_to_install(monkeypatch: pyte
         with pytest.raises(linnet.LinnetError, match="pip install openvino nncf"):
             load(engine="openvino")
     finally:
-        openvino_runtime.import_openvino.cache_clear()
+        runtime.import_openvino.cache_clear()
 
 
 def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_runtime, "capabilities", lambda: frozenset(["FP32"]))
+    monkeypatch.setattr(runtime, "capabilities", lambda: frozenset(["FP32"]))
     recognizer, told = load(compute_type="int8", threads=1)
     assert recognizer.engine_name == "openvino cpu int8"
     assert "this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32" in told
@@ -63,6 +64,20 @@ def test_torch_takes_a_compute_type_or_a_dtype() -> None:
     recognizer, told = load(dtype="bfloat16")
     assert recognizer.engine_name == "torch cpu bfloat16"
     assert "engine: torch (its dtype bfloat16 was asked for)" in told
+    assert "dtype is deprecated: use --engine torch --compute-type bfloat16" in told
+
+
+@pytest.mark.parametrize(("long", "short"), [("float32", "f32"), ("bfloat16", "bf16")])
+def test_a_compute_type_has_two_names(long: str, short: str) -> None:
+    assert Wanted(compute_type=long) == Wanted(compute_type=short)
+    assert load(compute_type=long, threads=1)[0].engine_name == f"openvino cpu {short}"
+    assert load(engine="torch", compute_type=long)[0].engine_name == f"torch cpu {long}"
+
+
+def test_float16_is_of_the_torch_engine() -> None:
+    recognizer, told = load(compute_type="float16")
+    assert recognizer.engine_name == "torch cpu float16"
+    assert "engine: torch (the one that computes in float16)" in told
 
 
 def test_threads_of_torch() -> None:
@@ -80,14 +95,26 @@ def test_threads_of_torch() -> None:
         ({"engine": "onnx"}, "engine 'onnx' is unknown: use auto, torch or openvino"),
         ({"compute_type": "int4"}, "compute type 'int4' is unknown: use auto, f32, bf16, int8 or w8a8"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"engine": "openvino", "dtype": "float16"}, "dtype float16 is for the torch engine"),
-        ({"compute_type": "f32", "dtype": "float32"}, "give one of them"),
+        ({"engine": "openvino", "compute_type": "float16"}, "float16 is of the torch engine: use --engine torch"),
         ({"engine": "torch", "compute_type": "int8"}, "int8 is of the openvino engine"),
     ],
 )
 def test_what_does_not_go_together_is_refused(wanted: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Wanted(**wanted)
+    with pytest.raises(OptionError, match=message):
+        load(**wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"engine": "openvino", "dtype": "float16"}, "dtype float16 is for the torch engine"),
+        ({"compute_type": "f32", "dtype": "float32"}, "give one of them"),
+        ({"dtype": "int8"}, "dtype 'int8' is unknown: use auto, float32, bfloat16, float16"),
+    ],
+)
+def test_the_former_dtype_contradicts_nothing(wanted: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         load(**wanted)
 
@@ -100,7 +127,7 @@ def test_openvino_runs_on_the_cpu_only() -> None:
 
 def test_nothing_is_reported_to_anyone() -> None:
     """OpenVINO's packages take the stub of their telemetry, and its real module is not even imported."""
-    openvino_runtime.import_openvino()
+    runtime.import_openvino()
     utilities = sys.modules["openvino.tools.ovc.telemetry_utils"]
     assert utilities.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
     assert sys.modules.get("openvino_telemetry", "absent") == "absent"

@@ -16,11 +16,10 @@ import pytest
 import torch
 
 from killed import killed_draft
-from linnet.engines import openvino_cache, openvino_export, openvino_runtime
-from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Converted, Source, compile_converted, load_compiled, load_converted
-from linnet.engines.openvino_formats import Numbers
-from linnet.engines.openvino_runtime import compile_model
+from linnet.engines.openvino import OpenVinoEngine, cache, export, runtime
+from linnet.engines.openvino.cache import Converted, Source, compile_converted, load_compiled, load_converted
+from linnet.engines.openvino.formats import Numbers
+from linnet.engines.openvino.runtime import compile_model
 from linnet.errors import ModelError
 from linnet.models.whisper import load_module
 from tiny_whispers import random_features, save_whisper
@@ -51,7 +50,7 @@ def works(converted: Converted) -> bool:
 def test_a_model_is_converted_once(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, told = convert(folder)
     assert told == ["engine: converting m for OpenVINO, once (f32 weights)"]
-    monkeypatch.setattr(openvino_export, "convert", lambda *_, **__: pytest.fail("converted again"))
+    monkeypatch.setattr(export, "convert", lambda *_, **__: pytest.fail("converted again"))
     again, told = convert(folder)
     assert told == []
     assert (first.folder, first.shape) == (again.folder, again.shape)
@@ -107,7 +106,7 @@ def test_a_damaged_entry_is_made_anew(folder: Path, damage: str) -> None:
 
 def test_other_versions_are_replaced(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(folder)
-    monkeypatch.setattr(openvino_cache, "EXPORT_VERSION", 99)
+    monkeypatch.setattr(cache, "EXPORT_VERSION", 99)
     _, told = convert(folder)
     assert "was converted by other versions (export 99, OpenVINO" in told[0]
     assert len(list(root.iterdir())) == 1
@@ -142,8 +141,8 @@ def test_a_damaged_model_is_an_error_that_names_it(tmp_path: Path) -> None:
 def test_two_processes_may_convert_at_once(folder: Path, root: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path\n"
-        "from linnet.engines.openvino_cache import Source, load_converted\n"
-        "from linnet.engines.openvino_formats import Numbers\n"
+        "from linnet.engines.openvino.cache import Source, load_converted\n"
+        "from linnet.engines.openvino.formats import Numbers\n"
         "from linnet.models.whisper import load_module\n"
         "folder = Path(sys.argv[1])\n"
         "source = Source(folder, 'm', lambda: load_module(folder, name='m', dtype=torch.float32))\n"
@@ -170,7 +169,7 @@ def test_what_was_compiled_is_found_by_the_next_one(folder: Path, root: Path, mo
     assert told == ["engine: converting m for OpenVINO, once (f32 weights)"]
     (kept,) = root.glob("*/compiled-*")
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_cache, "load_converted", lambda *_: pytest.fail("compiled again"))
+        patch.setattr(cache, "load_converted", lambda *_: pytest.fail("compiled again"))
         assert all(map(np.array_equal, ready(), first))
         with pytest.raises(pytest.fail.Exception, match="compiled again"):
             ready(threads=2)  # threads are part of what is compiled
@@ -188,7 +187,7 @@ def test_another_kind_of_cpu_compiles_for_itself(folder: Path, root: Path, monke
     source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
     load_compiled(source, Numbers("f32", "f32"), lambda _: None)
     (before,) = root.glob("*/compiled-*")
-    monkeypatch.setattr(openvino_runtime, "_flags", lambda: frozenset({"another"}))
+    monkeypatch.setattr(runtime, "_flags", lambda: frozenset({"another"}))
     load_compiled(source, Numbers("f32", "f32"), lambda _: None)
     (after,) = root.glob("*/compiled-*")
     assert before.name != after.name
@@ -207,9 +206,9 @@ def test_without_room_for_what_was_compiled_the_model_runs(
     source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
     load_converted(source, Numbers("f32", "f32"), lambda _: None)
     if where == "for the manifest":
-        monkeypatch.setattr(openvino_cache, "_write_manifest", full)
+        monkeypatch.setattr(cache, "_write_manifest", full)
     else:
-        monkeypatch.setattr(openvino_cache, "compile_model", partly)
+        monkeypatch.setattr(cache, "compile_model", partly)
     compiled = load_compiled(source, Numbers("f32", "f32"), pytest.fail)
     assert np.isfinite(OpenVinoEngine(compiled, label="f32").encode(random_features(1)).cross[0]).all()
     assert not [path for path in root.glob("*/*") if path.is_dir()]

@@ -17,9 +17,9 @@ from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.engines import padding
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Source, compile_converted, load_converted
-from linnet.engines.openvino_formats import Numbers
-from linnet.engines.openvino_runtime import has_bf16
+from linnet.engines.openvino.cache import Source, compile_converted, load_converted
+from linnet.engines.openvino.formats import Numbers
+from linnet.engines.openvino.runtime import has_bf16
 from linnet.engines.padding import Layout
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import WhisperModel, load_module, load_whisper

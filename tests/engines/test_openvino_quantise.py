@@ -15,14 +15,14 @@ from torch import Tensor
 
 import linnet
 from linnet.audio.mel import log_mel
-from linnet.engines import openvino_cache, openvino_export
 from linnet.engines.choice import openvino_numbers, openvino_source
-from linnet.engines.openvino import OpenVinoEngine, floats
-from linnet.engines.openvino_cache import Converted, Source, calibrate, compile_converted, keep, load_converted
-from linnet.engines.openvino_copies import copies_root, find_copies, model_key, remove_copies
-from linnet.engines.openvino_formats import Numbers
-from linnet.engines.openvino_quantise import quantise
-from linnet.engines.openvino_runtime import compile_model
+from linnet.engines.openvino import OpenVinoEngine, cache, export
+from linnet.engines.openvino.cache import Converted, Source, calibrate, compile_converted, keep, load_converted
+from linnet.engines.openvino.copies import copies_root, find_copies, model_key, remove_copies
+from linnet.engines.openvino.engine import floats
+from linnet.engines.openvino.formats import Numbers
+from linnet.engines.openvino.quantise import quantise
+from linnet.engines.openvino.runtime import compile_model
 from linnet.errors import ModelError, OptionError, OutputError
 from linnet.models.resolve import resolve
 from linnet.models.whisper import load_module, load_whisper
@@ -128,7 +128,7 @@ def test_what_is_damaged_is_an_error_and_stays(
     name, breaks, message = DAMAGES[damage]
     place = keep(source, made)
     breaks(place / name)
-    monkeypatch.setattr(openvino_export, "convert", lambda *_, **__: pytest.fail("converted"))
+    monkeypatch.setattr(export, "convert", lambda *_, **__: pytest.fail("converted"))
     with pytest.raises(ModelError, match=message) as caught:
         load_converted(source, W8A8, pytest.fail)
     assert str(caught.value).endswith("make it again with  `linnet models quantize m AUDIO`")
@@ -139,7 +139,7 @@ def test_other_versions_are_an_error(
     made: Converted, source: Source, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = keep(source, made)
-    monkeypatch.setattr(openvino_cache, "EXPORT_VERSION", 99)
+    monkeypatch.setattr(cache, "EXPORT_VERSION", 99)
     with pytest.raises(
         ModelError, match=r"quantised by other versions \(export 99, OpenVINO .* `linnet models quantize"
     ):
@@ -154,7 +154,7 @@ def test_a_disk_that_cannot_be_written_is_told_before_the_work(
 ) -> None:
     empty.parent.mkdir(parents=True)
     empty.write_text("a file where the folder should be")
-    monkeypatch.setattr(openvino_export, "convert", lambda *_, **__: pytest.fail("converted"))
+    monkeypatch.setattr(export, "convert", lambda *_, **__: pytest.fail("converted"))
     with pytest.raises(OutputError, match=re.escape(f"cannot be kept in {empty} (")):
         calibrate(source, W8A8, [random_features(1)[0]])
     with pytest.raises(OutputError, match="LINNET_CACHE"):
@@ -169,7 +169,7 @@ def test_an_earlier_one_stays_where_a_new_one_cannot_be_written(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(openvino_cache, "_digest", full)
+    monkeypatch.setattr(cache, "_digest", full)
     with pytest.raises(OutputError, match="No space left on device"):
         keep(source, made)
     monkeypatch.undo()

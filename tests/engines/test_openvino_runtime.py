@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from linnet.engines import openvino_runtime
-from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Source, compile_converted, load_converted
-from linnet.engines.openvino_formats import Numbers
-from linnet.engines.openvino_runtime import bf16_pays, encoder_compute
+from linnet.engines.openvino import OpenVinoEngine, runtime
+from linnet.engines.openvino.cache import Source, compile_converted, load_converted
+from linnet.engines.openvino.formats import Numbers
+from linnet.engines.openvino.runtime import bf16_pays, encoder_compute
 from linnet.models.whisper import load_module
 from tiny_whispers import random_features, save_whisper
 
@@ -21,7 +20,7 @@ def test_an_encoder_in_float32_feeds_a_decoder_in_bfloat16(weights: str, most: f
     """Its results have the decoder's number format, and are nearer to the exact ones than those of bfloat16."""
     folder = save_whisper(tmp_path, seed=1)
     source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
-    if not openvino_runtime.has_bf16() or bf16_pays():
+    if not runtime.has_bf16() or bf16_pays():
         pytest.skip("on this CPU a bf16 encoder is computed in bf16")
     features = random_features(2, seed=99)
     engines = [
@@ -50,9 +49,9 @@ def test_an_encoder_is_in_bfloat16_where_that_is_faster(
         def get_property(self, _: str, key: str) -> object:
             return {"FULL_DEVICE_NAME": name}[key]
 
-    monkeypatch.setattr(openvino_runtime, "core", Core)
-    monkeypatch.setattr(openvino_runtime, "has_bf16", lambda: "bf16" in flags)
-    monkeypatch.setattr(openvino_runtime, "_flags", lambda: frozenset(flags.split()))
+    monkeypatch.setattr(runtime, "core", Core)
+    monkeypatch.setattr(runtime, "has_bf16", lambda: "bf16" in flags)
+    monkeypatch.setattr(runtime, "_flags", lambda: frozenset(flags.split()))
     bf16_pays.cache_clear()
     try:
         assert bf16_pays() == pays
@@ -66,4 +65,4 @@ def test_flags_are_those_of_this_machine() -> None:
     told = Path("/proc/cpuinfo")
     if not told.exists() or "flags" not in told.read_text():
         pytest.skip("no flags in /proc/cpuinfo here")
-    assert "fpu" in openvino_runtime._flags()
+    assert "fpu" in runtime._flags()

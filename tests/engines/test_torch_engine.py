@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import WhisperForConditionalGeneration
 
-from linnet.engines import torch_decoder
-from linnet.engines.torch import TorchEngine
-from linnet.engines.torch_ops import Product, attend, fused, has_onednn, product
+from linnet.engines.torch import TorchEngine, decoder
+from linnet.engines.torch.ops import Product, attend, fused, has_onednn, product
 from linnet.models.whisper import load_whisper
 from tiny_whispers import POSITIONS, random_features, save_whisper
 
@@ -116,7 +115,7 @@ def slow_encode(encoder: Any, features: Tensor) -> Tensor:
 def test_steps_in_parts_equal_one_pass(
     engine: TorchEngine, parts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch_decoder, "FIRST_CAPACITY", 2)  # the cache has to grow on the way
+    monkeypatch.setattr(decoder, "FIRST_CAPACITY", 2)  # the cache has to grow on the way
     encoded, ids = engine.encode(random_features(2)), tokens(2, 10)
     whole = engine.step(engine.start(encoded, max_length=10), ids)
     state = engine.start(encoded, max_length=10)
@@ -270,7 +269,7 @@ def test_a_product_is_a_linear_layer(activation: nn.Module | None, rows: int) ->
 
 
 def test_without_onednn_the_plain_product_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("linnet.engines.torch_ops.has_onednn", lambda _: False)
+    monkeypatch.setattr("linnet.engines.torch.ops.has_onednn", lambda _: False)
     layer, x = nn.Linear(48, 33).requires_grad_(False), torch.randn(3, 48)
     fast = product(layer, nn.GELU())
     assert isinstance(fast, Product)

@@ -12,7 +12,7 @@ from torch import Tensor
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.torch import TorchEngine
-from linnet.engines.torch_static import KEPT, StaticStep
+from linnet.engines.torch.static import KEPT, StaticStep
 from linnet.models.whisper import WhisperModel, load_whisper
 from tiny_whispers import random_features, save_whisper
 

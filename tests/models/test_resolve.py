@@ -13,7 +13,8 @@ from huggingface_hub import constants
 from hub_cache import COMMIT, NOWHERE, add_to_cache, model_files, write_files
 from linnet.errors import LinnetError, ModelError
 from linnet.models import resolve as module
-from linnet.models.resolve import default_model, embedded_names, family, find, resolve
+from linnet.models.families import family_of
+from linnet.models.resolve import default_model, embedded_names, find, resolve
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_families(tmp_path: Path, config: dict[str, object], expected: str) -> None:
     write_files(tmp_path, {"config.json": json.dumps(config).encode()})
-    assert family(tmp_path) == expected
+    assert family_of(tmp_path).name == expected
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_families(tmp_path: Path, config: dict[str, object], expected: str) -> N
 def test_what_is_no_recognition_model(tmp_path: Path, config: dict[str, object], what: str) -> None:
     write_files(tmp_path, {"config.json": json.dumps(config).encode()})
     with pytest.raises(ModelError) as caught:
-        family(tmp_path)
+        family_of(tmp_path)
     said = str(caught.value)
     assert f"{what} is not a speech recognition model that Linnet can run; supported are Whisper" in said
     assert "moonshine" in said
@@ -218,5 +219,5 @@ def test_what_is_no_recognition_model(tmp_path: Path, config: dict[str, object],
 def test_a_damaged_config(tmp_path: Path, content: bytes, said: str) -> None:
     write_files(tmp_path, {"config.json": content})
     with pytest.raises(ModelError, match=said) as caught:
-        family(tmp_path)
+        family_of(tmp_path)
     assert str(tmp_path / "config.json") in str(caught.value)

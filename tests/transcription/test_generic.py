@@ -25,7 +25,8 @@ from transformers import (
 from hub_cache import add_to_cache, linnet
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
-from linnet.models.resolve import family, resolve
+from linnet.models.families import family_of
+from linnet.models.resolve import resolve
 from linnet.transcription.backend import Outcome, Request
 from linnet.transcription.generic import GenericBackend, load_generic
 from linnet.transcription.windows import quietest_point
@@ -114,7 +115,7 @@ def features(name: str, folder: Path, windows: list[Sound]) -> Any:
 
 @pytest.mark.parametrize("name", CTC)
 def test_ctc_is_argmax_and_decode(name: str, folders: dict[str, Path], backends: dict[str, GenericBackend]) -> None:
-    assert family(folders[name]) == "ctc"
+    assert family_of(folders[name]).name == "ctc"
     window = sound(2.3)
     model = AutoModelForCTC.from_pretrained(folders[name]).eval()
     with torch.no_grad():
@@ -147,7 +148,7 @@ def test_ctc_tells_when_the_first_and_last_letters_were(name: str, backends: dic
 def test_seq2seq_is_generate(
     name: str, beams: int, penalty: float, folders: dict[str, Path], backends: dict[str, GenericBackend]
 ) -> None:
-    assert family(folders[name]) == "seq2seq"
+    assert family_of(folders[name]).name == "seq2seq"
     window = sound(1.7, seed=1)
     model = AutoModelForSpeechSeq2Seq.from_pretrained(folders[name]).eval()
     chosen: dict[str, Any] = {"num_beams": beams, "max_new_tokens": 8, "do_sample": False}

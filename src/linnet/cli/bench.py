@@ -37,7 +37,7 @@ Types = Annotated[
         "--compute-type",
         verb="bench",
         metavar="NAME,...",
-        help="f32, bf16, int8 or w8a8; auto is the first three.",
+        help="f32, bf16, float16, int8 or w8a8; auto is f32, bf16 and int8.",
     ),
 ]
 Sizes = Annotated[str, option("--batch-size", verb="bench", metavar="N,...", help="Windows at once.")]

@@ -49,7 +49,7 @@ def list_(
 @app.command()
 def info(name: str = _NAME, as_json: bool = _JSON) -> None:
     """Describe a model on this disk: size, languages, abilities, licence."""
-    from linnet.engines.openvino_copies import find_copies
+    from linnet.engines.openvino.copies import find_copies
     from linnet.models.catalogue import info
 
     found = info(name)
@@ -125,7 +125,7 @@ def rm(
     ),
 ) -> None:
     """Remove models from the caches, and the copies that engines made of them; never files of yours."""
-    from linnet.engines.openvino_copies import find_copies, remove_copies
+    from linnet.engines.openvino.copies import find_copies, remove_copies
     from linnet.models.catalogue import folders, remove
 
     for name in names:
@@ -162,13 +162,14 @@ def align_heads(
     from linnet.engines.torch import TorchEngine
     from linnet.errors import OptionError
     from linnet.models.alignment_heads import save_alignment_heads
-    from linnet.models.resolve import family, resolve
+    from linnet.models.families import WHISPER, family_of
+    from linnet.models.resolve import resolve
     from linnet.models.whisper import load_whisper
     from linnet.transcription.align_heads import choose_heads, feed, measure_lag, read_known_words, score_heads
 
     utterances = list(read_known_words(manifest))
     ref = resolve(name, offline=offline)
-    if family(ref.path) != "whisper":
+    if family_of(ref.path) is not WHISPER:
         raise OptionError(f"model {name} has no alignment heads: only Whisper-family models have")
     model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=torch.float32)
     engine = TorchEngine(model)
@@ -201,14 +202,15 @@ def quantize(
     the share of words in which it differs from int8. The exit status is 1 where it is not kept.
     """
     from linnet.engines.choice import openvino_source
-    from linnet.engines.openvino_cache import keep
+    from linnet.engines.openvino.cache import keep
     from linnet.errors import ModelError, OptionError
-    from linnet.models.resolve import family, resolve
+    from linnet.models.families import WHISPER, family_of
+    from linnet.models.resolve import resolve
     from linnet.transcription.quantise import Trial
 
     utterances = _utterances(audio)
     ref = resolve(name, offline=offline)
-    if family(ref.path) != "whisper":
+    if family_of(ref.path) is not WHISPER:
         raise OptionError(f"model {name} cannot be quantised: only Whisper-family models can")
     trial = Trial(ref, utterances, windows=windows, notify=notice)
     notice(f"calibrating on {len(trial.calibration)} clips, which takes a while; {len(trial.judged)} more will judge")

@@ -46,11 +46,13 @@ ComputeType = Annotated[
     option(
         "--compute-type",
         metavar="NAME",
-        help="auto, f32, bf16, int8 (weights in 8 bits, with openvino), or w8a8 (the encoder's products too, after "
-        "linnet models quantize).",
+        help="auto, f32 (or float32), bf16 (or bfloat16), float16 (with torch), int8 (weights in 8 bits, with "
+        "openvino), or w8a8 (the encoder's products too, after linnet models quantize).",
     ),
 ]
-DType = Annotated[str, option("--dtype", metavar="NAME", help="With torch: auto, float32, bfloat16 or float16.")]
+DType = Annotated[
+    str, option("--dtype", metavar="NAME", hidden=True, help="Deprecated: use --engine torch --compute-type NAME.")
+]
 Threads = Annotated[
     int | None, option("--threads", metavar="N", min=1, help="Threads of the engine. By default all cores.")
 ]

@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 
 from linnet.engines.protocol import Engine
 from linnet.errors import OptionError
+from linnet.machine import DTYPES
 from linnet.models.checkpoint import weight_files
 from linnet.models.device import choose_dtype
-from linnet.models.resolve import ModelRef, family
+from linnet.models.families import WHISPER, family_of
+from linnet.models.resolve import ModelRef
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
 from linnet.notices import Notify
 
 if TYPE_CHECKING:
     import torch
 
-    from linnet.engines.openvino_cache import Source
-    from linnet.engines.openvino_formats import Numbers
+    from linnet.engines.openvino.cache import Source
+    from linnet.engines.openvino.formats import Numbers
 
 ENGINES = ("auto", "torch", "openvino")
 COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
 SMALL = 32 * 2**20  # bytes of weights below which fewer bits save nothing, but double the time of the conversion
 
-_TORCH_DTYPES = {"f32": "float32", "bf16": "bfloat16"}
+_LONG_NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "float16"}  # which PyTorch calls them
+_TORCH_DTYPES = {"auto": "auto", "f32": "float32", "bf16": "bfloat16", "float16": "float16"}
 _WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
 
 
@@ -33,26 +36,56 @@ class Wanted:
 
     engine: str = "auto"
     compute_type: str = "auto"
-    dtype: str = "auto"  # of the torch engine
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("engine", self.engine, ENGINES),
-            ("compute type", self.compute_type, COMPUTE_TYPES),
-        ):
-            if value not in known:
-                raise OptionError(f"{what} {value!r} is unknown: use {', '.join(known[:-1])} or {known[-1]}")
+        require_engine(self.engine)
+        object.__setattr__(self, "compute_type", short_compute_type(self.compute_type))
         if self.threads is not None and self.threads < 1:
             raise OptionError(f"threads must be at least 1, got {self.threads}")
-        if self.engine == "openvino" and self.dtype != "auto":
-            raise OptionError(f"dtype {self.dtype} is for the torch engine: for OpenVINO choose --compute-type")
-        if self.dtype != "auto" and self.compute_type != "auto":
-            raise OptionError("dtype and compute type say the same thing: give one of them")
         if self.engine == "torch" and self.compute_type in ("int8", "w8a8"):
             raise OptionError(
                 f"compute type {self.compute_type} is of the openvino engine: use --engine openvino, or f32 or bf16"
             )
+        if self.engine == "openvino" and self.compute_type == "float16":
+            raise OptionError("compute type float16 is of the torch engine: use --engine torch, or f32, bf16 or int8")
+
+
+def require_engine(name: str) -> None:
+    """Raise `OptionError` for an engine that is unknown."""
+    if name not in ENGINES:
+        raise OptionError(f"engine {name!r} is unknown: use {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+
+
+def short_compute_type(name: str) -> str:
+    """The name of a compute type by which it is chosen and reported. Raises `OptionError` for an unknown one.
+
+    >>> short_compute_type("bfloat16"), short_compute_type("int8")
+    ('bf16', 'int8')
+    """
+    if name in COMPUTE_TYPES:
+        return name
+    if name not in _LONG_NAMES:
+        known = f"{', '.join(COMPUTE_TYPES[:-1])} or {COMPUTE_TYPES[-1]}"
+        raise OptionError(f"compute type {name!r} is unknown: use {known}, or {', '.join(_LONG_NAMES)}")
+    return _LONG_NAMES[name]
+
+
+def replace_dtype(dtype: str, wanted: Wanted, notify: Notify) -> Wanted:
+    """What the former option `dtype` asks for: that compute type on the torch engine. `notify` is told its new name.
+
+    Raises `OptionError` where it contradicts what is wanted besides.
+    """
+    if wanted.engine == "openvino":
+        raise OptionError(f"dtype {dtype} is for the torch engine: for OpenVINO choose --compute-type")
+    if wanted.compute_type != "auto":
+        raise OptionError("dtype and compute type say the same thing: give one of them")
+    if dtype not in DTYPES:
+        raise OptionError(f"dtype {dtype!r} is unknown: use auto, {', '.join(DTYPES)}")
+    if wanted.engine == "auto":
+        notify(f"engine: torch (its dtype {dtype} was asked for)")
+    notify(f"dtype is deprecated: use --engine torch --compute-type {dtype}")
+    return Wanted("torch", dtype, wanted.threads)
 
 
 @dataclass(frozen=True)
@@ -70,7 +103,7 @@ def choose(ref: ModelRef, device: str, wanted: Wanted, notify: Notify) -> Chosen
     `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
     `OpenVinoMissing` where OpenVINO was asked for by name.
     """
-    if family(ref.path) == "whisper":
+    if family_of(ref.path) is WHISPER:
         engine, why = _choose(device, wanted)
         if wanted.engine == "auto":
             notify(f"engine: {engine} ({why})")
@@ -78,7 +111,7 @@ def choose(ref: ModelRef, device: str, wanted: Wanted, notify: Notify) -> Chosen
             return Chosen(engine, _openvino_number(ref, wanted, notify), wanted.threads)
     elif wanted.engine == "openvino":
         raise OptionError(f"model {ref.name} is not of the Whisper family, which OpenVINO runs: use --engine torch")
-    asked = wanted.dtype if wanted.compute_type == "auto" else _TORCH_DTYPES.get(wanted.compute_type)
+    asked = _TORCH_DTYPES.get(wanted.compute_type)
     if asked is None:
         raise OptionError(f"compute type {wanted.compute_type} is of the openvino engine, which does not run here")
     number, why = choose_dtype(asked, device)
@@ -109,7 +142,7 @@ def torch_number(chosen: Chosen) -> torch.dtype:
 
 def _choose(device: str, wanted: Wanted) -> tuple[str, str]:
     """The engine, and a short clause that says why. Raises `OptionError` for OpenVINO elsewhere than on a CPU."""
-    from linnet.engines.openvino_runtime import OpenVinoMissing, import_openvino
+    from linnet.engines.openvino.runtime import OpenVinoMissing, import_openvino
 
     if wanted.engine == "openvino" and device != "cpu":
         raise OptionError(f"the openvino engine runs on the CPU only, not on {device}: add --device cpu")
@@ -117,8 +150,8 @@ def _choose(device: str, wanted: Wanted) -> tuple[str, str]:
         return wanted.engine, "as asked"
     if device != "cpu":
         return "torch", f"it runs on {device}"
-    if wanted.dtype != "auto":
-        return "torch", f"its dtype {wanted.dtype} was asked for"
+    if wanted.compute_type == "float16":
+        return "torch", "the one that computes in float16"
     try:
         import_openvino()
     except OpenVinoMissing as error:
@@ -140,7 +173,7 @@ def _openvino_number(ref: ModelRef, wanted: Wanted, notify: Notify) -> str:
 
 def _openvino(ref: ModelRef, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
     from linnet.engines.openvino import OpenVinoEngine
-    from linnet.engines.openvino_cache import load_compiled
+    from linnet.engines.openvino.cache import load_compiled
 
     model = load_whisper(ref.path, name=ref.name, weights=False)
     numbers = openvino_numbers(chosen.number)
@@ -150,14 +183,14 @@ def _openvino(ref: ModelRef, chosen: Chosen, notify: Notify) -> tuple[WhisperMod
 
 def openvino_numbers(compute_type: str) -> Numbers:
     """The number formats that a compute type, not auto, means on this CPU."""
-    from linnet.engines.openvino_formats import Numbers
-    from linnet.engines.openvino_runtime import has_bf16
+    from linnet.engines.openvino.formats import Numbers
+    from linnet.engines.openvino.runtime import has_bf16
 
     return Numbers(_WEIGHTS[compute_type], "bf16" if compute_type != "f32" and has_bf16() else "f32")
 
 
 def openvino_source(ref: ModelRef) -> Source:
     """What a converted copy of a Whisper-family model is made of."""
-    from linnet.engines.openvino_cache import Source
+    from linnet.engines.openvino.cache import Source
 
     return Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name))

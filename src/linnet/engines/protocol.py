@@ -51,11 +51,8 @@ class State(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """One loaded model on one device; holds no state of a running decode.
-
-    `encoded` and `state` are always what the same engine gave, so they are typed loosely.
-    """
+class EncoderEngine(Protocol):
+    """The encoder of one loaded model on one device."""
 
     @property
     def best_sound(self) -> int | None:
@@ -78,6 +75,13 @@ class Engine(Protocol):
         """
         ...
 
+
+class DecoderEngine(Protocol):
+    """The decoder of one loaded model; holds no state of a running decode.
+
+    `encoded` and `state` are always what the same engine gave, so they are typed loosely.
+    """
+
     def start(self, encoded: Any, *, max_length: int) -> State:
         """A decoder state with one row for each window, for up to `max_length` tokens."""
         ...
@@ -98,3 +102,7 @@ class Engine(Protocol):
         Raises `ValueError` for another number of rows, no or too many tokens, no heads, or heads that the model lacks.
         """
         ...
+
+
+class Engine(EncoderEngine, DecoderEngine, Protocol):
+    """Both halves of one loaded model on one device."""

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.engines.choice import COMPUTE_TYPES, ENGINES
+from linnet.engines.choice import require_engine, short_compute_type
 from linnet.errors import OptionError
 from linnet.evaluation.speed_process import Order, Timing, run
 from linnet.models.resolve import ModelRef
@@ -97,10 +97,9 @@ def settings(engines: Sequence[str], compute_types: Sequence[str], batch_sizes: 
 
     Raises `OptionError` for an unknown name or a batch size below 1.
     """
-    for what, names, known in (("engine", engines, ENGINES), ("compute type", compute_types, COMPUTE_TYPES)):
-        for name in names:
-            if name not in known:
-                raise OptionError(f"{what} {name!r} is unknown: use {', '.join(known[:-1])} or {known[-1]}")
+    for name in engines:
+        require_engine(name)
+    compute_types = [short_compute_type(name) for name in compute_types]
     if any(size < 1 for size in batch_sizes):
         raise OptionError(f"batch sizes must be at least 1, got {', '.join(map(str, batch_sizes))}")
     chosen = list(_TYPES) if "auto" in engines else list(dict.fromkeys(engines))
@@ -117,10 +116,10 @@ def synthetic(ref: ModelRef, seconds: float, *, windows: int) -> Workload:
     What a model hears in it does not matter, since the end of the text is forbidden and the tokens are counted: so the
     work is that of speech. Models that are not of the Whisper family have no such tokens.
     """
+    from linnet.models.families import WHISPER, family_of
     from linnet.models.json_files import read_json
-    from linnet.models.resolve import family
 
-    if family(ref.path) != "whisper":
+    if family_of(ref.path) is not WHISPER:
         count = max(windows, round(seconds / 30))
         return Workload("synthetic sound", (_hum(30.0),) * count)
     config = read_json(ref.path / "config.json")

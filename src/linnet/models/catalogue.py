@@ -12,6 +12,7 @@ from typing import Any
 from linnet.errors import ModelError
 from linnet.models import hub, index, obtain
 from linnet.models.checkpoint import check_folder, fingerprint, weight_files
+from linnet.models.families import WHISPER, family_of
 from linnet.models.importing.cached import find_import, find_imports, list_imports, remove_import
 from linnet.models.importing.detection import detect_format
 from linnet.models.json_files import read_json
@@ -20,14 +21,12 @@ from linnet.models.resolve import (
     ModelRef,
     Origin,
     embedded_names,
-    family,
     find,
     find_folder,
     hub_id,
     near,
     usable_folder,
 )
-from linnet.models.speech import window_seconds
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,8 @@ def info(name: str) -> ModelInfo:
     """Describe a model on this disk. Raises `ModelError` where it is not there, or is no speech recognition model."""
     ref = _present(name)
     config = read_json(ref.path / "config.json")
-    kind = family(ref.path)
-    is_whisper = kind == "whisper"
+    kind = family_of(ref.path)
+    is_whisper = kind is WHISPER
     codes, translates = _whisper_languages(ref.path) if is_whisper else ((), False)
     licence, card_languages = _card(ref.path)
     processor = _processor_settings(ref.path)
@@ -112,12 +111,12 @@ def info(name: str) -> ModelInfo:
         origin=ref.origin,
         path=ref.path,
         revision=ref.revision,
-        family=kind,
+        family=kind.name,
         architecture=", ".join(config.get("architectures") or [str(config.get("model_type"))]),
         parameters=parameters,
         weight_dtypes=dtypes,
         size=folder_size(ref.path),
-        window=float(processor.get("chunk_length") or 30) if is_whisper else window_seconds(config),
+        window=kind.window_seconds(config, processor),
         sampling_rate=int(processor.get("sampling_rate") or 16_000),
         languages=codes or card_languages,
         takes_language=bool(codes),
@@ -247,7 +246,7 @@ def kind_of(folder: Path) -> str:
     except ModelError:
         return "damaged"
     try:
-        return family(folder)
+        return family_of(folder).name
     except ModelError:
         return "other"
 

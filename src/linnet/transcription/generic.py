@@ -20,8 +20,9 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.word_times import TimedWord
 from linnet.errors import ModelError, OptionError
+from linnet.models.families import CTC
 from linnet.models.loading import quiet
-from linnet.models.speech import SpeechModel, load_speech_model, window_seconds
+from linnet.models.speech import SpeechModel, load_speech_model
 from linnet.transcription import longform
 from linnet.transcription.backend import Job, Request
 from linnet.transcription.ctc_words import ctc_words
@@ -84,7 +85,8 @@ class GenericBackend:
 
     def __init__(self, speech: SpeechModel) -> None:
         self._speech = speech
-        self._window = max(SHORTEST, int(window_seconds(speech.model.config.to_dict()) * SAMPLE_RATE))
+        seconds = speech.family.window_seconds(speech.model.config.to_dict())
+        self._window = max(SHORTEST, int(seconds * SAMPLE_RATE))
         self._pads_safely = self._probe_padding()
 
     answer = Heard
@@ -98,7 +100,7 @@ class GenericBackend:
     def engine_name(self) -> str:
         """For reports: `transformers ctc cpu float32`."""
         dtype = str(self._speech.dtype).removeprefix("torch.")
-        return f"transformers {self._speech.family} {self._speech.device} {dtype}"
+        return f"transformers {self._speech.family.name} {self._speech.device} {dtype}"
 
     def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
         """Recognise one recording. Raises `OptionError` at once for what the model cannot do."""
@@ -124,20 +126,16 @@ class GenericBackend:
         durations = [len(request.samples) / SAMPLE_RATE for request in requests]
         with torch.inference_mode(), quiet():
             features = self._features([request.samples for request in requests])
-            if self._speech.family == "ctc":
+            if self._speech.family is CTC:
                 return self._run_ctc(features, durations, requests[0].options)
             return self._run_seq2seq(features, durations, requests[0].options)
 
     def _features(self, windows: Sequence[Samples]) -> dict[str, Tensor]:
         """The processor's tensors for windows padded to the longest, on the model's device and in its number format."""
-        from transformers import ProcessorMixin
-
         processor = self._speech.processor
-        given: dict[str, Any] = {"audio": list(windows)} if isinstance(processor, ProcessorMixin) else {}
-        positional = () if given else (list(windows),)
         try:
             with quiet(), np.errstate(all="ignore"):
-                made = processor(*positional, **given, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt")
+                made = self._speech.family.features(processor, windows)
         except Exception as error:  # its settings are the folder's: whatever they lead to
             raise self._unfit(processor, error) from error
         return {name: self._placed(value) for name, value in made.items()}
@@ -154,11 +152,11 @@ class GenericBackend:
         half = noise[: SAMPLE_RATE // 2]
         with torch.inference_mode(), quiet():
             alone, both = self._features([half]), self._features([half, noise])
-            model = self._speech.model
-            if "attention_mask" not in both or (self._speech.family == "ctc" and _frame_counter(model) is None):
+            model, family = self._speech.model, self._speech.family
+            if "attention_mask" not in both or (family is CTC and family.frame_counter(model) is None):
                 return False
             try:
-                short, padded = (_encoded(model, given, self._speech.family)[0] for given in (alone, both))
+                short, padded = (family.encode(model, given)[0] for given in (alone, both))
             except (TypeError, ValueError, AttributeError, RuntimeError, LookupError, ArithmeticError):
                 return False  # an encoder that wants more than this: never pad
         difference = (short - padded[: len(short)]).abs().max()
@@ -177,7 +175,7 @@ class GenericBackend:
         best, tokens = log_probabilities.max(-1)  # [B, T] each
         mask = features.get("attention_mask")
         lengths = [tokens.shape[1]] * len(tokens)
-        if mask is not None and (count := _frame_counter(model)) is not None:
+        if mask is not None and (count := self._speech.family.frame_counter(model)) is not None:
             lengths = [min(int(length), tokens.shape[1]) for length in count(mask.sum(-1))]
         rows = zip(tokens.cpu(), best.cpu(), lengths, durations, strict=True)
         timed = options.word_timestamps
@@ -300,28 +298,12 @@ def _check(options: DecodingOptions, speech: SpeechModel) -> None:
     """Refuse each option that was changed from its default and that this family does not honour."""
     for field in fields(options):
         value = getattr(options, field.name)
-        if field.name in _HONOURED[speech.family] or value == getattr(_DEFAULTS, field.name):
+        if field.name in _HONOURED[speech.family.name] or value == getattr(_DEFAULTS, field.name):
             continue
         if value is None or (field.name == "temperatures" and value == (0.0,)):
             continue  # a fallback that is switched off, and there is none
-        kind = "CTC" if speech.family == "ctc" else "sequence-to-sequence"
-        why = _WHY_NOT.get(field.name, f"{kind} models other than Whisper have no such choice")
+        why = _WHY_NOT.get(field.name, f"{speech.family.title} models other than Whisper have no such choice")
         raise OptionError(f"model {speech.name} cannot honour {field.name}={value!r}: {why}")
-
-
-def _encoded(model: Any, features: dict[str, Tensor], kind: str) -> Tensor:
-    """What the model makes of sound: [B, T, V] logits of a CTC model, else [B, T, width] of its encoder."""
-    made = model(**features).logits if kind == "ctc" else model.get_encoder()(**features).last_hidden_state
-    encoded: Tensor = made.float()
-    return encoded
-
-
-def _frame_counter(model: Any) -> Any:
-    """The model's own function from input lengths [B] to output frames [B], or None."""
-    for name in ("_get_subsampling_output_length", "_get_feat_extract_output_lengths"):
-        if hasattr(model, name):
-            return getattr(model, name)
-    return None
 
 
 def _generation(model: Any, options: DecodingOptions) -> dict[str, Any]:

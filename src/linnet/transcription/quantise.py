@@ -17,8 +17,8 @@ from linnet.data.manifest import Utterance
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.choice import Chosen, build_engine, openvino_numbers, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino_cache import Converted, calibrate, compile_converted
-from linnet.engines.protocol import Engine
+from linnet.engines.openvino.cache import Converted, calibrate, compile_converted
+from linnet.engines.protocol import EncoderEngine, Engine
 from linnet.errors import AudioError, OptionError
 from linnet.models.resolve import ModelRef
 from linnet.notices import Notify
@@ -178,7 +178,9 @@ class Trial:
         return found
 
 
-def time_encoders(int8: Engine, w8a8: Engine, windows: Sequence[Array]) -> tuple[tuple[float, float], float]:
+def time_encoders(
+    int8: EncoderEngine, w8a8: EncoderEngine, windows: Sequence[Array]
+) -> tuple[tuple[float, float], float]:
     """Median seconds of both over the windows, and the median of their ratio: one after the other, in turn first."""
     times: tuple[list[float], list[float]] = ([], [])
     for number, window in enumerate((windows[0], *windows)):  # the first once more, to warm up

@@ -41,22 +41,25 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     """Load a speech model: an embedded name (`digits`), a folder, or a Hub id; by default the one for this machine.
 
     `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU;
-    `compute_type` auto, f32, bf16, int8 or w8a8; `dtype`, of the torch engine, auto, float32, bfloat16 or float16;
-    `threads` how many the engine uses, by default all cores. `notify` is told of each choice made automatically,
-    with its reason. `late`: the weights are read when a first recording could be opened, not now. Raises `ModelError`
-    for a model that is missing or damaged, `OptionError` for what does not go together.
+    `compute_type` auto, f32 (or float32), bf16 (or bfloat16), float16, int8 or w8a8; `dtype`, deprecated, is
+    `compute_type` with `engine="torch"`; `threads` how many the engine uses, by default all cores. `notify` is told of
+    each choice made automatically, with its reason. `late`: the weights are read when a first recording could be
+    opened, not now. Raises `ModelError` for a model that is missing or damaged, `OptionError` for what does not go
+    together.
 
     >>> recognizer = load("digits")
     >>> recognizer.languages
     ('en', 'de', 'fr', 'es', 'it')
     """
-    from linnet.engines.choice import Wanted, choose
+    from linnet.engines.choice import Wanted, choose, replace_dtype
     from linnet.models.default import resolve_default
     from linnet.models.device import choose_device
     from linnet.models.resolve import resolve
 
     tell = notify or _silent
-    wanted = Wanted(engine, compute_type, dtype, threads)
+    wanted = Wanted(engine, compute_type, threads)
+    if dtype != "auto":
+        wanted = replace_dtype(dtype, wanted, tell)
     place, why = choose_device(device)
     if device == "auto":
         tell(f"device: {place} ({why})")
@@ -78,9 +81,9 @@ def _silent(sentence: str) -> None:
 
 def _load_backend(ref: ModelRef, device: str, chosen: Chosen, notify: Notify) -> Backend:
     from linnet.engines.choice import build_engine, torch_number
-    from linnet.models.resolve import family
+    from linnet.models.families import WHISPER, family_of
 
-    if family(ref.path) == "whisper":
+    if family_of(ref.path) is WHISPER:
         from linnet.transcription.whisper import WhisperBackend
 
         return WhisperBackend(*build_engine(ref, device, chosen, notify))

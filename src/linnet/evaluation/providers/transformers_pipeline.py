@@ -16,8 +16,9 @@ from linnet.evaluation.providers.local import (
     torch_threads,
 )
 from linnet.evaluation.providers.protocol import Heard, Identity, ProviderOptions, main_code
+from linnet.models.families import CTC, WHISPER, family_of
 from linnet.models.loading import quiet
-from linnet.models.resolve import family, resolve
+from linnet.models.resolve import resolve
 
 _PIECE = 30.0  # seconds of a long recording that a CTC model is given at once
 
@@ -39,7 +40,7 @@ class TransformersPipeline(LocalProvider):
         device = pick_device(options)
         try:
             found = resolve(model)
-            self._family = family(found.path)
+            self._family = family_of(found.path)
             with quiet():
                 self._pipeline: Any = pipeline(
                     "automatic-speech-recognition", model=str(found.path), device=device, dtype=options.compute_type
@@ -69,12 +70,12 @@ class TransformersPipeline(LocalProvider):
 
     def _settings(self, audio: Audio, language: str | None) -> dict[str, Any]:
         settings = dict(self._fields)
-        if self._family == "whisper":
+        if self._family is WHISPER:
             if audio.duration > self._pipeline.feature_extractor.chunk_length:
                 settings.setdefault("return_timestamps", True)
             if language is not None and getattr(self._pipeline.model.generation_config, "is_multilingual", False):
                 told = {"language": main_code(language), "task": "transcribe"}
                 settings["generate_kwargs"] = {**told, **settings.get("generate_kwargs", {})}
-        elif self._family == "ctc" and audio.duration > _PIECE:
+        elif self._family is CTC and audio.duration > _PIECE:
             settings.setdefault("chunk_length_s", _PIECE)
         return settings

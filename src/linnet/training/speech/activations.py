@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from linnet.audio import SAMPLE_RATE
 from linnet.data.batching import Shape
+from linnet.models.families import FUSION, family_of_model
 from linnet.training.speech.loss import LOGITS
 from linnet.training.speech.model import Trainee
 
@@ -31,10 +32,10 @@ def estimate_activations(trainee: Trainee, shape: Shape, precision: str) -> floa
     """About the bytes of a batch of n utterances of D seconds and T tokens at its peak."""
     utterances, seconds, tokens = shape
     model: Any = trainee.model
-    fusion = model.config.model_type == "linnet_fusion"
+    family = family_of_model(model)
+    fusion = family is FUSION
     samples = round((trainee.inputs.span or seconds) * SAMPLE_RATE)
-    encoder = model.encoder if fusion else model.get_encoder()
-    decoder = model.language_model.get_decoder() if fusion else model.get_decoder()
+    encoder, decoder = family.encoder(model), family.decoder(model)
     rates = list(_conv_rates(encoder, samples / SAMPLE_RATE))
     frames = model.windowing.frames(samples) if fusion else round(rates[-1][1] if rates else 50 * seconds)
     places = model.prompt_tokens(samples) + tokens if fusion else tokens

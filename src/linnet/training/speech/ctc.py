@@ -25,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from linnet.audio import SAMPLE_RATE
 from linnet.errors import ModelError, OptionError
+from linnet.models.families import family_of_model
 from linnet.models.fusion.encoders import speech_encoder
 from linnet.training.batch import IGNORED
 
@@ -150,21 +151,22 @@ def make_ctc_head(model: Any, texts: Iterable[str], begun: Path | None = None) -
 
 
 def frames_of(model: Any) -> Frames:
-    """The function that says how many encoder frames a clip of so many samples has."""
-    if model.config.model_type == "linnet_fusion":
-        found: Frames = model.windowing.frames
-        return found
-    kind = speech_encoder(_audio_config(model))
-    return lambda samples: kind.frames(max(samples, kind.shortest))
+    """The function that says how many encoder frames a clip of so many samples has. Raises `OptionError`."""
+    found = family_of_model(model).clip_frames(model)
+    if found is None:
+        raise _unknown_frames(model)
+    return found
 
 
 def _audio_config(model: Any) -> Any:
-    config = model.config
-    if config.model_type == "linnet_fusion":
-        return config.audio_config
-    if config.model_type == "whisper":
-        return config
-    raise OptionError(
-        f"losses: ctc: a {config.model_type} model does not say how many frames its encoder makes of a sound; a CTC "
-        "head can be had with Whisper and with fusion models."
+    found = family_of_model(model).encoder_config(model.config)
+    if found is None:
+        raise _unknown_frames(model)
+    return found
+
+
+def _unknown_frames(model: Any) -> OptionError:
+    return OptionError(
+        f"losses: ctc: a {model.config.model_type} model does not say how many frames its encoder makes of a sound; a "
+        "CTC head can be had with Whisper and with fusion models."
     )

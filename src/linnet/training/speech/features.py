@@ -30,6 +30,7 @@ from linnet.data import Sounds
 from linnet.data.sources.embedded import split_address
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.files import restore_folder
+from linnet.models.families import family_of_model
 from linnet.notices import Notify
 from linnet.training.batch import IGNORED, Batch, tensors_to
 from linnet.training.checkpoint import swap_folder
@@ -143,8 +144,7 @@ def require_cacheable(trainee: Trainee) -> None:
 
 def encoder_of(trainee: Trainee) -> Any:
     """The encoder of a fusion model or a Whisper."""
-    model = trainee.model
-    return model.encoder if isinstance(trainee.inputs, FusionInputs) else model.get_encoder()
+    return family_of_model(trainee.model).encoder(trainee.model)
 
 
 def cached_features(

@@ -19,6 +19,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
 from linnet.audio import SAMPLE_RATE
+from linnet.models.families import FUSION, family_of_model
 from linnet.training.speech.loss import LOGITS
 
 _MEL_FRAMES = 100  # a second
@@ -79,12 +80,12 @@ class StepFlops:
     def __init__(self, model: Any, span: float | None = None, idle: Collection[str] = ()) -> None:
         model.train()
         self._model, self._span, self._idle = model, span, idle
-        self._fusion = model.config.model_type == "linnet_fusion"
+        family = family_of_model(model)
+        self._fusion = family is FUSION
         walk = _Walk()
-        self._front, self._encoder = walk.encoder(model.encoder if self._fusion else model.get_encoder())
+        self._front, self._encoder = walk.encoder(family.encoder(model))
         self._projector = walk.stack(model.projector) if self._fusion else Stack()
-        decoder = model.language_model if self._fusion else model
-        self._decoder = walk.stack(decoder.get_decoder())
+        self._decoder = walk.stack(family.decoder(model))
         head = model.get_output_embeddings()
         self._head, self._logits = walk.matrix(head), 2.0 * _entries(head)
         self._pieces = LOGITS // len(head.weight)  # tokens from which on logits are made twice

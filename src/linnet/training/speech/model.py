@@ -12,11 +12,12 @@ from torch import Tensor
 
 from linnet.errors import OptionError
 from linnet.models.device import choose_dtype
+from linnet.models.families import CTC, FUSION, WHISPER
 from linnet.models.fusion.adapters import folded_state
 from linnet.models.loading import quiet
 from linnet.models.resize import shorten_window
 from linnet.models.resolve import find, hub_id, resolve
-from linnet.models.speech import load_speech_model, window_seconds
+from linnet.models.speech import load_speech_model
 from linnet.training.checkpoint import swap_folder
 from linnet.training.freeze import freeze
 from linnet.training.optimisation import checkpoint_gradients
@@ -84,16 +85,17 @@ def load_trainee(recipe: SpeechRecipe) -> Trainee:
             model, processor = fusion.build(*_bases(choice), dtype=dtype, seed=recipe.run.seed, **_options(choice))
         return _frozen(recipe, model, _fusion_inputs(model, processor))
     speech = load_speech_model(resolve(choice.checkpoint), device="cpu", dtype=dtype)
-    if speech.family == "ctc":
+    if speech.family is CTC:
         raise OptionError(f"{choice.checkpoint} is a CTC model: only models that write token after token are trained.")
-    if speech.model.config.model_type == "linnet_fusion":
+    if speech.family is FUSION:
         return _frozen(recipe, speech.model, _fusion_inputs(speech.model, speech.processor))
     made = (speech.model, speech.processor, speech.tokenizer)
-    if speech.family == "whisper":
+    if speech.family is WHISPER:
         if choice.window_seconds < window_of(speech.processor):
             shorten_window(speech.model, speech.processor, choice.window_seconds)
         return _frozen(recipe, speech.model, WhisperInputs(*made, choice.language))
-    return _frozen(recipe, speech.model, Seq2SeqInputs(*made, window_seconds(speech.model.config.to_dict())))
+    window = speech.family.window_seconds(speech.model.config.to_dict())
+    return _frozen(recipe, speech.model, Seq2SeqInputs(*made, window))
 
 
 def outline(recipe: SpeechRecipe) -> Trainee:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linnet.engines.checks import check_heads, check_kept, check_spread, check_tokens
-from linnet.engines.torch_ops import Product, attend, fused, product
+from linnet.engines.torch.ops import Product, attend, fused, product
 
 FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so a short answer does not pay for the longest
 

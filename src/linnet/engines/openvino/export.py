@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from linnet.engines.openvino_formats import Numbers, Shape
-from linnet.engines.openvino_modules import ExportDecoder, ExportEncoder
-from linnet.engines.openvino_quantise import compress_weights, quantise
-from linnet.engines.openvino_runtime import import_openvino
+from linnet.engines.openvino.formats import Numbers, Shape
+from linnet.engines.openvino.modules import ExportDecoder, ExportEncoder
+from linnet.engines.openvino.quantise import compress_weights, quantise
+from linnet.engines.openvino.runtime import import_openvino
 from linnet.engines.padding import whole
 
 _FRAMES = 16  # of the example that is traced: all lengths are dynamic

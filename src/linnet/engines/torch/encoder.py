@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from linnet.engines.torch_ops import fused, product
+from linnet.engines.torch.ops import fused, product
 
 
 class TorchEncoder:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from linnet.engines.checks import check_tokens
-from linnet.engines.torch_decoder import TorchDecoder, TorchState
+from linnet.engines.torch.decoder import TorchDecoder, TorchState
 
 log = logging.getLogger(__name__)
 ROOM = 64  # the room of a step is a multiple of this, so that decodes of like length share one

@@ -14,9 +14,9 @@ from torch import Tensor
 from linnet.arrays import Array
 from linnet.audio.types import Samples
 from linnet.engines.checks import check_features, check_max_length
-from linnet.engines.torch_decoder import TorchDecoder, TorchEncoded, TorchState
-from linnet.engines.torch_encoder import TorchEncoder
-from linnet.engines.torch_static import StaticSteps
+from linnet.engines.torch.decoder import TorchDecoder, TorchEncoded, TorchState
+from linnet.engines.torch.encoder import TorchEncoder
+from linnet.engines.torch.static import StaticSteps
 from linnet.models.whisper import WhisperModel
 
 

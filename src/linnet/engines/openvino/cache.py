@@ -1,6 +1,6 @@
 """Converted models on this disk: made once, found again by what they were made of, made anew where they are damaged.
 
-An entry (`openvino_copies` says where) is a folder with the two models and a manifest that is written last. Entries
+An entry (`copies` says where) is a folder with the two models and a manifest that is written last. Entries
 appear by one rename, so two processes may convert at once: one of them wins, the other takes what is there. What was
 calibrated on sound is made only where that is asked for, and never anew: the sound is not here.
 
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from linnet.arrays import Array
-from linnet.engines.openvino_copies import copies_root, model_key
-from linnet.engines.openvino_formats import Numbers, Shape
-from linnet.engines.openvino_runtime import compile_model, core, cpu_key, encoder_compute, import_openvino
+from linnet.engines.openvino.copies import copies_root, model_key
+from linnet.engines.openvino.formats import Numbers, Shape
+from linnet.engines.openvino.runtime import compile_model, core, cpu_key, encoder_compute, import_openvino
 from linnet.errors import ModelError, OutputError
 from linnet.files import draft_folder, open_folder, place_folder, whole_folder
 from linnet.models.checkpoint import update_digest
@@ -273,7 +273,7 @@ def _telling_damage() -> Iterator[None]:
 
 
 def _convert(source: Source, numbers: Numbers, windows: Sequence[Array] = ()) -> Converted:
-    from linnet.engines.openvino_export import convert  # which takes PyTorch
+    from linnet.engines.openvino.export import convert  # which takes PyTorch
 
     module = source.load_module()
     encoder, decoder = convert(module, numbers, windows)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from linnet.arrays import Array
-from linnet.engines.openvino_runtime import OpenVinoMissing, no_telemetry
+from linnet.engines.openvino.runtime import OpenVinoMissing, no_telemetry
 from linnet.engines.padding import FRAMES_PER_POSITION, whole
 from linnet.models.loading import first_line
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from linnet.arrays import Array, one_thread
 from linnet.audio.types import Samples
 from linnet.engines.checks import check_features, check_heads, check_kept, check_max_length, check_spread, check_tokens
-from linnet.engines.openvino_cache import Compiled
-from linnet.engines.openvino_formats import Shape
-from linnet.engines.openvino_runtime import import_openvino
+from linnet.engines.openvino.cache import Compiled
+from linnet.engines.openvino.formats import Shape
+from linnet.engines.openvino.runtime import import_openvino
 from linnet.engines.padding import Layout, best_sound, condense
 
 _NOTHING = ("places", np.zeros(1, np.int64)), ("bias", np.zeros(1, np.float32))

@@ -1,6 +1,6 @@
-"""Where converted copies of models lie on this disk, what they take, and their end. Loads no engine.
+"""Where converted copies of models lie on this disk, what they take, and their end. Loads no OpenVINO.
 
-A copy is a folder `<root>/openvino/<key of the model>-<number formats>-<versions>`, which `openvino_cache` writes.
+A copy is a folder `<root>/openvino/<key of the model>-<number formats>-<versions>`, which `cache` writes.
 """
 
 from __future__ import annotations

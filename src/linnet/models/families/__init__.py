@@ -1,0 +1,47 @@
+"""How each family of models is recognized, loaded and heard with: one file each, one list of them here.
+
+A new family is a class in a file of its own, and an entry in `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from linnet.errors import ModelError
+from linnet.models.families.base import Family
+from linnet.models.families.ctc import Ctc
+from linnet.models.families.fusion import Fusion
+from linnet.models.families.seq2seq import Seq2Seq
+from linnet.models.families.whisper import Whisper
+from linnet.models.json_files import read_json
+
+WHISPER, FUSION, SEQ2SEQ, CTC = Whisper(), Fusion(), Seq2Seq(), Ctc()
+FAMILIES: tuple[Family, ...] = (WHISPER, FUSION, SEQ2SEQ, CTC)
+
+
+def family_of(path: Path) -> Family:
+    """The family of the model in a folder, by its config.json. Raises `ModelError` that lists what is supported."""
+    return _find(read_json(path / "config.json"), str(path))
+
+
+def family_of_model(model: Any) -> Family:
+    """The family of a loaded model of Transformers, by its config. Raises `ModelError` as `family_of` does."""
+    config = model.config
+    said = {"model_type": config.model_type, "architectures": config.architectures}
+    return _find(said, type(model).__name__)
+
+
+def _find(config: Mapping[str, Any], source: str) -> Family:
+    for family in FAMILIES:
+        if family.recognizes(config):
+            return family
+    what = ", ".join(config.get("architectures") or []) or f"model type {config.get('model_type', '')!r}"
+    raise ModelError(
+        f"{source}: {what} is not a speech recognition model that Linnet can run; supported are Whisper, "
+        f"sequence-to-sequence ({', '.join(sorted(SEQ2SEQ.types()))}) and CTC models ({', '.join(sorted(CTC.types()))})"
+    )
+
+
+__all__ = ["CTC", "FAMILIES", "FUSION", "SEQ2SEQ", "WHISPER", "Family", "family_of", "family_of_model"]

@@ -1,0 +1,79 @@
+"""What the rest of Linnet asks of a family of models.
+
+Shapes: B windows, T output frames, V vocabulary, D encoder width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from linnet.audio.types import SAMPLE_RATE, Samples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WINDOW_SECONDS = 30.0
+
+
+class Family(ABC):
+    """Models that are loaded and driven in one way. There is one object of each; compare it with `is`."""
+
+    name: str  # in reports
+    title: str  # in sentences
+
+    @abstractmethod
+    def recognizes(self, config: Mapping[str, Any]) -> bool:
+        """Whether a model's config.json is of this family; the first in `FAMILIES` that says so has it."""
+
+    def auto_class(self) -> Any:
+        """The class of Transformers whose `from_pretrained` loads a folder."""
+        from transformers import AutoModelForSpeechSeq2Seq
+
+        return AutoModelForSpeechSeq2Seq
+
+    def window_seconds(self, config: Mapping[str, Any], processor: Mapping[str, Any] | None = None) -> float:
+        """Seconds of audio in one window: 30, or fewer where the config has fewer source positions (of 10 ms or more).
+
+        `processor` holds the settings of its feature extractor.
+        """
+        del processor
+        positions = config.get("max_source_positions")
+        return WINDOW_SECONDS if positions is None else min(WINDOW_SECONDS, positions / 100.0)
+
+    def features(self, processor: Any, windows: Sequence[Samples]) -> dict[str, Tensor]:
+        """What a model takes of these windows, padded to the longest: the tensors that its own processor makes."""
+        from transformers import ProcessorMixin
+
+        given = {"audio": list(windows)} if isinstance(processor, ProcessorMixin) else {}
+        positional = () if given else (list(windows),)
+        return dict(processor(*positional, **given, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt"))
+
+    def encoder(self, model: Any) -> Any:
+        """The module that turns features into frames."""
+        return model.get_encoder()
+
+    def decoder(self, model: Any) -> Any:
+        """The module that reads tokens."""
+        return model.get_decoder()
+
+    def encode(self, model: Any, features: Mapping[str, Tensor]) -> Tensor:
+        """What the model makes of features before any text, float32: [B, T, D] of its encoder."""
+        encoded: Tensor = model.get_encoder()(**features).last_hidden_state.float()
+        return encoded
+
+    def frame_counter(self, model: Any) -> Callable[[Tensor], Tensor] | None:
+        """From the unpadded lengths of inputs [B] to those of outputs [B]; None where a model has none such."""
+        del model
+        return None
+
+    def encoder_config(self, config: Any) -> Any:
+        """The encoder's part of a config, where `fusion.encoders` knows its frames; None for other models."""
+        del config
+        return None
+
+    def clip_frames(self, model: Any) -> Callable[[int], int] | None:
+        """From the samples of a clip of any length to its encoder frames, exactly; None where that is not known."""
+        del model
+        return None

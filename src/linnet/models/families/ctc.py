@@ -1,0 +1,51 @@
+"""CTC models: an encoder with a letter or a blank for each frame, as Transformers' AutoModelForCTC loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from linnet.models.families.base import Family
+from linnet.models.families.seq2seq import listed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Ctc(Family):
+    """wav2vec 2.0, HuBERT, Parakeet CTC and so on."""
+
+    name, title = "ctc", "CTC"
+
+    def recognizes(self, config: Mapping[str, Any]) -> bool:
+        """By Transformers' list of architectures."""
+        return listed(config, self.types())
+
+    def types(self) -> dict[str, str]:
+        """The architecture of each model type that is supported."""
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
+
+        return dict(MODEL_FOR_CTC_MAPPING_NAMES)
+
+    def auto_class(self) -> Any:
+        """See `Family`."""
+        from transformers import AutoModelForCTC
+
+        return AutoModelForCTC
+
+    def encoder(self, model: Any) -> Any:
+        """All but the output layer."""
+        return getattr(model, "encoder", model.base_model)
+
+    def encode(self, model: Any, features: Mapping[str, Tensor]) -> Tensor:
+        """The logits [B, T, V]."""
+        logits: Tensor = model(**features).logits.float()
+        return logits
+
+    def frame_counter(self, model: Any) -> Callable[[Tensor], Tensor] | None:
+        """The model's own function, by whichever name it has it."""
+        for name in ("_get_subsampling_output_length", "_get_feat_extract_output_lengths"):
+            if hasattr(model, name):
+                found: Callable[[Tensor], Tensor] = getattr(model, name)
+                return found
+        return None

@@ -1,0 +1,37 @@
+"""Any other encoder and decoder that Transformers' AutoModelForSpeechSeq2Seq loads: Moonshine, Speech2Text, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from linnet.models.families.base import Family
+
+# Of Transformers' speech-to-sequence models, those that produce sound or music scores and no transcript.
+_NOT_RECOGNITION = (
+    "DiaForConditionalGeneration",
+    "Pop2PianoForConditionalGeneration",
+    "VibeVoiceForConditionalGeneration",
+)
+
+
+class Seq2Seq(Family):
+    """A model whose own `generate` writes token after token."""
+
+    name, title = "seq2seq", "sequence-to-sequence"
+
+    def recognizes(self, config: Mapping[str, Any]) -> bool:
+        """By Transformers' list of architectures."""
+        return listed(config, self.types())
+
+    def types(self) -> dict[str, str]:
+        """The architecture of each model type that is supported."""
+        from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES as KNOWN
+
+        return {kind: name for kind, name in KNOWN.items() if name not in _NOT_RECOGNITION}
+
+
+def listed(config: Mapping[str, Any], types: Mapping[str, str]) -> bool:
+    """Whether a config names one of these architectures, or none and one of their types."""
+    architectures = config.get("architectures") or []
+    return bool(set(architectures) & set(types.values()) or (not architectures and config.get("model_type") in types))

@@ -18,6 +18,7 @@ import pytest
 
 from linnet.data.batching import Binning, Bins, Cost, Peak, Shape, fit_bins
 from linnet.errors import LinnetError, OptionError
+from linnet.training.context import RunContext
 from linnet.training.peaks import Moments
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.dry_run import dry_run
@@ -133,7 +134,7 @@ def test_the_command_measures_keeps_and_is_used(tmp_path: Path, monkeypatch: pyt
     assert isinstance(asked, SpeechRecipe)
     largest = max(row["predicted"] for row in found["bins"])
     assert f"at most {largest / 1e6:.1f} MB, by measurement" in dict(dry_run(asked))["memory of a step"]
-    planned = plan(asked, outline(asked), skip_bad=False, tell=str)
+    planned = plan(asked, outline(asked), RunContext())
     assert isinstance(planned.binning, Binning)
     assert planned.binning.sizes.tolist() == [row["batch"] for row in found["bins"]]
 

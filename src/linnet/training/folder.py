@@ -27,7 +27,7 @@ def open_folder(trainer: Trainer) -> None:
     _require_room(trainer)
     folder.mkdir(parents=True, exist_ok=True)
     made_by = versions("linnet", "torch", "transformers")
-    content = {"task": trainer.recipe.task, **asdict(trainer.recipe), "versions": made_by}
+    content = {**asdict(trainer.recipe), "versions": made_by}
     (folder / "recipe.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

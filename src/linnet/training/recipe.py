@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from linnet.errors import OptionError
-from linnet.training.digits.recipe import DigitsRecipe
+from linnet.training.options import Recipe
 from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.task import is_own, load_task
 
 T = TypeVar("T")
 
@@ -21,22 +22,25 @@ _SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
 _LEFT_TO_FIELDS = (":bool", ":timestamp", ":int")
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
-TASKS: dict[str, type[DigitsRecipe] | type[SpeechRecipe]] = {kind.task: kind for kind in (SpeechRecipe, DigitsRecipe)}
 
-
-def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
-    """Read a recipe from YAML; its key `task` says which kind it is, `speech` (the default) or `digits`.
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from YAML; its key `task` is `speech` (the default), or names a class (`load_task`).
 
     Raises:
-        OptionError: no such file, not YAML, an unknown key (names the nearest), or a value of the wrong type or that
-            no run could take.
+        OptionError: no such file, not YAML, an unknown key (names the nearest), a value of the wrong type or that
+            no run could take, or a task that is not there.
     """
     content = _load(path) or {}
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
-    if not isinstance(task, str) or task not in TASKS:
-        near = difflib.get_close_matches(str(task), TASKS, n=1, cutoff=0.0)
-        raise OptionError(f"{path}: unknown task {task!r}; did you mean {near[0]!r}? Known: {', '.join(TASKS)}.")
-    return build(TASKS[task], content, str(path))
+    if task == SpeechRecipe.task:
+        return build(SpeechRecipe, content, str(path))
+    if not isinstance(task, str) or not is_own(task):
+        raise OptionError(f"{path}: unknown task {task!r}: use {SpeechRecipe.task}, or name a class as FILE.py:Class.")
+    try:
+        kind, task = load_task(task, path.parent)
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error
+    return build(kind, {**content, "task": task}, str(path))
 
 
 def _load(path: Path) -> Any:

@@ -23,6 +23,7 @@ from linnet.data.batching import Lengths, load_lengths
 from linnet.data.packed import PackedUtterances, Packer
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch
+from linnet.training.context import ALONE, RunContext
 from linnet.training.speech.augment import augmented
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs, padded
@@ -66,13 +67,11 @@ class Corpus:
         return found
 
 
-def read_corpus(
-    specs: Iterable[SourceSpec], inputs: Inputs, *, skip_bad: bool = False, limit: int = 0, tell: Callable[[str], None]
-) -> Corpus:
+def read_corpus(specs: Iterable[SourceSpec], inputs: Inputs, context: RunContext = ALONE, *, limit: int = 0) -> Corpus:
     """Read sources to their end (or the first `limit` utterances of each).
 
     An utterance that cannot be used has no text, or its sound is not there, or its text or length is too much for the
-    model; rows that are no utterances count too. With `skip_bad` they are left out and told.
+    model; rows that are no utterances count too. With `context.skip_bad` they are left out and told.
 
     Raises:
         OptionError: there are such utterances (names the first ten, and how many of each kind), or there are no others.
@@ -85,7 +84,7 @@ def read_corpus(
             source, before = open_source(spec), len(packer)
             found: Iterator[Utterance] = iter(source)
             if isinstance(spec, TrainingSource) and spec.transcribe_with:
-                tell(f"{source.name}: {spec.transcribe_with} writes its texts first; here they count as empty")
+                context.tell(f"{source.name}: {spec.transcribe_with} writes its texts first; here they count as empty")
                 found = (replace(utterance, text=utterance.text or "") for utterance in source)
             while some := list(islice(found, min(_AT_ONCE, limit - len(packer) + before) if limit else _AT_ONCE)):
                 for utterance, length, labels in _measured(some, inputs, sounds, bad):
@@ -95,7 +94,7 @@ def read_corpus(
                     counts.append(len(labels))
             parts.append((source.name, len(packer) - before))
             bad.add("no utterance", list(map(str, source.report.problems)), source.report.bad)
-    bad.settle(len(packer), skip_bad, tell)
+    bad.settle(len(packer), context)
     if not len(packer):
         raise OptionError(f"there is nothing to read in {', '.join(name for name, _ in parts) or 'no source at all'}.")
     lengths = Lengths(np.asarray(seconds, np.float32), np.asarray(counts, np.int32), tuple(parts), inputs.about)
@@ -249,7 +248,7 @@ class _Unusable:
         self._counts[reason] += count
         self._names[reason] += names[: NAMED - len(self._names[reason])]
 
-    def settle(self, good: int, skip: bool, tell: Callable[[str], None]) -> None:
+    def settle(self, good: int, context: RunContext) -> None:
         """Tell of them, or raise an `OptionError`."""
         count = self._counts.total()
         if not count:
@@ -259,7 +258,7 @@ class _Unusable:
             named = ", ".join(self._names[reason])
             if number:
                 lines.append(f"  {number} {reason}: {named}" + (f", and {number - NAMED} more" * (number > NAMED)))
-        if not skip:
+        if not context.skip_bad:
             raise OptionError("\n".join([*lines, "Mend them, or leave them out with --skip-bad."]))
         for line in lines:
-            tell(line)
+            context.tell(line)

@@ -12,6 +12,7 @@ import numpy as np
 from linnet.data.batching import Joining, Packing
 from linnet.data.batching.arrays import Ints
 from linnet.errors import LinnetError, OptionError
+from linnet.training.context import ALONE, RunContext
 from linnet.training.freeze import counts
 from linnet.training.speech.corpus import read_corpus
 from linnet.training.speech.duration import estimate, some_batches
@@ -24,7 +25,7 @@ from linnet.training.speech.run import Planned, plan, require_possible, spelling
 from linnet.training.trainer import device_of, total_steps
 
 
-def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[str, str]]:
+def dry_run(recipe: SpeechRecipe, context: RunContext = ALONE) -> Iterator[tuple[str, str]]:
     """Rows of a table: what, and its figure. A model or data that is not there is a row that says what is missing.
 
     Of a model put together only configs and tokenizer are read, so that one of any size can be counted here. Raises
@@ -42,18 +43,19 @@ def dry_run(recipe: SpeechRecipe, *, skip_bad: bool = False) -> Iterator[tuple[s
         return
     yield from _parameters(trainee)
     said: list[str] = []
+    heard = replace(context, tell=said.append)
     try:
-        planned = plan(recipe, trainee, skip_bad=skip_bad, tell=said.append)
+        planned = plan(recipe, trainee, heard)
     except LinnetError as error:
         yield "data", f"missing: {error}"
         yield from memory_rows(recipe, trainee)
         return
-    yield from _validation(recipe, trainee, skip_bad)
+    yield from _validation(recipe, trainee, context)
     told = len(said)
     for line in (*said, *planned.lines()):
         yield "data", line
     if recipe.losses.ctc is not None:
-        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, said.append))
+        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, heard))
         yield "ctc head", ". ".join([_ctc_head(trainee), *said[told:]])
     yield from _batches(recipe, trainee, planned)
 
@@ -73,13 +75,13 @@ def _batches(recipe: SpeechRecipe, trainee: Trainee, planned: Planned) -> Iterat
     yield from memory_rows(recipe, trainee, planned.binning)
 
 
-def _validation(recipe: SpeechRecipe, trainee: Trainee, skip_bad: bool) -> Iterator[tuple[str, str]]:
+def _validation(recipe: SpeechRecipe, trainee: Trainee, context: RunContext) -> Iterator[tuple[str, str]]:
     if recipe.data.validation is None:
         return
     specs, limit = [recipe.data.validation], recipe.data.validation_limit
     said: list[str] = []
     try:
-        corpus = read_corpus(specs, trainee.inputs, skip_bad=skip_bad, limit=limit, tell=said.append)
+        corpus = read_corpus(specs, trainee.inputs, replace(context, tell=said.append), limit=limit)
     except LinnetError as error:
         said = [f"missing: {error}"]
     else:

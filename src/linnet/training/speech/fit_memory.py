@@ -6,8 +6,7 @@ below the limit, and the formula of `linnet.data.batching.cost` says the rest.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from linnet.data.batching import Bins, Shape, fit_bins, fit_peak
 from linnet.errors import OptionError
 from linnet.models.device import choose_device
 from linnet.training.amounts import parse_bytes, show_bytes
+from linnet.training.context import ALONE, RunContext, Tell
 from linnet.training.peaks import Moments
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs
@@ -36,8 +36,6 @@ from linnet.training.speech.probing import Probing
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import chosen, require_possible
 
-log = logging.getLogger(__name__)
-Tell = Callable[[str], None]
 Measured = tuple[Shape, Moments]
 _PROBES = 8
 _CHECKS = 3
@@ -120,12 +118,11 @@ class MemoryFit:
 
 def fit_memory(
     recipe: SpeechRecipe,
+    context: RunContext = ALONE,
     *,
     memory: str = "auto",
     processes: int = 1,
     force: bool = False,
-    skip_bad: bool = False,
-    tell: Tell = log.info,
 ) -> MemoryFit:
     """Measure and fit the memory of a recipe's steps, or take it from the cache unless `force`; keeps what it measures.
 
@@ -143,7 +140,7 @@ def fit_memory(
     device = torch.device(choose_device(recipe.run.device)[0])
     trainee = outline(recipe)
     require_possible(recipe, trainee)
-    corpus, lengths, selection = chosen(recipe.data, trainee.inputs, skip_bad=skip_bad, tell=tell)
+    corpus, lengths, selection = chosen(recipe.data, trainee.inputs, context)
     rows, options = selection.rows, recipe.data.batching
     bins = fit_bins(lengths.durations[rows], lengths.tokens[rows], groups=options.groups, splits=options.splits)
     key = fit_key(recipe, trainee, processes)
@@ -152,13 +149,13 @@ def fit_memory(
         budget = limit or usable_memory(free_memory(device), device, processes)
         return MemoryFit(found, bins, budget, (), str(fit_file(key)))
     texts = (corpus.utterances[row].text or "" for row in rows.tolist()) if recipe.losses.ctc is not None else ()
-    with Probing(recipe, processes, tell, Alphabet.of(texts).characters) as probing:
+    with Probing(recipe, processes, context.tell, Alphabet.of(texts).characters) as probing:
         budget = limit or usable_memory(probing.free, device, processes)
-        fit = fit_steps(probing, probe_shapes(bins, trainee.inputs), budget, tell)
+        fit = fit_steps(probing, probe_shapes(bins, trainee.inputs), budget, context.tell)
         kept = save_fit(fit, key)
         made = MemoryFit(fit, bins, budget, (), str(kept))
         reach = budget if device.type == "cuda" else min(budget, fit.held + 3 * _aim(fit.held, budget))
-        return replace(made, checks=tuple(_checks(probing, made, reach, tell)))
+        return replace(made, checks=tuple(_checks(probing, made, reach, context.tell)))
 
 
 def probe_shapes(bins: Bins, inputs: Inputs) -> list[tuple[float, int]]:

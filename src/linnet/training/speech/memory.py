@@ -89,7 +89,7 @@ def usable_memory(free: int, device: torch.device, world: int) -> int:
 
 def fit_key(recipe: SpeechRecipe, trainee: Trainee, world: int) -> dict[str, Any]:
     """All that the memory of a step depends on, as plain values."""
-    said = {name: value for name, value in asdict(recipe).items() if name != "data"}
+    said = {name: value for name, value in asdict(recipe).items() if name not in ("task", "data")}
     for part, names in _IDLE.items():
         said[part] = {name: value for name, value in said[part].items() if name not in names}
     said["optimisation"] |= {

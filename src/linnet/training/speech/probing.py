@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from linnet.data.batching import Shape
 from linnet.errors import LinnetError, OptionError
+from linnet.training.context import Tell
 from linnet.training.peaks import Moments
 from linnet.training.speech.memory import describe
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
@@ -31,7 +31,7 @@ class Probing:
         LinnetError: the recipe's model or device cannot be had, or its process ends before the first step.
     """
 
-    def __init__(self, recipe: SpeechRecipe, processes: int, tell: Callable[[str], None], characters: str = "") -> None:
+    def __init__(self, recipe: SpeechRecipe, processes: int, tell: Tell, characters: str = "") -> None:
         self._characters = characters
         self._recipe, self._processes, self._tell = recipe, processes, tell
         self._folder = tempfile.TemporaryDirectory(prefix="linnet-probe-")
@@ -39,8 +39,8 @@ class Probing:
         self.held = self.free = 0  # bytes: of weights and optimiser, and free on the device before they came
 
     def __enter__(self) -> Probing:
-        content = {"task": "speech", **json.loads(json.dumps(asdict(replace(self._recipe, data=SpeechData()))))}
-        (self._path / "recipe.yaml").write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
+        content = json.dumps(asdict(replace(self._recipe, data=SpeechData())))
+        (self._path / "recipe.yaml").write_text(content, encoding="utf-8")  # JSON is YAML
         try:
             unused = self._start()
         except BaseException:  # also an interrupt

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
-
 import numpy as np
 import torch
 from accelerate.utils import gather_object
@@ -12,14 +9,12 @@ from accelerate.utils import gather_object
 from linnet.data import Sounds
 from linnet.models.loading import quiet
 from linnet.training.batch import tensors_to
+from linnet.training.context import Score
 from linnet.training.loop import Validate
 from linnet.training.speech.corpus import Corpus, read_samples
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import SpeechRun
 from linnet.training.trainer import Trainer
-
-Score: TypeAlias = Callable[[Sequence[str], Sequence[str], Sequence[str | None]], float]
-# references, hypotheses and languages of the utterances -> word error rate, 0.05 for 5 %
 
 
 @torch.no_grad()

@@ -10,28 +10,14 @@ import numpy as np
 import torch
 
 from linnet.errors import OptionError
-from linnet.training.digits.bank import Voices, load_fsdd
-from linnet.training.digits.dataset import DigitBatches, Numbered
-from linnet.training.digits.recipe import DigitsRecipe
-from linnet.training.digits.trainee import DigitsTrainee
-from linnet.training.digits.validate import connected, nothing, roughened, transcripts, word_error_rate
-from linnet.training.endings import Stop, never
-from linnet.training.loop import Validate, train
+from linnet.training.loop import Validate
 from linnet.training.trainer import Trainer, make_accelerator
 
-
-def run_digits(recipe: DigitsRecipe, *, stop: Stop = never) -> Iterator[dict[str, Any]]:
-    """Train `digits` by a recipe and export it to `<output>/model`; yields the rows of the log.
-
-    Paths in a recipe are relative to the folder where it is run. A run that was broken off goes on from its newest
-    checkpoint; a finished one only exports again.
-
-    Raises:
-        OptionError: the recipe or the data that it names is not usable.
-        OutputError: a checkpoint cannot be written.
-        StoppedError: `stop`, asked after each step, said so; the step that it stands at is kept.
-    """
-    yield from train(*prepare(recipe), validation(recipe), stop)
+from .bank import Voices, load_fsdd
+from .dataset import DigitBatches, Numbered
+from .recipe import DigitsRecipe
+from .trainee import DigitsTrainee
+from .validate import connected, nothing, roughened, transcripts, word_error_rate
 
 
 def outline(recipe: DigitsRecipe) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.training.digits.words import DIGITS
+from recipes.digits.words import DIGITS
+
+TASK = Path(__file__).parents[1] / "recipes" / "digits" / "recipe.py:DigitsRecipe"
 
 
 def make_bank(folder: Path) -> Path:
@@ -47,7 +49,7 @@ def _tone(number: int, voice: str, rng: np.random.Generator) -> np.ndarray:
 def tiny_recipe(bank: Path, output: Path, steps: int = 6) -> str:
     """A recipe that trains in seconds."""
     return f"""
-task: digits
+task: {TASK}
 model: {{width: 16, encoder_heads: 2, decoder_heads: 2, feed_forward: 32, encoder_layers: 1, decoder_layers: 1}}
 data: {{banks: ["{bank}"], windows: [1.5, 2.0], shares: [0.5, 0.5], full_from: 2.0, batch_seconds: 6.0}}
 optimisation: {{steps: {steps}, average: 0.999}}

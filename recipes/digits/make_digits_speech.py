@@ -1,6 +1,6 @@
 """Make the synthetic speech that the embedded model `digits` trains on: digits in five languages, many voices.
 
-    python scripts/make_digits_speech.py build/digits-speech --fsdd ../shared/data/fsdd
+    python -m recipes.digits.make_digits_speech build/digits-speech --fsdd ../shared/data/fsdd
 
 Engines: espeak-ng (the extra `synth`; in a process of its own) for every language; where they are installed also
 flite and festival (English, Italian) and WORLD (`pyworld`), which revoices the real training speakers with other
@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -28,7 +28,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from linnet.training.digits.words import DIGITS
+from .words import DIGITS
 
 RATE = 16_000
 TRAIN_SPEAKERS = ("george", "jackson", "nicolas", "yweweler")
@@ -89,7 +89,7 @@ def trim(samples: np.ndarray, threshold: float = 0.02, margin: int = 160) -> tup
     return max(0, heard[0] * 160 - margin), min(len(samples), (heard[-1] + 1) * 160 + margin)
 
 
-def finish(samples: np.ndarray, rate: int, spoken: dict[str, object], starts: list[int] | None) -> Clip | None:
+def finish(samples: np.ndarray, rate: int, spoken: Mapping[str, object], starts: list[int] | None) -> Clip | None:
     """Resample, trim, normalise, and turn the starts of words (samples at `rate`) into bounds."""
     samples = soxr.resample(samples.astype(np.float32), rate, RATE) if rate != RATE else samples
     first, end = trim(samples)
@@ -116,7 +116,7 @@ class Espeak:
     """The worker process that speaks with espeak-ng."""
 
     def __init__(self) -> None:
-        worker = Path(__file__).with_name("espeak_worker.py")
+        worker = Path(__file__).parents[2] / "scripts" / "espeak_worker.py"
         self.process = subprocess.Popen([sys.executable, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def say(self, voice: str, style: dict[str, int], words: list[str]) -> tuple[np.ndarray, int, list[int]] | None:
@@ -267,7 +267,7 @@ class Revoicing:
 def taken_apart(fsdd: Path) -> list[Revoicing]:
     """Every clip of the training speakers; none where pyworld is not installed."""
     try:
-        import pyworld
+        import pyworld  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         log.warning("pyworld is not installed: the revoiced speakers are left out")
         return []
@@ -288,7 +288,7 @@ def taken_apart(fsdd: Path) -> list[Revoicing]:
 
 def respoken(rng: np.random.Generator, source: Revoicing, log_envelope: np.ndarray, voice: str) -> Clip | None:
     """`source` with another envelope, at another pitch, vocal-tract length and tempo."""
-    import pyworld
+    import pyworld  # type: ignore[import-not-found,unused-ignore]
 
     tract = rng.uniform(0.85, 1.28)
     factor = float(np.clip(rng.uniform(0.75, 2.1), 0.75, 1.2 + 4.5 * max(0.0, tract - 0.85)))

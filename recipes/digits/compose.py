@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from linnet.audio import effects
+from linnet.audio.effects import Rng
 from linnet.audio.types import SAMPLE_RATE as RATE
-from linnet.training.digits import augment
-from linnet.training.digits.augment import Array, Rng
-from linnet.training.digits.bank import Clip, Voice, Voices
+
+from . import augment
+from .augment import Array
+from .bank import Clip, Voice, Voices
 
 PHRASE_GAP = 0.5  # seconds of silence that end a phrase
 ENGINE_SHARES = {"real": 0.36, "world": 0.17, "morph": 0.17, "espeak": 0.19, "flite": 0.08, "festival": 0.03}
@@ -71,7 +74,7 @@ class Composer:
         rng = np.random.default_rng([seed, 7])
         length = 12 * RATE
         self.noises: dict[str, list[Array]] = {
-            "pink": [augment.coloured(rng, length, float(p)) for p in rng.uniform(0, 2.2, 12)],
+            "pink": [effects.coloured(rng, length, float(p)) for p in rng.uniform(0, 2.2, 12)],
             "hum": [augment.hum(rng, length) for _ in range(4)],
             "music": [augment.music(rng, length) for _ in range(24)],
             "clicks": [augment.clicks(rng, length) for _ in range(12)],
@@ -112,7 +115,7 @@ class Composer:
         while len(recording.words) < count:
             clip = self._pick(rng, voice, count - len(recording.words))
             local = speed * float(rng.uniform(0.94, 1.06))
-            sound = augment.resample(clip.samples(), local) * 10 ** (rng.uniform(-spread, spread) / 20)
+            sound = effects.resample(clip.samples(), local) * 10 ** (rng.uniform(-spread, spread) / 20)
             if position + len(sound) > limit:
                 if cut:
                     self._cut_off(rng, recording, sound, clip, position, local)
@@ -191,7 +194,7 @@ class Composer:
         pool = self.noises[kind]
         noise = pool[int(rng.integers(len(pool)))]
         start = int(rng.integers(0, len(noise) - length + 1))
-        return augment.unit(noise[start : start + length])
+        return effects.unit(noise[start : start + length])
 
     def _babble(self, rng: Rng, length: int) -> Array:
         """Ten voices at once, none of them to be understood."""
@@ -208,7 +211,7 @@ class Composer:
                 sound = sound[first : first + length - max(position, 0)]
                 output[max(position, 0) : max(position, 0) + len(sound)] += sound
                 position += len(sound) + first + int(rng.integers(400, 6000))
-        return augment.unit(output)
+        return effects.unit(output)
 
     def _empty(self, rng: Rng, window: float) -> Array:
         """Silence, noise, hum, music or clicks at any level."""
@@ -239,7 +242,7 @@ class Composer:
     def _pollute(self, rng: Rng, samples: Array, *, narrow: bool) -> Array:
         """Room, colour, top band, noise, line, level, coding: each by chance."""
         length = len(samples)
-        response = augment.room(rng) if rng.random() < 0.5 else None
+        response = effects.room(rng) if rng.random() < 0.5 else None
         size = fft.next_fast_len(length + (0 if response is None else len(response)), real=True)
         frequencies = fft.rfftfreq(size, 1 / RATE).astype(np.float32)
         spectrum = fft.rfft(samples, size)
@@ -271,7 +274,7 @@ def _level_and_code(rng: Rng, samples: Array) -> Array:
     samples = samples * (10 ** (rng.uniform(-35, 0) / 20) / max(1e-6, float(np.abs(samples).max())))
     kind = rng.random()
     if kind < 0.06:
-        return augment.mu_law(samples, 8)
+        return effects.mu_law(samples, 8)
     if kind < 0.12:
         limit = float(np.abs(samples).max()) * rng.uniform(0.25, 0.8)
         return np.clip(samples, -limit, limit).astype(np.float32)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from linnet.training.digits.compose import CONTEXT, Recording, Word, context_targets, frame_targets
-from linnet.training.digits.losses import context_loss, guidance
-from linnet.training.digits.targets import IGNORED, NOWHERE, Style, build_target
-from linnet.training.digits.tokens import Vocabulary, control_tokens, make_tokenizer, merges
-from linnet.training.digits.words import DIGITS
+from recipes.digits.compose import CONTEXT, Recording, Word, context_targets, frame_targets
+from recipes.digits.losses import context_loss, guidance
+from recipes.digits.targets import IGNORED, NOWHERE, Style, build_target
+from recipes.digits.tokens import Vocabulary, control_tokens, make_tokenizer, merges
+from recipes.digits.words import DIGITS
 
 V = Vocabulary.build()
 SOT, EOT = V.special("startoftranscript"), V.special("endoftext")

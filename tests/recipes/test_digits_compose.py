@@ -9,9 +9,9 @@ import torch
 
 from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.errors import OptionError
-from linnet.training.digits.bank import Voices, load_bank, load_fsdd
-from linnet.training.digits.compose import PHRASE_GAP, Composer, Mix, Recording, Word
-from linnet.training.digits.dataset import DigitBatches, DigitsData
+from recipes.digits.bank import Voices, load_bank, load_fsdd
+from recipes.digits.compose import PHRASE_GAP, Composer, Mix, Recording, Word
+from recipes.digits.dataset import DigitBatches, DigitsData
 
 FSDD = Path(__file__).parents[3] / "shared/data/fsdd"
 

@@ -1,6 +1,6 @@
 """Average the weights of model folders of one shape, as the shipped `digits` is the mean of its last two stages.
 
-    python scripts/average_models.py runs/digits-refine/model runs/digits-finish/model --output build/digits
+    python -m recipes.digits.average_models runs/digits-refine/model runs/digits-finish/model --output build/digits
 
 Everything but the weights is copied from the last folder.
 """

@@ -1,6 +1,6 @@
 """Clips of spoken digits in memory: real recordings (FSDD) and banks of synthetic speech.
 
-A clip is int16 mono at 16 kHz. A bank folder holds `clips.i16` and `clips.jsonl` (scripts/make_digits_speech.py).
+A clip is int16 mono at 16 kHz. A bank folder holds `clips.i16` and `clips.jsonl` (make_digits_speech.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.audio.types import Samples
 from linnet.errors import OptionError
-from linnet.training.digits.words import DIGITS
+
+from .words import DIGITS
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def load_bank(folder: Path, voices: Voices) -> None:
     """
     index = folder / "clips.jsonl"
     if not index.is_file():
-        raise OptionError(f"{folder} has no clips.jsonl: make it with scripts/make_digits_speech.py {folder}.")
+        raise OptionError(f"{folder} has no clips.jsonl: make it with recipes/digits/make_digits_speech.py {folder}.")
     pool = np.memmap(folder / "clips.i16", np.int16, mode="r")
     found: dict[tuple[str, str, str], Voice] = {}
     number = {language: {word: n for n, word in enumerate(words)} for language, words in DIGITS.items()}

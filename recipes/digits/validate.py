@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 from transformers import WhisperForConditionalGeneration
 
+from linnet.audio import effects
+from linnet.audio.effects import Rng
 from linnet.audio.mel import log_mel
 from linnet.audio.types import SAMPLE_RATE as RATE
-from linnet.training.digits import augment
-from linnet.training.digits.augment import Array, Rng
-from linnet.training.digits.bank import Voice
-from linnet.training.digits.tokens import TIME_STEP, WINDOW, Vocabulary
-from linnet.training.digits.words import DIGITS
+
+from . import augment
+from .augment import Array
+from .bank import Voice
+from .tokens import TIME_STEP, WINDOW, Vocabulary
+from .words import DIGITS
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ def roughened(cases: Sequence[Case], rng: Rng) -> list[Case]:
     """The same strings from stranger voices in worse places: other speeds, rooms and noise at 5 to 20 dB."""
     rough = []
     for case in cases:
-        samples = augment.resample(case.samples, float(rng.uniform(0.85, 1.2)))
-        samples = np.convolve(samples, augment.room(rng))[: len(samples)].astype(np.float32)
-        noise = augment.coloured(rng, len(samples), float(rng.uniform(0, 2)))
+        samples = effects.resample(case.samples, float(rng.uniform(0.85, 1.2)))
+        samples = np.convolve(samples, effects.room(rng))[: len(samples)].astype(np.float32)
+        noise = effects.coloured(rng, len(samples), float(rng.uniform(0, 2)))
         level = float(np.sqrt(np.mean(samples**2)))
         samples = samples + noise * level * float(10 ** (-rng.uniform(5, 20) / 20))
         rough.append(Case(samples.astype(np.float32), case.words, case.language))
@@ -74,7 +77,7 @@ def nothing(rng: Rng, levels: tuple[float, ...] = (-50.0, -30.0, -10.0), per_lev
                 samples = rng.standard_normal(length, dtype=np.float32) * 1e-5 * (index % 2)
             else:
                 made = rng.standard_normal(length, dtype=np.float32) if kind == 1 else augment.music(rng, length)
-                samples = augment.unit(made) * 10 ** (level / 20)
+                samples = effects.unit(made) * 10 ** (level / 20)
             cases.append(Case(np.clip(samples, -1, 1).astype(np.float32), ()))
     return cases
 

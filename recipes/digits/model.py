@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
 from linnet.errors import OptionError
-from linnet.training.digits.initialise import initialise
-from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 from linnet.training.limits import NOT_NEGATIVE, ONE_OR_MORE, require
+
+from .initialise import initialise
+from .tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 
 
 @dataclass(frozen=True)

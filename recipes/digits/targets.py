@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from linnet.audio.effects import Rng
 from linnet.training.batch import IGNORED
-from linnet.training.digits.augment import Rng
-from linnet.training.digits.compose import Recording, Word
-from linnet.training.digits.tokens import Vocabulary
-from linnet.training.digits.words import DIGITS
+
+from .compose import Recording, Word
+from .tokens import Vocabulary
+from .words import DIGITS
 
 NOWHERE = (0.0, 0.0)
 Placed = tuple[int, tuple[float, float]]  # a token and the seconds where it is heard

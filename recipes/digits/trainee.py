@@ -11,11 +11,12 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 
 from linnet.errors import OptionError
 from linnet.training.checkpoint import load_checkpoint, swap_folder
-from linnet.training.digits.losses import DigitsLoss, DigitsLosses
-from linnet.training.digits.model import DigitsModel, build_model
-from linnet.training.digits.tokens import WINDOW, make_tokenizer
 from linnet.training.optimisation import checkpoint_gradients
 from linnet.training.weights import part_of
+
+from .losses import DigitsLoss, DigitsLosses
+from .model import DigitsModel, build_model
+from .tokens import WINDOW, make_tokenizer
 
 
 class DigitsTrainee:

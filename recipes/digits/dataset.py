@@ -19,12 +19,13 @@ from linnet.audio.mel import log_mel
 from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.errors import OptionError
 from linnet.training.batch import IGNORED, Batch
-from linnet.training.digits import augment
-from linnet.training.digits.bank import Voices, load_bank, load_fsdd
-from linnet.training.digits.compose import Composer, Mix, context_targets, frame_targets
-from linnet.training.digits.targets import Target, build_target, choose_style
-from linnet.training.digits.tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 from linnet.training.limits import NOT_NEGATIVE, POSITIVE, SHARE, require
+
+from . import augment
+from .bank import Voices, load_bank, load_fsdd
+from .compose import Composer, Mix, context_targets, frame_targets
+from .targets import Target, build_target, choose_style
+from .tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 
 Example = tuple[Tensor, Target, Tensor, Tensor]  # log-mel [T, M], target, frame classes [P], context classes [P, 3]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from linnet.training.digits.words import DIGITS
+from .words import DIGITS
 
 if TYPE_CHECKING:
     from transformers import WhisperTokenizer

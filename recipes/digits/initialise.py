@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import WhisperForConditionalGeneration
 
-from linnet.training.digits.tokens import Vocabulary
+from .tokens import Vocabulary
 
 DISTANCES = (
     (-2, 2),

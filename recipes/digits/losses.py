@@ -13,9 +13,10 @@ from torch.nn.functional import cross_entropy, gelu
 from transformers import WhisperForConditionalGeneration
 
 from linnet.training.batch import IGNORED
-from linnet.training.digits.compose import CONTEXT
-from linnet.training.digits.tokens import LANGUAGES
 from linnet.training.limits import BELOW_ONE, NOT_NEGATIVE, require
+
+from .compose import CONTEXT
+from .tokens import LANGUAGES
 
 
 @dataclass(frozen=True)

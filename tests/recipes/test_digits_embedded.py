@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoProcessor, AutoTokenizer, WhisperForConditionalGeneration, pipeline
 
-from linnet.training.digits.bank import Voices, load_fsdd
-from linnet.training.digits.tokens import Vocabulary
-from linnet.training.digits.validate import Case, connected, nothing, timed_phrases, transcripts, word_error_rate
-from linnet.training.digits.words import DIGITS
+from recipes.digits.bank import Voices, load_fsdd
+from recipes.digits.tokens import Vocabulary
+from recipes.digits.validate import Case, connected, nothing, timed_phrases, transcripts, word_error_rate
+from recipes.digits.words import DIGITS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "src/linnet/models/embedded/digits"

@@ -1,4 +1,4 @@
-"""What happens to a recording on its way: rooms, microphones, lines, noise. All on float32 mono at 16 kHz.
+"""What digits alone ask for beside `linnet.audio.effects`: microphones, bands, masks, music. Float32 mono at 16 kHz.
 
 Shapes: N samples, F = N // 2 + 1 frequencies of a real Fourier transform, T frames, M mel bands.
 """
@@ -7,36 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
+from linnet.audio.effects import Rng, coloured, unit
 from linnet.audio.types import SAMPLE_RATE as RATE
 
 Array = NDArray[np.float32]
-Rng = np.random.Generator
-
-
-def resample(samples: Array, factor: float) -> Array:
-    """Play [N] `factor` times as fast (linear interpolation): pitch and formants rise with it; N / factor samples."""
-    length = max(1, round(len(samples) / factor))
-    position = np.arange(length, dtype=np.float64) * factor
-    return np.interp(position, np.arange(len(samples)), samples).astype(np.float32)
-
-
-def room(rng: Rng) -> Array:
-    """A synthetic room impulse response: the direct path at 0, early reflections, a tail of decaying noise.
-
-    The tail falls by 60 dB in 0.1 to 0.9 s; its energy is -3 to -20 dB of the direct path's.
-    """
-    seconds = float(rng.uniform(0.1, 0.9))
-    length = int(min(seconds, 0.5) * RATE)
-    tail = rng.standard_normal(length, dtype=np.float32)
-    tail *= np.exp(-6.908 * np.arange(length, dtype=np.float32) / (seconds * RATE))
-    tail[: int(0.004 * RATE)] = 0.0
-    tail *= 10 ** (rng.uniform(-20, -3) / 20) / max(1e-6, float(np.sqrt((tail**2).sum())))
-    for _ in range(int(rng.integers(0, 6))):
-        tail[int(rng.integers(16, RATE // 25))] += rng.uniform(-0.5, 0.5)
-    tail[0] = 1.0
-    return tail
 
 
 def tilt_and_bands(rng: Rng, frequencies: Array, strength: float = 1.0) -> Array:
@@ -67,15 +42,6 @@ def fold_up(spectrum: NDArray[np.complex64], frequencies: Array, gain: float) ->
     return (spectrum + mirrored).astype(np.complex64)
 
 
-def mu_law(samples: Array, bits: int) -> Array:
-    """Through a companded quantiser of ITU-T G.711's curve (mu 255) with `bits` bits."""
-    levels = 2 ** (bits - 1) - 1
-    code = np.sign(samples) * np.log1p(255.0 * np.abs(np.clip(samples, -1, 1))) / np.log(256.0)
-    code = np.round(code * levels) / levels
-    expanded: Array = (np.sign(code) * np.expm1(np.abs(code) * np.log(256.0)) / 255.0).astype(np.float32)
-    return expanded
-
-
 def warp_mel(features: Array, alpha: float) -> Array:
     """Stretch the mel axis of [T, M] by `alpha`: another length of vocal tract (Jaitly and Hinton 2013)."""
     bands = features.shape[1]
@@ -104,13 +70,6 @@ def mask(rng: Rng, features: Array) -> Array:
         first = int(rng.integers(0, max(1, len(features) - width)))
         features[first : first + width] = filling
     return features
-
-
-def coloured(rng: Rng, length: int, power: float) -> Array:
-    """Noise of unit level whose power falls as 1 / f ** `power`: 0 white, 1 pink, 2 brown."""
-    spectrum = fft.rfft(rng.standard_normal(length, dtype=np.float32))
-    frequencies = np.maximum(np.arange(len(spectrum)) * RATE / length, 20.0)
-    return unit(fft.irfft(spectrum * frequencies ** (-power / 2), length).astype(np.float32))
 
 
 def hum(rng: Rng, length: int) -> Array:
@@ -160,9 +119,3 @@ def clicks(rng: Rng, length: int) -> Array:
         piece = (sound * envelope * rng.uniform(0.2, 1))[: length - start]
         output[start : start + len(piece)] += piece.astype(np.float32)
     return unit(output)
-
-
-def unit(samples: Array) -> Array:
-    """Scaled to a root mean square of one; zeros stay zeros."""
-    level = float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0
-    return samples / level if level > 1e-9 else samples

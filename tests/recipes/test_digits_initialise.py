@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from linnet.training.digits.initialise import DISTANCES, sinusoids
-from linnet.training.digits.model import DigitsModel, build_model
-from linnet.training.digits.tokens import TIME_STEP, Vocabulary
+from recipes.digits.initialise import DISTANCES, sinusoids
+from recipes.digits.model import DigitsModel, build_model
+from recipes.digits.tokens import TIME_STEP, Vocabulary
 
 
 @pytest.fixture(scope="module")

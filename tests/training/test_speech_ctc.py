@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from linnet.errors import ModelError, OptionError
 from linnet.training.batch import IGNORED
 from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import run_recipe, train
 from linnet.training.speech.ctc import (
     FILE,
@@ -25,7 +26,6 @@ from linnet.training.speech.ctc import (
     outputs_needed,
     spelled,
 )
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare

@@ -14,9 +14,9 @@ import torch
 from linnet.data import Sounds
 from linnet.errors import LinnetError, OptionError
 from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import run_recipe
 from linnet.training.speech.corpus import read_samples
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.features import CachedBatches, FeatureCache
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import Ctc, Distil, Losses, SpeechRecipe

@@ -19,13 +19,13 @@ import pytest
 from linnet.data.batching import Binning, Bins, Cost, Peak, Shape, fit_bins
 from linnet.errors import LinnetError, OptionError
 from linnet.training.context import RunContext
-from linnet.training.peaks import Moments
+from linnet.training.estimate.dry_run import dry_run
+from linnet.training.estimate.fit_memory import fit_memory, fit_steps, probe_shapes
+from linnet.training.estimate.peaks import Moments
+from linnet.training.estimate.probing import Probing
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.dry_run import dry_run
-from linnet.training.speech.fit_memory import fit_memory, fit_steps, probe_shapes
 from linnet.training.speech.inputs import Inputs
 from linnet.training.speech.model import outline
-from linnet.training.speech.probing import Probing
 from linnet.training.speech.recipe import Batching, SpeechRecipe
 from linnet.training.speech.run import plan
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
@@ -158,7 +158,7 @@ def test_the_cache_is_taken_unless_forced(tmp_path: Path, monkeypatch: pytest.Mo
         def __exit__(self, *_: object) -> None:
             """Nothing was started."""
 
-    monkeypatch.setattr("linnet.training.speech.fit_memory.Probing", Fake)
+    monkeypatch.setattr("linnet.training.estimate.fit_memory.Probing", Fake)
     first = fit_memory(recipe, memory="1GB")
     assert len(started) == 1
     assert first.checks

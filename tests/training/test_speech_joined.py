@@ -19,9 +19,9 @@ from linnet.data import Utterance, write_manifest
 from linnet.errors import LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch
 from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import train
 from linnet.training.speech.corpus import BatchesOfSound
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.inputs import WhisperInputs
 from linnet.training.speech.joining import JoinedBatches, laid
 from linnet.training.speech.model import Trainee, load_trainee

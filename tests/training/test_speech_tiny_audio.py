@@ -10,10 +10,10 @@ import yaml
 from accelerate.state import AcceleratorState
 
 from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.folder import result_folder
 from linnet.training.loop import run_recipe
 from linnet.training.recipe import build, read_recipe
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.recipe import SpeechRecipe
 from tiny_fusion import one_thread
 from tiny_recipes import save_bases, tone_corpus

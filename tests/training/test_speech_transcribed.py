@@ -11,9 +11,9 @@ import pytest
 from linnet.data import read_manifest, write_manifest
 from linnet.errors import OptionError
 from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import run_recipe
 from linnet.training.speech import transcribed
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.recipe import TrainingSource
 from linnet.training.speech.transcribed import with_transcripts
 from linnet.transcription.schedule import Result

@@ -17,8 +17,8 @@ from linnet.audio import SAMPLE_RATE
 from linnet.data import Utterance, write_manifest
 from linnet.errors import OptionError
 from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import train
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare

@@ -105,8 +105,8 @@ def fit_memory(
     """
     _require_extra()
     from linnet.training.context import RunContext
+    from linnet.training.estimate.fit_memory import fit_memory as fit
     from linnet.training.recipe import read_recipe
-    from linnet.training.speech.fit_memory import fit_memory as fit
     from linnet.training.speech.recipe import SpeechRecipe
 
     found = read_recipe(recipe)

@@ -303,6 +303,6 @@ class SpeechRecipe:
 
     def outline(self, context: RunContext) -> Iterator[tuple[str, str]]:
         """What the recipe comes to: parameters, utterances, steps, padding."""
-        from linnet.training.speech.dry_run import dry_run
+        from linnet.training.estimate.dry_run import dry_run
 
         return dry_run(self, context)

@@ -29,6 +29,7 @@ from linnet.data.batching import (
 )
 from linnet.errors import OptionError
 from linnet.training.context import ALONE, RunContext
+from linnet.training.estimate.memory import batch_cost
 from linnet.training.loop import Validate
 from linnet.training.optimisation import parameter_groups
 from linnet.training.speech.alignment import RowAlignment, make_alignment
@@ -38,7 +39,6 @@ from linnet.training.speech.features import CachedBatches, Encode, cached_featur
 from linnet.training.speech.inputs import FusionInputs, Inputs
 from linnet.training.speech.joining import JoinedBatches, plan_joined, require_joinable
 from linnet.training.speech.kept import kept_corpus
-from linnet.training.speech.memory import batch_cost
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import Join, SpeechData, SpeechRecipe
 from linnet.training.speech.transcribed import with_transcripts

@@ -13,12 +13,12 @@ from linnet.data.batching import Joining, Packing
 from linnet.data.batching.arrays import Ints
 from linnet.errors import LinnetError, OptionError
 from linnet.training.context import ALONE, RunContext
+from linnet.training.estimate.duration import estimate, some_batches
+from linnet.training.estimate.flops import StepFlops
+from linnet.training.estimate.memory import memory_rows
 from linnet.training.freeze import counts
 from linnet.training.speech.corpus import read_corpus
-from linnet.training.speech.duration import estimate, some_batches
-from linnet.training.speech.flops import StepFlops
 from linnet.training.speech.inputs import WhisperInputs
-from linnet.training.speech.memory import memory_rows
 from linnet.training.speech.model import Trainee, outline
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import Planned, plan, require_possible, spelling_head

@@ -18,10 +18,7 @@ from linnet.errors import OptionError
 from linnet.models.device import choose_device
 from linnet.training.amounts import parse_bytes, show_bytes
 from linnet.training.context import ALONE, RunContext, Tell
-from linnet.training.peaks import Moments
-from linnet.training.speech.ctc import Alphabet
-from linnet.training.speech.inputs import Inputs
-from linnet.training.speech.memory import (
+from linnet.training.estimate.memory import (
     Fit,
     describe,
     fit_file,
@@ -31,8 +28,11 @@ from linnet.training.speech.memory import (
     save_fit,
     usable_memory,
 )
+from linnet.training.estimate.peaks import Moments
+from linnet.training.estimate.probing import Probing
+from linnet.training.speech.ctc import Alphabet
+from linnet.training.speech.inputs import Inputs
 from linnet.training.speech.model import outline
-from linnet.training.speech.probing import Probing
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import chosen, require_possible
 

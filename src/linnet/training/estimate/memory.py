@@ -1,4 +1,4 @@
-"""What a recipe takes of memory: by measurement where there was one (`linnet train fit-memory`), else estimated.
+"""What a recipe takes of memory, by measurement where there was one (`linnet train fit-memory`).
 
 A measurement is kept in Linnet's cache under all that it depends on: the model's config and what of it is trained,
 number formats, gradient checkpointing and whatever else the recipe says of a step, processes, device, and versions.
@@ -25,7 +25,6 @@ from linnet.files import draft_path
 from linnet.models.cache import cache_folder
 from linnet.models.device import choose_device, choose_dtype
 from linnet.training.amounts import parse_bytes, show_bytes
-from linnet.training.speech.activations import estimate_activations
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import SpeechRecipe
 
@@ -207,7 +206,7 @@ def batch_cost(
 def memory_rows(
     recipe: SpeechRecipe, trainee: Trainee, planned: Binning | Packing | Joining | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Rows of a dry run: what weights and optimiser take, to the byte, and what the largest batch takes.
+    """Rows of a dry run: what weights and optimiser take, to the byte, and what a step on the largest batch does.
 
     Where nothing is planned, or packs or joined windows are, that is the largest batch of sounds as long as the recipe
     takes them.
@@ -230,12 +229,11 @@ def memory_rows(
         peak = float(fit.cost.of(*shape))
         yield "memory of a step", f"at most {show_bytes(peak)}, by measurement, for {describe(shape)}"
         return
-    costs = {shape: estimate_activations(trainee, shape, recipe.run.precision) for shape in batches}
-    shape = max(costs, key=lambda shape: costs[shape])
-    total = sum(parts.values()) + costs[shape]
+    why = "not measured" if fit is None else "measured for shorter sounds or texts only"
+    packed = recipe.data.batching.packed  # which fit-memory refuses
     yield (
         "memory of a step",
-        f"about {show_bytes(total)} for {describe(shape)}: an estimate, `linnet train fit-memory` measures",
+        "not measured: batches are packed" if packed else f"{why}: run  linnet train fit-memory RECIPE",
     )
 
 

@@ -25,10 +25,10 @@ from linnet.audio import SAMPLE_RATE, Samples
 from linnet.data.batching import Batches, Cost, Lengths, Shape, bin_utterances
 from linnet.errors import LinnetError, OptionError
 from linnet.training.batch import Batch
-from linnet.training.peaks import Moments, bytes_of, optimiser_tensors, step_moments
+from linnet.training.estimate.memory import free_memory
+from linnet.training.estimate.peaks import Moments, bytes_of, optimiser_tensors, step_moments
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.ctc import make_ctc_head
-from linnet.training.speech.memory import free_memory
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.trainer import OutOfRoomError, Trainer, make_accelerator

@@ -14,8 +14,8 @@ from typing import Any
 from linnet.data.batching import Shape
 from linnet.errors import LinnetError, OptionError
 from linnet.training.context import Tell
-from linnet.training.peaks import Moments
-from linnet.training.speech.memory import describe
+from linnet.training.estimate.memory import describe
+from linnet.training.estimate.peaks import Moments
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
 
 _PATIENCE = 30  # seconds for processes to end before they are killed
@@ -79,7 +79,7 @@ class Probing:
         command = [sys.executable, *(several if self._processes > 1 else [])]
         with (self._path / "stderr").open("w") as errors:
             self._process = subprocess.Popen(
-                [*command, "-m", "linnet.training.speech.probe", str(self._path / "recipe.yaml"), self._characters],
+                [*command, "-m", "linnet.training.estimate.probe", str(self._path / "recipe.yaml"), self._characters],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -11,12 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from linnet.data import Sounds
+from linnet.data.samples import Listener
 from linnet.errors import LinnetError, OptionError
 from linnet.training.context import RunContext
 from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import run_recipe
-from linnet.training.speech.corpus import read_samples
 from linnet.training.speech.features import CachedBatches, FeatureCache
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import Ctc, Distil, Losses, SpeechRecipe
@@ -56,10 +55,10 @@ def test_the_frames_are_those_of_each_clip_alone(bases: dict[str, Path], manifes
     _, data, _ = prepare(recipe, trainee)
     assert isinstance(data, CachedBatches)
     batch = data[[5, 0, 3]]
-    with torch.no_grad(), Sounds() as sounds:
+    with torch.no_grad(), Listener() as listener:
         for clip, count, name in zip(batch.tensors["frames"], batch.tensors["frame_counts"], batch.ids, strict=True):
             utterance = next(row for row in data._corpus.utterances if row.id == name)
-            (alone,) = trainee.model.encode_audio(torch.from_numpy(read_samples(utterance, sounds))[None])
+            (alone,) = trainee.model.encode_audio(torch.from_numpy(listener.hear(utterance).samples)[None])
             assert torch.equal(clip[:count], alone)
             assert not clip[count:].any()
 
@@ -102,12 +101,12 @@ def test_no_audio_is_read_again_and_another_run_shares_the_frames(
     first = losses(run_recipe(recipe_at(tmp_path / "one", bases, manifest, data=shared)))
     read = list[str]()
 
-    def reading(utterance: Any, sounds: Sounds) -> Any:
+    def reading(listener: Listener, utterance: Any) -> Any:
         read.append(utterance.id)
-        return read_samples(utterance, sounds)
+        return hear(listener, utterance)
 
-    monkeypatch.setattr("linnet.training.speech.features.read_samples", reading)
-    monkeypatch.setattr("linnet.training.speech.corpus.read_samples", reading)
+    hear = Listener.hear
+    monkeypatch.setattr(Listener, "hear", reading)
     again = losses(run_recipe(recipe_at(tmp_path / "two", bases, manifest, data=shared)))
     assert again == first
     assert not read

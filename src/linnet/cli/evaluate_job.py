@@ -306,8 +306,8 @@ class Job:
         self, path: Path, rows: Sequence[ScoredRow], summary: Summary, source: Source, options: EvaluationOptions
     ) -> None:
         from linnet.audio import SAMPLE_RATE, Samples
+        from linnet.data.samples import Listener
         from linnet.evaluation.html import PageOptions, write_report
-        from linnet.evaluation.listening import Listener
         from linnet.evaluation.run import utterance_of
 
         with Listener() as listener:

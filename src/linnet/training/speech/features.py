@@ -26,12 +26,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from linnet.audio import SAMPLE_RATE
-from linnet.data import Sounds
+from linnet.data.samples import Listener
 from linnet.data.sources.embedded import split_address
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch, tensors_to
 from linnet.training.context import ALONE, RunContext
-from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_samples
+from linnet.training.speech.corpus import BatchesOfSound, Corpus
 from linnet.training.speech.inputs import FusionInputs, Tensors, WhisperInputs
 from linnet.training.speech.kept import keep_folder, stamp
 from linnet.training.speech.model import Trainee
@@ -168,9 +168,9 @@ def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: Encode
     counts = np.zeros(len(corpus.utterances), np.int64)
     shape: dict[str, Any] = {"width": 1, "dtype": "float32"}
     told = time.monotonic()
-    with (folder / "frames.bin").open("wb") as file, Sounds() as sounds:
+    with (folder / "frames.bin").open("wb") as file, Listener() as listener:
         for number, row in enumerate(sorted(rows), 1):
-            frames = _encoded(corpus, row, encode, sounds)
+            frames = _encoded(corpus, row, encode, listener)
             if frames is not None:
                 counts[row], shape = len(frames), {"width": frames.shape[1], "dtype": str(frames.dtype)[6:]}
                 _append(file, frames)
@@ -183,11 +183,11 @@ def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: Encode
     (folder / "shape.json").write_text(json.dumps(shape), encoding="utf-8")
 
 
-def _encoded(corpus: Corpus, row: int, encode: Encode, sounds: Sounds) -> Tensor | None:
+def _encoded(corpus: Corpus, row: int, encode: Encode, listener: Listener) -> Tensor | None:
     """The frames of a row; None where its audio cannot be read and may be left out."""
     utterance = corpus.utterances[row]
     try:
-        return encode(read_samples(utterance, sounds))
+        return encode(listener.hear(utterance).samples)
     except AudioError as error:
         if encode.context.skip_bad:
             return None

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linnet.audio import Samples
-from linnet.data import Sounds, SourceSpec, Utterance, open_source, write_manifest
+from linnet.data import SourceSpec, Utterance, open_source, write_manifest
+from linnet.data.samples import Listener
 from linnet.errors import AudioError, OptionError
 from linnet.training.context import ALONE, RunContext
-from linnet.training.speech.corpus import read_samples
 from linnet.training.speech.kept import has_key, made_by_another, stamp, write_key
 from linnet.training.speech.recipe import TrainingSource
 
@@ -83,8 +83,8 @@ def _transcribed(recognizer: Recognizer, utterances: Sequence[Utterance], contex
         spoken = language if language in recognizer.languages else None
         options = DecodingOptions(language=spoken, timestamps=False)
         rows: list[Utterance] = []
-        with Sounds() as sounds:
-            samples = _readable(group, sounds, rows, context)
+        with Listener() as listener:
+            samples = _readable(group, listener, rows, context)
             for result in recognizer.transcribe_many(samples, options=options):
                 if result.transcript is None:
                     raise OptionError(f"{rows[result.index].id}: {result.error}") from result.error
@@ -93,12 +93,12 @@ def _transcribed(recognizer: Recognizer, utterances: Sequence[Utterance], contex
 
 
 def _readable(
-    utterances: Iterable[Utterance], sounds: Sounds, rows: list[Utterance], context: RunContext
+    utterances: Iterable[Utterance], listener: Listener, rows: list[Utterance], context: RunContext
 ) -> Iterator[Samples]:
     """The samples of each utterance that can be read; those utterances go into `rows`."""
     for utterance in utterances:
         try:
-            samples = read_samples(utterance, sounds)
+            samples = listener.hear(utterance).samples
         except AudioError as error:
             if not context.skip_bad:
                 raise OptionError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error

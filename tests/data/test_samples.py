@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from linnet.data import Utterance
+from linnet.data.samples import Listener
 from linnet.errors import AudioError
-from linnet.evaluation.listening import Listener
 
 RATE = 16_000
 
@@ -46,7 +46,7 @@ def test_channels_and_whole_recordings(recording: tuple[Path, np.ndarray]) -> No
 def test_one_pass_is_enough_for_stretches_in_order(
     recording: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import linnet.evaluation.listening as module
+    import linnet.data.samples as module
 
     opened = []
     real = module.open_audio

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from linnet.audio import SAMPLE_RATE, Audio, AudioSource, Samples, open_audio
-from linnet.data import Sounds, Utterance
+from linnet.data.manifest import Utterance
+from linnet.data.sources.embedded import Sounds
 from linnet.errors import AudioError, LinnetError
 from linnet.urls import public_name
 
@@ -49,6 +50,10 @@ class Listener:
                 f"{public_name(utterance.audio)}: ends before the utterance begins, at {utterance.start or 0.0:g} s"
             )
         return Audio(samples, public_name(utterance.audio))
+
+    def exists(self, utterance: Utterance) -> bool | None:
+        """Whether its file is there, at the cost of one look; None for a URL, which is not asked."""
+        return self._sounds.exists(utterance)
 
     def sources(self, utterances: Iterable[Utterance], channel: str = "mix") -> Iterator[AudioSource]:
         """What `Recognizer.transcribe_many` takes of each utterance, opened when it is asked for, for it to close.

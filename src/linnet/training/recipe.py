@@ -35,7 +35,8 @@ def read_recipe(path: Path) -> Recipe:
     if task == SpeechRecipe.task:
         return build(SpeechRecipe, content, str(path))
     if not isinstance(task, str) or not is_own(task):
-        raise OptionError(f"{path}: unknown task {task!r}; did you mean {SpeechRecipe.task!r}? Or name a FILE.py:Class.")
+        known = SpeechRecipe.task
+        raise OptionError(f"{path}: unknown task {task!r}; did you mean {known!r}? Or name a FILE.py:Class.")
     try:
         kind, task = load_task(task, path.parent)
     except OptionError as error:

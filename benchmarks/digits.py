@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,10 @@ import numpy as np
 import torch
 import transformers
 
-from linnet.training.digits.bank import Voice, Voices, load_bank, load_fsdd
-from linnet.training.digits.validate import (
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
+
+from recipes.digits.bank import Voice, Voices, load_bank, load_fsdd
+from recipes.digits.validate import (
     Case,
     connected,
     nothing,
@@ -33,7 +36,7 @@ from linnet.training.digits.validate import (
     timed_phrases,
     transcripts,
 )
-from linnet.training.digits.words import DIGITS
+from recipes.digits.words import DIGITS
 
 SEED = 2026
 ROOT = Path(__file__).parents[1]

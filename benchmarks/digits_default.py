@@ -8,6 +8,7 @@ The same recordings as in benchmarks/digits.py, which decodes greedily without t
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import jiwer
@@ -17,8 +18,11 @@ from digits import ROOT, SEED, alone
 import linnet
 from linnet.audio import Audio
 from linnet.decoding.options import DecodingOptions
-from linnet.training.digits.bank import Voices, load_fsdd
-from linnet.training.digits.validate import Case, connected
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
+
+from recipes.digits.bank import Voices, load_fsdd
+from recipes.digits.validate import Case, connected
 
 WAYS = {
     "default": DecodingOptions(),

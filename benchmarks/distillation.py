@@ -16,6 +16,7 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,13 +31,18 @@ import torch
 
 from linnet.data import SourceSpec, Utterance, write_manifest
 from linnet.models.resize import resize
-from linnet.training.digits.bank import Voices, load_fsdd
-from linnet.training.digits.validate import connected
+from linnet.training.context import RunContext
+from linnet.training.loop import run_recipe
 from linnet.training.options import Optimisation
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import Batching, Distil, Losses, SpeechData, SpeechModelChoice, SpeechRecipe
 from linnet.training.speech.recipe import SpeechRun as Run
-from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.run import prepare
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
+
+from recipes.digits.bank import Voices, load_fsdd
+from recipes.digits.validate import connected
 
 ROOT = Path(__file__).parents[1]
 SPEAKERS = ("george", "jackson", "nicolas", "yweweler")
@@ -106,9 +112,8 @@ def trained(recipe: SpeechRecipe, way: str, losses: Losses, seed: int, lesson: L
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = replace(recipe.run, output=folder, seed=seed)
-        wer = [row["wer"] for row in run_speech(replace(recipe, run=run, losses=losses), score=score) if "wer" in row][
-            -1
-        ]
+        rows = run_recipe(replace(recipe, run=run, losses=losses), RunContext(score=score))
+        wer = [row["wer"] for row in rows if "wer" in row][-1]
         seconds = time.perf_counter() - began
         found = {"wer": wer, **measure(recipe, Path(folder) / "model", lesson), "seconds": seconds}
     print(f"seed {seed}, {way}: {found}", flush=True)

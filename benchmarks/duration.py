@@ -25,9 +25,9 @@ from training_speed import FREEZE, make_bases, make_corpus, recipe
 
 def measure(folder: Path, options: Any, steps: int, checkpointing: bool) -> tuple[float, float]:
     """The share of the machine's rate that `steps` steps reach, and the told seconds over the measured ones."""
+    from linnet.training.estimate.duration import SHARE, measure_rate
+    from linnet.training.estimate.flops import StepFlops
     from linnet.training.loop import _windows
-    from linnet.training.speech.duration import SHARE, measure_rate
-    from linnet.training.speech.flops import StepFlops
     from linnet.training.speech.model import load_trainee
     from linnet.training.speech.run import prepare
 

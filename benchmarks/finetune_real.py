@@ -26,6 +26,8 @@ import yaml
 
 from linnet.data import Utterance, write_manifest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
+
 RATE = 16_000
 ROOT = Path(__file__).parents[1]
 SPEECH = ROOT / "../shared/data/speech"
@@ -45,8 +47,8 @@ def make_strings(folder: Path, fsdd: Path, speakers: tuple[str, ...], count: int
     """
     if (folder / "manifest.jsonl").is_file():
         return
-    from linnet.training.digits.bank import Voices, load_fsdd
-    from linnet.training.digits.validate import connected, roughened
+    from recipes.digits.bank import Voices, load_fsdd
+    from recipes.digits.validate import connected, roughened
 
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,8 @@ import numpy as np
 
 from linnet.data import Utterance, write_manifest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
+
 SEED = 2026  # of the test strings: those of benchmarks/digits.py
 RATE = 16_000
 ROOT = Path(__file__).parents[1]
@@ -55,7 +57,7 @@ Result = dict[str, Any]
 
 def make_corpus(folder: Path, options: argparse.Namespace) -> None:
     """Training digits and strings; strings of 5 and digits alone of the validation and the test speaker."""
-    from linnet.training.digits.bank import Voices, load_bank, load_fsdd
+    from recipes.digits.bank import Voices, load_bank, load_fsdd
 
     voices: Voices = {}
     load_fsdd(options.fsdd, TRAINING, voices)
@@ -75,8 +77,8 @@ def make_corpus(folder: Path, options: argparse.Namespace) -> None:
 
 def training_strings(voices: Any, count: int, seed: int, *, alone: float) -> Iterable[tuple[np.ndarray, str]]:
     """Strings of at most `LONGEST` digits, some `alone`, with little silence around; a fifth in rooms and noise."""
-    from linnet.training.digits.compose import Composer, Mix
-    from linnet.training.digits.words import DIGITS
+    from recipes.digits.compose import Composer, Mix
+    from recipes.digits.words import DIGITS
 
     composer = Composer({"en": voices["en"]}, Mix(english=1.0, empty=0.0, cut=0.0, alone=alone), seed)
     made = number = 0
@@ -92,7 +94,7 @@ def training_strings(voices: Any, count: int, seed: int, *, alone: float) -> Ite
 
 def test_strings(voice: Any, count: int) -> Iterable[tuple[np.ndarray, str]]:
     """The strings of 5 digits of `benchmarks/digits.py`."""
-    from linnet.training.digits.validate import connected
+    from recipes.digits.validate import connected
 
     for case in connected(voice, count, (5, 5), np.random.default_rng(SEED)):
         yield case.samples, " ".join(case.words)
@@ -100,7 +102,7 @@ def test_strings(voice: Any, count: int) -> Iterable[tuple[np.ndarray, str]]:
 
 def test_digits(voice: Any, takes: int) -> Iterable[tuple[np.ndarray, str]]:
     """Recordings of a voice alone: of each digit so many."""
-    from linnet.training.digits.words import DIGITS
+    from recipes.digits.words import DIGITS
 
     for digit, clips in sorted(voice.digits.items()):
         for clip in clips[:takes]:
@@ -136,7 +138,7 @@ def make_bases(folder: Path, options: argparse.Namespace) -> None:
         Wav2Vec2FeatureExtractor,
     )
 
-    from linnet.training.digits.words import DIGITS
+    from recipes.digits.words import DIGITS
 
     torch.manual_seed(options.seed)
     width = options.width

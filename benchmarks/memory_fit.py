@@ -7,8 +7,7 @@ on both sides; everything) and a Whisper of 4 + 2 layers trained whole, each wit
 one under bfloat16. Each is measured as `linnet train fit-memory` does it: in a process of its own, a step on one
 utterance and one on several at each of eight shapes. Held out are random batch sizes, seconds and tokens; the error is
 what the fit says over what the allocator counts, less one. The column of a single formula is the same fit to the peaks
-of whole steps, without telling their moments apart; the last one is the estimate that `--dry-run` gives where nothing
-was measured. `--rss` also compares the count with the resident memory of a process.
+of whole steps, without telling their moments apart. `--rss` also compares the count with a process's resident memory.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import numpy as np
 from training_speed import FREEZE, make_bases, resident
 
 from linnet.data.batching import Shape, fit_bins, fit_cost
-from linnet.training.speech.fit_memory import fit_steps, probe_shapes
+from linnet.training.estimate.fit_memory import fit_steps, probe_shapes
 
 DIGITS = Path(__file__).parents[1] / "src/linnet/models/embedded/digits"
 BUDGET = 4_000_000_000
@@ -95,9 +94,8 @@ def held_out(count: int, longest: float, most: int, fit: Any) -> list[Shape]:
 
 def measure(folder: Path, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Fit one model and try the fit."""
-    from linnet.training.speech.activations import estimate_activations
+    from linnet.training.estimate.probing import Probing
     from linnet.training.speech.model import outline
-    from linnet.training.speech.probing import Probing
 
     part, checkpointing, precision = MODELS[name]
     asked = recipe(folder, part, checkpointing, precision, options.width)
@@ -109,11 +107,8 @@ def measure(folder: Path, name: str, options: argparse.Namespace) -> dict[str, A
         measured = [max((probing.moments(shape) or {}).values()) for shape in shapes]
     errors = fit.cost.errors(shapes, measured)
     single = fit_cost(fit.shapes, fit.measured, known=fit.held).errors(shapes, measured)
-    estimates = np.array([estimate_activations(trainee, shape, precision) for shape in shapes])
-    ratios = estimates / (np.array(measured) - fit.held)
     return {
         "model": name,
-        "estimate": [float(ratios.min()), float(ratios.max())],
         "worst": float(np.abs(errors).max()),
         "mean": float(np.abs(errors).mean()),
         "single": float(np.abs(single).max()),
@@ -144,7 +139,7 @@ def compare_resident(folder: Path, options: argparse.Namespace) -> list[str]:
 
 def show_resident(folder: Path, name: str, width: int) -> None:
     """In a process of its own: a step's count, and the growth of VmHWM over what was resident before it."""
-    from linnet.training.speech.probe import Probe
+    from linnet.training.estimate.probe import Probe
 
     part, checkpointing, precision = MODELS[name]
     probe = Probe(recipe(folder, part, checkpointing, precision, width))
@@ -157,18 +152,12 @@ def show_resident(folder: Path, name: str, width: int) -> None:
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """A line for each model."""
-    head = (
-        "model, weights and optimiser, held-out steps, worst error, mean error, a single formula, estimate of a batch"
-    )
-    cells = head.split(", ")
+    cells = ["model", "weights and optimiser", "held-out steps", "worst error", "mean error", "a single formula"]
     lines = [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
     for row in results:
         span = f"{row['least'] / 1e6:.0f} to {row['most'] / 1e6:.0f} MB"
         errors = f"{row['worst']:.1%} | {row['mean']:.1%} | {row['single']:.0%}"
-        low, high = row["estimate"]
-        lines.append(
-            f"| {row['model']} | {row['held'] / 1e6:.0f} MB | {span} | {errors} | {low:.1f} to {high:.1f} times |"
-        )
+        lines.append(f"| {row['model']} | {row['held'] / 1e6:.0f} MB | {span} | {errors} |")
     return "\n".join(lines)
 
 

@@ -40,11 +40,14 @@ from linnet.engines.openvino.export import convert
 from linnet.engines.openvino.formats import Shape
 from linnet.models.resolve import resolve
 from linnet.scoring.scores import count_errors, total
-from linnet.training.digits.bank import Voices, load_fsdd
-from linnet.training.digits.validate import connected
 from linnet.transcription.quantise import Trial
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.recognizer import load as load_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
+
+from recipes.digits.bank import Voices, load_fsdd
+from recipes.digits.validate import connected
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("bf16", "int8", "w8a8")

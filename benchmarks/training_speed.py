@@ -199,6 +199,7 @@ def trainer_side(folder: Path, options: argparse.Namespace) -> Result:
     from datasets import Dataset
     from transformers import Trainer, TrainerCallback
 
+    from linnet.training.context import RunContext
     from linnet.training.speech.corpus import BatchesOfSound
     from linnet.training.speech.model import load_trainee
     from linnet.training.speech.run import plan
@@ -206,7 +207,7 @@ def trainer_side(folder: Path, options: argparse.Namespace) -> Result:
     torch.set_num_threads(options.threads)
     asked = recipe(folder, options)
     trainee, watch = load_trainee(asked), Watch()
-    planned = plan(asked, trainee, skip_bad=False, tell=print)
+    planned = plan(asked, trainee, RunContext(tell=print))
     sounds, lengths, rows = BatchesOfSound(planned.corpus), planned.corpus.lengths, planned.selection.rows
     table = Dataset.from_dict({"row": rows.tolist(), "length": lengths.durations[rows].tolist()})
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ from numpy.typing import NDArray
 import linnet
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions
-from linnet.training.digits.bank import Voice, Voices, load_fsdd
-from linnet.training.digits.words import DIGITS
 from linnet.transcription.transcript import Word
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
+
+from recipes.digits.bank import Voice, Voices, load_fsdd
+from recipes.digits.words import DIGITS
 
 SEED = 2027
 TOLERANCE = 0.08
@@ -64,7 +68,7 @@ def main() -> None:
 def strings(
     voice: Voice, count: int, gaps: tuple[float, float], trim: float | None
 ) -> list[tuple[NDArray[np.float32], list[str], Bounds]]:
-    """Samples, words and each word's (start, end) in seconds, as `training.digits.validate.connected` puts them."""
+    """Samples, words and each word's (start, end) in seconds, as `recipes.digits.validate.connected` puts them."""
     rng = np.random.default_rng(SEED)
     made = []
     for _ in range(count):

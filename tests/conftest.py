@@ -45,6 +45,14 @@ def fsdd() -> Path:
 
 
 @pytest.fixture(scope="session")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up speech for recipes/digits."""
+    from tones import make_bank
+
+    return make_bank(tmp_path_factory.mktemp("speech") / "bank")
+
+
+@pytest.fixture(scope="session")
 def whisper_tokenizer() -> Path:
     """The public multilingual Whisper tokenizer and processor."""
     return _shared("whisper-tokenizer")

@@ -17,8 +17,8 @@ from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import ModelError
 from linnet.models.alignment_heads import MEASURED_LAGS, AlignmentHeads, find_alignment_heads, save_alignment_heads
 from linnet.models.whisper import load_whisper
-from linnet.training.digits.bank import Voices, load_fsdd
-from linnet.training.digits.words import DIGITS as WORDS
+from recipes.digits.bank import Voices, load_fsdd
+from recipes.digits.words import DIGITS as WORDS
 
 
 def write_manifest(folder: Path, fsdd: Path) -> Path:

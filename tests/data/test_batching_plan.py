@@ -9,13 +9,10 @@ from hypothesis import strategies as st
 from lengths_of import WORLDS, batches_of, check_covers, corpora
 
 from linnet.data.batching import (
-    Batches,
     Binning,
-    Blockwise,
     Cost,
     Lengths,
     bin_utterances,
-    join_lengths,
     pack_utterances,
 )
 from linnet.data.batching.arrays import shuffled, shuffled_in_groups, stream, uniform
@@ -76,43 +73,6 @@ def slow_best_fit(loads: list[float], capacity: float) -> list[list[int]]:
 def test_packing_is_best_fit(eighths: list[int], capacity: int) -> None:
     loads = [value / 8 for value in eighths]
     assert fill(loads, capacity / 8) == slow_best_fit(loads, capacity / 8)
-
-
-@settings(deadline=None, max_examples=80)
-@given(st.lists(corpora(20), min_size=1, max_size=8), ROOM, WORLDS, st.integers(1, 60), st.booleans())
-def test_blocks_of_shards(tables: list[Lengths], room: float, world: int, least: int, packed: bool) -> None:
-    """Each row once; and while a shard is read, all but a block's worth of what has been begun is done."""
-    lengths = join_lengths({str(number): table for number, table in enumerate(tables)})
-    budget = budget_for(lengths, room)
-    inner = pack_utterances(lengths, COST, budget) if packed else bin_utterances(lengths, COST, budget, groups=3)
-    plan = Blockwise(inner, lengths, least).plan(inner.rows, world, stream(least, 0, 0))
-    read = [row for batch in batches_of(plan) for row in batch]
-    assert sorted(read + plan.left_out.tolist()) == list(range(len(lengths)))
-    assert len(plan.left_out) < world
-    steps_of: dict[str, list[int]] = {}
-    for at, batch in enumerate(batches_of(plan)):
-        for row in batch:
-            steps_of.setdefault(lengths.locate(row)[0], []).append(at // world)
-    for step in range(plan.steps):
-        begun = [steps for steps in steps_of.values() if min(steps) <= step]
-        assert sum(at > step for steps in begun for at in steps) < 2 * least + max(map(len, tables)) + world
-
-
-def test_blocks_need_shards() -> None:
-    lengths = typical(10)
-    with pytest.raises(OptionError, match="which shard"):
-        Blockwise(bin_utterances(lengths, COST, 500.0), lengths)
-
-
-def test_blocks_are_resumed_and_shrunk_like_any_plan() -> None:
-    lengths = join_lengths({str(number): typical(100, number) for number in range(6)})
-    batches = Batches(Blockwise(bin_utterances(lengths, COST, 300.0, groups=3), lengths, least=150), world=2)
-    whole = list(batches)
-    batches.shrink(10)
-    again = Batches(Blockwise(bin_utterances(lengths, COST, 300.0, groups=3), lengths, least=150), world=2)
-    again.restore(batches.state(12))
-    assert list(again) == list(batches)[4:]
-    assert sorted(row for batch in whole[:20] + list(batches) for row in batch) == list(range(600))
 
 
 def typical(count: int, seed: int = 0) -> Lengths:

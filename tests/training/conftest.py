@@ -3,15 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tones import make_bank
 
 from tiny_fusion import one_thread
 from tiny_recipes import save_bases, tone_corpus
-
-
-@pytest.fixture(scope="session")
-def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bank(tmp_path_factory.mktemp("speech") / "bank")
 
 
 @pytest.fixture(autouse=True)

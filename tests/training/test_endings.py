@@ -22,12 +22,13 @@ import torch
 
 from linnet.errors import LinnetError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint
+from linnet.training.context import RunContext
 from linnet.training.endings import LostProcessError, Signals, StoppedError, together
-from linnet.training.loop import train
+from linnet.training.loop import run_recipe, train
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.run import prepare
 from ranks import on_ranks
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
@@ -172,7 +173,7 @@ def full_disk(recipe: Path) -> str:
 
     torch.save = full  # type: ignore[assignment]
     try:
-        list(run_speech(read(recipe)))
+        list(run_recipe(read(recipe)))
     except LinnetError as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
@@ -242,10 +243,10 @@ def test_more_processes_than_a_bin_has_utterances(corpus: tuple[dict[str, Path],
 def test_a_run_stops_when_it_is_asked_and_goes_on(recipe: Path) -> None:
     answers = iter([False, False, True])
     with one_thread(), pytest.raises(StoppedError, match="stopped at step 3 of 100000"):
-        list(run_speech(read(recipe), stop=lambda: next(answers)))
+        list(run_recipe(read(recipe), RunContext(stop=lambda: next(answers))))
     assert list_checkpoints(recipe.parent / "out" / "checkpoints")[-1].name == "step-00000003"
     with one_thread():
-        assert next(iter(run_speech(read(recipe))))["step"] == 4
+        assert next(iter(run_recipe(read(recipe))))["step"] == 4
     assert not (recipe.parent / "out" / "model").exists()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from linnet.training.peaks import Moments, bytes_of, optimiser_tensors, step_moments
+from linnet.training.estimate.peaks import Moments, bytes_of, optimiser_tensors, step_moments
 
 ROWS, WIDE = 1000, 256
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from linnet.errors import LinnetError
 from linnet.training.checkpoint import load_checkpoint
+from linnet.training.context import RunContext
 from linnet.training.endings import together
 from linnet.training.freeze import Drift
 from linnet.training.loop import _validated
@@ -50,7 +51,7 @@ def run(folder: Path, kind: str) -> dict[str, Any]:
     recipe = recipe_of(folder, kind)
     heard: list[list[str]] = []
     trainer, data, validate = prepare(
-        recipe, load_trainee(recipe), score=lambda _, texts, __: float(not heard.append(list(texts)))
+        recipe, load_trainee(recipe), RunContext(score=lambda _, texts, __: float(not heard.append(list(texts))))
     )
     assert validate is not None
     drift = Drift(trainer.trainee.model, trainer.trainee.policy)

@@ -14,10 +14,10 @@ from transformers import AutoModelForSpeechSeq2Seq
 import linnet
 from linnet.errors import OptionError
 from linnet.models.merge import merge
+from linnet.training.loop import run_recipe
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import run_speech
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus, write_recipe
 
@@ -46,7 +46,7 @@ def trained_by(content: dict[str, Any]) -> None:
     path = write_recipe(Path(content["run"]["output"]).with_suffix(".yaml"), content)
     recipe = read_recipe(path)
     assert isinstance(recipe, SpeechRecipe)
-    assert len(list(run_speech(recipe))) == 2
+    assert len(list(run_recipe(recipe))) == 2
 
 
 def further(first: Path, manifest: Path, output: Path, freeze: dict[str, str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import linnet
 from linnet.audio import open_audio
 from linnet.data import SourceSpec
 from linnet.errors import OptionError
+from linnet.training.context import RunContext
 from linnet.training.speech import kept
 from linnet.training.speech.corpus import Corpus, read_corpus
 from linnet.training.speech.inputs import Inputs
@@ -59,16 +60,16 @@ def test_it_is_read_once_and_again_where_anything_has_changed(
 
     monkeypatch.setattr(kept, "read_corpus", counted)
     specs, folder = [SourceSpec(str(manifest))], tmp_path / "kept"
-    first = kept_corpus(folder, specs, inputs, tell=told.append)
-    again = kept_corpus(folder, specs, inputs, tell=told.append)
+    first = kept_corpus(folder, specs, inputs, RunContext(tell=told.append))
+    again = kept_corpus(folder, specs, inputs, RunContext(tell=told.append))
     assert len(reads) == 1
-    assert same(first, read_corpus(specs, inputs, tell=told.append))
+    assert same(first, read_corpus(specs, inputs, RunContext(tell=told.append)))
     assert same(first, again)
     assert isinstance(again.tokens, np.memmap)
-    assert len(kept_corpus(folder, specs, inputs, limit=4, tell=told.append).lengths) == 4
+    assert len(kept_corpus(folder, specs, inputs, RunContext(tell=told.append), limit=4).lengths) == 4
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join([*lines, json.dumps({**json.loads(lines[-1]), "id": "more"})]) + "\n")
-    assert len(kept_corpus(folder, specs, inputs, tell=told.append).lengths) == 10
+    assert len(kept_corpus(folder, specs, inputs, RunContext(tell=told.append)).lengths) == 10
     assert reads == [0, 4, 0]
 
 
@@ -78,12 +79,12 @@ def test_one_process_of_a_machine_reads_and_the_others_wait(
     manifest, found = tone_corpus(tmp_path / "corpus", 9), list[Corpus]()
     specs, folder = [SourceSpec(str(manifest))], tmp_path / "kept"
     monkeypatch.setenv("LOCAL_RANK", "1")
-    waiting = threading.Thread(target=lambda: found.append(kept_corpus(folder, specs, inputs, tell=print)))
+    waiting = threading.Thread(target=lambda: found.append(kept_corpus(folder, specs, inputs, RunContext(tell=print))))
     waiting.start()
     time.sleep(0.5)
     assert not folder.exists()
     monkeypatch.setenv("LOCAL_RANK", "0")
-    first = kept_corpus(folder, specs, inputs, tell=print)
+    first = kept_corpus(folder, specs, inputs, RunContext(tell=print))
     waiting.join(10)
     assert same(found[0], first)
 
@@ -98,7 +99,7 @@ def test_small_sources_are_drawn_more_often_by_temperature(tmp_path: Path) -> No
         deviations=100.0,
     )
     told: list[str] = []
-    trainer, data, _ = prepare(recipe, load_trainee(recipe), tell=told.append)
+    trainer, data, _ = prepare(recipe, load_trainee(recipe), RunContext(tell=told.append))
     drawn = Counter(row for batch in trainer.batches.of_rank(0) for row in batch)
     lengths = data._corpus.lengths
     hours = [float(lengths.durations[:12].sum()), float(lengths.durations[12:].sum())]
@@ -123,7 +124,7 @@ def test_where_every_sound_is_padded_to_a_window_batches_are_planned_by_it(tmp_p
     content["data"]["batching"] = {"budget": 9.0, "per_token": 0.0}
     content["run"]["max_new_tokens"] = 10_000  # more than it has places for
     recipe = speech_recipe(tmp_path / "recipe.yaml", content)
-    trainer, data, validate = prepare(recipe, load_trainee(recipe), score=lambda *_: 0.25)
+    trainer, data, validate = prepare(recipe, load_trainee(recipe), RunContext(score=lambda *_: 0.25))
     sizes = [len(batch) for batch in trainer.batches.of_rank(0)]
     assert max(sizes) == 4
     assert sum(sizes) == 20
@@ -185,10 +186,11 @@ def test_an_error_that_nobody_expects_ends_the_run_with_its_workers(tmp_path: Pa
 import sys
 from pathlib import Path
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.run import run_speech
+from linnet.training.context import RunContext
+from linnet.training.loop import run_recipe
 def score(*_):
     raise ZeroDivisionError("unexpected")
-list(run_speech(read_recipe(Path(sys.argv[1])), score=score))
+list(run_recipe(read_recipe(Path(sys.argv[1])), RunContext(score=score)))
 """
     (tmp_path / "recipe.yaml").write_text(
         (tmp_path / "recipe.yaml").read_text().replace("workers: 0", "workers: 2").replace("steps: 6", "steps: 60")

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from linnet.errors import ModelError, OptionError
 from linnet.training.batch import IGNORED
-from linnet.training.loop import train
+from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
+from linnet.training.loop import run_recipe, train
 from linnet.training.speech.ctc import (
     FILE,
     Alphabet,
@@ -24,10 +26,9 @@ from linnet.training.speech.ctc import (
     outputs_needed,
     spelled,
 )
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.run import prepare
 from tiny_fusion import clips, fusion, save_all
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tiny_speech import MAKERS
@@ -141,7 +142,7 @@ def test_it_is_trained_kept_and_exported_with_the_model(
     assert head.alphabet == Alphabet(" efhnortuw")
     for name, value in head.linear.state_dict().items():
         torch.testing.assert_close(value, trainer.average[f"ctc.linear.{name}"])
-    again = list(run_speech(replace(recipe, optimisation=replace(recipe.optimisation, steps=14))))
+    again = list(run_recipe(replace(recipe, optimisation=replace(recipe.optimisation, steps=14))))
     assert [row["step"] for row in again] == [13, 14]
     load_trainee(replace(recipe, model=type(recipe.model)(checkpoint=str(folder))))  # the folder is a model's as before
     begun = make_ctc_head(trainer.trainee.model, ["two"], folder)
@@ -166,7 +167,7 @@ def test_texts_without_room_are_counted_and_said(bases: dict[str, Path], tmp_pat
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = recipe_at(tmp_path, bases, manifest)
     said: list[str] = []
-    prepare(recipe, load_trainee(recipe), tell=said.append)
+    prepare(recipe, load_trainee(recipe), RunContext(tell=said.append))
     line = "1 of 4 utterances have more letters than the encoder has frames: no CTC loss for them"
     assert line in said
     table = dict(dry_run(recipe))

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from linnet.errors import OptionError
 from linnet.models.resize import resize
 from linnet.training.batch import IGNORED
+from linnet.training.loop import run_recipe
 from linnet.training.speech import loss as loss_module
 from linnet.training.speech.distillation import Lesson, divergence, has_text, load_teacher, text_states
 from linnet.training.speech.loss import token_sums
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import Distil, Losses, SpeechRecipe
-from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.run import prepare
 from tiny_fusion import TEXTS, clips, fusion, save_all
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tiny_speech import MAKERS
@@ -170,7 +171,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, manifest: Path) -> Path:
     folder = tmp_path_factory.mktemp("teacher")
     start = save_whisper(folder / "start", seed=3)
     recipe = whisper_recipe(start, manifest, folder / "run", optimisation={"steps": 40, "learning_rate": 0.005})
-    last = list(run_speech(recipe))[-1]
+    last = list(run_recipe(recipe))[-1]
     assert last["loss"] < 2.0
     return folder / "run" / "model"
 
@@ -193,7 +194,7 @@ def test_a_student_made_by_resizing_learns_from_its_teacher(teacher: Path, manif
     distances = {"before": distance(recipe, distil)}
     for name, losses in {"labels": recipe.losses, "teacher": Losses(text=0.5, distil=distil)}.items():
         chosen = replace(recipe, losses=losses, run=replace(recipe.run, output=str(tmp_path / name)))
-        rows = list(run_speech(chosen))
+        rows = list(run_recipe(chosen))
         assert ("loss_distil" in rows[-1]) == (name == "teacher")
         trained = replace(recipe.model, checkpoint=str(tmp_path / name / "model"))
         distances[name] = distance(replace(recipe, model=trained), distil)

@@ -11,14 +11,15 @@ import pytest
 import soundfile
 import torch
 
-from linnet.data import Sounds
+from linnet.data.samples import Listener
 from linnet.errors import LinnetError, OptionError
-from linnet.training.speech.corpus import read_samples
-from linnet.training.speech.dry_run import dry_run
+from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
+from linnet.training.loop import run_recipe
 from linnet.training.speech.features import CachedBatches, FeatureCache
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import Ctc, Distil, Losses, SpeechRecipe
-from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.run import prepare
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tiny_whispers import save_whisper
 
@@ -54,10 +55,10 @@ def test_the_frames_are_those_of_each_clip_alone(bases: dict[str, Path], manifes
     _, data, _ = prepare(recipe, trainee)
     assert isinstance(data, CachedBatches)
     batch = data[[5, 0, 3]]
-    with torch.no_grad(), Sounds() as sounds:
+    with torch.no_grad(), Listener() as listener:
         for clip, count, name in zip(batch.tensors["frames"], batch.tensors["frame_counts"], batch.ids, strict=True):
             utterance = next(row for row in data._corpus.utterances if row.id == name)
-            (alone,) = trainee.model.encode_audio(torch.from_numpy(read_samples(utterance, sounds))[None])
+            (alone,) = trainee.model.encode_audio(torch.from_numpy(listener.hear(utterance).samples)[None])
             assert torch.equal(clip[:count], alone)
             assert not clip[count:].any()
 
@@ -71,7 +72,7 @@ def test_the_losses_are_those_of_a_run_that_encodes(
         (tmp_path / name).mkdir()
         content = fusion_recipe(bases, manifest, tmp_path / name / "out", data=data)
         content["losses"] = {"ctc": ctc}
-        found.append(losses(run_speech(speech_recipe(tmp_path / name / "recipe.yaml", content))))
+        found.append(losses(run_recipe(speech_recipe(tmp_path / name / "recipe.yaml", content))))
     torch.testing.assert_close(torch.tensor(found[0]), torch.tensor(found[1]), rtol=1e-4, atol=1e-5)
 
 
@@ -81,7 +82,7 @@ def test_a_whisper_with_a_frozen_encoder_learns_the_same(whisper: Path, manifest
     for name, data in (("one", {"validation": None}), ("other", CACHED)):
         recipe = whisper_at(tmp_path / name, manifest, whisper, data=data)
         recipe = replace(recipe, losses=Losses(ctc=Ctc()))
-        found.append(losses(run_speech(recipe)))
+        found.append(losses(run_recipe(recipe)))
         trainee = load_trainee(recipe)
         _, data_, _ = prepare(recipe, trainee)
         assert isinstance(data_, CachedBatches) is (name == "other")
@@ -97,16 +98,16 @@ def test_no_audio_is_read_again_and_another_run_shares_the_frames(
 ) -> None:
     manifest = tone_corpus(tmp_path / "corpus", 8)
     shared = {"cache_features": {"folder": str(tmp_path / "frames")}, "validation": None}
-    first = losses(run_speech(recipe_at(tmp_path / "one", bases, manifest, data=shared)))
+    first = losses(run_recipe(recipe_at(tmp_path / "one", bases, manifest, data=shared)))
     read = list[str]()
 
-    def reading(utterance: Any, sounds: Sounds) -> Any:
+    def reading(listener: Listener, utterance: Any) -> Any:
         read.append(utterance.id)
-        return read_samples(utterance, sounds)
+        return hear(listener, utterance)
 
-    monkeypatch.setattr("linnet.training.speech.features.read_samples", reading)
-    monkeypatch.setattr("linnet.training.speech.corpus.read_samples", reading)
-    again = losses(run_speech(recipe_at(tmp_path / "two", bases, manifest, data=shared)))
+    hear = Listener.hear
+    monkeypatch.setattr(Listener, "hear", reading)
+    again = losses(run_recipe(recipe_at(tmp_path / "two", bases, manifest, data=shared)))
     assert again == first
     assert not read
     clip = tmp_path / "corpus/3.wav"
@@ -145,7 +146,7 @@ def test_a_damaged_clip_is_named_or_left_out(bases: dict[str, Path], tmp_path: P
     (tmp_path / "corpus/3.wav").write_bytes(b"no sound")
     with pytest.raises(LinnetError, match=r"3\.wav.*--skip-bad"):
         prepare(recipe, load_trainee(recipe))
-    _, data, _ = prepare(recipe, load_trainee(recipe), skip_bad=True)
+    _, data, _ = prepare(recipe, load_trainee(recipe), RunContext(skip_bad=True))
     batch = data[[3, 2]]
     assert (batch.lost, batch.ids) == (["3.wav"], ["2.wav"])
     assert data[[3]].tokens == 0
@@ -155,7 +156,7 @@ def test_a_batch_of_nothing_has_no_loss(whisper: Path, tmp_path: Path) -> None:
     manifest = tone_corpus(tmp_path / "corpus", 8)
     recipe = whisper_at(tmp_path, manifest, whisper, data=CACHED)
     (tmp_path / "corpus/3.wav").write_bytes(b"no sound")
-    trainer, data, _ = prepare(recipe, load_trainee(recipe), skip_bad=True)
+    trainer, data, _ = prepare(recipe, load_trainee(recipe), RunContext(skip_bad=True))
     assert trainer.backward([data[[3]]])[0] == {"text": 0.0}
 
 

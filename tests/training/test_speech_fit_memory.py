@@ -18,13 +18,14 @@ import pytest
 
 from linnet.data.batching import Binning, Bins, Cost, Peak, Shape, fit_bins
 from linnet.errors import LinnetError, OptionError
-from linnet.training.peaks import Moments
+from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
+from linnet.training.estimate.fit_memory import fit_memory, fit_steps, probe_shapes
+from linnet.training.estimate.peaks import Moments
+from linnet.training.estimate.probing import Probing
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.dry_run import dry_run
-from linnet.training.speech.fit_memory import fit_memory, fit_steps, probe_shapes
 from linnet.training.speech.inputs import Inputs
 from linnet.training.speech.model import outline
-from linnet.training.speech.probing import Probing
 from linnet.training.speech.recipe import Batching, SpeechRecipe
 from linnet.training.speech.run import plan
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
@@ -133,7 +134,7 @@ def test_the_command_measures_keeps_and_is_used(tmp_path: Path, monkeypatch: pyt
     assert isinstance(asked, SpeechRecipe)
     largest = max(row["predicted"] for row in found["bins"])
     assert f"at most {largest / 1e6:.1f} MB, by measurement" in dict(dry_run(asked))["memory of a step"]
-    planned = plan(asked, outline(asked), skip_bad=False, tell=str)
+    planned = plan(asked, outline(asked), RunContext())
     assert isinstance(planned.binning, Binning)
     assert planned.binning.sizes.tolist() == [row["batch"] for row in found["bins"]]
 
@@ -157,7 +158,7 @@ def test_the_cache_is_taken_unless_forced(tmp_path: Path, monkeypatch: pytest.Mo
         def __exit__(self, *_: object) -> None:
             """Nothing was started."""
 
-    monkeypatch.setattr("linnet.training.speech.fit_memory.Probing", Fake)
+    monkeypatch.setattr("linnet.training.estimate.fit_memory.Probing", Fake)
     first = fit_memory(recipe, memory="1GB")
     assert len(started) == 1
     assert first.checks

@@ -20,11 +20,11 @@ from transformers import (
 from linnet.data.batching import Cost, Lengths, bin_utterances
 from linnet.data.batching.arrays import stream
 from linnet.models.fusion import build
+from linnet.training.estimate.duration import SHARE, Duration, estimate, measure_rate
+from linnet.training.estimate.flops import StepFlops
 from linnet.training.freeze import freeze
 from linnet.training.optimisation import checkpoint_gradients
 from linnet.training.options import Optimisation
-from linnet.training.speech.duration import SHARE, Duration, estimate, measure_rate
-from linnet.training.speech.flops import StepFlops
 from linnet.training.speech.loss import FusionLoss, Seq2SeqLoss
 from linnet.training.speech.recipe import SpeechRecipe, SpeechRun
 from tiny_fusion import one_thread, save_all
@@ -157,8 +157,8 @@ def test_a_skeleton_counts_as_the_model_does(bases: dict[str, Path]) -> None:
 def test_logits_that_are_made_twice_count_twice(bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     model = fused(bases, "hubert", "llama", FROZEN)
     once = StepFlops(model).batch(UTTERANCES, SECONDS, TOKENS)
-    for module in ("loss", "flops"):
-        monkeypatch.setattr(f"linnet.training.speech.{module}.LOGITS", 10 * len(model.get_output_embeddings().weight))
+    for module in ("speech.loss", "estimate.flops"):
+        monkeypatch.setattr(f"linnet.training.{module}.LOGITS", 10 * len(model.get_output_embeddings().weight))
     found = counted(FusionLoss(model), sounds()).get_total_flops()
     twice = StepFlops(model).batch(UTTERANCES, SECONDS, TOKENS)
     assert twice > once
@@ -174,7 +174,7 @@ def test_the_estimate_is_that_of_every_batch(bases: dict[str, Path], monkeypatch
     plan = binning.plan(binning.rows, 1, stream(0, 0, 0))
     batches = [plan.batch(step, 0) for step in range(plan.steps)]
     whole = sum(flops.batch(len(b), lengths.durations[b].max(), lengths.tokens[b].max()) for b in batches)
-    monkeypatch.setattr("linnet.training.speech.duration.measure_rate", lambda *_: 1e9)
+    monkeypatch.setattr("linnet.training.estimate.duration.measure_rate", lambda *_: 1e9)
     recipe = SpeechRecipe(optimisation=Optimisation(accumulate=2), run=SpeechRun(device="cpu"))
     steps = 3 * -(-plan.steps // 2)  # three epochs
     found = estimate(

@@ -18,9 +18,10 @@ from linnet.audio import SAMPLE_RATE
 from linnet.data import Utterance, write_manifest
 from linnet.errors import LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch
+from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import train
 from linnet.training.speech.corpus import BatchesOfSound
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.inputs import WhisperInputs
 from linnet.training.speech.joining import JoinedBatches, laid
 from linnet.training.speech.model import Trainee, load_trainee
@@ -52,7 +53,7 @@ def recipe_at(
 
 def made(recipe: SpeechRecipe, **options: Any) -> tuple[Trainee, Any, BatchesOfSound]:
     trainee = load_trainee(recipe)
-    trainer, data, _ = prepare(recipe, trainee, **options)
+    trainer, data, _ = prepare(recipe, trainee, RunContext(**options))
     return trainee, trainer, data
 
 
@@ -187,7 +188,7 @@ def test_some_utterances_have_a_window_for_themselves(whisper: Path, tmp_path: P
     """About the share that is asked for, the same in the plan and in the batches, in every epoch."""
     manifest = tone_corpus(tmp_path / "corpus", 80)
     recipe = recipe_at(tmp_path, whisper, manifest, {"alone": 0.25, "times": 0.0})
-    planned = plan(recipe, load_trainee(recipe), skip_bad=False, tell=lambda _: None)
+    planned = plan(recipe, load_trainee(recipe), RunContext())
     trainee, trainer, data = made(recipe)
     seen = []
     for epoch in (0, 1):
@@ -288,7 +289,7 @@ def test_a_run_has_each_utterance_once_with_less_padding_in_fewer_steps(whisper:
 def test_augmented_sounds_stay_within_their_windows(whisper: Path, manifest: Path, tmp_path: Path) -> None:
     """A tenth slower is the most that augmentation makes them: room for that is planned."""
     recipe = recipe_at(tmp_path, whisper, manifest, data={"augment": {"speed": 1.0, "room": 0, "codec": 0}})
-    planned = plan(recipe, load_trainee(recipe), skip_bad=False, tell=lambda _: None)
+    planned = plan(recipe, load_trainee(recipe), RunContext())
     _, trainer, data = made(recipe)
     for rows in trainer.batches.of_rank(0):
         assert len(data[rows].tensors["labels"]) <= len(planned.binning.windows(rows))  # type: ignore[union-attr]

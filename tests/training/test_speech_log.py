@@ -12,10 +12,10 @@ import pytest
 from test_training_tracking import scalars
 
 from linnet.training.batch import Batch
-from linnet.training.loop import train
+from linnet.training.loop import run_recipe, train
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.run import prepare
 from linnet.training.tracking import numbers
 from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus
 
@@ -31,10 +31,10 @@ def recipe(tmp_path: Path) -> SpeechRecipe:
 
 def test_tensorboard_has_what_the_log_has_once_each_step_after_a_break(recipe: SpeechRecipe, tmp_path: Path) -> None:
     recipe = replace(recipe, run=replace(recipe.run, log_every=1))
-    for row in run_speech(recipe):
+    for row in run_recipe(recipe):
         if row["step"] == 5:
             break
-    list(run_speech(recipe))
+    list(run_recipe(recipe))
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in log] == [1, 2, 3, 4, 5, 6]
     files = sorted((tmp_path / "out" / "tensorboard").iterdir(), key=lambda file: file.name.rsplit(".", 1)[-1])

@@ -20,10 +20,11 @@ import linnet
 from linnet.errors import LinnetError, OptionError, OutputError
 from linnet.training.batch import Batch
 from linnet.training.checkpoint import load_checkpoint, swap_folder
-from linnet.training.loop import train
+from linnet.training.context import RunContext
+from linnet.training.loop import run_recipe, train
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.run import prepare
 from linnet.training.trainer import Step, Trainer
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tiny_speech import save_all as save_speech
@@ -43,7 +44,7 @@ def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, **changes: d
 
 def rows_of(recipe: SpeechRecipe, stop: int | None = None, **options: Any) -> list[dict[str, Any]]:
     found = []
-    for row in run_speech(recipe, **options):
+    for row in run_recipe(recipe, RunContext(**options)):
         found.append(row)
         if row["step"] == stop:
             break
@@ -117,7 +118,7 @@ def test_a_whisper_checkpoint_is_trained_with_adapters_and_saved_whole(tmp_path:
     content |= {"model": {"checkpoint": str(whisper)}, "freeze": {"model": "lora(r=2)"}}
     recipe = speech_recipe(tmp_path / "recipe.yaml", content)
     trainee = load_trainee(recipe)
-    trainer, data, validate = prepare(recipe, trainee, score=lambda *_: 0.5)
+    trainer, data, validate = prepare(recipe, trainee, RunContext(score=lambda *_: 0.5))
     found = list(train(trainer, data, validate))
     assert found[-1]["wer"] == 0.5
     assert found[-1]["audio_padding"] > 0.5  # its windows are 2 s
@@ -270,7 +271,7 @@ def test_a_full_disk_is_said_and_the_older_checkpoint_stays(
     tmp_path: Path, bases: dict[str, Path], manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_at(tmp_path, bases, manifest)
-    found = iter(run_speech(recipe))
+    found = iter(run_recipe(recipe))
     assert [next(found)["step"] for _ in range(3)] == [1, 2, 3]
 
     def full(_: int) -> None:
@@ -336,8 +337,10 @@ KILLED = """
 import sys
 from pathlib import Path
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.run import run_speech
-for row in run_speech(read_recipe(Path(sys.argv[1])), score=lambda *_: 1 / row["step"] if "row" in globals() else 1.0):
+from linnet.training.context import RunContext
+from linnet.training.loop import run_recipe
+score = lambda *_: 1 / row["step"] if "row" in globals() else 1.0
+for row in run_recipe(read_recipe(Path(sys.argv[1])), RunContext(score=score)):
     print(row["step"], flush=True)
 """
 

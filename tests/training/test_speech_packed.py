@@ -10,8 +10,9 @@ from torch import Tensor
 
 from linnet.data.batching import Packing
 from linnet.errors import OptionError
+from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import train
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import plan, prepare
@@ -58,7 +59,7 @@ def test_a_run_reads_each_utterance_once_within_its_budget_and_says_so(
 ) -> None:
     recipe = recipe_at(tmp_path, bases, manifest, packed=True, optimisation={"steps": 0, "epochs": 1.0})
     trainee = load_trainee(recipe)
-    planned = plan(recipe, trainee, skip_bad=False, tell=lambda _: None)
+    planned = plan(recipe, trainee, RunContext())
     assert isinstance(planned.binning, Packing)
     trainer, data, _ = prepare(recipe, trainee)
     taken: list[str] = []

@@ -9,6 +9,7 @@ import torch
 
 from linnet.training.batch import Batch
 from linnet.training.checkpoint import list_checkpoints
+from linnet.training.context import RunContext
 from linnet.training.loop import train
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.model import load_trainee
@@ -31,7 +32,7 @@ def trained_here(folder: Path) -> dict[str, Any]:
         heard.append(list(texts))
         return 0.5
 
-    trainer, data, validate = prepare(recipe, trainee, score=score)
+    trainer, data, validate = prepare(recipe, trainee, RunContext(score=score))
     rank = trainer.rank
     trainer.loss.train()
     trainer.backward([data[range(4 * rank, 4 * rank + 1)], data[range(4 * rank + 1, 4 * rank + 4)]])

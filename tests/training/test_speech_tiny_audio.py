@@ -9,12 +9,12 @@ import pytest
 import yaml
 from accelerate.state import AcceleratorState
 
-from linnet.settings import build
+from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.folder import result_folder
-from linnet.training.recipe import read_recipe
-from linnet.training.speech.dry_run import dry_run
+from linnet.training.loop import run_recipe
+from linnet.training.recipe import build, read_recipe
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import run_speech
 from tiny_fusion import one_thread
 from tiny_recipes import save_bases, tone_corpus
 
@@ -89,7 +89,7 @@ def test_it_trains_tiny_models_end_to_end(tmp_path: Path) -> None:
         optimisation={"steps": 8},
         run={"log_every": 1, "validate_every": 4, "checkpoint_every": 4, "max_new_tokens": 5},
     )
-    rows = list(run_speech(recipe, score=lambda *texts: float(len("".join(texts[1])))))
+    rows = list(run_recipe(recipe, RunContext(score=lambda *texts: float(len("".join(texts[1]))))))
     assert [row["step"] for row in rows] == list(range(1, 9))
     assert sum(row["loss"] for row in rows[4:]) < sum(row["loss"] for row in rows[:4])
     assert result_folder(recipe) == tmp_path / "out" / "best"

@@ -10,10 +10,11 @@ import pytest
 
 from linnet.data import read_manifest, write_manifest
 from linnet.errors import OptionError
+from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
+from linnet.training.loop import run_recipe
 from linnet.training.speech import transcribed
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.recipe import TrainingSource
-from linnet.training.speech.run import run_speech
 from linnet.training.speech.transcribed import with_transcripts
 from linnet.transcription.schedule import Result
 from linnet.transcription.transcript import Segment, Transcript
@@ -60,22 +61,22 @@ def bare(tmp_path: Path) -> Path:
 def test_each_row_has_what_the_model_hears_in_it(counts: Counts, bare: Path, tmp_path: Path) -> None:
     told: list[str] = []
     source = TrainingSource(str(bare), transcribe_with="fake")
-    (made,) = with_transcripts([source], tmp_path / "kept", tell=told.append)
+    (made,) = with_transcripts([source], tmp_path / "kept", RunContext(tell=told.append))
     texts = {row.id: (row.text, row.language) for row in read_manifest(made.path)}
     assert texts["3.wav"] == ("one one one", "en")
     assert texts["1.wav"] == ("one", "de")
     assert len(texts) == 6, "silence is left out"
     assert counts.asked == [("de", 1), ("en", 7)]
     assert any("6 of 8 rows" in line for line in told)
-    assert with_transcripts([source], tmp_path / "kept", tell=told.append) == (made,)
+    assert with_transcripts([source], tmp_path / "kept", RunContext(tell=told.append)) == (made,)
     assert len(counts.asked) == 2, "it is kept"
     other = TrainingSource(str(bare), transcribe_with="another")
-    with_transcripts([other], tmp_path / "kept", tell=told.append)
+    with_transcripts([other], tmp_path / "kept", RunContext(tell=told.append))
     assert len(counts.asked) == 4
 
 
 def test_other_sources_stay_as_they_are(counts: Counts, bare: Path, tmp_path: Path) -> None:
-    (made,) = with_transcripts([TrainingSource(str(bare))], tmp_path / "kept", tell=print)
+    (made,) = with_transcripts([TrainingSource(str(bare))], tmp_path / "kept", RunContext(tell=print))
     assert made.path == str(bare)
     assert not counts.asked
 
@@ -84,8 +85,8 @@ def test_what_cannot_be_read_is_named_or_left_out(counts: Counts, bare: Path, tm
     (bare.parent / "2.wav").write_bytes(b"no sound")
     source, told = TrainingSource(str(bare), transcribe_with="fake"), []
     with pytest.raises(OptionError, match=r"2\.wav.*--skip-bad"):
-        with_transcripts([source], tmp_path / "kept", tell=told.append)
-    (made,) = with_transcripts([source], tmp_path / "kept", skip_bad=True, tell=told.append)
+        with_transcripts([source], tmp_path / "kept", RunContext(tell=told.append))
+    (made,) = with_transcripts([source], tmp_path / "kept", RunContext(skip_bad=True, tell=told.append))
     texts = {row.id: row.text for row in read_manifest(made.path)}
     assert texts["3.wav"] == "one one one"
     assert "2.wav" not in texts
@@ -95,7 +96,7 @@ def test_nothing_heard_is_an_error(counts: Counts, bare: Path, tmp_path: Path) -
     rows = [row for row in read_manifest(bare) if row.id in ("0.wav", "4.wav")]  # silence
     write_manifest(bare, rows)
     with pytest.raises(OptionError, match="heard no word in its 2 rows"):
-        with_transcripts([TrainingSource(str(bare), transcribe_with="fake")], tmp_path / "kept", tell=print)
+        with_transcripts([TrainingSource(str(bare), transcribe_with="fake")], tmp_path / "kept", RunContext(tell=print))
 
 
 def test_a_recipe_trains_on_it_beside_recordings_with_texts(
@@ -108,5 +109,5 @@ def test_a_recipe_trains_on_it_beside_recordings_with_texts(
     said = dict(dry_run(recipe))
     assert not counts.asked
     assert "32 utterances" in said["data"]
-    assert len(list(run_speech(recipe))) == 2
+    assert len(list(run_recipe(recipe))) == 2
     assert (tmp_path / "out/corpus/transcripts/1.jsonl").is_file()

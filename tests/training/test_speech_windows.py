@@ -16,8 +16,9 @@ import linnet
 from linnet.audio import SAMPLE_RATE
 from linnet.data import Utterance, write_manifest
 from linnet.errors import OptionError
+from linnet.training.context import RunContext
+from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import train
-from linnet.training.speech.dry_run import dry_run
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
@@ -105,6 +106,6 @@ def test_sounds_over_a_shorter_window_are_left_out_and_told(whisper: Path, tmp_p
     write_manifest(tmp_path / "train.jsonl", rows)
     recipe = recipe_at(tmp_path, whisper, tmp_path / "train.jsonl", 1.0)
     said: list[str] = []
-    trainer, _, _ = prepare(recipe, load_trainee(recipe), tell=said.append)
+    trainer, _, _ = prepare(recipe, load_trainee(recipe), RunContext(tell=said.append))
     assert sorted(row for batch in trainer.batches.of_rank(0) for row in batch) == [0, 2]
     assert any("1 dropped: longer than 1 s" in line for line in said)

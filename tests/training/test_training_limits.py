@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from linnet.errors import OptionError
-from linnet.settings import build
-from linnet.training.digits.recipe import DigitsRecipe
-from linnet.training.recipe import read_recipe
+from linnet.training.recipe import build, read_recipe
 from linnet.training.speech.recipe import SpeechRecipe
+from recipes.digits.recipe import DigitsRecipe
 
 Place = tuple[str, ...]
 

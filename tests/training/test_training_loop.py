@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tones import tiny_recipe
 
 from linnet.errors import ModelError, OptionError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from linnet.training.digits.dataset import Numbered
-from linnet.training.digits.losses import DigitsLosses
-from linnet.training.digits.recipe import DigitsRecipe
-from linnet.training.digits.run import prepare
-from linnet.training.digits.trainee import DigitsTrainee
 from linnet.training.loop import train
 from linnet.training.recipe import read_recipe
+from recipes.digits.dataset import Numbered
+from recipes.digits.losses import DigitsLosses
+from recipes.digits.recipe import DigitsRecipe
+from recipes.digits.run import prepare
+from recipes.digits.trainee import DigitsTrainee
+from tones import tiny_recipe
 
 
 def recipe_at(tmp_path: Path, bank: Path, name: str, steps: int = 6) -> DigitsRecipe:

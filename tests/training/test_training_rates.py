@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from linnet.errors import OptionError
+from linnet.training.loop import run_recipe
 from linnet.training.optimisation import cosine_rate, parameter_groups
 from linnet.training.options import Optimisation
 from linnet.training.speech.model import load_trainee
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import prepare, run_speech
+from linnet.training.speech.run import prepare
 from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -80,14 +81,14 @@ def test_a_rate_that_moves_nothing_is_refused(recipe: SpeechRecipe, rates: dict[
 def test_a_run_goes_on_with_other_rates_of_the_same_parts_only(recipe: SpeechRecipe, tmp_path: Path) -> None:
     recipe = replace(recipe, run=replace(recipe.run, output=str(tmp_path / "run")))
     options = Optimisation(steps=2, rates={"encoder": 1e-5})
-    list(run_speech(replace(recipe, optimisation=options)))
+    list(run_recipe(replace(recipe, optimisation=options)))
     longer = replace(options, steps=3, rates={"encoder": 3e-5})
     trainer, _, _ = prepare(replace(recipe, optimisation=longer), load_trainee(recipe))
     assert trainer.resume()
     assert trainer.step == 2
-    assert [row["step"] for row in run_speech(replace(recipe, optimisation=longer))] == [3]
+    assert [row["step"] for row in run_recipe(replace(recipe, optimisation=longer))] == [3]
     with pytest.raises(OptionError, match="`rates` for other parts: name the same parts"):
-        list(run_speech(replace(recipe, optimisation=replace(longer, rates={}))))
+        list(run_recipe(replace(recipe, optimisation=replace(longer, rates={}))))
 
 
 def test_a_step_without_a_gradient_for_a_part_moves_the_others(recipe: SpeechRecipe) -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from linnet.errors import OptionError
-from linnet.training.digits.recipe import DigitsRecipe
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.recipe import Join, SpeechRecipe
+from recipes.digits.recipe import DigitsRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+DIGITS = f"task: {RECIPES}/digits/recipe.py:DigitsRecipe\n"
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -19,7 +20,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
     assert read_recipe(write(tmp_path, "")) == SpeechRecipe()
-    assert read_recipe(write(tmp_path, "task: digits")) == DigitsRecipe()
+    assert read_recipe(write(tmp_path, DIGITS)) == DigitsRecipe()
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in RECIPES.glob("digits*.yaml")))
@@ -39,7 +40,7 @@ def test_the_recipe_for_ones_own_recordings_reads() -> None:
 
 def test_values_are_read_into_their_places(tmp_path: Path) -> None:
     recipe = read_recipe(
-        write(tmp_path, "task: digits\noptimisation: {steps: 7, learning_rate: 1}\ndata: {banks: [a, b]}\n")
+        write(tmp_path, DIGITS + "optimisation: {steps: 7, learning_rate: 1}\ndata: {banks: [a, b]}\n")
     )
     assert recipe.optimisation.steps == 7
     assert isinstance(recipe.optimisation.learning_rate, float)
@@ -58,7 +59,7 @@ def test_a_recipe_cannot_be_changed() -> None:
         ("optimizer: {}", "did you mean 'optimisation'?"),
         ("optimisation: {steps: many}", "steps: expected int, got 'many'"),
         ("optimisation: {steps: true}", "expected int, got True"),
-        ("task: digits\ndata: {banks: a}", "banks: expected a list"),
+        (DIGITS + "data: {banks: a}", "banks: expected a list"),
         ("data: 3", "expected keys and values"),
         ("- 1", "expected keys and values"),
         ("a: [", "not YAML"),

@@ -19,11 +19,11 @@ from linnet.decoding.options import DecodingOptions, LongForm
 from linnet.decoding.result import Decoded
 from linnet.errors import OptionError
 from linnet.models.whisper import load_whisper
-from linnet.training.digits.model import DigitsModel, build_model
-from linnet.training.digits.tokens import Vocabulary, make_tokenizer
 from linnet.transcription.backend import Request
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.whisper import WhisperBackend, WindowResult
+from recipes.digits.model import DigitsModel, build_model
+from recipes.digits.tokens import Vocabulary, make_tokenizer
 
 PLAIN = DecodingOptions(
     temperatures=(0.0,), compression_ratio_threshold=None, log_probability_threshold=None, no_speech_threshold=None

@@ -20,8 +20,7 @@ from linnet.cli.train_remote import There, train_there
 from linnet.errors import MissingExtra, OptionError
 
 if TYPE_CHECKING:
-    from linnet.training.digits.recipe import DigitsRecipe
-    from linnet.training.speech.recipe import SpeechRecipe
+    from linnet.training.options import Recipe
 
 train = typer.Typer(cls=WithDefault, help="Train a model by a recipe, plan its batches, draw its curves.")
 
@@ -110,14 +109,15 @@ def fit_memory(
     `data: batching:` a recipe plans its batches by it.
     """
     _require_extra()
+    from linnet.training.context import RunContext
+    from linnet.training.estimate.fit_memory import fit_memory as fit
     from linnet.training.recipe import read_recipe
-    from linnet.training.speech.fit_memory import fit_memory as fit
     from linnet.training.speech.recipe import SpeechRecipe
 
     found = read_recipe(recipe)
     if not isinstance(found, SpeechRecipe):
         raise OptionError(f"{recipe}: fit-memory is for recipes with  task: speech")
-    made = fit(found, memory=memory, processes=processes, force=force, skip_bad=skip_bad, tell=notice)
+    made = fit(found, RunContext(skip_bad, notice), memory=memory, processes=processes, force=force)
     notice(f"kept in {made.kept}")
     print_result(
         json.dumps(made.to_dict(), indent=2) + "\n" if as_json else "\n".join(_table(rows) for rows in made.tables())
@@ -179,7 +179,7 @@ def _require_extra(track: str = "") -> None:
     check_tracker(track)
 
 
-def _require_known(recipe: DigitsRecipe | SpeechRecipe) -> None:
+def _require_known(recipe: Recipe) -> None:
     """Refuse what the recipe itself cannot know: normalisers are the evaluation's."""
     from linnet.text.normalizers import Normalizers
     from linnet.training.speech.recipe import SpeechRecipe
@@ -188,22 +188,19 @@ def _require_known(recipe: DigitsRecipe | SpeechRecipe) -> None:
         Normalizers(recipe.run.normalizer)
 
 
-def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
+def _train(recipe: Recipe, skip_bad: bool) -> None:
     from linnet.scoring.validation import ValidationScore
-    from linnet.training.digits.recipe import DigitsRecipe
-    from linnet.training.digits.run import run_digits
+    from linnet.training.context import RunContext
     from linnet.training.endings import Signals, StoppedError
     from linnet.training.folder import result_folder
-    from linnet.training.speech.run import run_speech
+    from linnet.training.loop import run_recipe
+    from linnet.training.speech.recipe import SpeechRecipe
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     tell = notice if first else _say_nothing
     with Signals(tell) as stop:
-        if isinstance(recipe, DigitsRecipe):
-            rows = run_digits(recipe, stop=stop)
-        else:
-            score = ValidationScore(recipe.run.normalizer, tell)
-            rows = run_speech(recipe, score=score, skip_bad=skip_bad, tell=tell, stop=stop)
+        normalizer = recipe.run.normalizer if isinstance(recipe, SpeechRecipe) else "auto"
+        rows = run_recipe(recipe, RunContext(skip_bad, tell, ValidationScore(normalizer, tell), stop))
         try:
             show(rows) if first else deque(rows, maxlen=0)  # the first process has them
         except StoppedError as stopped:
@@ -213,12 +210,10 @@ def _train(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
         print_result(f"{result_folder(recipe)}\n")
 
 
-def _plan(recipe: DigitsRecipe | SpeechRecipe, skip_bad: bool) -> None:
-    from linnet.training.digits.recipe import DigitsRecipe
-    from linnet.training.digits.run import outline
-    from linnet.training.speech.dry_run import dry_run
+def _plan(recipe: Recipe, skip_bad: bool) -> None:
+    from linnet.training.context import RunContext
 
-    rows = list(outline(recipe) if isinstance(recipe, DigitsRecipe) else dry_run(recipe, skip_bad=skip_bad))
+    rows = list(recipe.outline(RunContext(skip_bad)))
     print_result("".join(f"{name:<18}{figure}\n" for name, figure in rows))
     if missing := [name for name, figure in rows if figure.startswith("missing: ")]:
         raise OptionError(f"the recipe is valid, but its {' and '.join(missing)} cannot be had here: see above")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from linnet.audio import SAMPLE_RATE, Samples
+from linnet.data.samples import Listener
 from linnet.data.sources import Source
 from linnet.data.suites import SuiteSet, open_sets, read_suite
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.evaluation.html import PageOptions, write_report
-from linnet.evaluation.listening import Listener
 from linnet.evaluation.log import RowLog, ScoredRow, bad_lines
 from linnet.evaluation.pace import paced
 from linnet.evaluation.report import Summary, summarize

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from linnet.data import Utterance
+from linnet.data.samples import Listener
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.evaluation.hypotheses import Hypothesis
-from linnet.evaluation.listening import Listener
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import compared
 from linnet.scoring.scores import find_protocol

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from linnet.errors import OutputError
-from linnet.files import restore_folder, write_atomic
+from linnet.files import restore_folder
 from linnet.machine import show_bytes, versions
 from linnet.training.options import Recipe
 from linnet.training.trainer import Trainer
@@ -27,8 +27,8 @@ def open_folder(trainer: Trainer) -> None:
     _require_room(trainer)
     folder.mkdir(parents=True, exist_ok=True)
     made_by = versions("linnet", "torch", "transformers")
-    content = {"task": trainer.recipe.task, **asdict(trainer.recipe), "versions": made_by}
-    write_atomic(folder / "recipe.json", json.dumps(content, indent=2) + "\n")
+    content = {**asdict(trainer.recipe), "versions": made_by}
+    (folder / "recipe.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def result_folder(recipe: Recipe) -> Path:

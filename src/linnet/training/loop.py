@@ -18,10 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from linnet.files import JsonLog, write_atomic
 from linnet.training.batch import Batch
+from linnet.training.context import ALONE, RunContext
 from linnet.training.curves import read_log
 from linnet.training.endings import Stop, StoppedError, leave_signals, never, together
 from linnet.training.folder import open_folder
 from linnet.training.freeze import Drift
+from linnet.training.options import Recipe
 from linnet.training.sharding import gathered
 from linnet.training.tracking import Tracked, tracking
 from linnet.training.trainer import OutOfRoomError, Step, Trainer, memory_gb
@@ -39,6 +41,19 @@ class Data(Protocol):
 
     def __getitem__(self, what: Any) -> Batch:
         """One batch."""
+
+
+def run_recipe(recipe: Recipe, context: RunContext = ALONE) -> Iterator[Row]:
+    """Train what a recipe says; yields the rows of the log, as `train` does.
+
+    Paths in a recipe are relative to the folder where it is run. A finished run only writes its model again.
+
+    Raises:
+        OptionError: the recipe or the data that it names is not usable.
+        OutputError: a checkpoint cannot be written.
+        StoppedError: `context.stop` said so; the step that the run stands at is kept.
+    """
+    yield from train(*recipe.prepare(context), context.stop)
 
 
 def train(trainer: Trainer, data: Data, validate: Validate | None = None, stop: Stop = never) -> Iterator[Row]:
@@ -103,7 +118,7 @@ def _log(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
     path = trainer.folder / "log.jsonl"
     if path.is_file():
         write_atomic(path, "".join(json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= trainer.step))
-    tracked = Tracked(trainer.folder, {"task": trainer.recipe.task, **asdict(trainer.recipe)}, trainer.step)
+    tracked = Tracked(trainer.folder, asdict(trainer.recipe), trainer.step)
     with JsonLog(path) as rows, tracking(tracked, trainer.recipe.run.track, log.warning) as track:
 
         def write(row: Row) -> None:

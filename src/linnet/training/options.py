@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from linnet.errors import OptionError
 from linnet.settings import (
@@ -15,6 +16,11 @@ from linnet.settings import (
     require,
     require_known,
 )
+
+if TYPE_CHECKING:
+    from linnet.training.context import RunContext
+    from linnet.training.loop import Data, Validate
+    from linnet.training.trainer import Trainer
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("no", "bf16", "fp16")
@@ -92,10 +98,16 @@ class Run:
 
 
 class Recipe(Protocol):
-    """Any recipe: a dataclass with these two and whatever its task needs."""
+    """Any recipe: a frozen dataclass with these three fields and whatever else its task needs, read from YAML.
+
+    Its methods are the task: what the loop trains, and what a dry run says.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-    task: ClassVar[str]
+
+    @property
+    def task(self) -> str:
+        """The name of the task, as `linnet.training.recipe.read_recipe` takes it from any folder."""
 
     @property
     def optimisation(self) -> Optimisation:
@@ -104,3 +116,12 @@ class Recipe(Protocol):
     @property
     def run(self) -> Run:
         """Where and how the run goes."""
+
+    def prepare(self, context: RunContext) -> tuple[Trainer, Data, Validate | None]:
+        """The trainer at its first step, its batches, and what validates it (None: nothing does).
+
+        Raises `OptionError` for a recipe or data that are of no use.
+        """
+
+    def outline(self, context: RunContext) -> Iterator[tuple[str, str]]:
+        """What the recipe comes to, as rows of a table: what, and its figure. Trains nothing."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from linnet.errors import OptionError
-from linnet.settings import build, read_yaml, unknown
-from linnet.training.digits.recipe import DigitsRecipe
+from linnet.settings import build, read_yaml
+from linnet.training.options import Recipe
 from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.task import is_own, load_task
 
-TASKS: dict[str, type[DigitsRecipe] | type[SpeechRecipe]] = {kind.task: kind for kind in (SpeechRecipe, DigitsRecipe)}
 
-
-def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
-    """Read a recipe from YAML; its key `task` says which kind it is, `speech` (the default) or `digits`.
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from YAML; its key `task` is `speech` (the default), or names a class (`load_task`).
 
     Raises:
-        OptionError: no such file, not YAML, an unknown key (names the nearest), or a value of the wrong type or that
-            no run could take.
+        OptionError: no such file, not YAML, an unknown key (names the nearest), a value of the wrong type or that
+            no run could take, or a task that is not there.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -27,6 +26,13 @@ def read_recipe(path: Path) -> DigitsRecipe | SpeechRecipe:
         raise OptionError(f"{path}: not YAML: {error}") from error
     content = read_yaml(text, str(path)) or {}
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
-    if not isinstance(task, str) or task not in TASKS:
-        raise OptionError(f"{path}: {unknown('task', task, TASKS)}")
-    return build(TASKS[task], content, str(path))
+    if task == SpeechRecipe.task:
+        return build(SpeechRecipe, content, str(path))
+    if not isinstance(task, str) or not is_own(task):
+        known = SpeechRecipe.task
+        raise OptionError(f"{path}: unknown task {task!r}; did you mean {known!r}? Or name a FILE.py:Class.")
+    try:
+        kind, task = load_task(task, path.parent)
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error
+    return build(kind, {**content, "task": task}, str(path))

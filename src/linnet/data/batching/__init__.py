@@ -8,7 +8,6 @@ Ways and figures: "Training and Inference Efficiency of Encoder-Decoder Speech M
 from linnet.data.batching.bench import BatchingReport, Waste, bench, bench_manifest
 from linnet.data.batching.binning import Binning, bin_utterances
 from linnet.data.batching.bins import Bins, fit_bins
-from linnet.data.batching.blocks import Blockwise
 from linnet.data.batching.cost import Cost, Peak, Shape, fit_cost, fit_peak
 from linnet.data.batching.joining import Joining, Window, join_utterances
 from linnet.data.batching.lengths import (
@@ -16,8 +15,6 @@ from linnet.data.batching.lengths import (
     join_lengths,
     load_lengths,
     measure_lengths,
-    read_index,
-    write_index,
 )
 from linnet.data.batching.mixing import Mixture, mix, passes_by_temperature
 from linnet.data.batching.packing import Packing, pack_utterances
@@ -30,7 +27,6 @@ __all__ = [
     "BatchingReport",
     "Binning",
     "Bins",
-    "Blockwise",
     "Cost",
     "Joining",
     "Lengths",
@@ -55,7 +51,5 @@ __all__ = [
     "mix",
     "pack_utterances",
     "passes_by_temperature",
-    "read_index",
     "select",
-    "write_index",
 ]

@@ -9,7 +9,7 @@ import json
 import os
 import zipfile
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,18 +74,6 @@ class Lengths:
     def digest(self) -> str:
         """Hash of the content: equal exactly where durations, tokens, parts and `about` are."""
         return digest_of(json.dumps([_FORMAT, self.parts, self.about]), self.durations, self.tokens)
-
-    def locate(self, row: int) -> tuple[str, int]:
-        """The part that a row came from, and its place there.
-
-        >>> Lengths([1, 2, 3], [1, 1, 1], (("a.tar", 2), ("b.tar", 1))).locate(2)
-        ('b.tar', 0)
-        """
-        begins = np.cumsum([0, *(count for _, count in self.parts)])
-        if not 0 <= row < len(self) or not self.parts:
-            raise OptionError(f"row {row} is in no part of this table of {len(self)} rows.")
-        part = int(np.searchsorted(begins, row, side="right")) - 1
-        return self.parts[part][0], row - int(begins[part])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as .npz with its digest; the file appears whole or not at all."""
@@ -162,47 +150,3 @@ def join_lengths(tables: Mapping[str, Lengths]) -> Lengths:
         tuple((name, len(table)) for name, table in tables.items()),
         ways[0],
     )
-
-
-def index_path(shard: str | os.PathLike[str]) -> Path:
-    """Where the sidecar of a shard lies: beside it, with `.lengths.npz` added to its name."""
-    return Path(f"{os.fspath(shard)}.lengths.npz")
-
-
-def write_index(shard: str | os.PathLike[str], lengths: Lengths) -> Path:
-    """Write the lengths of a shard's utterances (a tar, a Shar field, a Parquet file), in its order, beside it.
-
-    With such sidecars a whole streamed corpus is planned without its audio being read. The shard's size in bytes is
-    kept too, so that a shard which has changed is noticed.
-
-    Raises:
-        OptionError: no such shard.
-    """
-    path = index_path(shard)
-    Lengths(lengths.durations, lengths.tokens, ((_stamp(shard), len(lengths)),), lengths.about).save(path)
-    return path
-
-
-def read_index(shards: Sequence[str | os.PathLike[str]]) -> Lengths:
-    """One table of many shards from their sidecars; `Lengths.locate` leads from a row to its shard and place.
-
-    Raises:
-        OptionError: no shard, a shard without a sidecar, or one that has changed since.
-    """
-    tables = {}
-    for shard in shards:
-        table = load_lengths(index_path(shard))
-        if table.parts != ((_stamp(shard), len(table)),):
-            raise OptionError(f"{shard}: not the file that {index_path(shard)} describes; write its index again.")
-        tables[os.fspath(shard)] = table
-    if len(tables) < len(shards):
-        raise OptionError(f"{len(shards)} shards are named, but some twice: name each once.")
-    return join_lengths(tables)
-
-
-def _stamp(shard: str | os.PathLike[str]) -> str:
-    path = Path(shard)
-    try:
-        return f"{path.name}, {path.stat().st_size} bytes"
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the shard: {error.strerror}.") from error

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from linnet.data import Utterance
+from linnet.data.samples import Listener
 from linnet.errors import LinnetError
 from linnet.evaluation.contamination.prints import Print, exact_hash, fingerprint
 from linnet.evaluation.contamination.report import MOST_LISTED, Contamination, Coverage, Kind, Match
 from linnet.evaluation.contamination.sounds import LEAST_FRAMES, SoundIndex
 from linnet.evaluation.contamination.texts import TextIndex
-from linnet.evaluation.listening import Listener
 
 _NAMED = 10  # of the sounds that cannot be read
 

@@ -23,7 +23,8 @@ from linnet.data.sources.detect import is_hub_id
 from linnet.data.sources.embedded import split_address
 from linnet.errors import OptionError
 from linnet.training.options import Recipe
-from linnet.training.speech.recipe import TrainingSource
+from linnet.training.speech.recipe import SpeechRecipe, TrainingSource
+from linnet.training.task import code_of
 
 _FILES = "../../files"  # from a job's folder, where the training runs
 _NAMED = 10
@@ -49,16 +50,20 @@ def pack(recipe: Recipe, *, skip_bad: bool = False) -> Parcel:
 
     Texts of `model`, `data` and `losses` that are paths here (with a `/` or a `.`) are sent; all else is taken to be on
     the Hub or on the other machine already. Sources of utterances become manifests whose sounds are sent one by one,
-    so that manifests with whole paths, and those of other toolkits, work there, too.
+    so that manifests with whole paths, and those of other toolkits, work there, too. Of a task in a file the
+    Python files beside it are sent.
 
     Raises:
         OptionError: sounds are missing here (with `skip_bad` they are left out), or a source cannot be read.
     """
-    content: dict[str, Any] = {"task": recipe.task, **_plain(asdict(recipe))}
-    paths: set[str] = set()
+    content: dict[str, Any] = _plain(asdict(recipe))
+    code = code_of(recipe.task)
+    paths: set[str] = set(map(str, code))
+    if code:
+        content["task"] = f"{_FILES}{recipe.task}"
     manifests: dict[str, list[Utterance]] = {}
     tables = False
-    for key, spec in _sources(content["data"]):
+    for key, spec in _sources(content["data"] if isinstance(recipe, SpeechRecipe) else {}):
         if _local(spec.path):
             name = f"{key}.jsonl"
             manifests[name] = list(_utterances(spec, paths, skip_bad))

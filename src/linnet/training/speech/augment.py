@@ -16,7 +16,7 @@ import soundfile
 from scipy import signal
 
 from linnet.audio import SAMPLE_RATE, Samples
-from linnet.training.digits.augment import coloured, mu_law, resample, room, unit
+from linnet.audio.effects import coloured, mu_law, resample, room, unit
 from linnet.training.speech.recipe import Augment
 
 Rng = np.random.Generator

@@ -17,21 +17,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from linnet.audio import SAMPLE_RATE, Samples, open_audio
-from linnet.data import Sounds, SourceSpec, Utterance, open_source
+from linnet.audio import SAMPLE_RATE, Samples
+from linnet.data import SourceSpec, Utterance, open_source
 from linnet.data.batching import Lengths, load_lengths
 from linnet.data.packed import PackedUtterances, Packer
+from linnet.data.samples import Listener
 from linnet.errors import AudioError, LinnetError, OptionError
-from linnet.notices import Notify
 from linnet.training.batch import IGNORED, Batch
+from linnet.training.context import ALONE, RunContext
 from linnet.training.speech.augment import augmented
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs, padded
 from linnet.training.speech.recipe import Augment, TrainingSource
-from linnet.urls import public_name
 
 NAMED = 10  # of the utterances that cannot be used; all are counted
-_EVERYTHING = 2**62
 _AT_ONCE = 1000  # texts that are given to the tokenizer together
 
 
@@ -67,13 +66,11 @@ class Corpus:
         return found
 
 
-def read_corpus(
-    specs: Iterable[SourceSpec], inputs: Inputs, *, skip_bad: bool = False, limit: int = 0, tell: Notify
-) -> Corpus:
+def read_corpus(specs: Iterable[SourceSpec], inputs: Inputs, context: RunContext = ALONE, *, limit: int = 0) -> Corpus:
     """Read sources to their end (or the first `limit` utterances of each).
 
     An utterance that cannot be used has no text, or its sound is not there, or its text or length is too much for the
-    model; rows that are no utterances count too. With `skip_bad` they are left out and told.
+    model; rows that are no utterances count too. With `context.skip_bad` they are left out and told.
 
     Raises:
         OptionError: there are such utterances (names the first ten, and how many of each kind), or there are no others.
@@ -81,38 +78,26 @@ def read_corpus(
     bad, packer = _Unusable(), Packer()
     seconds, tokens, counts = array("f"), array("i"), array("i")
     parts: list[tuple[str, int]] = []
-    with Sounds() as sounds:
+    with Listener() as listener:
         for spec in specs:
             source, before = open_source(spec), len(packer)
             found: Iterator[Utterance] = iter(source)
             if isinstance(spec, TrainingSource) and spec.transcribe_with:
-                tell(f"{source.name}: {spec.transcribe_with} writes its texts first; here they count as empty")
+                context.tell(f"{source.name}: {spec.transcribe_with} writes its texts first; here they count as empty")
                 found = (replace(utterance, text=utterance.text or "") for utterance in source)
             while some := list(islice(found, min(_AT_ONCE, limit - len(packer) + before) if limit else _AT_ONCE)):
-                for utterance, length, labels in _measured(some, inputs, sounds, bad):
+                for utterance, length, labels in _measured(some, inputs, listener, bad):
                     packer.add(utterance)
                     seconds.append(length)
                     tokens.extend(labels)
                     counts.append(len(labels))
             parts.append((source.name, len(packer) - before))
             bad.add("no utterance", list(map(str, source.report.problems)), source.report.bad)
-    bad.settle(len(packer), skip_bad, tell)
+    bad.settle(len(packer), context)
     if not len(packer):
         raise OptionError(f"there is nothing to read in {', '.join(name for name, _ in parts) or 'no source at all'}.")
     lengths = Lengths(np.asarray(seconds, np.float32), np.asarray(counts, np.int32), tuple(parts), inputs.about)
     return Corpus(packer.made(), lengths, inputs, np.asarray(tokens, np.int32))
-
-
-def read_samples(utterance: Utterance, sounds: Sounds) -> Samples:
-    """The sound of an utterance [N] at 16 kHz. Raises `AudioError` where it cannot be read or holds nothing there."""
-    start, end = utterance.start or 0.0, utterance.end
-    channel = "mix" if utterance.channel is None else str(utterance.channel)
-    with open_audio(sounds.get(utterance), channel=channel) as source:
-        count = _EVERYTHING if end is None else round((end - start) * SAMPLE_RATE)
-        samples = source.window(round(start * SAMPLE_RATE), count)
-    if not len(samples):
-        raise AudioError(f"{utterance.id}: {public_name(utterance.audio)} holds no sound at {start:g} s.")
-    return samples
 
 
 class BatchesOfSound(Dataset[Batch]):
@@ -137,7 +122,7 @@ class BatchesOfSound(Dataset[Batch]):
         self._corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
         self._used, self._alphabet, self._packed = used, alphabet, packed
         self.epoch = 0
-        self._sounds: tuple[int, Sounds] | None = None
+        self._listener: tuple[int, Listener] | None = None
 
     def __getitem__(self, rows: Sequence[int]) -> Batch:
         """The batch of these rows. Raises `LinnetError` that names an utterance whose sound cannot be read."""
@@ -195,36 +180,36 @@ class BatchesOfSound(Dataset[Batch]):
         return {**tensors, "characters": padded(spelled), "samples": torch.tensor(samples)}
 
     def _hear(self, utterance: Utterance, row: int) -> Samples:
-        if self._sounds is None or self._sounds[0] != os.getpid():  # an archive's place is not shared with a fork
-            self._sounds = os.getpid(), Sounds()
-        samples = read_samples(utterance, self._sounds[1])
+        if self._listener is None or self._listener[0] != os.getpid():  # a file's place is not shared with a fork
+            self._listener = os.getpid(), Listener()
+        samples = self._listener[1].hear(utterance).samples
         if self._augment is None:
             return samples
         return augmented(samples, self._augment, (self._seed, self.epoch, row), longest=self._corpus.inputs.longest)
 
 
-def _seconds(utterance: Utterance, sounds: Sounds) -> float:
+def _seconds(utterance: Utterance, listener: Listener) -> float:
     """The length of an utterance: stated, or measured. Raises `AudioError` where its sound is not there."""
-    if sounds.exists(utterance) is False:
+    if listener.exists(utterance) is False:
         raise AudioError("missing audio")
     if utterance.end is not None:
         return utterance.end - (utterance.start or 0.0)
     if utterance.duration is not None:
         return utterance.duration
     try:
-        return len(read_samples(utterance, sounds)) / SAMPLE_RATE
+        return listener.hear(utterance).duration
     except AudioError as error:
         raise AudioError("audio that cannot be read") from error
 
 
 def _measured(
-    utterances: Sequence[Utterance], inputs: Inputs, sounds: Sounds, bad: _Unusable
+    utterances: Sequence[Utterance], inputs: Inputs, listener: Listener, bad: _Unusable
 ) -> Iterator[tuple[Utterance, float, list[int]]]:
     """Those that can be used, with their seconds and their label tokens."""
     told = inputs.labels([u.text or "" for u in utterances], [u.language for u in utterances])
     for utterance, labels in zip(utterances, told, strict=True):
         try:
-            length = _seconds(utterance, sounds)
+            length = _seconds(utterance, listener)
         except AudioError as error:
             bad.add(str(error), [utterance.id])
             continue
@@ -250,8 +235,8 @@ class _Unusable:
         self._counts[reason] += count
         self._names[reason] += names[: NAMED - len(self._names[reason])]
 
-    def settle(self, good: int, skip: bool, tell: Notify) -> None:
-        """Notify of them, or raise an `OptionError`."""
+    def settle(self, good: int, context: RunContext) -> None:
+        """Tell of them, or raise an `OptionError`."""
         count = self._counts.total()
         if not count:
             return
@@ -260,7 +245,7 @@ class _Unusable:
             named = ", ".join(self._names[reason])
             if number:
                 lines.append(f"  {number} {reason}: {named}" + (f", and {number - NAMED} more" * (number > NAMED)))
-        if not skip:
+        if not context.skip_bad:
             raise OptionError("\n".join([*lines, "Mend them, or leave them out with --skip-bad."]))
         for line in lines:
-            tell(line)
+            context.tell(line)

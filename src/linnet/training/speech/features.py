@@ -26,23 +26,20 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from linnet.audio import SAMPLE_RATE
-from linnet.data import Sounds
+from linnet.data.samples import Listener
 from linnet.data.sources.embedded import split_address
 from linnet.errors import AudioError, LinnetError, OptionError
-from linnet.files import restore_folder
 from linnet.models.families import family_of_model
-from linnet.notices import Notify
 from linnet.training.batch import IGNORED, Batch, tensors_to
-from linnet.training.checkpoint import swap_folder
-from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_samples
+from linnet.training.context import ALONE, RunContext
+from linnet.training.speech.corpus import BatchesOfSound, Corpus
 from linnet.training.speech.inputs import FusionInputs, Tensors, WhisperInputs
-from linnet.training.speech.kept import stamp
+from linnet.training.speech.kept import keep_folder, stamp
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import SpeechRecipe
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 _FORMAT = 2
-_LOOK = 0.2  # seconds between looks at what another process is making
 _TELL = 60.0  # seconds between words about how far it is
 
 
@@ -81,12 +78,12 @@ class FeatureCache:
 
 @dataclass(frozen=True, eq=False)
 class Encode:
-    """What encodes one clip: the model's encoder on a device at the run's precision; `tell` hears how far it is."""
+    """What encodes one clip: the model's encoder on a device at the run's precision; `context` hears how far it is."""
 
     trainee: Trainee
     device: Any = "cpu"
     autocast: Autocast = torch.no_grad
-    tell: Notify = lambda _: None
+    context: RunContext = ALONE
 
     @torch.no_grad()
     def __call__(self, samples: npt.NDArray[np.float32]) -> Tensor:
@@ -148,61 +145,51 @@ def encoder_of(trainee: Trainee) -> Any:
 
 
 def cached_features(
-    folder: Path, recipe: SpeechRecipe, encode: Encode, corpus: Corpus, rows: Sequence[int], *, skip_bad: bool = False
+    folder: Path, recipe: SpeechRecipe, encode: Encode, corpus: Corpus, rows: Sequence[int]
 ) -> FeatureCache:
     """The frames of these rows of a corpus: those kept in `folder`, or where they are of others, made now.
-
-    Of several processes on a machine the first one makes them, and the others wait for it.
 
     Raises:
         OptionError: they would take more than `gigabytes`.
         LinnetError: audio that cannot be read, without `skip_bad`.
         OutputError: they cannot be written.
     """
-    key = _key(recipe, encode.trainee, corpus, rows, skip_bad)
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        while not _is_kept(folder, key):  # torchrun ends this process, too, if the first one fails
-            time.sleep(_LOOK)
-        return FeatureCache.load(folder)
-    restore_folder(folder)
-    if not _is_kept(folder, key):
+
+    def make() -> Callable[[Path], None]:
         _require_disk(recipe, encode.trainee, corpus, rows)
+        return lambda place: make_cache(place, corpus, rows, encode)
 
-        def write(place: Path) -> None:
-            make_cache(place, corpus, rows, encode, skip_bad=skip_bad)
-            (place / "key.json").write_text(json.dumps(key), encoding="utf-8")
-
-        swap_folder(folder, write)
+    keep_folder(folder, _key(recipe, encode, corpus, rows), make)
     return FeatureCache.load(folder)
 
 
-def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: Encode, *, skip_bad: bool = False) -> None:
+def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: Encode) -> None:
     """Encode rows of a corpus one by one, and write their frames into an empty folder."""
     counts = np.zeros(len(corpus.utterances), np.int64)
     shape: dict[str, Any] = {"width": 1, "dtype": "float32"}
     told = time.monotonic()
-    with (folder / "frames.bin").open("wb") as file, Sounds() as sounds:
+    with (folder / "frames.bin").open("wb") as file, Listener() as listener:
         for number, row in enumerate(sorted(rows), 1):
-            frames = _encoded(corpus, row, encode, sounds, skip_bad=skip_bad)
+            frames = _encoded(corpus, row, encode, listener)
             if frames is not None:
                 counts[row], shape = len(frames), {"width": frames.shape[1], "dtype": str(frames.dtype)[6:]}
                 _append(file, frames)
             if time.monotonic() - told > _TELL:
                 told = time.monotonic()
-                encode.tell(f"encoder frames: {number} of {len(rows)} utterances")
+                encode.context.tell(f"encoder frames: {number} of {len(rows)} utterances")
         file.flush()
         os.fsync(file.fileno())
     np.save(folder / "starts.npy", np.concatenate([[0], counts.cumsum()]), allow_pickle=False)
     (folder / "shape.json").write_text(json.dumps(shape), encoding="utf-8")
 
 
-def _encoded(corpus: Corpus, row: int, encode: Encode, sounds: Sounds, *, skip_bad: bool) -> Tensor | None:
+def _encoded(corpus: Corpus, row: int, encode: Encode, listener: Listener) -> Tensor | None:
     """The frames of a row; None where its audio cannot be read and may be left out."""
     utterance = corpus.utterances[row]
     try:
-        return encode(read_samples(utterance, sounds))
+        return encode(listener.hear(utterance).samples)
     except AudioError as error:
-        if skip_bad:
+        if encode.context.skip_bad:
             return None
         raise LinnetError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
 
@@ -229,9 +216,9 @@ def _require_disk(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: 
         )
 
 
-def _key(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: Sequence[int], skip_bad: bool) -> Any:
+def _key(recipe: SpeechRecipe, encode: Encode, corpus: Corpus, rows: Sequence[int]) -> list[Any]:
     """What the frames depend on, as plain JSON values."""
-    config = trainee.model.config
+    config = encode.trainee.model.config
     heard = hashlib.sha256(np.asarray(sorted(rows), np.int64).tobytes())
     for row in sorted(rows):
         utterance = corpus.utterances[row]
@@ -239,18 +226,11 @@ def _key(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: Sequence[
         part = (utterance.audio, stamp(Path(file)), utterance.start, utterance.end, utterance.channel)
         heard.update(json.dumps(part).encode())
     weights = hashlib.sha256()
-    for name, value in sorted(encoder_of(trainee).state_dict().items()):
+    for name, value in sorted(encoder_of(encode.trainee).state_dict().items()):
         weights.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         weights.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     windows = [
         getattr(config, name, None) for name in ("window_seconds", "overlap_seconds", "pad_seconds", "normalise")
     ]
-    key = [_FORMAT, weights.hexdigest(), windows, recipe.run.precision, heard.hexdigest(), skip_bad]
-    return json.loads(json.dumps(key))
-
-
-def _is_kept(folder: Path, key: Any) -> bool:
-    try:
-        return bool(json.loads((folder / "key.json").read_text(encoding="utf-8")) == key)
-    except (FileNotFoundError, ValueError):
-        return False
+    skipping = encode.context.skip_bad
+    return [_FORMAT, weights.hexdigest(), windows, recipe.run.precision, heard.hexdigest(), skipping]

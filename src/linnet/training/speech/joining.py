@@ -14,12 +14,12 @@ import numpy.typing as npt
 from torch import Tensor
 
 from linnet.audio import SAMPLE_RATE, Samples
+from linnet.audio.effects import coloured
 from linnet.data.batching import Joining, Window, join_utterances
 from linnet.data.batching.arrays import Ints
 from linnet.data.batching.cost import Cost, Peak
 from linnet.data.batching.joining import in_turn
 from linnet.errors import OptionError
-from linnet.training.digits.augment import coloured
 from linnet.training.speech.augment import SLOWEST
 from linnet.training.speech.corpus import BatchesOfSound, Corpus
 from linnet.training.speech.inputs import TICK, Inputs, WhisperInputs

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from linnet.data import SourceSpec
 from linnet.data.batching.bins import MOST_BINS
@@ -14,6 +15,11 @@ from linnet.models.fusion.projectors import projector_options
 from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, Rule, require, require_known
 from linnet.training.freeze import parse
 from linnet.training.options import Optimisation, Run
+
+if TYPE_CHECKING:
+    from linnet.training.context import RunContext
+    from linnet.training.loop import Data, Validate
+    from linnet.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -275,15 +281,27 @@ class SpeechRecipe:
     model put together trains its projector, and a checkpoint all of itself.
     """
 
-    task: ClassVar[str] = "speech"
-
     model: SpeechModelChoice = field(default_factory=SpeechModelChoice)
     freeze: dict[str, str] = field(default_factory=dict)
     data: SpeechData = field(default_factory=SpeechData)
     losses: Losses = field(default_factory=Losses)
     optimisation: Optimisation = field(default_factory=Optimisation)
     run: SpeechRun = field(default_factory=SpeechRun)
+    task: str = "speech"
 
     def __post_init__(self) -> None:
         for policy in self.freeze.values():
             parse(policy)
+
+    def prepare(self, context: RunContext) -> tuple[Trainer, Data, Validate | None]:
+        """The trainer at its first step, its batches, and what validates it."""
+        from linnet.training.speech.model import load_trainee
+        from linnet.training.speech.run import prepare
+
+        return prepare(self, load_trainee(self), context)
+
+    def outline(self, context: RunContext) -> Iterator[tuple[str, str]]:
+        """What the recipe comes to: parameters, utterances, steps, padding."""
+        from linnet.training.estimate.dry_run import dry_run
+
+        return dry_run(self, context)

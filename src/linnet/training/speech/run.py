@@ -1,9 +1,8 @@
-"""From a recipe for a speech model to a trained one: model, data, batches, loop."""
+"""From a recipe for a speech model to what the loop trains: model, data, batches."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,9 @@ from linnet.data.batching import (
     select,
 )
 from linnet.errors import OptionError
-from linnet.notices import Notify
-from linnet.training.endings import Stop, never
-from linnet.training.loop import Validate, train
+from linnet.training.context import ALONE, RunContext
+from linnet.training.estimate.memory import batch_cost
+from linnet.training.loop import Validate
 from linnet.training.optimisation import parameter_groups
 from linnet.training.speech.alignment import RowAlignment, make_alignment
 from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
@@ -40,14 +39,11 @@ from linnet.training.speech.features import CachedBatches, Encode, cached_featur
 from linnet.training.speech.inputs import FusionInputs, Inputs
 from linnet.training.speech.joining import JoinedBatches, plan_joined, require_joinable
 from linnet.training.speech.kept import kept_corpus
-from linnet.training.speech.memory import batch_cost
-from linnet.training.speech.model import Trainee, load_trainee
+from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import Join, SpeechData, SpeechRecipe
 from linnet.training.speech.transcribed import with_transcripts
-from linnet.training.speech.validate import Score, validation
+from linnet.training.speech.validate import validation
 from linnet.training.trainer import Trainer, make_accelerator
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,28 +87,6 @@ class Planned:
         return len(taken), float(self.lengths.durations[taken].max()), int(self.lengths.tokens[taken].max())
 
 
-def run_speech(
-    recipe: SpeechRecipe,
-    *,
-    score: Score | None = None,
-    skip_bad: bool = False,
-    tell: Notify = log.info,
-    stop: Stop = never,
-) -> Iterator[dict[str, Any]]:
-    """Train what the recipe says; yields the rows of the log.
-
-    A run that was broken off goes on from its newest checkpoint; a finished one only writes its model again. `score`
-    counts the errors of the validation set; without one nothing is validated. `tell` gets sentences for a person;
-    `stop` is asked after each step.
-
-    Raises:
-        OptionError: the recipe or the data that it names is not usable.
-        OutputError: a checkpoint cannot be written.
-        StoppedError: as asked; the step that it stands at is kept.
-    """
-    yield from train(*prepare(recipe, load_trainee(recipe), score=score, skip_bad=skip_bad, tell=tell), stop)
-
-
 def require_possible(recipe: SpeechRecipe, trainee: Trainee) -> None:
     """Raise an `OptionError` where the recipe asks for what this model cannot do, before any data is read."""
     if not recipe.data.train:
@@ -131,43 +105,38 @@ def require_possible(recipe: SpeechRecipe, trainee: Trainee) -> None:
 
 
 def prepare(
-    recipe: SpeechRecipe,
-    trainee: Trainee,
-    *,
-    score: Score | None = None,
-    skip_bad: bool = False,
-    tell: Notify = log.info,
+    recipe: SpeechRecipe, trainee: Trainee, context: RunContext = ALONE
 ) -> tuple[Trainer, BatchesOfSound, Validate | None]:
-    """The trainer at its first step, its batches, and what validates it (None without `score` or a validation set)."""
+    """The trainer at its first step, its batches, and what validates it (None without a score or a validation set)."""
     require_possible(recipe, trainee)
     keep = Path(recipe.run.output) / "corpus"
     accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
     world = accelerator.num_processes
-    planned = plan(recipe, trainee, world=world, skip_bad=skip_bad, tell=tell, keep=keep / "train")
+    planned = plan(recipe, trainee, context, world=world, keep=keep / "train")
     for line in planned.lines():
-        tell(line)
+        context.tell(line)
     validate = None
-    if recipe.data.validation is not None and score is not None:
+    if recipe.data.validation is not None and context.score is not None:
         limit, place = recipe.data.validation_limit, keep / "validation"
-        held = kept_corpus(place, [recipe.data.validation], trainee.inputs, skip_bad=skip_bad, limit=limit, tell=tell)
-        validate = validation(trainee, recipe.run, held, score)
+        held = kept_corpus(place, [recipe.data.validation], trainee.inputs, context, limit=limit)
+        validate = validation(trainee, recipe.run, held, context.score)
     if recipe.losses.ctc is not None:
-        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, tell))
+        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, context))
     if recipe.losses.alignment is not None:
-        trainee = replace(trainee, alignment=row_alignment(recipe, trainee, planned, tell))
+        trainee = replace(trainee, alignment=row_alignment(recipe, trainee, planned, context))
     batches = planned.batches(world, seed)
-    data = _batches_of_sound(recipe, trainee, planned, accelerator, skip_bad=skip_bad, tell=tell)
+    data = _batches_of_sound(recipe, trainee, planned, accelerator, context)
     return Trainer(recipe, trainee, batches, accelerator), data, validate
 
 
 def _batches_of_sound(
-    recipe: SpeechRecipe, trainee: Trainee, planned: Planned, accelerator: Any, *, skip_bad: bool, tell: Notify
+    recipe: SpeechRecipe, trainee: Trainee, planned: Planned, accelerator: Any, context: RunContext
 ) -> BatchesOfSound:
     """What makes the planned batches: of audio, or where the recipe says so of encoder frames that are cached."""
     options: dict[str, Any] = {
         "seed": recipe.run.seed,
         "augment": recipe.data.augment,
-        "skip_bad": skip_bad,
+        "skip_bad": context.skip_bad,
         "used": planned.used,
         "alphabet": None if trainee.ctc is None else trainee.ctc.alphabet,
         "packed": recipe.data.batching.packed,
@@ -177,14 +146,14 @@ def _batches_of_sound(
     if recipe.data.cache_features is None:
         return BatchesOfSound(planned.corpus, **options)
     encoder_of(trainee).to(accelerator.device)
-    encode = Encode(trainee, accelerator.device, accelerator.autocast, tell)
+    encode = Encode(trainee, accelerator.device, accelerator.autocast, context)
     rows = planned.selection.rows.tolist()
     folder = Path(recipe.data.cache_features.folder or Path(recipe.run.output) / "corpus" / "features")
-    features = cached_features(folder, recipe, encode, planned.corpus, rows, skip_bad=skip_bad)
+    features = cached_features(folder, recipe, encode, planned.corpus, rows)
     return CachedBatches(planned.corpus, features, **options)
 
 
-def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Notify) -> CtcHead:
+def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, context: RunContext) -> CtcHead:
     """The CTC head that a recipe asks for, with the characters of its training texts; tells what it cannot spell."""
     corpus, rows = planned.corpus, planned.selection.rows.tolist()
     begun = Path(recipe.model.checkpoint) if recipe.model.checkpoint else None
@@ -195,11 +164,13 @@ def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell
         needed = outputs_needed(head.alphabet.ids(corpus.utterances[row].text or ""))
         tight += needed > head.outputs * frames(round(float(corpus.lengths.durations[row]) * SAMPLE_RATE))
     if tight:
-        tell(f"{tight} of {len(rows)} utterances have more letters than the encoder has frames: no CTC loss for them")
+        context.tell(
+            f"{tight} of {len(rows)} utterances have more letters than the encoder has frames: no CTC loss for them"
+        )
     return head
 
 
-def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell: Notify) -> RowAlignment:
+def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, context: RunContext) -> RowAlignment:
     """The alignment loss that a recipe asks for, with the tokens of its training texts; tells where it is zero."""
     corpus, rows = planned.corpus, planned.selection.rows.tolist()
     texts = [corpus.labels(row) for row in rows]
@@ -211,12 +182,12 @@ def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, tell
         for text, length in zip(texts, lengths, strict=True)
     )
     if tight:
-        tell(f"{tight} of {len(rows)} utterances have more tokens than rows: no alignment loss for them")
+        context.tell(f"{tight} of {len(rows)} utterances have more tokens than rows: no alignment loss for them")
     return made
 
 
 def plan(
-    recipe: SpeechRecipe, trainee: Trainee, *, world: int = 1, skip_bad: bool, tell: Notify, keep: Path | None = None
+    recipe: SpeechRecipe, trainee: Trainee, context: RunContext = ALONE, *, world: int = 1, keep: Path | None = None
 ) -> Planned:
     """Read and measure the training data, and sort it into bins; what is read is kept in the folder `keep`.
 
@@ -224,7 +195,7 @@ def plan(
         OptionError: that cannot be done.
     """
     data, options = recipe.data, recipe.data.batching
-    corpus, lengths, selection = chosen(data, trainee.inputs, skip_bad=skip_bad, tell=tell, keep=keep)
+    corpus, lengths, selection = chosen(data, trainee.inputs, context, keep=keep)
     rows = selection.rows
     cost, budget = batch_cost(recipe, trainee, lengths, rows, world)
     binning: Binning | Packing | Joining
@@ -241,7 +212,7 @@ def plan(
 
 
 def chosen(
-    data: SpeechData, inputs: Inputs, *, skip_bad: bool, tell: Notify, keep: Path | None = None
+    data: SpeechData, inputs: Inputs, context: RunContext = ALONE, *, keep: Path | None = None
 ) -> tuple[Corpus, Lengths, Selection]:
     """Read the training data; all of it, the lengths that batches are planned by, and what of it is fit to train on.
 
@@ -249,10 +220,10 @@ def chosen(
         OptionError: there is none, or it cannot be read.
     """
     if keep is None:
-        corpus = read_corpus(data.train, inputs, skip_bad=skip_bad, tell=tell)
+        corpus = read_corpus(data.train, inputs, context)
     else:
-        specs = with_transcripts(data.train, keep.with_name("transcripts"), skip_bad=skip_bad, tell=tell)
-        corpus = kept_corpus(keep, specs, inputs, skip_bad=skip_bad, tell=tell)
+        specs = with_transcripts(data.train, keep.with_name("transcripts"), context)
+        corpus = kept_corpus(keep, specs, inputs, context)
     longest = min(data.longest or np.inf, inputs.longest)
     selection = select(corpus.lengths, longest=longest, deviations=data.deviations)
     lengths = corpus.lengths

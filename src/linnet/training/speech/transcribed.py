@@ -6,31 +6,26 @@ that is fine-tuned it is rehearsal: what the model already hears right stays in 
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from linnet.audio import Samples
-from linnet.data import Sounds, SourceSpec, Utterance, open_source, write_manifest
+from linnet.data import SourceSpec, Utterance, open_source, write_manifest
+from linnet.data.samples import Listener
 from linnet.errors import AudioError, OptionError
-from linnet.notices import Notify
-from linnet.training.speech.corpus import read_samples
-from linnet.training.speech.kept import stamp
+from linnet.training.context import ALONE, RunContext
+from linnet.training.speech.kept import has_key, made_by_another, stamp, write_key
 from linnet.training.speech.recipe import TrainingSource
 
 if TYPE_CHECKING:
     from linnet.transcription.recognizer import Recognizer
 
-_LOOK = 0.2  # seconds between looks at what another process is making
-
 
 def with_transcripts(
-    sources: Sequence[TrainingSource], folder: Path, *, skip_bad: bool = False, tell: Notify
+    sources: Sequence[TrainingSource], folder: Path, context: RunContext = ALONE
 ) -> tuple[SourceSpec, ...]:
     """The same sources, where those that name a model in `transcribe_with` are manifests in `folder` with its texts.
 
@@ -38,7 +33,7 @@ def with_transcripts(
     the first one transcribes, and the others wait for it.
 
     Raises:
-        OptionError: audio that cannot be read, without `skip_bad`; or nothing could be transcribed.
+        OptionError: audio that cannot be read, without `context.skip_bad`; or nothing could be transcribed.
         ModelError: the model is missing or damaged.
     """
     found: list[SourceSpec] = []
@@ -49,20 +44,19 @@ def with_transcripts(
             found.append(spec)
             continue
         manifest = folder / f"{number}.jsonl"
-        key = json.loads(json.dumps([asdict(spec), stamp(Path(spec.path)), source.transcribe_with, skip_bad]))
-        while os.environ.get("LOCAL_RANK", "0") != "0" and not _is_kept(manifest, key):
-            time.sleep(_LOOK)
-        if not _is_kept(manifest, key):
+        key = [asdict(spec), stamp(Path(spec.path)), source.transcribe_with, context.skip_bad]
+        told = manifest.with_suffix(".key")
+        if not made_by_another(told, key) and not (manifest.is_file() and has_key(told, key)):
             recognizer = recognizers.get(source.transcribe_with) or _load(source.transcribe_with)
             recognizers[source.transcribe_with] = recognizer
             utterances = list(open_source(spec))
-            rows = list(_transcribed(recognizer, utterances, skip_bad=skip_bad, tell=tell))
+            rows = list(_transcribed(recognizer, utterances, context))
             if not rows:
                 raise OptionError(f"{spec.path}: {source.transcribe_with} heard no word in its {len(utterances)} rows.")
-            tell(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
+            context.tell(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
             folder.mkdir(parents=True, exist_ok=True)
             write_manifest(manifest, rows)
-            manifest.with_suffix(".key").write_text(json.dumps(key), encoding="utf-8")
+            write_key(told, key)
         found.append(SourceSpec(str(manifest), kind="linnet", language=spec.language))
     return tuple(found)
 
@@ -80,9 +74,7 @@ def _load(name: str) -> Recognizer:
     return load(name, threads=torch.get_num_threads())
 
 
-def _transcribed(
-    recognizer: Recognizer, utterances: Sequence[Utterance], *, skip_bad: bool, tell: Notify
-) -> Iterator[Utterance]:
+def _transcribed(recognizer: Recognizer, utterances: Sequence[Utterance], context: RunContext) -> Iterator[Utterance]:
     """The utterances with what the model hears in them, language by language; none that it hears nothing in."""
     from linnet.decoding.options import DecodingOptions
 
@@ -91,8 +83,8 @@ def _transcribed(
         spoken = language if language in recognizer.languages else None
         options = DecodingOptions(language=spoken, timestamps=False)
         rows: list[Utterance] = []
-        with Sounds() as sounds:
-            samples = _readable(group, sounds, rows, skip_bad=skip_bad, tell=tell)
+        with Listener() as listener:
+            samples = _readable(group, listener, rows, context)
             for result in recognizer.transcribe_many(samples, options=options):
                 if result.transcript is None:
                     raise OptionError(f"{rows[result.index].id}: {result.error}") from result.error
@@ -101,23 +93,16 @@ def _transcribed(
 
 
 def _readable(
-    utterances: Iterable[Utterance], sounds: Sounds, rows: list[Utterance], *, skip_bad: bool, tell: Notify
+    utterances: Iterable[Utterance], listener: Listener, rows: list[Utterance], context: RunContext
 ) -> Iterator[Samples]:
     """The samples of each utterance that can be read; those utterances go into `rows`."""
     for utterance in utterances:
         try:
-            samples = read_samples(utterance, sounds)
+            samples = listener.hear(utterance).samples
         except AudioError as error:
-            if not skip_bad:
+            if not context.skip_bad:
                 raise OptionError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
-            tell(f"left out: {utterance.id}: {error}")
+            context.tell(f"left out: {utterance.id}: {error}")
             continue
         rows.append(utterance)
         yield samples
-
-
-def _is_kept(manifest: Path, key: Any) -> bool:
-    try:
-        return manifest.is_file() and bool(json.loads(manifest.with_suffix(".key").read_text(encoding="utf-8")) == key)
-    except (FileNotFoundError, ValueError):
-        return False

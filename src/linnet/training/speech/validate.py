@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
-
 import numpy as np
 import torch
 from accelerate.utils import gather_object
 
-from linnet.data import Sounds
+from linnet.data.samples import Listener
 from linnet.models.loading import quiet
 from linnet.training.batch import tensors_to
+from linnet.training.context import Score
 from linnet.training.loop import Validate
-from linnet.training.speech.corpus import Corpus, read_samples
+from linnet.training.speech.corpus import Corpus
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import SpeechRun
 from linnet.training.trainer import Trainer
-
-Score: TypeAlias = Callable[[Sequence[str], Sequence[str], Sequence[str | None]], float]
-# references, hypotheses and languages of the utterances -> word error rate, 0.05 for 5 %
 
 
 @torch.no_grad()
@@ -32,11 +27,11 @@ def transcripts(trainer: Trainer, trainee: Trainee, run: SpeechRun, corpus: Corp
     order = np.argsort(corpus.lengths.durations, kind="stable").tolist()
     made: list[tuple[int, str]] = []
     model.eval()
-    with Sounds() as sounds:
+    with Listener() as listener:
         size = run.validation_batch
         for first in range(trainer.rank * size, len(order), trainer.world * size):
             rows = order[first : first + size]
-            heard = inputs.sounds([read_samples(corpus.utterances[row], sounds) for row in rows])
+            heard = inputs.sounds([listener.hear(corpus.utterances[row]).samples for row in rows])
             with quiet(), trainer.accelerator.autocast():  # the model, not the features: those are float32
                 ids = model.generate(
                     **tensors_to(heard, trainer.accelerator.device),

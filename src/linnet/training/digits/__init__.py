@@ -1,1 +1,0 @@
-"""The data of the embedded model: digits, composed on the fly."""

@@ -1,0 +1,151 @@
+"""What a recipe comes to, before anything is trained: parameters, utterances, steps, padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from linnet.data.batching import Joining, Packing
+from linnet.data.batching.arrays import Ints
+from linnet.errors import LinnetError, OptionError
+from linnet.training.context import ALONE, RunContext
+from linnet.training.estimate.duration import estimate, some_batches
+from linnet.training.estimate.flops import StepFlops
+from linnet.training.estimate.memory import memory_rows
+from linnet.training.freeze import counts
+from linnet.training.speech.corpus import read_corpus
+from linnet.training.speech.inputs import WhisperInputs
+from linnet.training.speech.model import Trainee, outline
+from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.speech.run import Planned, plan, require_possible, spelling_head
+from linnet.training.trainer import device_of, total_steps
+
+
+def dry_run(recipe: SpeechRecipe, context: RunContext = ALONE) -> Iterator[tuple[str, str]]:
+    """Rows of a table: what, and its figure. A model or data that is not there is a row that says what is missing.
+
+    Of a model put together only configs and tokenizer are read, so that one of any size can be counted here. Raises
+    `OptionError` for what a run would refuse: a device that is not there, a recipe that does not fit its model.
+    """
+    yield "device", "{} ({})".format(*device_of(recipe.run))
+    try:
+        trainee = outline(recipe)
+        require_possible(recipe, trainee)
+    except OptionError:
+        raise
+    except LinnetError as error:
+        yield "model", f"missing: {error}"
+        yield "data", "not read: how its texts are tokenized is the model's"
+        return
+    yield from _parameters(trainee)
+    said: list[str] = []
+    heard = replace(context, tell=said.append)
+    try:
+        planned = plan(recipe, trainee, heard)
+    except LinnetError as error:
+        yield "data", f"missing: {error}"
+        yield from memory_rows(recipe, trainee)
+        return
+    yield from _validation(recipe, trainee, context)
+    told = len(said)
+    for line in (*said, *planned.lines()):
+        yield "data", line
+    if recipe.losses.ctc is not None:
+        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, heard))
+        yield "ctc head", ". ".join([_ctc_head(trainee), *said[told:]])
+    yield from _batches(recipe, trainee, planned)
+
+
+def _batches(recipe: SpeechRecipe, trainee: Trainee, planned: Planned) -> Iterator[tuple[str, str]]:
+    yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
+    batches = planned.batches(1, recipe.run.seed)
+    each = math.ceil(batches.steps / recipe.optimisation.accumulate)
+    total = total_steps(recipe.optimisation, batches)
+    size = len(batches.plan.rows) / max(batches.steps, 1)
+    yield "batches an epoch", f"{batches.steps}, of {size:.1f} utterances on average"
+    yield "steps an epoch", f"{each}"
+    yield "steps", f"{total}, {total / max(each, 1):.2f} epochs"
+    yield from _waste(recipe, planned, list(some_batches(batches.plan)))
+    flops = StepFlops(trainee.model, trainee.inputs.span, idle=_idle(recipe))
+    yield from estimate(partial(_spent, flops, planned), batches.plan, total, recipe).rows()
+    yield from memory_rows(recipe, trainee, planned.binning)
+
+
+def _validation(recipe: SpeechRecipe, trainee: Trainee, context: RunContext) -> Iterator[tuple[str, str]]:
+    if recipe.data.validation is None:
+        return
+    specs, limit = [recipe.data.validation], recipe.data.validation_limit
+    said: list[str] = []
+    try:
+        corpus = read_corpus(specs, trainee.inputs, replace(context, tell=said.append), limit=limit)
+    except LinnetError as error:
+        said = [f"missing: {error}"]
+    else:
+        said.append(f"{len(corpus.utterances)} utterances")
+    for line in said:
+        yield "validation", line
+
+
+def _waste(recipe: SpeechRecipe, planned: Planned, batches: list[Ints]) -> Iterator[tuple[str, str]]:
+    """What of some batches is padding, as it is computed, and how full they are."""
+    lengths, inputs = planned.corpus.lengths, planned.corpus.inputs
+    whole = isinstance(planned.binning, Joining) or recipe.data.cache_features is not None
+    heard = seconds = slots = tokens = sounds = 0.0
+    for rows in batches:
+        count, longest, most = planned.shape(rows.tolist())
+        heard += count * longest if whole else inputs.heard(lengths.durations[rows].tolist())
+        seconds += float(lengths.durations[rows].sum())
+        tokens += int(lengths.tokens[rows].sum())
+        slots += int(lengths.tokens[rows].sum()) if isinstance(planned.binning, Packing) else count * most
+        sounds += count
+    yield "audio padding", f"{1 - seconds / heard:.1%}{_reason(planned, sum(map(len, batches)) / sounds, whole)}"
+    yield "text padding", f"{1 - tokens / max(slots, 1):.1%}"
+    yield "budget used", f"{np.mean([planned.used(rows.tolist()) for rows in batches]):.0%}"
+
+
+def _reason(planned: Planned, each: float, whole: bool) -> str:
+    """What to say beside the padding of an encoder that pads to a whole window."""
+    inputs = planned.corpus.inputs
+    if isinstance(planned.binning, Joining):
+        return f" ({each:.1f} utterances in a window of {inputs.span:g} s)"
+    if inputs.span is not None:
+        hint = "; `data: {join: true}` lays several into one" * isinstance(inputs, WhisperInputs)
+        return f" (every sound is padded to {inputs.span:g} s{hint})"
+    least = inputs.heard([0.1])
+    if whole or least < 1:
+        return ""
+    return f" (the encoder pads every window to {least:g} s; `pad_seconds` makes that less)"
+
+
+def _spent(flops: StepFlops, planned: Planned, rows: Ints) -> float:
+    """Operations of a batch."""
+    if not isinstance(planned.binning, Packing):
+        return flops.batch(*planned.shape(rows.tolist()))
+    lengths = planned.corpus.lengths
+    return flops.pack(lengths.durations[rows].tolist(), lengths.tokens[rows].tolist())
+
+
+def _idle(recipe: SpeechRecipe) -> list[str]:
+    """The parts of a fusion model that do no work in a step."""
+    unread = not recipe.losses.text and recipe.losses.distil is None
+    cached = recipe.data.cache_features is not None
+    return ["encoder"] * cached + ["language_model"] * (unread and recipe.losses.alignment is not None)
+
+
+def _ctc_head(trainee: Trainee) -> str:
+    head = trainee.ctc
+    assert head is not None
+    return f"{sum(v.numel() for v in head.parameters()):,} trained, for {len(head.alphabet.characters)} characters"
+
+
+def _parameters(trainee: Trainee) -> Iterator[tuple[str, str]]:
+    found = counts(trainee.model, trainee.policy)
+    for part, count in found.items():
+        policy = trainee.policy.get(part, "frozen")
+        yield part, f"{policy}: {count.trained:,} trained, {count.frozen:,} frozen"
+    trained, frozen = sum(c.trained for c in found.values()), sum(c.frozen for c in found.values())
+    yield "parameters", f"{trained:,} trained, {frozen:,} frozen"

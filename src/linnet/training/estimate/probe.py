@@ -1,0 +1,164 @@
+"""A process that measures training steps on made-up sounds: `linnet train fit-memory` starts it, also under torchrun.
+
+Its arguments are a recipe, and the characters that a CTC head spells, if there is to be one. It says on stdout what it
+found, and then answers each line of JSON on stdin, a shape [utterances, seconds, tokens], with one on stdout (of the
+first process only). The model is loaded once, since what a step takes does not depend on the steps before it. A step
+that is out of memory may end the process; then it is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor
+
+from linnet.audio import SAMPLE_RATE, Samples
+from linnet.data.batching import Batches, Cost, Lengths, Shape, bin_utterances
+from linnet.errors import LinnetError, OptionError
+from linnet.training.batch import Batch
+from linnet.training.estimate.memory import free_memory
+from linnet.training.estimate.peaks import Moments, bytes_of, optimiser_tensors, step_moments
+from linnet.training.recipe import read_recipe
+from linnet.training.speech.ctc import make_ctc_head
+from linnet.training.speech.model import load_trainee
+from linnet.training.speech.recipe import SpeechRecipe
+from linnet.training.trainer import OutOfRoomError, Trainer, make_accelerator
+
+_SHORTER = 0.1  # seconds that the last sound of a batch lacks, so that there is padding to mask as in real batches
+_UNUSED = 0.01  # of the trained weights may be without a gradient: a mask that training on text never uses
+_SCALER_STEPS = 20  # float16 may need some until its gradients are finite
+
+
+class Probe:
+    """A trainer of the recipe that takes steps on noise and random tokens; its weights never move.
+
+    Raises:
+        LinnetError: the model or device cannot be had, or more than 1 % of the trained weights get no gradient, so that
+            some part is not in the step that is measured.
+    """
+
+    def __init__(self, recipe: SpeechRecipe, characters: str = "") -> None:
+        if recipe.losses.alignment is not None:
+            raise OptionError(
+                "losses: alignment: how much memory it takes depends on the tokens of the training texts, and is not "
+                "measured: give batches a `budget`, or measure the recipe without it."
+            )
+        accelerator = make_accelerator(recipe.run)
+        self.free = free_memory(accelerator.device)
+        still = replace(recipe.optimisation, steps=10**9, learning_rate=0.0, rates={})
+        trainee = load_trainee(recipe)
+        head = make_ctc_head(trainee.model, [characters]) if recipe.losses.ctc is not None else None
+        self._trainee = replace(trainee, ctc=head)
+        self._vocabulary = int(self._trainee.model.get_input_embeddings().num_embeddings)
+        self._random = np.random.default_rng(0)
+        world = accelerator.num_processes
+        lengths = Lengths(np.ones(world, np.float32), np.ones(world, np.int32), (("noise", world),), "none")
+        batches = Batches(bin_utterances(lengths, Cost(), 2.0), world=world)
+        self.trainer = Trainer(replace(recipe, optimisation=still), self._trainee, batches, accelerator)
+        self.unused = self._unused()
+
+    def moments(self, shape: Shape) -> Moments:
+        """The bytes of each moment of a step on batches of this shape, the most of all processes.
+
+        Raises:
+            OutOfRoomError: it does not fit into a GPU's memory.
+        """
+        trainer = self.trainer
+        batch = self._batch(*shape)
+        window = [batch] * min(trainer.recipe.optimisation.accumulate, 2)  # the second finds the first one's gradients
+        on_host = 0 if trainer.accelerator.device.type == "cuda" else bytes_of(batch.tensors.values())
+        own = step_moments(lambda: trainer.update(window), trainer.loss, trainer.optimiser, self.held() + on_host)
+        if trainer.world == 1:
+            return own
+        everywhere: list[Moments] = gather_object([own])
+        return {name: max(each.get(name, 0) for each in everywhere) for name in own}
+
+    def held(self) -> int:
+        """The bytes of weights, optimiser and moving average."""
+        loss, trainer = self.trainer.loss, self.trainer
+        own: Iterator[Tensor] = (value.data for value in (*loss.parameters(), *loss.buffers()))
+        return bytes_of((*own, *optimiser_tensors(trainer.optimiser), *trainer.average.values()))
+
+    def _unused(self) -> list[str]:
+        """Take a first step, after which the optimiser's state is there; the trained weights without a gradient."""
+        parameters: Any = self.trainer.loss.named_parameters()  # whose hooks have no types
+        trained = {name: value for name, value in parameters if value.requires_grad}
+        reached: set[str] = set()
+        hooks = [
+            value.register_post_accumulate_grad_hook(lambda _, name=name: reached.add(name))
+            for name, value in trained.items()
+        ]
+        for _ in range(_SCALER_STEPS):
+            self.trainer.update([self._batch(1, 1.0, 2)])
+            if self.trainer.optimiser.state:
+                break
+        for hook in hooks:
+            hook.remove()
+        unused = sorted(trained.keys() - reached)
+        share = sum(trained[name].numel() for name in unused) / sum(value.numel() for value in trained.values())
+        if share > _UNUSED or not self.trainer.optimiser.state:
+            raise OptionError(f"{share:.0%} of the trained weights get no gradient in a step, the first {unused[:3]}")
+        return unused
+
+    def _batch(self, utterances: int, seconds: float, tokens: int) -> Batch:
+        """Noise and random tokens; the last one of several is a little shorter than the others."""
+        noise = (0.1 * self._random.standard_normal(max(1, round(seconds * SAMPLE_RATE)))).astype(np.float32)
+        sounds: list[Samples] = [noise] * utterances
+        labels = [self._random.integers(0, self._vocabulary, max(tokens, 1)).tolist() for _ in range(utterances)]
+        if utterances > 1:
+            sounds[-1] = noise[: max(len(noise) // 2, len(noise) - round(_SHORTER * SAMPLE_RATE))]
+            labels[-1] = labels[-1][: max(1, tokens - 1)]
+        tensors = self._trainee.inputs.batch(sounds, labels)
+        if self._trainee.ctc is not None:
+            tensors["characters"] = torch.ones(utterances, max(tokens, 1), dtype=torch.long)
+            tensors["samples"] = torch.tensor([len(sound) for sound in sounds])
+        return Batch(tensors, ["noise"] * utterances, [seconds] * utterances, utterances * seconds, [])
+
+
+def main() -> None:
+    """Answer until stdin ends. What libraries print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    leads = os.environ.get("RANK", "0") == "0"
+
+    def say(**what: Any) -> None:
+        if leads:
+            answers.write(json.dumps(what) + "\n")
+            answers.flush()
+
+    recipe = read_recipe(Path(sys.argv[1]))
+    assert isinstance(recipe, SpeechRecipe)
+    try:
+        probe = Probe(recipe, *sys.argv[2:])
+    except LinnetError as error:
+        say(error=str(error))
+        return
+    say(held=probe.held(), free=probe.free, unused=probe.unused)
+    while (shape := _next(leads)) is not None:
+        try:
+            say(moments=probe.moments(shape))
+        except OutOfRoomError:
+            say(full=True)
+        except LinnetError as error:
+            say(error=str(error))
+    probe.trainer.accelerator.end_training()
+
+
+def _next(leads: bool) -> Shape | None:
+    """The shape that all processes measure next."""
+    line = sys.stdin.readline() if leads else ""
+    told = broadcast_object_list([json.loads(line) if line else None])
+    return None if told[0] is None else (int(told[0][0]), float(told[0][1]), int(told[0][2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -23,13 +23,13 @@ from transformers import (
 )
 
 from hub_cache import add_to_cache, linnet
+from linnet.audio.detectors import quietest_point
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.families import family_of
 from linnet.models.resolve import resolve
 from linnet.transcription.backend import Outcome, Request
 from linnet.transcription.generic import GenericBackend, load_generic
-from linnet.transcription.windows import quietest_point
 from tiny_speech import letters, save_all
 
 Sound = npt.NDArray[np.float32]

@@ -14,6 +14,7 @@ import pytest
 
 import linnet
 from linnet.audio import load, open_audio
+from linnet.audio.detectors import PauseCutter, VoiceActivity
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Audio, Samples
 from linnet.audio.vad import Region
@@ -302,7 +303,7 @@ class Hearing:
         self.batches: list[int] = []
 
     def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
-        plan = WindowPlan(source, SAMPLE_RATE, vad=options.vad)
+        plan = WindowPlan(source, SAMPLE_RATE, VoiceActivity() if options.vad else PauseCutter())
         return batched(plan, self, Languages("en", each=False), limit=SAMPLE_RATE, ahead=ahead)
 
     def prepare(self, window: Window) -> Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, ModelError, OptionError
 from linnet.transcription.backend import Job, Outcome, Request
-from linnet.transcription.schedule import Progress, Recording, Result, in_order, run_jobs
+from linnet.transcription.schedule import Progress, Recording, Result, Scheduler, in_order, run_jobs
 from linnet.transcription.transcript import Segment
 
 
@@ -268,3 +269,94 @@ def test_an_error_in_making_sources_comes_after_what_was_begun(batch_size: int) 
     assert texts([next(results), next(results)]) == {0: "1", 1: "2"}
     with pytest.raises(RuntimeError, match="no more"):
         next(results)
+
+
+def test_a_source_that_is_slow_to_come_holds_up_nothing_that_was_begun() -> None:
+    heard = threading.Event()
+
+    def sources() -> Iterator[Audio]:
+        yield tone(0.1, 2)
+        assert heard.wait(60), "the first result did not come before the second source"
+        yield tone(0.2, 1)
+
+    results = run_jobs(Counting(), sources(), DecodingOptions(), 8)
+    first = next(results)
+    heard.set()
+    assert texts([first, *results]) == {0: "1 1", 1: "2"}
+
+
+def test_a_source_that_comes_while_others_run_joins_their_batches() -> None:
+    backend = Counting()
+    asked = threading.Event()
+
+    def sources() -> Iterator[Audio]:
+        yield tone(0.1, 60)
+        assert asked.wait(60)
+        yield tone(0.2, 1)
+
+    def on_progress(progress: Progress) -> None:
+        asked.set()
+
+    results = list(run_jobs(backend, sources(), DecodingOptions(), 2, on_progress=on_progress))
+    assert sorted(texts(results)) == [0, 1]
+    assert sum(map(len, backend.batches)) == 61
+
+
+def test_submitted_recordings_run_side_by_side_and_end_when_they_are_done() -> None:
+    backend = Counting()
+    with Scheduler(backend, 4) as scheduler:
+        assert not scheduler.busy
+        assert scheduler.step() == []
+        long, short = (scheduler.submit(sound, DecodingOptions()) for sound in (tone(0.1, 3), tone(0.2, 1)))
+        assert (long, short, scheduler.room) == (0, 1, 2)
+        (first,) = scheduler.step()
+        late = scheduler.submit(tone(0.3, 2), DecodingOptions())
+        rest = [*scheduler.step(), *scheduler.step()]
+        assert not scheduler.busy
+    assert texts([first]) == {short: "2"}
+    assert texts(rest) == {long: "1 1 1", late: "3 3"}
+    assert backend.batches == [[0.1, 0.2], [0.1, 0.3], [0.1, 0.3]]
+
+
+def test_a_cancelled_recording_is_closed_and_has_no_result() -> None:
+    class Closing(Torn):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    source = Closing(OSError())
+    backend = Counting()
+    with Scheduler(backend, 4) as scheduler:
+        given_up, kept = (scheduler.submit(one, DecodingOptions()) for one in (source, tone(0.1, 2)))
+        assert scheduler.step() == []
+        scheduler.cancel(given_up)
+        assert source.closed
+        assert texts(scheduler.step()) == {kept: "1 1"}
+        scheduler.cancel(kept)  # has ended: nothing happens
+    assert backend.batches == [[0.3, 0.1], [0.1]]
+
+
+def test_progress_may_cancel_any_recording() -> None:
+    with Scheduler(Counting(), 4, on_progress=lambda _: [scheduler.cancel(one) for one in (0, 1)]) as scheduler:
+        for level in (0.1, 0.2):
+            scheduler.submit(tone(level, 2), DecodingOptions())
+        assert scheduler.step() == []
+        assert not scheduler.busy
+
+
+def test_a_sound_that_cannot_be_opened_has_its_result_at_once(tmp_path: Path) -> None:
+    with Scheduler(Counting(), 1) as scheduler:
+        index = scheduler.submit(tmp_path / "gone.wav", DecodingOptions())
+        (result,) = scheduler.ended()
+        assert (result.index, scheduler.busy) == (index, False)
+        assert isinstance(result.error, AudioError)
+        assert scheduler.ended() == []
+
+
+def test_recordings_may_have_options_of_their_own() -> None:
+    with Scheduler(Counting(), 2) as scheduler:
+        scheduler.submit(tone(0.1, 1), DecodingOptions(language="en"))
+        with pytest.raises(OptionError, match="no language tlh"):
+            scheduler.submit(tone(0.2, 1), DecodingOptions(language="tlh"))
+        assert texts(scheduler.step()) == {0: "1"}

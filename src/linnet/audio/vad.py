@@ -50,25 +50,35 @@ class Sensitivity:
     least: int = 0  # 0: every region is speech
 
 
-def watch(blocks: Iterable[Samples]) -> Iterator[Frames]:
-    """The frames of each block of a recording; a block holds `BLOCK` samples, the last may hold fewer.
+class Watcher:
+    """Tells of each block of a recording its frames; a block holds `BLOCK` samples, the last may hold fewer.
 
     The network's memory drifts over minutes of sound (silero-vad #725), so each block starts from an empty one and
     reads 2 s of the block before it first. What it says of a frame so depends on the last 2 to 18 s only, however long
     the recording is. It is deaf to quiet voices: a block without a loud frame is amplified for it.
     """
-    network = load_network()
-    before = np.zeros(CONTEXT + _WARM_UP, np.float32)
-    warm = 0  # frames of `before` that are of the recording
-    for block in blocks:
+
+    def __init__(self) -> None:
+        self._network = load_network()
+        self._before = np.zeros(CONTEXT + _WARM_UP, np.float32)
+        self._warm = 0  # frames of `before` that are of the recording
+
+    def push(self, block: Samples) -> Frames:
+        """The frames of the next block; they end with it, or in silence after the last one's samples."""
         count = -(-len(block) // FRAME)
         padded = np.zeros(count * FRAME, np.float32)
         padded[: len(block)] = block
-        sound = np.concatenate([before[len(before) - CONTEXT - warm * FRAME :], padded])
+        sound = np.concatenate([self._before[len(self._before) - CONTEXT - self._warm * FRAME :], padded])
         levels = _levels(padded)
-        yield Frames(network(sound * _gain(levels))[warm:], levels)
-        before = np.concatenate([before, padded])[-len(before) :]
-        warm = min(warm + count, _WARM_UP // FRAME)
+        frames = Frames(self._network(sound * _gain(levels))[self._warm :], levels)
+        self._before = np.concatenate([self._before, padded])[-len(self._before) :]
+        self._warm = min(self._warm + count, _WARM_UP // FRAME)
+        return frames
+
+
+def watch(blocks: Iterable[Samples]) -> Iterator[Frames]:
+    """The frames of each block of a recording; see `Watcher`."""
+    return map(Watcher().push, blocks)
 
 
 def _levels(padded: Samples) -> npt.NDArray[np.float32]:

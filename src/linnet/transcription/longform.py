@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
+from linnet.audio.detectors import SHORTEST_REST
 from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import Region
 from linnet.transcription.backend import Job, Request
@@ -21,7 +22,7 @@ from linnet.transcription.packing import LONG_PAUSE, PAD
 from linnet.transcription.prefetch import Prefetch
 from linnet.transcription.second_hearing import judge, passed_over
 from linnet.transcription.transcript import Segment
-from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
+from linnet.transcription.windows import Window, WindowPlan
 
 LONGEST_TAIL = SAMPLE_RATE // 2  # samples of speech after a phrase's last timestamp that are still its own
 VOTES = 8  # windows at a recording's start that decide on its language

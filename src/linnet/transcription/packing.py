@@ -90,3 +90,23 @@ class Packer:
         before = min(PAD, (first.start - self._before + 1) // 2, first.start)
         self._before = last.end
         return Span(first.start - before, last.end + after, regions, first.joined)
+
+
+class Singly:
+    """In a `Packer`'s place, each region is a window, without pads."""
+
+    def oldest(self, settled: int) -> int:
+        """As of `Packer`."""
+        return settled
+
+    def push(self, region: Region) -> list[Span]:
+        """The window of this region."""
+        return [Span(region.start, region.end, (region,), region.joined)]
+
+    def wait(self, settled: int) -> list[Span]:  # noqa: ARG002  a `Packer`'s
+        """None: there is nothing to wait for."""
+        return []
+
+    def finish(self) -> list[Span]:
+        """None is left."""
+        return []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from linnet.arrays import Array
+from linnet.audio.detectors import PauseCutter, VoiceActivity
 from linnet.audio.source import open_audio
 from linnet.audio.types import Audio, Samples
 from linnet.data.manifest import Utterance
@@ -104,7 +105,7 @@ def _clips(one: Utterance, window: int, share: int) -> list[Clip]:
     with open_audio(one.audio) as source:
         if one.text is not None:
             return [Clip(one.audio, source.window(0, 2**62), one.text, one.language)]
-        heard = islice(WindowPlan(source, window, vad=True), share)
+        heard = islice(WindowPlan(source, window, VoiceActivity()), share)
         return [Clip(one.audio, each.samples, language=one.language) for each in heard]
 
 
@@ -172,7 +173,7 @@ class Trial:
         backend, options, size = WhisperBackend(self._model, self._int8), DecodingOptions(), self._model.window_samples
         found = []
         for clip in clips:
-            for window in WindowPlan(open_audio(Audio(clip.samples, clip.name)), size, vad=False):
+            for window in WindowPlan(open_audio(Audio(clip.samples, clip.name)), size, PauseCutter()):
                 request = backend.request(window.samples, options, (), language=None, timed=True)
                 found.append(backend.features(request, request.group[0]))
         return found

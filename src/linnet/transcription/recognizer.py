@@ -183,7 +183,7 @@ class Recognizer:
         Results come in the order of the inputs; with `in_order=False` each when it is done, and its `index` tells the
         input. A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for
         options that the model cannot honour. A source may be a `schedule.Recording`, with a channel, a track and a
-        journal of its own.
+        journal of its own. A generator of sources runs in a thread of its own; waiting for it holds up no result.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise OptionError(f"batch size must be at least 1, got {batch_size}")

@@ -11,13 +11,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 from linnet.audio.source import AudioSource, open_audio
 from linnet.audio.types import Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
+from linnet.transcription.feed import Feed
 from linnet.transcription.journal import SHORTEST, Journal
 from linnet.transcription.transcript import Transcript
 from linnet.urls import public_name
@@ -141,6 +143,111 @@ class _Asked(NamedTuple):
     request: Request
 
 
+class Scheduler:
+    """Recordings side by side on one model: the windows that they ask for share batches of `batch_size`.
+
+    `submit` begins a recording, each `step` runs all windows that are asked for and gives the results of the recordings
+    that have ended, in no fixed order. A batch that does not fit into memory is halved, and all after it. Results do
+    not depend on what shares a batch. One thread drives it, in a `with` block or until `close`.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        batch_size: int,
+        *,
+        channel: str = "mix",
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._backend, self._batch_size = backend, batch_size
+        self._channel, self._on_progress = channel, on_progress
+        self._batches = _Batches(backend, batch_size)
+        self._running: dict[int, _Running] = {}  # by their index
+        self._ended: list[Result] = []
+        self._submitted = 0
+
+    @property
+    def room(self) -> int:
+        """How many windows more would fill a batch; 0 or less where a further recording had to wait."""
+        return self._batch_size - sum(max(len(one.requests), 1) for one in self._running.values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether any recording is under way."""
+        return bool(self._running)
+
+    def submit(self, source: Any, options: DecodingOptions) -> int:
+        """Begin a recording, which may be a `Recording`; its index, 0 for the first, by which its `Result` is known.
+
+        A sound that cannot be opened has its result at once, with the error. Raises `OptionError` for options that the
+        model cannot honour.
+        """
+        index, begun = self._submitted, time.perf_counter()
+        self._submitted += 1
+        recording = source if isinstance(source, Recording) else Recording(source, self._channel)
+        try:
+            opened = recording.open()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
+            name, took = recording.name(index), time.perf_counter() - begun
+            self._ended.append(Result(index, source, name=name, error=_failure(name, error), seconds=took))
+            return index
+        took = time.perf_counter() - begun  # a model that is loaded now is no work on this recording
+        try:
+            job = self._backend.job(opened, options, ahead=self._batches.ahead)
+        except BaseException:
+            opened.close()
+            raise
+        one = _Running(index, source, recording.name(index, opened), opened, job, seconds=took)
+        self._running[index] = one
+        if recording.journal is not None and (opened.duration or SHORTEST) >= SHORTEST:
+            one.journal = recording.journal()
+        one.resume(None)
+        return index
+
+    def step(self) -> list[Result]:
+        """Run the windows that are asked for and let their recordings go on; the results of those that have ended."""
+        self._batches.answer(self._running.values())
+        for one in list(self._running.values()):
+            if one.index not in self._running:
+                continue  # `on_progress` has cancelled it
+            if one.error is None and one.requests:
+                one.resume(one.answers)
+            self._report(one)
+        for one in [one for one in self._running.values() if not one.requests]:
+            del self._running[one.index]
+            one.close()
+            self._ended.append(one.result())
+        return self.ended()
+
+    def ended(self) -> list[Result]:
+        """The results that there are and that were not given yet, without running anything."""
+        given, self._ended = self._ended, []
+        return given
+
+    def cancel(self, index: int) -> None:
+        """Give up a recording: it is closed and has no result. One that has ended is left as it is."""
+        if (one := self._running.pop(index, None)) is not None:
+            one.close()
+
+    def close(self) -> None:
+        """Give up all that is under way."""
+        for index in list(self._running):
+            self.cancel(index)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _report(self, one: _Running) -> None:
+        if self._on_progress is not None:
+            done = one.requests[0].position if one.requests else one.source.duration or 0.0
+            self._on_progress(Progress(one.index, one.name, done, one.source.duration))
+
+
 def run_jobs(
     backend: Backend,
     sources: Iterable[Any],
@@ -152,54 +259,29 @@ def run_jobs(
 ) -> Iterator[Result]:
     """Recognise recordings, `batch_size` windows at once; yields each as it is done, in no fixed order.
 
-    A recording is begun when those before it leave room in a batch. A batch that does not fit into memory is halved,
-    and stays so.
+    A recording is begun when those before it leave room in a batch. Sources that come slowly from a generator hold up
+    nothing that was begun (see `feed.Feed`); an error in making them ends them and is raised once that is done.
     """
-    waiting = _Waiting(sources)
-    running: list[_Running] = []
-    batches = _Batches(backend, batch_size)
-    try:
+    with (
+        Scheduler(backend, batch_size, channel=channel, on_progress=on_progress) as scheduler,
+        Feed(sources, _discard) as feed,
+    ):
         while True:
-            while _held(running) < batch_size and (item := next(waiting, None)) is not None:
-                started = _start(backend, *item, options=options, channel=channel, ahead=batches.ahead)
-                if isinstance(started, Result):
-                    yield started
-                else:
-                    running.append(started)
-            if not running:
-                waiting.end()
+            while scheduler.room > 0 and (item := feed.take(wait=not scheduler.busy)) is not None:
+                scheduler.submit(*item, options)
+                yield from scheduler.ended()
+            if not scheduler.busy:
+                feed.check()
                 return
-            _advance(batches, running, on_progress)
-            done = [one for one in running if not one.requests]
-            running = [one for one in running if one.requests]
-            for one in done:
-                one.close()
-                yield one.result()
-    finally:
-        for one in running:
-            one.close()
+            feed.ask(scheduler.room)
+            yield from scheduler.step()
 
 
-class _Waiting(Iterator[tuple[int, Any]]):
-    """Sources with their index. An error in making them ends them; it is raised once what was begun is done."""
-
-    def __init__(self, sources: Iterable[Any]) -> None:
-        self._sources = enumerate(sources)
-        self._error: Exception | None = None
-
-    def __next__(self) -> tuple[int, Any]:
-        try:
-            return next(self._sources)
-        except StopIteration:
-            raise
-        except Exception as error:
-            self._error = error
-            raise StopIteration from error
-
-    def end(self) -> None:
-        """Raise the error, where there was one."""
-        if self._error is not None:
-            raise self._error
+def _discard(given: Any) -> None:
+    """Close a source that was opened already and will not be submitted."""
+    sound = given.sound if isinstance(given, Recording) else given
+    if hasattr(sound, "window"):
+        sound.close()
 
 
 def in_order(results: Iterable[Result]) -> Iterator[Result]:
@@ -211,33 +293,6 @@ def in_order(results: Iterable[Result]) -> Iterator[Result]:
         while wanted in early:
             yield early.pop(wanted)
             wanted += 1
-
-
-def _held(running: Sequence[_Running]) -> int:
-    return sum(max(len(one.requests), 1) for one in running)
-
-
-def _start(
-    backend: Backend, index: int, given: Any, *, options: DecodingOptions, channel: str, ahead: int
-) -> _Running | Result:
-    begun = time.perf_counter()
-    recording = given if isinstance(given, Recording) else Recording(given, channel)
-    try:
-        source = recording.open()
-    except Exception as error:  # noqa: BLE001 - as above
-        name = recording.name(index)
-        return Result(index, given, name=name, error=_failure(name, error), seconds=time.perf_counter() - begun)
-    opened = time.perf_counter() - begun  # a model that is loaded now is no work on this recording
-    try:
-        job = backend.job(source, options, ahead=ahead)
-    except BaseException:
-        source.close()
-        raise
-    one = _Running(index, given, recording.name(index, source), source, job, seconds=opened)
-    if recording.journal is not None and (source.duration or SHORTEST) >= SHORTEST:
-        one.journal = recording.journal()
-    one.resume(None)
-    return one
 
 
 def _failure(name: str, error: Exception, *, of_model: bool = False) -> LinnetError:
@@ -255,24 +310,6 @@ def _failure(name: str, error: Exception, *, of_model: bool = False) -> LinnetEr
     return failure
 
 
-def _advance(batches: _Batches, running: Sequence[_Running], on_progress: Callable[[Progress], None] | None) -> None:
-    """Answer every request that is open, then let the jobs go on."""
-    groups: dict[Hashable, list[_Asked]] = defaultdict(list)
-    for one in running:
-        batches.recall(one)
-        for place, (request, answer) in enumerate(zip(one.requests, one.answers, strict=True)):
-            if answer is None:
-                groups[request.group].append(_Asked(one, place, request))
-    for group in groups.values():
-        batches.run(sorted(group, key=lambda asked: -len(asked.request.samples)))
-    for one in running:
-        if one.error is None and one.requests:
-            one.resume(one.answers)
-        if on_progress is not None:
-            done = one.requests[0].position if one.requests else one.source.duration or 0.0
-            on_progress(Progress(one.index, one.name, done, one.source.duration))
-
-
 class _Batches:
     """Runs windows of one group in batches of similar length; a batch that memory cannot hold halves all after it."""
 
@@ -281,10 +318,17 @@ class _Batches:
         self._told: tuple[_Running, int] | None = None  # who carries the sentence on it, and what was too much
         self.ahead = max(2 * size, _LEAST_AHEAD)
 
-    def recall(self, one: _Running) -> None:
-        """Answer the requests of a recording that its journal knows."""
-        if one.journal is not None:
-            one.answers = [one.journal.recall(request, self._backend.answer) for request in one.requests]
+    def answer(self, running: Iterable[_Running]) -> None:
+        """Answer every request that is open, by the recording's journal where that knows the answer."""
+        groups: dict[Hashable, list[_Asked]] = defaultdict(list)
+        for one in running:
+            if one.journal is not None:
+                one.answers = [one.journal.recall(request, self._backend.answer) for request in one.requests]
+            for place, (request, answer) in enumerate(zip(one.requests, one.answers, strict=True)):
+                if answer is None:
+                    groups[request.group].append(_Asked(one, place, request))
+        for group in groups.values():
+            self.run(sorted(group, key=lambda asked: -len(asked.request.samples)))
 
     def run(self, group: Sequence[_Asked]) -> None:
         """Answer these requests, the longest first, so that what needs most memory fails first."""

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from linnet.arrays import Array, namespace, one_thread
+from linnet.audio.detectors import SHORTEST_REST, PauseCutter, VoiceActivity
 from linnet.audio.mel import HOP, log_mel
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
@@ -27,7 +28,7 @@ from linnet.transcription.ledger import Ledger, is_doubtful
 from linnet.transcription.longform import Heard, Languages, batched
 from linnet.transcription.segments import Piece, cut_pieces
 from linnet.transcription.transcript import Segment
-from linnet.transcription.windows import SHORTEST_REST, Window, WindowPlan
+from linnet.transcription.windows import Window, WindowPlan
 from linnet.transcription.words import with_words, words_of_pieces
 
 LONGEST_GAP = 0.25  # of a window: a longer pause ends it, so that less silence is encoded
@@ -99,7 +100,7 @@ class WhisperBackend:
         cheap = options.vad and given == "en"  # songs are cut as rarely as can be; see `_best_window` for languages
         limit = self._best_window() if cheap and not fits else size
         gap = TURN if options.language_per_segment else round(LONGEST_GAP * size)
-        plan = WindowPlan(source, limit, vad=options.vad, longest_gap=gap)
+        plan = WindowPlan(source, limit, VoiceActivity() if options.vad else PauseCutter(), longest_gap=gap)
         listener = _Listener(self, replace(options, timestamps=options.timestamps or not fits))
         languages = Languages(given, each=options.language_per_segment)
         return (yield from batched(plan, listener, languages, limit=limit, ahead=ahead))

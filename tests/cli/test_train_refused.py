@@ -14,6 +14,9 @@ from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
 
+DIGITS = f"task: {Path(__file__).parents[2]}/recipes/digits/recipe.py:DigitsRecipe"
+
+
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     return make_call(monkeypatch, capsys)
@@ -63,8 +66,8 @@ BAD = [
     ("data: {deviations: .nan}", "deviations must be more than 0, got nan"),
     ("losses: {ctc: {weight: -1}}", "losses: the weight of ctc must be 0 or more"),
     ("losses: {distil: {temperature: 0}}", "temperature must be more than 0"),
-    ("task: digits\nmodel: {width: 100, encoder_heads: 3}", "width 100 cannot be shared by encoder_heads 3"),
-    ("task: digits\ndata: {shares: [1, 0]}", "shares must be one number for each of the windows"),
+    (f"{DIGITS}\nmodel: {{width: 100, encoder_heads: 3}}", "width 100 cannot be shared by encoder_heads 3"),
+    (f"{DIGITS}\ndata: {{shares: [1, 0]}}", "shares must be one number for each of the windows"),
     ("optimisation: {steps: " + "9" * 5000 + "}", "not YAML"),
     ("a: " + "[" * 900 + "]" * 900, "nested too deeply"),
 ]

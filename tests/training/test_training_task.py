@@ -92,7 +92,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("task", "says"),
     [
-        ("digits", "unknown task 'digits'; did you mean 'speech'\\? Or name a FILE.py:Class"),
+        ("digits", "the task digits is now digits/recipe.py:DigitsRecipe, in the folder recipes"),
         ("gone.py:Own", "there is no file .*gone.py: name one relative to the recipe's folder"),
         ("no_such_module_here:Own", r"cannot import no_such_module_here \(ModuleNotFoundError"),
         ("bad_task.py:Own", r"cannot import bad_task \(SyntaxError"),

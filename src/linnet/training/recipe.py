@@ -28,6 +28,8 @@ def read_recipe(path: Path) -> Recipe:
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
     if task == SpeechRecipe.task:
         return build(SpeechRecipe, content, str(path))
+    if task == "digits":  # as it was called while it was in the package
+        raise OptionError(f"{path}: the task digits is now digits/recipe.py:DigitsRecipe, in the folder recipes/.")
     if not isinstance(task, str) or not is_own(task):
         known = SpeechRecipe.task
         raise OptionError(f"{path}: unknown task {task!r}; did you mean {known!r}? Or name a FILE.py:Class.")

@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal
 
+from linnet.closing import Closing
 from linnet.errors import OutputError
 
 _UNTOUCHED = 24 * 3600.0  # seconds after which a draft is left behind whoever made it: no work pauses that long
@@ -146,7 +147,7 @@ def open_folder(path: Path) -> None:
 # --- logs
 
 
-class JsonLog:
+class JsonLog(Closing):
     """A file of JSON lines that grows: a line is with the system when `append` returns, so it outlives `kill -9`.
 
     It goes on with a file that is there; a last line that was cut short is taken out. `restart` empties it.
@@ -171,12 +172,6 @@ class JsonLog:
         """Close the file."""
         with suppress(OSError):  # what could not be written was said when it was tried
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def whole_lines(path: Path) -> list[bytes]:

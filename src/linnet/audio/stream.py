@@ -8,8 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +16,14 @@ import numpy.typing as npt
 from linnet.audio.decoders import Decoder, unreadable
 from linnet.audio.mix import Mixer
 from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.closing import Closing
 from linnet.errors import AudioError, LinnetError
 
 RATES = range(1_000, 768_001)
 QUALITY = "HQ"  # soxr's 20-bit quality
 
 
-class StreamSource:
+class StreamSource(Closing):
     """An `AudioSource` over a `Decoder`; calls from several threads take turns."""
 
     def __init__(self, decoder: Decoder, name: str, channel: str = "mix") -> None:
@@ -106,14 +106,6 @@ class StreamSource:
             self._closed = True
             self._held = []
             self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _forget(self, start: int) -> None:
         """Let go of what lies before `start`."""

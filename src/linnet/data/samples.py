@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 from linnet.audio import SAMPLE_RATE, Audio, AudioSource, Samples, open_audio
+from linnet.closing import Closing
 from linnet.data.manifest import Utterance
 from linnet.data.sources.embedded import Sounds
 from linnet.errors import AudioError, LinnetError
@@ -16,7 +15,7 @@ from linnet.urls import public_name
 _EVERYTHING = 2**62
 
 
-class Listener:
+class Listener(Closing):
     """Decodes utterances; stretches of one recording that come in the order of their starts cost one pass over it.
 
     A context manager that owns the files it has open.
@@ -92,16 +91,8 @@ class Listener:
             stack.callback(self._sounds.close)
             self._release()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class _Unheard:
+class _Unheard(Closing):
     """An `AudioSource` that raises what went wrong when it is read."""
 
     duration: float | None = None
@@ -117,10 +108,3 @@ class _Unheard:
 
     def close(self) -> None:
         """There is nothing to close."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...

@@ -7,14 +7,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextvars import copy_context
-from types import TracebackType
-from typing import Any, Self
+from itertools import islice
+from typing import Any
+
+from linnet.closing import Closing
 
 PATIENCE = 0.1  # seconds that a source may take before what was begun goes on without it
 _FAREWELL = 2.0  # seconds in which the thread is to leave the source that it is at
 
 
-class Feed:
+class Feed(Closing):
     """Hands out sources one by one; those of a list at once, those of any other iterable as a thread makes them.
 
     None is made before it is asked for. An error in making them ends them. When the feed is closed, a generator of
@@ -83,9 +85,7 @@ class Feed:
         made: list[Any] = []
         error: BaseException | None = None
         try:
-            made = [next(self._sources)]
-        except StopIteration:
-            pass
+            made = list(islice(self._sources, 1))
         except BaseException as caught:  # noqa: BLE001 - it is raised where the sources are taken
             error = caught
         with self._changed:
@@ -110,11 +110,3 @@ class Feed:
         if self._thread is not None:
             self._thread.join(_FAREWELL)
         self._drop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

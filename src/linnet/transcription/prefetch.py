@@ -5,16 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from linnet.arrays import one_thread
+from linnet.closing import Closing
 
 T = TypeVar("T")
 _END = object()
 
 
-class Prefetch(Generic[T]):
+class Prefetch(Closing, Generic[T]):
     """An iterator over `items` that makes up to `ahead` of them beforehand, in a thread that begins at once.
 
     NumPy's products are made on that one thread: a pool would stand in the way of the model's. An error in `items` is
@@ -78,11 +78,3 @@ class Prefetch(Generic[T]):
         self._over = True
         self._stop.set()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -11,11 +11,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from linnet.audio.source import AudioSource, open_audio
 from linnet.audio.types import Audio
+from linnet.closing import Closing
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
@@ -143,7 +143,7 @@ class _Asked(NamedTuple):
     request: Request
 
 
-class Scheduler:
+class Scheduler(Closing):
     """Recordings side by side on one model: the windows that they ask for share batches of `batch_size`.
 
     `submit` begins a recording, each `step` runs all windows that are asked for and gives the results of the recordings
@@ -233,14 +233,6 @@ class Scheduler:
         """Give up all that is under way."""
         for index in list(self._running):
             self.cancel(index)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _report(self, one: _Running) -> None:
         if self._on_progress is not None:

@@ -11,9 +11,9 @@ import tarfile
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from linnet.closing import Closing
 from linnet.data.manifest import Utterance
 from linnet.errors import AudioError
 
@@ -50,7 +50,7 @@ class Archive(Protocol):
         ...
 
 
-class Sounds:
+class Sounds(Closing):
     """Gives what `linnet.audio.open_audio` takes for each utterance; a context manager that owns the open archives.
 
     >>> with Sounds() as sounds:
@@ -102,14 +102,6 @@ class Sounds:
         """Close the archives; a later `get` opens them again."""
         while self._open:
             self._open.popitem()[1].close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _open_archive(file: str) -> Archive:

@@ -6,9 +6,10 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from linnet.audio.types import Audio
+from linnet.closing import Closing
 from linnet.errors import OutputError
 from linnet.evaluation.providers.protocol import Heard, Identity, Provider
 from linnet.evaluation.providers.sound import digest
@@ -18,7 +19,7 @@ from linnet.notices import Notify
 from linnet.transcription.transcript import Word
 
 
-class Cached:
+class Cached(Closing):
     """A provider that is asked once for each recording.
 
     An answer is one file, `<cache>/providers/<kind>/<hash>.json`, with what it depends on. A damaged one is asked for
@@ -60,12 +61,6 @@ class Cached:
     def close(self) -> None:
         """Close the provider."""
         self.provider.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _keep(self, path: Path, key: dict[str, Any], heard: Heard) -> None:
         answer = asdict(heard)

@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from linnet.closing import Closing
 from linnet.errors import MissingExtra
 from linnet.evaluation.providers.protocol import Identity, ProviderError, ProviderOptions, ProviderRefusal
 from linnet.urls import public_name, secrets
@@ -205,7 +206,7 @@ class Key:
         return cls(variable, value)
 
 
-class HttpProvider:
+class HttpProvider(Closing):
     """What the services share: an address, a key, an identity. Each adds its request and reads its answer."""
 
     kind: ClassVar[str]
@@ -232,12 +233,6 @@ class HttpProvider:
     def close(self) -> None:
         """Give up what is under way."""
         self.server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def text_of(server: Server, data: Mapping[str, Any], key: str = "text") -> str:

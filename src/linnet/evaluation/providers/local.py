@@ -7,16 +7,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from linnet.audio.types import Audio
+from linnet.closing import Closing
 from linnet.errors import MissingExtra, OptionError
 from linnet.evaluation.providers.protocol import Identity, ProviderError, ProviderOptions, ProviderRefusal
 from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 
 
-class LocalProvider:
+class LocalProvider(Closing):
     """A library that recognises on this machine, one recording at a time."""
 
     kind: ClassVar[str]
@@ -25,12 +26,6 @@ class LocalProvider:
 
     def close(self) -> None:
         """Let the model go with the object."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def library(module: str, *, extra: str) -> Any:

@@ -1,0 +1,20 @@
+"""What is closed when a `with` block ends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Self
+
+
+class Closing(ABC):
+    """A context manager that calls its own `close`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is held; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE
-from linnet.audio.vad import RegionFinder, watch
+from linnet.audio.vad import RegionFinder, Watcher
 
 ROOT = Path(__file__).parents[1]
 SYSTEMS = ("linnet", "openai-whisper", "faster-whisper")
@@ -76,7 +76,7 @@ def read_cuts(data: Path, cuts: list[int], every: int) -> Iterator[tuple[str, st
 def speech_start(samples: Samples) -> int:
     """The sample 50 ms before the first speech."""
     finder = RegionFinder(WHOLE * SAMPLE_RATE)
-    found = [region for frames in watch(iter([samples])) for region in finder.push(frames)] + finder.finish()
+    found = finder.push(Watcher().push(samples)) + finder.finish()
     return max(found[0].start - LEAD, 0) if found else 0
 
 

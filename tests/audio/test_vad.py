@@ -15,7 +15,7 @@ import torch
 from linnet.audio import load
 from linnet.audio.silero import FRAME, load_network
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.audio.vad import BLOCK, Frames, Region, RegionFinder, watch
+from linnet.audio.vad import BLOCK, Frames, Region, RegionFinder, Watcher
 from linnet.errors import ModelError
 
 LONGEST = 29 * SAMPLE_RATE
@@ -25,9 +25,13 @@ def blocks(samples: Samples) -> list[Samples]:
     return [samples[at : at + BLOCK] for at in range(0, len(samples), BLOCK)]
 
 
+def watch(samples: Samples) -> list[Frames]:
+    return list(map(Watcher().push, blocks(samples)))
+
+
 def regions(samples: Samples) -> list[Region]:
     finder = RegionFinder(LONGEST)
-    return [region for frames in watch(blocks(samples)) for region in finder.push(frames)] + finder.finish()
+    return [region for frames in watch(samples) for region in finder.push(frames)] + finder.finish()
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +58,9 @@ def test_using_it_leaves_the_process_as_it_was() -> None:
     code = """
 import sys, torch, numpy as np
 torch.set_num_threads(3)
-from linnet.audio.vad import watch
+from linnet.audio.vad import Watcher
 from linnet.errors import ModelError
-list(watch([np.zeros(16000, np.float32)]))
+Watcher().push(np.zeros(16000, np.float32))
 assert torch.get_num_threads() == 3, torch.get_num_threads()
 assert "silero_vad" not in sys.modules
 """
@@ -67,8 +71,8 @@ assert "silero_vad" not in sys.modules
 def test_what_is_heard_of_a_moment_does_not_depend_on_hours_before_it(example: Samples) -> None:
     """A block starts from an empty memory and the 2 s before it: later blocks equal a recording that starts there."""
     long = np.tile(example, 3)
-    last = list(watch(blocks(long)))[3]
-    again = list(watch(blocks(long[2 * BLOCK :])))[1]
+    last = watch(long)[3]
+    again = watch(long[2 * BLOCK :])[1]
     np.testing.assert_array_equal(last.probability, again.probability)
 
 

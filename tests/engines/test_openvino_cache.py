@@ -187,7 +187,7 @@ def test_another_kind_of_cpu_compiles_for_itself(folder: Path, root: Path, monke
     source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
     load_compiled(source, Numbers("f32", "f32"), lambda _: None)
     (before,) = root.glob("*/compiled-*")
-    monkeypatch.setattr(runtime, "_flags", lambda: frozenset({"another"}))
+    monkeypatch.setattr(runtime, "cpu_flags", lambda: ["another"])
     load_compiled(source, Numbers("f32", "f32"), lambda _: None)
     (after,) = root.glob("*/compiled-*")
     assert before.name != after.name

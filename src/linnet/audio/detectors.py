@@ -118,6 +118,11 @@ class PauseCutter:
         return self._take(rest, paused=True) if rest > (SHORTEST_REST if self._start else 0) else []
 
 
+def choose_detector(*, vad: bool) -> Detector:
+    """Of speech, or of all of a recording."""
+    return VoiceActivity() if vad else PauseCutter()
+
+
 def quietest_point(samples: Samples) -> int:
     """Where to cut: the middle of the quietest 20 ms in the last 5 s (at most the last half) of these samples.
 

@@ -5,7 +5,6 @@ Shapes: F frames of 512 samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,11 +73,6 @@ class Watcher:
         self._before = np.concatenate([self._before, padded])[-len(self._before) :]
         self._warm = min(self._warm + count, _WARM_UP // FRAME)
         return frames
-
-
-def watch(blocks: Iterable[Samples]) -> Iterator[Frames]:
-    """The frames of each block of a recording; see `Watcher`."""
-    return map(Watcher().push, blocks)
 
 
 def _levels(padded: Samples) -> npt.NDArray[np.float32]:

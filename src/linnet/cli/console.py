@@ -43,7 +43,7 @@ def shown(text: str) -> str:
 
 
 def notice(text: str) -> None:
-    """Notify on stderr what a verb chose or did, or why it failed, where no progress is shown."""
+    """Tell on stderr what a verb chose or did, or why it failed, where no progress is shown."""
     lines = "\n".join(map(shown, text.split("\n")))
     print(f"linnet: {lines}", file=sys.stderr, flush=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from linnet.evaluation.job import Files, Job
     from linnet.evaluation.log import ScoredRow
     from linnet.evaluation.systems import System
+    from linnet.notices import Notify
 
 app = typer.Typer(cls=WithDefault, help="Score recognisers, compare them, and look for test data in training data.")
 
@@ -184,7 +185,7 @@ class _Watch:
         self._reporter.finished(Row(public_name(row.audio), status, row.duration, row.seconds, row.error))
 
 
-def _load(choice: ModelChoice, tell: Callable[[str], None]) -> Any:
+def _load(choice: ModelChoice, tell: Notify) -> Any:
     """The model, or the other system that KIND:MODEL names."""
     from linnet.evaluation.providers import ProviderOptions, ProviderRecognizer, names_provider, open_provider
 

@@ -16,6 +16,7 @@ from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.pace import paced
 from linnet.evaluation.run import EvaluationOptions, evaluate_rows, score_given
 from linnet.machine import hardware, versions
+from linnet.notices import Notify
 from linnet.transcription.schedule import Progress
 
 IN_SOURCE = "source"  # in the place of a file of hypotheses: the source's own rows hold them
@@ -91,7 +92,7 @@ class Recognised:
 class Given:
     """Transcripts that exist already: of a file, or those that the source's own rows hold (`IN_SOURCE`)."""
 
-    def __init__(self, path: str, missing: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, path: str, missing: str, tell: Notify) -> None:
         if missing not in ("error", "deletions"):
             raise OptionError(f"missing {missing!r} is unknown: use error or deletions")
         self._path, self._missing, self._tell = path, missing, tell

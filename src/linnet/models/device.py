@@ -43,6 +43,13 @@ def choose_device(name: str = "auto") -> tuple[str, str]:
     return str(device), "as asked"
 
 
+def torch_device(name: str = "auto") -> torch.device:
+    """What `choose_device` chooses, as PyTorch's own object. Raises `OptionError` as it does."""
+    import torch
+
+    return torch.device(choose_device(name)[0])
+
+
 def _may_have_gpu() -> bool:
     """Whether PyTorch could find a GPU: on Linux there is a device file of each."""
     return sys.platform != "linux" or any((Path("/dev") / one).exists() for one in _GPUS)

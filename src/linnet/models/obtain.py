@@ -30,7 +30,7 @@ class Request:
     patience: float | None = None
 
     def tell(self, sentence: str) -> None:
-        """Notify `notify`, else the log."""
+        """Tell `notify`, else the log."""
         (self.notify or logging.getLogger("linnet").warning)(sentence)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,12 @@ class WhisperModel:
     def device(self) -> str:
         """Where the weights are, and features go: the CPU where an engine holds the weights itself."""
         return "cpu" if self.module is None else str(next(self.module.parameters()).device)
+
+    def padded(self, count: int) -> int:
+        """Samples that the encoder is given for `count`: a whole window, or whole seconds where it was trained so."""
+        if self.pads_window:
+            return self.window_samples
+        return min(math.ceil(count / SAMPLE_RATE) * SAMPLE_RATE, self.window_samples)
 
     @property
     def dtype(self) -> torch.dtype:

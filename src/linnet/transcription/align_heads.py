@@ -158,7 +158,8 @@ def _feed(model: WhisperModel, engine: EncoderEngine, one: KnownWords, samples: 
     prefix, _ = build_prefix(vocabulary, options, language=language, max_length=model.max_length)
     if len(prefix) + len(tokens) > model.max_length:
         return "more words than the model's tokens hold"
-    features = log_mel(engine.place(_padded(model, samples)), model.n_mels)
+    wave = np.pad(samples, (0, model.padded(len(samples)) - len(samples)))
+    features = log_mel(engine.place(wave[None]), model.n_mels)
     return Fed(one, samples, engine.encode(features), tuple(prefix), tuple(tokens), tuple(words))
 
 
@@ -174,11 +175,3 @@ def _shares(engine: DecoderEngine, one: Fed, heads: Sequence[Head]) -> NDArray[n
         rows = [len(one.prefix) + place - 1 for place in word.places]
         shares.append(looked[:, rows, math.floor(start * rate) : math.ceil(end * rate)].sum(-1).mean(1))
     return np.stack(shares, 1)
-
-
-def _padded(model: WhisperModel, samples: Samples) -> Samples:
-    """One window [1, N] as the model was trained on: of its full length, or of whole seconds."""
-    seconds = math.ceil(len(samples) / SAMPLE_RATE) * SAMPLE_RATE
-    wave = np.zeros((1, model.window_samples if model.pads_window else min(seconds, model.window_samples)), np.float32)
-    wave[0, : len(samples)] = samples
-    return wave

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.audio.detectors import PauseCutter, VoiceActivity
+from linnet.audio.detectors import choose_detector
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.options import DecodingOptions
@@ -109,7 +109,7 @@ class GenericBackend:
         return self._windows(source, options, ahead)
 
     def _windows(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
-        plan = WindowPlan(source, self._window, VoiceActivity() if options.vad else PauseCutter())
+        plan = WindowPlan(source, self._window, choose_detector(vad=options.vad))
         listener = _Listener(self, options)
         return (yield from batched(plan, listener, Languages(None, each=True), limit=self._window, ahead=ahead))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from linnet.arrays import Array, namespace, one_thread
-from linnet.audio.detectors import SHORTEST_REST, PauseCutter, VoiceActivity
+from linnet.audio.detectors import SHORTEST_REST, choose_detector
 from linnet.audio.mel import HOP, log_mel
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
@@ -100,7 +99,7 @@ class WhisperBackend:
         cheap = options.vad and given == "en"  # songs are cut as rarely as can be; see `_best_window` for languages
         limit = self._best_window() if cheap and not fits else size
         gap = TURN if options.language_per_segment else round(LONGEST_GAP * size)
-        plan = WindowPlan(source, limit, VoiceActivity() if options.vad else PauseCutter(), longest_gap=gap)
+        plan = WindowPlan(source, limit, choose_detector(vad=options.vad), longest_gap=gap)
         listener = _Listener(self, replace(options, timestamps=options.timestamps or not fits))
         languages = Languages(given, each=options.language_per_segment)
         return (yield from batched(plan, listener, languages, limit=limit, ahead=ahead))
@@ -160,15 +159,9 @@ class WhisperBackend:
         self, samples: Samples, options: DecodingOptions, prompt: tuple[int, ...], *, language: str | None, timed: bool
     ) -> Request:
         """The request for one window; windows padded to the same length, with prompts of one length, share a batch."""
-        padded = self._padded(len(samples))
+        padded = self._model.padded(len(samples))
         options = replace(options, timestamps=timed)
         return Request(samples, options, group=(padded, len(prompt), options), prompt=prompt, language=language)
-
-    def _padded(self, count: int) -> int:
-        """Samples that the encoder is given: whole windows, or whole seconds where the model was trained so."""
-        if self._model.pads_window:
-            return self._model.window_samples
-        return min(math.ceil(count / SAMPLE_RATE) * SAMPLE_RATE, self._model.window_samples)
 
     def pieces(
         self, decoded: Decoded, duration: float, *, timed: bool, options: DecodingOptions
@@ -229,7 +222,7 @@ class WhisperBackend:
 
     def run(self, requests: Sequence[Request]) -> list[WindowResult]:
         """Recognise windows of one group in one batch."""
-        padded = self._padded(max(len(request.samples) for request in requests))
+        padded = self._model.padded(max(len(request.samples) for request in requests))
         with one_thread():
             each = [self.features(request, padded) for request in requests]
         features = namespace(each[0]).stack(each)
@@ -253,8 +246,7 @@ class WhisperBackend:
         """The log-mel features [T, M] of one window of `padded` samples, where the engine has its numbers."""
         if request.features is not None:
             return request.features
-        wave = np.zeros(padded, np.float32)
-        wave[: len(request.samples)] = request.samples
+        wave = np.pad(request.samples, (0, padded - len(request.samples)))
         return log_mel(self._engine.place(wave), self._model.n_mels)
 
     def _word_times(

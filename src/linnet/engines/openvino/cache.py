@@ -78,7 +78,7 @@ def load_compiled(source: Source, numbers: Numbers, notify: Notify, *, threads: 
     converted = load_converted(source, numbers, notify)
     if converted.folder is not None:
         with suppress(OSError, _Unfit):  # of no harm but the time
-            return entry.compile(threads)
+            return entry.compile(converted.shape, threads)
     return compile_converted(converted, threads)
 
 
@@ -199,17 +199,17 @@ class _Entry:
             shutil.rmtree(kept, ignore_errors=True)
             return None
 
-    def compile(self, threads: int | None) -> Compiled:
-        """Compile, and keep what was made, where there is room, in place of what was kept for other CPUs.
+    def compile(self, shape: Shape, threads: int | None) -> Compiled:
+        """Compile what was read here, and keep what is made, where there is room, in place of that for other CPUs.
 
         Raises `OSError` where nothing can be written, `_Unfit`.
         """
         with draft_folder(self.folder) as draft:
             with _telling_damage():
-                made = self._compile(self._verified(self.folder), threads, draft)
+                made = self._compile(shape, threads, draft)
             if len(list(draft.iterdir())) == len(_MODELS):  # OpenVINO removes what it finds no room for
                 with suppress(OSError):
-                    _write_manifest(draft, made.shape)
+                    _write_manifest(draft, shape)
                     for old in self.folder.glob(f"{_COMPILED}*"):
                         shutil.rmtree(old, ignore_errors=True)
                     place_folder(draft, self.compiled(threads))
@@ -257,7 +257,7 @@ class _Entry:
 
 
 def _write_manifest(folder: Path, shape: Shape) -> None:
-    """Notify what lies in a folder, so that damage is seen."""
+    """Tell what lies in a folder, so that damage is seen."""
     files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     manifest = {"versions": _versions(), "shape": asdict(shape), "files": files}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.errors import LinnetError
+from linnet.machine import cpu_flags
 from linnet.models.loading import first_line
 
 INSTALL = "pip install openvino nncf"
@@ -75,7 +76,7 @@ def bf16_pays() -> bool:
         return False
     if "intel" not in str(core().get_property("CPU", "FULL_DEVICE_NAME")).lower():
         return True
-    return "amx_bf16" in _flags()
+    return "amx_bf16" in cpu_flags()
 
 
 def encoder_compute(compute: str) -> str:
@@ -85,17 +86,8 @@ def encoder_compute(compute: str) -> str:
 
 def cpu_key() -> str:
     """8 hexadecimal digits that change with the kind of this CPU, as the kernel tells it."""
-    told = f"{core().get_property('CPU', 'FULL_DEVICE_NAME')} {sorted(capabilities())} {sorted(_flags())}"
+    told = f"{core().get_property('CPU', 'FULL_DEVICE_NAME')} {sorted(capabilities())} {sorted(cpu_flags())}"
     return hashlib.sha256(told.encode()).hexdigest()[:8]
-
-
-def _flags() -> frozenset[str]:
-    """What the kernel says that this CPU has; nothing where there is no such file."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
 _GROUP = 128  # inputs that share a scale where activations are turned into 8 bits on the fly, in float32 products

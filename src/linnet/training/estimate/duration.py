@@ -12,7 +12,7 @@ import torch
 
 from linnet.data.batching.arrays import Ints
 from linnet.data.batching.plan import Plan
-from linnet.models.device import choose_device
+from linnet.models.device import torch_device
 from linnet.training.speech.recipe import SpeechRecipe
 
 SHARE = 0.4  # of a machine's rate that training reaches, by experience; matrix products alone reach all of it
@@ -55,7 +55,7 @@ def estimate(spent: Callable[[Ints], float], plan: Plan, steps: int, recipe: Spe
     run = recipe.run
     batches = steps * plan.steps / max(1, math.ceil(plan.steps / recipe.optimisation.accumulate))
     total = batches * float(np.mean([spent(rows) for rows in some_batches(plan)]))
-    device = torch.device(choose_device(run.device)[0])
+    device = torch_device(run.device)
     return Duration(total, total / max(steps, 1), measure_rate(device, run.precision))
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from linnet.data.batching import Bins, Shape, fit_bins, fit_peak
 from linnet.errors import OptionError
 from linnet.machine import parse_bytes, show_bytes
-from linnet.models.device import choose_device
+from linnet.models.device import torch_device
 from linnet.notices import Notify
 from linnet.training.context import ALONE, RunContext
 from linnet.training.estimate.memory import (
@@ -138,7 +137,7 @@ def fit_memory(
     if recipe.data.batching.packed:
         raise OptionError("data: batching: the memory of packed batches is not fitted: leave `packed` out.")
     limit = None if memory == "auto" else parse_bytes(memory)
-    device = torch.device(choose_device(recipe.run.device)[0])
+    device = torch_device(recipe.run.device)
     trainee = outline(recipe)
     require_possible(recipe, trainee)
     corpus, lengths, selection = chosen(recipe.data, trainee.inputs, context)

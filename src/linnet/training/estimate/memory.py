@@ -24,7 +24,7 @@ from linnet.errors import OptionError, OutputError
 from linnet.files import whole_file
 from linnet.machine import parse_bytes, show_bytes
 from linnet.models.cache import cache_folder
-from linnet.models.device import choose_device, choose_dtype
+from linnet.models.device import choose_dtype, torch_device
 from linnet.training.speech.model import Trainee
 from linnet.training.speech.recipe import SpeechRecipe
 
@@ -95,7 +95,7 @@ def fit_key(recipe: SpeechRecipe, trainee: Trainee, world: int) -> dict[str, Any
         "accumulate": min(recipe.optimisation.accumulate, 2),
         "average": recipe.optimisation.average > 0,
     }
-    device = torch.device(choose_device(recipe.run.device)[0])
+    device = torch_device(recipe.run.device)
     said["run"]["device"] = _name(device)
     config = json.dumps(_bare(trainee.model.config.to_dict()), sort_keys=True, default=str)
     return {
@@ -185,7 +185,7 @@ def batch_cost(
     options = recipe.data.batching
     if not options.memory:
         return Cost(options.per_second, options.per_square_second, options.per_token), options.budget
-    device = torch.device(choose_device(recipe.run.device)[0])
+    device = torch_device(recipe.run.device)
     auto = options.memory == "auto"
     budget = usable_memory(free_memory(device), device, world) if auto else parse_bytes(options.memory)
     fit = load_fit(fit_key(recipe, trainee, world))

@@ -31,8 +31,8 @@ from recipes.digits.bank import Voice, Voices, load_bank, load_fsdd
 from recipes.digits.validate import (
     Case,
     connected,
+    degraded,
     nothing,
-    roughened,
     timed_phrases,
     transcripts,
 )
@@ -80,10 +80,10 @@ def real_rows(model: Any, voice: Voice, rows: dict[str, dict[str, Any]]) -> None
     strings = connected(voice, 200, (5, 5), np.random.default_rng(SEED))
     rows[f"{name}: strings of 5 digits (200)"] = score(model, strings, detect=True)
     rows[f"{name}: the strings of 5 in white noise of -60 dB full scale"] = score(model, hissing(strings))
-    rows[f"{name}: digits alone (500)"] = score(model, alone(voice))
+    rows[f"{name}: isolated digits (500)"] = score(model, alone(voice))
     long = connected(voice, 60, (10, 12), np.random.default_rng(SEED + 1))
     rows[f"{name}: strings of 10 to 12 digits (60)"] = score(model, long)
-    rough = roughened(strings, np.random.default_rng(SEED + 2))
+    rough = degraded(strings, np.random.default_rng(SEED + 2))
     rows[f"{name}: the strings of 5 at other speeds, in rooms, with noise"] = score(model, rough)
     rows[f"{name}: phrase times of the strings of 5"] = times(model, strings)
 
@@ -148,7 +148,7 @@ def held_out_rows(model: Any, folder: Path, rows: dict[str, dict[str, Any]]) -> 
         cases = []
         for index, voice in enumerate(engines["espeak"]):
             cases += connected(voice, 3, (5, 5), np.random.default_rng([SEED, index]), language)
-        rows[f"{language}: strings of 5, unheard synthetic voices ({len(cases)})"] = score(model, cases, detect=True)
+        rows[f"{language}: strings of 5, held-out synthetic voices ({len(cases)})"] = score(model, cases, detect=True)
 
 
 def show(rows: dict[str, dict[str, Any]]) -> None:

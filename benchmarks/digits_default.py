@@ -56,7 +56,7 @@ def main() -> None:
     for voice in voices["en"]["real"]:
         kinds = {
             "200 strings of 5": connected(voice, 200, (5, 5), np.random.default_rng(SEED)),
-            "500 digits alone": alone(voice),
+            "500 isolated digits": alone(voice),
             "60 strings of 10 to 12": connected(voice, 60, (10, 12), np.random.default_rng(SEED + 1)),
         }
         for kind, cases in kinds.items():

@@ -33,10 +33,10 @@ from linnet.data import SourceSpec, Utterance, write_manifest
 from linnet.models.resize import resize
 from linnet.training.context import RunContext
 from linnet.training.loop import run_recipe
-from linnet.training.options import Optimisation
-from linnet.training.speech.model import load_trainee
-from linnet.training.speech.recipe import Batching, Distil, Losses, SpeechData, SpeechModelChoice, SpeechRecipe
-from linnet.training.speech.recipe import SpeechRun as Run
+from linnet.training.options import Optimization
+from linnet.training.speech.model import load_task
+from linnet.training.speech.recipe import Batching, Distillation, Losses, SpeechData, SpeechModelChoice, SpeechRecipe
+from linnet.training.speech.recipe import SpeechRunSettings as Run
 from linnet.training.speech.run import prepare
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
@@ -60,8 +60,12 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=2.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    distil = Distil(teacher=TEACHER, temperature=options.temperature)
-    ways = {"labels": Losses(), "labels and teacher": Losses(distil=distil), "teacher": Losses(text=0.0, distil=distil)}
+    distill = Distillation(teacher=TEACHER, temperature=options.temperature)
+    ways = {
+        "labels": Losses(),
+        "labels and teacher": Losses(distill=distill),
+        "teacher": Losses(text=0.0, distill=distill),
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train = corpus(folder / "train", options.fsdd, SPEAKERS, options.utterances, (1, 5))
@@ -103,8 +107,8 @@ def recipe_of(student: Path, train: Path, held: Path, steps: int) -> SpeechRecip
     """Batches of ten windows, at one learning rate for all ways."""
     data = SpeechData((SourceSpec(str(train)),), SourceSpec(str(held)), batching=Batching(budget=100.0, groups=5))
     run = Run(precision="no", device="cpu", threads=1, workers=0, validate_every=10**6, max_new_tokens=40)
-    optimisation = Optimisation(steps=steps, learning_rate=5e-4, warmup=0.1)
-    return SpeechRecipe(SpeechModelChoice(checkpoint=str(student)), {}, data, Losses(), optimisation, run)
+    optimization = Optimization(steps=steps, learning_rate=5e-4, warmup=0.1)
+    return SpeechRecipe(SpeechModelChoice(checkpoint=str(student)), {}, data, Losses(), optimization, run)
 
 
 def trained(recipe: SpeechRecipe, way: str, losses: Losses, seed: int, lesson: Losses) -> dict[str, float]:
@@ -122,21 +126,21 @@ def trained(recipe: SpeechRecipe, way: str, losses: Losses, seed: int, lesson: L
 
 def measure(recipe: SpeechRecipe, model: Path, lesson: Losses) -> dict[str, float]:
     """The divergence from the teacher on the held-out strings, in nats a token at temperature 1."""
-    assert lesson.distil is not None
-    plain = replace(lesson, distil=replace(lesson.distil, temperature=1.0, weight=1.0))
+    assert lesson.distill is not None
+    plain = replace(lesson, distill=replace(lesson.distill, temperature=1.0, weight=1.0))
     data = replace(recipe.data, train=(recipe.data.validation,), validation=None)  # type: ignore[arg-type]
     choice = SpeechModelChoice(checkpoint=str(model))
     with tempfile.TemporaryDirectory() as folder:
         run = replace(recipe.run, output=folder)
         chosen = replace(recipe, model=choice, data=data, losses=plain, run=run)
-        trainee = load_trainee(chosen)
-        _, batches, _ = prepare(chosen, trainee)
+        task = load_task(chosen)
+        _, batches, _ = prepare(chosen, task)
         total, tokens = 0.0, 0
-        loss: Any = trainee.loss.eval()
+        loss: Any = task.loss.eval()
         with torch.no_grad():
             for first in range(0, 100, 20):
                 batch = batches[range(first, first + 20)]
-                total += float(loss(batch.tensors)["distil"])
+                total += float(loss(batch.tensors)["distill"])
                 tokens += batch.tokens
     return {"divergence": total / tokens}
 

@@ -28,14 +28,14 @@ def measure(folder: Path, options: Any, steps: int, checkpointing: bool) -> tupl
     from linnet.training.estimate.duration import SHARE, measure_rate
     from linnet.training.estimate.flops import StepFlops
     from linnet.training.loop import _windows
-    from linnet.training.speech.model import load_trainee
+    from linnet.training.speech.model import load_task
     from linnet.training.speech.run import prepare
 
     made = recipe(folder, options)
-    made = replace(made, optimisation=replace(made.optimisation, gradient_checkpointing=checkpointing))
-    trainee = load_trainee(made)
-    trainer, data, _ = prepare(made, trainee)
-    flops = StepFlops(trainee.model)
+    made = replace(made, optimization=replace(made.optimization, gradient_checkpointing=checkpointing))
+    task = load_task(made)
+    trainer, data, _ = prepare(made, task)
+    flops = StepFlops(task.model)
     rate = measure_rate(trainer.accelerator.device, made.run.precision)
     spent = operations = 0.0
     for number, window in enumerate(itertools.islice(_windows(trainer, data), steps + 1)):

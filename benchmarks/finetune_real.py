@@ -48,7 +48,7 @@ def make_strings(folder: Path, fsdd: Path, speakers: tuple[str, ...], count: int
     if (folder / "manifest.jsonl").is_file():
         return
     from recipes.digits.bank import Voices, load_fsdd
-    from recipes.digits.validate import connected, roughened
+    from recipes.digits.validate import connected, degraded
 
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def make_strings(folder: Path, fsdd: Path, speakers: tuple[str, ...], count: int
     for speaker in speakers:
         found: Voices = {}
         load_fsdd(fsdd, (speaker,), found, even=False)
-        cases = roughened(connected(found["en"]["real"][0], count // len(speakers), (3, 8), random), random)
+        cases = degraded(connected(found["en"]["real"][0], count // len(speakers), (3, 8), random), random)
         for number, case in enumerate(cases):
             name = f"{speaker}-{number}.flac"
             soundfile.write(folder / name, np.clip(case.samples, -1, 1), RATE)
@@ -77,8 +77,8 @@ def write_recipe(folder: Path, options: argparse.Namespace, variant: str) -> Pat
         train.append({"path": str(options.replay / "manifest.jsonl"), "transcribe_with": checkpoint})
     recipe["data"] |= {"train": train, "validation": {"path": str(folder / "dev/manifest.jsonl")}}
     recipe["data"]["batching"] = {"budget": options.budget}
-    recipe["optimisation"] |= {"steps": options.steps, "learning_rate": chosen["rate"]}
-    recipe["optimisation"].pop("epochs", None)
+    recipe["optimization"] |= {"steps": options.steps, "learning_rate": chosen["rate"]}
+    recipe["optimization"].pop("epochs", None)
     recipe["run"] |= {
         "output": str(folder / "runs" / variant),
         "precision": options.precision,

@@ -9,11 +9,11 @@ writes into the folder: run again, it goes on where it was broken off.
 
 1. `projector`: only the projector between them is trained, on strings of 1 to 8 digits.
 2. `digits`, `short`, `strings`: low-rank pairs in all linear layers of both sides and a fresh projector are trained,
-   first on digits alone, then on strings of 2 to 4, at last on strings of up to 8; on strings with a CTC head.
+   first on isolated digits, then on strings of 2 to 4, at last on strings of up to 8; on strings with a CTC head.
 
 Trained on the training speakers and on the synthetic voices of `--banks` (`scripts/make_digits_speech.py`), validated
 on `lucas`; `theo`, whom neither has met, is scored at the end, on the strings of 5 of `benchmarks/digits.py` and on
-digits alone.
+isolated digits.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Result = dict[str, Any]
 
 
 def make_corpus(folder: Path, options: argparse.Namespace) -> None:
-    """Training digits and strings; strings of 5 and digits alone of the validation and the test speaker."""
+    """Training digits and strings; strings of 5 and isolated digits of the validation and the test speaker."""
     from recipes.digits.bank import Voices, load_bank, load_fsdd
 
     voices: Voices = {}
@@ -217,7 +217,7 @@ def recipe(folder: Path, options: argparse.Namespace, stage: str) -> Result:
             "batching": {"budget": budget, "groups": 10},
         },
         "losses": {"ctc": {"weight": options.ctc}} if stage in BEFORE and options.ctc else {},
-        "optimisation": {"steps": steps, "learning_rate": options.rate, "warmup": 0.03, "average": 0.998},
+        "optimization": {"steps": steps, "learning_rate": options.rate, "warmup": 0.03, "average": 0.998},
         "run": {
             "output": str(folder / "runs" / stage),
             "seed": options.seed,
@@ -245,8 +245,8 @@ def train(folder: Path, options: argparse.Namespace, stage: str) -> Result:
 
     path = folder / f"{stage}.yaml"
     path.write_text(yaml.safe_dump(recipe(folder, options, stage), sort_keys=False), encoding="utf-8")
-    trainee: Any = outline(read_recipe(path))  # type: ignore[arg-type]
-    parts = counts(trainee.model, trainee.policy)
+    task: Any = outline(read_recipe(path))  # type: ignore[arg-type]
+    parts = counts(task.model, task.policy)
     model = linnet("train", str(path)).strip()
     log = [json.loads(line) for line in (folder / "runs" / stage / "log.jsonl").read_text().splitlines()]
     return {

@@ -30,7 +30,7 @@ from linnet.audio.source import load
 from linnet.data.manifest import Utterance, read_manifest
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
-from linnet.engines.choice import Chosen, build_engine
+from linnet.engines.choice import EngineChoice, build_engine
 from linnet.models.importing import import_model
 from linnet.models.resolve import resolve
 
@@ -64,7 +64,7 @@ def _samples(utterance: Utterance) -> np.ndarray:
 
 def linnet_tokens(folder: Path, engine: str, clips: Sequence[Clip]) -> list[list[int]]:
     """What one of Linnet's engines writes in float32."""
-    chosen = Chosen(engine, "f32" if engine == "openvino" else "float32")
+    chosen = EngineChoice(engine, "f32" if engine == "openvino" else "float32")
     model, runtime = build_engine(resolve(str(folder)), "cpu", chosen, lambda _: None)
     decoder = Decoder(runtime, model.vocabulary, model.max_length)
     found = []

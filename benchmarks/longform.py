@@ -104,7 +104,7 @@ def compose(
 def compare(said: list[Said], transcript: linnet.Transcript) -> dict[str, Any]:
     """Errors against what was said, and how far the times of strings heard without an error are off."""
     heard = transcript.words
-    reference, hypothesis = [one.words for one in said], [word.text.strip().lower() for word in heard]
+    reference, hypothesis = [one.words for one in said], [word.word.strip().lower() for word in heard]
     counted = jiwer.process_words(" ".join(reference), " ".join(hypothesis) or "-")
     place: dict[int, int] = {}
     for chunk in counted.alignments[0]:

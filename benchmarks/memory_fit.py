@@ -1,4 +1,4 @@
-"""The memory of training steps foretold from eight measured shapes, against what other shapes take.
+"""The memory of training steps predicted from eight measured shapes, against what other shapes take.
 
     python benchmarks/memory_fit.py [--models projector lora whisper ...] [--held-out 14] [--json result.json]
 
@@ -65,7 +65,7 @@ def recipe(folder: Path, part: str, checkpointing: bool, precision: str, width: 
     content = {
         "model": whisper if part == "whisper" else {**fusion, "projector": {"hidden": 2 * width}},
         "freeze": FREEZE.get(part, {}),
-        "optimisation": {"gradient_checkpointing": checkpointing},
+        "optimization": {"gradient_checkpointing": checkpointing},
         "run": {"device": "cpu", "threads": 1, "precision": precision, "output": str(folder / "run")},
     }
     return build(SpeechRecipe, content, "benchmark")
@@ -99,10 +99,10 @@ def measure(folder: Path, name: str, options: argparse.Namespace) -> dict[str, A
 
     part, checkpointing, precision = MODELS[name]
     asked = recipe(folder, part, checkpointing, precision, options.width)
-    trainee = outline(asked)
+    task = outline(asked)
     bins, longest, most = corpus(part)
     with Probing(asked, 1, say) as probing:
-        fit = fit_steps(probing, probe_shapes(bins, trainee.inputs), BUDGET, say)
+        fit = fit_steps(probing, probe_shapes(bins, task.inputs), BUDGET, say)
         shapes = held_out(options.held_out, longest, most, fit)
         measured = [max((probing.moments(shape) or {}).values()) for shape in shapes]
     errors = fit.cost.errors(shapes, measured)
@@ -152,7 +152,7 @@ def show_resident(folder: Path, name: str, width: int) -> None:
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """A line for each model."""
-    cells = ["model", "weights and optimiser", "held-out steps", "worst error", "mean error", "a single formula"]
+    cells = ["model", "weights and optimizer", "held-out steps", "worst error", "mean error", "a single formula"]
     lines = [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
     for row in results:
         span = f"{row['least'] / 1e6:.0f} to {row['most'] / 1e6:.0f} MB"

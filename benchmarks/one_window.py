@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _window(audio: Path, target: Path) -> Path:
-    samples = open_audio(audio).window(0, SECONDS * SAMPLE_RATE)
+    samples = open_audio(audio).read(0, SECONDS * SAMPLE_RATE)
     whole = np.zeros(SECONDS * SAMPLE_RATE, np.float32)
     whole[: len(samples)] = samples
     np.save(target, whole)

@@ -63,7 +63,7 @@ def read_cuts(data: Path, cuts: list[int], every: int) -> Iterator[tuple[str, st
         for line in lines[::every]:
             row = json.loads(line)
             with open_audio(str(data / folder / row["audio"])) as source:
-                samples = source.window(0, WHOLE * SAMPLE_RATE)
+                samples = source.read(0, WHOLE * SAMPLE_RATE)
             start, name = speech_start(samples), Path(row["audio"]).stem
             part = ("dev", "test")[hashlib.sha256(name.encode()).digest()[0] % 2]
             for cut in cuts:

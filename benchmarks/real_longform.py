@@ -126,11 +126,11 @@ def main() -> None:
     reference = " ".join(clips[index].text for index in order)
     one_by_one = count([clips[index].text for index in order], [alone[index] for index in order]).to_dict()
     joined = count([reference], [result.transcript.text]).to_dict()
-    low = [one.text for one in result.transcript.segments if one.doubtful]
+    low = [one.text for one in result.transcript.segments if one.low_confidence]
     report: dict[str, Any] = {
         "seconds": round(recording.duration, 1),
         "alone": one_by_one,
-        "joined": {**joined, "work_seconds": round(spent, 1), "doubtful": len(low)},
+        "joined": {**joined, "work_seconds": round(spent, 1), "low_confidence": len(low)},
         "more": {name: round(joined[name] - one_by_one[name], 2) for name in ("wer", "deleted", "inserted")},
     }
     if given.beside:
@@ -138,7 +138,7 @@ def main() -> None:
         report["faster-whisper"] = {**count([reference], [text]).to_dict(), "work_seconds": round(spent, 1)}
     print(json.dumps(report, indent=1))
     if given.output:
-        texts = {"reference": reference, "text": result.transcript.text, "doubtful": low}
+        texts = {"reference": reference, "text": result.transcript.text, "low_confidence": low}
         given.output.write_text(json.dumps({**report, **texts}, indent=1), encoding="utf-8")
 
 

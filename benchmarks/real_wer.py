@@ -74,7 +74,7 @@ def write_manifest(path: Path, speech: Path, sets: Sequence[str], every: int) ->
 
 
 def compute_types(model: Path, names: Sequence[str]) -> list[System]:
-    """Linnet in each number format; the others are compared with the first."""
+    """Linnet in each precision; the others are compared with the first."""
     return [System(name, str(model), name) for name in names]
 
 

@@ -76,7 +76,7 @@ def read_clips(folder: Path) -> list[Clip]:
     for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         with open_audio(str(folder / row["audio"])) as source:
-            samples = source.window(0, round(60 * SAMPLE_RATE))
+            samples = source.read(0, round(60 * SAMPLE_RATE))
         words = [(one["word"], one["start"], one["end"]) for one in row["words"] if plain(one["word"])]
         name = Path(row["audio"]).stem
         clips.append(Clip(name, part_of(folder.name, name), samples, words))
@@ -112,7 +112,7 @@ def _linnet(folder: Path, precision: str) -> Transcriber:
 
     def transcribe(samples: Samples) -> list[Timed]:
         words = recognizer.transcribe(samples, language="en", word_timestamps=True).words
-        return [(word.text, word.start, word.end) for word in words]
+        return [(word.word, word.start, word.end) for word in words]
 
     return transcribe
 

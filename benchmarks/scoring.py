@@ -3,7 +3,7 @@
     python benchmarks/scoring.py speed [--rows 1000000] [--workers 2]
     python benchmarks/scoring.py coverage [--corpora 1000]
 
-speed: rows are read from a JSONL file, normalised, aligned by words and by characters and added up. Asked: a million
+speed: rows are read from a JSONL file, normalized, aligned by words and by characters and added up. Asked: a million
 rows in under 60 s and 2 GB on 2 cores. The rows are made up: 10 words on average, of a Zipf vocabulary with
 punctuation, contractions and numbers, one word in ten wrong. CPU seconds are those of all processes: on a machine that
 does nothing else, seconds are about that many divided by the processes.
@@ -26,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.scoring.blocks import Blocks
 from linnet.scoring.bootstrap import bootstrap_interval, bootstrap_ratio
+from linnet.scoring.clusters import ResamplingClusters
 from linnet.scoring.corpus import Pair, Scorer
 from linnet.text.normalizers import Normalizers
 
@@ -78,16 +78,16 @@ def cpu_seconds() -> float:
 
 
 def speed(rows: int, workers: int) -> None:
-    """Print seconds and memory for each protocol and normaliser."""
+    """Print seconds and memory for each protocol and normalizer."""
     cores = len(os.sched_getaffinity(0))
     print(f"{rows} rows, {workers} processes, {cores} cores")
-    print(f"{'protocol':<10}{'normaliser':<12}{'seconds':>8}{'CPU s':>8}{'rows/s':>10}{'WER':>8}{'CER':>8}")
+    print(f"{'protocol':<10}{'normalizer':<12}{'seconds':>8}{'CPU s':>8}{'rows/s':>10}{'WER':>8}{'CER':>8}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         make_rows(path, rows)
         for protocol, normalizer, language in (
             ("plain", "english", "en"),
-            ("plain", "marks", "de"),
+            ("plain", "unicode", "de"),
             ("open-asr", "english", "en"),
         ):
             begun, used = time.perf_counter(), cpu_seconds()
@@ -110,15 +110,15 @@ RATES: dict[str, Callable[[Random, int], np.ndarray]] = {  # how speakers' error
 }
 
 
-def corpus(rng: Random, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray, Blocks]:
+def corpus(rng: Random, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray, ResamplingClusters]:
     """Errors and words of each utterance: 5 to 39 utterances of a speaker, 3 to 14 words in each."""
     utterances = rng.integers(5, 40, len(rates))
     speaker = np.repeat(np.arange(len(rates)), utterances)
     words = rng.integers(3, 15, len(speaker))
-    return rng.binomial(words, rates[speaker]), words, Blocks("speakers", speaker, len(rates))
+    return rng.binomial(words, rates[speaker]), words, ResamplingClusters("speakers", speaker, len(rates))
 
 
-def percentiles(errors: np.ndarray, words: np.ndarray, blocks: Blocks, seed: int) -> tuple[float, float]:
+def percentiles(errors: np.ndarray, words: np.ndarray, blocks: ResamplingClusters, seed: int) -> tuple[float, float]:
     """The interval that is often taken, for comparison: 2.5 and 97.5 % of the drawn rates."""
     tops, bottoms = blocks.sums(errors), blocks.sums(words)
     drawn = np.random.default_rng(seed).integers(0, blocks.count, size=(1000, blocks.count))

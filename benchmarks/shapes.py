@@ -40,14 +40,14 @@ def engine(module: Any, kind: str, threads: int) -> Engine:
     if kind == "torch":
         words = vocabulary(module.config.vocab_size)
         return TorchEngine(WhisperModel(module, words, "random", n_mels=MELS, window_samples=480000, max_length=448))
-    from linnet.engines.choice import openvino_numbers
+    from linnet.engines.choice import openvino_precision
     from linnet.engines.openvino import OpenVinoEngine
-    from linnet.engines.openvino.cache import Converted, compile_converted
+    from linnet.engines.openvino.cache import ConvertedModel, compile_converted
     from linnet.engines.openvino.export import convert
-    from linnet.engines.openvino.formats import Shape
+    from linnet.engines.openvino.formats import ModelShape
 
-    numbers = openvino_numbers("int8")
-    converted = Converted(*convert(module, numbers, ()), Shape.of(module), numbers, None)
+    numbers = openvino_precision("int8")
+    converted = ConvertedModel(*convert(module, numbers, ()), ModelShape.of(module), numbers, None)
     return OpenVinoEngine(compile_converted(converted, threads), label="int8")
 
 

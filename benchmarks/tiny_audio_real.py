@@ -68,7 +68,7 @@ def recipes(folder: Path, options: argparse.Namespace) -> dict[str, Result]:
         recipe["data"] |= {"train": train, "cache_features": {"folder": str(folder / "features")}}
         if "validation" in recipe["data"]:
             recipe["data"]["validation"] = {"path": str(folder / "dev.jsonl")}
-        recipe["optimisation"]["epochs"] = epochs
+        recipe["optimization"]["epochs"] = epochs
         recipe["run"] |= {"output": str(folder / "runs" / stage), "threads": options.threads}
         stages[stage] = recipe
     return stages

@@ -30,7 +30,7 @@ from linnet.engines.torch import TorchEngine
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import WhisperModel
 
-SHAPES = {  # width, encoder layers, decoder layers, heads, mel bands
+SHAPES = {  # width, encoder layers, decoder layers, heads, mel bins
     "tiny": (384, 4, 4, 6, 80),
     "small": (768, 12, 12, 12, 80),
     "large-v3-turbo": (1280, 32, 4, 20, 128),

@@ -25,7 +25,7 @@ from finetune_real import ROOT, TRAINING, digit_errors, evaluate, make_strings
 from linnet.data import read_manifest
 from linnet.training.batch import Batch
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.trainer import Trainer
@@ -70,7 +70,7 @@ def learner(folder: Path, options: argparse.Namespace, name: str, windows: int, 
             "batching": {"budget": windows * SPAN, "per_token": 0.0},
             **data,
         },
-        "optimisation": {
+        "optimization": {
             "epochs": 1.0,
             "learning_rate": options.rate,
             "warmup": 0.1,
@@ -82,7 +82,7 @@ def learner(folder: Path, options: argparse.Namespace, name: str, windows: int, 
     path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     made = read_recipe(path)
     assert isinstance(made, SpeechRecipe)
-    trainer, data, _ = prepare(made, load_trainee(made))
+    trainer, data, _ = prepare(made, load_task(made))
     return Learner(trainer, (data[rows] for rows in trainer.batches.of_rank(0)))
 
 

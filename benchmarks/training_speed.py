@@ -8,7 +8,7 @@ says what takes gradients: the projector, low-rank pairs on both sides, or every
 lengths are distributed as in `batching.py`, from 1 to 20 s, at 3.3 words a second.
 
 Both sides have the same model, files, code that reads and pads, float32, threads, clipping and AdamW
-(`--optimiser fused` gives the Trainer its own default, the fused one). Each runs one epoch in a process of its own, in
+(`--optimizer fused` gives the Trainer its own default, the fused one). Each runs one epoch in a process of its own, in
 turn A B A B, without workers, checkpoints or validation; the clock goes from the begin of training to the end of the
 last step. Threads sleep while they wait, so that CPU seconds are work: on a machine that does other things as well,
 utterances per CPU second are the figure to trust.
@@ -173,11 +173,11 @@ def resident(name: str) -> float:
 def linnet_side(folder: Path, options: argparse.Namespace) -> Result:
     """An epoch of Linnet's loop."""
     from linnet.training.loop import train
-    from linnet.training.speech.model import load_trainee
+    from linnet.training.speech.model import load_task
     from linnet.training.speech.run import prepare
 
     asked = recipe(folder, options)
-    trainer, data, _ = prepare(asked, load_trainee(asked))
+    trainer, data, _ = prepare(asked, load_task(asked))
     watch, update = Watch(), trainer.update
 
     def watched(window: Sequence[Any]) -> Any:
@@ -200,15 +200,15 @@ def trainer_side(folder: Path, options: argparse.Namespace) -> Result:
     from transformers import Trainer, TrainerCallback
 
     from linnet.training.context import RunContext
-    from linnet.training.speech.corpus import BatchesOfSound
-    from linnet.training.speech.model import load_trainee
+    from linnet.training.speech.corpus import AudioBatches
+    from linnet.training.speech.model import load_task
     from linnet.training.speech.run import plan
 
     torch.set_num_threads(options.threads)
     asked = recipe(folder, options)
-    trainee, watch = load_trainee(asked), Watch()
-    planned = plan(asked, trainee, RunContext(tell=print))
-    sounds, lengths, rows = BatchesOfSound(planned.corpus), planned.corpus.lengths, planned.selection.rows
+    task, watch = load_task(asked), Watch()
+    planned = plan(asked, task, RunContext(tell=print))
+    sounds, lengths, rows = AudioBatches(planned.corpus), planned.corpus.lengths, planned.selection.rows
     table = Dataset.from_dict({"row": rows.tolist(), "length": lengths.durations[rows].tolist()})
 
     def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -228,9 +228,7 @@ def trainer_side(folder: Path, options: argparse.Namespace) -> Result:
             watch.stop()
 
     arguments = trainer_arguments(asked, options)
-    trainer = Trainer(
-        model=trainee.model, args=arguments, train_dataset=table, data_collator=collate, callbacks=[Clock()]
-    )
+    trainer = Trainer(model=task.model, args=arguments, train_dataset=table, data_collator=collate, callbacks=[Clock()])
     done = trainer.train()
     return {**watch.result(), "loss": done.training_loss}
 
@@ -239,14 +237,14 @@ def trainer_arguments(asked: Any, options: argparse.Namespace) -> Any:
     """What Linnet's loop does, said to the Trainer."""
     from transformers import TrainingArguments
 
-    moves = asked.optimisation
+    moves = asked.optimization
     return TrainingArguments(
         output_dir=asked.run.output,
         per_device_train_batch_size=options.batch,
         train_sampling_strategy="group_by_length",
         num_train_epochs=1,
         max_steps=2 if options.probe else -1,
-        optim={"plain": "adamw_torch", "fused": "adamw_torch_fused"}[options.optimiser],
+        optim={"plain": "adamw_torch", "fused": "adamw_torch_fused"}[options.optimizer],
         learning_rate=moves.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=moves.warmup,
@@ -332,7 +330,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=200.0, help="of Linnet's batches, in padded seconds")
     parser.add_argument("--groups", type=int, default=30, help="bins of duration")
     parser.add_argument("--train", nargs="+", choices=FREEZE, default=["projector"])
-    parser.add_argument("--optimiser", choices=("plain", "fused"), default="plain", help="the Trainer's AdamW")
+    parser.add_argument("--optimizer", choices=("plain", "fused"), default="plain", help="the Trainer's AdamW")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)

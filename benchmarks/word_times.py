@@ -4,9 +4,9 @@
                                     [--strings 40] [--gaps 0.05,0.3] [--trim 40] [--output word_times.json]
 
 Strings of 3 to 8 clips of one speaker with silences between them (`--gaps 0,0` sets clip against clip), -50 dB of white
-noise; recognised with timestamps and word times, greedily, seed fixed. A clip's edges are the word's; many
+noise; recognized with timestamps and word times, greedily, seed fixed. A clip's edges are the word's; many
 clips of lucas and some of others keep up to half a second of silence, which `--trim 40` cuts off before (10 ms frames
-40 dB under the clip's loudest). A word counts where the recogniser heard it
+40 dB under the clip's loudest). A word counts where the recognizer heard it
 (jiwer's alignment; the others are counted as `missed`). `theo` is a speaker that nothing was trained or tuned on;
 `lucas` and the training speakers were tuned on. The issue asks for 90 % of starts and of ends within 80 ms.
 """
@@ -134,7 +134,7 @@ def matched(words: list[str], heard: tuple[Word, ...]) -> list[tuple[int, Word]]
     """Places of the reference words that were heard, each with the word heard there."""
     if not heard:
         return []
-    aligned = jiwer.process_words(" ".join(words), " ".join(word.text for word in heard)).alignments[0]
+    aligned = jiwer.process_words(" ".join(words), " ".join(word.word for word in heard)).alignments[0]
     return [
         (chunk.ref_start_idx + step, heard[chunk.hyp_start_idx + step])
         for chunk in aligned

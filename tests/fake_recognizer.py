@@ -1,4 +1,4 @@
-"""A recogniser without a model: what it hears is told by the file's name."""
+"""A recognizer without a model: what it hears is told by the file's name."""
 
 from __future__ import annotations
 

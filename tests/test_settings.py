@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from linnet.errors import OptionError
-from linnet.settings import POSITIVE, SHARE, Rule, build, did_you_mean, read_yaml, require, unknown
+from linnet.settings import POSITIVE, SHARE, ValueRule, build, did_you_mean, read_yaml, require, unknown
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def test_a_word_that_looks_like_a_known_one() -> None:
 
 
 def test_rules_are_put_together_in_words_and_as_a_test() -> None:
-    rule = Rule("None", lambda value: value is None) | SHARE
+    rule = ValueRule("None", lambda value: value is None) | SHARE
     rule.check("x", None)
     rule.check("x", 0.5)
     with pytest.raises(OptionError, match="x must be None or from 0 to 1, got 2"):

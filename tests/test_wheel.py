@@ -28,7 +28,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_weights_the_types_and_the_licence(wheel: Path) -> None:
+def test_the_wheel_holds_the_weights_the_types_and_the_license(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert "linnet/py.typed" in names

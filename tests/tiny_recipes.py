@@ -60,7 +60,7 @@ def fusion_recipe(bases: dict[str, Path], manifest: Path, output: Path, **change
             "validation_limit": 4,
             "batching": {"budget": 5.0, "groups": 3},
         },
-        "optimisation": {"steps": 6, "learning_rate": 0.003},
+        "optimization": {"steps": 6, "learning_rate": 0.003},
         "run": {
             "output": str(output),
             "device": "cpu",

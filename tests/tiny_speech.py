@@ -42,7 +42,7 @@ def letters(kind: type[Any] = PreTrainedTokenizerFast) -> Any:
 
 
 def save_wav2vec2(folder: Path, *, norm: str) -> None:
-    """`norm` group: without mask, normalised over time (base-960h); layer: with mask (large-robust)."""
+    """`norm` group: without mask, normalized over time (base-960h); layer: with mask (large-robust)."""
     masked = norm == "layer"
     folder.mkdir()
     vocabulary = {name: index for index, name in enumerate(["<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS])}

@@ -52,6 +52,6 @@ def tiny_recipe(bank: Path, output: Path, steps: int = 6) -> str:
 task: {TASK}
 model: {{width: 16, encoder_heads: 2, decoder_heads: 2, feed_forward: 32, encoder_layers: 1, decoder_layers: 1}}
 data: {{banks: ["{bank}"], windows: [1.5, 2.0], shares: [0.5, 0.5], full_from: 2.0, batch_seconds: 6.0}}
-optimisation: {{steps: {steps}, average: 0.999}}
+optimization: {{steps: {steps}, average: 0.999}}
 run: {{output: "{output}", device: cpu, precision: "no", workers: 0, checkpoint_every: 2, log_every: 1}}
 """

@@ -1,6 +1,6 @@
-"""What digits alone ask for beside `linnet.audio.effects`: microphones, bands, masks, music. Float32 mono at 16 kHz.
+"""What isolated digits ask for beside `linnet.audio.effects`: microphones, bands, masks, music. Float32 mono at 16 kHz.
 
-Shapes: N samples, F = N // 2 + 1 frequencies of a real Fourier transform, T frames, M mel bands.
+Shapes: N samples, F = N // 2 + 1 frequencies of a real Fourier transform, T frames, M mel bins.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.audio.effects import Rng, coloured, unit
+from linnet.audio.effects import Rng, colored, unit
 from linnet.audio.types import SAMPLE_RATE as RATE
 
 Array = NDArray[np.float32]
@@ -18,9 +18,9 @@ def tilt_and_bands(rng: Rng, frequencies: Array, strength: float = 1.0) -> Array
     """A smooth random gain [F] over `frequencies` (Hz): a tilt (1.8 dB per octave) and four broad bumps (2.8 dB)."""
     octaves = np.log2(np.maximum(frequencies, 60.0) / 1000.0)
     decibels: NDArray[np.float64] = rng.normal(0, 1.8) * strength * octaves.astype(np.float64)
-    for centre in rng.uniform(-3.5, 3.0, 4):
+    for center in rng.uniform(-3.5, 3.0, 4):
         decibels = decibels + rng.normal(0, 2.8) * strength * np.exp(
-            -(((octaves - centre) / rng.uniform(0.3, 1.2)) ** 2)
+            -(((octaves - center) / rng.uniform(0.3, 1.2)) ** 2)
         )
     return np.power(10.0, decibels / 20).astype(np.float32)
 
@@ -115,7 +115,7 @@ def clicks(rng: Rng, length: int) -> Array:
         if rng.random() < 0.4:
             sound = np.sin(2 * np.pi * rng.uniform(80, 2500) * np.arange(span) / RATE)
         else:
-            sound = coloured(rng, span, float(rng.uniform(0, 2)))
+            sound = colored(rng, span, float(rng.uniform(0, 2)))
         piece = (sound * envelope * rng.uniform(0.2, 1))[: length - start]
         output[start : start + len(piece)] += piece.astype(np.float32)
     return unit(output)

@@ -21,7 +21,7 @@ from .words import DIGITS
 
 
 @dataclass(frozen=True)
-class Clip:
+class DigitClip:
     """Where one clip lies in its pool, the digits in it, and each one's (first, end) sample if that is known."""
 
     pool: NDArray[np.int16]
@@ -40,8 +40,8 @@ class Voice:
     """One voice: for each digit its clips alone, and its connected strings."""
 
     name: str
-    digits: dict[int, list[Clip]] = field(default_factory=lambda: defaultdict(list))
-    strings: list[Clip] = field(default_factory=list)
+    digits: dict[int, list[DigitClip]] = field(default_factory=lambda: defaultdict(list))
+    strings: list[DigitClip] = field(default_factory=list)
 
 
 Voices = dict[str, dict[str, list[Voice]]]  # language -> engine -> voices
@@ -66,7 +66,7 @@ def load_bank(folder: Path, voices: Voices) -> None:
             voice = found.setdefault(key, Voice(row["voice"]))
             digits = tuple(number[row["language"]][word] for word in row["words"])
             bounds = None if row["bounds"] is None else tuple((int(a), int(b)) for a, b in row["bounds"])
-            _add(voice, Clip(pool, row["start"], row["samples"], digits, bounds))
+            _add(voice, DigitClip(pool, row["start"], row["samples"], digits, bounds))
     for (language, engine, _), voice in found.items():
         if voice.digits:
             voices.setdefault(language, {}).setdefault(engine, []).append(voice)
@@ -95,11 +95,11 @@ def load_fsdd(folder: Path, speakers: tuple[str, ...], voices: Voices, *, even: 
                 samples = samples * (0.7 / max(1e-4, float(np.abs(samples).max())))
             pool = (np.clip(samples, -1, 1) * 32767.0).astype(np.int16)
             digit = int(path.name.split("_")[0])
-            _add(voice, Clip(pool, 0, len(pool), (digit,), ((0, len(pool)),)))
+            _add(voice, DigitClip(pool, 0, len(pool), (digit,), ((0, len(pool)),)))
         voices.setdefault("en", {}).setdefault("real", []).append(voice)
 
 
-def _add(voice: Voice, clip: Clip) -> None:
+def _add(voice: Voice, clip: DigitClip) -> None:
     if len(clip.digits) == 1:
         voice.digits[clip.digits[0]].append(clip)
     else:

@@ -14,7 +14,7 @@ from linnet.audio.types import SAMPLE_RATE as RATE
 
 from . import augment
 from .augment import Array
-from .bank import Clip, Voice, Voices
+from .bank import DigitClip, Voice, Voices
 
 PHRASE_GAP = 0.5  # seconds of silence that end a phrase
 ENGINE_SHARES = {"real": 0.36, "world": 0.17, "morph": 0.17, "espeak": 0.19, "flite": 0.08, "festival": 0.03}
@@ -74,7 +74,7 @@ class Composer:
         rng = np.random.default_rng([seed, 7])
         length = 12 * RATE
         self.noises: dict[str, list[Array]] = {
-            "pink": [effects.coloured(rng, length, float(p)) for p in rng.uniform(0, 2.2, 12)],
+            "pink": [effects.colored(rng, length, float(p)) for p in rng.uniform(0, 2.2, 12)],
             "hum": [augment.hum(rng, length) for _ in range(4)],
             "music": [augment.music(rng, length) for _ in range(24)],
             "clicks": [augment.clicks(rng, length) for _ in range(12)],
@@ -142,7 +142,7 @@ class Composer:
             return int(rng.uniform(0.55, 2.5) * RATE)
         return int(np.clip(pace + rng.normal(0, 0.06), -0.03, 0.32) * RATE)
 
-    def _pick(self, rng: Rng, voice: Voice, room: int) -> Clip:
+    def _pick(self, rng: Rng, voice: Voice, room: int) -> DigitClip:
         strings = voice.strings if room >= 2 else []
         if strings and rng.random() < 0.35:
             clip = strings[int(rng.integers(len(strings)))]
@@ -152,7 +152,9 @@ class Composer:
         clips = voice.digits[digits[int(rng.integers(len(digits)))]]
         return clips[int(rng.integers(len(clips)))]
 
-    def _cut_off(self, rng: Rng, recording: Recording, sound: Array, clip: Clip, position: int, speed: float) -> None:
+    def _cut_off(
+        self, rng: Rng, recording: Recording, sound: Array, clip: DigitClip, position: int, speed: float
+    ) -> None:
         """Let the end of the samples fall inside a word of `sound`; keep the words before it."""
         limit = len(recording.samples)
         if clip.bounds is None or not recording.words:
@@ -183,7 +185,7 @@ class Composer:
         return max(1600, min(limit, last + int(after * RATE)))
 
     def _noise(self, rng: Rng, length: int) -> Array:
-        """[length] of one kind of noise at unit level, often with its own colour."""
+        """[length] of one kind of noise at unit level, often with its own color."""
         kind = str(
             rng.choice(["white", "pink", "hum", "music", "clicks", "babble"], p=[0.3, 0.32, 0.08, 0.14, 0.1, 0.06])
         )
@@ -226,21 +228,21 @@ class Composer:
             envelope = np.interp(np.arange(length), np.linspace(0, length, 9), rng.uniform(0, 1, 9) ** 2)
             samples = samples * envelope.astype(np.float32)
         if rng.random() < 0.6:
-            samples = self._colour(rng, samples)
+            samples = self._color(rng, samples)
         peak = float(np.abs(samples).max())
         return (samples * (10 ** (rng.uniform(-75, 0) / 20) / max(peak, 1e-6))).astype(np.float32)
 
-    def _colour(self, rng: Rng, samples: Array) -> Array:
+    def _color(self, rng: Rng, samples: Array) -> Array:
         size = fft.next_fast_len(len(samples), real=True)
         frequencies = fft.rfftfreq(size, 1 / RATE).astype(np.float32)
         gain = augment.tilt_and_bands(rng, frequencies, 1.5)
         if rng.random() < 0.5:
             gain = gain * _line(rng, frequencies, narrow=False)
-        coloured: Array = fft.irfft(fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
-        return coloured
+        colored: Array = fft.irfft(fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
+        return colored
 
     def _pollute(self, rng: Rng, samples: Array, *, narrow: bool) -> Array:
-        """Room, colour, top band, noise, line, level, coding: each by chance."""
+        """Room, color, top band, noise, line, level, coding: each by chance."""
         length = len(samples)
         response = effects.room(rng) if rng.random() < 0.5 else None
         size = fft.next_fast_len(length + (0 if response is None else len(response)), real=True)
@@ -283,7 +285,7 @@ def _level_and_code(rng: Rng, samples: Array) -> Array:
     return samples.astype(np.float32)
 
 
-def _words(clip: Clip, position: int, speed: float) -> list[Word]:
+def _words(clip: DigitClip, position: int, speed: float) -> list[Word]:
     """The words of a clip placed at sample `position` and played `speed` times as fast."""
     if clip.bounds is None:
         step = clip.length / len(clip.digits)
@@ -301,7 +303,7 @@ def _moved(word: Word, seconds: float) -> Word:
 
 
 def frame_targets(recording: Recording, frames: int, first_class: int) -> NDArray[np.int64]:
-    """What each of `frames` encoder positions (20 ms) hears: 0 nothing, `first_class` + digit, -100 not known."""
+    """What each of `frames` encoder frames (20 ms) hears: 0 nothing, `first_class` + digit, -100 not known."""
     labels = np.zeros(frames, np.int64)
     for word in recording.words:
         first, end = round(word.start * 50), round(word.end * 50)
@@ -312,7 +314,7 @@ def frame_targets(recording: Recording, frames: int, first_class: int) -> NDArra
 
 
 def context_targets(recording: Recording, frames: int) -> NDArray[np.int64]:
-    """What came before the word at each of `frames` encoder positions (20 ms): [frames, 3].
+    """What came before the word at each of `frames` encoder frames (20 ms): [frames, 3].
 
     How many words (up to 15), the digit before it and the one before that (10: none); -100 where no word with exact
     bounds is heard.

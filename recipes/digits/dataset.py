@@ -1,6 +1,6 @@
 """Batches by number: batch `step` depends on the seed and on `step` alone, so a resumed run sees the same data.
 
-Shapes: B recordings, T mel frames (10 ms), M mel bands, P = T / 2 encoder positions (20 ms), L tokens.
+Shapes: B recordings, T mel frames (10 ms), M mel bins, P = T / 2 encoder frames (20 ms), L tokens.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class DigitsData:
             NOT_NEGATIVE.check("shares", share)
 
 
-class Numbered:
+class NumberedPlan:
     """A plan of `count` batches by their number, dealt to `world` processes in turn; one epoch is the whole run."""
 
     epoch = 0

@@ -1,6 +1,6 @@
 """The losses that the embedded model trains with.
 
-Shapes: B recordings, M mel bands, T mel frames, P = T / 2 encoder positions, D width, L tokens, V vocabulary.
+Shapes: B recordings, M mel bins, T mel frames, P = T / 2 encoder frames, D width, L tokens, V vocabulary.
 """
 
 from __future__ import annotations

@@ -61,14 +61,14 @@ VARIANTS = [
     "zac",
 ]
 # fmt: on
-HELD_OUT = ("f2", "m4", "klatt3", "Mario", "shelby")  # never trained on: the benchmark's unheard synthetic voices
+HELD_OUT = ("f2", "m4", "klatt3", "Mario", "shelby")  # never trained on: the benchmark's held-out synthetic voices
 PHONES = (4, 3, 2, 3, 3, 3, 4, 5, 2, 3)  # of the English digits in flite's lexicon
 
 log = logging.getLogger("make_digits_speech")
 
 
 @dataclass(frozen=True)
-class Clip:
+class SpokenClip:
     """Samples in [-1, 1] at 16 kHz, the words in them and where each lies (first, end) if that is known."""
 
     samples: np.ndarray
@@ -89,8 +89,8 @@ def trim(samples: np.ndarray, threshold: float = 0.02, margin: int = 160) -> tup
     return max(0, heard[0] * 160 - margin), min(len(samples), (heard[-1] + 1) * 160 + margin)
 
 
-def finish(samples: np.ndarray, rate: int, spoken: Mapping[str, object], starts: list[int] | None) -> Clip | None:
-    """Resample, trim, normalise, and turn the starts of words (samples at `rate`) into bounds."""
+def finish(samples: np.ndarray, rate: int, spoken: Mapping[str, object], starts: list[int] | None) -> SpokenClip | None:
+    """Resample, trim, normalize, and turn the starts of words (samples at `rate`) into bounds."""
     samples = soxr.resample(samples.astype(np.float32), rate, RATE) if rate != RATE else samples
     first, end = trim(samples)
     if end - first < 0.08 * RATE:
@@ -102,7 +102,7 @@ def finish(samples: np.ndarray, rate: int, spoken: Mapping[str, object], starts:
         bounds = [(edges[i], edges[i + 1]) for i in range(len(words))]
     samples = samples[first:end]
     samples = samples * (0.7 / max(1e-4, float(np.abs(samples).max())))
-    return Clip(samples, str(spoken["language"]), words, bounds, str(spoken["voice"]), str(spoken["engine"]))
+    return SpokenClip(samples, str(spoken["language"]), words, bounds, str(spoken["voice"]), str(spoken["engine"]))
 
 
 def utterances(language: str, rng: np.random.Generator, strings: int) -> list[list[str]]:
@@ -141,7 +141,7 @@ class Espeak:
         self.process.communicate()
 
 
-def espeak(rng: np.random.Generator, variants: list[str]) -> Iterator[Clip]:
+def espeak(rng: np.random.Generator, variants: list[str]) -> Iterator[SpokenClip]:
     """Every accent x variant of espeak-ng at random rates, pitches and pitch ranges."""
     speaker = Espeak()
     for language, accents in ACCENTS.items():
@@ -164,7 +164,7 @@ def espeak(rng: np.random.Generator, variants: list[str]) -> Iterator[Clip]:
     speaker.close()
 
 
-def flite(rng: np.random.Generator) -> Iterator[Clip]:
+def flite(rng: np.random.Generator) -> Iterator[SpokenClip]:
     """The voices of flite at random pitches and durations, with word bounds from its phone durations."""
     if shutil.which("flite") is None:
         log.warning("flite is not installed: its voices are left out")
@@ -213,7 +213,7 @@ def phone_starts(printed: list[str], counts: list[int], rate: int) -> list[int] 
     return [int(spoken[first][0] * rate) for first in firsts]
 
 
-def festival(rng: np.random.Generator) -> Iterator[Clip]:
+def festival(rng: np.random.Generator) -> Iterator[SpokenClip]:
     """Festival's English and Italian voices at several tempos; one process per voice and tempo."""
     if shutil.which("festival") is None:
         log.warning("festival is not installed: its voices are left out")
@@ -286,7 +286,7 @@ def taken_apart(fsdd: Path) -> list[Revoicing]:
     return found
 
 
-def respoken(rng: np.random.Generator, source: Revoicing, log_envelope: np.ndarray, voice: str) -> Clip | None:
+def respoken(rng: np.random.Generator, source: Revoicing, log_envelope: np.ndarray, voice: str) -> SpokenClip | None:
     """`source` with another envelope, at another pitch, vocal-tract length and tempo."""
     import pyworld  # type: ignore[import-not-found,unused-ignore]
 
@@ -309,7 +309,7 @@ def respoken(rng: np.random.Generator, source: Revoicing, log_envelope: np.ndarr
     return finish(wave, source.rate, spoken, None)
 
 
-def world(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[Clip]:
+def world(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[SpokenClip]:
     """The real training speakers with other pitches, vocal-tract lengths and tempos, through the WORLD vocoder."""
     for source in taken_apart(fsdd):
         for copy in range(copies):
@@ -318,7 +318,7 @@ def world(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[Clip]:
                 yield clip
 
 
-def morph(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[Clip]:
+def morph(rng: np.random.Generator, fsdd: Path, copies: int) -> Iterator[SpokenClip]:
     """Speakers between two real ones: the same digit of both aligned in time, their WORLD envelopes blended."""
     sources = taken_apart(fsdd)
     for source in sources:

@@ -9,7 +9,7 @@ from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalG
 from linnet.errors import OptionError
 from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, require
 
-from .initialise import initialise
+from .initialize import initialize
 from .tokens import LANGUAGES, TIME_STEP, WINDOW, Vocabulary
 
 
@@ -40,7 +40,7 @@ class DigitsModel:
 
 
 def build_model(size: DigitsModel) -> WhisperForConditionalGeneration:
-    """A freshly initialised Whisper of this size with the digit vocabulary and its generation settings."""
+    """A freshly initialized Whisper of this size with the digit vocabulary and its generation settings."""
     vocabulary = Vocabulary.build()
     end = vocabulary.special("endoftext")
     config = WhisperConfig(
@@ -64,7 +64,7 @@ def build_model(size: DigitsModel) -> WhisperForConditionalGeneration:
         begin_suppress_tokens=None,
     )
     model = WhisperForConditionalGeneration(config)
-    initialise(model)
+    initialize(model)
     model.set_attn_implementation("eager")  # on a CPU its backward pass is twice as fast as the fused kernel's
     model.generation_config = generation_config(size)
     return model

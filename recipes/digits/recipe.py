@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from linnet.training.options import Optimisation, Run
+from linnet.training.options import Optimization, RunSettings
 
 from .dataset import DigitsData
 from .losses import DigitsLosses
@@ -27,8 +27,8 @@ class DigitsRecipe:
     model: DigitsModel = field(default_factory=DigitsModel)
     losses: DigitsLosses = field(default_factory=DigitsLosses)
     data: DigitsData = field(default_factory=DigitsData)
-    optimisation: Optimisation = field(default_factory=Optimisation)
-    run: Run = field(default_factory=Run)
+    optimization: Optimization = field(default_factory=Optimization)
+    run: RunSettings = field(default_factory=RunSettings)
     task: str = field(default=f"{__name__}:DigitsRecipe", compare=False)
 
     def prepare(self, context: RunContext) -> tuple[Trainer, DigitBatches, Validate | None]:

@@ -14,10 +14,10 @@ from linnet.training.loop import Validate
 from linnet.training.trainer import Trainer, make_accelerator
 
 from .bank import Voices, load_fsdd
-from .dataset import DigitBatches, Numbered
+from .dataset import DigitBatches, NumberedPlan
 from .recipe import DigitsRecipe
-from .trainee import DigitsTrainee
-from .validate import connected, nothing, roughened, transcripts, word_error_rate
+from .training_task import DigitsTask
+from .validate import connected, degraded, nothing, transcripts, word_error_rate
 
 
 def outline(recipe: DigitsRecipe) -> Iterator[tuple[str, str]]:
@@ -38,18 +38,18 @@ def outline(recipe: DigitsRecipe) -> Iterator[tuple[str, str]]:
 
 def prepare(recipe: DigitsRecipe) -> tuple[Trainer, DigitBatches]:
     """The trainer with freshly seeded weights, and its data; fails early where the data is not there."""
-    options = recipe.optimisation
+    options = recipe.optimization
     if not options.steps:
-        raise OptionError("optimisation: name the `steps`: the speech is put together anew for each, without an end.")
+        raise OptionError("optimization: name the `steps`: the speech is put together anew for each, without an end.")
     accelerator = make_accelerator(recipe.run)
     count = options.steps * options.accumulate * accelerator.num_processes
     data = DigitBatches(recipe.data, count, recipe.run.seed)
     data.load_voices(recipe.data.train_speakers)
     torch.manual_seed(recipe.run.seed)
-    trainee = DigitsTrainee(recipe.model, recipe.losses, checkpointing=options.gradient_checkpointing)
+    task = DigitsTask(recipe.model, recipe.losses, checkpointing=options.gradient_checkpointing)
     if recipe.model.start:
-        trainee.start_from(Path(recipe.model.start))
-    return Trainer(recipe, trainee, Numbered(count, accelerator.num_processes, recipe.run.seed), accelerator), data
+        task.start_from(Path(recipe.model.start))
+    return Trainer(recipe, task, NumberedPlan(count, accelerator.num_processes, recipe.run.seed), accelerator), data
 
 
 def validation(recipe: DigitsRecipe) -> Validate | None:
@@ -60,11 +60,11 @@ def validation(recipe: DigitsRecipe) -> Validate | None:
     load_fsdd(Path(recipe.data.fsdd), recipe.data.validation_speakers, voices)
     rng = np.random.default_rng([recipe.run.seed, 3])
     clean = [case for voice in voices["en"]["real"] for case in connected(voice, 40, (1, 8), rng)]
-    rough = roughened(clean, rng)
+    rough = degraded(clean, rng)
     empty = nothing(rng, per_level=6)
 
     def validate(trainer: Trainer) -> dict[str, float]:
-        model: Any = trainer.trainee.model
+        model: Any = trainer.task.model
         heard = transcripts(model, clean, detect=True)
         return {
             "wer": word_error_rate(clean, heard),

@@ -53,13 +53,13 @@ def connected(voice: Voice, count: int, lengths: tuple[int, int], rng: Rng, lang
     return cases
 
 
-def roughened(cases: Sequence[Case], rng: Rng) -> list[Case]:
+def degraded(cases: Sequence[Case], rng: Rng) -> list[Case]:
     """The same strings from stranger voices in worse places: other speeds, rooms and noise at 5 to 20 dB."""
     rough = []
     for case in cases:
         samples = effects.resample(case.samples, float(rng.uniform(0.85, 1.2)))
         samples = np.convolve(samples, effects.room(rng))[: len(samples)].astype(np.float32)
-        noise = effects.coloured(rng, len(samples), float(rng.uniform(0, 2)))
+        noise = effects.colored(rng, len(samples), float(rng.uniform(0, 2)))
         level = float(np.sqrt(np.mean(samples**2)))
         samples = samples + noise * level * float(10 ** (-rng.uniform(5, 20) / 20))
         rough.append(Case(samples.astype(np.float32), case.words, case.language))

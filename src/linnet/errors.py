@@ -20,7 +20,7 @@ class ModelError(LinnetError, ValueError):
 
 
 class OptionError(LinnetError, ValueError):
-    """An option, recipe key or manifest row that cannot be honoured."""
+    """An option, recipe key or manifest row that cannot be honored."""
 
 
 class OutputError(LinnetError, OSError):

@@ -26,14 +26,14 @@ _TOO_LARGE = 2**63  # for NumPy, PyTorch, and any run
 
 
 @dataclass(frozen=True)
-class Rule:
+class ValueRule:
     """What a value may be: in words, and as a test."""
 
     words: str
     allows: Callable[[Any], bool]
 
-    def __or__(self, other: Rule) -> Rule:
-        return Rule(f"{self.words} or {other.words}", lambda value: self.allows(value) or other.allows(value))
+    def __or__(self, other: ValueRule) -> ValueRule:
+        return ValueRule(f"{self.words} or {other.words}", lambda value: self.allows(value) or other.allows(value))
 
     def check(self, name: str, value: Any) -> None:
         """Raise an `OptionError` that names the key where its value is not allowed.
@@ -49,14 +49,14 @@ class Rule:
         raise OptionError(f"{name} must be {self.words}, got {value!r}")
 
 
-POSITIVE = Rule("more than 0", lambda value: 0 < value < _TOO_LARGE)
-NOT_NEGATIVE = Rule("0 or more", lambda value: 0 <= value < _TOO_LARGE)
-ONE_OR_MORE = Rule("1 or more", lambda value: 1 <= value < _TOO_LARGE)
-SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
-BELOW_ONE = Rule("from 0 to below 1", lambda value: 0 <= value < 1)
+POSITIVE = ValueRule("more than 0", lambda value: 0 < value < _TOO_LARGE)
+NOT_NEGATIVE = ValueRule("0 or more", lambda value: 0 <= value < _TOO_LARGE)
+ONE_OR_MORE = ValueRule("1 or more", lambda value: 1 <= value < _TOO_LARGE)
+SHARE = ValueRule("from 0 to 1", lambda value: 0 <= value <= 1)
+BELOW_ONE = ValueRule("from 0 to below 1", lambda value: 0 <= value < 1)
 
 
-def require(options: object, rule: Rule, *names: str) -> None:
+def require(options: object, rule: ValueRule, *names: str) -> None:
     """Hold fields of a dataclass to a rule. Raises `OptionError`."""
     for name in names:
         rule.check(name, getattr(options, name))

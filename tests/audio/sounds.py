@@ -54,7 +54,7 @@ def heard(source: Any, **options: Any) -> tuple[npt.NDArray[np.float32], str]:
     from linnet.audio import open_audio
 
     with open_audio(source, **options) as sound:
-        return sound.window(0, 2**50), " ".join(sound.notices)
+        return sound.read(0, 2**50), " ".join(sound.notices)
 
 
 def fault(name: str) -> str:

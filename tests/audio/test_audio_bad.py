@@ -93,7 +93,7 @@ def test_cut_in_the_middle(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, speechlike(20, 48000), 48000)
     whole, data = load(path), Path(path).read_bytes()
     with open_audio(data[: len(data) // 2]) as source:
-        samples = source.window(0, EVERYTHING)
+        samples = source.read(0, EVERYTHING)
         assert 7 < len(samples) / 16000 < 13
         common = len(samples) - 4000
         np.testing.assert_allclose(samples[:common], whole.samples[:common], atol=1e-3)
@@ -119,7 +119,7 @@ def test_cut_mp4(tmp_path: Path) -> None:
     early = write_container(tmp_path / "early.mp4", speechlike(8, 16000), 16000, movflags="faststart")
     data = Path(early).read_bytes()
     with open_audio(data[: len(data) * 2 // 3]) as source:
-        assert 3 < len(source.window(0, EVERYTHING)) / 16000 < 7
+        assert 3 < len(source.read(0, EVERYTHING)) / 16000 < 7
         assert "the header promises 8.0 s, but only" in source.notices[-1]
 
 
@@ -129,7 +129,7 @@ def test_damage_inside_flac_is_passed_over_in_time(tmp_path: Path) -> None:
     for at in range(20):
         data[len(data) // 2 + 50 * at] ^= 0xFF
     with open_audio(bytes(data)) as source:
-        samples = source.window(0, EVERYTHING)
+        samples = source.read(0, EVERYTHING)
         notices = source.notices
     assert len(samples) == len(whole)
     np.testing.assert_allclose(samples[:150_000], whole[:150_000], atol=1e-6)
@@ -145,7 +145,7 @@ def test_nan_and_infinite(tmp_path: Path, subtype: str) -> None:
     sound[5000, 1], sound[150_000:, 0] = np.nan, -np.inf
     path = write(tmp_path / "nan.wav", sound, 16000, subtype=subtype)
     with open_audio(path) as source:
-        samples = source.window(0, EVERYTHING)
+        samples = source.read(0, EVERYTHING)
         assert source.notices == (
             "10,001 of 160,000 samples are NaN and infinite in some of its channels, the first at 0.312 s: the others "
             "were read there.",
@@ -153,7 +153,7 @@ def test_nan_and_infinite(tmp_path: Path, subtype: str) -> None:
     assert samples[4999:5002].tolist() == [0.5, 0.5, 0.5]  # the other channel is sound
     assert (samples[150_000:] == 0.5).all()
     with open_audio(path, channel="right") as source:
-        assert source.window(0, EVERYTHING)[150_000:].min() == 0.5
+        assert source.read(0, EVERYTHING)[150_000:].min() == 0.5
         assert source.notices[0].startswith("1 of 160,000 samples are NaN, the first at 0.312 s")
 
 
@@ -200,7 +200,7 @@ def test_headers_that_claim_the_moon(tmp_path: Path) -> None:
     for data in (flac, wav, w64):
         with open_audio(bytes(data)) as source:
             assert source.duration is None or source.duration < 10_000
-            assert len(source.window(0, EVERYTHING)) == 32_000
+            assert len(source.read(0, EVERYTHING)) == 32_000
 
 
 def test_more_sound_than_bytes_can_hold(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_more_sound_than_bytes_can_hold(tmp_path: Path) -> None:
         StreamSource(decoder, "bomb.flac") as source,
         pytest.raises(AudioError, match=r"bomb\.flac: claims more sound"),
     ):
-        source.window(0, EVERYTHING)
+        source.read(0, EVERYTHING)
     decoder.close()
 
 
@@ -245,7 +245,7 @@ def test_files_are_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for sound in sounds * 3:
         try:
             with open_audio(sound) as source:  # type: ignore[arg-type]
-                source.window(0, EVERYTHING)
+                source.read(0, EVERYTHING)
         except AudioError:
             pass
     assert not before or len(list(DESCRIPTORS.iterdir())) == before

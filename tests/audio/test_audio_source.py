@@ -34,7 +34,7 @@ def oracle(path: str) -> np.ndarray:
 def test_streaming_equals_whole_for_every_rate(tmp_path: Path, rate: int) -> None:
     path = write(tmp_path / "a.wav", np.stack([speechlike(3.1, rate), speechlike(3.1, rate, 1)], 1), rate)
     with open_audio(path) as source:
-        parts = [source.window(start, 7001) for start in range(0, 60_000, 7001)]
+        parts = [source.read(start, 7001) for start in range(0, 60_000, 7001)]
     assert source.notices == ()
     np.testing.assert_allclose(np.concatenate(parts), oracle(path), atol=1e-6, strict=True)
 
@@ -45,7 +45,7 @@ def test_formats_of_soundfile(tmp_path: Path, name: str) -> None:
     with open_audio(path) as source:
         assert source.name == path
         assert source.duration == pytest.approx(4, abs=0.1)
-        samples = source.window(0, EVERYTHING)
+        samples = source.read(0, EVERYTHING)
         assert source.duration == len(samples) / SAMPLE_RATE
     assert samples.dtype == np.float32
     np.testing.assert_allclose(samples, oracle(path), atol=1e-6, strict=True)
@@ -221,23 +221,23 @@ def test_windows_equal_slices_of_the_whole(long_file: tuple[str, np.ndarray], mo
     with open_audio(path) as source:
         for step, count in moves:
             start += step
-            assert np.array_equal(source.window(start, count), whole[start : start + count])
+            assert np.array_equal(source.read(start, count), whole[start : start + count])
 
 
 def test_window_keeps_its_word(long_file: tuple[str, np.ndarray]) -> None:
     path, whole = long_file
     with open_audio(path) as source:
-        first = source.window(100, 50)
+        first = source.read(100, 50)
         first[:] = 9  # a copy: the source is not disturbed
-        assert np.array_equal(source.window(100, 60), whole[100:160])
+        assert np.array_equal(source.read(100, 60), whole[100:160])
         with pytest.raises(ValueError, match="already forgotten"):
-            source.window(99, 1)
+            source.read(99, 1)
         with pytest.raises(ValueError, match="must not be negative"):
-            source.window(200, -1)
-        assert source.window(10**9, 5).shape == (0,)
+            source.read(200, -1)
+        assert source.read(10**9, 5).shape == (0,)
     source.close()
     with pytest.raises(ValueError, match="is closed"):
-        source.window(10**9, 5)
+        source.read(10**9, 5)
 
 
 @pytest.mark.parametrize("step", [1600, 300_000, 480_000])
@@ -247,9 +247,9 @@ def test_memory_stays_bounded(tmp_path: Path, step: int) -> None:
     window = 480_000
     with open_audio(path) as source:
         for start in range(0, 10_000_000 if step > 1600 else 1_000_000, step):
-            source.window(start, window)
+            source.read(start, window)
             assert source.buffered <= window + 2 * SAMPLE_RATE  # type: ignore[attr-defined]
-        source.window(28_000_000, 10)
+        source.read(28_000_000, 10)
         assert source.buffered <= 2 * SAMPLE_RATE  # type: ignore[attr-defined]
 
 
@@ -258,7 +258,7 @@ def test_threads_take_turns(long_file: tuple[str, np.ndarray]) -> None:
     with open_audio(path) as source:
         results: list[bool] = []
         work = [
-            threading.Thread(target=lambda: results.append(np.array_equal(source.window(0, 90_000), whole[:90_000])))
+            threading.Thread(target=lambda: results.append(np.array_equal(source.read(0, 90_000), whole[:90_000])))
             for _ in range(4)
         ]
         for thread in work:
@@ -274,7 +274,7 @@ def test_variable_rate_mp3_without_index_and_joined_mp3(tmp_path: Path) -> None:
     whole, data = load(path), Path(path).read_bytes()
     with open_audio(data[data.index(b"\xff\xfb", 4) :]) as source:
         assert source.duration == pytest.approx(15, abs=0.1)  # counted, not guessed from the first frame
-        bare = Audio(source.window(0, EVERYTHING))
+        bare = Audio(source.read(0, EVERYTHING))
         assert source.notices == ()
     assert bare.duration == pytest.approx(15, abs=0.1)
     offset = int(np.argmax(np.correlate(bare.samples[80_000:120_000], whole.samples[82_000:98_000], "valid"))) - 2000
@@ -289,7 +289,7 @@ def test_unfinished_wav_header(tmp_path: Path) -> None:
     whole = load(path).samples
     data[40:44] = bytes(4)
     with open_audio(bytes(data)) as source:
-        assert np.array_equal(source.window(0, EVERYTHING), whole)
+        assert np.array_equal(source.read(0, EVERYTHING), whole)
         assert "never completed" in source.notices[0]
 
 

@@ -123,7 +123,7 @@ def test_a_sound_is_fetched_and_the_copy_removed(site: str, tmp_path: Path, monk
     with open_audio(f"{site}/a.wav") as source:
         assert source.name == f"{site}/a.wav"
         assert len(list(tmp_path.iterdir())) == 1
-        assert np.array_equal(source.window(0, 99_999), whole)
+        assert np.array_equal(source.read(0, 99_999), whole)
     for name in ("moved.wav", "a b.wav", "a%20b.wav"):
         assert np.array_equal(load(f"{site}/{name}").samples, whole)
     assert not list(tmp_path.iterdir())

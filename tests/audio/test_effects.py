@@ -51,8 +51,8 @@ def test_mu_law_is_the_companding_of_g711() -> None:
 
 
 @pytest.mark.parametrize(("power", "slope"), [(0.0, 0.0), (1.0, -3.01), (2.0, -6.02)])
-def test_coloured_noise_falls_by_its_power_per_octave(power: float, slope: float) -> None:
-    samples = effects.coloured(rng(), 20 * RATE, power)
+def test_colored_noise_falls_by_its_power_per_octave(power: float, slope: float) -> None:
+    samples = effects.colored(rng(), 20 * RATE, power)
     frequencies, density = signal.welch(samples, RATE, nperseg=4096)
     keep = (frequencies > 100) & (frequencies < 6000)
     fitted = np.polyfit(np.log2(frequencies[keep]), 10 * np.log10(density[keep]), 1)[0]

@@ -126,7 +126,7 @@ def test_a_disk_that_fails_is_an_error_and_no_end(tmp_path: Path, name: str) -> 
             os.dup2(folder, file.fileno())
         os.close(folder)
         with pytest.raises(AudioError, match=rf"{name}: reading failed after \d.\d s \(Is a directory\); check"):
-            source.window(0, EVERYTHING)
+            source.read(0, EVERYTHING)
 
 
 def test_a_long_silent_flac_is_credible(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_chains_of_any_rates_channels_and_codecs(tmp_path: Path) -> None:
         data = b"".join(Path(link).read_bytes() for link in order)
         with open_audio(data) as source:
             assert source.duration == pytest.approx(7.5, abs=1e-3)
-            samples = source.window(0, EVERYTHING)
+            samples = source.read(0, EVERYTHING)
             assert source.notices == ()
         np.testing.assert_allclose(samples, np.concatenate([load(link).samples for link in order]), atol=1e-4)
     data = b"".join(Path(link).read_bytes() for link in (links[1], links[2]))
@@ -262,7 +262,7 @@ def test_libraries_do_not_write_to_standard_error(tmp_path: Path) -> None:
     code = (
         "import sys, threading; from linnet.audio import open_audio\n"
         "def listen(path):\n"
-        "    with open_audio(path) as sound: sound.window(0, 10**9)\n"
+        "    with open_audio(path) as sound: sound.read(0, 10**9)\n"
         "work = [threading.Thread(target=listen, args=(path,)) for path in sys.argv[1:]]\n"
         "for one in work: one.start()\n"
         "for one in work: one.join()\n"
@@ -280,7 +280,7 @@ def test_a_channel_of_nothing_leaves_the_other_one() -> None:
     good = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     stereo = np.stack([good, np.full(16_000, np.nan, np.float32)], 1)
     with open_audio(stereo, sample_rate=16_000) as source:
-        heard = source.window(0, 10**9)
+        heard = source.read(0, 10**9)
         notices = source.notices
     assert np.array_equal(heard, good)
     assert notices == (

@@ -21,7 +21,7 @@ def sound(path: Path, seconds: float = 2.0, **options: str) -> bytes:
 
 def told(path: Path) -> list[str]:
     with open_audio(path) as source:
-        source.window(0, 2**40)
+        source.read(0, 2**40)
         return [notice for notice in source.notices if "bytes behind the end" in notice]
 
 

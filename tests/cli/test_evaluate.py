@@ -47,10 +47,10 @@ def test_the_result_is_a_small_table(call: Call, corpus: Path) -> None:
     assert values["words"] == "6"
     assert values["utterances"] == "4 scored"
     assert values["RTFx"] == "4.0 (8.0 s in 2.0 s)"
-    assert values["normalizer"] == f"{Normalizers('marks').id(None)} (4)"
+    assert values["normalizer"] == f"{Normalizers('unicode').id(None)} (4)"
     assert values["model"] == "fake (1, float32)"
     assert values["batch size"] == "1"
-    assert "normalizer: marks where no language is given" in done.err
+    assert "normalizer: unicode where no language is given" in done.err
 
 
 def test_the_result_as_json(call: Call, corpus: Path) -> None:
@@ -134,7 +134,7 @@ def test_what_fails_is_listed_and_not_scored(call: Call, tmp_path: Path) -> None
 def test_each_row_is_heard_in_its_language(call: Call, tmp_path: Path) -> None:
     path = manifest(
         tmp_path,
-        {"audio": "colour-one-two.wav", "text": "colour twelve", "language": "en-GB"},
+        {"audio": "color-one-two.wav", "text": "color twelve", "language": "en-GB"},
         {"audio": "ja.wav", "text": "ja", "language": "de"},
         {"audio": "oui.wav", "text": "oui", "language": "fr"},
         {"audio": "da.wav", "text": "da"},
@@ -145,7 +145,7 @@ def test_each_row_is_heard_in_its_language(call: Call, tmp_path: Path) -> None:
     assert "language 'fr' is unknown to this model" in done.err
     data = json.loads(done.out)
     assert (data["utterances"], data["failed"]) == (3, 1)
-    assert data["normalizers"] == {Normalizers("english").id(None): 1, Normalizers("marks").id(None): 2}
+    assert data["normalizers"] == {Normalizers("english").id(None): 1, Normalizers("unicode").id(None): 2}
     assert call("evaluate", path, "--language", "fr", model=FakeRecognizer()).status == 1
 
 
@@ -185,7 +185,7 @@ def test_in_a_folder_the_rows_are_named_by_the_manifest(
         (
             [{"audio": "a.wav", "text": "a"}],
             ["--normalizer", "x"],
-            "normalizer 'x' is unknown: use auto, english, digits, basic, marks",
+            "normalizer 'x' is unknown: use auto, english, digits, basic, unicode",
         ),
     ],
 )

@@ -26,7 +26,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Sixteen utterances of four speakers; a fake recogniser hears the names of the files."""
+    """Sixteen utterances of four speakers; a fake recognizer hears the names of the files."""
     words = ["one two", "three", "four five", "six seven eight"]
     rows = [
         {"audio": f"{text.replace(' ', '-')}.{n}.wav", "text": text, "id": f"u{n}", "speaker": f"s{n // 4}"}
@@ -125,7 +125,7 @@ def test_a_stretch_of_a_recording_is_heard_alone(call: Call, tmp_path: Path) -> 
 
     def listening(sources: Any, **more: Any) -> Any:
         opened = list(sources)
-        seen.extend(len(one.window(0, 10**9)) for one in opened)
+        seen.extend(len(one.read(0, 10**9)) for one in opened)
         return hear([one.name for one in opened], **more)
 
     recognizer.transcribe_many = listening  # type: ignore[method-assign]

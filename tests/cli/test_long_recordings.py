@@ -42,15 +42,15 @@ def test_what_was_left_out_is_counted_and_said(call: Call, tmp_path: Path, root:
     assert set(counts) == {
         "windows",
         "fallback_windows",
-        "wordless_windows",
-        "doubtful_segments",
-        "dropped_seconds",
+        "empty_windows",
+        "low_confidence_segments",
+        "nonspeech_seconds",
     }
     assert counts["windows"] == 2
-    assert counts["dropped_seconds"] == pytest.approx(30.0 + 7.9 - 6.5, abs=2)
+    assert counts["nonspeech_seconds"] == pytest.approx(30.0 + 7.9 - 6.5, abs=2)
     assert sum(document["language_probabilities"].values()) == pytest.approx(1.0)
     assert document["language_probability"] == max(document["language_probabilities"].values())
-    assert {segment["doubtful"] for segment in document["segments"]} == {False}
+    assert {segment["low_confidence"] for segment in document["segments"]} == {False}
     assert "there is little speech: " in done.err
     assert "--no-vad takes them in" in done.err
 
@@ -62,10 +62,10 @@ def test_options_are_environment_variables_too(call: Call, talk: Path, monkeypat
     document = json.loads(done.out)
     assert [segment["language"] for segment in document["segments"]] == ["en", "de"]
     assert document["options"]["vad"] is False
-    assert document["counts"]["dropped_seconds"] < 30.0 + 1
+    assert document["counts"]["nonspeech_seconds"] < 30.0 + 1
     monkeypatch.setenv("LINNET_LONG_FORM", "sequential")
     done = call("transcribe", talk, "--model", "digits", "--device", "cpu", "--format", "json")
-    assert json.loads(done.out)["counts"]["dropped_seconds"] == 0.0
+    assert json.loads(done.out)["counts"]["nonspeech_seconds"] == 0.0
 
 
 def test_a_wrong_name_says_the_right_ones(call: Call, talk: Path) -> None:

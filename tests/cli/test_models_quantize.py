@@ -49,7 +49,7 @@ def write_manifest(folder: Path, count: int = 18, text: str | None = "one two th
     return path
 
 
-def test_a_model_is_quantised_used_and_removed(model: Path, tmp_path: Path, cache: Path, call: Call) -> None:
+def test_a_model_is_quantized_used_and_removed(model: Path, tmp_path: Path, cache: Path, call: Call) -> None:
     manifest = write_manifest(tmp_path / "noise")
     done = call("models", "quantize", model, manifest, "--windows", "8", "--max-loss", "1000")
     assert done.status == 0, done.err
@@ -76,7 +76,7 @@ def test_a_model_is_quantised_used_and_removed(model: Path, tmp_path: Path, cach
     assert list(cache.iterdir()) == []
     missing = call("transcribe", sound, "--model", model, "--compute-type", "w8a8")
     assert missing.status == 1
-    assert f"is not quantised yet: compute type w8a8 needs  `linnet models quantize {model} AUDIO`" in missing.err
+    assert f"is not quantized yet: compute type w8a8 needs  `linnet models quantize {model} AUDIO`" in missing.err
 
 
 def test_what_loses_too_much_is_not_kept(model: Path, root: Path, cache: Path, call: Call) -> None:
@@ -118,7 +118,7 @@ def test_nothing_is_begun_with_what_is_wrong(tmp_path: Path, cache: Path, call: 
     ctc = write_files(tmp_path / "ctc", model_files())
     wrong = call("models", "quantize", ctc, write_manifest(tmp_path / "noise"))
     assert (wrong.status, wrong.out) == (1, "")
-    assert "cannot be quantised: only Whisper-family models can" in wrong.err
+    assert "cannot be quantized: only Whisper-family models can" in wrong.err
     assert not cache.exists()
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from fake_recognizer import FakeRecognizer
 from linnet.cli import build_app
-from linnet.cli.console import BarReporter, Row, clock, make_reporter
+from linnet.cli.console import BarReporter, FileResult, clock, make_reporter
 from linnet.errors import OptionError
 from linnet.transcription.schedule import Progress, Result
 
@@ -322,8 +322,8 @@ def test_the_bar_counts_seconds_of_audio() -> None:
         reporter.begin(3)
         reporter.progress(Progress(0, "a.wav", 30.0, 60.0))
         reporter.progress(Progress(1, "b.wav", 0.0, None))
-        reporter.finished(Row("a.wav", "done", 60.0, 2.0))
-        reporter.finished(Row("b.wav", "failed", error="b.wav: not a sound"))
+        reporter.finished(FileResult("a.wav", "done", 60.0, 2.0))
+        reporter.finished(FileResult("b.wav", "failed", error="b.wav: not a sound"))
         assert reporter._bar is not None
         (task,) = reporter._bar.tasks
         assert (task.completed, task.total) == (60.0, 120.0)  # one failed, one is not known and taken as the mean

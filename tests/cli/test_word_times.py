@@ -31,7 +31,7 @@ def test_json_has_every_word_within_its_segment(transcribe) -> None:  # type: ig
     assert "word times:" not in done.err  # the model names its heads
     for segment in data["segments"]:
         words = segment["words"]
-        assert [word["text"] for word in words] == segment["text"].split()
+        assert [word["word"] for word in words] == segment["text"].split()
         assert segment["start"] == words[0]["start"]
         assert segment["end"] == words[-1]["end"]
         assert all(before["end"] <= after["start"] for before, after in pairwise(words))

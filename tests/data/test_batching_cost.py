@@ -77,7 +77,7 @@ def test_the_probes_of_bins_are_enough_for_a_fit() -> None:
 def test_the_fit_is_that_of_scipy(
     noise: list[float], second: float, square: float, token: float, fixed: float, share: float
 ) -> None:
-    """With noise this strong the plain solution often has negative terms; relative errors are what is minimised."""
+    """With noise this strong the plain solution often has negative terms; relative errors are what is minimized."""
     cost = Cost(second + 0.1, square / 50, token, fixed * 10)
     measured = np.array(memory(cost)) * noise
     n, d, t = np.array(SHAPES).T

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lengths_of import WORLDS, batches_of, check_covers, corpora
 
-from linnet.data.batching import Batches, Cost, Joining, Lengths, Window, join_utterances
+from linnet.data.batching import Batches, Cost, JoinedWindow, Joining, Lengths, join_utterances
 from linnet.data.batching.arrays import stream
 from linnet.data.batching.joining import in_turn
 from linnet.errors import OptionError
 
-WINDOW = Window(40.0, 250, silence=0.5)
+WINDOW = JoinedWindow(40.0, 250, silence=0.5)
 COST = Cost(per_second=1.0, per_token=0.08)
 
 
@@ -47,7 +47,7 @@ def test_batches_fill_their_budget_and_not_more() -> None:
     assert np.mean(costs) > 360
     windows = [window for batch in batches_of(plan) for window in joining.windows(batch)]
     assert lengths.durations.sum() / (40 * len(windows)) > 0.8  # with half a second for each
-    other = joining.plan(joining.rows, 1, stream(0, 1, 0))  # the next epoch has other neighbours
+    other = joining.plan(joining.rows, 1, stream(0, 1, 0))  # the next epoch has other neighbors
     again = {frozenset(window) for batch in batches_of(other) for window in joining.windows(batch)}
     assert len(again & {frozenset(window) for window in windows}) < 5
 

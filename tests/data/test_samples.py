@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from linnet.data import Utterance
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.errors import AudioError
 
 RATE = 16_000
@@ -26,7 +26,7 @@ def recording(tmp_path: Path) -> tuple[Path, np.ndarray]:
 @pytest.mark.parametrize("order", [(0.0, 0.5, 0.5, 2.9), (2.9, 0.5, 0.0, 0.5)])
 def test_stretches_in_any_order(recording: tuple[Path, np.ndarray], order: tuple[float, ...]) -> None:
     path, samples = recording
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         for start in order:
             heard = listener.hear(Utterance(str(path), start=start, end=start + 0.25)).samples
             wanted = samples[round(start * RATE) : round((start + 0.25) * RATE)].mean(axis=1)
@@ -35,7 +35,7 @@ def test_stretches_in_any_order(recording: tuple[Path, np.ndarray], order: tuple
 
 def test_channels_and_whole_recordings(recording: tuple[Path, np.ndarray]) -> None:
     path, samples = recording
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         for channel, wanted in ((None, samples.mean(axis=1)), (1, samples[:, 1]), (0, samples[:, 0])):
             for _ in range(2):
                 audio = listener.hear(Utterance(str(path), channel=channel))
@@ -56,7 +56,7 @@ def test_one_pass_is_enough_for_stretches_in_order(
         return real(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "open_audio", counted)
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         for start in (0.0, 0.5, 1.0, 0.25):
             listener.hear(Utterance(str(recording[0]), start=start, end=start + 0.75))
     assert len(opened) == 2
@@ -66,14 +66,14 @@ def test_a_sound_inside_an_archive(recording: tuple[Path, np.ndarray]) -> None:
     path, samples = recording
     with tarfile.open(path.with_name("shard.tar"), "w") as tar:
         tar.add(path, "x/a.wav")
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         heard = listener.hear(Utterance(f"{path.parent}/shard.tar::x/a.wav", start=2.0)).samples
     np.testing.assert_allclose(heard, samples[2 * RATE :].mean(axis=1), atol=1e-6)
 
 
 def test_what_cannot_be_heard_is_named(recording: tuple[Path, np.ndarray]) -> None:
     path, _ = recording
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         with pytest.raises(AudioError, match="ends before the utterance begins, at 9 s"):
             listener.hear(Utterance(str(path), start=9.0))
         with pytest.raises(AudioError, match=r"gone\.wav"):
@@ -81,7 +81,7 @@ def test_what_cannot_be_heard_is_named(recording: tuple[Path, np.ndarray]) -> No
         assert len(listener.hear(Utterance(str(path))).samples) == 3 * RATE
 
 
-def test_a_recogniser_gets_each_utterance_or_its_error(recording: tuple[Path, np.ndarray]) -> None:
+def test_a_recognizer_gets_each_utterance_or_its_error(recording: tuple[Path, np.ndarray]) -> None:
     import linnet
 
     path = str(recording[0])
@@ -92,7 +92,7 @@ def test_a_recogniser_gets_each_utterance_or_its_error(recording: tuple[Path, np
         Utterance(path, channel=1),
         Utterance(path, channel=5),
     ]
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         results = linnet.load("digits", engine="torch").transcribe_many(listener.sources(rows), batch_size=2)
         found = {result.index: result for result in results}
     assert [found[at].error is None for at in range(5)] == [True, False, False, True, False]
@@ -105,8 +105,8 @@ def test_a_recogniser_gets_each_utterance_or_its_error(recording: tuple[Path, np
 def test_sources_sound_like_what_is_heard(recording: tuple[Path, np.ndarray]) -> None:
     path = str(recording[0])
     rows = [Utterance(path, start=1.0, end=2.0), Utterance(path), Utterance(path, channel=0)]
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         for row, source in zip(rows, listener.sources(rows, "right"), strict=True):
             with source:
-                heard = source.window(0, 9 * RATE)
+                heard = source.read(0, 9 * RATE)
             np.testing.assert_array_equal(heard, listener.hear(row, "right").samples)

@@ -14,8 +14,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.data import Sounds, SourceSpec, Utterance, open_source, write_manifest
-from linnet.data.sources.seen import Seen
+from linnet.data import AudioInputs, SourceSpec, Utterance, open_source, write_manifest
+from linnet.data.sources.seen import IdSet
 from linnet.errors import AudioError, LinnetError, OptionError
 
 TABLES = ("parquet", "arrow")
@@ -27,7 +27,7 @@ def make(name: str, folder: Path) -> Path:
     return corpora.FORMATS[name](folder)
 
 
-def heard(utterance: Utterance, sounds: Sounds) -> np.ndarray:
+def heard(utterance: Utterance, sounds: AudioInputs) -> np.ndarray:
     sound = sounds.get(utterance)
     samples, rate = soundfile.read(io.BytesIO(sound) if isinstance(sound, bytes) else sound, dtype="float32")
     assert rate == corpora.RATE
@@ -44,7 +44,7 @@ def test_every_kind_gives_the_same_utterances(tmp_path: Path, name: str) -> None
         assert row.id == wanted["id"] + (".wav" if name == "common-voice" else "")
         assert row.duration == (None if name == "common-voice" else 0.5)
         assert (row.start, row.end) == (None, None)
-    with Sounds() as sounds:
+    with AudioInputs() as sounds:
         for row, wanted in zip(rows, corpora.ROWS, strict=True):
             assert sounds.exists(row)
             np.testing.assert_allclose(heard(row, sounds), corpora.tone(wanted["tone"]), atol=1e-4)
@@ -204,7 +204,7 @@ def test_an_archive_that_has_changed_is_an_error_with_its_name(tmp_path: Path, n
     first = open_source(make(name, tmp_path)).peek()
     assert first is not None
     file, _, inside = first.audio.partition("::")
-    with Sounds() as sounds:
+    with AudioInputs() as sounds:
         for wrong in ("gone.wav", "audio/77", "words/0"):
             with pytest.raises(AudioError, match=wrong):
                 sounds.get(Utterance(f"{file}::{wrong}"))
@@ -217,13 +217,13 @@ def test_an_archive_that_has_changed_is_an_error_with_its_name(tmp_path: Path, n
 
 def test_nemo_cuts_of_one_archived_file(tmp_path: Path) -> None:
     corpora.nemo_tarred(tmp_path)
-    with Sounds() as sounds:
+    with AudioInputs() as sounds:
         assert sounds.get(Utterance(f"{tmp_path}/audio_0.tar::a-sub2.wav")) == corpora.wav(300.0)
 
 
 @given(st.lists(st.text(max_size=3)))
 def test_seen_is_a_set(names: list[str]) -> None:
-    seen, oracle = Seen(), set()
+    seen, oracle = IdSet(), set()
     for name in names:
         assert seen.add(name) == (name not in oracle)
         oracle.add(name)
@@ -231,7 +231,7 @@ def test_seen_is_a_set(names: list[str]) -> None:
 
 
 def test_seen_grows() -> None:
-    seen = Seen()
+    seen = IdSet()
     names = [str(number) for number in range(20_000)]
     random.Random(0).shuffle(names)
     assert all(seen.add(name) for name in names)

@@ -9,7 +9,7 @@ from typing import Any
 import corpora
 import pytest
 
-from linnet.data import Sounds, SourceSpec, Utterance, open_source
+from linnet.data import AudioInputs, SourceSpec, Utterance, open_source
 from linnet.errors import MissingExtra, OptionError
 
 
@@ -45,7 +45,7 @@ def test_a_table_of_other_columns_is_named(tmp_path: Path) -> None:
 
 def test_cells_are_read_in_any_order(tmp_path: Path, arrow: Any) -> None:
     rows = list(open_source(corpora.parquet(tmp_path, rows_per_group=2)))
-    with Sounds() as sounds:
+    with AudioInputs() as sounds:
         for at in (2, 0, 1, 2, 1):
             assert sounds.get(rows[at]) == corpora.wav(corpora.ROWS[at]["tone"])
 
@@ -86,7 +86,7 @@ def test_a_table_without_sounds_or_of_many_is_named(tmp_path: Path, arrow: Any) 
             list(open_source(path))
     row = open_source(SourceSpec(str(path), audio="y")).peek()
     assert row is not None
-    with Sounds() as sounds:
+    with AudioInputs() as sounds:
         assert sounds.get(row) == b"2"
     with pytest.raises(OptionError, match=r"no column 'words'; its columns are text, x, y"):
         list(open_source(SourceSpec(str(path), audio="y", text="words")))
@@ -173,7 +173,7 @@ def test_a_data_set_of_the_hub_is_read_from_its_tables(
     rows = list(source)
     assert asked == {"path": "owner/name", "subset": "clean", "split": "test", "revision": "abc"}
     assert [(row.id, row.text) for row in rows] == [(row["id"], row["text"]) for row in corpora.ROWS]
-    with Sounds() as sounds:
+    with AudioInputs() as sounds:
         assert [sounds.get(row) for row in rows] == [corpora.wav(row["tone"]) for row in corpora.ROWS]
 
 

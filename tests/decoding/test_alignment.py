@@ -13,12 +13,21 @@ import torch
 from transformers import AutoTokenizer
 from transformers.models.whisper.tokenization_whisper import _combine_tokens_into_words
 
-from linnet.audio.presence import presence
+from linnet.audio.presence import speech_activity
 from linnet.audio.types import SAMPLE_RATE
-from linnet.decoding.alignment import ATTENTION_WEIGHT, SHORTEST, TOUCH_COST, TRAIL, interpolate, look, spread, warp
+from linnet.decoding.alignment import (
+    ATTENTION_WEIGHT,
+    SHORTEST,
+    TOUCH_COST,
+    TRAIL,
+    align_words,
+    interpolate,
+    smear,
+    word_attention,
+)
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
-from linnet.decoding.word_times import Spoken, word_times
+from linnet.decoding.word_times import DecodedWindow, word_times
 from linnet.decoding.words import split_words
 from linnet.engines.torch import TorchEngine
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
@@ -49,7 +58,7 @@ def test_a_word_does_not_stretch_over_sound_that_is_not_its_own() -> None:
     score[20:50] = score[60:280] = 1.0
     looked = np.zeros((1, 150))
     looked[0, 11] = 1.0
-    ((begin, end),) = warp(spread(looked, 300), score, level) or []
+    ((begin, end),) = align_words(smear(looked, 300), score, level) or []
     assert begin == 20
     assert end < 22 + 80 + 30
 
@@ -71,7 +80,7 @@ def test_warping_finds_the_best_of_all_choices(seed: int) -> None:
     count, frames = int(rng.integers(1, 4)), int(rng.integers(9, 16))
     mass = rng.dirichlet(np.full(frames, 0.3), count) * 0.05
     score, level = rng.uniform(-1, 1, frames), rng.uniform(0, 2, frames)
-    got = warp(mass, score, level)
+    got = align_words(mass, score, level)
     choices = every_choice(count, frames)
     assert got is not None
     assert got in choices
@@ -80,10 +89,10 @@ def test_warping_finds_the_best_of_all_choices(seed: int) -> None:
 
 def test_words_that_do_not_fit_have_no_spans() -> None:
     level = np.zeros(8)
-    assert warp(np.zeros((3, 8)), level, level) is None
-    assert warp(np.zeros((1, 2)), np.zeros(2), np.zeros(2)) is None
-    assert warp(np.zeros((0, 8)), level, level) == []
-    assert warp(np.zeros((3, 9)), np.zeros(9), np.zeros(9)) == [(0, 3), (3, 6), (6, 9)]
+    assert align_words(np.zeros((3, 8)), level, level) is None
+    assert align_words(np.zeros((1, 2)), np.zeros(2), np.zeros(2)) is None
+    assert align_words(np.zeros((0, 8)), level, level) == []
+    assert align_words(np.zeros((3, 9)), np.zeros(9), np.zeros(9)) == [(0, 3), (3, 6), (6, 9)]
 
 
 def test_a_peak_within_each_sound_gives_the_sounds_edges() -> None:
@@ -94,7 +103,7 @@ def test_a_peak_within_each_sound_gives_the_sounds_edges() -> None:
     score[59:61] = level[59:61] = 0.2  # the dip where the second and third word touch
     looked = np.zeros((3, 50))
     looked[0, 9], looked[1, 21], looked[2, 36] = 1.0, 1.0, 1.0
-    got = warp(spread(looked, 100), score, level)
+    got = align_words(smear(looked, 100), score, level)
     assert got is not None
     assert got[0] == (10, 30)
     assert got[1][0] == 40
@@ -109,12 +118,12 @@ def test_look_cuts_padding_and_takes_off_what_all_rows_look_at() -> None:
     rows[..., 0] = 0.3  # a sink
     for word in range(6):
         rows[0, word, 2 * word + 1] = 0.2
-    got = look(rows, [[word] for word in range(6)], 15)
+    got = word_attention(rows, [[word] for word in range(6)], 15)
     assert got.shape == (6, 15)
     assert got.argmax(1).tolist() == [1, 3, 5, 7, 9, 11]
     assert np.allclose(got[:, 0], 0.0)
     assert np.allclose(got.sum(1), 0.4)
-    two = look(rows, [[0, 1], [2]], 15)  # too few rows to tell a sink from a word
+    two = word_attention(rows, [[0, 1], [2]], 15)  # too few rows to tell a sink from a word
     assert np.allclose(two.sum(1), 1.0)
     assert np.allclose(two[0, [1, 3]], 0.2)
 
@@ -130,7 +139,7 @@ def test_spread_is_a_sum_over_places_each_earlier_by_the_lag(frames: int, lag: i
             at = max(seen - lag, 0) + step
             if seen - lag < frames and at < frames:
                 expected[word, at] += looked[word, position] / 2 * share / sum(fading)
-    assert np.allclose(spread(looked, frames, lag), expected)
+    assert np.allclose(smear(looked, frames, lag), expected)
 
 
 def test_time_is_divided_by_characters() -> None:
@@ -145,7 +154,7 @@ def test_presence_finds_the_edges_of_sound_in_any_background(noise: float) -> No
     samples = (noise * rng.standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
     time = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
     samples[SAMPLE_RATE // 2 : SAMPLE_RATE] += (0.2 * np.sin(2 * np.pi * 300 * time)).astype(np.float32)
-    found = presence(samples)
+    found = speech_activity(samples)
     runs = [list(run) for loud, run in itertools.groupby(range(200), lambda frame: found.score[frame] > 0) if loud]
     heard = max(runs, key=len)  # a frame of noise may stand out too
     assert found.score.shape == found.level.shape == (200,)
@@ -157,8 +166,8 @@ def test_presence_finds_the_edges_of_sound_in_any_background(noise: float) -> No
 
 
 def test_presence_of_nothing_and_of_digital_silence() -> None:
-    assert presence(np.zeros(0, np.float32)).score.shape == (0,)
-    assert presence(np.zeros(161, np.float32)).score.tolist() == pytest.approx([-2 / 3, -2 / 3])
+    assert speech_activity(np.zeros(0, np.float32)).score.shape == (0,)
+    assert speech_activity(np.zeros(161, np.float32)).score.tolist() == pytest.approx([-2 / 3, -2 / 3])
 
 
 def whisper_vocabulary(folder: Path) -> WhisperVocabulary:
@@ -180,13 +189,13 @@ def whisper_vocabulary(folder: Path) -> WhisperVocabulary:
 def test_words_are_those_of_whisper(whisper_tokenizer: Path, language: str, text: str) -> None:
     vocabulary = whisper_vocabulary(whisper_tokenizer)
     tokens = vocabulary.tokenizer(text, add_special_tokens=False)["input_ids"]
-    theirs, _, places = _combine_tokens_into_words(vocabulary.tokenizer, tokens, language)
+    theirs, _, indices = _combine_tokens_into_words(vocabulary.tokenizer, tokens, language)
     ours = split_words(vocabulary, tokens)
     assert "".join(word.text for word in ours) == text
     if "日本" not in text and "Thai" not in language and language != "thai":
         assert [word.text for word in ours] == theirs
-        assert [list(word.places) for word in ours] == places
-    assert [place for word in ours for place in word.places] == list(range(len(tokens)))
+        assert [list(word.indices) for word in ours] == indices
+    assert [place for word in ours for place in word.indices] == list(range(len(tokens)))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +225,7 @@ def test_timestamps_end_words_and_are_none() -> None:
     half = tokenizer.convert_tokens_to_ids("t")
     begin = vocabulary.timestamp_begin
     found = split_words(vocabulary, [begin, one, begin + 20, begin + 30, half, two, begin + 60])
-    assert [(word.text, word.places) for word in found] == [(" one", (1,)), ("t", (4,)), (" two", (5,))]
+    assert [(word.text, word.indices) for word in found] == [(" one", (1,)), ("t", (4,)), (" two", (5,))]
     broken = tokenizer.convert_tokens_to_ids("Ã")  # the first byte of two
     assert [word.text for word in split_words(vocabulary, [one, broken])] == [" one\ufffd"]
 
@@ -251,7 +260,7 @@ def test_words_of_a_random_model_are_in_order_and_within_the_sound(model: Whispe
         assert times == sorted(times)
         assert all(0.0 <= time <= len(sound) / SAMPLE_RATE + 1e-9 for time in times)
         for word in words:
-            own = [one.token_log_probabilities[place] for place in word.places]
+            own = [one.token_logprobs[place] for place in word.indices]
             assert word.probability == pytest.approx(np.mean(np.exp(own)))
     assert all(word.interpolated for word in found[2])  # 20 ms hold no word
     alone = decoder.word_times(encoded.select([1]), decoded[1:2], options, samples=samples[1:2], heads=heads)
@@ -293,7 +302,7 @@ def test_painted_attention_gives_known_times_and_a_word_that_looks_nowhere_is_ma
     late = round(lag * SAMPLE_RATE / 320)
     attention = np.full((4, POSITIONS), 1e-9, np.float32)
     attention[1, 15 + late], attention[2, :], attention[3, 70 + late] = 1.0, 1.0 / POSITIONS, 1.0
-    spoken = Spoken([vocabulary.start, vocabulary.no_timestamps], tokens, (), samples)
+    spoken = DecodedWindow([vocabulary.start, vocabulary.no_timestamps], tokens, (), samples)
     (words,) = word_times(Painted(attention), Windows(), [spoken], vocabulary, [(0, 0)], lag)  # type: ignore[arg-type]
     assert [word.text for word in words] == [" one", " two", " three"]
     assert [word.interpolated for word in words] == [False, True, False]

@@ -19,7 +19,7 @@ from linnet.decoding.decoder import Decoder
 from linnet.decoding.fallback import compression_ratio, needs_fallback, shortfall
 from linnet.decoding.greedy import Sampler
 from linnet.decoding.options import DecodingOptions
-from linnet.decoding.result import Decoded
+from linnet.decoding.result import DecodingResult
 from linnet.errors import ModelError
 from linnet.models.vocabulary import WhisperVocabulary
 
@@ -125,7 +125,7 @@ def says(text: str, *, sure: float = 0.9, silence: float = 0.0) -> Script:
     return script
 
 
-def decode(*scripts: Script, **options: Any) -> tuple[list[Decoded], list[int]]:
+def decode(*scripts: Script, **options: Any) -> tuple[list[DecodingResult], list[int]]:
     engine = ScriptedEngine()
     decoder = Decoder(engine, VOCABULARY, max_length=400)
     return decoder.decode(Windows(scripts), DecodingOptions(timestamps=False, **options)), engine.starts  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def decode(*scripts: Script, **options: Any) -> tuple[list[Decoded], list[int]]:
 def test_a_sure_window_is_decoded_once() -> None:
     (result,), starts = decode(says("abcab"))
     assert (result.text, result.temperature, starts) == ("abcab", 0.0, [1])
-    assert result.average_log_probability == pytest.approx(torch.tensor(0.9).log().item())
+    assert result.avg_logprob == pytest.approx(torch.tensor(0.9).log().item())
     assert (result.tokens, result.language) == ((0, 1, 2, 0, 1), "en")
 
 
@@ -155,7 +155,7 @@ def test_a_loop_of_words_falls_back_and_of_equal_results_the_first_stands() -> N
 def test_where_all_temperatures_fail_the_result_nearest_to_the_thresholds_stands() -> None:
     """A sentence said four times is better than what sampling makes of it; a loop without end is not."""
     values = {0.0: (-0.17, 2.48), 0.5: (-1.4, 2.5), 1.0: (-2.23, 1.2)}
-    tried = [Decoded((), "", None, lp, 0.0, ratio, t) for t, (lp, ratio) in values.items()]
+    tried = [DecodingResult((), "", None, lp, 0.0, ratio, t) for t, (lp, ratio) in values.items()]
     assert all(needs_fallback(one, DecodingOptions()) for one in tried)
     assert [shortfall(one, DecodingOptions()) for one in tried] == pytest.approx([0.08, 0.5, 1.23])
     loop = replace(tried[0], compression_ratio=9.0)
@@ -172,25 +172,25 @@ def test_windows_that_have_ended_leave_the_batch() -> None:
     )
     assert [one.text for one in found] == texts
     expected = torch.tensor(0.9).log().item()
-    assert [one.average_log_probability for one in found] == pytest.approx([expected] * 5)
+    assert [one.avg_logprob for one in found] == pytest.approx([expected] * 5)
     assert (engine.rows_computed[0], engine.rows_computed[-1]) == (5, 1)
 
 
 def test_no_threshold_means_no_fallback() -> None:
     loop = says("ab" * 60)
     assert decode(loop, compression_ratio_threshold=None)[1] == [1]
-    doubtful = says("abc", sure=0.51)
-    assert decode(doubtful, log_probability_threshold=-0.5)[1] == [1] * 6
-    assert decode(doubtful, log_probability_threshold=None)[1] == [1]
+    low_confidence = says("abc", sure=0.51)
+    assert decode(low_confidence, log_probability_threshold=-0.5)[1] == [1] * 6
+    assert decode(low_confidence, log_probability_threshold=None)[1] == [1]
 
 
 def test_silence_is_not_decoded_again() -> None:
-    doubtful = {"sure": 0.51, "silence": 0.7}
-    (result,), starts = decode(says("abc", **doubtful), log_probability_threshold=-0.5)
+    low_confidence = {"sure": 0.51, "silence": 0.7}
+    (result,), starts = decode(says("abc", **low_confidence), log_probability_threshold=-0.5)
     assert starts == [1]
-    assert result.no_speech_probability == pytest.approx(0.7)
-    assert decode(says("abc", **doubtful), log_probability_threshold=-0.5, no_speech_threshold=None)[1] == [1] * 6
-    assert decode(says("abc", **doubtful), log_probability_threshold=-0.5, no_speech_threshold=0.8)[1] == [1] * 6
+    assert result.no_speech_prob == pytest.approx(0.7)
+    assert decode(says("abc", **low_confidence), log_probability_threshold=-0.5, no_speech_threshold=None)[1] == [1] * 6
+    assert decode(says("abc", **low_confidence), log_probability_threshold=-0.5, no_speech_threshold=0.8)[1] == [1] * 6
     # Speech that the model is sure of is no silence, so its loops still fall back.
     assert decode(says("ab" * 60, silence=0.7))[1] != [1]
 
@@ -246,7 +246,7 @@ def test_beams_find_what_greedy_misses() -> None:
     assert decode(script)[0][0].text == "ac"
     (result,), starts = decode(script, beam_size=3)
     assert (result.text, starts) == ("bf", [1])
-    assert result.average_log_probability == pytest.approx(torch.tensor(0.4 * 0.95).log().item() / 3)
+    assert result.avg_logprob == pytest.approx(torch.tensor(0.4 * 0.95).log().item() / 3)
 
 
 def test_numbers_without_meaning_are_an_error() -> None:
@@ -265,7 +265,7 @@ def test_compression_ratio(text: str, ratio: float) -> None:
 @pytest.mark.parametrize("average", [-1.0, -1.01])
 @pytest.mark.parametrize("silence", [0.6, 0.61])
 def test_thresholds_are_not_reached_by_equality(ratio: float, average: float, silence: float) -> None:
-    decoded = Decoded((), "", None, average, silence, ratio, 0.0)
+    decoded = DecodingResult((), "", None, average, silence, ratio, 0.0)
     improbable = average < -1.0
     expected = (ratio > 2.4 or improbable) and not (silence > 0.6 and improbable)
     assert needs_fallback(decoded, DecodingOptions()) is expected

@@ -178,7 +178,7 @@ def test_the_number_of_new_tokens(first: Pair, beams: int, count: int) -> None:
     assert max(map(len, rows)) <= count
 
 
-def test_average_log_probability_and_silence_are_those_of_the_logits(first: Pair) -> None:
+def test_avg_logprob_and_silence_are_those_of_the_logits(first: Pair) -> None:
     features, vocabulary = random_features(3), first.model.vocabulary
     options = DecodingOptions(language="fr", timestamps=False, suppress_tokens=(), begin_suppress_tokens=(), **PLAIN)
     for beams in (1, 5):
@@ -193,9 +193,9 @@ def test_average_log_probability_and_silence_are_those_of_the_logits(first: Pair
                     input_features=features[row : row + 1].transpose(1, 2), decoder_input_ids=torch.tensor([ids])
                 ).logits[0]
             log = logits.log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])][len(prefix) - 1 :]
-            assert result.average_log_probability == pytest.approx(log.mean().item(), abs=1e-4)
+            assert result.avg_logprob == pytest.approx(log.mean().item(), abs=1e-4)
             silence = logits[0].softmax(-1)[vocabulary.no_speech].item()
-            assert result.no_speech_probability == pytest.approx(silence, rel=1e-3)
+            assert result.no_speech_prob == pytest.approx(silence, rel=1e-3)
 
 
 @pytest.mark.parametrize("beams", [1, 5])

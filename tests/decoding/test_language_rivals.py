@@ -11,15 +11,15 @@ import torch
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.language import best_explained, rivals
 from linnet.decoding.options import DecodingOptions
-from linnet.decoding.result import Decoded
+from linnet.decoding.result import DecodingResult
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import load_whisper
 from tiny_whispers import random_features, save_whisper
 
-SPANISH = Decoded((1,), "la casa", "es", -0.6, 0.0, 1.0, 0.0)
-CATALAN = replace(SPANISH, text="la casta", language="ca", average_log_probability=-1.0)
-LOOP = replace(SPANISH, text="ah " * 40, language="tr", average_log_probability=-0.1, compression_ratio=8.0)
-EMPTY = replace(SPANISH, text=" ", language="nn", average_log_probability=-0.1)
+SPANISH = DecodingResult((1,), "la casa", "es", -0.6, 0.0, 1.0, 0.0)
+CATALAN = replace(SPANISH, text="la casta", language="ca", avg_logprob=-1.0)
+LOOP = replace(SPANISH, text="ah " * 40, language="tr", avg_logprob=-0.1, compression_ratio=8.0)
+EMPTY = replace(SPANISH, text=" ", language="nn", avg_logprob=-0.1)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_an_unsure_window_takes_the_language_that_separate_decoding_says(
     codes = list(model.vocabulary.languages)[:2]
     probabilities = dict.fromkeys(codes, 0.5)
     alone = [
-        decoder.decode(encoded, replace(options, temperatures=(0.0,)), languages=[code])[0].average_log_probability
+        decoder.decode(encoded, replace(options, temperatures=(0.0,)), languages=[code])[0].avg_logprob
         for code in codes
     ]
     assert decoder.settle_language(encoded, probabilities, options) == codes[alone.index(max(alone))]

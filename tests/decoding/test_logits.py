@@ -39,9 +39,9 @@ def test_sums_and_probabilities(like: Callable[[Any], Any], logits: Floats) -> N
 @given(logits=LOGITS, data=st.data())
 def test_the_best_are_those_of_a_sort(like: Callable[[Any], Any], logits: Floats, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, logits.shape[1]))
-    values, places = best(like(logits), count)
+    values, indices = best(like(logits), count)
     assert values == np.sort(logits)[:, ::-1][:, :count].tolist()
-    for row, own, where in zip(logits, values, places, strict=True):
+    for row, own, where in zip(logits, values, indices, strict=True):
         assert len(set(where)) == count
         assert row[where].tolist() == own
 

@@ -41,7 +41,7 @@ def test_most_words_begin_within_80_ms_of_hand_labels_and_none_is_late_on_the_wh
 
 def heard_right(words: Any, labels: list[dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
     """Words and their labels, where each is said once."""
-    plain = [word.text.lower().strip(" .,") for word in words]
+    plain = [word.word.lower().strip(" .,") for word in words]
     said = [label["word"].lower() for label in labels]
     once = [word for word in said if said.count(word) == 1 and plain.count(word) == 1]
     return [(words[plain.index(word)], labels[said.index(word)]) for word in once]

@@ -11,7 +11,7 @@ import torch
 
 import linnet
 from linnet.engines import choice
-from linnet.engines.choice import Wanted
+from linnet.engines.choice import EngineConfig
 from linnet.engines.openvino import runtime
 from linnet.errors import OptionError
 
@@ -69,7 +69,7 @@ def test_torch_takes_a_compute_type_or_a_dtype() -> None:
 
 @pytest.mark.parametrize(("long", "short"), [("float32", "f32"), ("bfloat16", "bf16")])
 def test_a_compute_type_has_two_names(long: str, short: str) -> None:
-    assert Wanted(compute_type=long) == Wanted(compute_type=short)
+    assert EngineConfig(compute_type=long) == EngineConfig(compute_type=short)
     assert load(compute_type=long, threads=1)[0].engine_name == f"openvino cpu {short}"
     assert load(engine="torch", compute_type=long)[0].engine_name == f"torch cpu {long}"
 
@@ -101,7 +101,7 @@ def test_threads_of_torch() -> None:
 )
 def test_what_does_not_go_together_is_refused(wanted: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        Wanted(**wanted)
+        EngineConfig(**wanted)
     with pytest.raises(OptionError, match=message):
         load(**wanted)
 
@@ -121,8 +121,8 @@ def test_the_former_dtype_contradicts_nothing(wanted: dict[str, Any], message: s
 
 def test_openvino_runs_on_the_cpu_only() -> None:
     with pytest.raises(OptionError, match="on the CPU only, not on cuda:0: add --device cpu"):
-        choice._choose("cuda:0", Wanted("openvino"))
-    assert choice._choose("cuda:0", Wanted())[0] == "torch"
+        choice._choose("cuda:0", EngineConfig("openvino"))
+    assert choice._choose("cuda:0", EngineConfig())[0] == "torch"
 
 
 def test_nothing_is_reported_to_anyone() -> None:

@@ -147,9 +147,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: edit_json(f / "preprocessor_config.json", chunk_length=30),
         r"cuts windows of 30 s, its encoder takes 2 s: make chunk_length and max_source_positions agree",
     ),
-    "other bands": (
+    "other mel_bins": (
         lambda f: edit_json(f / "preprocessor_config.json", feature_size=80),
-        r"makes 80 mel bands, but its encoder takes 16",
+        r"makes 80 mel mel_bins, but its encoder takes 16",
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
     "weights cut": (

@@ -1,4 +1,4 @@
-"""Converted models are found again, made anew where they are damaged, and safe with two processes."""
+"""Converted models are found again, rebuilt where they are damaged, and safe with two processes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import torch
 
 from killed import killed_draft
 from linnet.engines.openvino import OpenVinoEngine, cache, export, runtime
-from linnet.engines.openvino.cache import Converted, Source, compile_converted, load_compiled, load_converted
-from linnet.engines.openvino.formats import Numbers
+from linnet.engines.openvino.cache import ConvertedModel, ModelSource, compile_converted, load_compiled, load_converted
+from linnet.engines.openvino.formats import Precision
 from linnet.engines.openvino.runtime import compile_model
 from linnet.errors import ModelError
 from linnet.models.whisper import load_module
@@ -36,13 +36,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "openvino"
 
 
-def convert(folder: Path) -> tuple[Converted, list[str]]:
+def convert(folder: Path) -> tuple[ConvertedModel, list[str]]:
     told: list[str] = []
-    source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
-    return load_converted(source, Numbers("f32", "f32"), told.append), told
+    source = ModelSource(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+    return load_converted(source, Precision("f32", "f32"), told.append), told
 
 
-def works(converted: Converted) -> bool:
+def works(converted: ConvertedModel) -> bool:
     engine = OpenVinoEngine(compile_converted(converted, 1), label="f32")
     return bool(np.isfinite(engine.encode(random_features(1)).cross[0]).all())
 
@@ -141,12 +141,12 @@ def test_a_damaged_model_is_an_error_that_names_it(tmp_path: Path) -> None:
 def test_two_processes_may_convert_at_once(folder: Path, root: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path\n"
-        "from linnet.engines.openvino.cache import Source, load_converted\n"
-        "from linnet.engines.openvino.formats import Numbers\n"
+        "from linnet.engines.openvino.cache import ModelSource, load_converted\n"
+        "from linnet.engines.openvino.formats import Precision\n"
         "from linnet.models.whisper import load_module\n"
         "folder = Path(sys.argv[1])\n"
-        "source = Source(folder, 'm', lambda: load_module(folder, name='m', dtype=torch.float32))\n"
-        "assert load_converted(source, Numbers('f32', 'f32'), lambda _: None).folder"
+        "source = ModelSource(folder, 'm', lambda: load_module(folder, name='m', dtype=torch.float32))\n"
+        "assert load_converted(source, Precision('f32', 'f32'), lambda _: None).folder"
     )
     command = [sys.executable, "-c", code, str(folder)]
     running = [subprocess.Popen(command, env=os.environ.copy(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -161,8 +161,8 @@ def test_what_was_compiled_is_found_by_the_next_one(folder: Path, root: Path, mo
     told: list[str] = []
 
     def ready(threads: int | None = 1) -> list[np.ndarray]:
-        source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
-        compiled = load_compiled(source, Numbers("f32", "f32"), told.append, threads=threads)
+        source = ModelSource(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+        compiled = load_compiled(source, Precision("f32", "f32"), told.append, threads=threads)
         return list(OpenVinoEngine(compiled, label="f32").encode(random_features(1)).cross)
 
     first = ready()
@@ -176,7 +176,7 @@ def test_what_was_compiled_is_found_by_the_next_one(folder: Path, root: Path, mo
     (blob,) = sorted(kept.glob("*.blob"))[:1]
     blob.chmod(0o600)
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
-    assert all(map(np.array_equal, ready(), first))  # what is damaged is made anew, in silence: it costs time only
+    assert all(map(np.array_equal, ready(), first))  # what is damaged is rebuilt, in silence: it costs time only
     assert len(told) == 1
     assert [path.name for path in root.glob("*/compiled-*")] == [kept.name]
     ready(threads=2)
@@ -184,11 +184,11 @@ def test_what_was_compiled_is_found_by_the_next_one(folder: Path, root: Path, mo
 
 
 def test_another_kind_of_cpu_compiles_for_itself(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
-    load_compiled(source, Numbers("f32", "f32"), lambda _: None)
+    source = ModelSource(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+    load_compiled(source, Precision("f32", "f32"), lambda _: None)
     (before,) = root.glob("*/compiled-*")
     monkeypatch.setattr(runtime, "cpu_flags", lambda: ["another"])
-    load_compiled(source, Numbers("f32", "f32"), lambda _: None)
+    load_compiled(source, Precision("f32", "f32"), lambda _: None)
     (after,) = root.glob("*/compiled-*")
     assert before.name != after.name
 
@@ -203,12 +203,12 @@ def test_without_room_for_what_was_compiled_the_model_runs(
     def partly(model: Path, compute: str, threads: int | None, kept: Path) -> Any:
         return compile_model(model, compute, threads, kept if model.stem == "encoder" else None)
 
-    source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
-    load_converted(source, Numbers("f32", "f32"), lambda _: None)
+    source = ModelSource(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+    load_converted(source, Precision("f32", "f32"), lambda _: None)
     if where == "for the manifest":
         monkeypatch.setattr(cache, "_write_manifest", full)
     else:
         monkeypatch.setattr(cache, "compile_model", partly)
-    compiled = load_compiled(source, Numbers("f32", "f32"), pytest.fail)
+    compiled = load_compiled(source, Precision("f32", "f32"), pytest.fail)
     assert np.isfinite(OpenVinoEngine(compiled, label="f32").encode(random_features(1)).cross[0]).all()
     assert not [path for path in root.glob("*/*") if path.is_dir()]

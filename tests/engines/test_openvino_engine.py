@@ -17,8 +17,8 @@ from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.engines import padding
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino.cache import Source, compile_converted, load_converted
-from linnet.engines.openvino.formats import Numbers
+from linnet.engines.openvino.cache import ModelSource, compile_converted, load_converted
+from linnet.engines.openvino.formats import Precision
 from linnet.engines.openvino.runtime import has_bf16
 from linnet.engines.padding import Layout
 from linnet.engines.torch import TorchEngine
@@ -53,13 +53,13 @@ def theirs(model: WhisperModel) -> TorchEngine:
 
 @pytest.fixture(scope="module")
 def make(folder: Path) -> MakeEngine:
-    source = Source(folder, "t", lambda: load_module(folder, name="t", dtype=torch.float32))
+    source = ModelSource(folder, "t", lambda: load_module(folder, name="t", dtype=torch.float32))
 
     def engine(kind: str) -> OpenVinoEngine:
-        numbers = Numbers(*KINDS[kind])
-        if numbers.compute == "bf16" and not has_bf16():
+        precision = Precision(*KINDS[kind])
+        if precision.compute == "bf16" and not has_bf16():
             pytest.skip("this CPU has no bfloat16")
-        return OpenVinoEngine(compile_converted(load_converted(source, numbers, lambda _: None), 1), label=kind)
+        return OpenVinoEngine(compile_converted(load_converted(source, precision, lambda _: None), 1), label=kind)
 
     return engine
 
@@ -110,11 +110,11 @@ def test_other_compute_types_are_near(theirs: TorchEngine, make: MakeEngine, kin
 
 
 def condensed_twin(model: WhisperModel, features: Tensor, layout: Layout, ids: Tensor) -> Tensor:
-    """Logits after every token, by Transformers' own layers over the places of a layout, one window."""
+    """Logits after every token, by Transformers' own layers over the indices of a layout, one window."""
     encoder, decoder = model.module.model.encoder, model.module.model.decoder
     x = functional.gelu(encoder.conv1(features.transpose(1, 2)))
     x = functional.gelu(encoder.conv2(x)).transpose(1, 2) + encoder.embed_positions.weight
-    x, bias = x[:, layout.places], torch.from_numpy(layout.bias)[None, None, None]
+    x, bias = x[:, layout.indices], torch.from_numpy(layout.bias)[None, None, None]
     for layer in encoder.layers:
         found = layer(x, attention_mask=bias)
         x = found[0] if isinstance(found, tuple) else found
@@ -173,8 +173,8 @@ def test_decoding_finds_the_tokens_of_torch(
         found.append(decoder.decode(each.encode(features), options))
     for want, got in zip(*found, strict=True):
         assert (got.tokens, got.language, got.temperature) == (want.tokens, want.language, want.temperature)
-        assert got.average_log_probability == pytest.approx(want.average_log_probability, abs=1e-3)
-        assert got.no_speech_probability == pytest.approx(want.no_speech_probability, abs=1e-4)
+        assert got.avg_logprob == pytest.approx(want.avg_logprob, abs=1e-3)
+        assert got.no_speech_prob == pytest.approx(want.no_speech_prob, abs=1e-4)
     assert batch == 1 or any(len(got.tokens) > 3 for got in found[1])
 
 
@@ -291,7 +291,7 @@ def test_alignment_in_other_compute_types(theirs: TorchEngine, make: MakeEngine,
 
 def test_what_does_not_fit_is_refused(engine: OpenVinoEngine) -> None:
     for bad in (torch.zeros(1, 201, 16), torch.zeros(1, 0, 16), torch.zeros(1, 200, 80), torch.zeros(200, 16)):
-        with pytest.raises(ValueError, match="1 to 200 frames, 16 bands"):
+        with pytest.raises(ValueError, match="1 to 200 frames, 16 mel_bins"):
             engine.encode(bad)
     encoded = engine.encode(random_features(2))
     with pytest.raises(ValueError, match="from 1 to the model's 64 tokens, got 65"):
@@ -319,7 +319,7 @@ def test_replaced_layers_are_converted_as_they_are(folder: Path, model: WhisperM
         layer.self_attn.v_proj = nn.Sequential(nn.Linear(64, 8, bias=False), nn.Linear(8, 64))
     module.requires_grad_(False)
     own = save_whisper(tmp_path / "own", seed=9)
-    converted = load_converted(Source(own, "t", lambda: module), Numbers("f32", "f32"), lambda _: None)
+    converted = load_converted(ModelSource(own, "t", lambda: module), Precision("f32", "f32"), lambda _: None)
     engine = OpenVinoEngine(compile_converted(converted, 1), label="f32")
     features, ids = random_features(2), tokens(2, 5)
     got = step(engine, engine.start(engine.encode(features), max_length=5), ids)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from linnet.engines.openvino import OpenVinoEngine, runtime
-from linnet.engines.openvino.cache import Source, compile_converted, load_converted
-from linnet.engines.openvino.formats import Numbers
+from linnet.engines.openvino.cache import ModelSource, compile_converted, load_converted
+from linnet.engines.openvino.formats import Precision
 from linnet.engines.openvino.runtime import bf16_pays, encoder_compute
 from linnet.models.whisper import load_module
 from tiny_whispers import random_features, save_whisper
@@ -17,15 +17,15 @@ from tiny_whispers import random_features, save_whisper
 
 @pytest.mark.parametrize(("weights", "most"), [("int8", 0.02), ("f16", 0.005)])
 def test_an_encoder_in_float32_feeds_a_decoder_in_bfloat16(weights: str, most: float, tmp_path: Path) -> None:
-    """Its results have the decoder's number format, and are nearer to the exact ones than those of bfloat16."""
+    """Its results have the decoder's precision, and are nearer to the exact ones than those of bfloat16."""
     folder = save_whisper(tmp_path, seed=1)
-    source = Source(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
+    source = ModelSource(folder, "m", lambda: load_module(folder, name="m", dtype=torch.float32))
     if not runtime.has_bf16() or bf16_pays():
         pytest.skip("on this CPU a bf16 encoder is computed in bf16")
     features = random_features(2, seed=99)
     engines = [
-        OpenVinoEngine(compile_converted(load_converted(source, numbers, lambda _: None), 1), label="t")
-        for numbers in (Numbers(weights, "bf16"), Numbers("f32", "f32"))
+        OpenVinoEngine(compile_converted(load_converted(source, precision, lambda _: None), 1), label="t")
+        for precision in (Precision(weights, "bf16"), Precision("f32", "f32"))
     ]
     got, want = (engine.encode(features).cross for engine in engines)
     assert {one.dtype for one in got} == {torch.bfloat16}

@@ -228,7 +228,7 @@ def test_alignment_refuses_what_does_not_fit(engine: TorchEngine) -> None:
 
 def test_what_does_not_fit_is_refused(engine: TorchEngine) -> None:
     for bad in (torch.zeros(1, 201, 16), torch.zeros(1, 0, 16), torch.zeros(1, 200, 80), torch.zeros(200, 16)):
-        with pytest.raises(ValueError, match="1 to 200 frames, 16 bands"):
+        with pytest.raises(ValueError, match="1 to 200 frames, 16 mel_bins"):
             engine.encode(bad)
     encoded = engine.encode(random_features(2))
     with pytest.raises(ValueError, match="from 1 to the model's 64 tokens, got 65"):

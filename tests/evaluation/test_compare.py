@@ -16,8 +16,8 @@ from linnet.evaluation.compare import CompareOptions, Comparison, compare, compa
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import rescore, score_rows
 from linnet.evaluation.strata import OTHERS, binned, stratify
-from linnet.scoring.blocks import Blocks
 from linnet.scoring.bootstrap import bootstrap_ratio
+from linnet.scoring.clusters import ResamplingClusters
 from linnet.scoring.scores import count_errors
 from linnet.scoring.significance import holm
 from linnet.text.normalizers import Normalizers
@@ -86,8 +86,8 @@ def test_the_other_way_round_everything_turns() -> None:
 def test_the_interval_is_the_paired_bootstraps() -> None:
     found = compare(WORSE, BETTER, options=FAST).difference
     apart = [a.counts.errors - b.counts.errors for a, b in zip(WORSE, BETTER, strict=True)]
-    blocks = Blocks.of("speakers", [one.speaker or "" for one in WORSE])
-    assert found == bootstrap_ratio(np.array(apart, float), np.full(240, 10.0), blocks=blocks, resamples=300)
+    clusters = ResamplingClusters.of("speakers", [one.speaker or "" for one in WORSE])
+    assert found == bootstrap_ratio(np.array(apart, float), np.full(240, 10.0), clusters=clusters, resamples=300)
 
 
 def test_the_same_system_twice_has_no_winner() -> None:
@@ -127,7 +127,7 @@ def test_ids_that_are_there_twice_go_by_their_place() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"normalizer": "marks@12345678"}, "utterance u3: another normalizer in each file"),
+        ({"normalizer": "unicode@12345678"}, "utterance u3: another normalizer in each file"),
         ({"normalized_text": "something else"}, "utterance u3: another reference in each file"),
     ],
 )
@@ -193,15 +193,17 @@ def test_where_the_difference_lies() -> None:
 
 
 def test_parts_are_adjusted_for_their_number() -> None:
-    blocks = Blocks.of("speakers", [one.speaker or "" for one in WORSE])
-    parts = stratify("speaker", WORSE, BETTER, blocks, level=0.95, seed=0)
+    clusters = ResamplingClusters.of("speakers", [one.speaker or "" for one in WORSE])
+    parts = stratify("speaker", WORSE, BETTER, clusters, level=0.95, seed=0)
     raw = [part.difference.p_value for part in parts if part.difference is not None]
     assert [part.p_value for part in parts] == holm(raw)
 
 
 def test_many_speakers_are_told_apart_up_to_a_limit() -> None:
     a, b = (system(0.2, seed=seed, count=120, speakers=60) for seed in (1, 2))
-    parts = stratify("speaker", a, b, Blocks.of("speakers", [one.speaker or "" for one in a]), level=0.95, seed=0)
+    parts = stratify(
+        "speaker", a, b, ResamplingClusters.of("speakers", [one.speaker or "" for one in a]), level=0.95, seed=0
+    )
     assert [part.value for part in parts][-1] == f"{OTHERS}: 10"
     assert sum(part.utterances for part in parts) == 120
 

@@ -18,7 +18,7 @@ from linnet.audio import load
 from linnet.data import Utterance
 from linnet.errors import OutputError
 from linnet.evaluation.contamination import ContaminationOptions, Match, find_contamination
-from linnet.evaluation.contamination.prints import HOP, WINDOW, Print, _window_and_bands, exact_hash, fingerprint
+from linnet.evaluation.contamination.prints import HOP, WINDOW, Fingerprint, _window_and_bands, exact_hash, fingerprint
 from linnet.evaluation.contamination.sounds import SoundIndex, allowed
 from linnet.evaluation.contamination.texts import PIECE, TextIndex, normalize, pieces
 
@@ -32,9 +32,9 @@ def speechlike(seed: int, seconds: float = 2.0) -> Samples:
     time = np.arange(int(seconds * RATE)) / RATE
     pitch = np.interp(time, np.linspace(0, seconds, 9), generator.uniform(90, 220, 9))
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
-    centre = np.interp(time, np.linspace(0, seconds, 15), generator.uniform(300, 3200, 15))
+    center = np.interp(time, np.linspace(0, seconds, 15), generator.uniform(300, 3200, 15))
     loudness = np.interp(time, np.linspace(0, seconds, 21), generator.uniform(0.05, 1.0, 21))
-    voice = sum(np.exp(-(((number * pitch - centre) / 400) ** 2)) * np.sin(number * phase) for number in range(1, 30))
+    voice = sum(np.exp(-(((number * pitch - center) / 400) ** 2)) * np.sin(number * phase) for number in range(1, 30))
     sound = loudness * voice + 1e-3 * generator.standard_normal(len(time))
     return (0.3 * sound / np.abs(sound).max()).astype(np.float32)
 
@@ -115,8 +115,13 @@ def test_changed_copies_of_made_up_sounds_are_found(change: str) -> None:
 def test_silence_and_nothing_match_nothing() -> None:
     silence = fingerprint(np.zeros(RATE, np.float32))
     assert not silence.loud.any()
-    for stored in ([], [Print.empty()], [silence], [silence, fingerprint(speechlike(0))]):
-        for other in (silence, Print.empty(), fingerprint(np.zeros(0, np.float32)), fingerprint(speechlike(1, 0.01))):
+    for stored in ([], [Fingerprint.empty()], [silence], [silence, fingerprint(speechlike(0))]):
+        for other in (
+            silence,
+            Fingerprint.empty(),
+            fingerprint(np.zeros(0, np.float32)),
+            fingerprint(speechlike(1, 0.01)),
+        ):
             assert SoundIndex(stored).find(other) == []
 
 

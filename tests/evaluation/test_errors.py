@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linnet.evaluation.errors import align, analyse
+from linnet.evaluation.errors import align, analyze
 from linnet.evaluation.errors import analysis as passes
-from linnet.evaluation.errors.analysis import Limits
+from linnet.evaluation.errors.analysis import AnalysisLimits
 from linnet.evaluation.errors.classes import classify, find_names, is_number
 from linnet.evaluation.errors.kinds import KINDS, Loop, find_loop, kinds_of
-from linnet.evaluation.errors.steps import Aligned
+from linnet.evaluation.errors.steps import AlignedRow
 from linnet.evaluation.errors.tally import Tally
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import rescore
@@ -27,11 +27,11 @@ from linnet.text.scripts import main_script
 
 WORDS = st.lists(st.sampled_from(["one", "two", "three", "four"]), max_size=7).map(" ".join)
 PAIRS = st.lists(st.tuples(WORDS, WORDS), max_size=8)
-MANY = Limits(rows=1000, examples=1, worst=1000)
+MANY = AnalysisLimits(rows=1000, examples=1, worst=1000)
 
 
 def row(said: str, heard: str | None, number: int = 0, **more: object) -> ScoredRow:
-    """A row whose normalised texts are its raw ones in lower case without marks."""
+    """A row whose normalized texts are its raw ones in lower case without marks."""
     made = ScoredRow(number, f"u{number}", "a.wav", said, "en", hypothesis=heard, duration=3.0)
     plain = (
         " ".join("".join(c for c in text if c.isalnum() or c == " ").lower().split()) for text in (said, heard or "")
@@ -44,7 +44,7 @@ def rows(pairs: list[tuple[str, str]]) -> list[ScoredRow]:
     return [row(said, heard, number) for number, (said, heard) in enumerate(pairs)]
 
 
-def aligned(said: str, heard: str) -> Aligned:
+def aligned(said: str, heard: str) -> AlignedRow:
     return next(align([row(said, heard)]))
 
 
@@ -71,7 +71,7 @@ def test_an_alignment_holds_both_texts_and_jiwers_errors(pairs: list[tuple[str, 
             assert one.errors == len(said.split()) + len(heard.split())
 
 
-def test_without_normalised_texts_the_raw_ones_are_compared() -> None:
+def test_without_normalized_texts_the_raw_ones_are_compared() -> None:
     bare = ScoredRow(0, "a", "a.wav", "Ice cream", hypothesis="ice cream")
     assert [tuple(step) for step in next(align([bare])).steps()] == [
         ("substitute", "Ice", "ice"),
@@ -81,7 +81,7 @@ def test_without_normalised_texts_the_raw_ones_are_compared() -> None:
 
 @given(PAIRS)
 def test_tables_of_words_are_those_of_a_slow_twin(pairs: list[tuple[str, str]]) -> None:
-    found = analyse(rows(pairs), MANY)
+    found = analyze(rows(pairs), MANY)
     steps = [step for said, heard in pairs for step in aligned(said, heard).steps()]
     spoken = Counter(word for said, _ in pairs for word in said.split())
     for name, table in (
@@ -99,15 +99,15 @@ def test_tables_of_words_are_those_of_a_slow_twin(pairs: list[tuple[str, str]]) 
 
 def test_an_example_shows_the_place() -> None:
     said = "a b c d e f g h i"
-    found = analyse(rows([(said, said.replace("e", "x"))]))
+    found = analyze(rows([(said, said.replace("e", "x"))]))
     (example,) = found.substitutions.rows[0].examples
     assert (example.id, example.said, example.heard) == ("u0", "b c d e f g h", "b c d x f g h")
 
 
 def test_compounds_are_found_within_utterances() -> None:
-    found = analyse(rows([("the ice cream was bad", "the icecream is bad"), ("a lake side", "a lakeside")]))
+    found = analyze(rows([("the ice cream was bad", "the icecream is bad"), ("a lake side", "a lakeside")]))
     assert [(one.said, one.heard, one.count) for one in found.compounds] == [("lake side", "lakeside", 1)]
-    found = analyse(rows([("the ice cream is bad", "the icecream is mad"), ("an icecream", "an ice cream")]))
+    found = analyze(rows([("the ice cream is bad", "the icecream is mad"), ("an icecream", "an ice cream")]))
     assert {(one.said, one.heard) for one in found.compounds} == {("ice cream", "icecream"), ("icecream", "ice cream")}
 
 
@@ -119,9 +119,9 @@ COMPOUNDS = st.lists(st.sampled_from(["ice", "cream", "icecream", "a"]), max_siz
 def test_errors_are_those_that_the_rows_were_counted_by(pairs: list[tuple[str, str]]) -> None:
     pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
     for protocol in ("plain", "open-asr"):
-        made = list(rescore(rows(pairs), Normalizers("marks"), protocol))
+        made = list(rescore(rows(pairs), Normalizers("unicode"), protocol))
         counted = total(one.counts for one in made)
-        found = analyse(made, MANY).total
+        found = analyze(made, MANY).total
         assert (found.words, found.substitutions, found.deletions, found.insertions) == (
             counted.words,
             counted.substitutions,
@@ -136,7 +136,7 @@ def test_a_compound_that_the_protocol_takes_for_right() -> None:
     assert [tuple(step) for step in one.steps()] == [("equal", "an", "an"), ("equal", "ice cream", "icecream")]
     assert one.errors == 0
     assert [kind.key for kind in kinds_of(one)] == ["compound"]
-    found = analyse([one.row])
+    found = analyze([one.row])
     assert [(pair.said, pair.heard, pair.count) for pair in found.compounds] == [("ice cream", "icecream", 1)]
     assert found.worst.total == 0
 
@@ -158,7 +158,7 @@ def test_a_tally_is_a_counter_up_to_what_it_missed(keys: list[str], capacity: in
 def test_forgotten_words_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "PAIRS", 10)
     rare = [("x", f"w{number}") for number in range(100)]
-    found = analyse(rows([("x", "y"), *rare] * 2 + [("x", "y")] * 50))
+    found = analyze(rows([("x", "y"), *rare] * 2 + [("x", "y")] * 50))
     assert found.substitutions.rows[0].heard == "y"
     assert found.substitutions.missed > 0
     assert 52 - found.substitutions.missed <= found.substitutions.rows[0].count <= 52
@@ -177,7 +177,7 @@ def test_rows_are_read_once_and_not_kept() -> None:
     stream = align(lazily())
     next(stream)
     assert made < 3000
-    assert analyse(lazily()).total.utterances == 3000
+    assert analyze(lazily()).total.utterances == 3000
 
 
 # Classes of words
@@ -238,7 +238,7 @@ def test_names(text: str, language: str, names: set[str]) -> None:
 
 
 def test_classes_add_up() -> None:
-    found = analyse(rows([("So Anna bought 20 apples", "so hannah bought 21 apple s")]))
+    found = analyze(rows([("So Anna bought 20 apples", "so hannah bought 21 apple s")]))
     numbers, names, other = found.classes
     assert (numbers.words, numbers.errors, names.words, names.errors) == (1, 1, 1, 1)
     assert numbers.words + names.words + other.words == found.total.words
@@ -321,7 +321,7 @@ def test_another_writing_of_the_same() -> None:
 
 
 def test_each_kind_is_counted_with_examples() -> None:
-    found = analyse(rows([("", "you"), ("one", ""), ("two three", ""), ("Four.", "four")]), Limits(examples=1))
+    found = analyze(rows([("", "you"), ("one", ""), ("two three", ""), ("Four.", "four")]), AnalysisLimits(examples=1))
     by_key = {one.key: one for one in found.kinds}
     assert list(by_key) == [kind.key for kind in KINDS]
     assert (by_key["empty"].group.utterances, by_key["empty"].group.errors, by_key["empty"].group.wer) == (2, 3, 1.0)
@@ -348,7 +348,7 @@ def test_groups_add_up_to_the_whole(pairs: list[tuple[str, str]]) -> None:
         replace(one, language="ab"[index % 2], speaker=None if index % 3 else "s", duration=float(index * 9))
         for index, one in enumerate(rows(pairs))
     ]
-    found = analyse(made, MANY)
+    found = analyze(made, MANY)
     for name in ("language", "speaker", "duration"):
         table = found.groups[name]
         assert sum(one.errors for one in table) == found.total.errors
@@ -363,26 +363,26 @@ def test_groups_add_up_to_the_whole(pairs: list[tuple[str, str]]) -> None:
     [(0.0, "not known"), (0.1, "under 2 s"), (2.0, "2 to 5 s"), (59.9, "30 to 60 s"), (60.0, "60 s and more")],
 )
 def test_bins_of_the_duration(duration: float, name: str) -> None:
-    found = analyse([row("one", "two", duration=duration)])
+    found = analyze([row("one", "two", duration=duration)])
     assert [one.name for one in found.groups["duration"]] == [name]
 
 
 def test_levels_of_noise_are_grouped_where_they_are_known() -> None:
     made = row("one", "two")
     object.__setattr__(made, "snr", -3.0)
-    found = analyse([made, row("one", "one", 1)])
+    found = analyze([made, row("one", "one", 1)])
     assert [one.name for one in found.groups["noise"]] == ["under 0 dB", "not known"]
 
 
 def test_groups_beyond_the_limit_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "GROUPS", 2)
-    found = analyse([row("one", "two", index, speaker=f"s{index}") for index in range(9)])
+    found = analyze([row("one", "two", index, speaker=f"s{index}") for index in range(9)])
     assert {one.name: one.errors for one in found.groups["speaker"]} == {"s0": 1, "s1": 1, "more than 2, together": 7}
 
 
 @given(PAIRS, st.integers(0, 4))
 def test_the_worst_are_the_first_when_sorted(pairs: list[tuple[str, str]], count: int) -> None:
-    found = analyse(rows(pairs), Limits(worst=count))
+    found = analyze(rows(pairs), AnalysisLimits(worst=count))
     wrong = [one for one in align(rows(pairs)) if one.errors]
     ordered = sorted(wrong, key=lambda one: (-one.errors, -(float("inf") if one.rate is None else one.rate)))
     assert [one.aligned.row.row for one in found.worst] == [one.row.row for one in ordered[:count]]
@@ -390,7 +390,7 @@ def test_the_worst_are_the_first_when_sorted(pairs: list[tuple[str, str]], count
 
 
 def test_failed_rows_are_listed_and_not_counted() -> None:
-    found = analyse([row("one", None, 0, error="a.wav: no such file"), row("one", "one", 1)])
+    found = analyze([row("one", None, 0, error="a.wav: no such file"), row("one", "one", 1)])
     assert [(one.id, one.error) for one in found.failed] == [("u0", "a.wav: no such file")]
     assert (found.total.utterances, found.total.errors) == (1, 0)
     assert "u0: a.wav: no such file" in found.text()
@@ -401,7 +401,7 @@ def test_failed_rows_are_listed_and_not_counted() -> None:
 
 @given(PAIRS)
 def test_it_is_plain_data(pairs: list[tuple[str, str]]) -> None:
-    found = analyse(rows(pairs))
+    found = analyze(rows(pairs))
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["total"]["errors"] == found.total.errors
     assert len(data["worst"]) == len(found.worst)
@@ -411,7 +411,7 @@ def test_it_is_plain_data(pairs: list[tuple[str, str]]) -> None:
 
 def test_the_text_for_a_terminal() -> None:
     made = [row("nine one", "five one", 0, speaker="a"), row("nine", "five", 1, speaker="b"), row("ten", "", 2)]
-    assert analyse(made).text().splitlines() == [
+    assert analyze(made).text().splitlines() == [
         "kind of utterance  utterances      WER  errors   share",
         "Nothing heard               1  100.00%       1  33.33%",
         "",
@@ -434,5 +434,5 @@ def test_the_text_for_a_terminal() -> None:
 
 
 def test_nothing_wrong_and_nothing_at_all() -> None:
-    assert analyse([]).text() == "no word errors"
-    assert analyse(rows([("so it is", "so it is")])).text().startswith("no word errors")
+    assert analyze([]).text() == "no word errors"
+    assert analyze(rows([("so it is", "so it is")])).text().startswith("no word errors")

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from linnet.audio import Samples
 from linnet.errors import OutputError
 from linnet.evaluation.clips import embed
-from linnet.evaluation.errors import Step, analyse
+from linnet.evaluation.errors import Step, analyze
 from linnet.evaluation.html import Gap, PageOptions, direction, pieces, render, write_report
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.report import Summary, summarize
 from linnet.evaluation.rows import rescore
-from linnet.pages.media import Clip
+from linnet.pages.media import AudioClip
 from linnet.scoring.scores import count_errors
 from linnet.text.normalizers import Normalizers
 
@@ -61,7 +61,7 @@ def summary(rows: list[ScoredRow], **made_with: object) -> Summary:
 
 
 def page(rows: list[ScoredRow], options: PageOptions = SILENT, **made_with: object) -> str:
-    return render(analyse(rows), summary(rows, **made_with), options)
+    return render(analyze(rows), summary(rows, **made_with), options)
 
 
 @dataclass
@@ -246,7 +246,7 @@ def test_figure_tables_and_alignments_are_of_one_alignment(protocol: str) -> Non
     ]
     raw = [row(*pair, number) for number, pair in enumerate(texts)]
     rows = list(rescore(raw, Normalizers("basic"), protocol))
-    found, made = analyse(rows), summary(rows)
+    found, made = analyze(rows), summary(rows)
     counts = (made.substitutions, made.deletions, made.insertions)
     assert counts == {"plain": (4, 2, 1), "open-asr": (1, 0, 0)}[protocol]
     assert (found.total.substitutions, found.total.deletions, found.total.insertions) == counts
@@ -331,7 +331,7 @@ def sound(tmp_path: Path) -> Path:
     return path
 
 
-def heard(clip: Clip) -> tuple[Samples, int]:
+def heard(clip: AudioClip) -> tuple[Samples, int]:
     kind, _, data = (clip.address or "").partition(",")
     assert kind == "data:audio/mpeg;base64"
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(data)), dtype="float32")
@@ -376,7 +376,7 @@ def test_a_sound_that_cannot_be_read_has_a_note(audio: str, sound: Path) -> None
 def test_a_library_without_mp3_is_said(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soundfile, "check_format", lambda *_: False)
     (clip,) = embed([row("a", "b", audio=str(sound))], limit=10**6)
-    assert clip == Clip(note="no sound: this libsndfile cannot write MP3; version 1.1 and later can")
+    assert clip == AudioClip(note="no sound: this libsndfile cannot write MP3; version 1.1 and later can")
 
 
 def test_sounds_come_from_where_they_are_asked() -> None:

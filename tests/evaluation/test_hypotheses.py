@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from linnet.data import Utterance
 from linnet.data.sources import open_source
 from linnet.errors import OptionError
-from linnet.evaluation.hypotheses import KINDS, Hypotheses, pair, read_hypotheses
+from linnet.evaluation.hypotheses import KINDS, HypothesisFile, pair, read_hypotheses
 from linnet.evaluation.hypotheses.text import TRN
 from linnet.evaluation.log import RowLog, ScoredRow
 from linnet.transcription.transcript import Segment, Transcript
@@ -36,7 +36,7 @@ def write_json(path: Path, *rows: Any) -> Path:
     return write(path, *(json.dumps(row, ensure_ascii=False) for row in rows))
 
 
-def texts(hypotheses: Hypotheses) -> dict[str, str]:
+def texts(hypotheses: HypothesisFile) -> dict[str, str]:
     return {name: hypothesis.text for name, hypothesis in hypotheses.rows.items()}
 
 
@@ -291,7 +291,7 @@ def test_rows_about_stretches_of_one_sound_find_theirs(tmp_path: Path) -> None:
     assert [one and one.text for one in pair(hypotheses, references).found] == ["at 3", "at 1"]
 
 
-def made(tmp_path: Path, *names: str) -> Hypotheses:
+def made(tmp_path: Path, *names: str) -> HypothesisFile:
     return read_hypotheses(in_form("jsonl", tmp_path / "file", {name: f"said {name}" for name in names}))
 
 

@@ -18,10 +18,10 @@ from linnet.audio import Audio
 from linnet.errors import MissingExtra, OptionError
 from linnet.evaluation.providers import (
     KINDS,
-    Heard,
     ProviderError,
     ProviderOptions,
     ProviderRefusal,
+    ProviderTranscript,
     names_provider,
     open_provider,
 )
@@ -42,7 +42,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def heard(spec: str, audio: Audio, language: str | None = None, **settings: Any) -> Heard:
+def heard(spec: str, audio: Audio, language: str | None = None, **settings: Any) -> ProviderTranscript:
     with open_provider(spec, ProviderOptions(device="cpu", **settings), cache=False) as provider:
         return provider.transcribe(audio, language=language)
 

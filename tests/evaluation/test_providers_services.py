@@ -25,12 +25,12 @@ from linnet.audio import Audio
 from linnet.errors import AudioError, OptionError
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.providers import (
-    Heard,
     Provider,
     ProviderError,
     ProviderOptions,
     ProviderRecognizer,
     ProviderRefusal,
+    ProviderTranscript,
     Request,
     open_provider,
     transcribe_all,
@@ -88,7 +88,7 @@ def test_what_is_heard_comes_back(kind: str, service: Service) -> None:
         heard = provider.transcribe(SOUND, language="en")
     assert heard.text == TEXT
     assert heard.language == {"openai": None, "elevenlabs": "eng"}.get(kind, "en")
-    assert [(word.text, word.start, word.end) for word in heard.words] == (
+    assert [(word.word, word.start, word.end) for word in heard.words] == (
         [] if kind == "openai" else [("Heard", 0, 0.5)]
     )
     assert 0 < heard.seconds < 60
@@ -141,7 +141,7 @@ def test_openai_tells_language_and_words_where_they_are_asked_for() -> None:
         opened("openai", service, fields={"response_format": "verbose_json"}) as provider,
     ):
         heard = provider.transcribe(SOUND)
-    assert (heard.language, [word.text for word in heard.words]) == ("english", ["Heard"])
+    assert (heard.language, [word.word for word in heard.words]) == ("english", ["Heard"])
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
@@ -163,7 +163,7 @@ def test_samples_beyond_full_scale_are_clipped() -> None:
     assert sent.tolist() == [32767, -32768, 32767]
 
 
-def test_retry_after_is_honoured_before_the_own_pause(kind: str, service: Service) -> None:
+def test_retry_after_is_honored_before_the_own_pause(kind: str, service: Service) -> None:
     service.script = [Reply(429, {"error": "slow down"}, {"Retry-After": "0"}), Reply(503, None, {"Retry-After": "0"})]
     begun = time.monotonic()
     with opened(kind, service, pause=0.01 if kind == "assemblyai" else 30.0) as provider:
@@ -375,7 +375,9 @@ class Kept:
         self.kind, self.service, self.folder = kind, service, folder
         self.notices: list[str] = []
 
-    def __call__(self, sound: Audio = SOUND, model: str = "", language: str | None = None, **fields: Any) -> Heard:
+    def __call__(
+        self, sound: Audio = SOUND, model: str = "", language: str | None = None, **fields: Any
+    ) -> ProviderTranscript:
         options = ProviderOptions(pause=0.01, attempts=1, fields=fields)
         spec = f"{self.kind}:{model}" if model else KINDS[self.kind][0]
         name = f"{spec}@{self.service.url}"
@@ -408,7 +410,7 @@ def test_a_second_run_asks_nothing(kept: Kept) -> None:
 def test_whatever_an_answer_depends_on_is_asked_anew(tmp_path: Path) -> None:
     with serving(services.deepgram) as service:
         kept = Kept("deepgram", service, tmp_path)
-        variants: list[Callable[[], Heard]] = [
+        variants: list[Callable[[], ProviderTranscript]] = [
             kept,
             lambda: kept(model="nova-2"),
             lambda: kept(language="en"),

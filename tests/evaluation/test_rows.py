@@ -13,7 +13,7 @@ from linnet.evaluation.rows import read_rows, rescore, score_rows
 from linnet.scoring.scores import WordErrors
 from linnet.text.normalizers import Normalizers
 
-IDS = {name: Normalizers(name).id(None) for name in ("english", "marks")}
+IDS = {name: Normalizers(name).id(None) for name in ("english", "unicode")}
 
 
 def rows() -> list[ScoredRow]:
@@ -27,13 +27,13 @@ def rows() -> list[ScoredRow]:
 
 def test_rows_are_scored_anew_and_added_up() -> None:
     anew = list(rescore(rows(), Normalizers("auto")))
-    assert [row.normalizer for row in anew] == [IDS["english"], IDS["marks"], None, IDS["marks"]]
+    assert [row.normalizer for row in anew] == [IDS["english"], IDS["unicode"], None, IDS["unicode"]]
     assert [row.counts for row in anew] == [WordErrors(3, 1), WordErrors(0, 0, 0, 2), WordErrors(), WordErrors(1, 0, 1)]
     score = score_rows(anew)
     assert (score.words, score.utterances) == (WordErrors(4, 1, 1, 2), 3)
     assert score.characters == WordErrors(len("it is red") + len("größe"), 0, 5, 1 + len("oh je"))
     assert (score.silence.utterances, score.silence.with_words, score.silence.words) == (1, 1, 2)
-    assert score.normalizers == {IDS["english"]: 1, IDS["marks"]: 2}
+    assert score.normalizers == {IDS["english"]: 1, IDS["unicode"]: 2}
 
 
 def test_a_row_may_be_scored_verbatim() -> None:

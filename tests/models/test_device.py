@@ -1,4 +1,4 @@
-"""A device and a number format, each with its reason, or an error that says what is missing."""
+"""A device and a precision, each with its reason, or an error that says what is missing."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, BertConfig, HubertCon
 
 from linnet.errors import ModelError
 from linnet.models.fusion.bases import load_base
-from linnet.models.fusion.encoders import Waves, encoder_config, speech_encoder
+from linnet.models.fusion.encoders import WaveformSpeech, encoder_config, speech_encoder
 from linnet.models.fusion.windows import windowing
 from tiny_fusion import ENCODERS, granite_features, one_thread, save_all
 
@@ -43,10 +43,10 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 def loaded(folder: Path) -> tuple[Any, Any]:
     """The registry's entry and the encoder of a folder."""
     config = encoder_config(AutoConfig.from_pretrained(folder))
-    normalise = (folder / "preprocessor_config.json").exists() and '"do_normalize": true' in (
+    normalize = (folder / "preprocessor_config.json").exists() and '"do_normalize": true' in (
         folder / "preprocessor_config.json"
     ).read_text()
-    return speech_encoder(config, normalise=normalise), load_base("encoder", str(folder)).eval()
+    return speech_encoder(config, normalize=normalize), load_base("encoder", str(folder)).eval()
 
 
 def reference(folder: Path, sound: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -182,7 +182,7 @@ def test_windows_of_a_local_encoder_are_the_whole_clip() -> None:
 def test_a_wrong_length_function_is_an_error_that_names_the_window(bases: dict[str, Path]) -> None:
     _, encoder = loaded(bases["hubert"])
 
-    class Wrong(Waves):
+    class Wrong(WaveformSpeech):
         def frames(self, samples: int) -> int:
             return super().frames(samples) + (samples > 9000)
 

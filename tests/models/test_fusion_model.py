@@ -128,14 +128,14 @@ def test_beams_and_length_penalty_reach_the_search(bases: dict[str, Path]) -> No
 def test_training_the_projector_alone_lowers_the_loss(bases: dict[str, Path]) -> None:
     model, processor = fusion(bases)
     batch = processor(clips()[:3], ["one two", "nine", "three"])
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     before = {name: value.clone() for name, value in model.named_parameters() if not value.requires_grad}
     losses = []
     for _ in range(30):
         loss = model(**batch).loss
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] / 2
     now = dict(model.named_parameters())
@@ -234,7 +234,7 @@ def test_labels_end_and_an_empty_text_is_the_end_alone(bases: dict[str, Path]) -
     _, processor = fusion(bases)
     word = processor.tokenizer.convert_tokens_to_ids
     assert processor(text=["", "one two"])["labels"].tolist() == [[4, -100, -100], [word("one"), word("two"), 4]]
-    assert 4 not in processor(text="one <end>")["labels"][0, :-1], "what is spelt in a text ends no answer"
+    assert 4 not in processor(text="one <end>")["labels"][0, :-1], "what is spelled in a text ends no answer"
     with pytest.raises(ModelError, match="resample it first"):
         processor(clips()[0], sampling_rate=8000)
     with pytest.raises(ModelError, match="`audio`, `text` or both"):

@@ -56,7 +56,7 @@ def test_no_frame_is_dropped(frames: int, stack: int, queries: int) -> None:
 
 @pytest.mark.parametrize("kind", ["linear", "mlp", "swiglu"])
 def test_stacked_projectors_equal_slow_twins(kind: str) -> None:
-    projector = made(kind, normalise=False, activation="relu").double()
+    projector = made(kind, normalize=False, activation="relu").double()
     frames = torch.randn(7, WIDTH, dtype=torch.float64)
     rows = []
     for start in (0, 3, 6):
@@ -74,7 +74,7 @@ def test_stacked_projectors_equal_slow_twins(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["convolution", "qformer"])
 def test_each_row_hears_the_frames_of_its_place_only(kind: str) -> None:
-    projector = made(kind, normalise=False, stack=2, queries=2)
+    projector = made(kind, normalize=False, stack=2, queries=2)
     frames = torch.randn(1, 16, WIDTH, requires_grad=True)
     projector(frames, [16])[0, 2].sum().backward()
     assert frames.grad is not None
@@ -92,7 +92,7 @@ def test_fresh_rows_are_as_loud_as_asked(kind: str) -> None:
 
 
 def test_the_published_recipe_has_its_number_of_parameters() -> None:
-    options = projector_options({"stack": 5, "activation": "relu", "normalise": False}, frames_per_second=50.0)
+    options = projector_options({"stack": 5, "activation": "relu", "normalize": False}, frames_per_second=50.0)
     with torch.device("meta"):
         projector = make_projector(1024, 2048, options)
     count = sum(value.numel() for value in projector.parameters())

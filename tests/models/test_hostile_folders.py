@@ -22,7 +22,7 @@ import linnet
 from evil import Evil
 from hub_cache import add_to_cache
 from linnet.errors import LinnetError, ModelError
-from linnet.models import catalogue
+from linnet.models import catalog
 from linnet.models.json_files import is_plain_name, read_json
 from tiny_speech import save_parakeet, save_wav2vec2
 from tiny_whispers import edit_json, save_whisper
@@ -173,14 +173,14 @@ def try_all(good: Path, tmp_path: Path, cases: list[Case], step: int) -> list[st
         shutil.rmtree(tmp_path / "model", ignore_errors=True)
         folder = Path(shutil.copytree(good, tmp_path / "model"))
         change(folder)
-        for ask in (load, lambda folder: catalogue.info(str(folder))):
+        for ask in (load, lambda folder: catalog.info(str(folder))):
             try:
                 ask(folder)
             except LinnetError as error:
                 refused.append(f"{name}: {error}")
             except Exception as error:
                 raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
-        assert catalogue.kind_of(folder) in ("whisper", "ctc", "seq2seq", "other", "incomplete", "damaged"), name
+        assert catalog.kind_of(folder) in ("whisper", "ctc", "seq2seq", "other", "incomplete", "damaged"), name
     return refused
 
 
@@ -251,7 +251,7 @@ def test_the_file_and_the_field_are_named(whisper: Path, tmp_path: Path, fault: 
     with pytest.raises(ModelError, match=said) as caught:
         load(folder)
     assert str(folder) in str(caught.value)
-    assert catalogue.kind_of(folder) in ("damaged", "whisper")
+    assert catalog.kind_of(folder) in ("damaged", "whisper")
 
 
 def test_a_processor_that_cannot_work_is_named(tmp_path: Path) -> None:
@@ -311,11 +311,11 @@ def test_a_damaged_model_of_the_cache_is_listed_and_can_be_removed(
     files = {path.name: path.read_bytes() for path in whisper.iterdir()} | {"generation_config.json": b"[]"}
     add_to_cache(tmp_path, "some/model", files)
     monkeypatch.setattr("huggingface_hub.scan_cache_dir", partial(scan_cache_dir, tmp_path))
-    assert [entry.kind for entry in catalogue.list_models() if entry.name == "some/model"] == ["damaged"]
+    assert [entry.kind for entry in catalog.list_models() if entry.name == "some/model"] == ["damaged"]
     with pytest.raises(ModelError, match=r"generation_config\.json should hold a JSON object, but holds list"):
-        catalogue.info("some/model")
-    assert catalogue.folders("some/model")
-    assert catalogue.remove("some/model") > 0
+        catalog.info("some/model")
+    assert catalog.folders("some/model")
+    assert catalog.remove("some/model") > 0
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -21,7 +21,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoTokenizer, WhisperProces
 from evil import Evil
 from killed import killed_draft
 from linnet.errors import LinnetError, ModelError, OutputError
-from linnet.models.catalogue import list_models, remove
+from linnet.models.catalog import list_models, remove
 from linnet.models.importing import cached, detect_format, import_model
 from linnet.models.importing.blocks import BLOCK_FORMATS, dequantize
 from linnet.models.resolve import SHORT_NAMES, hub_id, resolve

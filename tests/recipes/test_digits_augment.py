@@ -32,7 +32,7 @@ def test_an_open_band_is_one() -> None:
     np.testing.assert_array_equal(augment.band(rng(), frequencies, 0.0, 8000.0), np.ones(50, np.float32))
 
 
-def test_colour_of_no_strength_is_one() -> None:
+def test_color_of_no_strength_is_one() -> None:
     frequencies = np.linspace(0, 8000, 50, dtype=np.float32)
     np.testing.assert_allclose(augment.tilt_and_bands(rng(), frequencies, 0.0), 1.0)
 

@@ -67,8 +67,8 @@ def test_generation_settings_are_whispers_own(model: WhisperForConditionalGenera
 def test_stock_pipeline_hears_nothing_in_silence(timestamps: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # transformers' own advice on its arguments
-        recogniser = pipeline("automatic-speech-recognition", str(FOLDER), device="cpu")
-        result = recogniser(np.zeros(32_000, np.float32), return_timestamps=timestamps)
+        recognizer = pipeline("automatic-speech-recognition", str(FOLDER), device="cpu")
+        result = recognizer(np.zeros(32_000, np.float32), return_timestamps=timestamps)
     assert result["text"].strip() == ""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from linnet.errors import OptionError
 from linnet.evaluation.log import ScoredRow
-from linnet.scoring.blocks import Blocks, Unit, choose_blocks
+from linnet.scoring.clusters import ResamplingClusters, Unit, choose_clusters
 
 
 def rows(**columns: list[Any]) -> list[Any]:
@@ -33,29 +33,29 @@ def rows(**columns: list[Any]) -> list[Any]:
     ],
 )
 def test_the_first_that_all_rows_name_is_taken(columns: dict[str, list[Any]], unit: Unit, count: int) -> None:
-    found = choose_blocks(rows(**columns))
+    found = choose_clusters(rows(**columns))
     assert (found.unit, found.count) == (unit, count)
 
 
 def test_scored_rows_are_rows() -> None:
-    found = choose_blocks([ScoredRow(n, str(n), f"{n}.wav", "a", speaker=f"s{n % 3}") for n in range(7)])
+    found = choose_clusters([ScoredRow(n, str(n), f"{n}.wav", "a", speaker=f"s{n % 3}") for n in range(7)])
     assert (found.unit, found.index.tolist()) == ("speakers", [0, 1, 2, 0, 1, 2, 0])
 
 
 def test_one_may_be_asked_for() -> None:
     both = rows(speaker=["a", "b"], session=["x", "y"])
-    assert choose_blocks(both, "sessions").unit == "sessions"
-    assert choose_blocks(both, "utterances").unit == "utterances"
-    with pytest.raises(OptionError, match="blocks by recordings need a recording for each row, and at least two"):
-        choose_blocks(both, "recordings")
+    assert choose_clusters(both, "sessions").unit == "sessions"
+    assert choose_clusters(both, "utterances").unit == "utterances"
+    with pytest.raises(OptionError, match="clusters by recordings need a recording for each row, and at least two"):
+        choose_clusters(both, "recordings")
     with pytest.raises(OptionError, match="'dogs' are unknown: use speakers, sessions, recordings, utterances"):
-        choose_blocks(both, "dogs")  # type: ignore[arg-type]
+        choose_clusters(both, "dogs")  # type: ignore[arg-type]
 
 
 def test_sums_and_parts() -> None:
-    blocks = Blocks.of("speakers", ["anna", "ben", "anna", "cy"])
-    assert blocks.sums(np.array([1.0, 2.0, 4.0, 8.0])).tolist() == [5, 2, 8]
-    part = blocks.among([1, 3])
+    clusters = ResamplingClusters.of("speakers", ["anna", "ben", "anna", "cy"])
+    assert clusters.sums(np.array([1.0, 2.0, 4.0, 8.0])).tolist() == [5, 2, 8]
+    part = clusters.among([1, 3])
     assert (part.count, part.sums([1, 2]).tolist()) == (2, [1, 2])
 
 
@@ -71,6 +71,6 @@ def test_sums_and_parts() -> None:
     ],
 )
 def test_why_utterances_are_taken_is_said_as_it_is(columns: dict[str, list[Any]], why: str) -> None:
-    found = choose_blocks(rows(**columns))
+    found = choose_clusters(rows(**columns))
     assert (found.unit, found.why) == ("utterances", why)
     assert found.among([0]).why == why

@@ -11,12 +11,12 @@ import pytest
 from scipy import stats
 
 from linnet.scoring import bootstrap
-from linnet.scoring.blocks import Blocks
 from linnet.scoring.bootstrap import bootstrap_interval, bootstrap_ratio, exact_bounds, student_t
+from linnet.scoring.clusters import ResamplingClusters
 
 
 def ratio_and_error(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """A ratio of sums and its linearised standard error, as they are written down."""
+    """A ratio of sums and its linearized standard error, as they are written down."""
     top, bottom = sum(a for a, _ in pairs), sum(b for _, b in pairs)
     ratio = top / bottom
     spread = sum((a - ratio * b) ** 2 for a, b in pairs) * len(pairs) / (len(pairs) - 1)
@@ -51,7 +51,7 @@ def test_it_equals_a_slow_twin(seed: int) -> None:
 def test_blocks_are_resampled_whole() -> None:
     errors, words, names = [1, 0, 3, 0, 2, 1], [5, 4, 6, 5, 5, 7], list("abcabd")
     by_hand = bootstrap_interval([1, 2, 3, 1], [10, 9, 6, 7], resamples=200)
-    found = bootstrap_interval(errors, words, blocks=Blocks.of("speakers", names), resamples=200)
+    found = bootstrap_interval(errors, words, clusters=ResamplingClusters.of("speakers", names), resamples=200)
     assert found is not None
     assert by_hand is not None
     assert (found.low, found.high) == pytest.approx((by_hand.low, by_hand.high))
@@ -71,12 +71,12 @@ def test_it_holds_the_truth_as_often_as_it_says_where_speakers_differ() -> None:
     hits = {"speakers": 0, "utterances": 0}
     for seed in range(200):
         errors, words, names = simulated(random, 20)
-        for blocks in (Blocks.of("speakers", names), None):
-            interval = bootstrap_interval(errors, words, blocks=blocks, resamples=400, seed=seed)
+        for clusters in (ResamplingClusters.of("speakers", names), None):
+            interval = bootstrap_interval(errors, words, clusters=clusters, resamples=400, seed=seed)
             assert interval is not None
             hits[interval.unit] += interval.low <= 0.2 <= interval.high
     assert 0.91 <= hits["speakers"] / 200 <= 0.99
-    assert hits["utterances"] / 200 <= 0.8  # an utterance's neighbours are taken for news
+    assert hits["utterances"] / 200 <= 0.8  # an utterance's neighbors are taken for news
 
 
 def test_the_p_value_is_as_rare_as_it_says_and_agrees_with_the_interval() -> None:
@@ -84,8 +84,8 @@ def test_the_p_value_is_as_rare_as_it_says_and_agrees_with_the_interval() -> Non
     rejected = 0
     for seed in range(200):
         differences = np.repeat(random.normal(0, 1, 20), 5) + random.normal(0, 2, 100)
-        blocks = Blocks.of("speakers", [str(n // 5) for n in range(100)])
-        found = bootstrap_ratio(differences, np.full(100, 10), blocks=blocks, resamples=400, seed=seed)
+        clusters = ResamplingClusters.of("speakers", [str(n // 5) for n in range(100)])
+        found = bootstrap_ratio(differences, np.full(100, 10), clusters=clusters, resamples=400, seed=seed)
         assert found is not None
         outside = not found.interval.low <= 0 <= found.interval.high
         if abs(found.p_value - 0.05) > 0.01:  # quantiles are interpolated, counts are not
@@ -143,7 +143,7 @@ def test_too_little_has_no_interval() -> None:
     assert bootstrap_interval([], []) is None
     assert bootstrap_interval([1], [5]) is None
     assert bootstrap_interval([1, 2], [0, 0]) is None
-    assert bootstrap_interval([1, 2], [4, 4], blocks=Blocks.of("speakers", ["a", "a"])) is None
+    assert bootstrap_interval([1, 2], [4, 4], clusters=ResamplingClusters.of("speakers", ["a", "a"])) is None
 
 
 def test_blocks_that_are_all_alike_have_the_bounds_of_their_counts() -> None:
@@ -162,7 +162,7 @@ def test_blocks_that_are_all_alike_have_the_bounds_of_their_counts() -> None:
 
 
 def test_two_speakers_make_a_wide_interval() -> None:
-    found = bootstrap_interval([1, 5], [50, 50], blocks=Blocks.of("speakers", ["a", "b"]))
+    found = bootstrap_interval([1, 5], [50, 50], clusters=ResamplingClusters.of("speakers", ["a", "b"]))
     assert found is not None
     assert found.high > 0.06 + 12.7 * statistics.stdev([0.02, 0.1]) / math.sqrt(2) - 1e-3
 
@@ -174,10 +174,10 @@ def test_utterances_without_words_add_their_insertions() -> None:
 
 
 def test_an_interval_says_what_was_resampled() -> None:
-    known = bootstrap_interval([1, 0, 2], [9, 9, 9], blocks=Blocks.of("speakers", ["a", "b", "c"]))
+    known = bootstrap_interval([1, 0, 2], [9, 9, 9], clusters=ResamplingClusters.of("speakers", ["a", "b", "c"]))
     unknown = bootstrap_interval([1, 0, 2], [9, 9, 9])
     assert str(known).endswith("over 3 speakers: so few say little")
-    many = bootstrap_interval([1] * 7 + [2], [9] * 8, blocks=Blocks.of("speakers", list("abcdefgh")))
+    many = bootstrap_interval([1] * 7 + [2], [9] * 8, clusters=ResamplingClusters.of("speakers", list("abcdefgh")))
     assert str(many).endswith("over 8 speakers")
     assert str(unknown).endswith("over 3 utterances: no speaker, session or recording is known, it may be too narrow")
 
@@ -198,8 +198,8 @@ def test_more_errors_than_words_have_the_bounds_of_a_poisson_rate() -> None:
 
 def test_no_errors_are_no_certainty() -> None:
     """No errors in 24 words were said to be an interval of 0.00 % to 0.00 %."""
-    for blocks in (None, Blocks.of("speakers", ["a", "b", "b"])):
-        found = bootstrap_interval([0, 0, 0], [12, 6, 6], blocks=blocks)
+    for clusters in (None, ResamplingClusters.of("speakers", ["a", "b", "b"])):
+        found = bootstrap_interval([0, 0, 0], [12, 6, 6], clusters=clusters)
         assert found is not None
         assert str(found).startswith("95% interval 0.00% to 14.25%, exact binomial (Clopper-Pearson) over 24 words")
     same = bootstrap_ratio([0, 0, 0], [12, 6, 6])

@@ -183,15 +183,15 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 
 
 def score(words: WordErrors, silence: Silence | None = None) -> Score:
-    return Score("plain", "rapidfuzz 3", {"marks@00000000": 2}, 2, words, WordErrors(), silence or Silence())
+    return Score("plain", "rapidfuzz 3", {"unicode@00000000": 2}, 2, words, WordErrors(), silence or Silence())
 
 
 def test_a_score_says_what_it_was_made_with() -> None:
     found = score(WordErrors(200, 3, 2, 1), Silence(4, 1, 5))
-    assert found.label == "plain, marks@00000000"
+    assert found.label == "plain, unicode@00000000"
     assert dict(found.lines()) == {
-        "WER": "3.00% (3 substituted, 2 deleted, 1 inserted, 200 words) [plain, marks@00000000]",
-        "CER": "not defined: the references hold no characters (0 inserted) [plain, marks@00000000]",
+        "WER": "3.00% (3 substituted, 2 deleted, 1 inserted, 200 words) [plain, unicode@00000000]",
+        "CER": "not defined: the references hold no characters (0 inserted) [plain, unicode@00000000]",
         "words on silence": "5 words in 1 of 4 utterances without speech (25.0%)",
     }
     assert found.to_dict()["wer"] == 0.03

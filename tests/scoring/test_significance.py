@@ -16,7 +16,7 @@ from sctk import Steps, sc_stats
 
 from linnet.errors import OptionError
 from linnet.scoring.alignment import Alignment, align
-from linnet.scoring.blocks import Blocks
+from linnet.scoring.clusters import ResamplingClusters
 from linnet.scoring.scores import count_errors
 from linnet.scoring.significance import holm, mapsswe, runs_difference, segment_errors
 
@@ -89,7 +89,7 @@ def test_segments_by_hand() -> None:
     first = aligned("the cat sat on the mat and slept there", "a cat sat on the hat and slept here")
     second = aligned("the cat sat on the mat and slept there", "the cat sat on on the mat and slept there today")
     assert segment_errors(first, second) == [(1, 0), (1, 1), (1, 1)]
-    with pytest.raises(OptionError, match="their references, once normalised, are the same"):
+    with pytest.raises(OptionError, match="their references, once normalized, are the same"):
         segment_errors(first, aligned("other", ""))
 
 
@@ -188,32 +188,32 @@ def simulated_runs(rng: np.random.Generator, runs: int, words: np.ndarray) -> np
 
 
 def test_seeds_that_differ_are_no_difference_of_systems() -> None:
-    """Two systems of the same kind, three seeds each: over runs the interval holds 0, over blocks alone it does not."""
+    """Two systems of the same kind, three seeds each: over runs the interval holds 0, over clusters alone not."""
     rng = np.random.default_rng(8)
-    held = {"runs": 0, "blocks": 0}
+    held = {"runs": 0, "clusters": 0}
     for seed in range(200):
         words = rng.integers(5, 20, 200)
-        blocks = Blocks.of("speakers", [str(n % 20) for n in range(200)])
+        clusters = ResamplingClusters.of("speakers", [str(n % 20) for n in range(200)])
         a, b = simulated_runs(rng, 3, words), simulated_runs(rng, 3, words)
-        for name, chosen in (("runs", (a, b)), ("blocks", (a.mean(axis=0)[None], b.mean(axis=0)[None]))):
-            found = runs_difference(*chosen, words.astype(float), blocks=blocks, resamples=200, seed=seed)
+        for name, chosen in (("runs", (a, b)), ("clusters", (a.mean(axis=0)[None], b.mean(axis=0)[None]))):
+            found = runs_difference(*chosen, words.astype(float), clusters=clusters, resamples=200, seed=seed)
             assert found is not None
             held[name] += found.interval.low <= 0 <= found.interval.high
     assert 0.91 <= held["runs"] / 200 <= 1.0
-    assert held["blocks"] / 200 <= 0.7
+    assert held["clusters"] / 200 <= 0.7
 
 
 def test_runs_by_hand() -> None:
     words = np.full(4, 10.0)
     a, b = np.array([[1.0, 2, 3, 4], [2, 3, 4, 5]]), np.array([[0.0, 1, 0, 1]])
-    blocks = Blocks.single(4)
-    found, alone = (runs_difference(runs, b, words, blocks=blocks, resamples=200) for runs in (a, a[:1]))
+    clusters = ResamplingClusters.single(4)
+    found, alone = (runs_difference(runs, b, words, clusters=clusters, resamples=200) for runs in (a, a[:1]))
     assert found is not None
     assert alone is not None
     assert found.value == pytest.approx(12 / 40 - 2 / 40)
-    over_blocks = runs_difference(a.mean(axis=0)[None], b, words, blocks=blocks, resamples=200)
+    over_blocks = runs_difference(a.mean(axis=0)[None], b, words, clusters=clusters, resamples=200)
     assert over_blocks is not None
     assert found.error**2 - over_blocks.error**2 == pytest.approx(statistics.variance([0.25, 0.35]) / 2)
-    assert found.interval.method == "t over blocks and runs"
-    assert alone.interval.method != "t over blocks and runs"
+    assert found.interval.method == "t over clusters and runs"
+    assert alone.interval.method != "t over clusters and runs"
     assert found.interval.low <= over_blocks.interval.low

@@ -1,4 +1,4 @@
-"""The fast English normaliser against transformers' own, text for text."""
+"""The fast English normalizer against transformers' own, text for text."""
 
 from __future__ import annotations
 

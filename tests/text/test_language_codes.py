@@ -75,7 +75,7 @@ def test_what_a_command_line_asks_for() -> None:
 
 def test_the_lists_hold_what_was_published() -> None:
     assert {name: len(set(codes)) for name, codes in LISTS.items()} == {"heep": 204, "flores200": 204}
-    assert set(LISTS["flores200"]) - set(FAIRSEQ_LANGUAGE_CODES) == {"arb_Latn", "min_Arab"}  # translated, not learnt
+    assert set(LISTS["flores200"]) - set(FAIRSEQ_LANGUAGE_CODES) == {"arb_Latn", "min_Arab"}  # translated, not learned
     assert set(FAIRSEQ_LANGUAGE_CODES) <= set(LISTS["flores200"])
 
 

@@ -1,4 +1,4 @@
-"""Normalisers that keep marks, case and punctuation: by hand, in many scripts, and what must always hold."""
+"""Normalizers that keep marks, case and punctuation: by hand, in many scripts, and what must always hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalisers are chosen by language, and their ids say what they do."""
+"""Normalizers are chosen by language, and their ids say what they do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_whispers_are_transformers_own(text: str) -> None:
 @pytest.mark.parametrize("text", SENTENCES)
 def test_the_others_are_ours(text: str) -> None:
     assert Normalizers("auto", SPELLING).normalize(text, "de") == keep_marks(text, "de")
-    assert Normalizers("marks").normalize(text, "en") == keep_marks(text)
+    assert Normalizers("unicode").normalize(text, "en") == keep_marks(text)
     assert Normalizers("cased").normalize(text, "en") == keep_case(text)
     assert Normalizers("none").normalize(f" {text}\n", "en") == text
 
@@ -49,7 +49,7 @@ def test_marks_go_by_the_language() -> None:
 
 @settings(max_examples=30)
 @given(st.text())
-def test_any_text_normalises(text: str) -> None:
+def test_any_text_normalizes(text: str) -> None:
     for choice in CHOICES:
         found = Normalizers(choice).normalize(text, None)
         assert found == found.strip()
@@ -58,14 +58,14 @@ def test_any_text_normalises(text: str) -> None:
 def test_digits_spoken_one_by_one_are_one_english_word() -> None:
     """Why the help says: for digit strings choose digits."""
     assert Normalizers("english").normalize("three one four", "en") == "314"
-    assert Normalizers("marks").normalize("three one four", "en") == "three one four"
+    assert Normalizers("unicode").normalize("three one four", "en") == "three one four"
 
 
 @pytest.mark.parametrize(
     ("language", "name"),
     [
         *((code, "english") for code in ("en", "EN", "en-US", "en_GB", "English")),
-        *((code, "marks") for code in ("de", "enm", None, "")),
+        *((code, "unicode") for code in ("de", "enm", None, "")),
     ],
 )
 def test_auto_goes_by_the_language(language: str | None, name: str) -> None:
@@ -104,7 +104,7 @@ def test_what_marks_and_cased_do_is_pinned() -> None:
 
 def test_an_unknown_choice_is_refused() -> None:
     with pytest.raises(
-        OptionError, match="normalizer 'french' is unknown: use auto, english, digits, basic, marks, cased, none"
+        OptionError, match="normalizer 'french' is unknown: use auto, english, digits, basic, unicode, cased, none"
     ):
         Normalizers("french")
 

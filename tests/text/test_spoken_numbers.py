@@ -14,7 +14,7 @@ from linnet.scoring.corpus import Pair, Scorer
 from linnet.scoring.validation import ValidationScore
 from linnet.text.english import EnglishNormalizer
 from linnet.text.normalizers import Normalizers
-from linnet.text.spoken_numbers import Digits
+from linnet.text.spoken_numbers import DigitWords
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
@@ -109,7 +109,7 @@ def test_what_is_kept_of_words_and_stretches_is_what_the_whole_text_gives() -> N
     """The slow way, without the fast one's memory, is the oracle."""
     rng = random.Random(7)
     slow = EnglishTextNormalizer(SPELLING)
-    slow.standardize_numbers = Digits()
+    slow.standardize_numbers = DigitWords()
     parts = ["3", "five", "20", "million", "and", "oh", "st", "$5", "2.5", "point", "per", "cent", "a", "half", *WORDS]
     for _ in range(1500):
         text = " ".join(rng.choices(parts, k=rng.randint(1, 8)))

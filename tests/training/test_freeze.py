@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from linnet.errors import LinnetError, OptionError
 from linnet.models.fusion.adapters import Lora, fold_lora, lora_layers
-from linnet.training.freeze import All, Count, Drift, Frozen, Top, counts, freeze, parse
+from linnet.training.freeze import FreezeAll, ParameterCount, TrainAll, TrainTop, WeightDrift, counts, freeze, parse
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -67,10 +67,10 @@ def trained(model: nn.Module) -> set[str]:
 @pytest.mark.parametrize(
     ("text", "policy"),
     [
-        ("frozen", Frozen()),
-        (" all ", All()),
-        ("top:4", Top(4)),
-        ("top: 12", Top(12)),
+        ("frozen", FreezeAll()),
+        (" all ", TrainAll()),
+        ("top:4", TrainTop(4)),
+        ("top: 12", TrainTop(12)),
         ("lora", Lora()),
         ("lora()", Lora()),
         ("lora(r=8)", Lora(r=8)),
@@ -112,7 +112,7 @@ def test_any_text_is_a_policy_or_a_clear_error(text: str) -> None:
         policy: object = parse(text)
     except OptionError as error:
         policy = error
-    assert isinstance(policy, Frozen | All | Top | Lora) or repr(text) in str(policy)
+    assert isinstance(policy, FreezeAll | TrainAll | TrainTop | Lora) or repr(text) in str(policy)
 
 
 # --- what is trained
@@ -266,9 +266,9 @@ def test_parameters_are_counted_by_part_and_once() -> None:
     freeze(model, {"encoder": "top:1", "projector": "all"})
     block, norm = 4 * 4 + 4 + 4 + 4, 4 + 4
     assert counts(model, {"encoder": "top:1", "projector": "all"}) == {
-        "encoder": Count(block - norm, 2 * block + norm - 4 * 4 + 5 * 4 + 20 + 400),
-        "projector": Count(20, 0),
-        "rest": Count(0, 7),
+        "encoder": ParameterCount(block - norm, 2 * block + norm - 4 * 4 + 5 * 4 + 20 + 400),
+        "projector": ParameterCount(20, 0),
+        "rest": ParameterCount(0, 7),
     }
     del model.extra
     assert set(counts(model, ["encoder", "projector"])) == {"encoder", "projector"}
@@ -278,7 +278,7 @@ def test_drift_is_the_relative_way_of_each_part() -> None:
     model = Model()
     parts = {"encoder": "lora(r=2, alpha=6, targets=q_proj)", "projector": "all"}
     freeze(model, parts)
-    drift = Drift(model, parts)
+    drift = WeightDrift(model, parts)
     assert drift.measure() == {"projector": 0.0, "encoder": 0.0}
     start = torch.cat([value.detach().flatten() for value in model.projector.parameters()])
     moved, whole = 0.0, 0.0

@@ -13,16 +13,16 @@ from safetensors.torch import load_file
 from linnet.errors import LinnetError
 from linnet.training.checkpoint import load_checkpoint
 from linnet.training.context import RunContext
-from linnet.training.endings import together
-from linnet.training.freeze import Drift
+from linnet.training.freeze import WeightDrift
 from linnet.training.loop import _validated
 from linnet.training.recipe import read_recipe
 from linnet.training.sharding import shard, whole_tree
-from linnet.training.speech.model import load_trainee
+from linnet.training.shutdown import together
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.trainer import Trainer
-from linnet.training.weights import holding, trained
+from linnet.training.weights import swapped_weights, trained
 from ranks import on_ranks
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
@@ -51,16 +51,16 @@ def run(folder: Path, kind: str) -> dict[str, Any]:
     recipe = recipe_of(folder, kind)
     heard: list[list[str]] = []
     trainer, data, validate = prepare(
-        recipe, load_trainee(recipe), RunContext(score=lambda _, texts, __: float(not heard.append(list(texts))))
+        recipe, load_task(recipe), RunContext(score=lambda _, texts, __: float(not heard.append(list(texts))))
     )
     assert validate is not None
-    drift = Drift(trainer.trainee.model, trainer.trainee.policy)
+    drift = WeightDrift(trainer.task.model, trainer.task.policy)
     steps = [trainer.update(windows(data, step, trainer.rank, trainer.world)) for step in range(STEPS)]
     held = sum(getattr(value, "_local_tensor", value).numel() for value in trainer.loss.parameters())
     row = _validated(trainer, validate, drift)
     trainer.save()
     trainer.export("model")
-    with holding(trainer.loss, trainer.average):
+    with swapped_weights(trainer.loss, trainer.average):
         averaged = {name: value.clone() for name, value in whole_tree(trained(trainer.loss)).items()}
     return {
         "losses": [step.loss for step in steps],
@@ -82,11 +82,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         manifest,
         folder / "out",
         freeze={"encoder": "top:1", "language_model": "all"},
-        optimisation={"accumulate": 2, "average": 0.5, "weight_decay": 0.1, "gradient_checkpointing": True},
+        optimization={"accumulate": 2, "average": 0.5, "weight_decay": 0.1, "gradient_checkpointing": True},
         run={"shard": "none"},
     )
     content["losses"] = {"ctc": True}
-    content["optimisation"]["rates"] = {"ctc": 0.002}
+    content["optimization"]["rates"] = {"ctc": 0.002}
     write_recipe(folder / "recipe.yaml", content)
     return folder
 
@@ -128,7 +128,7 @@ def test_adapters_in_bfloat16_beside_frozen_parts(folder: Path, kind: str) -> No
     content["freeze"] = {"encoder": "frozen", "projector": "all", "language_model": "lora(r=2)"}
     content["run"] |= {"precision": "bf16", "output": str(place / "out")}
     write_recipe(place / "recipe.yaml", content)
-    alone = on_ranks(1, run, place, "none")[0]  # one number format in each process
+    alone = on_ranks(1, run, place, "none")[0]  # one precision in each process
     ranks = on_ranks(2, run, place, kind)
     assert any("lora_A" in name for name in alone["weights"])
     for rank in ranks:
@@ -141,7 +141,7 @@ def test_adapters_in_bfloat16_beside_frozen_parts(folder: Path, kind: str) -> No
 def out_of_memory(folder: Path) -> str:
     """A batch does not fit on the second rank."""
     recipe = recipe_of(folder, "trained")
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     forward = trainer.loss.forward
 
     def tight(tensors: dict[str, torch.Tensor]) -> Any:
@@ -173,10 +173,10 @@ def _goes_on_alone(folder: Path, kind: str) -> None:
     mine, theirs = (load_checkpoint(folder / place / "checkpoints") for place in ("none", kind))
     assert mine is not None
     assert theirs is not None
-    assert mine["optimiser"]["state"].keys() == theirs["optimiser"]["state"].keys()
-    for number, entry in mine["optimiser"]["state"].items():
+    assert mine["optimizer"]["state"].keys() == theirs["optimizer"]["state"].keys()
+    for number, entry in mine["optimizer"]["state"].items():
         for name, value in entry.items():
-            torch.testing.assert_close(theirs["optimiser"]["state"][number][name], value, rtol=1e-3, atol=1e-7)
+            torch.testing.assert_close(theirs["optimizer"]["state"][number][name], value, rtol=1e-3, atol=1e-7)
     trainer, data = resumed(recipe_of(folder, kind))
     other, _ = resumed(recipe_of(folder, "none"))
     with one_thread():
@@ -185,7 +185,7 @@ def _goes_on_alone(folder: Path, kind: str) -> None:
 
 
 def resumed(recipe: SpeechRecipe) -> tuple[Trainer, Any]:
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     assert trainer.resume()
     assert trainer.step == STEPS
     return trainer, data

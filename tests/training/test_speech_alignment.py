@@ -12,7 +12,7 @@ from linnet.errors import OptionError
 from linnet.training.batch import IGNORED
 from linnet.training.loop import train
 from linnet.training.speech.alignment import RowAlignment, make_alignment
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
@@ -52,7 +52,7 @@ def test_the_loss_is_that_of_a_slow_twin() -> None:
 def test_its_tokens_are_those_of_the_texts_without_the_end(
     bases: dict[str, Path], manifest: Path, tmp_path: Path
 ) -> None:
-    model = load_trainee(recipe_at(tmp_path, bases, manifest, {})).model
+    model = load_task(recipe_at(tmp_path, bases, manifest, {})).model
     made = make_alignment(model, [[3, 4, END], [4, END], [END]])
     assert made.numbers.nonzero().flatten().tolist() == [3, 4]
     with pytest.raises(OptionError, match="not one token"):
@@ -63,8 +63,8 @@ def test_it_teaches_the_projector_without_the_language_model(
     bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_at(tmp_path, bases, tone_corpus(tmp_path / "corpus", 8), {"text": 0.0, "alignment": True})
-    trainer, data, validate = prepare(recipe, load_trainee(recipe))
-    monkeypatch.setattr(trainer.trainee.model, "answer_states", None)  # what would read the rows
+    trainer, data, validate = prepare(recipe, load_task(recipe))
+    monkeypatch.setattr(trainer.task.model, "answer_states", None)  # what would read the rows
     frozen = {n: v.clone() for n, v in trainer.loss.named_parameters() if not v.requires_grad}
     rows = list(train(trainer, data, validate))
     assert rows[0]["loss_text"] == 0
@@ -77,7 +77,7 @@ def test_it_stands_beside_the_other_losses(bases: dict[str, Path], manifest: Pat
     apart = {}
     for name, losses in (("text", {}), ("both", {"alignment": {"weight": 0.5}}), ("twice", {"alignment": True})):
         recipe = recipe_at(tmp_path / name, bases, manifest, losses)
-        trainer, data, _ = prepare(recipe, load_trainee(recipe))
+        trainer, data, _ = prepare(recipe, load_task(recipe))
         trainer.loss.eval()
         with torch.no_grad():
             apart[name] = {part: float(value) for part, value in trainer.loss(data[[1, 2, 3]].tensors).items()}
@@ -91,4 +91,4 @@ def test_what_has_no_rows_is_refused(bases: dict[str, Path], manifest: Path, tmp
     content["model"] = {"checkpoint": str(tmp_path / "whisper"), "language": "en"}
     content["losses"] = {"alignment": True}
     with pytest.raises(OptionError, match="alignment is for models"):
-        load_trainee(speech_recipe(tmp_path / "recipe.yaml", content))
+        load_task(speech_recipe(tmp_path / "recipe.yaml", content))

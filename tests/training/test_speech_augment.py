@@ -99,7 +99,7 @@ def test_masks_silence_their_bands_and_stretches_for_whispers_features_and_nothi
     random = np.random.default_rng(seed)
     bands, stretches = augment.bands(random), augment.stretches(random, 4.0)
     assert sum(high - low for low, high in bands) > 100
-    heard_by = [np.nonzero(column)[0][[0, -1]] * 40.0 for column in extractor.mel_filters.T]  # Hz of each mel band
+    heard_by = [np.nonzero(column)[0][[0, -1]] * 40.0 for column in extractor.mel_filters.T]  # Hz of each mel bin
     lowest, highest = np.array(heard_by).T[:, :, None]
     times = np.arange(400) / 100
     inside, clear = np.zeros((80, 400), bool), np.ones((80, 400), bool)

@@ -1,4 +1,4 @@
-"""A saved fusion model is trained further: what it has learnt stays in its folder, whatever is trained next."""
+"""A saved fusion model is trained further: what it has learned stays in its folder, whatever is trained next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from linnet.errors import OptionError
 from linnet.models.merge import merge
 from linnet.training.loop import run_recipe
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus, write_recipe
@@ -42,7 +42,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, bases: dict[str, Path], mani
 
 
 def trained_by(content: dict[str, Any]) -> None:
-    content["optimisation"] = {"steps": 2, "learning_rate": 0.03}
+    content["optimization"] = {"steps": 2, "learning_rate": 0.03}
     path = write_recipe(Path(content["run"]["output"]).with_suffix(".yaml"), content)
     recipe = read_recipe(path)
     assert isinstance(recipe, SpeechRecipe)
@@ -68,7 +68,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
         ({"encoder": "lora(r=3)", "projector": "frozen"}, ("encoder.",)),
     ],
 )
-def test_what_it_has_learnt_stays_and_only_the_policy_moves(
+def test_what_it_has_learned_stays_and_only_the_policy_moves(
     first: Path, manifest: Path, tmp_path: Path, freeze: dict[str, str], moved: tuple[str, ...]
 ) -> None:
     trained_by(further(first, manifest, tmp_path / "next", freeze))
@@ -101,4 +101,4 @@ def test_other_adapters_than_there_are_refused(first: Path, manifest: Path, tmp_
     with pytest.raises(
         OptionError, match=r"language_model .* has some already \(lora\(r=2\)\): name the same .* merge"
     ):
-        load_trainee(recipe)
+        load_task(recipe)

@@ -18,11 +18,11 @@ from linnet.audio import open_audio
 from linnet.data import SourceSpec
 from linnet.errors import OptionError
 from linnet.training.context import RunContext
-from linnet.training.speech import kept
+from linnet.training.speech import corpus_cache
 from linnet.training.speech.corpus import Corpus, read_corpus
+from linnet.training.speech.corpus_cache import kept_corpus
 from linnet.training.speech.inputs import Inputs
-from linnet.training.speech.kept import kept_corpus
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus, write_recipe
@@ -31,7 +31,7 @@ from tiny_whispers import save_whisper
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    return load_trainee(recipe_of(tmp_path_factory.mktemp("inputs"))).inputs
+    return load_task(recipe_of(tmp_path_factory.mktemp("inputs"))).inputs
 
 
 def recipe_of(folder: Path, **data: Any) -> SpeechRecipe:
@@ -58,7 +58,7 @@ def test_it_is_read_once_and_again_where_anything_has_changed(
         reads.append(options["limit"])
         return read_corpus(*given, **options)
 
-    monkeypatch.setattr(kept, "read_corpus", counted)
+    monkeypatch.setattr(corpus_cache, "read_corpus", counted)
     specs, folder = [SourceSpec(str(manifest))], tmp_path / "kept"
     first = kept_corpus(folder, specs, inputs, RunContext(tell=told.append))
     again = kept_corpus(folder, specs, inputs, RunContext(tell=told.append))
@@ -99,7 +99,7 @@ def test_small_sources_are_drawn_more_often_by_temperature(tmp_path: Path) -> No
         deviations=100.0,
     )
     told: list[str] = []
-    trainer, data, _ = prepare(recipe, load_trainee(recipe), RunContext(tell=told.append))
+    trainer, data, _ = prepare(recipe, load_task(recipe), RunContext(tell=told.append))
     drawn = Counter(row for batch in trainer.batches.of_rank(0) for row in batch)
     lengths = data._corpus.lengths
     hours = [float(lengths.durations[:12].sum()), float(lengths.durations[12:].sum())]
@@ -113,7 +113,7 @@ def test_small_sources_are_drawn_more_often_by_temperature(tmp_path: Path) -> No
 def test_a_temperature_below_one_is_refused(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, mixing={"temperature": 0.5})
     with pytest.raises(OptionError, match=r"temperature 0\.5"):
-        prepare(recipe, load_trainee(recipe))
+        prepare(recipe, load_task(recipe))
 
 
 def test_where_every_sound_is_padded_to_a_window_batches_are_planned_by_it(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_where_every_sound_is_padded_to_a_window_batches_are_planned_by_it(tmp_p
     content["data"]["batching"] = {"budget": 9.0, "per_token": 0.0}
     content["run"]["max_new_tokens"] = 10_000  # more than it has places for
     recipe = speech_recipe(tmp_path / "recipe.yaml", content)
-    trainer, data, validate = prepare(recipe, load_trainee(recipe), RunContext(score=lambda *_: 0.25))
+    trainer, data, validate = prepare(recipe, load_task(recipe), RunContext(score=lambda *_: 0.25))
     sizes = [len(batch) for batch in trainer.batches.of_rank(0)]
     assert max(sizes) == 4
     assert sum(sizes) == 20
@@ -138,7 +138,7 @@ def test_each_text_that_a_whisper_cannot_write_is_told_apart(tmp_path: Path) -> 
     content = fusion_recipe({"hubert": whisper, "llama": whisper}, tmp_path / "none", tmp_path / "out")
     content["model"] = {"checkpoint": str(whisper)}
     recipe = speech_recipe(tmp_path / "recipe.yaml", content)
-    found = load_trainee(recipe).inputs.labels(["one", "one", "one"], ["en", None, "xx"])
+    found = load_task(recipe).inputs.labels(["one", "one", "one"], ["en", None, "xx"])
     assert isinstance(found[0], list)
     assert found[1:] == ["without a language", "in a language without a token (xx)"]
 
@@ -150,19 +150,19 @@ def test_the_embedded_model_is_sure_of_its_own_labels(tmp_path: Path) -> None:
     content = fusion_recipe({"hubert": tmp_path, "llama": tmp_path}, tmp_path / "none", tmp_path / "out")
     content["model"] = {"checkpoint": "digits"}
     recipe = speech_recipe(tmp_path / "recipe.yaml", content)
-    trainee = load_trainee(recipe)
-    (labels,) = trainee.inputs.labels([text], ["en"])
+    task = load_task(recipe)
+    (labels,) = task.inputs.labels([text], ["en"])
     assert isinstance(labels, list)
     with open_audio(example) as source:
-        samples = source.window(0, 10 * 16_000)
-    unsaid = [*labels[:3], *trainee.inputs.tokenizer("nine nine nine")["input_ids"][4:]]  # type: ignore[attr-defined]
+        samples = source.read(0, 10 * 16_000)
+    unsaid = [*labels[:3], *task.inputs.tokenizer("nine nine nine")["input_ids"][4:]]  # type: ignore[attr-defined]
     losses = []
     for told in (labels, unsaid):
         with torch.no_grad():
-            losses.append(float(trainee.loss.eval()(trainee.inputs.batch([samples], [told]))["text"]) / len(told))
+            losses.append(float(task.loss.eval()(task.inputs.batch([samples], [told]))["text"]) / len(told))
     assert losses[0] < 0.05 * losses[1]
     for written in ("one two", "eins <|en|> zwei", "\u4e00", ""):
-        assert trainee.inputs.texts(torch.tensor(trainee.inputs.labels([written], ["de"]))) == [written]
+        assert task.inputs.texts(torch.tensor(task.inputs.labels([written], ["de"]))) == [written]
 
 
 def test_a_whisper_is_trained_and_validated_in_bfloat16(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_whisper_is_trained_and_validated_in_bfloat16(tmp_path: Path) -> None:
     content = fusion_recipe({"hubert": whisper, "llama": whisper}, manifest, tmp_path / "out")
     content["model"] = {"checkpoint": str(whisper)}
     content["run"] |= {"precision": "bf16", "workers": 1}
-    content["optimisation"]["steps"] = 3
+    content["optimization"]["steps"] = 3
     write_recipe(tmp_path / "recipe.yaml", content)
     command = [sys.executable, "-m", "linnet", "train", str(tmp_path / "recipe.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -26,7 +26,7 @@ from linnet.training.speech.ctc import (
     outputs_needed,
     spelled,
 )
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from tiny_fusion import clips, fusion, save_all
@@ -128,12 +128,12 @@ def test_it_is_trained_kept_and_exported_with_the_model(
     kind: str, bases: dict[str, Path], manifest: Path, tmp_path: Path
 ) -> None:
     """Its part of the loss falls, a checkpoint has it, the exported one spells the same, and the next run begins so."""
-    optimisation = {"steps": 12, "learning_rate": 0.01, "average": 0.5}
-    recipe = recipe_at(tmp_path, bases, manifest, optimisation=optimisation, freeze={"encoder": "all"})
+    optimization = {"steps": 12, "learning_rate": 0.01, "average": 0.5}
+    recipe = recipe_at(tmp_path, bases, manifest, optimization=optimization, freeze={"encoder": "all"})
     if kind == "whisper":
         whisper = save_whisper(tmp_path / "whisper", seed=0)
         recipe = replace(recipe, model=type(recipe.model)(checkpoint=str(whisper)), freeze={})
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     rows = list(train(trainer, data))
     assert rows[-1]["loss_ctc"] < 0.8 * rows[0]["loss_ctc"]
     assert rows[-1]["loss"] == pytest.approx(rows[-1]["loss_ctc"] + rows[-1]["loss_text"])
@@ -142,17 +142,17 @@ def test_it_is_trained_kept_and_exported_with_the_model(
     assert head.alphabet == Alphabet(" efhnortuw")
     for name, value in head.linear.state_dict().items():
         torch.testing.assert_close(value, trainer.average[f"ctc.linear.{name}"])
-    again = list(run_recipe(replace(recipe, optimisation=replace(recipe.optimisation, steps=14))))
+    again = list(run_recipe(replace(recipe, optimization=replace(recipe.optimization, steps=14))))
     assert [row["step"] for row in again] == [13, 14]
-    load_trainee(replace(recipe, model=type(recipe.model)(checkpoint=str(folder))))  # the folder is a model's as before
-    begun = make_ctc_head(trainer.trainee.model, ["two"], folder)
+    load_task(replace(recipe, model=type(recipe.model)(checkpoint=str(folder))))  # the folder is a model's as before
+    begun = make_ctc_head(trainer.task.model, ["two"], folder)
     assert torch.equal(begun.linear.weight, load_ctc_head(folder).linear.weight)
-    assert make_ctc_head(trainer.trainee.model, ["xyz"], folder).alphabet == Alphabet("xyz")
+    assert make_ctc_head(trainer.task.model, ["xyz"], folder).alphabet == Alphabet("xyz")
 
 
 def test_a_batch_that_could_not_be_read_has_no_loss(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
     recipe = recipe_at(tmp_path, bases, manifest)
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     tensors = data[[1, 2]].tensors
     lost = {**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}
     with torch.no_grad():
@@ -167,7 +167,7 @@ def test_texts_without_room_are_counted_and_said(bases: dict[str, Path], tmp_pat
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = recipe_at(tmp_path, bases, manifest)
     said: list[str] = []
-    prepare(recipe, load_trainee(recipe), RunContext(tell=said.append))
+    prepare(recipe, load_task(recipe), RunContext(tell=said.append))
     line = "1 of 4 utterances have more letters than the encoder has frames: no CTC loss for them"
     assert line in said
     table = dict(dry_run(recipe))
@@ -178,11 +178,11 @@ def test_texts_without_room_are_counted_and_said(bases: dict[str, Path], tmp_pat
 def test_what_has_no_head_is_refused(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
     MAKERS["moonshine"](tmp_path / "moonshine")
     recipe = recipe_at(tmp_path, bases, manifest)
-    moonshine = load_trainee(replace(recipe, model=type(recipe.model)(checkpoint=str(tmp_path / "moonshine"))))
+    moonshine = load_task(replace(recipe, model=type(recipe.model)(checkpoint=str(tmp_path / "moonshine"))))
     with pytest.raises(OptionError, match="a moonshine model does not say how many frames"):
         make_ctc_head(moonshine.model, ["one"])
     with pytest.raises(OptionError, match="not one letter to be spelled"):
-        make_ctc_head(load_trainee(recipe).model, ["", "..."])
+        make_ctc_head(load_task(recipe).model, ["", "..."])
     with pytest.raises(ModelError, match="no CTC head can be read there"):
         load_ctc_head(tmp_path)
     (tmp_path / FILE).write_bytes(b"{}")

@@ -17,10 +17,10 @@ from linnet.models.resize import resize
 from linnet.training.batch import IGNORED
 from linnet.training.loop import run_recipe
 from linnet.training.speech import loss as loss_module
-from linnet.training.speech.distillation import Lesson, divergence, has_text, load_teacher, text_states
+from linnet.training.speech.distillation import TeacherTargets, divergence, has_text, load_teacher, text_states
 from linnet.training.speech.loss import token_sums
-from linnet.training.speech.model import load_trainee
-from linnet.training.speech.recipe import Distil, Losses, SpeechRecipe
+from linnet.training.speech.model import load_task
+from linnet.training.speech.recipe import Distillation, Losses, SpeechRecipe
 from linnet.training.speech.run import prepare
 from tiny_fusion import TEXTS, clips, fusion, save_all
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
@@ -65,7 +65,7 @@ def test_in_pieces_it_is_the_same_and_the_teacher_gets_no_gradient(monkeypatch: 
     torch.manual_seed(0)
     head, labels = nn.Linear(6, 13), torch.randint(0, 13, (10,))
     states, taught = torch.randn(10, 6, requires_grad=True), torch.randn(10, 6, requires_grad=True)
-    lesson = Lesson(taught, torch.arange(10) != 4, 2.0)
+    lesson = TeacherTargets(taught, torch.arange(10) != 4, 2.0)
     most: list[int] = []
     head.register_forward_hook(lambda *given: most.append(given[2].numel()))
     found = []
@@ -119,11 +119,11 @@ def test_the_reader_has_the_text_where_the_sound_stood(
 def test_the_reader_has_no_adapters_and_drops_nothing_and_all_is_as_before(
     bases: dict[str, Path], manifest: Path, tmp_path: Path
 ) -> None:
-    losses = {"distil": True}
+    losses = {"distill": True}
     content = fusion_recipe(bases, manifest, tmp_path, freeze={"language_model": "lora(r=2, dropout=0.5)"})
-    trainee = load_trainee(recipe_at(tmp_path, content, losses=losses))
-    plain = load_trainee(recipe_at(tmp_path, content, losses=losses, freeze={"language_model": "frozen"}))
-    model = trainee.model.train()
+    task = load_task(recipe_at(tmp_path, content, losses=losses))
+    plain = load_task(recipe_at(tmp_path, content, losses=losses, freeze={"language_model": "frozen"}))
+    model = task.model.train()
     with torch.no_grad():
         for name, value in model.named_parameters():
             if "lora_B" in name:
@@ -141,15 +141,15 @@ def test_the_reader_has_no_adapters_and_drops_nothing_and_all_is_as_before(
 def test_the_part_is_the_divergence_of_utterances_with_a_text(
     bases: dict[str, Path], manifest: Path, tmp_path: Path
 ) -> None:
-    losses = {"text": 0.5, "distil": {"weight": 0.25, "temperature": 3.0}}
+    losses = {"text": 0.5, "distill": {"weight": 0.25, "temperature": 3.0}}
     recipe = recipe_at(tmp_path, fusion_recipe(bases, manifest, tmp_path), losses=losses)
-    trainee = load_trainee(recipe)
-    _, data, _ = prepare(recipe, trainee)
+    task = load_task(recipe)
+    _, data, _ = prepare(recipe, task)
     batch = data[range(8)]
     with torch.no_grad():
-        parts = trainee.loss.eval()(batch.tensors)
-    assert list(parts) == ["text", "distil"]
-    model, expected, told = trainee.model, 0.0, 0.0
+        parts = task.loss.eval()(batch.tensors)
+    assert list(parts) == ["text", "distill"]
+    model, expected, told = task.model, 0.0, 0.0
     with torch.no_grad():
         for row in range(8):
             alone = data[[row]].tensors
@@ -159,7 +159,7 @@ def test_the_part_is_the_divergence_of_utterances_with_a_text(
                 theirs = model.get_output_embeddings()(text_states(model, alone["labels"]))
                 expected += twin(output.logits[0].numpy(), theirs.numpy(), 3.0)
     assert float(parts["text"]) == pytest.approx(0.5 * told, rel=1e-5)
-    assert float(parts["distil"]) == pytest.approx(0.25 * expected, rel=1e-4)
+    assert float(parts["distill"]) == pytest.approx(0.25 * expected, rel=1e-4)
 
 
 # --- a larger model
@@ -170,7 +170,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, manifest: Path) -> Path:
     """A tiny Whisper that has learned something of the tones."""
     folder = tmp_path_factory.mktemp("teacher")
     start = save_whisper(folder / "start", seed=3)
-    recipe = whisper_recipe(start, manifest, folder / "run", optimisation={"steps": 40, "learning_rate": 0.005})
+    recipe = whisper_recipe(start, manifest, folder / "run", optimization={"steps": 40, "learning_rate": 0.005})
     last = list(run_recipe(recipe))[-1]
     assert last["loss"] < 2.0
     return folder / "run" / "model"
@@ -187,28 +187,28 @@ def whisper_recipe(model: Path, manifest: Path, output: Path, **changes: Any) ->
 def test_a_student_made_by_resizing_learns_from_its_teacher(teacher: Path, manifest: Path, tmp_path: Path) -> None:
     """Nearer to what the teacher says, after as many steps, than one that learned from the labels alone."""
     resize(str(teacher), tmp_path / "student", encoder_layers=1, decoder_layers=1, offline=True)
-    distil = Distil(teacher=str(teacher))
+    distill = Distillation(teacher=str(teacher))
     recipe = whisper_recipe(
-        tmp_path / "student", manifest, tmp_path / "run", optimisation={"steps": 25, "learning_rate": 0.002}
+        tmp_path / "student", manifest, tmp_path / "run", optimization={"steps": 25, "learning_rate": 0.002}
     )
-    distances = {"before": distance(recipe, distil)}
-    for name, losses in {"labels": recipe.losses, "teacher": Losses(text=0.5, distil=distil)}.items():
+    distances = {"before": distance(recipe, distill)}
+    for name, losses in {"labels": recipe.losses, "teacher": Losses(text=0.5, distill=distill)}.items():
         chosen = replace(recipe, losses=losses, run=replace(recipe.run, output=str(tmp_path / name)))
         rows = list(run_recipe(chosen))
         assert ("loss_distil" in rows[-1]) == (name == "teacher")
         trained = replace(recipe.model, checkpoint=str(tmp_path / name / "model"))
-        distances[name] = distance(replace(recipe, model=trained), distil)
+        distances[name] = distance(replace(recipe, model=trained), distill)
     assert distances["teacher"] < distances["labels"] < 0.5 * distances["before"]
 
 
-def distance(recipe: SpeechRecipe, distil: Distil) -> float:
+def distance(recipe: SpeechRecipe, distill: Distillation) -> float:
     """KL(teacher || student) per token of the corpus."""
-    recipe = replace(recipe, losses=Losses(text=0.0, distil=distil))
-    trainee = load_trainee(recipe)
-    _, data, _ = prepare(recipe, trainee)
+    recipe = replace(recipe, losses=Losses(text=0.0, distill=distill))
+    task = load_task(recipe)
+    _, data, _ = prepare(recipe, task)
     batch = data[range(12)]
     with torch.no_grad():
-        return float(trainee.loss.eval()(batch.tensors)["distil"]) / batch.tokens
+        return float(task.loss.eval()(batch.tensors)["distill"]) / batch.tokens
 
 
 def test_a_teacher_is_frozen_in_its_own_format_and_says_what_it_says_alone(
@@ -218,24 +218,24 @@ def test_a_teacher_is_frozen_in_its_own_format_and_says_what_it_says_alone(
     from transformers import WhisperForConditionalGeneration
 
     WhisperForConditionalGeneration.from_pretrained(teacher, dtype=torch.bfloat16).save_pretrained(half)
-    recipe = whisper_recipe(teacher, manifest, tmp_path / "run", losses={"distil": {"teacher": str(half)}})
-    trainee = load_trainee(recipe)
-    trainer, data, _ = prepare(recipe, trainee)
+    recipe = whisper_recipe(teacher, manifest, tmp_path / "run", losses={"distill": {"teacher": str(half)}})
+    task = load_task(recipe)
+    trainer, data, _ = prepare(recipe, task)
     loss = trainer.loss.train()
-    assert trainee.teacher.dtype == torch.bfloat16
-    assert not any(value.requires_grad for value in trainee.teacher.parameters())
-    assert not any(part.training for part in trainee.teacher.modules() if part is not trainee.teacher)
+    assert task.teacher.dtype == torch.bfloat16
+    assert not any(value.requires_grad for value in task.teacher.parameters())
+    assert not any(part.training for part in task.teacher.modules() if part is not task.teacher)
     tensors: dict[str, Tensor] = data[range(6)].tensors
     parts = loss(tensors)
     sum(parts.values()).backward()
-    assert all(value.grad is None for value in trainee.teacher.parameters())
+    assert all(value.grad is None for value in task.teacher.parameters())
     given = {name: value for name, value in tensors.items() if name != "labels"}
     inside = tensors["labels"] != IGNORED
     with torch.no_grad():
-        ours = trainee.model(**given).logits[inside]
-        theirs = trainee.teacher(**{**given, "input_features": given["input_features"].bfloat16()}).logits[inside]
+        ours = task.model(**given).logits[inside]
+        theirs = task.teacher(**{**given, "input_features": given["input_features"].bfloat16()}).logits[inside]
     expected = twin(ours.numpy(), theirs.float().numpy(), 2.0)
-    assert float(parts["distil"].detach()) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert float(parts["distill"].detach()) == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
 # --- what cannot be
@@ -252,10 +252,10 @@ def test_a_teacher_that_cannot_be_compared_is_refused(teacher: Path, manifest: P
         str(other): "is a moonshine model, the student a whisper",
         "": "name the `teacher`, a folder or Hub id",
     }.items():
-        recipe = whisper_recipe(teacher, manifest, tmp_path / "run", losses={"distil": {"teacher": name}})
+        recipe = whisper_recipe(teacher, manifest, tmp_path / "run", losses={"distill": {"teacher": name}})
         with pytest.raises(OptionError, match=says):
-            load_trainee(recipe)
-    student = load_trainee(whisper_recipe(teacher, manifest, tmp_path / "run"))
+            load_task(recipe)
+    student = load_task(whisper_recipe(teacher, manifest, tmp_path / "run"))
     student.model.config.num_mel_bins = 80
     with pytest.raises(OptionError, match="hears other features than the student: num_mel_bins 16, not 80"):
         load_teacher(str(teacher), student.model, student.inputs.tokenizer)  # type: ignore[attr-defined]
@@ -264,21 +264,21 @@ def test_a_teacher_that_cannot_be_compared_is_refused(teacher: Path, manifest: P
 def test_a_fusion_models_teacher_is_its_own_and_stays(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
     content = fusion_recipe(bases, manifest, tmp_path)
     with pytest.raises(OptionError, match=r"learns from its own language model .* leave the teacher big out"):
-        load_trainee(recipe_at(tmp_path, content, losses={"distil": {"teacher": "big"}}))
+        load_task(recipe_at(tmp_path, content, losses={"distill": {"teacher": "big"}}))
     for policy in ("all", "top:1"):
-        changed = {"freeze": {"language_model": policy}, "losses": {"distil": True}}
+        changed = {"freeze": {"language_model": policy}, "losses": {"distill": True}}
         with pytest.raises(OptionError, match=f"freeze trains it .language_model: {policy}.: let it be `frozen`"):
-            load_trainee(recipe_at(tmp_path, content, **changed))
+            load_task(recipe_at(tmp_path, content, **changed))
 
 
 @pytest.mark.parametrize(
     ("losses", "says"),
     [
         ({"text": -1}, "the weight of text must be 0 or more, got -1"),
-        ({"distil": {"weight": -2}}, "the weight of distil must be 0 or more"),
+        ({"distill": {"weight": -2}}, "the weight of distill must be 0 or more"),
         ({"text": 0}, "all weights are zero"),
-        ({"distil": {"temperature": 0}}, "temperature must be more than 0, got 0"),
-        ({"distill": {}}, "did you mean 'distil'"),
+        ({"distill": {"temperature": 0}}, "temperature must be more than 0, got 0"),
+        ({"destill": {}}, "did you mean 'distill'"),
     ],
 )
 def test_losses_that_cannot_be_are_refused(losses: dict[str, Any], says: str, tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ import pytest
 import soundfile
 import torch
 
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.errors import LinnetError, OptionError
 from linnet.training.context import RunContext
 from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import run_recipe
 from linnet.training.speech.features import CachedBatches, FeatureCache
-from linnet.training.speech.model import load_trainee
-from linnet.training.speech.recipe import Ctc, Distil, Losses, SpeechRecipe
+from linnet.training.speech.model import load_task
+from linnet.training.speech.recipe import CtcOptions, Distillation, Losses, SpeechRecipe
 from linnet.training.speech.run import prepare
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tiny_whispers import save_whisper
@@ -51,14 +51,14 @@ def losses(rows: Iterator[dict[str, Any]]) -> list[float]:
 
 def test_the_frames_are_those_of_each_clip_alone(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
     recipe = recipe_at(tmp_path, bases, manifest, data=CACHED)
-    trainee = load_trainee(recipe)
-    _, data, _ = prepare(recipe, trainee)
+    task = load_task(recipe)
+    _, data, _ = prepare(recipe, task)
     assert isinstance(data, CachedBatches)
     batch = data[[5, 0, 3]]
-    with torch.no_grad(), Listener() as listener:
+    with torch.no_grad(), UtteranceReader() as listener:
         for clip, count, name in zip(batch.tensors["frames"], batch.tensors["frame_counts"], batch.ids, strict=True):
             utterance = next(row for row in data._corpus.utterances if row.id == name)
-            (alone,) = trainee.model.encode_audio(torch.from_numpy(listener.hear(utterance).samples)[None])
+            (alone,) = task.model.encode_audio(torch.from_numpy(listener.hear(utterance).samples)[None])
             assert torch.equal(clip[:count], alone)
             assert not clip[count:].any()
 
@@ -81,10 +81,10 @@ def test_a_whisper_with_a_frozen_encoder_learns_the_same(whisper: Path, manifest
     found = []
     for name, data in (("one", {"validation": None}), ("other", CACHED)):
         recipe = whisper_at(tmp_path / name, manifest, whisper, data=data)
-        recipe = replace(recipe, losses=Losses(ctc=Ctc()))
+        recipe = replace(recipe, losses=Losses(ctc=CtcOptions()))
         found.append(losses(run_recipe(recipe)))
-        trainee = load_trainee(recipe)
-        _, data_, _ = prepare(recipe, trainee)
+        task = load_task(recipe)
+        _, data_, _ = prepare(recipe, task)
         assert isinstance(data_, CachedBatches) is (name == "other")
         batch = data_[[2, 5]]
         assert batch.padded == 4.0
@@ -101,19 +101,19 @@ def test_no_audio_is_read_again_and_another_run_shares_the_frames(
     first = losses(run_recipe(recipe_at(tmp_path / "one", bases, manifest, data=shared)))
     read = list[str]()
 
-    def reading(listener: Listener, utterance: Any) -> Any:
+    def reading(listener: UtteranceReader, utterance: Any) -> Any:
         read.append(utterance.id)
         return hear(listener, utterance)
 
-    hear = Listener.hear
-    monkeypatch.setattr(Listener, "hear", reading)
+    hear = UtteranceReader.hear
+    monkeypatch.setattr(UtteranceReader, "hear", reading)
     again = losses(run_recipe(recipe_at(tmp_path / "two", bases, manifest, data=shared)))
     assert again == first
     assert not read
     clip = tmp_path / "corpus/3.wav"
     soundfile.write(clip, soundfile.read(clip)[0][:-320], 16_000)  # another sound under the same name
     run = recipe_at(tmp_path / "three", bases, manifest, data=shared)
-    prepare(run, load_trainee(run))
+    prepare(run, load_task(run))
     assert len(read) == 8
 
 
@@ -122,21 +122,21 @@ def test_frames_of_other_weights_are_made_anew(whisper: Path, manifest: Path, tm
     recipe = whisper_at(tmp_path, manifest, whisper, data=CACHED)
     keys = []
     for _ in range(3):
-        trainee = load_trainee(recipe)
+        task = load_task(recipe)
         if keys:
-            trainee.model.get_encoder().layers[0].fc1.weight.data += 0.01 * (len(keys) == 2)
-        prepare(recipe, trainee)
+            task.model.get_encoder().layers[0].fc1.weight.data += 0.01 * (len(keys) == 2)
+        prepare(recipe, task)
         keys.append((tmp_path / "out/corpus/features/key.json").read_text())
     assert keys[0] == keys[1] != keys[2]
 
 
 def test_frames_of_other_windows_are_made_anew(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
     recipe = recipe_at(tmp_path, bases, manifest, data=CACHED)
-    prepare(recipe, load_trainee(recipe))
+    prepare(recipe, load_task(recipe))
     key = tmp_path / "out/corpus/features/key.json"
     before = json.loads(key.read_text())
     other = recipe_at(tmp_path, bases, manifest, data=CACHED, model={"window_seconds": 2.5})
-    prepare(other, load_trainee(other))
+    prepare(other, load_task(other))
     assert json.loads(key.read_text()) != before
 
 
@@ -145,8 +145,8 @@ def test_a_damaged_clip_is_named_or_left_out(bases: dict[str, Path], tmp_path: P
     recipe = recipe_at(tmp_path, bases, manifest, data=CACHED)
     (tmp_path / "corpus/3.wav").write_bytes(b"no sound")
     with pytest.raises(LinnetError, match=r"3\.wav.*--skip-bad"):
-        prepare(recipe, load_trainee(recipe))
-    _, data, _ = prepare(recipe, load_trainee(recipe), RunContext(skip_bad=True))
+        prepare(recipe, load_task(recipe))
+    _, data, _ = prepare(recipe, load_task(recipe), RunContext(skip_bad=True))
     batch = data[[3, 2]]
     assert (batch.lost, batch.ids) == (["3.wav"], ["2.wav"])
     assert data[[3]].tokens == 0
@@ -156,22 +156,22 @@ def test_a_batch_of_nothing_has_no_loss(whisper: Path, tmp_path: Path) -> None:
     manifest = tone_corpus(tmp_path / "corpus", 8)
     recipe = whisper_at(tmp_path, manifest, whisper, data=CACHED)
     (tmp_path / "corpus/3.wav").write_bytes(b"no sound")
-    trainer, data, _ = prepare(recipe, load_trainee(recipe), RunContext(skip_bad=True))
+    trainer, data, _ = prepare(recipe, load_task(recipe), RunContext(skip_bad=True))
     assert trainer.backward([data[[3]]])[0] == {"text": 0.0}
 
 
 def test_what_a_whisper_cannot_have_cached_is_said(whisper: Path, manifest: Path, tmp_path: Path) -> None:
     trained = whisper_at(tmp_path, manifest, whisper, data=CACHED, freeze={"model.encoder": "top:1"})
     with pytest.raises(OptionError, match=r"needs a frozen encoder.*model\.encoder: top:1"):
-        prepare(trained, load_trainee(trained))
+        prepare(trained, load_task(trained))
     taught = replace(
-        whisper_at(tmp_path, manifest, whisper, data=CACHED), losses=Losses(distil=Distil(teacher=str(whisper)))
+        whisper_at(tmp_path, manifest, whisper, data=CACHED), losses=Losses(distill=Distillation(teacher=str(whisper)))
     )
     with pytest.raises(OptionError, match="and a `teacher` exclude each other"):
-        prepare(taught, load_trainee(taught))
+        prepare(taught, load_task(taught))
     small = whisper_at(tmp_path, manifest, whisper, data={**CACHED, "cache_features": {"gigabytes": 1e-6}})
     with pytest.raises(OptionError, match=r"take up to .* GB.*gigabytes"):
-        prepare(small, load_trainee(small))
+        prepare(small, load_task(small))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_cannot_be_cached_is_said(
 ) -> None:
     recipe = recipe_at(tmp_path, bases, manifest, **changes)
     with pytest.raises(OptionError, match=message):
-        prepare(recipe, load_trainee(recipe))
+        prepare(recipe, load_task(recipe))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

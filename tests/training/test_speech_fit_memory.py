@@ -21,7 +21,7 @@ from linnet.errors import LinnetError, OptionError
 from linnet.training.context import RunContext
 from linnet.training.estimate.dry_run import dry_run
 from linnet.training.estimate.fit_memory import fit_memory, fit_steps, probe_shapes
-from linnet.training.estimate.peaks import Moments
+from linnet.training.estimate.memory_profile import Moments
 from linnet.training.estimate.probing import Probing
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.inputs import Inputs
@@ -34,7 +34,7 @@ HELD = 40_000_000
 STEP = {  # what each moment of a step takes, as one utterance or several do
     "encoder": Cost(per_second=9e5, per_square_second=3e3, fixed=HELD),
     "language model": Cost(per_second=1e5, per_token=2e5, per_utterance=3e5, fixed=HELD + 5e6),
-    "optimiser": Cost(per_second=0.0, fixed=HELD + 12e6),
+    "optimizer": Cost(per_second=0.0, fixed=HELD + 12e6),
 }
 BINS = Bins(np.linspace(2, 30, 12), np.linspace(8, 240, 12).astype(np.int64))
 BUDGET = 4_000_000_000

@@ -23,10 +23,10 @@ from linnet.models.fusion import build
 from linnet.training.estimate.duration import SHARE, Duration, estimate, measure_rate
 from linnet.training.estimate.flops import StepFlops
 from linnet.training.freeze import freeze
-from linnet.training.optimisation import checkpoint_gradients
-from linnet.training.options import Optimisation
+from linnet.training.optimization import checkpoint_gradients
+from linnet.training.options import Optimization
 from linnet.training.speech.loss import FusionLoss, Seq2SeqLoss
-from linnet.training.speech.recipe import SpeechRecipe, SpeechRun
+from linnet.training.speech.recipe import SpeechRecipe, SpeechRunSettings
 from tiny_fusion import one_thread, save_all
 
 FROZEN = {"encoder": "frozen", "projector": "all", "language_model": "frozen"}
@@ -175,7 +175,7 @@ def test_the_estimate_is_that_of_every_batch(bases: dict[str, Path], monkeypatch
     batches = [plan.batch(step, 0) for step in range(plan.steps)]
     whole = sum(flops.batch(len(b), lengths.durations[b].max(), lengths.tokens[b].max()) for b in batches)
     monkeypatch.setattr("linnet.training.estimate.duration.measure_rate", lambda *_: 1e9)
-    recipe = SpeechRecipe(optimisation=Optimisation(accumulate=2), run=SpeechRun(device="cpu"))
+    recipe = SpeechRecipe(optimization=Optimization(accumulate=2), run=SpeechRunSettings(device="cpu"))
     steps = 3 * -(-plan.steps // 2)  # three epochs
     found = estimate(
         lambda b: flops.batch(len(b), lengths.durations[b].max(), lengths.tokens[b].max()), plan, steps, recipe

@@ -21,10 +21,10 @@ from linnet.training.batch import IGNORED, Batch
 from linnet.training.context import RunContext
 from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import train
-from linnet.training.speech.corpus import BatchesOfSound
+from linnet.training.speech.corpus import AudioBatches
 from linnet.training.speech.inputs import WhisperInputs
 from linnet.training.speech.joining import JoinedBatches, laid
-from linnet.training.speech.model import Trainee, load_trainee
+from linnet.training.speech.model import SpeechTask, load_task
 from linnet.training.speech.recipe import Join, SpeechRecipe
 from linnet.training.speech.run import plan, prepare
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
@@ -51,15 +51,15 @@ def recipe_at(
     return speech_recipe(folder / "recipe.yaml", content)
 
 
-def made(recipe: SpeechRecipe, **options: Any) -> tuple[Trainee, Any, BatchesOfSound]:
-    trainee = load_trainee(recipe)
-    trainer, data, _ = prepare(recipe, trainee, RunContext(**options))
-    return trainee, trainer, data
+def made(recipe: SpeechRecipe, **options: Any) -> tuple[SpeechTask, Any, AudioBatches]:
+    task = load_task(recipe)
+    trainer, data, _ = prepare(recipe, task, RunContext(**options))
+    return task, trainer, data
 
 
-def told(trainee: Trainee, labels: Sequence[int]) -> Iterator[tuple[float, str, float]]:
+def told(task: SpeechTask, labels: Sequence[int]) -> Iterator[tuple[float, str, float]]:
     """What the labels of a window say: start, text and end of each piece, by the names of their tokens alone."""
-    tokenizer = trainee.inputs.tokenizer  # type: ignore[attr-defined]
+    tokenizer = task.inputs.tokenizer  # type: ignore[attr-defined]
     names = [tokenizer.convert_ids_to_tokens(token) for token in labels]
     assert names[:2] == ["<|en|>", "<|transcribe|>"]
     assert names[-1] == "<|endoftext|>"
@@ -87,15 +87,15 @@ def sound_of(folder: Path, name: str) -> NDArray[np.float32]:
 
 def test_labels_and_sounds_lead_back_to_each_utterance(whisper: Path, manifest: Path, tmp_path: Path) -> None:
     recipe = recipe_at(tmp_path, whisper, manifest, {"times": 1.0, "silence": 0.3})
-    trainee, trainer, data = made(recipe)
+    task, trainer, data = made(recipe)
     heard: list[NDArray[np.float32]] = []
-    batch_of = trainee.inputs.batch
+    batch_of = task.inputs.batch
 
     def listening(sounds: Any, labels: Any) -> Any:
         heard.extend(sounds)
         return batch_of(sounds, labels)
 
-    trainee.inputs.batch = listening  # type: ignore[method-assign]
+    task.inputs.batch = listening  # type: ignore[method-assign]
     texts = {row.id: row.text for row in data._corpus.utterances}
     counted = 0
     for rows in trainer.batches.of_rank(0):
@@ -106,10 +106,10 @@ def test_labels_and_sounds_lead_back_to_each_utterance(whisper: Path, manifest: 
         left = {name: sound_of(manifest.parent, name) for name in batch.ids}
         for sound, labels in zip(heard, told_of(batch), strict=True):
             assert len(sound) <= SECONDS * SAMPLE_RATE
-            if trainee.inputs.texts(torch.tensor([labels])) == [""]:
+            if task.inputs.texts(torch.tensor([labels])) == [""]:
                 continue  # nobody speaks in this window
             before = 0.0
-            for start, text, end in told(trainee, labels):
+            for start, text, end in told(task, labels):
                 begin = round(start * SAMPLE_RATE)
                 name = next(n for n, s in left.items() if np.array_equal(sound[begin : begin + len(s)], s))
                 assert (text.strip(), text[:1]) == (texts[name], " ")
@@ -126,8 +126,8 @@ def test_labels_and_sounds_lead_back_to_each_utterance(whisper: Path, manifest: 
 
 def test_as_many_tokens_of_text_are_trained_as_one_by_one(whisper: Path, manifest: Path, tmp_path: Path) -> None:
     def words(join: Any) -> list[int]:
-        trainee, trainer, data = made(recipe_at(tmp_path, whisper, manifest, join, data={"deviations": 1e9}))
-        end = trainee.inputs.tokenizer.eos_token_id  # type: ignore[attr-defined]  # the first that is no text
+        task, trainer, data = made(recipe_at(tmp_path, whisper, manifest, join, data={"deviations": 1e9}))
+        end = task.inputs.tokenizer.eos_token_id  # type: ignore[attr-defined]  # the first that is no text
         windows = [row for rows in trainer.batches.of_rank(0) for row in told_of(data[rows])]
         return sorted(token for row in windows for token in row if token < end)
 
@@ -139,14 +139,14 @@ def test_as_many_tokens_of_text_are_trained_as_one_by_one(whisper: Path, manifes
 
 def test_the_loss_is_that_of_a_window_made_by_hand(whisper: Path, manifest: Path, tmp_path: Path) -> None:
     """Two sounds without silence in one window: Transformers' mean loss, times the tokens."""
-    trainee, _, data = made(recipe_at(tmp_path, whisper, manifest, {"times": 1.0, "silence": 0.0}))
+    task, _, data = made(recipe_at(tmp_path, whisper, manifest, {"times": 1.0, "silence": 0.0}))
     assert isinstance(data, JoinedBatches)
     rows = [1, 2]
     sounds = [sound_of(manifest.parent, f"{row}.wav") for row in rows]
     texts = [data._corpus.utterances[row].text for row in rows]
     lengths = [len(sound) / SAMPLE_RATE for sound in sounds]
     assert all(length * 50 == round(length * 50) for length in lengths)  # whole ticks
-    tokenizer = trainee.inputs.tokenizer  # type: ignore[attr-defined]
+    tokenizer = task.inputs.tokenizer  # type: ignore[attr-defined]
     extractor = WhisperFeatureExtractor.from_pretrained(whisper)
     found = []
     for one, other in ((0, 1), (1, 0)):  # which comes first is drawn
@@ -159,25 +159,25 @@ def test_the_loss_is_that_of_a_window_made_by_hand(whisper: Path, manifest: Path
             np.concatenate([sounds[one], sounds[other]]), sampling_rate=SAMPLE_RATE, return_tensors="pt"
         )
         with torch.no_grad():
-            output = trainee.model.eval()(input_features=features["input_features"], labels=labels)
+            output = task.model.eval()(input_features=features["input_features"], labels=labels)
         found.append(float(output.loss) * labels.shape[1])
     batch = data[rows]
     with torch.no_grad():
-        loss = float(trainee.loss.eval()(batch.tensors)["text"])
+        loss = float(task.loss.eval()(batch.tensors)["text"])
     assert min(abs(loss - each) for each in found) < 1e-4 * loss
     assert batch.tokens == labels.shape[1]
 
 
 def test_a_share_of_the_windows_has_times_and_the_others_begin_as_before(whisper: Path, tmp_path: Path) -> None:
     manifest = tone_corpus(tmp_path / "corpus", 60)
-    trainee, trainer, data = made(recipe_at(tmp_path, whisper, manifest))
-    plain = trainee.inputs._plain  # type: ignore[attr-defined]
+    task, trainer, data = made(recipe_at(tmp_path, whisper, manifest))
+    plain = task.inputs._plain  # type: ignore[attr-defined]
     rows = [row for batch in trainer.batches.of_rank(0) for row in told_of(data[batch])]
-    said = [row for row in rows if trainee.inputs.texts(torch.tensor([row])) != [""]]
+    said = [row for row in rows if task.inputs.texts(torch.tensor([row])) != [""]]
     assert 0.2 < np.mean([row[2] == plain for row in said]) < 0.8
     for row in said:
         if row[2] != plain:
-            assert len(list(told(trainee, row))) >= 1
+            assert len(list(told(task, row))) >= 1
     first = data[[1, 2, 3, 5]].tensors
     assert all(torch.equal(value, first[name]) for name, value in data[[1, 2, 3, 5]].tensors.items())
     data.epoch = 1
@@ -188,8 +188,8 @@ def test_some_utterances_have_a_window_for_themselves(whisper: Path, tmp_path: P
     """About the share that is asked for, the same in the plan and in the batches, in every epoch."""
     manifest = tone_corpus(tmp_path / "corpus", 80)
     recipe = recipe_at(tmp_path, whisper, manifest, {"alone": 0.25, "times": 0.0})
-    planned = plan(recipe, load_trainee(recipe), RunContext())
-    trainee, trainer, data = made(recipe)
+    planned = plan(recipe, load_task(recipe), RunContext())
+    task, trainer, data = made(recipe)
     seen = []
     for epoch in (0, 1):
         trainer.batches.seek(epoch)
@@ -204,11 +204,11 @@ def test_some_utterances_have_a_window_for_themselves(whisper: Path, tmp_path: P
     assert len(data[sorted(lone)].tensors["labels"]) == len(lone)
     texts = [data._corpus.utterances[row].text for row in sorted(lone)]
     rows = told_of(data[sorted(lone)])
-    assert [trainee.inputs.texts(torch.tensor([row]))[0] for row in rows] == texts
+    assert [task.inputs.texts(torch.tensor([row]))[0] for row in rows] == texts
 
 
 def test_texts_that_do_not_fit_with_times_go_without(whisper: Path, manifest: Path, tmp_path: Path) -> None:
-    inputs = load_trainee(recipe_at(tmp_path, whisper, manifest)).inputs
+    inputs = load_task(recipe_at(tmp_path, whisper, manifest)).inputs
     assert isinstance(inputs, WhisperInputs)
     (row,) = inputs.labels([" ".join(["one"] * 60)], ["en"])
     assert isinstance(row, list)
@@ -226,13 +226,11 @@ def test_no_window_is_longer_than_the_decoder(whisper: Path, tmp_path: Path) -> 
         soundfile.write(tmp_path / f"{number}.wav", np.zeros(800), SAMPLE_RATE)
         rows.append(Utterance(f"{number}.wav", " ".join(["two"] * 12), 0.05, "en"))
     write_manifest(tmp_path / "train.jsonl", rows)
-    trainee, trainer, data = made(
-        recipe_at(tmp_path, whisper, tmp_path / "train.jsonl", {"times": 1.0, "silence": 0.1})
-    )
+    task, trainer, data = made(recipe_at(tmp_path, whisper, tmp_path / "train.jsonl", {"times": 1.0, "silence": 0.1}))
     batches = [data[batch] for batch in trainer.batches.of_rank(0)]
     assert max(batch.tensors["labels"].shape[1] for batch in batches) <= 64
     assert sum(len(batch.tensors["labels"]) for batch in batches) == 4
-    assert trainee.loss(batches[0].tensors)["text"].isfinite()
+    assert task.loss(batches[0].tensors)["text"].isfinite()
 
 
 def test_languages_do_not_share_a_window(whisper: Path, manifest: Path, tmp_path: Path) -> None:
@@ -265,7 +263,7 @@ def test_a_run_has_each_utterance_once_with_less_padding_in_fewer_steps(whisper:
             whisper,
             manifest,
             join,
-            optimisation={"steps": 0, "epochs": 1.0},
+            optimization={"steps": 0, "epochs": 1.0},
             data={"deviations": 1e9, "validation": None},
         )
         _, trainer, data = made(recipe)
@@ -289,7 +287,7 @@ def test_a_run_has_each_utterance_once_with_less_padding_in_fewer_steps(whisper:
 def test_augmented_sounds_stay_within_their_windows(whisper: Path, manifest: Path, tmp_path: Path) -> None:
     """A tenth slower is the most that augmentation makes them: room for that is planned."""
     recipe = recipe_at(tmp_path, whisper, manifest, data={"augment": {"speed": 1.0, "room": 0, "codec": 0}})
-    planned = plan(recipe, load_trainee(recipe), RunContext())
+    planned = plan(recipe, load_task(recipe), RunContext())
     _, trainer, data = made(recipe)
     for rows in trainer.batches.of_rank(0):
         assert len(data[rows].tensors["labels"]) <= len(planned.binning.windows(rows))  # type: ignore[union-attr]
@@ -348,7 +346,7 @@ def test_only_whispers_join(bases: dict[str, Path], manifest: Path, tmp_path: Pa
         tmp_path / "recipe.yaml", fusion_recipe(bases, manifest, tmp_path / "out", data={"join": True})
     )
     with pytest.raises(OptionError, match="join is for Whisper models"):
-        prepare(recipe, load_trainee(recipe))
+        prepare(recipe, load_task(recipe))
     for wrong in ({"silence": -1.0}, {"times": 2.0}, {"alone": 1.5}):
         with pytest.raises(OptionError, match=f"{next(iter(wrong))} must be"):
             replace(Join(), **wrong)

@@ -13,7 +13,7 @@ from test_training_tracking import scalars
 
 from linnet.training.batch import Batch
 from linnet.training.loop import run_recipe, train
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.tracking import numbers
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> SpeechRecipe:
-    changes: dict[str, Any] = {"optimisation": {"accumulate": 2}, "run": {"log_every": 2, "checkpoint_every": 2}}
+    changes: dict[str, Any] = {"optimization": {"accumulate": 2}, "run": {"log_every": 2, "checkpoint_every": 2}}
     content = fusion_recipe(save_bases(tmp_path), tone_corpus(tmp_path / "corpus"), tmp_path / "out", **changes)
     return speech_recipe(tmp_path / "recipe.yaml", content)
 
@@ -48,7 +48,7 @@ def test_tensorboard_has_what_the_log_has_once_each_step_after_a_break(recipe: S
 
 
 def test_the_shares_of_time_and_budget(recipe: SpeechRecipe) -> None:
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     used: list[float] = []
     utterances: list[int] = []
     read, update = type(data).__getitem__, trainer.update

@@ -22,7 +22,7 @@ from linnet.training.batch import Batch
 from linnet.training.checkpoint import load_checkpoint, swap_folder
 from linnet.training.context import RunContext
 from linnet.training.loop import run_recipe, train
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.trainer import Step, Trainer
@@ -54,7 +54,7 @@ def rows_of(recipe: SpeechRecipe, stop: int | None = None, **options: Any) -> li
 FULL: Changes = {
     "freeze": {"language_model": "lora(r=2, dropout=0.2)", "encoder": "top:1"},
     "data": {"augment": True},
-    "optimisation": {"steps": 7, "accumulate": 3, "average": 0.9, "weight_decay": 0.1},
+    "optimization": {"steps": 7, "accumulate": 3, "average": 0.9, "weight_decay": 0.1},
 }
 
 
@@ -85,8 +85,8 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(
 
 
 def test_each_epoch_has_each_utterance_once(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
-    recipe = recipe_at(tmp_path, bases, manifest, optimisation={"steps": 0, "epochs": 2.0})
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    recipe = recipe_at(tmp_path, bases, manifest, optimization={"steps": 0, "epochs": 2.0})
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     taken: list[str] = []
     update = trainer.update
     trainer.update = lambda window: taken.extend(n for b in window for n in b.ids) or update(window)  # type: ignore
@@ -100,9 +100,9 @@ def test_each_epoch_has_each_utterance_once(tmp_path: Path, bases: dict[str, Pat
 def test_training_lowers_the_loss_and_the_folder_is_used(
     tmp_path: Path, bases: dict[str, Path], manifest: Path
 ) -> None:
-    optimisation = {"steps": 60, "learning_rate": 0.01, "accumulate": 2}
+    optimization = {"steps": 60, "learning_rate": 0.01, "accumulate": 2}
     recipe = recipe_at(
-        tmp_path, bases, manifest, optimisation=optimisation, freeze={"language_model": "lora(r=4)"},
+        tmp_path, bases, manifest, optimization=optimization, freeze={"language_model": "lora(r=4)"},
         run={"log_every": 10},
     )  # fmt: skip
     found = rows_of(recipe)
@@ -117,8 +117,8 @@ def test_a_whisper_checkpoint_is_trained_with_adapters_and_saved_whole(tmp_path:
     content = fusion_recipe({"hubert": whisper, "llama": whisper}, manifest, tmp_path / "out")
     content |= {"model": {"checkpoint": str(whisper)}, "freeze": {"model": "lora(r=2)"}}
     recipe = speech_recipe(tmp_path / "recipe.yaml", content)
-    trainee = load_trainee(recipe)
-    trainer, data, validate = prepare(recipe, trainee, RunContext(score=lambda *_: 0.5))
+    task = load_task(recipe)
+    trainer, data, validate = prepare(recipe, task, RunContext(score=lambda *_: 0.5))
     found = list(train(trainer, data, validate))
     assert found[-1]["wer"] == 0.5
     assert found[-1]["audio_padding"] > 0.5  # its windows are 2 s
@@ -129,7 +129,7 @@ def test_a_whisper_checkpoint_is_trained_with_adapters_and_saved_whole(tmp_path:
     saved = WhisperForConditionalGeneration.from_pretrained(tmp_path / "out" / "model").eval()
     made = data[[0]].tensors
     with torch.no_grad():
-        expected = trainee.model.eval()(**made).logits
+        expected = task.model.eval()(**made).logits
         torch.testing.assert_close(saved(**made).logits, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -152,11 +152,11 @@ def test_the_best_model_stays_while_others_come(tmp_path: Path, bases: dict[str,
     rates = iter([0.3, 0.2, 0.4])
     recipe = recipe_at(tmp_path, bases, manifest, run={"validate_every": 2})
     kept: list[dict[str, torch.Tensor]] = []
-    trainee = load_trainee(recipe)
-    trainer, data, _ = prepare(recipe, trainee)
+    task = load_task(recipe)
+    trainer, data, _ = prepare(recipe, task)
 
     def validate(trainer: Trainer) -> dict[str, float]:
-        kept.append({name: value.detach().clone() for name, value in trainee.model.projector.state_dict().items()})
+        kept.append({name: value.detach().clone() for name, value in task.model.projector.state_dict().items()})
         return {"wer": next(rates)}
 
     rows = [row for row in train(trainer, data, validate) if "wer" in row]
@@ -181,15 +181,15 @@ def poisoned(trainer: Trainer, steps: set[int]) -> None:
 def test_a_step_without_a_finite_loss_is_skipped_and_its_utterances_written_down(
     tmp_path: Path, bases: dict[str, Path], manifest: Path
 ) -> None:
-    recipe = recipe_at(tmp_path, bases, manifest, optimisation={"steps": 8})
-    trainee = load_trainee(recipe)
-    trainer, data, _ = prepare(recipe, trainee)
+    recipe = recipe_at(tmp_path, bases, manifest, optimization={"steps": 8})
+    task = load_task(recipe)
+    trainer, data, _ = prepare(recipe, task)
     poisoned(trainer, {1, 2, 4})
-    begun = trainee.model.projector.last.weight.detach().clone()
+    begun = task.model.projector.last.weight.detach().clone()
     moved = []
     for row in train(trainer, data):
-        moved.append(not torch.equal(begun, trainee.model.projector.last.weight))
-        begun = trainee.model.projector.last.weight.detach().clone()
+        moved.append(not torch.equal(begun, task.model.projector.last.weight))
+        begun = task.model.projector.last.weight.detach().clone()
         assert torch.isfinite(begun).all()
         assert row.get("skipped", 0) == (row["step"] in (2, 3, 5))
         assert (row["loss"] is None) == (row["step"] in (2, 3, 5))
@@ -203,8 +203,8 @@ def test_a_bin_that_runs_out_of_memory_shrinks_and_nothing_is_lost(
     tmp_path: Path, bases: dict[str, Path], manifest: Path
 ) -> None:
     """Batches of more than four utterances are said not to fit."""
-    recipe = recipe_at(tmp_path, bases, manifest, optimisation={"steps": 0, "epochs": 3.0, "accumulate": 2})
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    recipe = recipe_at(tmp_path, bases, manifest, optimization={"steps": 0, "epochs": 3.0, "accumulate": 2})
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     forward, update, taken = trainer.loss.forward, trainer.update, list[str]()
 
     def cramped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -230,7 +230,7 @@ def test_a_bin_that_runs_out_of_memory_shrinks_and_nothing_is_lost(
     assert said
     assert all("now, not of" in text for text in said)
     trainer.save()
-    again, _, _ = prepare(recipe, load_trainee(recipe))
+    again, _, _ = prepare(recipe, load_task(recipe))
     assert again.resume()
     assert again.batches.planner.limits == trainer.batches.planner.limits
 
@@ -239,7 +239,7 @@ def test_an_utterance_that_is_too_large_alone_ends_the_run(
     tmp_path: Path, bases: dict[str, Path], manifest: Path
 ) -> None:
     recipe = recipe_at(tmp_path, bases, manifest)
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
 
     def full(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         raise torch.OutOfMemoryError("no room")
@@ -250,7 +250,7 @@ def test_an_utterance_that_is_too_large_alone_ends_the_run(
 
 
 def test_workers_read_what_one_process_reads(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
-    changes: Changes = {"data": {"augment": True}, "optimisation": {"steps": 5, "accumulate": 2}}
+    changes: Changes = {"data": {"augment": True}, "optimization": {"steps": 5, "accumulate": 2}}
     alone = rows_of(recipe_at(tmp_path / "alone", bases, manifest, **changes))
     shared = rows_of(recipe_at(tmp_path / "shared", bases, manifest, **changes, run={"workers": 2}))
     assert [row["loss"] for row in shared] == [row["loss"] for row in alone]
@@ -258,7 +258,7 @@ def test_workers_read_what_one_process_reads(tmp_path: Path, bases: dict[str, Pa
 
 def test_three_such_steps_in_a_row_end_the_run(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
     recipe = recipe_at(tmp_path, bases, manifest)
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     poisoned(trainer, {2, 3, 4})
     with pytest.raises(LinnetError, match=r"3 steps in a row, the last of them step 5.*not_finite\.jsonl"):
         list(train(trainer, data))
@@ -317,7 +317,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(
         ({"run": {"precision": "fp8"}}, "precision 'fp8' is unknown: use no, bf16, fp16"),
         ({"run": {"device": "gpu"}}, "device 'gpu' is unknown: use auto, cpu, cuda"),
         ({"run": {"precision": "fp16"}}, "precision fp16 needs a GPU, and the device is cpu"),
-        ({"optimisation": {"betas": [0.9]}}, "betas must be two numbers"),
+        ({"optimization": {"betas": [0.9]}}, "betas must be two numbers"),
         ({"freeze": {"projector": "frozen"}}, "nothing is left to train"),
         ({"freeze": {"projektor": "all"}}, "did you mean 'projector'?"),
         ({"model": {"checkpoint": "digits"}}, "either an encoder and a language_model, or a checkpoint"),
@@ -347,7 +347,7 @@ for row in run_recipe(read_recipe(Path(sys.argv[1])), RunContext(score=score)):
 
 def test_kill_9_leaves_a_run_that_goes_on(tmp_path: Path, bases: dict[str, Path], manifest: Path) -> None:
     often = {"checkpoint_every": 1, "validate_every": 1, "keep": 1}
-    recipe = recipe_at(tmp_path, bases, manifest, run=often, optimisation={"steps": 100000})
+    recipe = recipe_at(tmp_path, bases, manifest, run=often, optimization={"steps": 100000})
     command = [sys.executable, "-c", KILLED, str(tmp_path / "recipe.yaml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -355,7 +355,7 @@ def test_kill_9_leaves_a_run_that_goes_on(tmp_path: Path, bases: dict[str, Path]
             written = int(process.stdout.readline())
         time.sleep(0.013)
         os.kill(process.pid, signal.SIGKILL)
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     assert next(iter(train(trainer, data)))["step"] > written
     assert (tmp_path / "out" / "best" / "model.safetensors").is_file()
 
@@ -409,7 +409,7 @@ def test_what_cannot_be_used_is_named_and_counted(tmp_path: Path, bases: dict[st
 def test_a_sound_that_turns_out_damaged_ends_the_run_or_is_left_out(tmp_path: Path, bases: dict[str, Path]) -> None:
     manifest = tone_corpus(tmp_path / "corpus", 16)
     (manifest.parent / "3.wav").write_bytes(b"no sound at all")
-    recipe = recipe_at(tmp_path, bases, manifest, optimisation={"steps": 0, "epochs": 1.0})
+    recipe = recipe_at(tmp_path, bases, manifest, optimization={"steps": 0, "epochs": 1.0})
     with pytest.raises(LinnetError, match=r"3\.wav.*--skip-bad"):
         rows_of(recipe)
     found = rows_of(recipe, skip_bad=True)

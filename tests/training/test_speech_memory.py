@@ -18,7 +18,7 @@ from linnet.machine import parse_bytes, show_bytes
 from linnet.training.estimate import memory
 from linnet.training.estimate.dry_run import dry_run
 from linnet.training.estimate.memory import Fit, batch_cost, fit_key, load_fit, save_fit, usable_memory
-from linnet.training.speech.model import load_trainee, outline
+from linnet.training.speech.model import load_task, outline
 from linnet.training.speech.recipe import SpeechRecipe
 from tiny_fusion import one_thread
 from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
@@ -71,15 +71,15 @@ def test_a_share_of_what_is_free() -> None:
 
 
 def test_the_key_is_that_of_the_outline_and_moves_with_what_matters(recipe: SpeechRecipe) -> None:
-    key = fit_key(recipe, load_trainee(recipe), 1)
+    key = fit_key(recipe, load_task(recipe), 1)
 
     def of(world: int = 1, **changes: Any) -> dict[str, Any]:
         changed = dataclasses.replace(recipe, **changes)
         return fit_key(changed, outline(changed), world)
 
-    moved, run = dataclasses.replace(recipe.optimisation, learning_rate=1.0, steps=7), recipe.run
+    moved, run = dataclasses.replace(recipe.optimization, learning_rate=1.0, steps=7), recipe.run
     assert of() == key
-    assert of(optimisation=moved, run=dataclasses.replace(run, seed=4, output="elsewhere", beams=3)) == key
+    assert of(optimization=moved, run=dataclasses.replace(run, seed=4, output="elsewhere", beams=3)) == key
     different = [
         of(world=2),
         of(freeze={"language_model": "lora(r=2)"}),
@@ -87,9 +87,9 @@ def test_the_key_is_that_of_the_outline_and_moves_with_what_matters(recipe: Spee
         of(model=dataclasses.replace(recipe.model, projector={"hidden": 24})),
         of(model=dataclasses.replace(recipe.model, instruction="Write.")),
         of(model=dataclasses.replace(recipe.model, dtype="bfloat16")),
-        of(optimisation=dataclasses.replace(moved, gradient_checkpointing=True)),
-        of(optimisation=dataclasses.replace(moved, accumulate=2)),
-        of(optimisation=dataclasses.replace(moved, average=0.9)),
+        of(optimization=dataclasses.replace(moved, gradient_checkpointing=True)),
+        of(optimization=dataclasses.replace(moved, accumulate=2)),
+        of(optimization=dataclasses.replace(moved, average=0.9)),
         of(run=dataclasses.replace(run, precision="bf16")),
         of(losses=dataclasses.replace(recipe.losses, text=0.5)),
     ]
@@ -97,12 +97,12 @@ def test_the_key_is_that_of_the_outline_and_moves_with_what_matters(recipe: Spee
 
 
 def test_the_key_moves_with_device_and_versions(recipe: SpeechRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainee = outline(recipe)
-    key = fit_key(recipe, trainee, 1)
+    task = outline(recipe)
+    key = fit_key(recipe, task, 1)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
-    other = fit_key(recipe, trainee, 1)
+    other = fit_key(recipe, task, 1)
     monkeypatch.setattr(torch, "__version__", "9.9")
-    assert key != other != fit_key(recipe, trainee, 1)
+    assert key != other != fit_key(recipe, task, 1)
 
 
 def test_what_is_kept_comes_back_under_its_key_alone(tmp_path: Path) -> None:
@@ -135,34 +135,34 @@ def lengths(longest: float) -> Lengths:
 
 def test_a_budget_in_memory_takes_what_was_measured(bases: dict[str, Path], tmp_path: Path) -> None:
     recipe = read(bases, tmp_path, data={"batching": {"memory": "12MB"}})
-    trainee, rows = outline(recipe), np.arange(2)
+    task, rows = outline(recipe), np.arange(2)
     with pytest.raises(OptionError, match=r"not measured .* linnet train fit-memory RECIPE  first"):
-        batch_cost(recipe, trainee, lengths(0.6), rows, 1)
-    save_fit(FIT, fit_key(recipe, trainee, 1))
-    assert batch_cost(recipe, trainee, lengths(0.6), rows, 1) == (FIT.cost, 12_000_000)
+        batch_cost(recipe, task, lengths(0.6), rows, 1)
+    save_fit(FIT, fit_key(recipe, task, 1))
+    assert batch_cost(recipe, task, lengths(0.6), rows, 1) == (FIT.cost, 12_000_000)
     with pytest.raises(OptionError, match="shorter sounds or texts only"):
-        batch_cost(recipe, trainee, lengths(0.9), rows, 1)
+        batch_cost(recipe, task, lengths(0.9), rows, 1)
     with pytest.raises(OptionError, match="fit-memory RECIPE --processes 2"):
-        batch_cost(recipe, trainee, lengths(0.6), rows, 2)
+        batch_cost(recipe, task, lengths(0.6), rows, 2)
 
 
 def test_auto_is_a_share_of_what_is_free(
     bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = read(bases, tmp_path, data={"batching": {"memory": "auto"}})
-    trainee = outline(recipe)
-    save_fit(FIT, fit_key(recipe, trainee, 1))
+    task = outline(recipe)
+    save_fit(FIT, fit_key(recipe, task, 1))
     monkeypatch.setattr(memory, "free_memory", lambda device: 90_000_000)
-    assert batch_cost(recipe, trainee, lengths(0.6), np.arange(2), 1)[1] == 45_000_000
+    assert batch_cost(recipe, task, lengths(0.6), np.arange(2), 1)[1] == 45_000_000
 
 
 # --- a dry run
 
 
 def test_a_dry_run_counts_to_the_byte_and_says_what_is_not_measured(bases: dict[str, Path], tmp_path: Path) -> None:
-    recipe = read(bases, tmp_path, optimisation={"average": 0.9}, model={"dtype": "bfloat16"})
+    recipe = read(bases, tmp_path, optimization={"average": 0.9}, model={"dtype": "bfloat16"})
     rows = dict(dry_run(recipe))
-    parameters = list(load_trainee(recipe).loss.parameters())
+    parameters = list(load_task(recipe).loss.parameters())
     weights = sum(value.numel() * value.element_size() for value in parameters)
     trained = sum(value.numel() for value in parameters if value.requires_grad)
     each = [weights + 16 * trained, weights, 4 * trained, 8 * trained, 4 * trained]

@@ -13,7 +13,7 @@ from linnet.errors import OptionError
 from linnet.training.context import RunContext
 from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import train
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import plan, prepare
 from tiny_recipes import fusion_recipe, speech_recipe
@@ -27,18 +27,18 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, *, packed: bool, **changes: Any) -> SpeechRecipe:
     content = fusion_recipe(bases, manifest, folder / "out", **changes)
-    content["losses"] = {"distil": True, "ctc": True}
+    content["losses"] = {"distill": True, "ctc": True}
     content["data"]["batching"] = {"budget": BUDGET, "packed": packed}
     return speech_recipe(folder / "recipe.yaml", content)
 
 
 def test_the_gradients_are_those_of_the_padded_batch(bases: dict[str, Path], manifest: Path, tmp_path: Path) -> None:
     """All parts of the loss; with adapters in the language model and a trained encoder."""
-    changes = {"freeze": {"language_model": "lora(r=2)", "encoder": "top:1"}, "optimisation": {"clip": 0.0}}
+    changes = {"freeze": {"language_model": "lora(r=2)", "encoder": "top:1"}, "optimization": {"clip": 0.0}}
     found: list[dict[str, Tensor]] = []
     for packed in (False, True):
         recipe = recipe_at(tmp_path, bases, manifest, packed=packed, **changes)
-        trainer, data, _ = prepare(recipe, load_trainee(recipe))
+        trainer, data, _ = prepare(recipe, load_task(recipe))
         torch.manual_seed(1)
         for name, value in trainer.loss.named_parameters():
             if "lora_B" in name:
@@ -47,7 +47,7 @@ def test_the_gradients_are_those_of_the_padded_batch(bases: dict[str, Path], man
         parts, _ = trainer.backward([data[range(8)], data[range(8, 11)]])
         gradients = {n: v.grad.clone() for n, v in trainer.loss.named_parameters() if v.grad is not None}
         found.append({**gradients, **{name: torch.tensor(part) for name, part in parts.items()}})
-    assert found[0].keys() == found[1].keys() >= {"text", "distil", "ctc"}
+    assert found[0].keys() == found[1].keys() >= {"text", "distill", "ctc"}
     assert len(found[0]) > 20
     for name, value in found[0].items():
         least = 2e-5 * float(value.abs().max())
@@ -57,11 +57,11 @@ def test_the_gradients_are_those_of_the_padded_batch(bases: dict[str, Path], man
 def test_a_run_reads_each_utterance_once_within_its_budget_and_says_so(
     bases: dict[str, Path], manifest: Path, tmp_path: Path
 ) -> None:
-    recipe = recipe_at(tmp_path, bases, manifest, packed=True, optimisation={"steps": 0, "epochs": 1.0})
-    trainee = load_trainee(recipe)
-    planned = plan(recipe, trainee, RunContext())
+    recipe = recipe_at(tmp_path, bases, manifest, packed=True, optimization={"steps": 0, "epochs": 1.0})
+    task = load_task(recipe)
+    planned = plan(recipe, task, RunContext())
     assert isinstance(planned.binning, Packing)
-    trainer, data, _ = prepare(recipe, trainee)
+    trainer, data, _ = prepare(recipe, task)
     taken: list[str] = []
     update = trainer.update
     trainer.update = lambda window: taken.extend(n for b in window for n in b.ids) or update(window)  # type: ignore
@@ -82,8 +82,8 @@ def test_a_model_that_does_not_keep_them_apart_is_found_out(
     bases: dict[str, Path], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_at(tmp_path, bases, manifest, packed=True)
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
-    decoder = trainer.trainee.model.language_model.get_decoder()
+    trainer, data, _ = prepare(recipe, load_task(recipe))
+    decoder = trainer.task.model.language_model.get_decoder()
     forward = decoder.forward
     monkeypatch.setattr(decoder, "forward", lambda **given: forward(**{**given, "position_ids": None}))
     with pytest.raises(OptionError, match="a llama language model does not keep the utterances of a pack apart"):
@@ -95,4 +95,4 @@ def test_only_fusion_models_pack(bases: dict[str, Path], manifest: Path, tmp_pat
     recipe = recipe_at(tmp_path, bases, manifest, packed=True)
     recipe = replace(recipe, model=type(recipe.model)(checkpoint=str(whisper)), losses=type(recipe.losses)())
     with pytest.raises(OptionError, match="only a fusion model's batches can be `packed`"):
-        prepare(recipe, load_trainee(recipe))
+        prepare(recipe, load_task(recipe))

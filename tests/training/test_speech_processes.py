@@ -12,7 +12,7 @@ from linnet.training.checkpoint import list_checkpoints
 from linnet.training.context import RunContext
 from linnet.training.loop import train
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.trainer import Step
@@ -26,18 +26,18 @@ def trained_here(folder: Path) -> dict[str, Any]:
     """An epoch on one rank, and before it the gradients of eight utterances: one and three are this rank's."""
     recipe, heard, taken = read_recipe(folder / "recipe.yaml"), list[list[str]](), list[list[str]]()
     assert isinstance(recipe, SpeechRecipe)
-    trainee = load_trainee(recipe)
+    task = load_task(recipe)
 
     def score(_: Sequence[str], texts: Sequence[str], __: Sequence[str | None]) -> float:
         heard.append(list(texts))
         return 0.5
 
-    trainer, data, validate = prepare(recipe, trainee, RunContext(score=score))
+    trainer, data, validate = prepare(recipe, task, RunContext(score=score))
     rank = trainer.rank
     trainer.loss.train()
     trainer.backward([data[range(4 * rank, 4 * rank + 1)], data[range(4 * rank + 1, 4 * rank + 4)]])
-    gradients = {n: v.grad.clone() for n, v in trainee.model.named_parameters() if v.grad is not None}
-    trainer.optimiser.zero_grad()
+    gradients = {n: v.grad.clone() for n, v in task.model.named_parameters() if v.grad is not None}
+    trainer.optimizer.zero_grad()
     update = trainer.update
 
     def counted(window: Sequence[Batch]) -> Step:
@@ -46,7 +46,7 @@ def trained_here(folder: Path) -> dict[str, Any]:
 
     trainer.update = counted  # type: ignore[method-assign]
     rows = list(train(trainer, data, validate))
-    weights = trainee.model.projector.last.weight.tolist()
+    weights = task.model.projector.last.weight.tolist()
     return {"ids": taken, "rows": rows, "heard": heard, "weights": weights, "gradients": gradients}
 
 
@@ -56,7 +56,7 @@ def test_two_processes_train_as_one_and_one_goes_on(tmp_path: Path) -> None:
         bases,
         manifest,
         tmp_path / "out",
-        optimisation={"steps": 0, "epochs": 1.0},
+        optimization={"steps": 0, "epochs": 1.0},
         data={"validation_limit": 5, "batching": {"budget": 2.0, "groups": 3}},
         run={"checkpoint_every": 2},
     )
@@ -77,12 +77,12 @@ def test_two_processes_train_as_one_and_one_goes_on(tmp_path: Path) -> None:
 
 def _same_gradients(recipe: SpeechRecipe, gradients: list[dict[str, torch.Tensor]]) -> None:
     """What both processes moved by is what one moves by that has all eight utterances."""
-    trainee = load_trainee(recipe)
-    trainer, data, _ = prepare(recipe, trainee)
+    task = load_task(recipe)
+    trainer, data, _ = prepare(recipe, task)
     trainer.loss.train()
     trainer.backward([data[range(8)]])
     for given in gradients:
-        for name, value in trainee.model.named_parameters():
+        for name, value in task.model.named_parameters():
             if value.grad is not None:
                 torch.testing.assert_close(given[name], value.grad, rtol=2e-4, atol=1e-6, msg=name)
 
@@ -93,7 +93,7 @@ def _goes_on_alone(recipe: SpeechRecipe, folder: Path, steps: list[list[str]]) -
     shutil.rmtree(newest)
     done = int(before.name.removeprefix("step-"))
     assert 0 < done < len(steps)
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     rest: list[str] = []
     update = trainer.update
 

@@ -27,7 +27,7 @@ def test_sources_and_open_dictionaries_are_read(tmp_path: Path) -> None:
         tmp_path,
         {
             "task": "speech",
-            "model": {"projector": {"kind": "mlp", "stack": 5, "normalise": False}},
+            "model": {"projector": {"kind": "mlp", "stack": 5, "normalize": False}},
             "freeze": {"encoder": "top:4", "language_model": "lora(r=8)"},
             "data": {
                 "train": [{"path": "a.jsonl"}, {"path": "b", "kind": "kaldi", "transcribe_with": "tiny"}],
@@ -35,7 +35,7 @@ def test_sources_and_open_dictionaries_are_read(tmp_path: Path) -> None:
             },
         },
     )
-    assert recipe.model.projector == {"kind": "mlp", "stack": 5, "normalise": False}
+    assert recipe.model.projector == {"kind": "mlp", "stack": 5, "normalize": False}
     assert recipe.freeze == {"encoder": "top:4", "language_model": "lora(r=8)"}
     assert recipe.data.train == (TrainingSource("a.jsonl"), TrainingSource("b", "kaldi", transcribe_with="tiny"))
     assert recipe.data.validation == SourceSpec("c.jsonl")

@@ -46,8 +46,8 @@ def test_it_says_what_is_published() -> None:
     recipe = read_recipe(RECIPE)
     assert isinstance(recipe, SpeechRecipe)
     assert recipe.freeze == {"encoder": "frozen", "projector": "all", "language_model": "frozen"}
-    assert recipe.optimisation.steps == 50_000
-    assert recipe.optimisation.gradient_checkpointing
+    assert recipe.optimization.steps == 50_000
+    assert recipe.optimization.gradient_checkpointing
     assert (recipe.run.precision, recipe.run.beams) == ("bf16", 4)
 
 
@@ -86,7 +86,7 @@ def test_it_trains_tiny_models_end_to_end(tmp_path: Path) -> None:
         manifest,
         tmp_path / "out",
         data={"validation_limit": 4, "batching": {"budget": 6.0, "groups": 3}},
-        optimisation={"steps": 8},
+        optimization={"steps": 8},
         run={"log_every": 1, "validate_every": 4, "checkpoint_every": 4, "max_new_tokens": 5},
     )
     rows = list(run_recipe(recipe, RunContext(score=lambda *texts: float(len("".join(texts[1]))))))
@@ -94,7 +94,7 @@ def test_it_trains_tiny_models_end_to_end(tmp_path: Path) -> None:
     assert sum(row["loss"] for row in rows[4:]) < sum(row["loss"] for row in rows[:4])
     assert result_folder(recipe) == tmp_path / "out" / "best"
     written = json.loads((tmp_path / "out" / "recipe.json").read_text())
-    assert written["optimisation"]["betas"] == [0.9, 0.999]
+    assert written["optimization"]["betas"] == [0.9, 0.999]
     from transformers import AutoModelForSpeechSeq2Seq
 
     model = AutoModelForSpeechSeq2Seq.from_pretrained(result_folder(recipe))

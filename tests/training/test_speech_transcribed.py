@@ -102,7 +102,7 @@ def test_nothing_heard_is_an_error(counts: Counts, bare: Path, tmp_path: Path) -
 def test_a_recipe_trains_on_it_beside_recordings_with_texts(
     counts: Counts, bare: Path, bases: dict[str, Path], manifest: Path, tmp_path: Path
 ) -> None:
-    content = fusion_recipe(bases, manifest, tmp_path / "out", optimisation={"steps": 2})
+    content = fusion_recipe(bases, manifest, tmp_path / "out", optimization={"steps": 2})
     content["data"]["train"].append({"path": str(bare), "transcribe_with": "fake"})
     content["data"]["validation"] = None
     recipe = speech_recipe(tmp_path / "recipe.yaml", content)

@@ -19,7 +19,7 @@ from linnet.errors import OptionError
 from linnet.training.context import RunContext
 from linnet.training.estimate.dry_run import dry_run
 from linnet.training.loop import train
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from tiny_recipes import fusion_recipe, speech_recipe
@@ -49,12 +49,12 @@ def test_a_fusion_model_on_a_whisper_tells_the_padding_that_it_computes(
     found: dict[float, float] = {}
     for grid in (0.0, 0.2):
         content = fusion_recipe(
-            {**bases, "hubert": whisper}, manifest, tmp_path / f"{grid}", optimisation={"steps": 0, "epochs": 1.0}
+            {**bases, "hubert": whisper}, manifest, tmp_path / f"{grid}", optimization={"steps": 0, "epochs": 1.0}
         )
         content["model"] |= {"pad_seconds": grid, "projector": {"hidden": 16}}
         content["data"] |= {"validation": None}
         recipe = speech_recipe(tmp_path / "recipe.yaml", content)
-        trainer, data, _ = prepare(recipe, load_trainee(recipe))
+        trainer, data, _ = prepare(recipe, load_task(recipe))
         batches = [data[rows] for rows in trainer.batches.of_rank(0)]
         heard = [seconds for batch in batches for seconds in batch.seconds]
         cells = [-(-length // grid) * grid if grid else 4.0 for length in np.round(heard, 6)]
@@ -70,9 +70,9 @@ def test_a_whisper_learns_on_shorter_windows_and_is_saved_with_them(
     whisper: Path, manifest: Path, tmp_path: Path
 ) -> None:
     """The oracle is a Whisper whose config says so from the start, with the same weights."""
-    recipe = recipe_at(tmp_path, whisper, manifest, 1.0, optimisation={"steps": 2})
-    trainee = load_trainee(recipe)
-    trainer, data, _ = prepare(recipe, trainee)
+    recipe = recipe_at(tmp_path, whisper, manifest, 1.0, optimization={"steps": 2})
+    task = load_task(recipe)
+    trainer, data, _ = prepare(recipe, task)
     batch = data[[1, 2, 3]]
     assert batch.padded == 3.0
     assert batch.tensors["input_features"].shape[2] == 100
@@ -82,7 +82,7 @@ def test_a_whisper_learns_on_shorter_windows_and_is_saved_with_them(
     weights["model.encoder.embed_positions.weight"] = weights["model.encoder.embed_positions.weight"][:50]
     assert not twin.load_state_dict(weights, strict=False).unexpected_keys
     with torch.no_grad():
-        loss = float(trainee.loss.eval()(batch.tensors)["text"])
+        loss = float(task.loss.eval()(batch.tensors)["text"])
         assert loss == pytest.approx(float(twin(**batch.tensors).loss) * batch.tokens, rel=1e-5)
     list(train(trainer, data))
     saved = json.loads((tmp_path / "out/model/config.json").read_text())
@@ -95,7 +95,7 @@ def test_a_whisper_learns_on_shorter_windows_and_is_saved_with_them(
     assert isinstance(text, str)
     bad = replace(recipe, model=replace(recipe.model, window_seconds=1.5))
     with pytest.raises(OptionError, match="whole number of seconds"):
-        load_trainee(bad)
+        load_task(bad)
 
 
 def test_sounds_over_a_shorter_window_are_left_out_and_told(whisper: Path, tmp_path: Path) -> None:
@@ -106,6 +106,6 @@ def test_sounds_over_a_shorter_window_are_left_out_and_told(whisper: Path, tmp_p
     write_manifest(tmp_path / "train.jsonl", rows)
     recipe = recipe_at(tmp_path, whisper, tmp_path / "train.jsonl", 1.0)
     said: list[str] = []
-    trainer, _, _ = prepare(recipe, load_trainee(recipe), RunContext(tell=said.append))
+    trainer, _, _ = prepare(recipe, load_task(recipe), RunContext(tell=said.append))
     assert sorted(row for batch in trainer.batches.of_rank(0) for row in batch) == [0, 2]
     assert any("1 dropped: longer than 1 s" in line for line in said)

@@ -60,14 +60,14 @@ def test_every_number_of_a_recipe_has_a_limit(kind: type[Any]) -> None:
     [("1e-5", 1e-5), ("1E-5", 1e-5), ("1.0e-5", 1e-5), (".5", 0.5), ("+.5e-3", 5e-4), ("1", 1.0), ("1e0", 1.0)],
 )
 def test_numbers_are_read_as_people_write_them(tmp_path: Path, written: str, rate: float) -> None:
-    recipe = read(tmp_path, f"optimisation: {{learning_rate: {written}, rates: {{encoder: {written}}}}}")
-    assert recipe.optimisation.learning_rate == recipe.optimisation.rates["encoder"] == rate
-    assert isinstance(recipe.optimisation.learning_rate, float)
+    recipe = read(tmp_path, f"optimization: {{learning_rate: {written}, rates: {{encoder: {written}}}}}")
+    assert recipe.optimization.learning_rate == recipe.optimization.rates["encoder"] == rate
+    assert isinstance(recipe.optimization.learning_rate, float)
 
 
 @pytest.mark.parametrize(("written", "steps"), [("1e5", 100_000), ("1_000", 1000), ("20.0", 20), ("1_0e1", 100)])
 def test_whole_numbers_too(tmp_path: Path, written: str, steps: int) -> None:
-    found = read(tmp_path, f"optimisation: {{steps: {written}}}").optimisation.steps
+    found = read(tmp_path, f"optimization: {{steps: {written}}}").optimization.steps
     assert found == steps
     assert isinstance(found, int)
 
@@ -79,12 +79,12 @@ def test_switches_are_read_by_their_fields(tmp_path: Path, written: str, value: 
     """The word `no` is a precision, `yes` a way to say true, and a day is a good name for a run."""
     recipe = read(
         tmp_path,
-        f"optimisation: {{gradient_checkpointing: {written}}}\n"
-        f"model: {{projector: {{normalise: {written}}}}}\n"
+        f"optimization: {{gradient_checkpointing: {written}}}\n"
+        f"model: {{projector: {{normalize: {written}}}}}\n"
         "run: {precision: no, output: 2026-11-28}",
     )
-    assert recipe.optimisation.gradient_checkpointing is value
-    assert recipe.model.projector == {"normalise": value}
+    assert recipe.optimization.gradient_checkpointing is value
+    assert recipe.model.projector == {"normalize": value}
     assert recipe.run.precision == "no"
     assert recipe.run.output == "2026-11-28"
 
@@ -92,10 +92,10 @@ def test_switches_are_read_by_their_fields(tmp_path: Path, written: str, value: 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("optimisation: {learning_rate: fast}", "learning_rate: expected float, got 'fast'"),
-        ("optimisation: {learning_rate: 1e-5x}", "expected float, got '1e-5x'"),
-        ("optimisation: {learning_rate: yes}", "expected float, got 'yes'"),
-        ("optimisation: {gradient_checkpointing: 1}", "expected bool, got 1"),
+        ("optimization: {learning_rate: fast}", "learning_rate: expected float, got 'fast'"),
+        ("optimization: {learning_rate: 1e-5x}", "expected float, got '1e-5x'"),
+        ("optimization: {learning_rate: yes}", "expected float, got 'yes'"),
+        ("optimization: {gradient_checkpointing: 1}", "expected bool, got 1"),
         ("run: {output: true}", "expected str, got True"),
     ],
 )

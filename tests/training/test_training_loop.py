@@ -18,11 +18,11 @@ from linnet.errors import ModelError, OptionError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from linnet.training.loop import train
 from linnet.training.recipe import read_recipe
-from recipes.digits.dataset import Numbered
+from recipes.digits.dataset import NumberedPlan
 from recipes.digits.losses import DigitsLosses
 from recipes.digits.recipe import DigitsRecipe
 from recipes.digits.run import prepare
-from recipes.digits.trainee import DigitsTrainee
+from recipes.digits.training_task import DigitsTask
 from tones import tiny_recipe
 
 
@@ -85,10 +85,10 @@ def test_a_run_starts_from_the_average_of_another(tmp_path: Path, bank: Path) ->
 
 def test_a_run_starts_from_an_exported_model(tmp_path: Path, bank: Path) -> None:
     recipe = recipe_at(tmp_path, bank, "first", steps=2)
-    exported = DigitsTrainee(recipe.model, recipe.losses).export(tmp_path / "exported")
+    exported = DigitsTask(recipe.model, recipe.losses).export(tmp_path / "exported")
     trainer, _ = prepare(replace(recipe, model=replace(recipe.model, start=str(exported))))
     weights = load_file(exported / "model.safetensors")
-    begun = trainer.trainee.model.state_dict()
+    begun = trainer.task.model.state_dict()
     assert all(torch.equal(begun[name], value) for name, value in weights.items())
     averaged = [name for name in weights if f"model.{name}" in trainer.average]
     assert len(averaged) >= len(weights) - 1  # the encoder's positions stay as they are
@@ -106,8 +106,8 @@ def test_the_parts_of_the_loss_are_weighted_means_times_the_tokens(tmp_path: Pat
         given = {name: value.double() if value.is_floating_point() else value for name, value in batch.tensors.items()}
         parts = loss(given)
         encoded = loss.encode(given["features"])
-        logits = trainer.trainee.model.proj_out(  # type: ignore[operator]
-            trainer.trainee.model.model.decoder(input_ids=given["inputs"], encoder_hidden_states=encoded)[0]  # type: ignore
+        logits = trainer.task.model.proj_out(  # type: ignore[operator]
+            trainer.task.model.model.decoder(input_ids=given["inputs"], encoder_hidden_states=encoded)[0]  # type: ignore
         )
         told = logits.log_softmax(-1)
         rows, columns = (given["labels"] != -100).nonzero(as_tuple=True)
@@ -121,12 +121,12 @@ def test_the_parts_of_the_loss_are_weighted_means_times_the_tokens(tmp_path: Pat
 
 
 def test_two_processes_take_every_batch_once_and_go_on_where_they_were() -> None:
-    plans = [Numbered(12, 2, 0) for _ in range(2)]
+    plans = [NumberedPlan(12, 2, 0) for _ in range(2)]
     assert sorted(n for rank, plan in enumerate(plans) for n in plan.of_rank(rank)) == list(range(12))
-    again = Numbered(12, 2, 0)
+    again = NumberedPlan(12, 2, 0)
     assert again.restore(plans[0].state(4)) == 4
     assert list(again.of_rank(1)) == [9, 11]
-    for other in (Numbered(12, 1, 0), Numbered(12, 2, 1)):
+    for other in (NumberedPlan(12, 1, 0), NumberedPlan(12, 2, 1)):
         with pytest.raises(OptionError, match="another seed or number of processes"):
             other.restore(plans[0].state(4))
 

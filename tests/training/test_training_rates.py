@@ -10,9 +10,9 @@ from torch import nn
 
 from linnet.errors import OptionError
 from linnet.training.loop import run_recipe
-from linnet.training.optimisation import cosine_rate, parameter_groups
-from linnet.training.options import Optimisation
-from linnet.training.speech.model import load_trainee
+from linnet.training.optimization import cosine_rate, parameter_groups
+from linnet.training.options import Optimization
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from tiny_recipes import fusion_recipe, save_bases, speech_recipe, tone_corpus
@@ -31,9 +31,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> SpeechRecipe:
 
 def test_each_part_moves_by_its_own_rate(recipe: SpeechRecipe) -> None:
     """Adam's first step is the learning rate long in every direction that has a gradient."""
-    options = Optimisation(steps=10, learning_rate=1e-3, rates={"encoder": 1e-5, "ctc": 4e-3}, warmup=0.5, clip=0.0)
-    recipe = replace(recipe, optimisation=options)
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
+    options = Optimization(steps=10, learning_rate=1e-3, rates={"encoder": 1e-5, "ctc": 4e-3}, warmup=0.5, clip=0.0)
+    recipe = replace(recipe, optimization=options)
+    trainer, data, _ = prepare(recipe, load_task(recipe))
     before = {name: value.detach().clone() for name, value in trainer.loss.named_parameters()}
     trainer.update([data[range(8)]])
     moved: dict[str, float] = {}
@@ -50,7 +50,7 @@ def test_groups_hold_each_trained_weight_once_by_the_longest_path() -> None:
     loss = nn.Module()
     loss.model = nn.ModuleDict({"encoder": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "other": nn.Linear(2, 2)})
     loss.model["encoder"][0].bias.requires_grad_(False)
-    groups = parameter_groups(loss, Optimisation(rates={"encoder": 0.1, "encoder.1": 0.2}, weight_decay=0.5))
+    groups = parameter_groups(loss, Optimization(rates={"encoder": 0.1, "encoder.1": 0.2}, weight_decay=0.5))
     other, encoder = loss.model["other"], loss.model["encoder"]
     expected: list[tuple[list[Any], float, float]] = [
         ([other.weight], 1e-3, 0.5),
@@ -73,30 +73,30 @@ def test_groups_hold_each_trained_weight_once_by_the_longest_path() -> None:
     ],
 )
 def test_a_rate_that_moves_nothing_is_refused(recipe: SpeechRecipe, rates: dict[str, float], says: str) -> None:
-    recipe = replace(recipe, optimisation=Optimisation(steps=1, rates=rates))
+    recipe = replace(recipe, optimization=Optimization(steps=1, rates=rates))
     with pytest.raises(OptionError, match=says):
-        prepare(recipe, load_trainee(recipe))
+        prepare(recipe, load_task(recipe))
 
 
 def test_a_run_goes_on_with_other_rates_of_the_same_parts_only(recipe: SpeechRecipe, tmp_path: Path) -> None:
     recipe = replace(recipe, run=replace(recipe.run, output=str(tmp_path / "run")))
-    options = Optimisation(steps=2, rates={"encoder": 1e-5})
-    list(run_recipe(replace(recipe, optimisation=options)))
+    options = Optimization(steps=2, rates={"encoder": 1e-5})
+    list(run_recipe(replace(recipe, optimization=options)))
     longer = replace(options, steps=3, rates={"encoder": 3e-5})
-    trainer, _, _ = prepare(replace(recipe, optimisation=longer), load_trainee(recipe))
+    trainer, _, _ = prepare(replace(recipe, optimization=longer), load_task(recipe))
     assert trainer.resume()
     assert trainer.step == 2
-    assert [row["step"] for row in run_recipe(replace(recipe, optimisation=longer))] == [3]
+    assert [row["step"] for row in run_recipe(replace(recipe, optimization=longer))] == [3]
     with pytest.raises(OptionError, match="`rates` for other parts: name the same parts"):
-        list(run_recipe(replace(recipe, optimisation=replace(longer, rates={}))))
+        list(run_recipe(replace(recipe, optimization=replace(longer, rates={}))))
 
 
 def test_a_step_without_a_gradient_for_a_part_moves_the_others(recipe: SpeechRecipe) -> None:
     """A group may be empty: here all that is trained has a rate of its own."""
     recipe = replace(recipe, losses=type(recipe.losses)(), freeze={"projector": "all"})
-    recipe = replace(recipe, optimisation=Optimisation(steps=1, rates={"projector": 1e-2}))
-    trainer, data, _ = prepare(recipe, load_trainee(recipe))
-    before = trainer.trainee.model.projector.last.weight.detach().clone()
+    recipe = replace(recipe, optimization=Optimization(steps=1, rates={"projector": 1e-2}))
+    trainer, data, _ = prepare(recipe, load_task(recipe))
+    before = trainer.task.model.projector.last.weight.detach().clone()
     step = trainer.update([data[range(8)]])
     assert not step.skipped
-    assert not torch.equal(trainer.trainee.model.projector.last.weight, before)
+    assert not torch.equal(trainer.task.model.projector.last.weight, before)

@@ -40,10 +40,10 @@ def test_the_recipe_for_ones_own_recordings_reads() -> None:
 
 def test_values_are_read_into_their_places(tmp_path: Path) -> None:
     recipe = read_recipe(
-        write(tmp_path, DIGITS + "optimisation: {steps: 7, learning_rate: 1}\ndata: {banks: [a, b]}\n")
+        write(tmp_path, DIGITS + "optimization: {steps: 7, learning_rate: 1}\ndata: {banks: [a, b]}\n")
     )
-    assert recipe.optimisation.steps == 7
-    assert isinstance(recipe.optimisation.learning_rate, float)
+    assert recipe.optimization.steps == 7
+    assert isinstance(recipe.optimization.learning_rate, float)
     assert recipe.data.banks == ("a", "b")
 
 
@@ -55,10 +55,10 @@ def test_a_recipe_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("optimisation: {step: 7}", "unknown key 'step'; did you mean 'steps'?"),
-        ("optimizer: {}", "did you mean 'optimisation'?"),
-        ("optimisation: {steps: many}", "steps: expected int, got 'many'"),
-        ("optimisation: {steps: true}", "expected int, got True"),
+        ("optimization: {step: 7}", "unknown key 'step'; did you mean 'steps'?"),
+        ("optimizer: {}", "did you mean 'optimization'?"),
+        ("optimization: {steps: many}", "steps: expected int, got 'many'"),
+        ("optimization: {steps: true}", "expected int, got True"),
         (DIGITS + "data: {banks: a}", "banks: expected a list"),
         ("data: 3", "expected keys and values"),
         ("- 1", "expected keys and values"),
@@ -79,18 +79,18 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
 
 def test_switches_and_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text("data: {join: yes, augment: off}\noptimisation: {steps: 010}\nrun: {seed: 0}\n")
+    path.write_text("data: {join: yes, augment: off}\noptimization: {steps: 010}\nrun: {seed: 0}\n")
     recipe = read_recipe(path)
     assert isinstance(recipe, SpeechRecipe)
     assert (recipe.data.join, recipe.data.augment) == (Join(), None)
-    assert (recipe.optimisation.steps, recipe.run.seed) == (10, 0)
+    assert (recipe.optimization.steps, recipe.run.seed) == (10, 0)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("run: {seed: 1}\nrun: {seed: 2}\n", "the key 'run' is given twice"),
-        ("optimisation: {steps: 1:30}\n", "steps: expected int, got '1:30'"),
+        ("optimization: {steps: 1:30}\n", "steps: expected int, got '1:30'"),
         ("task: [speech]\n", "unknown task"),
     ],
 )

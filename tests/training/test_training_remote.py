@@ -223,7 +223,7 @@ def test_sources_become_manifests_and_folders_are_named_as_they_will_be_there(tm
             "instruction": "Write it/all.",
         },
         "freeze": {"encoder": "frozen"},
-        "losses": {"distil": {"teacher": str(tmp_path / "model")}},
+        "losses": {"distill": {"teacher": str(tmp_path / "model")}},
         "data": {
             "train": [
                 {"path": str(whole / "m.jsonl"), "language": "en"},
@@ -248,7 +248,7 @@ def test_sources_become_manifests_and_folders_are_named_as_they_will_be_there(tm
     assert second.audio == "https://a.b/c.wav"
     assert [(u.text, u.language) for u in parcel.manifests["train-2.jsonl"]] == [("three", "de")]
     assert parcel.recipe["model"]["encoder"] == f"../../files{tmp_path}/model"
-    assert parcel.recipe["losses"]["distil"]["teacher"] == f"../../files{tmp_path}/model"
+    assert parcel.recipe["losses"]["distill"]["teacher"] == f"../../files{tmp_path}/model"
     assert parcel.recipe["model"]["instruction"] == "Write it/all."
     assert parcel.recipe["run"]["output"] == "../../runs/a-b-c"
     again = yaml.safe_load(yaml.safe_dump(parcel.recipe))

@@ -19,13 +19,13 @@ from tones import TASK
 OWN = """
 from __future__ import annotations
 from dataclasses import dataclass, field
-from linnet.training.options import Optimisation, Run
+from linnet.training.options import Optimization, Run
 from {helper} import LABEL
 
 @dataclass(frozen=True)
 class Own:
     label: str = LABEL
-    optimisation: Optimisation = field(default_factory=Optimisation)
+    optimization: Optimization = field(default_factory=Optimization)
     run: Run = field(default_factory=Run)
     task: str = ""
 
@@ -97,7 +97,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("no_such_module_here:Own", r"cannot import no_such_module_here \(ModuleNotFoundError"),
         ("bad_task.py:Own", r"cannot import bad_task \(SyntaxError"),
         ("half_task.py:Owm", "has no class 'Owm'; did you mean 'Own'"),
-        ("half_task.py:Half", "Half is no class of a recipe: .* it has no optimisation and no prepare and no outline"),
+        ("half_task.py:Half", "Half is no class of a recipe: .* it has no optimization and no prepare and no outline"),
         ("json.py:Own", "has the same name, json; rename one of them"),
     ],
 )

@@ -16,7 +16,7 @@ pytest.importorskip("tensorboardX", reason="the extra `train` is not installed")
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from linnet.errors import MissingExtra
-from linnet.training.tracking import EventFile, Tracked, tracking
+from linnet.training.tracking import EventFile, RunInfo, tracking
 
 ROWS = [
     {"step": 10, "steps": 40, "loss": 2.0, "norm": None, "drift": {"projector": 0.5}, "left_out": ["a.wav"]},
@@ -38,7 +38,7 @@ def scalars(file: Path) -> list[tuple[int, str, float]]:
     return [(event.step, value.tag, value.simple_value) for event in events(file) for value in event.summary.value]
 
 
-def send(run: Tracked, rows: list[dict[str, Any]], track: str = "") -> list[str]:
+def send(run: RunInfo, rows: list[dict[str, Any]], track: str = "") -> list[str]:
     told: list[str] = []
     with tracking(run, track, told.append) as log:
         for row in rows:
@@ -47,7 +47,7 @@ def send(run: Tracked, rows: list[dict[str, Any]], track: str = "") -> list[str]
 
 
 def test_the_event_file_holds_every_number(tmp_path: Path) -> None:
-    assert send(Tracked(tmp_path, {}), ROWS) == []
+    assert send(RunInfo(tmp_path, {}), ROWS) == []
     (file,) = (tmp_path / "tensorboard").iterdir()
     assert ".tfevents." in file.name
     assert events(file)[0].file_version == "brain.Event:2"
@@ -61,8 +61,8 @@ def test_the_event_file_holds_every_number(tmp_path: Path) -> None:
 
 
 def test_a_run_that_goes_on_has_the_steps_after_its_checkpoint_forgotten(tmp_path: Path) -> None:
-    send(Tracked(tmp_path, {}), ROWS)
-    send(Tracked(tmp_path, {}, step=15), ROWS[1:])
+    send(RunInfo(tmp_path, {}), ROWS)
+    send(RunInfo(tmp_path, {}, step=15), ROWS[1:])
     first, second = sorted((tmp_path / "tensorboard").iterdir(), key=lambda file: file.stat().st_mtime_ns)
     assert scalars(second) == [(20, "loss", 1.0), (20, "wer", 0.25)]
     begun = [(event.step, event.session_log.status) for event in events(second) if event.HasField("session_log")]
@@ -71,7 +71,7 @@ def test_a_run_that_goes_on_has_the_steps_after_its_checkpoint_forgotten(tmp_pat
 
 
 def test_each_row_is_on_the_disk_at_once(tmp_path: Path) -> None:
-    with tracking(Tracked(tmp_path, {}), "", print) as log:
+    with tracking(RunInfo(tmp_path, {}), "", print) as log:
         log(ROWS[0])
         (file,) = (tmp_path / "tensorboard").iterdir()
         assert (10, "loss", 2.0) in scalars(file)
@@ -81,13 +81,13 @@ def test_each_row_is_on_the_disk_at_once(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_event_file_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = EventFile.__init__
 
-    def on_a_full_disk(self: EventFile, run: Tracked) -> None:
+    def on_a_full_disk(self: EventFile, run: RunInfo) -> None:
         made(self, run)
         self._records.close()
         self._records._writer = Path("/dev/full").open("wb")  # noqa: SIM115
 
     monkeypatch.setattr(EventFile, "__init__", on_a_full_disk)
-    told = send(Tracked(tmp_path, {}), ROWS)
+    told = send(RunInfo(tmp_path, {}), ROWS)
     assert len(told) == 1
     assert "TensorBoard is left out from here on" in told[0]
     assert "No space left on device" in told[0]
@@ -95,7 +95,7 @@ def test_a_full_disk_ends_the_event_file_and_not_the_run(tmp_path: Path, monkeyp
 
 def test_a_folder_that_cannot_be_made_does_not_end_the_run(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").write_text("a file")
-    told = send(Tracked(tmp_path, {}), ROWS)
+    told = send(RunInfo(tmp_path, {}), ROWS)
     assert len(told) == 1
     assert "FileExistsError" in told[0]
 
@@ -128,7 +128,7 @@ def test_trackio_gets_name_recipe_and_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand = Stand("trackio", monkeypatch)
-    assert send(Tracked(tmp_path / "mine", {"task": "speech"}), ROWS, "trackio") == []
+    assert send(RunInfo(tmp_path / "mine", {"task": "speech"}), ROWS, "trackio") == []
     assert stand.calls == [
         ("init", {"project": "linnet", "name": "mine", "config": {"task": "speech"}, "resume": "allow"}),
         ("log", ({"loss": 2.0, "drift/projector": 0.5, "left_out": 1.0}, {"step": 10})),
@@ -140,11 +140,11 @@ def test_trackio_gets_name_recipe_and_numbers(
 
 def test_wandb_is_offline_without_a_key_and_goes_on_by_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand = Stand("wandb", monkeypatch)
-    (said,) = send(Tracked(tmp_path, {}), [], "wandb")
+    (said,) = send(RunInfo(tmp_path, {}), [], "wandb")
     assert "there is no WANDB_API_KEY" in said
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     monkeypatch.setenv("WANDB_PROJECT", "birds")
-    assert send(Tracked(tmp_path, {}, step=7), [], "wandb") == []
+    assert send(RunInfo(tmp_path, {}, step=7), [], "wandb") == []
     (first, second) = (options for what, options in stand.calls if what == "init")
     assert first["mode"] == "offline"
     assert "mode" not in second
@@ -158,7 +158,7 @@ def test_a_service_that_fails_is_told_once_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     stand = Stand("trackio", monkeypatch, fails)
-    told = send(Tracked(tmp_path, {}), ROWS, "trackio")
+    told = send(RunInfo(tmp_path, {}), ROWS, "trackio")
     assert told == [
         "trackio is left out from here on, the run and its log.jsonl go on: ConnectionError: no route to host"
     ]
@@ -169,7 +169,7 @@ def test_a_service_that_fails_is_told_once_and_left_out(
 
 def test_an_error_of_the_run_itself_goes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand = Stand("trackio", monkeypatch)
-    with pytest.raises(KeyboardInterrupt), tracking(Tracked(tmp_path, {}), "trackio", print):
+    with pytest.raises(KeyboardInterrupt), tracking(RunInfo(tmp_path, {}), "trackio", print):
         raise KeyboardInterrupt
     assert stand.calls[-1] == ("finish", ({},))
 
@@ -177,7 +177,7 @@ def test_an_error_of_the_run_itself_goes_through(tmp_path: Path, monkeypatch: py
 def test_missing_trackers_are_named_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("linnet.training.tracking.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"linnet\[wandb\]"):
-        send(Tracked(tmp_path, {}), [], "wandb")
+        send(RunInfo(tmp_path, {}), [], "wandb")
     with pytest.raises(MissingExtra, match=r"linnet\[train\]"):
-        send(Tracked(tmp_path, {}), [])
+        send(RunInfo(tmp_path, {}), [])
     assert not list(tmp_path.iterdir())

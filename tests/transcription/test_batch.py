@@ -20,7 +20,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import OptionError, OutputError
 from linnet.files import write_atomic
 from linnet.transcription import batch
-from linnet.transcription.batch import Finished, RunOptions, prepare_folder, run_batch, write_outputs
+from linnet.transcription.batch import ItemResult, RunOptions, prepare_folder, run_batch, write_outputs
 from linnet.transcription.naming import Item, plan_items
 from linnet.transcription.schedule import Progress
 from linnet.transcription.transcript import Segment, Transcript
@@ -37,7 +37,7 @@ def sounds(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def run(recognizer: FakeRecognizer, sources: list[str], output: Path | None, **options: Any) -> list[Finished]:
+def run(recognizer: FakeRecognizer, sources: list[str], output: Path | None, **options: Any) -> list[ItemResult]:
     chosen = RunOptions(**options)
     return list(run_batch(recognizer, plan_items(sources, chosen.formats, output), chosen))
 
@@ -144,7 +144,7 @@ def test_the_rest_goes_on_after_a_failure(tmp_path: Path, sounds: list[str]) -> 
     assert not (tmp_path / "bad.txt").exists()
 
 
-def test_an_option_that_the_model_cannot_honour_ends_the_run(tmp_path: Path, sounds: list[str]) -> None:
+def test_an_option_that_the_model_cannot_honor_ends_the_run(tmp_path: Path, sounds: list[str]) -> None:
     with pytest.raises(OptionError, match="language 'xx' is unknown"):
         run(FakeRecognizer(), sounds, tmp_path, decoding=DecodingOptions(language="xx"))
 

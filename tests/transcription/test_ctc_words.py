@@ -113,7 +113,7 @@ def test_words_of_random_models_spell_the_text_and_lie_within(folders: dict[str,
     assert timed.text == plain.text
     assert not plain.words
     for segment in timed.segments:
-        assert " ".join(word.text for word in segment.words) == " ".join(segment.text.split())
+        assert " ".join(word.word for word in segment.words) == " ".join(segment.text.split())
         times = [time for word in segment.words for time in (word.start, word.end)]
         assert times == sorted(times)
         assert segment.start <= times[0]

@@ -152,7 +152,7 @@ class Open(Torn):
     def __init__(self) -> None:
         self.closed = False
 
-    def window(self, start: int, count: int) -> Samples:
+    def read(self, start: int, count: int) -> Samples:
         return tone(0.3, 1).samples[start : start + count]
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ class Recording:
         self._samples = samples
         self._start = 0
 
-    def window(self, start: int, count: int) -> Sound:
+    def read(self, start: int, count: int) -> Sound:
         assert start >= self._start
         self._start = start
         return self._samples[start : start + count]
@@ -67,7 +67,7 @@ def sound(seconds: float, seed: int = 0) -> Sound:
     return (generator.standard_normal(count) * level).astype(np.float32)
 
 
-def recognise(
+def recognize(
     backend: GenericBackend, samples: Sound, options: DecodingOptions | None = None
 ) -> tuple[Outcome, list[Request]]:
     """Drive one job to its end; also the requests that it made."""
@@ -126,7 +126,7 @@ def test_ctc_is_argmax_and_decode(name: str, folders: dict[str, Path], backends:
     assert heard.text == expected
     assert len(expected) > 1
     twin = logits.double().log_softmax(-1).max(-1).values.mean()
-    assert heard.average_log_probability == pytest.approx(float(twin), abs=1e-5)
+    assert heard.avg_logprob == pytest.approx(float(twin), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", CTC)
@@ -162,20 +162,20 @@ def test_seq2seq_is_generate(
     assert heard.text
     indices = made.beam_indices if beams > 1 else None
     scores = model.compute_transition_scores(made.sequences, made.scores, indices, normalize_logits=beams == 1)[0]
-    assert heard.average_log_probability == pytest.approx(float(scores[scores < 0].mean()), abs=1e-4)
+    assert heard.avg_logprob == pytest.approx(float(scores[scores < 0].mean()), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", [*CTC, *SEQ2SEQ])
 def test_a_batch_gives_what_its_windows_give_alone(name: str, backends: dict[str, GenericBackend]) -> None:
     backend = backends[name]
     windows = [sound(2.0, seed=2), sound(1.1, seed=3), sound(1.63, seed=4), sound(2.0, seed=5)]
-    requests = [recognise(backend, window)[1][0] for window in windows]
+    requests = [recognize(backend, window)[1][0] for window in windows]
     for group in {request.group for request in requests}:
         batch = [request for request in requests if request.group == group]
         for together, request in zip(backend.run(batch), batch, strict=True):
             (alone,) = backend.run([request])
             assert together.text == alone.text
-            assert together.average_log_probability == pytest.approx(alone.average_log_probability, abs=1e-4)
+            assert together.avg_logprob == pytest.approx(alone.avg_logprob, abs=1e-4)
     mixed = len({request.group for request in requests}) == 1
     assert mixed == (name in ("wav2vec2-layer", "parakeet"))  # the others cannot tell padding from sound
     assert requests[0].group == requests[3].group
@@ -189,7 +189,7 @@ def test_the_stock_pipeline_gives_the_same_text(
     stock = pipeline("automatic-speech-recognition", str(folders[name]))
     given = {"generate_kwargs": {"max_new_tokens": 8, "num_beams": 1}} if name == "moonshine" else {}
     expected = stock({"raw": window, "sampling_rate": 16_000}, **given)["text"]
-    segments = recognise(backends[name], window)[0].segments
+    segments = recognize(backends[name], window)[0].segments
     assert " ".join(segment.text for segment in segments) == SPECIAL.sub("", expected).strip()
 
 
@@ -197,7 +197,7 @@ def test_long_audio_is_cut_in_its_pauses(backends: dict[str, GenericBackend]) ->
     samples = sound(8.0)
     for pause in (1.9, 4.4, 6.2):  # 3 s windows: each is sought in the last half of one
         samples[round(pause * 16_000) :][:800] *= 1e-3
-    outcome, requests = recognise(backends["speech2text"], samples)
+    outcome, requests = recognize(backends["speech2text"], samples)
     begins = [segment.start for segment in outcome.segments]
     assert begins == pytest.approx([0.0, 1.925, 4.425, 6.225], abs=0.03)
     assert [segment.end for segment in outcome.segments] == [*begins[1:], 8.0]
@@ -205,12 +205,12 @@ def test_long_audio_is_cut_in_its_pauses(backends: dict[str, GenericBackend]) ->
     assert sum(len(request.samples) for request in requests) == len(samples)
 
 
-def test_each_cut_window_is_recognised_like_a_recording_of_its_own(backends: dict[str, GenericBackend]) -> None:
+def test_each_cut_window_is_recognized_like_a_recording_of_its_own(backends: dict[str, GenericBackend]) -> None:
     backend = backends["speech2text"]
-    outcome, requests = recognise(backend, sound(4.0, seed=8))
+    outcome, requests = recognize(backend, sound(4.0, seed=8))
     assert len(requests) == 2
     for segment, request in zip(outcome.segments, requests, strict=True):
-        assert recognise(backend, request.samples)[0].segments[0].text == segment.text
+        assert recognize(backend, request.samples)[0].segments[0].text == segment.text
 
 
 def test_the_quietest_point() -> None:
@@ -225,20 +225,20 @@ def test_the_quietest_point() -> None:
 @pytest.mark.parametrize("name", [*CTC, *SEQ2SEQ])
 @pytest.mark.parametrize("count", [0, 1, 399, 1599])
 def test_very_short_recordings(name: str, count: int, backends: dict[str, GenericBackend]) -> None:
-    outcome, requests = recognise(backends[name], np.ones(count, np.float32))
+    outcome, requests = recognize(backends[name], np.ones(count, np.float32))
     assert len(requests) == (1 if count else 0)
     assert all(0 <= segment.start <= segment.end <= round(count / 16_000, 3) for segment in outcome.segments)
 
 
 @pytest.mark.parametrize("name", [*CTC, *SEQ2SEQ])
 def test_digital_silence_has_no_words_and_costs_nothing(name: str, backends: dict[str, GenericBackend]) -> None:
-    outcome, requests = recognise(backends[name], np.zeros(50_000, np.float32))
+    outcome, requests = recognize(backends[name], np.zeros(50_000, np.float32))
     assert (outcome.segments, requests) == ((), [])
 
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
 def test_without_a_limit_generation_ends_within_the_positions(name: str, backends: dict[str, GenericBackend]) -> None:
-    outcome, _ = recognise(backends[name], sound(1.0), DecodingOptions(vad=False))
+    outcome, _ = recognize(backends[name], sound(1.0), DecodingOptions(vad=False))
     assert 1 < len(outcome.segments[0].text.replace(" ", "")) <= 64
 
 
@@ -246,7 +246,7 @@ def test_without_a_limit_generation_ends_within_the_positions(name: str, backend
 def test_bfloat16(name: str, folders: dict[str, Path]) -> None:
     backend = load_generic(resolve(str(folders[name])), device="cpu", dtype=torch.bfloat16)
     assert backend.engine_name.endswith("cpu bfloat16")
-    assert recognise(backend, sound(1.0))[0].segments[0].average_log_probability is not None
+    assert recognize(backend, sound(1.0))[0].segments[0].avg_logprob is not None
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_bfloat16(name: str, folders: dict[str, Path]) -> None:
         ("wav2vec2-group", {"no_speech_threshold": 0.9}, "no_speech_threshold=0.9"),
     ],
 )
-def test_options_that_a_model_cannot_honour(
+def test_options_that_a_model_cannot_honor(
     name: str, change: dict[str, Any], said: str, backends: dict[str, GenericBackend]
 ) -> None:
     with pytest.raises(OptionError) as caught:
@@ -369,7 +369,7 @@ def test_models_info_tells_the_window(folders: dict[str, Path], tmp_path: Path) 
 def test_nothing_is_heard_where_nobody_speaks_however_short(backends: dict[str, GenericBackend]) -> None:
     silence = np.zeros(16_000, np.float32)
     for backend in backends.values():
-        outcome, _ = recognise(backend, silence, DecodingOptions())
+        outcome, _ = recognize(backend, silence, DecodingOptions())
         assert outcome.segments == ()
         assert outcome.counts is not None
-        assert outcome.counts.dropped_seconds == 1.0
+        assert outcome.counts.nonspeech_seconds == 1.0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions
-from linnet.decoding.result import Decoded
+from linnet.decoding.result import DecodingResult
 from linnet.decoding.word_times import TimedWord
 from linnet.transcription import generic, whisper
 from linnet.transcription.backend import Job, Outcome, Request
@@ -51,7 +51,7 @@ class Seconds:
     def _job(self, source: AudioSource, options: DecodingOptions) -> Job:
         segments: list[Segment] = []
         for start in range(0, int(source.duration or 0), 2):
-            parts = [source.window((start + place) * SAMPLE_RATE, SAMPLE_RATE) for place in (0, 1)]
+            parts = [source.read((start + place) * SAMPLE_RATE, SAMPLE_RATE) for place in (0, 1)]
             found = yield [Request(part, options) for part in parts]
             segments += [Segment(one.place, one.place + 1, str(one.place)) for one in found]
         return Outcome(tuple(segments))
@@ -155,10 +155,10 @@ def test_a_journal_that_cannot_be_written_is_said_and_the_run_goes_on(tmp_path: 
 
 def answers() -> Iterator[Any]:
     word = TimedWord(" one", 0.1, 0.2, None, True, (3,))
-    decoded = Decoded((1, 2), "one", None, -0.1 / 3, 1e-300, 0.0, 0.2, (-0.1,))
+    decoded = DecodingResult((1, 2), "one", None, -0.1 / 3, 1e-300, 0.0, 0.2, (-0.1,))
     yield whisper.WindowResult(decoded, None)
     yield whisper.WindowResult(replace(decoded, language="de"), "de", {"de": 0.75, "en": 0.25}, (word,))
-    yield generic.Heard("one", 0.0, 1.0, -0.5, (word, word))
+    yield generic.GenericWindowResult("one", 0.0, 1.0, -0.5, (word, word))
 
 
 @pytest.mark.parametrize("answer", list(answers()))

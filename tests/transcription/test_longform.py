@@ -21,7 +21,7 @@ from linnet.audio.vad import Region
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, OptionError
 from linnet.transcription.backend import Job, Outcome, Request
-from linnet.transcription.longform import Heard, Languages, batched
+from linnet.transcription.longform import Languages, WindowTranscript, batched
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.schedule import run_jobs
 from linnet.transcription.transcript import Segment
@@ -35,7 +35,7 @@ class Scripted:
     """A listener and a plan in one: `windows` are planned, `answers` maps a window's start and end to what is heard."""
 
     windows: list[Window]
-    answers: dict[tuple[float, float], Heard]
+    answers: dict[tuple[float, float], WindowTranscript]
     asked: list[list[tuple[float, float]]] = field(default_factory=list)
     languages: list[str | None] = field(default_factory=list)
     length = 60 * SAMPLE_RATE
@@ -50,7 +50,7 @@ class Scripted:
         self.languages.append(language)
         return Request(window.samples, DecodingOptions(), group=(window.start, window.end))
 
-    def read(self, window: Window, answer: Any) -> Heard:
+    def read(self, window: Window, answer: Any) -> WindowTranscript:
         heard = self.answers[window.start / SAMPLE_RATE, window.end / SAMPLE_RATE]
         return replace(heard, language=answer) if answer and heard.language else heard
 
@@ -74,8 +74,10 @@ def window(start: float, end: float, *speech: tuple[float, float], joined: bool 
     return Window(round(start * SAMPLE_RATE), samples, regions, joined)
 
 
-def said(resume: float, *parts: tuple[float, float, str], language: str | None = None, **chances: float) -> Heard:
-    return Heard(tuple(Segment(*part) for part in parts), resume, False, language, chances or None)
+def said(
+    resume: float, *parts: tuple[float, float, str], language: str | None = None, **chances: float
+) -> WindowTranscript:
+    return WindowTranscript(tuple(Segment(*part) for part in parts), resume, False, language, chances or None)
 
 
 def text(outcome: Outcome) -> str:
@@ -88,7 +90,7 @@ def test_windows_are_asked_together_and_stitched_by_time() -> None:
     assert play.asked == [[(1, 5), (7, 12)]]
     assert text(outcome) == "a b"
     assert outcome.counts is not None
-    assert (outcome.counts.windows, outcome.counts.dropped_seconds) == (2, 51.0)
+    assert (outcome.counts.windows, outcome.counts.nonspeech_seconds) == (2, 51.0)
     assert ["51.0 of 60.0 s were left out" in notice for notice in outcome.notices] == [True]
 
 
@@ -127,7 +129,7 @@ def test_two_joined_windows_that_are_too_long_together_are_cut_anew() -> None:
     play = Scripted(windows, {})
     heard: list[tuple[float, float]] = []
 
-    def read(window: Window, answer: Any) -> Heard:
+    def read(window: Window, answer: Any) -> WindowTranscript:
         start, end = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
         heard.append((start, end))
         return said(5 if start == 0 else end, (start, end, "x"))
@@ -157,9 +159,9 @@ SKIPPED = "six words for all of this"
 WHOLE = "six words for all of this and the sentence that was skipped before it"
 
 
-@pytest.mark.parametrize(("second", "kept", "doubtful"), [(WHOLE, WHOLE, 0), ("six words", SKIPPED, 1)])
+@pytest.mark.parametrize(("second", "kept", "low_confidence"), [(WHOLE, WHOLE, 0), ("six words", SKIPPED, 1)])
 def test_a_segment_with_too_few_words_is_heard_again_and_the_longer_text_stands(
-    second: str, kept: str, doubtful: int
+    second: str, kept: str, low_confidence: int
 ) -> None:
     first = said(9, (0.5, 2, "a b c"), (2, 8.5, SKIPPED))
     first = replace(first, thin=first.segments[1:])
@@ -169,11 +171,11 @@ def test_a_segment_with_too_few_words_is_heard_again_and_the_longer_text_stands(
     assert text(outcome) == f"a b c {kept}"
     assert play.asked == [[(0, 9)], [(2, 8.8)]]  # and not once more
     assert outcome.counts is not None
-    assert outcome.counts.doubtful_segments == doubtful
+    assert outcome.counts.low_confidence_segments == low_confidence
 
 
 def test_a_stretch_that_keeps_too_few_words_is_heard_in_parts_until_their_words_are_found() -> None:
-    """The whole skips again, then its second half does; what stands are the parts, in order, none of them doubtful."""
+    """The whole skips again, then its second half does; the parts stand, in order, with high confidence."""
     skipped = said(9, (0, 9, "one two"))
     planned = window(0, 9, (0.2, 3), (3.4, 6.2), (6.4, 8.8))
     answers = {
@@ -188,7 +190,7 @@ def test_a_stretch_that_keeps_too_few_words_is_heard_in_parts_until_their_words_
     assert text(outcome) == "one two three four five six seven eight nine ten eleven"
     assert play.asked == [[(0, 9)], [(0, 9)], [(0, 3.2), (3.2, 9)], [(3.2, 6.3), (6.3, 9)]]
     assert outcome.counts is not None
-    assert outcome.counts.doubtful_segments == 0
+    assert outcome.counts.low_confidence_segments == 0
 
 
 @pytest.mark.parametrize("parts", [("the phrase that was skipped", "then what was heard"), ("", "what was heard")])
@@ -221,7 +223,7 @@ def test_parts_that_say_less_leave_the_first_hearing_as_it_was() -> None:
     outcome = Scripted([window(0, 9, (0, 4), (5, 9))], answers).play()
     assert text(outcome) == slow.segments[0].text
     assert outcome.counts is not None
-    assert outcome.counts.doubtful_segments == 1  # seven words in 8 s
+    assert outcome.counts.low_confidence_segments == 1  # seven words in 8 s
 
 
 def test_a_very_long_pause_is_cut_out_of_a_stretch_that_is_heard_again() -> None:
@@ -246,21 +248,21 @@ def test_what_is_left_of_a_window_begins_where_speech_goes_on() -> None:
 def test_a_single_window_keeps_the_language_that_it_was_heard_in() -> None:
     """Of a short clip another language than the likeliest may explain the sound better."""
     languages = Languages(None, each=False)
-    languages.count(Heard((Segment(0, 1, "a"),), 1.0, language="zh", probabilities={"ja": 0.5, "zh": 0.4}))
+    languages.count(WindowTranscript((Segment(0, 1, "a"),), 1.0, language="zh", probabilities={"ja": 0.5, "zh": 0.4}))
     languages.decide()
     assert languages.chosen == "zh"
     languages = Languages(None, each=False)
     for language, chances in (("zh", {"ja": 0.5, "zh": 0.4}), ("ja", {"ja": 0.9, "zh": 0.1})):
-        languages.count(Heard((Segment(0, 1, "a"),), 1.0, language=language, probabilities=chances))
+        languages.count(WindowTranscript((Segment(0, 1, "a"),), 1.0, language=language, probabilities=chances))
     assert languages.best == "ja"
 
 
 def test_a_window_without_words_tells_the_language_where_no_other_does() -> None:
     languages = Languages(None, each=False)
-    languages.count(Heard((), 1.0, language="it", probabilities={"it": 0.9}))
+    languages.count(WindowTranscript((), 1.0, language="it", probabilities={"it": 0.9}))
     languages.decide()
     assert (languages.best, languages.chosen, languages.voting) == ("it", None, True)
-    languages.count(Heard((Segment(0, 1, "a"),), 1.0, language="fr", probabilities={"fr": 0.6}))
+    languages.count(WindowTranscript((Segment(0, 1, "a"),), 1.0, language="fr", probabilities={"fr": 0.6}))
     assert languages.best == "fr"
 
 
@@ -274,7 +276,7 @@ def test_the_language_is_voted_on_and_windows_of_another_are_heard_again() -> No
     first = iter(["en", "de", "en"])
     read = play.read
 
-    def told(window: Window, answer: Any) -> Heard:
+    def told(window: Window, answer: Any) -> WindowTranscript:
         heard = read(window, answer)
         return replace(heard, language=next(first)) if answer is None else replace(heard, probabilities=None)
 
@@ -312,9 +314,9 @@ class Hearing:
     def ask(self, window: Window, language: str | None, vote: Any) -> Request:
         return Request(window.samples, DecodingOptions())
 
-    def read(self, window: Window, answer: Any) -> Heard:
+    def read(self, window: Window, answer: Any) -> WindowTranscript:
         start, end = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
-        return Heard((Segment(start, end, answer),), end)
+        return WindowTranscript((Segment(start, end, answer),), end)
 
     def run(self, requests: Sequence[Request]) -> list[str]:
         self.batches.append(len(requests))
@@ -347,7 +349,7 @@ def test_an_error_in_the_sound_fails_its_recording_only() -> None:
     class Torn:
         name, duration, notices = "torn", None, ()
 
-        def window(self, start: int, count: int) -> Samples:
+        def read(self, start: int, count: int) -> Samples:
             if start > 5 * SAMPLE_RATE:
                 raise AudioError("torn: is damaged at 5 s")
             return np.ones(count, np.float32)
@@ -412,7 +414,7 @@ def test_every_string_is_heard_with_its_time(digits: Recognizer, pieces: dict[st
     assert sum(transcript.language_probabilities.values()) == pytest.approx(1.0)
     assert list(transcript.language_probabilities.values()) == sorted(transcript.language_probabilities.values())[::-1]
     assert transcript.counts is not None
-    assert transcript.counts.dropped_seconds == pytest.approx(transcript.duration - 9 * 2.6, abs=8)
+    assert transcript.counts.nonspeech_seconds == pytest.approx(transcript.duration - 9 * 2.6, abs=8)
 
 
 def test_a_word_at_the_very_end_and_the_very_start(digits: Recognizer, pieces: dict[str, Samples]) -> None:
@@ -444,7 +446,7 @@ def test_silence_music_and_noise_say_nothing(digits: Recognizer, vad: bool) -> N
         transcript = digits.transcribe(Audio(np.asarray(sound, np.float32)), vad=vad)
         assert transcript.text == "", name
         assert transcript.counts is not None
-        assert transcript.counts.dropped_seconds == (25.0 if vad or name == "silence" else 0.0)
+        assert transcript.counts.nonspeech_seconds == (25.0 if vad or name == "silence" else 0.0)
 
 
 def test_what_was_left_out_is_said(digits: Recognizer) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import FRAME, Frames, Region, RegionFinder
-from linnet.transcription.packing import PAD, Packer, Span, longest_region
+from linnet.transcription.packing import PAD, WindowPacker, WindowSpan, longest_region
 
 LIMIT = 10 * SAMPLE_RATE
 SECOND = SAMPLE_RATE
@@ -31,12 +31,12 @@ def find_regions(parts: Sequence[Frames], longest: int) -> list[Region]:
     return [region for frames in parts for region in finder.push(frames)] + finder.finish()
 
 
-def pack(regions: Sequence[Region], longest_gap: int | None = None) -> list[Span]:
-    packer = Packer(LIMIT, longest_gap)
+def pack(regions: Sequence[Region], longest_gap: int | None = None) -> list[WindowSpan]:
+    packer = WindowPacker(LIMIT, longest_gap)
     return [span for region in regions for span in packer.push(region)] + packer.finish()
 
 
-def packed(frames: Frames, longest_gap: int | None) -> tuple[list[Region], list[Span]]:
+def packed(frames: Frames, longest_gap: int | None) -> tuple[list[Region], list[WindowSpan]]:
     regions = find_regions([frames], longest_region(LIMIT))
     return regions, pack(regions, longest_gap)
 
@@ -112,8 +112,8 @@ def test_long_speech_is_cut_where_it_is_quietest() -> None:
 @given(activity(), st.sampled_from([None, SECOND]))
 def test_windows_come_in_time_for_constant_memory(frames: Frames, longest_gap: int | None) -> None:
     """Frame by frame the same windows hold the same speech, and never more than three of them is waited for."""
-    finder, packer = RegionFinder(longest_region(LIMIT)), Packer(LIMIT, longest_gap)
-    spans: list[Span] = []
+    finder, packer = RegionFinder(longest_region(LIMIT)), WindowPacker(LIMIT, longest_gap)
+    spans: list[WindowSpan] = []
     for index in range(len(frames.probability)):
         one = Frames(frames.probability[index : index + 1], frames.level[index : index + 1])
         for region in finder.push(one):

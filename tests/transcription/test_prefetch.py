@@ -74,7 +74,7 @@ def blas_threads() -> set[int]:
     return {one["num_threads"] for one in threadpool_info() if one["prefix"] == "libscipy_openblas"}
 
 
-def test_numpy_has_one_thread_meanwhile_and_as_many_as_before_afterwards() -> None:
+def test_numpy_has_one_thread_meanwhile_and_as_many_as_before_afterward() -> None:
     before = blas_threads()
     with Prefetch((blas_threads() for _ in range(2)), ahead=1) as found:
         assert list(found) == [{1}, {1}] if before else [set(), set()]

@@ -39,7 +39,7 @@ class Counting:
 
     def _windows(self, source: AudioSource, options: DecodingOptions) -> Job:
         segments, second = [], 0
-        while len(samples := source.window(second * SAMPLE_RATE, SAMPLE_RATE)):
+        while len(samples := source.read(second * SAMPLE_RATE, SAMPLE_RATE)):
             group = "short" if len(samples) < SAMPLE_RATE else "whole"
             (word,) = yield [Request(samples, options, group=group, position=float(second))]
             segments.append(Segment(second, second + 1, word))
@@ -138,7 +138,7 @@ class Torn:
     def __init__(self, fault: Exception) -> None:
         self.fault = fault
 
-    def window(self, start: int, count: int) -> Any:
+    def read(self, start: int, count: int) -> Any:
         if start >= 2 * SAMPLE_RATE:
             raise self.fault
         return np.full(count, 0.3, np.float32)
@@ -169,7 +169,7 @@ def test_any_error_of_one_recording_fails_that_one_only() -> None:
     assert "locked" in str(results[3].error)
 
 
-def test_options_that_the_model_cannot_honour_stop_everything() -> None:
+def test_options_that_the_model_cannot_honor_stop_everything() -> None:
     with pytest.raises(OptionError, match="no language tlh"):
         list(run_jobs(Counting(), [tone(0.1, 1)], DecodingOptions(language="tlh"), 1))
 
@@ -187,7 +187,7 @@ class Tight(Counting):
         self.room, self.full = room, fault
 
     def _windows(self, source: AudioSource, options: DecodingOptions) -> Job:
-        seconds = [source.window(at * SAMPLE_RATE, SAMPLE_RATE) for at in range(9)]
+        seconds = [source.read(at * SAMPLE_RATE, SAMPLE_RATE) for at in range(9)]
         words = yield [Request(samples, options, position=float(at)) for at, samples in enumerate(seconds)]
         return Outcome(tuple(Segment(at, at + 1, word) for at, word in enumerate(words)), notices=("It was long.",))
 
@@ -318,7 +318,7 @@ def test_submitted_recordings_run_side_by_side_and_end_when_they_are_done() -> N
     assert backend.batches == [[0.1, 0.2], [0.1, 0.3], [0.1, 0.3]]
 
 
-def test_a_cancelled_recording_is_closed_and_has_no_result() -> None:
+def test_a_canceled_recording_is_closed_and_has_no_result() -> None:
     class Closing(Torn):
         closed = False
 

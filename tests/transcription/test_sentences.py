@@ -34,8 +34,8 @@ def test_a_full_stop_before_a_small_letter_was_none(before: str, after: str, gap
 def test_the_last_word_loses_the_stop_too() -> None:
     words = (Word("by", 0.0, 1.0), Word("you.", 1.0, 2.0))
     first, _ = without_invented_stops([Segment(0.0, 2.0, "by you.", words=words), Segment(2.1, 3.0, "and me")])
-    assert [word.text for word in first.words] == ["by", "you"]
-    assert " ".join(word.text for word in first.words) == first.text
+    assert [word.word for word in first.words] == ["by", "you"]
+    assert " ".join(word.word for word in first.words) == first.text
 
 
 def test_paragraphs_begin_after_a_sentence_and_a_pause() -> None:

@@ -16,7 +16,7 @@ import linnet
 from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions, LongForm
-from linnet.decoding.result import Decoded
+from linnet.decoding.result import DecodingResult
 from linnet.errors import OptionError
 from linnet.models.whisper import load_whisper
 from linnet.transcription.backend import Request
@@ -165,9 +165,9 @@ class _Scripted:
             answers = self.answers[first : len(self.asked)]
             reply = [WindowResult(self._decoded(tokens), "de", {"de": 0.9, "en": 0.1}) for tokens in answers]
 
-    def _decoded(self, tokens: Sequence[int]) -> Decoded:
+    def _decoded(self, tokens: Sequence[int]) -> DecodingResult:
         silent = not any(token < Vocabulary.build().first_time for token in tokens)
-        return Decoded(tuple(tokens), "", "de", -2.0 if silent else -0.1, 0.9 if silent else 0.0, 1.0, 0.0)
+        return DecodingResult(tuple(tokens), "", "de", -2.0 if silent else -0.1, 0.9 if silent else 0.0, 1.0, 0.0)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_the_language_of_silence_is_not_believed(scripted: _Scripted) -> None:
 
 def test_no_words_where_somebody_speaks_are_not_believed(scripted: _Scripted) -> None:
     scripted.answers = [say(0.0), say(0.0, "eins", 1.0)]
-    scripted._decoded = lambda tokens: Decoded(tuple(tokens), "", "de", -0.1, 0.01, 1.0, 0.0)  # type: ignore[method-assign]
+    scripted._decoded = lambda tokens: DecodingResult(tuple(tokens), "", "de", -0.1, 0.01, 1.0, 0.0)  # type: ignore[method-assign]
     outcome = scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), LISTENING)
     assert [request.position for request in scripted.asked] == [0.0, 2.5]
     assert [segment.start for segment in outcome.segments] == [2.5]
@@ -228,7 +228,7 @@ def test_the_prompt_goes_to_every_window_and_history_only_when_asked(scripted: _
 def test_short_audio_without_timestamps_is_one_segment(scripted: _Scripted) -> None:
     word = say("eins")
     scripted.answers = [word]
-    scripted._decoded = lambda tokens: Decoded(tuple(tokens), " eins", "de", -0.1, 0.0, 1.0, 0.0)  # type: ignore[method-assign]
+    scripted._decoded = lambda tokens: DecodingResult(tuple(tokens), " eins", "de", -0.1, 0.0, 1.0, 0.0)  # type: ignore[method-assign]
     sound = Audio(np.full(3 * SAMPLE_RATE, 0.1, np.float32))
     outcome = scripted.play(sound, DecodingOptions(timestamps=False, vad=False))
     assert [(part.start, part.end, part.text) for part in outcome.segments] == [(0.0, 3.0, "eins")]

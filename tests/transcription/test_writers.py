@@ -74,14 +74,14 @@ def test_nothing_said_is_still_a_valid_file() -> None:
 
 
 def test_json_is_the_whole_transcript_without_nan() -> None:
-    segment = Segment(0.0, 1.0, "zwölf", average_log_probability=float("nan"), words=(Word("zwölf", 0.0, 1.0, 0.5),))
+    segment = Segment(0.0, 1.0, "zwölf", avg_logprob=float("nan"), words=(Word("zwölf", 0.0, 1.0, 0.5),))
     transcript = Transcript(segments=(segment,), model="m", options={"temperatures": (0.0, float("inf"))})
     text = WRITERS["json"].render(transcript)
     assert "zwölf" in text
     data = json.loads(text, parse_constant=pytest.fail)
-    assert data["segments"][0]["average_log_probability"] is None
+    assert data["segments"][0]["avg_logprob"] is None
     assert data["options"]["temperatures"] == [0.0, None]
-    word = {"text": "zwölf", "start": 0.0, "end": 1.0, "probability": 0.5, "interpolated": False}
+    word = {"word": "zwölf", "start": 0.0, "end": 1.0, "probability": 0.5, "interpolated": False}
     assert data["segments"][0]["words"] == [word]
     assert next(iter(data)) == "text"
     assert json.loads(WRITERS["json"].render(TWO)) == json.loads(json.dumps(TWO.to_dict()))

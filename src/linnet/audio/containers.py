@@ -15,7 +15,7 @@ import numpy as np
 from linnet.audio import sniff
 from linnet.audio.decoders import (
     Block,
-    Undecodable,
+    UndecodableError,
     credible,
     credible_silence,
     frames_per_block,
@@ -60,7 +60,7 @@ class ContainerDecoder:
                 options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
             )
         except _FAILURES as error:
-            raise Undecodable(_reason(error)) from error
+            raise UndecodableError(_reason(error)) from error
         try:
             self._begin(self._choose(name))
         except BaseException:
@@ -74,7 +74,7 @@ class ContainerDecoder:
         self._frames = self._decode(stream)
         self._after = next(self._frames, None)
         if self._after is None:
-            raise Undecodable(f"no frame of its {stream.codec_context.name} track can be decoded")
+            raise UndecodableError(f"no frame of its {stream.codec_context.name} track can be decoded")
         self.rate: int = self._after.rate
         self.channels: int = self._after.samples.shape[1]
         self.floating = stream.codec_context.name.startswith("pcm_f")
@@ -95,7 +95,7 @@ class ContainerDecoder:
         index = track_index(self._track, len(tracks), name)
         stream = (self._container.streams.best("audio") or tracks[0]) if index is None else tracks[index]
         if stream.codec_context is None:
-            raise Undecodable("its audio codec is unknown")
+            raise UndecodableError("its audio codec is unknown")
         if len(tracks) > 1 and index is None:
             which = 1 + [track.index for track in tracks].index(stream.index)
             self.notices.append(f"has {len(tracks)} audio tracks; number {which} was read.")

@@ -56,7 +56,7 @@ class Decoder(Protocol):
         ...
 
 
-class Undecodable(Exception):  # noqa: N818  never leaves the room: `open_file` makes an AudioError of it
+class UndecodableError(Exception):
     """A decoder cannot make anything of a file; the text is the library's reason."""
 
 
@@ -133,7 +133,7 @@ class SoundFileDecoder:
 
     _sound: Any = None
 
-    def __init__(self, path: str, part: ogg.Part | None = None) -> None:
+    def __init__(self, path: str, part: ogg.OggPart | None = None) -> None:
         # By descriptor: libsndfile would take a text named .au or .gsm for headerless sound by its name alone.
         self._raw = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  closed by close()
         self._file: BinaryIO = open(path, "rb")  # noqa: PTH123, SIM115  for looking at headers
@@ -176,17 +176,17 @@ class SoundFileDecoder:
                 return False
 
         self._raw.seek(0)
-        if isinstance(self._input, splice.Spliced):
+        if isinstance(self._input, splice.SplicedFile):
             self._input.seek(0)
         try:
             with hushed():
                 return Forward(self._input, "r", closefd=False)
         except (soundfile.SoundFileError, OSError, ValueError, TypeError, RuntimeError) as error:
-            raise Undecodable(_reason(error)) from error
+            raise UndecodableError(_reason(error)) from error
 
     def _mend_header(self) -> None:
         """Put a better header before a sound whose own one hides a part of it."""
-        mended: splice.Spliced | None = None
+        mended: splice.SplicedFile | None = None
         if self._sound.format == "MP3":
             mended = splice.whole_mp3(self._file, self._sound.frames)
         elif self._sound.frames == 0:
@@ -232,7 +232,7 @@ class SoundFileDecoder:
 
     def _check_disk(self) -> None:
         """Raise the `OSError` where the disk failed, not the sound; libsndfile takes it for damage, or for the end."""
-        if isinstance(self._input, splice.Spliced):
+        if isinstance(self._input, splice.SplicedFile):
             if self._input.fault is not None:
                 raise self._input.fault
             return
@@ -263,7 +263,7 @@ class SoundFileDecoder:
             sound = self._sound
             with hushed():
                 return bool(sound.seek(frame) == frame and len(sound.read(1)) and sound.seek(frame) == frame)
-        except (Undecodable, soundfile.SoundFileError, OSError, ValueError, RuntimeError):
+        except (UndecodableError, soundfile.SoundFileError, OSError, ValueError, RuntimeError):
             return False
 
     def close(self) -> None:
@@ -318,7 +318,7 @@ def _open_file(path: str, name: str, track: int | None) -> Decoder:
             decoder.close()
             raise
         return decoder
-    except Undecodable as error:
+    except UndecodableError as error:
         reason = str(error)
     what = sniff.foreign(head)
     if what is not None:
@@ -327,7 +327,7 @@ def _open_file(path: str, name: str, track: int | None) -> Decoder:
         from linnet.audio.containers import ContainerDecoder
 
         return ContainerDecoder(path, name, track)
-    except Undecodable as error:
+    except UndecodableError as error:
         raise AudioError(
             f"{name}: cannot be decoded ({reason}; {error}); it is damaged, cut short or in an unknown format: "
             "check that it plays, or convert it, as in  ffmpeg -i INPUT out.flac"
@@ -343,7 +343,7 @@ def _open_file(path: str, name: str, track: int | None) -> Decoder:
 
 
 def _open_sound(path: str, head: bytes) -> Decoder:
-    """What libsndfile makes of the file, else `Undecodable`."""
+    """What libsndfile makes of the file, else `UndecodableError`."""
     if head.startswith(b"OggS"):
         from linnet.audio.ogg import OggDecoder
 

@@ -39,7 +39,7 @@ def room(rng: Rng) -> Samples:
 
 
 def mu_law(samples: Samples, bits: int) -> Samples:
-    """Through a companded quantiser of ITU-T G.711's curve (mu 255) with `bits` bits."""
+    """Through a companded quantizer of ITU-T G.711's curve (mu 255) with `bits` bits."""
     levels = 2 ** (bits - 1) - 1
     code = np.sign(samples) * np.log1p(255.0 * np.abs(np.clip(samples, -1, 1))) / np.log(256.0)
     code = np.round(code * levels) / levels
@@ -47,7 +47,7 @@ def mu_law(samples: Samples, bits: int) -> Samples:
     return expanded
 
 
-def coloured(rng: Rng, length: int, power: float) -> Samples:
+def colored(rng: Rng, length: int, power: float) -> Samples:
     """Noise of unit level whose power falls as 1 / f ** `power`: 0 white, 1 pink, 2 brown."""
     spectrum = fft.rfft(rng.standard_normal(length, dtype=np.float32))
     frequencies = np.maximum(np.arange(len(spectrum)) * RATE / length, 20.0)

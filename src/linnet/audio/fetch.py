@@ -149,7 +149,7 @@ def download(url: str, stack: ExitStack, *, public_only: bool = False) -> str:
     """
     name = public_name(url)
     size = int(_limit("LINNET_DOWNLOAD_GB", MOST_GB) * 1e9)
-    limits = web.Limits(size, 60 * _limit("LINNET_DOWNLOAD_MINUTES", MOST_MINUTES), public_only)
+    limits = web.DownloadLimits(size, 60 * _limit("LINNET_DOWNLOAD_MINUTES", MOST_MINUTES), public_only)
     agent = f"linnet/{sys.modules['linnet'].__version__}"
     try:
         with web.open_url(url, agent, limits) as response:
@@ -168,7 +168,7 @@ def download(url: str, stack: ExitStack, *, public_only: bool = False) -> str:
         ) from error
 
 
-def _receive(response: http.client.HTTPResponse, name: str, limits: web.Limits, stack: ExitStack) -> str:
+def _receive(response: http.client.HTTPResponse, name: str, limits: web.DownloadLimits, stack: ExitStack) -> str:
     """The body of an answer as a temporary file."""
     if any(key.lower().startswith("icy-") for key in response.headers):
         raise AudioError(f"{name}: is a live radio stream without an end; record a part of it to a file first")

@@ -1,6 +1,6 @@
 """Log-mel features of the Whisper family.
 
-Shapes: N samples, T frames (one per 160 samples, 10 ms), M mel bands.
+Shapes: N samples, T frames (one per 160 samples, 10 ms), M mel mel_bins.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def log_mel(samples: Any, n_mels: int = 80) -> Any:
     """Turn waveforms [..., N] at 16 kHz into log-mel features [..., T, M] with T = N // 160, float32.
 
     NumPy arrays give NumPy arrays, PyTorch tensors tensors on the same device. The short-time Fourier transform (Hann
-    window of 25 ms, hop 10 ms, reflected edges), Slaney mel bands, log10 clipped to 8 below the loudest band of each
+    window of 25 ms, hop 10 ms, reflected edges), Slaney mel mel_bins, log10 clipped to 8 below the loudest band of each
     waveform, then (x + 4) / 4: the front end of Radford et al. 2022 (https://arxiv.org/abs/2212.04356), equal to
     `transformers.WhisperFeatureExtractor`. Because of the clipping, a waveform's features depend on all of its samples:
     pad first, then call this. Raises `ValueError` for fewer than 201 samples, which have no reflected edges.
@@ -35,8 +35,8 @@ def log_mel(samples: Any, n_mels: int = 80) -> Any:
         raise ValueError(f"expected more than {N_FFT // 2} samples, got {samples.shape[-1]}")
     window, filters = (xp.asarray(each, device=place) for each in (_hann(), mel_filters(n_mels)))
     spectrum = xp.fft.rfft(_frames(xp, xp.astype(samples, xp.float32)) * window)  # [..., T, F]
-    bands = (xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2) @ filters
-    log = xp.log10(xp.clip(bands, 1e-10, None))
+    mel_bins = (xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2) @ filters
+    log = xp.log10(xp.clip(mel_bins, 1e-10, None))
     log = xp.maximum(log, xp.max(log, axis=(-2, -1), keepdims=True) - 8.0)
     return (log + 4.0) / 4.0
 

@@ -1,4 +1,4 @@
-"""A block of any channels as one channel that a model can hear: on the right scale, finite, not cancelled out.
+"""A block of any channels as one channel that a model can hear: on the right scale, finite, not canceled out.
 
 Shapes: n frames of a block, C channels.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LOUDEST = 4.0  # 12 dB over full scale, the most that sums of tracks leave; more is another scale, or no sound
 _STRAY = 1e-4  # of all samples may be beyond it without being the sound itself: clicks, damage
 _ABSURD = 2.0**40  # no scale of any recorder
-_CANCELLED = 0.02  # of the power that C unrelated channels leave in their mean: in stereo a correlation under -0.98
+_CANCELED = 0.02  # of the power that C unrelated channels leave in their mean: in stereo a correlation under -0.98
 _STEP = 0.25  # seconds that are looked at together
 _AUDIBLE = 1e-8  # power of a channel, -80 dB
 _SIDES = {"left": 0, "right": 1}
@@ -66,7 +66,7 @@ class Mixer:
         self._frames = 0
         self._bad, self._partly = _Tally(), _Tally()  # in all channels, in some of them
         self._kinds, self._refused = set[str](), False
-        self._cancelled, self._first_cancelled = 0.0, 0.0
+        self._canceled, self._first_canceled = 0.0, 0.0
         self._missing: list[str] = []
 
     def measure(self, decoder: Decoder) -> None:
@@ -89,9 +89,9 @@ class Mixer:
                 f"{self._bad.frames:,} of {self._frames:,} samples are {self._what()}, the first at "
                 f"{self._bad.first:.3f} s: they were replaced by silence."
             )
-        if self._cancelled:
+        if self._canceled:
             said.append(
-                f"its channels cancel each other out for {self._cancelled:.1f} s, from {self._first_cancelled:.1f} s "
+                f"its channels cancel each other out for {self._canceled:.1f} s, from {self._first_canceled:.1f} s "
                 "on (one is inverted): a single channel was read there; choose a channel to read it throughout."
             )
         return tuple(said)
@@ -115,10 +115,10 @@ class Mixer:
         """The mean of the channels, or one of them where the mean would be next to nothing."""
         mean: Samples = part.mean(axis=1, dtype=np.float64).astype(np.float32)
         power = np.array([_power(part[:, channel]) for channel in range(part.shape[1])])
-        if power.mean() < _AUDIBLE or _power(mean) > _CANCELLED * power.mean() / len(power):
+        if power.mean() < _AUDIBLE or _power(mean) > _CANCELED * power.mean() / len(power):
             return mean
-        self._first_cancelled = self._first_cancelled if self._cancelled else at
-        self._cancelled += len(mean) / rate
+        self._first_canceled = self._first_canceled if self._canceled else at
+        self._canceled += len(mean) / rate
         loud: Samples = part[:, int(np.argmax(power >= power.max() / 2))]  # the first such: the same all the time
         return loud
 

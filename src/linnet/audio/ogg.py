@@ -15,8 +15,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from linnet.audio.decoders import Block, SoundFileDecoder, Undecodable, credible_silence, frames_per_block
-from linnet.audio.splice import Spliced
+from linnet.audio.decoders import Block, SoundFileDecoder, UndecodableError, credible_silence, frames_per_block
+from linnet.audio.splice import SplicedFile
 
 _FIRST, _LAST = 2, 4  # flags of a page: of its stream
 _NOWHERE = 2**64 - 1  # the position of a page on which no packet ends
@@ -25,7 +25,7 @@ _BLOCK = 1 << 16
 _MOST_LOOKED_AT = 100
 
 
-class Page(NamedTuple):
+class OggPage(NamedTuple):
     """One page, its checksum being right."""
 
     start: int
@@ -37,7 +37,7 @@ class Page(NamedTuple):
     body: bytes  # how it begins
 
 
-class Part(NamedTuple):
+class OggPart(NamedTuple):
     """A stretch of pages without a hole."""
 
     headers: tuple[int, int]  # bytes in the file that must stand before it; none where it begins with its own
@@ -53,10 +53,10 @@ class Part(NamedTuple):
         whole = (self.position - self.begun) / self.rate
         return max(0.0, whole - seconds) if self.headers[1] else 0.0
 
-    def cut(self, file: BinaryIO) -> Spliced:
+    def cut(self, file: BinaryIO) -> SplicedFile:
         """It as a file of its own."""
         file.seek(self.headers[0])
-        return Spliced(file.read(self.headers[1] - self.headers[0]), file, self.start, self.end)
+        return SplicedFile(file.read(self.headers[1] - self.headers[0]), file, self.start, self.end)
 
 
 class OggDecoder:
@@ -87,7 +87,7 @@ class OggDecoder:
             try:
                 with closing(SoundFileDecoder(self._path, part)) as sound:
                     seconds = sound.seconds or 0.0
-            except Undecodable:
+            except UndecodableError:
                 continue
             length += seconds + part.silence(seconds)
         return length or None
@@ -119,7 +119,7 @@ class OggDecoder:
             part = self._parts.pop(0)
             try:
                 sound = SoundFileDecoder(self._path, part)
-            except Undecodable as error:
+            except UndecodableError as error:
                 self.notices.append(f"a part of it at {self._at:.1f} s cannot be read ({error}).")
                 continue
             self._sound.close()
@@ -144,16 +144,16 @@ class OggDecoder:
         self._sound.close()
 
 
-def parts(file: BinaryIO) -> list[Part]:
+def parts(file: BinaryIO) -> list[OggPart]:
     """The parts of an Ogg file in order."""
-    found: list[Part] = []
+    found: list[OggPart] = []
     headers = (0, 0)  # of the stream that is being read
     last: dict[int, int] = {}  # the last page number of each stream in it
     opening = False
     for page in _pages(file):
         if page.flags & _FIRST and not opening:
             rate, headers, last = _rate(page.body), (page.start, page.start), {}
-            found.append(Part((0, 0), page.start, page.end, rate, 0, 0, False))
+            found.append(OggPart((0, 0), page.start, page.end, rate, 0, 0, False))
         opening = bool(page.flags & _FIRST)
         if not found:
             continue
@@ -163,7 +163,7 @@ def parts(file: BinaryIO) -> list[Part]:
         if page.position in (0, _NOWHERE) and part.position == 0:
             headers = (headers[0], page.end)
         elif hole and len(last) == 1:
-            found.append(Part(headers, page.start, page.end, part.rate, part.position, part.position, False))
+            found.append(OggPart(headers, page.start, page.end, part.rate, part.position, part.position, False))
         position = found[-1].position if page.position == _NOWHERE else page.position
         found[-1] = found[-1]._replace(end=page.end, position=position, ended=bool(page.flags & _LAST))
     return found
@@ -181,7 +181,7 @@ def _rate(body: bytes) -> int:
     return rate or 48_000  # as in Opus
 
 
-def _pages(file: BinaryIO) -> Iterator[Page]:
+def _pages(file: BinaryIO) -> Iterator[OggPage]:
     size = os.fstat(file.fileno()).st_size
     at = 0
     while at < size:
@@ -196,7 +196,7 @@ def _pages(file: BinaryIO) -> Iterator[Page]:
         at += 1 + (offset if offset >= 0 else _BLOCK - 3)
 
 
-def _page(file: BinaryIO, at: int) -> Page | None:
+def _page(file: BinaryIO, at: int) -> OggPage | None:
     """The page that begins where `file` stands, None where none does, or a damaged one."""
     head = file.read(27)
     if len(head) < 27 or not head.startswith(b"OggS\0"):
@@ -208,7 +208,7 @@ def _page(file: BinaryIO, at: int) -> Page | None:
         return None
     if _checksum(head[:22] + bytes(4) + head[26:] + table + body) != checksum:
         return None
-    return Page(at, at + 27 + segments + len(body), flags, position, stream, number, body[:64])
+    return OggPage(at, at + 27 + segments + len(body), flags, position, stream, number, body[:64])
 
 
 def _checksum(data: bytes) -> int:

@@ -26,7 +26,7 @@ Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Presence:
+class SpeechActivity:
     """Of each frame: `score` [T] from -1 (background) to 1 (sound), and `level` [T] from 0 up, which does not saturate.
 
     `level` is log(1 + likelihood ratio): its dips are where words may touch.
@@ -36,7 +36,7 @@ class Presence:
     level: Scores
 
 
-def presence(samples: Samples) -> Presence:
+def speech_activity(samples: Samples) -> SpeechActivity:
     """How each 10 ms of samples [N] stands out of the recording's background; T = N / 160, rounded up.
 
     In each of 20 mel-spaced bands the power over its background, g, gives the log likelihood ratio g - 1 - log g of
@@ -46,11 +46,11 @@ def presence(samples: Samples) -> Presence:
     recording alone: in one that never pauses they mean little.
 
     >>> tone = np.sin(np.arange(1600) * 0.3).astype(np.float32)
-    >>> presence(np.concatenate([np.zeros(1600, np.float32), tone])).score.round()[[0, 5, 14, 19]]
+    >>> speech_activity(np.concatenate([np.zeros(1600, np.float32), tone])).score.round()[[0, 5, 14, 19]]
     array([-1., -1.,  1.,  1.])
     """
     if not len(samples):
-        return Presence(np.zeros(0), np.zeros(0))
+        return SpeechActivity(np.zeros(0), np.zeros(0))
     power = _band_power(samples)  # [T, K]
     whole = max(1, len(samples) // FRAME)  # the last frame may hold less than 10 ms
     floor = np.quantile(_steadied(power[:whole]), _QUIET_SHARE, axis=0)
@@ -59,7 +59,7 @@ def presence(samples: Samples) -> Presence:
     ratio = over - 1.0 - np.log(over)
     clear = np.log1p(np.minimum(ratio, _CLEAR).mean(1))
     smooth = np.convolve(np.pad(clear, 1, mode="edge"), np.full(3, 1 / 3), "valid")
-    return Presence(np.clip((smooth - _MIDDLE) / _SLOPE, -1.0, 1.0), np.log1p(ratio.mean(1)))
+    return SpeechActivity(np.clip((smooth - _MIDDLE) / _SLOPE, -1.0, 1.0), np.log1p(ratio.mean(1)))
 
 
 def _steadied(power: Scores) -> Scores:

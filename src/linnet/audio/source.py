@@ -52,7 +52,7 @@ class AudioSource(Protocol):
         """
         ...
 
-    def window(self, start: int, count: int) -> Samples:
+    def read(self, start: int, count: int) -> Samples:
         """Samples `start` to `start + count` (fewer at the end, none after it).
 
         `start` may not go back before that of an earlier call: what lies before it is forgotten, so that memory stays
@@ -88,7 +88,7 @@ def open_audio(
 
     >>> import numpy as np
     >>> with open_audio(np.zeros((48000, 2), np.int16), channel="left", sample_rate=48000) as source:
-    ...     len(source.window(0, 10**9)), source.duration
+    ...     len(source.read(0, 10**9)), source.duration
     (16000, 1.0)
     """
     from linnet.audio.stream import StreamSource
@@ -110,7 +110,7 @@ def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None,
     1.0
     """
     with open_audio(source, channel=channel, sample_rate=sample_rate, track=track) as stream:
-        audio = Audio(stream.window(0, _EVERYTHING), stream.name)
+        audio = Audio(stream.read(0, _EVERYTHING), stream.name)
         for notice in stream.notices:
             logging.getLogger("linnet.audio").warning("%s: %s", stream.name, notice)
         return audio

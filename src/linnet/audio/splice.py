@@ -18,7 +18,7 @@ _RATES = (44100, 48000, 32000, 0)
 _INDEX_KBPS = 9  # 128 or 80 kbit/s: a frame large enough for an index at every sampling rate
 
 
-class Spliced(io.RawIOBase):
+class SplicedFile(io.RawIOBase):
     """`prefix` followed by `file` from byte `skip` on, up to byte `end`, as one readable file."""
 
     def __init__(self, prefix: bytes, file: BinaryIO, skip: int, end: int | None = None) -> None:
@@ -64,7 +64,7 @@ class Spliced(io.RawIOBase):
         return len(data)
 
 
-def unfinished_wav(file: BinaryIO) -> Spliced | None:
+def unfinished_wav(file: BinaryIO) -> SplicedFile | None:
     """A wav whose length was left at 0 with its sound behind it, with a header that says: to the end of the file."""
     file.seek(0)
     head = file.read(65536)
@@ -73,7 +73,7 @@ def unfinished_wav(file: BinaryIO) -> Spliced | None:
     if head[:4] != b"RIFF" or at < 0 or len(rest) < 8 or rest[:4] in (b"LIST", b"id3 ", b"bext", b"fact", b"afsp"):
         return None
     size = min(os.fstat(file.fileno()).st_size - at - 8, 0xFFFFFFF0)
-    return Spliced(head[: at + 4] + struct.pack("<I", size), file, at + 8)
+    return SplicedFile(head[: at + 4] + struct.pack("<I", size), file, at + 8)
 
 
 class Frame(NamedTuple):
@@ -100,7 +100,7 @@ def parse_frame(head: bytes) -> Frame | None:
     return Frame(head[:4], size, samples, version == 3, head[3] >> 6 == 3)
 
 
-def whole_mp3(file: BinaryIO, frames: int) -> Spliced | None:
+def whole_mp3(file: BinaryIO, frames: int) -> SplicedFile | None:
     """The mp3 with an index of its true length, where `frames` (of its own index, else a guess) is wrong; else None.
 
     An index that promises more than there is stays: the file was cut short.
@@ -118,7 +118,7 @@ def whole_mp3(file: BinaryIO, frames: int) -> Spliced | None:
     side = (17 if first.mono else 32) if first.version1 else (9 if first.mono else 17)
     size = os.fstat(file.fileno()).st_size - start
     tag = head + bytes(side) + b"Xing" + struct.pack(">III", 3, count, min(size + index.size, 2**32 - 1))
-    return Spliced(tag.ljust(index.size, b"\0"), file, start)
+    return SplicedFile(tag.ljust(index.size, b"\0"), file, start)
 
 
 def _scan_mp3(file: BinaryIO) -> tuple[int, Frame | None, int, bool]:

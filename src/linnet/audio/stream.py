@@ -81,7 +81,7 @@ class StreamSource(Closing):
         """Take over what `close` shall release."""
         self._resources = resources
 
-    def window(self, start: int, count: int) -> Samples:
+    def read(self, start: int, count: int) -> Samples:
         """Samples `start` to `start + count`, a copy; see `AudioSource.window`."""
         if start < 0 or count < 0:
             raise ValueError(f"window({start}, {count}): start and count must not be negative")

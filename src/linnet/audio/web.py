@@ -33,7 +33,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
-class Limits:
+class DownloadLimits:
     """Of one download: bytes, seconds in all, and whether only hosts of the public internet may be asked."""
 
     size: int
@@ -41,7 +41,7 @@ class Limits:
     public_only: bool = False
 
 
-def open_url(url: str, agent: str, limits: Limits) -> http.client.HTTPResponse:
+def open_url(url: str, agent: str, limits: DownloadLimits) -> http.client.HTTPResponse:
     """The answer to a GET request, redirects followed. Its reads raise `OSError` when the time is over.
 
     A login in the address is sent to its own host only. Raises `HTTPError` for a status that is no success, `OSError`
@@ -116,7 +116,7 @@ def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
 class _Connections(AbstractHTTPHandler):
     """Connections that keep to the limits."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: DownloadLimits) -> None:
         super().__init__()
         self._limits = limits
         self._end = time.monotonic() + limits.seconds

@@ -55,7 +55,7 @@ def print_trace(error: BaseException) -> None:
 
 
 @dataclass(frozen=True)
-class Row:
+class FileResult:
     """One recording that is over: seconds of audio, seconds of work, what became of it."""
 
     file: str
@@ -100,7 +100,7 @@ class Reporter:
     def progress(self, progress: Progress) -> None:
         """One recording has come so far."""
 
-    def finished(self, row: Row) -> None:
+    def finished(self, row: FileResult) -> None:
         """One recording is over."""
         if row.error:
             self.notice(_failure(row))
@@ -110,7 +110,7 @@ class Reporter:
         """While it is open, stdout may be written to."""
         yield
 
-    def end(self, rows: Sequence[Row], seconds: float) -> None:
+    def end(self, rows: Sequence[FileResult], seconds: float) -> None:
         """All is over after so many seconds: a table where there was more than one recording."""
         if len(rows) > 1:
             self.console.print(rows_table(rows, seconds))
@@ -122,12 +122,12 @@ class QuietReporter(Reporter):
     def notice(self, text: str) -> None:
         """Not said."""
 
-    def finished(self, row: Row) -> None:
+    def finished(self, row: FileResult) -> None:
         """Its failure."""
         if row.error:
             super().notice(_failure(row))
 
-    def end(self, rows: Sequence[Row], seconds: float) -> None:
+    def end(self, rows: Sequence[FileResult], seconds: float) -> None:
         """No table."""
 
 
@@ -176,7 +176,7 @@ class BarReporter(Reporter):
         """Move the bar."""
         self._come(progress.source, progress.position, progress.duration or None)
 
-    def finished(self, row: Row) -> None:
+    def finished(self, row: FileResult) -> None:
         """Count it, and name its failure above the bar."""
         super().finished(row)
         self._over += 1
@@ -231,18 +231,18 @@ class JsonReporter(Reporter):
         data = {"file": progress.source, "position": round(progress.position, 3), "duration": progress.duration}
         self._line("progress", data)
 
-    def finished(self, row: Row) -> None:
+    def finished(self, row: FileResult) -> None:
         """`file`, `status`, `duration`, `seconds` (of work), `error`, `rtfx`."""
         self._line("finished", {**asdict(row), "rtfx": row.rtfx})
 
-    def end(self, rows: Sequence[Row], seconds: float) -> None:
+    def end(self, rows: Sequence[FileResult], seconds: float) -> None:
         """`files`, how many of each status, `duration` and `seconds` in all."""
         counts = {status.replace(" ", "_"): count for status, count in _counts(rows).items()}
         duration = round(sum(row.duration for row in rows), 3)
         self._line("end", {"files": len(rows), **counts, "duration": duration, "seconds": round(seconds, 3)})
 
 
-def _failure(row: Row) -> str:
+def _failure(row: FileResult) -> str:
     error = row.error or ""
     return error if row.file in error else f"{row.file}: {error}"
 
@@ -261,14 +261,14 @@ def make_reporter(kind: str, *, quiet: bool = False) -> Reporter:
     return BarReporter(console) if kind == "bar" or (kind == "auto" and console.is_terminal) else Reporter(console)
 
 
-def rows_table(rows: Sequence[Row], seconds: float) -> Table:
+def rows_table(rows: Sequence[FileResult], seconds: float) -> Table:
     """File, audio, time, RTFx and status of each recording, failures last, and the totals."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(show_footer=True, box=None, pad_edge=False)
     duration = sum(row.duration for row in rows)
-    total = Row("", "", duration, seconds)
+    total = FileResult("", "", duration, seconds)
     table.add_column("file", f"{len(rows)} files", overflow="fold")
     table.add_column("audio (s)", f"{duration:.1f}", justify="right")
     table.add_column("time (s)", f"{seconds:.2f}", justify="right")
@@ -281,7 +281,7 @@ def rows_table(rows: Sequence[Row], seconds: float) -> Table:
     return table
 
 
-def _counts(rows: Sequence[Row]) -> dict[str, int]:
+def _counts(rows: Sequence[FileResult]) -> dict[str, int]:
     return dict(Counter(row.status for row in rows))
 
 

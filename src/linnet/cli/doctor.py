@@ -163,7 +163,7 @@ def _decoders() -> Iterator[Finding]:
 def _places() -> Iterator[Finding]:
     from huggingface_hub import constants
 
-    from linnet.models.catalogue import folder_size
+    from linnet.models.catalog import folder_size
     from linnet.models.hub import offline_reason
 
     cache = Path(constants.HF_HUB_CACHE)
@@ -230,11 +230,11 @@ def _capability() -> str:
 
 
 def _dtypes(device: torch.device, name: str, what: str = "") -> Finding:
-    """Which number formats multiply matrices on a device, each tried."""
+    """Which precisions multiply matrices on a device, each tried."""
     working = working_dtypes(device)
     value = ", ".join(filter(None, [what, " ".join(working)]))
     ok = "float32" in working
-    return Finding("devices", name, "ok" if ok else "failed", value or "no number format works", None)
+    return Finding("devices", name, "ok" if ok else "failed", value or "no precision works", None)
 
 
 def _has_container(available: set[str], container: str) -> bool:

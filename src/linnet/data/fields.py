@@ -98,7 +98,7 @@ def number(row: Row, key: str) -> float | None:
     return float(value)
 
 
-def whole(row: Row, key: str) -> int | None:
+def integer(row: Row, key: str) -> int | None:
     """A whole number, zero or more."""
     value = row.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _TOO_LARGE):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from linnet.data.fields import BadRow, Row, label, number, parse_json, resolve, seconds, shown, text, whole
+from linnet.data.fields import BadRow, Row, integer, label, number, parse_json, resolve, seconds, shown, text
 from linnet.errors import LinnetError
 from linnet.files import whole_file
 from linnet.urls import public_name
@@ -19,12 +19,12 @@ class Utterance:
     """One recording, or one stretch of it, with what is known of it.
 
     `audio` is a path, a URL, or the address of a sound inside a file, such as `test.parquet::audio/17` (see
-    `linnet.data.sources.Sounds`). The utterance reaches from `start` to `end` (seconds in the recording; `None`: its
-    beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all of them. `language` is a
+    `linnet.data.sources.AudioInputs`). The utterance reaches from `start` to `end` (seconds in the recording;
+    `None`: its beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all of them. `language` is a
     code such as `en`. A missing `text` is `None`; an empty one says that nothing is spoken.
 
     `recording` and `session` name what utterances have in common, `snr` is the signal-to-noise ratio in dB. Where a
-    recogniser was there already, `hypothesis` is what it heard and `seconds` how long it worked. `chunk` is the place
+    recognizer was there already, `hypothesis` is what it heard and `seconds` how long it worked. `chunk` is the place
     of a piece whose `text` is that of the whole `recording`.
 
     Example:
@@ -103,13 +103,13 @@ def from_row(row: Row, folder: Path, text_key: str = "text") -> Utterance:
         speaker=label(row, "speaker"),
         start=start,
         end=after(start, seconds(row, "end")),
-        channel=whole(row, "channel"),
+        channel=integer(row, "channel"),
         recording=label(row, "recording"),
         session=label(row, "session"),
         snr=number(row, "snr"),
         hypothesis=text(row, "hypothesis"),
         seconds=seconds(row, "seconds"),
-        chunk=whole(row, "chunk"),
+        chunk=integer(row, "chunk"),
     )
 
 

@@ -8,27 +8,27 @@ from contextlib import ExitStack
 from linnet.audio import SAMPLE_RATE, Audio, AudioSource, Samples, open_audio
 from linnet.closing import Closing
 from linnet.data.manifest import Utterance
-from linnet.data.sources.embedded import Sounds
+from linnet.data.sources.embedded import AudioInputs
 from linnet.errors import AudioError, LinnetError
 from linnet.urls import public_name
 
 _EVERYTHING = 2**62
 
 
-class Listener(Closing):
+class UtteranceReader(Closing):
     """Decodes utterances; stretches of one recording that come in the order of their starts cost one pass over it.
 
     A context manager that owns the files it has open.
 
     Example:
-        >>> with Listener() as listener:
+        >>> with UtteranceReader() as listener:
         ...     listener.hear(Utterance("missing.wav"))
         Traceback (most recent call last):
         linnet.errors.AudioError: missing.wav: no such file...
     """
 
     def __init__(self) -> None:
-        self._sounds = Sounds()
+        self._sounds = AudioInputs()
         self._held: tuple[tuple[str, str], AudioSource] | None = None
         self._from = 0  # the first sample that can still be had of what is held
 
@@ -40,7 +40,7 @@ class Listener(Closing):
         """
         start = round((utterance.start or 0.0) * SAMPLE_RATE)
         count = _EVERYTHING if utterance.end is None else round(utterance.end * SAMPLE_RATE) - start
-        samples = self._source(utterance, start, channel).window(start, count)
+        samples = self._source(utterance, start, channel).read(start, count)
         self._from = start
         if utterance.start is None and utterance.end is None:
             self._release()  # nothing more of it will be asked for
@@ -67,7 +67,7 @@ class Listener(Closing):
                 else:
                     yield open_audio(self.hear(utterance, channel))
             except LinnetError as error:
-                yield _Unheard(public_name(utterance.audio), error)
+                yield _UnreadableSource(public_name(utterance.audio), error)
 
     def _source(self, utterance: Utterance, start: int, channel: str) -> AudioSource:
         place = (utterance.audio, channel if utterance.channel is None else str(utterance.channel))
@@ -92,7 +92,7 @@ class Listener(Closing):
             self._release()
 
 
-class _Unheard(Closing):
+class _UnreadableSource(Closing):
     """An `AudioSource` that raises what went wrong when it is read."""
 
     duration: float | None = None
@@ -102,7 +102,7 @@ class _Unheard(Closing):
         self.name = name
         self._error = error
 
-    def window(self, start: int, count: int) -> Samples:  # noqa: ARG002  an AudioSource's
+    def read(self, start: int, count: int) -> Samples:  # noqa: ARG002  an AudioSource's
         """Nothing: raises."""
         raise self._error
 

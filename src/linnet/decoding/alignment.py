@@ -5,7 +5,7 @@ where both begin between two sharp peaks is left to chance. Here the path may re
 attention of a word's own row puts inside its span, and what the sound itself says of speech and silence there. The
 weights were tuned on FSDD's training and validation speakers (`benchmarks/word_times.py`).
 
-Shapes: N words, H heads, L rows of attention, P encoder positions (20 ms), T frames (10 ms).
+Shapes: N words, H heads, L rows of attention, P encoder frames (20 ms), T frames (10 ms).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SINK_ROWS = 6  # from here on, what most rows look at is no word's own place
 _NEVER = -1e18
 
 
-def warp(mass: Floats, score: Floats, level: Floats) -> list[tuple[int, int]] | None:
+def align_words(mass: Floats, score: Floats, level: Floats) -> list[tuple[int, int]] | None:
     """The best [begin, end) frames of N words, in order and without overlap; None where they do not fit.
 
     `mass` [N, T] is how much each word's attention looks at each frame (a row sums to at most 1); `score` [T], from -1
@@ -88,7 +88,7 @@ def _trace(begins: Sequence[Frames], ends: Sequence[Frames], end: int) -> list[t
     return spans[::-1]
 
 
-def look(attention: Floats, rows: Sequence[Sequence[int]], positions: int) -> Floats:
+def word_attention(attention: Floats, rows: Sequence[Sequence[int]], positions: int) -> Floats:
     """Where each word is looked at: [N, positions], a row summing to 1 at most, to 0 where it looks at nothing.
 
     `attention` [H, L, P] is cut to the positions of the true sound and made to sum to 1 again, row by row, so that
@@ -104,7 +104,7 @@ def look(attention: Floats, rows: Sequence[Sequence[int]], positions: int) -> Fl
     return mean
 
 
-def spread(looked: Floats, frames: int, lag: int = 0) -> Floats:
+def smear(looked: Floats, frames: int, lag: int = 0) -> Floats:
     """Attention over positions [N, P] as attention over frames [N, T], fading over 50 ms after where it looks.
 
     `lag`: frames by which the decoder looks too late (below 0: too early); attention that would fall before the audio

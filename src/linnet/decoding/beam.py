@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from linnet.arrays import Array, namespace
-from linnet.decoding.hypothesis import Hypothesis, Primed, Search
+from linnet.decoding.hypothesis import DecoderStart, Hypothesis, Search
 from linnet.decoding.logits import best, logsumexp
 from linnet.decoding.rules import Rule
 
@@ -24,7 +24,7 @@ class _Window:
     length_penalty: float
     tokens: list[list[int]]
     scores: list[float]
-    gains: list[list[float]] = field(default_factory=lambda: [[]])  # of each token
+    token_logprobs: list[list[float]] = field(default_factory=lambda: [[]])  # of each token
     ended: list[tuple[float, Hypothesis]] = field(default_factory=list)
     done: bool = False
 
@@ -37,30 +37,30 @@ class _Window:
         running: list[tuple[float, int, int]] = []
         for rank, (score, beam, token) in enumerate(candidates):
             if (token == end or last) and rank < self.beams:
-                self._end([*self.tokens[beam], token], score, self._gains(score, beam), end)
+                self._end([*self.tokens[beam], token], score, self._token_logprobs(score, beam), end)
             if token != end:
                 running.append((score, beam, token))
         running = running[: self.beams]
         self.tokens = [[*self.tokens[beam], token] for _, beam, token in running]
-        self.gains = [self._gains(score, beam) for score, beam, _ in running]
+        self.token_logprobs = [self._token_logprobs(score, beam) for score, beam, _ in running]
         self.scores = [score for score, _, _ in running]
         reachable = self.scores[0] / len(self.tokens[0]) ** self.length_penalty
         self.done = len(self.ended) == self.beams and reachable <= self.ended[-1][0]
         return [beam for _, beam, _ in running]
 
-    def _gains(self, score: float, beam: int) -> list[float]:
-        return [*self.gains[beam], score - self.scores[beam]]
+    def _token_logprobs(self, score: float, beam: int) -> list[float]:
+        return [*self.token_logprobs[beam], score - self.scores[beam]]
 
-    def _end(self, tokens: list[int], score: float, gains: list[float], end: int) -> None:
+    def _end(self, tokens: list[int], score: float, token_logprobs: list[float], end: int) -> None:
         kept = tuple(tokens[:-1]) if tokens[-1] == end else tuple(tokens)
         rank = score / len(tokens) ** self.length_penalty
-        self.ended.append((rank, Hypothesis(kept, score, len(tokens), tuple(gains[: len(kept)]))))
+        self.ended.append((rank, Hypothesis(kept, score, len(tokens), tuple(token_logprobs[: len(kept)]))))
         self.ended.sort(key=lambda pair: -pair[0])
         del self.ended[self.beams :]
 
 
 def beam_search(
-    search: Search, primed: Primed, rules: Sequence[Rule], *, beams: int, length_penalty: float
+    search: Search, primed: DecoderStart, rules: Sequence[Rule], *, beams: int, length_penalty: float
 ) -> list[Hypothesis]:
     """The best hypothesis of each window by log-probability / tokens ** length_penalty.
 

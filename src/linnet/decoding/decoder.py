@@ -13,10 +13,10 @@ from linnet.decoding.hypothesis import Hypothesis, Search, prime
 from linnet.decoding.language import best_explained, detect_language, rivals
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix, check_options, resolve_language
-from linnet.decoding.result import Decoded
+from linnet.decoding.result import DecodingResult
 from linnet.decoding.rules import build_rules
-from linnet.decoding.word_times import Spoken, TimedWord, word_times
-from linnet.engines.protocol import Encoded, Engine
+from linnet.decoding.word_times import DecodedWindow, TimedWord, word_times
+from linnet.engines.protocol import EncoderOutput, Engine
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
 
@@ -29,13 +29,13 @@ class Decoder:
     def __init__(self, engine: Engine, vocabulary: WhisperVocabulary, max_length: int) -> None:
         self._engine, self._vocabulary, self._max_length = engine, vocabulary, max_length
 
-    def detect_language(self, encoded: Encoded) -> list[dict[str, float]]:
+    def detect_language(self, encoded: EncoderOutput) -> list[dict[str, float]]:
         """For each window the probability of each of the model's languages; they sum to 1."""
         return detect_language(self._engine, encoded, self._vocabulary)
 
     def settle_language(
         self,
-        encoded: Encoded,
+        encoded: EncoderOutput,
         probabilities: Mapping[str, float],
         options: DecodingOptions,
         prompt: Sequence[int] = (),
@@ -56,12 +56,12 @@ class Decoder:
 
     def decode(
         self,
-        encoded: Encoded,
+        encoded: EncoderOutput,
         options: DecodingOptions,
         *,
         languages: Sequence[str | None] | None = None,
         prompts: Sequence[Sequence[int]] | None = None,
-    ) -> list[Decoded]:
+    ) -> list[DecodingResult]:
         """Decode all windows together; one result for each.
 
         `languages`, one for each window, stand above `options.language`; where neither names one it is detected.
@@ -73,7 +73,7 @@ class Decoder:
         check_options(options, self._vocabulary)
         spoken = self._languages(encoded, options, languages)
         prefixes, start = self._prefixes(encoded.batch, options, spoken, prompts)
-        tried: dict[int, list[Decoded]] = {row: [] for row in range(encoded.batch)}
+        tried: dict[int, list[DecodingResult]] = {row: [] for row in range(encoded.batch)}
         rows = list(range(encoded.batch))
         for temperature in options.temperatures:
             found = self._search(encoded.select(rows), [prefixes[row] for row in rows], start, options, temperature)
@@ -87,8 +87,8 @@ class Decoder:
 
     def word_times(
         self,
-        encoded: Encoded,
-        decoded: Sequence[Decoded],
+        encoded: EncoderOutput,
+        decoded: Sequence[DecodingResult],
         options: DecodingOptions,
         *,
         samples: Sequence[Samples],
@@ -103,13 +103,13 @@ class Decoder:
         """
         prefixes, _ = self._prefixes(encoded.batch, options, [one.language for one in decoded], prompts)
         windows = [
-            Spoken(prefix, one.tokens, one.token_log_probabilities, sound)
+            DecodedWindow(prefix, one.tokens, one.token_logprobs, sound)
             for prefix, one, sound in zip(prefixes, decoded, samples, strict=True)
         ]
         return word_times(self._engine, encoded, windows, self._vocabulary, heads, lag)
 
     def _languages(
-        self, encoded: Encoded, options: DecodingOptions, languages: Sequence[str | None] | None
+        self, encoded: EncoderOutput, options: DecodingOptions, languages: Sequence[str | None] | None
     ) -> list[str | None]:
         given = list(languages) if languages is not None else [None] * encoded.batch
         if len(given) != encoded.batch:
@@ -140,7 +140,7 @@ class Decoder:
 
     def _search(
         self,
-        encoded: Encoded,
+        encoded: EncoderOutput,
         prefixes: Sequence[Sequence[int]],
         start: int,
         options: DecodingOptions,
@@ -169,15 +169,17 @@ class Decoder:
             found = follow(search, primed, rules)
         return list(zip(found, primed.no_speech, strict=True))
 
-    def _result(self, hypothesis: Hypothesis, language: str | None, no_speech: float, temperature: float) -> Decoded:
+    def _result(
+        self, hypothesis: Hypothesis, language: str | None, no_speech: float, temperature: float
+    ) -> DecodingResult:
         text = self._vocabulary.text(hypothesis.tokens)
-        return Decoded(
+        return DecodingResult(
             tokens=hypothesis.tokens,
             text=text,
             language=language,
-            average_log_probability=hypothesis.average_log_probability,
-            no_speech_probability=no_speech,
+            avg_logprob=hypothesis.avg_logprob,
+            no_speech_prob=no_speech,
             compression_ratio=compression_ratio(text),
             temperature=temperature,
-            token_log_probabilities=hypothesis.gains,
+            token_logprobs=hypothesis.token_logprobs,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from linnet.decoding.options import DecodingOptions
-from linnet.decoding.result import Decoded
+from linnet.decoding.result import DecodingResult
 
 
 def compression_ratio(text: str) -> float:
@@ -17,22 +17,22 @@ def compression_ratio(text: str) -> float:
     return len(data) / len(zlib.compress(data)) if data else 0.0
 
 
-def needs_fallback(decoded: Decoded, options: DecodingOptions) -> bool:
+def needs_fallback(decoded: DecodingResult, options: DecodingOptions) -> bool:
     """Whether a result repeats itself or is improbable, and is not silence (Radford et al. 2022, section 4.5)."""
     ratio, log_probability = options.compression_ratio_threshold, options.log_probability_threshold
-    improbable = log_probability is not None and decoded.average_log_probability < log_probability
-    silent = options.no_speech_threshold is not None and decoded.no_speech_probability > options.no_speech_threshold
+    improbable = log_probability is not None and decoded.avg_logprob < log_probability
+    silent = options.no_speech_threshold is not None and decoded.no_speech_prob > options.no_speech_threshold
     if silent and improbable:
         return False
     return improbable or (ratio is not None and decoded.compression_ratio > ratio)
 
 
-def shortfall(decoded: Decoded, options: DecodingOptions) -> float:
+def shortfall(decoded: DecodingResult, options: DecodingOptions) -> float:
     """How far a result is beyond the thresholds, both together; 0 where it needs no fallback.
 
     Where every temperature fails, the result that is least far beyond them stands: text that sampling made at last may
     be worse than what was found at first, as of a chorus that does repeat itself.
     """
     ratio, log_probability = options.compression_ratio_threshold, options.log_probability_threshold
-    improbable = 0.0 if log_probability is None else max(log_probability - decoded.average_log_probability, 0.0)
+    improbable = 0.0 if log_probability is None else max(log_probability - decoded.avg_logprob, 0.0)
     return improbable + (0.0 if ratio is None else max(decoded.compression_ratio - ratio, 0.0))

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from linnet.arrays import Array, namespace, on_cpu
-from linnet.decoding.hypothesis import Hypothesis, Primed, Search
+from linnet.decoding.hypothesis import DecoderStart, Hypothesis, Search
 from linnet.decoding.logits import logsumexp, softmax
 from linnet.decoding.rules import Rule
 
@@ -53,7 +53,7 @@ class Sampler:
         return xp.sum(xp.astype(cumulative <= cumulative[:, -1:] * self._generator.random(), xp.int64), axis=-1)
 
 
-def follow(search: Search, primed: Primed, rules: Sequence[Rule], pick: Picker = likeliest) -> list[Hypothesis]:
+def follow(search: Search, primed: DecoderStart, rules: Sequence[Rule], pick: Picker = likeliest) -> list[Hypothesis]:
     """Extend each row by picked tokens until <|endoftext|> or the limit.
 
     Rows that have ended leave the batch when enough have. Log-probabilities are those of the allowed tokens at
@@ -84,16 +84,18 @@ class _Sequence:
     """The tokens of one window; after its end it may be fed on with its like, which changes nothing in it."""
 
     tokens: list[int] = field(default_factory=list)
-    gains: list[float] = field(default_factory=list)  # of the tokens, and of the end
+    token_logprobs: list[float] = field(default_factory=list)  # of the tokens, and of the end
     ended: bool = False
 
     def extend(self, token: int, gain: float, end: int) -> None:
         if not self.ended:
-            self.gains.append(gain)
+            self.token_logprobs.append(gain)
             self.ended = token == end
             if not self.ended:
                 self.tokens.append(token)
 
     def hypothesis(self) -> Hypothesis:
-        gains = tuple(self.gains)
-        return Hypothesis(tuple(self.tokens), sum(gains), len(gains), gains[: len(self.tokens)])
+        token_logprobs = tuple(self.token_logprobs)
+        return Hypothesis(
+            tuple(self.tokens), sum(token_logprobs), len(token_logprobs), token_logprobs[: len(self.tokens)]
+        )

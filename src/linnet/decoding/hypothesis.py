@@ -12,7 +12,7 @@ import numpy as np
 
 from linnet.arrays import Array, namespace
 from linnet.decoding.logits import logsumexp
-from linnet.engines.protocol import Encoded, Engine, State
+from linnet.engines.protocol import EncoderOutput, Engine, State
 from linnet.errors import ModelError
 
 
@@ -23,10 +23,10 @@ class Hypothesis:
     tokens: tuple[int, ...]
     log_probability: float
     count: int  # of tokens in the sum
-    gains: tuple[float, ...] = ()  # the log-probability of each of the tokens
+    token_logprobs: tuple[float, ...] = ()  # the log-probability of each of the tokens
 
     @property
-    def average_log_probability(self) -> float:
+    def avg_logprob(self) -> float:
         """Of a token, natural logarithm."""
         return self.log_probability / max(self.count, 1)
 
@@ -41,7 +41,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Primed:
+class DecoderStart:
     """A state that has read the prefix, its next logits [N, V], and each window's probability of silence."""
 
     state: State
@@ -51,13 +51,13 @@ class Primed:
 
 def prime(
     engine: Engine,
-    encoded: Encoded,
+    encoded: EncoderOutput,
     prefixes: Sequence[Sequence[int]],
     *,
     start: int,
     no_speech: int | None,
     max_length: int,
-) -> Primed:
+) -> DecoderStart:
     """Feed one prefix of the same length to each window; `start` is the place of <|startoftranscript|> in them.
 
     The probability of silence is that of `no_speech` right after <|startoftranscript|>, over the whole vocabulary, so
@@ -76,4 +76,4 @@ def prime(
         raise ModelError(
             f"the model gives numbers without meaning on {engine.name}: try dtype float32, or load it again"
         )
-    return Primed(state, logits, silence)
+    return DecoderStart(state, logits, silence)

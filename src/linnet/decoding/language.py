@@ -9,8 +9,8 @@ from functools import lru_cache
 import numpy as np
 
 from linnet.decoding.logits import softmax
-from linnet.decoding.result import Decoded
-from linnet.engines.protocol import Encoded, Engine
+from linnet.decoding.result import DecodingResult
+from linnet.engines.protocol import EncoderOutput, Engine
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.settings import did_you_mean
@@ -51,7 +51,7 @@ def _meant(code: str, known: Iterable[str]) -> str | None:
         return None  # no language code at all
 
 
-def detect_language(engine: Engine, encoded: Encoded, vocabulary: WhisperVocabulary) -> list[dict[str, float]]:
+def detect_language(engine: Engine, encoded: EncoderOutput, vocabulary: WhisperVocabulary) -> list[dict[str, float]]:
     """For each window the probability of each of the model's languages; they sum to 1.
 
     The softmax over the language tokens after <|startoftranscript|>. An English-only model answers {"en": 1.0}.
@@ -80,14 +80,16 @@ def rivals(probabilities: Mapping[str, float]) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def best_explained(decoded: Sequence[Decoded], probabilities: Mapping[str, float], ratio: float | None) -> str | None:
+def best_explained(
+    decoded: Sequence[DecodingResult], probabilities: Mapping[str, float], ratio: float | None
+) -> str | None:
     """The language whose text is likeliest: the average log-probability of its tokens + 0.1 * log P(language).
 
     `decoded` holds the same window decoded in each rival language. Texts that are empty, or repeat themselves more
     than the compression `ratio` allows, do not count; None where no text does.
     """
     scores = {
-        one.language: one.average_log_probability + LANGUAGE_WEIGHT * math.log(max(probabilities[one.language], 1e-9))
+        one.language: one.avg_logprob + LANGUAGE_WEIGHT * math.log(max(probabilities[one.language], 1e-9))
         for one in decoded
         if one.language and one.text.strip() and (ratio is None or one.compression_ratio <= ratio)
     }

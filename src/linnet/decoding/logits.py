@@ -33,17 +33,17 @@ def softmax(logits: Array) -> Array:
 
 
 def best(scores: Array, count: int) -> tuple[list[list[float]], list[list[int]]]:
-    """The `count` largest of each row of [N, V], largest first, and their places.
+    """The `count` largest of each row of [N, V], largest first, and their indices.
 
     >>> best(np.array([[3.0, 9.0, 4.0]]), 2)
     ([[9.0, 4.0]], [[1, 2]])
     """
     xp = namespace(scores)
     if hasattr(xp, "topk"):
-        values, places = xp.topk(scores, count, -1)
+        values, indices = xp.topk(scores, count, -1)
     else:
-        places = np.argpartition(scores, -count, -1)[:, -count:]
-        values = np.take_along_axis(scores, places, -1)
+        indices = np.argpartition(scores, -count, -1)[:, -count:]
+        values = np.take_along_axis(scores, indices, -1)
         order = np.argsort(-values, -1, kind="stable")
-        values, places = np.take_along_axis(values, order, -1), np.take_along_axis(places, order, -1)
-    return values.tolist(), places.tolist()
+        values, indices = np.take_along_axis(values, order, -1), np.take_along_axis(indices, order, -1)
+    return values.tolist(), indices.tolist()

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Literal
 
 from linnet.errors import OptionError
-from linnet.settings import Rule
+from linnet.settings import ValueRule
 
 Task = Literal["transcribe", "translate"]
 LongForm = Literal["batched", "sequential"]
@@ -91,14 +91,14 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-_NONE = Rule("None", lambda value: value is None)
-_TEXT = Rule("a text", lambda value: isinstance(value, str))
-_FLAG = Rule("True or False", lambda value: isinstance(value, bool))
-_WHOLE = Rule("a whole number", _is_whole)
-_NUMBER = Rule("a number", _is_number)
-_NUMBERS = Rule("one or more numbers", lambda value: isinstance(value, tuple) and all(map(_is_number, value)))
-_TOKENS = Rule("a list of tokens", lambda value: isinstance(value, tuple) and all(map(_is_whole, value)))
-_RULES: dict[str, Rule] = {
+_NONE = ValueRule("None", lambda value: value is None)
+_TEXT = ValueRule("a text", lambda value: isinstance(value, str))
+_FLAG = ValueRule("True or False", lambda value: isinstance(value, bool))
+_WHOLE = ValueRule("a whole number", _is_whole)
+_NUMBER = ValueRule("a number", _is_number)
+_NUMBERS = ValueRule("one or more numbers", lambda value: isinstance(value, tuple) and all(map(_is_number, value)))
+_TOKENS = ValueRule("a list of tokens", lambda value: isinstance(value, tuple) and all(map(_is_whole, value)))
+_RULES: dict[str, ValueRule] = {
     **dict.fromkeys(("language", "prompt", "hotwords"), _TEXT | _NONE),
     **dict.fromkeys(("timestamps", "condition_on_previous", "vad", "language_per_segment", "word_timestamps"), _FLAG),
     **dict.fromkeys(("beam_size", "seed"), _WHOLE),

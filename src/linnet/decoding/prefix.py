@@ -13,7 +13,7 @@ __all__ = ["build_prefix", "check_options", "resolve_language"]
 
 
 def check_options(options: DecodingOptions, vocabulary: WhisperVocabulary) -> None:
-    """Raise `OptionError` for a language, task, prompt or token that this model cannot honour."""
+    """Raise `OptionError` for a language, task, prompt or token that this model cannot honor."""
     resolve_language(options.language, vocabulary)
     if options.task == "translate" and "translate" not in vocabulary.tasks:
         which = "a multilingual model" if not vocabulary.languages else "a model that was trained to translate"

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodingResult:
     """The best hypothesis of one window and how sure the model is of it."""
 
     tokens: tuple[int, ...]  # text and timestamp tokens, without the prompt, the start sequence and <|endoftext|>
     text: str
     language: str | None
-    average_log_probability: float  # sum over the tokens and <|endoftext|> / their number, natural logarithm
-    no_speech_probability: float  # of <|nospeech|> right after <|startoftranscript|>; 0 where the model has none
+    avg_logprob: float  # sum over the tokens and <|endoftext|> / their number, natural logarithm
+    no_speech_prob: float  # of <|nospeech|> right after <|startoftranscript|>; 0 where the model has none
     compression_ratio: float  # len(utf-8 text) / len(zlib of it)
     temperature: float
-    token_log_probabilities: tuple[float, ...] = ()  # of each of `tokens`, natural logarithm
+    token_logprobs: tuple[float, ...] = ()  # of each of `tokens`, natural logarithm

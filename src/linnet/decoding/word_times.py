@@ -1,6 +1,6 @@
 """When each word of decoded windows was said.
 
-Shapes: B windows, H heads, L tokens, P encoder positions (20 ms), T frames (10 ms), N words.
+Shapes: B windows, H heads, L tokens, P encoder frames (20 ms), T frames (10 ms), N words.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import pairwise
 import numpy as np
 
 from linnet.arrays import to_numpy
-from linnet.audio.presence import FRAME, presence
+from linnet.audio.presence import FRAME, speech_activity
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.decoding.alignment import Floats, interpolate, look, spread, warp
+from linnet.decoding.alignment import Floats, align_words, interpolate, smear, word_attention
 from linnet.decoding.words import WordTokens, split_words
-from linnet.engines.protocol import Encoded, Engine
+from linnet.engines.protocol import EncoderOutput, Engine
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.text.words import bears_sound
 
@@ -28,7 +28,7 @@ _POSITIONS = 1500  # of a Whisper window, for the budget
 
 
 @dataclass(frozen=True)
-class Spoken:
+class DecodedWindow:
     """One decoded window: what was fed before its tokens, its tokens and their log-probabilities, its true samples."""
 
     prefix: Sequence[int]
@@ -41,7 +41,7 @@ class Spoken:
 class TimedWord:
     """One word with the space before it; seconds from the window's start.
 
-    `places` are those of its tokens in the window's. `interpolated`: no attention says where it is.
+    `indices` are those of its tokens in the window's. `interpolated`: no attention says where it is.
     """
 
     text: str
@@ -49,13 +49,13 @@ class TimedWord:
     end: float
     probability: float | None
     interpolated: bool
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
 
 
 def word_times(
     engine: Engine,
-    encoded: Encoded,
-    windows: Sequence[Spoken],
+    encoded: EncoderOutput,
+    windows: Sequence[DecodedWindow],
     vocabulary: WhisperVocabulary,
     heads: Sequence[tuple[int, int]],
     lag: float = 0.0,
@@ -76,7 +76,11 @@ def word_times(
 
 
 def _attention(
-    engine: Engine, encoded: Encoded, windows: Sequence[Spoken], rows: Sequence[int], heads: Sequence[tuple[int, int]]
+    engine: Engine,
+    encoded: EncoderOutput,
+    windows: Sequence[DecodedWindow],
+    rows: Sequence[int],
+    heads: Sequence[tuple[int, int]],
 ) -> Iterator[tuple[int, Floats]]:
     """For each of these windows its attention [H, L, P], a few windows at a time."""
     sequences = {row: [*windows[row].prefix, *windows[row].tokens] for row in rows}
@@ -92,14 +96,14 @@ def _attention(
 
 
 def _window(
-    window: Spoken, words: Sequence[WordTokens], attention: Floats, vocabulary: WhisperVocabulary, lag: int
+    window: DecodedWindow, words: Sequence[WordTokens], attention: Floats, vocabulary: WhisperVocabulary, lag: int
 ) -> list[TimedWord]:
-    sound = presence(window.samples)
+    sound = speech_activity(window.samples)
     frames, duration = len(sound.score), len(window.samples) / SAMPLE_RATE
     positions = min(attention.shape[-1], math.ceil((frames + max(lag, 0)) / 2))  # of the last word into the padding
-    looked = look(attention, [_rows(window, word, vocabulary) for word in words], positions)
-    mass = spread(looked, frames, lag)  # [N, T]
-    spans = warp(mass, sound.score, sound.level)
+    looked = word_attention(attention, [_rows(window, word, vocabulary) for word in words], positions)
+    mass = smear(looked, frames, lag)  # [N, T]
+    spans = align_words(mass, sound.score, sound.level)
     if spans is None:
         return _divided(window, words, [_bounds(window, word, vocabulary, duration) for word in words])
     return [
@@ -109,36 +113,40 @@ def _window(
             end=round(min(end * SECONDS, duration), 3),
             probability=_probability(window, word),
             interpolated=bool(row[begin:end].sum() < LEAST_LOOKED),
-            places=word.places,
+            indices=word.indices,
         )
         for word, row, (begin, end) in zip(words, mass, spans, strict=True)
     ]
 
 
-def _rows(window: Spoken, word: WordTokens, vocabulary: WhisperVocabulary) -> list[int]:
+def _rows(window: DecodedWindow, word: WordTokens, vocabulary: WhisperVocabulary) -> list[int]:
     """The steps that write a word's tokens, without those of its punctuation, which look at pauses."""
-    texts = {place: vocabulary.text([window.tokens[place]]) for place in word.places}
+    texts = {place: vocabulary.text([window.tokens[place]]) for place in word.indices}
     sounding = [place for place, text in texts.items() if bears_sound(text) or "\ufffd" in text]
-    return [len(window.prefix) + place - 1 for place in sounding or word.places]
+    return [len(window.prefix) + place - 1 for place in sounding or word.indices]
 
 
-def _bounds(window: Spoken, word: WordTokens, vocabulary: WhisperVocabulary, duration: float) -> tuple[float, float]:
+def _bounds(
+    window: DecodedWindow, word: WordTokens, vocabulary: WhisperVocabulary, duration: float
+) -> tuple[float, float]:
     """The timestamps around a word, in seconds; the window's own bounds where there are none."""
     begin, step = vocabulary.timestamp_begin, vocabulary.seconds_per_timestamp
-    before = [token for token in window.tokens[: word.places[0]] if token >= begin]
-    after = [token for token in window.tokens[word.places[-1] :] if token >= begin]
+    before = [token for token in window.tokens[: word.indices[0]] if token >= begin]
+    after = [token for token in window.tokens[word.indices[-1] :] if token >= begin]
     start = min((before[-1] - begin) * step if before else 0.0, duration)
     return start, max(start, min((after[0] - begin) * step if after else duration, duration))
 
 
-def _probability(window: Spoken, word: WordTokens) -> float | None:
+def _probability(window: DecodedWindow, word: WordTokens) -> float | None:
     if not window.log_probabilities:
         return None
-    own = [math.exp(window.log_probabilities[place]) for place in word.places]
+    own = [math.exp(window.log_probabilities[place]) for place in word.indices]
     return sum(own) / len(own)
 
 
-def _divided(window: Spoken, words: Sequence[WordTokens], bounds: Sequence[tuple[float, float]]) -> list[TimedWord]:
+def _divided(
+    window: DecodedWindow, words: Sequence[WordTokens], bounds: Sequence[tuple[float, float]]
+) -> list[TimedWord]:
     """Words by their characters over the time between the timestamps around them."""
     times: list[tuple[float, float]] = []
     reached = 0.0
@@ -149,6 +157,6 @@ def _divided(window: Spoken, words: Sequence[WordTokens], bounds: Sequence[tuple
         times += interpolate([len(word.text.strip()) or 1 for word in words[first:last]], start, end)
         reached = end
     return [
-        TimedWord(word.text, round(start, 3), round(end, 3), _probability(window, word), True, word.places)
+        TimedWord(word.text, round(start, 3), round(end, 3), _probability(window, word), True, word.indices)
         for word, (start, end) in zip(words, times, strict=True)
     ]

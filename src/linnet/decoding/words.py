@@ -21,10 +21,10 @@ _OPENING = "¡¿"
 
 @dataclass(frozen=True)
 class WordTokens:
-    """One word: its text with the space before it, and the places of its tokens in the sequence given."""
+    """One word: its text with the space before it, and the indices of its tokens in the sequence given."""
 
     text: str
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
 
 
 def split_words(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> list[WordTokens]:
@@ -43,13 +43,13 @@ def split_words(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> list[Wo
     return words
 
 
-def _characters(vocabulary: WhisperVocabulary, tokens: Sequence[int], places: Sequence[int]) -> list[WordTokens]:
+def _characters(vocabulary: WhisperVocabulary, tokens: Sequence[int], indices: Sequence[int]) -> list[WordTokens]:
     """Tokens one by one, together where only together they spell a whole character."""
-    whole = _text(vocabulary, [tokens[place] for place in places])
+    whole = _text(vocabulary, [tokens[place] for place in indices])
     pieces: list[WordTokens] = []
     pending: list[int] = []
     done = 0
-    for place in places:
+    for place in indices:
         pending.append(place)
         text = _text(vocabulary, [tokens[waiting] for waiting in pending])
         at = done + text.find(_BROKEN)
@@ -122,4 +122,4 @@ def _is_symbol(text: str) -> bool:
 
 
 def _joined(first: WordTokens, second: WordTokens) -> WordTokens:
-    return WordTokens(first.text + second.text, first.places + second.places)
+    return WordTokens(first.text + second.text, first.indices + second.indices)

@@ -1,6 +1,6 @@
 """What every engine refuses, in the same words.
 
-Shapes: B windows, T mel frames, M mel bands, N hypothesis rows, L tokens.
+Shapes: B windows, T mel frames, M mel bins, N hypothesis rows, L tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 from linnet.arrays import Array
 
 
-class Held(Protocol):
+class CheckedState(Protocol):
     """A decoder state, as far as it is checked here."""
 
     max_length: int
@@ -23,10 +23,10 @@ class Held(Protocol):
         ...
 
 
-def check_features(features: Array, frames: int, bands: int) -> None:
-    """Raise `ValueError` unless the features are [B, T, M] with T from 1 to `frames` and M = `bands`."""
-    if features.ndim != 3 or features.shape[2] != bands or not 1 <= features.shape[1] <= frames:
-        expected = f"[windows, 1 to {frames} frames, {bands} bands]"
+def check_features(features: Array, frames: int, mel_bins: int) -> None:
+    """Raise `ValueError` unless the features are [B, T, M] with T from 1 to `frames` and M = `mel_bins`."""
+    if features.ndim != 3 or features.shape[2] != mel_bins or not 1 <= features.shape[1] <= frames:
+        expected = f"[windows, 1 to {frames} frames, {mel_bins} mel_bins]"
         raise ValueError(f"expected log-mel features {expected}, got {list(features.shape)}")
 
 
@@ -36,7 +36,7 @@ def check_max_length(max_length: int, limit: int) -> None:
         raise ValueError(f"max_length must be from 1 to the model's {limit} tokens, got {max_length}")
 
 
-def check_tokens(state: Held, tokens: Array) -> None:
+def check_tokens(state: CheckedState, tokens: Array) -> None:
     """Raise `ValueError` unless tokens [N, L] can be fed to the state."""
     rows, length = tokens.shape
     if rows != state.rows:

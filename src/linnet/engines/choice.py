@@ -1,4 +1,4 @@
-"""Which engine runs a Whisper-family model, in which number format, and why."""
+"""Which engine runs a Whisper-family model, in which precision, and why."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from linnet.notices import Notify
 if TYPE_CHECKING:
     import torch
 
-    from linnet.engines.openvino.cache import Source
-    from linnet.engines.openvino.formats import Numbers
+    from linnet.engines.openvino.cache import ModelSource
+    from linnet.engines.openvino.formats import Precision
 
 ENGINES = ("auto", "torch", "openvino")
 COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
@@ -31,7 +31,7 @@ _WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EngineConfig:
     """What a person asked for. Raises `OptionError` for what is unknown or contradicts itself."""
 
     engine: str = "auto"
@@ -71,7 +71,7 @@ def short_compute_type(name: str) -> str:
     return _LONG_NAMES[name]
 
 
-def replace_dtype(dtype: str, wanted: Wanted, notify: Notify) -> Wanted:
+def replace_dtype(dtype: str, wanted: EngineConfig, notify: Notify) -> EngineConfig:
     """What the former option `dtype` asks for: that compute type on the torch engine. `notify` is told its new name.
 
     Raises `OptionError` where it contradicts what is wanted besides.
@@ -85,20 +85,20 @@ def replace_dtype(dtype: str, wanted: Wanted, notify: Notify) -> Wanted:
     if wanted.engine == "auto":
         notify(f"engine: torch (its dtype {dtype} was asked for)")
     notify(f"dtype is deprecated: use --engine torch --compute-type {dtype}")
-    return Wanted("torch", dtype, wanted.threads)
+    return EngineConfig("torch", dtype, wanted.threads)
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What a model runs on: torch or openvino, and the number format as reports name it (float32, int8)."""
+class EngineChoice:
+    """What a model runs on: torch or openvino, and the precision as reports name it (float32, int8)."""
 
     engine: str
-    number: str
+    precision: str
     threads: int | None = None
 
 
-def choose(ref: ModelRef, device: str, wanted: Wanted, notify: Notify) -> Chosen:
-    """The engine and number format for a model, which is not loaded yet.
+def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> EngineChoice:
+    """The engine and precision for a model, which is not loaded yet.
 
     `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
     `OpenVinoMissing` where OpenVINO was asked for by name.
@@ -108,39 +108,39 @@ def choose(ref: ModelRef, device: str, wanted: Wanted, notify: Notify) -> Chosen
         if wanted.engine == "auto":
             notify(f"engine: {engine} ({why})")
         if engine == "openvino":
-            return Chosen(engine, _openvino_number(ref, wanted, notify), wanted.threads)
+            return EngineChoice(engine, _openvino_number(ref, wanted, notify), wanted.threads)
     elif wanted.engine == "openvino":
         raise OptionError(f"model {ref.name} is not of the Whisper family, which OpenVINO runs: use --engine torch")
     asked = _TORCH_DTYPES.get(wanted.compute_type)
     if asked is None:
         raise OptionError(f"compute type {wanted.compute_type} is of the openvino engine, which does not run here")
-    number, why = choose_dtype(asked, device)
+    precision, why = choose_dtype(asked, device)
     if asked == "auto":
-        notify(f"dtype: {str(number).removeprefix('torch.')} ({why})")
-    return Chosen("torch", str(number).removeprefix("torch."), wanted.threads)
+        notify(f"dtype: {str(precision).removeprefix('torch.')} ({why})")
+    return EngineChoice("torch", str(precision).removeprefix("torch."), wanted.threads)
 
 
-def build_engine(ref: ModelRef, device: str, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
+def build_engine(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> tuple[WhisperModel, Engine]:
     """Load a Whisper-family model into the engine that was chosen for it. Raises `ModelError`, `OptionError`."""
     if chosen.engine == "openvino":
         return _openvino(ref, chosen, notify)
     from linnet.engines.torch import TorchEngine
 
-    model = load_whisper(ref.path, name=ref.name, device=device, dtype=torch_number(chosen))
+    model = load_whisper(ref.path, name=ref.name, device=device, dtype=torch_dtype(chosen))
     return model, TorchEngine(model)
 
 
-def torch_number(chosen: Chosen) -> torch.dtype:
+def torch_dtype(chosen: EngineChoice) -> torch.dtype:
     """What PyTorch computes in; its threads are set for this process where they were asked for."""
     import torch
 
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
-    number: torch.dtype = getattr(torch, chosen.number)
-    return number
+    dtype: torch.dtype = getattr(torch, chosen.precision)
+    return dtype
 
 
-def _choose(device: str, wanted: Wanted) -> tuple[str, str]:
+def _choose(device: str, wanted: EngineConfig) -> tuple[str, str]:
     """The engine, and a short clause that says why. Raises `OptionError` for OpenVINO elsewhere than on a CPU."""
     from linnet.engines.openvino.runtime import OpenVinoMissing, import_openvino
 
@@ -159,38 +159,38 @@ def _choose(device: str, wanted: Wanted) -> tuple[str, str]:
     return "openvino", "the fastest on a CPU"
 
 
-def _openvino_number(ref: ModelRef, wanted: Wanted, notify: Notify) -> str:
+def _openvino_number(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str:
     kind = wanted.compute_type
     if kind == "auto":
         small = sum(path.stat().st_size for path in weight_files(ref.path)) < SMALL
         kind = "f32" if small else "int8"
         why = "exact, and fast for a small model" if small else "weights in 8 bits: the fastest"
         notify(f"compute type: {kind} ({why})")
-    if kind != openvino_numbers(kind).compute == "f32":
+    if kind != openvino_precision(kind).compute == "f32":
         notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32")
     return kind
 
 
-def _openvino(ref: ModelRef, chosen: Chosen, notify: Notify) -> tuple[WhisperModel, Engine]:
+def _openvino(ref: ModelRef, chosen: EngineChoice, notify: Notify) -> tuple[WhisperModel, Engine]:
     from linnet.engines.openvino import OpenVinoEngine
     from linnet.engines.openvino.cache import load_compiled
 
     model = load_whisper(ref.path, name=ref.name, weights=False)
-    numbers = openvino_numbers(chosen.number)
-    compiled = load_compiled(openvino_source(ref), numbers, notify, threads=chosen.threads)
-    return model, OpenVinoEngine(compiled, label=chosen.number)
+    precision = openvino_precision(chosen.precision)
+    compiled = load_compiled(openvino_source(ref), precision, notify, threads=chosen.threads)
+    return model, OpenVinoEngine(compiled, label=chosen.precision)
 
 
-def openvino_numbers(compute_type: str) -> Numbers:
-    """The number formats that a compute type, not auto, means on this CPU."""
-    from linnet.engines.openvino.formats import Numbers
+def openvino_precision(compute_type: str) -> Precision:
+    """The precision that a compute type, not auto, means on this CPU."""
+    from linnet.engines.openvino.formats import Precision
     from linnet.engines.openvino.runtime import has_bf16
 
-    return Numbers(_WEIGHTS[compute_type], "bf16" if compute_type != "f32" and has_bf16() else "f32")
+    return Precision(_WEIGHTS[compute_type], "bf16" if compute_type != "f32" and has_bf16() else "f32")
 
 
-def openvino_source(ref: ModelRef) -> Source:
+def openvino_source(ref: ModelRef) -> ModelSource:
     """What a converted copy of a Whisper-family model is made of."""
-    from linnet.engines.openvino.cache import Source
+    from linnet.engines.openvino.cache import ModelSource
 
-    return Source(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name))
+    return ModelSource(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name))

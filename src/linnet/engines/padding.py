@@ -1,4 +1,4 @@
-"""Silence that fills a window up, held in few encoder positions instead of up to 1,500.
+"""Silence that fills a window up, held in few encoder frames instead of up to 1,500.
 
 Whisper was trained on windows of 30 s: a clip of 8 s is followed by 22 s of silence, and where that is left out, words
 are invented. But what an encoder makes of silence hardly differs from place to place. So of every `STRIDE` positions of
@@ -27,17 +27,17 @@ BEST_SHARE = 2 / 3  # of a window's positions: attention makes a full window dea
 class Layout:
     """Which positions are kept, and what is added to attention scores over them.
 
-    `places` [K], int64, rising; `bias` [K], float32: the logarithm of how many positions each stands for.
+    `indices` [K], int64, rising; `bias` [K], float32: the logarithm of how many positions each stands for.
     """
 
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     bias: NDArray[np.float32]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
 
-def whole(positions: int) -> Layout:
+def full_layout(positions: int) -> Layout:
     """Every position for itself."""
     return Layout(np.arange(positions), np.zeros(positions, np.float32))
 
@@ -46,19 +46,19 @@ def condense(positions: int, sound: int) -> Layout:
     """The layout of a window of `positions` of which the first `sound` mel frames hold sound.
 
     >>> layout = condense(1500, 800)
-    >>> len(layout), layout.places[:3].tolist(), round(np.exp(layout.bias).sum().item())
+    >>> len(layout), layout.indices[:3].tolist(), round(np.exp(layout.bias).sum().item())
     (750, [0, 1, 2], 1500)
     """
     kept = -(-sound // FRAMES_PER_POSITION) + MARGIN
     groups = -(-max(positions - kept, 0) // STRIDE)
     length = -(-(kept + groups) // STEP) * STEP
     if length >= positions:
-        return whole(positions)
+        return full_layout(positions)
     single = length - groups  # at least `kept`
     edges = np.linspace(single, positions, groups + 1).round().astype(np.int64)
-    places = np.concatenate([np.arange(single), (edges[:-1] + edges[1:]) // 2])
+    indices = np.concatenate([np.arange(single), (edges[:-1] + edges[1:]) // 2])
     counts = np.concatenate([np.ones(single), np.diff(edges)])
-    return Layout(places, np.log(counts).astype(np.float32))
+    return Layout(indices, np.log(counts).astype(np.float32))
 
 
 def best_sound(positions: int) -> int | None:

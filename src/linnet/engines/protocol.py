@@ -1,7 +1,7 @@
 """What decoding asks of a runtime: encode windows once, then step tokens through the decoder.
 
-Shapes: B windows, T mel frames, M mel bands, N hypothesis rows (B, or B x beams), L tokens, V vocabulary,
-H chosen heads, P encoder positions (of 20 ms).
+Shapes: B windows, T mel frames, M mel bins, N hypothesis rows (B, or B x beams), L tokens, V vocabulary,
+H chosen heads, P encoder frames (of 20 ms).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from linnet.arrays import Array
 from linnet.audio.types import Samples
 
 
-class Encoded(Protocol):
+class EncoderOutput(Protocol):
     """Encoder results of B windows, with whatever the decoder computes from them once (cross-attention keys)."""
 
     @property
@@ -68,7 +68,7 @@ class EncoderEngine(Protocol):
         """Samples where the engine has its numbers, so that log-mel features are made there."""
         ...
 
-    def encode(self, features: Array, sound: Sequence[int] | None = None) -> Encoded:
+    def encode(self, features: Array, sound: Sequence[int] | None = None) -> EncoderOutput:
         """Encode log-mel features [B, T, M], float32, T at most the model's window.
 
         `sound`: how many frames of each window are not padding, of which an engine may make less work.

@@ -66,7 +66,7 @@ def find_changes(
     first: Sequence[ScoredRow], second: Sequence[ScoredRow], protocol: str = "plain"
 ) -> tuple[Changes, list[tuple[Alignment, Alignment]]]:
     """The changes between rows of the same utterances, and the alignments of those in which either erred."""
-    counted, alignments = _Counted(), []
+    counted, alignments = _WordTally(), []
     differing: list[tuple[int, int]] = []
     for place, (a, b) in enumerate(zip(first, second, strict=True)):
         if not a.counts.errors and not b.counts.errors:
@@ -81,7 +81,7 @@ def find_changes(
     return counted.changes([_changed(first[place], second[place]) for place in most]), alignments
 
 
-class _Counted:
+class _WordTally:
     """Words that were right in one alignment only."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from linnet.audio import SAMPLE_RATE, Samples
 from linnet.errors import LinnetError
 from linnet.evaluation.log import ScoredRow
-from linnet.pages.media import Clip, sound_address
+from linnet.pages.media import AudioClip, sound_address
 from linnet.urls import is_url, public_name
 
 ReadSound = Callable[[ScoredRow, float], Samples]
@@ -17,7 +17,7 @@ _BYTES_PER_SECOND = 5600  # about what MP3 takes here, in base64
 
 def embed(
     rows: Iterable[ScoredRow], *, limit: int, seconds: float = 60.0, read: ReadSound | None = None
-) -> Iterator[Clip]:
+) -> Iterator[AudioClip]:
     """The first `seconds` of each row's sound as MP3, until the addresses fill `limit` bytes; reads one at a time.
 
     MP3 is what every browser plays. A sound that cannot be read, that would be fetched from a network or that has no
@@ -32,14 +32,14 @@ def embed(
         try:
             address = sound_address((read or read_sound)(row, seconds), SAMPLE_RATE)
         except LinnetError as error:
-            yield Clip(note=f"no sound: {error}")
+            yield AudioClip(note=f"no sound: {error}")
             continue
         if len(address) > left:
             yield _no_room(limit)
             continue
         left -= len(address)
         cut = (row.duration or 0.0) > seconds + 0.5
-        yield Clip(address, f"the first {seconds:.0f} s" if cut else None)
+        yield AudioClip(address, f"the first {seconds:.0f} s" if cut else None)
 
 
 def read_sound(row: ScoredRow, seconds: float) -> Samples:
@@ -57,11 +57,11 @@ def read_sound(row: ScoredRow, seconds: float) -> Samples:
     channel = getattr(row, "channel", None)
     length = seconds if end is None else min(seconds, end - start)
     with open_audio(row.audio, channel="mix" if channel is None else str(channel)) as source:
-        samples = source.window(round(start * SAMPLE_RATE), round(length * SAMPLE_RATE))
+        samples = source.read(round(start * SAMPLE_RATE), round(length * SAMPLE_RATE))
     if not len(samples):
         raise LinnetError(f"{row.audio}: holds nothing at {start:.1f} s")
     return samples
 
 
-def _no_room(limit: int) -> Clip:
-    return Clip(note=f"no sound: the page's limit of {limit / 1e6:g} MB for sound is reached")
+def _no_room(limit: int) -> AudioClip:
+    return AudioClip(note=f"no sound: the page's limit of {limit / 1e6:g} MB for sound is reached")

@@ -11,8 +11,8 @@ from linnet.evaluation.changes import Changes, find_changes
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.matching import match
 from linnet.evaluation.strata import FIELDS, Stratum, stratify
-from linnet.scoring.blocks import Unit, choose_blocks
 from linnet.scoring.bootstrap import RESAMPLES, Ratio
+from linnet.scoring.clusters import Unit, choose_clusters
 from linnet.scoring.scores import WordErrors
 from linnet.scoring.significance import MatchedPairs, holm, mapsswe, runs_difference
 
@@ -40,13 +40,13 @@ class Comparison:
     """What two systems made of the same utterances; differences are A's less B's, so above 0 B is the better."""
 
     names: tuple[str, str]
-    label: str  # protocol and normalisers, with their hashes
+    label: str  # protocol and normalizers, with their hashes
     utterances: int
     left_out: Mapping[str, int]  # why -> utterances that only one of the two has scored
     a: WordErrors  # of the first run, where there are several
     b: WordErrors
     runs: tuple[int, int]
-    difference: Ratio | None  # of the word error rates; None: fewer than two blocks, or no words
+    difference: Ratio | None  # of the word error rates; None: fewer than two clusters, or no words
     level: float
     matched_pairs: MatchedPairs  # of the first runs
     strata: Sequence[Stratum] = ()
@@ -85,7 +85,7 @@ def compare(
     (`linnet.scoring.bootstrap`); MAPSSWE is the second opinion.
 
     Raises:
-        OptionError: no utterance is in both, or an utterance's normalised reference, normaliser or protocol differs.
+        OptionError: no utterance is in both, or an utterance's normalized reference, normalizer or protocol differs.
 
     >>> said = [ScoredRow(n, f"u{n}", f"{n}.wav", "a b c", speaker=f"s{n % 8}", words=3) for n in range(80)]
     >>> worse = [replace(row, hypothesis="a b", deletions=row.row % 3 // 2) for row in said]
@@ -113,12 +113,12 @@ def compare_runs(
     matched = match([*runs_a, *runs_b])
     first, second = matched.runs[0], matched.runs[len(runs_a)]
     words, errors = matched.words(), matched.errors()
-    blocks = choose_blocks(first, options.by)
+    clusters = choose_clusters(first, options.by)
     difference = runs_difference(
         errors[: len(runs_a)],
         errors[len(runs_a) :],
         words,
-        blocks=blocks,
+        clusters=clusters,
         level=options.level,
         resamples=options.resamples,
         seed=options.seed,
@@ -127,7 +127,7 @@ def compare_runs(
     strata = [
         stratum
         for name in options.fields
-        for stratum in stratify(name, first, second, blocks, level=options.level, seed=options.seed)
+        for stratum in stratify(name, first, second, clusters, level=options.level, seed=options.seed)
     ]
     return Comparison(
         names=names,

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from linnet.evaluation.clips import ReadSound, embed
-from linnet.evaluation.errors import Analysis, Step, analyse
-from linnet.evaluation.errors.analysis import Limits
+from linnet.evaluation.errors import Analysis, Step, analyze
+from linnet.evaluation.errors.analysis import AnalysisLimits
 from linnet.evaluation.errors.result import Worst
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.report import Summary
 from linnet.files import write_atomic
-from linnet.pages.media import Clip
+from linnet.pages.media import AudioClip
 from linnet.pages.page import render_page
 
 _EDGE = 6  # right words shown on either side of a longer stretch of them
@@ -52,7 +52,7 @@ def write_report(
         OutputError: the page cannot be written there.
     """
     options = options or PageOptions()
-    analysis = analyse(rows, Limits(worst=options.worst))
+    analysis = analyze(rows, AnalysisLimits(worst=options.worst))
     write_atomic(path, render(analysis, summary, options))
     return analysis
 
@@ -85,18 +85,18 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Utterance:
+class UtteranceView:
     """One of the worst utterances, ready to be shown."""
 
     worst: Worst
     pieces: list[Step | Gap]
     direction: str
-    clip: Clip
+    clip: AudioClip
 
 
-def _utterances(analysis: Analysis, options: PageOptions) -> Iterator[Utterance]:
+def _utterances(analysis: Analysis, options: PageOptions) -> Iterator[UtteranceView]:
     worst = analysis.worst.rows
-    clips: Iterable[Clip] = (
+    clips: Iterable[AudioClip] = (
         embed(
             [one.aligned.row for one in worst],
             limit=int(options.sound_megabytes * 1e6),
@@ -104,11 +104,11 @@ def _utterances(analysis: Analysis, options: PageOptions) -> Iterator[Utterance]
             read=options.read,
         )
         if options.sound_megabytes > 0
-        else [Clip()] * len(worst)
+        else [AudioClip()] * len(worst)
     )
     for one, clip in zip(worst, clips, strict=True):
         words = one.aligned.said or one.aligned.heard
-        yield Utterance(one, pieces(one.aligned.steps()), direction(" ".join(words)), clip)
+        yield UtteranceView(one, pieces(one.aligned.steps()), direction(" ".join(words)), clip)
 
 
 def pieces(steps: Iterable[Step]) -> list[Step | Gap]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from linnet.audio import SAMPLE_RATE, Samples
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.data.sources import Source
 from linnet.data.suites import SuiteSet, open_sets, read_suite
 from linnet.decoding.options import DecodingOptions
@@ -85,14 +85,14 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Job:
+class EvaluationJob:
     """A system that is to be scored."""
 
     system: System
     scoring: Scoring
     watch: Watch
 
-    def of(self, one: SuiteSet) -> Job:
+    def of(self, one: SuiteSet) -> EvaluationJob:
         """Scored as a suite's set asks."""
         scoring = self.scoring
         return replace(
@@ -180,7 +180,7 @@ class Job:
     def _page(
         self, path: Path, rows: Sequence[ScoredRow], summary: Summary, source: Source, options: EvaluationOptions
     ) -> None:
-        with Listener() as listener:
+        with UtteranceReader() as listener:
 
             def read(row: ScoredRow, seconds: float) -> Samples:
                 return listener.hear(utterance_of(row), options.channel).samples[: round(seconds * SAMPLE_RATE)]
@@ -198,4 +198,4 @@ class Job:
                 "different words; linnet models pull openai/whisper-tiny  brings one"
             )
         if normalizers.choice == "auto" and None in languages:
-            self.watch.notice("normalizer: marks where no language is given (--language en chooses the English one)")
+            self.watch.notice("normalizer: unicode where no language is given (--language en chooses the English one)")

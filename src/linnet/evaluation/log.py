@@ -76,7 +76,7 @@ class RowLog:
         """Begin a file, or go on with one that was made with the same header.
 
         `restart` drops the rows of an earlier evaluation. Raises `OptionError` where the file is something else or
-        was made with another model, options or normaliser, and `OutputError` where it cannot be written.
+        was made with another model, options or normalizer, and `OutputError` where it cannot be written.
         """
         try:
             lines = _lines(path)
@@ -188,6 +188,8 @@ def _scored(row: Row) -> ScoredRow:
                 raise BadRow(f"the key {name!r} cannot be {shown(value)}")
         elif required:
             raise BadRow(f"the key {name!r} is missing")
+    if (normalizer := values.get("normalizer")) is not None:
+        values["normalizer"] = normalizer.replace("marks@", "unicode@")  # its first name
     return ScoredRow(**values)
 
 

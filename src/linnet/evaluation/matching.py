@@ -9,12 +9,12 @@ import numpy as np
 
 from linnet.errors import OptionError
 from linnet.evaluation.log import ScoredRow
-from linnet.scoring.blocks import Floats
+from linnet.scoring.clusters import Floats
 from linnet.scoring.scores import WordErrors, total
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedRuns:
     """The utterances that every run has scored: `runs[r][i]` is run r's row of utterance i."""
 
     runs: Sequence[Sequence[ScoredRow]]
@@ -45,7 +45,7 @@ def hypothesis_words(row: ScoredRow) -> list[str]:
     return (row.normalized_hypothesis or "" if row.normalized_text is not None else row.hypothesis or "").split()
 
 
-def match(runs: Sequence[Sequence[ScoredRow]]) -> Matched:
+def match(runs: Sequence[Sequence[ScoredRow]]) -> MatchedRuns:
     """Bring the runs' rows together by their ids, or by id and place in the manifest where an id is there twice.
 
     Raises:
@@ -68,7 +68,7 @@ def match(runs: Sequence[Sequence[ScoredRow]]) -> Matched:
     for rows in zip(*found, strict=True):
         _check_alike(rows)
     normalizers = sorted({row.normalizer or "unknown" for row in found[0]})
-    return Matched(found, one_protocol(found[0]), normalizers, {why: n for why, n in left_out.items() if n})
+    return MatchedRuns(found, one_protocol(found[0]), normalizers, {why: n for why, n in left_out.items() if n})
 
 
 def one_protocol(rows: Iterable[ScoredRow]) -> str:
@@ -94,5 +94,5 @@ def _check_alike(rows: Sequence[ScoredRow]) -> None:
         if other is not None:
             raise OptionError(
                 f"utterance {rows[0].id}: another {what} in each file ({values[0]!r}, {other!r}): score both with the "
-                "same manifest, normaliser and protocol"
+                "same manifest, normalizer and protocol"
             )

@@ -9,8 +9,8 @@ from typing import Any
 
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import score_rows
-from linnet.scoring.blocks import choose_blocks
 from linnet.scoring.bootstrap import Interval, bootstrap_interval
+from linnet.scoring.clusters import choose_clusters
 from linnet.scoring.scores import Score
 
 
@@ -106,7 +106,7 @@ def summarize(
     interval = bootstrap_interval(
         [row.counts.errors for row in scored],
         [row.words for row in scored],
-        blocks=choose_blocks(scored),
+        clusters=choose_clusters(scored),
         seed=seed,
     )
     return Summary(

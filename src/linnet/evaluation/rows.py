@@ -20,7 +20,7 @@ from linnet.text.normalizers import Normalizers
 class RowFile:
     """What `linnet evaluate --output` has written."""
 
-    header: Mapping[str, Any]  # model, revision, options and normaliser
+    header: Mapping[str, Any]  # model, revision, options and normalizer
     rows: Sequence[ScoredRow]  # in the manifest's order, those that failed among them
     sessions: Sequence[Mapping[str, Any]]  # where they were made
     bad: Sequence[str] = ()  # sentences on lines that are damaged, and left out
@@ -45,7 +45,7 @@ def read_rows(path: Path) -> RowFile:
 
 
 def score_rows(rows: Iterable[ScoredRow]) -> Score:
-    """The corpus score of rows as they are: word counts from the rows, characters from their normalised texts.
+    """The corpus score of rows as they are: word counts from the rows, characters from their normalized texts.
 
     Rows with an error are left out. Raises `OptionError` where rows were counted by several protocols.
 
@@ -72,9 +72,9 @@ def score_rows(rows: Iterable[ScoredRow]) -> Score:
 
 
 def rescore(rows: Iterable[ScoredRow], normalizers: Normalizers, protocol: str = "plain") -> Iterator[ScoredRow]:
-    """The rows with their raw texts normalised and counted anew; those with an error stay as they are.
+    """The rows with their raw texts normalized and counted anew; those with an error stay as they are.
 
-    For two files that were made with different normalisers, or for cased and verbatim scores of the same rows.
+    For two files that were made with different normalizers, or for cased and verbatim scores of the same rows.
     """
     for row in rows:
         if row.error is not None:
@@ -86,7 +86,7 @@ def rescore(rows: Iterable[ScoredRow], normalizers: Normalizers, protocol: str =
 def compared(
     row: ScoredRow, spoken: str | None, normalizers: Normalizers, protocol: str = "plain", **known: Any
 ) -> ScoredRow:
-    """The row with its texts normalised for the language that was spoken, and its errors.
+    """The row with its texts normalized for the language that was spoken, and its errors.
 
     `known` are fields that the row has yet to get, its `hypothesis` among them; a missing one counts as empty.
     """

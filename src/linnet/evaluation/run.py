@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from linnet.data import Utterance
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
-from linnet.evaluation.hypotheses import Hypothesis
+from linnet.evaluation.hypotheses import UtteranceHypothesis
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import compared
 from linnet.scoring.scores import find_protocol
@@ -131,12 +131,12 @@ def evaluate_rows(
     """Transcribe and score each row; yields it when it is done, in no fixed order.
 
     A row whose sound fails keeps its `error` and is not scored. Raises `OptionError` for options that the model cannot
-    honour; a language that only the manifest names fails its rows instead.
+    honor; a language that only the manifest names fails its rows instead.
     """
     groups: dict[str | None, list[ScoredRow]] = {}
     for row in rows:
         groups.setdefault(_language(recognizer, row, options), []).append(row)
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         for language, group in groups.items():
             left = dict(enumerate(group))
             results = recognizer.transcribe_many(
@@ -157,8 +157,8 @@ def evaluate_rows(
                     yield replace(row, error=str(error))
 
 
-def sounds(listener: Listener, rows: Iterable[ScoredRow], channel: str) -> Iterator[Any]:
-    """What a recogniser is given of each row: the path of a whole recording, else a source of the row's stretch."""
+def sounds(listener: UtteranceReader, rows: Iterable[ScoredRow], channel: str) -> Iterator[Any]:
+    """What a recognizer is given of each row: the path of a whole recording, else a source of the row's stretch."""
     for row in rows:
         if row.start is None and row.end is None and row.channel is None and "::" not in row.audio:
             yield row.audio
@@ -196,7 +196,7 @@ def score(row: ScoredRow, result: Result, options: EvaluationOptions) -> ScoredR
 
 
 def score_given(
-    rows: Sequence[ScoredRow], found: Sequence[Hypothesis | None], options: EvaluationOptions
+    rows: Sequence[ScoredRow], found: Sequence[UtteranceHypothesis | None], options: EvaluationOptions
 ) -> Iterator[ScoredRow]:
     """Score each row by a hypothesis that exists already; a row without one keeps an `error` and is not scored."""
     for row, hypothesis in zip(rows, found, strict=True):

@@ -18,7 +18,7 @@ from typing import Any
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.engines.choice import require_engine, short_compute_type
 from linnet.errors import OptionError
-from linnet.evaluation.speed_process import Order, Timing, run
+from linnet.evaluation.speed_process import SpeedTask, Timing, run
 from linnet.models.resolve import ModelRef
 
 BATCH_SIZES = (1, 8)
@@ -147,7 +147,7 @@ def recorded(recording: Any, seconds: float, *, channel: str = "mix") -> Workloa
     from linnet.audio.source import open_audio
 
     with open_audio(recording, channel=channel) as source:
-        return Workload(source.name, (source.window(0, round(seconds * SAMPLE_RATE)),))
+        return Workload(source.name, (source.read(0, round(seconds * SAMPLE_RATE)),))
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Bench:
 
     def _measure(self, setting: Setting) -> Speed:
         work = self.workload
-        order = Order(
+        order = SpeedTask(
             **asdict(setting),
             model=self.model,
             device=self.device,

@@ -26,7 +26,7 @@ WARM_SAMPLES = 30 * SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class Order:
+class SpeedTask:
     """One setting of one model, and what it is to transcribe."""
 
     model: str
@@ -60,7 +60,7 @@ class Timing:
         return self.audio_seconds / self.work_seconds
 
 
-def run(pipe: Connection, order: Order) -> None:
+def run(pipe: Connection, order: SpeedTask) -> None:
     """Send `None` when the model is loaded and warm, then a `Timing`; a text instead of either says what went wrong."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a conversion cleans up behind itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
@@ -73,7 +73,7 @@ def run(pipe: Connection, order: Order) -> None:
         pipe.send(f"{type(error).__name__}: {first_line(error)}")
 
 
-def _run(pipe: Connection, order: Order) -> None:
+def _run(pipe: Connection, order: SpeedTask) -> None:
     from linnet.transcription.recognizer import load
 
     notices: list[str] = []
@@ -111,7 +111,7 @@ def _run(pipe: Connection, order: Order) -> None:
     )
 
 
-def _options(order: Order) -> DecodingOptions:
+def _options(order: SpeedTask) -> DecodingOptions:
     from linnet.decoding.options import DecodingOptions
 
     if order.tokens is None or order.end is None:

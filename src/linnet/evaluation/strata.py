@@ -11,8 +11,8 @@ from itertools import pairwise
 import numpy as np
 
 from linnet.evaluation.log import ScoredRow
-from linnet.scoring.blocks import Blocks
 from linnet.scoring.bootstrap import Ratio, bootstrap_ratio
+from linnet.scoring.clusters import ResamplingClusters
 from linnet.scoring.scores import WordErrors, total
 from linnet.scoring.significance import holm
 
@@ -32,7 +32,7 @@ class Stratum:
     utterances: int
     a: WordErrors
     b: WordErrors
-    difference: Ratio | None  # of the rates, A's less B's; None: fewer than two blocks, or no words
+    difference: Ratio | None  # of the rates, A's less B's; None: fewer than two clusters, or no words
     p_value: float | None  # adjusted for the number of parts of the field (Holm 1979)
 
 
@@ -62,12 +62,18 @@ FIELDS: Mapping[str, Callable[[ScoredRow], str | None]] = {
 
 
 def stratify(
-    field: str, first: Sequence[ScoredRow], second: Sequence[ScoredRow], blocks: Blocks, *, level: float, seed: int
+    field: str,
+    first: Sequence[ScoredRow],
+    second: Sequence[ScoredRow],
+    clusters: ResamplingClusters,
+    *,
+    level: float,
+    seed: int,
 ) -> list[Stratum]:
     """The parts of rows of the same utterances by a field of `FIELDS`: bins in their order, else most words first.
 
     Rows without a value are a part of their own, "(unknown)". Empty where all rows are of one part. Within a part
-    the blocks are those of the corpus, or utterances where the part is a single block.
+    the clusters are those of the corpus, or utterances where the part is a single cluster.
     """
     parts: defaultdict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(first):
@@ -82,7 +88,7 @@ def stratify(
         rest = [place for _, places in sized[MOST:] for place in places]
         sized = [*sized[:MOST], (f"{OTHERS}: {len(sized) - MOST}", rest)]
     found = [
-        _stratum(field, value, [(first[place], second[place]) for place in places], blocks.among(places), level, seed)
+        _stratum(field, value, [(first[place], second[place]) for place in places], clusters.among(places), level, seed)
         for value, places in sized
     ]
     known = [stratum for stratum in found if stratum.p_value is not None]
@@ -94,7 +100,7 @@ def _stratum(
     field: str,
     value: str,
     pairs: Sequence[tuple[ScoredRow, ScoredRow]],
-    blocks: Blocks,
+    clusters: ResamplingClusters,
     level: float,
     seed: int,
 ) -> Stratum:
@@ -102,7 +108,7 @@ def _stratum(
     difference = bootstrap_ratio(
         np.array(differences, np.float64),
         np.array([a.words for a, _ in pairs], np.float64),
-        blocks=blocks if blocks.count > 1 else Blocks.single(len(pairs)),
+        clusters=clusters if clusters.count > 1 else ResamplingClusters.single(len(pairs)),
         level=level,
         resamples=_RESAMPLES,
         seed=seed,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from linnet.data.sources import Source
 from linnet.errors import OptionError
-from linnet.evaluation.hypotheses import Hypothesis, pair, read_hypotheses
+from linnet.evaluation.hypotheses import UtteranceHypothesis, pair, read_hypotheses
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.pace import paced
 from linnet.evaluation.run import EvaluationOptions, evaluate_rows, score_given
@@ -54,7 +54,7 @@ class System(Protocol):
         ...
 
 
-class Recognised:
+class ModelSystem:
     """A model of Linnet or another system, which `load` loads when it is first needed."""
 
     def __init__(self, load: Callable[[], Any]) -> None:
@@ -89,7 +89,7 @@ class Recognised:
         return evaluate_rows(self.recognizer, work.pending, options, on_progress=on_progress)
 
 
-class Given:
+class ExistingHypotheses:
     """Transcripts that exist already: of a file, or those that the source's own rows hold (`IN_SOURCE`)."""
 
     def __init__(self, path: str, missing: str, tell: Notify) -> None:
@@ -128,17 +128,19 @@ class Given:
         scored = score_given(work.pending, [heard[row.row] for row in work.pending], options)
         return paced(scored, self._tell, "scored", len(work.pending))
 
-    def _in(self, source: Source, rows: Sequence[ScoredRow]) -> list[Hypothesis | None]:
+    def _in(self, source: Source, rows: Sequence[ScoredRow]) -> list[UtteranceHypothesis | None]:
         wanted = {row.row: place for place, row in enumerate(rows)}
-        found: list[Hypothesis | None] = [
-            Hypothesis(row.id, "") if self._missing == "deletions" else None for row in rows
+        found: list[UtteranceHypothesis | None] = [
+            UtteranceHypothesis(row.id, "") if self._missing == "deletions" else None for row in rows
         ]
         for number, one in enumerate(paced(source, self._tell, "read")):
             if number in wanted and one.hypothesis is not None:
-                found[wanted[number]] = Hypothesis(one.id, one.hypothesis, seconds=one.seconds, duration=one.duration)
+                found[wanted[number]] = UtteranceHypothesis(
+                    one.id, one.hypothesis, seconds=one.seconds, duration=one.duration
+                )
         return found
 
-    def _of_file(self, rows: Sequence[ScoredRow]) -> list[Hypothesis | None]:
+    def _of_file(self, rows: Sequence[ScoredRow]) -> list[UtteranceHypothesis | None]:
         read = read_hypotheses(Path(self._path), known={row.id for row in rows}, tell=self._tell)
         pairing = pair(read, rows, missing="deletions" if self._missing == "deletions" else "error")
         for line in [*read.lines(), *pairing.lines()]:

@@ -28,7 +28,7 @@ def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | Non
     if named or _here(name) is not None:
         tell(f"model: {name} ({why})")
         return resolve(name, offline=offline, notify=notify)
-    request = obtain.Request(offline=offline, notify=notify, patience=_HUB_PATIENCE)
+    request = obtain.ModelRequest(offline=offline, notify=notify, patience=_HUB_PATIENCE)
     try:
         path = obtain.from_hub(name, request)
     except hub.FetchError as error:
@@ -54,7 +54,7 @@ def _here(name: str) -> ModelRef | None:
     return found if found is not None and is_complete(found.path) else None
 
 
-def _without_hub(why: str, request: obtain.Request) -> ModelRef:
+def _without_hub(why: str, request: obtain.ModelRequest) -> ModelRef:
     if (found := _here(INDEX_DEFAULT)) is not None:
         request.tell(f"model: {INDEX_DEFAULT} ({why})")
         return found

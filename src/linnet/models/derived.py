@@ -12,7 +12,7 @@ from typing import Any
 
 from linnet.errors import OptionError, OutputError
 from linnet.files import whole_folder
-from linnet.models.catalogue import count_parameters
+from linnet.models.catalog import count_parameters
 from linnet.models.families import WHISPER, family_of
 from linnet.models.json_files import read_json
 from linnet.models.loading import quiet
@@ -20,7 +20,7 @@ from linnet.models.resolve import ModelRef, resolve
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import load_whisper
 
-CARD = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE")  # what a licence wants to go along
+CARD = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE")  # what a license wants to go along
 PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
@@ -29,7 +29,7 @@ TOKENIZER = (
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseCheckpoint:
     """A loaded checkpoint that another is made from: its module may be changed, its folder never is."""
 
     ref: ModelRef
@@ -44,7 +44,7 @@ class Base:
         self.module.config.linnet = {**said, "made_from": made_from, **facts}
 
 
-def load_base(name: str, *, offline: bool, purpose: str) -> Base:
+def load_base(name: str, *, offline: bool, purpose: str) -> BaseCheckpoint:
     """Load a Whisper-family model, its weights as exact as they are stored.
 
     Raises `ModelError` for one that cannot be loaded, `OptionError` that ends in `purpose` for one of another family.
@@ -59,7 +59,7 @@ def load_base(name: str, *, offline: bool, purpose: str) -> Base:
     dtype = dtypes.get(stored[0], torch.float32) if len(stored) == 1 else torch.float32
     model = load_whisper(ref.path, name=ref.name, device="cpu", dtype=dtype)
     settings = ref.path / "generation_config.json"
-    return Base(ref, model.module, model.vocabulary, read_json(settings) if settings.is_file() else {})
+    return BaseCheckpoint(ref, model.module, model.vocabulary, read_json(settings) if settings.is_file() else {})
 
 
 def save_module(module: Any, generation: Mapping[str, Any], folder: Path) -> None:

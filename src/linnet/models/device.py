@@ -1,4 +1,4 @@
-"""Which device and number format to compute with, and why."""
+"""Which device and precision to compute with, and why."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _may_have_gpu() -> bool:
 
 
 def choose_dtype(name: str, device: str) -> tuple[torch.dtype, str]:
-    """The number format to compute in, and a short sentence that says why.
+    """The precision to compute in, and a short sentence that says why.
 
     `auto` is bfloat16 on a GPU that has it, float16 on an older one, float32 on a CPU. Raises `OptionError` for others.
     """

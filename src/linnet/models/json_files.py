@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from linnet.errors import ModelError
-from linnet.settings import Rule
+from linnet.settings import ValueRule
 
 LARGEST = 32 * 2**20  # bytes of a settings file; the largest known, an index of shards, takes 1
 LARGEST_VOCABULARY = 256 * 2**20  # bytes of a tokenizer's file; the largest known takes 35 million
@@ -21,9 +21,11 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int  # not bool
 
 
-def whole(low: int, high: int) -> Rule:
+def integer(low: int, high: int) -> ValueRule:
     """A whole number within bounds."""
-    return Rule(f"a whole number from {low:,} to {high:,}", lambda value: _is_whole(value) and low <= value <= high)
+    return ValueRule(
+        f"a whole number from {low:,} to {high:,}", lambda value: _is_whole(value) and low <= value <= high
+    )
 
 
 def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -41,40 +43,40 @@ def is_plain_name(name: Any) -> bool:
     return PurePosixPath(name).name == PureWindowsPath(name).name == name != ""
 
 
-TEXT = Rule("a text", lambda value: isinstance(value, str))
-TEXTS = Rule("a list of texts", _list_of(lambda one: isinstance(one, str)))
-OBJECT = Rule("an object", lambda value: isinstance(value, dict))
-FLAG = Rule("true or false", lambda value: isinstance(value, bool))
-NAME = Rule("the name of a file in this folder", is_plain_name)
-TOKEN = whole(0, 2**31 - 1)
-TOKENS = Rule("a list of token ids", _list_of(_is_whole))
-ENDS = Rule("a token id, or a list of them", lambda value: _is_whole(value) or TOKENS.allows(value))
-TABLE = Rule(
+TEXT = ValueRule("a text", lambda value: isinstance(value, str))
+TEXTS = ValueRule("a list of texts", _list_of(lambda one: isinstance(one, str)))
+OBJECT = ValueRule("an object", lambda value: isinstance(value, dict))
+FLAG = ValueRule("true or false", lambda value: isinstance(value, bool))
+NAME = ValueRule("the name of a file in this folder", is_plain_name)
+TOKEN = integer(0, 2**31 - 1)
+TOKENS = ValueRule("a list of token ids", _list_of(_is_whole))
+ENDS = ValueRule("a token id, or a list of them", lambda value: _is_whole(value) or TOKENS.allows(value))
+TABLE = ValueRule(
     "an object that gives a token id for each name",
     lambda value: isinstance(value, dict) and all(map(TOKEN.allows, value.values())),
 )
-PAIRS = Rule("a list of pairs of whole numbers", _list_of(lambda pair: TOKENS.allows(pair) and len(pair) == 2))
-SHARDS = Rule(
+PAIRS = ValueRule("a list of pairs of whole numbers", _list_of(lambda pair: TOKENS.allows(pair) and len(pair) == 2))
+SHARDS = ValueRule(
     "an object that gives for each tensor the name of a file in this folder",
     lambda value: isinstance(value, dict) and all(map(is_plain_name, value.values())),
 )
 
 _EXTRACTOR = {
-    "chunk_length": whole(1, 3_600),
-    "feature_size": whole(1, 10_000),
-    "hop_length": whole(1, 1_000_000),
-    "n_fft": whole(1, 1_000_000),
-    "sampling_rate": whole(1, 1_000_000),
+    "chunk_length": integer(1, 3_600),
+    "feature_size": integer(1, 10_000),
+    "hop_length": integer(1, 1_000_000),
+    "n_fft": integer(1, 1_000_000),
+    "sampling_rate": integer(1, 1_000_000),
 }
 _INDEX = {"weight_map": SHARDS}
-FIELDS: Mapping[str, Mapping[str, Rule]] = {
+FIELDS: Mapping[str, Mapping[str, ValueRule]] = {
     "config.json": {
         "architectures": TEXTS,
         "model_type": TEXT,
         "linnet": OBJECT,
         "transformers_weights": NAME,
-        "max_source_positions": whole(1, 1_000_000),
-        "max_target_positions": whole(1, 1_000_000),
+        "max_source_positions": integer(1, 1_000_000),
+        "max_target_positions": integer(1, 1_000_000),
         "suppress_tokens": TOKENS,
         "begin_suppress_tokens": TOKENS,
     },
@@ -98,8 +100,8 @@ FIELDS: Mapping[str, Mapping[str, Rule]] = {
 }  # the fields that Linnet reads itself, by file: any may be null or absent; Transformers tests the others
 
 _SIZES = {
-    "layers": whole(-1, 1_000),
-    **dict.fromkeys(("size", "dim", "positions", "embeddings", "heads", "bins", "model", "labels"), whole(-1, 2**24)),
+    "layers": integer(-1, 1_000),
+    **dict.fromkeys(("size", "dim", "positions", "embeddings", "heads", "bins", "model", "labels"), integer(-1, 2**24)),
 }  # of a model, by the last word of the field: a model of a million layers would fill the memory before it is refused
 
 
@@ -162,7 +164,7 @@ def require_regular(path: Path) -> None:
         raise ModelError(f"{path} is {what}, and a model's files are regular ones: remove it, or {_AGAIN}")
 
 
-def _check_fields(path: Path, values: Mapping[str, Any], kinds: Mapping[str, Rule]) -> None:
+def _check_fields(path: Path, values: Mapping[str, Any], kinds: Mapping[str, ValueRule]) -> None:
     for name, kind in kinds.items():
         if values.get(name) is not None and not kind.allows(values[name]):
             raise _misfit(path, name, kind, values[name])
@@ -177,7 +179,7 @@ def _check_sizes(path: Path, config: Any) -> None:
             raise _misfit(path, name, kind, value)
 
 
-def _misfit(path: Path, name: str, kind: Rule, value: Any) -> ModelError:
+def _misfit(path: Path, name: str, kind: ValueRule, value: Any) -> ModelError:
     found = json.dumps(value)
     found = found if len(found) <= 60 else f"{found[:60]}..."
     return ModelError(f"{path}: {name} should be {kind.words}, but is {found}: {_AGAIN}")

@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from linnet.errors import ModelError, OptionError
 from linnet.models.alignment_heads import FILE as CALIBRATION
-from linnet.models.derived import CARD, PROCESSOR, Base, check_output, copy_files, load_base, new_folder, save_module
+from linnet.models.derived import (
+    CARD,
+    PROCESSOR,
+    BaseCheckpoint,
+    check_output,
+    copy_files,
+    load_base,
+    new_folder,
+    save_module,
+)
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.text.language_codes import base_language, same_language
 
@@ -25,7 +34,7 @@ _LAST_SPECIAL = "<|notimestamps|>"  # Transformers takes what follows its last s
 
 
 @dataclass(frozen=True)
-class Added:
+class NewLanguage:
     """One new language: its token, and the language that its row is a copy of (None: the mean of all of them)."""
 
     code: str
@@ -35,7 +44,7 @@ class Added:
 
 def add_languages(
     name: str, wanted: Mapping[str, str | None], output: Path, *, listed: Iterable[str] = (), offline: bool = False
-) -> tuple[list[Added], list[str]]:
+) -> tuple[list[NewLanguage], list[str]]:
     """Write a Whisper-family model that knows further languages into a new folder.
 
     `wanted` maps canonical codes (`language_codes.parse_languages`) to a language of the model to begin from; None
@@ -57,7 +66,7 @@ def add_languages(
     if not starts:
         raise OptionError(f"no language to add to {name}: " + ("it has all of the list" if there else "name some"))
     tokens = _extend_tokenizer(name, base.vocabulary, list(starts))
-    added = [Added(code, tokens[code], start) for code, start in starts.items()]
+    added = [NewLanguage(code, tokens[code], start) for code, start in starts.items()]
     _extend_module(base.module, added, known)
     base.remember(added_languages={**added_languages(base.module.config), **tokens})
     with new_folder(output) as folder:
@@ -73,10 +82,10 @@ def added_languages(config: Any) -> dict[str, int]:
 
 
 def train_new_rows(module: nn.Module, tokens: Sequence[int]) -> list[nn.Parameter]:
-    """Freeze a model but for the embeddings of these tokens; returns the parameters that hold them, for an optimiser.
+    """Freeze a model but for the embeddings of these tokens; returns the parameters that hold them, for an optimizer.
 
     `module` is a Transformers model with input and output embeddings [vocabulary, width], which are one parameter where
-    they are tied. The gradient of every other row is zero, so any optimiser without weight decay leaves those rows as
+    they are tied. The gradient of every other row is zero, so any optimizer without weight decay leaves those rows as
     they are to the bit. Decay would shrink them: give it a `weight_decay` of 0. Raises `ValueError` for a token that
     the embeddings lack.
 
@@ -141,7 +150,7 @@ def _filler(token: int, vocabulary: WhisperVocabulary) -> str:
     return f"<|{steps * vocabulary.seconds_per_timestamp:.2f}|>" if 0 <= steps <= 1500 else f"<|unused{token}|>"
 
 
-def _extend_module(module: Any, added: Sequence[Added], known: Mapping[str, int]) -> None:
+def _extend_module(module: Any, added: Sequence[NewLanguage], known: Mapping[str, int]) -> None:
     """Append rows to the embeddings, and to the output layer where it has weights of its own."""
     module.resize_token_embeddings(added[-1].token + 1, mean_resizing=False)
     with torch.no_grad():
@@ -161,7 +170,7 @@ def _mean_row(table: Tensor, tokens: Sequence[int]) -> Tensor:
     return table[list(tokens)].double().mean(0).to(table.dtype)
 
 
-def _generation(base: Base, tokens: Mapping[str, int]) -> dict[str, Any]:
+def _generation(base: BaseCheckpoint, tokens: Mapping[str, int]) -> dict[str, Any]:
     """The generation config with the new languages, and with what decoding by language needs where it was not said."""
     vocabulary, said = base.vocabulary, base.generation
     named = said.get("lang_to_id") or {f"<|{code}|>": token for code, token in vocabulary.languages.items()}

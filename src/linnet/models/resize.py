@@ -29,7 +29,7 @@ from linnet.models.whisper import SAMPLES_PER_POSITION
 
 
 @dataclass(frozen=True)
-class Resized:
+class ResizeReport:
     """Which layers of the teacher the student has, in its order, and what became of the heads for word times."""
 
     encoder: tuple[int, ...]
@@ -68,7 +68,7 @@ def choose_layers(have: int, want: int) -> tuple[int, ...]:
 
 def resize(
     name: str, output: Path, *, encoder_layers: int | None, decoder_layers: int | None, offline: bool = False
-) -> Resized:
+) -> ResizeReport:
     """Write a student with so many encoder and decoder layers (None: all) of a Whisper-family model into a new folder.
 
     The layers are those of `choose_layers`; their weights and all others are the teacher's, bit for bit. Alignment
@@ -99,7 +99,7 @@ def resize(
         save_module(module, {**generation, "alignment_heads": heads} if heads else generation, folder)
         copy_files(base.ref.path, folder, (*TOKENIZER, *PROCESSOR, *CARD, *((CALIBRATION,) if same_decoder else ())))
     dropped = calibrated and not same_decoder
-    return Resized(encoder, decoder, (before, _count(module)), (len(named), len(heads)), dropped)
+    return ResizeReport(encoder, decoder, (before, _count(module)), (len(named), len(heads)), dropped)
 
 
 def shorten_window(module: Any, processor: Any, seconds: float) -> None:

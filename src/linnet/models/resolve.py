@@ -56,7 +56,7 @@ def resolve(name: str, *, offline: bool = False, revision: str | None = None, no
 
     A Whisper model of CTranslate2, openai-whisper or whisper.cpp is imported into Linnet's cache, once.
     A Hub model that was pulled before is taken from the cache without any network, at the state it was pulled
-    (`pull` in `models.catalogue` renews it). One that is not here is fetched, as `models.obtain` says, and `notify` is
+    (`pull` in `models.catalog` renews it). One that is not here is fetched, as `models.obtain` says, and `notify` is
     told. `offline` and LINNET_OFFLINE=1 forbid all fetching, HF_HUB_OFFLINE=1 to ask the Hub. `revision` is a branch,
     tag or commit of a Hub model. Raises `ModelError` that says what to do where none is found.
 
@@ -66,7 +66,7 @@ def resolve(name: str, *, offline: bool = False, revision: str | None = None, no
     found = find(name, revision=revision)
     if found is not None and (found.origin != "hub" or is_complete(found.path)):
         return found
-    request = obtain.Request(revision=revision, offline=offline, notify=notify)
+    request = obtain.ModelRequest(revision=revision, offline=offline, notify=notify)
     return _fetch(name, request, found)
 
 
@@ -180,7 +180,7 @@ def _of_hub(name: str, model_id: str, snapshot: Path) -> ModelRef:
     return ModelRef(name, folder, snapshot.name, "hub")
 
 
-def _fetch(name: str, request: obtain.Request, partial: ModelRef | None) -> ModelRef:
+def _fetch(name: str, request: obtain.ModelRequest, partial: ModelRef | None) -> ModelRef:
     """Download; where that cannot be, settle for a cached model that may be whole after all (its loader tells)."""
     model_id = hub_id(name)
     try:

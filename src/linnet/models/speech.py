@@ -25,7 +25,7 @@ _TOKENIZER_FILES = (
 )
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _AS_DATA = {"local_files_only": True, "trust_remote_code": False}  # and Transformers does not ask for leave to run code
-_NOT_LEARNT = ("masked_spec_embed", "embed_positions", "position_ids", "inv_freq")  # may be absent, made anew
+_NOT_LEARNED = ("masked_spec_embed", "embed_positions", "position_ids", "inv_freq")  # may be absent, rebuilt
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _load_model(ref: ModelRef, family: Family, dtype: torch.dtype) -> Any:
         if (refused := refused_pickle(error)) is not None:
             raise ModelError(f"{where}: its pytorch_model.bin {refused}; {PICKLE_WAY_OUT}") from error
         raise ModelError(f"{where} ({first_line(error)}): {way_out(ref)}") from error
-    missing = sorted(key for key in info["missing_keys"] if not any(name in key for name in _NOT_LEARNT))
+    missing = sorted(key for key in info["missing_keys"] if not any(name in key for name in _NOT_LEARNED))
     if missing:
         raise ModelError(
             f"the weights of model {ref.name} in {ref.path} lack {len(missing)} tensors of {type(model).__name__} "

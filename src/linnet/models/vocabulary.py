@@ -33,7 +33,7 @@ class WhisperVocabulary:
     suppress: tuple[int, ...]
     begin_suppress: tuple[int, ...]
     max_initial_timestamp_index: int | None
-    seconds_per_timestamp: float  # 0.02: the window's seconds / encoder positions
+    seconds_per_timestamp: float  # 0.02: the window's seconds / encoder frames
 
     @property
     def timestamp_begin(self) -> int:

@@ -157,7 +157,7 @@ def _window_samples(config: Mapping[str, Any], processor: Mapping[str, Any]) -> 
         )
     bands = int(processor.get("feature_size") or 80)
     if bands != config["num_mel_bins"]:
-        raise ModelError(f"its processor makes {bands} mel bands, but its encoder takes {config['num_mel_bins']}")
+        raise ModelError(f"its processor makes {bands} mel bins, but its encoder takes {config['num_mel_bins']}")
     return window
 
 

@@ -1,4 +1,4 @@
-"""How sure a corpus word error rate is, or the difference of two: a studentised bootstrap over blocks."""
+"""How sure a corpus word error rate is, or the difference of two: a studentized bootstrap over clusters."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from linnet.scoring.blocks import UNKNOWN, Blocks, Floats, Unit
+from linnet.scoring.clusters import UNKNOWN, Floats, ResamplingClusters, Unit
 
 RESAMPLES = 5000
 FEW_BLOCKS = 8  # with fewer the interval is very wide, and at four speakers still misses the truth 11 times of 100
-MANY_BLOCKS = 5000  # with more, Student's t and the bootstrap agree to a few parts in a thousand
-_CHUNK = 2_000_000  # drawn blocks held at once
+MANY_CLUSTERS = 5000  # with more, Student's t and the bootstrap agree to a few parts in a thousand
+_CHUNK = 2_000_000  # drawn clusters held at once
 
-Method = Literal["bootstrap-t or t, the wider", "t", "t over blocks and runs", "exact binomial", "exact Poisson"]
+Method = Literal["bootstrap-t or t, the wider", "t", "t over clusters and runs", "exact binomial", "exact Poisson"]
 _AUTHORS = {"exact binomial": "Clopper-Pearson", "exact Poisson": "Garwood"}
 
 
@@ -48,10 +48,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Sums over blocks divided by sums over blocks, with what is known of its spread."""
+    """Sums over clusters divided by sums over clusters, with what is known of its spread."""
 
     value: float
-    error: float  # standard error, linearised (Cochran 1977, section 2.11)
+    error: float  # standard error, linearized (Cochran 1977, section 2.11)
     interval: Interval
     p_value: float  # two-sided, that the ratio is 0; it is below 1 - level where the interval leaves out 0
 
@@ -60,16 +60,16 @@ def bootstrap_interval(
     errors: Floats | list[int],
     words: Floats | list[int],
     *,
-    blocks: Blocks | None = None,
+    clusters: ResamplingClusters | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
     """The interval of a corpus error rate: errors summed over words summed.
 
-    `errors[i]` and `words[i]` belong to utterance i. Without `blocks` utterances are resampled. `None` where there are
-    fewer than two blocks or no words. Where all blocks are alike, as with no error at all, it is an exact bound for as
-    many words that stand alone.
+    `errors[i]` and `words[i]` belong to utterance i. Without `clusters` utterances are resampled. `None` where there
+    are fewer than two clusters or no words. Where all clusters are alike, as with no error at all, it is an exact bound
+    for as many words that stand alone.
 
     >>> str(bootstrap_interval([0, 0], [12, 12]))
     '95% interval 0.00% to 14.25%, exact binomial (Clopper-Pearson) over 24 words: resampling shows no spread'
@@ -77,7 +77,7 @@ def bootstrap_interval(
     >>> interval.low <= 3 / 20 <= interval.high
     True
     """
-    ratio = bootstrap_ratio(errors, words, blocks=blocks, level=level, resamples=resamples, seed=seed)
+    ratio = bootstrap_ratio(errors, words, clusters=clusters, level=level, resamples=resamples, seed=seed)
     if ratio is None:
         return None
     return replace(ratio.interval, low=max(0.0, ratio.interval.low))
@@ -87,51 +87,51 @@ def bootstrap_ratio(
     numerators: Floats | list[int],
     denominators: Floats | list[int],
     *,
-    blocks: Blocks | None = None,
+    clusters: ResamplingClusters | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Ratio | None:
-    """A ratio of sums with its interval, by the bootstrap-t over whole blocks.
+    """A ratio of sums with its interval, by the bootstrap-t over whole clusters.
 
     Blocks are drawn with replacement (Bisani and Ney 2004 for utterances, Liu et al. 2019, arXiv 1912.09508, for
-    blocks), and each draw's ratio is studentised (Efron and Tibshirani 1993, section 12.5): t = (ratio* - ratio) /
-    error*. Each end is the farther of this one and that of Student's t, which helps where there are few blocks or few
-    errors; with more than `MANY_BLOCKS` blocks both agree, and t is used alone. The plain percentiles that are often
-    taken hold the truth too rarely: about 82 of 100 times with five speakers, 90 with twenty (benchmarks/scoring.py).
+    clusters), and each draw's ratio is studentized (Efron and Tibshirani 1993, section 12.5): t = (ratio* - ratio) /
+    error*. Each end is the farther of this one and that of Student's t, which helps where there are few clusters or
+    few errors; with more than `MANY_CLUSTERS` clusters both agree, and t is used alone. The plain percentiles that are
+    often taken hold the truth too rarely: about 82 of 100 times with five speakers, 90 with twenty (benchmarks/scoring.py).
 
-    Where all blocks are alike, no draw differs, and the interval is that of `exact_bounds`. For the difference of two
-    systems give differences of errors as numerators. `None` where there are fewer than two blocks or the denominators
+    Where all clusters are alike, no draw differs, and the interval is that of `exact_bounds`. For the difference of two
+    systems give differences of errors as numerators. `None` where there are fewer than two clusters or the denominators
     are all 0.
     """
     numerators, denominators = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
-    blocks = blocks or Blocks.single(len(numerators))
-    tops, bottoms = blocks.sums(numerators), blocks.sums(denominators)
-    count = blocks.count
+    clusters = clusters or ResamplingClusters.single(len(numerators))
+    tops, bottoms = clusters.sums(numerators), clusters.sums(denominators)
+    count = clusters.count
     if count < 2 or not bottoms.any():
         return None
     value = float(tops.sum() / bottoms.sum())
     error = float(np.sqrt(count / (count - 1) * np.sum((tops - value * bottoms) ** 2)) / bottoms.sum())
-    if error <= 1e-12 * max(1.0, abs(value)):  # all blocks alike: no spread is seen
+    if error <= 1e-12 * max(1.0, abs(value)):  # all clusters alike: no spread is seen
         interval = _alike(float(tops.sum()), float(bottoms.sum()), level, seed)
         return Ratio(value, 0.0, interval, 1.0 if value == 0 else 2.0 ** (1 - count))
     reach, p_value = student_t(count - 1, level, value / error)
     first, last = -reach, reach
     method: Method = "t"
-    if count <= MANY_BLOCKS:
+    if count <= MANY_CLUSTERS:
         method = "bootstrap-t or t, the wider"
-        drawn = _studentised(tops, bottoms, resamples, np.random.default_rng(seed))
+        drawn = _studentized(tops, bottoms, resamples, np.random.default_rng(seed))
         ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
         first, last = min(first, float(ends[0])), max(last, float(ends[1]))
         p_value = max(p_value, _drawn_p_value(drawn, value / error))
     used = 0 if method == "t" else resamples
     low, high = value - error * last, value - error * first
-    interval = Interval(low, high, level, blocks.unit, count, used, seed, method, blocks.why)
+    interval = Interval(low, high, level, clusters.unit, count, used, seed, method, clusters.why)
     return Ratio(value, error, interval, p_value)
 
 
 def _alike(top: float, bottom: float, level: float, seed: int) -> Interval:
-    """The interval where no block differs; of a difference it reaches to both sides of 0, or has its sign."""
+    """The interval where no cluster differs; of a difference it reaches to both sides of 0, or has its sign."""
     low, high = exact_bounds(abs(top), bottom, level)
     if top <= 0:
         low, high = -high, high if top == 0 else -low
@@ -176,7 +176,7 @@ def _drawn_p_value(drawn: Floats, t: float) -> float:
     return float(min(1.0, 2 * (1 + min(above, below)) / (1 + len(drawn))))
 
 
-def _studentised(tops: Floats, bottoms: Floats, resamples: int, random: np.random.Generator) -> Floats:
+def _studentized(tops: Floats, bottoms: Floats, resamples: int, random: np.random.Generator) -> Floats:
     """(ratio* - ratio) / error* of drawn corpora, [resamples]; those without a spread or denominators are left out."""
     count = len(tops)
     value = tops.sum() / bottoms.sum()

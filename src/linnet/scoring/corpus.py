@@ -1,4 +1,4 @@
-"""Scoring texts by the million: normalise, align words and characters, add up; in chunks, over processes."""
+"""Scoring texts by the million: normalize, align words and characters, add up; in chunks, over processes."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class CorpusScore:
 
 @dataclass(frozen=True)
 class Scorer:
-    """How texts are normalised and aligned.
+    """How texts are normalized and aligned.
 
     protocol: `plain` or `open-asr` (`linnet.scoring.scores`). workers: processes; with more than one a script needs
     `if __name__ == "__main__":`, since each process imports it anew.
 
-    >>> scored = Scorer(normalizers=Normalizers("marks")).score([Pair("A b, c.", "a b d"), Pair("", "oh")])
+    >>> scored = Scorer(normalizers=Normalizers("unicode")).score([Pair("A b, c.", "a b d"), Pair("", "oh")])
     >>> scored.score.wer, scored.score.silence.hallucination_rate, scored.words.tolist()
     (0.6666666666666666, 1.0, [[3, 1, 0, 0], [0, 0, 0, 1]])
     """
@@ -110,7 +110,7 @@ class _Chunk(NamedTuple):
 
 
 class _Work:
-    """Scores chunk after chunk, keeping what the normalisers have learnt."""
+    """Scores chunk after chunk, keeping what the normalizers have learned."""
 
     def __init__(self, protocol: str, normalizers: Normalizers) -> None:
         self._align = find_protocol(protocol).align()

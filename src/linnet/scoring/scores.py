@@ -47,7 +47,7 @@ class WordErrors:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to count word errors; two rates can be compared where the protocol and the normaliser are the same."""
+    """A way to count word errors; two rates can be compared where the protocol and the normalizer are the same."""
 
     name: str
     library: str  # that aligns
@@ -201,7 +201,7 @@ class Score:
 
     @property
     def label(self) -> str:
-        """Protocol and normalisers with their hashes, such as `plain, marks@1a2b3c4d`."""
+        """Protocol and normalizers with their hashes, such as `plain, unicode@1a2b3c4d`."""
         return ", ".join([self.protocol, *self.normalizers])
 
     def to_dict(self) -> dict[str, Any]:

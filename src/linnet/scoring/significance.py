@@ -11,8 +11,8 @@ import numpy as np
 
 from linnet.errors import OptionError
 from linnet.scoring.alignment import Alignment
-from linnet.scoring.blocks import Blocks, Floats
 from linnet.scoring.bootstrap import RESAMPLES, Ratio, bootstrap_ratio, student_t
+from linnet.scoring.clusters import Floats, ResamplingClusters
 
 GOOD_WORDS = 2  # right in both systems: what was wrong before cannot have caused what is wrong after
 
@@ -51,7 +51,7 @@ def mapsswe(pairs: Iterable[tuple[Alignment, Alignment]]) -> MatchedPairs:
 def segment_errors(first: Alignment, second: Alignment) -> list[tuple[int, int]]:
     """The errors of both systems in each segment of an utterance in which either erred."""
     if first.reference != second.reference:
-        raise OptionError("two systems can be compared where their references, once normalised, are the same")
+        raise OptionError("two systems can be compared where their references, once normalized, are the same")
     found: list[tuple[int, int]] = []
     errors, good = [0, 0], 0
     wrongs = (first.wrong, second.wrong)
@@ -87,23 +87,23 @@ def runs_difference(
     errors_b: Floats,
     words: Floats,
     *,
-    blocks: Blocks,
+    clusters: ResamplingClusters,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Ratio | None:
-    """The difference of two systems' mean error rates, for other blocks and other seeds of the same kind.
+    """The difference of two systems' mean error rates, for other clusters and other seeds of the same kind.
 
     `errors_a` [runs of A, utterances] and `errors_b` [runs of B, utterances] are the errors of systems that were
-    trained several times; `words` [utterances]. The variances of the blocks and of each system's runs add up, and
+    trained several times; `words` [utterances]. The variances of the clusters and of each system's runs add up, and
     Student's t has the degrees of freedom of Welch and Satterthwaite (1946). A system with one run adds nothing for
-    its seed, which is then taken for granted. `None` where there are fewer than two blocks or no words.
+    its seed, which is then taken for granted. `None` where there are fewer than two clusters or no words.
     """
     apart = errors_a.mean(axis=0) - errors_b.mean(axis=0)
-    over_blocks = bootstrap_ratio(apart, words, blocks=blocks, level=level, resamples=resamples, seed=seed)
+    over_blocks = bootstrap_ratio(apart, words, clusters=clusters, level=level, resamples=resamples, seed=seed)
     if over_blocks is None or (len(errors_a) < 2 and len(errors_b) < 2):
         return over_blocks
-    parts = [(over_blocks.error**2, blocks.count - 1)]
+    parts = [(over_blocks.error**2, clusters.count - 1)]
     for errors in (errors_a, errors_b):
         if len(errors) > 1:
             rates = errors.sum(axis=1) / words.sum()
@@ -120,9 +120,9 @@ def runs_difference(
         old,
         low=min(low, old.low),
         high=max(high, old.high),
-        unit=blocks.unit,
-        units=blocks.count,
-        method="t over blocks and runs",
-        why=blocks.why,
+        unit=clusters.unit,
+        units=clusters.count,
+        method="t over clusters and runs",
+        why=clusters.why,
     )
     return Ratio(over_blocks.value, error, wider, max(p_value, over_blocks.p_value))

@@ -1,4 +1,4 @@
-"""Whisper's English normaliser, as transformers has it, at a speed that serves a million rows.
+"""Whisper's English normalizer, as transformers has it, at a speed that serves a million rows.
 
 Its sixty or so regular expressions cost far more than the alignment that follows. Nearly all of them look at one word
 at a time, so what a word becomes is kept; only stretches whose words hang together (numbers, "it's been") go through
@@ -17,7 +17,7 @@ _LETTERS = re.compile(r"[a-z]+")
 _LITERAL = re.compile(r"(?:\\b)?[a-z' ]+\\b")  # an expression that asks for certain words and no others
 _HESITATIONS = re.compile(r"\\b\([a-z|]+\)\\b")
 _AFTER_CONTRACTION = frozenset({"been", "gone", "done", "got", "half"})  # "it's been", "two and a half"
-_WITH_NEIGHBOURS = frozenset({"and", "a", "st", "nd", "rd", "th", "s"})  # part of a number, where one stands beside
+_WITH_NEIGHBORS = frozenset({"and", "a", "st", "nd", "rd", "th", "s"})  # part of a number, where one stands beside
 _MOST_KEPT = 1 << 17
 
 # What a word becomes, and whether it may belong to a stretch beside it. None: the word is always part of a stretch.
@@ -37,10 +37,10 @@ class EnglishNormalizer:
     def __init__(self, spelling: Mapping[str, str], *, digits: bool = False) -> None:
         from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
-        from linnet.text.spoken_numbers import Digits, Numbers
+        from linnet.text.spoken_numbers import DigitWords, NumberWords
 
         whisper = EnglishTextNormalizer(dict(spelling))
-        whisper.standardize_numbers = Digits() if digits else Numbers()
+        whisper.standardize_numbers = DigitWords() if digits else NumberWords()
         self._whisper: Callable[[str], str] = whisper
         self._numbers: frozenset[str] = frozenset(whisper.standardize_numbers.words) | _AFTER_CONTRACTION
         # brackets drop all between them; an apostrophe without a word of its own goes to the word before it
@@ -116,7 +116,7 @@ class EnglishNormalizer:
         if result is None or not self._numbers.isdisjoint(result.split()):
             return None
         contracted = "'s" in word or "'d" in word
-        return result, not result or contracted or not _WITH_NEIGHBOURS.isdisjoint(parts)
+        return result, not result or contracted or not _WITH_NEIGHBORS.isdisjoint(parts)
 
 
 def _rewritten(hesitations: str, replacers: Iterable[str]) -> frozenset[str] | None:

@@ -1,4 +1,4 @@
-"""Normalisers that keep what a script is written with: combining marks, and, where it counts, case and punctuation."""
+"""Normalizers that keep what a script is written with: combining marks, and, where it counts, case and punctuation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from linnet.text.language_codes import base_language
 
-VERSION: Final = 1  # raise it when a text comes out differently: it is part of the normalisers' hash
+VERSION: Final = 1  # raise it when a text comes out differently: it is part of the normalizers' hash
 
 BRACKETS: Final = r"\[[^\]]*\]|<[^>]*>|\([^)]*\)"  # "[noise]", "<unk>", "(laughs)": said of the sound, not in it
 APOSTROPHES: Final = "’‘ʼʻ‛＇`´"  # all written for "'"

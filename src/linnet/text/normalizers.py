@@ -1,4 +1,4 @@
-"""What texts lose before they are compared: case, punctuation, spelling. Each normaliser has an id with a hash."""
+"""What texts lose before they are compared: case, punctuation, spelling. Each normalizer has an id with a hash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from linnet.errors import OptionError
 from linnet.text.language_codes import base_language
 from linnet.text.marks import APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES, VERSION, keep_case, keep_marks
 
-CHOICES = ("auto", "english", "digits", "basic", "marks", "cased", "none")
+CHOICES = ("auto", "english", "digits", "basic", "unicode", "cased", "none")
 ENGLISH = ("english", "digits")  # those that use a list of spellings
 _TABLES = (APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES)
 
@@ -44,7 +44,7 @@ def is_english(language: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Normalizers:
-    """A normaliser for each language.
+    """A normalizer for each language.
 
     auto: english for English, marks for every other and for unknown languages.
     english: Whisper's, as transformers has it: lower case, numbers as digits, contractions written out, American
@@ -56,7 +56,7 @@ class Normalizers:
     cased: case stays and each punctuation mark is a word, for the cased and punctuated word error rate.
     none: the texts as they are, verbatim.
 
-    >>> Normalizers("marks").normalize("Three, one: FOUR!", "en")
+    >>> Normalizers("unicode").normalize("Three, one: FOUR!", "en")
     'three one four'
     >>> Normalizers("digits").normalize("Room three oh seven.", "en")
     'room 3 0 7'
@@ -67,22 +67,24 @@ class Normalizers:
 
     def __post_init__(self) -> None:
         if self.choice not in CHOICES:
+            if self.choice == "marks":
+                raise OptionError("normalizer 'marks' is called unicode now: use unicode")
             raise OptionError(f"normalizer {self.choice!r} is unknown: use {', '.join(CHOICES)}")
 
     def name(self, language: str | None) -> str:
-        """Which one is used for a language: english, digits, basic, marks, cased or none."""
+        """Which one is used for a language: english, digits, basic, unicode, cased or none."""
         if self.choice != "auto":
             return self.choice
-        return "english" if is_english(language) else "marks"
+        return "english" if is_english(language) else "unicode"
 
     def id(self, language: str | None) -> str:
-        """The name with a hash of what it does, such as marks@1a2b3c4d: numbers of equal ids can be compared."""
+        """The name with a hash of what it does, such as unicode@1a2b3c4d: numbers of equal ids can be compared."""
         return self._id(self.name(language))
 
     @property
     def digest(self) -> str:
         """Eight hexadecimal digits of all that this choice may do, in whatever language."""
-        names = ("english", "marks") if self.choice == "auto" else (self.choice,)
+        names = ("english", "unicode") if self.choice == "auto" else (self.choice,)
         return _digest(*map(self._id, names))
 
     def normalize(self, text: str, language: str | None) -> str:
@@ -94,7 +96,7 @@ class Normalizers:
         name = self.name(language)
         if name in ENGLISH:
             return self._digits if name == "digits" else self._english
-        if name == "marks":
+        if name == "unicode":
             return lambda text: keep_marks(text, language)
         return {"basic": self._basic, "cased": keep_case, "none": verbatim}[name]
 
@@ -112,7 +114,8 @@ class Normalizers:
             does: tuple[object, ...] = (name, _whisper_source(), self.spelling.digest if name in ENGLISH else None)
             does += (_rules_of_digits(),) if name == "digits" else ()
         else:
-            does = (name, VERSION, _TABLES)
+            first = "marks" if name == "unicode" else name  # its first name: ids of earlier files stay comparable
+            does = (first, VERSION, _TABLES)
         return f"{name}@{_digest(*does)}"
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Numbers as Whisper's English normaliser writes them, and the same with each digit as a word of its own."""
+"""Numbers as Whisper's English normalizer writes them, and the same with each digit as a word of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from transformers.models.whisper.english_normalizer import EnglishNumberNormalizer
 
-VERSION = 2  # of the rules of `Digits`, for the hash in a normaliser's id
+VERSION = 2  # of the rules of `DigitWords`, for the hash in a normalizer's id
 
 _LONG = re.compile(r"(\d{4000})(?=\d)")  # Python makes a number of at most 4300 digits
 _NUMERAL = re.compile(r"(\d+)(?:\.(\d+))?")
@@ -18,7 +18,7 @@ _LOST_ONE = re.compile(r"(?<=[.$£€])one(s?)\b")
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-class Numbers(EnglishNumberNormalizer):  # type: ignore[misc,unused-ignore]
+class NumberWords(EnglishNumberNormalizer):  # type: ignore[misc,unused-ignore]
     """Whisper's, text for text; but where it ends with an error, at a numeral of thousands of digits, it cuts that."""
 
     def preprocess(self, s: str) -> str:
@@ -26,13 +26,13 @@ class Numbers(EnglishNumberNormalizer):  # type: ignore[misc,unused-ignore]
         return str(super().preprocess(_LONG.sub(r"\1 ", s)))
 
 
-class Digits(Numbers):
+class DigitWords(NumberWords):
     """Each digit is a word, so that "3 5 7", "357" and "three five seven" are the same three words.
 
     Numerals are first written as they are spoken digit by digit; Whisper's rules then join all to one number, leading
     zeros and all, and that is taken apart.
 
-    >>> [Digits()(text) for text in ("3 5 7", "357", "three five seven", "twenty one dollars", "point 0 5")]
+    >>> [DigitWords()(text) for text in ("3 5 7", "357", "three five seven", "twenty one dollars", "point 0 5")]
     ['3 5 7', '3 5 7', '3 5 7', '$2 one', '.0 5']
     """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from linnet.notices import Notify
-from linnet.training.endings import Stop, never
+from linnet.training.shutdown import Stop, never
 
 Score: TypeAlias = Callable[[Sequence[str], Sequence[str], Sequence[str | None]], float]
 # references, hypotheses and languages of the utterances -> word error rate, 0.05 for 5 %

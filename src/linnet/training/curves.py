@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.errors import OptionError
 from linnet.files import whole_lines
-from linnet.pages.pictures import COLOURS, STYLES, name_lines, new_figure, plain_axes
+from linnet.pages.pictures import COLORS, STYLES, name_lines, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def read_log(folder: Path) -> list[Row]:
 
 
 def draw_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
-    """One panel for each of `PANELS` that some run has figures for, over the steps; each run has its colour.
+    """One panel for each of `PANELS` that some run has figures for, over the steps; each run has its color.
 
     Parts of the loss are drawn beside it. A long noisy curve is drawn faint under its running mean.
     """
@@ -88,7 +88,7 @@ def draw_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
     if len(runs) > 1:
         from matplotlib.lines import Line2D
 
-        swatches = [Line2D([], [], color=_colour(place), linewidth=2) for place in range(len(runs))]
+        swatches = [Line2D([], [], color=_color(place), linewidth=2) for place in range(len(runs))]
         name_lines(figure, swatches, list(runs), loc="outside upper right", ncols=min(4, len(runs)), fontsize=9)
     return figure
 
@@ -111,7 +111,7 @@ def _draw(axes: Axes, panel: Panel, runs: Mapping[str, Sequence[Row]]) -> None:
     for place, rows in enumerate(runs.values()):
         for style, key in zip(_styles(len(names)), names, strict=True):
             found = [(step, value * panel.scale) for step, value in points(rows, key)]
-            _curve(axes, found, _colour(place), style, noisy=panel.noisy)
+            _curve(axes, found, _color(place), style, noisy=panel.noisy)
             drawn += [(place, found)] if found else []
     _scale(axes, [value for _, found in drawn for _, value in found], logarithmic=panel.best)
     if panel.best:
@@ -137,18 +137,18 @@ def _scale(axes: Axes, values: Sequence[float], *, logarithmic: bool) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
 
 
-def _curve(axes: Axes, found: Points, colour: str, style: str, *, noisy: bool) -> None:
+def _curve(axes: Axes, found: Points, color: str, style: str, *, noisy: bool) -> None:
     """A lone point is a dot, a long noisy curve lies faint under its running mean."""
     steps, values = [point[0] for point in found], [point[1] for point in found]
     mark = "o" if len(found) < 12 else ""
     if noisy and len(found) >= _SMOOTH_FROM:
-        axes.plot(steps, values, "-", color=colour, linewidth=0.8, alpha=0.22)
+        axes.plot(steps, values, "-", color=color, linewidth=0.8, alpha=0.22)
         values = running_mean(values, len(values) // _SMOOTH)
-    axes.plot(steps, values, style, color=colour, linewidth=1.6, marker=mark, markersize=3)
+    axes.plot(steps, values, style, color=color, linewidth=1.6, marker=mark, markersize=3)
 
 
 def running_mean(values: Sequence[float], reach: int) -> list[float]:
-    """The mean of each value with up to `reach` neighbours on both sides.
+    """The mean of each value with up to `reach` neighbors on both sides.
 
     >>> running_mean([1.0, 2.0, 6.0], 1)
     [1.5, 3.0, 4.0]
@@ -163,15 +163,15 @@ def running_mean(values: Sequence[float], reach: int) -> list[float]:
 def _mark(axes: Axes, best: Mapping[int, tuple[float, float]]) -> None:
     """A star on the best point of each run, told in the legend."""
     stars = [
-        axes.plot([step], [value], "*", color=_colour(place), markersize=12, markeredgecolor="white", zorder=5)[0]
+        axes.plot([step], [value], "*", color=_color(place), markersize=12, markeredgecolor="white", zorder=5)[0]
         for place, (step, value) in best.items()
     ]
     told = [f"best {value:.2f} at step {step:,.0f}" for step, value in best.values()]
     name_lines(axes, stars, told, fontsize=8, loc="best")
 
 
-def _colour(place: int) -> str:
-    return COLOURS[place % len(COLOURS)]
+def _color(place: int) -> str:
+    return COLORS[place % len(COLORS)]
 
 
 def _styles(count: int) -> list[str]:

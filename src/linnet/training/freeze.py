@@ -21,23 +21,23 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from linnet.errors import ModelError, OptionError
 from linnet.models.fusion.adapters import Lora, add_lora, lora_layers, lora_update
 from linnet.settings import did_you_mean
-from linnet.training.sharding import whole
+from linnet.training.sharding import full_tensor
 
 REST = "rest"  # in counts: what no part names
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FreezeAll:
     """Nothing is trained."""
 
 
 @dataclass(frozen=True)
-class All:
+class TrainAll:
     """Everything is trained."""
 
 
 @dataclass(frozen=True)
-class Top:
+class TrainTop:
     """The last `layers` blocks of the largest stack of blocks are trained, the rest is frozen.
 
     So are the BatchNorms of those blocks: a few batches tell less of the data than the statistics that they hold.
@@ -46,7 +46,7 @@ class Top:
     layers: int
 
 
-Policy = Frozen | All | Top | Lora
+Policy = FreezeAll | TrainAll | TrainTop | Lora
 _FORMS = "frozen, all, top:4 or lora(r=64, alpha=64, dropout=0.0, targets=q_proj+v_proj)"
 
 
@@ -60,9 +60,9 @@ def parse(text: str) -> Policy:
     """
     word, mark, given = re.fullmatch(r"\s*(\w*)\s*([:(]?)(.*)", str(text), re.DOTALL).groups()  # type: ignore[union-attr]
     if word in ("frozen", "all") and not mark and not given:
-        return Frozen() if word == "frozen" else All()
+        return FreezeAll() if word == "frozen" else TrainAll()
     if word == "top" and mark == ":":
-        return Top(_whole(given, text, "top"))
+        return TrainTop(_whole(given, text, "top"))
     if word == "lora" and (mark == "(" or not given):
         if mark and not given.rstrip().endswith(")"):
             raise OptionError(f"freeze policy {text!r}: a bracket is not closed")
@@ -154,9 +154,9 @@ def _recomputes(layer: nn.Module) -> bool:
 
 def _apply(module: nn.Module, policy: Policy, name: str, adapters: Lora | None = None) -> None:
     """`adapters` are the options of those that the part is known to have already."""
-    if isinstance(policy, All):
+    if isinstance(policy, TrainAll):
         module.requires_grad_(True)
-    elif isinstance(policy, Top):
+    elif isinstance(policy, TrainTop):
         blocks = _blocks(module)
         if len(blocks) < policy.layers:
             raise OptionError(
@@ -199,7 +199,7 @@ def _blocks(module: nn.Module) -> list[nn.Module]:
     """The stack of blocks that holds the most parameters."""
     stacks: list[Any] = [
         stack for stack in module.modules() if type(stack) is nn.ModuleList
-    ]  # parametrisations are lists too
+    ]  # parametrizations are lists too
     largest: Any = max(stacks, key=lambda stack: sum(value.numel() for value in stack.parameters()), default=[])
     return list(largest)
 
@@ -219,20 +219,20 @@ def _part(model: nn.Module, name: str) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Count:
+class ParameterCount:
     """Numbers of parameters; one that is used in two places counts once."""
 
     trained: int
     frozen: int
 
 
-def counts(model: nn.Module, parts: Mapping[str, Any]) -> dict[str, Count]:
+def counts(model: nn.Module, parts: Mapping[str, Any]) -> dict[str, ParameterCount]:
     """Parameters of each part, and of all that no part holds under `rest` (left out where there is nothing)."""
     found: dict[str, list[Tensor]] = {name: [] for name in (*parts, REST)}
     for name, value in model.named_parameters():
         found[_owner(name, parts)].append(value)
     made = {
-        part: Count(
+        part: ParameterCount(
             sum(value.numel() for value in values if value.requires_grad),
             sum(value.numel() for value in values if not value.requires_grad),
         )
@@ -241,7 +241,7 @@ def counts(model: nn.Module, parts: Mapping[str, Any]) -> dict[str, Count]:
     return {part: count for part, count in made.items() if part != REST or count.trained or count.frozen}
 
 
-class Drift:
+class WeightDrift:
     """How far the trained weights of each part have gone from where they were when this was made.
 
     Of adapters the update itself is the way gone, measured against the weights that they adapt. The rest is kept as a
@@ -252,7 +252,7 @@ class Drift:
         self._model = model
         self._parts = tuple(parts)
         self._start = {
-            name: whole(value.detach()).to("cpu", torch.float32, copy=True)
+            name: full_tensor(value.detach()).to("cpu", torch.float32, copy=True)
             for name, value in model.named_parameters()
             if value.requires_grad and "lora_" not in name
         }
@@ -271,9 +271,9 @@ class Drift:
     def _changes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         now = dict(self._model.named_parameters())
         for name, start in self._start.items():
-            yield name, whole(now[name].detach()).to("cpu", torch.float32) - start, start
+            yield name, full_tensor(now[name].detach()).to("cpu", torch.float32) - start, start
         for name, layer in lora_layers(self._model):
-            yield name, whole(lora_update(layer)).float(), whole(layer.get_base_layer().weight).float()
+            yield name, full_tensor(lora_update(layer)).float(), full_tensor(layer.get_base_layer().weight).float()
 
 
 def _owner(name: str, parts: Any) -> str:

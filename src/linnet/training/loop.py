@@ -20,14 +20,14 @@ from linnet.files import JsonLog, write_atomic
 from linnet.training.batch import Batch
 from linnet.training.context import ALONE, RunContext
 from linnet.training.curves import read_log
-from linnet.training.endings import Stop, StoppedError, leave_signals, never, together
 from linnet.training.folder import open_folder
-from linnet.training.freeze import Drift
+from linnet.training.freeze import WeightDrift
 from linnet.training.options import Recipe
 from linnet.training.sharding import gathered
-from linnet.training.tracking import Tracked, tracking
+from linnet.training.shutdown import Stop, StoppedError, leave_signals, never, together
+from linnet.training.tracking import RunInfo, tracking
 from linnet.training.trainer import OutOfRoomError, Step, Trainer, memory_gb
-from linnet.training.weights import holding
+from linnet.training.weights import swapped_weights
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -74,19 +74,19 @@ def _train(trainer: Trainer, data: Data, validate: Validate | None, stop: Stop) 
     run = trainer.recipe.run
     if trainer.leads:
         open_folder(trainer)
-    drift = Drift(trainer.trainee.model, trainer.trainee.policy)
+    drift = WeightDrift(trainer.task.model, trainer.task.policy)
     trainer.resume()
     meter = Meter(trainer)
     with _log(trainer) as write, ExitStack() as reading:
-        windows = reading.enter_context(closing(_windows(trainer, data)))
+        groups = reading.enter_context(closing(_groups(trainer, data)))
         while trainer.step < trainer.steps:
-            window = meter.wait(windows)
+            micro_batches = meter.wait(groups)
             try:
-                meter.add(window, trainer.update(window))
+                meter.add(micro_batches, trainer.update(micro_batches))
             except OutOfRoomError as error:
-                meter.shrunk.append(trainer.shrink(window, error.place))
+                meter.shrunk.append(trainer.shrink(micro_batches, error.place))
                 reading.close()
-                windows = reading.enter_context(closing(_windows(trainer, data)))
+                groups = reading.enter_context(closing(_groups(trainer, data)))
                 continue
             step, last = trainer.step, trainer.step == trainer.steps
             row = meter.row() if step % run.log_every == 0 or last or meter.eventful else {}
@@ -101,7 +101,7 @@ def _train(trainer: Trainer, data: Data, validate: Validate | None, stop: Stop) 
                 yield row
             if stopping:
                 raise StoppedError(f"stopped at step {step} of {trainer.steps}: the same command goes on from there")
-    with holding(trainer.loss, trainer.average):
+    with swapped_weights(trainer.loss, trainer.average):
         trainer.export("model")
     trainer.accelerator.wait_for_everyone()
 
@@ -118,7 +118,7 @@ def _log(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
     path = trainer.folder / "log.jsonl"
     if path.is_file():
         write_atomic(path, "".join(json.dumps(row) + "\n" for row in read_log(path) if row["step"] <= trainer.step))
-    tracked = Tracked(trainer.folder, asdict(trainer.recipe), trainer.step)
+    tracked = RunInfo(trainer.folder, asdict(trainer.recipe), trainer.step)
     with JsonLog(path) as rows, tracking(tracked, trainer.recipe.run.track, log.warning) as track:
 
         def write(row: Row) -> None:
@@ -128,12 +128,12 @@ def _log(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
         yield write
 
 
-def _windows(trainer: Trainer, data: Data) -> Generator[list[Batch]]:
+def _groups(trainer: Trainer, data: Data) -> Generator[list[Batch]]:
     """The batches of each step, epoch after epoch, from where the run stands; counts them as it gives them.
 
     A step takes batches of one epoch: the last of an epoch may have fewer than the others.
     """
-    options, workers = trainer.recipe.optimisation, trainer.recipe.run.workers
+    options, workers = trainer.recipe.optimization, trainer.recipe.run.workers
     while True:
         data.epoch = trainer.batches.epoch
         loader: DataLoader[Batch] = DataLoader(
@@ -147,9 +147,9 @@ def _windows(trainer: Trainer, data: Data) -> Generator[list[Batch]]:
         )
         batches = iter(loader)
         try:
-            while window := list(islice(batches, options.accumulate)):
-                trainer.read += len(window)
-                yield window
+            while micro_batches := list(islice(batches, options.accumulate)):
+                trainer.read += len(micro_batches)
+                yield micro_batches
         finally:
             _end_workers(batches)
         trainer.batches.seek(trainer.batches.epoch + 1)
@@ -162,9 +162,9 @@ def _end_workers(batches: Any) -> None:
         batches._shutdown_workers()
 
 
-def _validated(trainer: Trainer, validate: Validate, drift: Drift) -> Row:
+def _validated(trainer: Trainer, validate: Validate, drift: WeightDrift) -> Row:
     """The error rate of the model as it would be saved, and how far its parts have gone; keeps the best."""
-    with holding(trainer.loss, trainer.average):
+    with swapped_weights(trainer.loss, trainer.average):
         with gathered(trainer.loss):
             figures = trainer.agreed(validate(trainer))
         if trainer.best is None or figures["wer"] < trainer.best:
@@ -198,25 +198,25 @@ class Meter:
         """Whether something has happened that is to be logged at once."""
         return bool(self._skipped or self.shrunk)
 
-    def wait(self, windows: Iterator[list[Batch]]) -> list[Batch]:
-        """The next window; the time that it takes to come is counted."""
+    def wait(self, groups: Iterator[list[Batch]]) -> list[Batch]:
+        """The micro-batches of the next step; the time that it takes to come is counted."""
         begun = time.monotonic()
-        window = next(windows)
+        micro_batches = next(groups)
         self._waited += time.monotonic() - begun
-        return window
+        return micro_batches
 
     def restart(self) -> None:
         """After a validation, whose time is none of the steps'."""
         self._mark = time.monotonic()
 
-    def add(self, window: Sequence[Batch], step: Step) -> None:
+    def add(self, micro_batches: Sequence[Batch], step: Step) -> None:
         """One step more."""
         self._step = step
         self._skipped += step.skipped
         if not step.skipped:
             self._parts.update({name: part * step.tokens for name, part in step.parts.items()})
             self._tokens += step.tokens
-        for batch in window:
+        for batch in micro_batches:
             self._lost += batch.lost
             self._utterances += len(batch.ids)
             self._used += [] if batch.used is None else [batch.used]
@@ -235,7 +235,7 @@ class Meter:
             "epoch": round(trainer.batches.epoch + trainer.read / trainer.batches.steps, 4),
             "loss": sum(self._parts.values()) / self._tokens if self._tokens else None,
             "norm": self._step.norm if math.isfinite(self._step.norm) else None,
-            "rate": trainer.optimiser.param_groups[0]["lr"],
+            "rate": trainer.optimizer.param_groups[0]["lr"],
             "audio_padding": 1 - self._seconds / self._padded if self._padded else 0.0,
             "text_padding": 1 - self._labels / self._slots,
             "tokens_per_second": self._tokens / span,

@@ -29,7 +29,7 @@ TRACKERS = ("", "trackio", "wandb")
 
 
 @dataclass(frozen=True)
-class Optimisation:
+class Optimization:
     """How the weights move: AdamW, a linear warm-up over the share `warmup` of the steps, then half a cosine to zero.
 
     A step takes `accumulate` batches. Without `steps` there are `epochs` of them. `average` is the decay of a moving
@@ -65,7 +65,7 @@ class Optimisation:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSettings:
     """Where and how the run goes; `threads` 0 leaves PyTorch's own choice, `track` may be trackio or wandb.
 
     With several processes `shard` splits weights over them: `trained` those that are trained, `all` frozen ones, too.
@@ -110,11 +110,11 @@ class Recipe(Protocol):
         """The name of the task, as `linnet.training.recipe.read_recipe` takes it from any folder."""
 
     @property
-    def optimisation(self) -> Optimisation:
+    def optimization(self) -> Optimization:
         """How the weights move."""
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunSettings:
         """Where and how the run goes."""
 
     def prepare(self, context: RunContext) -> tuple[Trainer, Data, Validate | None]:

@@ -90,7 +90,7 @@ def gathered(module: nn.Module) -> Iterator[None]:
 # --- tensors
 
 
-def whole(value: Tensor) -> Tensor:
+def full_tensor(value: Tensor) -> Tensor:
     """A tensor with all its pieces; all processes call it together."""
     full: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
     return full
@@ -104,7 +104,7 @@ def whole_tree(tree: Any, keep: bool = True) -> Any:
         return [whole_tree(value, keep) for value in tree]
     if not hasattr(tree, "full_tensor"):
         return tree
-    full = whole(tree.detach())
+    full = full_tensor(tree.detach())
     return full.cpu() if keep else None
 
 
@@ -122,7 +122,7 @@ def whole_state(model: nn.Module, keep: bool = True) -> dict[str, Tensor]:
     return state
 
 
-def like(value: Tensor, own: Tensor) -> Tensor:
+def shard_like(value: Tensor, own: Tensor) -> Tensor:
     """A whole tensor on the device of `own`, and split as that is; all processes call it together with one value."""
     if not hasattr(own, "full_tensor") or hasattr(value, "full_tensor"):
         return value.to(own.device)
@@ -133,10 +133,10 @@ def like(value: Tensor, own: Tensor) -> Tensor:
 
 
 def like_parameters(state: dict[str, Any], parameters: Sequence[Tensor]) -> dict[str, Any]:
-    """The state of an optimiser with moments split as the parameters are, which come in the optimiser's order."""
+    """The state of an optimizer with moments split as the parameters are, which come in the optimizer's order."""
     moments = {
         number: {
-            name: like(value, parameters[number]) if isinstance(value, Tensor) and value.dim() else value
+            name: shard_like(value, parameters[number]) if isinstance(value, Tensor) and value.dim() else value
             for name, value in entry.items()
         }
         for number, entry in state["state"].items()

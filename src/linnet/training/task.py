@@ -12,7 +12,7 @@ from types import ModuleType
 from linnet.errors import OptionError
 from linnet.training.options import Recipe
 
-_NEEDED = ("task", "optimisation", "run", "prepare", "outline")
+_NEEDED = ("task", "optimization", "run", "prepare", "outline")
 
 
 def is_own(task: str) -> bool:
@@ -41,7 +41,7 @@ def load_task(task: str, folder: Path) -> tuple[type[Recipe], str]:
     if not _fields(kind) or lacking:
         raise OptionError(
             f"task {task!r}: {title} is no class of a recipe: it should be a frozen dataclass with the fields task, "
-            f"optimisation and run and the methods prepare and outline{_without(lacking)}."
+            f"optimization and run and the methods prepare and outline{_without(lacking)}."
         )
     return kind, f"{file or place}:{title}"
 
@@ -65,7 +65,7 @@ def _without(lacking: list[str]) -> str:
 
 
 def _module_of(file: Path) -> ModuleType:
-    """Import a file under the name that it has in its package, as its neighbours would."""
+    """Import a file under the name that it has in its package, as its neighbors would."""
     if not file.is_file():
         raise OptionError(f"task: there is no file {file}: name one relative to the recipe's folder, or module:Class.")
     root, name = str(_import_root(file)), ".".join(_name(file))

@@ -27,7 +27,7 @@ PROJECT = "linnet"
 
 
 @dataclass(frozen=True)
-class Tracked:
+class RunInfo:
     """A run as its trackers know it: its folder (whose name is the run's), its recipe, the step that it stands at."""
 
     folder: Path
@@ -56,7 +56,7 @@ def check_tracker(name: str) -> None:
 
 
 @contextmanager
-def tracking(run: Tracked, track: str, tell: Notify) -> Iterator[Callable[[Row], None]]:
+def tracking(run: RunInfo, track: str, tell: Notify) -> Iterator[Callable[[Row], None]]:
     """Open the trackers of a run; what it gives takes each row. `tell` gets sentences for a person.
 
     Raises:
@@ -99,7 +99,7 @@ class EventFile:
     tensorboardX offers works in a thread, which a full disk ends without a word).
     """
 
-    def __init__(self, run: Tracked) -> None:
+    def __init__(self, run: RunInfo) -> None:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.record_writer import RecordWriter
         from tensorboardX.summary import scalar
@@ -143,7 +143,7 @@ class Service:
     The project is `linnet`, or what `TRACKIO_PROJECT` or `WANDB_PROJECT` says.
     """
 
-    def __init__(self, run: Tracked, name: str, tell: Notify) -> None:
+    def __init__(self, run: RunInfo, name: str, tell: Notify) -> None:
         self._module: Any = import_module(name)
         options: dict[str, Any] = {"resume": "allow", "config": run.recipe, "name": run.folder.absolute().name}
         if name == "wandb":

@@ -1,4 +1,4 @@
-"""The state of a run and one step of it, whatever is trained: weights, moving average, optimiser, place in the data."""
+"""The state of a run and one step of it, whatever is trained: weights, moving average, optimizer, place in the data."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from linnet.models.device import choose_device
 from linnet.models.loading import first_line
 from linnet.training.batch import Batch, tensors_to
 from linnet.training.checkpoint import load_checkpoint, save_checkpoint
-from linnet.training.optimisation import cosine_rate, parameter_groups
-from linnet.training.options import Optimisation, Recipe, Run
-from linnet.training.sharding import like, like_parameters, shard, whole, whole_state, whole_tree
-from linnet.training.weights import put, trained
+from linnet.training.optimization import cosine_rate, parameter_groups
+from linnet.training.options import Optimization, Recipe, RunSettings
+from linnet.training.sharding import full_tensor, like_parameters, shard, shard_like, whole_state, whole_tree
+from linnet.training.weights import load_trainable, trained
 
 log = logging.getLogger(__name__)
 PATIENCE = 3  # steps in a row without a finite loss
@@ -40,7 +40,7 @@ class OutOfRoomError(Exception):
         self.place = place
 
 
-class Trainee(Protocol):
+class TrainingTask(Protocol):
     """What a task gives to be trained.
 
     `loss` holds the model, and whatever else is trained beside it. Called with the tensors of a batch it answers with
@@ -54,7 +54,7 @@ class Trainee(Protocol):
 
     @property
     def loss(self) -> nn.Module:
-        """What is minimised."""
+        """What is minimized."""
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -67,7 +67,7 @@ class Trainee(Protocol):
         """
 
 
-class Plan(Protocol):
+class BatchPlan(Protocol):
     """Which batches each rank takes: `linnet.data.batching.Batches`, or what stands for it in a task."""
 
     @property
@@ -115,17 +115,17 @@ class Trainer:
     share of its weights (`shard`). Methods are called on all processes together.
     """
 
-    def __init__(self, recipe: Recipe, trainee: Trainee, batches: Plan, accelerator: Accelerator) -> None:
-        self.recipe, self.trainee, self.batches, self.accelerator = recipe, trainee, batches, accelerator
+    def __init__(self, recipe: Recipe, task: TrainingTask, batches: BatchPlan, accelerator: Accelerator) -> None:
+        self.recipe, self.task, self.batches, self.accelerator = recipe, task, batches, accelerator
         self.folder = Path(recipe.run.output)
         self.world, self.rank = accelerator.num_processes, accelerator.process_index
-        options = recipe.optimisation
-        self.loss = trainee.loss
+        options = recipe.optimization
+        self.loss = task.loss
         self.sharded = shard(self.loss, recipe.run.shard, accelerator.device)
         groups = parameter_groups(self.loss, options)
         self._peaks = [group["lr"] for group in groups]
-        optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, betas=(options.betas[0], options.betas[1]))
-        self.optimiser = accelerator.prepare(optimiser)
+        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=(options.betas[0], options.betas[1]))
+        self.optimizer = accelerator.prepare(optimizer)
         self.average = {name: value.clone() for name, value in trained(self.loss).items()} if options.average else {}
         self.steps = total_steps(options, batches)
         self.step = 0
@@ -138,41 +138,41 @@ class Trainer:
         """Whether this is the process that writes."""
         return bool(self.rank == 0)
 
-    def update(self, window: Sequence[Batch]) -> Step:
-        """One step on the batches of an accumulation window.
+    def update(self, micro_batches: Sequence[Batch]) -> Step:
+        """One step on the micro-batches that are accumulated.
 
         Raises:
             LinnetError: the third step in a row whose loss or gradient is no finite number.
             OutOfRoomError: a batch does not fit into memory; nothing has moved, on any process.
         """
-        options = self.recipe.optimisation
+        options = self.recipe.optimization
         set_seed(((self.recipe.run.seed * 1_000_003 + self.step) * self.world + self.rank) % 2**32)
-        for group, peak in zip(self.optimiser.param_groups, self._peaks, strict=True):
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = cosine_rate(self.step, self.steps, peak, options.warmup)
         self.loss.train()
-        parts, tokens = self.backward(window)
+        parts, tokens = self.backward(micro_batches)
         loss = sum(parts.values())
-        norm = float(whole(self.accelerator.clip_grad_norm_(self.loss.parameters(), options.clip or math.inf)))
+        norm = float(full_tensor(self.accelerator.clip_grad_norm_(self.loss.parameters(), options.clip or math.inf)))
         finite = math.isfinite(loss) and (math.isfinite(norm) or self.recipe.run.precision == "fp16")
         skipped = not finite or not tokens
         if not skipped:
-            self.optimiser.step()
+            self.optimizer.step()
             self._blend()
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         self.step += 1
-        self._note(window, finite)
+        self._note(micro_batches, finite)
         return Step(loss, parts, norm, tokens, skipped)
 
-    def backward(self, window: Sequence[Batch]) -> tuple[dict[str, float], int]:
-        """Gradients of the mean loss per label token of all batches of the window on all processes.
+    def backward(self, micro_batches: Sequence[Batch]) -> tuple[dict[str, float], int]:
+        """Gradients of the mean loss per label token of all micro-batches on all processes.
 
         Returns the parts of that mean, and the number of tokens.
         """
-        tokens = int(self._sum(torch.tensor(float(sum(batch.tokens for batch in window)))))
+        tokens = int(self._sum(torch.tensor(float(sum(batch.tokens for batch in micro_batches)))))
         totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.accelerator.device))
         place = -1
         try:
-            for place, batch in enumerate(window):  # noqa: B007
+            for place, batch in enumerate(micro_batches):  # noqa: B007
                 with self.accelerator.autocast():
                     parts = self.loss(tensors_to(batch.tensors, self.accelerator.device))
                 self.accelerator.backward(torch.stack(list(parts.values())).sum() / max(tokens, 1))
@@ -200,7 +200,7 @@ class Trainer:
             )
         full = int(self.accelerator.gather(torch.tensor([place], device=self.accelerator.device)).max())
         if full >= 0:
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             torch.cuda.empty_cache()
             raise OutOfRoomError(full)
 
@@ -213,13 +213,13 @@ class Trainer:
         shared: list[dict[str, float]] = broadcast_object_list([figures])
         return shared[0]
 
-    def shrink(self, window: Sequence[Batch], place: int) -> str:
+    def shrink(self, micro_batches: Sequence[Batch], place: int) -> str:
         """Make batches like that one smaller and plan again what the step has read and what follows; says so.
 
         Raises:
             OptionError: they cannot be smaller.
         """
-        start = self.read - len(window)
+        start = self.read - len(micro_batches)
         said = self.batches.shrink(start + place, start)
         self.read = start
         return said
@@ -229,7 +229,7 @@ class Trainer:
         whole: Tensor = self.accelerator.reduce(value.to(self.accelerator.device), "sum")
         return whole
 
-    def _note(self, window: Sequence[Batch], finite: bool) -> None:
+    def _note(self, micro_batches: Sequence[Batch], finite: bool) -> None:
         """Write down what a step without a finite loss was made of; the third in a row ends the run."""
         self._unfit = 0 if finite else self._unfit + 1
         if finite:
@@ -237,7 +237,7 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / ("not_finite.jsonl" if self.leads else f"not_finite-{self.rank}.jsonl")
         with JsonLog(path) as rows:
-            rows.append({"step": self.step, "ids": [name for batch in window for name in batch.ids]})
+            rows.append({"step": self.step, "ids": [name for batch in micro_batches for name in batch.ids]})
         if self._unfit == PATIENCE:
             raise LinnetError(
                 f"the loss was no finite number in {PATIENCE} steps in a row, the last of them step {self.step}: the "
@@ -246,8 +246,8 @@ class Trainer:
             )
 
     def _blend(self) -> None:
-        """Move the average towards the weights; early on faster, so that the first ones are soon forgotten."""
-        decay = min(self.recipe.optimisation.average, (1 + self.step) / (10 + self.step))
+        """Move the average toward the weights; early on faster, so that the first ones are soon forgotten."""
+        decay = min(self.recipe.optimization.average, (1 + self.step) / (10 + self.step))
         own = trained(self.loss) if self.average else {}
         for name, mean in self.average.items():
             if mean.is_floating_point():
@@ -265,7 +265,7 @@ class Trainer:
             "best": self.best,
             "weights": whole_tree(trained(self.loss), self.leads),
             "average": whole_tree(self.average, self.leads),
-            "optimiser": whole_tree(self.optimiser.state_dict(), self.leads),
+            "optimizer": whole_tree(self.optimizer.state_dict(), self.leads),
             "scaler": None if scaler is None else scaler.state_dict(),
             "batches": self.batches.state(self.read),
             "recipe": json.dumps(asdict(self.recipe)),
@@ -277,7 +277,7 @@ class Trainer:
         """Write the model as it stands to that folder of the run. Raises `OutputError` where it cannot be written."""
         state = whole_state(self.loss, self.leads)
         if self.leads:
-            self.trainee.export(self.folder / name, state)
+            self.task.export(self.folder / name, state)
 
     def resume(self) -> bool:
         """Take up the newest checkpoint of the folder, if there is one.
@@ -290,23 +290,23 @@ class Trainer:
             return False
         if "weights" not in state:
             raise OptionError(f"{self.folder}: its checkpoints are of another kind of run; choose another `output`.")
-        put(self.loss, state["weights"])
-        self._require_same_parts(state["optimiser"])
+        load_trainable(self.loss, state["weights"])
+        self._require_same_parts(state["optimizer"])
         self.read = self.batches.restore(state["batches"])
-        parameters = [value for group in self.optimiser.param_groups for value in group["params"]]
-        self.optimiser.load_state_dict(like_parameters(state["optimiser"], parameters))
+        parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
+        self.optimizer.load_state_dict(like_parameters(state["optimizer"], parameters))
         if self.average:
             begun = state["average"] or state["weights"]
-            self.average = {name: like(begun[name], value) for name, value in self.average.items()}
+            self.average = {name: shard_like(begun[name], value) for name, value in self.average.items()}
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best = int(state["step"]), state["best"]
         return True
 
     def _require_same_parts(self, state: Mapping[str, Any]) -> None:
-        """Raise an `OptionError` where a checkpoint's optimiser has rates of its own for other parts than this one."""
+        """Raise an `OptionError` where a checkpoint's optimizer has rates of its own for other parts than this one."""
         theirs, ours = (
-            [len(group["params"]) for group in one["param_groups"]] for one in (state, self.optimiser.state_dict())
+            [len(group["params"]) for group in one["param_groups"]] for one in (state, self.optimizer.state_dict())
         )
         if theirs != ours:
             raise OptionError(
@@ -315,13 +315,13 @@ class Trainer:
             )
 
 
-def total_steps(options: Optimisation, batches: Plan) -> int:
+def total_steps(options: Optimization, batches: BatchPlan) -> int:
     """The steps of a run; by its epochs where the recipe names none."""
     return options.steps or math.ceil(options.epochs * math.ceil(batches.steps / options.accumulate))
 
 
-def make_accelerator(run: Run) -> Accelerator:
-    """The device, number format and threads of this process. Raises `OptionError` for what is not there."""
+def make_accelerator(run: RunSettings) -> Accelerator:
+    """The device, precision and threads of this process. Raises `OptionError` for what is not there."""
     if run.threads:
         torch.set_num_threads(run.threads)
     device_of(run)
@@ -331,7 +331,7 @@ def make_accelerator(run: Run) -> Accelerator:
         raise OptionError(f"run: device {run.device}, precision {run.precision}: {first_line(error)}") from error
 
 
-def device_of(run: Run) -> tuple[torch.device, str]:
+def device_of(run: RunSettings) -> tuple[torch.device, str]:
     """The device that a run takes here, and why. Raises `OptionError` where it is not there or of no use for it."""
     name, why = choose_device(run.device)
     device = torch.device(name)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from linnet.errors import OptionError
-from linnet.training.sharding import like
+from linnet.training.sharding import shard_like
 
 
 def trained(module: nn.Module) -> dict[str, Tensor]:
@@ -24,7 +24,7 @@ def part_of(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
 
 
-def put(module: nn.Module, weights: dict[str, Tensor]) -> None:
+def load_trainable(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy weights of `trained` back. Raises `OptionError` where they are those of another model or policy."""
     own = trained(module)
     odd = sorted(own.keys() ^ weights.keys()) or sorted(n for n in own if own[n].shape != weights[n].shape)
@@ -34,18 +34,18 @@ def put(module: nn.Module, weights: dict[str, Tensor]) -> None:
             "go on with the recipe that it was begun with, or choose another `output`."
         )
     for name, value in own.items():
-        value.copy_(like(weights[name], value))
+        value.copy_(shard_like(weights[name], value))
 
 
 @contextmanager
-def holding(module: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+def swapped_weights(module: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
     """While it is open the module has these weights (a moving average); nothing changes where there are none."""
     if not weights:
         yield
         return
     kept = {name: value.clone() for name, value in trained(module).items()}
-    put(module, weights)
+    load_trainable(module, weights)
     try:
         yield
     finally:
-        put(module, kept)
+        load_trainable(module, kept)

@@ -18,7 +18,7 @@ from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix, resolve_language
-from linnet.decoding.word_times import Spoken, word_times
+from linnet.decoding.word_times import DecodedWindow, word_times
 from linnet.decoding.words import WordTokens, split_words
 from linnet.engines.protocol import DecoderEngine, EncoderEngine, Engine
 from linnet.errors import LinnetError, OptionError
@@ -75,7 +75,7 @@ def _parse(line: str, path: Path, number: int) -> KnownWords:
 
 
 @dataclass(frozen=True)
-class Fed:
+class DecoderInput:
     """An utterance with known words, encoded, and what the decoder is fed: a prefix and the words' own tokens."""
 
     known: KnownWords
@@ -88,7 +88,7 @@ class Fed:
 
 def feed(
     model: WhisperModel, engine: EncoderEngine, utterances: Iterable[KnownWords], *, skipped: Notify
-) -> Iterator[Fed]:
+) -> Iterator[DecoderInput]:
     """Encode utterances one by one, to be fed with their true words (teacher forcing), without timestamps.
 
     An utterance longer than the model's window, or whose words do not come back from the tokenizer one by one, is left
@@ -96,15 +96,15 @@ def feed(
     """
     for one in utterances:
         with open_audio(one.audio) as source:
-            samples = source.window(0, model.window_samples + 1)
+            samples = source.read(0, model.window_samples + 1)
         found = _feed(model, engine, one, samples)
-        if isinstance(found, Fed):
+        if isinstance(found, DecoderInput):
             yield found
         else:
             skipped(f"{public_name(one.audio)}: left out, {found}")
 
 
-def score_heads(model: WhisperModel, engine: DecoderEngine, fed: Iterable[Fed]) -> dict[Head, float]:
+def score_heads(model: WhisperModel, engine: DecoderEngine, fed: Iterable[DecoderInput]) -> dict[Head, float]:
     """For every head the share of its attention that lies within the word being written, the mean over all words.
 
     Attention is cut to the true sound. Raises `OptionError` where there is no utterance.
@@ -121,14 +121,14 @@ def score_heads(model: WhisperModel, engine: DecoderEngine, fed: Iterable[Fed]) 
     return dict(zip(heads, (total / count).tolist(), strict=True))
 
 
-def measure_lag(model: WhisperModel, engine: Engine, fed: Iterable[Fed], heads: Sequence[Head]) -> float:
+def measure_lag(model: WhisperModel, engine: Engine, fed: Iterable[DecoderInput], heads: Sequence[Head]) -> float:
     """Seconds by which these heads look behind the onset of a word: those with which starts come nearest to the known.
 
     Of -0.1 to 0.24 s in steps of 0.02 the one with the least mean error of starts, each counted up to 0.3 s.
     """
     errors = dict.fromkeys(LAGS, 0.0)
     for one in fed:
-        spoken = [Spoken(one.prefix, one.tokens, (), one.samples)]
+        spoken = [DecodedWindow(one.prefix, one.tokens, (), one.samples)]
         for lag in LAGS:
             (found,) = word_times(engine, one.encoded, spoken, model.vocabulary, heads, lag)
             pairs = zip(found, one.known.times, strict=True)
@@ -142,7 +142,7 @@ def choose_heads(scores: dict[Head, float]) -> list[Head]:
     return [head for head in ranked[:MOST_HEADS] if scores[head] >= NEAR_BEST * scores[ranked[0]]]
 
 
-def _feed(model: WhisperModel, engine: EncoderEngine, one: KnownWords, samples: Samples) -> Fed | str:
+def _feed(model: WhisperModel, engine: EncoderEngine, one: KnownWords, samples: Samples) -> DecoderInput | str:
     """One utterance, or the reason why it cannot be used."""
     if len(samples) > model.window_samples:
         return "longer than the model's window"
@@ -160,10 +160,10 @@ def _feed(model: WhisperModel, engine: EncoderEngine, one: KnownWords, samples: 
         return "more words than the model's tokens hold"
     wave = np.pad(samples, (0, model.padded(len(samples)) - len(samples)))
     features = log_mel(engine.place(wave[None]), model.n_mels)
-    return Fed(one, samples, engine.encode(features), tuple(prefix), tuple(tokens), tuple(words))
+    return DecoderInput(one, samples, engine.encode(features), tuple(prefix), tuple(tokens), tuple(words))
 
 
-def _shares(engine: DecoderEngine, one: Fed, heads: Sequence[Head]) -> NDArray[np.float64]:
+def _shares(engine: DecoderEngine, one: DecoderInput, heads: Sequence[Head]) -> NDArray[np.float64]:
     """The shares [heads, words] of one utterance."""
     found = engine.align(one.encoded, np.array([[*one.prefix, *one.tokens]]), heads)[0]
     positions = max(1, math.ceil(len(one.samples) / SAMPLES_PER_POSITION))
@@ -172,6 +172,6 @@ def _shares(engine: DecoderEngine, one: Fed, heads: Sequence[Head]) -> NDArray[n
     rate = SAMPLE_RATE / SAMPLES_PER_POSITION
     shares = []
     for word, (start, end) in zip(one.words, one.known.times, strict=True):
-        rows = [len(one.prefix) + place - 1 for place in word.places]
+        rows = [len(one.prefix) + place - 1 for place in word.indices]
         shares.append(looked[:, rows, math.floor(start * rate) : math.ceil(end * rate)].sum(-1).mean(1))
     return np.stack(shares, 1)

@@ -1,6 +1,6 @@
 """What a model family must offer for `Recognizer` to drive it over files, long audio and batches.
 
-One recording is a job: a generator that yields the windows that can be recognised now and receives their results. It
+One recording is a job: a generator that yields the windows that can be recognized now and receives their results. It
 yields a single window where the next one depends on its result, and several where they do not depend on one another. It
 holds a bounded number of windows, so audio of any length runs at constant memory, and windows of one or of several
 recordings share a batch.
@@ -21,7 +21,7 @@ from linnet.transcription.transcript import Counts, Segment
 
 @dataclass(frozen=True)
 class Request:
-    """One window to recognise. Requests with equal `group` may share a batch."""
+    """One window to recognize. Requests with equal `group` may share a batch."""
 
     samples: Samples
     options: DecodingOptions
@@ -68,12 +68,12 @@ class Backend(Protocol):
         ...
 
     def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
-        """Recognise one recording, up to about `ahead` windows at once.
+        """Recognize one recording, up to about `ahead` windows at once.
 
-        Raises `OptionError` at once for options that this model cannot honour.
+        Raises `OptionError` at once for options that this model cannot honor.
         """
         ...
 
     def run(self, requests: Sequence[Request]) -> list[Any]:
-        """Recognise windows of one group together; one result for each request, sent back into its job."""
+        """Recognize windows of one group together; one result for each request, sent back into its job."""
         ...

@@ -47,7 +47,7 @@ class Recognizes(Protocol):
 
     @property
     def dtype(self) -> str:
-        """The number format it runs in."""
+        """The precision it runs in."""
         ...
 
     def transcribe_many(
@@ -83,7 +83,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Finished:
+class ItemResult:
     """One recording that a run is through with. `seconds` is of work, `duration` of audio."""
 
     item: Item
@@ -101,24 +101,24 @@ def run_batch(
     options: RunOptions,
     *,
     on_progress: Callable[[Progress], None] | None = None,
-) -> Iterator[Finished]:
+) -> Iterator[ItemResult]:
     """Transcribe and write every item; yields each once, when its files are there or it has failed.
 
     A recording that fails leaves the others alone, but a full disk ends the run: the rest is "not begun". With
     `skip_existing`, an item is skipped when every wanted format is there and was made by the same model, revision,
-    number format and options from the same input (path, size, time of change).
+    precision and options from the same input (path, size, time of change).
 
     Raises:
-        OptionError: options that the model cannot honour.
+        OptionError: options that the model cannot honor.
     """
     pending: list[tuple[int, Item, str]] = []
     for index, item in enumerate(items):
         fingerprint = make_fingerprint(recognizer, item.source, options)
         known = _read_record(item)
         if options.skip_existing and item.source != "-" and _is_done(item, known, fingerprint, options.formats):
-            yield Finished(item, "skipped")
+            yield ItemResult(item, "skipped")
         elif error := _obstacle(item, known, options.formats):
-            yield Finished(item, "failed", error=error)
+            yield ItemResult(item, "failed", error=error)
         else:
             pending.append((index, item, fingerprint))
 
@@ -134,7 +134,7 @@ def _transcribe(
     pending: Sequence[tuple[Item, str]],
     options: RunOptions,
     report: Callable[[Progress], None],
-) -> Iterator[Finished]:
+) -> Iterator[ItemResult]:
     left = dict(enumerate(pending))
     results = recognizer.transcribe_many(
         [
@@ -153,17 +153,17 @@ def _transcribe(
         if _disk_is_full(finished.error):
             break
     for item, _ in left.values():
-        yield Finished(item, "not begun")
+        yield ItemResult(item, "not begun")
 
 
-def _finish(item: Item, result: Result, fingerprint: str, options: RunOptions) -> Finished:
+def _finish(item: Item, result: Result, fingerprint: str, options: RunOptions) -> ItemResult:
     error = result.error
     if error is None and result.transcript is not None:
         try:
             write_outputs(item, result.transcript, options, fingerprint)
         except OutputError as failure:
             error = failure
-    return Finished(
+    return ItemResult(
         item,
         status="failed" if error else "done",
         transcript=result.transcript,

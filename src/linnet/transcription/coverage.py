@@ -62,7 +62,7 @@ def speech_between(regions: Sequence[Region], start: float, end: float) -> float
 
 
 class Pace:
-    """How fast people speak in a recording, learnt as it is heard: in segments with enough speech to tell."""
+    """How fast people speak in a recording, learned as it is heard: in segments with enough speech to tell."""
 
     def __init__(self) -> None:
         self._rates: list[float] = []
@@ -116,7 +116,7 @@ def may_skip(segment: Segment, regions: Sequence[Region], earliest: float, usual
 def is_stretched(segment: Segment, regions: Sequence[Region]) -> bool:
     """Whether a word of a segment is laid over more speech than it can be: over that of words which are missing."""
     return any(
-        speech_between(regions, word.start, word.end) > LONGEST_WORD + _PER_AMOUNT * amount(word.text)
+        speech_between(regions, word.start, word.end) > LONGEST_WORD + _PER_AMOUNT * amount(word.word)
         for word in segment.words
     )
 

@@ -1,4 +1,4 @@
-"""Recognising recordings with any speech model of Transformers other than Whisper: sequence-to-sequence, or CTC.
+"""Recognizing recordings with any speech model of Transformers other than Whisper: sequence-to-sequence, or CTC.
 
 Such models have no timestamp tokens: a recording is cut into windows in its pauses, each becomes a segment.
 
@@ -27,7 +27,7 @@ from linnet.models.speech import SpeechModel, load_speech_model
 from linnet.transcription import longform
 from linnet.transcription.backend import Job, Request
 from linnet.transcription.ctc_words import ctc_words
-from linnet.transcription.ledger import is_doubtful
+from linnet.transcription.ledger import is_low_confidence
 from linnet.transcription.longform import Languages, batched
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
@@ -44,14 +44,14 @@ MOST_TOKENS = 448  # for a window, where the model's generation config names no 
 
 _DEFAULTS = DecodingOptions()
 _FREE = {"timestamps", "seed", "vad", "long_form"}  # without meaning here, so of no harm
-_HONOURED = {
+_HONORED = {
     "ctc": frozenset(_FREE | {"word_timestamps"}),
     "seq2seq": frozenset(
         _FREE | {"beam_size", "length_penalty", "max_new_tokens", "suppress_tokens", "begin_suppress_tokens"}
     ),
 }
 _WHY_NOT = {
-    "language": "it takes no language and recognises the one that it was trained on",
+    "language": "it takes no language and recognizes the one that it was trained on",
     "language_per_segment": "it tells no language",
     "task": "it only transcribes",
     "prompt": "it takes no prompt",
@@ -61,13 +61,13 @@ _WHY_NOT = {
 
 
 @dataclass(frozen=True)
-class Heard:
+class GenericWindowResult:
     """What one window said, and when, in seconds from its start."""
 
     text: str
     start: float
     end: float
-    average_log_probability: float
+    avg_logprob: float
     words: tuple[TimedWord, ...] = ()
 
 
@@ -81,7 +81,7 @@ class GenericBackend:
 
     Windows of different lengths share a batch only where padding does not change what the encoder makes of the sound,
     so that a batch gives what its windows give one by one. This is measured when the model is loaded: models without an
-    attention mask, with a normalisation over time or with unmasked convolutions fail it and batch equal lengths only.
+    attention mask, with a normalization over time or with unmasked convolutions fail it and batch equal lengths only.
     """
 
     def __init__(self, speech: SpeechModel) -> None:
@@ -90,7 +90,7 @@ class GenericBackend:
         self._window = max(SHORTEST, int(seconds * SAMPLE_RATE))
         self._pads_safely = self._probe_padding()
 
-    answer = Heard
+    answer = GenericWindowResult
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -104,13 +104,13 @@ class GenericBackend:
         return f"transformers {self._speech.family.name} {self._speech.device} {dtype}"
 
     def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
-        """Recognise one recording. Raises `OptionError` at once for what the model cannot do."""
+        """Recognize one recording. Raises `OptionError` at once for what the model cannot do."""
         _check(options, self._speech)
         return self._windows(source, options, ahead)
 
     def _windows(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
         plan = WindowPlan(source, self._window, choose_detector(vad=options.vad))
-        listener = _Listener(self, options)
+        listener = _WindowRecognizer(self, options)
         return (yield from batched(plan, listener, Languages(None, each=True), limit=self._window, ahead=ahead))
 
     def request(self, samples: Samples, options: DecodingOptions) -> Request:
@@ -120,8 +120,8 @@ class GenericBackend:
         length = None if self._pads_safely else len(samples)
         return Request(samples, options, group=(options, length))
 
-    def run(self, requests: Sequence[Request]) -> list[Heard]:
-        """Recognise windows of one group together."""
+    def run(self, requests: Sequence[Request]) -> list[GenericWindowResult]:
+        """Recognize windows of one group together."""
         import torch
 
         durations = [len(request.samples) / SAMPLE_RATE for request in requests]
@@ -132,7 +132,7 @@ class GenericBackend:
             return self._run_seq2seq(features, durations, requests[0].options)
 
     def _features(self, windows: Sequence[Samples]) -> dict[str, Tensor]:
-        """The processor's tensors for windows padded to the longest, on the model's device and in its number format."""
+        """The processor's tensors for windows padded to the longest, on the model's device and in its precision."""
         processor = self._speech.processor
         try:
             with quiet(), np.errstate(all="ignore"):
@@ -170,7 +170,7 @@ class GenericBackend:
 
     def _run_ctc(
         self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
-    ) -> list[Heard]:
+    ) -> list[GenericWindowResult]:
         model = self._speech.model
         log_probabilities = model(**features).logits.float().log_softmax(-1)  # [B, T, V]
         best, tokens = log_probabilities.max(-1)  # [B, T] each
@@ -182,23 +182,25 @@ class GenericBackend:
         timed = options.word_timestamps
         return [self._ctc_window(row[:n], scores[:n], seconds, timed=timed) for row, scores, n, seconds in rows]
 
-    def _ctc_window(self, tokens: Tensor, scores: Tensor, seconds: float, *, timed: bool = False) -> Heard:
+    def _ctc_window(
+        self, tokens: Tensor, scores: Tensor, seconds: float, *, timed: bool = False
+    ) -> GenericWindowResult:
         tokenizer = self._speech.tokenizer
         silent = {self._speech.model.config.pad_token_id, getattr(tokenizer, "word_delimiter_token_id", None)}
         spoken = [index for index, token in enumerate(tokens.tolist()) if token not in silent]
         if not spoken:
-            return Heard("", 0.0, seconds, 0.0)
+            return GenericWindowResult("", 0.0, seconds, 0.0)
         frame = seconds / len(tokens)
         text = _ctc_text(tokenizer, tokens.tolist())
         words: tuple[TimedWord, ...] = ()
         if timed:
             spelled = partial(_ctc_text, tokenizer)
             words = ctc_words(tokens.tolist(), scores.tolist(), silent, spelled, seconds=seconds)
-        return Heard(text, spoken[0] * frame, (spoken[-1] + 1) * frame, float(scores.mean()), words)
+        return GenericWindowResult(text, spoken[0] * frame, (spoken[-1] + 1) * frame, float(scores.mean()), words)
 
     def _run_seq2seq(
         self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
-    ) -> list[Heard]:
+    ) -> list[GenericWindowResult]:
         from transformers import LogitsProcessorList
 
         recorder = _Recorder()
@@ -218,11 +220,11 @@ class GenericBackend:
         else:
             averages = _beam_averages(self._speech.model, made)
         rows = zip(texts, durations, averages, strict=True)
-        return [Heard(text, 0.0, seconds, average) for text, seconds, average in rows]
+        return [GenericWindowResult(text, 0.0, seconds, average) for text, seconds, average in rows]
 
 
-class _Listener:
-    """This family's side of batched long-form, as `longform.Listener`.
+class _WindowRecognizer:
+    """This family's side of batched long-form, as `longform.WindowRecognizer`.
 
     Its windows do not wait for one another and nothing is heard again: the models do not say where they stopped.
     """
@@ -239,12 +241,12 @@ class _Listener:
         del language, vote
         return self._backend.request(window.samples, self._options)
 
-    def read(self, window: Window, answer: Heard) -> longform.Heard:
+    def read(self, window: Window, answer: GenericWindowResult) -> longform.WindowTranscript:
         """One segment, or none."""
         offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
         segments = _segments(answer, offset, duration)
-        flagged = [replace(segment, doubtful=is_doubtful(segment, self._options)) for segment in segments]
-        return longform.Heard(tuple(flagged), resume=offset + duration)
+        flagged = [replace(segment, low_confidence=is_low_confidence(segment, self._options)) for segment in segments]
+        return longform.WindowTranscript(tuple(flagged), resume=offset + duration)
 
 
 class _Recorder:
@@ -284,27 +286,27 @@ def _ctc_text(tokenizer: Any, tokens: Sequence[int]) -> str:
     return text
 
 
-def _segments(heard: Heard, offset: float, duration: float) -> list[Segment]:
+def _segments(heard: GenericWindowResult, offset: float, duration: float) -> list[Segment]:
     """One segment, or none for no text; times within the window though it may have been padded."""
     text = heard.text.strip()
     if not text:
         return []
     start, end = min(heard.start, duration), min(heard.end, duration)
-    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, heard.average_log_probability)
+    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, heard.avg_logprob)
     words = [replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in heard.words]
     return [with_words(segment, words, offset=offset)]
 
 
 def _check(options: DecodingOptions, speech: SpeechModel) -> None:
-    """Refuse each option that was changed from its default and that this family does not honour."""
+    """Refuse each option that was changed from its default and that this family does not honor."""
     for field in fields(options):
         value = getattr(options, field.name)
-        if field.name in _HONOURED[speech.family.name] or value == getattr(_DEFAULTS, field.name):
+        if field.name in _HONORED[speech.family.name] or value == getattr(_DEFAULTS, field.name):
             continue
         if value is None or (field.name == "temperatures" and value == (0.0,)):
             continue  # a fallback that is switched off, and there is none
         why = _WHY_NOT.get(field.name, f"{speech.family.title} models other than Whisper have no such choice")
-        raise OptionError(f"model {speech.name} cannot honour {field.name}={value!r}: {why}")
+        raise OptionError(f"model {speech.name} cannot honor {field.name}={value!r}: {why}")
 
 
 def _generation(model: Any, options: DecodingOptions) -> dict[str, Any]:

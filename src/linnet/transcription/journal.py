@@ -21,10 +21,12 @@ from linnet.transcription.backend import Request
 SHORTEST = 120.0  # seconds of a recording: less is done again sooner than it is looked up
 
 _MARK = "linnet_journal"
+_VERSION = 2  # of the keys of answers; a journal of another one is dropped
 
 
 class Journal:
-    """The answers for one recording, in the file at `path`; those of another `fingerprint` are dropped.
+    """The answers for one recording, in the file at `path`; those of another `fingerprint` or version are
+    dropped.
 
     A file that cannot be written is given up: `broken` then says why, and the run goes on without it.
     """
@@ -32,7 +34,7 @@ class Journal:
     def __init__(self, path: Path, fingerprint: str) -> None:
         self.path = path
         self.broken: str | None = None
-        self._header = {_MARK: 1, "fingerprint": fingerprint}
+        self._header = {_MARK: _VERSION, "fingerprint": fingerprint}
         self._known: dict[str, Any] = {}
         self._log: JsonLog | None = None
         lines = _lines(path)

@@ -1,4 +1,4 @@
-"""What became of a recording, window by window: its segments, and a count of whatever was left out or is doubtful."""
+"""What became of a recording, window by window: its segments, and counts of what was left out or is uncertain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from linnet.transcription.sentences import without_invented_stops
 from linnet.transcription.transcript import Counts, Segment
 
 MUCH_DROPPED = 0.5  # of a recording: worth a sentence
-MANY_DOUBTFUL = 0.1  # of the segments
+MANY_LOW_CONFIDENCE = 0.1  # of the segments
 
 
 @dataclass
@@ -28,14 +28,15 @@ class Ledger:
             counts,
             windows=counts.windows + 1,
             fallback_windows=counts.fallback_windows + fell_back,
-            wordless_windows=counts.wordless_windows + (not segments),
-            doubtful_segments=counts.doubtful_segments + sum(segment.doubtful for segment in segments),
+            empty_windows=counts.empty_windows + (not segments),
+            low_confidence_segments=counts.low_confidence_segments
+            + sum(segment.low_confidence for segment in segments),
         )
         self.segments += segments
 
     def drop(self, seconds: float) -> None:
         """So much was no speech and went to no window."""
-        self.counts = replace(self.counts, dropped_seconds=round(self.counts.dropped_seconds + seconds, 3))
+        self.counts = replace(self.counts, nonspeech_seconds=round(self.counts.nonspeech_seconds + seconds, 3))
 
     def outcome(
         self, duration: float, *, language: str | None = None, probabilities: Mapping[str, float] | None = None
@@ -53,7 +54,7 @@ class Ledger:
         )
 
     def _notices(self, duration: float) -> list[str]:
-        dropped, found = self.counts.dropped_seconds, []
+        dropped, found = self.counts.nonspeech_seconds, []
         if dropped > MUCH_DROPPED * duration:
             what = "no speech was heard" if not self.segments and not self.counts.windows else "there is little speech"
             found.append(
@@ -63,24 +64,24 @@ class Ledger:
             found.append(
                 "no words were recognized in it (of several channels --channel hears one; --no-vad takes in singing)."
             )
-        doubtful = self.counts.doubtful_segments
-        if doubtful > MANY_DOUBTFUL * len(self.segments):
+        low_confidence = self.counts.low_confidence_segments
+        if low_confidence > MANY_LOW_CONFIDENCE * len(self.segments):
             found.append(
-                f"{doubtful} of {len(self.segments)} segments are doubtful, improbable or repeating themselves "
-                "(--format json says which)."
+                f"{low_confidence} of {len(self.segments)} segments have low confidence: improbable or repeating "
+                "themselves (--format json says which)."
             )
         return found
 
 
-def is_doubtful(segment: Segment, options: DecodingOptions) -> bool:
+def is_low_confidence(segment: Segment, options: DecodingOptions) -> bool:
     """Whether text is improbable, repeats itself or lies where no speech is heard, by the options' thresholds."""
 
     def beyond(value: float | None, threshold: float | None) -> bool:
         return value is not None and threshold is not None and value > threshold
 
-    log_probability, limit = segment.average_log_probability, options.log_probability_threshold
+    log_probability, limit = segment.avg_logprob, options.log_probability_threshold
     return (
         (log_probability is not None and limit is not None and log_probability < limit)
         or beyond(segment.compression_ratio, options.compression_ratio_threshold)
-        or beyond(segment.no_speech_probability, options.no_speech_threshold)
+        or beyond(segment.no_speech_prob, options.no_speech_threshold)
     )

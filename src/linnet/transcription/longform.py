@@ -1,4 +1,4 @@
-"""Batched long-form: windows that do not depend on one another are recognised together and stitched by time.
+"""Batched long-form: windows that do not depend on one another are recognized together and stitched by time.
 
 Nothing that was said is to be lost at the edges: where a model says that a window's end cut a phrase, or passes over
 speech, the window is heard again from there; where speech went on without a pause for longer than a window, the next
@@ -20,7 +20,7 @@ from linnet.transcription.coverage import SHORTEST_SPEECH, speech
 from linnet.transcription.ledger import Ledger
 from linnet.transcription.packing import LONG_PAUSE, PAD
 from linnet.transcription.prefetch import Prefetch
-from linnet.transcription.second_hearing import judge, passed_over
+from linnet.transcription.retry import judge, passed_over
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
 
@@ -29,7 +29,7 @@ VOTES = 8  # windows at a recording's start that decide on its language
 
 
 @dataclass(frozen=True)
-class Heard:
+class WindowTranscript:
     """What a model made of one window; times in seconds of the recording."""
 
     segments: tuple[Segment, ...]
@@ -41,7 +41,7 @@ class Heard:
     skipping: tuple[Segment, ...] = ()  # those of them of which the times of their words tell so
 
 
-class Listener(Protocol):
+class WindowRecognizer(Protocol):
     """A model's side of batched long-form."""
 
     def prepare(self, window: Window) -> Window:
@@ -52,7 +52,7 @@ class Listener(Protocol):
         """The request for a window; without a language the model is to tell it."""
         ...
 
-    def read(self, window: Window, answer: Any) -> Heard:
+    def read(self, window: Window, answer: Any) -> WindowTranscript:
         """What the answer to a window's request says."""
         ...
 
@@ -68,7 +68,7 @@ class Languages:
         self._first: str | None = None  # of the windows with words
         self._wordless: str | None = None  # of those in which speech was found and no words
 
-    def count(self, heard: Heard) -> None:
+    def count(self, heard: WindowTranscript) -> None:
         """Take the probabilities of a window with words; one without tells a language only where none has any."""
         if heard.probabilities and heard.segments:
             self._voices += 1
@@ -96,8 +96,8 @@ class Languages:
         return {code: total / self._voices for code, total in self._sums.items()} if self._voices else None
 
 
-def batched(plan: WindowPlan, listener: Listener, languages: Languages, *, limit: int, ahead: int) -> Job:
-    """Recognise a recording, up to `ahead` windows at once; `limit` samples are one window."""
+def batched(plan: WindowPlan, listener: WindowRecognizer, languages: Languages, *, limit: int, ahead: int) -> Job:
+    """Recognize a recording, up to `ahead` windows at once; `limit` samples are one window."""
     ledger, covered, ends = Ledger(), 0, 0
     pending: list[Window] = []
     with Prefetch(map(listener.prepare, plan), max(ahead // 2, 1)) as coming:
@@ -130,7 +130,7 @@ def _ready(pending: Sequence[Window]) -> list[Window]:
     ]
 
 
-def _vote(languages: Languages, heard: Sequence[Heard]) -> None:
+def _vote(languages: Languages, heard: Sequence[WindowTranscript]) -> None:
     if languages.voting or languages.chosen is None:
         for one in heard:
             languages.count(one)
@@ -138,7 +138,7 @@ def _vote(languages: Languages, heard: Sequence[Heard]) -> None:
 
 
 def _settle(
-    pending: Sequence[Window], heard: Mapping[int, Heard], ledger: Ledger, language: str | None, limit: int
+    pending: Sequence[Window], heard: Mapping[int, WindowTranscript], ledger: Ledger, language: str | None, limit: int
 ) -> Iterator[Window]:
     """Book what was heard; the windows that are still to be heard, in order.
 
@@ -165,7 +165,7 @@ def _settle(
                 yield left
 
 
-def _rest(window: Window, heard: Heard) -> Window | None:
+def _rest(window: Window, heard: WindowTranscript) -> Window | None:
     """The part of a window after its last whole phrase, without the silence that it begins with."""
     resume = max(round(heard.resume * SAMPLE_RATE), window.start + 1)
     if window.end - resume < SHORTEST_REST:

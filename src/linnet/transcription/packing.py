@@ -19,7 +19,7 @@ LONG_PAUSE = SAMPLE_RATE // 2  # no pause is a better place to cut than one of t
 
 
 @dataclass(frozen=True)
-class Span:
+class WindowSpan:
     """A window from sample `start` to `end`, and the regions of speech in it.
 
     `joined`: it starts where the window before it ended, in the middle of speech, so that a word may lie across.
@@ -36,7 +36,7 @@ def longest_region(limit: int) -> int:
     return limit - 2 * PAD
 
 
-class Packer:
+class WindowPacker:
     """Regions in order to windows of at most `limit` samples that hold them all, in order and without overlap.
 
     The regions are at most `longest_region(limit)` long. A window is filled while the next region fits, and ends in the
@@ -53,7 +53,7 @@ class Packer:
         """The sample before which no further window will start, where no further region starts before `settled`."""
         return max(min(settled, self._held[0].start if self._held else settled) - PAD, 0)
 
-    def push(self, region: Region) -> list[Span]:
+    def push(self, region: Region) -> list[WindowSpan]:
         """Take the next region; the windows that it completes."""
         spans = self.wait(region.start)
         while self._held and region.end - self._held[0].start > self._room:
@@ -61,18 +61,18 @@ class Packer:
         self._held.append(region)
         return spans
 
-    def wait(self, settled: int) -> list[Span]:
+    def wait(self, settled: int) -> list[WindowSpan]:
         """The window that is complete where no further region starts before the sample `settled`."""
         held = self._held
         full = bool(held) and settled - held[0].start > self._room and settled - held[-1].end >= LONG_PAUSE
         apart = bool(held) and self._longest_gap is not None and settled - held[-1].end > self._longest_gap
         return [self._window(len(held), settled)] if full or apart else []
 
-    def finish(self) -> list[Span]:
+    def finish(self) -> list[WindowSpan]:
         """The last window."""
         return [self._window(len(self._held), None)] if self._held else []
 
-    def _split(self, region: Region) -> Span:
+    def _split(self, region: Region) -> WindowSpan:
         """A window of the first of the held regions, which together with `region` are too long for one."""
         starts = [one.start for one in (*self._held[1:], region)]
         gaps = [start - one.end for start, one in zip(starts, self._held, strict=True)]
@@ -81,7 +81,7 @@ class Packer:
         best = max(places, key=lambda place: (min(gaps[place], LONG_PAUSE), place))
         return self._window(best + 1, starts[best])
 
-    def _window(self, count: int, following: int | None) -> Span:
+    def _window(self, count: int, following: int | None) -> WindowSpan:
         """A window of the first `count` held regions; none starts before `following` after them."""
         regions = tuple(self._held[:count])
         del self._held[:count]
@@ -89,24 +89,24 @@ class Packer:
         after = PAD if following is None else min(PAD, (following - last.end) // 2)
         before = min(PAD, (first.start - self._before + 1) // 2, first.start)
         self._before = last.end
-        return Span(first.start - before, last.end + after, regions, first.joined)
+        return WindowSpan(first.start - before, last.end + after, regions, first.joined)
 
 
-class Singly:
-    """In a `Packer`'s place, each region is a window, without pads."""
+class RegionWindows:
+    """In a `WindowPacker`'s place, each region is a window, without pads."""
 
     def oldest(self, settled: int) -> int:
-        """As of `Packer`."""
+        """As of `WindowPacker`."""
         return settled
 
-    def push(self, region: Region) -> list[Span]:
+    def push(self, region: Region) -> list[WindowSpan]:
         """The window of this region."""
-        return [Span(region.start, region.end, (region,), region.joined)]
+        return [WindowSpan(region.start, region.end, (region,), region.joined)]
 
-    def wait(self, settled: int) -> list[Span]:  # noqa: ARG002  a `Packer`'s
+    def wait(self, settled: int) -> list[WindowSpan]:  # noqa: ARG002  a `WindowPacker`'s
         """None: there is nothing to wait for."""
         return []
 
-    def finish(self) -> list[Span]:
+    def finish(self) -> list[WindowSpan]:
         """None is left."""
         return []

@@ -21,7 +21,7 @@ from linnet.transcription.schedule import in_order as ordered
 from linnet.transcription.transcript import Transcript
 
 if TYPE_CHECKING:
-    from linnet.engines.choice import Chosen
+    from linnet.engines.choice import EngineChoice
     from linnet.models.resolve import ModelRef
 
 
@@ -51,13 +51,13 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     >>> recognizer.languages
     ('en', 'de', 'fr', 'es', 'it')
     """
-    from linnet.engines.choice import Wanted, choose, replace_dtype
+    from linnet.engines.choice import EngineConfig, choose, replace_dtype
     from linnet.models.default import resolve_default
     from linnet.models.device import choose_device
     from linnet.models.resolve import resolve
 
     tell = notify or _silent
-    wanted = Wanted(engine, compute_type, threads)
+    wanted = EngineConfig(engine, compute_type, threads)
     if dtype != "auto":
         wanted = replace_dtype(dtype, wanted, tell)
     place, why = choose_device(device)
@@ -71,16 +71,16 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
         ref = resolve(name, offline=offline, revision=revision, notify=notify)
     chosen = choose(ref, place, wanted, tell)
     read = partial(_load_backend, ref, place, chosen, tell)
-    backend = cast("Backend", _Late(read)) if late else read()
-    return Recognizer(backend, ref, device=place, dtype=chosen.number)
+    backend = cast("Backend", _LazyBackend(read)) if late else read()
+    return Recognizer(backend, ref, device=place, dtype=chosen.precision)
 
 
 def _silent(sentence: str) -> None:
     del sentence
 
 
-def _load_backend(ref: ModelRef, device: str, chosen: Chosen, notify: Notify) -> Backend:
-    from linnet.engines.choice import build_engine, torch_number
+def _load_backend(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> Backend:
+    from linnet.engines.choice import build_engine, torch_dtype
     from linnet.models.families import WHISPER, family_of
 
     if family_of(ref.path) is WHISPER:
@@ -89,10 +89,10 @@ def _load_backend(ref: ModelRef, device: str, chosen: Chosen, notify: Notify) ->
         return WhisperBackend(*build_engine(ref, device, chosen, notify))
     from linnet.transcription.generic import load_generic
 
-    return load_generic(ref, device=device, dtype=torch_number(chosen))
+    return load_generic(ref, device=device, dtype=torch_dtype(chosen))
 
 
-class _Late:
+class _LazyBackend:
     """A `Backend` that is loaded when something is asked of it."""
 
     def __init__(self, load: Callable[[], Backend]) -> None:
@@ -123,7 +123,7 @@ class Recognizer:
     @property
     def loading_seconds(self) -> float:
         """How long the weights took that were read late, while recordings waited; 0 where they were there before."""
-        return self._backend.seconds if isinstance(self._backend, _Late) else 0.0
+        return self._backend.seconds if isinstance(self._backend, _LazyBackend) else 0.0
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ class Recognizer:
 
         Results come in the order of the inputs; with `in_order=False` each when it is done, and its `index` tells the
         input. A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for
-        options that the model cannot honour. A source may be a `schedule.Recording`, with a channel, a track and a
+        options that the model cannot honor. A source may be a `schedule.Recording`, with a channel, a track and a
         journal of its own. A generator of sources runs in a thread of its own; waiting for it holds up no result.
         """
         if not isinstance(batch_size, int) or batch_size < 1:

@@ -1,6 +1,6 @@
 """Running jobs of one or several recordings side by side, their windows in common batches.
 
-A job (see `transcription.backend`) is a generator: it yields the windows it wants recognised and is sent the results.
+A job (see `transcription.backend`) is a generator: it yields the windows it wants recognized and is sent the results.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class _Running:
         )
 
 
-class _Asked(NamedTuple):
+class _PendingRequest(NamedTuple):
     """One request and whose it is."""
 
     one: _Running
@@ -180,7 +180,7 @@ class Scheduler(Closing):
         """Begin a recording, which may be a `Recording`; its index, 0 for the first, by which its `Result` is known.
 
         A sound that cannot be opened has its result at once, with the error. Raises `OptionError` for options that the
-        model cannot honour.
+        model cannot honor.
         """
         index, begun = self._submitted, time.perf_counter()
         self._submitted += 1
@@ -209,7 +209,7 @@ class Scheduler(Closing):
         self._batches.answer(self._running.values())
         for one in list(self._running.values()):
             if one.index not in self._running:
-                continue  # `on_progress` has cancelled it
+                continue  # `on_progress` has canceled it
             if one.error is None and one.requests:
                 one.resume(one.answers)
             self._report(one)
@@ -249,7 +249,7 @@ def run_jobs(
     channel: str = "mix",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[Result]:
-    """Recognise recordings, `batch_size` windows at once; yields each as it is done, in no fixed order.
+    """Recognize recordings, `batch_size` windows at once; yields each as it is done, in no fixed order.
 
     A recording is begun when those before it leave room in a batch. Sources that come slowly from a generator hold up
     nothing that was begun (see `feed.Feed`); an error in making them ends them and is raised once that is done.
@@ -312,17 +312,17 @@ class _Batches:
 
     def answer(self, running: Iterable[_Running]) -> None:
         """Answer every request that is open, by the recording's journal where that knows the answer."""
-        groups: dict[Hashable, list[_Asked]] = defaultdict(list)
+        groups: dict[Hashable, list[_PendingRequest]] = defaultdict(list)
         for one in running:
             if one.journal is not None:
                 one.answers = [one.journal.recall(request, self._backend.answer) for request in one.requests]
             for place, (request, answer) in enumerate(zip(one.requests, one.answers, strict=True)):
                 if answer is None:
-                    groups[request.group].append(_Asked(one, place, request))
+                    groups[request.group].append(_PendingRequest(one, place, request))
         for group in groups.values():
             self.run(sorted(group, key=lambda asked: -len(asked.request.samples)))
 
-    def run(self, group: Sequence[_Asked]) -> None:
+    def run(self, group: Sequence[_PendingRequest]) -> None:
         """Answer these requests, the longest first, so that what needs most memory fails first."""
         left = list(group)
         while left := [asked for asked in left if asked.one.error is None]:
@@ -338,7 +338,7 @@ class _Batches:
                 self._fail(batch, error)
             left = left[len(batch) :]
 
-    def _fail(self, batch: Sequence[_Asked], error: Exception) -> None:
+    def _fail(self, batch: Sequence[_PendingRequest], error: Exception) -> None:
         """Fail the recordings of a batch; where nobody knows which one it was, each is tried alone first."""
         if len(batch) > 1 and not isinstance(error, LinnetError):
             for asked in batch:
@@ -347,7 +347,7 @@ class _Batches:
         for asked in batch:
             asked.one.fail(_failure(asked.one.name, error, of_model=True))
 
-    def _answer(self, batch: Sequence[_Asked]) -> None:
+    def _answer(self, batch: Sequence[_PendingRequest]) -> None:
         begun = time.perf_counter()
         answers = self._backend.run([asked.request for asked in batch])
         share = (time.perf_counter() - begun) / len(batch)
@@ -357,7 +357,7 @@ class _Batches:
             if asked.one.journal is not None:
                 asked.one.journal.keep(asked.request, answer)
 
-    def _shrink(self, batch: Sequence[_Asked]) -> None:
+    def _shrink(self, batch: Sequence[_PendingRequest]) -> None:
         """Halve the batches, or fail the recording of which not even one window fits."""
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()

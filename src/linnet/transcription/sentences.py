@@ -45,7 +45,7 @@ def _goes_on(text: str, following: str) -> bool:
 def _without_stop(segment: Segment) -> Segment:
     words = segment.words
     if words:
-        words = (*words[:-1], replace(words[-1], text=words[-1].text.rstrip().removesuffix(".")))
+        words = (*words[:-1], replace(words[-1], word=words[-1].word.rstrip().removesuffix(".")))
     return replace(segment, text=segment.text.rstrip().removesuffix("."), words=words)
 
 

@@ -111,11 +111,11 @@ def _units(segment: Segment) -> list[Unit]:
     units: list[Unit] = []
     at = 0
     for word in segment.words:
-        found = text.find(word.text, at)
+        found = text.find(word.word, at)
         if found < 0 or text[at:found].strip():
             break
-        units.append(Unit(word.text, word.start, max(word.start, word.end), found > at or not units, True))
-        at = found + len(word.text)
+        units.append(Unit(word.word, word.start, max(word.start, word.end), found > at or not units, True))
+        at = found + len(word.word)
     if units and at == len(text):
         return units
     pieces = [(piece, place == 0) for token in text.split() for place, piece in enumerate(break_unspaced(token))]

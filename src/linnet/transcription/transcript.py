@@ -13,10 +13,10 @@ MOST_LANGUAGES = 5  # in a transcript's JSON
 class Word:
     """One word with its times in seconds from the start of the recording, punctuation glued to it.
 
-    `interpolated` says that the sound gave no place for it: its times are a division of what its neighbours left.
+    `interpolated` says that the sound gave no place for it: its times are a division of what its neighbors left.
     """
 
-    text: str
+    word: str
     start: float
     end: float
     probability: float | None = None  # mean over its tokens; None where the model tells none
@@ -34,24 +34,24 @@ class Segment:
     start: float
     end: float
     text: str
-    average_log_probability: float | None = None
-    no_speech_probability: float | None = None
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
     compression_ratio: float | None = None
     temperature: float | None = None
     words: tuple[Word, ...] = ()
     language: str | None = None  # where each window told its own
-    doubtful: bool = False  # improbable, repeating itself, or where the model hears no speech
+    low_confidence: bool = False  # improbable, repeating itself, or where the model hears no speech
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a long recording was cut into, and what was left out or is doubtful."""
+    """What a long recording was cut into, and what was left out or has low confidence."""
 
     windows: int = 0
     fallback_windows: int = 0  # decoded again at a temperature above 0
-    wordless_windows: int = 0  # in which the model heard no words
-    doubtful_segments: int = 0
-    dropped_seconds: float = 0.0  # of the recording, which hold no speech and went to no window
+    empty_windows: int = 0  # in which the model heard no words
+    low_confidence_segments: int = 0
+    nonspeech_seconds: float = 0.0  # of the recording, which hold no speech and went to no window
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Recognising recordings with a Whisper-family model: several windows at once, or each where the last one ended."""
+"""Recognizing recordings with a Whisper-family model: several windows at once, or each where the last one ended."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import check_options, resolve_language
-from linnet.decoding.result import Decoded
+from linnet.decoding.result import DecodingResult
 from linnet.decoding.word_times import TimedWord
-from linnet.engines.protocol import Encoded, Engine
+from linnet.engines.protocol import EncoderOutput, Engine
 from linnet.errors import OptionError
 from linnet.models.whisper import WhisperModel
 from linnet.transcription.backend import Job, Request
 from linnet.transcription.coverage import LITTLE, Pace, is_crowded, is_stretched, is_thin, may_skip, speech
-from linnet.transcription.ledger import Ledger, is_doubtful
-from linnet.transcription.longform import Heard, Languages, batched
+from linnet.transcription.ledger import Ledger, is_low_confidence
+from linnet.transcription.longform import Languages, WindowTranscript, batched
 from linnet.transcription.segments import Piece, cut_pieces
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
@@ -45,7 +45,7 @@ RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next wi
 class WindowResult:
     """One decoded window and the language heard or given."""
 
-    decoded: Decoded
+    decoded: DecodingResult
     language: str | None
     probabilities: Mapping[str, float] | None = None  # of each language, where it was to be told
     words: tuple[TimedWord, ...] = ()  # where word times were asked for
@@ -83,7 +83,7 @@ class WhisperBackend:
         return self._model.alignment_heads.notice
 
     def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
-        """Recognise one recording. Raises `OptionError` at once for what the model cannot do."""
+        """Recognize one recording. Raises `OptionError` at once for what the model cannot do."""
         check_options(options, self.vocabulary)
         if options.language_per_segment and not self.vocabulary.languages:
             raise OptionError("this model knows English only: leave language_per_segment out")
@@ -94,13 +94,13 @@ class WhisperBackend:
     def _batched(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
         """Windows where speech is, several at once, whatever the recording's length."""
         size = self._model.window_samples
-        fits = len(source.window(0, size + 1)) <= size
+        fits = len(source.read(0, size + 1)) <= size
         given = resolve_language(options.language, self.vocabulary)
         cheap = options.vad and given == "en"  # songs are cut as rarely as can be; see `_best_window` for languages
         limit = self._best_window() if cheap and not fits else size
         gap = TURN if options.language_per_segment else round(LONGEST_GAP * size)
         plan = WindowPlan(source, limit, choose_detector(vad=options.vad), longest_gap=gap)
-        listener = _Listener(self, replace(options, timestamps=options.timestamps or not fits))
+        listener = _WindowRecognizer(self, replace(options, timestamps=options.timestamps or not fits))
         languages = Languages(given, each=options.language_per_segment)
         return (yield from batched(plan, listener, languages, limit=limit, ahead=ahead))
 
@@ -121,7 +121,7 @@ class WhisperBackend:
         history: list[int] = []
         ledger = Ledger()
         seek = 0
-        while len(samples := source.window(seek, size + 1)) > (SHORTEST_REST if seek else 0):
+        while len(samples := source.read(seek, size + 1)) > (SHORTEST_REST if seek else 0):
             fits = len(samples) <= size
             timed = options.timestamps or seek > 0 or not fits
             given = self.prompt(options, timed=timed)
@@ -164,7 +164,7 @@ class WhisperBackend:
         return Request(samples, options, group=(padded, len(prompt), options), prompt=prompt, language=language)
 
     def pieces(
-        self, decoded: Decoded, duration: float, *, timed: bool, options: DecodingOptions
+        self, decoded: DecodingResult, duration: float, *, timed: bool, options: DecodingOptions
     ) -> tuple[list[Piece], float]:
         """The phrases of a window of `duration` seconds, and the seconds of it that are done."""
         if _is_silence(decoded, options):
@@ -182,10 +182,10 @@ class WhisperBackend:
             advance = min(advance, self._model.window_samples / SAMPLE_RATE / 4)  # look again from a little later
         return pieces, advance
 
-    def _hears_speech(self, decoded: Decoded, options: DecodingOptions) -> bool:
+    def _hears_speech(self, decoded: DecodingResult, options: DecodingOptions) -> bool:
         """Whether a window without words is one in which the model says that somebody speaks."""
         known = self.vocabulary.no_speech is not None and options.no_speech_threshold is not None
-        return known and decoded.no_speech_probability < CERTAIN_SPEECH
+        return known and decoded.no_speech_prob < CERTAIN_SPEECH
 
     def segments(
         self, pieces: Sequence[Piece], result: WindowResult, offset: float, options: DecodingOptions
@@ -200,28 +200,28 @@ class WhisperBackend:
                 earliest = segments[-1].end if segments else 0.0
                 segment = with_words(segment, own, offset=offset, earliest=earliest)
                 language = result.language if options.language_per_segment else None
-                segments.append(replace(segment, language=language, doubtful=is_doubtful(segment, options)))
+                segments.append(replace(segment, language=language, low_confidence=is_low_confidence(segment, options)))
         return segments
 
-    def _segment(self, piece: Piece, decoded: Decoded, offset: float) -> Segment:
+    def _segment(self, piece: Piece, decoded: DecodingResult, offset: float) -> Segment:
         return Segment(
             start=round(offset + piece.start, 3),
             end=round(offset + piece.end, 3),
             text=self.vocabulary.text(piece.tokens).strip(),
-            average_log_probability=decoded.average_log_probability,
-            no_speech_probability=decoded.no_speech_probability,
+            avg_logprob=decoded.avg_logprob,
+            no_speech_prob=decoded.no_speech_prob,
             compression_ratio=decoded.compression_ratio,
             temperature=decoded.temperature,
         )
 
-    def _remember(self, history: list[int], decoded: Decoded) -> None:
+    def _remember(self, history: list[int], decoded: DecodingResult) -> None:
         if decoded.temperature > RELIABLE_TEMPERATURE:
             history.clear()
         history += decoded.tokens  # with their timestamps: without them the next window writes none, and skips
         del history[: -self._model.max_length]
 
     def run(self, requests: Sequence[Request]) -> list[WindowResult]:
-        """Recognise windows of one group in one batch."""
+        """Recognize windows of one group in one batch."""
         padded = self._model.padded(max(len(request.samples) for request in requests))
         with one_thread():
             each = [self.features(request, padded) for request in requests]
@@ -250,7 +250,7 @@ class WhisperBackend:
         return log_mel(self._engine.place(wave), self._model.n_mels)
 
     def _word_times(
-        self, encoded: Encoded, decoded: Sequence[Decoded], requests: Sequence[Request]
+        self, encoded: EncoderOutput, decoded: Sequence[DecodingResult], requests: Sequence[Request]
     ) -> list[tuple[TimedWord, ...]]:
         """Each window's words."""
         if not requests:
@@ -267,7 +267,7 @@ class WhisperBackend:
         return [tuple(words) for words in found]
 
     def _hear_languages(
-        self, encoded: Encoded, requests: Sequence[Request]
+        self, encoded: EncoderOutput, requests: Sequence[Request]
     ) -> list[tuple[str | None, Mapping[str, float] | None]]:
         """Each window's language: as given (no probabilities), or the most probable one, in sum over an equal vote."""
         unknown = [row for row, request in enumerate(requests) if request.language is None]
@@ -287,8 +287,8 @@ class WhisperBackend:
         return heard
 
 
-class _Listener:
-    """A Whisper-family model's side of batched long-form, as `longform.Listener`."""
+class _WindowRecognizer:
+    """A Whisper-family model's side of batched long-form, as `longform.WindowRecognizer`."""
 
     def __init__(self, backend: WhisperBackend, options: DecodingOptions) -> None:
         self._backend, self._options = backend, options
@@ -316,8 +316,8 @@ class _Listener:
             needs_words=partial(self._may_skip, window) if self._options.vad and timed else None,
         )
 
-    def read(self, window: Window, answer: WindowResult) -> Heard:
-        """Segments in the recording's time; of a stretch that was passed over before, none that is doubtful."""
+    def read(self, window: Window, answer: WindowResult) -> WindowTranscript:
+        """Segments in the recording's time; of a stretch that was passed over before, none that has low confidence."""
         offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
         timed = self._timed(window)
         pieces, advance = self._backend.pieces(answer.decoded, duration, timed=timed, options=self._options)
@@ -330,13 +330,13 @@ class _Listener:
         if self._options.vad:
             segments = [segment for segment in segments if not _is_invented(segment, window)]
         if window.again:
-            segments = [] if fell_back else [segment for segment in segments if not segment.doubtful]
+            segments = [] if fell_back else [segment for segment in segments if not segment.low_confidence]
         thin: list[Segment] = []
         if self._options.vad:
             self._pace.watch(segments, window.regions)
             least = self._pace.least
             thin = [one for one in segments if one in skipping or is_thin(one, window.regions, least)]
-        return Heard(
+        return WindowTranscript(
             tuple(segments),
             offset + advance,
             fell_back=fell_back,
@@ -369,9 +369,9 @@ def _is_invented(segment: Segment, window: Window) -> bool:
     """Whether the model is not sure of words for which there is no room, or hardly a sign of speech, in the sound.
 
     Two witnesses must agree: voice activity finds little speech, and the model gives the words a low probability
-    and hears silence besides, or gives them a probability at which it would be doubtful anywhere.
+    and hears silence besides, or gives them a probability at which it would be of low confidence anywhere.
     """
-    probable, silence = segment.average_log_probability, segment.no_speech_probability or 0.0
+    probable, silence = segment.avg_logprob, segment.no_speech_prob or 0.0
     if probable is None or probable > SURE:
         return False
     if is_crowded(segment, window.regions):
@@ -382,9 +382,9 @@ def _is_invented(segment: Segment, window: Window) -> bool:
     return probable < IMPROBABLE and spoken < SPARSE * len(window.samples)
 
 
-def _is_silence(decoded: Decoded, options: DecodingOptions) -> bool:
+def _is_silence(decoded: DecodingResult, options: DecodingOptions) -> bool:
     """Whether the model says that nobody speaks and is not sure of the words it found (Radford et al. 2022, 4.5)."""
-    if options.no_speech_threshold is None or decoded.no_speech_probability <= options.no_speech_threshold:
+    if options.no_speech_threshold is None or decoded.no_speech_prob <= options.no_speech_threshold:
         return False
     limit = options.log_probability_threshold
-    return limit is None or decoded.average_log_probability < limit
+    return limit is None or decoded.avg_logprob < limit

@@ -13,13 +13,13 @@ from linnet.audio.detectors import Detector, quietest_point
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.audio.vad import Region
-from linnet.transcription.packing import PAD, Packer, Singly, Span, longest_region
+from linnet.transcription.packing import PAD, RegionWindows, WindowPacker, WindowSpan, longest_region
 from linnet.transcription.transcript import Segment
 
 EDGE = SAMPLE_RATE  # samples without speech at a recording's start and end that stay in its first and last window
 
 
-class Trial(Protocol):
+class Retry(Protocol):
     """The hearings of a stretch of which too few words were heard at first."""
 
     def must_say_more(self, segments: Sequence[Segment]) -> bool:
@@ -36,7 +36,7 @@ class Window:
     """What one encoder pass hears: samples of the recording from `start` on, and the regions of speech in them.
 
     `joined`: it starts where the window before it ended, and a word may lie across. `again`: it holds what the model
-    passed over when it heard it among other speech; `trial`: what it is heard to say must beat an earlier hearing.
+    passed over when it heard it among other speech; `retry`: what it is heard to say must beat an earlier hearing.
     """
 
     start: int
@@ -44,7 +44,7 @@ class Window:
     regions: tuple[Region, ...]
     joined: bool = False
     again: bool = False
-    trial: Trial | None = None
+    retry: Retry | None = None
     features: Array | None = None
 
     @property
@@ -78,8 +78,8 @@ class Window:
 class WindowPlan:
     """The windows of a recording in order, at most `limit` samples each; to be gone through once.
 
-    They hold what `detector` finds: regions with pauses between them packed by `packing.Packer`, those that cover the
-    recording one by one. `length`: samples of the recording read so far, all of them after the last window.
+    They hold what `detector` finds: regions with pauses between them packed by `packing.WindowPacker`, those that cover
+    the recording one by one. `length`: samples of the recording read so far, all of them after the last window.
     """
 
     def __init__(self, source: AudioSource, limit: int, detector: Detector, *, longest_gap: int | None = None) -> None:
@@ -91,13 +91,13 @@ class WindowPlan:
         held, start = np.zeros(0, np.float32), 0  # samples from `start` on that a window may still need
         begun = False  # a window was given
 
-        def window(span: Span, *, last: bool = False) -> Window:
+        def window(span: WindowSpan, *, last: bool = False) -> Window:
             nonlocal begun
             first, end = self._with_edges(span, first=not begun and start == 0, last=last)
             begun = True
             return Window(first, held[first - start : end - start].copy(), span.regions, span.joined)
 
-        while len(block := self._source.window(self.length, detector.block)):
+        while len(block := self._source.read(self.length, detector.block)):
             held = np.concatenate([held, block])
             self.length += len(block)
             spans = [span for region in detector.push(block) for span in packer.push(region)]
@@ -111,16 +111,16 @@ class WindowPlan:
         for span in spans:
             yield window(span, last=span is spans[-1])
 
-    def _begin(self) -> Packer | Singly:
+    def _begin(self) -> WindowPacker | RegionWindows:
         """Begin with the detector; what makes windows of its regions."""
         if self._detector.covers:
             self._detector.begin(self._limit)
-            return Singly()
-        fits = len(self._source.window(0, self._limit + 1)) <= self._limit
+            return RegionWindows()
+        fits = len(self._source.read(0, self._limit + 1)) <= self._limit
         self._detector.begin(self._limit if fits else longest_region(self._limit))
-        return Packer(self._limit + 2 * PAD if fits else self._limit, self._longest_gap)
+        return WindowPacker(self._limit + 2 * PAD if fits else self._limit, self._longest_gap)
 
-    def _with_edges(self, span: Span, *, first: bool, last: bool) -> tuple[int, int]:
+    def _with_edges(self, span: WindowSpan, *, first: bool, last: bool) -> tuple[int, int]:
         """Start and end of a span with the recording's own edges, where these are near and a window has room."""
         start, end = span.start, min(span.end, self.length)
         if self._detector.covers:

@@ -25,8 +25,8 @@ def words_of_pieces(
         owner |= dict.fromkeys(islice(text, _spoken(piece, timestamp_begin)), index)
     found: list[list[TimedWord]] = [[] for _ in pieces]
     for word in words:
-        if word.places[0] in owner:
-            found[owner[word.places[0]]].append(word)
+        if word.indices[0] in owner:
+            found[owner[word.indices[0]]].append(word)
     return found
 
 

@@ -9,7 +9,7 @@ from linnet.data.batching.bench import BatchingReport, Waste, bench, bench_manif
 from linnet.data.batching.binning import Binning, bin_utterances
 from linnet.data.batching.bins import Bins, fit_bins
 from linnet.data.batching.cost import Cost, Peak, Shape, fit_cost, fit_peak
-from linnet.data.batching.joining import Joining, Window, join_utterances
+from linnet.data.batching.joining import JoinedWindow, Joining, join_utterances
 from linnet.data.batching.lengths import (
     Lengths,
     join_lengths,
@@ -28,6 +28,7 @@ __all__ = [
     "Binning",
     "Bins",
     "Cost",
+    "JoinedWindow",
     "Joining",
     "Lengths",
     "Mixture",
@@ -37,7 +38,6 @@ __all__ = [
     "Selection",
     "Shape",
     "Waste",
-    "Window",
     "bench",
     "bench_manifest",
     "bin_utterances",

@@ -13,7 +13,7 @@ from linnet.data.batching.arrays import Ints, digest_of, shuffled_in_groups
 from linnet.data.batching.bins import Bins, fit_bins
 from linnet.data.batching.cost import Cost, Peak, Shape
 from linnet.data.batching.lengths import Lengths
-from linnet.data.batching.plan import Part, Plan, assemble
+from linnet.data.batching.plan import BinPart, Plan, assemble
 from linnet.errors import OptionError
 
 
@@ -83,24 +83,24 @@ class Binning:
         order = shuffled_in_groups(random, of)
         edges = np.searchsorted(of[order], np.arange(len(self.bins) + 1))
         rows = rows[order]
-        parts: list[Part] = []
+        parts: list[BinPart] = []
         left = rows[:0]
         for number, size in enumerate(self.sizes.tolist()):
             takes = tokens[left] <= self.bins.tokens[number]
             pool = np.concatenate([left[takes], rows[edges[number] : edges[number + 1]]])
             steps = len(pool) // (size * world)
             full = steps * size * world
-            parts.append(Part(number, pool[:full], steps))
+            parts.append(BinPart(number, pool[:full], steps))
             left = np.concatenate([left[~takes], pool[full:]])
         if 0 < len(left) < world:
             left = _borrow(parts, left, world)
         if len(left) >= world:
-            parts.append(Part(len(self.bins) - 1, left, 1))
+            parts.append(BinPart(len(self.bins) - 1, left, 1))
             left = left[:0]
         return assemble(parts, world, random, left)
 
 
-def _borrow(parts: list[Part], rows: Ints, world: int) -> Ints:
+def _borrow(parts: list[BinPart], rows: Ints, world: int) -> Ints:
     """Fill up to one row for each rank from the last step that can spare some; as they are where none can."""
     for at in reversed(range(len(parts))):
         part = parts[at]
@@ -108,7 +108,7 @@ def _borrow(parts: list[Part], rows: Ints, world: int) -> Ints:
         if step >= 2 * world:
             cut, lent = len(part.rows) - step, world - len(rows)
             rest = part.rows[cut + lent :]
-            parts[at : at + 1] = [Part(part.bin, part.rows[:cut], part.steps - 1), Part(part.bin, rest, 1)]
+            parts[at : at + 1] = [BinPart(part.bin, part.rows[:cut], part.steps - 1), BinPart(part.bin, rest, 1)]
             return np.concatenate([rows, part.rows[cut : cut + lent]])
     return rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from linnet.pages.pictures import COLOURS, new_figure, plain_axes
+from linnet.pages.pictures import COLORS, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ def bars(title: str, names: Sequence[str], columns: Mapping[str, Sequence[float]
     panels: Any = figure.subplots(1, len(columns), squeeze=False)[0]
     for place, (axes, (label, values)) in enumerate(zip(panels, columns.items(), strict=True)):
         plain_axes(axes, label)
-        drawn = axes.barh(range(len(names)), values, height=0.7, color=COLOURS[place % len(COLOURS)])
+        drawn = axes.barh(range(len(names)), values, height=0.7, color=COLORS[place % len(COLORS)])
         axes.bar_label(drawn, [_short(value) for value in values], padding=3, fontsize=9)
         axes.set_xlim(0, 1.3 * (max([*values, 0.0]) or 1.0))
         axes.grid(visible=False)

@@ -24,7 +24,7 @@ _ROUNDING = 1e-9  # shares are added up in another order than they were planned 
 
 
 @dataclass(frozen=True)
-class Window:
+class JoinedWindow:
     """What a window holds: `seconds` of sound and `places` for tokens; `silence` goes with each utterance.
 
     A sound may become `slower` times as long on its way into the window.
@@ -38,7 +38,7 @@ class Window:
     def shares(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
         """The share of the window that each utterance takes, at most the whole: alone it needs no silence.
 
-        >>> Window(30.0, 400, silence=0.5).shares([2.5, 1.0, 30.0], [10, 200, 20]).tolist()
+        >>> JoinedWindow(30.0, 400, silence=0.5).shares([2.5, 1.0, 30.0], [10, 200, 20]).tolist()
         [0.1, 0.5, 1.0]
         """
         d, t = np.asarray(seconds, np.float64), np.asarray(tokens, np.float64)
@@ -52,7 +52,7 @@ class Joining:
     Only those of one kind (a language, for instance) share a window: `kinds` [N] are whole numbers from zero.
     """
 
-    window: Window
+    window: JoinedWindow
     tokens: npt.NDArray[np.int32]
     loads: Floats
     kinds: npt.NDArray[np.int16]
@@ -96,7 +96,7 @@ class Joining:
         return len(windows), self.window.seconds, max(int(self.tokens[window].sum()) for window in windows)
 
     def plan(self, rows: Ints, world: int, random: np.random.Philox) -> Plan:
-        """An epoch that has each row exactly once, with other neighbours each time; like texts share a batch.
+        """An epoch that has each row exactly once, with other neighbors each time; like texts share a batch.
 
         Where windows do not go into equal shares for all ranks the largest batches are halved; only where too few can
         be are up to `world` - 1 rows left out.
@@ -143,7 +143,7 @@ def in_turn(loads: Sequence[float], kinds: Sequence[int]) -> list[list[int]]:
 
 def join_utterances(
     lengths: Lengths,
-    window: Window,
+    window: JoinedWindow,
     cost: Cost | Peak,
     budget: float,
     *,

@@ -73,7 +73,7 @@ class Planner(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class BinPart:
     """Rows of one bin that fill `steps` steps evenly."""
 
     bin: int
@@ -81,7 +81,7 @@ class Part:
     steps: int
 
 
-def assemble(parts: Sequence[Part], world: int, random: np.random.Philox, left_out: Ints) -> Plan:
+def assemble(parts: Sequence[BinPart], world: int, random: np.random.Philox, left_out: Ints) -> Plan:
     """The steps of all parts in a random order that keeps the parts' mixture the same throughout.
 
     A part of m steps puts one, at a random place, into each m-th of the epoch: at any moment each bin has as large a

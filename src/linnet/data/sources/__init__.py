@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from linnet.data.sources.base import Found, Problem, Reader, Source, SourceReport, SourceSpec
-from linnet.data.sources.embedded import Sounds
+from linnet.data.sources.embedded import AudioInputs
 from linnet.errors import OptionError
 from linnet.settings import unknown
 
-__all__ = ["KINDS", "Problem", "Sounds", "Source", "SourceReport", "SourceSpec", "open_source", "require_kind"]
+__all__ = ["KINDS", "AudioInputs", "Problem", "Source", "SourceReport", "SourceSpec", "open_source", "require_kind"]
 
 
 KINDS = {

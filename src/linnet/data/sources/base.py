@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
 from linnet.data.manifest import Utterance
-from linnet.data.sources.seen import Seen
+from linnet.data.sources.seen import IdSet
 
 MOST_NAMED = 10  # of the rows with something wrong; all are counted
 
@@ -121,7 +121,7 @@ class Source:
     def __iter__(self) -> Iterator[Utterance]:
         """Read from the beginning, with a new report."""
         report = self.report = self._empty()
-        seen = Seen()
+        seen = IdSet()
         for number, found in enumerate(self._read(self.spec), start=1):
             if isinstance(found, Utterance):
                 yield self._count(found, number, seen, report)
@@ -136,7 +136,7 @@ class Source:
         """The first utterance; so that a source that cannot be had says so before others are worked on."""
         return next(iter(self), None)
 
-    def _count(self, found: Utterance, number: int, seen: Seen, report: SourceReport) -> Utterance:
+    def _count(self, found: Utterance, number: int, seen: IdSet, report: SourceReport) -> Utterance:
         report.rows += 1
         report.without_text += found.text is None
         changes: dict[str, Any] = {}

@@ -18,7 +18,7 @@ _CUTS = ("MonoCut", "MultiCut", "MixedCut", "PaddingCut", "DataCut")
 
 
 def detect(path: str) -> tuple[str, str]:
-    """The kind of a path, and what it was recognised by.
+    """The kind of a path, and what it was recognized by.
 
     Raises:
         OptionError: nothing is there, or it is of no kind that is known; says what was seen.

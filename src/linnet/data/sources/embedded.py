@@ -50,10 +50,10 @@ class Archive(Protocol):
         ...
 
 
-class Sounds(Closing):
+class AudioInputs(Closing):
     """Gives what `linnet.audio.open_audio` takes for each utterance; a context manager that owns the open archives.
 
-    >>> with Sounds() as sounds:
+    >>> with AudioInputs() as sounds:
     ...     sounds.get(Utterance("a.wav"))
     'a.wav'
     """

@@ -55,7 +55,7 @@ def read_hub_chunks(spec: SourceSpec) -> Iterator[Found]:
             name = fields.label(row, "file_name")
             if recording not in texts or name is None:
                 raise BadRow(f"{spec.parent} has no text of the recording {recording!r}, or file_name is empty")
-            duration, chunk = fields.seconds(row, "duration"), fields.whole(row, "chunk_index")
+            duration, chunk = fields.seconds(row, "duration"), fields.integer(row, "chunk_index")
             text, audio = texts[recording], str(folder / name)
             yield Utterance(audio, text, duration, id=name, recording=recording, chunk=chunk)
         except BadRow as error:

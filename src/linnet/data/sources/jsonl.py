@@ -65,7 +65,7 @@ def read_leaderboard(spec: SourceSpec) -> Iterator[Found]:
 
     def make(row: Row) -> Utterance | Skip:
         audio, written = _audio(row, path.parent)
-        chunk = fields.whole(row, "chunk_index")
+        chunk = fields.integer(row, "chunk_index")
         parent = fields.label(row, "parent_id")
         return Utterance(
             audio=audio,
@@ -87,7 +87,7 @@ def _audio(row: Row, folder: Path) -> tuple[str, str]:
     written = row.get("audio_filepath")
     if not isinstance(written, str) or not written:
         raise BadRow(f"the key 'audio_filepath' must be one path, got {fields.shown(written)}")
-    shard = fields.whole(row, "shard_id")
+    shard = fields.integer(row, "shard_id")
     if shard is None:
         return fields.resolve(written, folder), written
     tars = folder.parent if folder.name == "sharded_manifests" else folder
@@ -98,4 +98,4 @@ def _channel(row: Row) -> int | None:
     value = row.get("channel_selector")
     if value is None or value == "average":
         return None
-    return fields.whole(row, "channel_selector")
+    return fields.integer(row, "channel_selector")

@@ -9,13 +9,13 @@ _FIRST = 1 << 12
 _FULL = 0.6  # of the table, when it doubles
 
 
-class Seen:
+class IdSet:
     """A set of names kept as 64-bit hashes in one open table with linear probing.
 
     Ten million names take 128 MiB. Among n names one is taken for an earlier one with a probability of about
     n^2 / 2^65: 3 in a million for ten million names.
 
-    >>> seen = Seen()
+    >>> seen = IdSet()
     >>> seen.add("a"), seen.add("b"), seen.add("a"), len(seen)
     (True, True, False, 2)
     """

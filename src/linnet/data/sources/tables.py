@@ -30,7 +30,7 @@ def read_tables(spec: SourceSpec) -> Iterator[Found]:
 
     The sound is in the column `audio`, or the only one that holds sounds: Hugging Face's {bytes, path}, bytes, or a
     path relative to the file. The text is in the first of `text`, `raw_transcription`, `sentence`, `normalized_text`,
-    `transcript`, `transcription`. The sounds themselves are not read here: see `Sounds`.
+    `transcript`, `transcription`. The sounds themselves are not read here: see `AudioInputs`.
 
     Raises:
         OptionError: no such file, not a table, or no column with sounds. MissingExtra: pyarrow is not installed.
@@ -140,7 +140,7 @@ class _Columns:
             recording=fields.label(row, "recording_id", "parent_id"),
             session=fields.label(row, "session_id", "session"),
             snr=fields.number(row, "snr"),
-            chunk=fields.whole(row, "chunk_index"),
+            chunk=fields.integer(row, "chunk_index"),
         )
 
 

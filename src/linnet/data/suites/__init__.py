@@ -57,7 +57,7 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSet:
     """A set with its source, or with the reason why it cannot be had."""
 
     set: SuiteSet
@@ -97,16 +97,16 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(file.name[:-5] for file in resources.files(__name__).iterdir() if file.name.endswith(".yaml")))
 
 
-def open_sets(suite: Suite) -> Iterator[Opened]:
+def open_sets(suite: Suite) -> Iterator[OpenedSet]:
     """Each set in turn, opened far enough to know that it can be had; one that cannot is no end of the others."""
     for one in suite.sets:
         try:
             source = open_source(one)
             source.peek()
         except LinnetError as error:
-            yield Opened(one, error=error)
+            yield OpenedSet(one, error=error)
         else:
-            yield Opened(one, source)
+            yield OpenedSet(one, source)
 
 
 def _parse(content: str, where: str, name: str, folder: Path | None) -> Suite:

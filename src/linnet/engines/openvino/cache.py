@@ -1,4 +1,4 @@
-"""Converted models on this disk: made once, found again by what they were made of, made anew where they are damaged.
+"""Converted models on this disk: made once, found again by what they were made of, rebuilt where they are damaged.
 
 An entry (`copies` says where) is a folder with the two models and a manifest that is written last. Entries
 appear by one rename, so two processes may convert at once: one of them wins, the other takes what is there. What was
@@ -21,7 +21,7 @@ from typing import Any
 
 from linnet.arrays import Array
 from linnet.engines.openvino.copies import copies_root, model_key
-from linnet.engines.openvino.formats import Numbers, Shape
+from linnet.engines.openvino.formats import ModelShape, Precision
 from linnet.engines.openvino.runtime import compile_model, core, cpu_key, encoder_compute, import_openvino
 from linnet.errors import ModelError, OutputError
 from linnet.files import draft_folder, open_folder, place_folder, whole_folder
@@ -29,35 +29,35 @@ from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 from linnet.notices import Notify
 
-EXPORT_VERSION = 3  # of this code: raise it when the converted models change
+EXPORT_VERSION = 4  # of this code: raise it when the converted models change
 _MODELS = ("encoder", "decoder")
 _MANIFEST = "manifest.json"
 _COMPILED = "compiled-"
 
 
 @dataclass(frozen=True)
-class Converted:
+class ConvertedModel:
     """A model as OpenVINO reads it, not compiled yet; `folder` is None where it could not be kept."""
 
     encoder: Any
     decoder: Any
-    shape: Shape
-    numbers: Numbers
+    shape: ModelShape
+    precision: Precision
     folder: Path | None
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledModel:
     """A converted model, ready to run on this CPU."""
 
     encoder: Any
     decoder: Any
-    shape: Shape
-    numbers: Numbers
+    shape: ModelShape
+    precision: Precision
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A model folder, the name that a person knows it by, and how its float32 module is loaded."""
 
     folder: Path
@@ -65,41 +65,43 @@ class Source:
     load_module: Callable[[], Any]
 
 
-def load_compiled(source: Source, numbers: Numbers, notify: Notify, *, threads: int | None = None) -> Compiled:
-    """The compiled form of a model in these number formats, for so many threads or all cores.
+def load_compiled(
+    source: ModelSource, precision: Precision, notify: Notify, *, threads: int | None = None
+) -> CompiledModel:
+    """The compiled form of a model in these precision, for so many threads or all cores.
 
     What was compiled before is taken where it is whole; else `load_converted`, with its errors, and what is compiled is
     kept for the next process where the disk allows that.
     """
-    entry = _Entry.of(source, numbers)
+    entry = _Entry.of(source, precision)
     found = entry.read_compiled(threads)
     if found is not None:
         return found
-    converted = load_converted(source, numbers, notify)
+    converted = load_converted(source, precision, notify)
     if converted.folder is not None:
         with suppress(OSError, _Unfit):  # of no harm but the time
             return entry.compile(converted.shape, threads)
     return compile_converted(converted, threads)
 
 
-def compile_converted(converted: Converted, threads: int | None = None) -> Compiled:
+def compile_converted(converted: ConvertedModel, threads: int | None = None) -> CompiledModel:
     """Compile for this CPU; nothing is kept."""
-    numbers = converted.numbers
-    encoder = compile_model(converted.encoder, encoder_compute(numbers.compute), threads)
-    decoder = compile_model(converted.decoder, numbers.compute, threads)
-    return Compiled(encoder, decoder, converted.shape, numbers)
+    precision = converted.precision
+    encoder = compile_model(converted.encoder, encoder_compute(precision.compute), threads)
+    decoder = compile_model(converted.decoder, precision.compute, threads)
+    return CompiledModel(encoder, decoder, converted.shape, precision)
 
 
-def load_converted(source: Source, numbers: Numbers, notify: Notify) -> Converted:
-    """The converted form of a model in these number formats, from the cache where it is there and whole.
+def load_converted(source: ModelSource, precision: Precision, notify: Notify) -> ConvertedModel:
+    """The converted form of a model in these precision, from the cache where it is there and whole.
 
     Else it is converted and kept, and `notify` is told why. What is kept is checked by size and checksum and by the
     versions of Linnet's export and of OpenVINO. A disk that cannot be written costs a conversion each time and a
     notice, no more. Raises `ModelError` for a model that cannot be loaded, and for one that must be calibrated where
     that was not done or does not hold any more; `OpenVinoMissing`.
     """
-    entry = _Entry.of(source, numbers)
-    if numbers.calibrated:
+    entry = _Entry.of(source, precision)
+    if precision.calibrated:
         return entry.read_calibrated(source.name)
     if entry.folder.exists():
         try:
@@ -110,8 +112,8 @@ def load_converted(source: Source, numbers: Numbers, notify: Notify) -> Converte
     elif entry.others():
         notify(f"engine: {source.name} was converted by other versions ({_versions()} now): converting it again")
     else:
-        notify(f"engine: converting {source.name} for OpenVINO, once ({numbers.weights} weights)")
-    made = _convert(source, numbers)
+        notify(f"engine: converting {source.name} for OpenVINO, once ({precision.weights} weights)")
+    made = _convert(source, precision)
     try:
         entry.write(made)
         return entry.read()
@@ -121,25 +123,25 @@ def load_converted(source: Source, numbers: Numbers, notify: Notify) -> Converte
         return made
 
 
-def calibrate(source: Source, numbers: Numbers, windows: Sequence[Array]) -> Converted:
-    """Convert to number formats that are calibrated on `windows`, log-mel features [T, M]; `keep` what is good.
+def calibrate(source: ModelSource, precision: Precision, windows: Sequence[Array]) -> ConvertedModel:
+    """Convert to a precision that is calibrated on `windows`, log-mel features [T, M]; `keep` what is good.
 
     Raises `OutputError` at once, before the work, where it could not be kept; `ModelError`, `OpenVinoMissing`.
     """
-    entry = _Entry.of(source, numbers)
+    entry = _Entry.of(source, precision)
     try:
         open_folder(entry.folder.parent)
     except OSError as error:
         raise entry.unwritable(error) from error
-    return _convert(source, numbers, windows)
+    return _convert(source, precision, windows)
 
 
-def keep(source: Source, made: Converted) -> Path:
+def keep(source: ModelSource, made: ConvertedModel) -> Path:
     """Write a converted model to where `load_converted` finds it, in place of an earlier one; its folder.
 
     Raises `OutputError`; an earlier one then stays.
     """
-    entry = _Entry.of(source, made.numbers)
+    entry = _Entry.of(source, made.precision)
     try:
         entry.write(made, replace=True)
     except OSError as error:
@@ -154,26 +156,26 @@ class _Unfit(Exception):  # noqa: N818 (the end of a sentence that begins with t
 @dataclass(frozen=True)
 class _Entry:
     folder: Path
-    model: str  # the key of the folder that it was made of, and the number formats
-    numbers: Numbers
+    model: str  # the key of the folder that it was made of, and the precision
+    precision: Precision
 
     @classmethod
-    def of(cls, source: Source, numbers: Numbers) -> _Entry:
-        model = f"{model_key(source.folder)}-{numbers}"
+    def of(cls, source: ModelSource, precision: Precision) -> _Entry:
+        model = f"{model_key(source.folder)}-{precision}"
         version = hashlib.sha256(_versions().encode()).hexdigest()[:8]
-        return cls(copies_root() / f"{model}-{version}", model, numbers)
+        return cls(copies_root() / f"{model}-{version}", model, precision)
 
     def others(self) -> list[Path]:
         """Entries that other versions made of the same model."""
         return [path for path in self.folder.parent.glob(f"{self.model}-*") if path != self.folder]
 
-    def read(self) -> Converted:
+    def read(self) -> ConvertedModel:
         with _telling_damage():
             shape = self._verified(self.folder)
             encoder, decoder = (core().read_model(self.folder / f"{name}.xml") for name in _MODELS)
-            return Converted(encoder, decoder, shape, self.numbers, self.folder)
+            return ConvertedModel(encoder, decoder, shape, self.precision, self.folder)
 
-    def _verified(self, folder: Path) -> Shape:
+    def _verified(self, folder: Path) -> ModelShape:
         """Check what a manifest tells of the files beside it."""
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if manifest["versions"] != _versions():
@@ -181,13 +183,13 @@ class _Entry:
         for name, digest in manifest["files"].items():
             if _digest(folder / name) != digest:
                 raise _Unfit(f"is damaged ({name} has changed)")
-        return Shape(**manifest["shape"])
+        return ModelShape(**manifest["shape"])
 
     def compiled(self, threads: int | None) -> Path:
         """The folder of what was compiled on this kind of CPU for so many threads."""
         return self.folder / f"{_COMPILED}{cpu_key()}-{threads or 'all'}"
 
-    def read_compiled(self, threads: int | None) -> Compiled | None:
+    def read_compiled(self, threads: int | None) -> CompiledModel | None:
         """What was compiled before; None where it is not there or cannot be used, and then it is gone."""
         kept = self.compiled(threads)
         if not kept.is_dir():
@@ -199,7 +201,7 @@ class _Entry:
             shutil.rmtree(kept, ignore_errors=True)
             return None
 
-    def compile(self, shape: Shape, threads: int | None) -> Compiled:
+    def compile(self, shape: ModelShape, threads: int | None) -> CompiledModel:
         """Compile what was read here, and keep what is made, where there is room, in place of that for other CPUs.
 
         Raises `OSError` where nothing can be written, `_Unfit`.
@@ -215,23 +217,23 @@ class _Entry:
                     place_folder(draft, self.compiled(threads))
         return made
 
-    def _compile(self, shape: Shape, threads: int | None, kept: Path) -> Compiled:
-        compute = self.numbers.compute
+    def _compile(self, shape: ModelShape, threads: int | None, kept: Path) -> CompiledModel:
+        compute = self.precision.compute
         paths = [self.folder / f"{name}.xml" for name in _MODELS]
         encoder = compile_model(paths[0], encoder_compute(compute), threads, kept)
         decoder = compile_model(paths[1], compute, threads, kept)
-        return Compiled(encoder, decoder, shape, self.numbers)
+        return CompiledModel(encoder, decoder, shape, self.precision)
 
-    def read_calibrated(self, name: str) -> Converted:
+    def read_calibrated(self, name: str) -> ConvertedModel:
         """What was kept. Raises `ModelError` that says how to make it where it is not there or cannot be used."""
         command = f"`linnet models quantize {name} AUDIO`"
         if not self.folder.exists():
-            why = f"was quantised by other versions ({_versions()} now)" if self.others() else "is not quantised yet"
-            raise ModelError(f"model {name} {why}: compute type {self.numbers.weights} needs  {command}")
+            why = f"was quantized by other versions ({_versions()} now)" if self.others() else "is not quantized yet"
+            raise ModelError(f"model {name} {why}: compute type {self.precision.weights} needs  {command}")
         try:
             return self.read()
         except _Unfit as error:
-            raise ModelError(f"the quantised model {self.folder} {error}: make it again with  {command}") from error
+            raise ModelError(f"the quantized model {self.folder} {error}: make it again with  {command}") from error
 
     def unwritable(self, error: OSError) -> OutputError:
         return OutputError(
@@ -239,7 +241,7 @@ class _Entry:
             "access there, or let LINNET_CACHE name another folder"
         )
 
-    def write(self, made: Converted, *, replace: bool = False) -> None:
+    def write(self, made: ConvertedModel, *, replace: bool = False) -> None:
         """Write beside the place and rename; where another process was faster, what it made stands.
 
         With `replace` what stands there goes.
@@ -256,7 +258,7 @@ class _Entry:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_manifest(folder: Path, shape: Shape) -> None:
+def _write_manifest(folder: Path, shape: ModelShape) -> None:
     """Tell what lies in a folder, so that damage is seen."""
     files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     manifest = {"versions": _versions(), "shape": asdict(shape), "files": files}
@@ -272,12 +274,12 @@ def _telling_damage() -> Iterator[None]:
         raise _Unfit(f"is damaged ({first_line(error)})") from error
 
 
-def _convert(source: Source, numbers: Numbers, windows: Sequence[Array] = ()) -> Converted:
+def _convert(source: ModelSource, precision: Precision, windows: Sequence[Array] = ()) -> ConvertedModel:
     from linnet.engines.openvino.export import convert  # which takes PyTorch
 
     module = source.load_module()
-    encoder, decoder = convert(module, numbers, windows)
-    return Converted(encoder, decoder, Shape.of(module), numbers, None)
+    encoder, decoder = convert(module, precision, windows)
+    return ConvertedModel(encoder, decoder, ModelShape.of(module), precision, None)
 
 
 def _versions() -> str:

@@ -1,6 +1,6 @@
 """Where converted copies of models lie on this disk, what they take, and their end. Loads no OpenVINO.
 
-A copy is a folder `<root>/openvino/<key of the model>-<number formats>-<versions>`, which `cache` writes.
+A copy is a folder `<root>/openvino/<key of the model>-<precision>-<versions>`, which `cache` writes.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 
 from linnet.errors import ModelError
 from linnet.models.cache import cache_folder
-from linnet.models.catalogue import folder_size
+from linnet.models.catalog import folder_size
 from linnet.models.checkpoint import fingerprint, weight_files
 
 _KEY, _VERSIONS = 16, 8  # hexadecimal digits
 
 
 @dataclass(frozen=True)
-class Copy:
-    """A converted copy of a model: its number formats (`int8-bf16`) and bytes."""
+class ConvertedCopy:
+    """A converted copy of a model: its precision (`int8-bf16`) and bytes."""
 
     folder: Path
-    numbers: str
+    precision: str
     size: int
 
 
@@ -41,17 +41,17 @@ def model_key(folder: Path) -> str:
     return digest.hexdigest()[:_KEY]
 
 
-def find_copies(folder: Path) -> list[Copy]:
-    """All copies of the model in this folder, of whatever number formats and versions."""
+def find_copies(folder: Path) -> list[ConvertedCopy]:
+    """All copies of the model in this folder, of whatever precision and versions."""
     try:
         key = model_key(folder)
     except ModelError:  # its files are damaged, so nothing was made of it as it is now
         return []
     found = sorted(copies_root().glob(f"{key}-*"))
-    return [Copy(path, path.name[_KEY + 1 : -_VERSIONS - 1], folder_size(path)) for path in found]
+    return [ConvertedCopy(path, path.name[_KEY + 1 : -_VERSIONS - 1], folder_size(path)) for path in found]
 
 
-def remove_copies(copies: Iterable[Copy]) -> int:
+def remove_copies(copies: Iterable[ConvertedCopy]) -> int:
     """Remove these; returns the bytes that this freed. Raises `ModelError` for one that cannot be removed."""
     freed = 0
     for copy in copies:

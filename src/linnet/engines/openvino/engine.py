@@ -1,6 +1,6 @@
 """The OpenVINO engine: Whisper-family models on a CPU, at two to four times the speed of PyTorch.
 
-Shapes: B windows, T mel frames, M mel bands, P encoder positions, N hypothesis rows, L tokens, V vocabulary,
+Shapes: B windows, T mel frames, M mel bins, P encoder frames, N hypothesis rows, L tokens, V vocabulary,
 H heads, C channels of a head.
 """
 
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from linnet.arrays import Array, one_thread
 from linnet.audio.types import Samples
 from linnet.engines.checks import check_features, check_heads, check_kept, check_max_length, check_spread, check_tokens
-from linnet.engines.openvino.cache import Compiled
-from linnet.engines.openvino.formats import Shape
+from linnet.engines.openvino.cache import CompiledModel
+from linnet.engines.openvino.formats import ModelShape
 from linnet.engines.openvino.runtime import import_openvino
 from linnet.engines.padding import Layout, best_sound, condense
 
-_NOTHING = ("places", np.zeros(1, np.int64)), ("bias", np.zeros(1, np.float32))
+_NOTHING = ("indices", np.zeros(1, np.int64)), ("bias", np.zeros(1, np.float32))
 
 
 @dataclass(frozen=True)
-class OpenVinoEncoded:
+class OpenVinoEncoderOutput:
     """Of B windows, for each decoder layer, the cross-attention keys [B, H, C, P] and values [B, H, P, C] in turn.
 
-    They stay in the number format that the decoder computes in: turning them into it at each step would cost more than
+    They stay in the precision that the decoder computes in: turning them into it at each step would cost more than
     the rest of the step. NumPy knows no bfloat16, so of it these are the bits, as uint16. `bias` [B, P] is added to
     cross-attention scores: of condensed padding what each position counts, and minus infinity where a window has fewer
     positions than others of its batch.
@@ -57,7 +57,7 @@ class OpenVinoEncoded:
 class OpenVinoState:
     """The tokens so far of N rows; their keys and values are the variables of an inference request of its own."""
 
-    def __init__(self, request: Any, encoded: OpenVinoEncoded, max_length: int) -> None:
+    def __init__(self, request: Any, encoded: OpenVinoEncoderOutput, max_length: int) -> None:
         self.request = request
         self.encoded = encoded  # whose memory the request reads
         self.max_length = max_length
@@ -99,11 +99,11 @@ class OpenVinoEngine:
     so one engine serves many decodes, also of several threads.
     """
 
-    def __init__(self, model: Compiled, *, label: str) -> None:
+    def __init__(self, model: CompiledModel, *, label: str) -> None:
         """`label` names the compute type in reports."""
         self._shape = model.shape
-        self._bits, self._label = model.numbers.bits, label
-        self._condenses = model.numbers.weights != "f32"  # float32 stays exact
+        self._bits, self._label = model.precision.bits, label
+        self._condenses = model.precision.weights != "f32"  # float32 stays exact
         self._encoder, self._decoder = model.encoder, model.decoder
         self._encoders: deque[Any] = deque()
         self._decoders: deque[Any] = deque()
@@ -123,7 +123,7 @@ class OpenVinoEngine:
         """The same samples: the engine computes on the CPU."""
         return samples
 
-    def encode(self, features: Array, sound: Sequence[int] | None = None) -> OpenVinoEncoded:
+    def encode(self, features: Array, sound: Sequence[int] | None = None) -> OpenVinoEncoderOutput:
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
 
         `sound`: how many of each window's frames are not padding. Padding is condensed (`padding.condense`) but where
@@ -132,7 +132,7 @@ class OpenVinoEngine:
         """
         shape = self._shape
         features = np.ascontiguousarray(features, np.float32)
-        check_features(features, shape.frames, shape.bands)
+        check_features(features, shape.frames, shape.mel_bins)
         batch, positions = features.shape[0], (features.shape[1] + 1) // 2
         known = sound if sound is not None and self._condenses else [features.shape[1]] * batch
         layouts = [condense(positions, one) for one in known]
@@ -140,7 +140,7 @@ class OpenVinoEngine:
         if not self._begun:
             self._begun = True
             if len(layouts[0]) == 1:  # OpenVINO 2026.4: whose first window has one position reads longer ones wrongly
-                self.encode(np.zeros((1, min(4, shape.frames), shape.bands), np.float32))
+                self.encode(np.zeros((1, min(4, shape.frames), shape.mel_bins), np.float32))
         sizes = (shape.channels, longest), (longest, shape.channels)
         new = np.empty if min(map(len, layouts)) == longest else np.zeros  # what is masked must be finite
         cross = tuple(new((batch, shape.heads, *sizes[index % 2]), self._bits) for index in range(2 * shape.layers))
@@ -155,12 +155,12 @@ class OpenVinoEngine:
                 if place is not result:
                     place[...] = result
         _let_go(request, shape, self._bits)
-        for name, empty in (("features", np.zeros((1, 1, shape.bands), np.float32)), *_NOTHING):
+        for name, empty in (("features", np.zeros((1, 1, shape.mel_bins), np.float32)), *_NOTHING):
             request.set_tensor(name, _owned(empty))
         self._encoders.append(request)
-        return OpenVinoEncoded(cross, bias)
+        return OpenVinoEncoderOutput(cross, bias)
 
-    def start(self, encoded: OpenVinoEncoded, *, max_length: int) -> OpenVinoState:
+    def start(self, encoded: OpenVinoEncoderOutput, *, max_length: int) -> OpenVinoState:
         """A decoder state with one row for each window, for up to `max_length` tokens."""
         check_max_length(max_length, self._shape.tokens)
         request = _take(self._decoders, self._decoder)
@@ -176,7 +176,9 @@ class OpenVinoEngine:
         logits: NDArray[np.float32] = state.request.get_tensor("logits").data.copy()
         return logits
 
-    def align(self, encoded: OpenVinoEncoded, tokens: Array, heads: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    def align(
+        self, encoded: OpenVinoEncoderOutput, tokens: Array, heads: Sequence[tuple[int, int]]
+    ) -> NDArray[np.float32]:
         """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
         check_heads(heads, (self._shape.layers, self._shape.heads))
         state = self.start(encoded, max_length=max(tokens.shape[1], 1))
@@ -204,7 +206,7 @@ def _encode(request: Any, features: NDArray[np.float32], layout: Layout, found: 
     """Encode one window [1, T, M] into `found`, contiguous."""
     for index, tensor in enumerate(found):
         request.set_tensor(f"cross.{index}", _shared(tensor))
-    inputs: dict[str, NDArray[Any]] = {"features": features, "places": layout.places, "bias": layout.bias}
+    inputs: dict[str, NDArray[Any]] = {"features": features, "indices": layout.indices, "bias": layout.bias}
     for name, array in inputs.items():
         request.set_tensor(name, _shared(array))
     request.infer()
@@ -222,13 +224,13 @@ def _take(idle: deque[Any], compiled: Any) -> Any:
         return compiled.create_infer_request()
 
 
-def _give_back(idle: deque[Any], request: Any, shape: Shape, bits: type[Any]) -> None:
+def _give_back(idle: deque[Any], request: Any, shape: ModelShape, bits: type[Any]) -> None:
     _let_go(request, shape, bits)
     request.set_tensor("bias", _owned(np.zeros((1, 1), np.float32)))
     idle.append(request)
 
 
-def _let_go(request: Any, shape: Shape, bits: type[Any]) -> None:
+def _let_go(request: Any, shape: ModelShape, bits: type[Any]) -> None:
     """Give an idle request small tensors, so that it points at no window that may be gone."""
     openvino = import_openvino()
     kind = openvino.Type.bf16 if bits is np.uint16 else openvino.Type.f32
@@ -251,7 +253,7 @@ def _shared(array: NDArray[Any]) -> Any:
 
 
 def floats(array: NDArray[Any]) -> NDArray[np.float32]:
-    """The numbers that bits of bfloat16 stand for; float32 as it is."""
+    """The precision that bits of bfloat16 stand for; float32 as it is."""
     if array.dtype == np.uint16:
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array

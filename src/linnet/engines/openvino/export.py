@@ -1,6 +1,6 @@
 """From a Transformers Whisper module to two OpenVINO models: the encoder, and one step of the decoder with its states.
 
-Shapes: B windows, N hypothesis rows, L new tokens, S tokens held, H heads, C channels of a head, P encoder positions.
+Shapes: B windows, N hypothesis rows, L new tokens, S tokens held, H heads, C channels of a head, P encoder frames.
 """
 
 from __future__ import annotations
@@ -13,44 +13,46 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from linnet.engines.openvino.formats import Numbers, Shape
+from linnet.engines.openvino.formats import ModelShape, Precision
 from linnet.engines.openvino.modules import ExportDecoder, ExportEncoder
-from linnet.engines.openvino.quantise import compress_weights, quantise
+from linnet.engines.openvino.quantize import compress_weights, quantize
 from linnet.engines.openvino.runtime import import_openvino
-from linnet.engines.padding import whole
+from linnet.engines.padding import full_layout
 
 _FRAMES = 16  # of the example that is traced: all lengths are dynamic
 
 
 @torch.no_grad()
-def convert(module: Any, numbers: Numbers, windows: Sequence[Tensor] = ()) -> tuple[Any, Any]:
+def convert(module: Any, precision: Precision, windows: Sequence[Tensor] = ()) -> tuple[Any, Any]:
     """Convert a float32 module on the CPU: the encoder and the decoder, as `openvino.Model`.
 
     `windows`, log-mel features [T, M], are what w8a8 is calibrated on. Raises `OpenVinoMissing`.
     """
-    shape = Shape.of(module)
+    shape = ModelShape.of(module)
     encoder = _encoder(module, shape)
-    decoder = _decoder(module, shape, torch.bfloat16 if numbers.compute == "bf16" else torch.float32)
-    if numbers.weights == "f16":
+    decoder = _decoder(module, shape, torch.bfloat16 if precision.compute == "bf16" else torch.float32)
+    if precision.weights == "f16":
         for model in (encoder, decoder):
             _halve(model)
-    elif numbers.weights != "f32":
-        encoder = quantise(encoder, windows) if numbers.calibrated else compress_weights(encoder)
+    elif precision.weights != "f32":
+        encoder = quantize(encoder, windows) if precision.calibrated else compress_weights(encoder)
         decoder = compress_weights(decoder)
-    return _typed(encoder, decoder, numbers.compute)
+    return _typed(encoder, decoder, precision.compute)
 
 
-def _encoder(module: Any, shape: Shape) -> Any:
+def _encoder(module: Any, shape: ModelShape) -> Any:
     traced = ExportEncoder(module.model.encoder, module.model.decoder)
-    layout = whole(_FRAMES // 2)
-    model = _trace(traced, (torch.zeros(2, _FRAMES, shape.bands), *map(torch.from_numpy, (layout.places, layout.bias))))
-    _name(model.inputs, ["features", "places", "bias"])
+    layout = full_layout(_FRAMES // 2)
+    model = _trace(
+        traced, (torch.zeros(2, _FRAMES, shape.mel_bins), *map(torch.from_numpy, (layout.indices, layout.bias)))
+    )
+    _name(model.inputs, ["features", "indices", "bias"])
     _name(model.outputs, [f"cross.{index}" for index in range(2 * shape.layers)])
-    model.reshape({"features": [-1, -1, shape.bands], "places": [-1], "bias": [-1]})
+    model.reshape({"features": [-1, -1, shape.mel_bins], "indices": [-1], "bias": [-1]})
     return model
 
 
-def _decoder(module: Any, shape: Shape, cross_dtype: torch.dtype) -> Any:
+def _decoder(module: Any, shape: ModelShape, cross_dtype: torch.dtype) -> Any:
     count = 2 * shape.layers
     held = [torch.zeros(4, shape.heads, 5, shape.channels) for _ in range(count)]
     cross = [torch.zeros(2, shape.heads, *_cross_shape(index, 8, shape.channels)) for index in range(count)]
@@ -85,7 +87,7 @@ def _name(ports: list[Any], names: list[str]) -> None:
         port.get_tensor().set_names({name})
 
 
-def _make_stateful(model: Any, pairs: dict[str, str], shape: Shape) -> None:
+def _make_stateful(model: Any, pairs: dict[str, str], shape: ModelShape) -> None:
     """Turn inputs and the outputs that continue them into states, empty and with as many rows as tokens at first."""
     openvino = import_openvino()
     from openvino._offline_transformations import apply_make_stateful_transformation

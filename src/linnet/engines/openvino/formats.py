@@ -1,4 +1,4 @@
-"""What a converted model is: its sizes and its number formats."""
+"""What a converted model is: its sizes and its precision."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """What must be known of a model to run its converted form."""
 
     layers: int  # of the decoder
     heads: int
     channels: int
-    bands: int
+    mel_bins: int
     frames: int  # of a whole window
     tokens: int  # that a sequence may hold
 
     @classmethod
-    def of(cls, module: Any) -> Shape:
+    def of(cls, module: Any) -> ModelShape:
         """Read off a `WhisperForConditionalGeneration`."""
         config = module.config
         heads = config.decoder_attention_heads
@@ -28,15 +28,15 @@ class Shape:
             layers=config.decoder_layers,
             heads=heads,
             channels=config.d_model // heads,
-            bands=config.num_mel_bins,
+            mel_bins=config.num_mel_bins,
             frames=2 * config.max_source_positions,
             tokens=config.max_target_positions,
         )
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """The number formats of a converted model.
+class Precision:
+    """The precision of a converted model.
 
     `weights` are f32, f16, int8 with a scale and a zero point for each output channel, or w8a8: int8 too, and the
     encoder's activations with them, so that its products are of 8 bits. `compute`, f32 or bf16, is what all other

@@ -1,6 +1,6 @@
 """The Whisper encoder and decoder as plain torch modules for OpenVINO, on the weights of a Transformers module.
 
-Shapes: B windows, T mel frames, M mel bands, P encoder positions, N hypothesis rows (k rows for each window, adjacent),
+Shapes: B windows, T mel frames, M mel bins, P encoder frames, N hypothesis rows (k rows for each window, adjacent),
 L new tokens, S tokens held, D width, H heads, C channels of a head, V vocabulary.
 """
 
@@ -18,7 +18,7 @@ class ExportEncoder(nn.Module):
     """Log-mel features [B, T, M] to every decoder layer's cross-attention keys and values: k0, v0, k1, v1, ...
 
     Keys are [B, H, C, P], the layout in which the step multiplies them without a copy, values [B, H, P, C]. Of the
-    positions only `places` [P] are kept; `bias` [P] is added to attention scores over them (`padding.Layout`).
+    positions only `indices` [P] are kept; `bias` [P] is added to attention scores over them (`padding.Layout`).
     """
 
     def __init__(self, encoder: Any, decoder: Any) -> None:
@@ -30,11 +30,11 @@ class ExportEncoder(nn.Module):
         self.across = nn.ModuleList(layer.encoder_attn for layer in decoder.layers)
         self.heads: int = decoder.layers[0].encoder_attn.num_heads
 
-    def forward(self, features: Tensor, places: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, features: Tensor, indices: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
         """Run; T and P are any."""
         x = functional.gelu(self.conv1(features.transpose(1, 2)))
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
-        x = x.index_select(1, places) + self.positions.index_select(0, places)  # type: ignore[operator]
+        x = x.index_select(1, indices) + self.positions.index_select(0, indices)  # type: ignore[operator]
         weight = bias.reshape(1, 1, 1, -1)
         for layer in self.layers:
             x = layer(x, weight)
@@ -86,11 +86,11 @@ class ExportDecoder(nn.Module):
         weight = bias[:, None, None]  # [B, 1, 1, P]
         held, cross = caches[: len(caches) // 2], caches[len(caches) // 2 :]
         start, length = held[0].shape[2], tokens.shape[1]
-        places = torch.arange(length, device=tokens.device) + start
-        seen = torch.arange(start + length, device=tokens.device) <= places[:, None]
+        indices = torch.arange(length, device=tokens.device) + start
+        seen = torch.arange(start + length, device=tokens.device) <= indices[:, None]
         # one for each row: OpenVINO 2026.4 reads a mask that rows share wrongly from the second row on, in bf16
         seen = seen.expand(tokens.shape[0], 1, length, -1)  # [N, 1, L, S + L]
-        x = self.tokens(tokens) + functional.embedding(places, self.positions)  # type: ignore[arg-type]
+        x = self.tokens(tokens) + functional.embedding(indices, self.positions)  # type: ignore[arg-type]
         grown: list[Tensor] = []
         queries: list[Tensor] = []
         for index, layer in enumerate(self.layers):

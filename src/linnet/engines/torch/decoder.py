@@ -1,6 +1,6 @@
 """The Whisper decoder, run on the weights of a Transformers module, a few tokens at a time.
 
-Shapes: B windows, N hypothesis rows (k rows for each window, adjacent), L new tokens, P encoder positions,
+Shapes: B windows, N hypothesis rows (k rows for each window, adjacent), L new tokens, P encoder frames,
 D width, H heads, C channels of a head, V vocabulary.
 """
 
@@ -21,7 +21,7 @@ FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so a short answer do
 
 
 @dataclass(frozen=True)
-class TorchEncoded:
+class TorchEncoderOutput:
     """Hidden states [B, P, D] of B windows and, for each decoder layer, their keys and values [B, H, P, C]."""
 
     hidden: Tensor
@@ -44,7 +44,7 @@ class TorchEncoded:
 class TorchState:
     """The tokens so far of N rows: self-attention keys and values [layers, 2, N, H, capacity, C]."""
 
-    def __init__(self, encoded: TorchEncoded, max_length: int) -> None:
+    def __init__(self, encoded: TorchEncoderOutput, max_length: int) -> None:
         self.encoded = encoded
         self.max_length = max_length
         self.length = 0

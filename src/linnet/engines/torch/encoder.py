@@ -1,6 +1,6 @@
 """The Whisper encoder, run on the weights of a Transformers module, for windows of any length.
 
-Shapes: B windows, T mel frames, M mel bands, P positions (T / 2, rounded up), D width, H heads, C channels of a head.
+Shapes: B windows, T mel frames, M mel bins, P positions (T / 2, rounded up), D width, H heads, C channels of a head.
 """
 
 from __future__ import annotations

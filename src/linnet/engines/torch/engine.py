@@ -1,6 +1,6 @@
 """The torch engine: Whisper-family models on any device that torch has.
 
-Shapes: B windows, T mel frames, M mel bands, P encoder positions, N hypothesis rows, L tokens, V vocabulary,
+Shapes: B windows, T mel frames, M mel bins, P encoder frames, N hypothesis rows, L tokens, V vocabulary,
 H chosen heads.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from linnet.arrays import Array
 from linnet.audio.types import Samples
 from linnet.engines.checks import check_features, check_max_length
-from linnet.engines.torch.decoder import TorchDecoder, TorchEncoded, TorchState
+from linnet.engines.torch.decoder import TorchDecoder, TorchEncoderOutput, TorchState
 from linnet.engines.torch.encoder import TorchEncoder
 from linnet.engines.torch.static import StaticSteps
 from linnet.models.whisper import WhisperModel
@@ -53,16 +53,16 @@ class TorchEngine:
         return samples if self.device.type == "cpu" else torch.from_numpy(samples).to(self.device)
 
     @torch.no_grad()
-    def encode(self, features: Array, sound: Sequence[int] | None = None) -> TorchEncoded:  # noqa: ARG002
+    def encode(self, features: Array, sound: Sequence[int] | None = None) -> TorchEncoderOutput:  # noqa: ARG002
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
 
         Padding is encoded like sound, exactly, so `sound` changes nothing.
         """
         check_features(features, self._frames, self._bands)
         hidden = self._encoder(torch.as_tensor(features, device=self.device))
-        return TorchEncoded(hidden, self._decoder.cross(hidden))
+        return TorchEncoderOutput(hidden, self._decoder.cross(hidden))
 
-    def start(self, encoded: TorchEncoded, *, max_length: int) -> TorchState:
+    def start(self, encoded: TorchEncoderOutput, *, max_length: int) -> TorchState:
         """A decoder state with one row for each window, for up to `max_length` tokens."""
         check_max_length(max_length, self._decoder.positions.shape[0])
         return TorchState(encoded, max_length)
@@ -79,7 +79,7 @@ class TorchEngine:
         return self._decoder.step(state, tokens)
 
     @torch.no_grad()
-    def align(self, encoded: TorchEncoded, tokens: Array, heads: Sequence[tuple[int, int]]) -> Tensor:
+    def align(self, encoded: TorchEncoderOutput, tokens: Array, heads: Sequence[tuple[int, int]]) -> Tensor:
         """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
         self._pack_for(encoded.batch)
         state = self.start(encoded, max_length=max(tokens.shape[1], 1))

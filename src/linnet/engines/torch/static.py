@@ -22,7 +22,7 @@ KEPT = 4  # idle steps that are kept for the next decode
 
 
 @dataclass(frozen=True)
-class Shape:
+class StepShape:
     """What two decodes must have in common to use the same memory one after the other."""
 
     rows: int
@@ -34,7 +34,7 @@ class Shape:
 class StaticStep:
     """Memory for a decode of one shape, and the step over it: a CUDA graph on a GPU, a plain call elsewhere."""
 
-    def __init__(self, decoder: TorchDecoder, shape: Shape, like: TorchState) -> None:
+    def __init__(self, decoder: TorchDecoder, shape: StepShape, like: TorchState) -> None:
         self.shape = shape
         self._decoder = decoder
         layers, _, _, heads, _, channels = like.cache.shape
@@ -115,7 +115,7 @@ class StaticSteps:
 
     def _enter(self, state: TorchState) -> None:
         room = -(-state.max_length // ROOM) * ROOM
-        shape = Shape(state.rows, state.encoded.batch, room, state.encoded.hidden.shape[1])
+        shape = StepShape(state.rows, state.encoded.batch, room, state.encoded.hidden.shape[1])
         with self._lock:
             found = next((step for step in self._idle if step.shape == shape), None)
             if found is not None:

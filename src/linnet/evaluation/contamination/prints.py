@@ -22,7 +22,7 @@ _BANDS = 33
 _LOWEST, _HIGHEST = 300.0, 3700.0  # Hz, what a telephone lets through
 _LAG = 2  # frames between the two that are compared
 _QUIET = 1e-4  # of the power nearby: 40 dB below it there is mostly codec noise
-_NEARBY = 64  # frames, half a second: a word is heard beside its neighbours, not beside the loudest of an hour
+_NEARBY = 64  # frames, half a second: a word is heard beside its neighbors, not beside the loudest of an hour
 _DOUBTS = 4  # bits of a word
 _BLOCK = 4096  # frames transformed at once
 
@@ -31,22 +31,22 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Print:
+class Fingerprint:
     """A fingerprint: `words` [T] of 32 bits, and which frames are loud enough to count, `loud` [T].
 
-    `doubtful` [T, 4] are the bits of each word that are nearest to being the other way round, one bit set in each.
+    `uncertain` [T, 4] are the bits of each word that are nearest to being the other way round, one bit set in each.
     """
 
     words: Words
     loud: Flags
-    doubtful: Words
+    uncertain: Words
 
     def __len__(self) -> int:
         return len(self.words)
 
-    def to_store(self) -> Print:
-        """Without the doubtful bits, which only the one that is looked for needs."""
-        return Print(self.words, self.loud, np.zeros((0, _DOUBTS), np.uint32))
+    def to_store(self) -> Fingerprint:
+        """Without the uncertain bits, which only the one that is looked for needs."""
+        return Fingerprint(self.words, self.loud, np.zeros((0, _DOUBTS), np.uint32))
 
     @classmethod
     def empty(cls) -> Self:
@@ -63,7 +63,7 @@ def exact_hash(samples: Samples) -> bytes:
     return blake2b(rounded.tobytes(), digest_size=16).digest()
 
 
-def fingerprint(samples: Samples) -> Print:
+def fingerprint(samples: Samples) -> Fingerprint:
     """The fingerprint of samples [N], after Haitsma and Kalker 2002 ("A Highly Robust Audio Fingerprinting System").
 
     Bit m of a frame says whether the difference in energy between bands m and m + 1 has grown since two frames
@@ -78,7 +78,7 @@ def fingerprint(samples: Samples) -> Print:
     words = np.packbits(growth > 0, axis=1, bitorder="little").view("<u4")[:, 0]
     nearest = np.argpartition(np.abs(growth), _DOUBTS, axis=1)[:, :_DOUBTS]
     power = energies[_LAG:].sum(axis=1)
-    return Print(words, power > _QUIET * _nearby(power), np.uint32(1) << nearest.astype(np.uint32))
+    return Fingerprint(words, power > _QUIET * _nearby(power), np.uint32(1) << nearest.astype(np.uint32))
 
 
 def _nearby(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from linnet.data import Utterance
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.errors import LinnetError
-from linnet.evaluation.contamination.prints import Print, exact_hash, fingerprint
+from linnet.evaluation.contamination.prints import Fingerprint, exact_hash, fingerprint
 from linnet.evaluation.contamination.report import MOST_LISTED, Contamination, Coverage, Kind, Match
 from linnet.evaluation.contamination.sounds import LEAST_FRAMES, SoundIndex
 from linnet.evaluation.contamination.texts import TextIndex
@@ -49,7 +49,7 @@ def find_contamination(
     1.0
     """
     options = options or ContaminationOptions()
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         search = _Search(evaluation, options, listener)
         for done, utterance in enumerate(training, start=1):
             search.look(utterance)
@@ -61,14 +61,16 @@ def find_contamination(
 class _Search:
     """One search: the evaluation's indices, and what was met so far."""
 
-    def __init__(self, evaluation: Iterable[Utterance], options: ContaminationOptions, listener: Listener) -> None:
+    def __init__(
+        self, evaluation: Iterable[Utterance], options: ContaminationOptions, listener: UtteranceReader
+    ) -> None:
         self._options = options
         self._listener = listener
         self._matches: list[Match] = []
         self._failures: list[str] = []
         self._ids: list[str] = []
         self._hashes: dict[bytes, list[int]] = {}
-        prints: list[Print] = []
+        prints: list[Fingerprint] = []
         texts: list[str | None] = []
         counts: Counter[str] = Counter()
         for index, utterance in enumerate(evaluation):
@@ -86,17 +88,17 @@ class _Search:
         self._training: Counter[str] = Counter()
         self._met: dict[Kind, set[int]] = {"same-sound": set(), "near-sound": set(), "near-text": set()}
 
-    def _hear(self, utterance: Utterance, counts: Counter[str]) -> tuple[bytes | None, Print]:
+    def _hear(self, utterance: Utterance, counts: Counter[str]) -> tuple[bytes | None, Fingerprint]:
         """Hash and fingerprint; an empty one where there is nothing to compare."""
         if not self._options.sounds:
-            return None, Print.empty()
+            return None, Fingerprint.empty()
         try:
             samples = self._listener.hear(utterance).samples
         except LinnetError as error:
             counts["failed"] += 1
             if len(self._failures) < _NAMED:
                 self._failures.append(str(error))
-            return None, Print.empty()
+            return None, Fingerprint.empty()
         found = fingerprint(samples)
         counts["sounds" if found.loud.sum() >= LEAST_FRAMES else "sounds_too_short"] += 1
         return exact_hash(samples) if found.loud.any() else None, found  # silence is like silence

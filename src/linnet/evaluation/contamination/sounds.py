@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from linnet.evaluation.contamination.prints import FRAMES_PER_SECOND, Print
+from linnet.evaluation.contamination.prints import FRAMES_PER_SECOND, Fingerprint
 
 Integers = npt.NDArray[np.int64]
 
@@ -43,7 +43,7 @@ class SoundIndex:
     is to others by chance. At least half of the shorter of the two must have been compared.
     """
 
-    def __init__(self, prints: Sequence[Print]) -> None:
+    def __init__(self, prints: Sequence[Fingerprint]) -> None:
         self._prints = [one.to_store() for one in prints]
         loud = [np.flatnonzero(one.loud) for one in self._prints]
         words = [one.words[frames] for one, frames in zip(self._prints, loud, strict=True)]
@@ -54,7 +54,7 @@ class SoundIndex:
         self._owners = owners[order]
         self._frames = np.concatenate([*loud, np.zeros(0, np.int64)]).astype(np.int32)[order]
 
-    def find(self, other: Print) -> list[Sighting]:
+    def find(self, other: Fingerprint) -> list[Sighting]:
         """The stored sounds that are in another one, or that it is in, each once at its best place."""
         best: dict[int, Sighting] = {}
         for index, shift in self._places(other):
@@ -64,7 +64,7 @@ class SoundIndex:
                     best[index] = sighting
         return sorted(best.values(), key=lambda one: -one.agreement)
 
-    def _places(self, other: Print) -> list[tuple[int, int]]:
+    def _places(self, other: Fingerprint) -> list[tuple[int, int]]:
         """Stored sounds and the frame of the other one that is their first, by votes."""
         frames, words = _spellings(other)
         first = np.searchsorted(self._words, words, "left")
@@ -80,7 +80,7 @@ class SoundIndex:
         chosen = chosen[votes[chosen] >= _VOTES]
         return [(int(place // (2 * span)), int(place % (2 * span)) - span) for place in places[chosen]]
 
-    def _compare(self, index: int, shift: int, other: Print) -> Sighting | None:
+    def _compare(self, index: int, shift: int, other: Fingerprint) -> Sighting | None:
         """All bits where the two overlap, with the stored one's first frame at `shift` of the other."""
         stored = self._prints[index]
         begin, end = max(0, -shift), min(len(stored), len(other) - shift)
@@ -99,12 +99,12 @@ class SoundIndex:
         return Sighting(index, shift / FRAMES_PER_SECOND, 1.0 - share, frames / int(stored.loud.sum()))
 
 
-def _spellings(other: Print) -> tuple[Integers, npt.NDArray[np.uint32]]:
-    """The loud frames and their words, each also with any of its doubtful bits the other way round: 16 of a frame."""
+def _spellings(other: Fingerprint) -> tuple[Integers, npt.NDArray[np.uint32]]:
+    """The loud frames and their words, each also with any of its uncertain bits the other way round: 16 of a frame."""
     frames = np.flatnonzero(other.loud)
     words = other.words[frames][:, None]
-    for at in range(other.doubtful.shape[1]):
-        words = np.concatenate([words, words ^ other.doubtful[frames, at, None]], axis=1)
+    for at in range(other.uncertain.shape[1]):
+        words = np.concatenate([words, words ^ other.uncertain[frames, at, None]], axis=1)
     return np.repeat(frames, words.shape[1]), words.ravel()
 
 

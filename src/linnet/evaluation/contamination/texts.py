@@ -44,7 +44,7 @@ def normalize(text: str) -> str:
 def pieces(text: str) -> Hashes:
     """The sorted 64-bit hashes of all stretches of seven characters, each once; none for a shorter text.
 
-    Characters and not words, so that scripts without spaces have pieces too and a misspelt word costs few.
+    Characters and not words, so that scripts without spaces have pieces too and a misspelled word costs few.
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     if len(codes) < PIECE:

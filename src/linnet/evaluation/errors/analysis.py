@@ -16,14 +16,14 @@ from linnet.evaluation.errors.result import (
     Analysis,
     ClassErrors,
     Example,
-    Failed,
+    FailedUtterance,
     Group,
     KindErrors,
     Table,
     WordCount,
     Worst,
 )
-from linnet.evaluation.errors.steps import Aligned, align
+from linnet.evaluation.errors.steps import AlignedRow, align
 from linnet.evaluation.errors.tally import Tally
 from linnet.evaluation.log import ScoredRow
 from linnet.scoring.alignment import Span
@@ -42,7 +42,7 @@ Pair = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
-class Limits:
+class AnalysisLimits:
     """How many of each are kept: rows of a table, examples of each row, worst utterances."""
 
     rows: int = 20
@@ -50,7 +50,7 @@ class Limits:
     worst: int = 50
 
 
-def analyse(rows: Iterable[ScoredRow], limits: Limits | None = None) -> Analysis:
+def analyze(rows: Iterable[ScoredRow], limits: AnalysisLimits | None = None) -> Analysis:
     """Count the errors of scored rows by word, class, kind and group; reads the rows once, in any order.
 
     Each row's texts are aligned by the protocol that counted it, so the totals are a summary's. Time is linear in the
@@ -58,11 +58,11 @@ def analyse(rows: Iterable[ScoredRow], limits: Limits | None = None) -> Analysis
     `Table.missed` says by how much counts may be too small.
 
     >>> row = ScoredRow(0, "a", "a.wav", "ice cream", normalized_text="ice cream", normalized_hypothesis="nice cream")
-    >>> found = analyse([row])
+    >>> found = analyze([row])
     >>> [(one.said, one.heard, one.count) for one in found.substitutions]
     [('ice', 'nice', 1)]
     """
-    counter = _Counter(limits or Limits())
+    counter = _Counter(limits or AnalysisLimits())
     for aligned in align(counter.scored(rows)):
         counter.add(aligned)
     return counter.result()
@@ -76,7 +76,7 @@ class _Sums:
     def __init__(self) -> None:
         self.utterances = self.words = self.substitutions = self.deletions = self.insertions = 0
 
-    def add(self, aligned: Aligned) -> None:
+    def add(self, aligned: AlignedRow) -> None:
         self.utterances += 1
         self.words += len(aligned.said)
         if aligned.errors:
@@ -96,7 +96,7 @@ class _Sums:
 class _Groups(dict[str, _Sums]):
     """Sums by name; names beyond the first `GROUPS` are put together."""
 
-    def add(self, name: str, aligned: Aligned) -> None:
+    def add(self, name: str, aligned: AlignedRow) -> None:
         sums = self.get(name)
         if sums is None:
             if len(self) >= GROUPS:
@@ -132,7 +132,7 @@ class _Kind:
 class _Counter:
     """The state of one pass."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: AnalysisLimits) -> None:
         def tally() -> Tally[Pair, Example]:
             return Tally(PAIRS, limits.examples)
 
@@ -145,8 +145,8 @@ class _Counter:
         self.kinds = {kind.key: _Kind() for kind in KINDS}
         self.groups = {name: _Groups() for name in ("language", "speaker", "duration", "noise")}
         self.wrong = 0  # utterances with errors
-        self.worst: list[tuple[tuple[int, float, int], Aligned]] = []  # a heap, the least bad first
-        self.failed: list[Failed] = []
+        self.worst: list[tuple[tuple[int, float, int], AlignedRow]] = []  # a heap, the least bad first
+        self.failed: list[FailedUtterance] = []
         self.failures = 0
 
     def scored(self, rows: Iterable[ScoredRow]) -> Iterator[ScoredRow]:
@@ -157,9 +157,9 @@ class _Counter:
             else:
                 self.failures += 1
                 if len(self.failed) < self.limits.rows:
-                    self.failed.append(Failed(row.id, row.row, row.error))
+                    self.failed.append(FailedUtterance(row.id, row.row, row.error))
 
-    def add(self, aligned: Aligned) -> None:
+    def add(self, aligned: AlignedRow) -> None:
         self.total.add(aligned)
         self.vocabulary.add_all(aligned.said)
         for kind in kinds_of(aligned):
@@ -174,7 +174,7 @@ class _Counter:
             self._add_words(aligned, classes)
             self._add_worst(aligned)
 
-    def _add_kind(self, kind: _Kind, aligned: Aligned) -> None:
+    def _add_kind(self, kind: _Kind, aligned: AlignedRow) -> None:
         kind.sums.add(aligned)
         if len(kind.examples) < self.limits.examples:
             row = aligned.row
@@ -183,7 +183,7 @@ class _Counter:
             heard = (row.hypothesis or "").split() if as_written else aligned.heard
             kind.examples.append(Example(row.id, row.row, _cut(said), _cut(heard)))
 
-    def _add_words(self, aligned: Aligned, classes: list[WordClass]) -> None:
+    def _add_words(self, aligned: AlignedRow, classes: list[WordClass]) -> None:
         for span in aligned.spans:
             if span.right:
                 continue
@@ -200,7 +200,7 @@ class _Counter:
                     found.substitutions += heard is not None
                     found.deletions += heard is None
 
-    def _add_compounds(self, aligned: Aligned) -> None:
+    def _add_compounds(self, aligned: AlignedRow) -> None:
         for first, last in _stretches(aligned.spans):
             said = aligned.said[first.said_start : last.said_end]
             heard = aligned.heard[first.heard_start : last.heard_end]
@@ -209,7 +209,7 @@ class _Counter:
                 key = (" ".join(said), " ".join(heard))
                 self.compounds.add(key, partial(_example, aligned, place, sizes))
 
-    def _add_worst(self, aligned: Aligned) -> None:
+    def _add_worst(self, aligned: AlignedRow) -> None:
         self.wrong += 1
         rate = aligned.rate
         entry = ((aligned.errors, math.inf if rate is None else rate, -self.wrong), aligned)
@@ -270,7 +270,7 @@ def _stretches(spans: tuple[Span, ...]) -> Iterator[tuple[Span, Span]]:
             yield from ((span, span) for span in stretch if span.kind == "compound")
 
 
-def _example(aligned: Aligned, place: tuple[int, int], sizes: tuple[int, int]) -> Example:
+def _example(aligned: AlignedRow, place: tuple[int, int], sizes: tuple[int, int]) -> Example:
     """The words around a place (said, heard) that is that many words (said, heard) long."""
     said, heard = (
         " ".join(words[max(0, start - _CONTEXT) : start + size + _CONTEXT])

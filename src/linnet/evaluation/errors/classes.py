@@ -53,11 +53,11 @@ _TOKEN = re.compile(r"\S+")
 _PART = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'’”»)\]]*$")
 _MARKS = ".,;:!?…'\"’”»)]}([{«“‘"
-_MOST = 0.75  # share of capitalised words within sentences above which capitals say nothing
+_MOST = 0.75  # share of capitalized words within sentences above which capitals say nothing
 
 
 def classify(row: ScoredRow, words: Sequence[str]) -> list[WordClass]:
-    """The class of each word of a normalised reference.
+    """The class of each word of a normalized reference.
 
     >>> row = ScoredRow(0, "a", "a.wav", "Then Anna bought 20 apples.", language="en")
     >>> classify(row, ["then", "anna", "bought", "20", "apples"])
@@ -103,7 +103,7 @@ def _main(language: str | None) -> str | None:
 
 
 def find_names(text: str, language: str | None = None) -> frozenset[str]:
-    """Names in a raw reference by the rule of `RULES`, in the letters of a normalised text.
+    """Names in a raw reference by the rule of `RULES`, in the letters of a normalized text.
 
     >>> sorted(find_names("Yes, Mary met O'Neill. But mary-jane? I'm sure: Bob."))
     ['neill', "o'neill"]
@@ -125,6 +125,6 @@ def _is_capital(word: str) -> bool:
 
 
 def _parts(word: str) -> list[str]:
-    """A capitalised word and its pieces; "I", "I'm", initials and the s of "Anna's" are no names."""
+    """A capitalized word and its pieces; "I", "I'm", initials and the s of "Anna's" are no names."""
     parts = _PART.findall(word)
     return [] if parts[0] == "I" else [part for part in [*parts, word.strip(_MARKS)] if len(part) > 1]

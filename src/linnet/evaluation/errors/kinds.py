@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from linnet.evaluation.errors.steps import Aligned
+from linnet.evaluation.errors.steps import AlignedRow
 from linnet.text.scripts import main_script, scripts
 
 RUN = 4  # inserted words in a row that are called a run
@@ -27,7 +27,7 @@ class Kind:
     key: str
     name: str
     rule: str
-    applies: Callable[[Aligned], bool]
+    applies: Callable[[AlignedRow], bool]
     wrong: bool | None = True
 
 
@@ -69,7 +69,7 @@ def find_loop(words: Sequence[str], longest: int = LONGEST_LOOP) -> Loop:
     return best
 
 
-def _loops(aligned: Aligned) -> bool:
+def _loops(aligned: AlignedRow) -> bool:
     said, heard = _units(aligned.said), _units(aligned.heard)
     found = find_loop(heard)
     return found.words > find_loop(said).words
@@ -81,35 +81,35 @@ def _units(words: Sequence[str]) -> Sequence[str]:
     return list("".join(words)) if letters > 12 * len(words) else words
 
 
-def _other_script(aligned: Aligned) -> bool:
+def _other_script(aligned: AlignedRow) -> bool:
     if all(map(str.isascii, aligned.said)) and all(map(str.isascii, aligned.heard)):
         return False
     said, heard = scripts(aligned.said), main_script(aligned.heard)
     return bool(said) and heard is not None and heard not in said
 
 
-def _inserted_run(aligned: Aligned) -> bool:
+def _inserted_run(aligned: AlignedRow) -> bool:
     return any(span.kind == "insert" and span.heard_end - span.heard_start >= RUN for span in aligned.spans)
 
 
-def _outlier(aligned: Aligned) -> bool:
+def _outlier(aligned: AlignedRow) -> bool:
     said, heard = len(aligned.said), len(aligned.heard)
     return said >= LEAST_WORDS and heard > 0 and (OUTLIER * heard < said or heard > OUTLIER * said)
 
 
-def _compound(aligned: Aligned) -> bool:
+def _compound(aligned: AlignedRow) -> bool:
     return aligned.said != aligned.heard and "".join(aligned.said) == "".join(aligned.heard)
 
 
-def _case_only(aligned: Aligned) -> bool:
+def _case_only(aligned: AlignedRow) -> bool:
     return _written_otherwise(aligned) and _bare(aligned.row.text) == _bare(aligned.row.hypothesis or "")
 
 
-def _form_only(aligned: Aligned) -> bool:
+def _form_only(aligned: AlignedRow) -> bool:
     return _written_otherwise(aligned) and _bare(aligned.row.text) != _bare(aligned.row.hypothesis or "")
 
 
-def _written_otherwise(aligned: Aligned) -> bool:
+def _written_otherwise(aligned: AlignedRow) -> bool:
     heard = aligned.row.hypothesis
     return heard is not None and aligned.said == aligned.heard and aligned.row.text.split() != heard.split()
 
@@ -159,14 +159,14 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "form",
         "Written form only",
-        "no word error; the normaliser made different writings equal",
+        "no word error; the normalizer made different writings equal",
         _form_only,
         wrong=False,
     ),
 )
 
 
-def kinds_of(aligned: Aligned) -> tuple[Kind, ...]:
+def kinds_of(aligned: AlignedRow) -> tuple[Kind, ...]:
     """The kinds that an utterance is of."""
     wrong = aligned.errors > 0
     return tuple(kind for kind in KINDS if kind.wrong in (wrong, None) and kind.applies(aligned))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from linnet.evaluation.errors.classes import WordClass
-from linnet.evaluation.errors.steps import Aligned
+from linnet.evaluation.errors.steps import AlignedRow
 from linnet.urls import public_name
 
 Item = TypeVar("Item")
@@ -119,7 +119,7 @@ class KindErrors:
 class Worst:
     """One of the utterances with the most errors, and the keys of the kinds it is of."""
 
-    aligned: Aligned
+    aligned: AlignedRow
     kinds: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Worst:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedUtterance:
     """An utterance that was not scored."""
 
     id: str
@@ -163,7 +163,7 @@ class Analysis:
     kinds: tuple[KindErrors, ...]
     groups: Mapping[str, Table[Group]]
     worst: Table[Worst]
-    failed: Table[Failed]
+    failed: Table[FailedUtterance]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

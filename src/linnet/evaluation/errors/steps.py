@@ -24,8 +24,8 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Aligned:
-    """A row, its normalised words, and the alignment of them that its errors were counted by."""
+class AlignedRow:
+    """A row, its normalized words, and the alignment of them that its errors were counted by."""
 
     row: ScoredRow
     said: Sequence[str]
@@ -72,10 +72,10 @@ class Aligned:
                 yield from (Step(span.kind, *pair) for pair in zip(said, heard, strict=True))
 
 
-def align(rows: Iterable[ScoredRow]) -> Iterator[Aligned]:
-    """Align the normalised texts of each row by its protocol, in order; unscored rows are left out.
+def align(rows: Iterable[ScoredRow]) -> Iterator[AlignedRow]:
+    """Align the normalized texts of each row by its protocol, in order; unscored rows are left out.
 
-    A row without normalised texts is compared as it is written. Words are what whitespace separates.
+    A row without normalized texts is compared as it is written. Words are what whitespace separates.
 
     >>> row = ScoredRow(0, "a", "a.wav", "ice cream", normalized_text="ice cream", normalized_hypothesis="nice cream")
     >>> [tuple(step) for step in next(align([row])).steps()]
@@ -84,4 +84,4 @@ def align(rows: Iterable[ScoredRow]) -> Iterator[Aligned]:
     for row in rows:
         if row.error is None:
             said, heard = reference_words(row), hypothesis_words(row)
-            yield Aligned(row, said, heard, find_spans(said, heard, row.protocol))
+            yield AlignedRow(row, said, heard, find_spans(said, heard, row.protocol))

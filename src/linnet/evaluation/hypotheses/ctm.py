@@ -14,14 +14,14 @@ from linnet.data.sources.base import Problem
 from linnet.data.sources.lines import read_lines
 from linnet.evaluation.hypotheses.rows import check_utf8
 from linnet.evaluation.hypotheses.text import COMMENT
-from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
+from linnet.evaluation.hypotheses.types import HypothesisFile, UtteranceHypothesis
 from linnet.transcription.transcript import Word
 
 _NO_WORD = "@"
 _ALTERNATIVES = ("<ALT_BEGIN>", "<ALT>", "<ALT_END>")
 
 
-def read_ctm(into: Hypotheses) -> Iterator[Hypothesis | Problem]:
+def read_ctm(into: HypothesisFile) -> Iterator[UtteranceHypothesis | Problem]:
     """One hypothesis for each waveform, its words in the order of their starts.
 
     A waveform with words on two channels is two hypotheses, `waveform-channel`. Of alternatives the first one counts
@@ -50,7 +50,7 @@ def read_ctm(into: Hypotheses) -> Iterator[Hypothesis | Problem]:
         for channel, words in channels.items():
             words.sort(key=lambda word: word.start)
             name = waveform if len(channels) == 1 else f"{waveform}-{channel}"
-            yield Hypothesis(name, " ".join(word.text for word in words), tuple(words))
+            yield UtteranceHypothesis(name, " ".join(word.word for word in words), tuple(words))
 
 
 def is_ctm_line(columns: list[str]) -> bool:

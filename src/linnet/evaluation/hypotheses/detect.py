@@ -18,7 +18,7 @@ _LOOKED_AT = 100  # lines
 
 
 def detect(path: Path, known: Collection[str] | None) -> tuple[str, str]:
-    """The kind, and what it was recognised by. `known`: the ids of the references, where they are at hand."""
+    """The kind, and what it was recognized by. `known`: the ids of the references, where they are at hand."""
     lines = [check_utf8(path, number, line) for number, line in islice(read_lines(path), _LOOKED_AT)]
     said = [line for line in lines if not line.startswith(COMMENT)]
     if not said:

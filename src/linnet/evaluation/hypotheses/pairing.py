@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any, Literal, Protocol
 
 from linnet.errors import OptionError
-from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis, Named
+from linnet.evaluation.hypotheses.types import HypothesisFile, NameCount, UtteranceHypothesis
 from linnet.transcription.transcript import Word
 from linnet.urls import public_name
 
@@ -42,12 +42,12 @@ class Pairing:
     hypotheses belong to no reference; `stray` words of a CTM file lie in the time of none.
     """
 
-    found: list[Hypothesis | None]
+    found: list[UtteranceHypothesis | None]
     by: str
     missing_as: Missing
-    missing: Named = field(default_factory=Named)
-    unknown: Named = field(default_factory=Named)
-    stray: Named = field(default_factory=Named)
+    missing: NameCount = field(default_factory=NameCount)
+    unknown: NameCount = field(default_factory=NameCount)
+    stray: NameCount = field(default_factory=NameCount)
 
     def lines(self) -> list[str]:
         """Sentences for a person; the first says what was compared."""
@@ -58,7 +58,7 @@ class Pairing:
         return said + self.stray.lines("{} words lie in the time of no reference (not scored)")
 
 
-def pair(hypotheses: Hypotheses, references: Sequence[Reference], *, missing: Missing = "error") -> Pairing:
+def pair(hypotheses: HypothesisFile, references: Sequence[Reference], *, missing: Missing = "error") -> Pairing:
     """Find the hypothesis of each reference.
 
     Bare lines belong to the references in their order. The words of a CTM file belong to the references of their
@@ -78,11 +78,11 @@ def pair(hypotheses: Hypotheses, references: Sequence[Reference], *, missing: Mi
         if pairing.found[place] is None:
             pairing.missing.add(reference.id)
             if missing == "deletions":
-                pairing.found[place] = Hypothesis(reference.id, "")
+                pairing.found[place] = UtteranceHypothesis(reference.id, "")
     return pairing
 
 
-def _in_order(hypotheses: Hypotheses, references: Sequence[Reference], missing: Missing) -> Pairing:
+def _in_order(hypotheses: HypothesisFile, references: Sequence[Reference], missing: Missing) -> Pairing:
     lines, wanted = len(hypotheses.rows), len(references)
     if lines != wanted:
         raise OptionError(
@@ -100,7 +100,7 @@ _WAYS: tuple[tuple[str, _Key, _Key], ...] = (
 )
 
 
-def _by_name(hypotheses: Hypotheses, references: Sequence[Reference], missing: Missing) -> Pairing:
+def _by_name(hypotheses: HypothesisFile, references: Sequence[Reference], missing: Missing) -> Pairing:
     by, places = _best_way(hypotheses, references)
     pairing = Pairing([None] * len(references), by, missing)
     for name, hypothesis in hypotheses.rows.items():
@@ -112,7 +112,7 @@ def _by_name(hypotheses: Hypotheses, references: Sequence[Reference], missing: M
     return pairing
 
 
-def _best_way(hypotheses: Hypotheses, references: Sequence[Reference]) -> tuple[str, dict[str, int]]:
+def _best_way(hypotheses: HypothesisFile, references: Sequence[Reference]) -> tuple[str, dict[str, int]]:
     """The way that fits most, and with it the place of the reference of each hypothesis."""
     best: tuple[str, dict[str, int]] = ("", {})
     for by, of_reference, of_name in _WAYS:
@@ -132,7 +132,7 @@ def _best_way(hypotheses: Hypotheses, references: Sequence[Reference]) -> tuple[
     return best
 
 
-def _by_time(hypotheses: Hypotheses, references: Sequence[Reference], missing: Missing) -> Pairing:
+def _by_time(hypotheses: HypothesisFile, references: Sequence[Reference], missing: Missing) -> Pairing:
     pairing = Pairing([None] * len(references), "recording and time", missing)
     stretches: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
     for place, reference in enumerate(references):
@@ -151,14 +151,14 @@ def _by_time(hypotheses: Hypotheses, references: Sequence[Reference], missing: M
 
 
 def _share_out(
-    hypothesis: Hypothesis,
+    hypothesis: UtteranceHypothesis,
     stretches: list[tuple[float, float, int]],
     pairing: Pairing,
     references: Sequence[Reference],
 ) -> None:
     """Give each word to the stretch that its middle lies in, of overlapping ones to that which began last.
 
-    A stretch without words has an empty hypothesis: the recording was recognised.
+    A stretch without words has an empty hypothesis: the recording was recognized.
     """
     shares: list[list[Word]] = [[] for _ in stretches]
     starts = [start for start, _, _ in stretches]
@@ -170,13 +170,13 @@ def _share_out(
         if at >= 0:
             shares[at].append(word)
         else:
-            pairing.stray.add(f"{hypothesis.id} at {middle:.2f} s: {word.text}")
+            pairing.stray.add(f"{hypothesis.id} at {middle:.2f} s: {word.word}")
     for words, (_, _, place) in zip(shares, stretches, strict=True):
-        text = " ".join(word.text for word in words)
-        pairing.found[place] = Hypothesis(references[place].id, text, tuple(words))
+        text = " ".join(word.word for word in words)
+        pairing.found[place] = UtteranceHypothesis(references[place].id, text, tuple(words))
 
 
-def _nothing_fits(hypotheses: Hypotheses, references: Sequence[Reference]) -> OptionError:
+def _nothing_fits(hypotheses: HypothesisFile, references: Sequence[Reference]) -> OptionError:
     mine = next(iter(hypotheses.rows))
     its = f"{references[0].id!r} ({public_name(references[0].audio)})" if references else "none"
     return OptionError(

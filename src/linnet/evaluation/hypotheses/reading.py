@@ -10,12 +10,12 @@ from linnet.data.sources.base import Problem
 from linnet.errors import OptionError
 from linnet.evaluation.hypotheses import ctm, rows, text
 from linnet.evaluation.hypotheses.detect import detect
-from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
+from linnet.evaluation.hypotheses.types import HypothesisFile, UtteranceHypothesis
 from linnet.evaluation.pace import paced
 from linnet.notices import Notify
 from linnet.settings import unknown
 
-Reader = Callable[[Hypotheses], Iterator[Hypothesis | Problem]]
+Reader = Callable[[HypothesisFile], Iterator[UtteranceHypothesis | Problem]]
 
 KINDS: dict[str, Reader] = {
     "jsonl": rows.read_jsonl,
@@ -39,7 +39,7 @@ def read_hypotheses(
     *,
     known: Collection[str] | None = None,
     tell: Notify = _say_nothing,
-) -> Hypotheses:
+) -> HypothesisFile:
     """Read the transcripts that a system has made.
 
     Kinds: `jsonl` (the hypothesis under `hypothesis`, `pred_text` or `text`; the name under `id`, `utt_id`,
@@ -64,7 +64,7 @@ def read_hypotheses(
     if kind is not None and kind not in KINDS:
         raise OptionError(unknown("kind of hypotheses", kind, KINDS))
     found, looks = (kind, "as was asked for") if kind is not None else detect(place, known)
-    hypotheses = Hypotheses(place, found, looks)
+    hypotheses = HypothesisFile(place, found, looks)
     hypotheses.take(paced(KINDS[found](hypotheses), tell, "of hypotheses read"))
     if not hypotheses.rows and not hypotheses.failed.count:
         first = f": {hypotheses.bad.first[0]}" if hypotheses.bad.first else ""

@@ -12,28 +12,28 @@ from linnet.data.manifest import default_id
 from linnet.data.sources.base import Problem
 from linnet.data.sources.lines import read_lines
 from linnet.errors import OptionError
-from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
+from linnet.evaluation.hypotheses.types import HypothesisFile, UtteranceHypothesis
 
 HEARD = ("hypothesis", "pred_text")  # `text` is the reference where one of these is there
 IDS = ("id", "utt_id")
 SOUNDS = ("audio_filepath", "audio")  # with `offset` or `start`, where a row is about a stretch of one
 
-Found = Iterator[Hypothesis | Problem]
+Found = Iterator[UtteranceHypothesis | Problem]
 
 
-def read_jsonl(into: Hypotheses) -> Found:
+def read_jsonl(into: HypothesisFile) -> Found:
     """Rows with a name and a text."""
     for where, row in _rows(into.path):
         yield row if isinstance(row, Problem) else _made(where, row, _heard_in)
 
 
-def read_leaderboard(into: Hypotheses) -> Found:
+def read_leaderboard(into: HypothesisFile) -> Found:
     """Rows with `audio_filepath` and `pred_text`."""
     for where, row in _rows(into.path):
         yield row if isinstance(row, Problem) else _made(where, row, _ranked)
 
 
-def read_evaluation(into: Hypotheses) -> Found:
+def read_evaluation(into: HypothesisFile) -> Found:
     """The rows of an evaluation; a row that failed and was done again later has not failed."""
     failed: dict[str, str] = {}
     for where, row in _rows(into.path):
@@ -50,7 +50,7 @@ def read_evaluation(into: Hypotheses) -> Found:
         into.failed.add(name)
 
 
-def read_segments(into: Hypotheses) -> Found:
+def read_segments(into: HypothesisFile) -> Found:
     """Rows `source`, `start`, `text`, one for each segment, joined in the order of their starts."""
     parts: dict[str, list[tuple[float, str]]] = {}
     for where, row in _rows(into.path):
@@ -66,7 +66,7 @@ def read_segments(into: Hypotheses) -> Found:
             yield Problem(where, str(error))
     for source, segments in parts.items():
         segments.sort(key=lambda segment: segment[0])
-        yield Hypothesis(source, " ".join(text for _, text in segments if text))
+        yield UtteranceHypothesis(source, " ".join(text for _, text in segments if text))
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Row | Problem]]:
@@ -87,15 +87,15 @@ def check_utf8(path: Path, number: int, line: bytes) -> str:
         raise OptionError(f"{path}, line {number}: {error}") from error
 
 
-def _made(where: str, row: Row, make: Any) -> Hypothesis | Problem:
+def _made(where: str, row: Row, make: Any) -> UtteranceHypothesis | Problem:
     try:
-        made: Hypothesis = make(row)
+        made: UtteranceHypothesis = make(row)
     except BadRow as error:
         return Problem(where, str(error))
     return made
 
 
-def _heard_in(row: Row) -> Hypothesis:
+def _heard_in(row: Row) -> UtteranceHypothesis:
     name = fields.label(row, *IDS) or _stretch(row)
     if name is None:
         raise BadRow(f"has no name; expected one of the keys {', '.join((*IDS, *SOUNDS))}")
@@ -105,7 +105,7 @@ def _heard_in(row: Row) -> Hypothesis:
     text = heard if told else reference
     if text is None:
         raise BadRow(f"{name} has no hypothesis; expected one of the keys {', '.join(HEARD)}, text")
-    return Hypothesis(
+    return UtteranceHypothesis(
         name,
         text,
         reference=reference if told else None,
@@ -121,11 +121,11 @@ def _stretch(row: Row) -> str | None:
     return None if sound is None else default_id(sound, start)
 
 
-def _ranked(row: Row) -> Hypothesis:
+def _ranked(row: Row) -> UtteranceHypothesis:
     name, heard = fields.label(row, "audio_filepath"), fields.text(row, "pred_text")
     if name is None or heard is None:
         raise BadRow("expected the keys audio_filepath and pred_text")
-    return Hypothesis(
+    return UtteranceHypothesis(
         default_id(name, None),
         heard,
         reference=fields.text(row, "text"),

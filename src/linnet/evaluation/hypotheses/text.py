@@ -11,15 +11,15 @@ from linnet.data.sources.base import Problem
 from linnet.data.sources.lines import read_lines
 from linnet.errors import OptionError
 from linnet.evaluation.hypotheses.rows import check_utf8
-from linnet.evaluation.hypotheses.types import Hypotheses, Hypothesis
+from linnet.evaluation.hypotheses.types import HypothesisFile, UtteranceHypothesis
 
 COMMENT = ";;"  # of NIST's formats, at the beginning of a line
 TRN = re.compile(r"(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*")
 
-Found = Iterator[Hypothesis | Problem]
+Found = Iterator[UtteranceHypothesis | Problem]
 
 
-def read_trn(into: Hypotheses) -> Found:
+def read_trn(into: HypothesisFile) -> Found:
     """`the text (id)`."""
     for number, line in read_lines(into.path):
         whole = check_utf8(into.path, number, line)
@@ -29,17 +29,17 @@ def read_trn(into: Hypotheses) -> Found:
         if match is None:
             yield Problem(f"line {number}", "does not end in an id in parentheses")
         else:
-            yield Hypothesis(match["id"], match["text"].strip())
+            yield UtteranceHypothesis(match["id"], match["text"].strip())
 
 
-def read_kaldi(into: Hypotheses) -> Found:
+def read_kaldi(into: HypothesisFile) -> Found:
     """`id text`, an id alone being an empty hypothesis."""
     for number, line in read_lines(into.path):
         name, *rest = check_utf8(into.path, number, line).split(maxsplit=1)
-        yield Hypothesis(name, rest[0].strip() if rest else "")
+        yield UtteranceHypothesis(name, rest[0].strip() if rest else "")
 
 
-def read_lines_in_order(into: Hypotheses) -> Found:
+def read_lines_in_order(into: HypothesisFile) -> Found:
     """One hypothesis each line; a blank line is an empty one, so that those after it keep their places."""
     try:
         data = into.path.read_bytes()
@@ -48,4 +48,4 @@ def read_lines_in_order(into: Hypotheses) -> Found:
     except (OSError, EOFError, zlib.error) as error:
         raise OptionError(f"{into.path}: cannot be read: {error}") from error
     for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
-        yield Hypothesis(str(number), check_utf8(into.path, number, line).strip())
+        yield UtteranceHypothesis(str(number), check_utf8(into.path, number, line).strip())

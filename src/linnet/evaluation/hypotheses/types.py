@@ -11,7 +11,7 @@ from linnet.transcription.transcript import Word
 
 
 @dataclass(frozen=True, slots=True)
-class Hypothesis:
+class UtteranceHypothesis:
     """What was heard in one utterance. An empty text says that nothing was."""
 
     id: str  # as the file has it; of lines without one, the number of the line
@@ -23,7 +23,7 @@ class Hypothesis:
 
 
 @dataclass
-class Named:
+class NameCount:
     """How many, and the names of the first of them."""
 
     count: int = 0
@@ -44,7 +44,7 @@ class Named:
 
 
 @dataclass
-class Hypotheses:
+class HypothesisFile:
     """The hypotheses of one file by their ids, in its order.
 
     `kind` is what it was taken for, `looks` why. `bad` rows hold no hypothesis; of `duplicates` the last one counts;
@@ -55,13 +55,13 @@ class Hypotheses:
     path: Path
     kind: str
     looks: str
-    rows: dict[str, Hypothesis] = field(default_factory=dict)
-    bad: Named = field(default_factory=Named)
-    duplicates: Named = field(default_factory=Named)
-    failed: Named = field(default_factory=Named)
+    rows: dict[str, UtteranceHypothesis] = field(default_factory=dict)
+    bad: NameCount = field(default_factory=NameCount)
+    duplicates: NameCount = field(default_factory=NameCount)
+    failed: NameCount = field(default_factory=NameCount)
     alternatives: int = 0
 
-    def take(self, found: Iterable[Hypothesis | Problem]) -> None:
+    def take(self, found: Iterable[UtteranceHypothesis | Problem]) -> None:
         """Add what a reader found."""
         for one in found:
             if isinstance(one, Problem):

@@ -7,9 +7,9 @@ from typing import Any
 
 from linnet.audio.types import Audio
 from linnet.evaluation.providers.http import HttpProvider, text_of
-from linnet.evaluation.providers.protocol import Heard, main_code
+from linnet.evaluation.providers.parsing import parse_language, parse_words
+from linnet.evaluation.providers.protocol import ProviderTranscript, main_code
 from linnet.evaluation.providers.sound import flac
-from linnet.evaluation.providers.told import told_language, told_words
 
 
 class AssemblyAI(HttpProvider):
@@ -22,12 +22,12 @@ class AssemblyAI(HttpProvider):
     home = "https://api.assemblyai.com"
     key_variable = "ASSEMBLYAI_API_KEY"
 
-    def authorise(self, key: str) -> dict[str, str]:
+    def authorize(self, key: str) -> dict[str, str]:
         """The header with the key, which has no word before it here."""
         return {"Authorization": key}
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
-        """Recognise one recording; the seconds of work are from its upload to its end, by the questions in between."""
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
+        """Recognize one recording; the seconds of work are from its upload to its end, by the questions in between."""
         ask = self.server.ask
         content = {"Content-Type": "application/octet-stream"}
         uploaded = ask("POST", "v2/upload", content=flac(audio), headers=content)
@@ -42,10 +42,10 @@ class AssemblyAI(HttpProvider):
         begun = time.perf_counter()
         done = self._wait(text_of(self.server, ordered.data, "id"), begun)
         seconds = uploaded.seconds + ordered.seconds + time.perf_counter() - begun
-        return Heard(
+        return ProviderTranscript(
             text_of(self.server, done),
-            told_language(done.get("language_code")),
-            told_words(done.get("words"), unit=1e-3),
+            parse_language(done.get("language_code")),
+            parse_words(done.get("words"), unit=1e-3),
             seconds,
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 from linnet.audio.types import Audio
 from linnet.closing import Closing
 from linnet.errors import OutputError
-from linnet.evaluation.providers.protocol import Heard, Identity, Provider
+from linnet.evaluation.providers.protocol import Identity, Provider, ProviderTranscript
 from linnet.evaluation.providers.sound import digest
 from linnet.files import write_atomic
 from linnet.models.cache import cache_folder
@@ -19,7 +19,7 @@ from linnet.notices import Notify
 from linnet.transcription.transcript import Word
 
 
-class Cached(Closing):
+class CachedProvider(Closing):
     """A provider that is asked once for each recording.
 
     An answer is one file, `<cache>/providers/<kind>/<hash>.json`, with what it depends on. A damaged one is asked for
@@ -43,7 +43,7 @@ class Cached(Closing):
         """That of the provider."""
         return self.provider.concurrency
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
         """The kept answer, else the provider's."""
         key = {**asdict(self.identity), "language": language, "prompt": prompt, "samples": digest(audio)}
         key = json.loads(json.dumps(key, sort_keys=True, default=str))
@@ -62,7 +62,7 @@ class Cached(Closing):
         """Close the provider."""
         self.provider.close()
 
-    def _keep(self, path: Path, key: dict[str, Any], heard: Heard) -> None:
+    def _keep(self, path: Path, key: dict[str, Any], heard: ProviderTranscript) -> None:
         answer = asdict(heard)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,13 +73,17 @@ class Cached(Closing):
             self._writable = False
 
 
-def _read(path: Path, key: dict[str, Any]) -> Heard:
+def _read(path: Path, key: dict[str, Any]) -> ProviderTranscript:
     data = json.loads(path.read_text(encoding="utf-8"))
     answer = data["heard"]
     if data["key"] != key or data["check"] != _hash(answer):
         raise ValueError("it is not what was written")
-    heard = Heard(**{**answer, "words": tuple(Word(**word) for word in answer["words"])})
+    heard = ProviderTranscript(**{**answer, "words": tuple(map(_word, answer["words"]))})
     return replace(heard, cached=True)
+
+
+def _word(data: dict[str, Any]) -> Word:
+    return Word(**{"word" if key == "text" else key: value for key, value in data.items()})  # text: its first name
 
 
 def _hash(data: Any) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 from linnet.audio.types import Audio
 from linnet.errors import OptionError
 from linnet.evaluation.providers.http import HttpProvider, form, text_of
-from linnet.evaluation.providers.protocol import Heard
+from linnet.evaluation.providers.parsing import parse_language, parse_words
+from linnet.evaluation.providers.protocol import ProviderTranscript
 from linnet.evaluation.providers.sound import MIME, flac
-from linnet.evaluation.providers.told import told_language, told_words
 
 
 class Deepgram(HttpProvider):
@@ -22,12 +22,12 @@ class Deepgram(HttpProvider):
     home = "https://api.deepgram.com"
     key_variable = "DEEPGRAM_API_KEY"
 
-    def authorise(self, key: str) -> dict[str, str]:
+    def authorize(self, key: str) -> dict[str, str]:
         """The header with the key."""
         return {"Authorization": f"Token {key}"}
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
-        """Recognise one recording; takes no prompt (it has `keyterm`, among the fields)."""
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
+        """Recognize one recording; takes no prompt (it has `keyterm`, among the fields)."""
         if prompt is not None:
             raise OptionError(f"{self.identity.name} takes no prompt; it has the field keyterm")
         asked: dict[str, Any] = {"detect_language": True} if language is None else {"language": language}
@@ -36,8 +36,8 @@ class Deepgram(HttpProvider):
         try:
             channel = answer.data["results"]["channels"][0]
             best: dict[str, Any] = dict(channel["alternatives"][0])
-            detected = told_language(channel.get("detected_language"))
+            detected = parse_language(channel.get("detected_language"))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise self.server.error("the answer has no alternatives", "check the fields", answer.data) from error
-        words = told_words(best.get("words"), text="punctuated_word") or told_words(best.get("words"), text="word")
-        return Heard(text_of(self.server, best, "transcript"), detected or language, words, answer.seconds)
+        words = parse_words(best.get("words"), text="punctuated_word") or parse_words(best.get("words"), text="word")
+        return ProviderTranscript(text_of(self.server, best, "transcript"), detected or language, words, answer.seconds)

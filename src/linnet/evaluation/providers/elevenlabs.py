@@ -5,9 +5,9 @@ from __future__ import annotations
 from linnet.audio.types import Audio
 from linnet.errors import OptionError
 from linnet.evaluation.providers.http import HttpProvider, form, text_of
-from linnet.evaluation.providers.protocol import Heard, main_code
+from linnet.evaluation.providers.parsing import parse_language, parse_words
+from linnet.evaluation.providers.protocol import ProviderTranscript, main_code
 from linnet.evaluation.providers.sound import FILE_NAME, MIME, flac
-from linnet.evaluation.providers.told import told_language, told_words
 
 
 class ElevenLabs(HttpProvider):
@@ -21,17 +21,19 @@ class ElevenLabs(HttpProvider):
     key_variable = "ELEVENLABS_API_KEY"
     defaults = {"tag_audio_events": False}  # noqa: RUF012 (a ClassVar of the base)
 
-    def authorise(self, key: str) -> dict[str, str]:
+    def authorize(self, key: str) -> dict[str, str]:
         """The header with the key."""
         return {"xi-api-key": key}
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
-        """Recognise one recording; takes no prompt (it has `keyterms`, among the fields)."""
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
+        """Recognize one recording; takes no prompt (it has `keyterms`, among the fields)."""
         if prompt is not None:
             raise OptionError(f"{self.identity.name} takes no prompt; it has the field keyterms")
         fields = {"model_id": self.identity.model, "language_code": main_code(language), **self.fields}
         files = {"file": (FILE_NAME, flac(audio), MIME)}
         answer = self.server.ask("POST", "v1/speech-to-text", data=form(fields), files=files)
         data = answer.data
-        words = told_words(data.get("words"), kind="word")
-        return Heard(text_of(self.server, data), told_language(data.get("language_code")), words, answer.seconds)
+        words = parse_words(data.get("words"), kind="word")
+        return ProviderTranscript(
+            text_of(self.server, data), parse_language(data.get("language_code")), words, answer.seconds
+        )

@@ -15,7 +15,7 @@ from linnet.evaluation.providers.local import (
     refuse_service_options,
     revision,
 )
-from linnet.evaluation.providers.protocol import Heard, Identity, ProviderOptions, main_code
+from linnet.evaluation.providers.protocol import Identity, ProviderOptions, ProviderTranscript, main_code
 from linnet.models.hub import offline_reason
 
 
@@ -54,11 +54,11 @@ class FasterWhisper(LocalProvider):
             fields=self._fields,
         )
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
-        """Recognise one recording."""
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
+        """Recognize one recording."""
         begun = time.perf_counter()
         settings = {"language": main_code(language), "initial_prompt": prompt, **self._fields}
         with failures_of(self.identity.name, audio):
             segments, info = self._hearing.transcribe(audio.samples, **settings)
-            text = "".join(segment.text for segment in segments).strip()  # they are recognised as they are asked for
-        return Heard(text, info.language, (), time.perf_counter() - begun)
+            text = "".join(segment.text for segment in segments).strip()  # they are recognized as they are asked for
+        return ProviderTranscript(text, info.language, (), time.perf_counter() - begun)

@@ -1,4 +1,4 @@
-"""Asking a service over HTTP: a key, retries that honour Retry-After, and errors that say what came back."""
+"""Asking a service over HTTP: a key, retries that honor Retry-After, and errors that say what came back."""
 
 from __future__ import annotations
 
@@ -224,9 +224,9 @@ class HttpProvider(Closing):
         self.options = options
         required = not (self.keyless and options.url)
         key = Key.read(self.identity.name, options.key_variable or self.key_variable, required=required)
-        self.server = Server(self.identity.name, url, key, self.authorise(key.value) if key.value else {}, options)
+        self.server = Server(self.identity.name, url, key, self.authorize(key.value) if key.value else {}, options)
 
-    def authorise(self, key: str) -> dict[str, str]:
+    def authorize(self, key: str) -> dict[str, str]:
         """The header with the key."""
         raise NotImplementedError
 

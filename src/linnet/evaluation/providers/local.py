@@ -18,7 +18,7 @@ from linnet.models.loading import first_line
 
 
 class LocalProvider(Closing):
-    """A library that recognises on this machine, one recording at a time."""
+    """A library that recognizes on this machine, one recording at a time."""
 
     kind: ClassVar[str]
     identity: Identity

@@ -11,14 +11,14 @@ from typing import Any
 
 from linnet.audio import Audio, load
 from linnet.errors import AudioError, LinnetError
-from linnet.evaluation.providers.protocol import Heard, Provider, ProviderError, ProviderRefusal
+from linnet.evaluation.providers.protocol import Provider, ProviderError, ProviderRefusal, ProviderTranscript
 
 PATIENCE = 10
 
 
 @dataclass(frozen=True)
-class Request:
-    """A recording to be recognised: what `linnet.audio.load` takes, or a function that makes an `Audio`."""
+class ProviderRequest:
+    """A recording to be recognized: what `linnet.audio.load` takes, or a function that makes an `Audio`."""
 
     sound: Any
     language: str | None = None
@@ -26,18 +26,18 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Reply:
+class ProviderReply:
     """What became of one request: what was heard, or why nothing was. `duration` is of the audio, in seconds."""
 
-    heard: Heard | None = None
+    heard: ProviderTranscript | None = None
     error: LinnetError | None = None
     duration: float = 0.0
 
 
 def transcribe_all(
-    provider: Provider, requests: Iterable[Request], *, concurrency: int | None = None, patience: int = PATIENCE
-) -> Iterator[Reply]:
-    """Recognise recordings, `concurrency` at once (by default as many as the provider takes); replies in their order.
+    provider: Provider, requests: Iterable[ProviderRequest], *, concurrency: int | None = None, patience: int = PATIENCE
+) -> Iterator[ProviderReply]:
+    """Recognize recordings, `concurrency` at once (by default as many as the provider takes); replies in their order.
 
     A recording that fails is a reply with its error. What every further one would meet ends the run: a
     `ProviderRefusal`, or `patience` failures in a row that are not the recordings' own. A run that is broken off
@@ -61,13 +61,15 @@ def _is_of_provider(error: LinnetError | None) -> bool:
     return error is not None and not isinstance(error, AudioError)
 
 
-def _one_by_one(provider: Provider, requests: Iterable[Request]) -> Generator[Reply, None, None]:
+def _one_by_one(provider: Provider, requests: Iterable[ProviderRequest]) -> Generator[ProviderReply, None, None]:
     for request in requests:
         yield _answer(provider, request)
 
 
-def _side_by_side(provider: Provider, requests: Iterable[Request], many: int) -> Generator[Reply, None, None]:
-    pending: deque[Future[Reply]] = deque()
+def _side_by_side(
+    provider: Provider, requests: Iterable[ProviderRequest], many: int
+) -> Generator[ProviderReply, None, None]:
+    pending: deque[Future[ProviderReply]] = deque()
     with ThreadPoolExecutor(many, thread_name_prefix="linnet-provider") as pool:
         try:
             for request in requests:
@@ -83,12 +85,12 @@ def _side_by_side(provider: Provider, requests: Iterable[Request], many: int) ->
                 provider.close()
 
 
-def _answer(provider: Provider, request: Request) -> Reply:
+def _answer(provider: Provider, request: ProviderRequest) -> ProviderReply:
     audio: Audio | None = None
     try:
         made = request.sound() if callable(request.sound) else request.sound
         audio = made if isinstance(made, Audio) else load(made)
         heard = provider.transcribe(audio, language=request.language, prompt=request.prompt)
     except LinnetError as error:
-        return Reply(error=error, duration=0.0 if audio is None else audio.duration)
-    return Reply(heard, duration=audio.duration)
+        return ProviderReply(error=error, duration=0.0 if audio is None else audio.duration)
+    return ProviderReply(heard, duration=audio.duration)

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from linnet.audio.types import Audio
 from linnet.evaluation.providers.http import HttpProvider, form, text_of
-from linnet.evaluation.providers.protocol import Heard, ProviderOptions, main_code
+from linnet.evaluation.providers.parsing import parse_language, parse_words
+from linnet.evaluation.providers.protocol import ProviderOptions, ProviderTranscript, main_code
 from linnet.evaluation.providers.sound import FILE_NAME, MIME, flac
-from linnet.evaluation.providers.told import told_language, told_words
 
 
 class OpenAI(HttpProvider):
@@ -28,12 +28,12 @@ class OpenAI(HttpProvider):
         super().__init__(model, options)
         self._path = "audio/transcriptions" if urlsplit(self.server.url).path else "v1/audio/transcriptions"
 
-    def authorise(self, key: str) -> dict[str, str]:
+    def authorize(self, key: str) -> dict[str, str]:
         """The header with the key."""
         return {"Authorization": f"Bearer {key}"}
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
-        """Recognise one recording."""
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
+        """Recognize one recording."""
         fields: dict[str, Any] = {
             "model": self.identity.model,
             "language": main_code(language),
@@ -43,5 +43,7 @@ class OpenAI(HttpProvider):
         files = {"file": (FILE_NAME, flac(audio), MIME)}
         answer = self.server.ask("POST", self._path, data=form(fields), files=files)
         data = answer.data  # language and words come only with response_format=verbose_json
-        words = told_words(data.get("words"), text="word")
-        return Heard(text_of(self.server, data), told_language(data.get("language")), words, answer.seconds)
+        words = parse_words(data.get("words"), text="word")
+        return ProviderTranscript(
+            text_of(self.server, data), parse_language(data.get("language")), words, answer.seconds
+        )

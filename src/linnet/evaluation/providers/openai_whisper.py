@@ -17,7 +17,7 @@ from linnet.evaluation.providers.local import (
     revision,
     torch_threads,
 )
-from linnet.evaluation.providers.protocol import Heard, Identity, ProviderOptions, main_code
+from linnet.evaluation.providers.protocol import Identity, ProviderOptions, ProviderTranscript, main_code
 
 
 class OpenAIWhisper(LocalProvider):
@@ -51,10 +51,10 @@ class OpenAIWhisper(LocalProvider):
             fields=self._fields,
         )
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
-        """Recognise one recording."""
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
+        """Recognize one recording."""
         begun = time.perf_counter()
         settings = {"language": main_code(language), "initial_prompt": prompt, "verbose": None, **self._fields}
         with failures_of(self.identity.name, audio), torch_threads(self.identity.threads):
             told = self._model.transcribe(audio.samples, **settings)
-        return Heard(str(told["text"]).strip(), told["language"], (), time.perf_counter() - begun)
+        return ProviderTranscript(str(told["text"]).strip(), told["language"], (), time.perf_counter() - begun)

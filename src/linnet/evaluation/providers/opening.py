@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from linnet.errors import OptionError
-from linnet.evaluation.providers.cache import Cached
+from linnet.evaluation.providers.cache import CachedProvider
 from linnet.evaluation.providers.protocol import Provider, ProviderOptions
 from linnet.notices import Notify
 from linnet.settings import unknown
@@ -75,5 +75,7 @@ def open_provider(
     module, _, name = KINDS[kind].partition(":")
     provider: Provider = getattr(import_module(module), name)(model, options)
     return (
-        Cached(provider, notify or logging.getLogger("linnet.evaluation").warning, folder=folder) if cache else provider
+        CachedProvider(provider, notify or logging.getLogger("linnet.evaluation").warning, folder=folder)
+        if cache
+        else provider
     )

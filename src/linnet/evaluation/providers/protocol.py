@@ -13,7 +13,7 @@ from linnet.transcription.transcript import Word
 
 
 @dataclass(frozen=True)
-class Heard:
+class ProviderTranscript:
     """What a system heard in one recording. An empty `text` says that it heard no words; a failure is an error."""
 
     text: str  # as it was told, case and punctuation too
@@ -43,7 +43,7 @@ class Identity:
 
 
 class Provider(Protocol):
-    """A speech recogniser that is not Linnet's.
+    """A speech recognizer that is not Linnet's.
 
     A new one is a class with these members and a line in `providers.KINDS`. It is a context manager that closes itself.
     """
@@ -58,8 +58,8 @@ class Provider(Protocol):
         """How many recordings it may be given at once, from threads; 1 for a model on this machine."""
         ...
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
-        """Recognise one recording.
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
+        """Recognize one recording.
 
         `language` is a code such as `en`, None: the system finds out. `prompt` is text that may help it. Raises
         `ProviderError` for every failure, `OptionError` where it takes no such language or prompt.

@@ -9,7 +9,7 @@ from typing import Any
 
 from linnet.audio import Audio, load
 from linnet.decoding.options import DecodingOptions
-from linnet.evaluation.providers.many import Reply, Request, transcribe_all
+from linnet.evaluation.providers.many import ProviderReply, ProviderRequest, transcribe_all
 from linnet.evaluation.providers.protocol import Provider
 from linnet.transcription.schedule import Progress, Result
 from linnet.transcription.transcript import Segment, Transcript
@@ -18,7 +18,7 @@ _EVERYTHING = 2**62  # samples
 
 
 class ProviderRecognizer:
-    """What `evaluate_rows` needs of a recogniser, done by a provider.
+    """What `evaluate_rows` needs of a recognizer, done by a provider.
 
     Of the decoding options only the language and the prompt are passed on. A recording that fails is a result with its
     error; what every further one would meet is raised (see `transcribe_all`).
@@ -41,7 +41,7 @@ class ProviderRecognizer:
 
     @property
     def dtype(self) -> str:
-        """The number format, where it is known."""
+        """The precision, where it is known."""
         return self.provider.identity.dtype
 
     @property
@@ -75,10 +75,12 @@ class ProviderRecognizer:
         options = options or DecodingOptions()
         asked: deque[Any] = deque()  # the sources whose replies have not come
 
-        def requests() -> Iterator[Request]:
+        def requests() -> Iterator[ProviderRequest]:
             for source in sources:
                 asked.append(source)
-                yield Request(partial(_sound, source, channel), language=options.language, prompt=options.context)
+                yield ProviderRequest(
+                    partial(_sound, source, channel), language=options.language, prompt=options.context
+                )
 
         for index, reply in enumerate(transcribe_all(self.provider, requests())):
             source = asked.popleft()
@@ -86,7 +88,7 @@ class ProviderRecognizer:
                 on_progress(Progress(index, _name(source), reply.duration, reply.duration))
             yield self._result(index, source, reply)
 
-    def _result(self, index: int, source: Any, reply: Reply) -> Result:
+    def _result(self, index: int, source: Any, reply: ProviderReply) -> Result:
         heard, name = reply.heard, _name(source)
         if heard is None:
             return Result(index, source, name, duration=reply.duration, error=reply.error)
@@ -107,5 +109,5 @@ def _sound(source: Any, channel: str) -> Audio:
         return made
     if hasattr(made, "window"):  # an `AudioSource`
         with made:
-            return Audio(made.window(0, _EVERYTHING), made.name)
+            return Audio(made.read(0, _EVERYTHING), made.name)
     return load(made, channel=channel)

@@ -15,7 +15,7 @@ from linnet.evaluation.providers.local import (
     refuse_service_options,
     torch_threads,
 )
-from linnet.evaluation.providers.protocol import Heard, Identity, ProviderOptions, main_code
+from linnet.evaluation.providers.protocol import Identity, ProviderOptions, ProviderTranscript, main_code
 from linnet.models.families import CTC, WHISPER, family_of
 from linnet.models.loading import quiet
 from linnet.models.resolve import resolve
@@ -58,15 +58,15 @@ class TransformersPipeline(LocalProvider):
             fields=self._fields,
         )
 
-    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> Heard:
-        """Recognise one recording; only Whisper models take a language, and none a prompt here."""
+    def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
+        """Recognize one recording; only Whisper models take a language, and none a prompt here."""
         if prompt is not None:
             raise OptionError(f"{self.identity.name} takes no prompt")
         begun = time.perf_counter()
         with failures_of(self.identity.name, audio), torch_threads(self.identity.threads), quiet():
             sound = {"raw": audio.samples, "sampling_rate": SAMPLE_RATE}
             told = self._pipeline(sound, **self._settings(audio, language))
-        return Heard(str(told["text"]).strip(), None, (), time.perf_counter() - begun)
+        return ProviderTranscript(str(told["text"]).strip(), None, (), time.perf_counter() - begun)
 
     def _settings(self, audio: Audio, language: str | None) -> dict[str, Any]:
         settings = dict(self._fields)

@@ -11,13 +11,13 @@ from typing import Any
 
 from linnet.errors import ModelError
 from linnet.models.families.base import Family
-from linnet.models.families.ctc import Ctc
-from linnet.models.families.fusion import Fusion
-from linnet.models.families.seq2seq import Seq2Seq
-from linnet.models.families.whisper import Whisper
+from linnet.models.families.ctc import CtcFamily
+from linnet.models.families.fusion import FusionFamily
+from linnet.models.families.seq2seq import Seq2SeqFamily
+from linnet.models.families.whisper import WhisperFamily
 from linnet.models.json_files import read_json
 
-WHISPER, FUSION, SEQ2SEQ, CTC = Whisper(), Fusion(), Seq2Seq(), Ctc()
+WHISPER, FUSION, SEQ2SEQ, CTC = WhisperFamily(), FusionFamily(), Seq2SeqFamily(), CtcFamily()
 FAMILIES: tuple[Family, ...] = (WHISPER, FUSION, SEQ2SEQ, CTC)
 
 
@@ -39,7 +39,7 @@ def _find(config: Mapping[str, Any], source: str) -> Family:
             return family
     what = ", ".join(config.get("architectures") or []) or f"model type {config.get('model_type', '')!r}"
     raise ModelError(
-        f"{source}: {what} is not a speech recognition model that Linnet can run; supported are Whisper, "
+        f"{source}: {what} is not a speech recognition model that Linnet can run; supported are WhisperFamily, "
         f"sequence-to-sequence ({', '.join(sorted(SEQ2SEQ.types()))}) and CTC models ({', '.join(sorted(CTC.types()))})"
     )
 

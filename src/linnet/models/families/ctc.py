@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Ctc(Family):
+class CtcFamily(Family):
     """wav2vec 2.0, HuBERT, Parakeet CTC and so on."""
 
     name, title = "ctc", "CTC"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from linnet.models.families.seq2seq import Seq2Seq
+from linnet.models.families.seq2seq import Seq2SeqFamily
 
 
-class Fusion(Seq2Seq):
+class FusionFamily(Seq2SeqFamily):
     """`linnet_fusion`; reports call it by the way in which it is driven, seq2seq."""
 
     def recognizes(self, config: Mapping[str, Any]) -> bool:

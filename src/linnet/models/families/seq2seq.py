@@ -15,7 +15,7 @@ _NOT_RECOGNITION = (
 )
 
 
-class Seq2Seq(Family):
+class Seq2SeqFamily(Family):
     """A model whose own `generate` writes token after token."""
 
     name, title = "seq2seq", "sequence-to-sequence"

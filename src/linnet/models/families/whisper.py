@@ -8,10 +8,10 @@ from typing import Any
 from linnet.models.families.base import WINDOW_SECONDS, Family
 
 
-class Whisper(Family):
+class WhisperFamily(Family):
     """WhisperForConditionalGeneration."""
 
-    name, title = "whisper", "Whisper"
+    name, title = "whisper", "WhisperFamily"
 
     def recognizes(self, config: Mapping[str, Any]) -> bool:
         """By its architecture; by its type where the config names none."""

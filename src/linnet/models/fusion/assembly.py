@@ -84,7 +84,7 @@ def configure(
         prompt_before=before,
         prompt_after=after,
         answer_end=end,
-        normalise=_normalises(names["encoder"], asked["encoder"]),
+        normalize=_normalizes(names["encoder"], asked["encoder"]),
         bases={
             part: {"name": name, "revision": asked[part] or base_revision(name, found[part])}
             for part, name in names.items()
@@ -156,7 +156,7 @@ def _load(kind: Any, part: str, name: str, revision: str | None) -> Any:
         raise missing_base(part, name, revision, error) from error
 
 
-def _normalises(name: str, revision: str | None) -> bool:
+def _normalizes(name: str, revision: str | None) -> bool:
     """Whether the encoder was trained on sound of unit variance, by its feature extractor's file.
 
     Raises `ModelError` for features of another kind than those that are made here.

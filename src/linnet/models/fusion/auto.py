@@ -100,7 +100,7 @@ class _ThenLoader(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """As the other loader, which the module has again afterwards."""
+        """As the other loader, which the module has again afterward."""
         spec = module.__spec__
         if spec is not None:
             spec.loader = self._loader

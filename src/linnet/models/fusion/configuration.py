@@ -13,7 +13,7 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
 
     `audio_config` and `text_config` are those of the two base models; `projector` the fields of
     `projectors.ProjectorOptions`. The rows of a clip stand between the tokens `prompt_before` and `prompt_after`, and
-    the answer ends with `answer_end`. `normalise` is the encoder's `do_normalize`. A clip is encoded in windows of
+    the answer ends with `answer_end`. `normalize` is the encoder's `do_normalize`. A clip is encoded in windows of
     `window_seconds` that overlap by `overlap_seconds` on each side of a seam. Whisper's encoder gets each window padded
     to a multiple of `pad_seconds` instead of its whole 30 s, where that is not 0.
 
@@ -37,7 +37,7 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
         prompt_before: list[int] | None = None,
         prompt_after: list[int] | None = None,
         answer_end: int = 0,
-        normalise: bool = False,
+        normalize: bool = False,
         window_seconds: float = 30.0,
         overlap_seconds: float = 1.0,
         pad_seconds: float = 0.0,
@@ -54,7 +54,7 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
         self.prompt_before = list(prompt_before or [])
         self.prompt_after = list(prompt_after or [])
         self.answer_end = answer_end
-        self.normalise = normalise
+        self.normalize = normalize
         self.window_seconds = window_seconds
         self.overlap_seconds = overlap_seconds
         self.pad_seconds = pad_seconds

@@ -26,7 +26,7 @@ MOST_WINDOWS = 64  # in one pass of the encoder
 
 
 class SpeechEncoder:
-    """What is to be known of an encoder family. `config` is the encoder's own; `normalise` is its `do_normalize`.
+    """What is to be known of an encoder family. `config` is the encoder's own; `normalize` is its `do_normalize`.
 
     `pad_seconds` is the grid of an encoder that pads every window to its `limit`: padded to a whole multiple instead.
     """
@@ -37,9 +37,9 @@ class SpeechEncoder:
     limit: int | None = None  # samples that one pass can take
     pads: bool = True  # whether windows of different lengths may share a pass
 
-    def __init__(self, config: Any, *, normalise: bool = False, pad_seconds: float = 0.0) -> None:
+    def __init__(self, config: Any, *, normalize: bool = False, pad_seconds: float = 0.0) -> None:
         self.config = config
-        self.normalise = normalise
+        self.normalize = normalize
         self.pad_seconds = pad_seconds
 
     def build(self) -> nn.Module:
@@ -101,10 +101,10 @@ class SpeechEncoder:
         return [pool[at : at + MOST_WINDOWS] for pool in pools for at in range(0, len(pool), MOST_WINDOWS)]
 
 
-class Waves(SpeechEncoder):
+class WaveformSpeech(SpeechEncoder):
     """HuBERT, wav2vec 2.0, WavLM: a stack of convolutions over the waveform, without padding.
 
-    The large ones normalise over channels and honour a mask. The base ones normalise over time (`feat_extract_norm`
+    The large ones normalize over channels and honor a mask. The base ones normalize over time (`feat_extract_norm`
     group), padding included: there only windows of one length share a pass.
     """
 
@@ -128,16 +128,16 @@ class Waves(SpeechEncoder):
 
     def features(self, samples: Tensor) -> Tensor:
         """The waveform, of zero mean and unit variance where the checkpoint wants that."""
-        return unit_variance(samples) if self.normalise else samples
+        return unit_variance(samples) if self.normalize else samples
 
     def call(self, encoder: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Padded waveforms, with a mask where the family honours one."""
+        """Padded waveforms, with a mask where the family honors one."""
         mask = pad_sequence([torch.ones(len(f), dtype=torch.long, device=f.device) for f in features], True)
         given = {"attention_mask": mask} if self.pads else {}
         return encoder(pad_sequence(list(features), True), **given).last_hidden_state, None
 
 
-class Whisper(SpeechEncoder):
+class WhisperSpeech(SpeechEncoder):
     """Whisper's encoder: padded to its whole window (30 s), or to the grid of `pad_seconds`; the frames that lie in the
     sound are kept.
 
@@ -197,7 +197,7 @@ def _whisper_frames(encoder: Any, mel: Tensor) -> Tensor:
     return normed
 
 
-class Parakeet(SpeechEncoder):
+class ParakeetSpeech(SpeechEncoder):
     """The FastConformer of Parakeet: mel features, then strided convolutions (8 times by default)."""
 
     model_types = ("parakeet_encoder",)
@@ -216,11 +216,11 @@ class Parakeet(SpeechEncoder):
         return frames
 
     def features(self, samples: Tensor) -> Tensor:
-        """Normalised log-mel, [N // 160, F]."""
+        """Normalized log-mel, [N // 160, F]."""
         return parakeet_mel(samples, self.config.num_mel_bins)
 
 
-class Granite(SpeechEncoder):
+class GraniteSpeech(SpeechEncoder):
     """The conformer of Granite Speech 5 CTC: pairs of mel frames, halved in the blocks `subsample_layers`."""
 
     model_types = ("granite_speech5_encoder",)
@@ -241,10 +241,10 @@ class Granite(SpeechEncoder):
         return granite_mel(samples, self.config.num_mel_bins)
 
 
-ENCODERS: tuple[type[SpeechEncoder], ...] = (Waves, Whisper, Parakeet, Granite)
+ENCODERS: tuple[type[SpeechEncoder], ...] = (WaveformSpeech, WhisperSpeech, ParakeetSpeech, GraniteSpeech)
 
 
-def speech_encoder(config: Any, *, normalise: bool = False, pad_seconds: float = 0.0) -> SpeechEncoder:
+def speech_encoder(config: Any, *, normalize: bool = False, pad_seconds: float = 0.0) -> SpeechEncoder:
     """The registry's entry for an encoder's config. Raises `ModelError` that lists what is supported for all others.
 
     `pad_seconds` is refused where an encoder does not pad by itself.
@@ -256,7 +256,7 @@ def speech_encoder(config: Any, *, normalise: bool = False, pad_seconds: float =
     """
     for kind in ENCODERS:
         if config.model_type in kind.model_types:
-            made = kind(config, normalise=normalise, pad_seconds=pad_seconds)
+            made = kind(config, normalize=normalize, pad_seconds=pad_seconds)
             if pad_seconds and (made.limit is None or pad_seconds < made.step / RATE):
                 raise ModelError(
                     f"pad_seconds {pad_seconds:g} is for encoders that pad every window by themselves (whisper), and "

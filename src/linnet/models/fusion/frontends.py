@@ -33,10 +33,10 @@ def whisper_mel(samples: Tensor, bands: int) -> Tensor:
 
 def parakeet_mel(samples: Tensor, bands: int) -> Tensor:
     """Log-mel features [N // 160, F], each band of zero mean and unit variance (`ParakeetFeatureExtractor`)."""
-    emphasised = torch.cat([samples[:1], samples[1:] - 0.97 * samples[:-1]])
+    emphasized = torch.cat([samples[:1], samples[1:] - 0.97 * samples[:-1]])
     window = torch.hann_window(400, periodic=False, device=samples.device)
     spectrum = torch.stft(
-        emphasised, 512, HOP, win_length=400, window=window, return_complex=True, pad_mode="constant"
+        emphasized, 512, HOP, win_length=400, window=window, return_complex=True, pad_mode="constant"
     )[:, : len(samples) // HOP]
     log = (_filters(512, bands, "slaney").to(samples.device) @ spectrum.abs().square() + 2**-24).log().T  # [T, F]
     return (log - log.mean(0)) / (log.std(0) + 1e-5)

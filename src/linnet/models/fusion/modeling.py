@@ -69,7 +69,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
     ) -> None:
         super().__init__(config)
         self._held: frozenset[str] = frozenset()  # the folder that it was loaded from held these
-        self.kind = speech_encoder(config.audio_config, normalise=config.normalise, pad_seconds=config.pad_seconds)
+        self.kind = speech_encoder(config.audio_config, normalize=config.normalize, pad_seconds=config.pad_seconds)
         self.windowing = windowing(self.kind, config.window_seconds, config.overlap_seconds)
         self.encoder: Any = steady(encoder or self.kind.build())
         self.language_model: Any = language_model or AutoModelForCausalLM.from_config(config.text_config)

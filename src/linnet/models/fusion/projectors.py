@@ -27,14 +27,14 @@ class ProjectorOptions:
     """Which projector, and its sizes. `stack` is k; `queries` and `layers` are the Q-Former's, per window of k *
     queries.
 
-    `normalise` puts an RMS norm before it, so that frames of any loudness start alike.
+    `normalize` puts an RMS norm before it, so that frames of any loudness start alike.
     """
 
     kind: str = "mlp"
     stack: int = 4
     hidden: int = 2048
     activation: str = "gelu"
-    normalise: bool = True
+    normalize: bool = True
     queries: int = 4
     layers: int = 2
     heads: int = 8
@@ -84,7 +84,7 @@ class Projector(nn.Module):
     def __init__(self, width: int, options: ProjectorOptions) -> None:
         super().__init__()
         self.stack = options.stack
-        self.norm = nn.RMSNorm(width, eps=1e-6) if options.normalise else nn.Identity()
+        self.norm = nn.RMSNorm(width, eps=1e-6) if options.normalize else nn.Identity()
 
     def rows(self, frames: int) -> int:
         """How many rows so many frames make."""
@@ -168,7 +168,7 @@ class ConvolutionProjector(Projector):
 
 
 class QFormerProjector(Projector):
-    """Learnt queries attend to windows of k * queries frames, each window for itself (Granite Speech, 2505.08699)."""
+    """Learned queries attend to windows of k * queries frames, each window for itself (Granite Speech, 2505.08699)."""
 
     def __init__(self, width: int, out: int, options: ProjectorOptions) -> None:
         super().__init__(width, options)

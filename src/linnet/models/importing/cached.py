@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Import:
+class ImportedModel:
     """An entry of the cache: `source` is the path that it was made from, `format` that of the source."""
 
     folder: Path
@@ -79,19 +79,19 @@ def find_import(source: Path) -> Path | None:
     return entry if (entry / _MANIFEST).is_file() else None
 
 
-def list_imports() -> list[Import]:
+def list_imports() -> list[ImportedModel]:
     """All entries, by the names of their sources."""
     found = []
     for path in imports_root().glob(f"*/{_MANIFEST}"):
         try:
             said = read_json(path)
-            found.append(Import(path.parent, str(said["source"]), str(said["format"])))
+            found.append(ImportedModel(path.parent, str(said["source"]), str(said["format"])))
         except (ModelError, KeyError):
             continue
     return sorted(found, key=lambda one: (one.source, one.folder.name))
 
 
-def find_imports(name: str) -> list[Import]:
+def find_imports(name: str) -> list[ImportedModel]:
     """Entries of the source with this path, as it is now or was when they were made."""
     path = Path(name).expanduser()
     present = find_import(path) if detect_format(path) else None

@@ -289,7 +289,7 @@ def _check_rest(variables: _Variables) -> None:
 
 
 def _description(variables: _Variables) -> str:
-    """The number formats of what has rows and columns: `float16`, `int8`."""
+    """The precisions of what has rows and columns: `float16`, `int8`."""
     found = {v.dtype for v in variables.table.values() if len(v.shape) > 1}
     quantized = found & {torch.int8, torch.int16}
     return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in quantized or found))

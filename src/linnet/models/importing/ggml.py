@@ -62,11 +62,11 @@ def read_ggml(path: Path) -> WhisperSource:
 
 def _dimensions(file: BinaryReader) -> Dimensions:
     names = [*("vocabulary", "audio_context", "width", "audio_heads", "audio_layers", "text_context")]
-    names += ["text_width", "text_heads", "text_layers", "mels", "number format"]
+    names += ["text_width", "text_heads", "text_layers", "mels", "precision"]
     said = {name: file.i32(f"its size `{name}`") for name in names}
     if said["text_width"] != said["width"]:
         raise file.damaged(f"its encoder is {said['width']} wide and its decoder {said['text_width']}")
-    said = {key: value for key, value in said.items() if key not in ("text_width", "number format")}
+    said = {key: value for key, value in said.items() if key not in ("text_width", "precision")}
     dimensions = Dimensions(**said, audio_ffn=_FFN * said["width"], text_ffn=_FFN * said["width"])
     dimensions.check(file.path)
     return dimensions

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # these load torch
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was imported: `description` is the source's number format, `dtype` the folder's, `tokenizer` a clause."""
+    """What was imported: `description` is the source's precision, `dtype` the folder's, `tokenizer` a clause."""
 
     path: Path
     format: Format

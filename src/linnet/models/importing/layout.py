@@ -89,7 +89,7 @@ class WhisperSource:
     """A model in another program's format.
 
     `pieces`: the bytes of its text tokens in order, where it holds them; `tokenizer`: its tokenizer.json; `files`: all
-    that was read; `description`: of its number format, such as `float16` or `int8`.
+    that was read; `description`: of its precision, such as `float16` or `int8`.
     """
 
     format: str

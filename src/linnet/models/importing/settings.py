@@ -12,7 +12,7 @@ from typing import Any
 
 from linnet.models.importing.layout import WhisperSource
 from linnet.models.importing.pieces import END, ENGLISH_END, NO_TIMESTAMPS, START
-from linnet.models.importing.published import Published
+from linnet.models.importing.published import PublishedModel
 from linnet.models.importing.tokenizer import ChosenTokenizer
 
 MAX_INITIAL_TIMESTAMP_INDEX = 50  # one second: openai/whisper, `DecodingOptions.max_initial_timestamp`
@@ -51,7 +51,9 @@ def model_config(source: WhisperSource, tokenizer: ChosenTokenizer, dtype: str) 
     return config
 
 
-def generation_config(source: WhisperSource, tokenizer: ChosenTokenizer, published: Published | None) -> dict[str, Any]:
+def generation_config(
+    source: WhisperSource, tokenizer: ChosenTokenizer, published: PublishedModel | None
+) -> dict[str, Any]:
     """What generation_config.json holds: the ids of special tokens, what is never written, alignment heads."""
     ids, said = tokenizer.ids, source.settings
     end = ids[END]

@@ -14,13 +14,13 @@ from torch import Tensor
 from linnet.errors import ModelError
 from linnet.models.importing.detection import format_name
 from linnet.models.importing.layout import Weight, WhisperSource
-from linnet.models.importing.published import Published
+from linnet.models.importing.published import PublishedModel
 
 _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 def storage_dtype(weights: Mapping[str, Weight]) -> torch.dtype:
-    """The number format in which every weight keeps its value bit for bit.
+    """The precision in which every weight keeps its value bit for bit.
 
     The source's own where it has one. ggml's float16 files hold small tensors in float32: those fit float16 where
     that is what they were made from, else the model becomes float32. What was quantized becomes float32, so that
@@ -81,14 +81,14 @@ def card_text(
     source: WhisperSource,
     tokenizer: str,
     hashes: Mapping[str, str],
-    published: Published | None,
+    published: PublishedModel | None,
     more: Mapping[str, str],
 ) -> str:
     """The README.md of an imported model: where its weights came from, by names and checksums, without paths."""
     known = {key.lower(): " ".join(value.split()) for key, value in more.items()}
-    licence = known.get("license") or ("mit" if published else None)
+    model_license = known.get("license") or ("mit" if published else None)
     head = ["library_name: transformers", "pipeline_tag: automatic-speech-recognition"]
-    head += [f"license: {json.dumps(licence)}"] if licence else []
+    head += [f"license: {json.dumps(model_license)}"] if model_license else []
     head += [f"base_model: {json.dumps(known['original'])}"] if "original" in known else []
     quantized = any(weight.quantized for weight in source.weights.values())
     how = (
@@ -104,7 +104,7 @@ def card_text(
     if published:
         lines.append(f"The file is OpenAI's Whisper {published.name} (by its checksum).")
     lines += [f"{key.capitalize()}: {value}." for key, value in known.items() if key != "license"]
-    if not licence:
-        lines.append("The source names no licence: that of the original model holds.")
+    if not model_license:
+        lines.append("The source names no license: that of the original model holds.")
     lines += ["", "| file | SHA-256 |", "|---|---|", *(f"| `{name}` | `{digest}` |" for name, digest in hashes.items())]
     return "\n".join(["---", *head, "---", "", *lines, ""])

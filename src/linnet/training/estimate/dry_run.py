@@ -19,9 +19,9 @@ from linnet.training.estimate.memory import memory_rows
 from linnet.training.freeze import counts
 from linnet.training.speech.corpus import read_corpus
 from linnet.training.speech.inputs import WhisperInputs
-from linnet.training.speech.model import Trainee, outline
+from linnet.training.speech.model import SpeechTask, outline
 from linnet.training.speech.recipe import SpeechRecipe
-from linnet.training.speech.run import Planned, plan, require_possible, spelling_head
+from linnet.training.speech.run import TrainingPlan, plan, require_possible, spelling_head
 from linnet.training.trainer import device_of, total_steps
 
 
@@ -33,55 +33,55 @@ def dry_run(recipe: SpeechRecipe, context: RunContext = ALONE) -> Iterator[tuple
     """
     yield "device", "{} ({})".format(*device_of(recipe.run))
     try:
-        trainee = outline(recipe)
-        require_possible(recipe, trainee)
+        task = outline(recipe)
+        require_possible(recipe, task)
     except OptionError:
         raise
     except LinnetError as error:
         yield "model", f"missing: {error}"
         yield "data", "not read: how its texts are tokenized is the model's"
         return
-    yield from _parameters(trainee)
+    yield from _parameters(task)
     said: list[str] = []
     heard = replace(context, tell=said.append)
     try:
-        planned = plan(recipe, trainee, heard)
+        planned = plan(recipe, task, heard)
     except LinnetError as error:
         yield "data", f"missing: {error}"
-        yield from memory_rows(recipe, trainee)
+        yield from memory_rows(recipe, task)
         return
-    yield from _validation(recipe, trainee, context)
+    yield from _validation(recipe, task, context)
     told = len(said)
     for line in (*said, *planned.lines()):
         yield "data", line
     if recipe.losses.ctc is not None:
-        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, heard))
-        yield "ctc head", ". ".join([_ctc_head(trainee), *said[told:]])
-    yield from _batches(recipe, trainee, planned)
+        task = replace(task, ctc=spelling_head(recipe, task, planned, heard))
+        yield "ctc head", ". ".join([_ctc_head(task), *said[told:]])
+    yield from _batches(recipe, task, planned)
 
 
-def _batches(recipe: SpeechRecipe, trainee: Trainee, planned: Planned) -> Iterator[tuple[str, str]]:
+def _batches(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan) -> Iterator[tuple[str, str]]:
     yield "hours", f"{planned.corpus.lengths.durations[planned.selection.rows].sum() / 3600:.2f}"
     batches = planned.batches(1, recipe.run.seed)
-    each = math.ceil(batches.steps / recipe.optimisation.accumulate)
-    total = total_steps(recipe.optimisation, batches)
+    each = math.ceil(batches.steps / recipe.optimization.accumulate)
+    total = total_steps(recipe.optimization, batches)
     size = len(batches.plan.rows) / max(batches.steps, 1)
     yield "batches an epoch", f"{batches.steps}, of {size:.1f} utterances on average"
     yield "steps an epoch", f"{each}"
     yield "steps", f"{total}, {total / max(each, 1):.2f} epochs"
     yield from _waste(recipe, planned, list(some_batches(batches.plan)))
-    flops = StepFlops(trainee.model, trainee.inputs.span, idle=_idle(recipe))
+    flops = StepFlops(task.model, task.inputs.span, idle=_idle(recipe))
     yield from estimate(partial(_spent, flops, planned), batches.plan, total, recipe).rows()
-    yield from memory_rows(recipe, trainee, planned.binning)
+    yield from memory_rows(recipe, task, planned.binning)
 
 
-def _validation(recipe: SpeechRecipe, trainee: Trainee, context: RunContext) -> Iterator[tuple[str, str]]:
+def _validation(recipe: SpeechRecipe, task: SpeechTask, context: RunContext) -> Iterator[tuple[str, str]]:
     if recipe.data.validation is None:
         return
     specs, limit = [recipe.data.validation], recipe.data.validation_limit
     said: list[str] = []
     try:
-        corpus = read_corpus(specs, trainee.inputs, replace(context, tell=said.append), limit=limit)
+        corpus = read_corpus(specs, task.inputs, replace(context, tell=said.append), limit=limit)
     except LinnetError as error:
         said = [f"missing: {error}"]
     else:
@@ -90,7 +90,7 @@ def _validation(recipe: SpeechRecipe, trainee: Trainee, context: RunContext) -> 
         yield "validation", line
 
 
-def _waste(recipe: SpeechRecipe, planned: Planned, batches: list[Ints]) -> Iterator[tuple[str, str]]:
+def _waste(recipe: SpeechRecipe, planned: TrainingPlan, batches: list[Ints]) -> Iterator[tuple[str, str]]:
     """What of some batches is padding, as it is computed, and how full they are."""
     lengths, inputs = planned.corpus.lengths, planned.corpus.inputs
     whole = isinstance(planned.binning, Joining) or recipe.data.cache_features is not None
@@ -107,7 +107,7 @@ def _waste(recipe: SpeechRecipe, planned: Planned, batches: list[Ints]) -> Itera
     yield "budget used", f"{np.mean([planned.used(rows.tolist()) for rows in batches]):.0%}"
 
 
-def _reason(planned: Planned, each: float, whole: bool) -> str:
+def _reason(planned: TrainingPlan, each: float, whole: bool) -> str:
     """What to say beside the padding of an encoder that pads to a whole window."""
     inputs = planned.corpus.inputs
     if isinstance(planned.binning, Joining):
@@ -121,7 +121,7 @@ def _reason(planned: Planned, each: float, whole: bool) -> str:
     return f" (the encoder pads every window to {least:g} s; `pad_seconds` makes that less)"
 
 
-def _spent(flops: StepFlops, planned: Planned, rows: Ints) -> float:
+def _spent(flops: StepFlops, planned: TrainingPlan, rows: Ints) -> float:
     """Operations of a batch."""
     if not isinstance(planned.binning, Packing):
         return flops.batch(*planned.shape(rows.tolist()))
@@ -131,21 +131,21 @@ def _spent(flops: StepFlops, planned: Planned, rows: Ints) -> float:
 
 def _idle(recipe: SpeechRecipe) -> list[str]:
     """The parts of a fusion model that do no work in a step."""
-    unread = not recipe.losses.text and recipe.losses.distil is None
+    unread = not recipe.losses.text and recipe.losses.distill is None
     cached = recipe.data.cache_features is not None
     return ["encoder"] * cached + ["language_model"] * (unread and recipe.losses.alignment is not None)
 
 
-def _ctc_head(trainee: Trainee) -> str:
-    head = trainee.ctc
+def _ctc_head(task: SpeechTask) -> str:
+    head = task.ctc
     assert head is not None
     return f"{sum(v.numel() for v in head.parameters()):,} trained, for {len(head.alphabet.characters)} characters"
 
 
-def _parameters(trainee: Trainee) -> Iterator[tuple[str, str]]:
-    found = counts(trainee.model, trainee.policy)
+def _parameters(task: SpeechTask) -> Iterator[tuple[str, str]]:
+    found = counts(task.model, task.policy)
     for part, count in found.items():
-        policy = trainee.policy.get(part, "frozen")
+        policy = task.policy.get(part, "frozen")
         yield part, f"{policy}: {count.trained:,} trained, {count.frozen:,} frozen"
     trained, frozen = sum(c.trained for c in found.values()), sum(c.frozen for c in found.values())
     yield "parameters", f"{trained:,} trained, {frozen:,} frozen"

@@ -53,7 +53,7 @@ def some_batches(plan: Plan) -> Iterator[Ints]:
 def estimate(spent: Callable[[Ints], float], plan: Plan, steps: int, recipe: SpeechRecipe) -> Duration:
     """The duration of a run of so many steps by an epoch's plan for one device; `spent` counts a batch's operations."""
     run = recipe.run
-    batches = steps * plan.steps / max(1, math.ceil(plan.steps / recipe.optimisation.accumulate))
+    batches = steps * plan.steps / max(1, math.ceil(plan.steps / recipe.optimization.accumulate))
     total = batches * float(np.mean([spent(rows) for rows in some_batches(plan)]))
     device = torch_device(run.device)
     return Duration(total, total / max(steps, 1), measure_rate(device, run.precision))
@@ -61,7 +61,7 @@ def estimate(spent: Callable[[Ints], float], plan: Plan, steps: int, recipe: Spe
 
 @torch.no_grad()
 def measure_rate(device: torch.device, precision: str) -> float:
-    """Operations per second of products of square matrices in the number format of a recipe; the best of some."""
+    """Operations per second of products of square matrices in the precision of a recipe; the best of some."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     side = _SIDES.get(device.type, _SIDES["cpu"])
     matrix = torch.randn(side, side, device=device).to(dtype)

@@ -28,7 +28,7 @@ from linnet.training.estimate.memory import (
     save_fit,
     usable_memory,
 )
-from linnet.training.estimate.peaks import Moments
+from linnet.training.estimate.memory_profile import Moments
 from linnet.training.estimate.probing import Probing
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs
@@ -109,7 +109,7 @@ class MemoryFit:
         bins: list[tuple[str, ...]] = [("seconds", "tokens", "batch", "memory")]
         for n, d, t in self.shapes:
             bins.append((f"{d:.2f}", f"{t}", f"{n}" if n else "none fits", show_bytes(float(cost.of(max(n, 1), d, t)))))
-        checks: list[tuple[str, ...]] = [("checked", "foretold", "measured", "error")]
+        checks: list[tuple[str, ...]] = [("checked", "predicted", "measured", "error")]
         for each in self.checks:
             told, found = show_bytes(each.predicted), show_bytes(each.measured)
             checks.append((describe(each.shape), told, found, f"{each.error:+.1%}"))
@@ -138,12 +138,12 @@ def fit_memory(
         raise OptionError("data: batching: the memory of packed batches is not fitted: leave `packed` out.")
     limit = None if memory == "auto" else parse_bytes(memory)
     device = torch_device(recipe.run.device)
-    trainee = outline(recipe)
-    require_possible(recipe, trainee)
-    corpus, lengths, selection = chosen(recipe.data, trainee.inputs, context)
+    task = outline(recipe)
+    require_possible(recipe, task)
+    corpus, lengths, selection = chosen(recipe.data, task.inputs, context)
     rows, options = selection.rows, recipe.data.batching
     bins = fit_bins(lengths.durations[rows], lengths.tokens[rows], groups=options.groups, splits=options.splits)
-    key = fit_key(recipe, trainee, processes)
+    key = fit_key(recipe, task, processes)
     found = None if force else load_fit(key)
     if found is not None and found.covers(float(bins.seconds.max()), int(bins.tokens.max())):
         budget = limit or usable_memory(free_memory(device), device, processes)
@@ -151,7 +151,7 @@ def fit_memory(
     texts = (corpus.utterances[row].text or "" for row in rows.tolist()) if recipe.losses.ctc is not None else ()
     with Probing(recipe, processes, context.tell, Alphabet.of(texts).characters) as probing:
         budget = limit or usable_memory(probing.free, device, processes)
-        fit = fit_steps(probing, probe_shapes(bins, trainee.inputs), budget, context.tell)
+        fit = fit_steps(probing, probe_shapes(bins, task.inputs), budget, context.tell)
         kept = save_fit(fit, key)
         made = MemoryFit(fit, bins, budget, (), str(kept))
         reach = budget if device.type == "cuda" else min(budget, fit.held + 3 * _aim(fit.held, budget))
@@ -190,7 +190,7 @@ def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int
     held = probing.held
     if held >= budget:
         raise OptionError(
-            f"weights, optimiser and moving average alone take {show_bytes(held)} of {show_bytes(budget)}: train a "
+            f"weights, optimizer and moving average alone take {show_bytes(held)} of {show_bytes(budget)}: train a "
             "smaller part (`freeze`), or give more memory."
         )
     measured: list[Measured] = []

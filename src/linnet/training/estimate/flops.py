@@ -199,7 +199,7 @@ def _matrices(module: nn.Module) -> Iterator[tuple[str, Any, bool]]:
 
 
 def _entries(module: Any) -> int:
-    """Entries of a matrix or kernel; a normalised one has its magnitudes beside it."""
+    """Entries of a matrix or kernel; a normalized one has its magnitudes beside it."""
     return max(int(value.numel()) for value in module.parameters())
 
 

@@ -1,7 +1,7 @@
 """What a recipe takes of memory, by measurement where there was one (`linnet train fit-memory`).
 
 A measurement is kept in Linnet's cache under all that it depends on: the model's config and what of it is trained,
-number formats, gradient checkpointing and whatever else the recipe says of a step, processes, device, and versions.
+precisions, gradient checkpointing and whatever else the recipe says of a step, processes, device, and versions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from linnet.files import whole_file
 from linnet.machine import parse_bytes, show_bytes
 from linnet.models.cache import cache_folder
 from linnet.models.device import choose_dtype, torch_device
-from linnet.training.speech.model import Trainee
+from linnet.training.speech.model import SpeechTask
 from linnet.training.speech.recipe import SpeechRecipe
 
 MARGIN = 0.08  # of a GPU's free memory: a fit errs by some percent, and an allocator leaves gaps
@@ -34,7 +34,7 @@ _LONGEST, _PACE = 30.0, 3.3  # seconds of a sound, and tokens a second, where th
 # what the memory of a step does not depend on; anything else that a recipe says is part of the key
 _IDLE = {
     "model": {"encoder", "encoder_revision", "language_model", "language_model_revision", "checkpoint", "language"},
-    "optimisation": {"steps", "epochs", "learning_rate", "rates", "warmup", "weight_decay", "betas", "clip"},
+    "optimization": {"steps", "epochs", "learning_rate", "rates", "warmup", "weight_decay", "betas", "clip"},
     "run": {
         *("output", "seed", "threads", "workers", "log_every", "checkpoint_every", "keep", "validate_every", "track"),
         *("validation_batch", "beams", "max_new_tokens", "normalizer"),
@@ -86,23 +86,23 @@ def usable_memory(free: int, device: torch.device, world: int) -> int:
 # --- the cache
 
 
-def fit_key(recipe: SpeechRecipe, trainee: Trainee, world: int) -> dict[str, Any]:
+def fit_key(recipe: SpeechRecipe, task: SpeechTask, world: int) -> dict[str, Any]:
     """All that the memory of a step depends on, as plain values."""
     said = {name: value for name, value in asdict(recipe).items() if name not in ("task", "data")}
     for part, names in _IDLE.items():
         said[part] = {name: value for name, value in said[part].items() if name not in names}
-    said["optimisation"] |= {
-        "accumulate": min(recipe.optimisation.accumulate, 2),
-        "average": recipe.optimisation.average > 0,
+    said["optimization"] |= {
+        "accumulate": min(recipe.optimization.accumulate, 2),
+        "average": recipe.optimization.average > 0,
     }
     device = torch_device(recipe.run.device)
     said["run"]["device"] = _name(device)
-    config = json.dumps(_bare(trainee.model.config.to_dict()), sort_keys=True, default=str)
+    config = json.dumps(_bare(task.model.config.to_dict()), sort_keys=True, default=str)
     return {
         **said,
-        "freeze": dict(sorted(trainee.policy.items())),
+        "freeze": dict(sorted(task.policy.items())),
         "config": hashlib.sha256(config.encode()).hexdigest(),
-        "optimiser": "AdamW",
+        "optimizer": "AdamW",
         "world": world,
         "versions": _versions(),
     }
@@ -175,7 +175,7 @@ def load_fit(key: Mapping[str, Any]) -> Fit | None:
 
 
 def batch_cost(
-    recipe: SpeechRecipe, trainee: Trainee, lengths: Lengths, rows: Ints, world: int
+    recipe: SpeechRecipe, task: SpeechTask, lengths: Lengths, rows: Ints, world: int
 ) -> tuple[Cost | Peak, float]:
     """The cost of a batch and its budget: in padded seconds, or in bytes where the recipe says `memory`.
 
@@ -188,7 +188,7 @@ def batch_cost(
     device = torch_device(recipe.run.device)
     auto = options.memory == "auto"
     budget = usable_memory(free_memory(device), device, world) if auto else parse_bytes(options.memory)
-    fit = load_fit(fit_key(recipe, trainee, world))
+    fit = load_fit(fit_key(recipe, task, world))
     if fit is None or not fit.covers(float(lengths.durations[rows].max()), int(lengths.tokens[rows].max())):
         why = "was not measured on this machine" if fit is None else "was measured for shorter sounds or texts only"
         several = f" --processes {world}" * (world > 1)
@@ -203,23 +203,23 @@ def batch_cost(
 
 
 def memory_rows(
-    recipe: SpeechRecipe, trainee: Trainee, planned: Binning | Packing | Joining | None = None
+    recipe: SpeechRecipe, task: SpeechTask, planned: Binning | Packing | Joining | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Rows of a dry run: what weights and optimiser take, to the byte, and what a step on the largest batch does.
+    """Rows of a dry run: what weights and optimizer take, to the byte, and what a step on the largest batch does.
 
     Where nothing is planned, or packs or joined windows are, that is the largest batch of sounds as long as the recipe
     takes them.
     """
-    batches = planned.shapes if isinstance(planned, Binning) else [_likely_batch(recipe, trainee)]
+    batches = planned.shapes if isinstance(planned, Binning) else [_likely_batch(recipe, task)]
     frozen_size = torch.empty(0, dtype=choose_dtype(recipe.model.dtype, "cpu")[0]).element_size()
-    trained = sum(value.numel() for value in trainee.loss.parameters() if value.requires_grad)
-    frozen = sum(value.numel() for value in trainee.loss.parameters() if not value.requires_grad)
+    trained = sum(value.numel() for value in task.loss.parameters() if value.requires_grad)
+    frozen = sum(value.numel() for value in task.loss.parameters() if not value.requires_grad)
     parts = {"weights": 4 * trained + frozen_size * frozen, "gradients": 4 * trained, "AdamW": 8 * trained}
-    parts |= {"moving average": 4 * trained} if recipe.optimisation.average else {}
+    parts |= {"moving average": 4 * trained} if recipe.optimization.average else {}
     said = ", ".join(f"{name} {show_bytes(count)}" for name, count in parts.items())
     yield "memory", f"{show_bytes(sum(parts.values()))}: {said}"
     try:
-        fit = load_fit(fit_key(recipe, trainee, int(os.environ.get("WORLD_SIZE", "1"))))
+        fit = load_fit(fit_key(recipe, task, int(os.environ.get("WORLD_SIZE", "1"))))
     except OptionError as error:
         yield "", str(error)
         fit = None
@@ -236,10 +236,10 @@ def memory_rows(
     )
 
 
-def _likely_batch(recipe: SpeechRecipe, trainee: Trainee) -> Shape:
+def _likely_batch(recipe: SpeechRecipe, task: SpeechTask) -> Shape:
     """The largest batch of sounds as long as a recipe takes them, spoken at a usual pace."""
     options = recipe.data.batching
-    seconds = trainee.inputs.span or min(recipe.data.longest or _LONGEST, trainee.inputs.longest)
+    seconds = task.inputs.span or min(recipe.data.longest or _LONGEST, task.inputs.longest)
     tokens = max(1, round(_PACE * seconds))
     cost = Cost(options.per_second, options.per_square_second, options.per_token)
     return max(1, int(cost.most(seconds, tokens, options.budget))), seconds, tokens

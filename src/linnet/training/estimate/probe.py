@@ -26,10 +26,10 @@ from linnet.data.batching import Batches, Cost, Lengths, Shape, bin_utterances
 from linnet.errors import LinnetError, OptionError
 from linnet.training.batch import Batch
 from linnet.training.estimate.memory import free_memory
-from linnet.training.estimate.peaks import Moments, bytes_of, optimiser_tensors, step_moments
+from linnet.training.estimate.memory_profile import Moments, bytes_of, optimizer_tensors, step_moments
 from linnet.training.recipe import read_recipe
 from linnet.training.speech.ctc import make_ctc_head
-from linnet.training.speech.model import load_trainee
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.trainer import OutOfRoomError, Trainer, make_accelerator
 
@@ -54,16 +54,16 @@ class Probe:
             )
         accelerator = make_accelerator(recipe.run)
         self.free = free_memory(accelerator.device)
-        still = replace(recipe.optimisation, steps=10**9, learning_rate=0.0, rates={})
-        trainee = load_trainee(recipe)
-        head = make_ctc_head(trainee.model, [characters]) if recipe.losses.ctc is not None else None
-        self._trainee = replace(trainee, ctc=head)
-        self._vocabulary = int(self._trainee.model.get_input_embeddings().num_embeddings)
+        still = replace(recipe.optimization, steps=10**9, learning_rate=0.0, rates={})
+        task = load_task(recipe)
+        head = make_ctc_head(task.model, [characters]) if recipe.losses.ctc is not None else None
+        self._task = replace(task, ctc=head)
+        self._vocabulary = int(self._task.model.get_input_embeddings().num_embeddings)
         self._random = np.random.default_rng(0)
         world = accelerator.num_processes
         lengths = Lengths(np.ones(world, np.float32), np.ones(world, np.int32), (("noise", world),), "none")
         batches = Batches(bin_utterances(lengths, Cost(), 2.0), world=world)
-        self.trainer = Trainer(replace(recipe, optimisation=still), self._trainee, batches, accelerator)
+        self.trainer = Trainer(replace(recipe, optimization=still), self._task, batches, accelerator)
         self.unused = self._unused()
 
     def moments(self, shape: Shape) -> Moments:
@@ -74,22 +74,26 @@ class Probe:
         """
         trainer = self.trainer
         batch = self._batch(*shape)
-        window = [batch] * min(trainer.recipe.optimisation.accumulate, 2)  # the second finds the first one's gradients
+        micro_batches = [batch] * min(
+            trainer.recipe.optimization.accumulate, 2
+        )  # the second finds the first one's gradients
         on_host = 0 if trainer.accelerator.device.type == "cuda" else bytes_of(batch.tensors.values())
-        own = step_moments(lambda: trainer.update(window), trainer.loss, trainer.optimiser, self.held() + on_host)
+        own = step_moments(
+            lambda: trainer.update(micro_batches), trainer.loss, trainer.optimizer, self.held() + on_host
+        )
         if trainer.world == 1:
             return own
         everywhere: list[Moments] = gather_object([own])
         return {name: max(each.get(name, 0) for each in everywhere) for name in own}
 
     def held(self) -> int:
-        """The bytes of weights, optimiser and moving average."""
+        """The bytes of weights, optimizer and moving average."""
         loss, trainer = self.trainer.loss, self.trainer
         own: Iterator[Tensor] = (value.data for value in (*loss.parameters(), *loss.buffers()))
-        return bytes_of((*own, *optimiser_tensors(trainer.optimiser), *trainer.average.values()))
+        return bytes_of((*own, *optimizer_tensors(trainer.optimizer), *trainer.average.values()))
 
     def _unused(self) -> list[str]:
-        """Take a first step, after which the optimiser's state is there; the trained weights without a gradient."""
+        """Take a first step, after which the optimizer's state is there; the trained weights without a gradient."""
         parameters: Any = self.trainer.loss.named_parameters()  # whose hooks have no types
         trained = {name: value for name, value in parameters if value.requires_grad}
         reached: set[str] = set()
@@ -99,13 +103,13 @@ class Probe:
         ]
         for _ in range(_SCALER_STEPS):
             self.trainer.update([self._batch(1, 1.0, 2)])
-            if self.trainer.optimiser.state:
+            if self.trainer.optimizer.state:
                 break
         for hook in hooks:
             hook.remove()
         unused = sorted(trained.keys() - reached)
         share = sum(trained[name].numel() for name in unused) / sum(value.numel() for value in trained.values())
-        if share > _UNUSED or not self.trainer.optimiser.state:
+        if share > _UNUSED or not self.trainer.optimizer.state:
             raise OptionError(f"{share:.0%} of the trained weights get no gradient in a step, the first {unused[:3]}")
         return unused
 
@@ -117,8 +121,8 @@ class Probe:
         if utterances > 1:
             sounds[-1] = noise[: max(len(noise) // 2, len(noise) - round(_SHORTER * SAMPLE_RATE))]
             labels[-1] = labels[-1][: max(1, tokens - 1)]
-        tensors = self._trainee.inputs.batch(sounds, labels)
-        if self._trainee.ctc is not None:
+        tensors = self._task.inputs.batch(sounds, labels)
+        if self._task.ctc is not None:
             tensors["characters"] = torch.ones(utterances, max(tokens, 1), dtype=torch.long)
             tensors["samples"] = torch.tensor([len(sound) for sound in sounds])
         return Batch(tensors, ["noise"] * utterances, [seconds] * utterances, utterances * seconds, [])

@@ -15,7 +15,7 @@ from linnet.data.batching import Shape
 from linnet.errors import LinnetError, OptionError
 from linnet.notices import Notify
 from linnet.training.estimate.memory import describe
-from linnet.training.estimate.peaks import Moments
+from linnet.training.estimate.memory_profile import Moments
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
 
 _PATIENCE = 30  # seconds for processes to end before they are killed
@@ -36,7 +36,7 @@ class Probing:
         self._recipe, self._processes, self._tell = recipe, processes, tell
         self._folder = tempfile.TemporaryDirectory(prefix="linnet-probe-")
         self._process: subprocess.Popen[str] | None = None
-        self.held = self.free = 0  # bytes: of weights and optimiser, and free on the device before they came
+        self.held = self.free = 0  # bytes: of weights and optimizer, and free on the device before they came
 
     def __enter__(self) -> Probing:
         content = json.dumps(asdict(replace(self._recipe, data=SpeechData())))

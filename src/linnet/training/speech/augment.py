@@ -16,7 +16,7 @@ import soundfile
 from scipy import signal
 
 from linnet.audio import SAMPLE_RATE, Samples
-from linnet.audio.effects import coloured, mu_law, resample, room, unit
+from linnet.audio.effects import colored, mu_law, resample, room, unit
 from linnet.training.speech.recipe import Augment
 
 Rng = np.random.Generator
@@ -25,7 +25,7 @@ _CODECS = (  # container, coding, kHz it is heard at, range of libsndfile's comp
     ("OGG", "OPUS", 16, (0.88, 0.98)),  # about 40 to 12 kbit/s
     ("MP3", "MPEG_LAYER_III", 16, (0.5, 0.8)),  # about 35 to 22 kbit/s
 )
-_BANDS, _HIGHEST, _WIDEST, _LONGEST, _SHARE = 80, 8000.0, 27, 1.0, 0.1  # SpecAugment: mel bands, Hz, F, T in s, p
+_BANDS, _HIGHEST, _WIDEST, _LONGEST, _SHARE = 80, 8000.0, 27, 1.0, 0.1  # SpecAugment: mel bins, Hz, F, T in s, p
 _WINDOW, _HOP = 400, 160
 SLOWEST = 0.9
 
@@ -61,11 +61,11 @@ def reverberant(samples: Samples, random: Rng) -> Samples:
 def noisy(samples: Samples, random: Rng) -> Samples:
     """With noise between white and brown, 5 to 30 dB below."""
     level = np.float32(np.sqrt(np.mean(np.square(samples)))) * np.float32(10 ** (-random.uniform(5, 30) / 20))
-    return samples + level * coloured(random, len(samples), float(random.uniform(0, 2)))[: len(samples)]
+    return samples + level * colored(random, len(samples), float(random.uniform(0, 2)))[: len(samples)]
 
 
 def telephone(samples: Samples, random: Rng) -> Samples:
-    """Through the 8-bit quantiser of a telephone line; the level becomes that of quiet speech."""
+    """Through the 8-bit quantizer of a telephone line; the level becomes that of quiet speech."""
     del random
     return mu_law(unit(samples) * np.float32(0.1), 8)
 
@@ -100,7 +100,7 @@ def louder(samples: Samples, random: Rng) -> Samples:
 def masked(samples: Samples, random: Rng) -> Samples:
     """SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779) on the sound itself, for any front end.
 
-    Two bands of up to 27 of 80 mel bands fall silent, and two stretches of up to 1 s and a tenth of the sound.
+    Two bands of up to 27 of 80 mel bins fall silent, and two stretches of up to 1 s and a tenth of the sound.
     """
     if len(samples) < 2 * _WINDOW:
         return samples

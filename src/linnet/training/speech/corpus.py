@@ -21,7 +21,7 @@ from linnet.audio import SAMPLE_RATE, Samples
 from linnet.data import SourceSpec, Utterance, open_source
 from linnet.data.batching import Lengths, load_lengths
 from linnet.data.packed import PackedUtterances, Packer
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch
 from linnet.training.context import ALONE, RunContext
@@ -78,7 +78,7 @@ def read_corpus(specs: Iterable[SourceSpec], inputs: Inputs, context: RunContext
     bad, packer = _Unusable(), Packer()
     seconds, tokens, counts = array("f"), array("i"), array("i")
     parts: list[tuple[str, int]] = []
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         for spec in specs:
             source, before = open_source(spec), len(packer)
             found: Iterator[Utterance] = iter(source)
@@ -100,7 +100,7 @@ def read_corpus(specs: Iterable[SourceSpec], inputs: Inputs, context: RunContext
     return Corpus(packer.made(), lengths, inputs, np.asarray(tokens, np.int32))
 
 
-class BatchesOfSound(Dataset[Batch]):
+class AudioBatches(Dataset[Batch]):
     """Whole batches by the rows in them; every sound is heard anew in each epoch where there is an `augment`.
 
     What an utterance becomes depends on seed, epoch and row alone. `used` tells the share of its budget that a batch
@@ -122,7 +122,7 @@ class BatchesOfSound(Dataset[Batch]):
         self._corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
         self._used, self._alphabet, self._packed = used, alphabet, packed
         self.epoch = 0
-        self._listener: tuple[int, Listener] | None = None
+        self._listener: tuple[int, UtteranceReader] | None = None
 
     def __getitem__(self, rows: Sequence[int]) -> Batch:
         """The batch of these rows. Raises `LinnetError` that names an utterance whose sound cannot be read."""
@@ -181,14 +181,14 @@ class BatchesOfSound(Dataset[Batch]):
 
     def _hear(self, utterance: Utterance, row: int) -> Samples:
         if self._listener is None or self._listener[0] != os.getpid():  # a file's place is not shared with a fork
-            self._listener = os.getpid(), Listener()
+            self._listener = os.getpid(), UtteranceReader()
         samples = self._listener[1].hear(utterance).samples
         if self._augment is None:
             return samples
         return augmented(samples, self._augment, (self._seed, self.epoch, row), longest=self._corpus.inputs.longest)
 
 
-def _seconds(utterance: Utterance, listener: Listener) -> float:
+def _seconds(utterance: Utterance, listener: UtteranceReader) -> float:
     """The length of an utterance: stated, or measured. Raises `AudioError` where its sound is not there."""
     if listener.exists(utterance) is False:
         raise AudioError("missing audio")
@@ -203,7 +203,7 @@ def _seconds(utterance: Utterance, listener: Listener) -> float:
 
 
 def _measured(
-    utterances: Sequence[Utterance], inputs: Inputs, listener: Listener, bad: _Unusable
+    utterances: Sequence[Utterance], inputs: Inputs, listener: UtteranceReader, bad: _Unusable
 ) -> Iterator[tuple[Utterance, float, list[int]]]:
     """Those that can be used, with their seconds and their label tokens."""
     told = inputs.labels([u.text or "" for u in utterances], [u.language for u in utterances])

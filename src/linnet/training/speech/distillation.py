@@ -24,11 +24,11 @@ from linnet.models.json_files import read_json
 from linnet.models.resolve import resolve
 from linnet.models.speech import load_speech_model
 from linnet.training.batch import IGNORED
-from linnet.training.freeze import All, Top, freeze, parse
+from linnet.training.freeze import TrainAll, TrainTop, freeze, parse
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class TeacherTargets:
     """What a teacher says at each of the M labels: `states` [M, D] for the output head, or logits [M, V].
 
     Of these only those that are `counted` [M] are to be learned, at this temperature.
@@ -76,9 +76,9 @@ def has_text(labels: Tensor) -> Tensor:
 def require_steady_reader(policy: Mapping[str, str]) -> None:
     """Raise an `OptionError` where the language model's own weights are trained, so that it would teach itself."""
     for part, chosen in policy.items():
-        if part.split(".")[0] == "language_model" and isinstance(parse(chosen), All | Top):
+        if part.split(".")[0] == "language_model" and isinstance(parse(chosen), TrainAll | TrainTop):
             raise OptionError(
-                f"losses: distil: the teacher is the language model as it came, and freeze trains it ({part}: "
+                f"losses: distill: the teacher is the language model as it came, and freeze trains it ({part}: "
                 f"{chosen}): let it be `frozen` or `lora(r=16)`."
             )
 
@@ -100,26 +100,26 @@ def _as_it_came(module: nn.Module) -> Iterator[None]:
 
 
 def load_teacher(name: str, student: Any, tokenizer: Any) -> Any:
-    """The teacher of a student with this tokenizer, frozen, in the number format of its folder.
+    """The teacher of a student with this tokenizer, frozen, in the precision of its folder.
 
     Raises:
         OptionError: no name; another kind of model, of features or of vocabulary than the student's.
         ModelError: it cannot be loaded.
     """
     if not name:
-        raise OptionError("losses: distil: name the `teacher`, a folder or Hub id; only fusion models do without.")
+        raise OptionError("losses: distill: name the `teacher`, a folder or Hub id; only fusion models do without.")
     ref = resolve(name)
     config = read_json(ref.path / "config.json")
     written = choose_dtype(config.get("dtype") or config.get("torch_dtype") or "float32", "cpu")[0]
     found = load_speech_model(ref, device="cpu", dtype=written)
     kinds = found.model.config.model_type, student.config.model_type
     if kinds[0] != kinds[1]:
-        raise OptionError(f"losses: distil: the teacher {name} is a {kinds[0]} model, the student a {kinds[1]}.")
+        raise OptionError(f"losses: distill: the teacher {name} is a {kinds[0]} model, the student a {kinds[1]}.")
     for key in ("num_mel_bins", "max_source_positions"):
         heard = getattr(found.model.config, key, None), getattr(student.config, key, None)
         if heard[0] != heard[1]:
             raise OptionError(
-                f"losses: distil: the teacher {name} hears other features than the student: {key} {heard[0]}, "
+                f"losses: distill: the teacher {name} hears other features than the student: {key} {heard[0]}, "
                 f"not {heard[1]}."
             )
     _require_same_vocabulary(name, found.tokenizer, tokenizer, found.model.config.vocab_size, student.config.vocab_size)
@@ -134,6 +134,6 @@ def _require_same_vocabulary(name: str, teacher: Any, student: Any, wide: int, n
     odd = sorted(token for token in theirs.keys() | ours.keys() if theirs.get(token) != ours.get(token))
     example = f"; the first difference is {odd[0]!r}" if odd else ""
     raise OptionError(
-        f"losses: distil: the teacher {name} has another vocabulary ({wide} tokens) than the student ({narrow}), so "
+        f"losses: distill: the teacher {name} has another vocabulary ({wide} tokens) than the student ({narrow}), so "
         f"what it says cannot be compared{example}. A student made by `linnet models resize` keeps its teacher's."
     )

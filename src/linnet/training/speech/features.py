@@ -26,16 +26,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from linnet.audio import SAMPLE_RATE
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.data.sources.embedded import split_address
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.models.families import family_of_model
 from linnet.training.batch import IGNORED, Batch, tensors_to
 from linnet.training.context import ALONE, RunContext
-from linnet.training.speech.corpus import BatchesOfSound, Corpus
+from linnet.training.speech.corpus import AudioBatches, Corpus
+from linnet.training.speech.corpus_cache import keep_folder, stamp
 from linnet.training.speech.inputs import FusionInputs, Tensors, WhisperInputs
-from linnet.training.speech.kept import keep_folder, stamp
-from linnet.training.speech.model import Trainee
+from linnet.training.speech.model import SpeechTask
 from linnet.training.speech.recipe import SpeechRecipe
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -77,10 +77,10 @@ class FeatureCache:
 
 
 @dataclass(frozen=True, eq=False)
-class Encode:
+class ClipEncoder:
     """What encodes one clip: the model's encoder on a device at the run's precision; `context` hears how far it is."""
 
-    trainee: Trainee
+    task: SpeechTask
     device: Any = "cpu"
     autocast: Autocast = torch.no_grad
     context: RunContext = ALONE
@@ -88,17 +88,17 @@ class Encode:
     @torch.no_grad()
     def __call__(self, samples: npt.NDArray[np.float32]) -> Tensor:
         """The frames [T, d] of samples [N]."""
-        model, inputs = self.trainee.model.eval(), self.trainee.inputs
+        model, inputs = self.task.model.eval(), self.task.inputs
         heard = tensors_to(inputs.sounds([samples]), self.device)
         with self.autocast():
             if isinstance(inputs, FusionInputs):
                 made: Tensor = model.encode_audio(**heard)[0]
             else:
-                made = encoder_of(self.trainee)(**heard).last_hidden_state[0]
+                made = encoder_of(self.task)(**heard).last_hidden_state[0]
         return made.cpu().contiguous()
 
 
-class CachedBatches(BatchesOfSound):
+class CachedBatches(AudioBatches):
     """Whole batches by the rows in them, as their clips' encoder frames: no audio is read."""
 
     def __init__(self, corpus: Corpus, features: FeatureCache, **options: Any) -> None:
@@ -125,27 +125,27 @@ class CachedBatches(BatchesOfSound):
         return len(seconds) * (self._corpus.inputs.span or max(seconds))
 
 
-def require_cacheable(trainee: Trainee) -> None:
+def require_cacheable(task: SpeechTask) -> None:
     """Raise an `OptionError` where frames made once would not be those of every step."""
     reason = None
-    if not isinstance(trainee.inputs, FusionInputs | WhisperInputs):
+    if not isinstance(task.inputs, FusionInputs | WhisperInputs):
         reason = "is for Whisper models, and for those of an encoder, a projector and a language model"
-    elif any(value.requires_grad for value in encoder_of(trainee).parameters()):
-        said = " and ".join(f"{part}: {policy}" for part, policy in trainee.policy.items() if policy != "frozen")
+    elif any(value.requires_grad for value in encoder_of(task).parameters()):
+        said = " and ".join(f"{part}: {policy}" for part, policy in task.policy.items() if policy != "frozen")
         reason = f"needs a frozen encoder, and `freeze` says {said}"
-    elif trainee.teacher is not None:
+    elif task.teacher is not None:
         reason = "and a `teacher` exclude each other: it hears each sound anew"
     if reason is not None:
         raise OptionError(f"data: cache_features {reason}. Leave one of the two out.")
 
 
-def encoder_of(trainee: Trainee) -> Any:
+def encoder_of(task: SpeechTask) -> Any:
     """The encoder of a fusion model or a Whisper."""
-    return family_of_model(trainee.model).encoder(trainee.model)
+    return family_of_model(task.model).encoder(task.model)
 
 
 def cached_features(
-    folder: Path, recipe: SpeechRecipe, encode: Encode, corpus: Corpus, rows: Sequence[int]
+    folder: Path, recipe: SpeechRecipe, encode: ClipEncoder, corpus: Corpus, rows: Sequence[int]
 ) -> FeatureCache:
     """The frames of these rows of a corpus: those kept in `folder`, or where they are of others, made now.
 
@@ -156,19 +156,19 @@ def cached_features(
     """
 
     def make() -> Callable[[Path], None]:
-        _require_disk(recipe, encode.trainee, corpus, rows)
+        _require_disk(recipe, encode.task, corpus, rows)
         return lambda place: make_cache(place, corpus, rows, encode)
 
     keep_folder(folder, _key(recipe, encode, corpus, rows), make)
     return FeatureCache.load(folder)
 
 
-def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: Encode) -> None:
+def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: ClipEncoder) -> None:
     """Encode rows of a corpus one by one, and write their frames into an empty folder."""
     counts = np.zeros(len(corpus.utterances), np.int64)
     shape: dict[str, Any] = {"width": 1, "dtype": "float32"}
     told = time.monotonic()
-    with (folder / "frames.bin").open("wb") as file, Listener() as listener:
+    with (folder / "frames.bin").open("wb") as file, UtteranceReader() as listener:
         for number, row in enumerate(sorted(rows), 1):
             frames = _encoded(corpus, row, encode, listener)
             if frames is not None:
@@ -183,7 +183,7 @@ def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: Encode
     (folder / "shape.json").write_text(json.dumps(shape), encoding="utf-8")
 
 
-def _encoded(corpus: Corpus, row: int, encode: Encode, listener: Listener) -> Tensor | None:
+def _encoded(corpus: Corpus, row: int, encode: ClipEncoder, listener: UtteranceReader) -> Tensor | None:
     """The frames of a row; None where its audio cannot be read and may be left out."""
     utterance = corpus.utterances[row]
     try:
@@ -198,13 +198,13 @@ def _append(file: IO[bytes], frames: Tensor) -> None:
     file.write(frames.view(torch.uint8).numpy().tobytes())
 
 
-def _require_disk(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: Sequence[int]) -> None:
+def _require_disk(recipe: SpeechRecipe, task: SpeechTask, corpus: Corpus, rows: Sequence[int]) -> None:
     """Raise an `OptionError` where the frames would take more than the recipe allows."""
     assert recipe.data.cache_features is not None
-    allowed, config = recipe.data.cache_features.gigabytes, encoder_of(trainee).config
+    allowed, config = recipe.data.cache_features.gigabytes, encoder_of(task).config
     lengths = corpus.lengths.durations[list(rows)]
-    if isinstance(trainee.inputs, FusionInputs):
-        count = trainee.model.windowing.frames
+    if isinstance(task.inputs, FusionInputs):
+        count = task.model.windowing.frames
         frames = sum(count(round(float(seconds) * SAMPLE_RATE)) for seconds in lengths)
     else:
         frames = len(rows) * config.max_source_positions
@@ -216,9 +216,9 @@ def _require_disk(recipe: SpeechRecipe, trainee: Trainee, corpus: Corpus, rows: 
         )
 
 
-def _key(recipe: SpeechRecipe, encode: Encode, corpus: Corpus, rows: Sequence[int]) -> list[Any]:
+def _key(recipe: SpeechRecipe, encode: ClipEncoder, corpus: Corpus, rows: Sequence[int]) -> list[Any]:
     """What the frames depend on, as plain JSON values."""
-    config = encode.trainee.model.config
+    config = encode.task.model.config
     heard = hashlib.sha256(np.asarray(sorted(rows), np.int64).tobytes())
     for row in sorted(rows):
         utterance = corpus.utterances[row]
@@ -226,11 +226,11 @@ def _key(recipe: SpeechRecipe, encode: Encode, corpus: Corpus, rows: Sequence[in
         part = (utterance.audio, stamp(Path(file)), utterance.start, utterance.end, utterance.channel)
         heard.update(json.dumps(part).encode())
     weights = hashlib.sha256()
-    for name, value in sorted(encoder_of(encode.trainee).state_dict().items()):
+    for name, value in sorted(encoder_of(encode.task).state_dict().items()):
         weights.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         weights.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     windows = [
-        getattr(config, name, None) for name in ("window_seconds", "overlap_seconds", "pad_seconds", "normalise")
+        getattr(config, name, None) for name in ("window_seconds", "overlap_seconds", "pad_seconds", "normalize")
     ]
     skipping = encode.context.skip_bad
     return [_FORMAT, weights.hexdigest(), windows, recipe.run.precision, heard.hexdigest(), skipping]

@@ -14,20 +14,20 @@ import numpy.typing as npt
 from torch import Tensor
 
 from linnet.audio import SAMPLE_RATE, Samples
-from linnet.audio.effects import coloured
-from linnet.data.batching import Joining, Window, join_utterances
+from linnet.audio.effects import colored
+from linnet.data.batching import JoinedWindow, Joining, join_utterances
 from linnet.data.batching.arrays import Ints
 from linnet.data.batching.cost import Cost, Peak
 from linnet.data.batching.joining import in_turn
 from linnet.errors import OptionError
 from linnet.training.speech.augment import SLOWEST
-from linnet.training.speech.corpus import BatchesOfSound, Corpus
+from linnet.training.speech.corpus import AudioBatches, Corpus
 from linnet.training.speech.inputs import TICK, Inputs, WhisperInputs
 from linnet.training.speech.recipe import Join, SpeechData
 
 _TICK = round(TICK * SAMPLE_RATE)
 _PURPOSE = 100  # of random numbers, beside those of augmentation
-_SOFT = 1.0  # the colour of the noise in a silence: pink
+_SOFT = 1.0  # the color of the noise in a silence: pink
 
 
 def plan_joined(corpus: Corpus, data: SpeechData, cost: Cost | Peak, budget: float, rows: Ints) -> Joining:
@@ -35,7 +35,7 @@ def plan_joined(corpus: Corpus, data: SpeechData, cost: Cost | Peak, budget: flo
     inputs = require_joinable(corpus.inputs)
     options, slower = data.join or Join(), data.augment is not None and data.augment.speed > 0
     # half of the silence that may stand before each, a tick for rounding up, and a place for one time more than labels
-    window = Window(
+    window = JoinedWindow(
         inputs.span, (inputs.places or 2**30) - 1, options.silence / 2 + TICK, 1 / SLOWEST if slower else 1.0
     )
     kinds = np.unique(_languages(corpus, inputs), return_inverse=True)[1].astype(np.int16)
@@ -64,14 +64,14 @@ def require_joinable(inputs: Inputs) -> WhisperInputs:
     return inputs
 
 
-class JoinedBatches(BatchesOfSound):
+class JoinedBatches(AudioBatches):
     """Whole batches by the rows in them, laid into windows as `Joining` plans them.
 
     Which gaps lie between them, in which order they come, and whether their times are written follows from seed, epoch
     and the first row of each window.
     """
 
-    def __init__(self, corpus: Corpus, join: Join, window: Window, *, seed: int = 0, **options: Any) -> None:
+    def __init__(self, corpus: Corpus, join: Join, window: JoinedWindow, *, seed: int = 0, **options: Any) -> None:
         super().__init__(corpus, seed=seed, **options)
         self._join, self._whisper = join, require_joinable(corpus.inputs)
         self._window = replace(window, slower=1.0)  # what a sound takes is known once it is heard
@@ -123,7 +123,7 @@ def laid(
     done = 0
     for sound, start in zip(sounds, (starts * _TICK).tolist(), strict=True):
         if start > done:
-            made[done:start] = _softest(sound) * coloured(random, start - done, _SOFT)
+            made[done:start] = _softest(sound) * colored(random, start - done, _SOFT)
         done = start + len(sound)
         made[start:done] = sound
     return made, list(zip(starts.tolist(), ends.clip(max=window).tolist(), strict=True))  # one sound may be too long

@@ -20,7 +20,7 @@ from linnet.errors import OptionError
 from linnet.training.batch import IGNORED
 from linnet.training.speech.alignment import RowAlignment
 from linnet.training.speech.ctc import CtcHead, frames_of
-from linnet.training.speech.distillation import Lesson, divergence, has_text, text_states
+from linnet.training.speech.distillation import TeacherTargets, divergence, has_text, text_states
 from linnet.training.speech.recipe import Losses
 
 LOGITS = 2**27  # at most so many at once: half a gigabyte in float32
@@ -55,12 +55,12 @@ class FusionLoss(nn.Module):
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, and further parts.
 
-        Those are `distil`, `ctc` and `alignment`, where they are asked for.
+        Those are `distill`, `ctc` and `alignment`, where they are asked for.
         """
         labels = tensors["labels"]
         frames = encoder_frames(self.model, tensors)
         rows: list[Tensor] | None = None
-        if self.options.text or self.options.distil is not None:
+        if self.options.text or self.options.distill is not None:
             rows, sums = self._read(frames, tensors)
         else:
             sums = labels.new_zeros(1, dtype=torch.float32)
@@ -79,16 +79,16 @@ class FusionLoss(nn.Module):
         if self._head_is_all is False:
             return None, self._told(frames, labels)[None]
         lesson = None
-        if self.options.distil is not None:
-            lesson = Lesson(
-                text_states(self.model, labels, packed=self.packed), has_text(labels), self.options.distil.temperature
+        if self.options.distill is not None:
+            lesson = TeacherTargets(
+                text_states(self.model, labels, packed=self.packed), has_text(labels), self.options.distill.temperature
             )
         rows = self.model.project(frames)
         if not self._apart:
             self._require_apart([rows[0].detach(), rows[-1].detach()], labels[[0, -1]])
         return rows, self._sums(rows, labels, lesson)
 
-    def _sums(self, rows: list[Tensor], labels: Tensor, lesson: Lesson | None = None) -> Tensor:
+    def _sums(self, rows: list[Tensor], labels: Tensor, lesson: TeacherTargets | None = None) -> Tensor:
         states = self.model.answer_states(rows, labels, packed=self.packed)
         return token_sums(states, labels[labels != IGNORED], self.model.get_output_embeddings(), lesson)
 
@@ -109,8 +109,8 @@ class FusionLoss(nn.Module):
         one, other = self._sums(self.model.project(frames), labels)[0], self._told(frames, labels)
         self.train(training)
         same = bool(torch.isclose(one, other, rtol=0.02, atol=0.02))
-        if not same and (self.options.distil is not None or self.packed):
-            kind, asked = self.model.config.text_config.model_type, "packed" if self.packed else "distil"
+        if not same and (self.options.distill is not None or self.packed):
+            kind, asked = self.model.config.text_config.model_type, "packed" if self.packed else "distill"
             raise OptionError(
                 f"{asked}: a {kind} language model does more to its logits than its output head: leave {asked} out."
             )
@@ -155,7 +155,7 @@ class Seq2SeqLoss(nn.Module):
         self.model, self.options, self.teacher, self.ctc = model, options, teacher, ctc
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distil` and `ctc`.
+        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distill` and `ctc`.
 
         `frames` [B, T, d] of a cache stand for the sound where they are given.
         """
@@ -163,7 +163,7 @@ class Seq2SeqLoss(nn.Module):
         if "frames" in tensors:
             given["encoder_outputs"] = BaseModelOutput(last_hidden_state=tensors["frames"])
         inside = tensors["labels"] != IGNORED
-        lesson = None if self.options.distil is None else self._lesson(given, inside, self.options.distil.temperature)
+        lesson = None if self.options.distill is None else self._lesson(given, inside, self.options.distill.temperature)
         output = self.model(**given)
         sums = token_sums(output.logits[inside], tensors["labels"][inside], nn.Identity(), lesson)  # of [M, V]
         frames: list[Tensor] = []
@@ -173,18 +173,18 @@ class Seq2SeqLoss(nn.Module):
         return {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
 
     @torch.no_grad()
-    def _lesson(self, given: dict[str, Tensor], inside: Tensor, temperature: float) -> Lesson:
+    def _lesson(self, given: dict[str, Tensor], inside: Tensor, temperature: float) -> TeacherTargets:
         fitting = {
             name: value.to(self.teacher.dtype) if value.is_floating_point() else value for name, value in given.items()
         }
         logits = self.teacher(**fitting).logits[inside]
-        return Lesson(logits, torch.ones(len(logits), dtype=torch.bool, device=logits.device), temperature)
+        return TeacherTargets(logits, torch.ones(len(logits), dtype=torch.bool, device=logits.device), temperature)
 
 
 def weighted(options: Losses, sums: Tensor) -> dict[str, Tensor]:
     """The parts by name, of the sums of `token_sums`."""
     parts = {"text": options.text * sums[0]}
-    return parts if options.distil is None else {**parts, "distil": options.distil.weight * sums[1]}
+    return parts if options.distill is None else {**parts, "distill": options.distill.weight * sums[1]}
 
 
 def spelling(
@@ -200,7 +200,7 @@ def spelling(
     return {"ctc": options.ctc.weight * (head.losses(frames, tensors["characters"]) * heard).sum()}
 
 
-def token_sums(states: Tensor, labels: Tensor, head: nn.Module, lesson: Lesson | None = None) -> Tensor:
+def token_sums(states: Tensor, labels: Tensor, head: nn.Module, lesson: TeacherTargets | None = None) -> Tensor:
     """The cross-entropy of labels [M] summed, and with a lesson [M] the divergence from it: one number or two.
 
     `head` makes logits [M, V] of states [M, D], and of the lesson's. Never more than `LOGITS` of them are there at

@@ -20,7 +20,7 @@ from linnet.models.resolve import find, hub_id, resolve
 from linnet.models.speech import load_speech_model
 from linnet.training.checkpoint import swap_folder
 from linnet.training.freeze import freeze
-from linnet.training.optimisation import checkpoint_gradients
+from linnet.training.optimization import checkpoint_gradients
 from linnet.training.speech.alignment import RowAlignment
 from linnet.training.speech.ctc import CtcHead
 from linnet.training.speech.distillation import load_teacher, require_steady_reader
@@ -33,7 +33,7 @@ FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "fro
 
 
 @dataclass(frozen=True, eq=False)
-class Trainee:
+class SpeechTask:
     """A model with its policies applied, its inputs, the policies, what it learns from, its teacher, CTC head and
     alignment of rows, and whether its batches are packed."""
 
@@ -48,7 +48,7 @@ class Trainee:
 
     @cached_property
     def loss(self) -> FusionLoss | Seq2SeqLoss:
-        """What is minimised."""
+        """What is minimized."""
         if isinstance(self.inputs, FusionInputs):
             return FusionLoss(self.model, self.losses, ctc=self.ctc, alignment=self.alignment, packed=self.packed)
         return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher, ctc=self.ctc)
@@ -74,7 +74,7 @@ class Trainee:
         return swap_folder(folder, write)
 
 
-def load_trainee(recipe: SpeechRecipe) -> Trainee:
+def load_task(recipe: SpeechRecipe) -> SpeechTask:
     """Load or put together what the recipe names. Raises `ModelError` or `OptionError` where it cannot be had."""
     choice = recipe.model
     dtype = choose_dtype(choice.dtype, "cpu")[0]
@@ -98,11 +98,11 @@ def load_trainee(recipe: SpeechRecipe) -> Trainee:
     return _frozen(recipe, speech.model, Seq2SeqInputs(*made, window))
 
 
-def outline(recipe: SpeechRecipe) -> Trainee:
+def outline(recipe: SpeechRecipe) -> SpeechTask:
     """The same to be counted, not trained: of a fusion model only the configs and the tokenizer are needed."""
     choice = recipe.model
     if not _is_fusion(choice):
-        return load_trainee(recipe)
+        return load_task(recipe)
     from linnet.models import fusion
 
     with quiet():
@@ -112,33 +112,33 @@ def outline(recipe: SpeechRecipe) -> Trainee:
         return _frozen(recipe, model, _fusion_inputs(model, processor))
 
 
-def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> Trainee:
+def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> SpeechTask:
     if isinstance(inputs, FusionInputs):
         policy = {**FUSION_POLICY, **recipe.freeze}
     else:
         policy = dict(recipe.freeze) or {name: "all" for name, _ in model.named_children()}
     torch.manual_seed(recipe.run.seed)  # adapters begin at random
     freeze(model, policy)
-    if recipe.optimisation.gradient_checkpointing:
+    if recipe.optimization.gradient_checkpointing:
         checkpoint_gradients(model)
     if not any(value.requires_grad for value in model.parameters()):
         raise OptionError("freeze: nothing is left to train: give one part `all`, `top:4` or `lora(r=64)`.")
     if recipe.losses.alignment is not None and not isinstance(inputs, FusionInputs):
         raise OptionError("losses: alignment is for models with an encoder, a projector and a language model.")
     teacher = _teacher(recipe.losses, model, inputs, policy)
-    return Trainee(model, inputs, policy, recipe.losses, teacher, packed=recipe.data.batching.packed)
+    return SpeechTask(model, inputs, policy, recipe.losses, teacher, packed=recipe.data.batching.packed)
 
 
 def _teacher(losses: Losses, model: Any, inputs: Inputs, policy: dict[str, str]) -> Any:
     """The other model that is learned from; None where there is none, or it is a part of this one."""
-    if losses.distil is None:
+    if losses.distill is None:
         return None
     if isinstance(inputs, Seq2SeqInputs):
-        return load_teacher(losses.distil.teacher, model, inputs.tokenizer)
-    if losses.distil.teacher:
+        return load_teacher(losses.distill.teacher, model, inputs.tokenizer)
+    if losses.distill.teacher:
         raise OptionError(
-            f"losses: distil: a fusion model learns from its own language model that reads the text: leave the teacher "
-            f"{losses.distil.teacher} out."
+            f"losses: distill: a fusion model learns from its own language model that reads the text: leave the "
+            f"teacher {losses.distill.teacher} out."
         )
     require_steady_reader(policy)
     return None

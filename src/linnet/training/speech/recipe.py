@@ -12,9 +12,9 @@ from linnet.data.sources import require_kind
 from linnet.errors import ModelError, OptionError
 from linnet.machine import DTYPES, parse_bytes
 from linnet.models.fusion.projectors import projector_options
-from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, Rule, require, require_known
+from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, ValueRule, require, require_known
 from linnet.training.freeze import parse
-from linnet.training.options import Optimisation, Run
+from linnet.training.options import Optimization, RunSettings
 
 if TYPE_CHECKING:
     from linnet.training.context import RunContext
@@ -29,7 +29,7 @@ class SpeechModelChoice:
     All are folders or Hub ids. `projector`, `instruction`, `system`, `window_seconds`, `pad_seconds` and the revisions
     are those of `linnet.models.fusion.build`; a Whisper with a shorter `window_seconds` than its own hears and is saved
     with such windows, a whole number of seconds. `language` is that of utterances that name none (Whisper models).
-    `dtype` is the number format of the weights that stay as they are; what is trained is float32.
+    `dtype` is the precision of the weights that stay as they are; what is trained is float32.
     """
 
     encoder: str = ""
@@ -151,7 +151,7 @@ class CacheFeatures:
         require(self, POSITIVE, "gigabytes")
 
 
-LONGEST_SILENCE = Rule("0 to 5 seconds", lambda value: 0 <= value <= 5)
+LONGEST_SILENCE = ValueRule("0 to 5 seconds", lambda value: 0 <= value <= 5)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class SpeechData:
 
 
 @dataclass(frozen=True)
-class SpeechRun(Run):
+class SpeechRunSettings(RunSettings):
     """Where and how the run goes, and how the validation set is decoded and scored."""
 
     validation_batch: int = 16
@@ -221,7 +221,7 @@ class SpeechRun(Run):
 
 
 @dataclass(frozen=True)
-class Distil:
+class Distillation:
     """Learning from what a teacher would say, token by token, with this weight, at this temperature.
 
     A fusion model's teacher is its own language model that reads the text; that of any other model is `teacher`, a
@@ -237,14 +237,14 @@ class Distil:
 
 
 @dataclass(frozen=True)
-class Ctc:
+class CtcOptions:
     """A head on the encoder that spells the text, and the weight of its loss."""
 
     weight: float = 0.3
 
 
 @dataclass(frozen=True)
-class Alignment:
+class AlignmentOptions:
     """CTC of a fusion model's rows against the language model's token embeddings, and the weight of that loss."""
 
     weight: float = 1.0
@@ -252,19 +252,19 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Losses:
-    """What is minimised: the weight of the tokens' cross-entropy, and what is learned from beside it.
+    """What is minimized: the weight of the tokens' cross-entropy, and what is learned from beside it.
 
-    With `text: 0` and without `distil` a fusion model's language model does no work.
+    With `text: 0` and without `distill` a fusion model's language model does no work.
     """
 
     text: float = 1.0
-    distil: Distil | None = None
-    ctc: Ctc | None = None
-    alignment: Alignment | None = None
+    distill: Distillation | None = None
+    ctc: CtcOptions | None = None
+    alignment: AlignmentOptions | None = None
 
     def __post_init__(self) -> None:
         weights = {"text": self.text}
-        weights |= {} if self.distil is None else {"distil": self.distil.weight}
+        weights |= {} if self.distill is None else {"distill": self.distill.weight}
         weights |= {} if self.ctc is None else {"ctc": self.ctc.weight}
         weights |= {} if self.alignment is None else {"alignment": self.alignment.weight}
         for name, weight in weights.items():
@@ -285,8 +285,8 @@ class SpeechRecipe:
     freeze: dict[str, str] = field(default_factory=dict)
     data: SpeechData = field(default_factory=SpeechData)
     losses: Losses = field(default_factory=Losses)
-    optimisation: Optimisation = field(default_factory=Optimisation)
-    run: SpeechRun = field(default_factory=SpeechRun)
+    optimization: Optimization = field(default_factory=Optimization)
+    run: SpeechRunSettings = field(default_factory=SpeechRunSettings)
     task: str = "speech"
 
     def __post_init__(self) -> None:
@@ -295,10 +295,10 @@ class SpeechRecipe:
 
     def prepare(self, context: RunContext) -> tuple[Trainer, Data, Validate | None]:
         """The trainer at its first step, its batches, and what validates it."""
-        from linnet.training.speech.model import load_trainee
+        from linnet.training.speech.model import load_task
         from linnet.training.speech.run import prepare
 
-        return prepare(self, load_trainee(self), context)
+        return prepare(self, load_task(self), context)
 
     def outline(self, context: RunContext) -> Iterator[tuple[str, str]]:
         """What the recipe comes to: parameters, utterances, steps, padding."""

@@ -31,15 +31,15 @@ from linnet.errors import OptionError
 from linnet.training.context import ALONE, RunContext
 from linnet.training.estimate.memory import batch_cost
 from linnet.training.loop import Validate
-from linnet.training.optimisation import parameter_groups
+from linnet.training.optimization import parameter_groups
 from linnet.training.speech.alignment import RowAlignment, make_alignment
-from linnet.training.speech.corpus import BatchesOfSound, Corpus, read_corpus
+from linnet.training.speech.corpus import AudioBatches, Corpus, read_corpus
+from linnet.training.speech.corpus_cache import kept_corpus
 from linnet.training.speech.ctc import CtcHead, frames_of, make_ctc_head, outputs_needed
-from linnet.training.speech.features import CachedBatches, Encode, cached_features, encoder_of, require_cacheable
+from linnet.training.speech.features import CachedBatches, ClipEncoder, cached_features, encoder_of, require_cacheable
 from linnet.training.speech.inputs import FusionInputs, Inputs
 from linnet.training.speech.joining import JoinedBatches, plan_joined, require_joinable
-from linnet.training.speech.kept import kept_corpus
-from linnet.training.speech.model import Trainee
+from linnet.training.speech.model import SpeechTask
 from linnet.training.speech.recipe import Join, SpeechData, SpeechRecipe
 from linnet.training.speech.transcribed import with_transcripts
 from linnet.training.speech.validate import validation
@@ -47,7 +47,7 @@ from linnet.training.trainer import Trainer, make_accelerator
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
+class TrainingPlan:
     """The training data: all that can be used, what of it is kept, what a batch costs and may cost, its bins.
 
     `lengths` are those that batches are planned by: where the model pads every sound to one span, all are that long.
@@ -87,79 +87,79 @@ class Planned:
         return len(taken), float(self.lengths.durations[taken].max()), int(self.lengths.tokens[taken].max())
 
 
-def require_possible(recipe: SpeechRecipe, trainee: Trainee) -> None:
+def require_possible(recipe: SpeechRecipe, task: SpeechTask) -> None:
     """Raise an `OptionError` where the recipe asks for what this model cannot do, before any data is read."""
     if not recipe.data.train:
         raise OptionError("data: `train` names no source, such as  train: [{path: train.jsonl}]")
-    if recipe.data.batching.packed and not isinstance(trainee.inputs, FusionInputs):
+    if recipe.data.batching.packed and not isinstance(task.inputs, FusionInputs):
         raise OptionError("data: batching: only a fusion model's batches can be `packed`.")
     if recipe.data.cache_features is not None:
-        require_cacheable(trainee)
+        require_cacheable(task)
         if Path(recipe.data.cache_features.folder or ".").is_file():
             raise OptionError("data: cache_features: folder is a file, expected a folder for encoder frames.")
     if recipe.data.join is not None:
-        require_joinable(trainee.inputs)
+        require_joinable(task.inputs)
     beside = {name for name in ("ctc", "alignment") if getattr(recipe.losses, name) is not None}
-    rates = {part: rate for part, rate in recipe.optimisation.rates.items() if part.split(".")[0] not in beside}
-    parameter_groups(trainee.loss, replace(recipe.optimisation, rates=rates))  # what is beside is made of the data
+    rates = {part: rate for part, rate in recipe.optimization.rates.items() if part.split(".")[0] not in beside}
+    parameter_groups(task.loss, replace(recipe.optimization, rates=rates))  # what is beside is made of the data
 
 
 def prepare(
-    recipe: SpeechRecipe, trainee: Trainee, context: RunContext = ALONE
-) -> tuple[Trainer, BatchesOfSound, Validate | None]:
+    recipe: SpeechRecipe, task: SpeechTask, context: RunContext = ALONE
+) -> tuple[Trainer, AudioBatches, Validate | None]:
     """The trainer at its first step, its batches, and what validates it (None without a score or a validation set)."""
-    require_possible(recipe, trainee)
+    require_possible(recipe, task)
     keep = Path(recipe.run.output) / "corpus"
     accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
     world = accelerator.num_processes
-    planned = plan(recipe, trainee, context, world=world, keep=keep / "train")
+    planned = plan(recipe, task, context, world=world, keep=keep / "train")
     for line in planned.lines():
         context.tell(line)
     validate = None
     if recipe.data.validation is not None and context.score is not None:
         limit, place = recipe.data.validation_limit, keep / "validation"
-        held = kept_corpus(place, [recipe.data.validation], trainee.inputs, context, limit=limit)
-        validate = validation(trainee, recipe.run, held, context.score)
+        held = kept_corpus(place, [recipe.data.validation], task.inputs, context, limit=limit)
+        validate = validation(task, recipe.run, held, context.score)
     if recipe.losses.ctc is not None:
-        trainee = replace(trainee, ctc=spelling_head(recipe, trainee, planned, context))
+        task = replace(task, ctc=spelling_head(recipe, task, planned, context))
     if recipe.losses.alignment is not None:
-        trainee = replace(trainee, alignment=row_alignment(recipe, trainee, planned, context))
+        task = replace(task, alignment=row_alignment(recipe, task, planned, context))
     batches = planned.batches(world, seed)
-    data = _batches_of_sound(recipe, trainee, planned, accelerator, context)
-    return Trainer(recipe, trainee, batches, accelerator), data, validate
+    data = _batches_of_sound(recipe, task, planned, accelerator, context)
+    return Trainer(recipe, task, batches, accelerator), data, validate
 
 
 def _batches_of_sound(
-    recipe: SpeechRecipe, trainee: Trainee, planned: Planned, accelerator: Any, context: RunContext
-) -> BatchesOfSound:
+    recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan, accelerator: Any, context: RunContext
+) -> AudioBatches:
     """What makes the planned batches: of audio, or where the recipe says so of encoder frames that are cached."""
     options: dict[str, Any] = {
         "seed": recipe.run.seed,
         "augment": recipe.data.augment,
         "skip_bad": context.skip_bad,
         "used": planned.used,
-        "alphabet": None if trainee.ctc is None else trainee.ctc.alphabet,
+        "alphabet": None if task.ctc is None else task.ctc.alphabet,
         "packed": recipe.data.batching.packed,
     }
     if isinstance(planned.binning, Joining):
         return JoinedBatches(planned.corpus, recipe.data.join or Join(), planned.binning.window, **options)
     if recipe.data.cache_features is None:
-        return BatchesOfSound(planned.corpus, **options)
-    encoder_of(trainee).to(accelerator.device)
-    encode = Encode(trainee, accelerator.device, accelerator.autocast, context)
+        return AudioBatches(planned.corpus, **options)
+    encoder_of(task).to(accelerator.device)
+    encode = ClipEncoder(task, accelerator.device, accelerator.autocast, context)
     rows = planned.selection.rows.tolist()
     folder = Path(recipe.data.cache_features.folder or Path(recipe.run.output) / "corpus" / "features")
     features = cached_features(folder, recipe, encode, planned.corpus, rows)
     return CachedBatches(planned.corpus, features, **options)
 
 
-def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, context: RunContext) -> CtcHead:
+def spelling_head(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan, context: RunContext) -> CtcHead:
     """The CTC head that a recipe asks for, with the characters of its training texts; tells what it cannot spell."""
     corpus, rows = planned.corpus, planned.selection.rows.tolist()
     begun = Path(recipe.model.checkpoint) if recipe.model.checkpoint else None
     torch.manual_seed(recipe.run.seed)
-    head = make_ctc_head(trainee.model, (corpus.utterances[row].text or "" for row in rows), begun)
-    frames, tight = frames_of(trainee.model), 0
+    head = make_ctc_head(task.model, (corpus.utterances[row].text or "" for row in rows), begun)
+    frames, tight = frames_of(task.model), 0
     for row in rows:
         needed = outputs_needed(head.alphabet.ids(corpus.utterances[row].text or ""))
         tight += needed > head.outputs * frames(round(float(corpus.lengths.durations[row]) * SAMPLE_RATE))
@@ -170,16 +170,15 @@ def spelling_head(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, cont
     return head
 
 
-def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, context: RunContext) -> RowAlignment:
+def row_alignment(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan, context: RunContext) -> RowAlignment:
     """The alignment loss that a recipe asks for, with the tokens of its training texts; tells where it is zero."""
     corpus, rows = planned.corpus, planned.selection.rows.tolist()
     texts = [corpus.labels(row) for row in rows]
     torch.manual_seed(recipe.run.seed)
-    made = make_alignment(trainee.model, texts)
+    made = make_alignment(task.model, texts)
     lengths = [round(float(corpus.lengths.durations[row]) * SAMPLE_RATE) for row in rows]
     tight = sum(
-        outputs_needed(text[:-1]) > trainee.model.audio_rows(length)
-        for text, length in zip(texts, lengths, strict=True)
+        outputs_needed(text[:-1]) > task.model.audio_rows(length) for text, length in zip(texts, lengths, strict=True)
     )
     if tight:
         context.tell(f"{tight} of {len(rows)} utterances have more tokens than rows: no alignment loss for them")
@@ -187,17 +186,17 @@ def row_alignment(recipe: SpeechRecipe, trainee: Trainee, planned: Planned, cont
 
 
 def plan(
-    recipe: SpeechRecipe, trainee: Trainee, context: RunContext = ALONE, *, world: int = 1, keep: Path | None = None
-) -> Planned:
+    recipe: SpeechRecipe, task: SpeechTask, context: RunContext = ALONE, *, world: int = 1, keep: Path | None = None
+) -> TrainingPlan:
     """Read and measure the training data, and sort it into bins; what is read is kept in the folder `keep`.
 
     Raises:
         OptionError: that cannot be done.
     """
     data, options = recipe.data, recipe.data.batching
-    corpus, lengths, selection = chosen(data, trainee.inputs, context, keep=keep)
+    corpus, lengths, selection = chosen(data, task.inputs, context, keep=keep)
     rows = selection.rows
-    cost, budget = batch_cost(recipe, trainee, lengths, rows, world)
+    cost, budget = batch_cost(recipe, task, lengths, rows, world)
     binning: Binning | Packing | Joining
     if data.join is not None:
         binning = plan_joined(corpus, data, cost, budget, rows)
@@ -208,7 +207,7 @@ def plan(
     mixture = None
     if data.mixing is not None:
         mixture = mix(corpus.lengths, rows, temperature=data.mixing.temperature, most=data.mixing.most or np.inf)
-    return Planned(corpus, lengths, selection, cost, budget, binning, mixture)
+    return TrainingPlan(corpus, lengths, selection, cost, budget, binning, mixture)
 
 
 def chosen(

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from linnet.audio import Samples
 from linnet.data import SourceSpec, Utterance, open_source, write_manifest
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.errors import AudioError, OptionError
 from linnet.training.context import ALONE, RunContext
-from linnet.training.speech.kept import has_key, made_by_another, stamp, write_key
+from linnet.training.speech.corpus_cache import has_key, made_by_another, stamp, write_key
 from linnet.training.speech.recipe import TrainingSource
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _transcribed(recognizer: Recognizer, utterances: Sequence[Utterance], contex
         spoken = language if language in recognizer.languages else None
         options = DecodingOptions(language=spoken, timestamps=False)
         rows: list[Utterance] = []
-        with Listener() as listener:
+        with UtteranceReader() as listener:
             samples = _readable(group, listener, rows, context)
             for result in recognizer.transcribe_many(samples, options=options):
                 if result.transcript is None:
@@ -93,7 +93,7 @@ def _transcribed(recognizer: Recognizer, utterances: Sequence[Utterance], contex
 
 
 def _readable(
-    utterances: Iterable[Utterance], listener: Listener, rows: list[Utterance], context: RunContext
+    utterances: Iterable[Utterance], listener: UtteranceReader, rows: list[Utterance], context: RunContext
 ) -> Iterator[Samples]:
     """The samples of each utterance that can be read; those utterances go into `rows`."""
     for utterance in utterances:

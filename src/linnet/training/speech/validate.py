@@ -6,28 +6,28 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 
-from linnet.data.samples import Listener
+from linnet.data.samples import UtteranceReader
 from linnet.models.loading import quiet
 from linnet.training.batch import tensors_to
 from linnet.training.context import Score
 from linnet.training.loop import Validate
 from linnet.training.speech.corpus import Corpus
-from linnet.training.speech.model import Trainee
-from linnet.training.speech.recipe import SpeechRun
+from linnet.training.speech.model import SpeechTask
+from linnet.training.speech.recipe import SpeechRunSettings
 from linnet.training.trainer import Trainer
 
 
 @torch.no_grad()
-def transcripts(trainer: Trainer, trainee: Trainee, run: SpeechRun, corpus: Corpus) -> list[str]:
+def transcripts(trainer: Trainer, task: SpeechTask, run: SpeechRunSettings, corpus: Corpus) -> list[str]:
     """What the model as it stands writes for each utterance; those of like length are decoded together.
 
     Several processes share the work, and each has the whole answer.
     """
-    model, inputs = trainee.model, trainee.inputs
+    model, inputs = task.model, task.inputs
     order = np.argsort(corpus.lengths.durations, kind="stable").tolist()
     made: list[tuple[int, str]] = []
     model.eval()
-    with Listener() as listener:
+    with UtteranceReader() as listener:
         size = run.validation_batch
         for first in range(trainer.rank * size, len(order), trainer.world * size):
             rows = order[first : first + size]
@@ -44,12 +44,12 @@ def transcripts(trainer: Trainer, trainee: Trainee, run: SpeechRun, corpus: Corp
     return [text for _, text in sorted(gather_object(made))]
 
 
-def validation(trainee: Trainee, run: SpeechRun, corpus: Corpus, score: Score) -> Validate:
+def validation(task: SpeechTask, run: SpeechRunSettings, corpus: Corpus, score: Score) -> Validate:
     """A function that decodes a validation set and scores it."""
     references = [utterance.text or "" for utterance in corpus.utterances]
     languages = [utterance.language for utterance in corpus.utterances]
 
     def validate(trainer: Trainer) -> dict[str, float]:
-        return {"wer": score(references, transcripts(trainer, trainee, run, corpus), languages)}
+        return {"wer": score(references, transcripts(trainer, task, run, corpus), languages)}
 
     return validate

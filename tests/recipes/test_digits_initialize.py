@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recipes.digits.initialise import DISTANCES, sinusoids
+from recipes.digits.initialize import DISTANCES, sinusoids
 from recipes.digits.model import DigitsModel, build_model
 from recipes.digits.tokens import TIME_STEP, Vocabulary
 

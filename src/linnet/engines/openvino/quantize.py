@@ -1,6 +1,6 @@
 """Fewer bits through NNCF: of the weights alone, or of the encoder's weights and activations, calibrated on real sound.
 
-Shapes: T mel frames, M mel bands.
+Shapes: T mel frames, M mel bins.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from linnet.arrays import Array
 from linnet.engines.openvino.runtime import OpenVinoMissing, no_telemetry
-from linnet.engines.padding import FRAMES_PER_POSITION, whole
+from linnet.engines.padding import FRAMES_PER_POSITION, full_layout
 from linnet.models.loading import first_line
 
 
@@ -42,11 +42,11 @@ def compress_weights(model: Any) -> Any:
         return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
 
 
-def quantise(encoder: Any, windows: Sequence[Array]) -> Any:
+def quantize(encoder: Any, windows: Sequence[Array]) -> Any:
     """Compute an encoder's products of 8 bit weights with 8 bit activations, whose ranges are read off these windows.
 
     `windows` are log-mel features [T, M], at least one. Activations are evened out against the weights before
-    (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), and the biases corrected after. All products are quantised:
+    (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), and the biases corrected after. All products are quantized:
     leaving out those of attention, the first convolution or the cross-attention keys gained the embedded model nothing.
     Raises `ValueError` without a window, `OpenVinoMissing`.
     """
@@ -64,9 +64,9 @@ def quantise(encoder: Any, windows: Sequence[Array]) -> Any:
 
 
 def _inputs(window: Array) -> dict[str, Any]:
-    layout = whole((len(window) + 1) // FRAMES_PER_POSITION)
+    layout = full_layout((len(window) + 1) // FRAMES_PER_POSITION)
     features = np.ascontiguousarray(window, np.float32)[None]
-    return {"features": features, "places": layout.places, "bias": layout.bias}
+    return {"features": features, "indices": layout.indices, "bias": layout.bias}
 
 
 @contextlib.contextmanager

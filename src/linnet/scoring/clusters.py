@@ -19,8 +19,8 @@ _FIELDS: dict[Unit, str] = {"speakers": "speaker", "sessions": "session", "recor
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """A block for each utterance: `index[i]`, from 0 up to `count`, is utterance i's."""
+class ResamplingClusters:
+    """A cluster for each utterance: `index[i]`, from 0 up to `count`, is utterance i's."""
 
     unit: Unit
     index: npt.NDArray[np.intp]
@@ -28,10 +28,10 @@ class Blocks:
     why: str = UNKNOWN  # utterances are resampled
 
     @classmethod
-    def of(cls, unit: Unit, names: Sequence[str]) -> Blocks:
-        """Utterances of one name are one block.
+    def of(cls, unit: Unit, names: Sequence[str]) -> ResamplingClusters:
+        """Utterances of one name are one cluster.
 
-        >>> Blocks.of("speakers", ["anna", "ben", "anna"]).sums([1, 2, 4]).tolist()
+        >>> ResamplingClusters.of("speakers", ["anna", "ben", "anna"]).sums([1, 2, 4]).tolist()
         [5.0, 2.0]
         """
         known: dict[str, int] = {}
@@ -39,22 +39,22 @@ class Blocks:
         return cls(unit, index, len(known))
 
     @classmethod
-    def single(cls, utterances: int, why: str = UNKNOWN) -> Blocks:
-        """Each utterance a block of its own, and why not more of them together."""
+    def single(cls, utterances: int, why: str = UNKNOWN) -> ResamplingClusters:
+        """Each utterance a cluster of its own, and why not more of them together."""
         return cls("utterances", np.arange(utterances), utterances, why)
 
     def sums(self, values: Iterable[float] | Floats) -> Floats:
-        """The utterances' values added up for each block, [count]."""
+        """The utterances' values added up for each cluster, [count]."""
         weights = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.float64)
         return np.bincount(self.index, weights, self.count).astype(np.float64)
 
-    def among(self, utterances: Sequence[int]) -> Blocks:
-        """The blocks of some of the utterances, in that order."""
+    def among(self, utterances: Sequence[int]) -> ResamplingClusters:
+        """The clusters of some of the utterances, in that order."""
         known, index = np.unique(self.index[list(utterances)], return_inverse=True)
-        return Blocks(self.unit, index, len(known), self.why)
+        return ResamplingClusters(self.unit, index, len(known), self.why)
 
 
-def choose_blocks(rows: Sequence[Any], by: Unit | None = None) -> Blocks:
+def choose_clusters(rows: Sequence[Any], by: Unit | None = None) -> ResamplingClusters:
     """Speakers, where every row names one and there are at least two; else sessions; else recordings; else utterances.
 
     Rows are asked for `speaker`, `session`, `recording` and `audio`: rows cut from the same `audio` are of one
@@ -64,16 +64,16 @@ def choose_blocks(rows: Sequence[Any], by: Unit | None = None) -> Blocks:
         OptionError: `by` is no unit, or not all rows name it, or all name the same.
     """
     if by is not None and by not in get_args(Unit):
-        raise OptionError(f"blocks by {by!r} are unknown: use {', '.join(get_args(Unit))}")
+        raise OptionError(f"clusters by {by!r} are unknown: use {', '.join(get_args(Unit))}")
     for unit in _FIELDS if by is None else [by]:
         names = _names(rows, unit)
         if names is not None and len(set(names)) > 1:
-            return Blocks.of(unit, names)
+            return ResamplingClusters.of(unit, names)
     if by is None or by == "utterances":
-        return Blocks.single(len(rows), _why_single(rows))
+        return ResamplingClusters.single(len(rows), _why_single(rows))
     raise OptionError(
-        f"blocks by {by} need a {_FIELDS[by]} for each row, and at least two: name them in the manifest, or leave the "
-        "choice out"
+        f"clusters by {by} need a {_FIELDS[by]} for each row, and at least two: name them in the manifest, or leave "
+        "the choice out"
     )
 
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from linnet.errors import OptionError
 from linnet.settings import did_you_mean
-from linnet.training.options import Optimisation
+from linnet.training.options import Optimization
 
 MODEL = "model"  # where a loss holds its model
 
 
-def parameter_groups(loss: nn.Module, options: Optimisation) -> list[dict[str, Any]]:
-    """What takes a gradient, for an optimiser: each part with its highest learning rate, decay for matrices only.
+def parameter_groups(loss: nn.Module, options: Optimization) -> list[dict[str, Any]]:
+    """What takes a gradient, for an optimizer: each part with its highest learning rate, decay for matrices only.
 
     `loss` holds the model as `model`. The first two groups are those of `learning_rate`, and two follow for each of
     `rates`. Raises `OptionError` for a part that is not there, or of which nothing is trained.
@@ -44,16 +44,16 @@ def _require(loss: nn.Module, part: str, *, trained: bool) -> None:
     if not any(_holds(part, name) for name, _ in loss.named_parameters()):
         names = [name.removeprefix(f"{MODEL}.") for name, _ in loss.named_modules() if name not in ("", MODEL)]
         hint = did_you_mean(part, names, cutoff=0.0).strip(" ()")
-        raise OptionError(f"optimisation: rates: the model has no part {part!r}; {hint}")
+        raise OptionError(f"optimization: rates: the model has no part {part!r}; {hint}")
     if not trained:
         raise OptionError(
-            f"optimisation: rates: nothing of {part!r} is trained: give it another policy in `freeze`, or leave its "
+            f"optimization: rates: nothing of {part!r} is trained: give it another policy in `freeze`, or leave its "
             "rate out."
         )
 
 
 def cosine_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """The learning rate of a step (from 0): a linear rise over the share `warmup`, then half a cosine towards zero.
+    """The learning rate of a step (from 0): a linear rise over the share `warmup`, then half a cosine toward zero.
 
     >>> [round(cosine_rate(step, 10, 1.0, 0.2), 3) for step in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.038]

@@ -11,7 +11,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 
 from linnet.errors import OptionError
 from linnet.training.checkpoint import load_checkpoint, swap_folder
-from linnet.training.optimisation import checkpoint_gradients
+from linnet.training.optimization import checkpoint_gradients
 from linnet.training.weights import part_of
 
 from .losses import DigitsLoss, DigitsLosses
@@ -19,7 +19,7 @@ from .model import DigitsModel, build_model
 from .tokens import WINDOW, make_tokenizer
 
 
-class DigitsTrainee:
+class DigitsTask:
     """A freshly made model of that size, and its losses."""
 
     policy: Mapping[str, str] = {"model": "all"}

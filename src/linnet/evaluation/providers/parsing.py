@@ -8,13 +8,13 @@ from typing import Any
 from linnet.transcription.transcript import Word
 
 
-def told_words(words: Any, *, text: str = "text", unit: float = 1.0, kind: str | None = None) -> tuple[Word, ...]:
+def parse_words(words: Any, *, text: str = "text", unit: float = 1.0, kind: str | None = None) -> tuple[Word, ...]:
     """The words with times in a JSON list of objects; `unit` is how many seconds one of its units is.
 
     `kind`: only objects whose `type` is that (others are spaces and noises).
 
-    >>> told_words([{"text": "one", "start": 250, "end": 500}, {"text": "two"}], unit=1e-3)
-    (Word(text='one', start=0.25, end=0.5, probability=None, interpolated=False),)
+    >>> parse_words([{"text": "one", "start": 250, "end": 500}, {"text": "two"}], unit=1e-3)
+    (Word(word='one', start=0.25, end=0.5, probability=None, interpolated=False),)
     """
     if not isinstance(words, list | tuple):
         return ()
@@ -28,6 +28,6 @@ def told_words(words: Any, *, text: str = "text", unit: float = 1.0, kind: str |
     )
 
 
-def told_language(value: Any) -> str | None:
+def parse_language(value: Any) -> str | None:
     """A language where one is told."""
     return value if isinstance(value, str) and value else None

@@ -18,7 +18,7 @@ from linnet.audio.vad import Region
 from linnet.transcription.coverage import LONG_REST, SHORTEST_SPEECH, SLACK, amount, is_thin, speech, uncovered
 from linnet.transcription.packing import PAD
 from linnet.transcription.transcript import Segment
-from linnet.transcription.windows import Trial, Window
+from linnet.transcription.windows import Retry, Window
 
 SPARE = 1.5  # words that a later hearing must have more: it may well hear one more or less
 VERY_LONG_PAUSE = 2 * SAMPLE_RATE  # samples
@@ -26,13 +26,13 @@ SHORTEST_PART = SAMPLE_RATE  # samples of speech on each side of a cut
 
 
 @dataclass
-class Hearings:
-    """The hearings of one stretch: `first` stands unless its parts together have more words. See `windows.Trial`."""
+class StretchRetry:
+    """The hearings of one stretch: `first` stands unless its parts together have more words. See `windows.Retry`."""
 
     first: tuple[Segment, ...]
     waiting: int  # parts that are not heard yet
     missing: bool = False  # words are known to be missing in `first`
-    within: Trial | None = None  # the stretch that this one is a part of
+    within: Retry | None = None  # the stretch that this one is a part of
     found: list[Segment] = field(default_factory=list)
 
     def must_say_more(self, segments: Sequence[Segment]) -> bool:
@@ -62,8 +62,8 @@ def judge(
 ) -> tuple[list[Segment], list[Window]]:
     """The segments of a window that stand now, and what to hear again: `thin`, those with few words for their speech.
 
-    They may be slow speech; with so few words that some must be missing they are doubtful. Of those that are `skipping`
-    it is known that words are missing: what does not say more is heard again in parts.
+    They may be slow speech; with so few words that some must be missing they have low confidence. Of those that are
+    `skipping` it is known that words are missing: what does not say more is heard again in parts.
     """
     if not window.again:
         kept = [one for one in segments if one not in thin]
@@ -73,23 +73,23 @@ def judge(
         ]
         return kept, [part for parts in tries for part in parts]
     final = _marked(segments, window)
-    wanting = bool(thin) or (window.trial is not None and window.trial.must_say_more(final))
+    wanting = bool(thin) or (window.retry is not None and window.retry.must_say_more(final))
     if wanting and (parts := halves(window)):
-        return [], _try(parts, final, within=window.trial)
-    return window.trial.book(final) if window.trial else list(final), []
+        return [], _try(parts, final, within=window.retry)
+    return window.retry.book(final) if window.retry else list(final), []
 
 
 def _marked(segments: Sequence[Segment], window: Window) -> tuple[Segment, ...]:
-    """The segments, doubtful where they have so few words that some must be missing."""
-    return tuple(replace(one, doubtful=one.doubtful or is_thin(one, window.regions)) for one in segments)
+    """The segments, of low confidence where they have so few words that some must be missing."""
+    return tuple(replace(one, low_confidence=one.low_confidence or is_thin(one, window.regions)) for one in segments)
 
 
 def _try(
-    parts: Sequence[Window], first: tuple[Segment, ...], within: Trial | None = None, *, missing: bool = False
+    parts: Sequence[Window], first: tuple[Segment, ...], within: Retry | None = None, *, missing: bool = False
 ) -> list[Window]:
     """The parts of a stretch, to be heard again; together they must say more than `first`."""
-    trial = Hearings(first, len(parts), missing, within)
-    return [replace(part, trial=trial, again=True) for part in parts]
+    retry = StretchRetry(first, len(parts), missing, within)
+    return [replace(part, retry=retry, again=True) for part in parts]
 
 
 def _stretch(window: Window, segment: Segment, segments: Sequence[Segment]) -> Window:

@@ -23,10 +23,10 @@ import torch
 from linnet.errors import LinnetError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint
 from linnet.training.context import RunContext
-from linnet.training.endings import LostProcessError, Signals, StoppedError, together
 from linnet.training.loop import run_recipe, train
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.model import load_trainee
+from linnet.training.shutdown import LostProcessError, Signals, StoppedError, together
+from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from ranks import on_ranks
@@ -50,7 +50,7 @@ def recipe(corpus: tuple[dict[str, Path], Path], tmp_path: Path) -> Path:
 
 def recipe_at(folder: Path, bases: dict[str, Path], manifest: Path, **changes: dict[str, Any]) -> Path:
     given = {
-        "optimisation": {"steps": 100_000},
+        "optimization": {"steps": 100_000},
         "run": {"checkpoint_every": 1, "validate_every": 200_000},
         "data": {"batching": {"budget": 2.0, "groups": 3}},
     }
@@ -190,7 +190,7 @@ def test_a_full_disk_ends_all_and_the_newest_checkpoint_stays(recipe: Path) -> N
 
 def cramped(recipe: Path, ranks: tuple[int, ...], most: int) -> dict[str, Any]:
     """An epoch in which batches of more than `most` utterances do not fit into the memory of some ranks."""
-    trainer, data, _ = prepare(read(recipe), load_trainee(read(recipe)))
+    trainer, data, _ = prepare(read(recipe), load_task(read(recipe)))
     forward, update, taken = trainer.loss.forward, trainer.update, list[list[str]]()
 
     def tight(tensors: dict[str, torch.Tensor]) -> Any:
@@ -205,7 +205,7 @@ def cramped(recipe: Path, ranks: tuple[int, ...], most: int) -> dict[str, Any]:
 
     trainer.loss.forward, trainer.update = tight, counted  # type: ignore[method-assign]
     rows = list(train(trainer, data))
-    weight = trainer.trainee.model.projector.last.weight  # type: ignore[union-attr]
+    weight = trainer.task.model.projector.last.weight  # type: ignore[union-attr]
     said = [text for row in rows for text in row.get("out_of_memory", [])]
     return {"taken": taken, "said": said, "weight": weight.tolist()}  # type: ignore[operator]
 
@@ -214,7 +214,7 @@ def test_one_process_that_runs_out_of_memory_shrinks_the_bin_of_all(
     corpus: tuple[dict[str, Path], Path], tmp_path: Path
 ) -> None:
     recipe = recipe_at(
-        tmp_path, *corpus, optimisation={"steps": 9, "accumulate": 2}, data={"batching": {"budget": 3.0, "groups": 2}}
+        tmp_path, *corpus, optimization={"steps": 9, "accumulate": 2}, data={"batching": {"budget": 3.0, "groups": 2}}
     )
     ranks = on_ranks(2, cramped, recipe, (1,), 2, timeout=SECONDS)
     assert ranks[0]["said"]
@@ -229,7 +229,7 @@ def test_one_process_that_runs_out_of_memory_shrinks_the_bin_of_all(
 def test_more_processes_than_a_bin_has_utterances(corpus: tuple[dict[str, Path], Path], tmp_path: Path) -> None:
     """Bins of two utterances on average, three processes."""
     recipe = recipe_at(
-        tmp_path, *corpus, optimisation={"epochs": 1.0, "steps": 0}, data={"batching": {"budget": 4.0, "groups": 12}}
+        tmp_path, *corpus, optimization={"epochs": 1.0, "steps": 0}, data={"batching": {"budget": 4.0, "groups": 12}}
     )
     ranks = on_ranks(3, cramped, recipe, (), 0, timeout=SECONDS)
     names = [name for rank in ranks for step in rank["taken"] for name in step]

@@ -1,7 +1,7 @@
 """How much memory each moment of a training step takes at its peak, by the allocator's own count.
 
 A moment lies between two marks: where a module with children begins or ends, where the gradient of its output is
-there, where the optimiser begins. Within so short a stretch memory follows one simple formula of the batch's shape,
+there, where the optimizer begins. Within so short a stretch memory follows one simple formula of the batch's shape,
 which the peak of a whole step does not. On a GPU the caching allocator keeps the count. On a CPU the profiler writes
 down what PyTorch's allocator gives and takes back, which is exact and the same each time, where the resident memory of
 the process has noise of its own; weights and what else was there before are counted by their storages.
@@ -21,8 +21,8 @@ Moments = dict[str, int]  # bytes at the peak of each
 _BEGIN = "begin"
 
 
-def step_moments(step: Callable[[], object], loss: nn.Module, optimiser: Any, held: int) -> Moments:
-    """Run `step` (forward, backward and the optimiser's step of `loss`) and give the bytes of each of its moments.
+def step_moments(step: Callable[[], object], loss: nn.Module, optimizer: Any, held: int) -> Moments:
+    """Run `step` (forward, backward and the optimizer's step of `loss`) and give the bytes of each of its moments.
 
     `held` are the bytes that are there before it; on a GPU its allocator is asked instead. The names of moments are the
     same in every step of one model.
@@ -30,7 +30,7 @@ def step_moments(step: Callable[[], object], loss: nn.Module, optimiser: Any, he
     device = next(loss.parameters()).device
     ledger = _Cuda(device) if device.type == "cuda" else _Profiled(held)
     with ExitStack() as hooks:
-        for hook in _hooks(ledger.mark, loss, optimiser):
+        for hook in _hooks(ledger.mark, loss, optimizer):
             hooks.callback(hook.remove)
         with ledger.open():
             step()
@@ -44,16 +44,16 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
-def optimiser_tensors(optimiser: Any) -> Iterator[Tensor]:
-    """What an optimiser keeps for its parameters."""
-    for state in optimiser.state.values():
+def optimizer_tensors(optimizer: Any) -> Iterator[Tensor]:
+    """What an optimizer keeps for its parameters."""
+    for state in optimizer.state.values():
         yield from (value for value in state.values() if isinstance(value, Tensor))
 
 
 # --- marks
 
 
-def _hooks(mark: Callable[[str], None], loss: nn.Module, optimiser: Any) -> Iterator[Any]:
+def _hooks(mark: Callable[[str], None], loss: nn.Module, optimizer: Any) -> Iterator[Any]:
     """Hooks that call `mark` at each boundary; what is computed again in the backward pass has marks of its own."""
     direction = ["forward"]
 
@@ -67,7 +67,7 @@ def _hooks(mark: Callable[[str], None], loss: nn.Module, optimiser: Any) -> Iter
             yield module.register_forward_hook(_ends(mark, direction, name))
     yield loss.register_forward_pre_hook(lambda *_: turn("forward"), prepend=True)
     yield loss.register_forward_hook(lambda *_: turn("backward"))
-    yield getattr(optimiser, "optimizer", optimiser).register_step_pre_hook(lambda *_: turn("optimiser"))
+    yield getattr(optimizer, "optimizer", optimizer).register_step_pre_hook(lambda *_: turn("optimizer"))
 
 
 def _begins(mark: Callable[[str], None], direction: list[str], name: str) -> Callable[..., None]:

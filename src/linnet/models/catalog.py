@@ -30,7 +30,7 @@ from linnet.models.resolve import (
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogEntry:
     """A model on this disk.
 
     `kind`: its family, `other` for no speech recognition, `incomplete` for no weights, `damaged` for files that cannot
@@ -65,10 +65,10 @@ class ModelInfo:
     translates: bool
     takes_prompt: bool
     timestamps: str  # phrases, or windows (a segment for each window)
-    licence: str | None  # as its card says
+    license: str | None  # as its card says
 
 
-def list_models() -> list[Entry]:
+def list_models() -> list[CatalogEntry]:
     """All embedded models, those from the package index, imported ones by their sources, then those in the Hub's cache.
 
     Whatever they are for.
@@ -80,17 +80,17 @@ def list_models() -> list[Entry]:
     return entries + _hub_entries()
 
 
-def _hub_entries() -> list[Entry]:
+def _hub_entries() -> list[CatalogEntry]:
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
-    entries: list[Entry] = []
+    entries: list[CatalogEntry] = []
     try:
         repositories = [repo for repo in scan_cache_dir().repos if repo.repo_type == "model"]
     except CacheNotFound:
         return entries
     for repo in sorted(repositories, key=lambda repo: repo.repo_id):
         entries += [
-            Entry(repo.repo_id, "hub", kind_of(r.snapshot_path), r.size_on_disk, r.commit_hash, r.snapshot_path)
+            CatalogEntry(repo.repo_id, "hub", kind_of(r.snapshot_path), r.size_on_disk, r.commit_hash, r.snapshot_path)
             for r in sorted(repo.revisions, key=lambda r: r.last_modified)
         ]
     return entries
@@ -103,7 +103,7 @@ def info(name: str) -> ModelInfo:
     kind = family_of(ref.path)
     is_whisper = kind is WHISPER
     codes, translates = _whisper_languages(ref.path) if is_whisper else ((), False)
-    licence, card_languages = _card(ref.path)
+    model_license, card_languages = _card(ref.path)
     processor = _processor_settings(ref.path)
     parameters, dtypes = count_parameters(ref.path)
     return ModelInfo(
@@ -123,7 +123,7 @@ def info(name: str) -> ModelInfo:
         translates=translates,
         takes_prompt=is_whisper,
         timestamps="phrases" if is_whisper else "windows",
-        licence=licence,
+        license=model_license,
     )
 
 
@@ -132,13 +132,13 @@ def path(name: str) -> Path:
     return _present(name).path
 
 
-def pull(name: str, request: obtain.Request | None = None) -> tuple[ModelRef, bool]:
+def pull(name: str, request: obtain.ModelRequest | None = None) -> tuple[ModelRef, bool]:
     """Fetch a model as `models.obtain` says, or the newest state of one that the Hub gave: it, and whether it was here.
 
     Nothing is fetched for a folder, an embedded model, and what the index gave before, unless the Hub alone is asked.
     Raises `ModelError` with the reason where it cannot be fetched.
     """
-    request = request or obtain.Request()
+    request = request or obtain.ModelRequest()
     local = find(name)
     if local is not None and local.origin in ("folder", "embedded"):
         return local, True
@@ -157,7 +157,7 @@ def pull(name: str, request: obtain.Request | None = None) -> tuple[ModelRef, bo
     return ModelRef(name, usable_folder(folder, model_id), folder.name, "hub"), False
 
 
-def _index_will_do(local: ModelRef | None, request: obtain.Request) -> bool:
+def _index_will_do(local: ModelRef | None, request: obtain.ModelRequest) -> bool:
     return request.source == "index" or (request.source == "auto" and local is not None and local.origin == "index")
 
 
@@ -236,7 +236,7 @@ def _remove_imports(folders: Sequence[Path]) -> int:
 
 
 def kind_of(folder: Path) -> str:
-    """What `Entry.kind` says of the model in this folder."""
+    """What `CatalogEntry.kind` says of the model in this folder."""
     try:
         check_folder(folder)
         if detect_format(folder) == "ctranslate2":
@@ -276,10 +276,10 @@ def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
     return total, tuple(sorted(dtypes))
 
 
-def _entry(name: str, origin: Origin, folder: Path) -> Entry:
+def _entry(name: str, origin: Origin, folder: Path) -> CatalogEntry:
     kind = kind_of(folder)
     revision = "" if kind == "damaged" else fingerprint(folder)
-    return Entry(name, origin, kind, folder_size(folder), revision, folder)
+    return CatalogEntry(name, origin, kind, folder_size(folder), revision, folder)
 
 
 def _repository(model_id: str) -> Path:
@@ -312,7 +312,7 @@ def _processor_settings(folder: Path) -> Mapping[str, Any]:
 
 
 def _card(folder: Path) -> tuple[str | None, tuple[str, ...]]:
-    """Licence and languages that a model's card tells in its head; nothing where there is no card or no head."""
+    """License and languages that a model's card tells in its head; nothing where there is no card or no head."""
     import yaml
     from huggingface_hub import ModelCard
 
@@ -324,5 +324,5 @@ def _card(folder: Path) -> tuple[str | None, tuple[str, ...]]:
     except (OSError, ValueError, yaml.YAMLError):
         return None, ()
     languages = data.language or []
-    licence = data.license_name or data.license
-    return licence, tuple([languages] if isinstance(languages, str) else map(str, languages))
+    model_license = data.license_name or data.license
+    return model_license, tuple([languages] if isinstance(languages, str) else map(str, languages))

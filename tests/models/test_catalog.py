@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from hub_cache import COMMIT, add_to_cache, model_files, write_files
 from linnet.errors import ModelError
-from linnet.models import catalogue
+from linnet.models import catalog
 from linnet.models import resolve as resolve_module
 
 
@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_list_without_a_cache(cache: Path) -> None:
-    (only,) = catalogue.list_models()
+    (only,) = catalog.list_models()
     assert (only.name, only.origin, only.kind) == ("digits", "embedded", "whisper")
 
 
@@ -34,7 +34,7 @@ def test_the_list_with_a_cache(cache: Path) -> None:
     half = model_files()
     half.pop("model.safetensors")
     add_to_cache(cache, "acme/half", half)
-    found = {entry.name: entry for entry in catalogue.list_models()}
+    found = {entry.name: entry for entry in catalog.list_models()}
     kinds = {name: entry.kind for name, entry in found.items()}
     assert kinds == {
         "digits": "whisper",
@@ -49,16 +49,16 @@ def test_the_list_with_a_cache(cache: Path) -> None:
 
 
 def test_info_of_a_whisper_model(cache: Path) -> None:
-    found = catalogue.info("digits")
+    found = catalog.info("digits")
     assert (found.family, found.parameters, found.weight_dtypes) == ("whisper", 1000, ("F32",))
     assert (found.languages, found.takes_language, found.translates) == (("en", "de"), True, True)
     assert (found.takes_prompt, found.timestamps, found.window, found.sampling_rate) == (True, "phrases", 30.0, 16000)
-    assert found.licence == "apache-2.0"
+    assert found.license == "apache-2.0"
 
 
 def test_info_of_a_ctc_model(cache: Path) -> None:
     add_to_cache(cache, "acme/ctc", model_files())
-    found = catalogue.info("acme/ctc")
+    found = catalog.info("acme/ctc")
     assert (found.family, found.architecture, found.revision) == ("ctc", "Wav2Vec2ForCTC", COMMIT)
     assert (found.languages, found.takes_language, found.translates) == (("en",), False, False)
     assert (found.takes_prompt, found.timestamps) == (False, "windows")
@@ -66,25 +66,25 @@ def test_info_of_a_ctc_model(cache: Path) -> None:
 
 def test_info_without_card_and_with_an_odd_one(cache: Path, tmp_path: Path) -> None:
     folder = write_files(tmp_path / "mine", {**model_files(), "README.md": b"---\n: : [\n---\n"})
-    assert catalogue.info(str(folder)).licence is None
+    assert catalog.info(str(folder)).license is None
     (folder / "README.md").unlink()
-    assert catalogue.info(str(folder)).languages == ()
+    assert catalog.info(str(folder)).languages == ()
 
 
 def test_what_is_not_there(cache: Path) -> None:
     with pytest.raises(
         ModelError, match="openai/whisper-base is not on this disk: fetch it with `linnet models pull base`"
     ):
-        catalogue.path("base")
+        catalog.path("base")
     with pytest.raises(ModelError, match="openai/whisper-base is not in the cache"):
-        catalogue.remove("base")
+        catalog.remove("base")
 
 
 def test_remove_takes_all_of_one_model_and_nothing_else(cache: Path) -> None:
     add_to_cache(cache, "openai/whisper-base", model_files())
     other = add_to_cache(cache, "acme/ctc", model_files())
-    assert catalogue.path("base").name == COMMIT
-    assert catalogue.remove("base") == sum(map(len, model_files().values()))
+    assert catalog.path("base").name == COMMIT
+    assert catalog.remove("base") == sum(map(len, model_files().values()))
     assert sorted(path.name for path in cache.glob("models--*")) == ["models--acme--ctc"]
     assert (other / "config.json").exists()
 
@@ -92,17 +92,17 @@ def test_remove_takes_all_of_one_model_and_nothing_else(cache: Path) -> None:
 def test_what_is_not_ours_is_not_removed(cache: Path, tmp_path: Path) -> None:
     folder = write_files(tmp_path / "mine", model_files())
     with pytest.raises(ModelError, match="digits is part of Linnet and cannot be removed"):
-        catalogue.remove("digits")
+        catalog.remove("digits")
     with pytest.raises(ModelError, match="is a folder of yours"):
-        catalogue.remove(str(folder))
+        catalog.remove(str(folder))
     assert (folder / "config.json").exists()
 
 
 def test_pull_has_nothing_to_do_for_what_is_no_hub_model(cache: Path) -> None:
-    ref, here = catalogue.pull("digits")
+    ref, here = catalog.pull("digits")
     assert (ref.origin, here) == ("embedded", True)
 
 
 def test_pull_never_uses_the_network_when_offline(cache: Path) -> None:
     with pytest.raises(ModelError, match="cannot fetch openai/whisper-small: HF_HUB_OFFLINE is set"):
-        catalogue.pull("small")
+        catalog.pull("small")

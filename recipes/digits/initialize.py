@@ -1,6 +1,6 @@
 """Where the weights of the embedded model start: in proportion to their fan-in, and with a sense of place.
 
-Shapes: P encoder positions (20 ms), D width, F = D / 4 frequencies.
+Shapes: P encoder frames (20 ms), D width, F = D / 4 frequencies.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEP = 3.0  # logits between a key before the query and one at its place
 
 
 @torch.no_grad()
-def initialise(model: WhisperForConditionalGeneration) -> None:
+def initialize(model: WhisperForConditionalGeneration) -> None:
     """Weights in proportion to their fan-in (Glorot and Bengio 2010), and a sense of place from the start.
 
     Whisper's own 0.02 is meant for wide models and much data. Here a quarter and a quarter of the channels hold sines

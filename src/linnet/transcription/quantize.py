@@ -1,4 +1,4 @@
-"""Quantising a Whisper-family model on a person's own recordings, and judging the result on others of them."""
+"""Quantizing a Whisper-family model on a person's own recordings, and judging the result on others of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from linnet.audio.source import open_audio
 from linnet.audio.types import Audio, Samples
 from linnet.data.manifest import Utterance
 from linnet.decoding.options import DecodingOptions
-from linnet.engines.choice import Chosen, build_engine, openvino_numbers, openvino_source
+from linnet.engines.choice import EngineChoice, build_engine, openvino_precision, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino.cache import Converted, calibrate, compile_converted
+from linnet.engines.openvino.cache import ConvertedModel, calibrate, compile_converted
 from linnet.engines.protocol import EncoderEngine, Engine
 from linnet.errors import AudioError, OptionError
 from linnet.models.resolve import ModelRef
@@ -35,7 +35,7 @@ MOST_TIMED = 16  # windows whose encoding is timed
 
 
 @dataclass(frozen=True)
-class Clip:
+class CalibrationClip:
     """An utterance with its text, or a window of a recording whose text is not known."""
 
     name: str
@@ -45,7 +45,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class QuantizationReport:
     """What w8a8 costs beside int8, and what it gains.
 
     `errors` are of int8 and w8a8 against the texts; without texts int8 has none, and those of w8a8 are the words in
@@ -70,7 +70,7 @@ class Verdict:
         return self.rates[1] - self.rates[0]
 
 
-def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, skipped: Notify) -> list[Clip]:
+def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, skipped: Notify) -> list[CalibrationClip]:
     """Clips of these utterances in a random but fixed order, of about as many windows of `window` samples.
 
     Utterances with a text are whole. Each of the others gives windows where speech is: 8, or more where they are few.
@@ -79,7 +79,7 @@ def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, sk
     order = list(utterances)
     random.Random(0).shuffle(order)
     share = max(LEAST, math.ceil(windows / max(len(order), 1)))
-    clips: list[Clip] = []
+    clips: list[CalibrationClip] = []
     left = windows
     for one in order:
         if left <= 0:
@@ -101,35 +101,35 @@ def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, sk
     return clips
 
 
-def _clips(one: Utterance, window: int, share: int) -> list[Clip]:
+def _clips(one: Utterance, window: int, share: int) -> list[CalibrationClip]:
     with open_audio(one.audio) as source:
         if one.text is not None:
-            return [Clip(one.audio, source.window(0, 2**62), one.text, one.language)]
+            return [CalibrationClip(one.audio, source.read(0, 2**62), one.text, one.language)]
         heard = islice(WindowPlan(source, window, VoiceActivity()), share)
-        return [Clip(one.audio, each.samples, language=one.language) for each in heard]
+        return [CalibrationClip(one.audio, each.samples, language=one.language) for each in heard]
 
 
-class Trial:
-    """A model to be quantised on half of some clips and judged beside int8 on the other half."""
+class QuantizationRun:
+    """A model to be quantized on half of some clips and judged beside int8 on the other half."""
 
     def __init__(self, ref: ModelRef, utterances: Iterable[Utterance], *, windows: int, notify: Notify) -> None:
         """Load the model and read clips of about `windows` windows for each half.
 
         `notify` is told what is left out. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
         """
-        self._model, self._int8 = build_engine(ref, "cpu", Chosen("openvino", "int8"), notify)
+        self._model, self._int8 = build_engine(ref, "cpu", EngineChoice("openvino", "int8"), notify)
         self._ref = ref
         clips = read_clips(utterances, self._model.window_samples, windows=2 * windows, skipped=notify)
         self.calibration, others = clips[0::2], clips[1::2]
         texts = [clip for clip in others if clip.text is not None]
         self.judged = texts if len(texts) >= LEAST else others
 
-    def quantise(self) -> Converted:
+    def quantize(self) -> ConvertedModel:
         """The model with 8 bit weights and activations, not kept yet. Raises `OutputError`, `OpenVinoMissing`."""
         windows = self._features(self.calibration)
-        return calibrate(openvino_source(self._ref), openvino_numbers("w8a8"), windows)
+        return calibrate(openvino_source(self._ref), openvino_precision("w8a8"), windows)
 
-    def judge(self, converted: Converted) -> Verdict:
+    def judge(self, converted: ConvertedModel) -> QuantizationReport:
         """Set what this and int8 make of the clips kept apart, and their times, side by side.
 
         Raises `OptionError` where these hold no words.
@@ -144,7 +144,7 @@ class Trial:
         if not counts[0].words:
             raise OptionError("w8a8 cannot be judged: there are no words in the recordings kept apart for it")
         seconds, speedup = time_encoders(self._int8, w8a8, self._features(self.judged[:MOST_TIMED])[:MOST_TIMED])
-        return Verdict(
+        return QuantizationReport(
             has_texts=has_texts,
             clips=len(self.judged),
             words=counts[0].words,
@@ -168,7 +168,7 @@ class Trial:
                 heard[rows[result.index]] = result.transcript.text
         return heard
 
-    def _features(self, clips: Iterable[Clip]) -> list[Array]:
+    def _features(self, clips: Iterable[CalibrationClip]) -> list[Array]:
         """The log-mel features [T, M] of all windows of these clips, as the model is given them."""
         backend, options, size = WhisperBackend(self._model, self._int8), DecodingOptions(), self._model.window_samples
         found = []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from linnet.training.estimate.peaks import Moments, bytes_of, optimiser_tensors, step_moments
+from linnet.training.estimate.memory_profile import Moments, bytes_of, optimizer_tensors, step_moments
 
 ROWS, WIDE = 1000, 256
 
@@ -33,17 +33,17 @@ class Model(nn.Module):
 def measured(again: bool = False, rows: int = ROWS) -> tuple[Moments, int]:
     torch.manual_seed(0)
     model = Model(again)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0, foreach=False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, foreach=False)
     sound = torch.randn(rows, 64)
 
     def step() -> None:
         model(sound).backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
 
     step()
-    held = bytes_of([*model.parameters(), *optimiser_tensors(optimiser), sound])
-    return step_moments(step, model, optimiser, held), held
+    held = bytes_of([*model.parameters(), *optimizer_tensors(optimizer), sound])
+    return step_moments(step, model, optimizer, held), held
 
 
 def test_the_forward_pass_is_that_of_the_closed_form() -> None:
@@ -63,7 +63,7 @@ def test_recomputing_takes_less_in_the_forward_pass_and_has_moments_of_its_own()
     assert held == same
     assert again["forward second begins"] == plain["forward second begins"] - 4 * ROWS * WIDE
     assert any(name.startswith("backward first") for name in again)
-    assert again["optimiser"] == plain["optimiser"]
+    assert again["optimizer"] == plain["optimizer"]
 
 
 def test_it_is_the_same_each_time_and_linear_in_the_rows() -> None:
@@ -83,17 +83,17 @@ def test_the_peak_is_that_of_pytorchs_tracker() -> None:
     moments, _ = measured()
     torch.manual_seed(0)
     model = Model()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0, foreach=False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, foreach=False)
     sound = torch.randn(ROWS, 64)
     tracker = MemTracker()
-    tracker.track_external(model, optimiser, sound)
+    tracker.track_external(model, optimizer, sound)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with tracker:
             for _ in range(2):
                 model(sound).backward()
-                optimiser.step()
-                optimiser.zero_grad()
+                optimizer.step()
+                optimizer.zero_grad()
                 tracker.reset_mod_stats()
     peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"]
     assert max(moments.values()) == pytest.approx(peak, rel=0.01)

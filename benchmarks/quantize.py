@@ -1,7 +1,7 @@
-"""What full int8 quantisation of the encoder gains and costs: compute type w8a8 beside int8 and bf16.
+"""What full int8 quantization of the encoder gains and costs: compute type w8a8 beside int8 and bf16.
 
-    python benchmarks/quantise.py                  # some minutes on two cores
-    python benchmarks/quantise.py --shapes tiny --strings 40
+    python benchmarks/quantize.py                  # some minutes on two cores
+    python benchmarks/quantize.py --shapes tiny --strings 40
 
 Speed: the encoder on one 30 s window of real speech, the Whisper shapes with random weights, all three compute types in
 one process and in turn, A B C A B C; the ratio is the median over the rounds. The calibration is on other windows of
@@ -33,14 +33,14 @@ from linnet.audio.source import load
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.data.manifest import Utterance
 from linnet.decoding.options import DecodingOptions
-from linnet.engines.choice import openvino_numbers, openvino_source
+from linnet.engines.choice import openvino_precision, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
-from linnet.engines.openvino.cache import Converted, compile_converted, keep
+from linnet.engines.openvino.cache import ConvertedModel, compile_converted, keep
 from linnet.engines.openvino.export import convert
-from linnet.engines.openvino.formats import Shape
+from linnet.engines.openvino.formats import ModelShape
 from linnet.models.resolve import resolve
 from linnet.scoring.scores import count_errors, total
-from linnet.transcription.quantise import Trial
+from linnet.transcription.quantize import QuantizationRun
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.recognizer import load as load_model
 
@@ -70,9 +70,11 @@ def windows(folder: Path, count: int) -> list[Tensor]:
 
 def engine(module: Any, kind: str, calibration: list[Tensor], threads: int) -> OpenVinoEngine:
     """The module on OpenVINO."""
-    numbers = openvino_numbers(kind)
+    numbers = openvino_precision(kind)
     models = convert(module, numbers, calibration if numbers.calibrated else ())
-    return OpenVinoEngine(compile_converted(Converted(*models, Shape.of(module), numbers, None), threads), label=kind)
+    return OpenVinoEngine(
+        compile_converted(ConvertedModel(*models, ModelShape.of(module), numbers, None), threads), label=kind
+    )
 
 
 def prepare(shape: str, options: argparse.Namespace) -> dict[str, OpenVinoEngine]:
@@ -140,7 +142,7 @@ def accuracy(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def calibrated(ref: Any, cases: list[tuple[Audio, str]], folder: Path) -> Converted:
+def calibrated(ref: Any, cases: list[tuple[Audio, str]], folder: Path) -> ConvertedModel:
     """As `linnet models quantize` makes it."""
     import soundfile
 
@@ -148,7 +150,7 @@ def calibrated(ref: Any, cases: list[tuple[Audio, str]], folder: Path) -> Conver
     for index, (audio, text) in enumerate(cases):
         soundfile.write(folder / f"{index}.wav", audio.samples, SAMPLE_RATE)
         rows.append(Utterance(str(folder / f"{index}.wav"), text, language="en"))
-    return Trial(ref, rows, windows=len(rows) // 2, notify=say).quantise()
+    return QuantizationRun(ref, rows, windows=len(rows) // 2, notify=say).quantize()
 
 
 def score(model: Recognizer, cases: list[tuple[Audio, str]]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def measure(folder: Path, options: Any, steps: int, checkpointing: bool) -> tupl
     """The share of the machine's rate that `steps` steps reach, and the told seconds over the measured ones."""
     from linnet.training.estimate.duration import SHARE, measure_rate
     from linnet.training.estimate.flops import StepFlops
-    from linnet.training.loop import _windows
+    from linnet.training.loop import _groups
     from linnet.training.speech.model import load_task
     from linnet.training.speech.run import prepare
 
@@ -38,7 +38,7 @@ def measure(folder: Path, options: Any, steps: int, checkpointing: bool) -> tupl
     flops = StepFlops(task.model)
     rate = measure_rate(trainer.accelerator.device, made.run.precision)
     spent = operations = 0.0
-    for number, window in enumerate(itertools.islice(_windows(trainer, data), steps + 1)):
+    for number, window in enumerate(itertools.islice(_groups(trainer, data), steps + 1)):
         start = time.process_time()
         trainer.update(window)
         if number:  # the first step makes what later ones use again

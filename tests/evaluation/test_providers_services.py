@@ -31,7 +31,7 @@ from linnet.evaluation.providers import (
     ProviderRecognizer,
     ProviderRefusal,
     ProviderTranscript,
-    Request,
+    ProviderRequest,
     open_provider,
     transcribe_all,
 )
@@ -478,7 +478,7 @@ def test_replies_come_in_order_whoever_is_first(kind: str, service: Service) -> 
 
     service.speak = slowly
     with opened(kind, service, concurrency=3) as provider:
-        replies = list(transcribe_all(provider, [Request(audio) for audio in audios]))
+        replies = list(transcribe_all(provider, [ProviderRequest(audio) for audio in audios]))
     assert [reply.heard and reply.heard.text for reply in replies] == [said(flac(audio)) for audio in audios]
     assert 1 < service.most <= 3
     assert [reply.duration for reply in replies] == [0.01] * 9
@@ -487,11 +487,11 @@ def test_replies_come_in_order_whoever_is_first(kind: str, service: Service) -> 
 def test_requests_are_taken_as_they_are_needed() -> None:
     taken = 0
 
-    def endless() -> Iterator[Request]:
+    def endless() -> Iterator[ProviderRequest]:
         nonlocal taken
         while True:
             taken += 1
-            yield Request(lambda: SOUND)
+            yield ProviderRequest(lambda: SOUND)
 
     with serving(services.deepgram) as service, opened("deepgram", service, concurrency=2) as provider:
         replies = transcribe_all(provider, endless())
@@ -503,7 +503,11 @@ def test_requests_are_taken_as_they_are_needed() -> None:
 def test_one_bad_recording_leaves_the_others_alone(tmp_path: Path) -> None:
     with serving(services.deepgram) as service, opened("deepgram", service, concurrency=2) as provider:
         missing = str(tmp_path / "missing.wav")
-        replies = list(transcribe_all(provider, [Request(SOUND), Request(missing), Request(SOUND)] * 5, patience=2))
+        replies = list(
+            transcribe_all(
+                provider, [ProviderRequest(SOUND), ProviderRequest(missing), ProviderRequest(SOUND)] * 5, patience=2
+            )
+        )
     assert [reply.heard is not None for reply in replies] == [True, False, True] * 5
     assert isinstance(replies[1].error, AudioError)
     assert missing in str(replies[1].error)
@@ -514,7 +518,7 @@ def test_a_wrong_key_ends_the_run(monkeypatch: pytest.MonkeyPatch, concurrency: 
     monkeypatch.setenv("DEEPGRAM_API_KEY", "wrong")
     with serving(services.deepgram) as service, opened("deepgram", service, concurrency=concurrency) as provider:
         with pytest.raises(ProviderRefusal, match="status 401"):
-            list(transcribe_all(provider, [Request(SOUND)] * 50))
+            list(transcribe_all(provider, [ProviderRequest(SOUND)] * 50))
         assert len(service.asked) <= 2 * concurrency
 
 
@@ -522,11 +526,11 @@ def test_failures_in_a_row_end_the_run() -> None:
     with serving(services.deepgram) as service, opened("deepgram", service, attempts=1, concurrency=1) as provider:
         bad = Reply(500, {"err_msg": "down"})
         service.script = [bad, bad]
-        replies = [reply.heard is None for reply in transcribe_all(provider, [Request(SOUND)] * 3, patience=3)]
+        replies = [reply.heard is None for reply in transcribe_all(provider, [ProviderRequest(SOUND)] * 3, patience=3)]
         assert replies == [True, True, False]
         service.script, service.speak = [], lambda server, asked: bad
         with pytest.raises(ProviderError, match=r"3 recordings failed in a row, the last one so: .* status 500"):
-            list(transcribe_all(provider, [Request(SOUND)] * 9, patience=3))
+            list(transcribe_all(provider, [ProviderRequest(SOUND)] * 9, patience=3))
 
 
 def test_a_run_that_is_broken_off_does_not_sit_out_its_pauses() -> None:
@@ -536,7 +540,7 @@ def test_a_run_that_is_broken_off_does_not_sit_out_its_pauses() -> None:
     first = {"results": {"channels": [{"alternatives": [{"transcript": "first"}]}]}}
     with serving(speak) as service:
         provider = opened("deepgram", service, concurrency=2)
-        replies = transcribe_all(provider, [Request(sound) for sound in (SOUND, *sounds(9))])
+        replies = transcribe_all(provider, [ProviderRequest(sound) for sound in (SOUND, *sounds(9))])
         begun = time.monotonic()
         assert next(replies).heard is not None
         replies.close()  # type: ignore[attr-defined]  # it is a generator

@@ -20,8 +20,8 @@ class Utterance:
 
     `audio` is a path, a URL, or the address of a sound inside a file, such as `test.parquet::audio/17` (see
     `linnet.data.sources.AudioInputs`). The utterance reaches from `start` to `end` (seconds in the recording;
-    `None`: its beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all of them. `language` is a
-    code such as `en`. A missing `text` is `None`; an empty one says that nothing is spoken.
+    `None`: its beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all of them.
+    `language` is a code such as `en`. A missing `text` is `None`; an empty one says that nothing is spoken.
 
     `recording` and `session` name what utterances have in common, `snr` is the signal-to-noise ratio in dB. Where a
     recognizer was there already, `hypothesis` is what it heard and `seconds` how long it worked. `chunk` is the place

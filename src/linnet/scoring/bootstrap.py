@@ -98,7 +98,8 @@ def bootstrap_ratio(
     clusters), and each draw's ratio is studentized (Efron and Tibshirani 1993, section 12.5): t = (ratio* - ratio) /
     error*. Each end is the farther of this one and that of Student's t, which helps where there are few clusters or
     few errors; with more than `MANY_CLUSTERS` clusters both agree, and t is used alone. The plain percentiles that are
-    often taken hold the truth too rarely: about 82 of 100 times with five speakers, 90 with twenty (benchmarks/scoring.py).
+    often taken hold the truth too rarely: about 82 of 100 times with five speakers, 90 with twenty
+    (benchmarks/scoring.py).
 
     Where all clusters are alike, no draw differs, and the interval is that of `exact_bounds`. For the difference of two
     systems give differences of errors as numerators. `None` where there are fewer than two clusters or the denominators

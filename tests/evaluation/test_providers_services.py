@@ -30,8 +30,8 @@ from linnet.evaluation.providers import (
     ProviderOptions,
     ProviderRecognizer,
     ProviderRefusal,
-    ProviderTranscript,
     ProviderRequest,
+    ProviderTranscript,
     open_provider,
     transcribe_all,
 )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias, TypeGuard
 
 from linnet.audio.types import SAMPLE_RATE, Audio, Samples
 from linnet.errors import AudioError, OptionError
@@ -31,7 +31,7 @@ class AudioSource(Protocol):
     Time line of one source, in samples::
 
         0 ........ start ............ start + count ........... end (unknown until reached)
-        forgotten  |<-- window(start, count) -->|   not yet read
+        forgotten  |<-- read(start, count) -->|   not yet read
     """
 
     @property
@@ -102,6 +102,16 @@ def open_audio(
         return stream
 
 
+def is_source(sound: object) -> TypeGuard[AudioSource]:
+    """Whether this is an `AudioSource`, open already; a file object, which has `read` as well, has no `notices`.
+
+    >>> import io
+    >>> is_source(io.BytesIO()), is_source("a.wav")
+    (False, False)
+    """
+    return hasattr(sound, "read") and hasattr(sound, "notices")
+
+
 def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None, track: int | None = None) -> Audio:
     """Read a whole sound into memory; arguments and errors as for `open_audio`, notices go to the log `linnet.audio`.
 
@@ -137,7 +147,7 @@ def _decode(source: Any, sample_rate: int | None, track: int | None, stack: Exit
     if isinstance(source, bytes | bytearray | memoryview):
         name = "bytes"
         return decoders.open_file(fetch.spool_bytes(bytes(source), name, stack), name, track), name
-    if hasattr(source, "read"):
+    if hasattr(source, "read") and not is_source(source):
         label = getattr(source, "name", None)
         name = label if isinstance(label, str) else "stream"
         return decoders.open_file(fetch.spool(source, name, stack), name, track), name

@@ -82,7 +82,7 @@ class StreamSource(Closing):
         self._resources = resources
 
     def read(self, start: int, count: int) -> Samples:
-        """Samples `start` to `start + count`, a copy; see `AudioSource.window`."""
+        """Samples `start` to `start + count`, a copy; see `AudioSource.read`."""
         if start < 0 or count < 0:
             raise ValueError(f"window({start}, {count}): start and count must not be negative")
         with self._lock:

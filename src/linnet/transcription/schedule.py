@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from linnet.audio.source import AudioSource, open_audio
+from linnet.audio.source import AudioSource, is_source, open_audio
 from linnet.audio.types import Audio
 from linnet.closing import Closing
 from linnet.decoding.options import DecodingOptions
@@ -43,9 +43,8 @@ class Recording:
 
     def open(self) -> AudioSource:
         """The sound as a source, which it may be already. Raises `AudioError`, `OptionError`."""
-        if hasattr(self.sound, "window"):
-            source: AudioSource = self.sound
-            return source
+        if is_source(self.sound):
+            return self.sound
         return open_audio(self.sound, channel=self.channel, track=self.track)
 
     def name(self, index: int, source: AudioSource | None = None) -> str:
@@ -272,7 +271,7 @@ def run_jobs(
 def _discard(given: Any) -> None:
     """Close a source that was opened already and will not be submitted."""
     sound = given.sound if isinstance(given, Recording) else given
-    if hasattr(sound, "window"):
+    if is_source(sound):
         sound.close()
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from linnet.audio import Audio, load
+from linnet.audio.source import is_source
 from linnet.decoding.options import DecodingOptions
 from linnet.evaluation.providers.many import ProviderReply, ProviderRequest, transcribe_all
 from linnet.evaluation.providers.protocol import Provider
@@ -107,7 +108,7 @@ def _sound(source: Any, channel: str) -> Audio:
     made = source() if callable(source) else source
     if isinstance(made, Audio):
         return made
-    if hasattr(made, "window"):  # an `AudioSource`
+    if is_source(made):
         with made:
             return Audio(made.read(0, _EVERYTHING), made.name)
     return load(made, channel=channel)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from linnet.alignment.ctc import ctc_words
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.errors import OptionError
 from linnet.models.resolve import resolve
-from linnet.transcription.ctc_words import ctc_words
 from linnet.transcription.generic import load_generic
 from linnet.transcription.recognizer import Recognizer
 from tiny_speech import save_all
@@ -63,12 +63,12 @@ def slow_alignment(log_probabilities: np.ndarray, labels: Sequence[int]) -> list
             back[frame, state] = max(origins, key=lambda origin: best[frame - 1, origin])
             best[frame, state] = best[frame - 1, back[frame, state]] + log_probabilities[frame, token]
     state = int(np.argmax(best[-1, -2:])) + len(states) - 2
-    places = [state]
+    indices = [state]
     for frame in range(frames - 1, 0, -1):
         state = int(back[frame, state])
-        places.append(state)
-    places.reverse()
-    own = [[frame for frame, at in enumerate(places) if at == 2 * index + 1] for index in range(len(labels))]
+        indices.append(state)
+    indices.reverse()
+    own = [[frame for frame, at in enumerate(indices) if at == 2 * index + 1] for index in range(len(labels))]
     return [(found[0], found[-1] + 1) for found in own]
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 
-from linnet.decoding.word_times import TimedWord
+from linnet.alignment.words import TimedWord
 from linnet.text.words import break_unspaced
 
 Text = Callable[[Sequence[int]], str]
@@ -52,7 +52,7 @@ def ctc_words(
 
 
 def _spans(whole: str) -> list[tuple[int, int]]:
-    """The places (first, end) of the words of a text."""
+    """The indices (first, end) of the words of a text."""
     spans = []
     for match in re.finditer(r"\S+", whole):
         at = match.start()

@@ -1,16 +1,19 @@
-"""Log-mel features against transformers' extractor and a slow float64 twin."""
+"""Log-mel features against transformers' extractor and a slow float64 twin; in pieces as in one."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sounds import speechlike
 
 from linnet.audio import load, log_mel
-from linnet.audio.mel import HOP, N_FFT, mel_filters
+from linnet.audio.mel import HOP, N_FFT, SETTLED, LogMel, mel_filters, scale
 
 RATE = 16_000
 
@@ -129,3 +132,91 @@ def test_padding_to_the_window_equals_the_extractor() -> None:
     found = log_mel(padded)
     assert np.abs(found - truth).max() <= max(np.abs(theirs - truth).max(), 1e-5)
     assert np.abs(found - theirs).mean() < 1e-6
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[int, list[int]]:
+    """A length, and the places where a sound of it is cut: often pieces of 0 and 1 samples."""
+    length = draw(st.integers(201, 4000))
+    sizes = draw(st.lists(st.one_of(st.sampled_from([0, 1, 2, HOP, SETTLED, N_FFT]), st.integers(0, 700)), max_size=60))
+    return length, [min(place, length) for place in np.cumsum([0, *sizes]).tolist()]
+
+
+def in_pieces(sound: np.ndarray, places: list[int], *, tensor: bool, last: bool) -> np.ndarray:
+    """The frames of a sound [..., N] that is pushed in pieces; after each piece there are those that are settled.
+
+    `last`: what is left comes with `finish`, else it is pushed before.
+    """
+    mel, got, frames = LogMel(), [], 0
+    given = torch.from_numpy(sound) if tensor else sound
+    for start, end in pairwise(places):
+        got.append(mel.push(given[..., start:end]))
+        frames += got[-1].shape[-2]
+        assert frames == sum(end >= max(frame * HOP + SETTLED, SETTLED + 1) for frame in range(end // HOP))
+    rest = given[..., places[-1] :]
+    if not last:
+        got.append(mel.push(rest))
+    got.append(mel.finish(rest) if last else mel.finish())
+    assert all(isinstance(part, torch.Tensor) == tensor for part in got)
+    return np.concatenate([np.asarray(part) for part in got], axis=-2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cuts(), st.sampled_from(["speech", "noise", "silence", "speech and silence"]), st.booleans(), st.booleans())
+def test_pieces_of_any_length_give_the_frames_of_the_whole(
+    cut: tuple[int, list[int]], name: str, tensor: bool, last: bool
+) -> None:
+    length, places = cut
+    sound = {
+        "speech": speechlike(0.25, RATE)[:length],
+        "noise": (0.1 * np.random.default_rng(length).standard_normal(length)).astype(np.float32),
+        "silence": np.zeros(length, np.float32),
+        "speech and silence": np.pad(speechlike(0.25, RATE)[: length // 2], (0, length - length // 2)),
+    }[name].astype(np.float32)
+    found = in_pieces(sound, places, tensor=tensor, last=last)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(scale(found), whole(sound, tensor=tensor), atol=1e-6, rtol=0)
+
+
+def whole(sound: np.ndarray, *, tensor: bool) -> np.ndarray:
+    return log_mel(torch.from_numpy(sound)).numpy() if tensor else log_mel(sound)
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+@pytest.mark.parametrize("size", [1, 333, 1600])
+@pytest.mark.parametrize("name", ["jfk.flac", "LJ002-0020.wav", "common_voice_en_651325.mp3"])
+def test_real_clips_in_pieces(clips: Path, name: str, size: int, tensor: bool) -> None:
+    samples = load(clips / name).samples[: 3 * RATE if size > 1 else 2000]
+    places = list(range(0, len(samples) + 1, size))
+    found = in_pieces(samples, places, tensor=tensor, last=False)
+    np.testing.assert_allclose(scale(found), whole(samples, tensor=tensor), atol=1e-6, rtol=0)
+
+
+def test_several_sounds_at_once_in_pieces_and_another_one_after_them() -> None:
+    batch = np.stack([speechlike(0.5, RATE, seed) for seed in range(3)]).astype(np.float32)
+    mel = LogMel(128)
+    for sounds in (batch, batch[:1, :5000]):
+        got = [mel.push(sounds[..., :150]), mel.push(sounds[..., 150:3001]), mel.finish(sounds[..., 3001:])]
+        assert got[0].shape == (len(sounds), 0, 128)
+        np.testing.assert_allclose(scale(np.concatenate(got, -2)), log_mel(sounds, 128), atol=1e-6, rtol=0)
+
+
+def test_frames_before_scaling_are_the_logarithms_themselves_and_settle_for_good(clips: Path) -> None:
+    """What comes later, however loud, changes no frame that was given; only the scaling knows the loudest band."""
+    samples = load(clips / "jfk.flac").samples[: 2 * RATE]
+    loud = np.concatenate([samples, 50 * samples])
+    found = LogMel().push(samples)
+    np.testing.assert_allclose(found, LogMel().finish(loud)[: len(found)], atol=1e-6, rtol=0)
+    assert np.abs(log_mel(loud)[: len(found)] - scale(found)).max() > 0.1
+    log = np.array([[-1.0, 2.0], [-7.0, -6.0]])
+    assert scale(log).tolist() == [[0.75, 1.5], [-0.5, -0.5]]
+
+
+def test_too_short_a_sound_in_pieces_is_refused() -> None:
+    mel = LogMel()
+    with pytest.raises(ValueError, match="expected more than 200 samples, got 0"):
+        mel.finish()
+    assert mel.push(np.zeros(200, np.float32)).shape == (0, 80)
+    with pytest.raises(ValueError, match="expected more than 200 samples, got 200"):
+        mel.finish()
+    assert mel.finish(np.zeros(1, np.float32)).shape == (1, 80)  # the refusal has lost nothing

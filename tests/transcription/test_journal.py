@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from linnet.alignment.words import TimedWord
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.result import Decoded
-from linnet.decoding.word_times import TimedWord
 from linnet.transcription import generic, whisper
 from linnet.transcription.backend import Job, Outcome, Request
 from linnet.transcription.journal import Journal, rebuild

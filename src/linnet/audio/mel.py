@@ -16,37 +16,101 @@ from linnet.audio.types import SAMPLE_RATE
 
 N_FFT = 400
 HOP = 160
+SETTLED = N_FFT // 2  # samples beyond a frame's middle that the frame is made of
 
 
 def log_mel(samples: Any, n_mels: int = 80) -> Any:
     """Turn waveforms [..., N] at 16 kHz into log-mel features [..., T, M] with T = N // 160, float32.
 
-    NumPy arrays give NumPy arrays, PyTorch tensors tensors on the same device. The short-time Fourier transform (Hann
-    window of 25 ms, hop 10 ms, reflected edges), Slaney mel bands, log10 clipped to 8 below the loudest band of each
-    waveform, then (x + 4) / 4: the front end of Radford et al. 2022 (https://arxiv.org/abs/2212.04356), equal to
-    `transformers.WhisperFeatureExtractor`. Because of the clipping, a waveform's features depend on all of its samples:
+    NumPy arrays give NumPy arrays, PyTorch tensors tensors on the same device. These are `LogMel`'s frames of the whole
+    waveform, scaled by `scale`: the front end of Radford et al. 2022 (https://arxiv.org/abs/2212.04356), equal to
+    `transformers.WhisperFeatureExtractor`. Because of the scaling, a waveform's features depend on all of its samples:
     pad first, then call this. Raises `ValueError` for fewer than 201 samples, which have no reflected edges.
 
     >>> log_mel(np.zeros((2, 16000), np.float32)).shape
     (2, 100, 80)
     """
-    xp, place = namespace(samples), samples.device
-    if samples.shape[-1] <= N_FFT // 2:
-        raise ValueError(f"expected more than {N_FFT // 2} samples, got {samples.shape[-1]}")
-    window, filters = (xp.asarray(each, device=place) for each in (_hann(), mel_filters(n_mels)))
-    spectrum = xp.fft.rfft(_frames(xp, xp.astype(samples, xp.float32)) * window)  # [..., T, F]
-    bands = (xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2) @ filters
-    log = xp.log10(xp.clip(bands, 1e-10, None))
-    log = xp.maximum(log, xp.max(log, axis=(-2, -1), keepdims=True) - 8.0)
-    return (log + 4.0) / 4.0
+    return scale(LogMel(n_mels).finish(samples))
 
 
-def _frames(xp: Any, samples: Any) -> Any:
-    """The samples of each frame, [..., T, 400]: those around its middle, every 160."""
-    count, edge = samples.shape[-1] // HOP, N_FFT // 2
-    before, after = samples[..., 1 : edge + 1], samples[..., -edge - 1 : -1]
-    padded = xp.concat([xp.flip(before, axis=-1), samples, xp.flip(after, axis=-1)], axis=-1)
-    hops = xp.reshape(padded[..., : (count + 2) * HOP], (*samples.shape[:-1], count + 2, HOP))
+def scale(log: Any) -> Any:
+    """What Whisper is fed: `LogMel`'s frames of one window [..., T, M], clipped to 8 below its loudest band, near 0.
+
+    max(log, max over T and M - 8), then (x + 4) / 4. The loudest band may be the window's last, so a frame that is
+    settled is still scaled anew with each window that it is in.
+    """
+    xp = namespace(log)
+    return (xp.maximum(log, xp.max(log, axis=(-2, -1), keepdims=True) - 8.0) + 4.0) / 4.0
+
+
+class LogMel:
+    """The log10 of mel bands of a sound [..., N] at 16 kHz that comes in pieces of any length, or in one.
+
+    The short-time Fourier transform (Hann window of 25 ms, hop 10 ms, reflected edges) and Slaney mel bands of at least
+    1e-10, not scaled yet. All pieces are NumPy arrays, or tensors on one device, and alike but for their length.
+
+    >>> mel, sound = LogMel(), np.zeros(16000, np.float32)
+    >>> [mel.push(sound[:1000]).shape, mel.push(sound[1000:]).shape, mel.finish().shape]
+    [(6, 80), (93, 80), (1, 80)]
+    """
+
+    def __init__(self, n_mels: int = 80) -> None:
+        self._n_mels = n_mels
+        self._held: Any = None  # from the next frame's first sample on; at first the sound's beginning
+        self._begun = False
+
+    def push(self, samples: Any) -> Any:
+        """The frames [..., t, M] that these further samples settle, float32: those with 200 beyond their middle.
+
+        The first ones need 201 samples: until these are there, none is settled.
+        """
+        self._take(samples)
+        count = (self._held.shape[-1] - N_FFT) // HOP + 1 if self._begun else 0
+        return self._bands(max(count, 0))
+
+    def finish(self, samples: Any = None) -> Any:
+        """The frames that are left, after the last samples, if any; of N samples there are N // 160 frames in all.
+
+        Another sound may follow. Raises `ValueError` where there were fewer than 201 samples in all.
+        """
+        if samples is not None:
+            self._take(samples)
+        if not self._begun:
+            count = 0 if self._held is None else self._held.shape[-1]
+            raise ValueError(f"expected more than {SETTLED} samples, got {count}")
+        xp, held = namespace(self._held), self._held
+        self._held = xp.concat([held, xp.flip(held[..., -SETTLED - 1 : -1], axis=-1)], axis=-1)
+        frames = self._bands((held.shape[-1] - SETTLED) // HOP)
+        self._held, self._begun = None, False
+        return frames
+
+    def _take(self, samples: Any) -> None:
+        """Hold the samples, and before the sound's beginning its mirror image."""
+        xp = namespace(samples)
+        samples = xp.astype(samples, xp.float32)
+        held = samples if self._held is None else xp.concat([self._held, samples], axis=-1)
+        if not self._begun and held.shape[-1] > SETTLED:
+            held = xp.concat([xp.flip(held[..., 1 : SETTLED + 1], axis=-1), held], axis=-1)
+            self._begun = True
+        self._held = held
+
+    def _bands(self, count: int) -> Any:
+        """The first `count` frames of what is held, which is then held from the next one on."""
+        xp, held = namespace(self._held), self._held
+        if not count:
+            return xp.zeros((*held.shape[:-1], 0, self._n_mels), dtype=xp.float32, device=held.device)
+        window, filters = (xp.asarray(each, device=held.device) for each in (_hann(), mel_filters(self._n_mels)))
+        spectrum = xp.fft.rfft(_frames(xp, held, count) * window)  # [..., T, F]
+        self._held = held[..., count * HOP :]
+        return xp.log10(xp.clip((xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2) @ filters, 1e-10, None))
+
+
+def _frames(xp: Any, samples: Any, count: int) -> Any:
+    """The samples of the first `count` frames, [..., T, 400], one every 160."""
+    lead, lacking = samples.shape[:-1], (count + 2) * HOP - samples.shape[-1]
+    if lacking > 0:  # of the last hop, of which a frame has the half
+        samples = xp.concat([samples, xp.zeros((*lead, lacking), dtype=samples.dtype, device=samples.device)], axis=-1)
+    hops = xp.reshape(samples[..., : (count + 2) * HOP], (*lead, count + 2, HOP))
     rest = N_FFT - 2 * HOP
     return xp.concat([hops[..., :-2, :], hops[..., 1:-1, :], hops[..., 2:, :rest]], axis=-1)
 

@@ -96,12 +96,13 @@ def contamination(
     verbose: shared.Verbose = False,
 ) -> None:
     """Look for an evaluation's sounds and texts in training data: the same samples, nearly the same sound or text."""
+    from linnet.data.duplicates import DuplicateOptions
     from linnet.data.sources import open_source
-    from linnet.evaluation.contamination import ContaminationOptions, find_contamination
+    from linnet.evaluation.contamination import find_contamination
 
     with traced(verbose), make_reporter(progress) as reporter:
         trained, scored = open_source(training), open_source(evaluation)
-        found = find_contamination(trained, scored, ContaminationOptions(sounds=sounds, texts=texts))
+        found = find_contamination(trained, scored, DuplicateOptions(sounds=sounds, texts=texts))
         for source in (trained, scored):
             for line in source.report.lines():
                 reporter.notice(line)

@@ -159,13 +159,13 @@ def align_heads(
     """Find the heads that word times are best taken from, and their lag, on utterances with known word times."""
     import torch
 
+    from linnet.alignment.heads import choose_heads, feed, measure_lag, read_known_words, score_heads
     from linnet.engines.torch import TorchEngine
     from linnet.errors import OptionError
     from linnet.models.alignment_heads import save_alignment_heads
     from linnet.models.families import WHISPER, family_of
     from linnet.models.resolve import resolve
     from linnet.models.whisper import load_whisper
-    from linnet.transcription.align_heads import choose_heads, feed, measure_lag, read_known_words, score_heads
 
     utterances = list(read_known_words(manifest))
     ref = resolve(name, offline=offline)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from linnet.audio.types import Samples
 from linnet.decoding.beam import beam_search
 from linnet.decoding.fallback import compression_ratio, needs_fallback, shortfall
 from linnet.decoding.greedy import Sampler, follow
 from linnet.decoding.hypothesis import Hypothesis, Search, prime
 from linnet.decoding.language import best_explained, detect_language, rivals
 from linnet.decoding.options import DecodingOptions
-from linnet.decoding.prefix import build_prefix, check_options, resolve_language
+from linnet.decoding.prefix import build_prefixes, check_options, resolve_language
 from linnet.decoding.result import Decoded
 from linnet.decoding.rules import build_rules
-from linnet.decoding.word_times import Spoken, TimedWord, word_times
 from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
@@ -72,7 +70,9 @@ class Decoder:
         """
         check_options(options, self._vocabulary)
         spoken = self._languages(encoded, options, languages)
-        prefixes, start = self._prefixes(encoded.batch, options, spoken, prompts)
+        prefixes, start = build_prefixes(
+            self._vocabulary, options, languages=spoken, prompts=prompts, max_length=self._max_length
+        )
         tried: dict[int, list[Decoded]] = {row: [] for row in range(encoded.batch)}
         rows = list(range(encoded.batch))
         for temperature in options.temperatures:
@@ -84,29 +84,6 @@ class Decoder:
                 break
         best = {row: min(tried[row], key=lambda one: shortfall(one, options)) for row in rows}
         return [best.get(row, results[-1]) for row, results in tried.items()]
-
-    def word_times(
-        self,
-        encoded: Encoded,
-        decoded: Sequence[Decoded],
-        options: DecodingOptions,
-        *,
-        samples: Sequence[Samples],
-        heads: Sequence[tuple[int, int]],
-        lag: float = 0.0,
-        prompts: Sequence[Sequence[int]] | None = None,
-    ) -> list[list[TimedWord]]:
-        """When each word of what `decode` gave for the same windows, options and prompts was said.
-
-        `samples` are each window's true sound, without padding; `heads` the (decoder layer, head) pairs that look at
-        the word that is written, `lag` seconds behind its onset. See `word_times.word_times`.
-        """
-        prefixes, _ = self._prefixes(encoded.batch, options, [one.language for one in decoded], prompts)
-        windows = [
-            Spoken(prefix, one.tokens, one.token_log_probabilities, sound)
-            for prefix, one, sound in zip(prefixes, decoded, samples, strict=True)
-        ]
-        return word_times(self._engine, encoded, windows, self._vocabulary, heads, lag)
 
     def _languages(
         self, encoded: Encoded, options: DecodingOptions, languages: Sequence[str | None] | None
@@ -120,23 +97,6 @@ class Decoder:
             for row, heard in zip(unknown, self.detect_language(encoded.select(unknown)), strict=True):
                 spoken[row] = max(heard, key=heard.__getitem__)
         return spoken
-
-    def _prefixes(
-        self,
-        batch: int,
-        options: DecodingOptions,
-        spoken: Sequence[str | None],
-        prompts: Sequence[Sequence[int]] | None,
-    ) -> tuple[list[list[int]], int]:
-        if prompts is None:
-            prompts = [self._vocabulary.prompt(options.context) if options.context else ()] * batch
-        if len(prompts) != batch or len({len(prompt) for prompt in prompts}) > 1:
-            raise ValueError(f"{batch} windows need as many prompts, all of one length: group windows by it")
-        built = [
-            build_prefix(self._vocabulary, options, language=language, prompt=prompt, max_length=self._max_length)
-            for language, prompt in zip(spoken, prompts, strict=True)
-        ]
-        return [prefix for prefix, _ in built], built[0][1]
 
     def _search(
         self,

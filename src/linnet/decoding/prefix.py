@@ -9,7 +9,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
 
-__all__ = ["build_prefix", "check_options", "resolve_language"]
+__all__ = ["build_prefix", "build_prefixes", "check_options", "resolve_language"]
 
 
 def check_options(options: DecodingOptions, vocabulary: WhisperVocabulary) -> None:
@@ -51,3 +51,28 @@ def build_prefix(
     if not options.timestamps:
         after.append(vocabulary.no_timestamps)
     return before + after, len(before)
+
+
+def build_prefixes(
+    vocabulary: WhisperVocabulary,
+    options: DecodingOptions,
+    *,
+    languages: Sequence[str | None],
+    prompts: Sequence[Sequence[int]] | None = None,
+    max_length: int,
+) -> tuple[list[list[int]], int]:
+    """The prefix of each window of a batch, and where <|startoftranscript|> stands in all of them.
+
+    `languages` and `prompts` are one for each window; without prompts all have `options.context`. Raises `ValueError`
+    where prompts are not as many, or not of one length.
+    """
+    batch = len(languages)
+    if prompts is None:
+        prompts = [vocabulary.prompt(options.context) if options.context else ()] * batch
+    if len(prompts) != batch or len({len(prompt) for prompt in prompts}) > 1:
+        raise ValueError(f"{batch} windows need as many prompts, all of one length: group windows by it")
+    built = [
+        build_prefix(vocabulary, options, language=language, prompt=prompt, max_length=max_length)
+        for language, prompt in zip(languages, prompts, strict=True)
+    ]
+    return [prefix for prefix, _ in built], built[0][1]

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.alignment.ctc import ctc_words
+from linnet.alignment.words import TimedWord
 from linnet.audio.detectors import choose_detector
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.options import DecodingOptions
-from linnet.decoding.word_times import TimedWord
 from linnet.errors import ModelError, OptionError
 from linnet.models.families import CTC
 from linnet.models.loading import quiet
 from linnet.models.speech import SpeechModel, load_speech_model
 from linnet.transcription import longform
 from linnet.transcription.backend import Job, Request
-from linnet.transcription.ctc_words import ctc_words
 from linnet.transcription.ledger import is_doubtful
 from linnet.transcription.longform import Languages, batched
 from linnet.transcription.transcript import Segment

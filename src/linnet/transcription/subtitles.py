@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from linnet.decoding.alignment import interpolate
+from linnet.alignment.words import interpolate
 from linnet.errors import OptionError
 from linnet.text.words import break_unspaced
 from linnet.transcription.sentences import CLOSING, ends_sentence

@@ -8,6 +8,8 @@ from functools import partial
 
 import numpy as np
 
+from linnet.alignment.aligner import Aligner
+from linnet.alignment.words import TimedWord
 from linnet.arrays import Array, namespace, one_thread
 from linnet.audio.detectors import SHORTEST_REST, choose_detector
 from linnet.audio.mel import HOP, log_mel
@@ -17,7 +19,6 @@ from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import check_options, resolve_language
 from linnet.decoding.result import Decoded
-from linnet.decoding.word_times import TimedWord
 from linnet.engines.protocol import Encoded, Engine
 from linnet.errors import OptionError
 from linnet.models.whisper import WhisperModel
@@ -59,6 +60,7 @@ class WhisperBackend:
         self._engine = engine
         self.vocabulary = model.vocabulary
         self._decoder = Decoder(engine, model.vocabulary, max_length=model.max_length)
+        self._aligner = Aligner(engine, model.vocabulary, model.alignment_heads, max_length=model.max_length)
 
     @property
     def device(self) -> str:
@@ -255,13 +257,11 @@ class WhisperBackend:
         """Each window's words."""
         if not requests:
             return []
-        found = self._decoder.word_times(
+        found = self._aligner.word_times(
             encoded,
             decoded,
             requests[0].options,
             samples=[request.samples for request in requests],
-            heads=self._model.alignment_heads.pairs,
-            lag=self._model.alignment_heads.lag,
             prompts=[request.prompt for request in requests],
         )
         return [tuple(words) for words in found]

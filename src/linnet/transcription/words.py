@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from linnet.decoding.word_times import TimedWord
+from linnet.alignment.words import TimedWord
 from linnet.transcription.segments import Piece
 from linnet.transcription.transcript import Segment, Word
 

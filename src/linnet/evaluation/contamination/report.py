@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from linnet.data.duplicates import Coverage, Kind
 from linnet.files import write_atomic
-
-Kind = Literal["same-sound", "near-sound", "near-text"]
 
 MOST_LISTED = 10  # matches of one kind of one training utterance
 SHOWN = 20  # matches in the lines of text; the file has all
@@ -19,9 +18,8 @@ SHOWN = 20  # matches in the lines of text; the file has all
 class Match:
     """An evaluation utterance that the training data has.
 
-    `score` is 1 for a `same-sound`, the share of equal fingerprint bits of a `near-sound`, the share of pieces of a
-    `near-text`. `start` is the second of the training utterance at which the evaluation's sound begins (negative where
-    it begins before), `covered` the share of the evaluation's sound that was compared.
+    `score`, `start` (second of the training utterance at which the evaluation's sound begins) and `covered` are those
+    of a `Likeness`.
     """
 
     kind: Kind
@@ -34,18 +32,6 @@ class Match:
     def to_dict(self) -> dict[str, Any]:
         """As plain values, without what is not known."""
         return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What was compared and what could not be: `failed` sounds cannot be read, others are too short to tell."""
-
-    utterances: int = 0
-    sounds: int = 0
-    sounds_too_short: int = 0
-    texts: int = 0
-    texts_too_short: int = 0
-    failed: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 
-from linnet.decoding.word_times import TimedWord
+from linnet.alignment.words import TimedWord
 from linnet.text.words import break_unspaced
 
 Text = Callable[[Sequence[int]], str]

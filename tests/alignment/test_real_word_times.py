@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import linnet
+from linnet.alignment.heads import feed, measure_lag, read_known_words
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import load_whisper
-from linnet.transcription.align_heads import feed, measure_lag, read_known_words
 from real_weights import require_weights
 
 CLIPS = Path(__file__).parents[2] / "../shared/data/speech/aligned_hand"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from linnet.evaluation.contamination.prints import FRAMES_PER_SECOND, Print
+from linnet.data.duplicates.prints import FRAMES_PER_SECOND, Print
 
 Integers = npt.NDArray[np.int64]
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from linnet.alignment.ctc import ctc_words
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.errors import OptionError
 from linnet.models.resolve import resolve
-from linnet.transcription.ctc_words import ctc_words
 from linnet.transcription.generic import load_generic
 from linnet.transcription.recognizer import Recognizer
 from tiny_speech import save_all

@@ -5,13 +5,12 @@ where both begin between two sharp peaks is left to chance. Here the path may re
 attention of a word's own row puts inside its span, and what the sound itself says of speech and silence there. The
 weights were tuned on FSDD's training and validation speakers (`benchmarks/word_times.py`).
 
-Shapes: N words, H heads, L rows of attention, P encoder positions (20 ms), T frames (10 ms).
+Shapes: N words, T frames (10 ms).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,8 @@ Frames = NDArray[np.int64]
 ATTENTION_WEIGHT = 40.0  # all of a word's attention counts as much as 0.4 s of clear sound
 TOUCH_COST = 0.5  # of going from word to word without a pause, and more where the sound is loud
 SHORTEST = 3  # frames of a word
-TRAIL = 5.0  # frames in which what attention looks at fades: a decoder looks at a word's beginning, not at its end
 REACH = (40, 80)  # frames before and after what a word's attention looks at that it covers freely
 STRETCH_COST = 2.5  # of each frame beyond: what is heard there is rather a word that was missed, or music
-_SINK_ROWS = 6  # from here on, what most rows look at is no word's own place
 _NEVER = -1e18
 
 
@@ -86,46 +83,3 @@ def _trace(begins: Sequence[Frames], ends: Sequence[Frames], end: int) -> list[t
         spans.append((begin, end))
         end = int(ends[index - 1][begin]) if index else begin
     return spans[::-1]
-
-
-def look(attention: Floats, rows: Sequence[Sequence[int]], positions: int) -> Floats:
-    """Where each word is looked at: [N, positions], a row summing to 1 at most, to 0 where it looks at nothing.
-
-    `attention` [H, L, P] is cut to the positions of the true sound and made to sum to 1 again, row by row, so that
-    padding draws nothing. Where there are rows enough (6 words), each head's median over the words, what all look at
-    whatever they say, is taken off. A word's row is the mean over heads and its own `rows`.
-    """
-    cut = attention[..., :positions]
-    cut = cut / np.maximum(cut.sum(-1, keepdims=True), 1e-9)
-    words = np.stack([cut[:, list(own)].mean(1) for own in rows], 1)  # [H, N, positions]
-    if len(rows) >= _SINK_ROWS:
-        words = np.maximum(words - np.median(words, 1, keepdims=True), 0.0)
-    mean: Floats = words.mean(0)
-    return mean
-
-
-def spread(looked: Floats, frames: int, lag: int = 0) -> Floats:
-    """Attention over positions [N, P] as attention over frames [N, T], fading over 50 ms after where it looks.
-
-    `lag`: frames by which the decoder looks too late (below 0: too early); attention that would fall before the audio
-    goes to its first frame.
-    """
-    early = max(-lag, 0)
-    lag = max(lag, 0)
-    late = np.pad(np.repeat(looked, 2, axis=1) / 2, ((0, 0), (early, frames + lag)))[:, : frames + lag]
-    mass = late[:, lag:].copy()
-    mass[:, :1] += late[:, :lag].sum(1, keepdims=True)
-    fading = np.exp(-np.arange(8 * TRAIL) / TRAIL)
-    faded: Floats = np.stack([np.convolve(row, fading / fading.sum())[:frames] for row in mass])
-    return faded
-
-
-def interpolate(weights: Sequence[float], start: float, end: float) -> list[tuple[float, float]]:
-    """Divide the time from start to end among words, each by its weight (its characters).
-
-    >>> interpolate([1, 3], 1.0, 2.0)
-    [(1.0, 1.25), (1.25, 2.0)]
-    """
-    total = sum(weights) or 1.0
-    borders = np.interp(np.cumsum([0.0, *weights]), (0.0, total), (start, end))  # which ends at `end` to the last bit
-    return list(pairwise(borders.tolist()))

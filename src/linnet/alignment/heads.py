@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.alignment.aligner import Spoken, word_times
+from linnet.alignment.grouping import WordTokens, split_words
 from linnet.arrays import to_numpy
 from linnet.audio.mel import log_mel
 from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix, resolve_language
-from linnet.decoding.word_times import Spoken, word_times
-from linnet.decoding.words import WordTokens, split_words
 from linnet.engines.protocol import DecoderEngine, EncoderEngine, Engine
 from linnet.errors import LinnetError, OptionError
 from linnet.models.alignment_heads import Head

@@ -24,7 +24,7 @@ _LAG = 2  # frames between the two that are compared
 _QUIET = 1e-4  # of the power nearby: 40 dB below it there is mostly codec noise
 _NEARBY = 64  # frames, half a second: a word is heard beside its neighbours, not beside the loudest of an hour
 _DOUBTS = 4  # bits of a word
-_BLOCK = 4096  # frames transformed at once
+BLOCK = 4096  # frames transformed at once
 
 Words = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ def fingerprint(samples: Samples) -> Print:
     """
     padded = np.pad(samples, WINDOW // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]  # [T + lag, window]
-    energies = np.concatenate([_energies(frames[at : at + _BLOCK]) for at in range(0, len(frames), _BLOCK)])
+    energies = np.concatenate([_energies(frames[at : at + BLOCK]) for at in range(0, len(frames), BLOCK)])
     falls = energies[:, :-1] - energies[:, 1:]
     growth = falls[_LAG:] - falls[:-_LAG]  # [T, 32]
     words = np.packbits(growth > 0, axis=1, bitorder="little").view("<u4")[:, 0]
@@ -91,7 +91,7 @@ def _nearby(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _energies(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Energies of the bands [T, 33] of frames [T, window]."""
-    window, bands = _window_and_bands()
+    window, bands = window_and_bands()
     spectrum = np.fft.rfft(frames * window, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     energies: npt.NDArray[np.float32] = power.astype(np.float32) @ bands
@@ -99,7 +99,7 @@ def _energies(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 @cache
-def _window_and_bands() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def window_and_bands() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """A Hann window, and what share of each bin belongs to each band [WINDOW // 2 + 1, 33]."""
     edges = np.geomspace(_LOWEST, _HIGHEST, _BANDS + 1) * WINDOW / SAMPLE_RATE
     bins = np.arange(WINDOW // 2 + 1)[:, None]

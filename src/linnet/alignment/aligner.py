@@ -1,4 +1,4 @@
-"""When each word of decoded windows was said.
+"""When each word of windows that a Whisper-family model decoded was said.
 
 Shapes: B windows, H heads, L tokens, P encoder positions (20 ms), T frames (10 ms), N words.
 """
@@ -12,12 +12,18 @@ from itertools import pairwise
 
 import numpy as np
 
+from linnet.alignment.activity import FRAME, presence
+from linnet.alignment.attention import look, spread
+from linnet.alignment.dtw import Floats, warp
+from linnet.alignment.grouping import WordTokens, split_words
+from linnet.alignment.words import TimedWord, interpolate
 from linnet.arrays import to_numpy
-from linnet.audio.presence import FRAME, presence
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.decoding.alignment import Floats, interpolate, look, spread, warp
-from linnet.decoding.words import WordTokens, split_words
-from linnet.engines.protocol import Encoded, Engine
+from linnet.decoding.options import DecodingOptions
+from linnet.decoding.prefix import build_prefixes
+from linnet.decoding.result import Decoded
+from linnet.engines.protocol import DecoderEngine, Encoded
+from linnet.models.alignment_heads import AlignmentHeads, Head
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.text.words import bears_sound
 
@@ -37,33 +43,51 @@ class Spoken:
     samples: Samples
 
 
-@dataclass(frozen=True)
-class TimedWord:
-    """One word with the space before it; seconds from the window's start.
+class Aligner:
+    """Tells when each word of decoded windows was said, by the alignment heads of one model on any engine."""
 
-    `places` are those of its tokens in the window's. `interpolated`: no attention says where it is.
-    """
+    def __init__(
+        self, engine: DecoderEngine, vocabulary: WhisperVocabulary, heads: AlignmentHeads, *, max_length: int
+    ) -> None:
+        self._engine, self._vocabulary, self._heads, self._max_length = engine, vocabulary, heads, max_length
 
-    text: str
-    start: float
-    end: float
-    probability: float | None
-    interpolated: bool
-    places: tuple[int, ...]
+    def word_times(
+        self,
+        encoded: Encoded,
+        decoded: Sequence[Decoded],
+        options: DecodingOptions,
+        *,
+        samples: Sequence[Samples],
+        prompts: Sequence[Sequence[int]] | None = None,
+    ) -> list[list[TimedWord]]:
+        """The words of what `Decoder.decode` gave for the same windows, options and prompts; see `word_times`.
+
+        `samples` are each window's true sound, without padding. Raises `ValueError` for as many of one and not of the
+        other, or prompts that `decode` refuses.
+        """
+        languages = [one.language for one in decoded]
+        prefixes, _ = build_prefixes(
+            self._vocabulary, options, languages=languages, prompts=prompts, max_length=self._max_length
+        )
+        windows = [
+            Spoken(prefix, one.tokens, one.token_log_probabilities, sound)
+            for prefix, one, sound in zip(prefixes, decoded, samples, strict=True)
+        ]
+        return word_times(self._engine, encoded, windows, self._vocabulary, self._heads.pairs, self._heads.lag)
 
 
 def word_times(
-    engine: Engine,
+    engine: DecoderEngine,
     encoded: Encoded,
     windows: Sequence[Spoken],
     vocabulary: WhisperVocabulary,
-    heads: Sequence[tuple[int, int]],
+    heads: Sequence[Head],
     lag: float = 0.0,
 ) -> list[list[TimedWord]]:
     """The words of each window, in order, without overlap, from 0 to the end of its samples.
 
     Where the (layer, head) pairs `heads` look while a word is written, `lag` seconds earlier, and where the sound rises
-    from silence, give its span (`alignment.warp`). Timestamps, which are coarser and at times wrong, have no say, but
+    from silence, give its span (`dtw.warp`). Timestamps, which are coarser and at times wrong, have no say, but
     where a window is too short for its words these are divided over the time between them. Those words are marked as
     interpolated, and so is a word that hardly looks into its own span.
     """
@@ -76,7 +100,7 @@ def word_times(
 
 
 def _attention(
-    engine: Engine, encoded: Encoded, windows: Sequence[Spoken], rows: Sequence[int], heads: Sequence[tuple[int, int]]
+    engine: DecoderEngine, encoded: Encoded, windows: Sequence[Spoken], rows: Sequence[int], heads: Sequence[Head]
 ) -> Iterator[tuple[int, Floats]]:
     """For each of these windows its attention [H, L, P], a few windows at a time."""
     sequences = {row: [*windows[row].prefix, *windows[row].tokens] for row in rows}

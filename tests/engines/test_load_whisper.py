@@ -149,7 +149,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other mel_bins": (
         lambda f: edit_json(f / "preprocessor_config.json", feature_size=80),
-        r"makes 80 mel mel_bins, but its encoder takes 16",
+        r"makes 80 mel bins, but its encoder takes 16",
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
     "weights cut": (

@@ -19,7 +19,7 @@ from linnet.text.language_codes import base_language, canonical, same_language
 SURE = 0.8  # a language at least this probable is believed at once
 MOST_RIVALS = 3
 LEAST_PROBABILITY = 0.03
-LANGUAGE_WEIGHT = 0.1  # against the text's average log-probability; chosen on clips of 1 and 2 s (docs/benchmarks.md)
+LANGUAGE_WEIGHT = 0.1  # against the text's average log-probability; chosen on clips of 1 and 2 s (docs/lab/accuracy.md)
 
 
 def resolve_language(name: str | None, vocabulary: WhisperVocabulary) -> str | None:

@@ -110,7 +110,7 @@ class WhisperBackend:
         """Samples of an English recording's windows: fewer than fit where padding costs little.
 
         Unpadded windows have no padding. In other languages, which models know less well, full windows gain a point:
-        base in int8 made 202 errors in 1,530 words of eight languages with them, 218 with these (docs/benchmarks.md).
+        base in int8 made 202 errors in 1,530 words of eight languages with them, 218 with these (docs/lab/accuracy.md).
         """
         best = self._engine.best_sound if self._model.pads_window else None
         return self._model.window_samples if best is None else best * HOP

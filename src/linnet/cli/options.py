@@ -39,7 +39,7 @@ Language = Annotated[
 ]
 Device = Annotated[str, option("--device", metavar="NAME", help="auto, cpu or cuda.")]
 Engine = Annotated[
-    str, option("--engine", metavar="NAME", help="auto, torch, or openvino (Whisper-family models on a CPU).")
+    str, option("--engine", metavar="NAME", help="auto, torch, or openvino (Whisper-family and CTC models on a CPU).")
 ]
 ComputeType = Annotated[
     str,

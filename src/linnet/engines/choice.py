@@ -1,8 +1,9 @@
-"""Which engine runs a Whisper-family model, in which precision, and why."""
+"""Which engine runs a model, in which precision, and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from linnet.engines.protocol import Engine
@@ -10,7 +11,7 @@ from linnet.errors import OptionError
 from linnet.machine import DTYPES
 from linnet.models.checkpoint import weight_files
 from linnet.models.device import choose_dtype
-from linnet.models.families import WHISPER, family_of
+from linnet.models.families import CTC, WHISPER, family_of
 from linnet.models.resolve import ModelRef
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
 from linnet.notices import Notify
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from linnet.engines.openvino.cache import ModelSource
     from linnet.engines.openvino.formats import Precision
+    from linnet.models.speech import SpeechModel
 
 ENGINES = ("auto", "torch", "openvino")
 COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
@@ -103,14 +105,21 @@ def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> 
     `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
     `OpenVinoMissing` where OpenVINO was asked for by name.
     """
-    if family_of(ref.path) is WHISPER:
+    family = family_of(ref.path)
+    if family is WHISPER:
         engine, why = _choose(device, wanted)
         if wanted.engine == "auto":
             notify(f"engine: {engine} ({why})")
         if engine == "openvino":
             return EngineChoice(engine, _openvino_number(ref, wanted, notify), wanted.threads)
     elif wanted.engine == "openvino":
-        raise OptionError(f"model {ref.name} is not of the Whisper family, which OpenVINO runs: use --engine torch")
+        if family is not CTC:
+            raise OptionError(
+                f"model {ref.name} is neither of the Whisper family nor a CTC model, which OpenVINO runs: "
+                "use --engine torch"
+            )
+        _choose(device, wanted)
+        return EngineChoice("openvino", _ctc_number(ref, wanted, notify), wanted.threads)
     asked = _TORCH_DTYPES.get(wanted.compute_type)
     if asked is None:
         raise OptionError(f"compute type {wanted.compute_type} is of the openvino engine, which does not run here")
@@ -128,6 +137,22 @@ def build_engine(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notif
 
     model = load_whisper(ref.path, name=ref.name, device=device, dtype=torch_dtype(chosen))
     return model, TorchEngine(model)
+
+
+def build_ctc(ref: ModelRef, chosen: EngineChoice, notify: Notify) -> SpeechModel:
+    """Load a CTC model whose logits OpenVINO makes. Raises `ModelError`, `OptionError`, `OpenVinoMissing`."""
+    import torch
+
+    from linnet.engines.openvino.cache import ModelSource, load_compiled
+    from linnet.engines.openvino.ctc import OpenVinoCtc
+    from linnet.models.speech import load_speech_model
+
+    load = partial(load_speech_model, ref, device="cpu", dtype=torch.float32)
+    source = ModelSource(ref.path, ref.name, load, ctc=True)
+    compiled = load_compiled(source, openvino_precision(chosen.precision), notify, threads=chosen.threads)
+    speech = load(weights=False)
+    model = OpenVinoCtc(compiled.encoder, speech.model)
+    return replace(speech, model=model, label=f"openvino ctc cpu {chosen.precision}")
 
 
 def torch_dtype(chosen: EngineChoice) -> torch.dtype:
@@ -169,6 +194,15 @@ def _openvino_number(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str
     if kind != openvino_precision(kind).compute == "f32":
         notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32")
     return kind
+
+
+def _ctc_number(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str:
+    if wanted.compute_type == "w8a8":
+        raise OptionError("compute type w8a8 is of Whisper-family models: for a CTC model use f32, bf16 or int8")
+    if wanted.compute_type == "auto":
+        notify("compute type: f32 (exact)")
+        return "f32"
+    return _openvino_number(ref, wanted, notify)
 
 
 def _openvino(ref: ModelRef, chosen: EngineChoice, notify: Notify) -> tuple[WhisperModel, Engine]:

@@ -39,18 +39,24 @@ class SpeechModel:
     tokenizer: Any
     device: str
     dtype: torch.dtype
+    label: str | None = None  # for reports, where the model runs elsewhere than on PyTorch
 
 
-def load_speech_model(ref: ModelRef, *, device: str, dtype: torch.dtype) -> SpeechModel:
+def load_speech_model(ref: ModelRef, *, device: str, dtype: torch.dtype, weights: bool = True) -> SpeechModel:
     """Load the model in a folder with AutoModelForSpeechSeq2Seq or AutoModelForCTC, and its processor.
 
-    Code from the folder is never run. Raises `ModelError` that names the file and the way out where the tokenizer or
-    the processor is missing, a weight file is damaged or lacks tensors of the model, or a library is not installed.
+    Without `weights` the model has its config and functions but no numbers (on PyTorch's meta device), and whether the
+    files are whole is not looked at. Code from the folder is never run. Raises `ModelError` that names the file and the
+    way out where the tokenizer or the processor is missing, a weight file is damaged or lacks tensors of the model, or
+    a library is not installed.
     """
     family = family_of(ref.path)
     _require_files(ref)
-    verify_weights(ref.path, way_out(ref))
+    if weights:
+        verify_weights(ref.path, way_out(ref))
     processor, tokenizer = _load_processor(ref)
+    if not weights:
+        return SpeechModel(ref.name, family, _load_skeleton(ref, family), processor, tokenizer, device, dtype)
     model = _load_model(ref, family, dtype)
     model.to(device).eval()
     return SpeechModel(ref.name, family, model, processor, tokenizer, device, dtype)
@@ -92,6 +98,18 @@ def _load_processor(ref: ModelRef) -> tuple[Any, Any]:
     except Exception as error:  # whatever a wrong field raises, the files are wrong
         message = f"the processor of model {ref.name} in {ref.path} cannot be loaded ({first_line(error)})"
         raise ModelError(f"{message}: {way_out(ref)}") from error
+
+
+def _load_skeleton(ref: ModelRef, family: Family) -> Any:
+    import torch
+    from transformers import AutoConfig
+
+    try:
+        with quiet(), torch.device("meta"):
+            return family.auto_class().from_config(AutoConfig.from_pretrained(ref.path, **_AS_DATA)).to("meta").eval()
+    except Exception as error:  # whatever a wrong field raises, the file is wrong
+        where = f"model {ref.name} in {ref.path} cannot be made from its config.json"
+        raise ModelError(f"{where} ({first_line(error)}): {way_out(ref)}") from error
 
 
 def _load_model(ref: ModelRef, family: Family, dtype: torch.dtype) -> Any:

@@ -99,7 +99,9 @@ class GenericBackend:
 
     @property
     def engine_name(self) -> str:
-        """For reports: `transformers ctc cpu float32`."""
+        """For reports: `transformers ctc cpu float32`, `openvino ctc cpu int8`."""
+        if self._speech.label is not None:
+            return self._speech.label
         dtype = str(self._speech.dtype).removeprefix("torch.")
         return f"transformers {self._speech.family.name} {self._speech.device} {dtype}"
 

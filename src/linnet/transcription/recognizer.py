@@ -40,12 +40,12 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
 ) -> Recognizer:
     """Load a speech model: an embedded name (`digits`), a folder, or a Hub id; by default the one for this machine.
 
-    `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU;
-    `compute_type` auto, f32 (or float32), bf16 (or bfloat16), float16, int8 or w8a8; `dtype`, deprecated, is
-    `compute_type` with `engine="torch"`; `threads` how many the engine uses, by default all cores. `notify` is told of
-    each choice made automatically, with its reason. `late`: the weights are read when a first recording could be
-    opened, not now. Raises `ModelError` for a model that is missing or damaged, `OptionError` for what does not go
-    together.
+    `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU, and CTC
+    models where it is named; `compute_type` auto, f32 (or float32), bf16 (or bfloat16), float16, int8 or w8a8; `dtype`,
+    deprecated, is `compute_type` with `engine="torch"`; `threads` how many the engine uses, by default all cores.
+    `notify` is told of each choice made automatically, with its reason. `late`: the weights are read when a first
+    recording could be opened, not now. Raises `ModelError` for a model that is missing or damaged, `OptionError` for
+    what does not go together.
 
     >>> recognizer = load("digits")
     >>> recognizer.languages
@@ -80,15 +80,17 @@ def _silent(sentence: str) -> None:
 
 
 def _load_backend(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> Backend:
-    from linnet.engines.choice import build_engine, torch_dtype
+    from linnet.engines.choice import build_ctc, build_engine, torch_dtype
     from linnet.models.families import WHISPER, family_of
 
     if family_of(ref.path) is WHISPER:
         from linnet.transcription.whisper import WhisperBackend
 
         return WhisperBackend(*build_engine(ref, device, chosen, notify))
-    from linnet.transcription.generic import load_generic
+    from linnet.transcription.generic import GenericBackend, load_generic
 
+    if chosen.engine == "openvino":
+        return GenericBackend(build_ctc(ref, chosen, notify))
     return load_generic(ref, device=device, dtype=torch_dtype(chosen))
 
 

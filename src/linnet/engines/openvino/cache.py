@@ -1,8 +1,9 @@
 """Converted models on this disk: made once, found again by what they were made of, rebuilt where they are damaged.
 
-An entry (`copies` says where) is a folder with the two models and a manifest that is written last. Entries
-appear by one rename, so two processes may convert at once: one of them wins, the other takes what is there. What was
-calibrated on sound is made only where that is asked for, and never anew: the sound is not here.
+An entry (`copies` says where) is a folder with the models, two of a Whisper-family model and one of a CTC model, and a
+manifest that is written last. Entries appear by one rename, so two processes may convert at once: one of them wins, the
+other takes what is there. What was calibrated on sound is made only where that is asked for, and never anew: the sound
+is not here.
 
 In an entry lies, of one kind of CPU, what OpenVINO compiled of it, in a folder with a manifest of its own: with that a
 process starts in a fifth of the time.
@@ -30,14 +31,16 @@ from linnet.models.loading import first_line
 from linnet.notices import Notify
 
 EXPORT_VERSION = 4  # of this code: raise it when the converted models change
-_MODELS = ("encoder", "decoder")
 _MANIFEST = "manifest.json"
 _COMPILED = "compiled-"
 
 
 @dataclass(frozen=True)
 class ConvertedModel:
-    """A model as OpenVINO reads it, not compiled yet; `folder` is None where it could not be kept."""
+    """A model as OpenVINO reads it, not compiled yet; `folder` is None where it could not be kept.
+
+    A CTC model is an encoder that gives logits, and its decoder None.
+    """
 
     encoder: Any
     decoder: Any
@@ -63,6 +66,12 @@ class ModelSource:
     folder: Path
     name: str
     load_module: Callable[[], Any]
+    ctc: bool = False  # else of the Whisper family
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models that it becomes."""
+        return ("encoder",) if self.ctc else ("encoder", "decoder")
 
 
 def load_compiled(
@@ -88,7 +97,7 @@ def compile_converted(converted: ConvertedModel, threads: int | None = None) -> 
     """Compile for this CPU; nothing is kept."""
     precision = converted.precision
     encoder = compile_model(converted.encoder, encoder_compute(precision.compute), threads)
-    decoder = compile_model(converted.decoder, precision.compute, threads)
+    decoder = converted.decoder and compile_model(converted.decoder, precision.compute, threads)
     return CompiledModel(encoder, decoder, converted.shape, precision)
 
 
@@ -158,12 +167,13 @@ class _Entry:
     folder: Path
     model: str  # the key of the folder that it was made of, and the precision
     precision: Precision
+    models: tuple[str, ...]  # their names
 
     @classmethod
     def of(cls, source: ModelSource, precision: Precision) -> _Entry:
         model = f"{model_key(source.folder)}-{precision}"
         version = hashlib.sha256(_versions().encode()).hexdigest()[:8]
-        return cls(copies_root() / f"{model}-{version}", model, precision)
+        return cls(copies_root() / f"{model}-{version}", model, precision, source.models)
 
     def others(self) -> list[Path]:
         """Entries that other versions made of the same model."""
@@ -172,8 +182,8 @@ class _Entry:
     def read(self) -> ConvertedModel:
         with _telling_damage():
             shape = self._verified(self.folder)
-            encoder, decoder = (core().read_model(self.folder / f"{name}.xml") for name in _MODELS)
-            return ConvertedModel(encoder, decoder, shape, self.precision, self.folder)
+            encoder, *decoder = (core().read_model(self.folder / f"{name}.xml") for name in self.models)
+            return ConvertedModel(encoder, next(iter(decoder), None), shape, self.precision, self.folder)
 
     def _verified(self, folder: Path) -> ModelShape:
         """Check what a manifest tells of the files beside it."""
@@ -209,7 +219,7 @@ class _Entry:
         with draft_folder(self.folder) as draft:
             with _telling_damage():
                 made = self._compile(shape, threads, draft)
-            if len(list(draft.iterdir())) == len(_MODELS):  # OpenVINO removes what it finds no room for
+            if len(list(draft.iterdir())) == len(self.models):  # OpenVINO removes what it finds no room for
                 with suppress(OSError):
                     _write_manifest(draft, shape)
                     for old in self.folder.glob(f"{_COMPILED}*"):
@@ -219,9 +229,9 @@ class _Entry:
 
     def _compile(self, shape: ModelShape, threads: int | None, kept: Path) -> CompiledModel:
         compute = self.precision.compute
-        paths = [self.folder / f"{name}.xml" for name in _MODELS]
-        encoder = compile_model(paths[0], encoder_compute(compute), threads, kept)
-        decoder = compile_model(paths[1], compute, threads, kept)
+        first, *second = (self.folder / f"{name}.xml" for name in self.models)
+        encoder = compile_model(first, encoder_compute(compute), threads, kept)
+        decoder = next((compile_model(path, compute, threads, kept) for path in second), None)
         return CompiledModel(encoder, decoder, shape, self.precision)
 
     def read_calibrated(self, name: str) -> ConvertedModel:
@@ -248,7 +258,7 @@ class _Entry:
         """
         openvino = import_openvino()
         with whole_folder(self.folder, "replace" if replace else "keep") as draft:
-            for name in _MODELS:
+            for name in self.models:
                 try:
                     openvino.save_model(getattr(made, name), draft / f"{name}.xml", compress_to_fp16=False)
                 except RuntimeError as error:  # a full disk, among others
@@ -275,6 +285,12 @@ def _telling_damage() -> Iterator[None]:
 
 
 def _convert(source: ModelSource, precision: Precision, windows: Sequence[Array] = ()) -> ConvertedModel:
+    if source.ctc:
+        from linnet.engines.openvino.ctc import convert_ctc
+
+        return ConvertedModel(
+            convert_ctc(source.load_module(), precision), None, ModelShape.without_decoder(), precision, None
+        )
     from linnet.engines.openvino.export import convert  # which takes PyTorch
 
     module = source.load_module()

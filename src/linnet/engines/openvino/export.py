@@ -33,7 +33,7 @@ def convert(module: Any, precision: Precision, windows: Sequence[Tensor] = ()) -
     decoder = _decoder(module, shape, torch.bfloat16 if precision.compute == "bf16" else torch.float32)
     if precision.weights == "f16":
         for model in (encoder, decoder):
-            _halve(model)
+            halve(model)
     elif precision.weights != "f32":
         encoder = quantize(encoder, windows) if precision.calibrated else compress_weights(encoder)
         decoder = compress_weights(decoder)
@@ -43,11 +43,11 @@ def convert(module: Any, precision: Precision, windows: Sequence[Tensor] = ()) -
 def _encoder(module: Any, shape: ModelShape) -> Any:
     traced = ExportEncoder(module.model.encoder, module.model.decoder)
     layout = full_layout(_FRAMES // 2)
-    model = _trace(
+    model = trace(
         traced, (torch.zeros(2, _FRAMES, shape.mel_bins), *map(torch.from_numpy, (layout.indices, layout.bias)))
     )
-    _name(model.inputs, ["features", "indices", "bias"])
-    _name(model.outputs, [f"cross.{index}" for index in range(2 * shape.layers)])
+    name_ports(model.inputs, ["features", "indices", "bias"])
+    name_ports(model.outputs, [f"cross.{index}" for index in range(2 * shape.layers)])
     model.reshape({"features": [-1, -1, shape.mel_bins], "indices": [-1], "bias": [-1]})
     return model
 
@@ -57,10 +57,10 @@ def _decoder(module: Any, shape: ModelShape, cross_dtype: torch.dtype) -> Any:
     held = [torch.zeros(4, shape.heads, 5, shape.channels) for _ in range(count)]
     cross = [torch.zeros(2, shape.heads, *_cross_shape(index, 8, shape.channels)) for index in range(count)]
     tokens = torch.zeros(4, 3, dtype=torch.int32), torch.arange(4, dtype=torch.int32), torch.zeros(2, 8)
-    model = _trace(ExportDecoder(module.model.decoder, module.proj_out, cross_dtype), (*tokens, *held, *cross))
+    model = trace(ExportDecoder(module.model.decoder, module.proj_out, cross_dtype), (*tokens, *held, *cross))
     names = [[f"{kind}.{index}" for index in range(count)] for kind in ("held", "cross", "grown")]
-    _name(model.inputs, ["tokens", "rows", "bias", *names[0], *names[1]])
-    _name(model.outputs, ["logits", *names[2], *(f"query.{index}" for index in range(shape.layers))])
+    name_ports(model.inputs, ["tokens", "rows", "bias", *names[0], *names[1]])
+    name_ports(model.outputs, ["logits", *names[2], *(f"query.{index}" for index in range(shape.layers))])
     shapes: dict[str, list[int]] = {"tokens": [-1, -1], "rows": [-1], "bias": [-1, -1]}
     shapes |= {name: [-1, shape.heads, -1, shape.channels] for name in names[0]}
     shapes |= {name: [-1, shape.heads, *_cross_shape(index, -1, shape.channels)] for index, name in enumerate(names[1])}
@@ -74,7 +74,8 @@ def _cross_shape(index: int, positions: int, channels: int) -> tuple[int, int]:
     return (positions, channels) if index % 2 else (channels, positions)
 
 
-def _trace(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+def trace(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """What a module does with such tensors, as an `openvino.Model`. Raises `OpenVinoMissing`."""
     openvino = import_openvino()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: lengths that are read off the example are all made dynamic
@@ -82,7 +83,8 @@ def _trace(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
         return openvino.convert_model(traced)
 
 
-def _name(ports: list[Any], names: list[str]) -> None:
+def name_ports(ports: list[Any], names: list[str]) -> None:
+    """Give inputs or outputs their names."""
     for port, name in zip(ports, names, strict=True):
         port.get_tensor().set_names({name})
 
@@ -118,7 +120,8 @@ def _typed(encoder: Any, decoder: Any, compute: str) -> tuple[Any, Any]:
     return encoder, decoder
 
 
-def _halve(model: Any) -> None:
+def halve(model: Any) -> None:
+    """Hold the weights of an `openvino.Model` in 16 bits."""
     from openvino._offline_transformations import compress_model_transformation
 
     compress_model_transformation(model)

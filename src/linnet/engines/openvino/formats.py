@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,6 +18,11 @@ class ModelShape:
     mel_bins: int
     frames: int  # of a whole window
     tokens: int  # that a sequence may hold
+
+    @classmethod
+    def without_decoder(cls) -> Self:
+        """Of a model whose converted form says all of it."""
+        return cls(0, 0, 0, 0, 0, 0)
 
     @classmethod
     def of(cls, module: Any) -> ModelShape:

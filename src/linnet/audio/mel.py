@@ -1,6 +1,6 @@
 """Log-mel features of the Whisper family.
 
-Shapes: N samples, T frames (one per 160 samples, 10 ms), M mel mel_bins.
+Shapes: N samples, T frames (one per 160 samples, 10 ms), M mel bins.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def scale(log: Any) -> Any:
 
 
 class LogMel:
-    """The log10 of mel mel_bins of a sound [..., N] at 16 kHz that comes in pieces of any length, or in one.
+    """The log10 of mel bins of a sound [..., N] at 16 kHz that comes in pieces of any length, or in one.
 
-    The short-time Fourier transform (Hann window of 25 ms, hop 10 ms, reflected edges) and Slaney mel mel_bins of at least
+    The short-time Fourier transform (Hann window of 25 ms, hop 10 ms, reflected edges) and Slaney mel bins of at least
     1e-10, not scaled yet. All pieces are NumPy arrays, or tensors on one device, and alike but for their length.
 
     >>> mel, sound = LogMel(), np.zeros(16000, np.float32)

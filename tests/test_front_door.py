@@ -9,9 +9,35 @@ import linnet
 
 
 def test_the_public_names_are_these() -> None:
-    assert linnet.__all__ == ["LinnetError", "Recognizer", "Transcript", "load"]
+    assert linnet.__all__ == ["LinnetError", "Recognizer", "TranscribeOptions", "Transcript", "load"]
     assert all(getattr(linnet, name).__name__ == name for name in linnet.__all__)
     assert set(linnet.__all__) <= set(dir(linnet))
+
+
+def test_the_typed_options_are_those_of_decoding_and_of_the_recording() -> None:
+    from collections.abc import Iterable
+    from types import UnionType
+    from typing import Union, get_args, get_origin, get_type_hints
+
+    from linnet.decoding.options import DecodingOptions
+
+    def loosened(hint: object) -> set[object]:
+        """The members of a union, with tuples as the iterables that may stand for them."""
+        members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        return {Iterable[get_args(one)[0]] if get_origin(one) is tuple else one for one in members}
+
+    typed, fields = get_type_hints(linnet.TranscribeOptions), get_type_hints(DecodingOptions)
+    assert set(typed) == {*fields, "options", "channel", "track", "sample_rate", "temperature"}
+    assert {name: loosened(typed[name]) - {float} for name in fields} == {
+        name: loosened(hint) - {float} for name, hint in fields.items()
+    }
+
+
+def test_an_unknown_option_names_the_nearest_one() -> None:
+    recognizer = linnet.load("digits", late=True)
+    for wrong, nearest in (("beam_sise", "beam_size"), ("chanel", "channel"), ("temperatur", "temperature")):
+        with pytest.raises(linnet.LinnetError, match=rf"unknown option '{wrong}' \(did you mean {nearest}\?\)"):
+            recognizer.transcribe("examples/digits-en.flac", **{wrong: 1})
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

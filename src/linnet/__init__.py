@@ -12,14 +12,16 @@ from linnet.models.fusion.auto import register_when_used
 if TYPE_CHECKING:
     from linnet.errors import LinnetError
     from linnet.transcription.recognizer import Recognizer, load
+    from linnet.transcription.transcribe_options import TranscribeOptions
     from linnet.transcription.transcript import Transcript
 
 __version__ = "0.1.0"
-__all__ = ["LinnetError", "Recognizer", "Transcript", "load"]
+__all__ = ["LinnetError", "Recognizer", "TranscribeOptions", "Transcript", "load"]
 
 _HOMES = {
     "LinnetError": "linnet.errors",
     "Recognizer": "linnet.transcription.recognizer",
+    "TranscribeOptions": "linnet.transcription.transcribe_options",
     "Transcript": "linnet.transcription.transcript",
     "load": "linnet.transcription.recognizer",
 }

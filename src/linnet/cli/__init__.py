@@ -49,7 +49,7 @@ def build_app(verb: str | None = None) -> typer.Typer:
 
 
 def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and end.", is_eager=True),
+    version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
 ) -> None:
     """Speech recognition made efficient, from data to desk."""
     if version:

@@ -29,7 +29,7 @@ Recording = Annotated[
 ]
 Engines = Annotated[
     str,
-    option("--engine", verb="bench", metavar="NAME,...", help="Engines to measure: torch, openvino; auto is both."),
+    option("--engine", verb="bench", metavar="NAME,...", help="Engines to measure: torch, openvino, or auto for both."),
 ]
 Types = Annotated[
     str,
@@ -37,18 +37,18 @@ Types = Annotated[
         "--compute-type",
         verb="bench",
         metavar="NAME,...",
-        help="f32, bf16, float16, int8 or w8a8; auto is f32, bf16 and int8.",
+        help="Precisions to measure: f32, bf16, float16, int8, w8a8; auto is f32, bf16 and int8.",
     ),
 ]
-Sizes = Annotated[str, option("--batch-size", verb="bench", metavar="N,...", help="Windows at once.")]
-Seconds = Annotated[
-    float, option("--seconds", metavar="X", min=1.0, help="How much of the recording, or of the synthetic sound.")
+Sizes = Annotated[
+    str, option("--batch-size", verb="bench", metavar="N,...", help="Batch sizes to measure, in windows.")
 ]
+Seconds = Annotated[float, option("--seconds", metavar="X", min=1.0, help="Seconds of audio to transcribe.")]
 Limit = Annotated[
     float,
-    option("--time-limit", metavar="X", min=1.0, help="Most seconds of one setting, loading the model not counted."),
+    option("--time-limit", metavar="X", min=1.0, help="Maximum seconds per setting, excluding model loading."),
 ]
-Format = Annotated[str, option("--format", verb="bench", metavar="NAME", help="table or json.")]
+Format = Annotated[str, option("--format", verb="bench", metavar="NAME", help="Output format: table or json.")]
 
 
 def bench(

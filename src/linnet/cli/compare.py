@@ -25,18 +25,16 @@ By = Annotated[
     option(
         "--by",
         metavar="NAME",
-        help="What is resampled: speakers, sessions, recordings or utterances. By default the first that all have.",
+        help="Resampling unit: speakers, sessions, recordings or utterances. Default: the first that all rows have.",
     ),
 ]
-Level = Annotated[float, option("--level", metavar="P", help="Of the intervals.")]
-Resamples = Annotated[int, option("--resamples", metavar="N", min=1, help="Of the bootstrap.")]
+Level = Annotated[float, option("--level", metavar="P", help="Confidence level.")]
+Resamples = Annotated[int, option("--resamples", metavar="N", min=1, help="Bootstrap samples.")]
 Baseline = Annotated[
     str | None,
-    option(
-        "--baseline", metavar="ROWS", help="With more than two: compare each with this one, not all with one another."
-    ),
+    option("--baseline", metavar="ROWS", help="Compare each system with this one, instead of all pairs."),
 ]
-Seed = Annotated[int, option("--seed", verb="evaluate compare", metavar="N", help="Of the bootstrap.")]
+Seed = Annotated[int, option("--seed", verb="evaluate compare", metavar="N", help="Random seed of the bootstrap.")]
 AsJson = Annotated[bool, option("--json", help="Print the result as JSON.")]
 
 
@@ -75,13 +73,13 @@ def compare(
             print_result("\n\n".join("\n".join(one.lines()) for one in found) + "\n")
 
 
-Training = Annotated[str, typer.Argument(metavar="TRAINING", help="A manifest or another source of training data.")]
-Evaluated = Annotated[str, typer.Argument(metavar="EVALUATION", help="A manifest or another source that is scored.")]
+Training = Annotated[str, typer.Argument(metavar="TRAINING", help="Manifest or other source of training data.")]
+Evaluated = Annotated[str, typer.Argument(metavar="EVALUATION", help="Manifest or other source of evaluation data.")]
 Matches = Annotated[
     Path | None,
-    option("--output", verb="evaluate contamination", metavar="FILE", help="File for a JSON line for each match."),
+    option("--output", verb="evaluate contamination", metavar="FILE", help="Write one JSON line per match."),
 ]
-Sounds = Annotated[bool, option("--sounds/--no-sounds", help="Compare sounds.")]
+Sounds = Annotated[bool, option("--sounds/--no-sounds", help="Compare audio.")]
 Texts = Annotated[bool, option("--texts/--no-texts", help="Compare reference texts.")]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from linnet.evaluation.systems import System
     from linnet.notices import Notify
 
-app = typer.Typer(cls=WithDefault, help="Score recognizers, compare them, and look for test data in training data.")
+app = typer.Typer(cls=WithDefault, help="Score recognizers, compare them, and find test data in training data.")
 
 Source_ = Annotated[
     str | None,
@@ -40,7 +40,8 @@ SuiteName = Annotated[
     option(
         "--suite",
         metavar="NAME",
-        help="Instead of SOURCE all sets of a suite: open-asr, open-asr:TABLE, or a YAML file. --output is a folder.",
+        help="Score all sets of a suite instead of SOURCE: open-asr, open-asr:TABLE, or a YAML file; --output names a "
+        "folder.",
     ),
 ]
 Model = Annotated[
@@ -57,23 +58,26 @@ HypothesesFile = Annotated[
     option(
         "--hypotheses",
         metavar="FILE",
-        help="Score transcripts that exist already: JSONL, CTM, trn, Kaldi text, a line for each reference, or the "
+        help="Score existing transcripts: JSONL, CTM, trn, Kaldi text, a line for each reference, or the "
         "rows of an evaluation; 'source' for those that SOURCE's own rows hold (leaderboard files).",
     ),
 ]
 MissingAs = Annotated[
-    str, option("--missing", metavar="NAME", help="A reference without hypothesis: error (not scored) or deletions.")
+    str,
+    option(
+        "--missing", metavar="NAME", help="Count a reference without hypothesis as error (not scored) or deletions."
+    ),
 ]
 ProtocolName = Annotated[
     str,
     option(
         "--protocol",
         metavar="NAME",
-        help="How words are counted: plain (as jiwer), or open-asr (the leaderboard's: compounds may be split).",
+        help="Word counting: plain (as jiwer), or open-asr (the leaderboard's: compounds may be split).",
     ),
 ]
 ReportFile = Annotated[
-    Path | None, option("--report", metavar="FILE.html", help="Write a page with the errors, their kinds and sounds.")
+    Path | None, option("--report", metavar="FILE.html", help="Write an HTML report of the errors, with audio.")
 ]
 Normalizer = Annotated[
     str,
@@ -86,7 +90,7 @@ Normalizer = Annotated[
 ]
 Language = Annotated[
     str | None,
-    option("--language", metavar="CODE", help="Of all utterances. By default each row's own, else detected."),
+    option("--language", metavar="CODE", help="Language of all utterances. Default: the row's own, else detected."),
 ]
 Output = Annotated[
     Path | None,
@@ -94,12 +98,14 @@ Output = Annotated[
         "--output",
         verb="evaluate",
         metavar="FILE",
-        help="File for a JSON line for each utterance, written when it is done; a second run with the same file goes "
+        help="Write one JSON line per utterance as it finishes; a second run with the same file goes "
         "on where the first one ended. In a folder: MANIFEST's name with .evaluation.jsonl.",
     ),
 ]
-Limit = Annotated[int | None, option("--limit", help="Only the first utterances with a text.", min=1, metavar="N")]
-Restart = Annotated[bool, option("--restart", help="Drop the rows that an earlier run left in --output.")]
+Limit = Annotated[
+    int | None, option("--limit", help="Score only the first N utterances with a reference.", min=1, metavar="N")
+]
+Restart = Annotated[bool, option("--restart", help="Discard rows from an earlier run in --output.")]
 AsJson = Annotated[bool, option("--json", help="Print the result as JSON.")]
 
 

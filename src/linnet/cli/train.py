@@ -22,16 +22,16 @@ from linnet.errors import MissingExtra, OptionError
 if TYPE_CHECKING:
     from linnet.training.options import Recipe
 
-train = typer.Typer(cls=WithDefault, help="Train a model by a recipe, plan its batches, draw its curves.")
+train = typer.Typer(cls=WithDefault, help="Train a model from a recipe, plan its batches, plot its curves.")
 
-Picture = Annotated[Path | None, option("--picture", metavar="FILE", help="Draw the figures, too, as PNG or SVG.")]
+Picture = Annotated[Path | None, option("--picture", metavar="FILE", help="Also plot the figures, as PNG or SVG.")]
 Curves = Annotated[
     Path | None,
     option(
         "--output",
         verb="train plot",
         metavar="FILE",
-        help="PNG or SVG; by default curves.png in the (first) run's folder.",
+        help="PNG or SVG to write. Default: curves.png in the (first) run's folder.",
     ),
 ]
 
@@ -40,30 +40,36 @@ Curves = Annotated[
 def run(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file such as recipes/tiny-audio.yaml.")],
     dry_run: Annotated[
-        bool, option("--dry-run", help="Train nothing: check the recipe; print parameters, steps and padding.")
+        bool, option("--dry-run", help="Check the recipe and print parameters, steps and padding, without training.")
     ] = False,
     skip_bad: Annotated[
-        bool, option("--skip-bad", help="Leave out utterances that cannot be used (missing audio, ...) and tell them.")
+        bool, option("--skip-bad", help="Skip unusable utterances (missing audio, ...) and report them.")
     ] = False,
     remote: Annotated[
         str | None,
         option(
-            "--remote", metavar="USER@HOST", help="Train there, by ssh, rsync and tmux; --dry-run prints the commands."
+            "--remote",
+            metavar="USER@HOST",
+            help="Train on that machine over ssh, rsync and tmux; --dry-run prints the commands.",
         ),
     ] = None,
     remote_folder: Annotated[
-        str, option("--remote-folder", metavar="PATH", help="The folder there, from its home folder.")
+        str, option("--remote-folder", metavar="PATH", help="Folder on the remote machine, relative to its home.")
     ] = "linnet",
     processes: Annotated[
-        int, option("--processes", metavar="N", min=1, help="Train in so many processes of one machine, one per GPU.")
+        int, option("--processes", metavar="N", min=1, help="Training processes on one machine, one per GPU.")
     ] = 1,
     wheel: Annotated[
         Path | None,
-        option("--wheel", metavar="FILE", help="With --remote: install this there, not the index's linnet."),
+        option(
+            "--wheel",
+            metavar="FILE",
+            help="With --remote: install this wheel instead of the one from the package index.",
+        ),
     ] = None,
     forward: Annotated[
         list[str] | None,
-        option("--forward", metavar="NAME", help="With --remote: a further environment variable to hand on."),
+        option("--forward", metavar="NAME", help="With --remote: pass on another environment variable."),
     ] = None,
 ) -> None:
     """Train a model from a recipe; the same command goes on with a run that was broken off.
@@ -93,13 +99,11 @@ def run(
 def fit_memory(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file such as recipes/tiny-audio.yaml.")],
     memory: Annotated[
-        str, option("--memory", metavar="40GB", help="What a process may take. By default what is free, less a margin.")
+        str, option("--memory", metavar="40GB", help="Memory limit per process. Default: what is free, less a margin.")
     ] = "auto",
-    processes: Annotated[int, option("--processes", metavar="N", min=1, help="Processes that train together.")] = 1,
-    force: Annotated[bool, option("--force", help="Measure again what was measured before.")] = False,
-    skip_bad: Annotated[
-        bool, option("--skip-bad", help="Leave out utterances that cannot be used and tell them.")
-    ] = False,
+    processes: Annotated[int, option("--processes", metavar="N", min=1, help="Number of training processes.")] = 1,
+    force: Annotated[bool, option("--force", help="Repeat measurements from earlier runs.")] = False,
+    skip_bad: Annotated[bool, option("--skip-bad", help="Skip unusable utterances and report them.")] = False,
     as_json: Annotated[bool, option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure what steps of a recipe take of memory, and how large its batches can be.
@@ -128,10 +132,10 @@ def fit_memory(
 def bench_batching(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL whose rows have a duration and a text.")],
     budget: Annotated[
-        float, option("--budget", metavar="SECONDS", help="Padded seconds of a batch; a token counts as 80 ms.")
+        float, option("--budget", metavar="SECONDS", help="Padded seconds per batch; a token counts as 80 ms.")
     ] = 600.0,
     longest: Annotated[
-        float | None, option("--longest", metavar="SECONDS", help="Leave out what is longer. By default nothing.")
+        float | None, option("--longest", metavar="SECONDS", help="Skip longer utterances. Default: keep all.")
     ] = None,
     world: Annotated[int, option("--world", metavar="N", min=1, help="Processes that train together.")] = 1,
     picture: Picture = None,
@@ -156,7 +160,7 @@ def bench_batching(
 
 @train.command()
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or their log.jsonl.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or their log.jsonl.")],
     output: Curves = None,
 ) -> None:
     """Draw the curves of runs: loss, error rate, learning rate, padding, speed, memory. Prints the picture's path."""

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from linnet.transcription.naming import Item
     from linnet.transcription.recognizer import Recognizer
 
-Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders, globs, http(s) URLs, - (stdin).")]
-Task = Annotated[str, option("--task", metavar="NAME", help="transcribe, or translate into English.")]
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT", help="Files, folders, globs, http(s) URLs, or - for stdin.")
+]
+Task = Annotated[str, option("--task", metavar="NAME", help="Task: transcribe, or translate (into English).")]
 Repetition = Annotated[
     str,
     option(
         "--compression-ratio-threshold",
         metavar="X",
-        help="A window's text above it repeats itself: decode again; or none.",
+        help="Retry at a higher temperature if the compression ratio exceeds X ('none' disables).",
     ),
 ]
 Improbable = Annotated[
@@ -36,23 +38,29 @@ Improbable = Annotated[
     option(
         "--log-probability-threshold",
         metavar="X",
-        help="A window below this average has low confidence: decode again; or none.",
+        help="Retry at a higher temperature if the average log-probability is below X ('none' disables).",
     ),
 ]
 NoSpeech = Annotated[
-    str, option("--no-speech-threshold", metavar="X", help="A low-confidence window above it is silence; or none.")
+    str,
+    option(
+        "--no-speech-threshold",
+        metavar="X",
+        help="Treat a low-confidence window as silence if P(no speech) exceeds X ('none' disables).",
+    ),
 ]
 Condition = Annotated[
     bool,
-    option("--condition-on-previous", help="Give each window the text before as a prompt."),
+    option("--condition-on-previous", help="Prompt each window with the text before it."),
 ]
-LengthPenalty = Annotated[
-    float, option("--length-penalty", metavar="X", help="Of beams: their length to this power divides.")
-]
+LengthPenalty = Annotated[float, option("--length-penalty", metavar="X", help="Beam score is divided by length**X.")]
 Format = Annotated[
     list[str] | None,
     option(
-        "--format", "-f", metavar="NAME,...", help="txt (the default), srt, vtt, tsv, json, jsonl; several with commas."
+        "--format",
+        "-f",
+        metavar="NAME,...",
+        help="Output formats, separated by commas: txt (the default), srt, vtt, tsv, json, jsonl.",
     ),
 ]
 Output = Annotated[
@@ -61,16 +69,16 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
-        help="Folder for one file a recording and format, created if need be. Without it, one recording goes to "
-        "stdout.",
+        help="Write one file per recording and format to this folder, created if missing. Without it, a single "
+        "recording goes to stdout.",
     ),
 ]
-Paragraphs = Annotated[bool, option("--paragraphs", help="txt as paragraphs, instead of a line for each segment.")]
+Paragraphs = Annotated[bool, option("--paragraphs", help="Write txt as paragraphs instead of one line per segment.")]
 Beside = Annotated[bool, option("--beside", help="Write each file beside its recording instead of to a folder.")]
 SkipExisting = Annotated[
-    bool, option("--skip-existing", help="Leave out what an earlier run made of the same input, model and options.")
+    bool, option("--skip-existing", help="Skip recordings already transcribed with the same model and options.")
 ]
-Show = Annotated[bool, option("--show", help="Print the transcripts on stdout also where they are written to files.")]
+Show = Annotated[bool, option("--show", help="Also print transcripts to stdout when writing files.")]
 
 
 def transcribe(

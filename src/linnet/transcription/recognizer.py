@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from linnet.audio.source import open_audio
 from linnet.decoding.options import DecodingOptions
@@ -18,6 +18,7 @@ from linnet.settings import did_you_mean
 from linnet.transcription.backend import Backend, Outcome
 from linnet.transcription.schedule import BATCH_SIZE, Progress, Recording, Result, run_jobs
 from linnet.transcription.schedule import in_order as ordered
+from linnet.transcription.transcribe_options import TranscribeOptions
 from linnet.transcription.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -146,26 +147,25 @@ class Recognizer:
     def transcribe(
         self,
         audio: Any,
-        *,
-        options: DecodingOptions | None = None,
-        channel: str = "mix",
-        track: int | None = None,
-        sample_rate: int | None = None,
-        **changes: Any,
+        **options: Unpack[TranscribeOptions],
     ) -> Transcript:
         """Transcribe one recording of any length.
 
         `audio` is a path, a URL, "-" for stdin, bytes, a file object, an `Audio`, an array of samples ([N] or
         [N, channels]) at `sample_rate` Hz (16000 if not given), or {"array", "sampling_rate"} as data sets hold it.
-        `track` is which of a video's sound tracks is heard, from 1. `changes` are fields of `DecodingOptions`.
+        `track` is which of a video's sound tracks is heard, from 1. `options` are those of `TranscribeOptions`.
         Raises `AudioError` for a sound that cannot be read and `OptionError` for what the model cannot do.
 
         >>> load("digits").transcribe("examples/digits-en.flac", language="en").language
         'en'
         """
-        source = open_audio(audio, channel=channel, sample_rate=sample_rate, track=track)
-        recording = Recording(source, channel, track)
-        (result,) = self.transcribe_many([recording], options=_changed(options, changes))
+        changes: dict[str, Any] = {**options}
+        base = changes.pop("options", None)
+        channel, track = changes.pop("channel", "mix"), changes.pop("track", None)
+        rate = changes.pop("sample_rate", None)
+        decoding = _changed(base, changes)
+        recording = Recording(open_audio(audio, channel=channel, sample_rate=rate, track=track), channel, track)
+        (result,) = self.transcribe_many([recording], options=decoding)
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
         return result.transcript
@@ -227,7 +227,7 @@ def _changed(options: DecodingOptions | None, changes: dict[str, Any]) -> Decodi
         del changes["temperature"]
     if not isinstance(options, DecodingOptions | None):
         raise OptionError(f"options must be DecodingOptions, got {type(options).__name__}; give single ones by name")
-    known = list(DecodingOptions.__dataclass_fields__)
+    known = list(TranscribeOptions.__annotations__)
     if wrong := next((key for key in changes if key not in known), None):
         hint = did_you_mean(wrong, {name: name for name in known}) or f"; the options are {', '.join(known)}"
         raise OptionError(f"unknown option {wrong!r}{hint}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linnet.models.fusion.auto import register_when_used
+from linnet.models.lowrank.auto import register_when_used as register_low_rank_when_used
 
 if TYPE_CHECKING:
     from linnet.errors import LinnetError
@@ -27,6 +28,7 @@ _HOMES = {
 }
 
 register_when_used()
+register_low_rank_when_used()
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,9 @@ from linnet.training.optimization import checkpoint_gradients
 from linnet.training.options import Optimization
 from linnet.training.speech.loss import FusionLoss, Seq2SeqLoss
 from linnet.training.speech.recipe import SpeechRecipe, SpeechRunSettings
+from low_rank_models import compress
 from tiny_fusion import one_thread, save_all
+from tiny_whispers import random_whisper, small_tokenizer
 
 FROZEN = {"encoder": "frozen", "projector": "all", "language_model": "frozen"}
 ALL = dict.fromkeys(FROZEN, "all")
@@ -132,6 +134,18 @@ def test_a_step_of_a_whisper(policy: dict[str, str]) -> None:
         cached = counted(Seq2SeqLoss(model), {**frames, "decoder_input_ids": given, "labels": given}).get_total_flops()
         idle = StepFlops(model, span=3.0, idle=["encoder"])
         assert idle.batch(UTTERANCES, 1.0, TOKENS) == pytest.approx(cached, rel=0.03)  # keys and values of layer 0
+
+
+def test_a_step_of_a_low_rank_whisper() -> None:
+    """Pairs and pivots in encoder and decoder, trained in part: attention is counted once for each layer."""
+    model: Any = random_whisper(small_tokenizer(), seed=1)
+    compress(model, ".model.", rank=12)
+    freeze(model, {"model.encoder": "top:1", "model.decoder": "all"})
+    model.set_attn_implementation("eager")
+    given = torch.arange(UTTERANCES * TOKENS).reshape(UTTERANCES, TOKENS)
+    tensors = {"input_features": torch.randn(UTTERANCES, 16, 200), "decoder_input_ids": given, "labels": given}
+    found = counted(Seq2SeqLoss(model), tensors).get_total_flops()
+    assert StepFlops(model, span=2.0).batch(UTTERANCES, 1.0, TOKENS) == pytest.approx(found, rel=0.01)
 
 
 def test_a_linear_stack_by_hand(bases: dict[str, Path]) -> None:

@@ -258,7 +258,10 @@ def folder_size(folder: Path) -> int:
 
 
 def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
-    """How many numbers the weights hold and in which formats, from the headers; None where they are not safetensors."""
+    """How many numbers the weights hold and in which formats, from the headers; None where they are not safetensors.
+
+    Whole numbers of 64 bits (the order of a low-rank layer's outputs, a BatchNorm's steps) are no weights.
+    """
     from safetensors import SafetensorError, safe_open
 
     total, dtypes = 0, set()
@@ -269,6 +272,8 @@ def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
             with safe_open(file, framework="np") as tensors:
                 for key in tensors.keys():  # noqa: SIM118 - not a dict
                     part = tensors.get_slice(key)
+                    if str(part.get_dtype()) == "I64":
+                        continue
                     total += math.prod(part.get_shape())
                     dtypes.add(str(part.get_dtype()))
         except (OSError, SafetensorError) as error:

@@ -74,6 +74,7 @@ FIELDS: Mapping[str, Mapping[str, ValueRule]] = {
         "architectures": TEXTS,
         "model_type": TEXT,
         "linnet": OBJECT,
+        "linnet_low_rank": OBJECT,
         "transformers_weights": NAME,
         "max_source_positions": integer(1, 1_000_000),
         "max_target_positions": integer(1, 1_000_000),

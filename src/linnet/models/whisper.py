@@ -14,6 +14,8 @@ from linnet.models.alignment_heads import AlignmentHeads, find_alignment_heads
 from linnet.models.json_files import read_json
 from linnet.models.light_tokenizer import LightTokenizer
 from linnet.models.loading import PICKLE_WAY_OUT, first_line, quiet, refused_pickle
+from linnet.models.lowrank.auto import register
+from linnet.models.lowrank.description import as_dense_config, is_low_rank_config
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ _DEFAULTS = {  # of WhisperConfig, for the fields that are read here
 
 @dataclass(frozen=True)
 class WhisperModel:
-    """A loaded `WhisperForConditionalGeneration`, ready to run, with what decoding must know of it."""
+    """A loaded `WhisperForConditionalGeneration`, dense or low-rank, and what decoding must know of it."""
 
     module: Any  # None where it was loaded without weights
     vocabulary: WhisperVocabulary
@@ -126,7 +128,7 @@ def _unusable(folder: Path, name: str, error: ModelError) -> ModelError:
 def _whisper_config(folder: Path, *, whole: bool) -> dict[str, Any]:
     """The model's config with the defaults of its family filled in; `whole`: all of it must make sense."""
     _require(folder, ("config.json",), "run `linnet models pull` again, or point at the folder that holds the model")
-    raw = read_json(folder / "config.json")
+    raw = as_dense_config(read_json(folder / "config.json"))
     if raw.get("model_type") != "whisper":
         raise ModelError(f"config.json is of a {raw.get('model_type', 'nameless')} model, not of a whisper one")
     if whole:
@@ -178,11 +180,10 @@ def _load_tokenizer(folder: Path, *, light: bool) -> Any:
 def _load_module(folder: Path, dtype: torch.dtype | None) -> Any:
     path = _require(folder, _WEIGHTS, "run `linnet models pull` again, or copy the weights there")
     import torch
-    from transformers import WhisperForConditionalGeneration
 
     try:
         with quiet():
-            module, report = WhisperForConditionalGeneration.from_pretrained(
+            module, report = _module_class(folder).from_pretrained(
                 folder, dtype=dtype or torch.float32, local_files_only=True, output_loading_info=True
             )
     except Exception as error:  # safetensors, pickle and shape errors share no base
@@ -199,6 +200,16 @@ def _load_module(folder: Path, dtype: torch.dtype | None) -> Any:
         )
         raise ModelError(f"{path.name} does not fit config.json ({found}): take both files from the same model")
     return module.eval().requires_grad_(False)
+
+
+def _module_class(folder: Path) -> Any:
+    """What loads the weights: of a folder with low-rank layers the Auto class, which knows them."""
+    from transformers import AutoModelForSpeechSeq2Seq, WhisperForConditionalGeneration
+
+    if not is_low_rank_config(read_json(folder / "config.json")):
+        return WhisperForConditionalGeneration
+    register()
+    return AutoModelForSpeechSeq2Seq
 
 
 _MISFITS = {

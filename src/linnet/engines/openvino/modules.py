@@ -13,21 +13,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from linnet.models.lowrank.attention import ReducedAttention, Reducible
+from linnet.models.lowrank.layers import PairLinear, PivotLinear
+from linnet.models.lowrank.rewriting import in_order, untangle, without_bias
+
 
 class ExportEncoder(nn.Module):
     """Log-mel features [B, T, M] to every decoder layer's cross-attention keys and values: k0, v0, k1, v1, ...
 
     Keys are [B, H, C, P], the layout in which the step multiplies them without a copy, values [B, H, P, C]. Of the
     positions only `indices` [P] are kept; `bias` [P] is added to attention scores over them (`padding.Layout`).
+    `reduce`: attention in the dimension of its ranks, in layers where that is fewer multiply-adds.
     """
 
-    def __init__(self, encoder: Any, decoder: Any) -> None:
+    def __init__(self, encoder: Any, decoder: Any, *, reduce: bool = False) -> None:
         super().__init__()
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
         self.register_buffer("positions", encoder.embed_positions.weight)
-        self.layers = nn.ModuleList(_EncoderLayer(layer) for layer in encoder.layers)
+        self.layers = nn.ModuleList(_EncoderLayer(layer, reduce) for layer in encoder.layers)
         self.norm = encoder.layer_norm
-        self.across = nn.ModuleList(layer.encoder_attn for layer in decoder.layers)
+        across = [layer.encoder_attn for layer in decoder.layers]
+        self.keys = nn.ModuleList(without_bias(attention.k_proj) for attention in across)
+        self.values = nn.ModuleList(attention.v_proj for attention in across)
         self.heads: int = decoder.layers[0].encoder_attn.num_heads
 
     def forward(self, features: Tensor, indices: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
@@ -40,29 +47,41 @@ class ExportEncoder(nn.Module):
             x = layer(x, weight)
         x = self.norm(x)
         found: list[Tensor] = []
-        for attention in self.across:
-            key, value = (_split(project(x), self.heads) for project in (attention.k_proj, attention.v_proj))  # type: ignore[operator]
+        for keys, values in zip(self.keys, self.values, strict=True):
+            key, value = (_split(project(x), self.heads) for project in (keys, values))
             found += [key.transpose(2, 3), value]
         return tuple(found)
 
 
 class _EncoderLayer(nn.Module):
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, reduce: bool) -> None:
         super().__init__()
         attention = layer.self_attn
         self.norm1, self.norm2 = layer.self_attn_layer_norm, layer.final_layer_norm
-        self.qkv = _Fused([attention.q_proj, attention.k_proj, attention.v_proj])
-        self.out, self.fc1, self.fc2 = attention.out_proj, layer.fc1, layer.fc2
+        small = reduce and Reducible.of(attention)
+        self.attention = ReducedAttention(attention) if small else _Attention(attention)
+        self.fc1, self.fc2 = _feed_forward(layer)
         self.activation = layer.activation_fn
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x), bias)
+        result: Tensor = x + self.fc2(self.activation(self.fc1(self.norm2(x))))
+        return result
+
+
+class _Attention(nn.Module):
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.qkv = _Fused([attention.q_proj, without_bias(attention.k_proj), attention.v_proj])
+        self.out = attention.out_proj
         self.heads: int = attention.num_heads
         self.scale: float = attention.scaling
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        query, key, value = (_split(part, self.heads) for part in self.qkv(self.norm1(x)).chunk(3, -1))
+        query, key, value = (_split(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
-        x = x + self.out(_join(mixed))
-        result: Tensor = x + self.fc2(self.activation(self.fc1(self.norm2(x))))
-        return result
+        made: Tensor = self.out(_join(mixed))
+        return made
 
 
 class ExportDecoder(nn.Module):
@@ -111,9 +130,10 @@ class _DecoderLayer(nn.Module):
             layer.encoder_attn_layer_norm,
             layer.final_layer_norm,
         )
-        self.qkv, self.out = _Fused([own.q_proj, own.k_proj, own.v_proj]), own.out_proj
+        self.qkv, self.out = _Fused([own.q_proj, without_bias(own.k_proj), own.v_proj]), own.out_proj
         self.cross_query, self.cross_out = across.q_proj, across.out_proj
-        self.fc1, self.fc2, self.activation = layer.fc1, layer.fc2, layer.activation_fn
+        self.fc1, self.fc2 = _feed_forward(layer)
+        self.activation = layer.activation_fn
         self.heads: int = own.num_heads
         self.scale: float = own.scaling
 
@@ -144,22 +164,56 @@ class _DecoderLayer(nn.Module):
 
 
 class _Fused(nn.Module):
-    """The concatenated outputs of layers that read the same input, as one product where they are plain."""
+    """The concatenated outputs of layers that read the same input: one product for all that are plain or low-rank.
+
+    Of low-rank ones it makes what their second halves read.
+    """
 
     def __init__(self, modules: list[Any]) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(modules)
-        self.plain = all(type(module) is nn.Linear for module in modules)
-        if self.plain:
-            biases = [m.weight.new_zeros(m.out_features) if m.bias is None else m.bias for m in modules]
-            self.register_buffer("weight", torch.cat([m.weight for m in modules]))
+        self.known = all(
+            type(module) is nn.Linear or isinstance(module, PairLinear | PivotLinear) for module in modules
+        )
+        self.parts = nn.ModuleList([_Second.of(module) if self.known else module for module in modules])
+        if self.known:
+            firsts = [module if type(module) is nn.Linear else module.first for module in modules]
+            biases = [f.weight.new_zeros(f.out_features) if f.bias is None else f.bias for f in firsts]
+            self.widths = [first.out_features for first in firsts]
+            self.register_buffer("weight", torch.cat([first.weight for first in firsts]))
             self.register_buffer("bias", torch.cat(biases))
-            self.parts = nn.ModuleList()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.plain:
-            return functional.linear(x, self.weight, self.bias)  # type: ignore[arg-type]
-        return torch.cat([part(x) for part in self.parts], -1)
+        if not self.known:
+            return torch.cat([part(x) for part in self.parts], -1)
+        made = functional.linear(x, self.weight, self.bias)  # type: ignore[arg-type]
+        if all(type(part) is nn.Identity for part in self.parts):
+            return made
+        return torch.cat([part(y) for part, y in zip(self.parts, torch.split(made, self.widths, -1), strict=True)], -1)
+
+
+class _Second(nn.Module):
+    """The outputs of a layer in pivot form, from its pivots."""
+
+    def __init__(self, layer: PivotLinear) -> None:
+        super().__init__()
+        self.rest, self.order = layer.rest, None if in_order(layer) else layer.order
+
+    @staticmethod
+    def of(layer: nn.Module) -> nn.Module:
+        """What comes after the first product of a layer."""
+        if isinstance(layer, PairLinear):
+            return layer.second
+        return _Second(layer) if isinstance(layer, PivotLinear) else nn.Identity()
+
+    def forward(self, pivots: Tensor) -> Tensor:
+        made = torch.cat([pivots, self.rest(pivots)], -1)
+        return made if self.order is None else made.index_select(-1, self.order)
+
+
+def _feed_forward(layer: Any) -> tuple[nn.Module, nn.Module]:
+    """The two layers around the activation; outputs of the first that are computed first are given first."""
+    first, second = untangle(layer.fc1, layer.fc2)
+    return (nn.Sequential(first.first, _Second(first)) if isinstance(first, PivotLinear) else first), second
 
 
 def _split(x: Tensor, heads: int) -> Tensor:

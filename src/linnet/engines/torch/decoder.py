@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linnet.engines.checks import check_heads, check_kept, check_spread, check_tokens
-from linnet.engines.torch.ops import Product, attend, fused, product
+from linnet.engines.torch.ops import attend, fused, pack, product
+from linnet.models.lowrank.rewriting import untangle, without_bias
 
 FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so a short answer does not pay for the longest
 
@@ -110,10 +111,7 @@ class TorchDecoder:
 
     def pack(self) -> None:
         """Prepare for steps of several rows."""
-        products = [self.output, *(p for layer in self.layers for p in layer.products)]
-        for each in products:
-            if isinstance(each, Product):
-                each.pack()
+        pack(self.output, *(each for layer in self.layers for each in layer.products))
 
     def cross(self, hidden: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """For each layer the keys and values [B, H, P, C] of encoder states [B, P, D]."""
@@ -176,15 +174,15 @@ class _DecoderLayer:
         self.heads: int = own.num_heads
         self.scale: float = own.scaling
         self.norm1: nn.LayerNorm = layer.self_attn_layer_norm
-        self.qkv = fused([own.q_proj, own.k_proj, own.v_proj])
+        self.qkv = fused([own.q_proj, without_bias(own.k_proj), own.v_proj])
         self.out = product(own.out_proj)
         self.norm2: nn.LayerNorm = layer.encoder_attn_layer_norm
         self.cross_query = product(across.q_proj)
-        self.cross_key, self.cross_value = product(across.k_proj), product(across.v_proj)
+        self.cross_key, self.cross_value = product(without_bias(across.k_proj)), product(across.v_proj)
         self.cross_out = product(across.out_proj)
         self.norm3: nn.LayerNorm = layer.final_layer_norm
-        self.fc1 = product(layer.fc1, layer.activation_fn)
-        self.fc2 = product(layer.fc2)
+        fc1, fc2 = untangle(layer.fc1, layer.fc2)
+        self.fc1, self.fc2 = product(fc1, layer.activation_fn), product(fc2)
 
     @property
     def products(self) -> tuple[Any, ...]:

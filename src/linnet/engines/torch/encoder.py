@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linnet.engines.torch.ops import fused, product
+from linnet.models.lowrank.attention import ReducedAttention, Reducible
+from linnet.models.lowrank.rewriting import untangle, without_bias
 
 
 class TorchEncoder:
@@ -20,10 +22,11 @@ class TorchEncoder:
     The same sums as `transformers`' `WhisperEncoder`, which takes windows of the full length only.
     """
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: Any, *, reduce: bool = False) -> None:
+        """`reduce`: attention in the dimension of its ranks, in layers where that is fewer multiply-adds."""
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
         self.positions: Tensor = encoder.embed_positions.weight
-        self.layers = [_EncoderLayer(layer) for layer in encoder.layers]
+        self.layers = [_EncoderLayer(layer, reduce) for layer in encoder.layers]
         self.norm: nn.LayerNorm = encoder.layer_norm
 
     def __call__(self, features: Tensor) -> Tensor:
@@ -38,28 +41,33 @@ class TorchEncoder:
 
 
 class _EncoderLayer:
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, reduce: bool) -> None:
         attention = layer.self_attn
         self.norm1: nn.LayerNorm = layer.self_attn_layer_norm
-        self.qkv = fused([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.reduced = ReducedAttention(attention) if reduce and Reducible.of(attention) else None
+        self.qkv = fused([attention.q_proj, without_bias(attention.k_proj), attention.v_proj])
         self.out = product(attention.out_proj)
         self.heads: int = attention.num_heads
         self.scale: float = attention.scaling
         self.norm2: nn.LayerNorm = layer.final_layer_norm
-        self.fc1 = product(layer.fc1, layer.activation_fn)
-        self.fc2 = product(layer.fc2)
+        fc1, fc2 = untangle(layer.fc1, layer.fc2)
+        self.fc1, self.fc2 = product(fc1, layer.activation_fn), product(fc2)
 
     def __call__(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        qkv = self.qkv(_norm(self.norm1, x)).view(batch, length, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, P, C]
-        mixed = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        x = x + self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        between = _norm(self.norm1, x)
+        x = x + (self._attend(between) if self.reduced is None else self.reduced(between))
         x = x + self.fc2(self.fc1(_norm(self.norm2, x)))
         if x.dtype == torch.float16:  # as Transformers does: large models overflow here
             limit = torch.finfo(x.dtype).max - 1000
             x = x.clamp(-limit, limit)
         return x
+
+    def _attend(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, P, C]
+        mixed = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
 
 
 def _norm(module: nn.LayerNorm, x: Tensor) -> Tensor:

@@ -28,15 +28,18 @@ class TorchEngine:
     decoder's. The running decode lives in the state, so one engine serves many decodes.
     """
 
-    def __init__(self, model: WhisperModel, *, static: bool | None = None) -> None:
-        """`static`: steps on fixed memory, as one CUDA graph each; by default on a GPU."""
+    def __init__(self, model: WhisperModel, *, static: bool | None = None, reduce: bool = False) -> None:
+        """`static`: steps on fixed memory, as one CUDA graph each; by default on a GPU.
+
+        `reduce`: the encoder's attention in the dimension of its ranks, where that is fewer multiply-adds.
+        """
         parameter = next(model.module.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self._frames = model.window_samples // 160
         self._bands = model.n_mels
         self._packed = False
         with torch.no_grad():
-            self._encoder = TorchEncoder(model.module.model.encoder)
+            self._encoder = TorchEncoder(model.module.model.encoder, reduce=reduce)
             self._decoder = TorchDecoder(model.module.model.decoder, model.module.proj_out)
         static = self.device.type == "cuda" if static is None else static
         self._static = StaticSteps(self._decoder) if static else None

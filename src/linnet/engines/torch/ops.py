@@ -5,12 +5,16 @@ Shapes: R rows, K inputs, O outputs; N sequences, H heads, L queries, S keys, C 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from linnet.models.lowrank.layers import PairLinear, PivotLinear
+from linnet.models.lowrank.rewriting import in_order
 
 PACK_ROWS = 64  # the row count that a packed weight's layout is chosen for; good from 1 to at least 64
 
@@ -72,30 +76,99 @@ class Product:
 Apply = Callable[[Tensor], Tensor]
 
 
-def product(module: nn.Module, activation: nn.Module | None = None) -> Apply:
-    """Return `module` followed by `activation` as one function; a plain `nn.Linear` takes the fast form.
+class Pair:
+    """Two products in a row, the halves of a low-rank layer."""
 
-    Anything else (a low-rank or adapted layer) is called as it is.
+    def __init__(self, first: Product, second: Apply) -> None:
+        self.first, self.second = first, second
+
+    def pack(self) -> None:
+        """See `Product`."""
+        pack(self.first, self.second)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply to [..., K]; returns [..., O]."""
+        return self.second(self.first(x))
+
+
+class Rest:
+    """From the pivots [..., k] of a layer to all of its outputs [..., O], with a GELU where one is wanted."""
+
+    def __init__(self, layer: PivotLinear, *, gelu: bool = False) -> None:
+        self.rest, self.gelu = Product(layer.rest.weight, layer.rest.bias, gelu=gelu), gelu
+        self.order = None if in_order(layer) else layer.order
+
+    def pack(self) -> None:
+        """See `Product`."""
+        self.rest.pack()
+
+    def __call__(self, pivots: Tensor) -> Tensor:
+        """Apply."""
+        made = torch.cat([functional.gelu(pivots) if self.gelu else pivots, self.rest(pivots)], -1)
+        return made if self.order is None else made.index_select(-1, self.order)
+
+
+class Fused:
+    """The concatenated outputs of layers that read the same input: one product for all, then the second halves."""
+
+    def __init__(self, modules: Sequence[Any]) -> None:
+        firsts = [module if type(module) is nn.Linear else module.first for module in modules]
+        biases = [f.weight.new_zeros(f.out_features) if f.bias is None else f.bias for f in firsts]
+        self.widths = [first.out_features for first in firsts]
+        self.first = Product(torch.cat([first.weight for first in firsts]), torch.cat(biases))
+        self.seconds = [_second(module) for module in modules]
+
+    def pack(self) -> None:
+        """See `Product`."""
+        pack(self.first, *self.seconds)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply to [..., K]."""
+        parts = torch.split(self.first(x), self.widths, -1)
+        return torch.cat(
+            [part if s is None else s(part.contiguous()) for part, s in zip(parts, self.seconds, strict=True)], -1
+        )
+
+
+def product(module: nn.Module, activation: nn.Module | None = None) -> Apply:
+    """Return `module` followed by `activation` as one function; plain and low-rank linear layers take the fast forms.
+
+    Anything else (an adapted layer) is called as it is.
     """
+    gelu = activation is not None and _is_exact_gelu(activation)
+    made: Apply = module
     if type(module) is nn.Linear:
-        gelu = activation is not None and _is_exact_gelu(activation)
-        linear = Product(module.weight, module.bias, gelu=gelu)
-        if activation is None or gelu:
-            return linear
-        return lambda x: activation(linear(x))
-    if activation is None:
-        return module
-    return lambda x: activation(module(x))
+        made = Product(module.weight, module.bias, gelu=gelu)
+    elif isinstance(module, PairLinear):
+        made = Pair(Product(module.first.weight, None), Product(module.second.weight, module.second.bias, gelu=gelu))
+    elif isinstance(module, PivotLinear):
+        made = Pair(Product(module.first.weight, module.first.bias), Rest(module, gelu=gelu))
+    else:
+        gelu = False
+    if activation is None or gelu:
+        return made
+    return lambda x: activation(made(x))
 
 
 def fused(modules: list[nn.Module]) -> Apply:
     """Return the concatenated outputs of several layers that read the same input, as one product where possible."""
-    linears = [m for m in modules if type(m) is nn.Linear]
-    if len(linears) < len(modules):
-        return lambda x: torch.cat([m(x) for m in modules], -1)
-    weight = torch.cat([m.weight for m in linears])
-    bias = torch.cat([m.weight.new_zeros(m.out_features) if m.bias is None else m.bias for m in linears])
-    return Product(weight, bias)
+    if not all(type(module) is nn.Linear or isinstance(module, PairLinear | PivotLinear) for module in modules):
+        return lambda x: torch.cat([module(x) for module in modules], -1)
+    made = Fused(modules)
+    return made if any(made.seconds) else made.first
+
+
+def pack(*products: Any) -> None:
+    """Prepare products, whatever their form, for several rows; others are left as they are."""
+    for each in products:
+        if isinstance(each, Product | Pair | Rest | Fused):
+            each.pack()
+
+
+def _second(module: nn.Module) -> Apply | None:
+    if isinstance(module, PairLinear):
+        return Product(module.second.weight, module.second.bias)
+    return Rest(module) if isinstance(module, PivotLinear) else None
 
 
 def _is_exact_gelu(activation: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from linnet.models.families.fusion import FusionFamily
 from linnet.models.families.seq2seq import Seq2SeqFamily
 from linnet.models.families.whisper import WhisperFamily
 from linnet.models.json_files import read_json
+from linnet.models.lowrank.description import LOW_RANK_TYPE, as_dense_config
 
 WHISPER, FUSION, SEQ2SEQ, CTC = WhisperFamily(), FusionFamily(), Seq2SeqFamily(), CtcFamily()
 FAMILIES: tuple[Family, ...] = (WHISPER, FUSION, SEQ2SEQ, CTC)
@@ -29,11 +30,12 @@ def family_of(path: Path) -> Family:
 def family_of_model(model: Any) -> Family:
     """The family of a loaded model of Transformers, by its config. Raises `ModelError` as `family_of` does."""
     config = model.config
-    said = {"model_type": config.model_type, "architectures": config.architectures}
+    said = {name: getattr(config, name, None) for name in ("model_type", "architectures", LOW_RANK_TYPE)}
     return _find(said, type(model).__name__)
 
 
 def _find(config: Mapping[str, Any], source: str) -> Family:
+    config = as_dense_config(config)
     for family in FAMILIES:
         if family.recognizes(config):
             return family

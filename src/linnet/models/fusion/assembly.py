@@ -73,6 +73,11 @@ def configure(
     asked = dict(zip(names, revisions, strict=True))
     found = {part: _load(AutoConfig, part, name, asked[part]) for part, name in names.items()}
     tokenizer = _load(AutoTokenizer, "language_model", names["language_model"], asked["language_model"])
+    if getattr(found["encoder"], "linnet_low_rank", None) is not None:
+        raise ModelError(
+            f"base model {encoder} has low-rank layers, which a fusion model is not built on: take its dense form "
+            "(`linnet.models.lowrank.saving.materialize`), and compress the fusion model"
+        )
     audio_config = encoder_config(found["encoder"])
     kind = speech_encoder(audio_config)
     sizes = projector_options(projector or {}, frames_per_second=RATE / kind.step)

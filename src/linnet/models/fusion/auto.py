@@ -1,19 +1,14 @@
 """How the Auto classes of Transformers learn of fusion models: at once, or in the moment in which they are first used.
 
-`import linnet` must stay instant and load neither torch nor transformers, and yet `AutoModelForSpeechSeq2Seq` should
-know Linnet's models after it. So `register_when_used` leaves a note with Python's import system: when a module of the
-Auto classes has been loaded, ours is registered with it; the model itself once the first config of its type is made.
+For the latter, config and processor are registered when the module of their Auto class has been loaded
+(`linnet.models.when_imported`), the model itself once the first config of its type is made.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable
+
+from linnet.models.when_imported import when_imported
 
 
 def register() -> None:
@@ -24,14 +19,8 @@ def register() -> None:
 
 def register_when_used() -> None:
     """The same for each of them once it is imported, now where it already is. Costs nothing before that."""
-    waiting = {}
     for module, step in _STEPS.items():
-        if module in sys.modules:
-            step()
-        else:
-            waiting[module] = step
-    if waiting and not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AfterImport(waiting))
+        when_imported(module, step)
 
 
 def _register_config() -> None:
@@ -69,44 +58,3 @@ _STEPS: dict[str, Callable[[], None]] = {
     "transformers.models.auto.configuration_auto": _register_config,
     "transformers.models.auto.processing_auto": _register_processor,
 }
-
-
-class _AfterImport(MetaPathFinder):
-    """Lets the other finders find a module, and does something after it has been loaded."""
-
-    def __init__(self, waiting: dict[str, Callable[[], None]]) -> None:
-        self._waiting = waiting
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """None for all modules but those that are waited for; each of these once."""
-        del path, target
-        step = self._waiting.pop(name, None)
-        if step is None:
-            return None
-        spec = find_spec(name)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _ThenLoader(spec.loader, step)
-        return spec
-
-
-class _ThenLoader(Loader):
-    """A loader that loads as another one does, and then takes a step."""
-
-    def __init__(self, loader: Loader, step: Callable[[], None]) -> None:
-        self._loader, self._step = loader, step
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """As the other loader."""
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """As the other loader, which the module has again afterward."""
-        spec = module.__spec__
-        if spec is not None:
-            spec.loader = self._loader
-        module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        self._step()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)

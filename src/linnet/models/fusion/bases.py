@@ -80,6 +80,24 @@ def base_revision(name: str, config: Any) -> str | None:
     return fingerprint(Path(name))
 
 
+def read_weights(folder: Any, place: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that a folder or repository holds; `place` are the arguments of `from_pretrained` that say where."""
+    from safetensors.torch import load_file
+    from transformers.utils import cached_file
+    from transformers.utils.hub import get_checkpoint_shard_files
+
+    missing = {"_raise_exceptions_for_missing_entries": False, **place}
+    index = cached_file(folder, "model.safetensors.index.json", **missing)
+    if index is not None:
+        files = get_checkpoint_shard_files(folder, index, **place)[0]
+    else:
+        files = [cached_file(folder, "model.safetensors", **place)]
+    weights: dict[str, Tensor] = {}
+    for file in files:
+        weights |= load_file(Path(file))
+    return weights
+
+
 def _check_folder(part: str, name: str, revision: str | None) -> None:
     if Path(name).is_absolute() and not Path(name).is_dir():
         raise missing_base(part, name, revision, FileNotFoundError("there is no such folder"))

@@ -28,7 +28,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MA
 from transformers.utils import ModelOutput
 
 from .adapters import Lora, add_lora, fold_lora
-from .bases import base_weights
+from .bases import base_weights, read_weights
 from .configuration import FusionConfig
 from .encoders import speech_encoder, steady
 from .errors import ModelError
@@ -76,9 +76,13 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         options = projector_options(config.projector, frames_per_second=16000 / self.kind.step)
         widths = config.audio_config.hidden_size, config.text_config.hidden_size
         self.projector = make_projector(*widths, options)
-        for part, adapter in (config.adapters or {}).items():
-            add_lora(self.get_submodule(part), Lora.from_dict(adapter))
+        self.add_adapters()
         self.post_init()
+
+    def add_adapters(self) -> None:
+        """Put in fresh ones where the config tells of some."""
+        for part, adapter in (self.config.adapters or {}).items():
+            add_lora(self.get_submodule(part), Lora.from_dict(adapter))
 
     # --- lengths
 
@@ -301,7 +305,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             config = FusionConfig.from_pretrained(config or pretrained_model_name_or_path, **place)
         if config.bases is None or pretrained_model_name_or_path is None:
             return super().from_pretrained(pretrained_model_name_or_path, *args, config=config, **kwargs)
-        trained = _read_weights(pretrained_model_name_or_path, place)
+        trained = read_weights(pretrained_model_name_or_path, place)
         with torch.device("meta"):
             expected = set(cls(config).state_dict())
         kept = {key: place[key] for key in place if key not in ("revision", "subfolder")}
@@ -362,24 +366,6 @@ def _sample_counts(input_values: Tensor, attention_mask: Tensor | None) -> list[
 def _plain(name: str) -> str:
     """The name of a weight as it is without adapters beside it."""
     return name.replace(".base_layer.", ".")
-
-
-def _read_weights(folder: Any, place: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights that a folder or repository holds."""
-    from safetensors.torch import load_file
-    from transformers.utils import cached_file
-    from transformers.utils.hub import get_checkpoint_shard_files
-
-    missing = {"_raise_exceptions_for_missing_entries": False, **place}
-    index = cached_file(folder, "model.safetensors.index.json", **missing)
-    if index is not None:
-        files = get_checkpoint_shard_files(folder, index, **place)[0]
-    else:
-        files = [cached_file(folder, "model.safetensors", **place)]
-    weights: dict[str, Tensor] = {}
-    for file in files:
-        weights |= load_file(Path(file))
-    return weights
 
 
 MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES[FusionConfig.model_type] = FusionForConditionalGeneration.__name__

@@ -1,1 +1,1 @@
-"""Models whose linear layers are low-rank: the layers, how they are saved and loaded, and how they become dense."""
+"""Models whose linear layers are low-rank: layers, folders, and the way back to dense ones."""

@@ -1,5 +1,7 @@
 """Low-rank replacements of a linear layer: both halves are ordinary `nn.Linear`, so that other tools see them.
 
+The layers themselves are in `modeling_linnet_low_rank`, the file that is saved with a model.
+
 Shapes: D inputs, O outputs, k the rank. Weights are laid out as PyTorch does: [outputs, inputs].
 """
 
@@ -7,12 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import torch
+from scipy.linalg import qr, solve_triangular
 from torch import Tensor, nn
 
-Form = Literal["pair", "pivot"]
+from linnet.models.lowrank.modeling_linnet_low_rank import (
+    Form,
+    PairLinear,
+    PivotLinear,
+    is_low_rank,
+    low_rank_linear,
+    plan_of,
+)
+
+LARGEST_COEFFICIENT = 64.0  # of a row as a combination of pivots: above it, rounding to 16 bits would be heard
 
 
 @dataclass(frozen=True)
@@ -33,52 +46,54 @@ class Factors:
         return self.second @ self.first, self.bias
 
 
-class PairLinear(nn.Module):
-    """Two thin layers in a row: D to k without a bias, k to O. Costs k (D + O) parameters."""
+def low_rank_layer(factors: Factors, form: Form) -> PairLinear | PivotLinear:
+    """A layer of this form, with weights in the dtype of `factors`; `form` of the result tells which one it became.
 
-    form: Form = "pair"
-
-    def __init__(self, inputs: int, outputs: int, rank: int, *, bias: bool = True) -> None:
-        super().__init__()
-        self.in_features, self.out_features, self.rank = inputs, outputs, rank
-        self.first = nn.Linear(inputs, rank, bias=False)
-        self.second = nn.Linear(rank, outputs, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to [..., O]."""
-        y: Tensor = self.second(self.first(x))
-        return y
-
-
-class PivotLinear(nn.Module):
-    """k of the outputs computed as they are, and the others from those: k (D + O) - k^2 parameters (PIFA).
-
-    `first` [k, D] holds the pivot rows of the dense weight, `rest` [O - k, k] the other rows as combinations of them.
-    Output i is entry `order[i]` of (pivots, rest). Source: Zhao et al., "PIFA", arXiv 2501.19090, section 3.
+    For "pivot" the pivots are k rows of `second` by QR with column pivoting, in float64. It becomes a pair where that
+    form does not fit: for k = O, where `second` has not the rank k, and where the other rows are combinations of the
+    pivots with coefficients above 64, which rounding would not bear. Raises `ValueError` as `low_rank_linear` does.
     """
-
-    form: Form = "pivot"
-    order: Tensor
-
-    def __init__(self, inputs: int, outputs: int, rank: int, *, bias: bool = True) -> None:
-        super().__init__()
-        self.in_features, self.out_features, self.rank = inputs, outputs, rank
-        self.first = nn.Linear(inputs, rank, bias=bias)
-        self.rest = nn.Linear(rank, outputs - rank, bias=bias)
-        self.register_buffer("order", torch.arange(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to [..., O]."""
-        pivots = self.first(x)
-        return torch.cat([pivots, self.rest(pivots)], -1).index_select(-1, self.order)
+    rows = _pivot_rows(factors) if form == "pivot" else None
+    outputs, inputs = int(factors.second.shape[0]), int(factors.first.shape[1])
+    kind: Form = "pair" if rows is None else "pivot"
+    layer = low_rank_linear(inputs, outputs, factors.rank, kind, bias=factors.bias is not None)
+    layer = layer.to(device=factors.first.device, dtype=factors.first.dtype).requires_grad_(False)
+    if isinstance(layer, PairLinear):
+        layer.first.weight.copy_(factors.first)
+        layer.second.weight.copy_(factors.second)
+        if factors.bias is not None:
+            layer.second.bias.copy_(factors.bias)
+    elif rows is not None:
+        _fill_pivots(layer, factors, *rows)
+    return layer.requires_grad_(True)
 
 
-def low_rank_linear(inputs: int, outputs: int, rank: int, form: Form, *, bias: bool = True) -> PairLinear | PivotLinear:
-    """An empty layer of one of the forms. Raises `ValueError` for a rank that is not between 1 and both widths."""
-    if not 1 <= rank <= min(inputs, outputs) - (form == "pivot" and rank == outputs):
-        raise ValueError(f"rank {rank} does not fit a layer of {inputs} inputs and {outputs} outputs in {form} form")
-    kind = PairLinear if form == "pair" else PivotLinear
-    return kind(inputs, outputs, rank, bias=bias)
+def _pivot_rows(factors: Factors) -> tuple[Tensor, Tensor] | None:
+    """An order [O] of the outputs, pivots first, and the others as combinations of them [O - k, k]; None without."""
+    rank, outputs = factors.rank, int(factors.second.shape[0])
+    second = factors.second.detach().double().cpu().numpy()
+    if rank >= outputs:
+        return None
+    upper, order = qr(second.T, mode="r", pivoting=True)
+    diagonal = np.abs(np.diagonal(upper))
+    if not np.isfinite(diagonal).all() or diagonal[-1] <= 1e-10 * diagonal[0]:
+        return None
+    coefficients = solve_triangular(upper[:, :rank], upper[:, rank:]).T
+    if np.abs(coefficients).max() > LARGEST_COEFFICIENT:
+        return None
+    return torch.from_numpy(order.astype(np.int64)), torch.from_numpy(np.ascontiguousarray(coefficients))
+
+
+def _fill_pivots(layer: PivotLinear, factors: Factors, order: Tensor, coefficients: Tensor) -> None:
+    pivots, others = order[: factors.rank], order[factors.rank :]
+    second = factors.second.double().cpu()
+    layer.first.weight.copy_(second[pivots] @ factors.first.double().cpu())
+    layer.rest.weight.copy_(coefficients)
+    layer.order[order] = torch.arange(len(order), device=layer.order.device)
+    if factors.bias is not None:
+        bias = factors.bias.double().cpu()
+        layer.first.bias.copy_(bias[pivots])
+        layer.rest.bias.copy_(bias[others] - coefficients @ bias[pivots])
 
 
 def replace_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
@@ -93,3 +108,17 @@ def replace_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
 def parameters_of(inputs: int, outputs: int, rank: int, form: Form) -> int:
     """Weights (no biases) that a layer of this rank holds."""
     return rank * (inputs + outputs) - (rank * rank if form == "pivot" else 0)
+
+
+__all__ = [
+    "Factors",
+    "Form",
+    "PairLinear",
+    "PivotLinear",
+    "is_low_rank",
+    "low_rank_layer",
+    "low_rank_linear",
+    "parameters_of",
+    "plan_of",
+    "replace_layers",
+]

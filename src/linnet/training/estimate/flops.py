@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from linnet.audio import SAMPLE_RATE
 from linnet.models.families import FUSION, family_of_model
+from linnet.models.lowrank.modeling_linnet_low_rank import LOW_RANK
 from linnet.training.speech.loss import LOGITS
 
 _MEL_FRAMES = 100  # a second
@@ -157,9 +158,8 @@ class _Walk:
                     found.frame += self.matrix(leaf, recomputed, None if "lora_B" in path else heard)
                 else:
                     found.each += self.matrix(leaf, recomputed)
-                name = path.removesuffix(".base_layer").rpartition(".")[2]
+                name, width = _outputs(module, path, leaf)
                 if name in _QUERIES:
-                    width = leaf.nf / 3 if isinstance(leaf, Conv1D) else leaf.out_features
                     pair = 4.0 * width * (1 + (2 + recomputed) * self._below)
                     found.across += pair if _ACROSS in path else 0.0
                     found.pair += 0.0 if _ACROSS in path else pair
@@ -196,6 +196,18 @@ def _matrices(module: nn.Module) -> Iterator[tuple[str, Any, bool]]:
             again.append(f"{path}." if path else "")
         if isinstance(place, nn.Linear | Conv1D | nn.Conv1d | nn.Conv2d):
             yield f".{path}", place, any(path.startswith(start) for start in again)
+
+
+def _outputs(module: nn.Module, path: str, leaf: Any) -> tuple[str, float]:
+    """The name of a layer and its outputs, where this is the part of it that makes them; of a fused one, a third."""
+    path = path.removesuffix(".base_layer")
+    owner, _, name = path.rpartition(".")
+    around: Any = module.get_submodule(owner.removeprefix("."))
+    if isinstance(around, LOW_RANK):  # counted once, with its second half
+        return ("" if name == "first" else owner.rpartition(".")[2]), around.out_features
+    if isinstance(leaf, Conv1D):
+        return name, leaf.nf / 3
+    return name, getattr(leaf, "out_features", 0)
 
 
 def _entries(module: Any) -> int:

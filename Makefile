@@ -15,9 +15,9 @@ weights: $(READY)
 	  $(BIN)/linnet models path $$name 2>/dev/null || $(BIN)/linnet models pull $$name || exit 1; \
 	done
 
-# OMP_WAIT_POLICY: threads that wait for work shall not keep the other worker off its core
+# OMP: two workers with two threads each would wait for one another, and threads that wait keep a core busy
 test: $(READY)
-	HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal -q
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal -q
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -140,7 +140,6 @@ def openai_tokens(python: str, checkpoint: Path, clips: Sequence[Clip], work: Pa
 def write_checkpoint(folder: Path, path: Path) -> Path:
     """The weights of a Transformers folder as a checkpoint of openai-whisper."""
     from safetensors.torch import load_file
-
     from tiny_imports import write_pt
 
     heads = json.loads((folder / "config.json").read_text())["decoder_attention_heads"]

@@ -8,21 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.places import ROOT, SHARED
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("LINNET_TEST_USER_CACHE", os.environ.get("LINNET_CACHE", ""))  # real_weights.py looks there
-for name in [name for name in os.environ if name.startswith("LINNET_") and not name.startswith("LINNET_TEST_")]:
-    del os.environ[name]
-_CACHE = tempfile.TemporaryDirectory(prefix="linnet-tests-")
-os.environ["LINNET_CACHE"] = _CACHE.name  # converted models: once for all tests of a process, and none of the user's
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has what the process has set that started it
+    os.environ.setdefault("LINNET_TEST_USER_CACHE", os.environ.get("LINNET_CACHE", ""))  # real_weights.py looks there
+    for name in [name for name in os.environ if name.startswith("LINNET_") and not name.startswith("LINNET_TEST_")]:
+        del os.environ[name]
+    _CACHE = tempfile.TemporaryDirectory(prefix="linnet-tests-")
+    os.environ["LINNET_CACHE"] = _CACHE.name  # converted models: once for all tests, and none of the user's
 
 for name in [name for name in os.environ if name.startswith("PIP_")]:  # nor a package index of anybody's
     del os.environ[name]
 os.environ.update(PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared" / "data"
-DIGITS = ROOT / "src" / "linnet" / "models" / "embedded" / "digits"
 
 
 def _shared(name: str) -> Path:
@@ -47,7 +46,7 @@ def fsdd() -> Path:
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made-up speech for recipes/digits."""
-    from tones import make_bank
+    from tests.support.digits_bank import make_bank
 
     return make_bank(tmp_path_factory.mktemp("speech") / "bank")
 

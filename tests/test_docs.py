@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.forked import run_python
+from tests.support.places import ROOT
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -24,9 +24,7 @@ def snippets(language: str) -> list[tuple[str, str]]:
 )
 def test_the_python_of_a_page_runs(page: Path) -> None:
     bodies = [body for name, body in FENCE.findall(page.read_text()) if name == "python"]
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(bodies)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = run_python("\n".join(bodies), cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 

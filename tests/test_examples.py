@@ -9,7 +9,7 @@ import jiwer
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 import linnet
-from real_weights import require_weights
+from tests.support.real_weights import require_weights
 
 
 def test_tiny_en_hears_the_sentences(root: Path) -> None:

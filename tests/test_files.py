@@ -15,20 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from killed import killed_draft
 from linnet.errors import OutputError
 from linnet.files import (
     Existing,
     JsonLog,
-    _begun,
-    _clear_once,
-    _machine,
+    clear_once,
     draft_path,
     restore_folder,
     whole_folder,
     whole_lines,
     write_atomic,
 )
+from tests.support.killed_process import killed_draft
 
 MAKE = """
 import sys, time
@@ -56,7 +54,7 @@ def maker(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def left(folder: Path) -> list[str]:
-    _clear_once.cache_clear()  # as in a new process
+    clear_once.cache_clear()  # as in a new process
     draft_path(folder)
     return sorted(path.name for path in folder.iterdir())
 
@@ -81,8 +79,8 @@ def test_drafts_of_a_killed_process_go_and_those_of_a_living_one_stay(
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc only the age of a draft tells")
 def test_a_process_number_that_is_used_again_is_another_process(tmp_path: Path) -> None:
-    pid = os.getpid()
-    mine, older = (f".linnet-{_machine()}-{pid}-{begun}-00000000.tmp" for begun in (_begun(pid), 5))
+    name, machine, pid, begun, _ = draft_path(tmp_path).name.split("-")
+    mine, older = (f"{name}-{machine}-{pid}-{time}-00000000.tmp" for time in (begun, 5))
     for name in (mine, older):
         (tmp_path / name).touch()
     assert left(tmp_path) == [mine]

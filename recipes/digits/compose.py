@@ -91,7 +91,7 @@ class Composer:
         engine = self._engine(rng, language)
         recording = self._string(rng, window, language, engine)
         if polluted:
-            recording.samples = self._pollute(rng, recording.samples, narrow=engine in NARROW)
+            recording.samples = self.pollute(rng, recording.samples, narrow=engine in NARROW)
         return recording
 
     def _engine(self, rng: Rng, language: str) -> str:
@@ -241,7 +241,7 @@ class Composer:
         colored: Array = fft.irfft(fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
         return colored
 
-    def _pollute(self, rng: Rng, samples: Array, *, narrow: bool) -> Array:
+    def pollute(self, rng: Rng, samples: Array, *, narrow: bool) -> Array:
         """Room, color, top band, noise, line, level, coding: each by chance."""
         length = len(samples)
         response = effects.room(rng) if rng.random() < 0.5 else None

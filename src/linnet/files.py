@@ -201,13 +201,14 @@ def draft_path(folder: Path) -> Path:
     Drafts that killed processes left in that folder are removed, once in the life of this process. The name says whose
     a draft is: the machine (and container), the process and when it began.
     """
-    _clear_once(folder)
+    clear_once(folder)
     pid = os.getpid()
     return folder / f".linnet-{_machine()}-{pid}-{_begun(pid) or 0}-{secrets.token_hex(4)}.tmp"
 
 
 @cache
-def _clear_once(folder: Path) -> None:
+def clear_once(folder: Path) -> None:
+    """Remove the drafts of processes that are gone, once for each folder in the life of this process."""
     for path in list(folder.glob(".linnet-*.tmp")):
         with suppress(OSError):  # another process was faster, or it is not ours to remove
             if _is_left(path):

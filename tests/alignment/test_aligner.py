@@ -16,7 +16,7 @@ from linnet.engines.torch import TorchEngine
 from linnet.models.alignment_heads import AlignmentHeads
 from linnet.models.vocabulary import build_vocabulary
 from linnet.models.whisper import WhisperModel, load_whisper
-from tiny_whispers import POSITIONS, random_features, save_whisper, small_tokenizer
+from tests.support.tiny_whispers import POSITIONS, random_features, save_whisper, small_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from linnet.errors import OptionError
 from linnet.models.resolve import resolve
 from linnet.transcription.generic import load_generic
 from linnet.transcription.recognizer import Recognizer
-from tiny_speech import save_all
+from tests.support.tiny_speech import save_all
 
 BLANK, SPACE = 0, 1
 LETTERS = "_ abc"

@@ -13,7 +13,7 @@ from transformers.models.whisper.tokenization_whisper import _combine_tokens_int
 from linnet.alignment.grouping import split_words
 from linnet.models.vocabulary import WhisperVocabulary, build_vocabulary
 from linnet.text.words import bears_sound
-from tiny_whispers import small_tokenizer
+from tests.support.tiny_whispers import small_tokenizer
 
 
 def whisper_vocabulary(folder: Path) -> WhisperVocabulary:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +14,10 @@ import linnet
 from linnet.alignment.heads import feed, measure_lag, read_known_words
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import load_whisper
-from real_weights import require_weights
+from tests.support.places import SHARED
+from tests.support.real_weights import require_weights
 
-CLIPS = Path(__file__).parents[2] / "../shared/data/speech/aligned_hand"
+CLIPS = SHARED / "speech" / "aligned_hand"
 
 
 @pytest.mark.parametrize("model", ["tiny.en", "base"])

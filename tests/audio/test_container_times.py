@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sounds import fault, heard, jfk, lag, speechlike, write
 
 from linnet.audio import load, open_audio
 from linnet.errors import AudioError, OptionError
+from tests.support.sounds import fault, heard, jfk, lag, speechlike, write
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_jumps_and_lost_packets_become_silence(tmp_path: Path, name: str, codec:
 def stamped(*times: float | None) -> tuple[list[float], list[str]]:
     """The silence before each frame of 20 ms with these time stamps, and the notices."""
     containers = pytest.importorskip("linnet.audio.containers", reason="PyAV (the extra av) is not installed")
-    clock = containers._Clock(0.0)
-    frames = [containers._Frame(1000, np.ones((20, 1), np.float32), time) for time in times]
+    clock = containers.Clock(0.0)
+    frames = [containers.Frame(1000, np.ones((20, 1), np.float32), time) for time in times]
     gaps = [clock.gap(frame, after) for frame, after in zip(frames, [*frames[1:], None], strict=True)]
     return [round(gap, 3) for gap in gaps], clock.notices()
 

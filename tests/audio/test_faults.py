@@ -8,18 +8,20 @@ import re
 import struct
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
-from sounds import fault, heard, jfk, lag, speechlike, write
 
 from linnet.audio import load, open_audio
-from linnet.audio.decoders import SoundFileDecoder
+from linnet.audio.decoders import SoundFileDecoder, open_file
 from linnet.audio.sniff import missing_share
 from linnet.errors import AudioError
+from tests.support.sounds import fault, heard, jfk, lag, speechlike, write
 
 EVERYTHING = 2**50
 
@@ -119,11 +121,11 @@ def test_a_disk_that_fails_is_an_error_and_no_end(tmp_path: Path, name: str) -> 
     if name == "unfinished.wav":
         path.write_bytes(data[:40] + bytes(4) + data[44:])
     with open_audio(path) as source:
-        decoder = getattr(source._decoder, "_sound", source._decoder)  # type: ignore[attr-defined]
-        decoder = decoder if isinstance(decoder, SoundFileDecoder) else source._decoder  # type: ignore[attr-defined]
         folder = os.open(tmp_path, os.O_RDONLY)  # from now on reading fails as on a broken disk
-        for file in (decoder._raw, decoder._file):
-            os.dup2(folder, file.fileno())
+        opened = [file.fd for file in psutil.Process().open_files() if file.path == str(path.resolve())]
+        assert opened
+        for number in opened:
+            os.dup2(folder, number)
         os.close(folder)
         with pytest.raises(AudioError, match=rf"{name}: reading failed after \d.\d s \(Is a directory\); check"):
             source.read(0, EVERYTHING)
@@ -141,7 +143,8 @@ def test_a_long_silent_flac_is_credible(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     with open_audio(path) as source:
         assert source.duration == pytest.approx(36_000, abs=70)
-        assert source._decoder.longest > 36_070  # type: ignore[attr-defined]
+    with closing(open_file(str(path), path.name)) as decoder:
+        assert decoder.longest > 36_070
 
 
 def bytes_of(sound: np.ndarray, kind: str, subtype: str = "PCM_16") -> bytes:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sounds import speechlike
 
 from linnet.audio import load, log_mel
 from linnet.audio.mel import HOP, N_FFT, SETTLED, LogMel, mel_filters, scale
+from tests.support.sounds import speechlike
 
 RATE = 16_000
 

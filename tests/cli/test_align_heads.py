@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from calling import make_call
 
-from conftest import DIGITS
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import ModelError
 from linnet.models.alignment_heads import MEASURED_LAGS, AlignmentHeads, find_alignment_heads, save_alignment_heads
 from linnet.models.whisper import load_whisper
 from recipes.digits.bank import Voices, load_fsdd
 from recipes.digits.words import DIGITS as WORDS
+from tests.support.calling import make_call
+from tests.support.places import DIGITS
 
 
 def write_manifest(folder: Path, fsdd: Path) -> Path:

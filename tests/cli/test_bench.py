@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from calling import Call, make_call
+
+from tests.support.calling import Call, make_call
 
 DIGITS = ("--model", "digits", "--device", "cpu", "--offline")
 
@@ -18,16 +17,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return make_call(monkeypatch, capsys)
 
 
-def test_the_table_names_the_fastest_and_why_one_is_missing() -> None:
+def test_the_table_names_the_fastest_and_why_one_is_missing(call: Call) -> None:
     arguments = ("--engine", "torch", "--compute-type", "f32,int8", "--batch-size", "2", "--threads", "1")
-    done = subprocess.run(
-        [sys.executable, "-m", "linnet", "bench", *DIGITS, "--seconds", "20", *arguments],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    head, names, first, second, last = done.stdout.splitlines()
+    done = call("bench", *DIGITS, "--seconds", "20", *arguments)
+    assert done.status == 0, done.err
+    head, names, first, second, last = done.out.splitlines()
     assert head.startswith("digits on ")
     assert head.endswith("1 threads: synthetic sound, 2 windows of 10 s with 30 tokens each")
     assert names.split() == ["engine", "compute", "type", "batch", "RTFx", "load", "(s)", "memory", "(MB)"]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from hub_cache import linnet
 from linnet.cli import doctor as module
 from linnet.cli.doctor import Finding
 from linnet.machine import cpu_flags, free_memory
 from linnet.models.resolve import embedded_names
+from tests.support.hub_cache import linnet
 
 
 def test_the_report_as_json(tmp_path: Path) -> None:
-    done = linnet("doctor", "--json", cache=tmp_path)
+    done = linnet("doctor", "--json", cache=tmp_path, LINNET_CACHE=os.environ["LINNET_CACHE"])
     report = json.loads(done.stdout)
     found = {(f["section"], f["name"]): f for f in report["findings"]}
     assert found["versions", "torch"]["status"] == "ok"
@@ -42,15 +44,22 @@ def test_the_report_names_each_remedy(capsys: pytest.CaptureFixture[str], monkey
 
 
 def test_what_is_not_installed_has_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_version", lambda package: None)
-    fixes = {finding.name: (finding.status, finding.fix) for finding in module._versions()}
+    version = metadata.version
+
+    def missing(package: str) -> str:
+        if package == "linnet":
+            return version(package)
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    fixes = {finding.name: (finding.status, finding.fix) for finding in module.versions()}
     assert fixes["av"] == ("missing", 'pip install "linnet[av]"')
     assert fixes["torch"] == ("failed", "pip install torch")
 
 
 def test_a_wrong_default_model_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_MODEL", "nonsense")
-    last = list(module._models())[-1]
+    last = list(module.models())[-1]
     assert (last.name, last.status) == ("default", "missing")
     assert "no model 'nonsense'" in last.value
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import typer
-from calling import Call, make_call
 
 from linnet.cli import build_app
+from tests.support.calling import Call, make_call
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import Call, make_call
 
-from fake_recognizer import FakeRecognizer
 from linnet.text.normalizers import Normalizers
+from tests.support.calling import Call, make_call
+from tests.support.fake_recognizer import FakeRecognizer
 
 
 @pytest.fixture

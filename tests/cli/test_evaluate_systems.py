@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from calling import Call, make_call
 
-from fake_recognizer import FakeRecognizer
+from tests.support.calling import Call, make_call
+from tests.support.fake_recognizer import FakeRecognizer
 
 
 @pytest.fixture

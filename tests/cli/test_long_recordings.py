@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from calling import Call, make_call
 
 from linnet.audio import load
+from tests.support.calling import Call, make_call
 
 
 @pytest.fixture

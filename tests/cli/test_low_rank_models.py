@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from calling import Call, make_call
 from transformers import WhisperForConditionalGeneration
 
 import linnet
@@ -19,8 +18,9 @@ from linnet.models.resize import resize
 from linnet.models.resolve import resolve
 from linnet.models.whisper import load_module
 from linnet.training.loop import run_recipe
-from low_rank_models import compress
-from tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
+from tests.support.calling import Call, make_call
+from tests.support.low_rank_models import compress
+from tests.support.tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

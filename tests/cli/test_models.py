@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub_cache import COMMIT, add_to_cache, hub, linnet, model_files, write_files
+from tests.support.hub_cache import COMMIT, add_to_cache, hub, linnet, model_files, write_files
 
 WHISPER = model_files("WhisperForConditionalGeneration", "whisper")
 

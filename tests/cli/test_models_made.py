@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from calling import Call, make_call
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration, pipeline
 
-from conftest import DIGITS
 from linnet.audio.types import SAMPLE_RATE
-from tiny_whispers import save_whisper
+from tests.support.calling import Call, make_call
+from tests.support.places import DIGITS
+from tests.support.tiny_whispers import save_whisper
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_fusion_model_is_written_whole(call: Call, tmp_path: Path) -> None:
     import shutil
 
     from linnet.models.fusion import build
-    from tiny_fusion import save_all
+    from tests.support.tiny_fusion import save_all
 
     bases = save_all(tmp_path / "bases", ["hubert", "llama"])
     model, processor = build(str(bases["hubert"]), str(bases["llama"]), {"hidden": 16})

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from calling import Call, make_call
 
-from hub_cache import add_to_cache, linnet, model_files, write_files
 from linnet.audio.types import SAMPLE_RATE
 from linnet.engines.openvino.copies import find_copies, model_key
-from tiny_whispers import save_whisper
+from tests.support.calling import Call, make_call
+from tests.support.hub_cache import add_to_cache, linnet, model_files, write_files
+from tests.support.tiny_whispers import save_whisper
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from calling import Call, make_call
 
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tests.support.calling import Call, make_call
+from tests.support.tiny_fusion import one_thread
+from tests.support.tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
 SVG = "{http://www.w3.org/2000/svg}"
 

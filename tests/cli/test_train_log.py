@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import make_call
 from rich.console import Console
 
 from linnet.cli.train_log import events, figures, show, show_line
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tests.support.calling import make_call
+from tests.support.tiny_fusion import one_thread
+from tests.support.tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
 ROWS: list[dict[str, Any]] = [
     {"step": 10, "steps": 40, "loss": 2.5, "audio_padding": 0.051, "tokens_per_second": 12345.6, "seconds_left": 75.4},

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import Call, make_call
 
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tests.support.calling import Call, make_call
+from tests.support.places import RECIPES
+from tests.support.tiny_fusion import one_thread
+from tests.support.tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
 
-DIGITS = f"task: {Path(__file__).parents[2]}/recipes/digits/recipe.py:DigitsRecipe"
+DIGITS = f"task: {RECIPES}/digits/recipe.py:DigitsRecipe"
 
 
 @pytest.fixture

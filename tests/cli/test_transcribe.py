@@ -17,14 +17,14 @@ from typing import Any
 import click
 import pytest
 import typer
-from calling import Call, make_call
 from rich.console import Console
 
-from fake_recognizer import FakeRecognizer
 from linnet.cli import build_app
 from linnet.cli.console import BarReporter, FileResult, clock, make_reporter
 from linnet.errors import OptionError
 from linnet.transcription.schedule import Progress, Result
+from tests.support.calling import Call, make_call
+from tests.support.fake_recognizer import FakeRecognizer
 
 ONE_BY_ONE = ("transcribe", "--batch-size", "1")
 
@@ -324,8 +324,8 @@ def test_the_bar_counts_seconds_of_audio() -> None:
         reporter.progress(Progress(1, "b.wav", 0.0, None))
         reporter.finished(FileResult("a.wav", "done", 60.0, 2.0))
         reporter.finished(FileResult("b.wav", "failed", error="b.wav: not a sound"))
-        assert reporter._bar is not None
-        (task,) = reporter._bar.tasks
+        assert reporter.bar is not None
+        (task,) = reporter.bar.tasks
         assert (task.completed, task.total) == (60.0, 120.0)  # one failed, one is not known and taken as the mean
         assert task.description.startswith("2/3")
     assert "linnet: b.wav: not a sound" in screen.getvalue()

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from calling import Call, make_call
 
-from tiny_whispers import save_whisper
+from tests.support.calling import Call, make_call
+from tests.support.tiny_whispers import save_whisper
 
 LAUNCH = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from linnet.cli import main; main()"
 QUICK = ("--device", "cpu", "--temperature", "0", "--no-timestamps", "--max-new-tokens", "4", "--language", "en")
@@ -262,7 +262,7 @@ def test_no_weights_are_read_where_nothing_is_to_be_heard(
     def read(*_: object) -> None:
         raise AssertionError("the weights are read")
 
-    monkeypatch.setattr("linnet.transcription.recognizer._load_backend", read)
+    monkeypatch.setattr("linnet.transcription.recognizer.load_backend", read)
     assert call(*run).status == 0
     (tmp_path / "b.wav").write_text("no sound\n")
     done = call("transcribe", str(tmp_path / "b.wav"), "--model", str(model), *QUICK)

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from calling import Called, make_call
+
+from tests.support.calling import Called, make_call
 
 EXAMPLE = Path("examples") / "digits-en.flac"
 

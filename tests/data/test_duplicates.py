@@ -20,7 +20,7 @@ from linnet.data.duplicates.prints import HOP, WINDOW, Fingerprint, exact_hash, 
 from linnet.data.duplicates.sounds import SoundIndex, allowed
 from linnet.data.duplicates.texts import PIECE, TextIndex, normalize, pieces
 from linnet.data.samples import UtteranceReader
-from syllables import RATE, Samples, later, speechlike
+from tests.support.syllables import RATE, Samples, later, speechlike
 
 
 def coded(samples: Samples, kind: str, subtype: str, rate: int = RATE) -> Samples:

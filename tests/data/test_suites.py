@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import corpora
 import pytest
 
 from linnet.data.suites import Suite, open_sets, read_suite, shipped
 from linnet.errors import OptionError
+from tests.support import corpus_formats as corpora
 
 
 def write(folder: Path, content: str) -> str:

@@ -19,10 +19,10 @@ from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import WhisperModel, load_whisper
-from tiny_whispers import generate
+from tests.support.places import DIGITS, EXAMPLES
+from tests.support.tiny_whispers import generate
 
-FOLDERS = [Path(__file__).parents[2] / "src" / "linnet" / "models" / "embedded" / "digits"]
-EXAMPLES = Path(__file__).parents[2] / "examples"
+FOLDERS = [DIGITS]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of `generate`, about its own settings
 PLAIN: dict[str, Any] = {
     "temperatures": (0.0,),

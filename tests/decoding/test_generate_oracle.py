@@ -14,7 +14,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import WhisperModel, load_whisper
-from tiny_whispers import generate, random_features, save_whisper, small_tokenizer
+from tests.support.tiny_whispers import generate, random_features, save_whisper, small_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of `generate`, about its own settings
 PLAIN: dict[str, Any] = {
@@ -207,15 +207,19 @@ def test_english_only(tmp_path: Path, beams: int, timestamps: bool) -> None:
     pair.check(random_features(2), language=None, beam_size=beams, timestamps=timestamps)
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("beams", [1, 5])
-@pytest.mark.parametrize("timestamps", [False, True])
-def test_the_public_tokenizer(whisper_tokenizer: Path, tmp_path: Path, seed: int, beams: int, timestamps: bool) -> None:
+@pytest.fixture(scope="module", params=range(2))
+def public(request: pytest.FixtureRequest, whisper_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     tokenizer = AutoTokenizer.from_pretrained(whisper_tokenizer)
     languages = ("en", "de", "yue" if "<|yue|>" in tokenizer.get_vocab() else "haw")
-    pair = Pair(save_whisper(tmp_path, seed=seed, tokenizer=tokenizer, languages=languages))
-    assert pair.model.vocabulary.size == 51865
+    folder = tmp_path_factory.mktemp("public")
+    return Pair(save_whisper(folder, seed=request.param, tokenizer=tokenizer, languages=languages))
+
+
+@pytest.mark.parametrize("beams", [1, 5])
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_the_public_tokenizer(public: Pair, beams: int, timestamps: bool) -> None:
+    assert public.model.vocabulary.size == 51865
     for batch in (1, 4):
-        pair.check(
+        public.check(
             random_features(batch), language="english", beam_size=beams, timestamps=timestamps, max_new_tokens=12
         )

@@ -14,7 +14,7 @@ from linnet.decoding.options import DecodingOptions
 from linnet.decoding.result import DecodingResult
 from linnet.engines.torch import TorchEngine
 from linnet.models.whisper import load_whisper
-from tiny_whispers import random_features, save_whisper
+from tests.support.tiny_whispers import random_features, save_whisper
 
 SPANISH = DecodingResult((1,), "la casa", "es", -0.6, 0.0, 1.0, 0.0)
 CATALAN = replace(SPANISH, text="la casta", language="ca", avg_logprob=-1.0)

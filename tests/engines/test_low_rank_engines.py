@@ -25,9 +25,9 @@ from linnet.models.lowrank.attention import ReducedAttention, Reducible
 from linnet.models.lowrank.layers import Form, PairLinear, PivotLinear, low_rank_layer
 from linnet.models.lowrank.rewriting import factors_of, untangle, without_bias
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
-from low_rank_models import ENCODER, compress, save_compressed_whisper
-from low_rank_models import factors_of as svd_factors
-from tiny_whispers import edit_json, random_features, random_whisper, small_tokenizer
+from tests.support.low_rank_models import ENCODER, compress, save_compressed_whisper
+from tests.support.low_rank_models import factors_of as svd_factors
+from tests.support.tiny_whispers import edit_json, random_features, random_whisper, small_tokenizer
 
 KINDS = {"pairs": ["pair"], "pivots": ["pivot"], "both": ["pair", "pivot", "pivot"]}
 

@@ -18,7 +18,7 @@ from linnet.engines.openvino.formats import Precision
 from linnet.errors import ModelError, OptionError
 from linnet.models.resolve import resolve
 from linnet.models.speech import SpeechModel, load_speech_model
-from tiny_speech import MAKERS
+from tests.support.tiny_speech import MAKERS
 
 NAMES = ("wav2vec2-group", "wav2vec2-layer", "parakeet")
 

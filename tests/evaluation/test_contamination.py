@@ -12,7 +12,7 @@ from linnet.data import Utterance
 from linnet.data.duplicates import DuplicateOptions
 from linnet.errors import OutputError
 from linnet.evaluation.contamination import Match, find_contamination
-from syllables import RATE, later, speechlike
+from tests.support.syllables import RATE, later, speechlike
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from hub_cache import COMMIT, add_to_cache, model_files, write_files
 from linnet.errors import ModelError
 from linnet.models import catalog
 from linnet.models import resolve as resolve_module
+from tests.support.hub_cache import COMMIT, add_to_cache, model_files, write_files
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hub_cache import model_files, write_files
 from linnet.errors import ModelError
 from linnet.models.checkpoint import choose_weights, fingerprint, is_complete, verify_weights, weight_files
 from linnet.models.hub import needed_files
+from tests.support.hub_cache import model_files, write_files
 
 
 @pytest.mark.parametrize(

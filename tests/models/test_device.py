@@ -32,7 +32,7 @@ def test_a_gpu_that_is_not_there(name: str) -> None:
 
 
 def test_auto_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(device, "GPU_FILES", ("null",))  # which every machine has
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Test GPU")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -66,7 +66,7 @@ def test_dtypes_on_a_cpu() -> None:
 
 def test_without_a_gpus_device_file_pytorch_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(device, "_GPUS", (str(tmp_path / "nvidia0"),))
+    monkeypatch.setattr(device, "GPU_FILES", (str(tmp_path / "nvidia0"),))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked"))
     assert choose_device("auto") == ("cpu", "no GPU was found")
     (tmp_path / "nvidia0").touch()

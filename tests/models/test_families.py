@@ -13,10 +13,10 @@ from linnet.errors import ModelError
 from linnet.models.families import CTC, FUSION, SEQ2SEQ, WHISPER, family_of, family_of_model
 from linnet.models.resolve import resolve
 from linnet.models.speech import SpeechModel, load_speech_model
-from tiny_fusion import fusion
-from tiny_fusion import save_all as save_bases
-from tiny_speech import save_all
-from tiny_whispers import save_whisper
+from tests.support.tiny_fusion import fusion
+from tests.support.tiny_fusion import save_all as save_bases
+from tests.support.tiny_speech import save_all
+from tests.support.tiny_whispers import save_whisper
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 
 from linnet.errors import MissingExtra, ModelError
 from linnet.models.gguf import import_gguf
-from real_weights import require_language_model
+from tests.support.real_weights import require_language_model
 
 WIDTH, VOCABULARY = 64, 10
 WORDS = ["<unk>", "<s>", "</s>", "Ġ", "Ġone", "o", "n", "e", "on", "one"]

@@ -19,13 +19,13 @@ import torch
 from huggingface_hub import scan_cache_dir
 
 import linnet
-from evil import Evil
-from hub_cache import add_to_cache
 from linnet.errors import LinnetError, ModelError
 from linnet.models import catalog
 from linnet.models.json_files import is_plain_name, read_json
-from tiny_speech import save_parakeet, save_wav2vec2
-from tiny_whispers import edit_json, save_whisper
+from tests.support.evil_pickle import Evil
+from tests.support.hub_cache import add_to_cache
+from tests.support.tiny_speech import save_parakeet, save_wav2vec2
+from tests.support.tiny_whispers import edit_json, save_whisper
 
 DEEP = "[" * 900 + "]" * 900
 VALUES = {

@@ -10,8 +10,8 @@ import pytest
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from hub_cache import COMMIT, add_to_cache, model_files, write_files
 from linnet.models import hub
+from tests.support.hub_cache import COMMIT, add_to_cache, model_files, write_files
 
 
 @pytest.fixture

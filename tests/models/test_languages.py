@@ -18,7 +18,14 @@ from linnet.engines.torch import TorchEngine
 from linnet.errors import ModelError, OptionError, OutputError
 from linnet.models.languages import NewLanguage, add_languages, added_languages, train_new_rows
 from linnet.models.whisper import load_whisper
-from tiny_whispers import edit_json, generate, random_features, random_whisper, save_whisper, small_tokenizer
+from tests.support.tiny_whispers import (
+    edit_json,
+    generate,
+    random_features,
+    random_whisper,
+    save_whisper,
+    small_tokenizer,
+)
 
 
 @pytest.fixture(scope="module")

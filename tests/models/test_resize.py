@@ -20,7 +20,14 @@ from linnet.engines.torch import TorchEngine
 from linnet.errors import OptionError, OutputError
 from linnet.models.resize import choose_layers, resize
 from linnet.models.whisper import load_whisper
-from tiny_whispers import edit_json, generate, random_features, random_whisper, save_whisper, small_tokenizer
+from tests.support.tiny_whispers import (
+    edit_json,
+    generate,
+    random_features,
+    random_whisper,
+    save_whisper,
+    small_tokenizer,
+)
 
 HEADS = [[0, 1], [1, 0], [3, 3], [4, 2]]
 

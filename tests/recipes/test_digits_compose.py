@@ -12,8 +12,9 @@ from linnet.errors import OptionError
 from recipes.digits.bank import Voices, load_bank, load_fsdd
 from recipes.digits.compose import PHRASE_GAP, Composer, Mix, Recording, Word
 from recipes.digits.dataset import DigitBatches, DigitsData
+from tests.support.places import SHARED
 
-FSDD = Path(__file__).parents[3] / "shared/data/fsdd"
+FSDD = SHARED / "fsdd"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_words_lie_in_order_inside_the_samples(composer: Composer) -> None:
 
 
 def test_energy_is_where_the_words_are(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composer, "_pollute", lambda rng, samples, narrow: samples)
+    monkeypatch.setattr(composer, "pollute", lambda rng, samples, narrow: samples)
     for seed in range(30):
         recording = composer.compose(np.random.default_rng(seed), 8.0)
         if not recording.words:

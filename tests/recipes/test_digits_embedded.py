@@ -1,7 +1,6 @@
 """The shipped folder: small, ordinary, and able to hear."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from recipes.digits.bank import Voices, load_fsdd
 from recipes.digits.tokens import Vocabulary
 from recipes.digits.validate import Case, connected, nothing, timed_phrases, transcripts, word_error_rate
 from recipes.digits.words import DIGITS
+from tests.support.places import DIGITS as FOLDER
+from tests.support.places import SHARED
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "src/linnet/models/embedded/digits"
-FSDD = ROOT / "../shared/data/fsdd"
+FSDD = SHARED / "fsdd"
 real = pytest.mark.skipif(not FSDD.is_dir(), reason="needs ../shared/data/fsdd (DATA.md says where from)")
 
 

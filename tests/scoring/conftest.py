@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sctk import find_sctk
+
+from tests.support.sctk import find_sctk
 
 
 @pytest.fixture

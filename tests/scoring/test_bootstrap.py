@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_interval_in_any_chunks(monkeypatch: pytest
     first = bootstrap_interval(errors, words, seed=4)
     assert bootstrap_interval(errors, words, seed=4) == first
     assert bootstrap_interval(errors, words, seed=5) != first
-    monkeypatch.setattr(bootstrap, "_CHUNK", 777)
+    monkeypatch.setattr(bootstrap, "CHUNK", 777)
     again = bootstrap_interval(errors, words, seed=4)
     assert first is not None
     assert again is not None

@@ -11,7 +11,7 @@ import pytest
 from linnet.errors import OptionError
 from linnet.scoring import corpus as module
 from linnet.scoring.corpus import Pair, Scorer
-from linnet.scoring.scores import WordErrors, count_characters, count_errors, total
+from linnet.scoring.scores import WordErrors, count_characters, count_errors, edits, total
 from linnet.text.normalizers import Normalizers
 
 WORDS = ["Ice", "cream", "icecream,", "it's", "been", "twenty", "one", "Größe", "नमस्ते", "color", "uh", "(noise)"]
@@ -34,7 +34,7 @@ def corpus(count: int, seed: int = 0) -> list[Pair]:
 def test_a_corpus_is_the_sum_of_its_pairs(protocol: str, choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if protocol == "open-asr":
         pytest.importorskip("kaldialign", reason="kaldialign is of the extra leaderboard")
-    monkeypatch.setattr(module, "_CHUNK", 7)
+    monkeypatch.setattr(module, "CHUNK", 7)
     normalizers, pairs = Normalizers(choice), corpus(60)
     found = Scorer(protocol, normalizers).score(pairs)
     texts = [[normalizers.normalize(text, pair.language) for text in pair[:2]] for pair in pairs]
@@ -50,7 +50,7 @@ def test_a_corpus_is_the_sum_of_its_pairs(protocol: str, choice: str, monkeypatc
 
 
 def test_processes_give_the_same_counts_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 50)
+    monkeypatch.setattr(module, "CHUNK", 50)
     pairs = corpus(500, seed=2)
     one, two = (Scorer("plain", Normalizers("unicode"), workers).score(pairs) for workers in (1, 2))
     assert one.words.tolist() == two.words.tolist()
@@ -59,16 +59,22 @@ def test_processes_give_the_same_counts_in_the_same_order(monkeypatch: pytest.Mo
 
 
 def test_texts_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 10)
-    read = []
+    monkeypatch.setattr(module, "CHUNK", 10)
+    aligned: list[object] = []
+    ahead = []
+
+    def counted(said: str, heard: str) -> tuple[int, int, int]:
+        aligned.append(said)
+        return edits(said, heard)
 
     def watched() -> Iterator[Pair]:
-        for number, pair in enumerate(corpus(40)):
-            read.append(number)
-            yield pair
+        for number in range(40):
+            ahead.append(number + 1 - len(aligned))
+            yield Pair(f"word {number}", "other")
 
-    first = next(Scorer(normalizers=Normalizers("none"))._chunks(module._batches(watched())))
-    assert (len(first.counts), len(read)) == (10, 10)
+    monkeypatch.setattr(module, "edits", counted)
+    found = Scorer(normalizers=Normalizers("none")).score(watched())
+    assert (found.score.utterances, len(aligned), max(ahead)) == (40, 40, 10)
 
 
 def test_plain_verbatim_scores_are_jiwers() -> None:

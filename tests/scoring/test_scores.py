@@ -8,11 +8,10 @@ import jiwer
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sctk import sclite
 
 from linnet.errors import OptionError
-from linnet.scoring import scores
 from linnet.scoring.scores import (
+    PROTOCOLS,
     Score,
     Silence,
     WordErrors,
@@ -24,6 +23,7 @@ from linnet.scoring.scores import (
     set_rate,
     total,
 )
+from tests.support.sctk import sclite
 
 VOCABULARY = ["one", "two", "three", "four"]
 COMPOUNDS = ["ice", "cream", "icecream", "white", "paper", "whitepaper", "a", "the", "cone"]
@@ -177,7 +177,7 @@ def test_an_unknown_protocol_is_refused() -> None:
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "kaldialign", None)
-    scores._merging_compounds.cache_clear()
+    PROTOCOLS["open-asr"].align.cache_clear()  # type: ignore[attr-defined]
     with pytest.raises(ImportError, match=r'kaldialign.*pip install "linnet\[leaderboard\]"'):
         count_errors("a", "b", "open-asr")
 

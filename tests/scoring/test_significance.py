@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sctk import Steps, sc_stats
 
 from linnet.errors import OptionError
 from linnet.scoring.alignment import Alignment, align
 from linnet.scoring.clusters import ResamplingClusters
 from linnet.scoring.scores import count_errors
 from linnet.scoring.significance import holm, mapsswe, runs_difference, segment_errors
+from tests.support.sctk import Steps, sc_stats
 
 
 def aligned(reference: str, hypothesis: str) -> Alignment:

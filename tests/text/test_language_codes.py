@@ -10,7 +10,7 @@ from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from linnet.errors import OptionError
-from linnet.models.vocabulary import _LANGUAGE
+from linnet.models.vocabulary import LANGUAGE_TOKEN
 from linnet.text.language_codes import canonical, listed_languages, parse_languages, same_language
 from linnet.text.language_lists import LISTS
 
@@ -42,7 +42,7 @@ def test_the_spelling_is_the_same_language_and_fits_into_a_token(code: str) -> N
     found = canonical(code)
     assert canonical(found) == found == canonical(code.upper())
     assert tag_distance(code, found) <= 4  # nothing, or a language that cannot be told from it by CLDR
-    match = _LANGUAGE.fullmatch(f"<|{found}|>")
+    match = LANGUAGE_TOKEN.fullmatch(f"<|{found}|>")
     assert match is not None
     assert match[1] == found
 

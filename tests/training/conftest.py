@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tiny_fusion import one_thread
-from tiny_recipes import save_bases, tone_corpus
+from tests.support.tiny_fusion import one_thread
+from tests.support.tiny_recipes import save_bases, tone_corpus
 
 
 @pytest.fixture(autouse=True)

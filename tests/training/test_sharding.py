@@ -14,7 +14,7 @@ from linnet.errors import LinnetError
 from linnet.training.checkpoint import load_checkpoint
 from linnet.training.context import RunContext
 from linnet.training.freeze import WeightDrift
-from linnet.training.loop import _validated
+from linnet.training.loop import validated
 from linnet.training.recipe import read_recipe
 from linnet.training.sharding import shard, whole_tree
 from linnet.training.shutdown import together
@@ -23,9 +23,9 @@ from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
 from linnet.training.trainer import Trainer
 from linnet.training.weights import swapped_weights, trained
-from ranks import on_ranks
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tests.support.ranks import on_ranks
+from tests.support.tiny_fusion import one_thread
+from tests.support.tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
 STEPS = 3
 
@@ -57,7 +57,7 @@ def run(folder: Path, kind: str) -> dict[str, Any]:
     drift = WeightDrift(trainer.task.model, trainer.task.policy)
     steps = [trainer.update(windows(data, step, trainer.rank, trainer.world)) for step in range(STEPS)]
     held = sum(getattr(value, "_local_tensor", value).numel() for value in trainer.loss.parameters())
-    row = _validated(trainer, validate, drift)
+    row = validated(trainer, validate, drift)
     trainer.save()
     trainer.export("model")
     with swapped_weights(trainer.loss, trainer.average):

@@ -29,12 +29,12 @@ from linnet.training.shutdown import LostProcessError, Signals, StoppedError, to
 from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.speech.run import prepare
-from ranks import on_ranks
-from tiny_fusion import one_thread
-from tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
+from tests.support.ranks import on_ranks
+from tests.support.tiny_fusion import one_thread
+from tests.support.tiny_recipes import fusion_recipe, save_bases, tone_corpus, write_recipe
 
 COUNT = 23
-SECONDS = 60  # within these all processes have ended
+SECONDS = 180  # within these all processes have ended
 
 
 @pytest.fixture(scope="module")

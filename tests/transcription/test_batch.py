@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_recognizer import FakeRecognizer
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import OptionError, OutputError
 from linnet.files import write_atomic
@@ -24,6 +23,7 @@ from linnet.transcription.batch import ItemResult, RunOptions, prepare_folder, r
 from linnet.transcription.naming import Item, plan_items
 from linnet.transcription.schedule import Progress
 from linnet.transcription.transcript import Segment, Transcript
+from tests.support.fake_recognizer import FakeRecognizer
 
 OUT = Path("out")
 

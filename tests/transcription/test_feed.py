@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_schedule import Counting, Torn, tone
 
 from linnet.audio.types import Samples
 from linnet.decoding.options import DecodingOptions
 from linnet.transcription import feed as module
 from linnet.transcription.feed import Feed
 from linnet.transcription.schedule import Recording, run_jobs
+from tests.support.counting_backend import Counting, Torn, tone
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="unset")
 
@@ -124,7 +124,7 @@ def test_closing_early_closes_the_generator_and_what_nobody_took() -> None:
 
 
 def test_closing_does_not_wait_for_a_generator_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FAREWELL", 0.01)
+    monkeypatch.setattr(module, "FAREWELL", 0.01)
     go_on, closed, dropped = threading.Event(), threading.Event(), []
 
     def sources() -> Iterator[int]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCTC,
     AutoModelForSpeechSeq2Seq,
     AutoProcessor,
@@ -22,15 +23,16 @@ from transformers import (
     pipeline,
 )
 
-from hub_cache import add_to_cache, linnet
 from linnet.audio.detectors import quietest_point
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.families import family_of
 from linnet.models.resolve import resolve
+from linnet.models.speech import load_speech_model
 from linnet.transcription.backend import Outcome, Request
 from linnet.transcription.generic import GenericBackend, load_generic
-from tiny_speech import letters, save_all
+from tests.support.hub_cache import add_to_cache, linnet
+from tests.support.tiny_speech import letters, save_all
 
 Sound = npt.NDArray[np.float32]
 CTC = ("wav2vec2-group", "wav2vec2-layer", "parakeet")
@@ -130,17 +132,19 @@ def test_ctc_is_argmax_and_decode(name: str, folders: dict[str, Path], backends:
 
 
 @pytest.mark.parametrize("name", CTC)
-def test_ctc_tells_when_the_first_and_last_letters_were(name: str, backends: dict[str, GenericBackend]) -> None:
+def test_ctc_tells_when_the_first_and_last_letters_were(
+    name: str, folders: dict[str, Path], backends: dict[str, GenericBackend]
+) -> None:
     backend = backends[name]
-    blank = backend._speech.model.config.pad_token_id
+    blank = AutoConfig.from_pretrained(folders[name]).pad_token_id
     tokens = torch.full((50,), blank)
     tokens[10], tokens[11], tokens[13], tokens[30] = 9, 9, 9, 12
-    heard = backend._ctc_window(tokens, torch.zeros(50), 1.0)
+    heard = backend.ctc_window(tokens, torch.zeros(50), 1.0)
     assert (heard.start, heard.end) == (pytest.approx(0.2), pytest.approx(0.62))
     letters_heard = heard.text.replace(" ", "")
     assert len(letters_heard) == 3  # repeats are one letter, unless a blank lies between them
     assert letters_heard[0] == letters_heard[1]
-    assert backend._ctc_window(torch.full((50,), blank), torch.zeros(50), 1.0).text == ""
+    assert backend.ctc_window(torch.full((50,), blank), torch.zeros(50), 1.0).text == ""
 
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
@@ -330,11 +334,12 @@ def test_weights_without_a_head_would_answer_at_random(folders: dict[str, Path],
         load_generic(resolve(str(folder)), device="cpu", dtype=torch.float32)
 
 
-def test_a_model_that_wants_more_than_sound(backends: dict[str, GenericBackend]) -> None:
+def test_a_model_that_wants_more_than_sound(folders: dict[str, Path]) -> None:
     def processor(windows: list[Sound], *, language: str, **others: Any) -> None:
         """As those of models that are told the language."""
 
-    speech = replace(backends["moonshine"]._speech, processor=processor)
+    whole = load_speech_model(resolve(str(folders["moonshine"])), device="cpu", dtype=torch.float32)
+    speech = replace(whole, processor=processor)
     with pytest.raises(ModelError, match=r"moonshine wants more than sound, which Linnet cannot give it: .*'language'"):
         GenericBackend(speech)
 

@@ -8,7 +8,7 @@ import pytest
 
 import linnet
 from linnet.transcription.recognizer import Recognizer
-from real_weights import require_weights
+from tests.support.real_weights import require_weights
 
 PROMPT = "The following is a reading about San Francisco, Moses and the Hebrews."
 

@@ -15,8 +15,10 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 import linnet
 from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE, Audio
+from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions, LongForm
 from linnet.decoding.result import DecodingResult
+from linnet.engines.torch import TorchEngine
 from linnet.errors import OptionError
 from linnet.models.whisper import load_whisper
 from linnet.transcription.backend import Request
@@ -59,6 +61,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recognizer(folder: Path) -> Recognizer:
     return linnet.load(str(folder), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def backend(folder: Path) -> WhisperBackend:
+    model = load_whisper(folder, name="random", device="cpu", dtype=torch.float32)
+    return WhisperBackend(model, TorchEngine(model))
 
 
 def noise(seconds: float, seed: int = 0) -> Audio:
@@ -144,7 +152,7 @@ def test_an_unknown_language_lists_what_the_model_knows(recognizer: Recognizer) 
 
 
 @dataclass
-class _Scripted:
+class Scripted:
     """A backend whose windows are scripted: `answers[i]` are the tokens of window i."""
 
     backend: WhisperBackend
@@ -163,18 +171,16 @@ class _Scripted:
                 return stop.value
             first, self.asked = len(self.asked), [*self.asked, *requests]
             answers = self.answers[first : len(self.asked)]
-            reply = [WindowResult(self._decoded(tokens), "de", {"de": 0.9, "en": 0.1}) for tokens in answers]
+            reply = [WindowResult(self.decoded(tokens), "de", {"de": 0.9, "en": 0.1}) for tokens in answers]
 
-    def _decoded(self, tokens: Sequence[int]) -> DecodingResult:
+    def decoded(self, tokens: Sequence[int]) -> DecodingResult:
         silent = not any(token < Vocabulary.build().first_time for token in tokens)
         return DecodingResult(tuple(tokens), "", "de", -2.0 if silent else -0.1, 0.9 if silent else 0.0, 1.0, 0.0)
 
 
 @pytest.fixture
-def scripted(recognizer: Recognizer) -> _Scripted:
-    backend = recognizer._backend
-    assert isinstance(backend, WhisperBackend)
-    return _Scripted(backend, [])
+def scripted(backend: WhisperBackend) -> Scripted:
+    return Scripted(backend, [])
 
 
 def say(*parts: float | str) -> tuple[int, ...]:
@@ -182,7 +188,7 @@ def say(*parts: float | str) -> tuple[int, ...]:
     return tuple(vocabulary.word(part) if isinstance(part, str) else vocabulary.time(part) for part in parts)
 
 
-def test_windows_start_where_the_last_whole_phrase_ended(scripted: _Scripted) -> None:
+def test_windows_start_where_the_last_whole_phrase_ended(scripted: Scripted) -> None:
     scripted.answers = [say(0.0, "eins", 4.0, 4.0, "zwei", 8.0, 8.4), say(0.4, "drei", 1.0), say(0.0, "vier", 1.0)]
     outcome = scripted.play(Audio(np.zeros(19 * SAMPLE_RATE, np.float32)), LISTENING)
     assert [request.position for request in scripted.asked] == [0.0, 8.0, 18.0]
@@ -195,16 +201,16 @@ def test_windows_start_where_the_last_whole_phrase_ended(scripted: _Scripted) ->
     assert (outcome.language, outcome.language_probability) == ("de", 0.9)
 
 
-def test_the_language_of_silence_is_not_believed(scripted: _Scripted) -> None:
+def test_the_language_of_silence_is_not_believed(scripted: Scripted) -> None:
     scripted.answers = [say(0.0), say(0.0, "eins", 1.0)]
     scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), LISTENING)
     assert [request.language for request in scripted.asked] == [None, None]
     assert len(scripted.asked[0].samples) == 10 * SAMPLE_RATE
 
 
-def test_no_words_where_somebody_speaks_are_not_believed(scripted: _Scripted) -> None:
+def test_no_words_where_somebody_speaks_are_not_believed(scripted: Scripted) -> None:
     scripted.answers = [say(0.0), say(0.0, "eins", 1.0)]
-    scripted._decoded = lambda tokens: DecodingResult(tuple(tokens), "", "de", -0.1, 0.01, 1.0, 0.0)  # type: ignore[method-assign]
+    scripted.decoded = lambda tokens: DecodingResult(tuple(tokens), "", "de", -0.1, 0.01, 1.0, 0.0)  # type: ignore[method-assign]
     outcome = scripted.play(Audio(np.zeros(12 * SAMPLE_RATE, np.float32)), LISTENING)
     assert [request.position for request in scripted.asked] == [0.0, 2.5]
     assert [segment.start for segment in outcome.segments] == [2.5]
@@ -213,7 +219,7 @@ def test_no_words_where_somebody_speaks_are_not_believed(scripted: _Scripted) ->
     assert [request.position for request in scripted.asked] == [0.0, 10.0]
 
 
-def test_the_prompt_goes_to_every_window_and_history_only_when_asked(scripted: _Scripted) -> None:
+def test_the_prompt_goes_to_every_window_and_history_only_when_asked(scripted: Scripted) -> None:
     scripted.answers = [say(0.0, "eins", 1.0), say(0.0, "zwei", 1.0)]
     long = Audio(np.zeros(15 * SAMPLE_RATE, np.float32))
     scripted.play(long, replace(LISTENING, prompt="acht"))
@@ -225,45 +231,40 @@ def test_the_prompt_goes_to_every_window_and_history_only_when_asked(scripted: _
     assert [request.prompt for request in scripted.asked] == [(), say(0.0, "eins", 1.0)]
 
 
-def test_short_audio_without_timestamps_is_one_segment(scripted: _Scripted) -> None:
+def test_short_audio_without_timestamps_is_one_segment(scripted: Scripted) -> None:
     word = say("eins")
     scripted.answers = [word]
-    scripted._decoded = lambda tokens: DecodingResult(tuple(tokens), " eins", "de", -0.1, 0.0, 1.0, 0.0)  # type: ignore[method-assign]
+    scripted.decoded = lambda tokens: DecodingResult(tuple(tokens), " eins", "de", -0.1, 0.0, 1.0, 0.0)  # type: ignore[method-assign]
     sound = Audio(np.full(3 * SAMPLE_RATE, 0.1, np.float32))
     outcome = scripted.play(sound, DecodingOptions(timestamps=False, vad=False))
     assert [(part.start, part.end, part.text) for part in outcome.segments] == [(0.0, 3.0, "eins")]
     assert scripted.asked[0].options.timestamps is False
 
 
-def test_a_last_sliver_is_not_decoded(scripted: _Scripted) -> None:
+def test_a_last_sliver_is_notdecoded(scripted: Scripted) -> None:
     scripted.answers = [say(0.0, "eins", 1.0)]
     scripted.play(Audio(np.zeros(10 * SAMPLE_RATE + 800, np.float32)), LISTENING)
     assert len(scripted.asked) == 1
 
 
-def test_windows_of_one_vote_speak_one_language(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend: Any = recognizer._backend
+def test_windows_of_one_vote_speak_one_language(backend: WhisperBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = [{"en": 0.6, "de": 0.4}, {"en": 0.1, "de": 0.9}, {"en": 0.9, "de": 0.1}]
-    monkeypatch.setattr(backend._decoder, "detect_language", lambda encoded: [heard[row] for row in encoded])
-
-    class Rows(list[int]):
-        def select(self, rows: Sequence[int]) -> Rows:
-            return Rows(rows)
-
     settled: list[dict[str, float]] = []
 
-    def settle(encoded: Rows, own: dict[str, float], *_: object) -> str:
+    def settle(self: Decoder, encoded: Any, own: dict[str, float], *_: object) -> str:
         settled.append(own)
         return max(own, key=own.__getitem__)
 
-    monkeypatch.setattr(backend._decoder, "settle_language", settle)
+    monkeypatch.setattr(Decoder, "detect_language", lambda _, encoded: heard if encoded.batch == 3 else heard[::2])
+    monkeypatch.setattr(Decoder, "settle_language", settle)
     votes = [one := object(), one, None]
-    requests = [Request(np.zeros(9, np.float32), PLAIN, vote=vote) for vote in votes]
-    told = backend._hear_languages(Rows(range(3)), requests)
+    options = replace(PLAIN, max_new_tokens=1)
+    requests = [Request(np.zeros(9, np.float32), options, vote=vote) for vote in votes]
+    told = [(window.language, window.probabilities) for window in backend.run(requests)]
     assert told == [("de", heard[0]), ("de", heard[1]), ("en", heard[2])]
     assert settled == [heard[2]]  # short, and nobody votes with it
     requests[1] = replace(requests[1], language="es")
-    told = backend._hear_languages(Rows(range(3)), requests)
+    told = [(window.language, window.probabilities) for window in backend.run(requests)]
     assert told == [("en", heard[0]), ("es", None), ("en", heard[2])]
     assert settled == [heard[2], heard[0], heard[2]]
 

@@ -35,13 +35,16 @@ _RESET = 1.0  # seconds back are another recording's clock
 _FAILURES = (av.error.FFmpegError, ValueError, RuntimeError, OSError, NotImplementedError)
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
+    """Decoded samples [n, C] and the time stamp that the container gives them."""
+
     rate: int
     samples: Block
     time: float | None  # seconds, as the container says
 
     @property
     def seconds(self) -> float:
+        """How long it lasts."""
         return len(self.samples) / self.rate
 
 
@@ -70,7 +73,7 @@ class ContainerDecoder:
     def _begin(self, stream: Any) -> None:
         """Decode the first frames of a track, which tell what its sound is like."""
         start = max(0.0, (self._container.start_time or 0) / av.time_base)
-        self._clock = _Clock(start)
+        self._clock = Clock(start)
         self._frames = self._decode(stream)
         self._after = next(self._frames, None)
         if self._after is None:
@@ -117,14 +120,14 @@ class ContainerDecoder:
             return False
         return bool(stream.duration and stream.time_base) or len(self._container.streams.audio) == 1
 
-    def _decode(self, stream: Any) -> Generator[_Frame, None, None]:
+    def _decode(self, stream: Any) -> Generator[Frame, None, None]:
         """The frames; packets that cannot be decoded are counted and passed over."""
         try:
             for packet in self._container.demux(stream):
                 try:
                     for frame in packet.decode():
                         if frame.samples and frame.sample_rate:
-                            yield _Frame(frame.sample_rate, self._converter.samples(frame), frame.time)
+                            yield Frame(frame.sample_rate, self._converter.samples(frame), frame.time)
                 except _FAILURES:
                     self._damaged += 1
         except _FAILURES as error:
@@ -183,7 +186,7 @@ class ContainerDecoder:
         self._container.close()
 
 
-class _Clock:
+class Clock:
     """Holds the frames against their time stamps, which rule: where they jump ahead, there was silence.
 
     Both a jump ahead and one back are believed only where the frame after them agrees, for single stamps are often
@@ -197,7 +200,7 @@ class _Clock:
         self._gaps: list[tuple[float, float]] = []  # the first one: where, and of how many seconds
         self._filled, self._refused, self._resets = 0, 0, 0
 
-    def gap(self, frame: _Frame, after: _Frame | None) -> float:
+    def gap(self, frame: Frame, after: Frame | None) -> float:
         """Seconds of silence before `frame`; both it and the silence then count as read."""
         jump = self._jump(frame, after)
         if jump < -_RESET:
@@ -215,7 +218,7 @@ class _Clock:
         self.at += silence + frame.seconds
         return silence
 
-    def _jump(self, frame: _Frame, after: _Frame | None) -> float:
+    def _jump(self, frame: Frame, after: Frame | None) -> float:
         """Seconds by which a frame is later than what was read so far, as it and its follower say."""
         if frame.time is None or after is None:
             return 0.0

@@ -27,7 +27,7 @@ WRITER = 5.0  # seconds that a named pipe may be without anyone who writes into 
 SILENCE = 300.0  # seconds that a pipe's writer may send nothing
 MOST_GB, MOST_MINUTES = 10.0, 240.0  # of a download, where LINNET_DOWNLOAD_GB and LINNET_DOWNLOAD_MINUTES say nothing
 _BLOCK = 1 << 20
-_FIRST_WORD = 5.0  # seconds of a download after which its progress is told; then after twice as many, and so on
+FIRST_WORD = 5.0  # seconds of a download after which its progress is told; then after twice as many, and so on
 _WAY_OUT = {
     401: "check the login, given as in  http://user:password@host",
     404: "check the address",
@@ -187,7 +187,7 @@ def _receive(response: http.client.HTTPResponse, name: str, limits: web.Download
 
 def _watched(blocks: Iterable[bytes], name: str, most: int, promised: int | None) -> Iterator[bytes]:
     """The blocks of a download while they are not too many; from time to time the log is told of them."""
-    size, begun, word = 0, time.monotonic(), _FIRST_WORD
+    size, begun, word = 0, time.monotonic(), FIRST_WORD
     for block in blocks:
         size += len(block)
         if max(size, promised or 0) > most:

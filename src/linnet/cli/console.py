@@ -143,12 +143,12 @@ class BarReporter(Reporter):
         self._positions: dict[str, float] = {}
         self._durations: dict[str, float] = {}
         self._drawn = 0.0
-        self._bar: RichBar | None = None
+        self.bar: RichBar | None = None
 
     def __exit__(self, *_: object) -> None:
         """Remove the bar."""
-        if self._bar is not None:
-            self._bar.stop()
+        if self.bar is not None:
+            self.bar.stop()
 
     def begin(self, files: int) -> None:
         """Draw the bar."""
@@ -157,7 +157,7 @@ class BarReporter(Reporter):
         self._files, self._over = files, 0
         title = TextColumn("{task.description}", markup=False)
         columns = (title, BarColumn(), TextColumn("{task.fields[audio]}"))
-        self._bar = Progress(
+        self.bar = Progress(
             *columns,
             TimeRemainingColumn(),
             console=self.console,
@@ -165,8 +165,8 @@ class BarReporter(Reporter):
             redirect_stdout=False,  # results belong on stdout
             redirect_stderr=False,
         )
-        self._bar.add_task(self._title(""), total=None, audio="")
-        self._bar.start()
+        self.bar.add_task(self._title(""), total=None, audio="")
+        self.bar.start()
 
     def _title(self, file: str) -> str:
         name = shown(file)[-40:]
@@ -190,9 +190,9 @@ class BarReporter(Reporter):
             self._duration += duration - old
             self._sounds += (duration > 0) - (old > 0)
             self._durations[file] = duration
-        if self._bar is not None and (self._files <= _MANY or time.monotonic() - self._drawn >= _DRAWN_EVERY):
+        if self.bar is not None and (self._files <= _MANY or time.monotonic() - self._drawn >= _DRAWN_EVERY):
             self._drawn = time.monotonic()
-            self._draw(self._bar, file)
+            self._draw(self.bar, file)
 
     def _draw(self, bar: RichBar, file: str) -> None:
         unknown = max(0, self._files - len(self._durations))
@@ -204,12 +204,12 @@ class BarReporter(Reporter):
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Take the bar away while results are printed."""
-        if self._bar is None or not sys.stdout.isatty():
+        if self.bar is None or not sys.stdout.isatty():
             yield
             return
-        self._bar.stop()
+        self.bar.stop()
         yield
-        self._bar.start()
+        self.bar.start()
 
 
 class JsonReporter(Reporter):

@@ -70,25 +70,26 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
 def examine() -> list[Finding]:
     """All findings. `failed` is only what keeps the embedded model from transcribing; `missing` is of use, no more."""
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _versions,
-        _processor,
-        _devices,
-        _decoders,
-        _places,
-        _models,
-        _transcription,
+        versions,
+        processor,
+        devices,
+        decoders,
+        places,
+        models,
+        transcription,
     )
     findings: list[Finding] = []
     for part in parts:
         try:
             findings += part()
         except (ImportError, OSError, RuntimeError) as error:
-            name = part.__name__.strip("_")
+            name = part.__name__
             findings.append(Finding(name, "check", "failed", first_line(error), "pip install --force-reinstall linnet"))
     return findings
 
 
-def _versions() -> Iterator[Finding]:
+def versions() -> Iterator[Finding]:
+    """What is installed."""
     yield Finding(
         "versions", "python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     )
@@ -109,7 +110,8 @@ def _versions() -> Iterator[Finding]:
         yield Finding("versions", package, "ok" if version else "missing", value, fix)
 
 
-def _processor() -> Iterator[Finding]:
+def processor() -> Iterator[Finding]:
+    """Cores, instructions and free memory."""
     import torch
 
     present = cpu_flags()
@@ -123,7 +125,8 @@ def _processor() -> Iterator[Finding]:
         yield Finding("processor", "free memory", "ok" if enough else "missing", show_bytes(free), fix)
 
 
-def _devices() -> Iterator[Finding]:
+def devices() -> Iterator[Finding]:
+    """What can compute, and in which precisions."""
     import torch
 
     yield _dtypes(torch.device("cpu"), "cpu")
@@ -142,7 +145,8 @@ def _devices() -> Iterator[Finding]:
         yield Finding("devices", "cuda", "missing", why, fix or "check the driver: nvidia-smi")
 
 
-def _decoders() -> Iterator[Finding]:
+def decoders() -> Iterator[Finding]:
+    """Which kinds of sound can be read."""
     import soundfile
 
     formats = soundfile.available_formats()
@@ -160,7 +164,8 @@ def _decoders() -> Iterator[Finding]:
         yield Finding("audio", f"PyAV {_version('av')}", "ok", have)
 
 
-def _places() -> Iterator[Finding]:
+def places() -> Iterator[Finding]:
+    """Where models are kept, and whether more fit there."""
     from huggingface_hub import constants
 
     from linnet.models.catalog import folder_size
@@ -177,7 +182,8 @@ def _places() -> Iterator[Finding]:
     yield Finding("models", "network", "ok", offline_reason() or f"used to fetch models from {constants.ENDPOINT}")
 
 
-def _models() -> Iterator[Finding]:
+def models() -> Iterator[Finding]:
+    """The embedded models and the default one."""
     from linnet.models.default import default_here
     from linnet.models.device import choose_device
     from linnet.models.resolve import default_model, embedded_names
@@ -203,7 +209,8 @@ def _models() -> Iterator[Finding]:
     )
 
 
-def _transcription() -> Iterator[Finding]:
+def transcription() -> Iterator[Finding]:
+    """Whether each embedded model transcribes."""
     import time
 
     import numpy as np

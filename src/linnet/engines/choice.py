@@ -107,7 +107,7 @@ def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> 
     """
     family = family_of(ref.path)
     if family is WHISPER:
-        engine, why = _choose(device, wanted)
+        engine, why = choose_engine(device, wanted)
         if wanted.engine == "auto":
             notify(f"engine: {engine} ({why})")
         if engine == "openvino":
@@ -118,7 +118,7 @@ def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> 
                 f"model {ref.name} is neither of the Whisper family nor a CTC model, which OpenVINO runs: "
                 "use --engine torch"
             )
-        _choose(device, wanted)
+        choose_engine(device, wanted)
         return EngineChoice("openvino", _ctc_number(ref, wanted, notify), wanted.threads)
     asked = _TORCH_DTYPES.get(wanted.compute_type)
     if asked is None:
@@ -165,7 +165,7 @@ def torch_dtype(chosen: EngineChoice) -> torch.dtype:
     return dtype
 
 
-def _choose(device: str, wanted: EngineConfig) -> tuple[str, str]:
+def choose_engine(device: str, wanted: EngineConfig) -> tuple[str, str]:
     """The engine, and a short clause that says why. Raises `OptionError` for OpenVINO elsewhere than on a CPU."""
     from linnet.engines.openvino.runtime import OpenVinoMissing, import_openvino
 

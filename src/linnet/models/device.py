@@ -12,7 +12,7 @@ from linnet.machine import DTYPES
 if TYPE_CHECKING:
     import torch
 
-_GPUS = ("nvidia0", "nvidiactl", "kfd", "dxg")  # of NVIDIA, AMD, and of Windows below Linux, under /dev
+GPU_FILES = ("nvidia0", "nvidiactl", "kfd", "dxg")  # of NVIDIA, AMD, and of Windows below Linux, under /dev
 
 
 def choose_device(name: str = "auto") -> tuple[str, str]:
@@ -52,7 +52,7 @@ def torch_device(name: str = "auto") -> torch.device:
 
 def _may_have_gpu() -> bool:
     """Whether PyTorch could find a GPU: on Linux there is a device file of each."""
-    return sys.platform != "linux" or any((Path("/dev") / one).exists() for one in _GPUS)
+    return sys.platform != "linux" or any((Path("/dev") / one).exists() for one in GPU_FILES)
 
 
 def choose_dtype(name: str, device: str) -> tuple[torch.dtype, str]:

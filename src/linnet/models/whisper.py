@@ -25,7 +25,7 @@ SAMPLES_PER_POSITION = 320  # an encoder position is two frames of 160 samples
 _TOKENIZER = ("tokenizer.json", "vocab.json")
 _PROCESSOR = ("processor_config.json", "preprocessor_config.json")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-_DEFAULTS = {  # of WhisperConfig, for the fields that are read here
+DEFAULTS = {  # of WhisperConfig, for the fields that are read here
     "vocab_size": 51865,
     "num_mel_bins": 80,
     "decoder_layers": 4,
@@ -139,7 +139,7 @@ def _whisper_config(folder: Path, *, whole: bool) -> dict[str, Any]:
                 WhisperConfig.from_dict(raw)
         except Exception as error:  # whatever a wrong field raises, the file is wrong
             raise ModelError(f"config.json does not describe a whisper model ({first_line(error)})") from error
-    return {**_DEFAULTS, **{name: value for name, value in raw.items() if value is not None}}
+    return {**DEFAULTS, **{name: value for name, value in raw.items() if value is not None}}
 
 
 def _read_processor(folder: Path) -> Mapping[str, Any]:

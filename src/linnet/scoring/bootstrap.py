@@ -12,7 +12,7 @@ from linnet.scoring.clusters import UNKNOWN, Floats, ResamplingClusters, Unit
 RESAMPLES = 5000
 FEW_BLOCKS = 8  # with fewer the interval is very wide, and at four speakers still misses the truth 11 times of 100
 MANY_CLUSTERS = 5000  # with more, Student's t and the bootstrap agree to a few parts in a thousand
-_CHUNK = 2_000_000  # drawn clusters held at once
+CHUNK = 2_000_000  # drawn clusters held at once
 
 Method = Literal["bootstrap-t or t, the wider", "t", "t over clusters and runs", "exact binomial", "exact Poisson"]
 _AUTHORS = {"exact binomial": "Clopper-Pearson", "exact Poisson": "Garwood"}
@@ -182,7 +182,7 @@ def _studentized(tops: Floats, bottoms: Floats, resamples: int, random: np.rando
     count = len(tops)
     value = tops.sum() / bottoms.sum()
     moments = np.stack([tops, bottoms, tops**2, tops * bottoms, bottoms**2], axis=1)
-    step = max(1, _CHUNK // count)
+    step = max(1, CHUNK // count)
     found = []
     for begin in range(0, resamples, step):
         drawn = random.integers(0, count, size=(min(step, resamples - begin), count))

@@ -19,7 +19,7 @@ from linnet.text.normalizers import Normalizers
 
 Rows = npt.NDArray[np.int32]  # [utterances, 4]: length of the reference, substitutions, deletions, insertions
 
-_CHUNK = 4000  # texts that go to a process at once
+CHUNK = 4000  # texts that go to a process at once
 _AHEAD = 3  # chunks that wait for each process
 
 
@@ -152,7 +152,7 @@ def _go_on(pairs: list[Pair]) -> _Chunk:
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
     left = iter(pairs)
-    while batch := list(islice(left, _CHUNK)):
+    while batch := list(islice(left, CHUNK)):
         yield batch
 
 

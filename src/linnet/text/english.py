@@ -18,7 +18,7 @@ _LITERAL = re.compile(r"(?:\\b)?[a-z' ]+\\b")  # an expression that asks for cer
 _HESITATIONS = re.compile(r"\\b\([a-z|]+\)\\b")
 _AFTER_CONTRACTION = frozenset({"been", "gone", "done", "got", "half"})  # "it's been", "two and a half"
 _WITH_NEIGHBORS = frozenset({"and", "a", "st", "nd", "rd", "th", "s"})  # part of a number, where one stands beside
-_MOST_KEPT = 1 << 17
+MOST_KEPT = 1 << 17
 
 # What a word becomes, and whether it may belong to a stretch beside it. None: the word is always part of a stretch.
 _Word = tuple[str, bool]
@@ -49,6 +49,11 @@ class EnglishNormalizer:
         self._rewritten = _rewritten(whisper.ignore_patterns, whisper.replacers)
         self._words: dict[str, _Word | None] = {}
         self._stretches: dict[tuple[str, bool, bool], str | None] = {}
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """How many words, and stretches between them, are remembered: at most `MOST_KEPT` each."""
+        return len(self._words), len(self._stretches)
 
     def __call__(self, text: str) -> str:
         """The text's words as Whisper compares them."""
@@ -86,7 +91,7 @@ class EnglishNormalizer:
     def _stretch(self, text: str, first: bool, last: bool) -> str | None:
         key = text, first, last
         if key not in self._stretches:
-            if len(self._stretches) >= _MOST_KEPT:
+            if len(self._stretches) >= MOST_KEPT:
                 self._stretches.clear()
             self._stretches[key] = self._between(text, "" if first else _STAND_IN, "" if last else _STAND_IN)
         return self._stretches[key]
@@ -100,7 +105,7 @@ class EnglishNormalizer:
 
     def _word(self, word: str) -> _Word | None:
         if word not in self._words:
-            if len(self._words) >= _MOST_KEPT:
+            if len(self._words) >= MOST_KEPT:
                 self._words.clear()
             self._words[word] = self._alone(word)
         return self._words[word]

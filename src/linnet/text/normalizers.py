@@ -111,7 +111,7 @@ class Normalizers:
 
     def _made_id(self, name: str) -> str:
         if name in (*ENGLISH, "basic"):
-            does: tuple[object, ...] = (name, _whisper_source(), self.spelling.digest if name in ENGLISH else None)
+            does: tuple[object, ...] = (name, whisper_source(), self.spelling.digest if name in ENGLISH else None)
             does += (_rules_of_digits(),) if name == "digits" else ()
         else:
             first = "marks" if name == "unicode" else name  # its first name: ids of earlier files stay comparable
@@ -148,7 +148,8 @@ def verbatim(text: str) -> str:
 
 
 @cache
-def _whisper_source() -> str:
+def whisper_source() -> str:
+    """The code of Transformers' own normalizers, which a digest follows."""
     from transformers.models.whisper import english_normalizer
 
     return inspect.getsource(english_normalizer)

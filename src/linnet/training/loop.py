@@ -91,7 +91,7 @@ def _train(trainer: Trainer, data: Data, validate: Validate | None, stop: Stop) 
             step, last = trainer.step, trainer.step == trainer.steps
             row = meter.row() if step % run.log_every == 0 or last or meter.eventful else {}
             if validate is not None and (step % run.validate_every == 0 or last):
-                row = {**(row or meter.row()), **_validated(trainer, validate, drift)}
+                row = {**(row or meter.row()), **validated(trainer, validate, drift)}
                 meter.restart()
             stopping = not last and trainer.any(stop())
             if step % run.checkpoint_every == 0 or last or stopping:
@@ -162,7 +162,7 @@ def _end_workers(batches: Any) -> None:
         batches._shutdown_workers()
 
 
-def _validated(trainer: Trainer, validate: Validate, drift: WeightDrift) -> Row:
+def validated(trainer: Trainer, validate: Validate, drift: WeightDrift) -> Row:
     """The error rate of the model as it would be saved, and how far its parts have gone; keeps the best."""
     with swapped_weights(trainer.loss, trainer.average):
         with gathered(trainer.loss):

@@ -13,7 +13,7 @@ from typing import Any
 from linnet.closing import Closing
 
 PATIENCE = 0.1  # seconds that a source may take before what was begun goes on without it
-_FAREWELL = 2.0  # seconds in which the thread is to leave the source that it is at
+FAREWELL = 2.0  # seconds in which the thread is to leave the source that it is at
 
 
 class Feed(Closing):
@@ -108,5 +108,5 @@ class Feed(Closing):
             self._closed = True
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join(_FAREWELL)
+            self._thread.join(FAREWELL)
         self._drop()

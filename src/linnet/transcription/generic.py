@@ -182,11 +182,10 @@ class GenericBackend:
             lengths = [min(int(length), tokens.shape[1]) for length in count(mask.sum(-1))]
         rows = zip(tokens.cpu(), best.cpu(), lengths, durations, strict=True)
         timed = options.word_timestamps
-        return [self._ctc_window(row[:n], scores[:n], seconds, timed=timed) for row, scores, n, seconds in rows]
+        return [self.ctc_window(row[:n], scores[:n], seconds, timed=timed) for row, scores, n, seconds in rows]
 
-    def _ctc_window(
-        self, tokens: Tensor, scores: Tensor, seconds: float, *, timed: bool = False
-    ) -> GenericWindowResult:
+    def ctc_window(self, tokens: Tensor, scores: Tensor, seconds: float, *, timed: bool = False) -> GenericWindowResult:
+        """What the likeliest tokens [T] of one window say, and when; scores [T] are their log-probabilities."""
         tokenizer = self._speech.tokenizer
         silent = {self._speech.model.config.pad_token_id, getattr(tokenizer, "word_delimiter_token_id", None)}
         spoken = [index for index, token in enumerate(tokens.tolist()) if token not in silent]

@@ -71,7 +71,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     else:
         ref = resolve(name, offline=offline, revision=revision, notify=notify)
     chosen = choose(ref, place, wanted, tell)
-    read = partial(_load_backend, ref, place, chosen, tell)
+    read = partial(load_backend, ref, place, chosen, tell)
     backend = cast("Backend", _LazyBackend(read)) if late else read()
     return Recognizer(backend, ref, device=place, dtype=chosen.precision)
 
@@ -80,7 +80,8 @@ def _silent(sentence: str) -> None:
     del sentence
 
 
-def _load_backend(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> Backend:
+def load_backend(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> Backend:
+    """Read the weights: what recognizes with them on this device."""
     from linnet.engines.choice import build_ctc, build_engine, torch_dtype
     from linnet.models.families import WHISPER, family_of
 

@@ -24,11 +24,11 @@ from linnet.models.fusion.adapters import Lora, add_lora
 from linnet.models.lowrank.layers import PairLinear, is_low_rank, plan_of
 from linnet.models.lowrank.saving import load_low_rank, materialize, save_low_rank
 from linnet.models.whisper import load_whisper
-from low_rank_models import AUTO, compress, load, save_compressed_whisper
-from tiny_fusion import TEXTS, clips, trained_fusion
-from tiny_fusion import save_all as save_bases
-from tiny_speech import save_all
-from tiny_whispers import edit_json, random_features, save_whisper
+from tests.support.low_rank_models import AUTO, compress, load, save_compressed_whisper
+from tests.support.tiny_fusion import TEXTS, clips, trained_fusion
+from tests.support.tiny_fusion import save_all as save_bases
+from tests.support.tiny_speech import save_all
+from tests.support.tiny_whispers import edit_json, random_features, save_whisper
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForSpeechSeq2Seq
 
 from linnet.models.lowrank.layers import plan_of
-from low_rank_models import load, save_compressed_whisper
-from tiny_whispers import random_features
+from tests.support.low_rank_models import load, save_compressed_whisper
+from tests.support.tiny_whispers import random_features
 
 
 @pytest.fixture(scope="module")

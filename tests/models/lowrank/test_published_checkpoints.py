@@ -16,8 +16,8 @@ from linnet.models.families import WHISPER, family_of, family_of_model
 from linnet.models.lowrank.layers import PairLinear, plan_of
 from linnet.models.lowrank.saving import materialize
 from linnet.models.whisper import load_whisper
-from low_rank_models import load, save_compressed_whisper
-from tiny_whispers import edit_json, random_features
+from tests.support.low_rank_models import load, save_compressed_whisper
+from tests.support.tiny_whispers import edit_json, random_features
 
 
 @pytest.fixture(scope="module")

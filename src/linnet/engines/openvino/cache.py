@@ -191,7 +191,7 @@ class _Entry:
         if manifest["versions"] != _versions():
             raise _Unfit(f"is of other versions ({manifest['versions']})")
         for name, digest in manifest["files"].items():
-            if _digest(folder / name) != digest:
+            if file_digest(folder / name) != digest:
                 raise _Unfit(f"is damaged ({name} has changed)")
         return ModelShape(**manifest["shape"])
 
@@ -221,7 +221,7 @@ class _Entry:
                 made = self._compile(shape, threads, draft)
             if len(list(draft.iterdir())) == len(self.models):  # OpenVINO removes what it finds no room for
                 with suppress(OSError):
-                    _write_manifest(draft, shape)
+                    write_manifest(draft, shape)
                     for old in self.folder.glob(f"{_COMPILED}*"):
                         shutil.rmtree(old, ignore_errors=True)
                     place_folder(draft, self.compiled(threads))
@@ -263,14 +263,14 @@ class _Entry:
                     openvino.save_model(getattr(made, name), draft / f"{name}.xml", compress_to_fp16=False)
                 except RuntimeError as error:  # a full disk, among others
                     raise OSError(f"OpenVINO could not write it: {str(error).strip().splitlines()[-1]}") from error
-            _write_manifest(draft, made.shape)
+            write_manifest(draft, made.shape)
         for old in self.others():
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_manifest(folder: Path, shape: ModelShape) -> None:
+def write_manifest(folder: Path, shape: ModelShape) -> None:
     """Tell what lies in a folder, so that damage is seen."""
-    files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     manifest = {"versions": _versions(), "shape": asdict(shape), "files": files}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
@@ -302,7 +302,8 @@ def _versions() -> str:
     return f"export {EXPORT_VERSION}, OpenVINO {import_openvino().__version__.partition('-')[0]}"
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """16 hexadecimal digits of a file's size and bytes."""
     digest = hashlib.sha256(f"{path.stat().st_size}".encode())
     update_digest(digest, path)
     return digest.hexdigest()[:16]

@@ -42,7 +42,7 @@ class TorchEngine:
             self._encoder = TorchEncoder(model.module.model.encoder, reduce=reduce)
             self._decoder = TorchDecoder(model.module.model.decoder, model.module.proj_out)
         static = self.device.type == "cuda" if static is None else static
-        self._static = StaticSteps(self._decoder) if static else None
+        self.static = StaticSteps(self._decoder) if static else None
 
     @property
     def name(self) -> str:
@@ -75,8 +75,8 @@ class TorchEngine:
         """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them."""
         self._pack_for(state.rows)
         tokens = torch.as_tensor(tokens).to(self.device, non_blocking=True)
-        if self._static is not None and tokens.shape == (state.rows, 1):
-            logits = self._static.step(state, tokens)
+        if self.static is not None and tokens.shape == (state.rows, 1):
+            logits = self.static.step(state, tokens)
             if logits is not None:
                 return logits
         return self._decoder.step(state, tokens)

@@ -90,7 +90,7 @@ class StaticSteps:
 
     def __init__(self, decoder: TorchDecoder) -> None:
         self._decoder = decoder
-        self._idle: list[StaticStep] = []
+        self.idle: list[StaticStep] = []
         self._lock = threading.Lock()
         self._usable = True
 
@@ -117,9 +117,9 @@ class StaticSteps:
         room = -(-state.max_length // ROOM) * ROOM
         shape = StepShape(state.rows, state.encoded.batch, room, state.encoded.hidden.shape[1])
         with self._lock:
-            found = next((step for step in self._idle if step.shape == shape), None)
+            found = next((step for step in self.idle if step.shape == shape), None)
             if found is not None:
-                self._idle.remove(found)
+                self.idle.remove(found)
         step = found or StaticStep(self._decoder, shape, state)
         step.take(state)
         state.static = step
@@ -128,5 +128,5 @@ class StaticSteps:
 
     def _give_back(self, step: StaticStep) -> None:
         with self._lock:
-            self._idle.append(step)
-            del self._idle[:-KEPT]
+            self.idle.append(step)
+            del self.idle[:-KEPT]

@@ -166,7 +166,7 @@ class Server:
             return ProviderRefusal(self.name, problem, _REFUSED[status].format(key=self._key.variable), status=status)
         passing = status == 429 or status >= 500
         way_out = _WAY_OUT.get(status, "try again later" if passing else f"check the address {self.url}")
-        wanted = _retry_after(response.headers.get("retry-after")) if passing else None
+        wanted = retry_after(response.headers.get("retry-after")) if passing else None
         if wanted is not None and wanted > _LONGEST_RETRY_AFTER:
             passing, way_out = False, f"it asks to come back in {wanted:.0f} s"
         return ProviderError(self.name, problem, way_out, status=status, passing=passing, retry_after=wanted)
@@ -279,7 +279,7 @@ def _give_up(state: RetryCallState) -> Any:
     raise RuntimeError("a request ended without an answer or an error")
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None where it is neither."""
     if value is None:
         return None

@@ -33,7 +33,7 @@ class Probing:
 
     def __init__(self, recipe: SpeechRecipe, processes: int, tell: Notify, characters: str = "") -> None:
         self._characters = characters
-        self._recipe, self._processes, self._tell = recipe, processes, tell
+        self._recipe, self.processes, self._tell = recipe, processes, tell
         self._folder = tempfile.TemporaryDirectory(prefix="linnet-probe-")
         self._process: subprocess.Popen[str] | None = None
         self.held = self.free = 0  # bytes: of weights and optimizer, and free on the device before they came
@@ -75,8 +75,8 @@ class Probing:
 
     def _start(self) -> list[str]:
         """Start the process; the names of trained weights that get no gradient."""
-        several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self._processes)]
-        command = [sys.executable, *(several if self._processes > 1 else [])]
+        several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.processes)]
+        command = [sys.executable, *(several if self.processes > 1 else [])]
         with (self._path / "stderr").open("w") as errors:
             self._process = subprocess.Popen(
                 [*command, "-m", "linnet.training.estimate.probe", str(self._path / "recipe.yaml"), self._characters],

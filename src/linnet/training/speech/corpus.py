@@ -119,14 +119,14 @@ class AudioBatches(Dataset[Batch]):
         alphabet: Alphabet | None = None,
         packed: bool = False,
     ) -> None:
-        self._corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
+        self.corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
         self._used, self._alphabet, self._packed = used, alphabet, packed
         self.epoch = 0
         self._listener: tuple[int, UtteranceReader] | None = None
 
     def __getitem__(self, rows: Sequence[int]) -> Batch:
         """The batch of these rows. Raises `LinnetError` that names an utterance whose sound cannot be read."""
-        corpus = self._corpus
+        corpus = self.corpus
         heard: list[tuple[int, Samples]] = []
         lost: list[str] = []
         for row in rows:
@@ -153,7 +153,7 @@ class AudioBatches(Dataset[Batch]):
         rows: Sequence[int],
     ) -> Batch:
         """The batch of the rows that could be read, of all that were planned for it."""
-        corpus = self._corpus
+        corpus = self.corpus
         slots = sum(len(corpus.labels(row)) for row in kept) if self._packed else None
         ids = [corpus.utterances[row].id for row in kept]
         return Batch(tensors, ids, seconds, self._heard(tensors, seconds), lost, self._used and self._used(rows), slots)
@@ -161,11 +161,11 @@ class AudioBatches(Dataset[Batch]):
     def _heard(self, tensors: dict[str, Tensor], seconds: Sequence[float]) -> float:
         """The seconds of all rows of a batch with their padding, of utterances of so many."""
         del tensors
-        return self._corpus.inputs.heard(seconds)
+        return self.corpus.inputs.heard(seconds)
 
     def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
         """What a model takes of these rows and their sounds, and what a head beside it does."""
-        corpus = self._corpus
+        corpus = self.corpus
         tensors = corpus.inputs.batch([samples for _, samples in heard], [corpus.labels(row) for row, _ in heard])
         return self._spelled(tensors, [[row] for row, _ in heard], [len(samples) for _, samples in heard])
 
@@ -175,7 +175,7 @@ class AudioBatches(Dataset[Batch]):
         """With the characters of the utterances in each sound and how many samples it has, for a CTC head."""
         if self._alphabet is None:
             return tensors
-        texts = [" ".join(self._corpus.utterances[row].text or "" for row in some) for some in rows]
+        texts = [" ".join(self.corpus.utterances[row].text or "" for row in some) for some in rows]
         spelled = [self._alphabet.ids(text) for text in texts]
         return {**tensors, "characters": padded(spelled), "samples": torch.tensor(samples)}
 
@@ -185,7 +185,7 @@ class AudioBatches(Dataset[Batch]):
         samples = self._listener[1].hear(utterance).samples
         if self._augment is None:
             return samples
-        return augmented(samples, self._augment, (self._seed, self.epoch, row), longest=self._corpus.inputs.longest)
+        return augmented(samples, self._augment, (self._seed, self.epoch, row), longest=self.corpus.inputs.longest)
 
 
 def _seconds(utterance: Utterance, listener: UtteranceReader) -> float:

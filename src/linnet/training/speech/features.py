@@ -107,7 +107,7 @@ class CachedBatches(AudioBatches):
 
     def __getitem__(self, rows: Sequence[int]) -> Batch:
         """The batch of these rows; those that have no frames count as lost."""
-        corpus, features = self._corpus, self._features
+        corpus, features = self.corpus, self._features
         kept = [row for row in rows if features.has(row)]
         lost = [corpus.utterances[row].id for row in rows if not features.has(row)]
         if kept:
@@ -122,7 +122,7 @@ class CachedBatches(AudioBatches):
     def _heard(self, tensors: Tensors, seconds: Sequence[float]) -> float:
         """All as long as the longest, or as the window: what the encoder heard is no work of this run."""
         del tensors
-        return len(seconds) * (self._corpus.inputs.span or max(seconds))
+        return len(seconds) * (self.corpus.inputs.span or max(seconds))
 
 
 def require_cacheable(task: SpeechTask) -> None:

@@ -78,7 +78,7 @@ class JoinedBatches(AudioBatches):
 
     def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
         """Windows by what the sounds really take, which augmentation changes."""
-        corpus, inputs = self._corpus, self._whisper
+        corpus, inputs = self.corpus, self._whisper
         labels = [corpus.labels(row) for row, _ in heard]
         seconds, rows = [len(samples) / SAMPLE_RATE for _, samples in heard], np.array([row for row, _ in heard])
         loads = self._window.shares(seconds, [len(row) for row in labels])

@@ -47,7 +47,7 @@ def with_transcripts(
         key = [asdict(spec), stamp(Path(spec.path)), source.transcribe_with, context.skip_bad]
         told = manifest.with_suffix(".key")
         if not made_by_another(told, key) and not (manifest.is_file() and has_key(told, key)):
-            recognizer = recognizers.get(source.transcribe_with) or _load(source.transcribe_with)
+            recognizer = recognizers.get(source.transcribe_with) or load_recognizer(source.transcribe_with)
             recognizers[source.transcribe_with] = recognizer
             utterances = list(open_source(spec))
             rows = list(_transcribed(recognizer, utterances, context))
@@ -66,7 +66,8 @@ def plain_source(source: SourceSpec) -> SourceSpec:
     return SourceSpec(**{one.name: getattr(source, one.name) for one in fields(SourceSpec)})
 
 
-def _load(name: str) -> Recognizer:
+def load_recognizer(name: str) -> Recognizer:
+    """The model that transcribes a source without texts, on a GPU where there is one."""
     import torch
 
     from linnet.transcription.recognizer import load

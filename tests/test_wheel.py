@@ -28,11 +28,13 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_weights_the_types_and_the_license(wheel: Path) -> None:
+def test_the_wheel_holds_the_weights_the_types_and_the_license(wheel: Path, root: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert "linnet/py.typed" in names
     assert {"linnet/models/embedded/digits/model.safetensors", "linnet/models/embedded/digits/README.md"} <= names
+    embedded = root / "src" / "linnet" / "models" / "embedded"
+    assert {f"linnet/models/embedded/{path.relative_to(embedded)}" for path in embedded.glob("*/*")} <= names
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "scripts/"))]
 

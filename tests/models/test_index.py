@@ -119,6 +119,7 @@ def test_no_room_is_said_before_the_download(row: IndexEntry, monkeypatch: pytes
 
 def test_the_default_is_the_best_at_hand(row: IndexEntry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     told: list[str] = []
+    monkeypatch.setattr(default, "last_resort", lambda: "digits")
     assert default.resolve_default(False, offline=True, notify=told.append).name == "digits"
     assert told == [
         "model: digits (openai/whisper-small is not on this disk, and offline mode was asked for); "

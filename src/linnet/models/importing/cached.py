@@ -7,7 +7,6 @@ appear by one rename, so two processes may import at once: one of them wins, the
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linnet.errors import ModelError, OutputError
-from linnet.files import draft_folder, open_folder, place_folder
+from linnet.files import draft_folder, open_folder
+from linnet.models import entries
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import update_digest
 from linnet.models.importing.detection import CT2_WEIGHTS, detect_format, format_name
@@ -51,7 +51,7 @@ def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mappin
     """
     entry = _entry(source)
     if tokenizer is None and entry.exists():
-        if _is_whole(entry):
+        if entries.is_whole(entry, _MANIFEST):
             return entry
         log.warning("linnet: the imported model %s is damaged: importing %s again", entry, source)
     elif (kind := detect_format(source)) is not None:  # else `import_model` says what is wrong with it
@@ -65,8 +65,9 @@ def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mappin
         ) from error
     with draft_folder(imports_root()) as draft:
         import_model(source, draft / "model", tokenizer=tokenizer, card=card)
-        _seal(draft / "model", source)
-        _place(draft / "model", entry, replace=tokenizer is not None)
+        made = draft / "model"
+        entries.seal(made, _MANIFEST, {"source": str(source.absolute()), "format": detect_format(source)})
+        entries.place(made, entry, _MANIFEST, replace=tokenizer is not None)
     return entry
 
 
@@ -120,38 +121,3 @@ def _entry(source: Path) -> Path:
     if not source.is_dir():  # alignment heads of large-v1 and large-v2 are told apart by the file's name
         digest.update(source.name.encode())
     return imports_root() / f"{digest.hexdigest()[:16]}-{IMPORT_VERSION}"
-
-
-def _seal(folder: Path, source: Path) -> None:
-    """Write the manifest: what every file is, so that damage is seen."""
-    files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
-    said = {"source": str(source.absolute()), "format": detect_format(source), "files": files}
-    try:
-        (folder / _MANIFEST).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write the model: {error.strerror or error}") from error
-
-
-def _is_whole(entry: Path) -> bool:
-    try:
-        files = read_json(entry / _MANIFEST)["files"]
-        return all(_digest(entry / name) == digest for name, digest in files.items())
-    except (OSError, ModelError, KeyError, AttributeError):
-        return False
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256(f"{path.stat().st_size}".encode())
-    update_digest(digest, path)
-    return digest.hexdigest()[:16]
-
-
-def _place(made: Path, entry: Path, *, replace: bool) -> None:
-    """Rename what was made to its place; where another process was faster, what it made stands."""
-    try:
-        place_folder(made, entry, "replace" if replace or not _is_whole(entry) else "keep")
-    except OSError as error:
-        raise OutputError(f"{entry}: cannot write the model: {error.strerror or error}") from error
-    for old in entry.parent.glob(f"{entry.name.split('-')[0]}-*"):
-        if old != entry:
-            shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,80 @@
+"""Model folders whose weights are packed, unpacked in Linnet's cache: once, by what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from linnet.errors import ModelError, OutputError
+from linnet.files import draft_folder, open_folder
+from linnet.models import entries, packed
+from linnet.models.cache import cache_folder
+from linnet.models.checkpoint import SETTINGS, fingerprint
+
+UNPACK_VERSION = 1  # of this code: raise it when the folders that it writes change
+
+_MANIFEST = "linnet_unpacked.json"
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether the weights of a model folder are packed."""
+    return (folder / packed.FILE).is_file()
+
+
+def unpacked_folder(source: Path) -> Path:
+    """The Transformers folder of a packed one, unpacked now where it was not yet; any other folder as it is.
+
+    It lies in the cache, with float16 weights. Raises `ModelError` for a damaged source, `OutputError` where the cache
+    cannot be written.
+    """
+    if not is_packed(source):
+        return source
+    entry = _root() / f"{_key(source)}-{UNPACK_VERSION}"
+    if entries.is_whole(entry, _MANIFEST):
+        return entry
+    try:
+        open_folder(_root())
+        with draft_folder(_root()) as draft:
+            made = draft / "model"
+            made.mkdir()
+            _unpack(source, made)
+            entries.seal(made, _MANIFEST, {"source": str(source.absolute())})
+            entries.place(made, entry, _MANIFEST)
+    except OSError as error:
+        raise OutputError(
+            f"the model in {source} cannot be unpacked in {_root()} ({error.strerror or error}): make room or access "
+            "there, or let LINNET_CACHE name another folder"
+        ) from error
+    return entry
+
+
+def _root() -> Path:
+    return cache_folder() / "unpacked"
+
+
+def _key(source: Path) -> str:
+    digest = hashlib.sha256(fingerprint(source).encode())
+    try:
+        digest.update((source / packed.FILE).read_bytes())
+    except OSError as error:
+        raise ModelError(f"cannot read {source / packed.FILE}: {error.strerror or error}") from error
+    return digest.hexdigest()[:16]
+
+
+def _unpack(source: Path, folder: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    found = packed.read_packed(source / packed.FILE)
+    if strange := sorted(set(found.files) - set(SETTINGS)):
+        raise ModelError(f"{source / packed.FILE} holds {strange[0]}, which is no file of a model: copy it again")
+    for name, data in found.files.items():
+        (folder / name).write_bytes(data)
+    for path in source.iterdir():
+        if path.is_file() and path.name != packed.FILE:
+            shutil.copyfile(path, folder / path.name)
+    try:
+        save_file(found.weights(), folder / "model.safetensors", metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"cannot write the weights: {error}") from error

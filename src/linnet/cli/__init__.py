@@ -19,6 +19,7 @@ _VERBS = {
     "transcribe": "linnet.cli.transcribe:transcribe",
     "evaluate": "linnet.cli.evaluate:app",
     "train": "linnet.cli.train:train",
+    "compress": "linnet.cli.compress:compress",
     "models": "linnet.cli.models:app",
     "bench": "linnet.cli.bench:bench",
     "doctor": "linnet.cli.doctor:doctor",

@@ -1,0 +1,387 @@
+"""What compression costs in word errors: LiteASR's rule beside budgets, forms and healing, on real weights and speech.
+
+    python benchmarks/compress.py --models tiny.en base --speech ../shared/data/speech --rows rows.jsonl
+    python benchmarks/compress.py --models tiny.en --rows rows.jsonl --only dense lite-fast budget-0.85
+
+Calibration is on speech without texts (libri_speakers_notext, coffee_commands, aligned_lj; a third of it once more with
+noise, a third at 8 kHz), the tests on other speakers. Greedy, without times, on windows of `--window` seconds (of 30 s
+for a clip that is longer): Whisper hears 30 s windows better, and every row hears the same. A finished row is not made
+again; what was measured of a model is kept beside the rows. `--table` prints what is there, each row set beside the
+dense model by the paired bootstrap over speakers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from linnet.audio.mel import log_mel
+from linnet.audio.source import load
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.compression.heal import HealOptions, heal
+from linnet.compression.job import Compressed, CompressOptions, Study, compress, put_in
+from linnet.compression.subject import WhisperSubject, load_subject
+from linnet.compression.windows import Audio
+from linnet.data.manifest import Utterance, read_manifest
+from linnet.files import JsonLog, whole_lines
+from linnet.models.resolve import resolve
+from linnet.scoring.bootstrap import bootstrap_ratio
+from linnet.scoring.clusters import choose_blocks
+from linnet.scoring.scores import count_errors
+from linnet.text.normalizers import Normalizers
+
+CALIBRATION = ("libri_speakers_notext", "coffee_commands", "aligned_lj")
+NOISE = "noise"
+TESTS = ("libri_other", "vctk", "accents", "phone_conv", "libri_other+noise", "libri_other+8k")
+SNR = 5.0  # dB, of the test in noise
+BATCH = 8
+MOST_TOKENS = 120
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One column of the table: how the model is made."""
+
+    name: str
+    options: CompressOptions | None = None  # None: dense
+    share_of: str | None = None  # the budget is the size of this row
+    heal_minutes: float = 0.0
+
+
+def rows() -> list[Row]:
+    """All of them, the most telling first."""
+    budget = CompressOptions(budget=0.5)
+    found = [Row("dense")]
+    found += [Row(f"lite-{preset}", CompressOptions.preset(preset)) for preset in ("fast", "balanced", "acc")]
+    found += [Row(f"budget-{share}", replace(budget, budget=share)) for share in (0.7, 0.6, 0.5)]
+    found.append(Row("budget-as-fast", budget, share_of="lite-fast"))
+    found += [
+        Row("pair-as-fast", replace(budget, form="pair"), share_of="lite-fast"),
+        Row("pair-0.7", replace(budget, budget=0.7, form="pair")),
+        Row("pair-unweighted-0.7", replace(budget, budget=0.7, form="pair", weighted=False)),
+        Row("lite-0.98:0.99", CompressOptions(thresholds=(0.98, 0.99))),
+        Row("as-0.98:0.99", budget, share_of="lite-0.98:0.99"),
+        Row("lite-0.97:0.98", CompressOptions(thresholds=(0.97, 0.98))),
+    ]
+    found += [Row(f"healed-{share}", replace(budget, budget=share), heal_minutes=10.0) for share in (0.5, 0.6)]
+    return found
+
+
+def say(text: str) -> None:
+    """Where we are."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+# --- sounds
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One test utterance."""
+
+    id: str
+    set: str
+    speaker: str
+    samples: Samples
+    text: str
+    language: str | None
+
+
+def utterances(speech: Path, name: str) -> list[Utterance]:
+    """The clips of a set."""
+    return list(read_manifest(speech / name / "manifest.jsonl"))
+
+
+def noises(speech: Path) -> list[Samples]:
+    """Environmental noise of a second or more, that is heard."""
+    found = [load(one.audio).samples for one in utterances(speech, NOISE)]
+    return [one for one in found if len(one) > SAMPLE_RATE and np.sqrt(np.mean(one**2)) > 1e-3]
+
+
+def noisy(samples: Samples, noise: Samples, snr: float) -> Samples:
+    """The samples with noise at this ratio of signal to noise in dB."""
+    level = np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-snr / 20)
+    mixed: Samples = (samples + np.resize(noise, len(samples)) * level).astype(np.float32)
+    return mixed / max(1.0, float(np.abs(mixed).max()))
+
+
+def telephone(samples: Samples) -> Samples:
+    """The samples as 8 kHz carry them."""
+    import soxr
+
+    narrow = soxr.resample(samples, SAMPLE_RATE, SAMPLE_RATE // 2)
+    return np.ascontiguousarray(soxr.resample(narrow, SAMPLE_RATE // 2, SAMPLE_RATE), np.float32)
+
+
+def test_clips(speech: Path, sets: Sequence[str]) -> Iterator[Clip]:
+    """The clips of the test sets that have a text; of derived ones as `noise` and `8k` make them."""
+    spread = noises(speech)[1::2]  # the others are for calibration
+    for name in sets:
+        base, _, change = name.partition("+")
+        for index, one in enumerate(utterances(speech, base)):
+            if not one.text:
+                continue
+            samples = load(one.audio).samples
+            if change == "noise":
+                samples = noisy(samples, spread[index % len(spread)], SNR)
+            if change == "8k":
+                samples = telephone(samples)
+            yield Clip(f"{name}/{Path(one.audio).name}", name, one.speaker or one.id, samples, one.text, one.language)
+
+
+def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
+    """Windows of speech without texts: each plain, and every third once more in noise, every third at 8 kHz."""
+    audio, spread = Audio(), noises(speech)[0::2]
+    sounds = [load(one.audio).samples for name in CALIBRATION for one in utterances(speech, name)]
+    order = np.random.default_rng(SEED).permutation(len(sounds))
+    for count, index in enumerate(order[:limit]):
+        samples = sounds[index][: subject.window]
+        versions = [samples]
+        if count % 3 == 1:
+            versions.append(noisy(samples, spread[count % len(spread)], 10.0))
+        if count % 3 == 2:
+            versions.append(telephone(samples))
+        place = audio.held_out if count % 6 == 5 else audio.teaching
+        for version in versions:
+            place.append(subject.example(version, "en", timed=count % 4 == 3))
+            audio.seconds += len(version) / SAMPLE_RATE
+    return audio
+
+
+# --- hearing
+
+
+@torch.inference_mode()
+def hear(subject: WhisperSubject, clips: Sequence[Clip], seconds: float) -> list[str]:
+    """The greedy text of each clip, without times."""
+    order = sorted(range(len(clips)), key=lambda index: len(clips[index].samples))
+    texts = [""] * len(clips)
+    short = [index for index in order if len(clips[index].samples) <= seconds * SAMPLE_RATE]
+    long = [index for index in order if len(clips[index].samples) > seconds * SAMPLE_RATE]
+    for group, length in ((short, seconds), (long, subject.window / SAMPLE_RATE)):
+        for start in range(0, len(group), BATCH):
+            batch = group[start : start + BATCH]
+            for index, text in zip(batch, _batch(subject, [clips[i] for i in batch], length), strict=True):
+                texts[index] = text
+    return texts
+
+
+def _batch(subject: WhisperSubject, clips: Sequence[Clip], seconds: float) -> list[str]:
+    size = int(seconds * SAMPLE_RATE)
+    sounds = torch.zeros(len(clips), size)
+    for row, clip in enumerate(clips):
+        part = clip.samples[:size]
+        sounds[row, : len(part)] = torch.from_numpy(part)
+    features = log_mel(sounds, subject.model.config.num_mel_bins).transpose(1, 2)
+    encoded = encode(subject.model.get_encoder(), features)
+    told = subject.vocabulary
+    prompt = [told.start, *([told.languages["en"], told.tasks["transcribe"]] if told.languages else ())]
+    prompt += [told.no_timestamps]
+    given = torch.tensor([prompt] * len(clips))
+    said = torch.zeros(len(clips), 0, dtype=torch.long)
+    ended, cache = torch.zeros(len(clips), dtype=torch.bool), None
+    for step in range(MOST_TOKENS):
+        made = subject.model(
+            encoder_outputs=SimpleEncoded(encoded), decoder_input_ids=given, past_key_values=cache, use_cache=True
+        )
+        cache, scores = made.past_key_values, made.logits[:, -1]
+        scores[:, [*told.suppress, *(told.begin_suppress if step == 0 else ())]] = -torch.inf
+        scores[:, told.timestamp_begin :] = -torch.inf
+        given = scores.argmax(-1, keepdim=True)
+        given[ended] = told.end
+        said = torch.cat([said, given], 1)
+        ended |= given[:, 0] == told.end
+        if ended.all():
+            break
+    return [told.text([token for token in row if token != told.end]) for row in said.tolist()]
+
+
+def SimpleEncoded(encoded: torch.Tensor) -> Any:  # noqa: N802 (what Transformers wants to be given)
+    """The encoder's output as Transformers takes it."""
+    from transformers.modeling_outputs import BaseModelOutput
+
+    return BaseModelOutput(last_hidden_state=encoded)
+
+
+def encode(encoder: Any, features: torch.Tensor) -> torch.Tensor:
+    """The encoder on windows shorter than its own: only as many positions as there are frames."""
+    import torch.nn.functional as nnf
+
+    states = nnf.gelu(encoder.conv2(nnf.gelu(encoder.conv1(features)))).transpose(1, 2)
+    states = states + encoder.embed_positions.weight[: states.shape[1]]
+    for layer in encoder.layers:
+        states = layer(states, None)
+        states = states[0] if isinstance(states, tuple) else states
+    normed: torch.Tensor = encoder.layer_norm(states)
+    return normed
+
+
+# --- rows
+
+
+def run_row(
+    name: str, row: Row, study: Study, clips: Sequence[Clip], done: dict[str, Any], args: Any
+) -> dict[str, Any]:
+    """Make one model and hear all clips with it."""
+    subject: Any = study.subject
+    made: Compressed | None = None
+    facts: dict[str, Any] = {"share": 1.0, "kl": 0.0}
+    begun = time.perf_counter()
+    if row.options is not None:
+        options = row.options
+        if row.share_of is not None:
+            options = replace(options, budget=done[row.share_of]["share"])
+        made = compress(study, options)
+        ranks = {one.name: one.rank for one in made.reports}
+        pairs = sum(one.form == "pair" for one in made.reports)
+        facts = {"share": made.share, "kl": made.divergence, "ranks": ranks, "pairs": pairs}
+    layers = dict(made.layers) if made else {}
+    if row.heal_minutes:
+        healed = heal(
+            subject, layers, study.audio.teaching, study.held_out, HealOptions(minutes=row.heal_minutes), notify=say
+        )
+        layers = dict(healed.layers)
+        facts |= {"kl": healed.divergence, "kl_before": healed.before, "steps": healed.steps, "course": healed.course}
+    with put_in(subject, layers):
+        facts["made_s"] = round(time.perf_counter() - begun, 1)
+        texts = hear(subject, clips, args.window)
+    english = Normalizers("english").function("en")
+    errors = [count_errors(english(clip.text), english(text)) for clip, text in zip(clips, texts, strict=True)]
+    return {
+        "model": name,
+        "row": row.name,
+        "window": args.window,
+        **facts,
+        "heard_s": round(time.perf_counter() - begun - facts["made_s"], 1),
+        "clips": [
+            {
+                "id": clip.id,
+                "set": clip.set,
+                "speaker": clip.speaker,
+                "errors": one.errors,
+                "words": one.words,
+                "text": text,
+            }
+            for clip, one, text in zip(clips, errors, texts, strict=True)
+        ],
+    }
+
+
+def study_of(name: str, args: Any) -> Study:
+    """What was measured of a model, from the file beside the rows or anew."""
+    subject: Any = load_subject(resolve(name, offline=True))
+    audio = calibration(subject, args.speech, args.calibration)
+    place = args.rows.with_name(f"{args.rows.stem}.{name.replace('/', '-')}.pt")
+    options = CompressOptions(budget=0.5, fisher_windows=args.fisher)
+    if place.exists():
+        return Study(subject, audio, options, state=torch.load(place, weights_only=False))
+    study = Study(subject, audio, options, say)
+    _ = study.fisher
+    torch.save(study.state(), place)
+    return study
+
+
+def run(args: Any) -> None:
+    """All rows that are not there yet."""
+    clips = list(test_clips(args.speech, args.sets))
+    for name in args.models:
+        done = {row["row"]: row for row in read_rows(args.rows) if row["model"] == name}
+        todo = [row for row in rows() if row.name not in done and (not args.only or row.name in args.only)]
+        if not todo:
+            continue
+        study = study_of(name, args)
+        say(f"{name}: calibrated on {study.audio.seconds / 60:.1f} min")
+        for row in todo:
+            if row.share_of is not None and row.share_of not in done:
+                say(f"{name} {row.name}: left out, it needs the row {row.share_of}")
+                continue
+            made = run_row(name, row, study, clips, done, args)
+            done[row.name] = made
+            with JsonLog(args.rows) as log:
+                log.append(made)
+            say(f"{name} {row.name}: share {made['share']:.3f}, KL {made['kl']:.4f}, {rates(made)}")
+        del study
+        gc.collect()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file; none where there is no file."""
+    return [json.loads(line) for line in whole_lines(path)] if path.exists() else []
+
+
+def rates(row: dict[str, Any]) -> str:
+    """The word error rate of each set, in %."""
+    told = []
+    for name in dict.fromkeys(clip["set"] for clip in row["clips"]):
+        chosen = [clip for clip in row["clips"] if clip["set"] == name]
+        told.append(f"{name} {100 * sum(c['errors'] for c in chosen) / sum(c['words'] for c in chosen):.1f}")
+    return ", ".join(told)
+
+
+def table(path: Path) -> None:
+    """All rows in Markdown, each set beside the dense model with an interval of the difference."""
+    found = read_rows(path)
+    for name in dict.fromkeys(row["model"] for row in found):
+        own = [row for row in found if row["model"] == name]
+        dense = next((row for row in own if row["row"] == "dense"), None)
+        if dense is None:
+            say(f"{name}: no table without the row dense")
+            continue
+        sets = list(dict.fromkeys(clip["set"] for clip in dense["clips"]))
+        print(f"\n| {name} | share | KL | {' | '.join(sets)} |\n|---|---|---|{'---|' * len(sets)}")
+        for row in own:
+            cells = [_cell(row, dense, one) for one in sets]
+            print(f"| {row['row']} | {row['share']:.3f} | {row['kl']:.4f} | {' | '.join(cells)} |")
+
+
+def _cell(row: dict[str, Any], dense: dict[str, Any], name: str) -> str:
+    ours = [clip for clip in row["clips"] if clip["set"] == name]
+    theirs = {clip["id"]: clip for clip in dense["clips"]}
+    words = [clip["words"] for clip in ours]
+    if not ours:
+        return "-"
+    rate = 100 * sum(clip["errors"] for clip in ours) / sum(words)
+    if row is dense:
+        return f"{rate:.1f}"
+    apart = [clip["errors"] - theirs[clip["id"]]["errors"] for clip in ours]
+    blocks = choose_blocks([SimpleNamespace(**clip, session=None, recording=None, audio=clip["id"]) for clip in ours])
+    ratio = bootstrap_ratio(apart, words, blocks=blocks)
+    if ratio is None:
+        return f"{rate:.1f}"
+    return f"{rate:.1f} ({100 * ratio.interval.low:+.1f} to {100 * ratio.interval.high:+.1f})"
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["tiny.en", "base"])
+    parser.add_argument("--speech", type=Path, default=Path("../shared/data/speech"))
+    parser.add_argument("--rows", type=Path, default=Path("compress-rows.jsonl"))
+    parser.add_argument("--only", nargs="*", help="names of rows")
+    parser.add_argument("--sets", nargs="+", default=list(TESTS))
+    parser.add_argument("--window", type=float, default=16.0, help="seconds")
+    parser.add_argument("--calibration", type=int, default=97, help="clips")
+    parser.add_argument("--fisher", type=int, default=64, help="windows")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--table", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if not args.table:
+        run(args)
+    table(args.rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Low-rank factors of a layer from the moments of its inputs or outputs: LiteASR's, and weighted by the Fisher.
+
+Row vectors: y = x W + b, with x [D], W [D, O]. LiteASR takes the principal directions V of the outputs' covariance
+(paper, equations 2 to 5): y' = x (W V) V^T + b', b' = mean + (b - mean) V V^T. Where an error e costs e G e^T with
+G = L L^T, the same is done to y L: y' = x (W L V) (V^T L^-1) + b', the projector V V^T replaced by L V V^T L^-1. Both
+are optimal for their measure, and lose the eigenvalues that are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from linnet.compression.calibration import Measured
+from linnet.models.lowrank.layers import Factors
+
+RIDGE = 0.25  # of the Fisher's mean diagonal, added to all of it: what no gradient was seen for is not free
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A layer's outputs in their principal directions, r of them.
+
+    `energies` [r] are what each direction carries, descending: variance, or Fisher loss where weighted. `prices` [r]
+    are the Fisher loss of leaving each out, or the energies where there is no Fisher. `into` [O, r] takes outputs to
+    directions, `back` [O, r] directions to outputs. `weight` [O, D], `bias` [O] and `mean` [O] of outputs as measured.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    energies: Tensor
+    prices: Tensor
+    into: Tensor
+    back: Tensor
+
+    def factors(self, rank: int) -> Factors:
+        """The best factors of this rank, in float64; the bias folds what is left out, at its mean."""
+        into, back = self.into[:, :rank], self.back[:, :rank]
+        bias = self.mean + back @ (into.T @ (self.bias - self.mean))
+        if self.back is self.into:  # orthonormal
+            return Factors(into.T @ self.weight, back, bias)
+        even, triangle = torch.linalg.qr(back)  # directions of one length: for rounding, and for whoever trains them
+        return Factors(triangle @ into.T @ self.weight, even, bias)
+
+    def loss(self, rank: int) -> float:
+        """What leaving out all but `rank` directions costs, in units of `prices`."""
+        return float(self.prices[rank:].sum())
+
+    def share_left(self, rank: int) -> float:
+        """The share of the energy that is left out."""
+        return float(self.energies[rank:].sum() / self.energies.sum())
+
+
+def analyze(layer: nn.Linear, measured: Measured, fisher: Tensor | None = None, *, weighted: bool = True) -> Analysis:
+    """The principal directions of a layer's outputs.
+
+    With the `fisher` [O, O] of its outputs they are those that matter to the transcript, or with `weighted=False` those
+    of the variance, only priced by it.
+    """
+    weight = layer.weight.detach().double()
+    bias = torch.zeros(len(weight), dtype=torch.float64) if layer.bias is None else layer.bias.detach().double()
+    root = _root(measured.covariance)  # [r, D] or [r, O]: root^T root is the covariance
+    outputs = root @ weight.T if measured.side == "inputs" else root
+    mean = measured.mean @ weight.T + bias if measured.side == "inputs" else measured.mean
+    ridged = None if fisher is None else ridge(fisher)
+    if ridged is None or not weighted:
+        _, sizes, rows = torch.linalg.svd(outputs, full_matrices=False)
+        into = back = rows.T
+    else:
+        lower = torch.linalg.cholesky(ridged)
+        _, sizes, rows = torch.linalg.svd(outputs @ lower, full_matrices=False)
+        into = lower @ rows.T
+        back = torch.linalg.solve_triangular(lower.T, rows.T, upper=True)
+    energies = sizes**2
+    prices = energies
+    if ridged is not None and not weighted:
+        prices = energies * (back * (ridged @ back)).sum(0)
+    return Analysis(weight, bias, mean, energies, prices, into, back)
+
+
+def ridge(fisher: Tensor, share: float = RIDGE) -> Tensor:
+    """The Fisher with a share of its mean diagonal added, so that no direction is free and all can be divided by."""
+    level = fisher.diagonal().mean()
+    level = level if level > 0 else torch.ones((), dtype=fisher.dtype)
+    return fisher + share * level * torch.eye(len(fisher), dtype=fisher.dtype)
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """R [r, N] with R^T R = covariance, most important rows first."""
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = (vectors * values.clamp(min=0.0).sqrt()).T.flip(0)
+    return root

@@ -1,0 +1,75 @@
+"""What an error in each layer's output costs the transcript: the Fisher information of the outputs.
+
+For outputs y [n, O] of a layer, g = d loss / d y of the log-likelihood of labels that are *drawn* from the model's own
+predictions, and G = E[g g^T] over frames: an error e costs e^T G e / 2 nats a frame to second order, where frames err
+independently (Martens 2020, https://arxiv.org/abs/1412.1193, section 8; labels drawn, not taken from the data, or it
+would be the empirical Fisher). No transcripts are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from linnet.compression.calibration import rows_of
+from linnet.compression.sites import Site, hooked
+from linnet.compression.subject import Example, Subject
+
+
+def fisher(
+    subject: Subject,
+    examples: Iterable[Example],
+    sites: Sequence[Site],
+    *,
+    seed: int = 0,
+    include_padding: bool = False,
+) -> dict[str, Tensor]:
+    """G [O, O] of each site's outputs, float64, by name. The examples have their transcripts.
+
+    Frames of padding count with `include_padding` only. The model's gradients are left as they were.
+    """
+    sums = {site.name: torch.zeros(site.outputs, site.outputs, dtype=torch.float64) for site in sites}
+    counts = dict.fromkeys(sums, 0)
+    generator = torch.Generator().manual_seed(seed)
+    padding: list[Example | None] = [None]
+    hooks = {name: _listening(name, sums, counts, padding) for name in sums}
+    with torch.enable_grad(), hooked(subject.model, hooks):
+        for example in examples:
+            padding[0] = None if include_padding else example
+            sampled_loss(subject.logits(differentiable(example)), generator).backward()  # type: ignore[no-untyped-call]
+    return {name: total / max(counts[name], 1) for name, total in sums.items()}
+
+
+def sampled_loss(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """The negative log-likelihood, summed, of labels drawn from these predictions [L, V] themselves."""
+    logs = logits.float().log_softmax(-1)
+    drawn = torch.multinomial(logs.detach().exp(), 1, generator=generator)
+    return -logs.gather(-1, drawn).sum()
+
+
+def differentiable(example: Example) -> Example:
+    """The example with features that gradients reach, so that all layers behind them have some, weights frozen."""
+    features = {
+        name: value.detach().clone().requires_grad_() if value.is_floating_point() else value
+        for name, value in example.features.items()
+    }
+    return replace(example, features=features)
+
+
+def _listening(
+    name: str, sums: dict[str, Tensor], counts: dict[str, int], padding: list[Example | None]
+) -> Callable[..., None]:
+    def add(gradient: Tensor) -> None:
+        rows = rows_of(gradient, padding[0])
+        sums[name] += (rows.T @ rows).double()  # one window in the model's own precision: no digits are lost to a mean
+        counts[name] += len(rows)
+
+    def hook(_: nn.Module, __: Any, made: Tensor) -> None:
+        if made.requires_grad:
+            made.register_hook(add)  # type: ignore[no-untyped-call]
+
+    return hook

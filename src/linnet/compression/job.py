@@ -1,0 +1,333 @@
+"""Compressing a model: measure, choose ranks, make factors, put them in, and say what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from linnet.compression.allocation import PRESETS, STEP, Ranks, allocate, by_threshold, choices_of
+from linnet.compression.calibration import Measured, measure
+from linnet.compression.factors import Analysis, analyze
+from linnet.compression.fisher import fisher
+from linnet.compression.heldout import MOST as HELD_OUT
+from linnet.compression.heldout import HeldOut
+from linnet.compression.latency import latency_cost
+from linnet.compression.sites import Site, dense_of, find_sites
+from linnet.compression.subject import Example, Subject
+from linnet.compression.windows import Audio
+from linnet.errors import ModelError, OptionError
+from linnet.models.lowrank.layers import Form, PairLinear, PivotLinear, is_low_rank, low_rank_layer, replace_layers
+from linnet.notices import Notify
+
+Part = Literal["encoder", "decoder"]
+MOST_FRAMES = 1500  # that layers are timed on
+_STATE = ("sites", "measured", "fisher", "held_out")
+_POSITIONS = "embed_positions"  # a fixed table of sinusoids in Whisper's encoder, which the published sizes leave out
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """How to compress: `thresholds` of (attention, MLP) as LiteASR has them, or a share of what the encoder is.
+
+    That is a `budget` of its parameters, or `latency`, of the time that its linear layers take on this machine.
+
+    `form` auto is `pair` for thresholds, LiteASR's own, and `pivot` for a budget. `weighted` factors keep what matters
+    to the transcript, others the most variance. At most `windows` of audio are read, the first `fisher_windows` of
+    those that teach are differentiated.
+    """
+
+    thresholds: tuple[float, float] | None = None
+    budget: float | None = None
+    latency: float | None = None
+    form: Form | Literal["auto"] = "auto"
+    weighted: bool = True
+    include_padding: bool = False
+    step: int = STEP
+    windows: int = 128
+    fisher_windows: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if sum(one is not None for one in (self.thresholds, self.budget, self.latency)) != 1:
+            raise OptionError("compressing takes either thresholds (or a preset of them) or a budget")
+        for share, what in ((self.budget, "parameters"), (self.latency, "time")):
+            if share is not None and not 0.0 < share < 1.0:
+                raise OptionError(f"the budget is a share of the encoder's {what}, between 0 and 1; got {share:g}")
+
+    @classmethod
+    def preset(cls, name: str) -> CompressOptions:
+        """LiteASR's own settings: acc, balanced or fast. Raises `OptionError` for another name."""
+        if name not in PRESETS:
+            raise OptionError(f"preset {name!r} is unknown: use {', '.join(PRESETS)}")
+        return cls(thresholds=PRESETS[name])
+
+    @property
+    def chosen_form(self) -> Form:
+        """The form that `auto` stands for."""
+        if self.form != "auto":
+            return self.form
+        return "pivot" if self.budget is not None else "pair"
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What became of a layer. `rank` None is dense; `left_out` is the share of its energy that is lost."""
+
+    name: str
+    inputs: int
+    outputs: int
+    rank: int | None
+    form: Form | None
+    left_out: float
+    spectrum: tuple[float, ...]  # the share of the energy that ranks 0, 16, 32, ... leave out
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """The layers to put into the model, and what they cost.
+
+    Parameters are those of the encoder, without a table of positions; `decoder` those of the decoder without its
+    embeddings, where it is compressed too, before and after. `divergence` is the mean KL in nats of a
+    prediction on windows held out; `places` predictions were compared.
+    """
+
+    layers: Mapping[str, nn.Module]
+    reports: Sequence[LayerReport]
+    parameters: tuple[int, int]
+    divergence: float
+    places: int
+    options: CompressOptions
+    audio_seconds: float
+    windows: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    decoder: tuple[int, int] | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the encoder's parameters, what is left."""
+        return self.parameters[1] / self.parameters[0]
+
+
+class Study:
+    """What was measured of a model, to make any number of compressed ones from. Its model stays as it is."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        audio: Audio,
+        options: CompressOptions,
+        notify: Notify | None = None,
+        *,
+        part: Part = "encoder",
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Measure all layers of one part of the model, or take the `state` of another study of the same.
+
+        The decoder is measured while it reads the model's own transcripts.
+
+        Raises `OptionError` (too little audio), `ModelError` (nothing to do, or compressed already).
+        """
+        say = notify or (lambda _: None)
+        self.subject, self.audio, self.part = subject, audio, part
+        self._options = options
+        self._tokens: dict[int, Tensor | None] = {}
+        self._analyses: dict[tuple[bool, bool], dict[str, Analysis]] = {}
+        refuse_compressed(subject)
+        self.sites: list[Site]
+        self.measured: dict[str, Measured]
+        if state is not None:
+            self.sites, self.measured, self.fisher, held_out = (state[key] for key in _STATE)
+            self.held_out = HeldOut(subject, held_out)
+            return
+        decoding = part == "decoder"
+        self.sites = find_sites(subject, subject.transcribed(audio.teaching[0]), part)
+        say(f"measuring {len(self.sites)} layers of the {part} on {len(audio.teaching)} windows")
+        self.measured = measure(
+            subject,
+            self._transcribed(len(audio.teaching)) if decoding else audio.teaching,
+            self.sites,
+            include_padding=options.include_padding,
+            run=subject.logits if decoding else None,
+        )
+        self.held_out = HeldOut(subject, [subject.transcribed(one) for one in islice(audio.held_out, HELD_OUT)])
+
+    def state(self) -> dict[str, Any]:
+        """All that was measured, to begin another study with."""
+        return dict(zip(_STATE, (self.sites, self.measured, self.fisher, self.held_out.examples), strict=True))
+
+    def _transcribed(self, count: int) -> Iterator[Example]:
+        """The first windows with their transcripts, which are all made now: whoever measures must not see that."""
+        for index, one in enumerate(islice(self.audio.teaching, count)):
+            if index not in self._tokens:
+                self._tokens[index] = self.subject.transcribed(one).tokens
+        first = enumerate(islice(self.audio.teaching, count))
+        return (replace(one, tokens=self._tokens[index]) for index, one in first)
+
+    @cached_property
+    def fisher(self) -> dict[str, Tensor]:
+        """The Fisher information of each layer's outputs, measured when it is first asked for."""
+        examples = self._transcribed(self._options.fisher_windows)
+        return fisher(
+            self.subject,
+            examples,
+            self.sites,
+            seed=self._options.seed,
+            include_padding=self._options.include_padding,
+        )
+
+    def analyses(self, *, priced: bool, weighted: bool) -> dict[str, Analysis]:
+        """The principal directions of each layer: of the variance, priced by the Fisher or not, or weighted by it."""
+        kind = (priced or weighted, weighted)
+        if kind not in self._analyses:
+            made = {}
+            for site in self.sites:
+                layer, cost = dense_of(self.subject, site), self.fisher[site.name] if kind[0] else None
+                made[site.name] = analyze(layer, self.measured[site.name], cost, weighted=weighted)
+            self._analyses = {kind: made}  # one kind is kept: they are as large as the model, in float64
+        return self._analyses[kind]
+
+    @property
+    def parameters(self) -> int:
+        """Those of the dense encoder, without a table of positions; of the decoder, without any embeddings."""
+        module = self.subject.encoder if self.part == "encoder" else self.subject.decoder
+        named = [] if module is None else module.named_parameters()
+        tables = (_POSITIONS,) if self.part == "encoder" else (_POSITIONS, "embed_tokens")
+        return sum(value.numel() for name, value in named if not any(table in name for table in tables))
+
+    def added_biases(self, sites: Iterable[Site]) -> int:
+        """Parameters that factored layers have and dense ones have not: the bias that folds what is left out."""
+        return sum(site.outputs for site in sites if dense_of(self.subject, site).bias is None)
+
+
+def compress(study: Study, options: CompressOptions) -> Compressed:
+    """Choose ranks, make the layers, and measure what they cost. The study's model is left dense: `put_in` changes it.
+
+    Raises `OptionError` for a budget that cannot be met.
+    """
+    by_budget = options.thresholds is None
+    analyses = study.analyses(priced=by_budget, weighted=by_budget and options.weighted)
+    ranks = choose_ranks(study, analyses, options)
+    return build(study, analyses, ranks, options)
+
+
+def choose_ranks(study: Study, analyses: Mapping[str, Analysis], options: CompressOptions) -> Ranks:
+    """The rank of each layer, None for dense."""
+    if options.thresholds is not None:
+        return by_threshold(study.sites, analyses, *options.thresholds, step=options.step)
+    if options.latency is not None:
+        return _by_latency(study, analyses, options, options.latency)
+    whole = study.parameters
+    fixed = whole - sum(site.weights for site in study.sites) + study.added_biases(study.sites)
+    room = (options.budget or 0.0) * whole - fixed
+    choices = {
+        site.name: choices_of(site, analyses[site.name], options.chosen_form, step=options.step) for site in study.sites
+    }
+    least = sum(min(one.cost for one in several) for several in choices.values())
+    if least > room:
+        raise OptionError(
+            f"a budget of {options.budget:g} cannot be met: {fixed:,} of the {study.part}'s {whole:,} parameters are "
+            f"not in layers that can be factored, and the smallest ranks take {least:,.0f}: give at least "
+            f"{(fixed + least) / whole:.3f}"
+        )
+    return allocate(choices, room)
+
+
+def _by_latency(study: Study, analyses: Mapping[str, Analysis], options: CompressOptions, share: float) -> Ranks:
+    """Ranks that take this share of the time that the layers take dense, in PyTorch on this machine."""
+    frames = study.audio.teaching[0].positions or max(one.count for one in study.measured.values())
+    cost = latency_cost(study.sites, options.chosen_form, min(frames, MOST_FRAMES), step=options.step)
+    whole = sum(cost(site, None) for site in study.sites)
+    choices = {
+        site.name: choices_of(site, analyses[site.name], options.chosen_form, step=options.step, cost=cost)
+        for site in study.sites
+    }
+    least = sum(min(one.cost for one in several) for several in choices.values())
+    if least > share * whole:
+        raise OptionError(
+            f"a budget of {share:g} of the time cannot be met: the smallest ranks take {least / whole:.3f} of it"
+        )
+    return allocate(choices, share * whole)
+
+
+def build(study: Study, analyses: Mapping[str, Analysis], ranks: Ranks, options: CompressOptions) -> Compressed:
+    """The layers of these ranks, judged on the windows held out."""
+    layers, reports, added = {}, [], 0
+    for site in study.sites:
+        analysis, rank = analyses[site.name], ranks[site.name]
+        form: Form | None = None
+        if rank is not None:
+            layer, form = make_layer(analysis, rank, options.chosen_form)
+            layers[site.name] = layer.to(dense_of(study.subject, site).weight.dtype)
+            added += _parameters(layer) - _parameters(dense_of(study.subject, site))
+        reports.append(_report(site, analysis, rank, form))
+    with put_in(study.subject, layers):
+        divergence = study.held_out.divergence()
+    whole = study.parameters
+    return Compressed(
+        layers=layers,
+        reports=reports,
+        parameters=(whole, whole + added),
+        divergence=divergence,
+        places=study.held_out.places,
+        options=options,
+        audio_seconds=study.audio.seconds,
+        windows=len(study.audio.teaching) + len(study.audio.held_out),
+        skipped=dict(study.audio.skipped),
+    )
+
+
+def together(study: Study, encoder: Compressed, decoder: Compressed) -> Compressed:
+    """Both parts of one model as one, judged together. `study` is the encoder's."""
+    layers = {**encoder.layers, **decoder.layers}
+    with put_in(study.subject, layers):
+        divergence = study.held_out.divergence()
+    reports = [*encoder.reports, *decoder.reports]
+    return replace(encoder, layers=layers, reports=reports, divergence=divergence, decoder=decoder.parameters)
+
+
+def make_layer(analysis: Analysis, rank: int, form: Form) -> tuple[PairLinear | PivotLinear, Form]:
+    """The layer of this rank in float64, and the form that it has: a pair where pivots would be ill-conditioned."""
+    layer = low_rank_layer(analysis.factors(rank), form)
+    return layer, layer.form
+
+
+@contextmanager
+def put_in(subject: Subject, layers: Mapping[str, nn.Module]) -> Iterator[None]:
+    """The model with these layers for the length of the block; its own are put back afterward."""
+    dense = {name: subject.model.get_submodule(name) for name in layers}
+    replace_layers(subject.model, layers)
+    try:
+        yield
+    finally:
+        replace_layers(subject.model, dense)
+
+
+def refuse_compressed(subject: Subject) -> None:
+    """Raise `ModelError` for a model that has low-rank layers already."""
+    if is_low_rank(subject.model):
+        raise ModelError(
+            f"{subject.name} is compressed already: compress the model that it was made from, to another budget"
+        )
+
+
+def _parameters(layer: nn.Module) -> int:
+    return sum(value.numel() for value in layer.parameters())
+
+
+def _report(site: Site, analysis: Analysis, rank: int | None, form: Form | None) -> LayerReport:
+    left = [analysis.share_left(kept) for kept in range(0, len(analysis.energies), STEP)]
+    return LayerReport(
+        name=site.name,
+        inputs=site.inputs,
+        outputs=site.outputs,
+        rank=rank,
+        form=form,
+        left_out=0.0 if rank is None else analysis.share_left(rank),
+        spectrum=tuple(round(share, 9) for share in left),
+    )

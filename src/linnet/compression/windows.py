@@ -1,0 +1,144 @@
+"""Windows of calibration audio: read one by one, checked, and split into those that teach and those that judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+
+from linnet.audio.detectors import PauseCutter
+from linnet.audio.source import open_audio
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.compression.subject import Example, Subject
+from linnet.data.manifest import Utterance
+from linnet.errors import AudioError, OptionError
+from linnet.notices import Notify
+from linnet.transcription.windows import WindowPlan
+from linnet.urls import public_name
+
+SILENT = 1e-4  # root mean square of a window below which it holds no speech
+HELD_OUT = 5  # every so many-th window judges and does not teach
+LEAST_WINDOWS = 2 * HELD_OUT
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a window of sound lies: samples of a file at 16 kHz."""
+
+    audio: str
+    channel: str
+    start: int
+    length: int
+    language: str | None
+    timed: bool
+
+
+class Examples(Sequence[Example]):
+    """Windows of files, whose features are rebuilt each time: memory does not grow with their number."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._places: list[Place] = []
+
+    def add(self, place: Place) -> None:
+        """Add a window at the end."""
+        self._places.append(place)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """The example with its features, read now."""
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        place = self._places[index]
+        with open_audio(place.audio, channel=place.channel) as source:
+            samples = source.read(place.start, place.length)
+        return self._subject.example(samples, place.language, timed=place.timed)
+
+
+@dataclass(eq=False)
+class Audio:
+    """Windows of speech of a calibration set, as examples: `teaching`, and `held_out`, which nothing is fitted to.
+
+    `seconds` of sound in all of them; `skipped` counts windows and files left out, by the reason.
+    """
+
+    teaching: MutableSequence[Example] | Examples = field(default_factory=list)
+    held_out: MutableSequence[Example] | Examples = field(default_factory=list)
+    seconds: float = 0.0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def skip(self, why: str) -> None:
+        """Count one that is left out."""
+        self.skipped[why] = self.skipped.get(why, 0) + 1
+
+
+def read_audio(subject: Subject, utterances: Iterable[Utterance], *, most: int, skipped: Notify) -> Audio:
+    """Up to `most` windows of these utterances, in order; every second one is transcribed with times where it can be.
+
+    Files that cannot be read, and windows that are silent or not finite, are counted and told to `skipped`. Raises
+    `OptionError` where fewer than 10 windows are left.
+    """
+    teaching, held_out = Examples(subject), Examples(subject)
+    audio = Audio(teaching, held_out)
+    for one in utterances:
+        channel = "mix" if one.channel is None else str(one.channel)
+        try:
+            for start, samples in _windows(one, subject.window, channel):
+                if (why := _unfit(samples)) is not None:
+                    audio.skip(why)
+                    skipped(f"left out a window of {public_name(one.audio)}: {why}")
+                    continue
+                count = len(teaching) + len(held_out)
+                if count == most:
+                    return audio
+                place = Place(one.audio, channel, start, len(samples), one.language, timed=count % 4 >= 2)
+                (held_out if count % HELD_OUT == HELD_OUT - 1 else teaching).add(place)
+                audio.seconds += len(samples) / SAMPLE_RATE
+        except AudioError as error:
+            audio.skip("unreadable")
+            skipped(f"left out: {error}")
+    _check_count(audio)
+    return audio
+
+
+def _check_count(audio: Audio) -> None:
+    count = len(audio.teaching) + len(audio.held_out)
+    if count < LEAST_WINDOWS:
+        left_out = ", ".join(f"{number} {why}" for why, number in audio.skipped.items()) or "none"
+        raise OptionError(
+            f"too little calibration audio: {count} windows of speech ({audio.seconds:.0f} s; left out: {left_out}); "
+            f"give at least {LEAST_WINDOWS} utterances, better 100"
+        )
+
+
+def _windows(one: Utterance, limit: int, channel: str) -> Iterator[tuple[int, Samples]]:
+    """Where each window begins, and its samples; an empty one where there is no sound at all."""
+    with open_audio(one.audio, channel=channel) as source:
+        if one.start is not None or one.end is not None:
+            first = round((one.start or 0.0) * SAMPLE_RATE)
+            length = limit if one.end is None else min(round(one.end * SAMPLE_RATE) - first, limit)
+            yield first, source.read(first, length)
+            return
+        empty = True
+        for window in WindowPlan(source, limit, PauseCutter()):
+            empty = False
+            yield window.start, window.samples
+        if empty:
+            yield 0, np.zeros(0, np.float32)
+
+
+def _unfit(samples: Samples) -> str | None:
+    """Why a window cannot be calibrated on; None where it can."""
+    if not np.isfinite(samples).all():
+        return "not finite"
+    if not len(samples) or float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) < SILENT:
+        return "silent"
+    return None

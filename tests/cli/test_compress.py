@@ -1,0 +1,119 @@
+"""`linnet compress`: what it writes loads and hears; what it refuses leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from linnet.audio.types import SAMPLE_RATE
+from tests.support.calling import Call, make_call
+from tests.support.tiny_subjects import sound
+from tests.support.tiny_whispers import save_whisper
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_whisper(tmp_path_factory.mktemp("model") / "whisper", seed=1)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 sounds without texts, one of them silent, one with samples that are no number, one missing."""
+    folder = tmp_path_factory.mktemp("sounds")
+    sounds = [sound(1.5 + 0.01 * index, seed=index) for index in range(24)]
+    sounds[4][:] = 0.0
+    sounds[7][:] = np.nan
+    for index, samples in enumerate(sounds):
+        soundfile.write(folder / f"{index}.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    rows = [{"audio": f"{index}.wav", "language": "en"} for index in range(25)]
+    path = folder / "calibration.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return path
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    return make_call(monkeypatch, capsys)
+
+
+def test_a_compressed_model_is_written_described_and_hears(
+    model: Path, manifest: Path, tmp_path: Path, call: Call
+) -> None:
+    made, page = tmp_path / "lite", tmp_path / "report.html"
+    done = call("compress", model, "--calibration", manifest, "--output", made, "--budget", "0.7", "--report", page)
+    assert done.status == 0, done.err
+    told = dict(line.split(maxsplit=1) for line in done.out.splitlines() if line.split()[0] in ("encoder", "healed"))
+    parameters = [int(word.replace(",", "")) for word in told["encoder"].split() if word[0].isdigit()]
+    assert 0.4 < parameters[0] / parameters[1] <= 0.7
+    assert "24.wav" in done.err
+    assert "silent" in done.err
+    card = (made / "README.md").read_text()
+    assert f"linnet compress {model}" in card
+    assert "| model.encoder.layers.1.fc2 | 96 x 64 |" in card
+    text = page.read_text()
+    assert "model.encoder.layers.0.self_attn.q_proj" in text
+    assert "Budgets" in text
+    heard = call("transcribe", manifest.with_name("1.wav"), "--model", made, "--engine", "torch")
+    assert heard.status == 0, heard.err
+
+
+def test_a_compressed_model_is_not_compressed_again(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:
+    made = tmp_path / "lite"
+    assert call("compress", model, "--calibration", manifest, "--output", made, "--threshold", "0.9:0.95").status == 0
+    again = call("compress", made, "--calibration", manifest, "--output", tmp_path / "again")
+    assert again.status == 1
+    assert "is compressed already: compress the model that it was made from" in again.err
+    assert not (tmp_path / "again").exists()
+
+
+def test_dense_weights_can_be_written(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:
+    from transformers import WhisperForConditionalGeneration
+
+    made = tmp_path / "dense"
+    done = call(
+        "compress", model, "--calibration", manifest, "--output", made, "--heal", "0.02", "--materialize", "--seed", "2"
+    )
+    assert done.status == 0, done.err
+    assert "healed" in done.out
+    assert json.loads((made / "config.json").read_text())["model_type"] == "whisper"
+    WhisperForConditionalGeneration.from_pretrained(made)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--budget", "0.05"], "a budget of 0.05 cannot be met"),
+        (["--budget", "1.2"], "between 0 and 1; got 1.2"),
+        (["--budget", "0.5", "--preset", "acc"], "give one of --preset, --threshold, --budget and"),
+        (["--preset", "tiny"], "preset 'tiny' is unknown: use acc, balanced, fast"),
+        (["--threshold", "0.9:x"], "one share of the variance or two"),
+        (["--threshold", "0.9:1.5"], "a share of the variance, above 0 and at most 1; got 1.5"),
+        (["--threshold", "1"], "every layer stays dense"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_leaves_nothing(
+    model: Path, manifest: Path, tmp_path: Path, call: Call, options: list[str], said: str
+) -> None:
+    done = call("compress", model, "--calibration", manifest, "--output", tmp_path / "lite", *options)
+    assert done.status == 1
+    assert said in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_audio_says_how_much_is_needed(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(f'{{"audio": "{manifest.with_name(f"{index}.wav")}"}}\n' for index in (1, 4, 2)))
+    done = call("compress", model, "--calibration", few, "--output", tmp_path / "lite")
+    assert done.status == 1
+    assert "too little calibration audio: 2 windows of speech (3 s; left out: 1 silent)" in done.err
+    assert not (tmp_path / "lite").exists()
+
+
+def test_a_folder_that_is_there_is_not_touched(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:
+    done = call("compress", model, "--calibration", manifest, "--output", tmp_path)
+    assert done.status == 1
+    assert "is there already" in done.err

@@ -1,0 +1,99 @@
+"""A compression as one HTML page that needs no network: sizes, ranks, spectra, errors and times before and after.
+
+The page is `page/compress.html` with `page/compress.css`, on the base of `linnet.pages`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from linnet.compression.curve import Point
+from linnet.compression.job import Compressed, LayerReport
+from linnet.compression.judging import EncoderTime, Judgment
+from linnet.files import write_atomic
+from linnet.pages.charts import LineChart, line_chart
+from linnet.pages.page import render_page
+
+_SPECTRUM_STEP = 16  # directions between the values of `LayerReport.spectrum`
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the page shows besides the compression itself; what was not measured stays empty and is left out."""
+
+    model: str
+    command: str
+    multiply_adds: tuple[int, int] | None = None
+    bytes: tuple[int, int] | None = None
+    curve: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    judgments: Sequence[Judgment] = ()
+    times: Sequence[EncoderTime] = ()
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The layers of one kind (`q_proj`, `fc1`) through the depth of the encoder: their spectra and ranks."""
+
+    name: str
+    layers: tuple[LayerReport, ...]
+    spectrum: LineChart
+    ranks: LineChart
+
+
+def write_page(path: str | os.PathLike[str], made: Compressed, facts: Facts) -> None:
+    """Write the page whole or not at all. Raises `OutputError` where it cannot be written."""
+    write_atomic(path, render(made, facts))
+
+
+def render(made: Compressed, facts: Facts) -> str:
+    """The page as a text."""
+    values = {
+        "title": f"{facts.model}, compressed",
+        "made": made,
+        "facts": facts,
+        "groups": group_layers(made.reports),
+        "factored": sum(one.rank is not None for one in made.reports),
+        "curve": _curve_chart(facts.curve, made),
+    }
+    return render_page("linnet.compression", "compress", values)
+
+
+def group_layers(reports: Sequence[LayerReport]) -> list[Group]:
+    """Layers by the last part of their names, each group in the order of its layers."""
+    kinds: dict[str, list[LayerReport]] = {}
+    for one in reports:
+        kinds.setdefault(one.name.rpartition(".")[2], []).append(one)
+    return [Group(name, tuple(layers), _spectra(name, layers), _ranks(name, layers)) for name, layers in kinds.items()]
+
+
+def _spectra(name: str, layers: Sequence[LayerReport]) -> LineChart:
+    """The energy that a rank keeps, for the first layer, the middle one and the last."""
+    chosen = sorted({0, len(layers) // 2, len(layers) - 1})
+    lines = {f"layer {index}": _kept(layers[index].spectrum) for index in chosen}
+    return line_chart(f"{name}: energy kept by rank", lines, label_x="rank", label_y="share of the energy")
+
+
+def _kept(spectrum: Sequence[float]) -> list[tuple[float, float]]:
+    """Cumulative shares at each value of the spectrum, which stands for the directions up to the next one."""
+    summed = list(itertools.accumulate(spectrum))
+    return [(_SPECTRUM_STEP * (index + 1), value / summed[-1]) for index, value in enumerate(summed)]
+
+
+def _ranks(name: str, layers: Sequence[LayerReport]) -> LineChart:
+    """Ranks through the depth; the full width where a layer stayed dense."""
+    full = [(float(index), float(min(one.inputs, one.outputs))) for index, one in enumerate(layers)]
+    made = [(x, float(one.rank) if one.rank is not None else y) for one, (x, y) in zip(layers, full, strict=True)]
+    return line_chart(f"{name}: rank by layer", {"rank": made, "full": full}, label_x="layer", label_y="rank")
+
+
+def _curve_chart(curve: Mapping[str, Sequence[Point]], made: Compressed) -> LineChart | None:
+    lines = {name: [(one.share, one.divergence) for one in points] for name, points in curve.items() if points}
+    if not lines:
+        return None
+    lines["this model"] = [(made.share, 0.0), (made.share, made.divergence)]
+    title = "Divergence from the dense model by size"
+    return line_chart(title, lines, label_x="share of the encoder's parameters", label_y="KL, nats per prediction")

@@ -43,8 +43,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def test_a_compressed_model_is_written_described_and_hears(
     model: Path, manifest: Path, tmp_path: Path, call: Call
 ) -> None:
-    made, page = tmp_path / "lite", tmp_path / "report.html"
-    done = call("compress", model, "--calibration", manifest, "--output", made, "--budget", "0.7", "--report", page)
+    made, page, spoken = tmp_path / "lite", tmp_path / "report.html", tmp_path / "test.jsonl"
+    rows = [{"audio": str(manifest.with_name(f"{index}.wav")), "text": "one two"} for index in (0, 1, 30)]
+    spoken.write_text("\n".join(map(json.dumps, rows)))
+    asked = ("--budget", "0.7", "--test", spoken, "--report", page)
+    done = call("compress", model, "--calibration", manifest, "--output", made, *asked)
     assert done.status == 0, done.err
     told = dict(line.split(maxsplit=1) for line in done.out.splitlines() if line.split()[0] in ("encoder", "healed"))
     parameters = [int(word.replace(",", "")) for word in told["encoder"].split() if word[0].isdigit()]
@@ -56,7 +59,13 @@ def test_a_compressed_model_is_written_described_and_hears(
     assert "| model.encoder.layers.1.fc2 | 96 x 64 |" in card
     text = page.read_text()
     assert "model.encoder.layers.0.self_attn.q_proj" in text
-    assert "Budgets" in text
+    assert "LiteASR&#39;s rule" in text
+    for condition in ("as recorded", "white noise at 5 dB", "8 kHz line"):
+        assert f"WER, {condition}" in card
+        assert f"WER, {condition}" in done.out
+        assert condition in text
+    assert "30.wav" in done.err
+    assert "on 2 utterances of 4 words" in card
     heard = call("transcribe", manifest.with_name("1.wav"), "--model", made, "--engine", "torch")
     assert heard.status == 0, heard.err
 

@@ -10,7 +10,8 @@ import pytest
 from linnet.compression.curve import multiply_adds, size_curve
 from linnet.compression.job import Compressed, CompressOptions, Study, compress
 from linnet.compression.judging import EncoderTime, Judgment
-from linnet.compression.page import Facts, group_layers, render, write_page
+from linnet.compression.page import group_layers, render, write_page
+from linnet.compression.report import Account
 from linnet.scoring.bootstrap import bootstrap_interval
 from tests.support.tiny_subjects import audio_of, whisper_subject
 
@@ -29,7 +30,7 @@ def made(study: Study) -> Compressed:
 
 
 def test_a_bare_page_shows_sizes_and_layers_and_no_empty_section(made: Compressed) -> None:
-    page = render(made, Facts(model="<b>mine</b>", command="linnet compress mine --budget 0.5"))
+    page = render(Account("<b>mine</b>", made, "speech.jsonl", "linnet compress mine --budget 0.5"))
     assert "&lt;b&gt;mine&lt;/b&gt;, compressed" in page
     assert "<b>mine" not in page
     assert f"{100 * made.share:.1f}%" in page
@@ -42,17 +43,18 @@ def test_a_bare_page_shows_sizes_and_layers_and_no_empty_section(made: Compresse
 
 def test_what_was_measured_is_shown(study: Study, made: Compressed, tmp_path: Path) -> None:
     interval = bootstrap_interval([5, 3, 2], [40, 30, 30])
-    facts = Facts(
-        model="mine",
-        command="linnet compress mine",
+    account = Account(
+        "mine",
+        made,
+        "speech.jsonl",
+        "linnet compress mine",
         multiply_adds=(3_000_000_000, 1_500_000_000),
         bytes=(10_000_000, 6_000_000),
         curve=size_curve(study, OPTIONS, (0.8, 0.5)),
         judgments=[Judgment("8 kHz line", 3, 100, (10, 14), (interval, interval), interval, skipped=2)],
         times=[EncoderTime("f32", 20.0, 16.0, 1.25)],
-        made_with={"linnet": "0.1"},
     )
-    write_page(tmp_path / "page.html", made, facts)
+    write_page(tmp_path / "page.html", account)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for shown in (
         "8 kHz line",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,13 +14,14 @@ import typer
 from linnet.cli.console import notice
 from linnet.cli.options import Offline, option
 from linnet.errors import OptionError
+from linnet.files import write_atomic
 
 if TYPE_CHECKING:
     from linnet.compression.heal import Healed
     from linnet.compression.job import Compressed, CompressOptions, Study
+    from linnet.compression.report import Account
+    from linnet.data.manifest import Utterance
     from linnet.models.resolve import ModelRef
-
-CURVE = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # budgets of the report's curve
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a short Whisper name (small) or a Hub id.")]
 Calibration = Annotated[
@@ -64,6 +66,15 @@ Materialize = Annotated[
     bool, option("--materialize", help="Write dense weights: any runtime loads them, no smaller and no faster.")
 ]
 Report = Annotated[Path | None, option("--report", metavar="FILE", help="Also write an HTML page.")]
+Test = Annotated[
+    Path | None,
+    option(
+        "--test",
+        verb="compress",
+        metavar="MANIFEST",
+        help="Report WER beside the dense model: clean, noise, 8 kHz.",
+    ),
+]
 Seed = Annotated[int, option("--seed", verb="compress", metavar="N", help="Of drawn labels and of healing.")]
 
 
@@ -82,6 +93,7 @@ def compress(
     decoder: Decoder = None,
     heal: Heal = None,
     materialize: Materialize = False,
+    test: Test = None,
     report: Report = None,
     seed: Seed = 0,
     offline: Offline = False,
@@ -91,6 +103,7 @@ def compress(
     By default ranks fill a budget, each direction priced by what losing it costs the transcript; a preset or thresholds
     choose them as LiteASR does. Only sound is needed. The folder loads as a model of Transformers, and in Linnet.
     """
+    from linnet.data.manifest import read_manifest
     from linnet.models.derived import check_output
     from linnet.models.resolve import resolve
 
@@ -103,10 +116,23 @@ def compress(
         seed=seed,
     )
     check_output(output)
+    spoken = [] if test is None else list(read_manifest(test))
     ref = resolve(name, offline=offline)
     study = _study(ref, calibration, options)
     made, healed = _made(study, options, decoder, heal)
-    _write(study, ref, made, healed, output, calibration, materialize=materialize, report=report)
+    _write(study, made, healed, Files(ref, calibration, output, spoken, report, materialize))
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is read and what is written."""
+
+    source: ModelRef
+    calibration: Path
+    output: Path
+    test: Sequence[Utterance]
+    report: Path | None
+    materialize: bool
 
 
 def _options(preset: str | None, threshold: str | None, budget: float | None, latency: float | None) -> CompressOptions:
@@ -169,48 +195,57 @@ def _made(
     return replace(made, layers=healed.layers), healed
 
 
-def _write(
-    study: Study,
-    ref: ModelRef,
-    made: Compressed,
-    healed: Healed | None,
-    output: Path,
-    calibration: Path,
-    *,
-    materialize: bool,
-    report: Path | None,
-) -> None:
-    from linnet.compression.report import Account, card, figures, write_page
+def _write(study: Study, made: Compressed, healed: Healed | None, files: Files) -> None:
+    """Save the model, measure what was asked for, and tell it: on stdout, in the card, on the page."""
+    from linnet.compression.page import write_page
+    from linnet.compression.report import Account, card, figures
 
-    seconds, curve = _measured(study, made) if report is not None else (None, ())
     command = shlex.join(["linnet", *sys.argv[1:]])
-    account = Account(ref.name, made, calibration.name, command, healed, seconds, curve)
-    _save(study, ref.path, made, output, card(account), materialize=materialize)
-    if report is not None:
-        write_page(report, account)
-    for key, value in [*figures(account), ("model", str(output))]:
-        print(f"{key:<12}{value}")
+    account = Account(files.source.name, made, files.calibration.name, command, healed)
+    if files.report is not None:
+        account = _with_sizes(account, study)
+    _save(study, made, files, card(account))
+    account = _measured(account, files)
+    if (account.judgments or account.times) and not files.materialize:
+        write_atomic(files.output / "README.md", card(account))
+    if files.report is not None:
+        write_page(files.report, account)
+    for key, value in [*figures(account), ("model", str(files.output))]:
+        print(f"{key:<25} {value}")
 
 
-def _measured(study: Study, made: Compressed) -> tuple[tuple[float, float], list[tuple[float, float]]]:
-    """What the page shows beside the result: the time of a window, and the divergence of other budgets."""
-    from linnet.compression.job import CompressOptions
-    from linnet.compression.job import compress as compress_model
+def _with_sizes(account: Account, study: Study) -> Account:
+    """The account with other sizes, the encoder's multiply-adds and its time in PyTorch, for the page."""
+    from linnet.compression.curve import multiply_adds, size_curve
+    from linnet.compression.judging import EncoderTime
     from linnet.compression.speed import encoder_seconds
 
-    notice("measuring other budgets, and the time of a window, for the report")
-    seconds = encoder_seconds(study.subject, made.layers, study.audio.teaching[0])
-    curve = []
-    for budget in CURVE:
-        try:
-            other = compress_model(study, replace(CompressOptions(budget=budget), form=made.options.form))
-        except OptionError:  # below the least that this model can be made of: the curve ends here
-            break
-        curve.append((other.share, other.divergence))
-    return seconds, curve
+    made, example = account.made, study.audio.teaching[0]
+    dense, now = encoder_seconds(study.subject, made.layers, example)
+    return replace(
+        account,
+        multiply_adds=multiply_adds(study, made, example),
+        curve=size_curve(study, made.options, notify=notice),
+        times=[EncoderTime("f32, PyTorch", 1000 * dense, 1000 * now, dense / now)],
+    )
 
 
-def _save(study: Study, source: Path, made: Compressed, output: Path, text: str, *, materialize: bool) -> None:
+def _measured(account: Account, files: Files) -> Account:
+    """The account with word error rates and times beside the dense model, as far as they are asked for."""
+    from linnet.compression.judging import judge, time_encoders
+    from linnet.models.checkpoint import weight_files
+    from linnet.models.resolve import resolve
+
+    pair = (files.source, resolve(str(files.output), offline=True))
+    if files.test:
+        account = replace(account, judgments=judge(pair, files.test, notify=notice))
+    if files.report is None:
+        return account
+    sizes = [sum(path.stat().st_size for path in weight_files(ref.path)) for ref in pair]
+    return replace(account, bytes=(sizes[0], sizes[1]), times=[*account.times, *time_encoders(pair, notify=notice)])
+
+
+def _save(study: Study, made: Compressed, files: Files, text: str) -> None:
     from linnet.models.lowrank.layers import replace_layers
     from linnet.models.lowrank.saving import materialize as write_dense
     from linnet.models.lowrank.saving import save_low_rank
@@ -219,7 +254,7 @@ def _save(study: Study, source: Path, made: Compressed, output: Path, text: str,
     if not made.layers:
         raise OptionError("every layer stays dense at these ranks, so there is nothing to save: give a smaller budget")
     replace_layers(model, made.layers)
-    if materialize:
-        write_dense(model, output, source_folder=source)
+    if files.materialize:
+        write_dense(model, files.output, source_folder=files.source.path)
     else:
-        save_low_rank(model, source, output, card=text)
+        save_low_rank(model, files.source.path, files.output, card=text)

@@ -37,7 +37,7 @@ def size_curve(
     for budget in budgets:
         say(f"trying a budget of {budget:g}")
         try:
-            made = compress(study, replace(options, thresholds=None, budget=budget))
+            made = compress(study, replace(options, thresholds=None, latency=None, budget=budget))
         except OptionError:  # smaller ones cannot be met either
             break
         own.append(Point(f"{budget:g}", made.share, made.divergence))

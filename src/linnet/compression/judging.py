@@ -20,8 +20,8 @@ from linnet.errors import AudioError, OptionError
 from linnet.models.families import WHISPER, family_of
 from linnet.models.resolve import ModelRef
 from linnet.notices import Notify
-from linnet.scoring.clusters import choose_blocks
 from linnet.scoring.bootstrap import Interval, bootstrap_interval, bootstrap_ratio
+from linnet.scoring.clusters import choose_clusters
 from linnet.scoring.corpus import Pair, Scorer
 from linnet.text.normalizers import Normalizers
 from linnet.transcription.recognizer import Recognizer, load
@@ -150,14 +150,17 @@ def _judgment(
         counts.append(scorer.score(pairs).words)
     words = counts[0][:, 0].astype(np.float64)
     dense, made = (each[:, 1:].sum(1).astype(np.float64) for each in counts)
-    blocks = choose_blocks(rows)
-    difference = bootstrap_ratio(made - dense, words, blocks=blocks)
+    clusters = choose_clusters(rows)
+    difference = bootstrap_ratio(made - dense, words, clusters=clusters)
     return Judgment(
         condition=name,
         utterances=len(rows),
         words=int(words.sum()),
         errors=(int(dense.sum()), int(made.sum())),
-        intervals=(bootstrap_interval(dense, words, blocks=blocks), bootstrap_interval(made, words, blocks=blocks)),
+        intervals=(
+            bootstrap_interval(dense, words, clusters=clusters),
+            bootstrap_interval(made, words, clusters=clusters),
+        ),
         difference=None if difference is None else difference.interval,
         skipped=skipped,
     )
@@ -187,7 +190,7 @@ def time_encoders(
 ) -> list[EncoderTime]:
     """Time one full window of noise through both Whisper encoders on the CPU, in turn, A B B A.
 
-    Empty for models of other families, which no engine of ours runs. Raises `ModelError`.
+    Empty for models of other families. Raises `ModelError`.
     """
     say = notify or (lambda _: None)
     if any(family_of(ref.path) is not WHISPER for ref in models):

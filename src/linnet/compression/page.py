@@ -7,31 +7,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from linnet.compression.curve import Point
-from linnet.compression.job import Compressed, LayerReport
-from linnet.compression.judging import EncoderTime, Judgment
+from linnet.compression.job import LayerReport
+from linnet.compression.report import Account, figures
 from linnet.files import write_atomic
 from linnet.pages.charts import LineChart, line_chart
 from linnet.pages.page import render_page
 
 _SPECTRUM_STEP = 16  # directions between the values of `LayerReport.spectrum`
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the page shows besides the compression itself; what was not measured stays empty and is left out."""
-
-    model: str
-    command: str
-    multiply_adds: tuple[int, int] | None = None
-    bytes: tuple[int, int] | None = None
-    curve: Mapping[str, Sequence[Point]] = field(default_factory=dict)
-    judgments: Sequence[Judgment] = ()
-    times: Sequence[EncoderTime] = ()
-    made_with: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,20 +29,22 @@ class Group:
     ranks: LineChart
 
 
-def write_page(path: str | os.PathLike[str], made: Compressed, facts: Facts) -> None:
+def write_page(path: str | os.PathLike[str], account: Account) -> None:
     """Write the page whole or not at all. Raises `OutputError` where it cannot be written."""
-    write_atomic(path, render(made, facts))
+    write_atomic(path, render(account))
 
 
-def render(made: Compressed, facts: Facts) -> str:
+def render(account: Account) -> str:
     """The page as a text."""
+    made = account.made
     values = {
-        "title": f"{facts.model}, compressed",
+        "title": f"{account.model}, compressed",
         "made": made,
-        "facts": facts,
+        "facts": account,
+        "figures": figures(account),
         "groups": group_layers(made.reports),
         "factored": sum(one.rank is not None for one in made.reports),
-        "curve": _curve_chart(facts.curve, made),
+        "curve": _curve_chart(account),
     }
     return render_page("linnet.compression", "compress", values)
 
@@ -90,10 +77,10 @@ def _ranks(name: str, layers: Sequence[LayerReport]) -> LineChart:
     return line_chart(f"{name}: rank by layer", {"rank": made, "full": full}, label_x="layer", label_y="rank")
 
 
-def _curve_chart(curve: Mapping[str, Sequence[Point]], made: Compressed) -> LineChart | None:
-    lines = {name: [(one.share, one.divergence) for one in points] for name, points in curve.items() if points}
+def _curve_chart(account: Account) -> LineChart | None:
+    lines = {name: [(one.share, one.divergence) for one in points] for name, points in account.curve.items() if points}
     if not lines:
         return None
-    lines["this model"] = [(made.share, 0.0), (made.share, made.divergence)]
+    lines["this model"] = [(account.made.share, 0.0), (account.made.share, account.divergence)]
     title = "Divergence from the dense model by size"
     return line_chart(title, lines, label_x="share of the encoder's parameters", label_y="KL, nats per prediction")

@@ -1,26 +1,24 @@
-"""What a compression did, for people: the model card of the new folder, and one HTML page."""
+"""What a compression did, in figures and as the model card of the new folder; `page` has it as a page."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from linnet.compression.allocation import PRESETS, STEP
+from linnet.compression.allocation import PRESETS
+from linnet.compression.curve import Point
 from linnet.compression.heal import Healed
-from linnet.compression.job import Compressed, CompressOptions, LayerReport
+from linnet.compression.job import Compressed, CompressOptions
+from linnet.compression.judging import EncoderTime, Judgment
 from linnet.compression.speed import products
-from linnet.files import write_atomic
-from linnet.pages.charts import LineChart, line_chart
-from linnet.pages.page import render_page
 
 
 @dataclass(frozen=True)
 class Account:
     """A compression with what belongs beside it: the model's name, the command, what it was calibrated on.
 
-    `seconds` of encoding a window, dense and compressed, where they were measured; `curve` the Pareto curve, shares of
-    the encoder's parameters with the divergence at each.
+    What was not measured stays empty: `judgments` on test recordings, `times` of the encoders, the `curve` of other
+    sizes, `multiply_adds` of the encoder and `bytes` of the folder, dense and compressed.
     """
 
     model: str
@@ -28,8 +26,11 @@ class Account:
     calibration: str
     command: str = ""
     healed: Healed | None = None
-    seconds: tuple[float, float] | None = None
-    curve: Sequence[tuple[float, float]] = ()
+    judgments: Sequence[Judgment] = ()
+    times: Sequence[EncoderTime] = ()
+    curve: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    multiply_adds: tuple[int, int] | None = None
+    bytes: tuple[int, int] | None = None
 
     @property
     def divergence(self) -> float:
@@ -69,12 +70,23 @@ def figures(account: Account) -> list[tuple[str, str]]:
         told.append(("left out", ", ".join(f"{count} {why}" for why, count in made.skipped.items())))
     if account.healed is not None:
         told.append(("healed", _healing(account.healed)))
-    if account.seconds is not None:
-        before, after = account.seconds
-        told.append(
-            ("a window", f"{1000 * before:.0f} ms dense, {1000 * after:.0f} ms now ({before / after:.2f} times)")
+    told += [(f"WER, {one.condition}", _change(one)) for one in account.judgments]
+    told += [
+        (
+            f"encoder, {one.compute_type}",
+            f"{one.dense:.0f} ms a window dense, {one.compressed:.0f} now: {one.speedup:.2f} times",
         )
+        for one in account.times
+    ]
     return told
+
+
+def _change(one: Judgment) -> str:
+    """Both rates, and the paired interval of their difference."""
+    text = f"{one.rates[1]:.2%}, dense {one.rates[0]:.2%}, on {one.utterances} utterances of {one.words:,} words"
+    if one.difference is None:
+        return text
+    return f"{text}; difference {100 * one.difference.low:+.2f} to {100 * one.difference.high:+.2f} points (95%)"
 
 
 def _healing(healed: Healed) -> str:
@@ -105,7 +117,7 @@ The linear layers of the encoder are products of two thin ones, at ranks chosen 
 {rows}
 
 The divergence is the mean KL of the dense model's predictions from these, on windows that nothing was fitted to; it is
-no word error rate. Measure that on speech of your own kind: `linnet evaluate compare`.
+no word error rate. Measure that on speech of your own kind, by `--test` or `linnet evaluate compare`.
 
 `AutoModelForSpeechSeq2Seq.from_pretrained` (or `AutoModelForCTC`) loads this folder after `import linnet`, and with
 `trust_remote_code=True` without Linnet.
@@ -114,40 +126,3 @@ no word error rate. Measure that on speech of your own kind: `linnet evaluate co
 |---|---|---|---|
 {layers}
 """
-
-
-def write_page(path: str | os.PathLike[str], account: Account) -> None:
-    """Write the page whole or not at all. Raises `OutputError` where it cannot be written."""
-    values = {
-        "title": f"{account.model}, compressed",
-        "figures": figures(account),
-        "layers": account.made.reports,
-        "spectra": spectra(account.made.reports),
-        "curve": _curve(account),
-        "step": STEP,
-    }
-    write_atomic(path, render_page("linnet.compression", "compress", values))
-
-
-def spectra(reports: Sequence[LayerReport]) -> list[LineChart]:
-    """For each kind of layer the share of the energy that each rank leaves out, a line for each layer."""
-    kinds = dict.fromkeys(one.name.rpartition(".")[2] for one in reports)
-    charts = []
-    for kind in kinds:
-        lines = {}
-        for one in reports:
-            if one.name.rpartition(".")[2] == kind:
-                lines[one.name] = [(float(index * STEP), share) for index, share in enumerate(one.spectrum)]
-        charts.append(line_chart(kind, lines, label_x="rank", label_y="share of the energy left out"))
-    return charts
-
-
-def _curve(account: Account) -> LineChart | None:
-    if not account.curve:
-        return None
-    return line_chart(
-        "Budgets",
-        {"divergence": list(account.curve)},
-        label_x="share of the encoder's parameters",
-        label_y="nats a prediction",
-    )

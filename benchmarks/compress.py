@@ -37,7 +37,7 @@ from linnet.data.manifest import Utterance, read_manifest
 from linnet.files import JsonLog, whole_lines
 from linnet.models.resolve import resolve
 from linnet.scoring.bootstrap import bootstrap_ratio
-from linnet.scoring.clusters import choose_blocks
+from linnet.scoring.clusters import choose_clusters
 from linnet.scoring.scores import count_errors
 from linnet.text.normalizers import Normalizers
 
@@ -284,7 +284,7 @@ def study_of(name: str, args: Any) -> Study:
     subject: Any = load_subject(resolve(name, offline=True))
     audio = calibration(subject, args.speech, args.calibration)
     place = args.rows.with_name(f"{args.rows.stem}.{name.replace('/', '-')}.pt")
-    options = CompressOptions(budget=0.5, fisher_windows=args.fisher)
+    options = CompressOptions(budget=0.5, fisher_windows=args.fisher, include_padding=args.include_padding)
     if place.exists():
         return Study(subject, audio, options, state=torch.load(place, weights_only=False))
     study = Study(subject, audio, options, say)
@@ -356,8 +356,10 @@ def _cell(row: dict[str, Any], dense: dict[str, Any], name: str) -> str:
     if row is dense:
         return f"{rate:.1f}"
     apart = [clip["errors"] - theirs[clip["id"]]["errors"] for clip in ours]
-    blocks = choose_blocks([SimpleNamespace(**clip, session=None, recording=None, audio=clip["id"]) for clip in ours])
-    ratio = bootstrap_ratio(apart, words, blocks=blocks)
+    clusters = choose_clusters(
+        [SimpleNamespace(**clip, session=None, recording=None, audio=clip["id"]) for clip in ours]
+    )
+    ratio = bootstrap_ratio(apart, words, clusters=clusters)
     if ratio is None:
         return f"{rate:.1f}"
     return f"{rate:.1f} ({100 * ratio.interval.low:+.1f} to {100 * ratio.interval.high:+.1f})"
@@ -374,6 +376,7 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=16.0, help="seconds")
     parser.add_argument("--calibration", type=int, default=97, help="clips")
     parser.add_argument("--fisher", type=int, default=64, help="windows")
+    parser.add_argument("--include-padding", action="store_true", help="calibrate on the padding of windows, too")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()

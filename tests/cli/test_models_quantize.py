@@ -150,7 +150,7 @@ def test_rm_takes_the_converted_copies_of_every_state(tmp_path: Path) -> None:
 
 def test_a_copy_is_of_one_state_of_the_files(model: Path, cache: Path) -> None:
     write_files(cache / f"{model_key(model)}-f32-f32-01234567", {"encoder.bin": b"x"})
-    assert [copy.numbers for copy in find_copies(model)] == ["f32-f32"]
+    assert [copy.precision for copy in find_copies(model)] == ["f32-f32"]
     files = {**model_files(), "model.safetensors.index.json": b"{"}
     files.pop("model.safetensors")
     assert find_copies(write_files(cache.parent / "damaged", files)) == []

@@ -93,8 +93,8 @@ def test_a_recording_has_the_text_and_the_words_of_torch_and_is_converted_once(
     wanted = plain.transcribe(sound, vad=False, word_timestamps=True)
     assert wanted.text
     assert found.text == wanted.text
-    assert [(word.text, word.start, word.end) for word in found.words] == [
-        (word.text, word.start, word.end) for word in wanted.words
+    assert [(word.word, word.start, word.end) for word in found.words] == [
+        (word.word, word.start, word.end) for word in wanted.words
     ]
 
 

@@ -18,14 +18,14 @@ from tests.support.forked import run_linnet
 OWN = """
 from __future__ import annotations
 from dataclasses import dataclass, field
-from linnet.training.options import Optimization, Run
+from linnet.training.options import Optimization, RunSettings
 from {helper} import LABEL
 
 @dataclass(frozen=True)
 class Own:
     label: str = LABEL
     optimization: Optimization = field(default_factory=Optimization)
-    run: Run = field(default_factory=Run)
+    run: RunSettings = field(default_factory=RunSettings)
     task: str = ""
 
     def prepare(self, context):
@@ -37,7 +37,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Half:
-    run: Run = field(default_factory=Run)
+    run: RunSettings = field(default_factory=RunSettings)
     task: str = ""
 """
 

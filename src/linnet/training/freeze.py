@@ -54,7 +54,7 @@ def parse(text: str) -> Policy:
     """Read a policy. Raises `OptionError` that quotes it and names what could be meant.
 
     >>> parse("top:4")
-    Top(layers=4)
+    TrainTop(layers=4)
     >>> parse("lora(r=16, targets=q_proj+v_proj)")
     Lora(r=16, alpha=0, dropout=0.0, targets=('q_proj', 'v_proj'))
     """

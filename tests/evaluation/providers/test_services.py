@@ -88,8 +88,8 @@ def test_what_is_heard_comes_back(kind: str, service: Service) -> None:
         heard = provider.transcribe(SOUND, language="en")
     assert heard.text == TEXT
     assert heard.language == {"openai": None, "elevenlabs": "eng"}.get(kind, "en")
-    assert [(word.text, word.start, word.end) for word in heard.words] == (
-        [] if kind == "openai" else [("ProviderTranscript", 0, 0.5)]
+    assert [(word.word, word.start, word.end) for word in heard.words] == (
+        [] if kind == "openai" else [("Heard", 0, 0.5)]
     )
     assert 0 < heard.seconds < 60
     assert not heard.cached
@@ -141,7 +141,7 @@ def test_openai_tells_language_and_words_where_they_are_asked_for() -> None:
         opened("openai", service, fields={"response_format": "verbose_json"}) as provider,
     ):
         heard = provider.transcribe(SOUND)
-    assert (heard.language, [word.text for word in heard.words]) == ("english", ["ProviderTranscript"])
+    assert (heard.language, [word.word for word in heard.words]) == ("english", ["Heard"])
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
@@ -432,9 +432,7 @@ def test_a_damaged_answer_is_asked_for_again_with_a_notice(tmp_path: Path, damag
         first = kept()
         (path,) = kept.files()
         whole = path.read_text()
-        path.write_text(
-            damage if damage != "text" else whole.replace("ProviderTranscript 1600", "ProviderTranscript 1601")
-        )
+        path.write_text(damage if damage != "text" else whole.replace("Heard 1600", "Heard 1601"))
         assert path.read_text() != whole
         again = kept()
         assert (again.text, again.cached) == (first.text, False)

@@ -195,7 +195,7 @@ def test_a_student_made_by_resizing_learns_from_its_teacher(teacher: Path, manif
     for name, losses in {"labels": recipe.losses, "teacher": Losses(text=0.5, distill=distill)}.items():
         chosen = replace(recipe, losses=losses, run=replace(recipe.run, output=str(tmp_path / name)))
         rows = list(run_recipe(chosen))
-        assert ("loss_distil" in rows[-1]) == (name == "teacher")
+        assert ("loss_distill" in rows[-1]) == (name == "teacher")
         trained = replace(recipe.model, checkpoint=str(tmp_path / name / "model"))
         distances[name] = distance(replace(recipe, model=trained), distill)
     assert distances["teacher"] < distances["labels"] < 0.5 * distances["before"]

@@ -127,6 +127,9 @@ def test_ctc_is_argmax_and_decode(name: str, folders: dict[str, Path], backends:
     (heard,) = backends[name].run([Request(window, SHORT)])
     assert heard.text == expected
     assert len(expected) > 1
+    plain = processor.tokenizer.decode(heard.tokens, **({} if name == "parakeet" else {"group_tokens": False}))
+    assert plain == expected
+    assert processor.tokenizer.pad_token_id not in heard.tokens
     twin = logits.double().log_softmax(-1).max(-1).values.mean()
     assert heard.avg_logprob == pytest.approx(float(twin), abs=1e-5)
 
@@ -164,6 +167,9 @@ def test_seq2seq_is_generate(
     (heard,) = backends[name].run([Request(window, options)])
     assert heard.text == letters().decode(made.sequences[0], skip_special_tokens=True)
     assert heard.text
+    special = letters().all_special_ids
+    assert list(heard.tokens) == [token for token in made.sequences[0].tolist() if token not in special]
+    assert letters().decode(heard.tokens) == heard.text
     indices = made.beam_indices if beams > 1 else None
     scores = model.compute_transition_scores(made.sequences, made.scores, indices, normalize_logits=beams == 1)[0]
     assert heard.avg_logprob == pytest.approx(float(scores[scores < 0].mean()), abs=1e-4)
@@ -178,7 +184,7 @@ def test_a_batch_gives_what_its_windows_give_alone(name: str, backends: dict[str
         batch = [request for request in requests if request.group == group]
         for together, request in zip(backend.run(batch), batch, strict=True):
             (alone,) = backend.run([request])
-            assert together.text == alone.text
+            assert (together.text, together.tokens) == (alone.text, alone.tokens)
             assert together.avg_logprob == pytest.approx(alone.avg_logprob, abs=1e-4)
     mixed = len({request.group for request in requests}) == 1
     assert mixed == (name in ("wav2vec2-layer", "parakeet"))  # the others cannot tell padding from sound

@@ -158,7 +158,7 @@ def answers() -> Iterator[Any]:
     decoded = DecodingResult((1, 2), "one", None, -0.1 / 3, 1e-300, 0.0, 0.2, (-0.1,))
     yield whisper.WindowResult(decoded, None)
     yield whisper.WindowResult(replace(decoded, language="de"), "de", {"de": 0.75, "en": 0.25}, (word,))
-    yield generic.GenericWindowResult("one", 0.0, 1.0, -0.5, (word, word))
+    yield generic.GenericWindowResult("one", 0.0, 1.0, -0.5, (word, word), tokens=(5, 3))
 
 
 @pytest.mark.parametrize("answer", list(answers()))
@@ -166,3 +166,10 @@ def test_every_backends_answers_come_back_as_they_were(answer: Any) -> None:
     import json
 
     assert rebuild(type(answer), json.loads(json.dumps(asdict(answer)))) == answer
+
+
+def test_an_answer_of_before_tokens_were_kept_is_recognized_again() -> None:
+    old = asdict(generic.GenericWindowResult("one", 0.0, 1.0, -0.5, tokens=(5,)))
+    del old["tokens"]
+    with pytest.raises(KeyError, match="tokens"):  # `Journal.recall` then answers None
+        rebuild(generic.GenericWindowResult, old)

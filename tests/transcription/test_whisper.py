@@ -20,6 +20,7 @@ from linnet.decoding.options import DecodingOptions, LongForm
 from linnet.decoding.result import DecodingResult
 from linnet.engines.torch import TorchEngine
 from linnet.errors import OptionError
+from linnet.models.resolve import resolve
 from linnet.models.whisper import load_whisper
 from linnet.transcription.backend import Request
 from linnet.transcription.recognizer import Recognizer
@@ -114,6 +115,33 @@ def test_long_audio_is_what_transformers_makes_window_by_window(
     audio = noise(33.0, seed)
     ours = recognizer.transcribe(audio, options=SEQUENTIAL, language="en")
     assert [part.text for part in ours.segments] == [text for text in slow_twin(folder, audio) if text]
+
+
+def test_segments_have_the_tokens_that_the_decoder_chose(
+    backend: WhisperBackend, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[DecodingResult] = []
+    original = backend.run
+
+    def run(requests: Sequence[Request]) -> list[WindowResult]:
+        results = original(requests)
+        decoded.extend(result.decoded for result in results)
+        return results
+
+    monkeypatch.setattr(backend, "run", run)
+    begin = backend.vocabulary.timestamp_begin
+    for options in (replace(SEQUENTIAL, language="en"), replace(PLAIN, timestamps=False, vad=False, language="en")):
+        decoded.clear()
+        recognizer = Recognizer(backend, resolve(str(folder)), device="cpu", dtype="float32")
+        made = recognizer.transcribe(noise(8.0, 1), options=options)
+        (first, *_) = decoded
+        spoken = tuple(token for token in first.tokens if token < begin)
+        found = tuple(token for segment in made.segments for token in segment.tokens)
+        assert found
+        assert found[: len(spoken)] == spoken[: len(found)]  # a phrase that the window's end cuts is decoded again
+        assert options.timestamps or found == spoken
+        for segment in made.segments:
+            assert make_tokenizer().decode(segment.tokens, skip_special_tokens=True).strip() == segment.text
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])

@@ -8,7 +8,7 @@ Shapes: B windows, T output frames of a CTC model, V vocabulary, L tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,7 @@ class GenericWindowResult:
     end: float
     avg_logprob: float
     words: tuple[TimedWord, ...] = ()
+    tokens: tuple[int, ...] = field(kw_only=True)  # of the text; a journal's line without them is recognized again
 
 
 def load_generic(ref: ModelRef, *, device: str, dtype: torch.dtype) -> GenericBackend:
@@ -190,14 +191,21 @@ class GenericBackend:
         silent = {self._speech.model.config.pad_token_id, getattr(tokenizer, "word_delimiter_token_id", None)}
         spoken = [index for index, token in enumerate(tokens.tolist()) if token not in silent]
         if not spoken:
-            return GenericWindowResult("", 0.0, seconds, 0.0)
+            return GenericWindowResult("", 0.0, seconds, 0.0, tokens=())
         frame = seconds / len(tokens)
         text = _ctc_text(tokenizer, tokens.tolist())
         words: tuple[TimedWord, ...] = ()
         if timed:
             spelled = partial(_ctc_text, tokenizer)
             words = ctc_words(tokens.tolist(), scores.tolist(), silent, spelled, seconds=seconds)
-        return GenericWindowResult(text, spoken[0] * frame, (spoken[-1] + 1) * frame, float(scores.mean()), words)
+        return GenericWindowResult(
+            text,
+            spoken[0] * frame,
+            (spoken[-1] + 1) * frame,
+            float(scores.mean()),
+            words,
+            tokens=_ctc_tokens(tokenizer, tokens.tolist()),
+        )
 
     def _run_seq2seq(
         self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
@@ -216,12 +224,14 @@ class GenericBackend:
         except (TypeError, ValueError) as error:
             raise self._unfit(self._speech.model, error) from error
         texts = self._speech.tokenizer.batch_decode(made.sequences, skip_special_tokens=True)
+        special = set(self._speech.tokenizer.all_special_ids)
+        spelled = [tuple(token for token in row if token not in special) for row in made.sequences.tolist()]
         if options.beam_size == 1:
             averages = recorder.averages(_ends(self._speech.model))
         else:
             averages = _beam_averages(self._speech.model, made)
-        rows = zip(texts, durations, averages, strict=True)
-        return [GenericWindowResult(text, 0.0, seconds, average) for text, seconds, average in rows]
+        rows = zip(texts, durations, averages, spelled, strict=True)
+        return [GenericWindowResult(text, 0.0, seconds, mean, tokens=own) for text, seconds, mean, own in rows]
 
 
 class _WindowRecognizer:
@@ -287,13 +297,19 @@ def _ctc_text(tokenizer: Any, tokens: Sequence[int]) -> str:
     return text
 
 
+def _ctc_tokens(tokenizer: Any, tokens: Sequence[int]) -> tuple[int, ...]:
+    """The tokens of `_ctc_text`: repeats merged, without blanks and other special tokens, with word delimiters."""
+    silent = set(tokenizer.all_special_ids) - {getattr(tokenizer, "word_delimiter_token_id", None)}
+    return tuple(token for token, _ in groupby(tokens) if token not in silent)
+
+
 def _segments(heard: GenericWindowResult, offset: float, duration: float) -> list[Segment]:
     """One segment, or none for no text; times within the window though it may have been padded."""
     text = heard.text.strip()
     if not text:
         return []
     start, end = min(heard.start, duration), min(heard.end, duration)
-    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, heard.avg_logprob)
+    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, heard.tokens, heard.avg_logprob)
     words = [replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in heard.words]
     return [with_words(segment, words, offset=offset)]
 

@@ -131,14 +131,14 @@ def transcribe(
     done and named by the input's stem (by its whole name where two stems are equal). The exit status is 1 if any
     recording failed.
     """
-    from linnet.decoding.options import DecodingOptions
     from linnet.transcription.batch import RunOptions
+    from linnet.transcription.options import TranscriptionOptions
     from linnet.transcription.writers import parse_formats
 
     with traced(verbose), stoppable():
-        decoding = DecodingOptions(
+        decoding = TranscriptionOptions(
             language=language,
-            task=task,  # type: ignore[arg-type]  # checked by DecodingOptions
+            task=task,  # type: ignore[arg-type]  # checked by TranscriptionOptions
             prompt=prompt,
             hotwords=hotwords,
             timestamps=timestamps,
@@ -150,7 +150,7 @@ def transcribe(
             log_probability_threshold=number_or_none(log_probability_threshold, "log probability threshold"),
             no_speech_threshold=number_or_none(no_speech_threshold, "no-speech threshold"),
             condition_on_previous=condition_on_previous,
-            long_form=long_form,  # type: ignore[arg-type]  # checked by DecodingOptions
+            long_form=long_form,  # type: ignore[arg-type]  # checked by TranscriptionOptions
             vad=vad,
             language_per_segment=language_per_segment,
             seed=seed,

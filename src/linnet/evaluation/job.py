@@ -12,7 +12,6 @@ from linnet.audio import SAMPLE_RATE, Samples
 from linnet.data.samples import UtteranceReader
 from linnet.data.sources import Source
 from linnet.data.suites import SuiteSet, open_sets, read_suite
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.evaluation.html import PageOptions, write_report
 from linnet.evaluation.log import RowLog, ScoredRow, bad_lines
@@ -24,6 +23,7 @@ from linnet.evaluation.systems import System, Work
 from linnet.models.spelling import find_spelling
 from linnet.scoring.scores import find_protocol
 from linnet.text.normalizers import ENGLISH, Normalizers
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import Progress
 
 
@@ -53,7 +53,7 @@ class Scoring:
 
     normalizer: str
     protocol: str
-    decoding: DecodingOptions
+    decoding: TranscriptionOptions
     batch_size: int
     channel: str
 

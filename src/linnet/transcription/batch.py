@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
 from linnet.files import cannot_write, open_folder, write_atomic
 from linnet.transcription.journal import Journal
 from linnet.transcription.naming import Item, place
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import Progress, Recording, Result
 from linnet.transcription.subtitles import SubtitleLayout
 from linnet.transcription.transcript import Transcript
@@ -54,7 +54,7 @@ class Recognizes(Protocol):
         self,
         sources: Iterable[Any],
         *,
-        options: DecodingOptions | None,
+        options: TranscriptionOptions | None,
         batch_size: int,
         channel: str = "mix",
         in_order: bool,
@@ -69,7 +69,7 @@ class RunOptions:
     """What a run makes of every recording."""
 
     formats: tuple[str, ...] = ("txt",)
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    decoding: TranscriptionOptions = field(default_factory=TranscriptionOptions)
     batch_size: int = 1
     channel: str = "mix"
     track: int | None = None

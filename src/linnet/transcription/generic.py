@@ -20,7 +20,6 @@ from linnet.alignment.words import TimedWord
 from linnet.audio.detectors import choose_detector
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.families import CTC
 from linnet.models.loading import quiet
@@ -29,6 +28,7 @@ from linnet.transcription import longform
 from linnet.transcription.backend import Job, Request
 from linnet.transcription.ledger import is_low_confidence
 from linnet.transcription.longform import Languages, batched
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
 from linnet.transcription.words import with_words
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SHORTEST = SAMPLE_RATE // 10  # samples: a shorter window is padded to it
 MOST_TOKENS = 448  # for a window, where the model's generation config names no limit
 
-_DEFAULTS = DecodingOptions()
+_DEFAULTS = TranscriptionOptions()
 _FREE = {"timestamps", "seed", "vad", "long_form"}  # without meaning here, so of no harm
 _HONORED = {
     "ctc": frozenset(_FREE | {"word_timestamps"}),
@@ -106,17 +106,17 @@ class GenericBackend:
         dtype = str(self._speech.dtype).removeprefix("torch.")
         return f"transformers {self._speech.family.name} {self._speech.device} {dtype}"
 
-    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+    def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
         """Recognize one recording. Raises `OptionError` at once for what the model cannot do."""
         _check(options, self._speech)
         return self._windows(source, options, ahead)
 
-    def _windows(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
+    def _windows(self, source: AudioSource, options: TranscriptionOptions, ahead: int) -> Job:
         plan = WindowPlan(source, self._window, choose_detector(vad=options.vad))
         listener = _WindowRecognizer(self, options)
         return (yield from batched(plan, listener, Languages(None, each=True), limit=self._window, ahead=ahead))
 
-    def request(self, samples: Samples, options: DecodingOptions) -> Request:
+    def request(self, samples: Samples, options: TranscriptionOptions) -> Request:
         """The request for one window."""
         if len(samples) < SHORTEST:
             samples = np.pad(samples, (0, SHORTEST - len(samples)))
@@ -172,7 +172,7 @@ class GenericBackend:
         return value.to(self._speech.dtype).nan_to_num() if value.is_floating_point() else value
 
     def _run_ctc(
-        self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
+        self, features: dict[str, Tensor], durations: Sequence[float], options: TranscriptionOptions
     ) -> list[GenericWindowResult]:
         model = self._speech.model
         log_probabilities = model(**features).logits.float().log_softmax(-1)  # [B, T, V]
@@ -208,7 +208,7 @@ class GenericBackend:
         )
 
     def _run_seq2seq(
-        self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
+        self, features: dict[str, Tensor], durations: Sequence[float], options: TranscriptionOptions
     ) -> list[GenericWindowResult]:
         from transformers import LogitsProcessorList
 
@@ -240,7 +240,7 @@ class _WindowRecognizer:
     Its windows do not wait for one another and nothing is heard again: the models do not say where they stopped.
     """
 
-    def __init__(self, backend: GenericBackend, options: DecodingOptions) -> None:
+    def __init__(self, backend: GenericBackend, options: TranscriptionOptions) -> None:
         self._backend, self._options = backend, options
 
     def prepare(self, window: Window) -> Window:
@@ -314,19 +314,19 @@ def _segments(heard: GenericWindowResult, offset: float, duration: float) -> lis
     return [with_words(segment, words, offset=offset)]
 
 
-def _check(options: DecodingOptions, speech: SpeechModel) -> None:
+def _check(options: TranscriptionOptions, speech: SpeechModel) -> None:
     """Refuse each option that was changed from its default and that this family does not honor."""
-    for field in fields(options):
-        value = getattr(options, field.name)
-        if field.name in _HONORED[speech.family.name] or value == getattr(_DEFAULTS, field.name):
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if each.name in _HONORED[speech.family.name] or value == getattr(_DEFAULTS, each.name):
             continue
-        if value is None or (field.name == "temperatures" and value == (0.0,)):
+        if value is None or (each.name == "temperatures" and value == (0.0,)):
             continue  # a fallback that is switched off, and there is none
-        why = _WHY_NOT.get(field.name, f"{speech.family.title} models other than Whisper have no such choice")
-        raise OptionError(f"model {speech.name} cannot honor {field.name}={value!r}: {why}")
+        why = _WHY_NOT.get(each.name, f"{speech.family.title} models other than Whisper have no such choice")
+        raise OptionError(f"model {speech.name} cannot honor {each.name}={value!r}: {why}")
 
 
-def _generation(model: Any, options: DecodingOptions) -> dict[str, Any]:
+def _generation(model: Any, options: TranscriptionOptions) -> dict[str, Any]:
     """Arguments of `generate`; what is not given stays as the model's generation config says."""
     config = model.generation_config
     most = options.max_new_tokens

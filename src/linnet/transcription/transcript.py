@@ -28,8 +28,8 @@ class Segment:
     """A piece of transcript with its times in seconds from the start of the recording.
 
     `words`, where they were asked for, are in order, do not overlap and lie within the segment; their texts joined by
-    spaces (or by nothing, in scripts without spaces) are the segment's. `tokens` are those of the model's vocabulary that
-    spell the text, as they were decoded, without timestamps, blanks and other special tokens; none where the system gives
+    spaces (or by nothing, in scripts without spaces) are the segment's. `tokens` are those of the model's vocabulary
+    that spell the text, as decoded, without timestamps, blanks and other special tokens; empty where the system gives
     only text.
     """
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import real_speech
-from real_speech import Clip, count, read_clips
+from real_speech import SpeechClip, count, read_clips
 
 import linnet
 from linnet.audio import SAMPLE_RATE, Audio, load
@@ -79,7 +79,7 @@ def _at_level(samples: Samples, level: float) -> Samples:
 
 
 def compose(
-    clips: Sequence[Clip], fillers: Fillers, seconds: float, rng: np.random.Generator
+    clips: Sequence[SpeechClip], fillers: Fillers, seconds: float, rng: np.random.Generator
 ) -> tuple[Audio, list[int]]:
     """A recording of about so many seconds, and which clips it holds, in order."""
     parts, order, at = [fillers.make()], [], 0

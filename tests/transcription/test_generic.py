@@ -266,7 +266,7 @@ def test_bfloat16(name: str, folders: dict[str, Path]) -> None:
         ("moonshine", {"task": "translate"}, "task='translate': it only transcribes"),
         ("speech2text", {"prompt": "Ada"}, "prompt='Ada': it takes no prompt"),
         ("speech2text", {"condition_on_previous": True}, "condition_on_previous=True: sequence-to-sequence models"),
-        ("moonshine", {"language_per_segment": True}, "language_per_segment=True: it tells no language"),
+        ("moonshine", {"language_per_segment": True}, "language_per_segment=True: it does not detect languages"),
         ("parakeet", {"beam_size": 5}, "beam_size=5: CTC models other than Whisper have no such choice"),
         ("parakeet", {"max_new_tokens": 5}, "max_new_tokens=5"),
         ("parakeet", {"temperatures": (0.4,)}, "temperatures="),

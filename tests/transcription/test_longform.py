@@ -452,7 +452,7 @@ def test_silence_music_and_noise_say_nothing(digits: Recognizer, vad: bool) -> N
 def test_what_was_left_out_is_said(digits: Recognizer) -> None:
     (result,) = digits.transcribe_many([Audio(np.zeros(30 * SAMPLE_RATE, np.float32))])
     assert result.notices == (
-        "no speech was heard: 30.0 of 30.0 s were left out (--no-vad takes them in; for singing, say).",
+        "no speech was detected: 30.0 of 30.0 s were left out (--no-vad takes them in; for singing, say).",
     )
 
 

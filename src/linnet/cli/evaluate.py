@@ -179,7 +179,7 @@ def run(
 
 
 class _Watch:
-    """Tells a reporter how an evaluation goes."""
+    """Reports the progress of an evaluation."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.notice, self.begin, self.progress = reporter.notice, reporter.begin, reporter.progress

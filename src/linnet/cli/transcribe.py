@@ -254,7 +254,7 @@ class _Command:
         if len(items) == 1 and rows[-1].status == "done":
             reporter.notice(f"written: {', '.join(str(items[0].target(name)) for name in self.options.formats)}")
         elif len(items) == 1 and rows[-1].status == "skipped":
-            reporter.notice(f"skipped: {items[0].target(self.options.formats[0])} is there already")
+            reporter.notice(f"skipped: {items[0].target(self.options.formats[0])} already exists")
         if left := _count(rows, "not begun"):
             reporter.notice(f"stopped, the disk is full: {left} not begun; make room, then go on with --skip-existing")
         with reporter:  # the bar goes before the table comes

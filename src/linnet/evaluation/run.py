@@ -172,7 +172,7 @@ def utterance_of(row: ScoredRow) -> Utterance:
 
 
 def _language(recognizer: RecognizesLanguages, row: ScoredRow, options: EvaluationOptions) -> str | None:
-    """What the model is told: `--language`, else the row's, by its main code where the model knows only that."""
+    """The model's language: `--language`, else the row's, by its main code where the model knows only that."""
     if not recognizer.languages:
         return None
     wanted = options.decoding.language or row.language

@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job returns when its recording has ended. `notices` are full sentences that a person should read."""
+    """What a job returns when its recording has ended. `notices` are full sentences that the user should read."""
 
     segments: tuple[Segment, ...]
     language: str | None = None

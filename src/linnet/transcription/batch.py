@@ -102,7 +102,7 @@ def run_batch(
     *,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[ItemResult]:
-    """Transcribe and write every item; yields each once, when its files are there or it has failed.
+    """Transcribe and write every item; yields each once, when its files exist or it has failed.
 
     A recording that fails leaves the others alone, but a full disk ends the run: the rest is "not begun". With
     `skip_existing`, an item is skipped when every wanted format is there and was made by the same model, revision,
@@ -253,7 +253,7 @@ def _obstacle(item: Item, known: dict[str, str], formats: Sequence[str]) -> Outp
         return OutputError(f"{item.folder}: cannot write: no permission to write there; choose another --output")
     foreign = [item.target(name) for name in formats if name not in known and item.target(name).exists()]
     if item.beside and foreign:
-        return OutputError(f"{foreign[0]}: is there already and Linnet did not write it; name a folder with --output")
+        return OutputError(f"{foreign[0]}: already exists and Linnet did not write it; name a folder with --output")
     return None
 
 

@@ -52,11 +52,11 @@ _HONORED = {
 }
 _WHY_NOT = {
     "language": "it takes no language and recognizes the one that it was trained on",
-    "language_per_segment": "it tells no language",
+    "language_per_segment": "it does not detect languages",
     "task": "it only transcribes",
     "prompt": "it takes no prompt",
     "hotwords": "it takes no prompt",
-    "word_timestamps": "only Whisper-family and CTC models tell when each word is said",
+    "word_timestamps": "only Whisper-family and CTC models give word times",
 }
 
 

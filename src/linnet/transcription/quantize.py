@@ -1,4 +1,4 @@
-"""Quantizing a Whisper-family model on a person's own recordings, and judging the result on others of them."""
+"""Quantizing a Whisper-family model on the user's own recordings, and judging the result on others of them."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class QuantizationRun:
     def __init__(self, ref: ModelRef, utterances: Iterable[Utterance], *, windows: int, notify: Notify) -> None:
         """Load the model and read clips of about `windows` windows for each half.
 
-        `notify` is told what is left out. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
+        `notify` receives what is left out. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
         """
         self._model, self._int8 = build_engine(ref, "cpu", EngineChoice("openvino", "int8"), notify)
         self._ref = ref

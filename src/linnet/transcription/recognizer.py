@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from linnet.models.resolve import ModelRef
 
 
-def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may give)
+def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may give)
     name: str | None = None,
     *,
     device: str = "auto",
@@ -45,7 +45,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU, and CTC
     models where it is named; `compute_type` auto, f32 (or float32), bf16 (or bfloat16), float16, int8 or w8a8; `dtype`,
     deprecated, is `compute_type` with `engine="torch"`; `threads` how many the engine uses, by default all cores.
-    `notify` is told of each choice made automatically, with its reason. `late`: the weights are read when a first
+    `notify` receives each choice made automatically, with its reason. `late`: the weights are read when a first
     recording could be opened, not now. Raises `ModelError` for a model that is missing or damaged, `OptionError` for
     what does not go together.
 
@@ -142,7 +142,7 @@ class Recognizer:
 
     @property
     def word_times_notice(self) -> str | None:
-        """What a person who asks for word times must know of this model's; None where that is nothing."""
+        """What the user who asks for word times must know of this model's; None where that is nothing."""
         notice: str | None = getattr(self._backend, "word_times_notice", None)
         return notice
 
@@ -156,7 +156,7 @@ class Recognizer:
         `audio` is a path, a URL, "-" for stdin, bytes, a file object, an `Audio`, an array of samples ([N] or
         [N, channels]) at `sample_rate` Hz (16000 if not given), or {"array", "sampling_rate"} as data sets hold it.
         `track` is which of a video's sound tracks is heard, from 1. `options` are those of `TranscribeOptions`.
-        Raises `AudioError` for a sound that cannot be read and `OptionError` for what the model cannot do.
+        Raises `AudioError` for a recording that cannot be read and `OptionError` for what the model cannot do.
 
         >>> load("digits").transcribe("examples/digits-en.flac", language="en").language
         'en'

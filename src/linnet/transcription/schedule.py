@@ -31,7 +31,7 @@ _LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
 
 @dataclass(frozen=True)
 class Recording:
-    """A sound that is to be opened when its turn comes, with choices of its own; see `audio.open_audio` for them.
+    """A recording that is to be opened when its turn comes, with its own choices; see `audio.open_audio` for them.
 
     `journal` makes the journal of its windows, where it is long.
     """
@@ -49,7 +49,7 @@ class Recording:
         return open_audio(self.sound, channel=self.channel, sample_rate=self.sample_rate, track=self.track)
 
     def name(self, index: int, source: AudioSource | None = None) -> str:
-        """Its name among others, for messages: of what has none (arrays, bytes) its place is told."""
+        """Its name among others, for messages: of what has none (arrays, bytes) its position."""
         if source is not None and (source is self.sound or isinstance(self.sound, str | os.PathLike | Audio)):
             return source.name
         if isinstance(self.sound, str | os.PathLike):
@@ -179,8 +179,8 @@ class Scheduler(Closing):
     def submit(self, source: Any, options: TranscriptionOptions) -> int:
         """Begin a recording, which may be a `Recording`; its index, 0 for the first, by which its `Result` is known.
 
-        A sound that cannot be opened has its result at once, with the error. Raises `OptionError` for options that the
-        model cannot honor.
+        A recording that cannot be opened has its result at once, with the error. Raises `OptionError` for options that
+        the model cannot honor.
         """
         index, begun = self._submitted, time.perf_counter()
         self._submitted += 1

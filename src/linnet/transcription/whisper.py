@@ -217,7 +217,7 @@ class WhisperBackend:
             start=round(offset + piece.start, 3),
             end=round(offset + piece.end, 3),
             text=self.vocabulary.text(piece.tokens).strip(),
-            tokens=piece.tokens,
+            tokens=tuple(token for token in piece.tokens if token < self.vocabulary.timestamp_begin),
             avg_logprob=decoded.avg_logprob,
             no_speech_prob=decoded.no_speech_prob,
             compression_ratio=decoded.compression_ratio,

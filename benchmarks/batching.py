@@ -66,7 +66,7 @@ def compare(lengths: Lengths, picture: Path | None) -> None:
 
 
 def plan_once(path: Path) -> None:
-    """In a process of its own: plan an epoch from a table of lengths, and print what each part takes."""
+    """In its own process: plan an epoch from a table of lengths, and print what each part takes."""
     marks = [time.perf_counter()]
 
     def lap(what: str) -> None:

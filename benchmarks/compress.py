@@ -88,7 +88,7 @@ def say(text: str) -> None:
 
 
 @dataclass(frozen=True)
-class Clip:
+class TestClip:
     """One test utterance."""
 
     id: str
@@ -125,7 +125,7 @@ def telephone(samples: Samples) -> Samples:
     return np.ascontiguousarray(soxr.resample(narrow, SAMPLE_RATE // 2, SAMPLE_RATE), np.float32)
 
 
-def test_clips(speech: Path, sets: Sequence[str]) -> Iterator[Clip]:
+def test_clips(speech: Path, sets: Sequence[str]) -> Iterator[TestClip]:
     """The clips of the test sets that have a text; of derived ones as `noise` and `8k` make them."""
     spread = noises(speech)[1::2]  # the others are for calibration
     for name in sets:
@@ -138,7 +138,9 @@ def test_clips(speech: Path, sets: Sequence[str]) -> Iterator[Clip]:
                 samples = noisy(samples, spread[index % len(spread)], SNR)
             if change == "8k":
                 samples = telephone(samples)
-            yield Clip(f"{name}/{Path(one.audio).name}", name, one.speaker or one.id, samples, one.text, one.language)
+            yield TestClip(
+                f"{name}/{Path(one.audio).name}", name, one.speaker or one.id, samples, one.text, one.language
+            )
 
 
 def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
@@ -164,7 +166,7 @@ def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
 
 
 @torch.inference_mode()
-def hear(subject: WhisperSubject, clips: Sequence[Clip], seconds: float) -> list[str]:
+def hear(subject: WhisperSubject, clips: Sequence[TestClip], seconds: float) -> list[str]:
     """The greedy text of each clip, without times."""
     order = sorted(range(len(clips)), key=lambda index: len(clips[index].samples))
     texts = [""] * len(clips)
@@ -178,7 +180,7 @@ def hear(subject: WhisperSubject, clips: Sequence[Clip], seconds: float) -> list
     return texts
 
 
-def _batch(subject: WhisperSubject, clips: Sequence[Clip], seconds: float) -> list[str]:
+def _batch(subject: WhisperSubject, clips: Sequence[TestClip], seconds: float) -> list[str]:
     size = int(seconds * SAMPLE_RATE)
     sounds = torch.zeros(len(clips), size)
     for row, clip in enumerate(clips):
@@ -232,7 +234,7 @@ def encode(encoder: Any, features: torch.Tensor) -> torch.Tensor:
 
 
 def run_row(
-    name: str, row: Row, study: Study, clips: Sequence[Clip], done: dict[str, Any], args: Any
+    name: str, row: Row, study: Study, clips: Sequence[TestClip], done: dict[str, Any], args: Any
 ) -> dict[str, Any]:
     """Make one model and hear all clips with it."""
     subject: Any = study.subject

@@ -1,4 +1,4 @@
-"""How well the embedded model `digits` hears: error rates per kind of speech, invented words, languages, times.
+"""Accuracy of the embedded model `digits`: error rates per kind of speech, hallucinated words, languages, times.
 
     python benchmarks/digits.py [--model src/linnet/models/embedded/digits] [--fsdd ../shared/data/fsdd]
                                 [--held-out build/digits-heldout] [--output digits.json]
@@ -58,7 +58,7 @@ def main() -> None:
     load_fsdd(options.fsdd, tuple(options.speakers.split(",")), voices, even=False)
     for voice in voices["en"]["real"]:
         real_rows(model, voice, rows)
-    rows["silence, white noise, music-like noise (60 clips)"] = invented(model)
+    rows["silence, white noise, music-like noise (60 clips)"] = hallucinated(model)
     if (options.held_out / "clips.jsonl").is_file():
         held_out_rows(model, options.held_out, rows)
     show(rows)
@@ -78,17 +78,17 @@ def real_rows(model: Any, voice: Voice, rows: dict[str, dict[str, Any]]) -> None
     """Every row of one real speaker."""
     name = voice.name
     strings = connected(voice, 200, (5, 5), np.random.default_rng(SEED))
-    rows[f"{name}: strings of 5 digits (200)"] = score(model, strings, detect=True)
-    rows[f"{name}: the strings of 5 in white noise of -60 dB full scale"] = score(model, hissing(strings))
-    rows[f"{name}: isolated digits (500)"] = score(model, alone(voice))
+    rows[f"{name}: 200 sequences of 5 connected digits"] = score(model, strings, detect=True)
+    rows[f"{name}: the same in white noise at -60 dB full scale"] = score(model, hissing(strings))
+    rows[f"{name}: isolated digits (500)"] = score(model, isolated(voice))
     long = connected(voice, 60, (10, 12), np.random.default_rng(SEED + 1))
-    rows[f"{name}: strings of 10 to 12 digits (60)"] = score(model, long)
+    rows[f"{name}: 60 sequences of 10 to 12 connected digits"] = score(model, long)
     rough = degraded(strings, np.random.default_rng(SEED + 2))
-    rows[f"{name}: the strings of 5 at other speeds, in rooms, with noise"] = score(model, rough)
-    rows[f"{name}: phrase times of the strings of 5"] = times(model, strings)
+    rows[f"{name}: sequences of 5, speed-perturbed, reverberant and noisy"] = score(model, rough)
+    rows[f"{name}: phrase times of the sequences of 5"] = times(model, strings)
 
 
-def alone(voice: Voice) -> list[Case]:
+def isolated(voice: Voice) -> list[Case]:
     """Every clip of a voice as it is."""
     found = sorted(voice.digits.items())
     return [Case(clip.samples(), (DIGITS["en"][digit],)) for digit, clips in found for clip in clips]
@@ -134,21 +134,23 @@ def times(model: Any, cases: list[Case]) -> dict[str, Any]:
     }
 
 
-def invented(model: Any) -> dict[str, Any]:
+def hallucinated(model: Any) -> dict[str, Any]:
     """Clips of nothing that get a word all the same."""
     heard = transcripts(model, nothing(np.random.default_rng(SEED)))
     return {"clips_with_words": sum(bool(words) for _, words in heard), "clips": len(heard)}
 
 
 def held_out_rows(model: Any, folder: Path, rows: dict[str, dict[str, Any]]) -> None:
-    """Strings of 5 digits in every language from synthetic voices kept from training."""
+    """5 connected digits in every language from synthetic voices kept from training."""
     voices: Voices = {}
     load_bank(folder, voices)
     for language, engines in sorted(voices.items()):
         cases = []
         for index, voice in enumerate(engines["espeak"]):
             cases += connected(voice, 3, (5, 5), np.random.default_rng([SEED, index]), language)
-        rows[f"{language}: strings of 5, held-out synthetic voices ({len(cases)})"] = score(model, cases, detect=True)
+        rows[f"{language}: 5 connected digits, held-out synthetic voices ({len(cases)})"] = score(
+            model, cases, detect=True
+        )
 
 
 def show(rows: dict[str, dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jiwer
 import numpy as np
-from digits import ROOT, SEED, alone
+from digits import ROOT, SEED, isolated
 
 import linnet
 from linnet.audio import Audio
@@ -55,9 +55,9 @@ def main() -> None:
     print(f"| speech | {' | '.join(WAYS)} |\n|---{'|---' * len(WAYS)}|")
     for voice in voices["en"]["real"]:
         kinds = {
-            "200 strings of 5": connected(voice, 200, (5, 5), np.random.default_rng(SEED)),
-            "500 isolated digits": alone(voice),
-            "60 strings of 10 to 12": connected(voice, 60, (10, 12), np.random.default_rng(SEED + 1)),
+            "200 sequences of 5": connected(voice, 200, (5, 5), np.random.default_rng(SEED)),
+            "500 isolated digits": isolated(voice),
+            "60 sequences of 10 to 12": connected(voice, 60, (10, 12), np.random.default_rng(SEED + 1)),
         }
         for kind, cases in kinds.items():
             rates = [word_errors(recognizer, cases, way) for way in WAYS.values()]

@@ -112,7 +112,7 @@ def ctranslate2_tokens(
 
 
 def faster_whisper_tokens(folder: Path, clips: Sequence[Clip]) -> list[list[int]]:
-    """What faster-whisper writes, with features of its own."""
+    """What faster-whisper writes, with its own features."""
     import faster_whisper
 
     model = faster_whisper.WhisperModel(str(folder), device="cpu", compute_type="float32", cpu_threads=1)

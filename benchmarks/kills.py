@@ -43,7 +43,7 @@ def make_recordings(folder: Path, *, short: int, minutes: float) -> None:
 
 
 def begin(folder: Path, output: Path) -> subprocess.Popen[bytes]:
-    """The command, in a process group of its own."""
+    """The command, in its own process group."""
     command = [sys.executable, "-m", "linnet", "transcribe", str(folder), "--model", "digits", "--output", str(output)]
     options = ["--format", ",".join(FORMATS), "--skip-existing", "--quiet"]
     return subprocess.Popen([*command, *options], start_new_session=True)

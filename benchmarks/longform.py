@@ -138,7 +138,7 @@ def compare(said: list[Said], transcript: linnet.Transcript) -> dict[str, Any]:
 
 
 def alone(recognizer: linnet.Recognizer, said: list[Said], strings: list[String]) -> float:
-    """The word error rate of the same strings, each a recording of its own."""
+    """The word error rate of the same strings, each its own recording."""
     rng = np.random.default_rng(0)
     sounds = {}
     for string in {string.words: string for string in strings}.values():

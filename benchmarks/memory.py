@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py [--hours 3] [--model digits]
 
-Both recordings repeat examples/digits-long.flac; each run is a process of its own, measured by the operating system.
+Both recordings repeat examples/digits-long.flac; each run is its own process, measured by the operating system.
 Asked: 3 hours take at most 300 MB more than 5 minutes.
 """
 

@@ -4,7 +4,7 @@
 
 Models of random parts: fusion models of a HuBERT and a Llama of 4 layers each (projector alone trained; low-rank pairs
 on both sides; everything) and a Whisper of 4 + 2 layers trained whole, each with and without gradient checkpointing,
-one under bfloat16. Each is measured as `linnet train fit-memory` does it: in a process of its own, a step on one
+one under bfloat16. Each is measured as `linnet train fit-memory` does it: in its own process, a step on one
 utterance and one on several at each of eight shapes. Held out are random batch sizes, seconds and tokens; the error is
 what the fit says over what the allocator counts, less one. The column of a single formula is the same fit to the peaks
 of whole steps, without telling their moments apart. `--rss` also compares the count with a process's resident memory.
@@ -138,7 +138,7 @@ def compare_resident(folder: Path, options: argparse.Namespace) -> list[str]:
 
 
 def show_resident(folder: Path, name: str, width: int) -> None:
-    """In a process of its own: a step's count, and the growth of VmHWM over what was resident before it."""
+    """In its own process: a step's count, and the growth of VmHWM over what was resident before it."""
     from linnet.training.estimate.probe import Probe
 
     part, checkpointing, precision = MODELS[name]

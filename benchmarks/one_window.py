@@ -4,7 +4,7 @@
 
 `--model` is a Transformers folder, `--genai` what `optimum-cli export openvino --weight-format int8` made of it,
 `--python` the interpreter of an environment with openvino-genai (`benchmarks/peers.py --set-up` makes one). Both are
-warm, in processes of their own, and run in turn; the ratio is the median of GenAI's time / the median of Linnet's. Both
+warm, in their own processes, and run in turn; the ratio is the median of GenAI's time / the median of Linnet's. Both
 decode greedily, in English, without timestamps. The tokens that each wrote are printed, since they differ a little
 where the numbers are of 8 bits.
 """

@@ -7,7 +7,7 @@
 All run the same random weights of the Whisper shapes (see `peers/checkpoints.py`), which write exactly 90 tokens for
 each 30 s window and then end, so that all do the same work; the tokens that each one wrote are in the table. Voice
 activity, temperature fallback and timestamps are off. Of several settings of a runtime the fastest on the first minutes
-of the real recording is taken. Then both sides run in turn, A B A B, each in a process of its own with its model loaded
+of the real recording is taken. Then both sides run in turn, A B A B, each in its own process with its model loaded
 and warm, on samples in memory; the ratio is the median over the pairs of (time of the peer / time of Linnet). Peak
 memory is that of the whole process.
 """

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import real_speech
-from real_speech import Clip, count, read_clips
+from real_speech import SpeechClip, count, read_clips
 
 import linnet
 from linnet.audio import SAMPLE_RATE, Audio, load
 from linnet.audio.types import Samples
-from linnet.decoding.options import DecodingOptions
+from linnet.transcription.options import TranscriptionOptions
 
 GAPS = (0.2, 8.0)  # seconds between clips
 LEVEL = {"hiss": -60.0, "noise": -35.0, "music": -30.0}  # dB below full scale
@@ -79,7 +79,7 @@ def _at_level(samples: Samples, level: float) -> Samples:
 
 
 def compose(
-    clips: Sequence[Clip], fillers: Fillers, seconds: float, rng: np.random.Generator
+    clips: Sequence[SpeechClip], fillers: Fillers, seconds: float, rng: np.random.Generator
 ) -> tuple[Audio, list[int]]:
     """A recording of about so many seconds, and which clips it holds, in order."""
     parts, order, at = [fillers.make()], [], 0
@@ -111,7 +111,7 @@ def main() -> None:
     clips = [clip for clip in read_clips(given.speech, given.sets, given.part) if clip.text]
     recording, order = compose(clips, Fillers(given.speech, given.part, rng), 60.0 * given.minutes, rng)
     asr = linnet.load(given.model)
-    options = DecodingOptions(
+    options = TranscriptionOptions(
         language="en" if asr.languages else None,
         long_form=given.long_form,
         condition_on_previous=given.condition_on_previous,

@@ -17,7 +17,7 @@ PARTS = ("tuning", "report", "all")
 
 
 @dataclass(frozen=True)
-class Clip:
+class SpeechClip:
     """One recording of a set, with its text; empty where nobody speaks."""
 
     path: Path
@@ -25,7 +25,7 @@ class Clip:
     kind: str = ""
 
 
-def read_clips(speech: Path, sets: Sequence[str], part: str = "all") -> list[Clip]:
+def read_clips(speech: Path, sets: Sequence[str], part: str = "all") -> list[SpeechClip]:
     """The clips of these sets that are in one part; a clip's part is a hash of its file name, so it never changes."""
     clips = []
     for name in sets:
@@ -33,7 +33,7 @@ def read_clips(speech: Path, sets: Sequence[str], part: str = "all") -> list[Cli
             row = json.loads(line)
             path = speech / name / row["audio"]
             if part in ("all", part_of(path.name)):
-                clips.append(Clip(path, row["text"] or "", row.get("class") or row.get("kind") or name))
+                clips.append(SpeechClip(path, row["text"] or "", row.get("class") or row.get("kind") or name))
     return clips
 
 

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from linnet.data.manifest import read_manifest
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError
 from linnet.evaluation.compare import CompareOptions, compare
 from linnet.evaluation.log import RowLog, ScoredRow
@@ -32,6 +31,7 @@ from linnet.evaluation.run import EvaluationOptions, RecognizesLanguages, evalua
 from linnet.models.spelling import find_spelling
 from linnet.scoring.scores import WordErrors, count_characters, total
 from linnet.text.normalizers import Normalizers
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.recognizer import load
 
 SETS = ("libri_other", "vctk", "en_misc", "phone_conv", "accents", "multilingual")
@@ -109,7 +109,7 @@ def evaluate(system: System, manifest: Path, output: Path, normalizers: Normaliz
     wanted, _ = select(read_manifest(manifest))
     try:
         recognizer = open_system(system)
-        options = EvaluationOptions(DecodingOptions(), normalizers)
+        options = EvaluationOptions(TranscriptionOptions(), normalizers)
         header = options.header(recognizer)
         with RowLog.open(output, header, {"python": sys.version.split()[0]}) as log:
             for row in evaluate_rows(recognizer, still_open(wanted, log.rows), options):

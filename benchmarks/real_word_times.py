@@ -41,7 +41,7 @@ Transcriber = Callable[[Samples], list[Timed]]
 
 
 @dataclass(frozen=True)
-class Clip:
+class AlignedClip:
     """One labeled clip; `part` is hand, lj_dev or lj_test."""
 
     name: str
@@ -70,7 +70,7 @@ def main() -> None:
         print_table(clips, model, options.output)
 
 
-def read_clips(folder: Path) -> list[Clip]:
+def read_clips(folder: Path) -> list[AlignedClip]:
     """The clips of a manifest whose rows have `words`; labels that are no words (`*`) are left out."""
     clips = []
     for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
@@ -79,7 +79,7 @@ def read_clips(folder: Path) -> list[Clip]:
             samples = source.read(0, round(60 * SAMPLE_RATE))
         words = [(one["word"], one["start"], one["end"]) for one in row["words"] if plain(one["word"])]
         name = Path(row["audio"]).stem
-        clips.append(Clip(name, part_of(folder.name, name), samples, words))
+        clips.append(AlignedClip(name, part_of(folder.name, name), samples, words))
     return clips
 
 
@@ -168,7 +168,9 @@ def match(words: list[Timed], heard: list[Timed]) -> dict[int, Timed]:
     return found
 
 
-def errors(clips: Iterable[Clip], heard: dict[str, list[Timed]], only: set[tuple[str, int]] | None) -> NDArray[Any]:
+def errors(
+    clips: Iterable[AlignedClip], heard: dict[str, list[Timed]], only: set[tuple[str, int]] | None
+) -> NDArray[Any]:
     """Signed errors of starts and ends in seconds, [words, 2]."""
     rows = []
     for clip in clips:
@@ -178,7 +180,7 @@ def errors(clips: Iterable[Clip], heard: dict[str, list[Timed]], only: set[tuple
     return np.array(rows).reshape(-1, 2)
 
 
-def print_table(clips: list[Clip], model: str, output: Path) -> None:
+def print_table(clips: list[AlignedClip], model: str, output: Path) -> None:
     """One Markdown row for each part, set of words and system."""
     files = {system: output / f"{model}.{system}.json" for system in SYSTEMS}
     heard = {system: json.loads(path.read_text()) for system, path in files.items() if path.is_file()}

@@ -1,4 +1,4 @@
-"""CPU seconds of starting, each a process of its own, in turn, median of several.
+"""CPU seconds of starting, each its own process, in turn, median of several.
 
     python benchmarks/startup.py [--runs 7]
     python benchmarks/startup.py --recording clip.wav --peer-model FOLDER    # of tiny.en's weights for CTranslate2
@@ -59,7 +59,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--recording", type=Path, help="a sound file")
+    parser.add_argument("--recording", type=Path, help="an audio file")
     parser.add_argument("--model", default="tiny.en", help="of Linnet")
     parser.add_argument("--peer-model", type=Path, help="the same weights for CTranslate2")
     options = parser.parse_args()

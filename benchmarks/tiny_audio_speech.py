@@ -2,7 +2,7 @@
 
     python benchmarks/tiny_audio_speech.py TEXT... --output build/spoken [--count 4000] [--piper FOLDER] [--voices ...]
 
-Each text file has a sentence a line. Voices: espeak-ng (the extra `synth`, in a process of its own) in several
+Each text file has a sentence a line. Voices: espeak-ng (the extra `synth`, in its own process) in several
 accents and timbres, flite where it is installed, and a Piper voice where its folder is given (`*.onnx` and
 `*.onnx.json`; needs onnxruntime; its phonemes come from espeak-ng). Each clip is played up to `--revoice` octaves
 faster or slower, its pitch and vocal tract with it, so that a few voices become many speakers. Nothing of

@@ -1,4 +1,4 @@
-"""Fine-tuning a Whisper on short clips: each in a window of its own, and several joined into one.
+"""Fine-tuning a Whisper on short clips: each in its own window, and several joined into one.
 
     python benchmarks/training_join.py --checkpoint WHISPER [--utterances 192] [--windows 2] [--output build/join]
 

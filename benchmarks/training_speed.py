@@ -8,7 +8,7 @@ says what takes gradients: the projector, low-rank pairs on both sides, or every
 lengths are distributed as in `batching.py`, from 1 to 20 s, at 3.3 words a second.
 
 Both sides have the same model, files, code that reads and pads, float32, threads, clipping and AdamW
-(`--optimizer fused` gives the Trainer its own default, the fused one). Each runs one epoch in a process of its own, in
+(`--optimizer fused` gives the Trainer its own default, the fused one). Each runs one epoch in its own process, in
 turn A B A B, without workers, checkpoints or validation; the clock goes from the begin of training to the end of the
 last step. Threads sleep while they wait, so that CPU seconds are work: on a machine that does other things as well,
 utterances per CPU second are the figure to trust.
@@ -16,7 +16,7 @@ utterances per CPU second are the figure to trust.
 Both have the same memory: the Trainer's batch is the largest that takes no more on top of what the process held when
 training began (peak VmHWM less VmRSS then; the longest batch comes first, so two steps tell) than Linnet's whole epoch,
 and at least the largest whose longest utterances stay within Linnet's budget of padded seconds. That is found in
-processes of their own whose freed memory goes back to the system at once; the MB of the table are of the timed ones.
+their own processes whose freed memory goes back to the system at once; the MB of the table are of the timed ones.
 Asked: 1.5 times the utterances per second. On a CPU an utterance takes as long in a small batch as in a large one, so
 only padding counts there, and planned batches gain next to nothing.
 """
@@ -124,7 +124,7 @@ def recipe(folder: Path, options: argparse.Namespace) -> Any:
     return build(SpeechRecipe, content, "benchmark")
 
 
-# --- the two sides, each in a process of its own
+# --- the two sides, each in its own process
 
 
 class Watch:

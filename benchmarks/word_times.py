@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import linnet
 from linnet.audio.types import SAMPLE_RATE, Audio
-from linnet.decoding.options import DecodingOptions
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.transcript import Word
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `recipes` is
@@ -101,7 +101,7 @@ def trimmed(clip: NDArray[np.float32], decibels: float | None) -> NDArray[np.flo
 def measure(recognizer: Any, made: list[tuple[NDArray[np.float32], list[str], Bounds]]) -> dict[str, float]:
     """Shares within 80 ms and median errors of starts and ends."""
     audio = [Audio(samples, name=str(index)) for index, (samples, _, _) in enumerate(made)]
-    options = DecodingOptions(language="en", word_timestamps=True)
+    options = TranscriptionOptions(language="en", word_timestamps=True)
     heard = {result.index: result.transcript for result in recognizer.transcribe_many(audio, options=options)}
     starts: list[float] = []
     ends: list[float] = []

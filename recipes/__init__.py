@@ -1,1 +1,1 @@
-"""Recipes for `linnet train`, and tasks of their own that some of them name."""
+"""Recipes for `linnet train`, and their own tasks that some of them name."""

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import linnet
+from linnet.audio import load
 
 
 def test_the_public_names_are_these() -> None:
@@ -19,14 +20,14 @@ def test_the_typed_options_are_those_of_decoding_and_of_the_recording() -> None:
     from types import UnionType
     from typing import Union, get_args, get_origin, get_type_hints
 
-    from linnet.decoding.options import DecodingOptions
+    from linnet.transcription.options import TranscriptionOptions
 
     def loosened(hint: object) -> set[object]:
         """The members of a union, with tuples as the iterables that may stand for them."""
         members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         return {Iterable[get_args(one)[0]] if get_origin(one) is tuple else one for one in members}
 
-    typed, fields = get_type_hints(linnet.TranscribeOptions), get_type_hints(DecodingOptions)
+    typed, fields = get_type_hints(linnet.TranscribeOptions), get_type_hints(TranscriptionOptions)
     assert set(typed) == {*fields, "options", "channel", "track", "sample_rate", "temperature"}
     assert {name: loosened(typed[name]) - {float} for name in fields} == {
         name: loosened(hint) - {float} for name, hint in fields.items()
@@ -38,6 +39,33 @@ def test_an_unknown_option_names_the_nearest_one() -> None:
     for wrong, nearest in (("beam_sise", "beam_size"), ("chanel", "channel"), ("temperatur", "temperature")):
         with pytest.raises(linnet.LinnetError, match=rf"unknown option '{wrong}' \(did you mean {nearest}\?\)"):
             recognizer.transcribe("examples/digits-en.flac", **{wrong: 1})
+
+
+def test_several_recordings_take_the_same_keywords_as_one() -> None:
+    recognizer, clip = linnet.load("digits"), "examples/digits-en.flac"
+    samples = load(clip).samples
+    one = recognizer.transcribe(samples, language="en", word_timestamps=True, temperature=0, sample_rate=8000)
+    (many,) = recognizer.transcribe_many(
+        [samples], language="en", word_timestamps=True, temperature=0, sample_rate=8000
+    )
+    assert many.transcript is not None
+    assert many.transcript.segments == one.segments
+    assert many.transcript.options == one.options
+    assert many.transcript.duration == one.duration == pytest.approx(2 * len(samples) / 16_000, abs=0.01)
+    with pytest.raises(linnet.LinnetError, match=r"unknown option 'vat' \(did you mean vad\?\)"):
+        next(recognizer.transcribe_many([clip], vat=False))  # type: ignore[call-arg]
+
+
+def test_options_of_decoding_alone_are_taken_with_the_rest_at_its_defaults() -> None:
+    from linnet.decoding.options import DecodingOptions
+    from linnet.transcription.options import TranscriptionOptions
+
+    assert TranscriptionOptions.of(DecodingOptions(beam_size=2)) == TranscriptionOptions(beam_size=2)
+    assert TranscriptionOptions.of(None) == TranscriptionOptions()
+    own = TranscriptionOptions(vad=False)
+    assert TranscriptionOptions.of(own) is own
+    with pytest.raises(linnet.LinnetError, match="vad"):
+        TranscriptionOptions(vad="no")  # type: ignore[arg-type]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -1,4 +1,4 @@
-"""The other end of `worker.py`: a runtime in a process of its own, asked to transcribe."""
+"""The other end of `worker.py`: a runtime in its own process, asked to transcribe."""
 
 from __future__ import annotations
 

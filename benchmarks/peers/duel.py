@@ -1,4 +1,4 @@
-"""Two runtimes in turn, A B A B, each warm in a process of its own; before that, the best setting of each is found."""
+"""Two runtimes in turn, A B A B, each warm in its own process; before that, the best setting of each is found."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Converter:
         done = output.with_name(output.name + ".done")
         if output in self._failed:
             raise self._failed[output]
-        ours = candidate.peer == "linnet"  # has a cache of its own, and knows when it is stale
+        ours = candidate.peer == "linnet"  # has its own cache, and knows when it is stale
         if output.name not in self.seconds and (ours or not done.is_file()):
             output.parent.mkdir(parents=True, exist_ok=True)
             settings = {"checkpoint": str(checkpoint), "output": str(output), **candidate.convert}

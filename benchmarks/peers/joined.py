@@ -45,7 +45,7 @@ def recording(folder: Path, data: Path, sets: list[str], minutes: float, seed: i
 
 
 def clips(folder: Path, data: Path, sets: list[str], minutes: float, seed: int) -> Sound:
-    """About so many minutes of clips of 5 to 15 s, each a stretch of its own."""
+    """About so many minutes of clips of 5 to 15 s, each its own stretch."""
     rows = [row for row in _rows(data, sets) if SHORT[0] <= row["duration"] <= SHORT[1]]
     parts, texts, have = [], [], 0.0
     for index in np.random.default_rng(seed).permutation(len(rows)):

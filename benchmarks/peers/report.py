@@ -58,7 +58,7 @@ def rtfx(duel: Duel, runs: Sequence[Run]) -> float:
 
 
 def tokens(run: Run) -> str:
-    """`20 x 90`; windows with another number are told apart."""
+    """`20 x 90`; windows with another number are distinguished."""
     counts = Counter(run.tokens)
     return ", ".join(f"{windows} x {count}" for count, windows in sorted(counts.items(), key=lambda pair: -pair[1]))
 

@@ -7,7 +7,7 @@
 {"seconds": 1.2, "tokens": [90], "peak_mb": 800}. {"recording": "x.npy", "calls": [[[0, 16000]], ...]} makes one call
 for each list of stretches (of samples) and gives {"seconds": [0.1, ...], "texts": [["..."], ...], "peak_mb": 800}.
 The module systems/NAME.py has `prepare(**settings)`, which returns a function from samples to the tokens of each window
-(for `calls`: from a list of samples to a list of texts), and `convert(**settings)` where a layout of its own is needed.
+(for `calls`: from a list of samples to a list of texts), and `convert(**settings)` where its own layout is needed.
 It needs no Linnet, since it also runs where that is not installed.
 """
 

@@ -2,7 +2,7 @@
 
     python -m recipes.digits.make_digits_speech build/digits-speech --fsdd ../shared/data/fsdd
 
-Engines: espeak-ng (the extra `synth`; in a process of its own) for every language; where they are installed also
+Engines: espeak-ng (the extra `synth`; in its own process) for every language; where they are installed also
 flite and festival (English, Italian) and WORLD (`pyworld`), which revoices the real training speakers with other
 pitches and vocal tracts and makes voices between two of them. An engine that is not there is skipped with a notice.
 

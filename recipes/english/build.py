@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="a folder that is not there yet")
     options = parser.parse_args()
     if options.output.exists():
-        raise SystemExit(f"{options.output} is there already: choose another --output")
+        raise SystemExit(f"{options.output} already exists: choose another --output")
     model = load_whisper(resolve(options.model).path, name=options.model)
     module = model.module.requires_grad_(True)
     statistics = gather(module, windows(model, options.audio, options.limit))

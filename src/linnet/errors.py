@@ -12,7 +12,7 @@ class LinnetError(Exception):
 
 
 class AudioError(LinnetError, ValueError):
-    """A sound that cannot be read, or that holds no usable samples."""
+    """A recording that cannot be read, or that holds no usable samples."""
 
 
 class ModelError(LinnetError, ValueError):

@@ -249,7 +249,7 @@ def _machine() -> str:
 
 
 def _begun(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks, so that a number that is used again is told apart; None if gone."""
+    """When a process began, in the kernel's ticks, which distinguishes a number that is used again; None if gone."""
     try:
         told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

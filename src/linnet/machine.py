@@ -132,7 +132,7 @@ def parse_bytes(text: str) -> int:
 
 
 def show_bytes(count: float) -> str:
-    """Bytes for a person, in units of 1000.
+    """Bytes for the user, in units of 1000.
 
     >>> show_bytes(7_340_000), show_bytes(1_234_000_000), show_bytes(80)
     ('7.3 MB', '1.23 GB', '80 B')

@@ -5,4 +5,4 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Notify = Callable[[str], None]
-"""Takes a sentence for a person, such as that a model is fetched now; the caller decides where it is shown."""
+"""Takes a sentence for the user, such as that a model is fetched now; the caller decides where it is shown."""

@@ -17,7 +17,7 @@ _SHORT = 2  # characters: hiding fewer would blot out every other word
 
 
 def is_url(text: str) -> bool:
-    """Whether a sound is fetched rather than opened."""
+    """Whether a recording is fetched rather than opened."""
     return _START.match(text) is not None
 
 
@@ -25,7 +25,7 @@ def public_name(url: str) -> str:
     """The address as messages, records and transcripts show it: without its login, its query and its fragment.
 
     The last two, which may hold keys, become `?…` and four hexadecimal digits, by which addresses that differ there
-    alone are told apart; they are too few to try guesses on. A public name stays as it is, and so does a path.
+    alone are distinguished; they are too few to try guesses on. A public name stays as it is, and so does a path.
 
     >>> public_name("https://me:secret@example.org/a.wav?key=1")
     'https://example.org/a.wav?…914d'

@@ -126,5 +126,5 @@ def test_a_sequence_to_sequence_model_has_no_word_times(folders: dict[str, Path]
     ref = resolve(str(folders["moonshine"]))
     backend = load_generic(ref, device="cpu", dtype=torch.float32)
     recognizer = Recognizer(backend, ref, device="cpu", dtype="float32")
-    with pytest.raises(OptionError, match="only Whisper-family and CTC models tell when each word is said"):
+    with pytest.raises(OptionError, match="only Whisper-family and CTC models give word times"):
         recognizer.transcribe(noise(1.0), word_timestamps=True)

@@ -157,7 +157,7 @@ def test_arrays_that_are_no_sound(array: np.ndarray, words: str) -> None:
 def test_sample_rate_is_for_arrays(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="sample_rate=8000: only arrays"):
         load(write(tmp_path / "a.wav", speechlike(1, 16000), 16000), sample_rate=8000)
-    with pytest.raises(AudioError, match="not a sound; expected a path"):
+    with pytest.raises(AudioError, match="not a recording; expected a path"):
         load(5)  # type: ignore[arg-type]
 
 
@@ -317,5 +317,5 @@ def test_an_array_in_a_mapping_needs_its_rate() -> None:
 
 @pytest.mark.parametrize("sound", [{}, {"audio": "a.wav"}, ["a.wav", "b.wav"], [[0.1], [0.2, 0.3]]])
 def test_mappings_and_lists_that_are_no_sounds(sound: Any) -> None:
-    with pytest.raises(AudioError, match="not a sound"):
+    with pytest.raises(AudioError, match="not a recording"):
         load(sound)

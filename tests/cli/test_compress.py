@@ -125,4 +125,4 @@ def test_too_little_audio_says_how_much_is_needed(model: Path, manifest: Path, t
 def test_a_folder_that_is_there_is_not_touched(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:
     done = call("compress", model, "--calibration", manifest, "--output", tmp_path)
     assert done.status == 1
-    assert "is there already" in done.err
+    assert "already exists" in done.err

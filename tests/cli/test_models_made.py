@@ -57,7 +57,7 @@ def test_a_published_list_on_whispers_own_tokenizer(call: Call, whisper_tokenize
     assert [row[0] for row in rows[:1]] == ["ckb"]
     assert [int(row[1]) for row in rows] == list(range(51865, 51865 + len(rows)))
     assert {row[0]: row[2] for row in rows}.items() >= {"zh-hant": "zh", "ast": "the mean of all languages"}.items()
-    said = next(line for line in done.err.splitlines() if "of the list are there already" in line)
+    said = next(line for line in done.err.splitlines() if "of the list already exist" in line)
     there = said.partition("already: ")[2].split()
     assert len(rows) + len(there) == 203
     assert said.startswith(f"linnet: {len(there)} languages")
@@ -127,7 +127,7 @@ def test_a_folder_is_never_overwritten(call: Call, tmp_path: Path) -> None:
         done = call("models", *words, "--output", tmp_path)
         assert (done.status, done.err) == (
             1,
-            f"linnet: {tmp_path} is there already: choose another --output, or remove it first\n",
+            f"linnet: {tmp_path} already exists: choose another --output, or remove it first\n",
         )
 
 

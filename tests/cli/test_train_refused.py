@@ -60,7 +60,7 @@ BAD = [
     ("freeze: {encoder: top:0}", "top must be a whole number of at least 1"),
     ("data: {batching: {memory: lots}}", "data: batching: memory 'lots' is no amount"),
     ("data: {batching: {memory: 40GB, packed: true}}", "packed batches are planned by a `budget`"),
-    ("data: {batching: {per_second: 0}}", "a sound would cost nothing"),
+    ("data: {batching: {per_second: 0}}", "a recording would cost nothing"),
     ("data: {train: [{path: a, kind: nemmo}]}", "unknown kind of source 'nemmo'; did you mean 'nemo'?"),
     ("data: {augment: {speed: 1.5}}", "data: augment: speed must be from 0 to 1"),
     ("data: {augment: true, cache_features: true}", "cache_features and augment exclude each other"),

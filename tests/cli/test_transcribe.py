@@ -352,11 +352,11 @@ def test_options_reach_the_decoder(call: Call, talks: Path) -> None:
 
 
 def test_without_options_the_decoder_has_its_own(call: Call, talks: Path) -> None:
-    from linnet.decoding.options import DecodingOptions
+    from linnet.transcription.options import TranscriptionOptions
 
     recognizer = FakeRecognizer()
     call("transcribe", "three.flac", model=recognizer)
-    assert recognizer.options == [DecodingOptions()]
+    assert recognizer.options == [TranscriptionOptions()]
 
 
 def test_options_come_from_the_environment(call: Call, talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,7 +318,7 @@ def test_options_that_cannot_be_are_refused() -> None:
 def test_too_little_to_tell() -> None:
     found = compare([row(0, "a b", "a b")], [row(0, "a b", "a c")])
     assert (found.difference, found.winner) == (None, None)
-    assert found.lines()[0] == "A and B: too few utterances or words to tell a difference"
+    assert found.lines()[0] == "A and B: too few utterances or words to establish a difference"
 
 
 def test_it_is_plain_data_for_json() -> None:

@@ -413,12 +413,12 @@ def test_the_text_for_a_terminal() -> None:
     made = [row("nine one", "five one", 0, speaker="a"), row("nine", "five", 1, speaker="b"), row("ten", "", 2)]
     assert analyze(made).text().splitlines() == [
         "kind of utterance  utterances      WER  errors   share",
-        "Nothing heard               1  100.00%       1  33.33%",
+        "No words                    1  100.00%       1  33.33%",
         "",
-        "heard as another word",
+        "substituted",
         "2  nine -> five  of 2",
         "",
-        "not heard",
+        "deleted",
         "1  ten  of 1",
         "",
         "class of words  words   wrong  errors    share",

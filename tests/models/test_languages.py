@@ -272,7 +272,7 @@ def test_models_that_take_no_languages(old: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten_and_nothing_half_written(old: Path, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(OutputError, match="is there already: choose another --output"):
+    with pytest.raises(OutputError, match="already exists: choose another --output"):
         add_languages(str(old), {"ast": None}, tmp_path / "there")
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot write the model"):

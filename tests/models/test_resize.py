@@ -175,5 +175,5 @@ def test_models_and_folders_that_do_not_do(teacher: Path, tmp_path: Path) -> Non
     edit_json(other / "config.json", model_type="wav2vec2", architectures=["Wav2Vec2ForCTC"])
     with pytest.raises(OptionError, match="is of another family: only Whisper-family models can be resized"):
         resize(str(other), tmp_path / "s", encoder_layers=1, decoder_layers=1)
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         resize(str(teacher), other, encoder_layers=1, decoder_layers=1)

@@ -9,9 +9,9 @@ import numpy as np
 
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Audio
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import OptionError
 from linnet.transcription.backend import Job, Outcome, Request
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.transcript import Segment
 
 
@@ -25,12 +25,12 @@ class Counting:
         self.batches: list[list[float]] = []
         self.fault = fault
 
-    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+    def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
         if options.language not in (None, "en"):
             raise OptionError(f"no language {options.language}")
         return self._windows(source, options)
 
-    def _windows(self, source: AudioSource, options: DecodingOptions) -> Job:
+    def _windows(self, source: AudioSource, options: TranscriptionOptions) -> Job:
         segments, second = [], 0
         while len(samples := source.read(second * SAMPLE_RATE, SAMPLE_RATE)):
             group = "short" if len(samples) < SAMPLE_RATE else "whole"

@@ -5,7 +5,7 @@ import pytest
 
 from linnet.errors import OptionError
 from linnet.training.recipe import read_recipe
-from linnet.training.speech.recipe import Join, SpeechRecipe
+from linnet.training.speech.recipe import JoinOptions, SpeechRecipe
 from recipes.digits.recipe import DigitsRecipe
 from tests.support.places import RECIPES
 
@@ -82,7 +82,7 @@ def test_switches_and_numbers_are_read_as_people_write_them(tmp_path: Path) -> N
     path.write_text("data: {join: yes, augment: off}\noptimization: {steps: 010}\nrun: {seed: 0}\n")
     recipe = read_recipe(path)
     assert isinstance(recipe, SpeechRecipe)
-    assert (recipe.data.join, recipe.data.augment) == (Join(), None)
+    assert (recipe.data.join, recipe.data.augment) == (JoinOptions(), None)
     assert (recipe.optimization.steps, recipe.run.seed) == (10, 0)
 
 

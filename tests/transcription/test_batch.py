@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import OptionError, OutputError
 from linnet.files import write_atomic
 from linnet.transcription import batch
 from linnet.transcription.batch import ItemResult, RunOptions, prepare_folder, run_batch, write_outputs
 from linnet.transcription.naming import Item, plan_items
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import Progress
 from linnet.transcription.transcript import Segment, Transcript
 from tests.support.fake_recognizer import FakeRecognizer
@@ -146,7 +146,7 @@ def test_the_rest_goes_on_after_a_failure(tmp_path: Path, sounds: list[str]) -> 
 
 def test_an_option_that_the_model_cannot_honor_ends_the_run(tmp_path: Path, sounds: list[str]) -> None:
     with pytest.raises(OptionError, match="language 'xx' is unknown"):
-        run(FakeRecognizer(), sounds, tmp_path, decoding=DecodingOptions(language="xx"))
+        run(FakeRecognizer(), sounds, tmp_path, decoding=TranscriptionOptions(language="xx"))
 
 
 def skipping(recognizer: FakeRecognizer, sources: list[str], output: Path, **options: Any) -> list[str]:
@@ -170,7 +170,7 @@ def test_a_second_run_skips_what_is_there_and_leaves_it_alone(tmp_path: Path, so
         {"recognizer": FakeRecognizer(name="other")},
         {"recognizer": FakeRecognizer(revision="2")},
         {"recognizer": FakeRecognizer(dtype="bfloat16")},
-        {"decoding": DecodingOptions(beam_size=5)},
+        {"decoding": TranscriptionOptions(beam_size=5)},
         {"channel": "left"},
         {"formats": ("txt", "srt")},
     ],
@@ -243,9 +243,7 @@ def test_beside_the_inputs_no_foreign_file_is_replaced(sounds: list[str]) -> Non
     recognizer = FakeRecognizer()
     found = run(recognizer, sounds[:2], None)
     assert [step.status for step in found] == ["failed", "done"]
-    assert str(found[0].error) == (
-        f"{notes}: is there already and Linnet did not write it; name a folder with --output"
-    )
+    assert str(found[0].error) == (f"{notes}: already exists and Linnet did not write it; name a folder with --output")
     assert notes.read_text() == "my own notes"
     assert recognizer.heard == [sounds[1]]
     assert [step.status for step in run(FakeRecognizer(), sounds[1:2], None)] == ["done"]  # our own are replaced

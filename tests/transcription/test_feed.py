@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from linnet.audio.types import Samples
-from linnet.decoding.options import DecodingOptions
 from linnet.transcription import feed as module
 from linnet.transcription.feed import Feed
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import Recording, run_jobs
 from tests.support.counting_backend import Counting, Torn, tone
 
@@ -170,7 +170,7 @@ def test_sources_that_were_opened_and_not_begun_are_closed() -> None:
         last.set()
         yield Recording(later[1])
 
-    results = run_jobs(Counting(), sources(), DecodingOptions(), 3)
+    results = run_jobs(Counting(), sources(), TranscriptionOptions(), 3)
     assert next(results).index == 0
     go_on.set()  # two more were asked for before the first one ran
     assert last.wait(60)

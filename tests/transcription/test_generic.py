@@ -24,13 +24,13 @@ from transformers import (
 )
 
 from linnet.audio.detectors import quietest_point
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.families import family_of
 from linnet.models.resolve import resolve
 from linnet.models.speech import load_speech_model
 from linnet.transcription.backend import Outcome, Request
 from linnet.transcription.generic import GenericBackend, load_generic
+from linnet.transcription.options import TranscriptionOptions
 from tests.support.hub_cache import add_to_cache, linnet
 from tests.support.tiny_speech import letters, save_all
 
@@ -38,7 +38,7 @@ Sound = npt.NDArray[np.float32]
 CTC = ("wav2vec2-group", "wav2vec2-layer", "parakeet")
 SEQ2SEQ = ("moonshine", "speech2text")
 SPECIAL = re.compile(r"<[^<>]+>")
-SHORT = DecodingOptions(max_new_tokens=8, vad=False)
+SHORT = TranscriptionOptions(max_new_tokens=8, vad=False)
 
 
 class Recording:
@@ -70,11 +70,11 @@ def sound(seconds: float, seed: int = 0) -> Sound:
 
 
 def recognize(
-    backend: GenericBackend, samples: Sound, options: DecodingOptions | None = None
+    backend: GenericBackend, samples: Sound, options: TranscriptionOptions | None = None
 ) -> tuple[Outcome, list[Request]]:
     """Drive one job to its end; also the requests that it made."""
     if options is None:
-        options = SHORT if "seq2seq" in backend.engine_name else DecodingOptions(vad=False)
+        options = SHORT if "seq2seq" in backend.engine_name else TranscriptionOptions(vad=False)
     job = backend.job(Recording(samples), options)
     requests: list[Request] = []
     answer: Any = None
@@ -127,6 +127,9 @@ def test_ctc_is_argmax_and_decode(name: str, folders: dict[str, Path], backends:
     (heard,) = backends[name].run([Request(window, SHORT)])
     assert heard.text == expected
     assert len(expected) > 1
+    plain = processor.tokenizer.decode(heard.tokens, **({} if name == "parakeet" else {"group_tokens": False}))
+    assert plain == expected
+    assert processor.tokenizer.pad_token_id not in heard.tokens
     twin = logits.double().log_softmax(-1).max(-1).values.mean()
     assert heard.avg_logprob == pytest.approx(float(twin), abs=1e-5)
 
@@ -160,10 +163,13 @@ def test_seq2seq_is_generate(
     made = model.generate(
         **features(name, folders[name], [window]), **chosen, return_dict_in_generate=True, output_scores=True
     )
-    options = DecodingOptions(beam_size=beams, length_penalty=penalty, max_new_tokens=8)
+    options = TranscriptionOptions(beam_size=beams, length_penalty=penalty, max_new_tokens=8)
     (heard,) = backends[name].run([Request(window, options)])
     assert heard.text == letters().decode(made.sequences[0], skip_special_tokens=True)
     assert heard.text
+    special = letters().all_special_ids
+    assert list(heard.tokens) == [token for token in made.sequences[0].tolist() if token not in special]
+    assert letters().decode(heard.tokens) == heard.text
     indices = made.beam_indices if beams > 1 else None
     scores = model.compute_transition_scores(made.sequences, made.scores, indices, normalize_logits=beams == 1)[0]
     assert heard.avg_logprob == pytest.approx(float(scores[scores < 0].mean()), abs=1e-4)
@@ -178,7 +184,7 @@ def test_a_batch_gives_what_its_windows_give_alone(name: str, backends: dict[str
         batch = [request for request in requests if request.group == group]
         for together, request in zip(backend.run(batch), batch, strict=True):
             (alone,) = backend.run([request])
-            assert together.text == alone.text
+            assert (together.text, together.tokens) == (alone.text, alone.tokens)
             assert together.avg_logprob == pytest.approx(alone.avg_logprob, abs=1e-4)
     mixed = len({request.group for request in requests}) == 1
     assert mixed == (name in ("wav2vec2-layer", "parakeet"))  # the others cannot tell padding from sound
@@ -242,7 +248,7 @@ def test_digital_silence_has_no_words_and_costs_nothing(name: str, backends: dic
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
 def test_without_a_limit_generation_ends_within_the_positions(name: str, backends: dict[str, GenericBackend]) -> None:
-    outcome, _ = recognize(backends[name], sound(1.0), DecodingOptions(vad=False))
+    outcome, _ = recognize(backends[name], sound(1.0), TranscriptionOptions(vad=False))
     assert 1 < len(outcome.segments[0].text.replace(" ", "")) <= 64
 
 
@@ -260,7 +266,7 @@ def test_bfloat16(name: str, folders: dict[str, Path]) -> None:
         ("moonshine", {"task": "translate"}, "task='translate': it only transcribes"),
         ("speech2text", {"prompt": "Ada"}, "prompt='Ada': it takes no prompt"),
         ("speech2text", {"condition_on_previous": True}, "condition_on_previous=True: sequence-to-sequence models"),
-        ("moonshine", {"language_per_segment": True}, "language_per_segment=True: it tells no language"),
+        ("moonshine", {"language_per_segment": True}, "language_per_segment=True: it does not detect languages"),
         ("parakeet", {"beam_size": 5}, "beam_size=5: CTC models other than Whisper have no such choice"),
         ("parakeet", {"max_new_tokens": 5}, "max_new_tokens=5"),
         ("parakeet", {"temperatures": (0.4,)}, "temperatures="),
@@ -271,13 +277,13 @@ def test_options_that_a_model_cannot_honor(
     name: str, change: dict[str, Any], said: str, backends: dict[str, GenericBackend]
 ) -> None:
     with pytest.raises(OptionError) as caught:
-        backends[name].job(Recording(sound(1.0)), DecodingOptions(**change))
+        backends[name].job(Recording(sound(1.0)), TranscriptionOptions(**change))
     assert said in str(caught.value)
     assert name in str(caught.value)
 
 
 def test_options_without_meaning_are_no_error(backends: dict[str, GenericBackend]) -> None:
-    options = DecodingOptions(timestamps=False, seed=3, temperatures=(0.0,), compression_ratio_threshold=None)
+    options = TranscriptionOptions(timestamps=False, seed=3, temperatures=(0.0,), compression_ratio_threshold=None)
     backends["parakeet"].job(Recording(sound(1.0)), options).close()
     assert backends["parakeet"].languages == ()
 
@@ -374,7 +380,7 @@ def test_models_info_tells_the_window(folders: dict[str, Path], tmp_path: Path) 
 def test_nothing_is_heard_where_nobody_speaks_however_short(backends: dict[str, GenericBackend]) -> None:
     silence = np.zeros(16_000, np.float32)
     for backend in backends.values():
-        outcome, _ = recognize(backend, silence, DecodingOptions())
+        outcome, _ = recognize(backend, silence, TranscriptionOptions())
         assert outcome.segments == ()
         assert outcome.counts is not None
         assert outcome.counts.nonspeech_seconds == 1.0

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from linnet.alignment.words import TimedWord
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Audio
-from linnet.decoding.options import DecodingOptions
 from linnet.decoding.result import DecodingResult
 from linnet.transcription import generic, whisper
 from linnet.transcription.backend import Job, Outcome, Request
 from linnet.transcription.journal import Journal, rebuild
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import Recording, Result, run_jobs
 from linnet.transcription.transcript import Segment
 
@@ -45,10 +45,10 @@ class Seconds:
         self.heard: list[int] = []
         self.life = life
 
-    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+    def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
         return self._job(source, options)
 
-    def _job(self, source: AudioSource, options: DecodingOptions) -> Job:
+    def _job(self, source: AudioSource, options: TranscriptionOptions) -> Job:
         segments: list[Segment] = []
         for start in range(0, int(source.duration or 0), 2):
             parts = [source.read((start + place) * SAMPLE_RATE, SAMPLE_RATE) for place in (0, 1)]
@@ -70,7 +70,7 @@ def recording() -> Audio:
 
 
 def go(backend: Seconds, path: Path, fingerprint: str = "f", **changes: Any) -> Result:
-    options = replace(DecodingOptions(), **changes)
+    options = replace(TranscriptionOptions(), **changes)
     sound = Recording(recording(), journal=partial(Journal, path, fingerprint))
     (result,) = run_jobs(backend, [sound], options, 2)
     return result
@@ -143,7 +143,7 @@ def test_short_recordings_leave_none(tmp_path: Path) -> None:
         return Journal(tmp_path / "journal", "f")
 
     sound = Audio(np.full(60 * SAMPLE_RATE, 0.5, np.float32), "short")
-    list(run_jobs(Seconds(), [Recording(sound, journal=journal)], DecodingOptions(), 1))
+    list(run_jobs(Seconds(), [Recording(sound, journal=journal)], TranscriptionOptions(), 1))
     assert made == []
 
 
@@ -158,7 +158,7 @@ def answers() -> Iterator[Any]:
     decoded = DecodingResult((1, 2), "one", None, -0.1 / 3, 1e-300, 0.0, 0.2, (-0.1,))
     yield whisper.WindowResult(decoded, None)
     yield whisper.WindowResult(replace(decoded, language="de"), "de", {"de": 0.75, "en": 0.25}, (word,))
-    yield generic.GenericWindowResult("one", 0.0, 1.0, -0.5, (word, word))
+    yield generic.GenericWindowResult("one", 0.0, 1.0, -0.5, (word, word), tokens=(5, 3))
 
 
 @pytest.mark.parametrize("answer", list(answers()))
@@ -166,3 +166,10 @@ def test_every_backends_answers_come_back_as_they_were(answer: Any) -> None:
     import json
 
     assert rebuild(type(answer), json.loads(json.dumps(asdict(answer)))) == answer
+
+
+def test_an_answer_of_before_tokens_were_kept_is_recognized_again() -> None:
+    old = asdict(generic.GenericWindowResult("one", 0.0, 1.0, -0.5, tokens=(5,)))
+    del old["tokens"]
+    with pytest.raises(KeyError, match="tokens"):  # `Journal.recall` then answers None
+        rebuild(generic.GenericWindowResult, old)

@@ -18,10 +18,10 @@ from linnet.audio.detectors import PauseCutter, VoiceActivity
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Audio, Samples
 from linnet.audio.vad import Region
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, OptionError
 from linnet.transcription.backend import Job, Outcome, Request
 from linnet.transcription.longform import Languages, WindowTranscript, batched
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.schedule import run_jobs
 from linnet.transcription.transcript import Segment
@@ -48,7 +48,7 @@ class Scripted:
 
     def ask(self, window: Window, language: str | None, vote: Any) -> Request:
         self.languages.append(language)
-        return Request(window.samples, DecodingOptions(), group=(window.start, window.end))
+        return Request(window.samples, TranscriptionOptions(), group=(window.start, window.end))
 
     def read(self, window: Window, answer: Any) -> WindowTranscript:
         heard = self.answers[window.start / SAMPLE_RATE, window.end / SAMPLE_RATE]
@@ -304,7 +304,7 @@ class Hearing:
         self.fault = fault
         self.batches: list[int] = []
 
-    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+    def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
         plan = WindowPlan(source, SAMPLE_RATE, VoiceActivity() if options.vad else PauseCutter())
         return batched(plan, self, Languages("en", each=False), limit=SAMPLE_RATE, ahead=ahead)
 
@@ -312,7 +312,7 @@ class Hearing:
         return replace(window, joined=False)
 
     def ask(self, window: Window, language: str | None, vote: Any) -> Request:
-        return Request(window.samples, DecodingOptions())
+        return Request(window.samples, TranscriptionOptions())
 
     def read(self, window: Window, answer: Any) -> WindowTranscript:
         start, end = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
@@ -325,7 +325,7 @@ class Hearing:
         return ["word"] * len(requests)
 
 
-NO_VAD = DecodingOptions(vad=False)
+NO_VAD = TranscriptionOptions(vad=False)
 
 
 def loud(seconds: float) -> Audio:
@@ -452,7 +452,7 @@ def test_silence_music_and_noise_say_nothing(digits: Recognizer, vad: bool) -> N
 def test_what_was_left_out_is_said(digits: Recognizer) -> None:
     (result,) = digits.transcribe_many([Audio(np.zeros(30 * SAMPLE_RATE, np.float32))])
     assert result.notices == (
-        "no speech was heard: 30.0 of 30.0 s were left out (--no-vad takes them in; for singing, say).",
+        "no speech was detected: 30.0 of 30.0 s were left out (--no-vad takes them in; for singing, say).",
     )
 
 
@@ -481,8 +481,8 @@ def test_each_window_may_tell_its_own_language(digits: Recognizer, root: Path) -
 
 def test_options_that_exclude_one_another() -> None:
     with pytest.raises(OptionError, match="one after another: use long_form sequential"):
-        DecodingOptions(long_form="batched", condition_on_previous=True)
+        TranscriptionOptions(long_form="batched", condition_on_previous=True)
     with pytest.raises(OptionError, match="'chunked' is unknown: use batched or sequential"):
-        DecodingOptions(long_form="chunked")  # type: ignore[arg-type]
+        TranscriptionOptions(long_form="chunked")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="leave language out"):
-        DecodingOptions(language="de", language_per_segment=True)
+        TranscriptionOptions(language="de", language_per_segment=True)

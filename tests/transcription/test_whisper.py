@@ -16,22 +16,23 @@ import linnet
 from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE, Audio
 from linnet.decoding.decoder import Decoder
-from linnet.decoding.options import DecodingOptions, LongForm
 from linnet.decoding.result import DecodingResult
 from linnet.engines.torch import TorchEngine
 from linnet.errors import OptionError
+from linnet.models.resolve import resolve
 from linnet.models.whisper import load_whisper
 from linnet.transcription.backend import Request
+from linnet.transcription.options import LongForm, TranscriptionOptions
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.whisper import WhisperBackend, WindowResult
 from recipes.digits.model import DigitsModel, build_model
 from recipes.digits.tokens import Vocabulary, make_tokenizer
 
-PLAIN = DecodingOptions(
+PLAIN = TranscriptionOptions(
     temperatures=(0.0,), compression_ratio_threshold=None, log_probability_threshold=None, no_speech_threshold=None
 )
 SEQUENTIAL = replace(PLAIN, long_form="sequential")
-LISTENING = DecodingOptions(long_form="sequential")  # with the guards against silence
+LISTENING = TranscriptionOptions(long_form="sequential")  # with the guards against silence
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,33 @@ def test_long_audio_is_what_transformers_makes_window_by_window(
     assert [part.text for part in ours.segments] == [text for text in slow_twin(folder, audio) if text]
 
 
+def test_segments_have_the_tokens_that_the_decoder_chose(
+    backend: WhisperBackend, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[DecodingResult] = []
+    original = backend.run
+
+    def run(requests: Sequence[Request]) -> list[WindowResult]:
+        results = original(requests)
+        decoded.extend(result.decoded for result in results)
+        return results
+
+    monkeypatch.setattr(backend, "run", run)
+    begin = backend.vocabulary.timestamp_begin
+    for options in (replace(SEQUENTIAL, language="en"), replace(PLAIN, timestamps=False, vad=False, language="en")):
+        decoded.clear()
+        recognizer = Recognizer(backend, resolve(str(folder)), device="cpu", dtype="float32")
+        made = recognizer.transcribe(noise(8.0, 1), options=options)
+        spoken = [[token for token in result.tokens if token < begin] for result in decoded]
+        assert made.segments
+        for own in (list(segment.tokens) for segment in made.segments):
+            assert any(own == row[at : at + len(own)] for row in spoken for at in range(len(row)))
+        if not options.timestamps:
+            assert [token for segment in made.segments for token in segment.tokens] in spoken
+        for segment in made.segments:
+            assert make_tokenizer().decode(segment.tokens, skip_special_tokens=True).strip() == segment.text
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("long_form", ["batched", "sequential"])
 def test_batches_do_not_change_the_text(recognizer: Recognizer, batch_size: int, long_form: LongForm) -> None:
@@ -159,7 +187,7 @@ class Scripted:
     answers: list[tuple[int, ...]]
     asked: list[Request] = field(default_factory=list)
 
-    def play(self, audio: Audio, options: DecodingOptions) -> Any:
+    def play(self, audio: Audio, options: TranscriptionOptions) -> Any:
         from linnet.audio.source import open_audio
 
         job = self.backend.job(open_audio(audio), options)
@@ -227,7 +255,7 @@ def test_the_prompt_goes_to_every_window_and_history_only_when_asked(scripted: S
     first = scripted.backend.vocabulary.timestamp_begin  # with timestamps around it, as text before a timed window has
     assert prompts[0] == prompts[1] == (first, Vocabulary.build().word("acht"), first + round(0.25 / 0.02))
     scripted.asked = []
-    scripted.play(long, DecodingOptions(condition_on_previous=True))
+    scripted.play(long, TranscriptionOptions(condition_on_previous=True))
     assert [request.prompt for request in scripted.asked] == [(), say(0.0, "eins", 1.0)]
 
 
@@ -236,7 +264,7 @@ def test_short_audio_without_timestamps_is_one_segment(scripted: Scripted) -> No
     scripted.answers = [word]
     scripted.decoded = lambda tokens: DecodingResult(tuple(tokens), " eins", "de", -0.1, 0.0, 1.0, 0.0)  # type: ignore[method-assign]
     sound = Audio(np.full(3 * SAMPLE_RATE, 0.1, np.float32))
-    outcome = scripted.play(sound, DecodingOptions(timestamps=False, vad=False))
+    outcome = scripted.play(sound, TranscriptionOptions(timestamps=False, vad=False))
     assert [(part.start, part.end, part.text) for part in outcome.segments] == [(0.0, 3.0, "eins")]
     assert scripted.asked[0].options.timestamps is False
 
@@ -276,7 +304,7 @@ def test_one_recording_is_no_list(recognizer: Recognizer, one: Any) -> None:
 
 
 def test_options_that_are_none(recognizer: Recognizer) -> None:
-    with pytest.raises(OptionError, match="options must be DecodingOptions, got dict"):
+    with pytest.raises(OptionError, match="options must be TranscriptionOptions, got dict"):
         recognizer.transcribe(noise(1.0), options={"beam_size": 2})  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="beam_size must be a whole number, got '5'"):
         recognizer.transcribe(noise(1.0), beam_size="5")
@@ -301,7 +329,7 @@ def test_only_english_is_heard_in_the_cheapest_windows(
     model = load_whisper(folder, name="m", weights=False)
     backend = WhisperBackend(model, FrugalEngine())  # type: ignore[arg-type]
     with open_audio(root / "examples" / "digits-long.flac") as source:
-        job = backend.job(source, DecodingOptions(language=language), ahead=8)
+        job = backend.job(source, TranscriptionOptions(language=language), ahead=8)
         seconds = [len(request.samples) / SAMPLE_RATE for request in next(job)]
         job.close()
     assert max(seconds) <= longest

@@ -74,7 +74,7 @@ def test_nothing_said_is_still_a_valid_file() -> None:
 
 
 def test_json_is_the_whole_transcript_without_nan() -> None:
-    segment = Segment(0.0, 1.0, "zwölf", avg_logprob=float("nan"), words=(Word("zwölf", 0.0, 1.0, 0.5),))
+    segment = Segment(0.0, 1.0, "zwölf", (7, 31), avg_logprob=float("nan"), words=(Word("zwölf", 0.0, 1.0, 0.5),))
     transcript = Transcript(segments=(segment,), model="m", options={"temperatures": (0.0, float("inf"))})
     text = WRITERS["json"].render(transcript)
     assert "zwölf" in text
@@ -83,6 +83,8 @@ def test_json_is_the_whole_transcript_without_nan() -> None:
     assert data["options"]["temperatures"] == [0.0, None]
     word = {"word": "zwölf", "start": 0.0, "end": 1.0, "probability": 0.5, "interpolated": False}
     assert data["segments"][0]["words"] == [word]
+    assert data["segments"][0]["tokens"] == [7, 31]
+    assert json.loads(WRITERS["jsonl"].render(transcript))["tokens"] == [7, 31]
     assert next(iter(data)) == "text"
     assert json.loads(WRITERS["json"].render(TWO)) == json.loads(json.dumps(TWO.to_dict()))
 

@@ -24,7 +24,7 @@ def prepare(
     """Windows of 30 s exactly, side by side; with `whole` the recording as one, cut into windows as by default."""
     import linnet
     from linnet.decoding.decoder import Decoder
-    from linnet.decoding.options import DecodingOptions
+    from linnet.transcription.options import TranscriptionOptions
 
     written: list[int] = []
     decode = Decoder.decode
@@ -36,7 +36,7 @@ def prepare(
 
     Decoder.decode = counting  # type: ignore[method-assign]
     recognizer = linnet.load(model, engine=engine, compute_type=compute_type, threads=threads, device="cpu")
-    options = DecodingOptions(
+    options = TranscriptionOptions(
         language="en",
         timestamps=False,
         beam_size=beams,

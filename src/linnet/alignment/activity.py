@@ -1,4 +1,4 @@
-"""How much each 10 ms of a sound stands out of its background: the edges of words, where an alignment needs them.
+"""How much each 10 ms of a recording stands out of its background: the edges of words, where an alignment needs them.
 
 Shapes: N samples, T frames of 10 ms, K bands.
 """

@@ -39,7 +39,7 @@ class Decoder(Protocol):
         """Seconds by the header, where a shorter sound means damage."""
         ...
 
-    longest: float  # seconds that a sound of so many bytes can credibly have
+    longest: float  # seconds that a recording of so many bytes can credibly have
     floating: bool  # whether its samples need not keep to full scale 1
     notices: list[str]
 
@@ -185,7 +185,7 @@ class SoundFileDecoder:
             raise UndecodableError(_reason(error)) from error
 
     def _mend_header(self) -> None:
-        """Put a better header before a sound whose own one hides a part of it."""
+        """Put a better header before a recording whose own one hides a part of it."""
         mended: splice.SplicedFile | None = None
         if self._sound.format == "MP3":
             mended = splice.whole_mp3(self._file, self._sound.frames)
@@ -280,7 +280,7 @@ def _reason(error: Exception) -> str:
 
 
 def unreadable(name: str, error: Exception, when: str = "") -> AudioError:
-    """What a person reads where a library or the disk failed in a way that no decoder expects."""
+    """What the user reads where a library or the disk failed in a way that no decoder expects."""
     return AudioError(
         f"{name}: reading failed{when} ({_reason(error) or type(error).__name__}); check that it plays and its disk "
         "works, or convert it, as in  ffmpeg -i INPUT out.flac"

@@ -1,4 +1,4 @@
-"""What a person names on the command line, as a list of sounds."""
+"""What the user names on the command line, as a list of sounds."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def scale(log: Any) -> Any:
 
 
 class LogMel:
-    """The log10 of mel bins of a sound [..., N] at 16 kHz that comes in pieces of any length, or in one.
+    """The log10 of mel bins of a recording [..., N] at 16 kHz that comes in pieces of any length, or in one.
 
     The short-time Fourier transform (Hann window of 25 ms, hop 10 ms, reflected edges) and Slaney mel bins of at least
     1e-10, not scaled yet. All pieces are NumPy arrays, or tensors on one device, and alike but for their length.

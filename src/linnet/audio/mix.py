@@ -57,7 +57,7 @@ class _Tally:
 
 
 class Mixer:
-    """Makes mono of blocks, one after the other, and keeps what a person should know of it."""
+    """Makes mono of blocks, one after the other, and keeps what the user should know of it."""
 
     def __init__(self, channel: str, channels: int, name: str) -> None:
         self._channel = _channel_index(channel, channels, name)
@@ -70,7 +70,7 @@ class Mixer:
         self._missing: list[str] = []
 
     def measure(self, decoder: Decoder) -> None:
-        """Find the scale of a sound in a decoder of its own."""
+        """Find the scale of a recording in its own decoder."""
         self._scale = measure_scale(decoder)
 
     @property

@@ -54,7 +54,7 @@ class OggPart(NamedTuple):
         return max(0.0, whole - seconds) if self.headers[1] else 0.0
 
     def cut(self, file: BinaryIO) -> SplicedFile:
-        """It as a file of its own."""
+        """It as its own file."""
         file.seek(self.headers[0])
         return SplicedFile(file.read(self.headers[1] - self.headers[0]), file, self.start, self.end)
 

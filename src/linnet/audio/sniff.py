@@ -87,7 +87,7 @@ class _Chunks(NamedTuple):
 
 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
-_FEW = 4096  # bytes behind a sound that nobody needs to know of
+_FEW = 4096  # bytes behind a recording that nobody needs to know of
 _CHUNKED = {
     b"RIFF": _Chunks(12, 4, "<I", 2, b"data"),
     b"RIFX": _Chunks(12, 4, ">I", 2, b"data"),
@@ -158,7 +158,7 @@ def tell_left_over(file: BinaryIO) -> list[str]:
     if not count:
         return []
     return [
-        f"{count:,} bytes behind the end that its header tells of were not read: another recording joined to it, or a "
+        f"{count:,} bytes behind the end that its header declares were not read: another recording joined to it, or a "
         "wrong length in the header."
     ]
 

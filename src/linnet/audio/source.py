@@ -46,7 +46,7 @@ class AudioSource(Protocol):
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a person should know of the sound so far (cut short, damaged, ...), in full sentences without the name.
+        """What the user should know of the sound so far (cut short, damaged, ...), in full sentences without the name.
 
         Complete once the end was reached.
         """
@@ -82,9 +82,9 @@ def open_audio(
     one of them while they cancel each other out), "left", "right" or an index from "0". `track` is one of several audio
     tracks of a video or other container, from 1, in the order of the file; the best where None.
 
-    Raises `AudioError` for a sound that cannot be read or holds no usable samples, `MissingExtra` where its format
-    needs PyAV, `OptionError` for a channel or track that is not there and for `sample_rate` beside a sound that states
-    its own.
+    Raises `AudioError` for a recording that cannot be read or holds no usable samples, `MissingExtra` where its format
+    needs PyAV, `OptionError` for a channel or track that is not there and for `sample_rate` beside a recording that
+    states its own.
 
     >>> import numpy as np
     >>> with open_audio(np.zeros((48000, 2), np.int16), channel="left", sample_rate=48000) as source:
@@ -153,7 +153,7 @@ def _decode(source: Any, sample_rate: int | None, track: int | None, stack: Exit
         return decoders.open_file(fetch.spool(source, name, stack), name, track), name
     if not isinstance(source, str | os.PathLike):
         raise AudioError(
-            f"{type(source).__name__}: not a sound; expected a path, a URL, bytes, a binary file, an array or Audio"
+            f"{type(source).__name__}: not a recording; expected a path, a URL, bytes, a binary file, an array or Audio"
         )
     return _decode_named(os.fsdecode(source), track, stack)
 
@@ -170,7 +170,8 @@ def _unpacked(source: Any, sample_rate: int | None) -> tuple[Any, int | None]:
     if (found := source.get("bytes") or source.get("path")) is not None:
         return found, sample_rate
     there = ", ".join(map(repr, source)) or "nothing"
-    raise AudioError(f"a mapping with {there}: not a sound; expected 'array' and 'sampling_rate', or 'bytes' or 'path'")
+    expected = "'array' and 'sampling_rate', or 'bytes' or 'path'"
+    raise AudioError(f"a mapping with {there}: not a recording; expected {expected}")
 
 
 def _decode_named(text: str, track: int | None, stack: ExitStack) -> tuple[Decoder, str]:
@@ -198,7 +199,7 @@ def _as_array(source: Any) -> npt.NDArray[Any] | None:
             return np.asarray(source, dtype=np.float32)
         except (TypeError, ValueError):
             raise AudioError(
-                "a list of something else than numbers: not a sound; for several use transcribe_many"
+                "a list of something else than numbers: not a recording; for several use transcribe_many"
             ) from None
     if isinstance(source, np.ndarray):
         return source

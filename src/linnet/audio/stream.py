@@ -67,7 +67,7 @@ class StreamSource(Closing):
         return sum(map(len, self._held))
 
     def begin(self) -> None:
-        """Decode the first block, so that a sound that cannot be read fails when it is opened.
+        """Decode the first block, so that a recording that cannot be read fails when it is opened.
 
         Floats that need not keep to full scale 1 are read through once before, for their scale is a matter of all.
         """
@@ -188,7 +188,7 @@ class StreamSource(Closing):
             why = " ".join(self._decoder.notices)
             raise AudioError(f"{self._name}: holds no sound (0 samples); record or export it again. {why}".rstrip())
         self._mixer.check()
-        if self._end == 0:  # a sound shorter than one sample at 16 kHz
+        if self._end == 0:  # a recording shorter than one sample at 16 kHz
             self._keep(self._first)
         promised = self._decoder.promised
         if promised is not None and self._seconds < promised - max(0.1, 0.01 * promised):

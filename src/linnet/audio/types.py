@@ -1,4 +1,4 @@
-"""A sound in memory."""
+"""A recording in memory."""
 
 from __future__ import annotations
 

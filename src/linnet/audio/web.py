@@ -1,4 +1,4 @@
-"""One http(s) request for a sound: login, redirects, encoded bodies, a limit on time, and hosts that are off limits."""
+"""An http(s) request for a recording: login, redirects, encoded bodies, a time limit, hosts that are off limits."""
 
 from __future__ import annotations
 

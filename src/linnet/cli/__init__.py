@@ -14,7 +14,7 @@ from linnet.cli.console import notice
 from linnet.cli.processes import tells
 from linnet.errors import LinnetError
 
-# verb -> "module:attribute"; an attribute that is a typer app has verbs of its own
+# verb -> "module:attribute"; an attribute that is a typer app has its own verbs
 _VERBS = {
     "transcribe": "linnet.cli.transcribe:transcribe",
     "evaluate": "linnet.cli.evaluate:app",
@@ -63,7 +63,7 @@ def _root(
 def main() -> None:
     """Run the command line: a `LinnetError` becomes one line on stderr and exit status 1; Ctrl-C gives 130.
 
-    Of processes that torchrun has started the first tells.
+    Of processes that torchrun has started the first reports.
     """
     try:
         build_app(sys.argv[1] if len(sys.argv) > 1 else None)()

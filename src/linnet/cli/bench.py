@@ -68,7 +68,7 @@ def bench(
 ) -> None:
     """Measure this machine: RTFx (seconds of audio per second of work) by engine, compute type and batch size.
 
-    Each setting runs in a process of its own, warm, and the median of several passes counts. One that this machine or
+    Each setting runs in its own process, warm, and the median of several passes counts. One that this machine or
     model does not have, or that takes too long, is listed with the reason. The exit status is 1 if none could be
     measured.
     """

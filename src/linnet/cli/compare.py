@@ -93,7 +93,7 @@ def contamination(
     progress: shared.ProgressKind = "auto",
     verbose: shared.Verbose = False,
 ) -> None:
-    """Look for an evaluation's sounds and texts in training data: the same samples, nearly the same sound or text."""
+    """Find an evaluation's recordings and texts in training data: the same samples, nearly the same audio or text."""
     from linnet.data.duplicates import DuplicateOptions
     from linnet.data.sources import open_source
     from linnet.evaluation.contamination import find_contamination

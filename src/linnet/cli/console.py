@@ -1,4 +1,4 @@
-"""What a person or a script sees on stderr while a verb works: notices, progress, a closing table."""
+"""What the user or a script sees on stderr while a verb works: notices, progress, a closing table."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def plain_console() -> Console:
 
 
 class Reporter:
-    """Says what a person should know and shows no progress: notices, failures, a table at the end."""
+    """Says what the user should know and shows no progress: notices, failures, a table at the end."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or plain_console()
@@ -95,7 +95,7 @@ class Reporter:
         self.console.print(f"linnet: {shown(text)}", markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, files: int) -> None:
-        """The work starts: so many recordings."""
+        """The work starts, on this number of recordings."""
 
     def progress(self, progress: Progress) -> None:
         """One recording has come so far."""
@@ -111,7 +111,7 @@ class Reporter:
         yield
 
     def end(self, rows: Sequence[FileResult], seconds: float) -> None:
-        """All is over after so many seconds: a table where there was more than one recording."""
+        """Everything ended after these seconds: a table where there was more than one recording."""
         if len(rows) > 1:
             self.console.print(rows_table(rows, seconds))
 
@@ -313,7 +313,7 @@ def traced(verbose: bool) -> Iterator[None]:
 
 @contextmanager
 def listening(reporter: Reporter) -> Iterator[None]:
-    """While it is open, the reporter tells what the log `linnet.audio` is told: how far a download is."""
+    """While it is open, the reporter shows what the log `linnet.audio` receives: the progress of downloads."""
 
     class Notices(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

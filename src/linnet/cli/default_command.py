@@ -1,4 +1,4 @@
-"""A verb with verbs of its own: `linnet evaluate corpus.jsonl` beside `linnet evaluate compare a.jsonl b.jsonl`."""
+"""A verb with its own verbs: `linnet evaluate corpus.jsonl` beside `linnet evaluate compare a.jsonl b.jsonl`."""
 
 from __future__ import annotations
 

@@ -197,9 +197,7 @@ def models() -> Iterator[Finding]:
     try:
         here = default_here(on_gpu)
     except ModelError as error:
-        yield Finding(
-            "models", "default", "missing", str(error), "set LINNET_MODEL to a model that is there, or unset it"
-        )
+        yield Finding("models", "default", "missing", str(error), "set LINNET_MODEL to an available model, or unset it")
         return
     value = f"{name} is not here yet" if here is None else f"{here.name} is here"
     if here is not None and here.name != name:

@@ -148,19 +148,19 @@ def run(
     The corpus word error rate (errors summed over reference words summed) with its 95 % interval, the character error
     rate, and RTFx. What cannot be scored is listed and left out, and the exit status is 1.
     """
-    from linnet.decoding.options import DecodingOptions
     from linnet.evaluation.job import EvaluationJob, Files, Scoring
     from linnet.evaluation.systems import ExistingHypotheses, ModelSystem
+    from linnet.transcription.options import TranscriptionOptions
 
     with traced(verbose), stoppable():
-        decoding = DecodingOptions(
+        decoding = TranscriptionOptions(
             language=language,
             prompt=prompt,
             timestamps=timestamps,
             beam_size=beam_size,
             max_new_tokens=max_new_tokens,
             temperatures=numbers(temperature, "temperature"),
-            long_form=long_form,  # type: ignore[arg-type]  # checked by DecodingOptions
+            long_form=long_form,  # type: ignore[arg-type]  # checked by TranscriptionOptions
             vad=vad,
             seed=seed,
         )
@@ -179,7 +179,7 @@ def run(
 
 
 class _Watch:
-    """Tells a reporter how an evaluation goes."""
+    """Reports the progress of an evaluation."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.notice, self.begin, self.progress = reporter.notice, reporter.begin, reporter.progress

@@ -198,7 +198,7 @@ def quantize(
     max_loss: float = typer.Option(0.2, min=0.0, help="Maximum WER increase over int8, in points."),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Make the copy for --compute-type w8a8, calibrated on your recordings, and keep it if it hears as well as int8.
+    """Make the copy for --compute-type w8a8, calibrated on your recordings, and keep it if it is as accurate as int8.
 
     Half of the recordings calibrate, the other half judges: by the word error rate where a manifest has texts, else by
     the share of words in which it differs from int8. The exit status is 1 where it is not kept.
@@ -223,7 +223,7 @@ def quantize(
         raise ModelError(
             f"w8a8 of {name} is not kept: it costs {verdict.loss:.2f} percent points of words, and --max-loss is "
             f"{max_loss:g}. Give more audio of the kind that it is for, with --windows, or allow more"
-            + ("" if verdict.has_texts else "; a manifest with texts tells errors from mere differences")
+            + ("" if verdict.has_texts else "; a manifest with texts distinguishes errors from mere differences")
         )
     print(f"kept in {keep(openvino_source(ref), made)}: use it with --compute-type w8a8", file=sys.stderr)
 
@@ -249,7 +249,7 @@ def add_languages(
     for one in added:
         print(f"{one.code:<12}{one.token:<8}{one.start or 'the mean of all languages'}")
     if there:
-        notice(f"{len(there)} languages of the list are there already: {' '.join(there)}")
+        notice(f"{len(there)} languages of the list already exist: {' '.join(there)}")
     notice(f"{output}: train it on these {len(added)} languages; until then each is written as what it began from")
 
 
@@ -288,7 +288,7 @@ def merge(
 
 
 def _utterances(audio: Sequence[str]) -> list[Utterance]:
-    """The rows of manifests and the sounds among what was named. Raises `LinnetError`."""
+    """The rows of manifests and the recordings among what was named. Raises `LinnetError`."""
     from linnet.audio.inputs import expand
     from linnet.data.manifest import Utterance, read_manifest
 
@@ -328,10 +328,10 @@ def _described(found: ModelInfo) -> list[tuple[str, str]]:
         ("parameters", "unknown" if found.parameters is None else f"{found.parameters:,}{dtypes}"),
         ("size", show_bytes(found.size)),
         ("sound", f"{found.sampling_rate} Hz, windows of at most {found.window:g} s"),
-        ("languages", languages or "not told"),
+        ("languages", languages or "not stated"),
         ("abilities", ", ".join(what for what, able in abilities.items() if able) or "transcribes"),
         ("timestamps", "of phrases" if found.timestamps == "phrases" else "of windows"),
-        ("license", found.license or "not told by a card"),
+        ("license", found.license or "not stated by a model card"),
     ]
 
 

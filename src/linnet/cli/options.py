@@ -170,7 +170,7 @@ def subtitle_layout(
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model a person asked for, and where it shall run."""
+    """Which model the user asked for, and where it shall run."""
 
     name: str | None
     device: str
@@ -181,7 +181,7 @@ class ModelChoice:
     threads: int | None = None
 
     def load(self, notify: Notify, *, late: bool = False) -> Recognizer:
-        """The model, `late` with its weights read when a recording could be opened; what was chosen is told.
+        """The model, `late` with its weights read when a recording could be opened; what was chosen is reported.
 
         Raises `ModelError`, `OptionError`.
         """

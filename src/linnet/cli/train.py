@@ -108,7 +108,7 @@ def fit_memory(
 ) -> None:
     """Measure what steps of a recipe take of memory, and how large its batches can be.
 
-    Steps on made-up sounds run in processes of their own at eight shapes, a cost is fitted, and batches of three bins
+    Steps on synthetic audio run in their own processes at eight shapes, a cost is fitted, and batches of three bins
     are measured to check it. It is kept for this model, machine and number of processes: with  memory: 40GB  under
     `data: batching:` a recipe plans its batches by it.
     """

@@ -131,14 +131,14 @@ def transcribe(
     done and named by the input's stem (by its whole name where two stems are equal). The exit status is 1 if any
     recording failed.
     """
-    from linnet.decoding.options import DecodingOptions
     from linnet.transcription.batch import RunOptions
+    from linnet.transcription.options import TranscriptionOptions
     from linnet.transcription.writers import parse_formats
 
     with traced(verbose), stoppable():
-        decoding = DecodingOptions(
+        decoding = TranscriptionOptions(
             language=language,
-            task=task,  # type: ignore[arg-type]  # checked by DecodingOptions
+            task=task,  # type: ignore[arg-type]  # checked by TranscriptionOptions
             prompt=prompt,
             hotwords=hotwords,
             timestamps=timestamps,
@@ -150,7 +150,7 @@ def transcribe(
             log_probability_threshold=number_or_none(log_probability_threshold, "log probability threshold"),
             no_speech_threshold=number_or_none(no_speech_threshold, "no-speech threshold"),
             condition_on_previous=condition_on_previous,
-            long_form=long_form,  # type: ignore[arg-type]  # checked by DecodingOptions
+            long_form=long_form,  # type: ignore[arg-type]  # checked by TranscriptionOptions
             vad=vad,
             language_per_segment=language_per_segment,
             seed=seed,
@@ -254,7 +254,7 @@ class _Command:
         if len(items) == 1 and rows[-1].status == "done":
             reporter.notice(f"written: {', '.join(str(items[0].target(name)) for name in self.options.formats)}")
         elif len(items) == 1 and rows[-1].status == "skipped":
-            reporter.notice(f"skipped: {items[0].target(self.options.formats[0])} is there already")
+            reporter.notice(f"skipped: {items[0].target(self.options.formats[0])} already exists")
         if left := _count(rows, "not begun"):
             reporter.notice(f"stopped, the disk is full: {left} not begun; make room, then go on with --skip-existing")
         with reporter:  # the bar goes before the table comes

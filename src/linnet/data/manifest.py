@@ -18,7 +18,7 @@ from linnet.urls import public_name
 class Utterance:
     """One recording, or one stretch of it, with what is known of it.
 
-    `audio` is a path, a URL, or the address of a sound inside a file, such as `test.parquet::audio/17` (see
+    `audio` is a path, a URL, or the address of a recording inside a file, such as `test.parquet::audio/17` (see
     `linnet.data.sources.AudioInputs`). The utterance reaches from `start` to `end` (seconds in the recording;
     `None`: its beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all of them.
     `language` is a code such as `en`. A missing `text` is `None`; an empty one says that nothing is spoken.

@@ -58,7 +58,7 @@ class UtteranceReader(Closing):
         """What `Recognizer.transcribe_many` takes of each utterance, opened when it is asked for, for it to close.
 
         `channel` is that of utterances which name none. A whole recording is read as it is needed, a stretch is
-        decoded at once. A sound that cannot be read raises when it is read: its result holds the error.
+        decoded at once. A recording that cannot be read raises when it is read: its result holds the error.
         """
         for utterance in utterances:
             try:

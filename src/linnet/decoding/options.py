@@ -1,4 +1,4 @@
-"""Every choice of decoding, in one frozen place."""
+"""Every choice of decoding a window, in one frozen place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from linnet.errors import OptionError
 from linnet.settings import ValueRule
 
 Task = Literal["transcribe", "translate"]
-LongForm = Literal["batched", "sequential"]
 
 
 @dataclass(frozen=True)
@@ -35,26 +34,15 @@ class DecodingOptions:
     compression_ratio_threshold: float | None = 2.4  # of the text, by zlib; above it: repetition
     log_probability_threshold: float | None = -1.0  # average over tokens, natural logarithm
     no_speech_threshold: float | None = 0.6
-    condition_on_previous: bool = False  # long audio: give each window the text before it as a prompt
     suppress_tokens: tuple[int, ...] | None = None
     begin_suppress_tokens: tuple[int, ...] | None = None
     max_initial_timestamp: float | None = None  # seconds
     seed: int = 0  # for temperatures above 0
-    long_form: LongForm | None = None  # over one window; None: batched, or sequential with condition_on_previous
-    vad: bool = True  # batched long-form listens only where speech is
-    language_per_segment: bool = False  # each window tells its own language
-    word_timestamps: bool = False  # when each word begins and ends, from where the decoder looks
 
     def __post_init__(self) -> None:
         self._set_habits()
         if self.task not in ("transcribe", "translate"):
             raise OptionError(f"task {self.task!r} is unknown: use transcribe or translate")
-        if self.long_form not in (None, "batched", "sequential"):
-            raise OptionError(f"long_form {self.long_form!r} is unknown: use batched or sequential")
-        if self.condition_on_previous and self.long_form == "batched":
-            raise OptionError("condition_on_previous needs the windows one after another: use long_form sequential")
-        if self.language_per_segment and self.language is not None:
-            raise OptionError("language_per_segment detects the language: leave language out, or the other")
         if self.beam_size < 1:
             raise OptionError(f"beam size must be at least 1, got {self.beam_size}")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
@@ -93,14 +81,14 @@ def _is_whole(value: object) -> bool:
 
 _NONE = ValueRule("None", lambda value: value is None)
 _TEXT = ValueRule("a text", lambda value: isinstance(value, str))
-_FLAG = ValueRule("True or False", lambda value: isinstance(value, bool))
+FLAG = ValueRule("True or False", lambda value: isinstance(value, bool))
 _WHOLE = ValueRule("a whole number", _is_whole)
 _NUMBER = ValueRule("a number", _is_number)
 _NUMBERS = ValueRule("one or more numbers", lambda value: isinstance(value, tuple) and all(map(_is_number, value)))
 _TOKENS = ValueRule("a list of tokens", lambda value: isinstance(value, tuple) and all(map(_is_whole, value)))
 _RULES: dict[str, ValueRule] = {
     **dict.fromkeys(("language", "prompt", "hotwords"), _TEXT | _NONE),
-    **dict.fromkeys(("timestamps", "condition_on_previous", "vad", "language_per_segment", "word_timestamps"), _FLAG),
+    "timestamps": FLAG,
     **dict.fromkeys(("beam_size", "seed"), _WHOLE),
     "max_new_tokens": _WHOLE | _NONE,
     "length_penalty": _NUMBER,

@@ -34,7 +34,7 @@ _WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What a person asked for. Raises `OptionError` for what is unknown or contradicts itself."""
+    """What the user asked for. Raises `OptionError` for what is unknown or contradicts itself."""
 
     engine: str = "auto"
     compute_type: str = "auto"
@@ -74,7 +74,7 @@ def short_compute_type(name: str) -> str:
 
 
 def replace_dtype(dtype: str, wanted: EngineConfig, notify: Notify) -> EngineConfig:
-    """What the former option `dtype` asks for: that compute type on the torch engine. `notify` is told its new name.
+    """What the former option `dtype` asks for: that compute type on the torch engine. `notify` receives its new name.
 
     Raises `OptionError` where it contradicts what is wanted besides.
     """

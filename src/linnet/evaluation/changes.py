@@ -32,7 +32,7 @@ class WordChange:
 
 @dataclass(frozen=True)
 class InsertedWord:
-    """A word that was heard where none was said, so many times by each."""
+    """An inserted word, with the number of times by each."""
 
     word: str
     a: int

@@ -20,9 +20,9 @@ def embed(
 ) -> Iterator[AudioClip]:
     """The first `seconds` of each row's sound as MP3, until the addresses fill `limit` bytes; reads one at a time.
 
-    MP3 is what every browser plays. A sound that cannot be read, that would be fetched from a network or that has no
-    room left has a note instead. `read(row, seconds)` answers with samples [n] at 16 kHz; by default the row's `audio`
-    is opened as a file.
+    MP3 is what every browser plays. A recording that cannot be read, that would be fetched from a network or that has
+    no room left has a note instead. `read(row, seconds)` answers with samples [n] at 16 kHz; by default the row's
+    `audio` is opened as a file.
     """
     left = limit
     for row in rows:

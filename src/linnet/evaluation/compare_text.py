@@ -35,7 +35,7 @@ def verdict(found: Comparison) -> str:
     """Which is better, by how much and how surely, in one sentence."""
     name_a, name_b = found.names
     if found.difference is None or found.p_value is None:
-        return f"{name_a} and {name_b}: too few utterances or words to tell a difference"
+        return f"{name_a} and {name_b}: too few utterances or words to establish a difference"
     points = found.difference.value
     better, worse, rate = (name_b, name_a, found.a.rate) if points > 0 else (name_a, name_b, found.b.rate)
     relative = f", {abs(points) / rate:.1%} fewer errors" if rate and max(found.runs) == 1 else ""
@@ -118,7 +118,7 @@ def _word(change: WordChange, names: tuple[str, str]) -> str:
     for name, forms in zip(names, (change.as_a, change.as_b), strict=True):
         if forms:
             heard = ", ".join(f"{form} {count}" for form, count in forms)
-            parts.append(f"{name} heard {heard}")
+            parts.append(f"{name}: {heard}")
     return "; ".join(parts)
 
 

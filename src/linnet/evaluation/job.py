@@ -12,7 +12,6 @@ from linnet.audio import SAMPLE_RATE, Samples
 from linnet.data.samples import UtteranceReader
 from linnet.data.sources import Source
 from linnet.data.suites import SuiteSet, open_sets, read_suite
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.evaluation.html import PageOptions, write_report
 from linnet.evaluation.log import RowLog, ScoredRow, bad_lines
@@ -24,18 +23,19 @@ from linnet.evaluation.systems import System, Work
 from linnet.models.spelling import find_spelling
 from linnet.scoring.scores import find_protocol
 from linnet.text.normalizers import ENGLISH, Normalizers
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import Progress
 
 
 class Watch(Protocol):
-    """Who is told how an evaluation goes."""
+    """Receives the progress of an evaluation."""
 
     def notice(self, text: str) -> None:
         """Something to know: a choice that was made, something left out."""
         ...
 
     def begin(self, files: int) -> None:
-        """The work starts: so many recordings."""
+        """The work starts, on this number of recordings."""
         ...
 
     def progress(self, progress: Progress) -> None:
@@ -53,7 +53,7 @@ class Scoring:
 
     normalizer: str
     protocol: str
-    decoding: DecodingOptions
+    decoding: TranscriptionOptions
     batch_size: int
     channel: str
 
@@ -78,7 +78,7 @@ class Files:
     limit: int | None
 
     def in_folder(self, name: str) -> Files:
-        """With a file of its own for the rows of `name` where they go into a folder."""
+        """With its own file for the rows of `name` where they go into a folder."""
         if self.rows is None or not self.rows.is_dir():
             return self
         return replace(self, rows=self.rows / f"{name}.evaluation.jsonl")
@@ -143,7 +143,7 @@ class EvaluationJob:
         Raises `OptionError` for files that cannot be those of several sets.
         """
         if files.rows is not None and not files.rows.is_dir():
-            raise OptionError(f"--output {files.rows}: with --suite it must be a folder that is there")
+            raise OptionError(f"--output {files.rows}: with --suite it must be an existing folder")
         if files.report is not None:
             raise OptionError("--report is of one set: make it from a set's file of rows, with --hypotheses")
         results = []
@@ -194,7 +194,7 @@ class EvaluationJob:
         names = {normalizers.name(language) for language in languages}
         if normalizers.spelling.origin is None and not names.isdisjoint(ENGLISH):
             self.watch.notice(
-                "no list of British and American spellings (normalizer.json) is there: colour and color count as "
+                "no list of British and American spellings (normalizer.json) available: colour and color count as "
                 "different words; linnet models pull openai/whisper-tiny  brings one"
             )
         if normalizers.choice == "auto" and None in languages:

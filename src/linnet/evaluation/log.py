@@ -171,7 +171,7 @@ def read_lines(lines: Sequence[bytes]) -> Lines | None:
 
 
 def bad_lines(path: Path, bad: Sequence[Problem], then: str) -> list[str]:
-    """Sentences for a person on the damaged lines of a file of rows, and what `then` becomes of them."""
+    """Sentences for the user on the damaged lines of a file of rows, and what `then` becomes of them."""
     if not bad:
         return []
     more = [f"  and {len(bad) - MOST_NAMED} more"] if len(bad) > MOST_NAMED else []
@@ -207,7 +207,7 @@ _KEYS = [(one.name, _kinds(_HINTS[one.name]), one.default is MISSING) for one in
 
 
 def _foreign(path: Path) -> OptionError:
-    return OptionError(f"{path}: is there already and is no file of `linnet evaluate`: choose another --output")
+    return OptionError(f"{path}: already exists and is no file of `linnet evaluate`: choose another --output")
 
 
 def _difference(key: str, old: Any, new: Any) -> str:

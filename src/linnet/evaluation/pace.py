@@ -1,4 +1,4 @@
-"""How far the work on many rows has come, told every few seconds."""
+"""How far the work on many rows has come, reported every few seconds."""
 
 from __future__ import annotations
 

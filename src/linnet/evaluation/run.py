@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from linnet.data import Utterance
 from linnet.data.samples import UtteranceReader
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.evaluation.hypotheses import UtteranceHypothesis
 from linnet.evaluation.log import ScoredRow
@@ -17,6 +16,7 @@ from linnet.scoring.scores import find_protocol
 from linnet.text.language_codes import base_language
 from linnet.text.normalizers import Normalizers
 from linnet.transcription.batch import Recognizes
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import Progress, Result
 
 
@@ -36,7 +36,7 @@ class EvaluationOptions:
     `protocol` is how words are counted (`scores.find_protocol`); an unknown one raises `OptionError`.
     """
 
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    decoding: TranscriptionOptions = field(default_factory=TranscriptionOptions)
     normalizers: Normalizers = field(default_factory=Normalizers)
     batch_size: int = 1
     channel: str = "mix"
@@ -172,7 +172,7 @@ def utterance_of(row: ScoredRow) -> Utterance:
 
 
 def _language(recognizer: RecognizesLanguages, row: ScoredRow, options: EvaluationOptions) -> str | None:
-    """What the model is told: `--language`, else the row's, by its main code where the model knows only that."""
+    """The model's language: `--language`, else the row's, by its main code where the model knows only that."""
     if not recognizer.languages:
         return None
     wanted = options.decoding.language or row.language

@@ -1,6 +1,6 @@
 """How fast this machine runs a model, by engine, compute type and batch size.
 
-Each setting is measured in a process of its own, which is ended where it takes too long: so no setting can hold up or
+Each setting is measured in its own process, which is ended where it takes too long: so no setting can hold up or
 bring down the others, and the peak of memory is its own.
 """
 
@@ -31,7 +31,7 @@ _TYPES = {"torch": ("f32", "bf16"), "openvino": ("f32", "bf16", "int8")}
 
 @dataclass(frozen=True)
 class Setting:
-    """What a person may choose for `linnet transcribe`.
+    """What the user may choose for `linnet transcribe`.
 
     >>> Setting("openvino", "int8", 8).options
     '--engine openvino --compute-type int8 --batch-size 8'

@@ -17,7 +17,7 @@ from linnet.machine import peak_memory
 from linnet.models.loading import first_line
 
 if TYPE_CHECKING:
-    from linnet.decoding.options import DecodingOptions
+    from linnet.transcription.options import TranscriptionOptions
     from linnet.transcription.recognizer import Recognizer
 
 LEAST_SECONDS = 3.0  # of work: what is faster is done again
@@ -111,12 +111,12 @@ def _run(pipe: Connection, order: SpeedTask) -> None:
     )
 
 
-def _options(order: SpeedTask) -> DecodingOptions:
-    from linnet.decoding.options import DecodingOptions
+def _options(order: SpeedTask) -> TranscriptionOptions:
+    from linnet.transcription.options import TranscriptionOptions
 
     if order.tokens is None or order.end is None:
-        return DecodingOptions(language=order.language)
-    return DecodingOptions(
+        return TranscriptionOptions(language=order.language)
+    return TranscriptionOptions(
         language=order.language,
         timestamps=False,
         max_new_tokens=order.tokens,
@@ -130,7 +130,7 @@ def _options(order: SpeedTask) -> DecodingOptions:
 
 
 def _transcribe(
-    recognizer: Recognizer, pieces: tuple[Samples, ...], batch_size: int, options: DecodingOptions
+    recognizer: Recognizer, pieces: tuple[Samples, ...], batch_size: int, options: TranscriptionOptions
 ) -> float:
     """Seconds of audio that were transcribed. Raises what went wrong."""
     total = 0.0

@@ -18,7 +18,7 @@ from linnet.scoring.significance import holm
 
 SECONDS = (2.0, 5.0, 10.0, 30.0)
 DECIBELS = (0.0, 10.0, 20.0, 30.0)
-MOST = 50  # parts of one field that are told apart; the smaller ones are one
+MOST = 50  # parts of one field that are distinguished; the smaller ones are one
 OTHERS = "(others)"
 _RESAMPLES = 2000
 
@@ -72,7 +72,7 @@ def stratify(
 ) -> list[Stratum]:
     """The parts of rows of the same utterances by a field of `FIELDS`: bins in their order, else most words first.
 
-    Rows without a value are a part of their own, "(unknown)". Empty where all rows are of one part. Within a part
+    Rows without a value are their own part, "(unknown)". Empty where all rows are of one part. Within a part
     the clusters are those of the corpus, or utterances where the part is a single cluster.
     """
     parts: defaultdict[str, list[int]] = defaultdict(list)

@@ -46,7 +46,7 @@ class AlignmentHeads:
 
     @property
     def notice(self) -> str | None:
-        """What a person who asks for word times must know of them."""
+        """What the user who asks for word times must know of them."""
         if self.source != "assumed":
             return None
         return (

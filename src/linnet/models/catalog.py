@@ -318,7 +318,7 @@ def _processor_settings(folder: Path) -> Mapping[str, Any]:
 
 
 def _card(folder: Path) -> tuple[str | None, tuple[str, ...]]:
-    """License and languages that a model's card tells in its head; nothing where there is no card or no head."""
+    """License and languages that a model's card states in its head; nothing where there is no card or no head."""
     import yaml
     from huggingface_hub import ModelCard
 

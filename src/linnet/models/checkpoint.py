@@ -127,7 +127,7 @@ def update_digest(digest: Any, path: Path) -> None:
 
 
 def verify_weights(folder: Path, way_out: str) -> None:
-    """Check that the weight files are there, whole and readable, from their headers (fast at any size).
+    """Check that the weight files exist, whole and readable, from their headers (fast at any size).
 
     Raises `ModelError` that names the file and ends in `way_out`.
     """

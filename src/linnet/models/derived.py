@@ -77,7 +77,7 @@ def save_module(module: Any, generation: Mapping[str, Any], folder: Path) -> Non
 
 
 def copy_files(source: Path, folder: Path, names: tuple[str, ...]) -> None:
-    """Copy those of these files that are there."""
+    """Copy those of these files that exist."""
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
@@ -86,14 +86,14 @@ def copy_files(source: Path, folder: Path, names: tuple[str, ...]) -> None:
 def check_output(folder: Path) -> None:
     """Raise `OutputError` where there is something at this place: nothing is ever overwritten."""
     if folder.exists() or folder.is_symlink():
-        raise OutputError(f"{folder} is there already: choose another --output, or remove it first")
+        raise OutputError(f"{folder} already exists: choose another --output, or remove it first")
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into that becomes `folder` when all went well, and is removed otherwise.
 
-    Raises `OutputError` where it is there already or cannot be written.
+    Raises `OutputError` where it already exists or cannot be written.
     """
     from safetensors import SafetensorError
 

@@ -29,7 +29,7 @@ def seal(folder: Path, manifest: str, facts: Mapping[str, Any]) -> None:
 
 
 def is_whole(entry: Path, manifest: str) -> bool:
-    """Whether an entry is there and every file of it is as it was sealed (large ones are looked at in samples)."""
+    """Whether an entry exists and every file of it is as it was sealed (large ones are looked at in samples)."""
     try:
         files = read_json(entry / manifest)["files"]
         return all(_digest(entry / name) == digest for name, digest in files.items())

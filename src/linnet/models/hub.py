@@ -91,8 +91,8 @@ def fetch(
 ) -> Path:
     """Download config, tokenizer, processor and weights of a Hub model into the cache: its snapshot folder.
 
-    What is there already is not fetched again; weights as safetensors, as .bin only where there are no others.
-    `notify` is told the size before the download. A Hub that gives no first answer in `patience` seconds, names
+    What already exists is not fetched again; weights as safetensors, as .bin only where there are no others.
+    `notify` receives the size before the download. A Hub that gives no first answer in `patience` seconds, names
     resolved and all, cannot be reached; by default each step of the connection has 10 s.
     Raises `ModelError` with the reason where the Hub cannot be reached, knows no such model or does not let it be read.
     """
@@ -194,7 +194,7 @@ def _unreachable(error: BaseException) -> bool:
 
 
 def describe(error: BaseException, model_id: str, revision: str | None = None) -> str:
-    """Why a model could not be fetched, and what to do, as one clause for a person."""
+    """Why a model could not be fetched, and what to do, as one clause for the user."""
     from huggingface_hub import constants, errors
 
     page = f"{constants.ENDPOINT}/{model_id}"

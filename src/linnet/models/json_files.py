@@ -125,7 +125,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def load_json(path: Path, largest: int = LARGEST) -> Any:
-    """Read any JSON of a regular file of at most so many bytes, and not nested too deeply. Raises `ModelError`."""
+    """Read any JSON of a regular file of at most `largest` bytes, and not nested too deeply. Raises `ModelError`."""
     data = read_regular(path, largest)
     try:
         value = json.loads(data.decode("utf-8"))

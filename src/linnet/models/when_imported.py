@@ -1,4 +1,4 @@
-"""Steps that are taken once a module of another library has been imported: at once where it is there already.
+"""Steps that are taken once a module of another library has been imported: at once where it already exists.
 
 `import linnet` must stay instant and load neither torch nor transformers, and yet Transformers' Auto classes should
 know Linnet's models after it. So a note is left with Python's import system, which costs nothing until then.

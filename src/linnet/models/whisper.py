@@ -220,7 +220,7 @@ _MISFITS = {
 
 
 def _require(folder: Path, names: tuple[str, ...], hint: str) -> Path:
-    """The first of these files that is there; raises `ModelError` naming the first when none is."""
+    """The first of these files that exists; raises `ModelError` naming the first when none is."""
     for name in names:
         if (folder / name).is_file():
             return folder / name

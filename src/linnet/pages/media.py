@@ -20,7 +20,7 @@ _COLUMNS = 1200  # at most: a longer sound has wider ones
 
 @dataclass(frozen=True)
 class AudioClip:
-    """A sound as an address, or none, and a note on what is missing."""
+    """A recording as an address, or none, and a note on what is missing."""
 
     address: str | None = None
     note: str | None = None

@@ -66,7 +66,7 @@ def align(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "
 
 
 def find_spans(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "plain") -> tuple[Span, ...]:
-    """The alignment of a protocol in stretches of one kind, in order; each compound is a span of its own.
+    """The alignment of a protocol in stretches of one kind, in order; each compound is its own span.
 
     Raises `OptionError` for an unknown protocol, `MissingExtra` for one whose library is missing.
 

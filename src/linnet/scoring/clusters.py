@@ -40,7 +40,7 @@ class ResamplingClusters:
 
     @classmethod
     def single(cls, utterances: int, why: str = UNKNOWN) -> ResamplingClusters:
-        """Each utterance a cluster of its own, and why not more of them together."""
+        """Each utterance its own cluster, and why not more of them together."""
         return cls("utterances", np.arange(utterances), utterances, why)
 
     def sums(self, values: Iterable[float] | Floats) -> Floats:

@@ -28,7 +28,7 @@ class EnglishNormalizer:
     """`EnglishTextNormalizer` of transformers (Radford et al. 2022, appendix C), with the words' results kept.
 
     `spelling` maps British spellings to American ones. The text that comes back has single spaces between its words.
-    With `digits` each digit of a number is a word of its own (`linnet.text.spoken_numbers`).
+    With `digits` each digit of a number is its own word (`linnet.text.spoken_numbers`).
 
     >>> EnglishNormalizer({"colour": "color"})("Mr. Smith's colour: twenty-one, isn't it?")
     'mister smith is color 21 is not it'
@@ -43,7 +43,7 @@ class EnglishNormalizer:
         whisper.standardize_numbers = DigitWords() if digits else NumberWords()
         self._whisper: Callable[[str], str] = whisper
         self._numbers: frozenset[str] = frozenset(whisper.standardize_numbers.words) | _AFTER_CONTRACTION
-        # brackets drop all between them; an apostrophe without a word of its own goes to the word before it
+        # brackets drop all between them; an apostrophe without its own word goes to the word before it
         self._across_words = re.compile(rf"[<>\[\]()]|(?:^|\s)(?:{whisper.ignore_patterns})?'")
         self._spelling = spelling
         self._rewritten = _rewritten(whisper.ignore_patterns, whisper.replacers)

@@ -66,7 +66,7 @@ def keep_marks(text: str, language: str | None = None) -> str:
 
 
 def keep_case(text: str) -> str:
-    """The words of a text as they are written, each punctuation mark a word of its own.
+    """The words of a text as they are written, each punctuation mark its own word.
 
     For the cased and punctuated word error rate: the forms of apostrophes, dashes and quotation marks are one, since
     no listener can tell them apart; an apostrophe stays within its word.

@@ -1,4 +1,4 @@
-"""Numbers as Whisper's English normalizer writes them, and the same with each digit as a word of its own."""
+"""Numbers as Whisper's English normalizer writes them, and the same with each digit as its own word."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class DigitWords(NumberWords):
                 yield from (_NAMES[int(digit)] for digit in part)
 
     def _begins_anew(self, words: list[str], place: int) -> bool:
-        """Whether a numeral begins a number of its own: "2019 20 million" shall not be 201920 million."""
+        """Whether a numeral begins its own number: "2019 20 million" shall not be 201920 million."""
         many = self.multipliers.keys() | self.multipliers_suffixed.keys()
         after = place + 1 < len(words) and words[place + 1] in many
         return after and not (place and words[place - 1] in many)

@@ -57,7 +57,7 @@ def check_tracker(name: str) -> None:
 
 @contextmanager
 def tracking(run: RunInfo, track: str, tell: Notify) -> Iterator[Callable[[Row], None]]:
-    """Open the trackers of a run; what it gives takes each row. `tell` gets sentences for a person.
+    """Open the trackers of a run; what it gives takes each row. `tell` gets sentences for the user.
 
     Raises:
         OptionError: `track` names no tracker that is known; `MissingExtra` where it is not installed.

@@ -111,7 +111,7 @@ class Step:
 class Trainer:
     """Moves a model batch by batch. All randomness of a step follows from the seed and its number alone.
 
-    Several processes take batches of their own, and gradients are added up over all. Each has the whole model, or a
+    Several processes take their own batches, and gradients are added up over all. Each has the whole model, or a
     share of its weights (`shard`). Methods are called on all processes together.
     """
 
@@ -304,7 +304,7 @@ class Trainer:
         return True
 
     def _require_same_parts(self, state: Mapping[str, Any]) -> None:
-        """Raise an `OptionError` where a checkpoint's optimizer has rates of its own for other parts than this one."""
+        """Raise an `OptionError` where a checkpoint's optimizer has its own rates for other parts than this one."""
         theirs, ours = (
             [len(group["params"]) for group in one["param_groups"]] for one in (state, self.optimizer.state_dict())
         )

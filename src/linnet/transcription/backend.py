@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from linnet.arrays import Array
 from linnet.audio.source import AudioSource
 from linnet.audio.types import Samples
-from linnet.decoding.options import DecodingOptions
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.transcript import Counts, Segment
 
 
@@ -24,7 +24,7 @@ class Request:
     """One window to recognize. Requests with equal `group` may share a batch."""
 
     samples: Samples
-    options: DecodingOptions
+    options: TranscriptionOptions
     group: Any = None
     prompt: tuple[int, ...] = ()
     language: str | None = None
@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job returns when its recording has ended. `notices` are full sentences that a person should read."""
+    """What a job returns when its recording has ended. `notices` are full sentences that the user should read."""
 
     segments: tuple[Segment, ...]
     language: str | None = None
@@ -67,7 +67,7 @@ class Backend(Protocol):
         """The dataclass of the results of `run`."""
         ...
 
-    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+    def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
         """Recognize one recording, up to about `ahead` windows at once.
 
         Raises `OptionError` at once for options that this model cannot honor.

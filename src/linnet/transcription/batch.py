@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OutputError
 from linnet.files import cannot_write, open_folder, write_atomic
 from linnet.transcription.journal import Journal
 from linnet.transcription.naming import Item, place
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import Progress, Recording, Result
 from linnet.transcription.subtitles import SubtitleLayout
 from linnet.transcription.transcript import Transcript
@@ -54,7 +54,7 @@ class Recognizes(Protocol):
         self,
         sources: Iterable[Any],
         *,
-        options: DecodingOptions | None,
+        options: TranscriptionOptions | None,
         batch_size: int,
         channel: str = "mix",
         in_order: bool,
@@ -69,7 +69,7 @@ class RunOptions:
     """What a run makes of every recording."""
 
     formats: tuple[str, ...] = ("txt",)
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    decoding: TranscriptionOptions = field(default_factory=TranscriptionOptions)
     batch_size: int = 1
     channel: str = "mix"
     track: int | None = None
@@ -102,7 +102,7 @@ def run_batch(
     *,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[ItemResult]:
-    """Transcribe and write every item; yields each once, when its files are there or it has failed.
+    """Transcribe and write every item; yields each once, when its files exist or it has failed.
 
     A recording that fails leaves the others alone, but a full disk ends the run: the rest is "not begun". With
     `skip_existing`, an item is skipped when every wanted format is there and was made by the same model, revision,
@@ -253,7 +253,7 @@ def _obstacle(item: Item, known: dict[str, str], formats: Sequence[str]) -> Outp
         return OutputError(f"{item.folder}: cannot write: no permission to write there; choose another --output")
     foreign = [item.target(name) for name in formats if name not in known and item.target(name).exists()]
     if item.beside and foreign:
-        return OutputError(f"{foreign[0]}: is there already and Linnet did not write it; name a folder with --output")
+        return OutputError(f"{foreign[0]}: already exists and Linnet did not write it; name a folder with --output")
     return None
 
 

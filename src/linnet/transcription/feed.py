@@ -1,4 +1,4 @@
-"""Sources as they come: those of a generator are made in a thread of its own, so that a slow one holds nothing up."""
+"""Sources as they come: those of a generator are made in its own thread, so that a slow one holds nothing up."""
 
 from __future__ import annotations
 

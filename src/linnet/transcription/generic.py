@@ -8,7 +8,7 @@ Shapes: B windows, T output frames of a CTC model, V vocabulary, L tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from linnet.alignment.words import TimedWord
 from linnet.audio.detectors import choose_detector
 from linnet.audio.source import AudioSource
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import ModelError, OptionError
 from linnet.models.families import CTC
 from linnet.models.loading import quiet
@@ -29,6 +28,7 @@ from linnet.transcription import longform
 from linnet.transcription.backend import Job, Request
 from linnet.transcription.ledger import is_low_confidence
 from linnet.transcription.longform import Languages, batched
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
 from linnet.transcription.words import with_words
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SHORTEST = SAMPLE_RATE // 10  # samples: a shorter window is padded to it
 MOST_TOKENS = 448  # for a window, where the model's generation config names no limit
 
-_DEFAULTS = DecodingOptions()
+_DEFAULTS = TranscriptionOptions()
 _FREE = {"timestamps", "seed", "vad", "long_form"}  # without meaning here, so of no harm
 _HONORED = {
     "ctc": frozenset(_FREE | {"word_timestamps"}),
@@ -52,11 +52,11 @@ _HONORED = {
 }
 _WHY_NOT = {
     "language": "it takes no language and recognizes the one that it was trained on",
-    "language_per_segment": "it tells no language",
+    "language_per_segment": "it does not detect languages",
     "task": "it only transcribes",
     "prompt": "it takes no prompt",
     "hotwords": "it takes no prompt",
-    "word_timestamps": "only Whisper-family and CTC models tell when each word is said",
+    "word_timestamps": "only Whisper-family and CTC models give word times",
 }
 
 
@@ -69,6 +69,7 @@ class GenericWindowResult:
     end: float
     avg_logprob: float
     words: tuple[TimedWord, ...] = ()
+    tokens: tuple[int, ...] = field(kw_only=True)  # of the text; a journal's line without them is recognized again
 
 
 def load_generic(ref: ModelRef, *, device: str, dtype: torch.dtype) -> GenericBackend:
@@ -105,17 +106,17 @@ class GenericBackend:
         dtype = str(self._speech.dtype).removeprefix("torch.")
         return f"transformers {self._speech.family.name} {self._speech.device} {dtype}"
 
-    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+    def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
         """Recognize one recording. Raises `OptionError` at once for what the model cannot do."""
         _check(options, self._speech)
         return self._windows(source, options, ahead)
 
-    def _windows(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
+    def _windows(self, source: AudioSource, options: TranscriptionOptions, ahead: int) -> Job:
         plan = WindowPlan(source, self._window, choose_detector(vad=options.vad))
         listener = _WindowRecognizer(self, options)
         return (yield from batched(plan, listener, Languages(None, each=True), limit=self._window, ahead=ahead))
 
-    def request(self, samples: Samples, options: DecodingOptions) -> Request:
+    def request(self, samples: Samples, options: TranscriptionOptions) -> Request:
         """The request for one window."""
         if len(samples) < SHORTEST:
             samples = np.pad(samples, (0, SHORTEST - len(samples)))
@@ -171,7 +172,7 @@ class GenericBackend:
         return value.to(self._speech.dtype).nan_to_num() if value.is_floating_point() else value
 
     def _run_ctc(
-        self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
+        self, features: dict[str, Tensor], durations: Sequence[float], options: TranscriptionOptions
     ) -> list[GenericWindowResult]:
         model = self._speech.model
         log_probabilities = model(**features).logits.float().log_softmax(-1)  # [B, T, V]
@@ -190,17 +191,24 @@ class GenericBackend:
         silent = {self._speech.model.config.pad_token_id, getattr(tokenizer, "word_delimiter_token_id", None)}
         spoken = [index for index, token in enumerate(tokens.tolist()) if token not in silent]
         if not spoken:
-            return GenericWindowResult("", 0.0, seconds, 0.0)
+            return GenericWindowResult("", 0.0, seconds, 0.0, tokens=())
         frame = seconds / len(tokens)
         text = _ctc_text(tokenizer, tokens.tolist())
         words: tuple[TimedWord, ...] = ()
         if timed:
             spelled = partial(_ctc_text, tokenizer)
             words = ctc_words(tokens.tolist(), scores.tolist(), silent, spelled, seconds=seconds)
-        return GenericWindowResult(text, spoken[0] * frame, (spoken[-1] + 1) * frame, float(scores.mean()), words)
+        return GenericWindowResult(
+            text,
+            spoken[0] * frame,
+            (spoken[-1] + 1) * frame,
+            float(scores.mean()),
+            words,
+            tokens=_ctc_tokens(tokenizer, tokens.tolist()),
+        )
 
     def _run_seq2seq(
-        self, features: dict[str, Tensor], durations: Sequence[float], options: DecodingOptions
+        self, features: dict[str, Tensor], durations: Sequence[float], options: TranscriptionOptions
     ) -> list[GenericWindowResult]:
         from transformers import LogitsProcessorList
 
@@ -216,12 +224,14 @@ class GenericBackend:
         except (TypeError, ValueError) as error:
             raise self._unfit(self._speech.model, error) from error
         texts = self._speech.tokenizer.batch_decode(made.sequences, skip_special_tokens=True)
+        special = set(self._speech.tokenizer.all_special_ids)
+        spelled = [tuple(token for token in row if token not in special) for row in made.sequences.tolist()]
         if options.beam_size == 1:
             averages = recorder.averages(_ends(self._speech.model))
         else:
             averages = _beam_averages(self._speech.model, made)
-        rows = zip(texts, durations, averages, strict=True)
-        return [GenericWindowResult(text, 0.0, seconds, average) for text, seconds, average in rows]
+        rows = zip(texts, durations, averages, spelled, strict=True)
+        return [GenericWindowResult(text, 0.0, seconds, mean, tokens=own) for text, seconds, mean, own in rows]
 
 
 class _WindowRecognizer:
@@ -230,7 +240,7 @@ class _WindowRecognizer:
     Its windows do not wait for one another and nothing is heard again: the models do not say where they stopped.
     """
 
-    def __init__(self, backend: GenericBackend, options: DecodingOptions) -> None:
+    def __init__(self, backend: GenericBackend, options: TranscriptionOptions) -> None:
         self._backend, self._options = backend, options
 
     def prepare(self, window: Window) -> Window:
@@ -287,30 +297,36 @@ def _ctc_text(tokenizer: Any, tokens: Sequence[int]) -> str:
     return text
 
 
+def _ctc_tokens(tokenizer: Any, tokens: Sequence[int]) -> tuple[int, ...]:
+    """The tokens of `_ctc_text`: repeats merged, without blanks and other special tokens, with word delimiters."""
+    silent = set(tokenizer.all_special_ids) - {getattr(tokenizer, "word_delimiter_token_id", None)}
+    return tuple(token for token, _ in groupby(tokens) if token not in silent)
+
+
 def _segments(heard: GenericWindowResult, offset: float, duration: float) -> list[Segment]:
     """One segment, or none for no text; times within the window though it may have been padded."""
     text = heard.text.strip()
     if not text:
         return []
     start, end = min(heard.start, duration), min(heard.end, duration)
-    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, heard.avg_logprob)
+    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, heard.tokens, heard.avg_logprob)
     words = [replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in heard.words]
     return [with_words(segment, words, offset=offset)]
 
 
-def _check(options: DecodingOptions, speech: SpeechModel) -> None:
+def _check(options: TranscriptionOptions, speech: SpeechModel) -> None:
     """Refuse each option that was changed from its default and that this family does not honor."""
-    for field in fields(options):
-        value = getattr(options, field.name)
-        if field.name in _HONORED[speech.family.name] or value == getattr(_DEFAULTS, field.name):
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if each.name in _HONORED[speech.family.name] or value == getattr(_DEFAULTS, each.name):
             continue
-        if value is None or (field.name == "temperatures" and value == (0.0,)):
+        if value is None or (each.name == "temperatures" and value == (0.0,)):
             continue  # a fallback that is switched off, and there is none
-        why = _WHY_NOT.get(field.name, f"{speech.family.title} models other than Whisper have no such choice")
-        raise OptionError(f"model {speech.name} cannot honor {field.name}={value!r}: {why}")
+        why = _WHY_NOT.get(each.name, f"{speech.family.title} models other than Whisper have no such choice")
+        raise OptionError(f"model {speech.name} cannot honor {each.name}={value!r}: {why}")
 
 
-def _generation(model: Any, options: DecodingOptions) -> dict[str, Any]:
+def _generation(model: Any, options: TranscriptionOptions) -> dict[str, Any]:
     """Arguments of `generate`; what is not given stays as the model's generation config says."""
     config = model.generation_config
     most = options.max_new_tokens

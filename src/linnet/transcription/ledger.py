@@ -35,7 +35,7 @@ class Ledger:
         self.segments += segments
 
     def drop(self, seconds: float) -> None:
-        """So much was no speech and went to no window."""
+        """Count seconds without speech, which went to no window."""
         self.counts = replace(self.counts, nonspeech_seconds=round(self.counts.nonspeech_seconds + seconds, 3))
 
     def outcome(
@@ -56,13 +56,14 @@ class Ledger:
     def _notices(self, duration: float) -> list[str]:
         dropped, found = self.counts.nonspeech_seconds, []
         if dropped > MUCH_DROPPED * duration:
-            what = "no speech was heard" if not self.segments and not self.counts.windows else "there is little speech"
+            silent = not self.segments and not self.counts.windows
+            what = "no speech was detected" if silent else "there is little speech"
             found.append(
                 f"{what}: {dropped:.1f} of {duration:.1f} s were left out (--no-vad takes them in; for singing, say)."
             )
         elif not self.segments and self.counts.windows:
             found.append(
-                "no words were recognized in it (of several channels --channel hears one; --no-vad takes in singing)."
+                "no words were recognized in it (of several channels --channel selects one; --no-vad takes in singing)."
             )
         low_confidence = self.counts.low_confidence_segments
         if low_confidence > MANY_LOW_CONFIDENCE * len(self.segments):

@@ -69,7 +69,7 @@ class Languages:
         self._wordless: str | None = None  # of those in which speech was found and no words
 
     def count(self, heard: WindowTranscript) -> None:
-        """Take the probabilities of a window with words; one without tells a language only where none has any."""
+        """Take the probabilities of a window with words; one without gives a language only where none has any."""
         if heard.probabilities and heard.segments:
             self._voices += 1
             self._first = self._first or heard.language

@@ -57,7 +57,7 @@ class Item:
 
 
 def place(source: str) -> str:
-    """What tells inputs apart: the URL, `-`, or the absolute path."""
+    """What distinguishes inputs: the URL, `-`, or the absolute path."""
     return source if source == "-" or is_url(source) else os.path.abspath(source)  # noqa: PTH100 (keeps links)
 
 

@@ -1,4 +1,4 @@
-"""Quantizing a Whisper-family model on a person's own recordings, and judging the result on others of them."""
+"""Quantizing a Whisper-family model on the user's own recordings, and judging the result on others of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from linnet.audio.detectors import PauseCutter, VoiceActivity
 from linnet.audio.source import open_audio
 from linnet.audio.types import Audio, Samples
 from linnet.data.manifest import Utterance
-from linnet.decoding.options import DecodingOptions
 from linnet.engines.choice import EngineChoice, build_engine, openvino_precision, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino.cache import ConvertedModel, calibrate, compile_converted
@@ -25,6 +24,7 @@ from linnet.models.resolve import ModelRef
 from linnet.notices import Notify
 from linnet.scoring.corpus import Pair, Scorer
 from linnet.text.normalizers import Normalizers
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.recognizer import Recognizer
 from linnet.transcription.whisper import WhisperBackend
 from linnet.transcription.windows import WindowPlan
@@ -115,7 +115,7 @@ class QuantizationRun:
     def __init__(self, ref: ModelRef, utterances: Iterable[Utterance], *, windows: int, notify: Notify) -> None:
         """Load the model and read clips of about `windows` windows for each half.
 
-        `notify` is told what is left out. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
+        `notify` receives what is left out. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
         """
         self._model, self._int8 = build_engine(ref, "cpu", EngineChoice("openvino", "int8"), notify)
         self._ref = ref
@@ -161,7 +161,7 @@ class QuantizationRun:
         for language in dict.fromkeys(clip.language for clip in clips):
             rows = [row for row, clip in enumerate(clips) if clip.language == language]
             sounds = [Audio(clips[row].samples, clips[row].name) for row in rows]
-            options = DecodingOptions(language=language, temperatures=(0.0,))
+            options = TranscriptionOptions(language=language, temperatures=(0.0,))
             for result in recognizer.transcribe_many(sounds, options=options):
                 if result.transcript is None:
                     raise result.error or AssertionError("a result holds a transcript or an error")
@@ -170,7 +170,11 @@ class QuantizationRun:
 
     def _features(self, clips: Iterable[CalibrationClip]) -> list[Array]:
         """The log-mel features [T, M] of all windows of these clips, as the model is given them."""
-        backend, options, size = WhisperBackend(self._model, self._int8), DecodingOptions(), self._model.window_samples
+        backend, options, size = (
+            WhisperBackend(self._model, self._int8),
+            TranscriptionOptions(),
+            self._model.window_samples,
+        )
         found = []
         for clip in clips:
             for window in WindowPlan(open_audio(Audio(clip.samples, clip.name)), size, PauseCutter()):

@@ -16,6 +16,7 @@ from linnet.machine import versions
 from linnet.notices import Notify
 from linnet.settings import did_you_mean
 from linnet.transcription.backend import Backend, Outcome
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.schedule import BATCH_SIZE, Progress, Recording, Result, run_jobs
 from linnet.transcription.schedule import in_order as ordered
 from linnet.transcription.transcribe_options import TranscribeOptions
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from linnet.models.resolve import ModelRef
 
 
-def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may give)
+def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may give)
     name: str | None = None,
     *,
     device: str = "auto",
@@ -44,7 +45,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that a person may 
     `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU, and CTC
     models where it is named; `compute_type` auto, f32 (or float32), bf16 (or bfloat16), float16, int8 or w8a8; `dtype`,
     deprecated, is `compute_type` with `engine="torch"`; `threads` how many the engine uses, by default all cores.
-    `notify` is told of each choice made automatically, with its reason. `late`: the weights are read when a first
+    `notify` receives each choice made automatically, with its reason. `late`: the weights are read when a first
     recording could be opened, not now. Raises `ModelError` for a model that is missing or damaged, `OptionError` for
     what does not go together.
 
@@ -141,7 +142,7 @@ class Recognizer:
 
     @property
     def word_times_notice(self) -> str | None:
-        """What a person who asks for word times must know of this model's; None where that is nothing."""
+        """What the user who asks for word times must know of this model's; None where that is nothing."""
         notice: str | None = getattr(self._backend, "word_times_notice", None)
         return notice
 
@@ -155,18 +156,14 @@ class Recognizer:
         `audio` is a path, a URL, "-" for stdin, bytes, a file object, an `Audio`, an array of samples ([N] or
         [N, channels]) at `sample_rate` Hz (16000 if not given), or {"array", "sampling_rate"} as data sets hold it.
         `track` is which of a video's sound tracks is heard, from 1. `options` are those of `TranscribeOptions`.
-        Raises `AudioError` for a sound that cannot be read and `OptionError` for what the model cannot do.
+        Raises `AudioError` for a recording that cannot be read and `OptionError` for what the model cannot do.
 
         >>> load("digits").transcribe("examples/digits-en.flac", language="en").language
         'en'
         """
-        changes: dict[str, Any] = {**options}
-        base = changes.pop("options", None)
-        channel, track = changes.pop("channel", "mix"), changes.pop("track", None)
-        rate = changes.pop("sample_rate", None)
-        decoding = _changed(base, changes)
-        recording = Recording(open_audio(audio, channel=channel, sample_rate=rate, track=track), channel, track)
-        (result,) = self.transcribe_many([recording], options=decoding)
+        template, chosen = _split(options)
+        source = open_audio(audio, channel=template.channel, sample_rate=template.sample_rate, track=template.track)
+        (result,) = self.transcribe_many([replace(template, sound=source)], options=chosen)
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
         return result.transcript
@@ -175,32 +172,34 @@ class Recognizer:
         self,
         sources: Iterable[Any],
         *,
-        options: DecodingOptions | None = None,
         batch_size: int = BATCH_SIZE,
-        channel: str = "mix",
         in_order: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
+        **options: Unpack[TranscribeOptions],
     ) -> Iterator[Result]:
         """Transcribe recordings, `batch_size` windows of one or several of them at once; yields a `Result` for each.
 
-        Results come in the order of the inputs; with `in_order=False` each when it is done, and its `index` tells the
-        input. A recording that fails is a `Result` with its error, and the rest goes on. Raises `OptionError` for
-        options that the model cannot honor. A source may be a `schedule.Recording`, with a channel, a track and a
-        journal of its own. A generator of sources runs in a thread of its own; waiting for it holds up no result.
+        Takes the options of `transcribe`, for all recordings. Results come in the order of the inputs; with
+        `in_order=False` each when it is done, and its `index` names the input. A recording that fails is a `Result`
+        with its error, and the rest goes on. Raises `OptionError` for options that the model cannot honor. A source may
+        be a `schedule.Recording`, with its own channel, track and journal. A generator of sources runs in its own
+        thread; waiting for it holds up no result.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise OptionError(f"batch size must be at least 1, got {batch_size}")
         if isinstance(sources, str | bytes | bytearray | os.PathLike | Mapping) or hasattr(sources, "ndim"):
             raise OptionError("transcribe_many takes several recordings: give a list of them, or use transcribe")
-        options = _changed(options, {})
-        results = run_jobs(self._backend, sources, options, batch_size, channel=channel, on_progress=on_progress)
+        template, chosen = _split(options)
+        results = run_jobs(self._backend, sources, chosen, batch_size, template=template, on_progress=on_progress)
         for result in ordered(results) if in_order else results:
             outcome = result.outcome
-            done = None if outcome is None else self._transcript(outcome, result, options, channel)
+            done = None if outcome is None else self._transcript(outcome, result, chosen, template)
             yield replace(result, transcript=done)
 
-    def _transcript(self, outcome: Outcome, result: Result, options: DecodingOptions, channel: str) -> Transcript:
-        heard = result.source if isinstance(result.source, Recording) else Recording(result.source, channel)
+    def _transcript(
+        self, outcome: Outcome, result: Result, options: DecodingOptions, template: Recording
+    ) -> Transcript:
+        heard = result.source if isinstance(result.source, Recording) else template
         return Transcript(
             segments=outcome.segments,
             language=outcome.language,
@@ -222,17 +221,23 @@ class Recognizer:
         )
 
 
-def _changed(options: DecodingOptions | None, changes: dict[str, Any]) -> DecodingOptions:
+def _split(given: Mapping[str, Any]) -> tuple[Recording, TranscriptionOptions]:
+    """How recordings are opened, as a `Recording` without its sound, and how they are transcribed."""
+    changes = dict(given)
+    opening = {name: changes.pop(name) for name in ("channel", "track", "sample_rate") if name in changes}
+    options = changes.pop("options", None)
     if "temperature" in changes:  # as it is called elsewhere, and on the command line
         changes = {"temperatures": changes["temperature"], **changes}
         del changes["temperature"]
     if not isinstance(options, DecodingOptions | None):
-        raise OptionError(f"options must be DecodingOptions, got {type(options).__name__}; give single ones by name")
+        raise OptionError(
+            f"options must be TranscriptionOptions, got {type(options).__name__}; give single ones by name"
+        )
     known = list(TranscribeOptions.__annotations__)
     if wrong := next((key for key in changes if key not in known), None):
         hint = did_you_mean(wrong, {name: name for name in known}) or f"; the options are {', '.join(known)}"
         raise OptionError(f"unknown option {wrong!r}{hint}")
-    return replace(options or DecodingOptions(), **changes)
+    return Recording(None, **opening), replace(TranscriptionOptions.of(options), **changes)
 
 
 __all__ = ["LinnetError", "Progress", "Recognizer", "Result", "load"]

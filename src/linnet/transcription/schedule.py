@@ -10,17 +10,17 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from linnet.audio.source import AudioSource, is_source, open_audio
 from linnet.audio.types import Audio
 from linnet.closing import Closing
-from linnet.decoding.options import DecodingOptions
 from linnet.errors import AudioError, LinnetError, ModelError, OptionError
 from linnet.transcription.backend import Backend, Job, Outcome, Request
 from linnet.transcription.feed import Feed
 from linnet.transcription.journal import SHORTEST, Journal
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.transcript import Transcript
 from linnet.urls import public_name
 
@@ -31,7 +31,7 @@ _LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
 
 @dataclass(frozen=True)
 class Recording:
-    """A sound that is to be opened when its turn comes, with choices of its own; see `audio.open_audio` for them.
+    """A recording that is to be opened when its turn comes, with its own choices; see `audio.open_audio` for them.
 
     `journal` makes the journal of its windows, where it is long.
     """
@@ -40,15 +40,16 @@ class Recording:
     channel: str = "mix"
     track: int | None = None
     journal: Callable[[], Journal] | None = None
+    sample_rate: int | None = None  # Hz, of arrays
 
     def open(self) -> AudioSource:
         """The sound as a source, which it may be already. Raises `AudioError`, `OptionError`."""
         if is_source(self.sound):
             return self.sound
-        return open_audio(self.sound, channel=self.channel, track=self.track)
+        return open_audio(self.sound, channel=self.channel, sample_rate=self.sample_rate, track=self.track)
 
     def name(self, index: int, source: AudioSource | None = None) -> str:
-        """Its name among others, for messages: of what has none (arrays, bytes) its place is told."""
+        """Its name among others, for messages: of what has none (arrays, bytes) its position."""
         if source is not None and (source is self.sound or isinstance(self.sound, str | os.PathLike | Audio)):
             return source.name
         if isinstance(self.sound, str | os.PathLike):
@@ -155,11 +156,11 @@ class Scheduler(Closing):
         backend: Backend,
         batch_size: int,
         *,
-        channel: str = "mix",
+        template: Recording | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self._backend, self._batch_size = backend, batch_size
-        self._channel, self._on_progress = channel, on_progress
+        self._template, self._on_progress = template or Recording(None), on_progress
         self._batches = _Batches(backend, batch_size)
         self._running: dict[int, _Running] = {}  # by their index
         self._ended: list[Result] = []
@@ -175,15 +176,15 @@ class Scheduler(Closing):
         """Whether any recording is under way."""
         return bool(self._running)
 
-    def submit(self, source: Any, options: DecodingOptions) -> int:
+    def submit(self, source: Any, options: TranscriptionOptions) -> int:
         """Begin a recording, which may be a `Recording`; its index, 0 for the first, by which its `Result` is known.
 
-        A sound that cannot be opened has its result at once, with the error. Raises `OptionError` for options that the
-        model cannot honor.
+        A recording that cannot be opened has its result at once, with the error. Raises `OptionError` for options that
+        the model cannot honor.
         """
         index, begun = self._submitted, time.perf_counter()
         self._submitted += 1
-        recording = source if isinstance(source, Recording) else Recording(source, self._channel)
+        recording = source if isinstance(source, Recording) else replace(self._template, sound=source)
         try:
             opened = recording.open()
         except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
@@ -242,19 +243,20 @@ class Scheduler(Closing):
 def run_jobs(
     backend: Backend,
     sources: Iterable[Any],
-    options: DecodingOptions,
+    options: TranscriptionOptions,
     batch_size: int,
     *,
-    channel: str = "mix",
+    template: Recording | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[Result]:
     """Recognize recordings, `batch_size` windows at once; yields each as it is done, in no fixed order.
 
     A recording is begun when those before it leave room in a batch. Sources that come slowly from a generator hold up
     nothing that was begun (see `feed.Feed`); an error in making them ends them and is raised once that is done.
+    Sources other than a `Recording` are opened as `template` says.
     """
     with (
-        Scheduler(backend, batch_size, channel=channel, on_progress=on_progress) as scheduler,
+        Scheduler(backend, batch_size, template=template, on_progress=on_progress) as scheduler,
         Feed(sources, _discard) as feed,
     ):
         while True:

@@ -50,7 +50,7 @@ class SubtitleLayout:
             object.__setattr__(self, "max_line_width", DEFAULT_WIDTH)
 
     def shortest(self, characters: int) -> float:
-        """Seconds that so many characters must stay."""
+        """Seconds that this number of characters must stay."""
         rate = self.max_chars_per_second
         wanted = max(self.min_duration, characters / rate if rate is not None else 0.0)
         return wanted if self.max_duration is None else min(wanted, self.max_duration)

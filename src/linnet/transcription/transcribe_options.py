@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from linnet.decoding.options import DecodingOptions, LongForm, Task
+from linnet.decoding.options import DecodingOptions, Task
+from linnet.transcription.options import LongForm
 
 
 class TranscribeOptions(TypedDict, total=False):
-    """Every keyword that `Recognizer.transcribe` takes; one left out keeps the default of `DecodingOptions`.
+    """Every keyword that `Recognizer.transcribe` takes; one left out keeps the default of `TranscriptionOptions`.
 
     `options` sets several at once, and single keywords override it. `temperature` is `temperatures` as the command line
-    calls it. A test holds that names and types agree with `DecodingOptions`.
+    calls it. A test holds that names and types agree with `TranscriptionOptions`.
     """
 
     options: DecodingOptions | None

@@ -13,13 +13,13 @@ MOST_LANGUAGES = 5  # in a transcript's JSON
 class Word:
     """One word with its times in seconds from the start of the recording, punctuation glued to it.
 
-    `interpolated` says that the sound gave no place for it: its times are a division of what its neighbors left.
+    `interpolated` says that the audio gave no times for it: its times are a division of what its neighbors left.
     """
 
     word: str
     start: float
     end: float
-    probability: float | None = None  # mean over its tokens; None where the model tells none
+    probability: float | None = None  # mean over its tokens; None where the model gives none
     interpolated: bool = False
 
 
@@ -28,18 +28,20 @@ class Segment:
     """A piece of transcript with its times in seconds from the start of the recording.
 
     `words`, where they were asked for, are in order, do not overlap and lie within the segment; their texts joined by
-    spaces (or by nothing, in scripts without spaces) are the segment's.
+    spaces (or by nothing, in scripts without spaces) are the segment's. `tokens` are those of the model's vocabulary
+    that spell the text, as decoded, without timestamps and CTC blanks; empty where the system gives only text.
     """
 
     start: float
     end: float
     text: str
+    tokens: tuple[int, ...] = ()
     avg_logprob: float | None = None
     no_speech_prob: float | None = None
     compression_ratio: float | None = None
     temperature: float | None = None
     words: tuple[Word, ...] = ()
-    language: str | None = None  # where each window told its own
+    language: str | None = None  # where each window detects its own
     low_confidence: bool = False  # improbable, repeating itself, or where the model hears no speech
 
 

@@ -26,6 +26,7 @@ from linnet.transcription.backend import Job, Request
 from linnet.transcription.coverage import LITTLE, Pace, is_crowded, is_stretched, is_thin, may_skip, speech
 from linnet.transcription.ledger import Ledger, is_low_confidence
 from linnet.transcription.longform import Languages, WindowTranscript, batched
+from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.segments import Piece, cut_pieces
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
@@ -84,7 +85,7 @@ class WhisperBackend:
         """Where word times are less exact than they could be."""
         return self._model.alignment_heads.notice
 
-    def job(self, source: AudioSource, options: DecodingOptions, *, ahead: int = 1) -> Job:
+    def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
         """Recognize one recording. Raises `OptionError` at once for what the model cannot do."""
         check_options(options, self.vocabulary)
         if options.language_per_segment and not self.vocabulary.languages:
@@ -93,7 +94,7 @@ class WhisperBackend:
             return self._sequential(source, options)
         return self._batched(source, options, ahead)
 
-    def _batched(self, source: AudioSource, options: DecodingOptions, ahead: int) -> Job:
+    def _batched(self, source: AudioSource, options: TranscriptionOptions, ahead: int) -> Job:
         """Windows where speech is, several at once, whatever the recording's length."""
         size = self._model.window_samples
         fits = len(source.read(0, size + 1)) <= size
@@ -115,7 +116,7 @@ class WhisperBackend:
         best = self._engine.best_sound if self._model.pads_window else None
         return self._model.window_samples if best is None else best * HOP
 
-    def _sequential(self, source: AudioSource, options: DecodingOptions) -> Job:
+    def _sequential(self, source: AudioSource, options: TranscriptionOptions) -> Job:
         """Each window starts where the last whole phrase ended (Radford et al. 2022, section 3.8)."""
         size = self._model.window_samples
         language = resolve_language(options.language, self.vocabulary)
@@ -143,7 +144,7 @@ class WhisperBackend:
         heard = (language, None) if first is None else (first.language, first.probabilities)
         return ledger.outcome(source.duration or seek / SAMPLE_RATE, language=heard[0], probabilities=heard[1])
 
-    def prompt(self, options: DecodingOptions, *, timed: bool) -> tuple[int, ...]:
+    def prompt(self, options: TranscriptionOptions, *, timed: bool) -> tuple[int, ...]:
         """The tokens of the options' hotwords and prompt, as the window before would have ended with them.
 
         In training the text before a window had timestamps where the window had them; after text without them a model
@@ -158,7 +159,13 @@ class WhisperBackend:
         return (vocabulary.timestamp_begin, *tokens, last)
 
     def request(
-        self, samples: Samples, options: DecodingOptions, prompt: tuple[int, ...], *, language: str | None, timed: bool
+        self,
+        samples: Samples,
+        options: TranscriptionOptions,
+        prompt: tuple[int, ...],
+        *,
+        language: str | None,
+        timed: bool,
     ) -> Request:
         """The request for one window; windows padded to the same length, with prompts of one length, share a batch."""
         padded = self._model.padded(len(samples))
@@ -166,7 +173,7 @@ class WhisperBackend:
         return Request(samples, options, group=(padded, len(prompt), options), prompt=prompt, language=language)
 
     def pieces(
-        self, decoded: DecodingResult, duration: float, *, timed: bool, options: DecodingOptions
+        self, decoded: DecodingResult, duration: float, *, timed: bool, options: TranscriptionOptions
     ) -> tuple[list[Piece], float]:
         """The phrases of a window of `duration` seconds, and the seconds of it that are done."""
         if _is_silence(decoded, options):
@@ -184,13 +191,13 @@ class WhisperBackend:
             advance = min(advance, self._model.window_samples / SAMPLE_RATE / 4)  # look again from a little later
         return pieces, advance
 
-    def _hears_speech(self, decoded: DecodingResult, options: DecodingOptions) -> bool:
+    def _hears_speech(self, decoded: DecodingResult, options: TranscriptionOptions) -> bool:
         """Whether a window without words is one in which the model says that somebody speaks."""
         known = self.vocabulary.no_speech is not None and options.no_speech_threshold is not None
         return known and decoded.no_speech_prob < CERTAIN_SPEECH
 
     def segments(
-        self, pieces: Sequence[Piece], result: WindowResult, offset: float, options: DecodingOptions
+        self, pieces: Sequence[Piece], result: WindowResult, offset: float, options: TranscriptionOptions
     ) -> list[Segment]:
         """A window's segments, with their words; `offset` is where it starts, in seconds."""
         tokens, begin = result.decoded.tokens, self.vocabulary.timestamp_begin
@@ -210,6 +217,7 @@ class WhisperBackend:
             start=round(offset + piece.start, 3),
             end=round(offset + piece.end, 3),
             text=self.vocabulary.text(piece.tokens).strip(),
+            tokens=tuple(token for token in piece.tokens if token < self.vocabulary.timestamp_begin),
             avg_logprob=decoded.avg_logprob,
             no_speech_prob=decoded.no_speech_prob,
             compression_ratio=decoded.compression_ratio,
@@ -290,7 +298,7 @@ class WhisperBackend:
 class _WindowRecognizer:
     """A Whisper-family model's side of batched long-form, as `longform.WindowRecognizer`."""
 
-    def __init__(self, backend: WhisperBackend, options: DecodingOptions) -> None:
+    def __init__(self, backend: WhisperBackend, options: TranscriptionOptions) -> None:
         self._backend, self._options = backend, options
         self._prompt = backend.prompt(options, timed=options.timestamps)
         self._plain_prompt = backend.prompt(options, timed=False)

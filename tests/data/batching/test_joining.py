@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linnet.data.batching import Batches, Cost, JoinedWindow, Joining, Lengths, join_utterances
+from linnet.data.batching import Batches, Cost, JoinedWindow, JoinPlan, Lengths, join_utterances
 from linnet.data.batching.arrays import stream
 from linnet.data.batching.joining import in_turn
 from linnet.errors import OptionError
@@ -15,7 +15,7 @@ WINDOW = JoinedWindow(40.0, 250, silence=0.5)
 COST = Cost(per_second=1.0, per_token=0.08)
 
 
-def joined(lengths: Lengths, budget: float = 150.0, kinds: int = 1) -> Joining:
+def joined(lengths: Lengths, budget: float = 150.0, kinds: int = 1) -> JoinPlan:
     found = (np.arange(len(lengths)) % kinds).astype(np.int16)
     return join_utterances(lengths, WINDOW, COST, budget, kinds=found, rows=np.arange(len(lengths)))
 

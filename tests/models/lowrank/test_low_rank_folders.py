@@ -273,7 +273,7 @@ def test_adapters_of_a_low_rank_fusion_model(tmp_path: Path) -> None:
         for name, value in tuned.named_parameters():
             if "lora_" in name:
                 value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(len(name))) * 0.1)
-    with pytest.raises(OptionError, match="adapters of its own"):
+    with pytest.raises(OptionError, match="its own adapters"):
         save_low_rank(tuned, tmp_path / "base", tmp_path / "never")
     tuned.save_pretrained(tmp_path / "tuned")
     batch = processor(clips(), TEXTS)
@@ -300,7 +300,7 @@ def test_a_model_without_low_rank_layers_is_refused(tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(whisper: tuple[Any, Path], tmp_path: Path) -> None:
     (tmp_path / "low").mkdir()
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         save_low_rank(whisper[0], whisper[1].parent / "base", tmp_path / "low")
 
 
@@ -322,7 +322,7 @@ def test_a_bias_that_a_dense_layer_cannot_hold_is_named(others: dict[str, Path],
         ({"layers": {"model.encoder.layers.0.fc1": {"rank": 2000, "form": "pair"}}}, "rank 2000 does not fit"),
         ({"layers": {"model.encoder.layer_norm": {"rank": 2, "form": "pair"}}}, "is no linear layer"),
         ({"base_model_type": "nonsense"}, "nonsense"),
-        ({"base_model_type": None}, "does not tell the type of its base"),
+        ({"base_model_type": None}, "does not name the type of its base"),
     ],
 )
 def test_a_damaged_plan_is_named(whisper: tuple[Any, Path], tmp_path: Path, change: dict[str, Any], told: str) -> None:

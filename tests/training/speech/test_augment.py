@@ -11,11 +11,11 @@ from transformers import WhisperFeatureExtractor
 from linnet.errors import OptionError
 from linnet.settings import build
 from linnet.training.speech import augment
-from linnet.training.speech.recipe import Augment, SpeechData
+from linnet.training.speech.recipe import AugmentOptions, SpeechData
 
 RATE = 16_000
-KNOBS = [field.name for field in fields(Augment)]
-NOTHING = Augment(**dict.fromkeys(KNOBS, 0.0))
+KNOBS = [field.name for field in fields(AugmentOptions)]
+NOTHING = AugmentOptions(**dict.fromkeys(KNOBS, 0.0))
 
 
 def sound(seconds: float = 2.0) -> np.ndarray:
@@ -23,8 +23,8 @@ def sound(seconds: float = 2.0) -> np.ndarray:
     return (0.1 * np.convolve(noise, [1, 0.9, 0.5], "same")).astype(np.float32)
 
 
-def only(name: str, chance: float = 1.0) -> Augment:
-    return Augment(**{**asdict(NOTHING), name: chance})
+def only(name: str, chance: float = 1.0) -> AugmentOptions:
+    return AugmentOptions(**{**asdict(NOTHING), name: chance})
 
 
 def test_there_is_a_knob_for_each_effect_in_their_order() -> None:
@@ -52,7 +52,7 @@ def test_it_happens_as_often_as_its_chance_says(name: str, monkeypatch: pytest.M
 
 def test_one_knob_moves_no_other() -> None:
     plain, key = sound(), (0, 0, 5)
-    both = augment.augmented(plain, Augment(**{**asdict(NOTHING), "noise": 1.0, "level": 1.0}), key)
+    both = augment.augmented(plain, AugmentOptions(**{**asdict(NOTHING), "noise": 1.0, "level": 1.0}), key)
     apart = augment.augmented(augment.augmented(plain, only("noise"), key), only("level"), key)
     np.testing.assert_array_equal(both, apart)
 
@@ -62,7 +62,7 @@ def test_one_knob_moves_no_other() -> None:
 def test_sounds_of_any_length_stay_sounds_and_within_what_the_model_takes(
     length: int, row: int, longest: float
 ) -> None:
-    everything = Augment(**dict.fromkeys(KNOBS, 1.0))
+    everything = AugmentOptions(**dict.fromkeys(KNOBS, 1.0))
     heard = augment.augmented(sound(0.25)[:length], everything, (0, 0, row), longest=longest)
     assert np.isfinite(heard).all()
     assert 0.9 * length - 1 <= len(heard) <= length / 0.9 + 1
@@ -134,11 +134,11 @@ def test_masks_are_as_wide_as_the_paper_says() -> None:
 
 
 def test_true_is_all_defaults_false_is_none_and_a_mapping_sets_each() -> None:
-    assert build(SpeechData, {"augment": True}, "data").augment == Augment()
+    assert build(SpeechData, {"augment": True}, "data").augment == AugmentOptions()
     assert build(SpeechData, {"augment": False}, "data").augment is None
     assert build(SpeechData, {}, "data").augment is None
     chosen = build(SpeechData, {"augment": {"masks": 0.5, "speed": 0}}, "data").augment
-    assert chosen == Augment(masks=0.5, speed=0.0)
+    assert chosen == AugmentOptions(masks=0.5, speed=0.0)
     with pytest.raises(OptionError, match="did you mean 'codec'"):
         build(SpeechData, {"augment": {"codecs": 0.5}}, "data")
     with pytest.raises(OptionError, match=r"level must be from 0 to 1, got 1\.5"):

@@ -257,7 +257,7 @@ def test_a_teacher_that_cannot_be_compared_is_refused(teacher: Path, manifest: P
             load_task(recipe)
     student = load_task(whisper_recipe(teacher, manifest, tmp_path / "run"))
     student.model.config.num_mel_bins = 80
-    with pytest.raises(OptionError, match="hears other features than the student: num_mel_bins 16, not 80"):
+    with pytest.raises(OptionError, match="takes other features than the student: num_mel_bins 16, not 80"):
         load_teacher(str(teacher), student.model, student.inputs.tokenizer)  # type: ignore[attr-defined]
 
 

@@ -25,7 +25,7 @@ from linnet.training.speech.corpus import AudioBatches
 from linnet.training.speech.inputs import WhisperInputs
 from linnet.training.speech.joining import JoinedBatches, laid
 from linnet.training.speech.model import SpeechTask, load_task
-from linnet.training.speech.recipe import Join, SpeechRecipe
+from linnet.training.speech.recipe import JoinOptions, SpeechRecipe
 from linnet.training.speech.run import plan, prepare
 from tests.support.tiny_recipes import fusion_recipe, speech_recipe, tone_corpus
 from tests.support.tiny_whispers import SECONDS, save_whisper
@@ -351,4 +351,4 @@ def test_only_whispers_join(bases: dict[str, Path], manifest: Path, tmp_path: Pa
         prepare(recipe, load_task(recipe))
     for wrong in ({"silence": -1.0}, {"times": 2.0}, {"alone": 1.5}):
         with pytest.raises(OptionError, match=f"{next(iter(wrong))} must be"):
-            replace(Join(), **wrong)
+            replace(JoinOptions(), **wrong)

@@ -9,7 +9,7 @@ from linnet.data.batching.bench import BatchingReport, Waste, bench, bench_manif
 from linnet.data.batching.binning import Binning, bin_utterances
 from linnet.data.batching.bins import Bins, fit_bins
 from linnet.data.batching.cost import Cost, Peak, Shape, fit_cost, fit_peak
-from linnet.data.batching.joining import JoinedWindow, Joining, join_utterances
+from linnet.data.batching.joining import JoinedWindow, JoinPlan, join_utterances
 from linnet.data.batching.lengths import (
     Lengths,
     join_lengths,
@@ -28,8 +28,8 @@ __all__ = [
     "Binning",
     "Bins",
     "Cost",
+    "JoinPlan",
     "JoinedWindow",
-    "Joining",
     "Lengths",
     "Mixture",
     "Packing",

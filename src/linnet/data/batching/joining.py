@@ -27,7 +27,7 @@ _ROUNDING = 1e-9  # shares are added up in another order than they were planned 
 class JoinedWindow:
     """What a window holds: `seconds` of sound and `places` for tokens; `silence` goes with each utterance.
 
-    A sound may become `slower` times as long on its way into the window.
+    A recording may become `slower` times as long on its way into the window.
     """
 
     seconds: float
@@ -46,7 +46,7 @@ class JoinedWindow:
 
 
 @dataclass(frozen=True, eq=False)
-class Joining:
+class JoinPlan:
     """Utterances that share windows, and windows that share batches whose cost is at most `budget`.
 
     Only those of one kind (a language, for instance) share a window: `kinds` [N] are whole numbers from zero.
@@ -70,11 +70,11 @@ class Joining:
         """Hash of the shares, the kinds and the rows."""
         return digest_of("joining", self.loads, self.tokens, self.kinds, self.rows)
 
-    def with_limits(self, limits: Sequence[float]) -> Joining:
+    def with_limits(self, limits: Sequence[float]) -> JoinPlan:
         """The same utterances with another budget."""
         return replace(self, budget=float(limits[0]))
 
-    def shrunk(self, number: int) -> Joining:  # noqa: ARG002 (there is one bin)
+    def shrunk(self, number: int) -> JoinPlan:  # noqa: ARG002 (there is one bin)
         """The same utterances with a tenth less budget.
 
         Raises:
@@ -149,7 +149,7 @@ def join_utterances(
     *,
     kinds: npt.NDArray[np.int16],
     rows: Ints,
-) -> Joining:
+) -> JoinPlan:
     """Plan windows of a corpus, and batches of them within the budget.
 
     Raises:
@@ -167,4 +167,4 @@ def join_utterances(
         )
     window = replace(window, places=int(room[-1]))
     loads = window.shares(lengths.durations, lengths.tokens)
-    return Joining(window, lengths.tokens, loads, kinds, rows, cost, budget)
+    return JoinPlan(window, lengths.tokens, loads, kinds, rows, cost, budget)

@@ -60,7 +60,7 @@ class Lengths:
         if self.parts and sum(count for _, count in self.parts) != len(self):
             raise OptionError(f"the parts hold {sum(n for _, n in self.parts)} rows, the table {len(self)}.")
         if len({name for name, _ in self.parts}) < len(self.parts):
-            raise OptionError(f"each part needs a name of its own, got {[name for name, _ in self.parts]}.")
+            raise OptionError(f"each part needs its own name, got {[name for name, _ in self.parts]}.")
 
     def __len__(self) -> int:
         return len(self.durations)

@@ -48,7 +48,7 @@ class Plan:
 
 
 class Planner(Protocol):
-    """A way to make batches: `Binning`, `Packing` or `Joining`."""
+    """A way to make batches: `Binning`, `Packing` or `JoinPlan`."""
 
     @property
     def rows(self) -> Ints:

@@ -1,4 +1,4 @@
-"""What is left of a sound when loudness, codec and sample rate are taken away: its fingerprint, and its exact hash.
+"""What is left of a recording when loudness, codec and sample rate are taken away: its fingerprint, and its exact hash.
 
 Shapes: N samples at 16 kHz, T frames (one per 8 ms), 33 bands, 32 bits a frame.
 """
@@ -68,7 +68,7 @@ def fingerprint(samples: Samples) -> Fingerprint:
 
     Bit m of a frame says whether the difference in energy between bands m and m + 1 has grown since two frames
     before. Signs of differences do not depend on loudness, and little on codec and rate. The window is 64 ms instead
-    of their 370 ms, so that words are told apart; two takes of one digit by one speaker must be no match.
+    of their 370 ms, so that words are distinguished; two takes of one digit by one speaker must be no match.
     """
     padded = np.pad(samples, WINDOW // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]  # [T + lag, window]

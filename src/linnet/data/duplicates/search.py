@@ -107,7 +107,7 @@ class DuplicateIndex:
     def find(self, utterance: Utterance) -> list[Likeness]:
         """The held utterances that one is like: by the same sound, a near sound, a near text; of a kind the best first.
 
-        A sound that is the same is not named as a near one too; that its text is near is told besides.
+        A recording that is the same is not named as a near one too; that its text is near is told besides.
         """
         self._passed["utterances"] += 1
         digest, found = self._hear(utterance, self._passed)

@@ -1,4 +1,4 @@
-"""Finding a sound among many, or a stretch of it, by its fingerprint.
+"""Finding a recording among many, or a stretch of it, by its fingerprint.
 
 Shapes: S stored sounds, K stored words of all of them, T frames of the one that is looked for.
 """

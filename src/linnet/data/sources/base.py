@@ -72,7 +72,7 @@ class SourceReport:
     renamings: list[str] = field(default_factory=list)  # the first new ids
 
     def lines(self) -> list[str]:
-        """Sentences for a person; none where nothing is wrong."""
+        """Sentences for the user; none where nothing is wrong."""
         said = []
         if self.bad:
             said.append(f"{self.source}: {self.bad} of {self.bad + self.rows + self.skipped} rows cannot be used")

@@ -24,12 +24,12 @@ _MOST_OPEN = 8
 
 
 def address(file: str, inside: str) -> str:
-    """The address of a sound inside a file."""
+    """The address of a recording inside a file."""
     return f"{file}{_BETWEEN}{inside}"
 
 
 def split_address(audio: str) -> tuple[str, str] | None:
-    """The file and what is inside it; `None` for a sound that is a file of its own.
+    """The file and what is inside it; `None` for a recording that is its own file.
 
     >>> split_address("shards/audio_0.tar::a/b.wav"), split_address("b.wav")
     (('shards/audio_0.tar', 'a/b.wav'), None)

@@ -81,7 +81,7 @@ def _download(spec: SourceSpec) -> Path:
 
 @contextmanager
 def _fetching(spec: SourceSpec, what: str) -> Iterator[Any]:
-    """The library `datasets`; whatever the Hub does not give becomes an error that a person can read."""
+    """The library `datasets`; whatever the Hub does not give becomes an error that the user can read."""
     try:
         import datasets
         from datasets.exceptions import DatasetsError

@@ -109,7 +109,7 @@ def _path(value: str, base: Path) -> str:
     if value.endswith("|"):
         raise BadRow(f"the sound comes from a command ({value}), which is not run; run it once and write a file")
     if not value or value == "-":
-        raise BadRow("expected the path of a sound file")
+        raise BadRow("expected the path of an audio file")
     head, _, tail = value.rpartition(":")
     if head and tail.isdigit():
         raise BadRow(f"{value} is a place in a Kaldi archive, which is not read; write sound files (wav-copy)")

@@ -1,4 +1,4 @@
-"""Hugging Face data sets as tables: Parquet and Arrow files whose rows hold a sound, or the path of one."""
+"""Hugging Face data sets as tables: Parquet and Arrow files whose rows hold a recording, or the path of one."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ class ParquetTable:
         return self._file.iter_batches(_ROWS, columns=columns)  # type: ignore[no-any-return]
 
     def has_bytes(self, column: str) -> bool:
-        """Whether any row holds a sound rather than its path, by the file's statistics."""
+        """Whether any row holds a recording rather than its path, by the file's statistics."""
         metadata = self._file.metadata
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group)
@@ -283,7 +283,7 @@ class ArrowTable:
                 yield whole.slice(start, _ROWS)
 
     def has_bytes(self, column: str) -> bool:
-        """Whether any row holds a sound rather than its path."""
+        """Whether any row holds a recording rather than its path."""
         return any(batch.column(column).field("bytes").null_count < batch.num_rows for batch in self._batches)
 
     def read(self, inside: str) -> bytes:

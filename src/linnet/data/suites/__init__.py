@@ -120,7 +120,7 @@ def _parse(content: str, where: str, name: str, folder: Path | None) -> Suite:
     names = [one.name for one in sets]
     for one in names:
         if names.count(one) > 1:
-            raise OptionError(f"{where}: two sets are named {one!r}; give each a name of its own")
+            raise OptionError(f"{where}: two sets are named {one!r}; give each its own name")
     return replace(build(Suite, {"name": name, **values, "sets": []}, where), sets=sets)
 
 

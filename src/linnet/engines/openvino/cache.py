@@ -5,7 +5,7 @@ manifest that is written last. Entries appear by one rename, so two processes ma
 other takes what is there. What was calibrated on sound is made only where that is asked for, and never anew: the sound
 is not here.
 
-In an entry lies, of one kind of CPU, what OpenVINO compiled of it, in a folder with a manifest of its own: with that a
+In an entry lies, of one kind of CPU, what OpenVINO compiled of it, in a folder with its own manifest: with that a
 process starts in a fifth of the time.
 """
 
@@ -61,7 +61,7 @@ class CompiledModel:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model folder, the name that a person knows it by, and how its float32 module is loaded."""
+    """A model folder, the name that the user knows it by, and how its float32 module is loaded."""
 
     folder: Path
     name: str
@@ -104,8 +104,8 @@ def compile_converted(converted: ConvertedModel, threads: int | None = None) -> 
 def load_converted(source: ModelSource, precision: Precision, notify: Notify) -> ConvertedModel:
     """The converted form of a model in these precision, from the cache where it is there and whole.
 
-    Else it is converted and kept, and `notify` is told why. What is kept is checked by size and checksum and by the
-    versions of Linnet's export and of OpenVINO. A disk that cannot be written costs a conversion each time and a
+    Else it is converted and kept, and `notify` receives the reason. What is kept is checked by size and checksum and
+    by the versions of Linnet's export and of OpenVINO. A disk that cannot be written costs a conversion each time and a
     notice, no more. Raises `ModelError` for a model that cannot be loaded, and for one that must be calibrated where
     that was not done or does not hold any more; `OpenVinoMissing`.
     """

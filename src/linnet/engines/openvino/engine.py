@@ -55,7 +55,7 @@ class OpenVinoEncoderOutput:
 
 
 class OpenVinoState:
-    """The tokens so far of N rows; their keys and values are the variables of an inference request of its own."""
+    """The tokens so far of N rows; their keys and values are the variables of its own inference request."""
 
     def __init__(self, request: Any, encoded: OpenVinoEncoderOutput, max_length: int) -> None:
         self.request = request
@@ -95,7 +95,7 @@ class OpenVinoState:
 class OpenVinoEngine:
     """Runs a converted Whisper-family model; an `Engine`.
 
-    The weights are held once, by the two compiled models. Each decode has an inference request with states of its own,
+    The weights are held once, by the two compiled models. Each decode has an inference request with its own states,
     so one engine serves many decodes, also of several threads.
     """
 

@@ -50,7 +50,7 @@ class Contamination:
     failures: tuple[str, ...] = field(default=())
 
     def lines(self) -> list[str]:
-        """Sentences for a person."""
+        """Sentences for the user."""
         total = self.evaluation.utterances
         said = [f"{self.contaminated} of {total} evaluation utterances are in the training data in some form"]
         names = {"same-sound": "the same samples", "near-sound": "the same sound", "near-text": "nearly the same text"}
@@ -58,7 +58,7 @@ class Contamination:
         for name, seen in (("training", self.training), ("evaluation", self.evaluation)):
             said.append(
                 f"{name}: compared {seen.sounds} sounds and {seen.texts} texts of {seen.utterances} utterances; "
-                f"too short to tell: {seen.sounds_too_short} sounds, {seen.texts_too_short} texts; "
+                f"too short to compare: {seen.sounds_too_short} sounds, {seen.texts_too_short} texts; "
                 f"not readable: {seen.failed}"
             )
         said += [f"  {reason}" for reason in self.failures]

@@ -20,8 +20,8 @@ def find_contamination(
 ) -> Contamination:
     """Say which evaluation utterances the training data has, by sound and by text; see `DuplicateIndex`.
 
-    Only the evaluation and the matches are held, so that the training may be of any length. A sound that cannot be read
-    is counted and named. `on_progress` is told how many training utterances are done.
+    Only the evaluation and the matches are held, so that the training may be of any length. A recording that cannot be
+    read is counted and named. `on_progress` receives the number of training utterances done.
 
     >>> rows = [Utterance("a.wav", text="And so, my fellow Americans, ask not")]
     >>> copy = [Utterance("b.wav", text="and so my fellow americans ask not")]

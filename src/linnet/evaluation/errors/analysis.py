@@ -31,9 +31,9 @@ from linnet.scoring.alignment import Span
 SECONDS = (2, 5, 10, 20, 30, 60)  # where the bins of the duration end
 DECIBELS = (0, 5, 10, 15, 20, 30)  # where the bins of the signal to noise ratio end
 UNKNOWN = "not known"
-GROUPS = 100_000  # speakers or languages that are told apart
-VOCABULARY = 500_000  # words that are told apart
-PAIRS = 50_000  # confusions that are told apart, with their examples
+GROUPS = 100_000  # speakers or languages that are distinguished
+VOCABULARY = 500_000  # words that are distinguished
+PAIRS = 50_000  # confusions that are distinguished, with their examples
 
 _CONTEXT = 3  # words on either side of an example
 _EXAMPLE_WORDS = 40  # of a whole utterance as an example

@@ -11,7 +11,7 @@ from linnet.evaluation.errors.steps import AlignedRow
 from linnet.text.scripts import main_script, scripts
 
 RUN = 4  # inserted words in a row that are called a run
-MUCH_LONGER = 3  # times as many words heard as said
+MUCH_LONGER = 3  # times as many words as the reference
 OUTLIER = 2  # times as many, or as few
 LEAST_WORDS = 5  # said, for an outlier
 LONGEST_LOOP = 8  # words of a phrase that is looked for as a repeat
@@ -123,12 +123,22 @@ def _bare(text: str) -> str:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("empty", "Nothing heard", "words were said and none heard", lambda it: bool(it.said) and not it.heard),
-    Kind("silence", "Words on silence", "nothing was said and words heard", lambda it: bool(it.heard) and not it.said),
+    Kind(
+        "empty",
+        "No words",
+        "the reference has words and the transcript none",
+        lambda it: bool(it.said) and not it.heard,
+    ),
+    Kind(
+        "silence",
+        "Words on silence",
+        "the reference is empty and the transcript has words",
+        lambda it: bool(it.heard) and not it.said,
+    ),
     Kind(
         "long",
         "Much too long",
-        f"more than {MUCH_LONGER} times as many words heard as said",
+        f"more than {MUCH_LONGER} times as many words as the reference",
         lambda it: bool(it.said) and len(it.heard) > MUCH_LONGER * len(it.said),
     ),
     Kind(
@@ -142,12 +152,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "length",
         "Odd length",
-        f"fewer than half or more than twice as many words heard as said, of {LEAST_WORDS} or more",
+        f"fewer than half or more than twice the words of the reference, which has {LEAST_WORDS} or more",
         _outlier,
     ),
-    Kind(
-        "script", "Another script", "most letters heard are of a script that the reference does not have", _other_script
-    ),
+    Kind("script", "Another script", "most letters are of a script that the reference does not have", _other_script),
     Kind("compound", "Compounds only", "the same but for spaces: ice cream, icecream", _compound, wrong=None),
     Kind(
         "case",

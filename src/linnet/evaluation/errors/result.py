@@ -67,7 +67,7 @@ class Example:
 
 @dataclass(frozen=True)
 class WordCount:
-    """How often `said` was heard as `heard`; None: not said (inserted), not heard (deleted).
+    """How often `said` was recognized as `heard`; `said` is None for an insertion, `heard` for a deletion.
 
     `occurrences`: how often `said` is in the references at all.
     """
@@ -101,7 +101,7 @@ class ClassErrors:
 
     @property
     def rate(self) -> float | None:
-        """Part of these words that was not heard right; None where there are none."""
+        """Share of these words with errors; None where there are none."""
         return self.errors / self.words if self.words else None
 
 

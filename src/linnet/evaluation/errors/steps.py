@@ -34,17 +34,17 @@ class AlignedRow:
 
     @cached_property
     def substitutions(self) -> int:
-        """Words heard as another word."""
+        """Substituted words."""
         return sum(span.said_end - span.said_start for span in self.spans if span.kind == "substitute")
 
     @cached_property
     def deletions(self) -> int:
-        """Words said and not heard."""
+        """Deleted words."""
         return sum(span.said_end - span.said_start for span in self.spans if span.kind == "delete")
 
     @cached_property
     def insertions(self) -> int:
-        """Words heard that were not said."""
+        """Inserted words."""
         return sum(span.heard_end - span.heard_start for span in self.spans if span.kind == "insert")
 
     @cached_property

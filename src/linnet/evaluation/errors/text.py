@@ -19,9 +19,9 @@ def _blocks(analysis: Analysis, rows: int) -> Iterator[list[str]]:
     if kinds:
         yield _groups("kind of utterance", kinds)
     for title, table in (
-        ("heard as another word", analysis.substitutions),
-        ("not heard", analysis.deletions),
-        ("heard, not said", analysis.insertions),
+        ("substituted", analysis.substitutions),
+        ("deleted", analysis.deletions),
+        ("inserted", analysis.insertions),
         ("compounds", analysis.compounds),
     ):
         if table.total:

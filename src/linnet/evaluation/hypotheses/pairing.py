@@ -50,7 +50,7 @@ class Pairing:
     stray: NameCount = field(default_factory=NameCount)
 
     def lines(self) -> list[str]:
-        """Sentences for a person; the first says what was compared."""
+        """Sentences for the user; the first says what was compared."""
         way = "not scored" if self.missing_as == "error" else "all their words count as deleted"
         said = [f"hypotheses and references belong together by {self.by}"]
         said += self.missing.lines(f"{{}} references have no hypothesis ({way})")

@@ -73,7 +73,7 @@ class HypothesisFile:
             self.rows[one.id] = one
 
     def lines(self) -> list[str]:
-        """Sentences for a person: what it was taken for, then all that is odd."""
+        """Sentences for the user: what it was taken for, then all that is odd."""
         said = [f"{self.path}: {len(self.rows)} hypotheses, read as {self.kind} ({self.looks})"]
         said += self.bad.lines(f"{self.path}: {{}} rows hold no hypothesis")
         said += self.duplicates.lines(f"{self.path}: {{}} rows have the id of an earlier one; the last one counts")

@@ -74,7 +74,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def failures_of(name: str, audio: Audio) -> Iterator[None]:
-    """A library's exceptions as errors that a person can read."""
+    """A library's exceptions as errors that the user can read."""
     try:
         yield
     except (ValueError, TypeError, KeyError) as error:  # a language or a field that it does not know

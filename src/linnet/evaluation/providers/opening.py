@@ -1,4 +1,4 @@
-"""From the name that a person types to a system that can be asked."""
+"""From the name that the user types to a system that can be asked."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_provider(
     """A system by `KIND:MODEL`, or `KIND:MODEL@ADDRESS` for a service that is not at its usual address.
 
     Its answers are kept under `providers` in `folder`, by default Linnet's cache (LINNET_CACHE); `cache=False` asks
-    anew and keeps nothing. `notify` is told what a person should know, by default through the log `linnet.evaluation`.
+    anew and keeps nothing. `notify` receives what the user should know, by default through the log `linnet.evaluation`.
 
     Raises:
         OptionError: another form, a kind that is not known (names the nearest), an option that it does not take.

@@ -29,5 +29,5 @@ def parse_words(words: Any, *, text: str = "text", unit: float = 1.0, kind: str 
 
 
 def parse_language(value: Any) -> str | None:
-    """A language where one is told."""
+    """The language, if reported."""
     return value if isinstance(value, str) and value else None

@@ -1,4 +1,4 @@
-"""A sound as services take it, and as the cache knows it."""
+"""A recording as services take it, and as the cache knows it."""
 
 from __future__ import annotations
 

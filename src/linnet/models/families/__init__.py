@@ -1,6 +1,6 @@
 """How each family of models is recognized, loaded and heard with: one file each, one list of them here.
 
-A new family is a class in a file of its own, and an entry in `FAMILIES`.
+A new family is a class in its own file, and an entry in `FAMILIES`.
 """
 
 from __future__ import annotations

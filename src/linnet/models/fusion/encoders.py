@@ -1,4 +1,4 @@
-"""The speech encoders that a fusion model can stand on, and how many frames each makes of a sound, exactly.
+"""The speech encoders that a fusion model can stand on, and how many frames each makes of a recording, exactly.
 
 A new family is one small class here: its length function, its features and how it is called. The tests hold every entry
 to three things: its length is that of the real encoder, its features are those of Transformers, and a clip alone

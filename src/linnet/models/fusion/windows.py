@@ -42,11 +42,11 @@ class Windowing:
     overlap: int
 
     def frames(self, samples: int) -> int:
-        """Frames of a clip of so many samples, whatever its length."""
+        """Frames of a clip of `samples`, whatever its length."""
         return self.kind.frames(max(samples, self.kind.shortest))
 
     def plan(self, samples: int) -> tuple[EncoderWindow, ...]:
-        """The windows of a clip of so many samples; together they keep `frames(samples)` frames."""
+        """The windows of a clip of `samples`; together they keep `frames(samples)` frames."""
         samples = max(samples, self.kind.shortest)
         if samples <= self.window:
             return (EncoderWindow(0, samples, 0, self.kind.frames(samples)),)

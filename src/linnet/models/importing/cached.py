@@ -118,6 +118,6 @@ def _entry(source: Path) -> Path:
                 update_digest(digest, path)
     except OSError as error:
         raise ModelError(f"cannot read {error.filename or source}: {error.strerror or error}") from error
-    if not source.is_dir():  # alignment heads of large-v1 and large-v2 are told apart by the file's name
+    if not source.is_dir():  # alignment heads of large-v1 and large-v2 are distinguished by the file's name
         digest.update(source.name.encode())
     return imports_root() / f"{digest.hexdigest()[:16]}-{IMPORT_VERSION}"

@@ -270,7 +270,7 @@ def _check_tied(variables: _Variables) -> None:
             continue
         if projection.shape != embedding.shape or not torch.equal(projection.whole(), embedding.whole()):
             raise ModelError(
-                f"{variables.path} has an output projection of its own, and Whisper's is its token embedding: "
+                f"{variables.path} has its own output projection, and Whisper's is its token embedding: "
                 "such a model cannot be imported"
             )
 

@@ -1,4 +1,4 @@
-"""From what a person names to the files that are imported."""
+"""From what the user names to the files that are imported."""
 
 from __future__ import annotations
 

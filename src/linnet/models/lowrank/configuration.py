@@ -21,7 +21,7 @@ class LowRankConfig(PretrainedConfig):  # type: ignore[misc]
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """A config of the base's own class. Raises `ValueError` where the base is not told or not known."""
+        """A config of the base's own class. Raises `ValueError` where the base is missing or unknown."""
         from linnet.models.lowrank.modeling_linnet_low_rank import base_type, config_class
 
         return config_class(base_type(config_dict)).from_dict(config_dict, **kwargs)
@@ -34,7 +34,7 @@ class LiteWhisperConfig(PretrainedConfig):  # type: ignore[misc]
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """A config in terms of ours. Raises `ValueError` for one that tells no ranks."""
+        """A config in terms of ours. Raises `ValueError` for one without ranks."""
         from linnet.models.lowrank import published
 
         published.register()

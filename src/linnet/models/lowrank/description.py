@@ -32,7 +32,7 @@ def as_dense_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("model_type") == LOW_RANK_TYPE:
         base = told.get("base_model_type") if isinstance(told, dict) else None
         if not isinstance(base, str):
-            raise ModelError(f"config.json is of a {LOW_RANK_TYPE} model, but does not tell the type of its base")
+            raise ModelError(f"config.json is of a {LOW_RANK_TYPE} model, but does not name the type of its base")
         values["model_type"] = base
     if told is not None:
         values["architectures"] = [name.removeprefix(_PREFIX) for name in values.get("architectures") or ()]

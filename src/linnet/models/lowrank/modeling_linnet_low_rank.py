@@ -213,7 +213,7 @@ class LowRankMixin:
 
 
 def base_type(config: dict[str, Any]) -> str:
-    """The model type of the base, by the dictionary of a low-rank config. Raises `ValueError` where it is not told."""
+    """The model type of the base, by the dictionary of a low-rank config. Raises `ValueError` where it is missing."""
     told = config.get(MODEL_TYPE)
     if not isinstance(told, dict) or not isinstance(told.get("base_model_type"), str):
         raise ValueError(f"the config has no {MODEL_TYPE} with a base_model_type: it is of no low-rank model")

@@ -30,7 +30,7 @@ def save_low_rank(
 
     Beside config, weights (in `dtype`, or as they are; a tied head once) and the code that loads them lie all other
     files of `source_folder`: processor, tokenizer, generation config, license. `card` becomes README.md. Raises
-    `OptionError` for a model without low-rank layers or with adapters, `OutputError` where the folder is there already
+    `OptionError` for a model without low-rank layers or with adapters, `OutputError` where the folder already exists
     or cannot be written.
     """
     if not is_low_rank(model):
@@ -56,7 +56,7 @@ def as_low_rank(model: Any, dtype: torch.dtype | None = None) -> Any:
     else:
         base = type(model)
     if getattr(model.config, "adapters", None):
-        raise OptionError("the model has adapters of its own: fold them in first, with its `merge`")
+        raise OptionError("the model has its own adapters: fold them in first, with its `merge`")
     values = _plain_values(model.config)
     if values.get("bases") is not None:
         values["bases"] = None  # all weights are here

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from linnet.data.batching import Joining, Packing
+from linnet.data.batching import JoinPlan, Packing
 from linnet.data.batching.arrays import Ints
 from linnet.errors import LinnetError, OptionError
 from linnet.training.context import ALONE, RunContext
@@ -93,7 +93,7 @@ def _validation(recipe: SpeechRecipe, task: SpeechTask, context: RunContext) -> 
 def _waste(recipe: SpeechRecipe, planned: TrainingPlan, batches: list[Ints]) -> Iterator[tuple[str, str]]:
     """What of some batches is padding, as it is computed, and how full they are."""
     lengths, inputs = planned.corpus.lengths, planned.corpus.inputs
-    whole = isinstance(planned.binning, Joining) or recipe.data.cache_features is not None
+    whole = isinstance(planned.binning, JoinPlan) or recipe.data.cache_features is not None
     heard = seconds = slots = tokens = sounds = 0.0
     for rows in batches:
         count, longest, most = planned.shape(rows.tolist())
@@ -110,7 +110,7 @@ def _waste(recipe: SpeechRecipe, planned: TrainingPlan, batches: list[Ints]) -> 
 def _reason(planned: TrainingPlan, each: float, whole: bool) -> str:
     """What to say beside the padding of an encoder that pads to a whole window."""
     inputs = planned.corpus.inputs
-    if isinstance(planned.binning, Joining):
+    if isinstance(planned.binning, JoinPlan):
         return f" ({each:.1f} utterances in a window of {inputs.span:g} s)"
     if inputs.span is not None:
         hint = "; `data: {join: true}` lays several into one" * isinstance(inputs, WhisperInputs)

@@ -127,7 +127,7 @@ def fit_memory(
     """Measure and fit the memory of a recipe's steps, or take it from the cache unless `force`; keeps what it measures.
 
     `memory` is what a process may take, such as `40GB`; `auto` what is free on the device, less a margin. `processes`
-    train together, each with batches of its own, as under torchrun.
+    train together, each with its own batches, as under torchrun.
 
     Raises:
         OptionError: the recipe, its model, data or device cannot be had, or one utterance alone is over `memory`.
@@ -160,7 +160,7 @@ def fit_memory(
 
 def probe_shapes(bins: Bins, inputs: Inputs) -> list[tuple[float, int]]:
     """The seconds and tokens to measure at: those that `Bins.probes` names, or spread below the longest where it names
-    too few; a text too long for the model beside such a sound is cut.
+    too few; a text too long for the model beside such a recording is cut.
     """
     found = bins.probes(_PROBES)
     if len(found) < _PROBES or len({seconds for seconds, _ in found}) < _PROBES // 2:
@@ -196,7 +196,7 @@ def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int
     measured: list[Measured] = []
     for number, (seconds, tokens) in enumerate(shapes):
         alone = _alone(probing, seconds, tokens, budget)
-        aim = _aim(held, budget) // (1 + 2 * (number % 2))  # every other batch is smaller: sizes are told apart
+        aim = _aim(held, budget) // (1 + 2 * (number % 2))  # every other batch is smaller: sizes are distinguished
         several = _several(probing, alone, aim, budget, tell)
         if several is None or number == 0:
             measured.append(alone)
@@ -206,7 +206,7 @@ def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int
     peaks = [max(moments.values()) for _, moments in measured]
     fit = Fit(fit_peak(taken, _moments(measured, held), known=held), held, tuple(taken), tuple(peaks))
     error = float(np.abs(fit.cost.errors(taken, peaks)).max())
-    advice = ": name so much less memory than there is" if error > _TRUSTED else ""
+    advice = ": name less memory than available by that share" if error > _TRUSTED else ""
     tell(f"fitted to {len(peaks)} measured steps, within {error:.1%}{advice}")
     return fit
 

@@ -57,7 +57,7 @@ class Front:
     bins: int
 
     def of(self, samples: int, frames: int | None = None) -> tuple[float, int]:
-        """Operations for a sound, and its frames: those given, or what the convolutions leave."""
+        """Operations for a recording, and its frames: those given, or what the convolutions leave."""
         first = self.layers[0][0] if self.layers else None
         wave = isinstance(first, nn.Conv1d) and first.in_channels == 1
         size = [samples if wave else samples * _MEL_FRAMES // SAMPLE_RATE]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from linnet import __version__
-from linnet.data.batching import Binning, Cost, Joining, Lengths, Packing, Peak, Shape
+from linnet.data.batching import Binning, Cost, JoinPlan, Lengths, Packing, Peak, Shape
 from linnet.data.batching.arrays import Ints
 from linnet.errors import OptionError, OutputError
 from linnet.files import whole_file
@@ -30,7 +30,7 @@ from linnet.training.speech.recipe import SpeechRecipe
 
 MARGIN = 0.08  # of a GPU's free memory: a fit errs by some percent, and an allocator leaves gaps
 _BEYOND = 1.05  # a fit is trusted so far past the longest sound and the most tokens that were measured
-_LONGEST, _PACE = 30.0, 3.3  # seconds of a sound, and tokens a second, where the data is not there to tell
+_LONGEST, _PACE = 30.0, 3.3  # seconds of a recording, and tokens a second, where the data is not there to tell
 # what the memory of a step does not depend on; anything else that a recipe says is part of the key
 _IDLE = {
     "model": {"encoder", "encoder_revision", "language_model", "language_model_revision", "checkpoint", "language"},
@@ -61,7 +61,7 @@ class Fit:
 
 
 def describe(shape: Shape) -> str:
-    """A shape for a person.
+    """A shape for the user.
 
     >>> describe((4, 12.5, 80))
     '4 utterances of 12.50 s and 80 tokens'
@@ -203,7 +203,7 @@ def batch_cost(
 
 
 def memory_rows(
-    recipe: SpeechRecipe, task: SpeechTask, planned: Binning | Packing | Joining | None = None
+    recipe: SpeechRecipe, task: SpeechTask, planned: Binning | Packing | JoinPlan | None = None
 ) -> Iterator[tuple[str, str]]:
     """Rows of a dry run: what weights and optimizer take, to the byte, and what a step on the largest batch does.
 

@@ -54,7 +54,7 @@ def optimizer_tensors(optimizer: Any) -> Iterator[Tensor]:
 
 
 def _hooks(mark: Callable[[str], None], loss: nn.Module, optimizer: Any) -> Iterator[Any]:
-    """Hooks that call `mark` at each boundary; what is computed again in the backward pass has marks of its own."""
+    """Hooks that call `mark` at each boundary; what is computed again in the backward pass has its own marks."""
     direction = ["forward"]
 
     def turn(to: str) -> None:

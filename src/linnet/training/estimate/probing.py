@@ -23,7 +23,7 @@ _LAST_LINES = 8  # of what a process wrote before it died
 
 
 class Probing:
-    """Measures steps of a recipe in a process of its own, or in several of torchrun; a context that leaves none behind.
+    """Measures steps of a recipe in its own process, or in several of torchrun; a context that leaves none behind.
 
     `characters` are those that a CTC head spells, where the recipe has one.
 

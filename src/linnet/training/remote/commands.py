@@ -89,7 +89,7 @@ class Remote:
         return Command("send the recipe", ("rsync", "-a", *sent, f"{self.host}:{self.job}/"))
 
     def send_files(self, paths: Sequence[str], size: int) -> Command:
-        """Copy what the recipe names; what is there already is not sent again."""
+        """Copy what the recipe names; what already exists is not sent again."""
         options = ("-rtL", "--relative", "--from0", "--files-from=-")
         count = f"{len(paths)} paths, {size / 1e6:,.1f} MB"
         return Command(

@@ -1,6 +1,6 @@
-"""What happens to a training sound on its way: speed, room, noise, line, codec, level, masks.
+"""What happens to a training recording on its way: speed, room, noise, line, codec, level, masks.
 
-Each is one function of a sound [N] at 16 kHz and a random generator of its own, so that the chance of one of them
+Each is one function of a recording [N] at 16 kHz and its own random generator, so that the chance of one of them
 changes nothing of the others.
 """
 
@@ -17,7 +17,7 @@ from scipy import signal
 
 from linnet.audio import SAMPLE_RATE, Samples
 from linnet.audio.effects import colored, mu_law, resample, room, unit
-from linnet.training.speech.recipe import Augment
+from linnet.training.speech.recipe import AugmentOptions
 
 Rng = np.random.Generator
 _CODECS = (  # container, coding, kHz it is heard at, range of libsndfile's compression level
@@ -30,12 +30,12 @@ _WINDOW, _HOP = 400, 160
 SLOWEST = 0.9
 
 
-def augmented(samples: Samples, options: Augment, key: Sequence[int], *, longest: float = np.inf) -> Samples:
-    """A sound [N] in another place: N changes by a tenth at most, and stays within `longest` seconds where it was.
+def augmented(samples: Samples, options: AugmentOptions, key: Sequence[int], *, longest: float = np.inf) -> Samples:
+    """A recording [N] in another place: N changes by a tenth at most, and stays within `longest` seconds where it was.
 
     What becomes of it depends on the whole numbers `key` alone, such as seed, epoch and row.
 
-    >>> len(augmented(np.zeros(16000, np.float32), Augment(), (0, 0, 7), longest=1.0)) <= 16000
+    >>> len(augmented(np.zeros(16000, np.float32), AugmentOptions(), (0, 0, 7), longest=1.0)) <= 16000
     True
     """
     for number, (name, chance) in enumerate(asdict(options).items()):
@@ -128,7 +128,7 @@ def bands(random: Rng) -> list[tuple[float, float]]:
 
 
 def stretches(random: Rng, seconds: float) -> list[tuple[float, float]]:
-    """Two stretches of a sound of this length to be silenced, in seconds."""
+    """Two stretches of a recording of this length to be silenced, in seconds."""
     found: list[tuple[float, float]] = []
     for _ in range(2):
         width = random.uniform(0, min(_LONGEST, _SHARE * seconds))

@@ -28,7 +28,7 @@ from linnet.training.context import ALONE, RunContext
 from linnet.training.speech.augment import augmented
 from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs, padded
-from linnet.training.speech.recipe import Augment, TrainingSource
+from linnet.training.speech.recipe import AugmentOptions, TrainingSource
 
 NAMED = 10  # of the utterances that cannot be used; all are counted
 _AT_ONCE = 1000  # texts that are given to the tokenizer together
@@ -113,7 +113,7 @@ class AudioBatches(Dataset[Batch]):
         corpus: Corpus,
         *,
         seed: int = 0,
-        augment: Augment | None = None,
+        augment: AugmentOptions | None = None,
         skip_bad: bool = False,
         used: Callable[[Sequence[int]], float] | None = None,
         alphabet: Alphabet | None = None,

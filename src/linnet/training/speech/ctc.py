@@ -167,6 +167,6 @@ def _audio_config(model: Any) -> Any:
 
 def _unknown_frames(model: Any) -> OptionError:
     return OptionError(
-        f"losses: ctc: a {model.config.model_type} model does not say how many frames its encoder makes of a sound; a "
-        "CTC head can be had with Whisper and with fusion models."
+        f"losses: ctc: a {model.config.model_type} model does not say how many frames its encoder makes of audio; "
+        "a CTC head can be had with Whisper and with fusion models."
     )

@@ -119,7 +119,7 @@ def load_teacher(name: str, student: Any, tokenizer: Any) -> Any:
         heard = getattr(found.model.config, key, None), getattr(student.config, key, None)
         if heard[0] != heard[1]:
             raise OptionError(
-                f"losses: distill: the teacher {name} hears other features than the student: {key} {heard[0]}, "
+                f"losses: distill: the teacher {name} takes other features than the student: {key} {heard[0]}, "
                 f"not {heard[1]}."
             )
     _require_same_vocabulary(name, found.tokenizer, tokenizer, found.model.config.vocab_size, student.config.vocab_size)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from linnet.audio import SAMPLE_RATE, Samples
 from linnet.audio.effects import colored
-from linnet.data.batching import JoinedWindow, Joining, join_utterances
+from linnet.data.batching import JoinedWindow, JoinPlan, join_utterances
 from linnet.data.batching.arrays import Ints
 from linnet.data.batching.cost import Cost, Peak
 from linnet.data.batching.joining import in_turn
@@ -23,17 +23,17 @@ from linnet.errors import OptionError
 from linnet.training.speech.augment import SLOWEST
 from linnet.training.speech.corpus import AudioBatches, Corpus
 from linnet.training.speech.inputs import TICK, Inputs, WhisperInputs
-from linnet.training.speech.recipe import Join, SpeechData
+from linnet.training.speech.recipe import JoinOptions, SpeechData
 
 _TICK = round(TICK * SAMPLE_RATE)
 _PURPOSE = 100  # of random numbers, beside those of augmentation
 _SOFT = 1.0  # the color of the noise in a silence: pink
 
 
-def plan_joined(corpus: Corpus, data: SpeechData, cost: Cost | Peak, budget: float, rows: Ints) -> Joining:
+def plan_joined(corpus: Corpus, data: SpeechData, cost: Cost | Peak, budget: float, rows: Ints) -> JoinPlan:
     """Plan windows of a corpus of a Whisper model as the recipe says, and batches of them."""
     inputs = require_joinable(corpus.inputs)
-    options, slower = data.join or Join(), data.augment is not None and data.augment.speed > 0
+    options, slower = data.join or JoinOptions(), data.augment is not None and data.augment.speed > 0
     # half of the silence that may stand before each, a tick for rounding up, and a place for one time more than labels
     window = JoinedWindow(
         inputs.span, (inputs.places or 2**30) - 1, options.silence / 2 + TICK, 1 / SLOWEST if slower else 1.0
@@ -65,16 +65,18 @@ def require_joinable(inputs: Inputs) -> WhisperInputs:
 
 
 class JoinedBatches(AudioBatches):
-    """Whole batches by the rows in them, laid into windows as `Joining` plans them.
+    """Whole batches by the rows in them, laid into windows as `JoinPlan` plans them.
 
     Which gaps lie between them, in which order they come, and whether their times are written follows from seed, epoch
     and the first row of each window.
     """
 
-    def __init__(self, corpus: Corpus, join: Join, window: JoinedWindow, *, seed: int = 0, **options: Any) -> None:
+    def __init__(
+        self, corpus: Corpus, join: JoinOptions, window: JoinedWindow, *, seed: int = 0, **options: Any
+    ) -> None:
         super().__init__(corpus, seed=seed, **options)
         self._join, self._whisper = join, require_joinable(corpus.inputs)
-        self._window = replace(window, slower=1.0)  # what a sound takes is known once it is heard
+        self._window = replace(window, slower=1.0)  # what a recording takes is known once it is heard
 
     def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
         """Windows by what the sounds really take, which augmentation changes."""

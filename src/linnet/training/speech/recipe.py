@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpeechModelChoice:
-    """Which model: one put together of `encoder` and `language_model`, or a `checkpoint` that is there already.
+    """Which model: one put together of `encoder` and `language_model`, or a `checkpoint` that already exists.
 
     All are folders or Hub ids. `projector`, `instruction`, `system`, `window_seconds`, `pad_seconds` and the revisions
     are those of `linnet.models.fusion.build`; a Whisper with a shorter `window_seconds` than its own hears and is saved
@@ -80,7 +80,7 @@ class Batching:
         require(self, NOT_NEGATIVE, "per_second", "per_square_second", "per_token")
         require(self, ONE_OR_MORE, "groups", "splits")
         if not (self.per_second or self.per_square_second):
-            raise OptionError("per_second and per_square_second are both 0, so a sound would cost nothing.")
+            raise OptionError("per_second and per_square_second are both 0, so a recording would cost nothing.")
         if self.groups * self.splits >= MOST_BINS:
             raise OptionError(f"groups times splits must be below {MOST_BINS}, got {self.groups * self.splits}.")
         if self.memory and self.packed:
@@ -105,8 +105,8 @@ class Mixing:
 
 
 @dataclass(frozen=True)
-class Augment:
-    """The chance of each thing that can happen to a training sound, in this order; 0 leaves it out.
+class AugmentOptions:
+    """The chance of each thing that can happen to a training recording, in this order; 0 leaves it out.
 
     What they are is told in `linnet.training.speech.augment`.
     """
@@ -155,7 +155,7 @@ LONGEST_SILENCE = ValueRule("0 to 5 seconds", lambda value: 0 <= value <= 5)
 
 
 @dataclass(frozen=True)
-class Join:
+class JoinOptions:
     """Lay utterances one after another in a Whisper's window, with up to `silence` seconds before each.
 
     A share `times` of the windows is trained with Whisper's times around each utterance's text, the others without. A
@@ -184,9 +184,9 @@ class SpeechData:
     validation_limit: int = 0
     longest: float = 30.0
     deviations: float = 4.0
-    augment: Augment | None = None
+    augment: AugmentOptions | None = None
     cache_features: CacheFeatures | None = None
-    join: Join | None = None
+    join: JoinOptions | None = None
     batching: Batching = field(default_factory=Batching)
     mixing: Mixing | None = None
 

@@ -15,7 +15,7 @@ from linnet.data.batching import (
     Batches,
     Binning,
     Cost,
-    Joining,
+    JoinPlan,
     Lengths,
     Mixture,
     Packing,
@@ -40,7 +40,7 @@ from linnet.training.speech.features import CachedBatches, ClipEncoder, cached_f
 from linnet.training.speech.inputs import FusionInputs, Inputs
 from linnet.training.speech.joining import JoinedBatches, plan_joined, require_joinable
 from linnet.training.speech.model import SpeechTask
-from linnet.training.speech.recipe import Join, SpeechData, SpeechRecipe
+from linnet.training.speech.recipe import JoinOptions, SpeechData, SpeechRecipe
 from linnet.training.speech.transcribed import with_transcripts
 from linnet.training.speech.validate import validation
 from linnet.training.trainer import Trainer, make_accelerator
@@ -58,7 +58,7 @@ class TrainingPlan:
     selection: Selection
     cost: Cost | Peak
     budget: float
-    binning: Binning | Packing | Joining
+    binning: Binning | Packing | JoinPlan
     mixture: Mixture | None = None
 
     def batches(self, world: int, seed: int) -> Batches:
@@ -66,7 +66,7 @@ class TrainingPlan:
         return Batches(self.binning, world=world, seed=seed, mixture=self.mixture)
 
     def lines(self) -> list[str]:
-        """Sentences for a person: what is left out, and how often each of several sources is drawn."""
+        """Sentences for the user: what is left out, and how often each of several sources is drawn."""
         said = self.selection.lines()
         if self.mixture is not None:
             named = zip(self.corpus.lengths.parts, self.mixture.passes, strict=True)
@@ -81,7 +81,7 @@ class TrainingPlan:
 
     def shape(self, rows: Sequence[int]) -> Shape:
         """What a batch of these rows is padded to: so many sounds of so many seconds and tokens."""
-        if isinstance(self.binning, Joining):
+        if isinstance(self.binning, JoinPlan):
             return self.binning.shape(rows)
         taken = list(rows)
         return len(taken), float(self.lengths.durations[taken].max()), int(self.lengths.tokens[taken].max())
@@ -141,8 +141,8 @@ def _batches_of_sound(
         "alphabet": None if task.ctc is None else task.ctc.alphabet,
         "packed": recipe.data.batching.packed,
     }
-    if isinstance(planned.binning, Joining):
-        return JoinedBatches(planned.corpus, recipe.data.join or Join(), planned.binning.window, **options)
+    if isinstance(planned.binning, JoinPlan):
+        return JoinedBatches(planned.corpus, recipe.data.join or JoinOptions(), planned.binning.window, **options)
     if recipe.data.cache_features is None:
         return AudioBatches(planned.corpus, **options)
     encoder_of(task).to(accelerator.device)
@@ -197,7 +197,7 @@ def plan(
     corpus, lengths, selection = chosen(data, task.inputs, context, keep=keep)
     rows = selection.rows
     cost, budget = batch_cost(recipe, task, lengths, rows, world)
-    binning: Binning | Packing | Joining
+    binning: Binning | Packing | JoinPlan
     if data.join is not None:
         binning = plan_joined(corpus, data, cost, budget, rows)
     elif options.packed:

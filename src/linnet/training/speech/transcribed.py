@@ -29,7 +29,7 @@ def with_transcripts(
 ) -> tuple[SourceSpec, ...]:
     """The same sources, where those that name a model in `transcribe_with` are manifests in `folder` with its texts.
 
-    A manifest that is there already, of the same source and model, is used again. Of several processes on a machine
+    A manifest that already exists, of the same source and model, is used again. Of several processes on a machine
     the first one transcribes, and the others wait for it.
 
     Raises:
@@ -52,7 +52,9 @@ def with_transcripts(
             utterances = list(open_source(spec))
             rows = list(_transcribed(recognizer, utterances, context))
             if not rows:
-                raise OptionError(f"{spec.path}: {source.transcribe_with} heard no word in its {len(utterances)} rows.")
+                raise OptionError(
+                    f"{spec.path}: {source.transcribe_with} recognized no word in its {len(utterances)} rows."
+                )
             context.tell(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
             folder.mkdir(parents=True, exist_ok=True)
             write_manifest(manifest, rows)

@@ -30,9 +30,7 @@ def test_words_of_a_random_model_are_in_order_and_within_the_sound(model: Whispe
     """Whatever the decoder looks at; alone as in a batch; the sound shorter than the padded window."""
     engine = TorchEngine(model)
     decoder = Decoder(engine, model.vocabulary, max_length=model.max_length)
-    options = DecodingOptions(
-        language="en", timestamps=timestamps, temperatures=(0.0,), max_new_tokens=20, word_timestamps=True
-    )
+    options = DecodingOptions(language="en", timestamps=timestamps, temperatures=(0.0,), max_new_tokens=20)
     encoded = engine.encode(random_features(3))
     decoded = decoder.decode(encoded, options)
     rng = np.random.default_rng(0)

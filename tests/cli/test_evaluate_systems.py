@@ -178,7 +178,7 @@ def test_a_suite_is_a_table_with_its_average(call: Call, tmp_path: Path) -> None
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.evaluation.jsonl", "b.evaluation.jsonl"]
     data = json.loads(call("evaluate", "--suite", suite, "--json", model=FakeRecognizer()).out)
     assert (data["averages"][0]["rate"], data["averages"][0]["missing"]) == (50.0, 1)
-    assert "must be a folder" in call("evaluate", "--suite", suite, "--output", tmp_path / "x.jsonl").err
+    assert "must be an existing folder" in call("evaluate", "--suite", suite, "--output", tmp_path / "x.jsonl").err
     assert "not both" in call("evaluate", tmp_path / "a.jsonl", "--suite", suite).err
 
 

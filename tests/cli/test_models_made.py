@@ -58,7 +58,7 @@ def test_a_published_list_on_whispers_own_tokenizer(call: Call, whisper_tokenize
     assert [int(row[1]) for row in rows] == list(range(51865, 51865 + len(rows)))
     assert {row[0]: row[2] for row in rows}.items() >= {"zh-hant": "zh", "ast": "the mean of all languages"}.items()
     said = next(line for line in done.err.splitlines() if "of the list already exist" in line)
-    there = said.partition("already: ")[2].split()
+    there = said.partition("already exist: ")[2].split()
     assert len(rows) + len(there) == 203
     assert said.startswith(f"linnet: {len(there)} languages")
     assert {"de", "jv", "zh"} <= set(there)  # Whisper spells Javanese jw

@@ -40,7 +40,12 @@ Threshold = Annotated[
 ]
 Budget = Annotated[
     float | None,
-    option("--budget", metavar="X", help="Share of the encoder's parameters to keep, such as 0.6. By default 0.7."),
+    option(
+        "--budget",
+        verb="compress",
+        metavar="X",
+        help="Share of the encoder's parameters to keep, such as 0.6. By default 0.7.",
+    ),
 ]
 Latency = Annotated[
     float | None,
@@ -65,7 +70,9 @@ Heal = Annotated[
 Materialize = Annotated[
     bool, option("--materialize", help="Write dense weights: any runtime loads them, no smaller and no faster.")
 ]
-Report = Annotated[Path | None, option("--report", metavar="FILE", help="Also write an HTML page.")]
+Report = Annotated[
+    Path | None, option("--report", metavar="FILE.html", help="Write an HTML page: sizes, words, times, ranks.")
+]
 Test = Annotated[
     Path | None,
     option(

@@ -31,6 +31,7 @@ from linnet.audio.source import load
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.compression.heal import HealOptions, heal
 from linnet.compression.job import Compressed, CompressOptions, Study, compress, put_in
+from linnet.compression.judging import narrow
 from linnet.compression.subject import WhisperSubject, load_subject
 from linnet.compression.windows import Audio
 from linnet.data.manifest import Utterance, read_manifest
@@ -117,14 +118,6 @@ def noisy(samples: Samples, noise: Samples, snr: float) -> Samples:
     return mixed / max(1.0, float(np.abs(mixed).max()))
 
 
-def telephone(samples: Samples) -> Samples:
-    """The samples as 8 kHz carry them."""
-    import soxr
-
-    narrow = soxr.resample(samples, SAMPLE_RATE, SAMPLE_RATE // 2)
-    return np.ascontiguousarray(soxr.resample(narrow, SAMPLE_RATE // 2, SAMPLE_RATE), np.float32)
-
-
 def test_clips(speech: Path, sets: Sequence[str]) -> Iterator[TestClip]:
     """The clips of the test sets that have a text; of derived ones as `noise` and `8k` make them."""
     spread = noises(speech)[1::2]  # the others are for calibration
@@ -137,7 +130,7 @@ def test_clips(speech: Path, sets: Sequence[str]) -> Iterator[TestClip]:
             if change == "noise":
                 samples = noisy(samples, spread[index % len(spread)], SNR)
             if change == "8k":
-                samples = telephone(samples)
+                samples = narrow(samples, np.random.default_rng(0))
             yield TestClip(
                 f"{name}/{Path(one.audio).name}", name, one.speaker or one.id, samples, one.text, one.language
             )
@@ -154,7 +147,7 @@ def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
         if count % 3 == 1:
             versions.append(noisy(samples, spread[count % len(spread)], 10.0))
         if count % 3 == 2:
-            versions.append(telephone(samples))
+            versions.append(narrow(samples, np.random.default_rng(0)))
         place = audio.held_out if count % 6 == 5 else audio.teaching
         for version in versions:
             place.append(subject.example(version, "en", timed=count % 4 == 3))

@@ -6,3 +6,8 @@ from collections.abc import Callable
 
 Notify = Callable[[str], None]
 """Takes a sentence for the user, such as that a model is fetched now; the caller decides where it is shown."""
+
+
+def ignore(sentence: str) -> None:
+    """A `Notify` that shows nothing."""
+    del sentence

@@ -11,7 +11,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.compression.judging import CONDITIONS, as_recorded, judge, narrow, noisy, time_encoders
+from linnet.compression.judging import CONDITIONS, as_recorded, judge, narrow, noisy
+from linnet.compression.speed import time_encoders
 from linnet.data.manifest import Utterance
 from linnet.errors import OptionError
 from linnet.models.resolve import ModelRef, resolve

@@ -9,9 +9,10 @@ import pytest
 
 from linnet.compression.curve import multiply_adds, size_curve
 from linnet.compression.job import Compressed, CompressOptions, Study, compress
-from linnet.compression.judging import EncoderTime, Judgment
+from linnet.compression.judging import Judgment
 from linnet.compression.page import group_layers, render, write_page
 from linnet.compression.report import Account
+from linnet.compression.speed import EncoderTime
 from linnet.scoring.bootstrap import bootstrap_interval
 from tests.support.tiny_subjects import audio_of, whisper_subject
 

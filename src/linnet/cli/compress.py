@@ -224,22 +224,21 @@ def _write(study: Study, made: Compressed, healed: Healed | None, files: Files) 
 def _with_sizes(account: Account, study: Study) -> Account:
     """The account with other sizes, the encoder's multiply-adds and its time in PyTorch, for the page."""
     from linnet.compression.curve import multiply_adds, size_curve
-    from linnet.compression.judging import EncoderTime
-    from linnet.compression.speed import encoder_seconds
+    from linnet.compression.speed import time_layers
 
     made, example = account.made, study.audio.teaching[0]
-    dense, now = encoder_seconds(study.subject, made.layers, example)
     return replace(
         account,
         multiply_adds=multiply_adds(study, made, example),
         curve=size_curve(study, made.options, notify=notice),
-        times=[EncoderTime("f32, PyTorch", 1000 * dense, 1000 * now, dense / now)],
+        times=[time_layers(study.subject, made.layers, example)],
     )
 
 
 def _measured(account: Account, files: Files) -> Account:
     """The account with word error rates and times beside the dense model, as far as they are asked for."""
-    from linnet.compression.judging import judge, time_encoders
+    from linnet.compression.judging import judge
+    from linnet.compression.speed import time_encoders
     from linnet.models.checkpoint import weight_files
     from linnet.models.resolve import resolve
 

@@ -13,6 +13,7 @@ import typer
 
 from linnet.cli.console import notice
 from linnet.machine import show_bytes
+from linnet.notices import ignore
 
 if TYPE_CHECKING:
     from linnet.data.manifest import Utterance
@@ -179,7 +180,7 @@ def align_heads(
     engine = TorchEngine(model)
     scores = score_heads(model, engine, feed(model, engine, utterances, skipped=notice))
     chosen = choose_heads(scores)
-    lag = measure_lag(model, engine, feed(model, engine, utterances, skipped=lambda _: None), chosen)
+    lag = measure_lag(model, engine, feed(model, engine, utterances, skipped=ignore), chosen)
     path = save_alignment_heads(ref.path, scores, chosen=chosen, lag=lag, shared=ref.origin != "folder")
     print("layer  head  inside the word")
     for layer, head in chosen:

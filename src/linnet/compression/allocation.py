@@ -23,6 +23,7 @@ UNITS = 20_000  # of a budget
 PRESETS = {"acc": (0.999, 0.999), "balanced": (0.99, 0.999), "fast": (0.99, 0.995)}  # the paper's, section 4.1
 
 Ranks = dict[str, int | None]  # None: dense
+Cost = Callable[[Site, int | None], float]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def choices_of(
     form: Form,
     *,
     step: int = STEP,
-    cost: Callable[[Site, int | None], float] | None = None,
+    cost: Cost | None = None,
 ) -> list[Choice]:
     """All ranks of a layer that cost less than it does dense, and the dense layer. `cost` is by default parameters."""
     price = cost or (
@@ -89,12 +90,17 @@ def choices_of(
     return [*found, dense]
 
 
+def least_cost(choices: Mapping[str, Sequence[Choice]]) -> float:
+    """What the cheapest choice of every layer costs together."""
+    return sum(min(one.cost for one in options) for options in choices.values())
+
+
 def allocate(choices: Mapping[str, Sequence[Choice]], budget: float, *, units: int = UNITS) -> Ranks:
     """One choice for each layer, of least loss together, whose costs come to at most `budget`.
 
     Raises `OptionError` with the least possible cost where there is none.
     """
-    least = sum(min(one.cost for one in options) for options in choices.values())
+    least = least_cost(choices)
     if least > budget:
         raise OptionError(f"the budget of {budget:,.0f} cannot be met: the smallest ranks cost {least:,.0f} already")
     unit = max(budget / units, _grain(choices, budget, units))

@@ -11,7 +11,7 @@ from linnet.compression.allocation import PRESETS
 from linnet.compression.job import Compressed, CompressOptions, Study, compress, put_in
 from linnet.compression.subject import Example
 from linnet.errors import OptionError
-from linnet.notices import Notify
+from linnet.notices import Notify, ignore
 
 BUDGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 
@@ -32,7 +32,7 @@ def size_curve(
 
     A budget that cannot be met ends the first line. The study's model is left as it was.
     """
-    say = notify or (lambda _: None)
+    say = notify or ignore
     own, rule = [], []
     for budget in budgets:
         say(f"trying a budget of {budget:g}")
@@ -43,7 +43,7 @@ def size_curve(
         own.append(Point(f"{budget:g}", made.share, made.divergence))
     for name in PRESETS:
         say(f"trying LiteASR's preset {name}")
-        made = compress(study, replace(CompressOptions.preset(name), include_padding=options.include_padding))
+        made = compress(study, CompressOptions.preset(name))
         rule.append(Point(name, made.share, made.divergence))
     return {"budget": own, "LiteASR's rule": rule}
 

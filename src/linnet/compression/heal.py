@@ -21,7 +21,7 @@ from linnet.compression.job import put_in
 from linnet.compression.sites import hooked
 from linnet.compression.subject import Example, Subject
 from linnet.errors import OptionError
-from linnet.notices import Notify
+from linnet.notices import Notify, ignore
 
 Fit = Callable[[Sequence[nn.Parameter], Callable[[int], Tensor], Callable[[int], bool]], int]
 CHECKS = 8  # times that the windows held out are asked, evenly over the time
@@ -74,7 +74,7 @@ def heal(
     """
     if not layers:
         raise OptionError("there is nothing to heal: no layer is low-rank")
-    options, say = options or HealOptions(), notify or (lambda _: None)
+    options, say = options or HealOptions(), notify or ignore
     student = copy.deepcopy(dict(layers))
     parameters = [value for layer in student.values() for value in layer.parameters()]
     guard = _Guard(subject, student, held_out, say)

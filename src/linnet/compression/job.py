@@ -11,7 +11,17 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from linnet.compression.allocation import PRESETS, STEP, Ranks, allocate, by_threshold, choices_of
+from linnet.compression.allocation import (
+    PRESETS,
+    STEP,
+    Choice,
+    Cost,
+    Ranks,
+    allocate,
+    by_threshold,
+    choices_of,
+    least_cost,
+)
 from linnet.compression.calibration import Measured, measure
 from linnet.compression.factors import Analysis, analyze
 from linnet.compression.fisher import fisher
@@ -22,8 +32,8 @@ from linnet.compression.sites import Site, dense_of, find_sites
 from linnet.compression.subject import Example, Subject
 from linnet.compression.windows import Audio
 from linnet.errors import ModelError, OptionError
-from linnet.models.lowrank.layers import Form, PairLinear, PivotLinear, is_low_rank, low_rank_layer, replace_layers
-from linnet.notices import Notify
+from linnet.models.lowrank.layers import Form, is_low_rank, low_rank_layer, replace_layers
+from linnet.notices import Notify, ignore
 
 Part = Literal["encoder", "decoder"]
 MOST_FRAMES = 1500  # that layers are timed on
@@ -133,7 +143,7 @@ class Study:
 
         Raises `OptionError` (too little audio), `ModelError` (nothing to do, or compressed already).
         """
-        say = notify or (lambda _: None)
+        say = notify or ignore
         self.subject, self.audio, self.part = subject, audio, part
         self._options = options
         self._tokens: dict[int, Tensor | None] = {}
@@ -225,10 +235,8 @@ def choose_ranks(study: Study, analyses: Mapping[str, Analysis], options: Compre
     whole = study.parameters
     fixed = whole - sum(site.weights for site in study.sites) + study.added_biases(study.sites)
     room = (options.budget or 0.0) * whole - fixed
-    choices = {
-        site.name: choices_of(site, analyses[site.name], options.chosen_form, step=options.step) for site in study.sites
-    }
-    least = sum(min(one.cost for one in several) for several in choices.values())
+    choices = _choices(study, analyses, options)
+    least = least_cost(choices)
     if least > room:
         raise OptionError(
             f"a budget of {options.budget:g} cannot be met: {fixed:,} of the {study.part}'s {whole:,} parameters are "
@@ -243,16 +251,23 @@ def _by_latency(study: Study, analyses: Mapping[str, Analysis], options: Compres
     frames = study.audio.teaching[0].positions or max(one.count for one in study.measured.values())
     cost = latency_cost(study.sites, options.chosen_form, min(frames, MOST_FRAMES), step=options.step)
     whole = sum(cost(site, None) for site in study.sites)
-    choices = {
-        site.name: choices_of(site, analyses[site.name], options.chosen_form, step=options.step, cost=cost)
-        for site in study.sites
-    }
-    least = sum(min(one.cost for one in several) for several in choices.values())
+    choices = _choices(study, analyses, options, cost)
+    least = least_cost(choices)
     if least > share * whole:
         raise OptionError(
             f"a budget of {share:g} of the time cannot be met: the smallest ranks take {least / whole:.3f} of it"
         )
     return allocate(choices, share * whole)
+
+
+def _choices(
+    study: Study, analyses: Mapping[str, Analysis], options: CompressOptions, cost: Cost | None = None
+) -> dict[str, list[Choice]]:
+    """What each layer may become; `cost` is by default parameters."""
+    return {
+        site.name: choices_of(site, analyses[site.name], options.chosen_form, step=options.step, cost=cost)
+        for site in study.sites
+    }
 
 
 def build(study: Study, analyses: Mapping[str, Analysis], ranks: Ranks, options: CompressOptions) -> Compressed:
@@ -262,7 +277,8 @@ def build(study: Study, analyses: Mapping[str, Analysis], ranks: Ranks, options:
         analysis, rank = analyses[site.name], ranks[site.name]
         form: Form | None = None
         if rank is not None:
-            layer, form = make_layer(analysis, rank, options.chosen_form)
+            layer = low_rank_layer(analysis.factors(rank), options.chosen_form)
+            form = layer.form  # a pair where pivots would be ill-conditioned
             layers[site.name] = layer.to(dense_of(study.subject, site).weight.dtype)
             added += _parameters(layer) - _parameters(dense_of(study.subject, site))
         reports.append(_report(site, analysis, rank, form))
@@ -289,12 +305,6 @@ def together(study: Study, encoder: Compressed, decoder: Compressed) -> Compress
         divergence = study.held_out.divergence()
     reports = [*encoder.reports, *decoder.reports]
     return replace(encoder, layers=layers, reports=reports, divergence=divergence, decoder=decoder.parameters)
-
-
-def make_layer(analysis: Analysis, rank: int, form: Form) -> tuple[PairLinear | PivotLinear, Form]:
-    """The layer of this rank in float64, and the form that it has: a pair where pivots would be ill-conditioned."""
-    layer = low_rank_layer(analysis.factors(rank), form)
-    return layer, layer.form
 
 
 @contextmanager

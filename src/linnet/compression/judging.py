@@ -1,39 +1,28 @@
-"""What a compressed model costs in words and gains in time, beside the model that it was made from."""
+"""What a compressed model costs in words, beside the model that it was made from."""
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from linnet.audio.mel import log_mel
 from linnet.audio.types import SAMPLE_RATE, Audio, Samples
 from linnet.data.manifest import Utterance
 from linnet.data.samples import UtteranceReader
-from linnet.decoding.options import DecodingOptions
-from linnet.engines.choice import EngineConfig, build_engine, choose
-from linnet.engines.protocol import EncoderEngine
 from linnet.errors import AudioError, OptionError
-from linnet.models.families import WHISPER, family_of
 from linnet.models.resolve import ModelRef
-from linnet.notices import Notify
+from linnet.notices import Notify, ignore
 from linnet.scoring.bootstrap import Interval, bootstrap_interval, bootstrap_ratio
 from linnet.scoring.clusters import choose_clusters
 from linnet.scoring.corpus import Pair, Scorer
 from linnet.text.normalizers import Normalizers
 from linnet.transcription.recognizer import Recognizer, load
+from linnet.transcription.texts import greedy_texts
 
-COMPUTE_TYPES = ("f32", "bf16", "int8")
 NOISE_DB = 5.0
-ROUNDS = 7
 
 Change = Callable[[Samples, np.random.Generator], Samples]
-
-
-# --- words
 
 
 def as_recorded(samples: Samples, random: np.random.Generator) -> Samples:
@@ -97,7 +86,7 @@ def judge(
     Utterances whose audio cannot be read are reported to `notify` and counted. Raises `OptionError` where no words are
     left, `ModelError` for a model that cannot be loaded.
     """
-    say = notify or (lambda _: None)
+    say = notify or ignore
     known = [one for one in utterances if one.text is not None]
     sounds = _read(known, say)
     rows = [one for one, samples in zip(known, sounds, strict=True) if samples is not None]
@@ -110,7 +99,7 @@ def judge(
     for name in conditions:
         say(f"transcribing {len(rows)} utterances by both models: {name}")
         changed = [CONDITIONS[name](samples, np.random.default_rng(row)) for row, samples in enumerate(kept)]
-        texts = [_transcribe(recognizer, rows, changed) for recognizer in recognizers]
+        texts = [_texts(recognizer, rows, changed) for recognizer in recognizers]
         found.append(_judgment(name, rows, texts, scorer, len(known) - len(rows)))
     return found
 
@@ -127,18 +116,11 @@ def _read(utterances: Sequence[Utterance], say: Notify) -> list[Samples | None]:
     return found
 
 
-def _transcribe(recognizer: Recognizer, rows: Sequence[Utterance], sounds: Sequence[Samples]) -> list[str]:
-    texts = [""] * len(rows)
-    languages = recognizer.languages
-    for language in dict.fromkeys(one.language for one in rows):
-        chosen = [row for row, one in enumerate(rows) if one.language == language]
-        options = DecodingOptions(language=language if language in languages else None, temperatures=(0.0,))
-        given = [Audio(sounds[row], rows[row].id) for row in chosen]
-        for result in recognizer.transcribe_many(given, options=options):
-            if result.transcript is None:
-                raise result.error or AssertionError("a result holds a transcript or an error")
-            texts[chosen[result.index]] = result.transcript.text
-    return texts
+def _texts(recognizer: Recognizer, rows: Sequence[Utterance], sounds: Sequence[Samples]) -> list[str]:
+    """What is heard, in the utterance's language where the model knows it."""
+    known = recognizer.languages
+    recordings = [Audio(samples, one.id) for one, samples in zip(rows, sounds, strict=True)]
+    return greedy_texts(recognizer, recordings, [one.language if one.language in known else None for one in rows])
 
 
 def _judgment(
@@ -164,61 +146,3 @@ def _judgment(
         difference=None if difference is None else difference.interval,
         skipped=skipped,
     )
-
-
-# --- time
-
-
-@dataclass(frozen=True)
-class EncoderTime:
-    """Milliseconds of both encoders for one window, medians over rounds in turn, and the median of their ratios."""
-
-    compute_type: str
-    dense: float
-    compressed: float
-    speedup: float
-    ratios: tuple[float, ...] = field(default=(), repr=False)
-
-
-def time_encoders(
-    models: tuple[ModelRef, ModelRef],
-    *,
-    compute_types: Sequence[str] = COMPUTE_TYPES,
-    threads: int | None = None,
-    rounds: int = ROUNDS,
-    notify: Notify | None = None,
-) -> list[EncoderTime]:
-    """Time one full window of noise through both Whisper encoders on the CPU, in turn, A B B A.
-
-    Empty for models of other families. Raises `ModelError`.
-    """
-    say = notify or (lambda _: None)
-    if any(family_of(ref.path) is not WHISPER for ref in models):
-        return []
-    found = []
-    for kind in compute_types:
-        say(f"timing both encoders in {kind}")
-        wanted = EngineConfig("auto", kind, threads)
-        built = [build_engine(ref, "cpu", choose(ref, "cpu", wanted, _silent), _silent) for ref in models]
-        model = built[0][0]
-        sound = np.random.default_rng(0).normal(0.0, 0.05, model.window_samples).astype(np.float32)
-        features = log_mel(sound, model.n_mels)[None]
-        found.append(_timed(kind, (built[0][1], built[1][1]), features, rounds))
-    return found
-
-
-def _timed(kind: str, engines: tuple[EncoderEngine, EncoderEngine], features: np.ndarray, rounds: int) -> EncoderTime:
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds + 1):  # the first to warm up
-        order = (0, 1) if number % 2 else (1, 0)
-        for index in order:
-            begun = time.perf_counter()
-            engines[index].encode(engines[index].place(features))
-            times[index].append(1000 * (time.perf_counter() - begun))
-    dense, made = times[0][1:], times[1][1:]
-    ratios = tuple(a / b for a, b in zip(dense, made, strict=True))
-    return EncoderTime(kind, statistics.median(dense), statistics.median(made), statistics.median(ratios), ratios)
-
-
-def _silent(sentence: str) -> None:
-    del sentence

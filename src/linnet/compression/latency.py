@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from linnet.compression.allocation import STEP
+from linnet.compression.allocation import STEP, Cost
 from linnet.compression.sites import Site
 from linnet.models.lowrank.layers import Form, low_rank_linear
 
@@ -17,7 +17,6 @@ POINTS = 6  # ranks that are timed for each shape; times between them are interp
 ROUNDS = 7
 
 Timer = Callable[[nn.Module, int, int], float]
-Cost = Callable[[Site, int | None], float]
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ from linnet.compression.allocation import PRESETS
 from linnet.compression.curve import Point
 from linnet.compression.heal import Healed
 from linnet.compression.job import Compressed, CompressOptions
-from linnet.compression.judging import EncoderTime, Judgment
-from linnet.compression.speed import products
+from linnet.compression.judging import Judgment
+from linnet.compression.speed import EncoderTime, products
 
 
 @dataclass(frozen=True)

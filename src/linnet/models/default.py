@@ -14,7 +14,7 @@ from linnet.models.resolve import (
     resolve,
 )
 from linnet.models.wheels import WheelError
-from linnet.notices import Notify
+from linnet.notices import Notify, ignore
 
 INDEX_DEFAULT = "openai/whisper-base"  # the best one on the package index
 ENGLISH = "openai/whisper-tiny.en"  # the other one there: smaller, and for English only
@@ -36,7 +36,7 @@ def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | Non
     is not what it should be.
     """
     name, why, named = default_model(on_gpu)
-    tell = notify or _silent
+    tell = notify or ignore
     if named or _here(name) is not None:
         tell(f"model: {name} ({why})")
         return resolve(name, offline=offline, notify=notify)
@@ -55,10 +55,6 @@ def default_here(on_gpu: bool) -> ModelRef | None:
     """The best default that is on this disk already, the embedded model aside. No network. Raises `ModelError`."""
     name, _, named = default_model(on_gpu)
     return find(name) if named else _here(name) or _here(INDEX_DEFAULT) or _here(ENGLISH)
-
-
-def _silent(sentence: str) -> None:
-    del sentence
 
 
 def _here(name: str) -> ModelRef | None:

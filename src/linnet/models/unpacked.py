@@ -10,7 +10,7 @@ from linnet.errors import ModelError, OutputError
 from linnet.files import draft_folder, open_folder
 from linnet.models import entries, packed
 from linnet.models.cache import cache_folder
-from linnet.models.checkpoint import SETTINGS, fingerprint
+from linnet.models.checkpoint import SETTINGS, fingerprint, update_digest
 
 UNPACK_VERSION = 1  # of this code: raise it when the folders that it writes change
 
@@ -56,7 +56,7 @@ def _root() -> Path:
 def _key(source: Path) -> str:
     digest = hashlib.sha256(fingerprint(source).encode())
     try:
-        digest.update((source / packed.FILE).read_bytes())
+        update_digest(digest, source / packed.FILE)
     except OSError as error:
         raise ModelError(f"cannot read {source / packed.FILE}: {error.strerror or error}") from error
     return digest.hexdigest()[:16]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,14 +16,16 @@ from linnet.data.manifest import Utterance
 from linnet.engines.choice import EngineChoice, build_engine, openvino_precision, openvino_source
 from linnet.engines.openvino import OpenVinoEngine
 from linnet.engines.openvino.cache import ConvertedModel, calibrate, compile_converted
-from linnet.engines.protocol import EncoderEngine, Engine
+from linnet.engines.protocol import Engine
 from linnet.errors import AudioError, OptionError
 from linnet.models.resolve import ModelRef
 from linnet.notices import Notify
 from linnet.scoring.corpus import Pair, Scorer
 from linnet.text.normalizers import Normalizers
+from linnet.timing import time_in_turn
 from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.recognizer import Recognizer
+from linnet.transcription.texts import greedy_texts
 from linnet.transcription.whisper import WhisperBackend
 from linnet.transcription.windows import WindowPlan
 from linnet.urls import public_name
@@ -143,30 +143,25 @@ class QuantizationRun:
         counts = [scorer.score(map(Pair, references, texts, languages)).score.words for texts in heard]
         if not counts[0].words:
             raise OptionError("w8a8 cannot be judged: there are no words in the recordings kept apart for it")
-        seconds, speedup = time_encoders(self._int8, w8a8, self._features(self.judged[:MOST_TIMED])[:MOST_TIMED])
+        windows = self._features(self.judged[:MOST_TIMED])[:MOST_TIMED]
+        times = time_in_turn(
+            lambda row: self._int8.encode(windows[row][None]), lambda row: w8a8.encode(windows[row][None]), len(windows)
+        )
         return QuantizationReport(
             has_texts=has_texts,
             clips=len(self.judged),
             words=counts[0].words,
             errors=(counts[0].errors, counts[1].errors),
-            seconds=seconds,
-            speedup=speedup,
+            seconds=times.medians,
+            speedup=times.speedup,
         )
 
     def _hear(self, engine: Engine) -> list[str]:
         """The text of each judged clip, greedy at temperature 0: the same at every call."""
         backend = WhisperBackend(self._model, engine)
         recognizer = Recognizer(backend, self._ref, device="cpu", dtype=engine.name)
-        clips, heard = self.judged, [""] * len(self.judged)
-        for language in dict.fromkeys(clip.language for clip in clips):
-            rows = [row for row, clip in enumerate(clips) if clip.language == language]
-            sounds = [Audio(clips[row].samples, clips[row].name) for row in rows]
-            options = TranscriptionOptions(language=language, temperatures=(0.0,))
-            for result in recognizer.transcribe_many(sounds, options=options):
-                if result.transcript is None:
-                    raise result.error or AssertionError("a result holds a transcript or an error")
-                heard[rows[result.index]] = result.transcript.text
-        return heard
+        recordings = [Audio(clip.samples, clip.name) for clip in self.judged]
+        return greedy_texts(recognizer, recordings, [clip.language for clip in self.judged])
 
     def _features(self, clips: Iterable[CalibrationClip]) -> list[Array]:
         """The log-mel features [T, M] of all windows of these clips, as the model is given them."""
@@ -181,18 +176,3 @@ class QuantizationRun:
                 request = backend.request(window.samples, options, (), language=None, timed=True)
                 found.append(backend.features(request, request.group[0]))
         return found
-
-
-def time_encoders(
-    int8: EncoderEngine, w8a8: EncoderEngine, windows: Sequence[Array]
-) -> tuple[tuple[float, float], float]:
-    """Median seconds of both over the windows, and the median of their ratio: one after the other, in turn first."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for number, window in enumerate((windows[0], *windows)):  # the first once more, to warm up
-        pair = [(int8, times[0]), (w8a8, times[1])]
-        for engine, kept in pair if number % 2 else reversed(pair):
-            begun = time.perf_counter()
-            engine.encode(window[None])
-            kept.append(time.perf_counter() - begun)
-    ratios = [a / b for a, b in zip(*times, strict=True)]
-    return (statistics.median(times[0][1:]), statistics.median(times[1][1:])), statistics.median(ratios[1:])

@@ -13,7 +13,7 @@ from linnet.audio.source import open_audio
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.machine import versions
-from linnet.notices import Notify
+from linnet.notices import Notify, ignore
 from linnet.settings import did_you_mean
 from linnet.transcription.backend import Backend, Outcome
 from linnet.transcription.options import TranscriptionOptions
@@ -58,7 +58,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may 
     from linnet.models.device import choose_device
     from linnet.models.resolve import resolve
 
-    tell = notify or _silent
+    tell = notify or ignore
     wanted = EngineConfig(engine, compute_type, threads)
     if dtype != "auto":
         wanted = replace_dtype(dtype, wanted, tell)
@@ -75,10 +75,6 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may 
     read = partial(load_backend, ref, place, chosen, tell)
     backend = cast("Backend", _LazyBackend(read)) if late else read()
     return Recognizer(backend, ref, device=place, dtype=chosen.precision)
-
-
-def _silent(sentence: str) -> None:
-    del sentence
 
 
 def load_backend(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> Backend:

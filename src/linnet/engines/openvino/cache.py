@@ -77,7 +77,7 @@ class ModelSource:
 def load_compiled(
     source: ModelSource, precision: Precision, notify: Notify, *, threads: int | None = None
 ) -> CompiledModel:
-    """The compiled form of a model in these precision, for so many threads or all cores.
+    """The compiled form of a model in this precision, for so many threads or all cores.
 
     What was compiled before is taken where it is whole; else `load_converted`, with its errors, and what is compiled is
     kept for the next process where the disk allows that.
@@ -102,7 +102,7 @@ def compile_converted(converted: ConvertedModel, threads: int | None = None) -> 
 
 
 def load_converted(source: ModelSource, precision: Precision, notify: Notify) -> ConvertedModel:
-    """The converted form of a model in these precision, from the cache where it is there and whole.
+    """The converted form of a model in this precision, from the cache where it is there and whole.
 
     Else it is converted and kept, and `notify` receives the reason. What is kept is checked by size and checksum and
     by the versions of Linnet's export and of OpenVINO. A disk that cannot be written costs a conversion each time and a

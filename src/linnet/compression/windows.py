@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableSequence, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
 
 from linnet.audio.detectors import PauseCutter
-from linnet.audio.source import open_audio
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.compression.subject import Example, Subject
 from linnet.data.manifest import Utterance
+from linnet.data.samples import UtteranceReader
 from linnet.errors import AudioError, OptionError
 from linnet.notices import Notify
 from linnet.transcription.windows import WindowPlan
@@ -25,13 +25,9 @@ LEAST_WINDOWS = 2 * HELD_OUT
 
 @dataclass(frozen=True)
 class Place:
-    """Where a window of sound lies: samples of a file at 16 kHz."""
+    """A window: a stretch of a recording, and whether it is transcribed with times."""
 
-    audio: str
-    channel: str
-    start: int
-    length: int
-    language: str | None
+    stretch: Utterance
     timed: bool
 
 
@@ -57,10 +53,18 @@ class Examples(Sequence[Example]):
         """The example with its features, read now."""
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
-        place = self._places[index]
-        with open_audio(place.audio, channel=place.channel) as source:
-            samples = source.read(place.start, place.length)
-        return self._subject.example(samples, place.language, timed=place.timed)
+        with UtteranceReader() as reader:
+            return self._example(reader, self._places[index])
+
+    def __iter__(self) -> Iterator[Example]:
+        """All of them in order: one pass over each recording."""
+        with UtteranceReader() as reader:
+            for place in self._places:
+                yield self._example(reader, place)
+
+    def _example(self, reader: UtteranceReader, place: Place) -> Example:
+        samples = reader.hear(place.stretch).samples
+        return self._subject.example(samples, place.stretch.language, timed=place.timed)
 
 
 @dataclass(eq=False)
@@ -89,9 +93,8 @@ def read_audio(subject: Subject, utterances: Iterable[Utterance], *, most: int, 
     teaching, held_out = Examples(subject), Examples(subject)
     audio = Audio(teaching, held_out)
     for one in utterances:
-        channel = "mix" if one.channel is None else str(one.channel)
         try:
-            for start, samples in _windows(one, subject.window, channel):
+            for start, samples in _windows(one, subject.window):
                 if (why := _unfit(samples)) is not None:
                     audio.skip(why)
                     skipped(f"left out a window of {public_name(one.audio)}: {why}")
@@ -99,7 +102,8 @@ def read_audio(subject: Subject, utterances: Iterable[Utterance], *, most: int, 
                 count = len(teaching) + len(held_out)
                 if count == most:
                     return audio
-                place = Place(one.audio, channel, start, len(samples), one.language, timed=count % 4 >= 2)
+                ends = start / SAMPLE_RATE, (start + len(samples)) / SAMPLE_RATE
+                place = Place(replace(one, start=ends[0], end=ends[1]), timed=count % 4 >= 2)
                 (held_out if count % HELD_OUT == HELD_OUT - 1 else teaching).add(place)
                 audio.seconds += len(samples) / SAMPLE_RATE
         except AudioError as error:
@@ -119,20 +123,23 @@ def _check_count(audio: Audio) -> None:
         )
 
 
-def _windows(one: Utterance, limit: int, channel: str) -> Iterator[tuple[int, Samples]]:
-    """Where each window begins, and its samples; an empty one where there is no sound at all."""
-    with open_audio(one.audio, channel=channel) as source:
-        if one.start is not None or one.end is not None:
-            first = round((one.start or 0.0) * SAMPLE_RATE)
-            length = limit if one.end is None else min(round(one.end * SAMPLE_RATE) - first, limit)
-            yield first, source.read(first, length)
-            return
-        empty = True
-        for window in WindowPlan(source, limit, PauseCutter()):
-            empty = False
-            yield window.start, window.samples
-        if empty:
-            yield 0, np.zeros(0, np.float32)
+def _windows(one: Utterance, limit: int) -> Iterator[tuple[int, Samples]]:
+    """Where each window begins, and its samples; an empty one where there is no sound at all.
+
+    Of a stretch of a recording it is the first window alone.
+    """
+    with UtteranceReader() as reader:
+        for source in reader.sources([one]):
+            with source:
+                if one.start is not None or one.end is not None:
+                    yield round((one.start or 0.0) * SAMPLE_RATE), source.read(0, limit)
+                    continue
+                empty = True
+                for window in WindowPlan(source, limit, PauseCutter()):
+                    empty = False
+                    yield window.start, window.samples
+                if empty:
+                    yield 0, np.zeros(0, np.float32)
 
 
 def _unfit(samples: Samples) -> str | None:

@@ -1,0 +1,63 @@
+"""Calibration windows: read again they are what they were, in one pass and one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from linnet.audio.types import SAMPLE_RATE
+from linnet.compression.subject import Subject
+from linnet.compression.windows import HELD_OUT, read_audio
+from linnet.data.manifest import Utterance
+from linnet.errors import OptionError
+from tests.support.tiny_subjects import whisper_subject
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return whisper_subject(tmp_path_factory.mktemp("w") / "w")
+
+
+def recording(path: Path, seconds: float, seed: int) -> np.ndarray:
+    """Noise whose level rises and falls, stereo with nothing on the right; the left channel [N]."""
+    random = np.random.default_rng(seed)
+    count = round(seconds * SAMPLE_RATE)
+    level = 0.1 + 0.1 * np.sin(np.arange(count) / 4000)
+    left = (level * random.standard_normal(count)).astype(np.float32)
+    soundfile.write(path, np.stack([left, np.zeros_like(left)], 1), SAMPLE_RATE, subtype="FLOAT")
+    return left
+
+
+def test_windows_of_recordings_and_stretches_are_read_again_as_they_were(subject: Subject, tmp_path: Path) -> None:
+    window = subject.window / SAMPLE_RATE
+    samples = recording(tmp_path / "long.wav", 5.5 * window, seed=0)
+    utterances = [Utterance(str(tmp_path / "long.wav"), channel=0)]
+    starts = [0.25 * step for step in range(8)]
+    utterances += [Utterance(str(tmp_path / "long.wav"), start=one, end=one + 0.5, channel=0) for one in starts]
+    told: list[str] = []
+    audio = read_audio(subject, utterances, most=100, skipped=told.append)
+    assert told == []
+    assert audio.seconds == pytest.approx(5.5 * window + 8 * 0.5)
+    for examples in (audio.teaching, audio.held_out):
+        passed = [one.features["input_features"] for one in examples]
+        assert len(passed) == len(examples)
+        for index, features in enumerate(passed):
+            assert torch.equal(features, examples[index].features["input_features"])
+    total = len(audio.teaching) + len(audio.held_out)
+    examples = audio.held_out if total % HELD_OUT == 0 else audio.teaching  # every fifth window judges
+    last = examples[len(examples) - 1]
+    expected = subject.example(samples[round(starts[-1] * SAMPLE_RATE) :][: SAMPLE_RATE // 2])
+    assert torch.equal(last.features["input_features"], expected.features["input_features"])
+
+
+def test_what_is_silent_or_unreadable_is_counted_and_too_little_refused(subject: Subject, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    told: list[str] = []
+    rows = [Utterance(str(tmp_path / name)) for name in ("silent.wav", "missing.wav")]
+    with pytest.raises(OptionError, match=r"left out: 1 silent, 1 unreadable"):
+        read_audio(subject, rows, most=10, skipped=told.append)
+    assert len(told) == 2

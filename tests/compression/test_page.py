@@ -94,3 +94,17 @@ def test_multiply_adds_are_those_of_the_layers(study: Study, made: Compressed) -
             now = rank * (one.inputs + one.outputs) - (rank * rank if one.form == "pivot" else 0)
             saved += frames * (weights - now)
     assert dense - less == saved
+
+
+def test_the_spectrum_rises_from_nothing_to_all_the_energy(made: Compressed) -> None:
+    (group, *_) = group_layers(made.reports)
+    report = group.layers[0]
+    (first, *_) = group.spectrum.lines
+    heights = [float(point.split(",")[1]) for point in first.points.split()]  # of SVG: down
+    assert len(heights) == len(report.spectrum)
+    assert heights == sorted(heights, reverse=True)
+    kept = [1.0 - left for left in report.spectrum]
+    ends = heights[0], heights[-1]
+    for height, share in zip(heights, kept, strict=True):
+        expected = ends[0] + (share - kept[0]) / (kept[-1] - kept[0]) * (ends[1] - ends[0])
+        assert height == pytest.approx(expected, abs=0.1)

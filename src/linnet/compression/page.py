@@ -5,18 +5,16 @@ The page is `page/compress.html` with `page/compress.css`, on the base of `linne
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from linnet.compression.allocation import STEP
 from linnet.compression.job import LayerReport
 from linnet.compression.report import Account, figures
 from linnet.files import write_atomic
 from linnet.pages.charts import LineChart, line_chart
 from linnet.pages.page import render_page
-
-_SPECTRUM_STEP = 16  # directions between the values of `LayerReport.spectrum`
 
 
 @dataclass(frozen=True)
@@ -65,9 +63,8 @@ def _spectra(name: str, layers: Sequence[LayerReport]) -> LineChart:
 
 
 def _kept(spectrum: Sequence[float]) -> list[tuple[float, float]]:
-    """Cumulative shares at each value of the spectrum, which stands for the directions up to the next one."""
-    summed = list(itertools.accumulate(spectrum))
-    return [(_SPECTRUM_STEP * (index + 1), value / summed[-1]) for index, value in enumerate(summed)]
+    """The share of the energy that each rank of the spectrum keeps."""
+    return [(float(STEP * index), 1.0 - left) for index, left in enumerate(spectrum)]
 
 
 def _ranks(name: str, layers: Sequence[LayerReport]) -> LineChart:

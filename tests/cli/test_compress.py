@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from safetensors.torch import load_file
 
 from linnet.audio.types import SAMPLE_RATE
 from tests.support.calling import Call, make_call
@@ -68,6 +71,20 @@ def test_a_compressed_model_is_written_described_and_hears(
     assert "on 2 utterances of 4 words" in card
     heard = call("transcribe", manifest.with_name("1.wav"), "--model", made, "--engine", "torch")
     assert heard.status == 0, heard.err
+
+
+def test_weights_stay_in_the_precision_that_they_had(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:
+    from transformers import WhisperForConditionalGeneration
+
+    half, made = tmp_path / "half", tmp_path / "lite"
+    shutil.copytree(model, half)
+    WhisperForConditionalGeneration.from_pretrained(model, dtype=torch.float16).save_pretrained(half)
+    done = call("compress", half, "--calibration", manifest, "--output", made, "--budget", "0.7")
+    assert done.status == 0, done.err
+    weights = load_file(made / "model.safetensors").values()
+    assert {one.dtype for one in weights if one.is_floating_point()} == {torch.float16}
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (half, made)]
+    assert sizes[1] < sizes[0]
 
 
 def test_a_compressed_model_is_not_compressed_again(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:

@@ -252,6 +252,9 @@ def _measured(account: Account, files: Files) -> Account:
 
 
 def _save(study: Study, made: Compressed, files: Files, text: str) -> None:
+    from linnet.models.checkpoint import stored_dtype
+    from linnet.models.device import choose_dtype
+    from linnet.models.json_files import read_json
     from linnet.models.lowrank.layers import replace_layers
     from linnet.models.lowrank.saving import materialize as write_dense
     from linnet.models.lowrank.saving import save_low_rank
@@ -260,7 +263,9 @@ def _save(study: Study, made: Compressed, files: Files, text: str) -> None:
     if not made.layers:
         raise OptionError("every layer stays dense at these ranks, so there is nothing to save: give a smaller budget")
     replace_layers(model, made.layers)
+    source = files.source.path
+    dtype = choose_dtype(stored_dtype(read_json(source / "config.json")), "cpu")[0]  # no larger than it was
     if files.materialize:
-        write_dense(model, files.output, source_folder=files.source.path)
+        write_dense(model, files.output, source_folder=source, dtype=dtype)
     else:
-        save_low_rank(model, files.source.path, files.output, card=text)
+        save_low_rank(model, source, files.output, card=text, dtype=dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,11 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     for path in files:
         require_regular(path)
     return files if all(path.exists() for path in files) else ()
+
+
+def stored_dtype(config: Mapping[str, Any]) -> str:
+    """The dtype that a checkpoint's config.json says its weights have; float32 where it says none."""
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
 def is_complete(folder: Path) -> bool:

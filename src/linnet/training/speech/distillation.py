@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from linnet.errors import OptionError
+from linnet.models.checkpoint import stored_dtype
 from linnet.models.device import choose_dtype
 from linnet.models.fusion.adapters import without_lora
 from linnet.models.json_files import read_json
@@ -110,7 +111,7 @@ def load_teacher(name: str, student: Any, tokenizer: Any) -> Any:
         raise OptionError("losses: distill: name the `teacher`, a folder or Hub id; only fusion models do without.")
     ref = resolve(name)
     config = read_json(ref.path / "config.json")
-    written = choose_dtype(config.get("dtype") or config.get("torch_dtype") or "float32", "cpu")[0]
+    written = choose_dtype(stored_dtype(config), "cpu")[0]
     found = load_speech_model(ref, device="cpu", dtype=written)
     kinds = found.model.config.model_type, student.config.model_type
     if kinds[0] != kinds[1]:

@@ -1,0 +1,1 @@
+"""Curation: which recordings are worth training on, and the proof of it."""

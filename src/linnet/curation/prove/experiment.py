@@ -1,0 +1,204 @@
+"""Running an experiment: every method, budget, seed and draw, each run kept as soon as it is done.
+
+Nothing here knows how a model is trained or scored: both are functions passed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from linnet.curation.prove import baselines
+from linnet.curation.prove.baselines import Pool, Rows
+from linnet.curation.prove.options import DRAWN, PRESETS, WHOLE, ProveOptions
+from linnet.data.manifest import Utterance, write_manifest
+from linnet.errors import LinnetError, OptionError
+from linnet.files import JsonLog, whole_lines
+from linnet.notices import Notify, ignore
+
+LOG = "runs.jsonl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: which rows, for how many steps, from which seed."""
+
+    pool: int
+    budget: float
+    method: str
+    seed: int
+    draw: int
+    steps: int
+
+    @property
+    def key(self) -> str:
+        """A name that is the same whenever the run is."""
+        return f"{self.method}-{self.budget:g}-seed{self.seed}-draw{self.draw}"
+
+
+@dataclass(frozen=True)
+class SetErrors:
+    """Errors and words of each utterance of a test, with its speaker."""
+
+    speakers: tuple[str, ...]
+    errors: tuple[int, ...]
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run made: how much it learned from, and its errors on each test."""
+
+    run: Run
+    rows: int
+    hours: float
+    digest: str  # of the rows that were chosen
+    tests: Mapping[str, SetErrors]
+
+
+class Laboratory(Protocol):
+    """What an experiment needs from outside."""
+
+    def select(self, pool: int, method: str, budget: float, seed: int) -> Sequence[int]:
+        """The rows that one of our presets takes of a pool, within `budget` seconds."""
+        ...
+
+    def train(self, manifest: Path, run: Run, folder: Path) -> Path:
+        """Train the recipe on a manifest; the folder of the model."""
+        ...
+
+    def test(self, model: Path, name: str, folder: Path) -> SetErrors:
+        """Score a model on one of the tests."""
+        ...
+
+
+PoolReader = Callable[[int], tuple[Sequence[Utterance], Pool]]
+
+
+def plan(options: ProveOptions) -> Iterator[Run]:
+    """All runs, seed by seed, so that an experiment that is stopped early holds whole seeds."""
+    for seed in range(options.seeds):
+        for budget in options.budgets:
+            for method in options.chosen():
+                if method == "full-steps" and budget != options.budgets[0]:
+                    continue  # it does not depend on the budget
+                steps = round(options.steps / budget) if method == "full-epochs" else options.steps
+                for draw in range(options.draws if method in DRAWN else 1):
+                    yield Run(seed % len(options.pools), budget, method, seed, draw, steps)
+
+
+def prove(
+    options: ProveOptions, laboratory: Laboratory, read_pool: PoolReader, *, notify: Notify = ignore
+) -> list[Outcome]:
+    """Every run's outcome; those of an earlier call with the same experiment are taken from its log.
+
+    A run that fails is said and left out; the next call tries it again. Raises `OutputError` where nothing can be
+    written, and `OptionError` where the folder holds another experiment.
+    """
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    check_same(options, folder)
+    done = {one.run: one for one in read_outcomes(folder / LOG)}
+    held: tuple[int, Sequence[Utterance], Pool] | None = None
+    with JsonLog(folder / LOG) as log:
+        for run in plan(options):
+            if run in done:
+                continue
+            if held is None or held[0] != run.pool:
+                held = (run.pool, *read_pool(run.pool))
+            try:
+                done[run] = _perform(options, run, laboratory, held[1], held[2])
+            except OptionError:
+                raise
+            except LinnetError as error:
+                notify(f"{run.key}: failed: {error}")
+                continue
+            log.append(asdict(done[run]))
+            notify(f"{run.key}: {_said(done[run])}")
+    return [done[run] for run in plan(options) if run in done]
+
+
+def check_same(options: ProveOptions, folder: Path) -> None:
+    """Hold a folder to one experiment: its first call leaves what it was asked for, later ones must ask the same.
+
+    More seeds and draws, budgets, methods and another `against` may be asked for.
+    """
+    free = {"seeds", "draws", "budgets", "methods", "against", "output"}
+    asked = json.loads(json.dumps({key: value for key, value in asdict(options).items() if key not in free}))
+    path = folder / "experiment.json"
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        other = sorted(key for key in asked if kept.get(key) != asked[key])
+        if other:
+            raise OptionError(
+                f"{folder} holds another experiment ({', '.join(other)} differ): choose another output, or remove it"
+            )
+        return
+    path.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
+
+
+def choose(options: ProveOptions, run: Run, laboratory: Laboratory, pool: Pool) -> Rows:
+    """The rows of a run. Raises `OptionError` for a method that lacks what it needs."""
+    budget = run.budget * float(pool.seconds.sum())
+    seed = 1000 * run.seed + run.draw
+    ways: dict[str, Callable[[], Rows]] = {
+        **dict.fromkeys(WHOLE, lambda: np.arange(len(pool))),
+        **dict.fromkeys(PRESETS, lambda: _selected(laboratory, run, run.method, budget)),
+        "random": lambda: baselines.random(pool, budget, seed),
+        "stratified": lambda: baselines.stratified(pool, budget, seed),
+        "duration-matched": lambda: baselines.duration_matched(
+            pool, budget, seed, _selected(laboratory, run, options.against, budget)
+        ),
+        "longest": lambda: baselines.longest(pool, budget, seed),
+        "shortest": lambda: baselines.shortest(pool, budget, seed),
+        "gate-only": lambda: baselines.among(pool, budget, seed, pool.valid, "gate-only"),
+        "highest-error": lambda: baselines.by_error(pool, budget, seed, highest=True),
+        "lowest-error": lambda: baselines.by_error(pool, budget, seed, highest=False),
+        "oracle": lambda: baselines.among(pool, budget, seed, pool.clean, "oracle"),
+    }
+    return ways[run.method]()
+
+
+def _selected(laboratory: Laboratory, run: Run, preset: str, budget: float) -> Rows:
+    return np.sort(np.asarray(laboratory.select(run.pool, preset, budget, run.seed), np.int64))
+
+
+def _perform(options: ProveOptions, run: Run, laboratory: Laboratory, rows: Sequence[Utterance], pool: Pool) -> Outcome:
+    chosen = choose(options, run, laboratory, pool)
+    folder = Path(options.output) / run.key
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "train.jsonl"
+    write_manifest(manifest, [rows[row] for row in chosen.tolist()])
+    model = laboratory.train(manifest, run, folder)
+    tests = {name: laboratory.test(model, name, folder) for name in options.tests}
+    digest = hashlib.blake2b(chosen.astype("<i8").tobytes(), digest_size=8).hexdigest()
+    return Outcome(run, len(chosen), float(pool.seconds[chosen].sum()) / 3600, digest, tests)
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """The outcomes that a log holds; none where there is no log."""
+    rows: list[dict[str, Any]] = [json.loads(line) for line in whole_lines(path)] if path.exists() else []
+    return [
+        Outcome(
+            Run(**row["run"]),
+            row["rows"],
+            row["hours"],
+            row["digest"],
+            {
+                name: SetErrors(*(tuple(test[key]) for key in ("speakers", "errors", "words")))
+                for name, test in row["tests"].items()
+            },
+        )
+        for row in rows
+    ]
+
+
+def _said(outcome: Outcome) -> str:
+    rates = [f"{name} {sum(test.errors) / max(1, sum(test.words)):.2%}" for name, test in outcome.tests.items()]
+    return f"{outcome.rows} rows, {outcome.hours:.2f} h: {', '.join(rates)}"

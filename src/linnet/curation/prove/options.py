@@ -1,0 +1,112 @@
+"""What an experiment says: `linnet curate prove RECIPE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from linnet.errors import OptionError
+from linnet.settings import ONE_OR_MORE, ValueRule, build, read_yaml, require
+
+METHODS = (
+    "balanced",
+    "heep",
+    "random",
+    "stratified",
+    "duration-matched",
+    "longest",
+    "shortest",
+    "gate-only",
+    "highest-error",
+    "lowest-error",
+    "oracle",
+    "full-steps",
+    "full-epochs",
+)
+PRESETS = ("balanced", "heep")  # selections of ours; all else is a baseline
+DRAWN = ("random", "stratified", "duration-matched", "gate-only", "oracle")  # of which one draw says little
+WHOLE = ("full-steps", "full-epochs")
+_BUDGET = ValueRule("more than 0 and below 1", lambda value: 0 < value < 1)
+
+
+@dataclass(frozen=True)
+class PoolFiles:
+    """One pool: its manifest, what is known of its rows, and where models trained on it are tested.
+
+    `errors` are rows of `linnet evaluate` on the pool by a proxy model, `clean` a manifest of those of its rows that
+    hold no defect.
+    """
+
+    manifest: str
+    errors: str = ""
+    clean: str = ""
+
+
+@dataclass(frozen=True)
+class ProveOptions:
+    """An experiment: pools, tests, budgets, methods, seeds, and the training recipe that all of them share.
+
+    Each seed takes the next pool, in turn, and trains from that seed. `budgets` are shares of a pool's hours. `steps`
+    are equal for all methods but `full-epochs`, which has as many more as the pool is longer than the selection. Random
+    methods are drawn `draws` times. `against` is what every method is set beside in the table; its choice comes before
+    any result. `methods` left out means all that what is given allows.
+    """
+
+    pools: tuple[PoolFiles, ...]
+    tests: dict[str, str]
+    recipe: str
+    output: str
+    budgets: tuple[float, ...] = (0.2,)
+    methods: tuple[str, ...] = ()
+    against: str = "balanced"
+    seeds: int = 5
+    draws: int = 3
+    steps: int = 500
+    normalizer: str = "basic"
+    curation: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(self, ONE_OR_MORE, "seeds", "draws", "steps")
+        for budget in self.budgets:
+            _BUDGET.check("budgets", budget)
+        if not self.pools or not self.tests or not self.budgets:
+            raise OptionError("an experiment needs at least one pool, one test and one budget")
+        for name in (*self.methods, self.against):
+            if name not in METHODS:
+                raise OptionError(f"method {name!r} is unknown: use {', '.join(METHODS)}")
+
+    def chosen(self) -> tuple[str, ...]:
+        """The methods that are run, in the order of the table."""
+        if self.methods:
+            return tuple(dict.fromkeys((self.against, *self.methods)))
+        left_out = set()
+        if not all(pool.errors for pool in self.pools):
+            left_out |= {"highest-error", "lowest-error"}
+        if not all(pool.clean for pool in self.pools):
+            left_out.add("oracle")
+        return tuple(name for name in METHODS if name not in left_out)
+
+
+def read_experiment(path: Path) -> ProveOptions:
+    """Read an experiment from YAML; the files that it reads are relative to its folder, `output` to where it is run.
+
+    Raises:
+        OptionError: no such file, not YAML, an unknown key (names the nearest) or an impossible value.
+    """
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the experiment: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path}: not YAML: {error}") from error
+    found = build(ProveOptions, content, str(path))
+    place = path.parent
+    return replace(
+        found,
+        pools=tuple(
+            PoolFiles(*(name and str(place / name) for name in (one.manifest, one.errors, one.clean)))
+            for one in found.pools
+        ),
+        tests={name: str(place / test) for name, test in found.tests.items()},
+        recipe=str(place / found.recipe),
+    )

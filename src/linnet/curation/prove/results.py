@@ -1,0 +1,155 @@
+"""What an experiment shows: error rates by method, and whether the method differs from each baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from linnet.curation.prove.experiment import Outcome
+from linnet.curation.prove.options import METHODS
+from linnet.pages.pictures import COLORS, new_figure, plain_axes, save_figure
+from linnet.scoring.bootstrap import Ratio
+from linnet.scoring.clusters import Floats, ResamplingClusters
+from linnet.scoring.significance import holm, runs_difference
+
+_SURE = 0.05
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method at one budget on one test.
+
+    `rates` are the error rates by seed, draws of one seed averaged. `difference` is the method's rate minus that of the
+    method it is set beside, over the seeds that both have, with an interval for other speakers and other seeds;
+    `p_value` is adjusted for all methods of the table (Holm). Both are None where there is nothing to compare.
+    """
+
+    test: str
+    budget: float
+    method: str
+    rates: tuple[float, ...]
+    hours: float
+    rows: int
+    difference: Ratio | None = None
+    p_value: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """The mean over seeds."""
+        return float(np.mean(self.rates))
+
+    def verdict(self, against: str) -> str:
+        """What may be claimed."""
+        if self.method == against:
+            return ""
+        if self.difference is None or self.p_value is None:
+            return "too few runs to tell"
+        if self.p_value >= _SURE:
+            return f"no difference from {against} shown"
+        return f"{against} is {'better' if self.difference.value > 0 else 'worse'}"
+
+
+def lines(outcomes: Sequence[Outcome], against: str) -> list[Line]:
+    """A line for each test, budget and method that has runs, in the order of `METHODS`."""
+    tests = list(dict.fromkeys(name for one in outcomes for name in one.tests))
+    budgets = sorted({one.run.budget for one in outcomes})
+    found: list[Line] = []
+    for test in tests:
+        for budget in budgets:
+            found += _compared([one for one in outcomes if one.run.budget == budget], test, budget, against)
+    return found
+
+
+def _compared(outcomes: Sequence[Outcome], test: str, budget: float, against: str) -> list[Line]:
+    """The lines of one test and budget, each set beside `against`."""
+    errors = {name: _by_seed([one for one in outcomes if one.run.method == name], test) for name in METHODS}
+    known = next((one.tests[test] for one in outcomes if test in one.tests), None)
+    if known is None:
+        return []
+    words = np.asarray(known.words, np.float64)
+    clusters = _clusters(known.speakers)
+    made = []
+    for name in METHODS:
+        own = [one for one in outcomes if one.run.method == name]
+        if not errors[name]:
+            continue
+        rates = tuple(float(each.sum() / words.sum()) for _, each in sorted(errors[name].items()))
+        hours = float(np.mean([one.hours for one in own]))
+        line = Line(test, budget, name, rates, hours, round(np.mean([one.rows for one in own])))
+        shared = sorted(errors[name].keys() & errors[against].keys()) if name != against else []
+        if len(shared) > 1:
+            apart = np.stack([errors[name][seed] - errors[against][seed] for seed in shared])
+            ratio = runs_difference(apart, np.zeros((1, len(words))), words, clusters=clusters)
+            line = replace(line, difference=ratio)
+        made.append(line)
+    tried = [place for place, one in enumerate(made) if one.difference is not None]
+    adjusted = holm([one.difference.p_value for one in made if one.difference is not None])
+    for place, p_value in zip(tried, adjusted, strict=True):
+        made[place] = replace(made[place], p_value=p_value)
+    return made
+
+
+def _by_seed(outcomes: Sequence[Outcome], test: str) -> dict[int, Floats]:
+    """Errors of each utterance by seed, the mean over draws."""
+    seeds: dict[int, list[Floats]] = {}
+    for one in outcomes:
+        seeds.setdefault(one.run.seed, []).append(np.asarray(one.tests[test].errors, np.float64))
+    return {seed: np.mean(draws, axis=0) for seed, draws in seeds.items()}
+
+
+def _clusters(speakers: Sequence[str]) -> ResamplingClusters:
+    if all(speakers) and len(set(speakers)) > 1:
+        return ResamplingClusters.of("speakers", list(speakers))
+    return ResamplingClusters.single(len(speakers))
+
+
+def table(found: Sequence[Line], against: str) -> str:
+    """All lines in Markdown."""
+    rows = [
+        f"| test | share | method | WER by seed, % | mean | hours | minus {against}, points (95 %) | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        each = " ".join(f"{100 * rate:.1f}" for rate in one.rates)
+        gap = "" if one.difference is None else _points(one.difference)
+        rows.append(
+            f"| {one.test} | {one.budget:g} | {one.method} | {each} | {100 * one.rate:.1f} | {one.hours:.2f} | {gap} "
+            f"| {one.verdict(against)} |"
+        )
+    return "\n".join(rows)
+
+
+def not_better(found: Sequence[Line], against: str) -> list[str]:
+    """A sentence for each place where the method was not shown to be better."""
+    return [
+        f"{one.test} at {one.budget:g}: not shown to be better than {one.method}"
+        for one in found
+        if one.method != against and not one.verdict(against).endswith("better")
+    ]
+
+
+def draw(found: Sequence[Line], path: Path) -> None:
+    """Draw a panel for each test and budget, a line for each method, a dot for each seed. Raises `OutputError`."""
+    panels = list(dict.fromkeys((one.test, one.budget) for one in found))
+    if not panels:
+        return
+    figure = new_figure(9.0, 1.2 + 3.2 * len(panels), "Word error rate by selection")
+    for place, (test, budget) in enumerate(panels):
+        axes = figure.add_subplot(len(panels), 1, place + 1)
+        own = [one for one in found if (one.test, one.budget) == (test, budget)][::-1]
+        for height, one in enumerate(own):
+            rates = [100 * rate for rate in one.rates]
+            axes.plot(rates, [height] * len(rates), "o", color=COLORS[0], alpha=0.4, markersize=5)
+            axes.plot([100 * one.rate], [height], "|", color=COLORS[1], markersize=14, markeredgewidth=2.5)
+        axes.set_yticks(range(len(own)), [one.method for one in own])
+        axes.set_xlabel("WER, %: dots are seeds, the bar their mean")
+        plain_axes(axes, f"{test}, {budget:.0%} of the hours")
+    save_figure(figure, path)
+
+
+def _points(ratio: Ratio) -> str:
+    low, high = 100 * ratio.interval.low, 100 * ratio.interval.high
+    return f"{100 * ratio.value:+.1f} ({low:+.1f} to {high:+.1f})"

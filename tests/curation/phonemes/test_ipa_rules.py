@@ -1,0 +1,34 @@
+import pytest
+
+from linnet.curation.phonemes import ipa_rules
+from linnet.curation.phonemes.ipa_rules import IpaRules, maps
+
+installed = pytest.mark.skipif(not ipa_rules.is_installed(), reason="the extra phonemes is not installed")
+
+
+@installed
+@pytest.mark.filterwarnings("ignore")  # panphon's pandas
+def test_spanish_is_read_by_its_rules_and_other_scripts_are_not():
+    spanish = IpaRules("spa-Latn")
+
+    assert spanish.name == "epitran:spa-Latn"
+    found = spanish.phones(["queso", "23", "сыр", "queso"])
+    assert found == [("k", "e", "s", "o"), ("2", "3"), None, ("k", "e", "s", "o")]
+
+
+@installed
+@pytest.mark.filterwarnings("ignore")
+def test_every_map_of_the_table_is_in_the_package():
+    from importlib.resources import files
+
+    folder = files("epitran") / "data" / "map"
+    assert [name for name in maps().values() if not (folder / f"{name}.csv").is_file()] == []
+
+
+def test_maps_are_found_by_the_codes_that_are_used_here():
+    table = maps()
+
+    assert (table["az", "Latn"], table["az", "Cyrl"]) == ("aze-Latn", "aze-Cyrl")
+    assert (table["ps", "Arab"], table["ku", "Latn"], table["ne", "Deva"]) == ("pbu-Arab", "kmr-Latn", "npi-Deva")
+    assert table["ko", "Hang"] == "kor-Hang"
+    assert ("en", "Latn") not in table

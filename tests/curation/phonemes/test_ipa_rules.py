@@ -8,12 +8,18 @@ installed = pytest.mark.skipif(not ipa_rules.is_installed(), reason="the extra p
 
 @installed
 @pytest.mark.filterwarnings("ignore")  # panphon's pandas
-def test_spanish_is_read_by_its_rules_and_other_scripts_are_not():
-    spanish = IpaRules("spa-Latn")
+def test_polish_is_read_by_its_rules_and_other_scripts_are_not():
+    polish = IpaRules("pol-Latn")
 
-    assert spanish.name == "epitran:spa-Latn"
-    found = spanish.phones(["queso", "23", "сыр", "queso"])
-    assert found == [("k", "e", "s", "o"), ("2", "3"), None, ("k", "e", "s", "o")]
+    assert polish.name == "epitran:pol-Latn"
+    found = polish.phones(["dziękuję", "23", "сыр", "dziękuję"])
+    assert found == [("d͡ʑ", "ɛ", "ŋ", "k", "u", "j", "ɛ"), ("2", "3"), None, found[0]]
+
+
+@installed
+@pytest.mark.filterwarnings("ignore")
+def test_a_map_that_is_missing_knows_no_word():
+    assert IpaRules("xxx-Latn").phones(["a"]) == [None]
 
 
 @installed

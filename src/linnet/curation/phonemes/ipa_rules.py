@@ -71,14 +71,21 @@ class IpaRules:
         if not scripts_of([word]) <= self._scripts:
             return None
         rules = _rules(self._map)
-        said = rules.strict_trans(unicodedata.normalize("NFC", word))
-        return interned(rules.ft.ipa_segs(said))
+        if rules is None:
+            return None
+        # not `strict_trans`: it loses what epitran's first rules have made IPA already, as Polish "dź"
+        return interned(rules.ft.ipa_segs(rules.transliterate(unicodedata.normalize("NFC", word))))
 
 
 @cache
 def _rules(name: str) -> Any:
+    """The rules of a map; None where the epitran that is installed does not have it, or has it damaged."""
     try:
+        from epitran.exceptions import DatafileError, MappingError
         from epitran.simple import SimpleEpitran  # without the second table of features that `Epitran` loads
     except ImportError as error:
         raise MissingExtra("phones by epitran", extra="phonemes") from error
-    return SimpleEpitran(name)
+    try:
+        return SimpleEpitran(name)
+    except (DatafileError, MappingError):
+        return None

@@ -9,6 +9,7 @@ the whole corpus. So the result does not depend on who spoke which shard, and a 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnet.curation.phonemes.backends import UNKNOWN, PhonemeOptions, Phonemizers, SpokenRow
+from linnet.curation.phonemes.base import Phones
 from linnet.curation.phonemes.inventory import Inventory, Key, Tally
 from linnet.curation.words import TextWords, read_text
 from linnet.errors import MissingExtra, OptionError
@@ -119,31 +121,35 @@ def tally(metadata: Mapping[bytes, bytes]) -> Tally:
 
 
 class _Numbering:
-    """Numbers phones as they come, by language and backend, and counts them."""
+    """Numbers phones as they come, by language and backend, and counts them by the word."""
 
     def __init__(self) -> None:
         self._places: dict[Key, dict[str, int]] = {}
-        self._counts: dict[Key, list[int]] = {}
+        self._words: dict[Key, dict[Phones, list[int]]] = {}
+        self._spoken: dict[Key, Counter[Phones]] = {}
 
     def numbers(self, key: Key, said: SpokenRow) -> NDArray[np.uint32]:
         """The numbers of all phones of a row, in order."""
-        places, counts = self._places.setdefault(key, {}), self._counts.setdefault(key, [])
-        found = []
-        for word in said.words:
-            for phone in word or ():
-                place = places.setdefault(phone, len(places))
-                if place == len(counts):
-                    counts.append(0)
-                counts[place] += 1
-                found.append(place)
+        places, words = self._places.setdefault(key, {}), self._words.setdefault(key, {})
+        known = [word for word in said.words if word is not None]
+        self._spoken.setdefault(key, Counter()).update(known)
+        found: list[int] = []
+        for word in known:
+            if word not in words:
+                words[word] = [places.setdefault(phone, len(places)) for phone in word]
+            found += words[word]
         return np.array(found, np.uint32)
 
     def dump(self) -> bytes:
         """As JSON."""
-        rows = [
-            {"language": key[0], "backend": key[1], "counts": list(zip(places, self._counts[key], strict=True))}
-            for key, places in self._places.items()
-        ]
+        rows = []
+        for (language, backend), places in self._places.items():
+            counts: Counter[str] = Counter()
+            for word, times in self._spoken[language, backend].items():
+                for phone in word:
+                    counts[phone] += times
+            tallied = [(phone, counts[phone]) for phone in places]
+            rows.append({"language": language, "backend": backend, "counts": tallied})
         return json.dumps(rows).encode()
 
 

@@ -124,6 +124,15 @@ def test_a_shard_that_is_there_is_not_spoken_again(measured):
     assert heard.stat().st_mtime_ns == before
 
 
+def test_a_shard_of_other_options_is_spoken_anew(measured):
+    (first, heard), _ = shard_paths(measured)
+    speak_shard(first, heard, PhonemeOptions(backends=()))
+    before = heard.stat().st_mtime_ns
+
+    speak_shard(first, heard, LETTERS)
+    assert heard.stat().st_mtime_ns > before
+
+
 def test_a_shard_that_is_missing_is_named(measured):
     with pytest.raises(OptionError, match=r"heard-00000\.parquet"):
         finish_shards(measured)

@@ -28,6 +28,7 @@ from linnet.files import cannot_write, whole_file
 
 INVENTORY = "phones.json"
 _TALLY = b"linnet.phones"  # in the metadata of a shard: its own numbers of phones, and how often each came
+_MADE_BY = b"linnet.made_by"
 NO_TEXT = "no transcript"
 
 
@@ -46,18 +47,21 @@ def shard_paths(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def speak_shard(measured: Path, heard: Path, options: PhonemeOptions) -> int:
-    """Speak the texts of one measured shard into its draft, and return its rows; one that is there is left as it is.
+    """Speak the texts of one measured shard into its draft, and return its rows.
 
-    To be mapped over `shard_paths` by any number of processes, each with its own backends. Raises `OptionError` for a
-    lexicon or a shard that cannot be read, `OutputError` for one that cannot be written.
+    A draft that is there is left as it is, unless it was made with other options, lexicons or libraries. To be mapped
+    over `shard_paths` by any number of processes, each with its own backends. Raises `OptionError` for a lexicon that
+    cannot be read, `OutputError` for a draft that cannot be written.
     """
     parquet = _parquet()
-    if heard.is_file():
+    made_by = options.fingerprint
+    if heard.is_file() and (parquet.read_schema(heard).metadata or {}).get(_MADE_BY) == made_by.encode():
         return int(parquet.read_metadata(heard).num_rows)
     table = parquet.read_table(measured, columns=["row", "text", "language"])
     columns = (table.column(name).to_pylist() for name in ("row", "text", "language"))
     rows = [TextRow(row, text, language or UNKNOWN) for row, text, language in zip(*columns, strict=True)]
-    _write(spoken_table(rows, _phonemizers(options)), heard)
+    spoken = spoken_table(rows, _phonemizers(options, made_by))
+    _write(spoken.replace_schema_metadata({**spoken.schema.metadata, _MADE_BY: made_by}), heard)
     return len(rows)
 
 
@@ -211,8 +215,9 @@ def _write(table: Any, path: Path) -> None:
 
 
 @cache
-def _phonemizers(options: PhonemeOptions) -> Phonemizers:
+def _phonemizers(options: PhonemeOptions, fingerprint: str) -> Phonemizers:
     """Those of this process: a worker speaks many shards, and backends take seconds to load."""
+    del fingerprint  # a lexicon that has changed is read again
     return Phonemizers(options)
 
 

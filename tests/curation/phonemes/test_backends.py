@@ -22,6 +22,7 @@ def test_the_order_is_lexicon_rules_voice_romanization_letters():
 def test_the_script_of_the_text_decides():
     assert names("sr", "Latn")[0] == ("epitran", "srp-Latn")
     assert names("sr", "Cyrl")[0] == ("epitran", "srp-Cyrl")
+    assert names("ja", "Jpan")[0] == ("uroman", "")
     assert names("ko", "Hang")[0] == ("epitran", "kor-Hang")
     assert names("zh-hant", "Hani")[0] == ("espeak-ng", "cmn")
     assert names("zh", "Latn")[0] == ("epitran", "cmn-Latn")  # pinyin
@@ -81,8 +82,17 @@ def test_a_row_does_not_depend_on_its_neighbors(lexicon):
 
 
 @pytest.mark.skipif(not espeak.is_installed(), reason="the extra espeak is not installed")
-def test_japanese_with_han_goes_past_the_voice_that_knows_kana_only():
+def test_a_text_in_another_script_than_the_voices_goes_past_it():
     with Phonemizers(PhonemeOptions(backends=("espeak-ng",))) as phonemizers:
-        kana, mixed = phonemizers.speak("ja", "Jpan", [["こんにちは"], ["日本語です"]])
+        most, foreign = phonemizers.speak("ru", "Cyrl", [["раз", "два"], ["раз", "שלום"]])
 
-    assert (kana.backend, mixed.backend) == ("espeak-ng:ja", "graphemes")
+    assert (most.backend, foreign.backend) == ("espeak-ng:ru", "graphemes")
+
+
+def test_a_fingerprint_follows_the_options_and_the_lexicons_content(lexicon, tmp_path):
+    before = lexicon.fingerprint
+
+    assert before == PhonemeOptions(**vars(lexicon)).fingerprint
+    assert before != PhonemeOptions(backends=("lexicon",)).fingerprint
+    (tmp_path / "de.dict").write_text("eins X\n")
+    assert lexicon.fingerprint != before

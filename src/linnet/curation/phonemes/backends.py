@@ -6,8 +6,11 @@ Cyrillic get their own. A row has one backend, whose name is recorded with it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +32,7 @@ ORDER: Final = (LEXICON, EPITRAN, ESPEAK, UROMAN, GRAPHEMES)
 EXTRAS: Final = {EPITRAN: "phonemes", ESPEAK: "espeak", UROMAN: "phonemes"}
 UNKNOWN: Final = "und"
 
+_LIBRARIES = ("epitran", "panphon", "espeakng-loader", "uroman", "regex")
 _UNSPACED = frozenset({"Hani", "Jpan", "Thai", "Laoo", "Khmr", "Mymr"})
 _APART = frozenset({"zh"})  # macrolanguages whose members are not written or read alike
 
@@ -51,6 +55,27 @@ class PhonemeOptions:
         for name in self.backends:
             if name not in ORDER:
                 raise OptionError(unknown("phoneme backend", name, ORDER))
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of all that phones depend on: these options, lexicons, the libraries installed."""
+        lexicons = [hashlib.sha256(_bytes(path)).hexdigest() for _, path in self.lexicons]
+        told = json.dumps([asdict(self), lexicons, {name: _version(name) for name in _LIBRARIES}])
+        return hashlib.sha256(told.encode(errors="backslashreplace")).hexdigest()[:16]
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the lexicon: {error.strerror}") from error
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from linnet.text.language_codes import canonical
 BATCH: Final = 4096  # words a request
 LATIN: Final = "Latn"
 
-# Voices of espeak-ng 1.52 for languages that are spoken. Left out: chr and hak, which name each letter of their
-# language's own script in English; and voices for invented worlds.
+# Voices of espeak-ng 1.52 for languages that are spoken. Left out: chr, hak and ja, which name letters of their
+# language's own script in English ("Chinese letter"); and voices for invented worlds.
 _VOICES = """
 af am an ar as az ba be bg bn bpy bs ca cmn cs cv cy da de el en-us en-029 eo es es-419 et eu fa fi fo fr fr-be fr-ch ga
-gd gn grc gu haw he hi hr ht hu hy hyw ia id io is it ja jbo ka kaa kk kl kn ko kok ku ky la lb lfn lt ltg lv mi mk ml
+gd gn grc gu haw he hi hr ht hu hy hyw ia id io is it jbo ka kaa kk kl kn ko kok ku ky la lb lfn lt ltg lv mi mk ml
 mr ms mt my nb ne nl nog om or pa pap pl pt pt-br quc qu ro ru sd shn si sk sl smj sq sr sv sw ta te th ti tk tn tr tt
 ug uk ur uz vi yue
 """

@@ -95,6 +95,14 @@ class BigramCounts:
         of_symbols = groups[rows.symbols.rows[followed]]
         self.contexts.add(pack((of_symbols, 12), (rows.symbols.values[followed], rows.bits)))
 
+    def together(self, bits: int) -> BigramCounts:
+        """The same counts with all groups as one, number 0; `bits` are those of a symbol."""
+        found = BigramCounts()
+        for name, width in (("unigrams", bits), ("bigrams", 52), ("contexts", bits)):
+            counts = getattr(self, name).counts
+            getattr(found, name).add(counts.keys & np.uint64((1 << width) - 1), counts.counts)
+        return found
+
     def merge(self, other: BigramCounts) -> None:
         """Add what was counted elsewhere."""
         self.unigrams.merge(other.unigrams.counts)

@@ -1,0 +1,222 @@
+"""From shards to a table of scores: count, estimate, compare. Only the Parquet of earlier passes is read.
+
+    survey -> count (a map over shards, added up) -> estimate (a map over shards) -> residuals -> ranks
+
+Both maps may run anywhere in any order: tasks are small and name files, what they share lies in the work folder.
+
+Shapes: N rows in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.blocks import Block, Shard, Space, find_shards, parquet
+from linnet.curation.components import BY_VOICE, COMPONENTS, Corpus, EstimatorOptions, Statistics
+from linnet.curation.counting import Integers
+from linnet.curation.moments import Histogram, Moments
+from linnet.errors import OptionError
+from linnet.files import whole_file
+
+Floats = NDArray[np.float64]
+Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]  # `map`, or one of many processes; keeps order
+
+_SHARDS_PER_TASK: Final = 16
+
+
+# --- the two maps
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Some shards, and which of their rows are still there (None: all)."""
+
+    shards: Sequence[Shard]
+    space: Space
+    options: EstimatorOptions
+    kept: Sequence[NDArray[np.bool_]] | None = None
+    statistics: Path | None = None
+
+    def blocks(self) -> Iterable[Block]:
+        """The rows of each shard that are still there."""
+        for at, shard in enumerate(self.shards):
+            block = Block.read(shard, self.space)
+            yield block if self.kept is None else block.select(self.kept[at])
+
+
+def count(task: Task) -> Statistics:
+    """The statistics of a task's rows."""
+    found = Statistics()
+    for block in task.blocks():
+        found.add(block, task.options)
+    return found
+
+
+def estimate(task: Task) -> list[dict[str, NDArray[Any]]]:
+    """Of each shard of a task the components before they are compared, with `row`, `seconds` and the groups."""
+    if task.statistics is None:
+        raise ValueError("a task that estimates needs the statistics of all")
+    corpus = _corpus(task.statistics, task.space.sizes)
+    return [_columns(corpus, block, task.options) for block in task.blocks()]
+
+
+def _columns(corpus: Corpus, block: Block, options: EstimatorOptions) -> dict[str, NDArray[Any]]:
+    groups = {"row": block.rows, "seconds": block.seconds, "language": block.languages, "voice": block.voices}
+    return groups | corpus.estimate(block, options)
+
+
+@lru_cache(maxsize=1)
+def _corpus(path: Path, sizes: tuple[int, int, int]) -> Corpus:
+    """The corpus of a file of statistics, whose name is that of its content: read once in each process."""
+    return Corpus.of(Statistics.load(path), sizes)
+
+
+# --- comparing
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What raw components are compared with: fitted on a data set, and kept through the rounds of HEEP."""
+
+    groups: Mapping[str, int]  # "language" and "voice": how many
+    moments: Mapping[str, Moments] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, raw: Mapping[str, NDArray[Any]], space: Space) -> Self:
+        """On the columns of all rows."""
+        groups = {"language": len(space.languages), "voice": len(space.voices)}
+        found, histograms = cls(groups), {}
+        moments = {
+            name: Moments.of(raw[name], raw[_by(name)], raw["seconds"], groups[_by(name)]) for name in COMPONENTS
+        }
+        found = replace(found, moments=moments)
+        for name in COMPONENTS:
+            residuals = found.residuals(name, raw)
+            histograms[name] = Histogram.of(residuals, raw[_by(name)], raw["seconds"], groups[_by(name)])
+        return replace(found, histograms=histograms)
+
+    def residuals(self, name: str, raw: Mapping[str, NDArray[Any]]) -> Floats:
+        """How far each row's component is above those of its group and length, [N]."""
+        return self.moments[name].residuals(raw[name], raw[_by(name)], raw["seconds"])
+
+    def ranks(self, raw: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
+        """Each component as a rank from 0 to 1 among the hours of its group, [N]; NaN where it is not known."""
+        return {name: self.histograms[name].ranks(self.residuals(name, raw), raw[_by(name)]) for name in COMPONENTS}
+
+
+def _by(name: str) -> str:
+    return "voice" if name in BY_VOICE else "language"
+
+
+def spread_evenly(raw: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
+    """Each component between the smallest and the greatest of all rows, [N], as HEEP does: an outlier moves all."""
+    ranks = {}
+    for name in COMPONENTS:
+        known = raw[name][np.isfinite(raw[name])]
+        low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
+        ranks[name] = (raw[name] - low) / (high - low) if high > low else np.where(np.isfinite(raw[name]), 0.0, np.nan)
+    return ranks
+
+
+# --- the pass
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores of all rows: `raw` in bits with rows and groups, `ranks` from 0 to 1, each [N]."""
+
+    raw: Mapping[str, NDArray[Any]]
+    ranks: Mapping[str, Floats]
+    scale: Scale | None
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns of `scores-*.parquet`: `row`, and float32 `NAME` and `NAME_raw` for each component."""
+        found: dict[str, NDArray[Any]] = {"row": np.asarray(self.raw["row"], np.int64)}
+        for name, ranks in self.ranks.items():
+            found[name] = ranks.astype(np.float32)
+            if name in self.raw:
+                found[f"{name}_raw"] = self.raw[name].astype(np.float32)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """The scores of the shards in a folder, for all rows or those of a round.
+
+    `mapper` is `map`, or what applies a function to tasks in many processes and gives the results in order.
+    """
+
+    folder: Path
+    options: EstimatorOptions = field(default_factory=EstimatorOptions)
+    seed: int = 0
+    mapper: Mapper = map
+
+    def survey(self) -> tuple[list[Shard], Space]:
+        """The shards, and the names in them as numbers."""
+        shards = find_shards(self.folder)
+        return shards, Space.survey(shards, seed=self.seed)
+
+    def run(
+        self,
+        shards: Sequence[Shard],
+        space: Space,
+        kept: NDArray[np.bool_] | None = None,
+        scale: Scale | None = None,
+    ) -> Scores:
+        """Score the rows that are `kept` [all rows] by what is left of the corpus, compared by `scale` or anew."""
+        tasks = self._tasks(shards, space, kept)
+        merged = Statistics()
+        for part in self.mapper(count, tasks):
+            merged.merge(part)
+        path = merged.save(self.folder)
+        try:
+            tasks = [replace(task, statistics=path) for task in tasks]
+            parts = [columns for found in self.mapper(estimate, tasks) for columns in found]
+        finally:
+            path.unlink(missing_ok=True)
+        raw = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if self.options.is_paper:
+            return Scores(raw, spread_evenly(raw), None)
+        scale = scale or Scale.fit(raw, space)
+        return Scores(raw, scale.ranks(raw), scale)
+
+    def _tasks(self, shards: Sequence[Shard], space: Space, kept: NDArray[np.bool_] | None) -> list[Task]:
+        if kept is not None and len(kept) != (total := sum(shard.rows for shard in shards)):
+            raise OptionError(f"a choice among {len(kept)} rows does not fit the {total} rows of {self.folder}")
+        tasks = []
+        for at in range(0, len(shards), _SHARDS_PER_TASK):
+            some = shards[at : at + _SHARDS_PER_TASK]
+            masks = None if kept is None else [kept[one.start : one.start + one.rows] for one in some]
+            tasks.append(Task(some, space, self.options, masks))
+        return tasks
+
+
+def write_scores(folder: Path, shards: Sequence[Shard], columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write `scores-*.parquet`, one for each shard, whole or not at all; `columns` [all rows] with `row` in order."""
+    pq = parquet()
+    import pyarrow as pa
+
+    for shard in shards:
+        rows = slice(shard.start, shard.start + shard.rows)
+        table = pa.table({name: values[rows] for name, values in columns.items()})
+        path = shard.measured.with_name(shard.measured.name.replace("measured", "scores", 1))
+        with whole_file(folder / path.name) as part:
+            pq.write_table(table, part)
+
+
+def whole(columns: Mapping[str, NDArray[Any]], rows: Integers, count: int) -> dict[str, NDArray[Any]]:
+    """Columns of some rows as columns of all `count` rows, NaN in the others."""
+    found: dict[str, NDArray[Any]] = {"row": np.arange(count)}
+    for name, values in columns.items():
+        if name != "row":
+            found[name] = np.full(count, np.nan, values.dtype)
+            found[name][rows] = values
+    return found

@@ -39,9 +39,8 @@ class DomainCounts:
 
     def add(self, words: Sequences, groups: Integers, domains: Integers) -> None:
         """Count rows with words of 32 bits, of groups [N] and domains [N] (`UNLABELED`: not known)."""
-        keys, counts = words.unigrams.keys, words.unigrams.counts.values
-        of_keys = keys.rows
-        self.words.add(pack((groups[of_keys], 12), (keys.values, 32), (domains[of_keys], 8)), counts)
+        of_words = words.symbols.rows
+        self.words.add(pack((groups[of_words], 12), (words.symbols.values, 32), (domains[of_words], 8)))
         self.rows.add(pack((groups, 12), (domains, 8)))
 
     def merge(self, other: DomainCounts) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.counting import Counts, Grouped, Integers, Keys, Tally, group, mix, pack
+from linnet.curation.counting import Counts, Grouped, Integers, Keys, Table, Tally, group, mix, pack
 from linnet.curation.ragged import Ragged
 
 Floats = NDArray[np.float64]
@@ -115,9 +115,9 @@ class JointCounts:
 
     def add(self, segments: Segments, groups: Integers) -> None:
         """Count the segments of a shard, whose rows' groups are [N]."""
-        keys, counts = segments.joint.keys, segments.joint.counts.values
-        of_keys = groups[keys.rows]
-        self.joint.add(pack((of_keys, 12), (keys.values, 32)), counts)
+        of_segments = groups[segments.units.rows]
+        keys = pack((of_segments, 12), (segments.units.values, 16), (segments.tokens.values, 16))
+        self.joint.add(keys, segments.frames)
         self.segments.add(groups, segments.units.lengths)
 
     def merge(self, other: JointCounts) -> None:
@@ -151,6 +151,18 @@ class Information:
             totals,
             counts.segments.counts.lookup(np.arange(groups)),
         )
+
+    @cached_property
+    def _of_pairs(self) -> Table:
+        return Table(self.joint, (12, 16, 16))
+
+    @cached_property
+    def _of_units(self) -> Table:
+        return Table(self.units, (12, 16))
+
+    @cached_property
+    def _of_tokens(self) -> Table:
+        return Table(self.tokens, (12, 16))
 
     def total(self) -> Floats:
         """I of each group, [G]; 0 for one without frames."""
@@ -186,8 +198,8 @@ class Information:
         """
         of_segments = groups[segments.units.rows]
         units, tokens = segments.units.values, segments.tokens.values
-        joint = self.joint.lookup(pack((of_segments, 12), (units, 16), (tokens, 16))) - segments.joint.own
-        token = self.tokens.lookup(pack((of_segments, 12), (tokens, 16))) - segments.by_token.own
+        joint = self._of_pairs.get(of_segments, units, tokens) - segments.joint.own
+        token = self._of_tokens.get(of_segments, tokens) - segments.by_token.own
         everyone = self._unit_chance(segments, of_segments)
         chance = (joint + self.strength * everyone) / (token + self.strength)
         return _mean(segments, segments.units.replace(segments.frames * np.log2(chance / everyone)).sums())
@@ -198,7 +210,7 @@ class Information:
         return _mean(segments, segments.units.replace(segments.frames * -np.log2(chance)).sums())
 
     def _unit_chance(self, segments: Segments, of_segments: Integers) -> Floats:
-        count = self.units.lookup(pack((of_segments, 12), (segments.units.values, 16))) - segments.by_unit.own
+        count = self._of_units.get(of_segments, segments.units.values) - segments.by_unit.own
         rest = self.totals[of_segments] - segments.totals[segments.units.rows]
         kinds = np.bincount((self.units.keys >> np.uint64(16)).astype(np.int64), minlength=len(self.totals))
         chance: Floats = (count + _ADDED) / (rest + _ADDED * (kinds[of_segments] + 1))
@@ -206,9 +218,9 @@ class Information:
 
     def _bits(self, owner: Integers, unit: NDArray[Any], token: NDArray[Any]) -> Floats:
         """log2 [P(j, l) / (P(j) P(l))] without smoothing, of pairs that the corpus has."""
-        joint = self.joint.lookup(pack((owner, 12), (unit, 16), (token, 16))).astype(np.float64)
-        alone = self.units.lookup(pack((owner, 12), (unit, 16))).astype(np.float64)
-        spoken = self.tokens.lookup(pack((owner, 12), (token, 16))).astype(np.float64)
+        joint = self._of_pairs.get(owner, unit, token).astype(np.float64)
+        alone = self._of_units.get(owner, unit).astype(np.float64)
+        spoken = self._of_tokens.get(owner, token).astype(np.float64)
         bits: Floats = np.log2(joint * self.totals[owner] / (alone * spoken))
         return bits
 

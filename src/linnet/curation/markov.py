@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.counting import Counts, Grouped, Integers, Keys, Tally, group, mix, pack
+from linnet.curation.counting import Counts, Grouped, Integers, Keys, Table, Tally, group, mix, pack
 from linnet.curation.ragged import Ragged
 
 Floats = NDArray[np.float64]
@@ -67,11 +67,15 @@ def _marks(size: int, places: Integers, lengths: Integers) -> NDArray[np.bool_]:
     return marks
 
 
+def pair_bits(bits: int) -> int:
+    """How wide the key of a bigram is, of symbols of so many bits."""
+    return 2 * bits if bits <= 16 else 52
+
+
 def join(first: NDArray[Any], second: NDArray[Any], bits: int) -> Keys:
     """The key of a bigram: both symbols side by side, or a hash of them where they are wider than 16 bits."""
-    if bits <= 16:
-        return pack((first, bits), (second, bits))
-    return mix(pack((first, bits), (second, bits)), 52)
+    both = pack((first, bits), (second, bits))
+    return both if bits <= 16 else mix(both, pair_bits(bits))
 
 
 # --- the corpus
@@ -87,18 +91,16 @@ class BigramCounts:
 
     def add(self, rows: Sequences, groups: Integers) -> None:
         """Count the rows of a shard, whose groups are [N]."""
-        of_keys = groups[rows.unigrams.keys.rows]
-        self.unigrams.add(pack((of_keys, 12), (rows.unigrams.keys.values, rows.bits)), rows.unigrams.counts.values)
-        of_pairs = groups[rows.bigrams.keys.rows]
-        self.bigrams.add(pack((of_pairs, 12), (rows.bigrams.keys.values, 52)), rows.bigrams.counts.values)
-        followed = ~rows.is_last
-        of_symbols = groups[rows.symbols.rows[followed]]
-        self.contexts.add(pack((of_symbols, 12), (rows.symbols.values[followed], rows.bits)))
+        of_symbols, followed = groups[rows.symbols.rows], ~rows.is_last
+        keys = pack((of_symbols, 12), (rows.symbols.values, rows.bits))
+        self.unigrams.add(keys)
+        self.contexts.add(keys[followed])
+        self.bigrams.add(pack((of_symbols[followed], 12), (rows.pairs.values, pair_bits(rows.bits))))
 
     def together(self, bits: int) -> BigramCounts:
         """The same counts with all groups as one, number 0; `bits` are those of a symbol."""
         found = BigramCounts()
-        for name, width in (("unigrams", bits), ("bigrams", 52), ("contexts", bits)):
+        for name, width in (("unigrams", bits), ("bigrams", pair_bits(bits)), ("contexts", bits)):
             counts = getattr(self, name).counts
             getattr(found, name).add(counts.keys & np.uint64((1 << width) - 1), counts.counts)
         return found
@@ -137,6 +139,34 @@ class BigramModel:
         types = np.bincount(owner, minlength=groups)
         return cls(unigrams, counts.bigrams.counts, counts.contexts.counts, totals, types, bits, parent)
 
+    @cached_property
+    def _of_symbols(self) -> Table:
+        return Table(self.unigrams, (12, self.bits))
+
+    @cached_property
+    def _of_contexts(self) -> Table:
+        return Table(self.contexts, (12, self.bits))
+
+    @cached_property
+    def _of_pairs(self) -> Table:
+        hashed = self.bits > 16
+        return Table(self.bigrams, (12, pair_bits(self.bits)) if hashed else (12, self.bits, self.bits))
+
+    def count_symbols(self, groups: Integers, symbols: NDArray[Any]) -> Integers:
+        """How often the groups [V] have the symbols [V]."""
+        return self._of_symbols.get(groups, symbols)
+
+    def count_contexts(self, groups: Integers, symbols: NDArray[Any]) -> Integers:
+        """How often another symbol follows the symbols [V] in the groups [V]."""
+        return self._of_contexts.get(groups, symbols)
+
+    def count_pairs(self, groups: Integers, pairs: Keys) -> Integers:
+        """How often the groups [V] have the bigrams [V], keys as `join` makes them."""
+        if self.bits > 16:
+            return self._of_pairs.get(groups, pairs)
+        low = np.uint64((1 << self.bits) - 1)
+        return self._of_pairs.get(groups, pairs >> np.uint64(self.bits), pairs & low)
+
     def surprisal(self, rows: Sequences, groups: Integers) -> Floats:
         """-log2 of what the rest of the corpus expects, for each symbol [V]; the first of a row without what is before.
 
@@ -151,7 +181,7 @@ class BigramModel:
     def _alone(self, rows: Sequences, of_symbols: Integers) -> Floats:
         """p(symbol), [V]."""
         own_total = rows.symbols.lengths[rows.symbols.rows]
-        count = self.unigrams.lookup(pack((of_symbols, 12), (rows.symbols.values, self.bits))) - rows.unigrams.own
+        count = self.count_symbols(of_symbols, rows.symbols.values) - rows.unigrams.own
         spread = _ADDED * (self.types[of_symbols] + 1)
         chance: Floats = (count + _ADDED) / (self.totals[of_symbols] - own_total + spread)
         return chance
@@ -166,8 +196,8 @@ class BigramModel:
             fallback = self.parent._alone(rows, everywhere)[~rows.is_first]
             before = self.parent._following(rows, everywhere, fallback)
         own_context = (rows.unigrams.own - _repeats_of_last(rows))[followed]
-        context = self.contexts.lookup(pack((groups, 12), (rows.symbols.values[followed], self.bits))) - own_context
-        pair = self.bigrams.lookup(pack((groups, 12), (rows.pairs.values, 52))) - rows.bigrams.own
+        context = self.count_contexts(groups, rows.symbols.values[followed]) - own_context
+        pair = self.count_pairs(groups, rows.pairs.values) - rows.bigrams.own
         chance: Floats = (pair + self.strength * before) / (context + self.strength)
         return chance
 
@@ -204,7 +234,7 @@ class ConditionalEntropy:
         symbol_chance, symbol_sums = cls._symbols(model)
         # -sum q log2 q over a context's symbols: those met after it, and all others, which have the prior's share only
         keys = model.bigrams.keys
-        group_of = (keys >> np.uint64(52)).astype(np.int64)
+        group_of = (keys >> np.uint64(2 * model.bits)).astype(np.int64)
         first = (keys >> np.uint64(model.bits)) & np.uint64((1 << model.bits) - 1)
         second = keys & np.uint64((1 << model.bits) - 1)
         place = np.searchsorted(contexts.keys, pack((group_of, 12), (first, model.bits)))
@@ -254,9 +284,9 @@ class ConditionalEntropy:
         """q(second | first) in each group."""
         model = self.model
         spread = model.totals + _ADDED * model.types
-        symbol = (model.unigrams.lookup(pack((groups, 12), (second, model.bits))) + _ADDED) / spread[groups]
-        pair = model.bigrams.lookup(pack((groups, 12), (join(first, second, model.bits), 52)))
-        context = model.contexts.lookup(pack((groups, 12), (first, model.bits)))
+        symbol = (model.count_symbols(groups, second) + _ADDED) / spread[groups]
+        pair = model.count_pairs(groups, join(first, second, model.bits))
+        context = model.count_contexts(groups, first)
         chance: Floats = (pair + model.strength * symbol) / (context + model.strength)
         return chance
 

@@ -39,6 +39,7 @@ def _row(rng: np.random.Generator, at: int, spelling: list[np.ndarray]) -> dict[
         "language": language,
         "domain": None,
         "source": "radio" if said.max() > 20 else "books",
+        "snr_db": float(rng.uniform(0, 40)),
         "units": units,
         "runs": runs,
         "words": said + 1000 * (language == "hi"),
@@ -55,6 +56,7 @@ def _measured(rows: list[dict[str, object]]) -> pa.Table:
         "language": pa.string(),
         "domain": pa.string(),
         "source": pa.string(),
+        "snr_db": pa.float32(),
     }
     flat = {name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()}
     return pa.table(flat | {name: _lists(rows, name, np.uint16) for name in ("units", "runs")})

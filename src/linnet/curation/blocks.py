@@ -29,7 +29,7 @@ _FEW = 200  # texts that have no topics
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardFiles:
     """The files of one shard, and where its rows begin among all rows."""
 
     measured: Path
@@ -38,7 +38,7 @@ class Shard:
     rows: int = 0
 
 
-def find_shards(folder: Path) -> list[Shard]:
+def find_shards(folder: Path) -> list[ShardFiles]:
     """The shards that the passes over sounds and texts have left in a folder, in order.
 
     Raises `OptionError` where there are none, or where a text pass is missing.
@@ -50,7 +50,7 @@ def find_shards(folder: Path) -> list[Shard]:
         if not spoken.exists():
             raise OptionError(f"{spoken}: is missing; run the text pass over {folder} again")
         rows = pq.read_metadata(measured).num_rows
-        shards.append(Shard(measured, spoken, start, rows))
+        shards.append(ShardFiles(measured, spoken, start, rows))
         start += rows
     if not shards:
         raise OptionError(f"{folder}: holds no measured-*.parquet; run the audio pass first")
@@ -82,7 +82,7 @@ class Space:
     topics: Mapping[int, Topics] = field(default_factory=dict)
 
     @classmethod
-    def survey(cls, shards: Sequence[Shard], *, seed: int = 0) -> Self:
+    def survey(cls, shards: Sequence[ShardFiles], *, seed: int = 0) -> Self:
         """Read from all shards. Raises `OptionError` for more than 4096 languages or voices."""
         pq, voices, domains = parquet(), set(), Counter[str]()
         for shard in shards:
@@ -97,7 +97,7 @@ class Space:
         space = cls(named, tuple(sorted(voices)), _most(domains))
         return space if len(space.domains) > 1 else space.with_topics(shards, seed)
 
-    def with_topics(self, shards: Sequence[Shard], seed: int) -> Self:
+    def with_topics(self, shards: Sequence[ShardFiles], seed: int) -> Self:
         """With topics in place of domains, from up to 2000 texts of each language that has 200."""
         chosen = self._sample(shards, seed)
         texts: dict[int, list[Ragged]] = {}
@@ -112,7 +112,7 @@ class Space:
         topics = {of: Topics.fit(Ragged.concatenate(parts), seed=seed) for of, parts in sorted(texts.items())}
         return type(self)(self.languages, self.voices, tuple(f"topic {at + 1}" for at in range(TOPICS)), topics)
 
-    def _sample(self, shards: Sequence[Shard], seed: int) -> dict[int, int]:
+    def _sample(self, shards: Sequence[ShardFiles], seed: int) -> dict[int, int]:
         """The rows to find topics in, with the number of their language: those whose hash is smallest."""
         columns = [parquet().read_table(shard.measured, columns=["language"])["language"] for shard in shards]
         of = np.concatenate([self.language_numbers(_texts(column, UNDETERMINED)) for column in columns])
@@ -179,19 +179,20 @@ class Block:
     languages: Integers
     voices: Integers
     domains: Integers
+    snr: NDArray[np.float64]  # dB
     units: Ragged
     runs: Ragged
     phones: Ragged
     words: Ragged
 
     @classmethod
-    def read(cls, shard: Shard, space: Space) -> Self:
+    def read(cls, shard: ShardFiles, space: Space) -> Self:
         """The rows of a shard.
 
         Raises:
             OptionError: its two files hold other rows, as after a manifest was changed.
         """
-        wanted = ["row", "duration", "frames", "language", "domain", "source", "units", "runs"]
+        wanted = ["row", "duration", "frames", "language", "domain", "source", "units", "runs", "snr_db"]
         measured = parquet().read_table(shard.measured, columns=wanted)
         spoken = parquet().read_table(shard.spoken, columns=["row", "words", "phones", "backend"])
         rows = measured["row"].to_numpy()
@@ -206,6 +207,7 @@ class Block:
             languages=languages,
             voices=space.voice_numbers(names, _texts(spoken["backend"], "")),
             domains=space.domain_numbers(list(_domains(measured)), languages, words),
+            snr=_numbers(measured["snr_db"]),
             units=Ragged.from_arrow(measured["units"]),
             runs=Ragged.from_arrow(measured["runs"]),
             phones=Ragged.from_arrow(spoken["phones"]),
@@ -214,7 +216,7 @@ class Block:
 
     def select(self, kept: NDArray[np.bool_]) -> Self:
         """Only the rows that `kept` [N] says."""
-        flat = {name: getattr(self, name)[kept] for name in ("rows", "seconds", "frames", *_GROUPS)}
+        flat = {name: getattr(self, name)[kept] for name in ("rows", "seconds", "frames", "snr", *_GROUPS)}
         lists = {name: getattr(self, name).select(kept) for name in ("units", "runs", "phones", "words")}
         return type(self)(**flat, **lists)
 

@@ -18,9 +18,10 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.blocks import Block, Shard, Space, find_shards, parquet
+from linnet.curation.blocks import Block, ShardFiles, Space, find_shards, parquet
 from linnet.curation.components import BY_VOICE, COMPONENTS, Corpus, EstimatorOptions, Statistics
 from linnet.curation.counting import Integers
+from linnet.curation.errors import ErrorRates
 from linnet.curation.moments import Histogram, Moments
 from linnet.errors import OptionError
 from linnet.files import whole_file
@@ -38,11 +39,12 @@ _SHARDS_PER_TASK: Final = 16
 class Task:
     """Some shards, and which of their rows are still there (None: all)."""
 
-    shards: Sequence[Shard]
+    shards: Sequence[ShardFiles]
     space: Space
     options: EstimatorOptions
     kept: Sequence[NDArray[np.bool_]] | None = None
     statistics: Path | None = None
+    errors: ErrorRates | None = None
 
     def blocks(self) -> Iterable[Block]:
         """The rows of each shard that are still there."""
@@ -64,12 +66,13 @@ def estimate(task: Task) -> list[dict[str, NDArray[Any]]]:
     if task.statistics is None:
         raise ValueError("a task that estimates needs the statistics of all")
     corpus = _corpus(task.statistics, task.space.sizes)
-    return [_columns(corpus, block, task.options) for block in task.blocks()]
+    return [_columns(corpus, block, task) for block in task.blocks()]
 
 
-def _columns(corpus: Corpus, block: Block, options: EstimatorOptions) -> dict[str, NDArray[Any]]:
+def _columns(corpus: Corpus, block: Block, task: Task) -> dict[str, NDArray[Any]]:
     groups = {"row": block.rows, "seconds": block.seconds, "language": block.languages, "voice": block.voices}
-    return groups | corpus.estimate(block, options)
+    errors = {} if task.errors is None else {"error_relevance": task.errors.relevance(block, task.space)}
+    return groups | corpus.estimate(block, task.options) | errors
 
 
 @lru_cache(maxsize=1)
@@ -116,6 +119,12 @@ def _by(name: str) -> str:
     return "voice" if name in BY_VOICE else "language"
 
 
+def rank_of_all(values: Floats, seconds: Floats) -> Floats:
+    """Values as ranks from 0 to 1 among the hours of all groups together, [N]."""
+    everyone = np.zeros(len(values), np.int64)
+    return Histogram.of(values, everyone, seconds, 1).ranks(values, everyone)
+
+
 def spread_evenly(raw: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
     """Each component between the smallest and the greatest of all rows, [N], as HEEP does: an outlier moves all."""
     ranks = {}
@@ -159,36 +168,41 @@ class Scoring:
     seed: int = 0
     mapper: Mapper = map
 
-    def survey(self) -> tuple[list[Shard], Space]:
+    def survey(self) -> tuple[list[ShardFiles], Space]:
         """The shards, and the names in them as numbers."""
         shards = find_shards(self.folder)
         return shards, Space.survey(shards, seed=self.seed)
 
     def run(
         self,
-        shards: Sequence[Shard],
+        shards: Sequence[ShardFiles],
         space: Space,
         kept: NDArray[np.bool_] | None = None,
         scale: Scale | None = None,
+        errors: ErrorRates | None = None,
     ) -> Scores:
-        """Score the rows that are `kept` [all rows] by what is left of the corpus, compared by `scale` or anew."""
+        """Score the rows that are `kept` [all rows] by what is left of the corpus, compared by `scale` or anew.
+
+        With the `errors` of a model there is a component more, `error_relevance`.
+        """
         tasks = self._tasks(shards, space, kept)
         merged = Statistics()
         for part in self.mapper(count, tasks):
             merged.merge(part)
         path = merged.save(self.folder)
         try:
-            tasks = [replace(task, statistics=path) for task in tasks]
+            tasks = [replace(task, statistics=path, errors=errors) for task in tasks]
             parts = [columns for found in self.mapper(estimate, tasks) for columns in found]
         finally:
             path.unlink(missing_ok=True)
         raw = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        relevance = {} if errors is None else {"error_relevance": rank_of_all(raw["error_relevance"], raw["seconds"])}
         if self.options.is_paper:
-            return Scores(raw, spread_evenly(raw), None)
+            return Scores(raw, spread_evenly(raw) | relevance, None)
         scale = scale or Scale.fit(raw, space)
-        return Scores(raw, scale.ranks(raw), scale)
+        return Scores(raw, scale.ranks(raw) | relevance, scale)
 
-    def _tasks(self, shards: Sequence[Shard], space: Space, kept: NDArray[np.bool_] | None) -> list[Task]:
+    def _tasks(self, shards: Sequence[ShardFiles], space: Space, kept: NDArray[np.bool_] | None) -> list[Task]:
         if kept is not None and len(kept) != (total := sum(shard.rows for shard in shards)):
             raise OptionError(f"a choice among {len(kept)} rows does not fit the {total} rows of {self.folder}")
         tasks = []
@@ -199,7 +213,7 @@ class Scoring:
         return tasks
 
 
-def write_scores(folder: Path, shards: Sequence[Shard], columns: Mapping[str, NDArray[Any]]) -> None:
+def write_scores(folder: Path, shards: Sequence[ShardFiles], columns: Mapping[str, NDArray[Any]]) -> None:
     """Write `scores-*.parquet`, one for each shard, whole or not at all; `columns` [all rows] with `row` in order."""
     pq = parquet()
     import pyarrow as pa

@@ -104,7 +104,7 @@ def _row(line: bytes) -> HeldOutRow | bool:
 
 @dataclass(frozen=True)
 class SpokenText:
-    """A text as the passes over a corpus see it: words (or grapheme clusters), their 32-bit numbers, and its phones'."""
+    """A text as the passes see it: words (or grapheme clusters), their numbers of 32 bits, and its phones' numbers."""
 
     words: Sequence[str]
     numbers: Sequence[int]

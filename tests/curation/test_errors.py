@@ -44,6 +44,7 @@ def block(texts, languages=None, domains=None, snr=None):
         runs=none,
         phones=Ragged.from_lists([one.phones for one in read], np.uint16),
         words=Ragged.from_lists([one.numbers for one in read], np.uint32),
+        tokens=none,
     )
 
 

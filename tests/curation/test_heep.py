@@ -102,7 +102,7 @@ def test_a_folder_makes_the_same_rounds(tmp_path):
 
 
 def test_rounds_look_at_what_is_left_and_at_the_errors(tmp_path):
-    write_pool(tmp_path, 400, per_shard=150)
+    write_pool(tmp_path, 200, per_shard=150)
     scoring = Scoring(tmp_path)
     shards, space = scoring.survey()
     words = [str(number) for number in range(1080)]
@@ -116,18 +116,18 @@ def test_rounds_look_at_what_is_left_and_at_the_errors(tmp_path):
     errors = ErrorRates.of(rows, reader)
     phones = {voice: Counter("aab" if voice[0] == "en" else "abc") for voice in space.voices}
     scorer = HeepScorer(scoring, shards, space, phones=phones, known=["en"])
-    everything = np.ones(400, bool)
+    everything = np.ones(200, bool)
     before = scorer(everything, None)
     assert scorer.columns["cross_lingual"].max() == 1.0
     assert "error_relevance" not in scorer.columns
     after = scorer(everything, errors)
     gain = after - before
     has_seven = scorer.columns["error_relevance_raw"] > 0
-    assert 10 < has_seven.sum() < 390
+    assert 10 < has_seven.sum() < 190
     assert gain[has_seven].min() > gain[~has_seven].max()
-    half = scorer(np.arange(400) < 200, None)
-    assert np.isnan(half[200:]).all()
-    assert not np.allclose(half[:200], before[:200])  # by what is left
+    half = scorer(np.arange(200) < 100, None)
+    assert np.isnan(half[100:]).all()
+    assert not np.allclose(half[:100], before[:100])  # by what is left
 
 
 @pytest.mark.parametrize(

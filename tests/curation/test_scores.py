@@ -21,7 +21,7 @@ from tests.curation.shards import write_pool
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("pool")
-    write_pool(path)
+    write_pool(path, 400)
     return path
 
 
@@ -38,7 +38,7 @@ def backwards(function, tasks):
 
 
 def test_scores_are_the_same_from_any_sharding(scores, tmp_path):
-    write_pool(tmp_path, per_shard=37)
+    write_pool(tmp_path, 400, per_shard=90)
     scoring = Scoring(tmp_path, mapper=backwards)
     other = scoring.run(*scoring.survey())
     for name, values in scores.columns().items():
@@ -59,7 +59,7 @@ def test_written_scores_are_those_of_the_shards(scores, folder):
     write_scores(folder, shards, scores.columns())
     assert [pq.read_metadata(path).num_rows for path in sorted(folder.glob("scores-*"))] == [s.rows for s in shards]
     table = pq.read_table(sorted(folder.glob("scores-*"))[-1])
-    assert table["row"].to_numpy()[-1] == 599
+    assert table["row"].to_numpy()[-1] == 399
     assert table["mi"].to_numpy()[-1] == np.float32(scores.ranks["mi"][-1])
     assert table["mi_raw"].to_numpy()[-1] == np.float32(scores.raw["mi"][-1])
 
@@ -67,20 +67,20 @@ def test_written_scores_are_those_of_the_shards(scores, folder):
 def test_a_round_scores_what_is_left_by_what_is_left(folder, scores):
     scoring = Scoring(folder)
     shards, space = scoring.survey()
-    kept = np.arange(600) % 3 != 0
+    kept = np.arange(400) % 3 != 0
     some = scoring.run(shards, space, kept, scores.scale)
     assert some.raw["row"].tolist() == np.flatnonzero(kept).tolist()
     more = some.raw["novelty"] - scores.raw["novelty"][kept]
     assert more.mean() > 0.05  # fewer others to expect it from
-    columns = whole(some.columns(), some.raw["row"], 600)
+    columns = whole(some.columns(), some.raw["row"], 400)
     assert np.isnan(columns["novelty"][0])
     assert columns["novelty"][1] == np.float32(some.ranks["novelty"][0])
-    with pytest.raises(OptionError, match="5 rows does not fit the 600 rows"):
+    with pytest.raises(OptionError, match="5 rows does not fit the 400 rows"):
         scoring.run(shards, space, np.ones(5, bool))
 
 
 def test_bad_rows_have_no_scores_and_spoil_none(tmp_path):
-    rows = 300
+    rows = 230
     write_pool(
         tmp_path,
         rows,
@@ -110,7 +110,7 @@ def test_the_paper_s_own_forms_measure_length(folder):
     scores = scoring.run(*scoring.survey())
     seconds = scores.raw["seconds"]
     assert spearmanr(scores.ranks["h_linguistic"], seconds).statistic > 0.7
-    assert scores.raw["h_acoustic"].min() > 5.0  # whatever is heard: 64 bins, equally full
+    assert scores.raw["h_acoustic"][seconds > 4].min() > 5.9  # whatever is heard: 64 bins, equally full
     for name in COMPONENTS:
         assert np.nanmin(scores.ranks[name]) == 0.0
         assert np.nanmax(scores.ranks[name]) == 1.0

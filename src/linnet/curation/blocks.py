@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ from linnet.curation.counting import GROUPS, Integers, mix
 from linnet.curation.information import Segments, fold_words
 from linnet.curation.markov import Sequences
 from linnet.curation.ragged import Ragged
+from linnet.curation.symbols import Symbols, Voice
 from linnet.errors import MissingExtra, OptionError
 
 UNDETERMINED = "und"
@@ -80,10 +81,16 @@ class Space:
     voices: tuple[tuple[str, str], ...]
     domains: tuple[str, ...] = ()
     topics: Mapping[int, Topics] = field(default_factory=dict)
+    symbols: Symbols | None = None
 
     @classmethod
-    def survey(cls, shards: Sequence[ShardFiles], *, seed: int = 0) -> Self:
-        """Read from all shards. Raises `OptionError` for more than 4096 languages or voices."""
+    def survey(
+        cls, shards: Sequence[ShardFiles], phones: Mapping[Voice, Mapping[str, int]] | None = None, *, seed: int = 0
+    ) -> Self:
+        """Read from all shards; `phones` counts the symbols of each voice in the order of their numbers.
+
+        Raises `OptionError` for more than 4096 languages or voices.
+        """
         pq, voices, domains = parquet(), set(), Counter[str]()
         for shard in shards:
             table = pq.read_table(shard.measured, columns=["language", "domain", "source"])
@@ -94,35 +101,34 @@ class Space:
         named = tuple(sorted({language for language, _ in voices}))
         if max(len(named), len(voices)) > GROUPS:
             raise OptionError(f"{len(voices)} languages by phonemizer; at most {GROUPS} can be told apart")
-        space = cls(named, tuple(sorted(voices)), _most(domains))
+        ordered = tuple(sorted(voices))
+        space = cls(named, ordered, _most(domains), symbols=Symbols.of(phones or {}, ordered))
         return space if len(space.domains) > 1 else space.with_topics(shards, seed)
 
     def with_topics(self, shards: Sequence[ShardFiles], seed: int) -> Self:
         """With topics in place of domains, from up to 2000 texts of each language that has 200."""
-        chosen = self._sample(shards, seed)
+        rows, languages = self._sample(shards, seed)
         texts: dict[int, list[Ragged]] = {}
         for shard in shards:
-            inside = {at: of for at, of in chosen.items() if shard.start <= at < shard.start + shard.rows}
-            if not inside:
+            inside = slice(*np.searchsorted(rows, [shard.start, shard.start + shard.rows]))
+            if inside.start == inside.stop:
                 continue
             words = Ragged.from_arrow(parquet().read_table(shard.spoken, columns=["words"])["words"])
-            for of in set(inside.values()):
-                places = np.array([at - shard.start for at, mine in inside.items() if mine == of])
-                texts.setdefault(of, []).append(words.select(places))
+            for of in np.unique(languages[inside]).tolist():
+                mine = rows[inside][languages[inside] == of] - shard.start
+                texts.setdefault(of, []).append(words.select(mine))
         topics = {of: Topics.fit(Ragged.concatenate(parts), seed=seed) for of, parts in sorted(texts.items())}
-        return type(self)(self.languages, self.voices, tuple(f"topic {at + 1}" for at in range(TOPICS)), topics)
+        return replace(self, domains=tuple(f"topic {at + 1}" for at in range(TOPICS)), topics=topics)
 
-    def _sample(self, shards: Sequence[ShardFiles], seed: int) -> dict[int, int]:
-        """The rows to find topics in, with the number of their language: those whose hash is smallest."""
+    def _sample(self, shards: Sequence[ShardFiles], seed: int) -> tuple[Integers, Integers]:
+        """The rows to find topics in, in order, and their languages: those whose hash is smallest."""
         columns = [parquet().read_table(shard.measured, columns=["language"])["language"] for shard in shards]
         of = np.concatenate([self.language_numbers(_texts(column, UNDETERMINED)) for column in columns])
         order = np.lexsort((mix(np.arange(len(of), dtype=np.uint64) ^ mix(np.array([seed]))), of))
         starts = np.searchsorted(of[order], np.arange(len(self.languages) + 1))
-        rows: dict[int, int] = {}
-        for language, (first, last) in enumerate(pairwise(starts)):
-            if last - first >= _FEW:
-                rows |= dict.fromkeys(sorted(order[first : min(last, first + _SAMPLED)].tolist()), language)
-        return rows
+        drawn = [order[first : min(last, first + _SAMPLED)] for first, last in pairwise(starts) if last - first >= _FEW]
+        rows = np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
+        return rows, of[rows]
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -184,6 +190,8 @@ class Block:
     runs: Ragged
     phones: Ragged
     words: Ragged
+    tokens: Ragged  # the phones under one numbering for all languages
+    aligned: Segments | None = None  # units beside tokens, where it is known how these sound
 
     @classmethod
     def read(cls, shard: ShardFiles, space: Space) -> Self:
@@ -200,24 +208,26 @@ class Block:
             raise OptionError(f"{shard.spoken}: has other rows than {shard.measured.name}; run the text pass again")
         names = _texts(measured["language"], UNDETERMINED)
         languages, words = space.language_numbers(names), Ragged.from_arrow(spoken["words"])
+        voices, phones = space.voice_numbers(names, _texts(spoken["backend"], "")), Ragged.from_arrow(spoken["phones"])
         return cls(
             rows=rows.astype(np.int64),
             seconds=_numbers(measured["duration"]),
             frames=np.nan_to_num(_numbers(measured["frames"])).astype(np.int64),
             languages=languages,
-            voices=space.voice_numbers(names, _texts(spoken["backend"], "")),
+            voices=voices,
             domains=space.domain_numbers(list(_domains(measured)), languages, words),
             snr=_numbers(measured["snr_db"]),
             units=Ragged.from_arrow(measured["units"]),
             runs=Ragged.from_arrow(measured["runs"]),
-            phones=Ragged.from_arrow(spoken["phones"]),
+            phones=phones,
             words=words,
+            tokens=phones if space.symbols is None else space.symbols.map(phones, voices),
         )
 
     def select(self, kept: NDArray[np.bool_]) -> Self:
         """Only the rows that `kept` [N] says."""
         flat = {name: getattr(self, name)[kept] for name in ("rows", "seconds", "frames", "snr", *_GROUPS)}
-        lists = {name: getattr(self, name).select(kept) for name in ("units", "runs", "phones", "words")}
+        lists = {name: getattr(self, name).select(kept) for name in ("units", "runs", "phones", "words", "tokens")}
         return type(self)(**flat, **lists)
 
     def __len__(self) -> int:
@@ -240,11 +250,13 @@ class Block:
 
     def segments(self, tokens: str) -> Segments:
         """Units beside "phones" or "words"."""
-        return self._by_words if tokens == "words" else self._by_phones
+        if tokens == "words":
+            return self._by_words
+        return self.aligned or self._by_phones
 
     @cached_property
     def _by_phones(self) -> Segments:
-        return Segments.spread(self.units, self.runs, self.phones)
+        return Segments.spread(self.units, self.runs, self.tokens)
 
     @cached_property
     def _by_words(self) -> Segments:

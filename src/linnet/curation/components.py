@@ -43,6 +43,7 @@ class EstimatorOptions:
     rarefied_to: int = RAREFIED_TO  # sound units
     information: str = "pmi"  # "rarity": how seldom the sounds are, which HEEP's code takes for it
     tokens: str = "phones"  # that sounds are set beside; or "words"
+    alignment: str = "learned"  # which sound is which phone's; or "even": phones share the sounds in order
     context: str = "information-gain"  # or HEEP's "posterior-entropy"
 
     def __post_init__(self) -> None:
@@ -51,8 +52,14 @@ class EstimatorOptions:
         require_known(self, "linguistic", ESTIMATORS)
         require_known(self, "information", ("pmi", "rarity"))
         require_known(self, "tokens", ("phones", "words"))
+        require_known(self, "alignment", ("learned", "even"))
         require_known(self, "context", ("information-gain", "posterior-entropy"))
         require(self, ONE_OR_MORE, "rarefied_to")
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether it is learned which sound is which phone's. Words are too many for it."""
+        return self.alignment == "learned" and self.tokens == "phones" and not self.is_paper
 
     @property
     def is_paper(self) -> bool:
@@ -137,13 +144,14 @@ class Corpus:
         """From the statistics of all shards, for so many languages, voices and domains."""
         languages, voices, domains = sizes
         everyone = BigramModel.of(statistics.sounds.together(16), 1)
+        together = Information.of(statistics.joint.together(), 1)
         phones = BigramModel.of(statistics.phones, voices)
         return cls(
             BigramModel.of(statistics.sounds, languages, parent=everyone),
             phones,
             ConditionalEntropy.of(phones),
             BigramModel.of(statistics.words, languages, _WORD_BITS),
-            Information.of(statistics.joint, voices),
+            Information.of(statistics.joint, voices, parent=together),
             DomainModel.of(statistics.domains, languages, domains),
         )
 

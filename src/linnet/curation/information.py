@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 WORD_BITS = 10  # words are told apart by a hash: more kinds of words than that need more frames than most corpora have
 STRENGTH = 16.0  # frames that a token needs before its own sounds weigh as much as everyone's
+_STRENGTH_OF_PARENT = 64.0  # frames that a group needs before it is believed more than all groups
 _ADDED = 0.5
 
 
@@ -120,6 +121,14 @@ class JointCounts:
         self.joint.add(keys, segments.frames)
         self.segments.add(groups, segments.units.lengths)
 
+    def together(self) -> JointCounts:
+        """The same counts with all groups as one, number 0."""
+        found = JointCounts()
+        joint, segments = self.joint.counts, self.segments.counts
+        found.joint.add(joint.keys & np.uint64(0xFFFFFFFF), joint.counts)
+        found.segments.add(np.zeros(len(segments), np.int64), segments.counts)
+        return found
+
     def merge(self, other: JointCounts) -> None:
         """Add what was counted elsewhere."""
         self.joint.merge(other.joint.counts)
@@ -135,11 +144,16 @@ class Information:
     tokens: Counts  # (group, token)
     totals: Integers  # frames of each group [G]
     segments: Integers  # [G]
+    parent: Information | None = None
     strength: float = STRENGTH
 
     @classmethod
-    def of(cls, counts: JointCounts, groups: int) -> Self:
-        """From the counts of all shards, for groups 0 to `groups` - 1."""
+    def of(cls, counts: JointCounts, groups: int, *, parent: Information | None = None) -> Self:
+        """From the counts of all shards, for groups 0 to `groups` - 1.
+
+        `parent` is that of all groups together, where a token means the same in each: what a group has not heard often,
+        others have.
+        """
         joint = counts.joint.counts
         owner, unit, token = _parts(joint.keys)
         totals = np.zeros(groups, np.int64)
@@ -150,6 +164,7 @@ class Information:
             Counts.of(pack((owner, 12), (token, 16)), joint.counts),
             totals,
             counts.segments.counts.lookup(np.arange(groups)),
+            parent,
         )
 
     @cached_property
@@ -197,12 +212,20 @@ class Information:
         P(j | l) without x is shrunk toward P(j), so that a pair met nowhere else counts against x, but not endlessly.
         """
         of_segments = groups[segments.units.rows]
+        everyone = self._unit_chance(segments, of_segments)
+        chance = self._given_token(segments, of_segments, everyone)
+        return _mean(segments, segments.units.replace(segments.frames * np.log2(chance / everyone)).sums())
+
+    def _given_token(self, segments: Segments, of_segments: Integers, everyone: Floats) -> Floats:
+        """P(j | l) of each segment without its row, [S], shrunk toward the parent's, and this toward P(j)."""
+        if self.parent is not None:
+            everyone = self.parent._given_token(segments, np.zeros_like(of_segments), everyone)
         units, tokens = segments.units.values, segments.tokens.values
         joint = self._of_pairs.get(of_segments, units, tokens) - segments.joint.own
         token = self._of_tokens.get(of_segments, tokens) - segments.by_token.own
-        everyone = self._unit_chance(segments, of_segments)
-        chance = (joint + self.strength * everyone) / (token + self.strength)
-        return _mean(segments, segments.units.replace(segments.frames * np.log2(chance / everyone)).sums())
+        strength = self.strength if self.parent is None else _STRENGTH_OF_PARENT
+        chance: Floats = (joint + strength * everyone) / (token + strength)
+        return chance
 
     def rarity(self, segments: Segments, groups: Integers) -> Floats:
         """-log2 P(unit) of each row's frames [N], by the other rows: what HEEP's code calls information."""

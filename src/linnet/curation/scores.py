@@ -1,8 +1,9 @@
 """From shards to a table of scores: count, estimate, compare. Only the Parquet of earlier passes is read.
 
-    survey -> count (a map over shards, added up) -> estimate (a map over shards) -> residuals -> ranks
+    survey -> align (some rounds over a sample) -> count -> estimate -> residuals -> ranks
 
-Both maps may run anywhere in any order: tasks are small and name files, what they share lies in the work folder.
+The three in the middle are maps over shards (`linnet.curation.tasks`) that may run anywhere in any order: tasks are
+small and name files, what they share lies in the work folder.
 
 Shapes: N rows in all.
 """
@@ -11,74 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.blocks import Block, ShardFiles, Space, find_shards, parquet
-from linnet.curation.components import BY_VOICE, COMPONENTS, Corpus, EstimatorOptions, Statistics
-from linnet.curation.counting import Integers
+from linnet.curation.aligning import FOLDS, ROUNDS, Emissions
+from linnet.curation.blocks import ShardFiles, Space, find_shards, parquet
+from linnet.curation.components import BY_VOICE, COMPONENTS, EstimatorOptions, Statistics
+from linnet.curation.counting import Counts, Integers
 from linnet.curation.errors import ErrorRates
 from linnet.curation.moments import Histogram, Moments
+from linnet.curation.symbols import read_inventory
+from linnet.curation.tasks import Task, count, count_folds, estimate
 from linnet.errors import OptionError
 from linnet.files import whole_file
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]  # `map`, or one of many processes; keeps order
 
 _SHARDS_PER_TASK: Final = 16
-
-
-# --- the two maps
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """Some shards, and which of their rows are still there (None: all)."""
-
-    shards: Sequence[ShardFiles]
-    space: Space
-    options: EstimatorOptions
-    kept: Sequence[NDArray[np.bool_]] | None = None
-    statistics: Path | None = None
-    errors: ErrorRates | None = None
-
-    def blocks(self) -> Iterable[Block]:
-        """The rows of each shard that are still there."""
-        for at, shard in enumerate(self.shards):
-            block = Block.read(shard, self.space)
-            yield block if self.kept is None else block.select(self.kept[at])
-
-
-def count(task: Task) -> Statistics:
-    """The statistics of a task's rows."""
-    found = Statistics()
-    for block in task.blocks():
-        found.add(block, task.options)
-    return found
-
-
-def estimate(task: Task) -> list[dict[str, NDArray[Any]]]:
-    """Of each shard of a task the components before they are compared, with `row`, `seconds` and the groups."""
-    if task.statistics is None:
-        raise ValueError("a task that estimates needs the statistics of all")
-    corpus = _corpus(task.statistics, task.space.sizes)
-    return [_columns(corpus, block, task) for block in task.blocks()]
-
-
-def _columns(corpus: Corpus, block: Block, task: Task) -> dict[str, NDArray[Any]]:
-    groups = {"row": block.rows, "seconds": block.seconds, "language": block.languages, "voice": block.voices}
-    errors = {} if task.errors is None else {"error_relevance": task.errors.relevance(block, task.space)}
-    return groups | corpus.estimate(block, task.options) | errors
-
-
-@lru_cache(maxsize=1)
-def _corpus(path: Path, sizes: tuple[int, int, int]) -> Corpus:
-    """The corpus of a file of statistics, whose name is that of its content: read once in each process."""
-    return Corpus.of(Statistics.load(path), sizes)
+_SAMPLED_SHARDS: Final = 40  # 20,000 recordings say how phones sound
 
 
 # --- comparing
@@ -171,13 +128,13 @@ class Scoring:
     def survey(self) -> tuple[list[ShardFiles], Space]:
         """The shards, and the names in them as numbers."""
         shards = find_shards(self.folder)
-        return shards, Space.survey(shards, seed=self.seed)
+        return shards, Space.survey(shards, read_inventory(self.folder), seed=self.seed)
 
     def run(
         self,
         shards: Sequence[ShardFiles],
         space: Space,
-        kept: NDArray[np.bool_] | None = None,
+        kept: Flags | None = None,
         scale: Scale | None = None,
         errors: ErrorRates | None = None,
     ) -> Scores:
@@ -186,15 +143,16 @@ class Scoring:
         With the `errors` of a model there is a component more, `error_relevance`.
         """
         tasks = self._tasks(shards, space, kept)
-        merged = Statistics()
-        for part in self.mapper(count, tasks):
-            merged.merge(part)
-        path = merged.save(self.folder)
-        try:
-            tasks = [replace(task, statistics=path, errors=errors) for task in tasks]
-            parts = [columns for found in self.mapper(estimate, tasks) for columns in found]
-        finally:
-            path.unlink(missing_ok=True)
+        with TemporaryDirectory(prefix="scoring-", dir=self.folder) as drafts:
+            place = Path(drafts)
+            emissions = self._learn(shards, space, kept, place) if self.options.is_aligned else None
+            tasks = [replace(task, emissions=emissions, drafts=place, errors=errors) for task in tasks]
+            merged = Statistics()
+            for part in self.mapper(count, tasks):
+                merged.merge(part)
+            path = merged.save(place)
+            found = self.mapper(estimate, [replace(task, statistics=path) for task in tasks])
+            parts = [columns for columns_of_task in found for columns in columns_of_task]
         raw = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         relevance = {} if errors is None else {"error_relevance": rank_of_all(raw["error_relevance"], raw["seconds"])}
         if self.options.is_paper:
@@ -202,10 +160,25 @@ class Scoring:
         scale = scale or Scale.fit(raw, space)
         return Scores(raw, scale.ranks(raw) | relevance, scale)
 
-    def _tasks(self, shards: Sequence[ShardFiles], space: Space, kept: NDArray[np.bool_] | None) -> list[Task]:
+    def _learn(self, shards: Sequence[ShardFiles], space: Space, kept: Flags | None, drafts: Path) -> Path:
+        """How the phones of all languages sound, from a sample of shards: the file that says it."""
+        step = -(-len(shards) // _SAMPLED_SHARDS)
+        tasks = self._tasks(shards, space, kept, step)
+        path = self._emissions(tasks, drafts)  # from tokens that are spread evenly
+        for _ in range(ROUNDS):
+            path = self._emissions([replace(task, emissions=path) for task in tasks], drafts)
+        return path
+
+    def _emissions(self, tasks: Sequence[Task], drafts: Path) -> Path:
+        found = list(self.mapper(count_folds, tasks))
+        folds = [Counts.merge([part[fold] for part in found]) for fold in range(FOLDS)]
+        return Emissions.of(folds, 1).save(drafts)
+
+    def _tasks(self, shards: Sequence[ShardFiles], space: Space, kept: Flags | None, step: int = 1) -> list[Task]:
+        """Tasks of all shards, or of each `step`th."""
         if kept is not None and len(kept) != (total := sum(shard.rows for shard in shards)):
             raise OptionError(f"a choice among {len(kept)} rows does not fit the {total} rows of {self.folder}")
-        tasks = []
+        tasks, shards = [], shards[::step]
         for at in range(0, len(shards), _SHARDS_PER_TASK):
             some = shards[at : at + _SHARDS_PER_TASK]
             masks = None if kept is None else [kept[one.start : one.start + one.rows] for one in some]

@@ -44,8 +44,8 @@ class Emissions:
 
     bits: Floats32
     starts: Integers  # [F, G]
-    tokens: Integers  # [G]; the last stands for those that were not met
-    units: int  # so does the last
+    tokens: Integers  # [G]; the last is one that cannot be, the one before stands for those that were not met
+    units: int  # the last stands for those that were not met
 
     @classmethod
     def of(cls, folds: Sequence[Counts], groups: int) -> Self:
@@ -57,9 +57,9 @@ class Emissions:
             for group, unit, token, counts in parts
         ]
         units = 2 + max((int(unit.max()) for _, unit, _, _ in cells if len(unit)), default=0)
-        tokens = np.ones(groups, np.int64)
+        tokens = np.full(groups, 2)
         for group, _, token, _ in cells:
-            np.maximum.at(tokens, group, token + 2)
+            np.maximum.at(tokens, group, token + 3)
         starts = np.cumsum(tokens * units) - tokens * units
         frames = np.zeros((len(folds), int((tokens * units).sum())))
         for own, (group, unit, token, counts) in zip(frames, cells, strict=True):
@@ -70,6 +70,7 @@ class Emissions:
             alone = table.sum(axis=2, keepdims=True) + _ADDED
             alone /= alone.sum(axis=1, keepdims=True)
             table[:] = np.log2((table + STRENGTH * alone) / (table.sum(axis=1, keepdims=True) + STRENGTH) / alone)
+            table[:, :, -1] = _NEVER
         steps = np.arange(len(folds))[:, None] * frames.shape[1]
         return cls(others.astype(np.float32).ravel(), starts + steps, tokens, units)
 
@@ -163,50 +164,60 @@ class _Paths:
 
     def _forward(self) -> list[NDArray[np.int8]]:
         """Fill the table; of each cell the step that led to it."""
-        band, count = np.arange(-_BAND, _BAND + 1), self._tokens.lengths
-        met = self._widths[self._tokens.rows] - 1
-        values = np.minimum(_few(self._tokens.values.astype(np.int64)), met)
-        sounds = np.minimum(self._units.values.astype(np.int64), self._emissions.units - 1)
+        tokens, starts = self._padded_tokens()
+        band = np.arange(2 * _BAND + 1)
+        rows = self._units.rows
+        sound = np.minimum(self._units.values.astype(np.int64), self._emissions.units - 1)
+        sound = self._starts[rows] + sound * self._widths[rows]
+        frames = self._runs.values.astype(np.float32)
+        first = starts[rows] + self._centers  # in the padded tokens: where the band begins
         best = np.full((len(self._units), len(band) + 2 * _PAD), _NEVER)  # with a margin that steps may come from
         steps: list[NDArray[np.int8]] = []
         for r, n in enumerate(self._active):
             cells = self._units.offsets[:n] + r
-            token = self._centers[cells][:, None] + band
-            score, step = self._came(best, r, n) if r else (self._begin(token), np.zeros(token.shape, np.int8))
-            index = self._tokens.offsets[:n, None] + np.minimum(np.maximum(token, 0), count[:n, None] - 1)
-            sound = self._starts[:n] + sounds[cells] * self._widths[:n]
-            score += (
-                self._runs.values[cells].astype(np.float32)[:, None]
-                * self._emissions.bits[sound[:, None] + values[index]]
-            )
-            score[(token < 0) | (token >= count[:n, None])] = _NEVER
-            best[:n, _PAD:-_PAD] = score
+            score, step = self._came(best, cells, n) if r else self._begin(cells)
+            place = tokens.take(first[cells][:, None] + band)
+            place += sound[cells][:, None]
+            score += frames[cells][:, None] * self._emissions.bits.take(place)
+            best[:n, _PAD:-_PAD] = score  # of a row that ends here it stays
             steps.append(step)
-            self._finish(score, r, n)
+        self._skips_last = self._finish(best[:, _PAD:-_PAD])
         return steps
 
-    @staticmethod
-    def _begin(token: Integers) -> Floats32:
-        return np.where(token == 0, np.float32(0.0), np.where(token == 1, np.float32(-_SKIP), _NEVER))
+    def _padded_tokens(self) -> tuple[Integers, Integers]:
+        """The tokens of all rows with a band of impossible ones around each row, and where each row's begin."""
+        count, width = self._tokens.lengths, self._widths[self._tokens.rows]
+        begin = self._tokens.offsets[:-1] + 2 * _BAND * np.arange(len(count))
+        padded = np.repeat(self._widths - 1, count + 2 * _BAND)
+        inside = (
+            begin[self._tokens.rows] + _BAND + np.arange(count.sum()) - self._tokens.offsets[:-1][self._tokens.rows]
+        )
+        padded[inside] = np.minimum(_few(self._tokens.values.astype(np.int64)), width - 2)
+        return padded, begin
 
-    def _came(self, best: Floats32, r: int, n: int) -> tuple[Floats32, NDArray[np.int8]]:
+    def _begin(self, cells: Integers) -> tuple[Floats32, NDArray[np.int8]]:
+        token = self._centers[cells][:, None] + np.arange(-_BAND, _BAND + 1)
+        score = np.where(token == 0, np.float32(0.0), np.where(token == 1, np.float32(-_SKIP), _NEVER))
+        return score, np.zeros(token.shape, np.int8)
+
+    def _came(self, best: Floats32, cells: Integers, n: int) -> tuple[Floats32, NDArray[np.int8]]:
         """The best score that each cell is reached with, and by how many tokens the way there moved on."""
-        cells = self._units.offsets[:n] + r
         moved = np.minimum(self._centers[cells] - self._centers[cells - 1], _PAD)
         width = best.shape[1]
-        first = (np.arange(n) * width + _PAD + moved)[:, None] + np.arange(width - 2 * _PAD)
-        flat = best.ravel()
-        stay, on, skip = flat[first], flat[first - 1], flat[first - 2] - np.float32(_SKIP)
-        score, step = np.maximum(stay, on), (on > stay).astype(np.int8)
+        around = (np.arange(n) * width + _PAD - 2 + moved)[:, None] + np.arange(width - 2 * _PAD + 2)
+        before = best.ravel().take(around)
+        stay, on, skip = before[:, 2:], before[:, 1:-1], before[:, :-2] - np.float32(_SKIP)
+        step = (on > stay).astype(np.int8)
+        score = np.maximum(stay, on)
         step[skip > score] = 2
         return np.maximum(score, skip), step
 
-    def _finish(self, score: Floats32, r: int, n: int) -> None:
-        """Whether rows that end here end with their last token, or with the one before it, which skips the last."""
-        ending = np.arange(self._active[r + 1] if r + 1 < len(self._active) else 0, n)
-        last = self._tokens.lengths[ending] - 1
-        place = last - self._centers[self._units.offsets[ending] + r] + _BAND
-        inside = place <= 2 * _BAND
-        done = np.where(inside, score[ending, np.minimum(place, 2 * _BAND)], _NEVER)
-        before = score[ending, np.clip(place - 1, 0, 2 * _BAND)] - np.float32(_SKIP)
-        self._skips_last[ending] = (before > done) & (last > 0)
+    def _finish(self, score: Floats32) -> NDArray[np.bool_]:
+        """Which rows end with the token before their last one, by the scores [N, W] of their last units."""
+        last = self._tokens.lengths - 1
+        place = last - self._centers[self._units.offsets[1:] - 1] + _BAND
+        rows = np.arange(len(last))
+        done = np.where(place <= 2 * _BAND, score[rows, np.minimum(place, 2 * _BAND)], _NEVER)
+        before = score[rows, np.clip(place - 1, 0, 2 * _BAND)] - np.float32(_SKIP)
+        ends_before: NDArray[np.bool_] = (before > done) & (last > 0)
+        return ends_before

@@ -74,11 +74,10 @@ def rarefied(counts: Ragged, size: int = RAREFIED_TO) -> Floats:
     rows = counts.rows
     more = total[rows] > size
     result = plug_in(counts)
-    pairs, inverse = np.unique(
-        np.stack([total[rows][more], counts.values[more].astype(np.int64)]), axis=1, return_inverse=True
-    )
+    most = int(counts.values.max()) + 1 if len(counts.values) else 1
+    pairs, inverse = np.unique(total[rows][more] * most + counts.values[more], return_inverse=True)  # few are distinct
     terms = np.zeros(len(counts.values))
-    terms[more] = _expected_terms(pairs[0], pairs[1], size)[inverse]
+    terms[more] = _expected_terms(pairs // most, pairs % most, size)[inverse]
     return np.where(total > size, counts.replace(terms).sums(), result)
 
 

@@ -127,6 +127,7 @@ def test_rows_in_any_company_and_ones_that_cannot_be_aligned(tmp_path):
         ([1], [4], [0, 1, 2, 3]),  # more tokens than sounds may skip
         ([900, 4], [2, 2], [700, 1]),  # never met
         ([1] * 2000, [1] * 2000, [0] * 900),
+        ([1, 2, 3] * 10, [1, 1, 90] + [1] * 27, list(range(50))),  # one sound as long as 40 tokens
     ]
     more = [
         Ragged.concatenate([one, Ragged.from_lists([row[at] for row in odd], np.uint16)])
@@ -137,8 +138,9 @@ def test_rows_in_any_company_and_ones_that_cannot_be_aligned(tmp_path):
     found = align(*more, np.zeros(rows, np.int64), everywhere, emissions)
     alone = align(units, runs, tokens, np.zeros(30, np.int64), folds, emissions)
     assert found.tokens.select(np.arange(30)).values.tolist() == alone.tokens.values.tolist()
-    assert found.totals[30:].tolist() == [0, 0, 4, 4, 2000]
+    assert found.totals[30:].tolist() == [0, 0, 4, 4, 2000, 119]
     assert found.tokens[32].tolist() == [0, 1, 2, 3]
+    assert found.tokens[35].tolist() == Segments.spread(*more).tokens[35].tolist()
     assert len(align(*(one.select([]) for one in more), everywhere[:0], everywhere[:0], emissions).units) == 0
 
 

@@ -112,8 +112,8 @@ def align(
 
     `groups` and `folds` [N] are those of the rows. From one unit to the
     next the token stays, moves on by one, or by two at a cost; it stays within ten tokens of where it would be if all
-    were spread evenly. A row without frames or tokens has no segments; one of more than two tokens a unit keeps them
-    spread evenly.
+    were spread evenly. A row without frames or tokens has no segments; one with no such way keeps its tokens spread
+    evenly.
     """
     even = Segments.spread(units, runs, tokens)
     usable = np.flatnonzero((even.totals > 0) & (tokens.lengths <= 2 * units.lengths))
@@ -122,12 +122,13 @@ def align(
         return even
     sounds, frames = units.select(order), runs.select(order)
     paths = _Paths(sounds, frames, tokens.select(order), groups[order], folds[order], emissions)
+    best = paths.best()
     source = np.arange(len(units)) + len(order)  # rows that were not aligned stay as they were
-    source[order] = np.arange(len(order))
+    source[order[paths.alive]] = np.flatnonzero(paths.alive)
     every = Ragged.concatenate([frames, even.units.replace(even.frames)]).select(source)
     return Segments(
         Ragged.concatenate([sounds, even.units]).select(source),
-        Ragged.concatenate([paths.best(), even.tokens]).select(source),
+        Ragged.concatenate([best, even.tokens]).select(source),
         every.values.astype(np.int64),
     )
 
@@ -146,7 +147,7 @@ class _Paths:
         self._centers = np.minimum((middle / np.maximum(total[rows], 1) * count).astype(np.int64), count - 1)
         longer = len(units) - np.searchsorted(units.lengths[::-1], np.arange(units.lengths[0]), side="right")
         self._active = longer  # how many rows have a unit r, for each r
-        self._skips_last = np.zeros(len(units), np.bool_)
+        self._skips_last = self.alive = np.zeros(len(units), np.bool_)
 
     def best(self) -> Ragged:
         """The token of each unit."""
@@ -181,7 +182,7 @@ class _Paths:
             score += frames[cells][:, None] * self._emissions.bits.take(place)
             best[:n, _PAD:-_PAD] = score  # of a row that ends here it stays
             steps.append(step)
-        self._skips_last = self._finish(best[:, _PAD:-_PAD])
+        self._finish(best[:, _PAD:-_PAD])
         return steps
 
     def _padded_tokens(self) -> tuple[Integers, Integers]:
@@ -202,22 +203,24 @@ class _Paths:
 
     def _came(self, best: Floats32, cells: Integers, n: int) -> tuple[Floats32, NDArray[np.int8]]:
         """The best score that each cell is reached with, and by how many tokens the way there moved on."""
-        moved = np.minimum(self._centers[cells] - self._centers[cells - 1], _PAD)
+        jump = self._centers[cells] - self._centers[cells - 1]
+        moved = np.minimum(jump, _PAD)
         width = best.shape[1]
         around = (np.arange(n) * width + _PAD - 2 + moved)[:, None] + np.arange(width - 2 * _PAD + 2)
         before = best.ravel().take(around)
+        before[jump > _PAD] = _NEVER
         stay, on, skip = before[:, 2:], before[:, 1:-1], before[:, :-2] - np.float32(_SKIP)
         step = (on > stay).astype(np.int8)
         score = np.maximum(stay, on)
         step[skip > score] = 2
         return np.maximum(score, skip), step
 
-    def _finish(self, score: Floats32) -> NDArray[np.bool_]:
-        """Which rows end with the token before their last one, by the scores [N, W] of their last units."""
+    def _finish(self, score: Floats32) -> None:
+        """Which rows have come to their end, and which of them skip the last token, by scores [N, W] of last units."""
         last = self._tokens.lengths - 1
         place = last - self._centers[self._units.offsets[1:] - 1] + _BAND
         rows = np.arange(len(last))
         done = np.where(place <= 2 * _BAND, score[rows, np.minimum(place, 2 * _BAND)], _NEVER)
         before = score[rows, np.clip(place - 1, 0, 2 * _BAND)] - np.float32(_SKIP)
-        ends_before: NDArray[np.bool_] = (before > done) & (last > 0)
-        return ends_before
+        self._skips_last = (before > done) & (last > 0)
+        self.alive = np.maximum(before, done) > _NEVER / 2

@@ -166,6 +166,6 @@ def milliseconds(seconds: Floats) -> Integers:
 
 
 def _height(scores: Floats) -> Floats:
-    """Any score as a height from 0 to 4096, in the same order."""
-    height: Floats = (scores / (1.0 + np.abs(scores)) + 1.0) * (STEPS / 2)
+    """Any score as a height from 0 to 4095, in the same order; 0, what is usual, is in the middle of a step."""
+    height: Floats = (scores / (1.0 + np.abs(scores)) + 1.0) * ((STEPS - 1) / 2)
     return height

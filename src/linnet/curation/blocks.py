@@ -1,0 +1,271 @@
+"""What the estimators see of a shard: its rows as arrays, with languages, phonemizers and domains as numbers.
+
+Shapes: N rows of a shard.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.context import MOST_DOMAINS, TOPICS, UNLABELED, Topics
+from linnet.curation.counting import GROUPS, Integers, mix
+from linnet.curation.information import Segments, fold_words
+from linnet.curation.markov import Sequences
+from linnet.curation.ragged import Ragged
+from linnet.curation.symbols import Symbols, Voice
+from linnet.errors import MissingExtra, OptionError
+
+UNDETERMINED = "und"
+_SAMPLED = 2000  # texts of a language that its topics are found in
+_FEW = 200  # texts that have no topics
+
+
+@dataclass(frozen=True)
+class ShardFiles:
+    """The files of one shard, and where its rows begin among all rows."""
+
+    measured: Path
+    spoken: Path
+    start: int = 0
+    rows: int = 0
+
+
+def find_shards(folder: Path) -> list[ShardFiles]:
+    """The shards that the passes over sounds and texts have left in a folder, in order.
+
+    Raises `OptionError` where there are none, or where a text pass is missing.
+    """
+    pq = parquet()
+    shards, start = [], 0
+    for measured in sorted(folder.glob("measured-*.parquet")):
+        spoken = measured.with_name(measured.name.replace("measured", "spoken", 1))
+        if not spoken.exists():
+            raise OptionError(f"{spoken}: is missing; run the text pass over {folder} again")
+        rows = pq.read_metadata(measured).num_rows
+        shards.append(ShardFiles(measured, spoken, start, rows))
+        start += rows
+    if not shards:
+        raise OptionError(f"{folder}: holds no measured-*.parquet; run the audio pass first")
+    return shards
+
+
+def parquet() -> Any:
+    """PyArrow's reader. Raises `MissingExtra`."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtra("curating a data set", extra="curate") from error
+    return pyarrow.parquet
+
+
+# --- names as numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The languages, voices (a language by a phonemizer) and domains of a data set, in order: their places are numbers.
+
+    Where no two domains are known, `topics` finds them in the words, for each language on its own.
+    """
+
+    languages: tuple[str, ...]
+    voices: tuple[tuple[str, str], ...]
+    domains: tuple[str, ...] = ()
+    topics: Mapping[int, Topics] = field(default_factory=dict)
+    symbols: Symbols | None = None
+
+    @classmethod
+    def survey(
+        cls, shards: Sequence[ShardFiles], phones: Mapping[Voice, Mapping[str, int]] | None = None, *, seed: int = 0
+    ) -> Self:
+        """Read from all shards; `phones` counts the symbols of each voice in the order of their numbers.
+
+        Raises `OptionError` for more than 4096 languages or voices.
+        """
+        pq, voices, domains = parquet(), set(), Counter[str]()
+        for shard in shards:
+            table = pq.read_table(shard.measured, columns=["language", "domain", "source"])
+            languages = _texts(table["language"], UNDETERMINED)
+            backends = _texts(pq.read_table(shard.spoken, columns=["backend"])["backend"], "")
+            voices |= set(zip(languages, backends, strict=True))
+            domains.update(one for one in _domains(table) if one)
+        named = tuple(sorted({language for language, _ in voices}))
+        if max(len(named), len(voices)) > GROUPS:
+            raise OptionError(f"{len(voices)} languages by phonemizer; at most {GROUPS} can be told apart")
+        ordered = tuple(sorted(voices))
+        space = cls(named, ordered, _most(domains), symbols=Symbols.of(phones or {}, ordered))
+        return space if len(space.domains) > 1 else space.with_topics(shards, seed)
+
+    def with_topics(self, shards: Sequence[ShardFiles], seed: int) -> Self:
+        """With topics in place of domains, from up to 2000 texts of each language that has 200."""
+        rows, languages = self._sample(shards, seed)
+        texts: dict[int, list[Ragged]] = {}
+        for shard in shards:
+            inside = slice(*np.searchsorted(rows, [shard.start, shard.start + shard.rows]))
+            if inside.start == inside.stop:
+                continue
+            words = Ragged.from_arrow(parquet().read_table(shard.spoken, columns=["words"])["words"])
+            for of in np.unique(languages[inside]).tolist():
+                mine = rows[inside][languages[inside] == of] - shard.start
+                texts.setdefault(of, []).append(words.select(mine))
+        topics = {of: Topics.fit(Ragged.concatenate(parts), seed=seed) for of, parts in sorted(texts.items())}
+        return replace(self, domains=tuple(f"topic {at + 1}" for at in range(TOPICS)), topics=topics)
+
+    def _sample(self, shards: Sequence[ShardFiles], seed: int) -> tuple[Integers, Integers]:
+        """The rows to find topics in, in order, and their languages: those whose hash is smallest."""
+        columns = [parquet().read_table(shard.measured, columns=["language"])["language"] for shard in shards]
+        of = np.concatenate([self.language_numbers(_texts(column, UNDETERMINED)) for column in columns])
+        order = np.lexsort((mix(np.arange(len(of), dtype=np.uint64) ^ mix(np.array([seed]))), of))
+        starts = np.searchsorted(of[order], np.arange(len(self.languages) + 1))
+        drawn = [order[first : min(last, first + _SAMPLED)] for first, last in pairwise(starts) if last - first >= _FEW]
+        rows = np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
+        return rows, of[rows]
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """How many languages, voices and domains there are."""
+        return len(self.languages), len(self.voices), len(self.domains)
+
+    def language_numbers(self, names: Sequence[str]) -> Integers:
+        """The number of each language, [N]."""
+        known = {name: at for at, name in enumerate(self.languages)}
+        return np.array([known[name] for name in names], np.int64)
+
+    def voice_numbers(self, names: Sequence[str], backends: Sequence[str]) -> Integers:
+        """The number of each voice, [N]."""
+        known = {voice: at for at, voice in enumerate(self.voices)}
+        return np.array([known[voice] for voice in zip(names, backends, strict=True)], np.int64)
+
+    def domain_numbers(self, names: Sequence[str | None], languages: Integers, words: Ragged) -> Integers:
+        """The number of each row's domain, or topic, [N]; `UNLABELED` where it has none."""
+        known = {name: at for at, name in enumerate(self.domains)}
+        if not self.topics:
+            return np.array([known.get(name or "", UNLABELED) for name in names], np.int64)
+        numbers = np.full(len(words), UNLABELED, np.int64)
+        for language, topics in self.topics.items():
+            mine = np.flatnonzero(languages == language)
+            numbers[mine] = topics.assign(words.select(mine))
+        return numbers
+
+
+def _most(domains: Counter[str]) -> tuple[str, ...]:
+    often = sorted(domains, key=lambda name: (-domains[name], name))[:MOST_DOMAINS]
+    return tuple(sorted(often))
+
+
+def _domains(table: Any) -> Iterator[str | None]:
+    """Of each row its domain, else its source."""
+    pairs = zip(table["domain"].to_pylist(), table["source"].to_pylist(), strict=True)
+    return (domain or source for domain, source in pairs)
+
+
+def _texts(column: Any, otherwise: str) -> list[str]:
+    return [one or otherwise for one in column.to_pylist()]
+
+
+# --- rows as arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """N rows: their numbers, durations, groups, and sequences, with what is counted in them once for all."""
+
+    rows: Integers
+    seconds: NDArray[np.float64]
+    frames: Integers  # 20 ms each
+    languages: Integers
+    voices: Integers
+    domains: Integers
+    snr: NDArray[np.float64]  # dB
+    units: Ragged
+    runs: Ragged
+    phones: Ragged
+    words: Ragged
+    tokens: Ragged  # the phones under one numbering for all languages
+    aligned: Segments | None = None  # units beside tokens, where it is known how these sound
+
+    @classmethod
+    def read(cls, shard: ShardFiles, space: Space) -> Self:
+        """The rows of a shard.
+
+        Raises:
+            OptionError: its two files hold other rows, as after a manifest was changed.
+        """
+        wanted = ["row", "duration", "frames", "language", "domain", "source", "units", "runs", "snr_db"]
+        measured = parquet().read_table(shard.measured, columns=wanted)
+        spoken = parquet().read_table(shard.spoken, columns=["row", "words", "phones", "backend"])
+        rows = measured["row"].to_numpy()
+        if not np.array_equal(rows, spoken["row"].to_numpy()):
+            raise OptionError(f"{shard.spoken}: has other rows than {shard.measured.name}; run the text pass again")
+        names = _texts(measured["language"], UNDETERMINED)
+        languages, words = space.language_numbers(names), Ragged.from_arrow(spoken["words"])
+        voices, phones = space.voice_numbers(names, _texts(spoken["backend"], "")), Ragged.from_arrow(spoken["phones"])
+        return cls(
+            rows=rows.astype(np.int64),
+            seconds=_numbers(measured["duration"]),
+            frames=np.nan_to_num(_numbers(measured["frames"])).astype(np.int64),
+            languages=languages,
+            voices=voices,
+            domains=space.domain_numbers(list(_domains(measured)), languages, words),
+            snr=_numbers(measured["snr_db"]),
+            units=Ragged.from_arrow(measured["units"]),
+            runs=Ragged.from_arrow(measured["runs"]),
+            phones=phones,
+            words=words,
+            tokens=phones if space.symbols is None else space.symbols.map(phones, voices),
+        )
+
+    def select(self, kept: NDArray[np.bool_]) -> Self:
+        """Only the rows that `kept` [N] says."""
+        flat = {name: getattr(self, name)[kept] for name in ("rows", "seconds", "frames", "snr", *_GROUPS)}
+        lists = {name: getattr(self, name).select(kept) for name in ("units", "runs", "phones", "words", "tokens")}
+        return type(self)(**flat, **lists)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def sounds(self) -> Sequences:
+        """The sound units, repeats collapsed."""
+        return Sequences(self.units)
+
+    @cached_property
+    def speech(self) -> Sequences:
+        """The phones."""
+        return Sequences(self.phones)
+
+    @cached_property
+    def language(self) -> Sequences:
+        """The words, or grapheme clusters."""
+        return Sequences(self.words, 32)
+
+    def segments(self, tokens: str) -> Segments:
+        """Units beside "phones" or "words"."""
+        if tokens == "words":
+            return self._by_words
+        return self.aligned or self._by_phones
+
+    @cached_property
+    def _by_phones(self) -> Segments:
+        return Segments.spread(self.units, self.runs, self.tokens)
+
+    @cached_property
+    def _by_words(self) -> Segments:
+        return Segments.spread(self.units, self.runs, fold_words(self.words))
+
+
+_GROUPS = ("languages", "voices", "domains")
+
+
+def _numbers(column: Any) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = column.to_numpy().astype(np.float64)
+    return numbers

@@ -1,0 +1,78 @@
+"""Phones of all languages under one numbering, so that a sound heard in one language helps to find it in another."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.counting import Integers
+from linnet.curation.ragged import Ragged
+from linnet.errors import OptionError
+
+Voice = tuple[str, str]  # a language, and the phonemizer that spoke it
+INVENTORY: Final = "phones.json"
+LARGEST: Final = 0xFFFF
+
+
+@dataclass(frozen=True, eq=False)
+class Symbols:
+    """The number of each voice's phones among the symbols of all voices, the most frequent first.
+
+    A voice whose symbols are not known has numbers of its own.
+    """
+
+    numbers: Mapping[int, NDArray[np.int64]]
+    voices: int
+
+    @classmethod
+    def of(cls, counts: Mapping[Voice, Mapping[str, int]], voices: Sequence[Voice]) -> Self:
+        """From the symbols of each voice in the order of their numbers there, with how often they were spoken.
+
+        >>> symbols = Symbols.of({("en", "x"): {"a": 5, "b": 3}, ("de", "x"): {"b": 4}}, [("de", "x"), ("en", "x")])
+        >>> symbols.map(Ragged.from_lists([[0], [0, 1]], np.uint16), np.array([0, 1])).values.tolist()
+        [0, 1, 0]
+        """
+        total: Counter[str] = Counter()
+        for mine in counts.values():
+            total.update(mine)
+        place = {symbol: at for at, symbol in enumerate(sorted(total, key=lambda one: (-total[one], one)))}
+        numbers = {
+            at: np.array([min(place[symbol], LARGEST) for symbol in counts[voice]], np.int64)
+            for at, voice in enumerate(voices)
+            if counts.get(voice)
+        }
+        return cls(numbers, len(voices))
+
+    def map(self, phones: Ragged, voices: Integers) -> Ragged:
+        """The phones of rows whose voices are [N], under their common numbers."""
+        of_phones = voices[phones.rows]
+        own = phones.values.astype(np.int64)
+        tokens = np.minimum(own * self.voices + of_phones, LARGEST)
+        for voice, numbers in self.numbers.items():
+            mine = np.flatnonzero(of_phones == voice) if self.voices > 1 else slice(None)
+            tokens[mine] = numbers[np.minimum(own[mine], len(numbers) - 1)]
+        return phones.replace(tokens)
+
+
+def read_inventory(folder: Path) -> dict[Voice, dict[str, int]]:
+    """How often each voice speaks each symbol, from the inventory of the text pass; empty where there is none.
+
+    Raises `OptionError` where it cannot be read.
+    """
+    path = folder / INVENTORY
+    if not path.exists():
+        return {}
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+        return {
+            (row["language"], row["backend"]): dict(zip(row["symbols"], row["counts"], strict=True)) for row in rows
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(f"{path}: no inventory of phones ({error}); run the text pass again") from error

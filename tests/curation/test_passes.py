@@ -133,6 +133,7 @@ def test_any_number_of_workers_writes_the_same_bytes(rows: list[Utterance], tmp_
     assert made[0] == made[1]
 
 
+@pytest.mark.filterwarnings("ignore")  # of Ray, about its own ways
 @pytest.mark.skipif("LINNET_TEST_RAY" not in os.environ, reason="a Ray takes seconds to begin: set LINNET_TEST_RAY=1")
 def test_ray_writes_the_same_bytes(rows: list[Utterance], tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")

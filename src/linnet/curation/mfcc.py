@@ -59,7 +59,7 @@ def analyze(samples: Samples) -> Spectrum:
 
     The samples behind the last whole frame (less than 20 ms) are left out.
     """
-    padded = np.pad(samples, (0, max(WINDOW - len(samples), 0)))
+    padded = samples if len(samples) >= WINDOW else np.pad(samples, (0, WINDOW - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     window, filters = _hann(), _filters()
     made = np.empty((len(frames), MELS + 1), np.float32)

@@ -5,9 +5,13 @@ Items say what is to be done and results say what came of it; recordings and tab
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
+import re
+import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,13 +27,16 @@ Result = TypeVar("Result")
 
 LOCAL_RAY = "ray"
 
+_PATIENCE = 10.0  # seconds for an answer
+
 
 @dataclass(frozen=True)
 class WorkerOptions:
     """Who works: `workers` processes of one thread each (None: one for each core), here or on a Ray `cluster`.
 
-    `cluster` is `ray` for a Ray of this machine's own, or the address of one that runs, such as `10.0.0.5:6379`. All
-    its machines must see the recordings and the work folder under the same paths, and have Linnet installed.
+    `cluster` is `ray` for a Ray of this machine's own, or the address of one that runs, such as `10.0.0.5:6379`, all
+    processors of which are used. All its machines must see the recordings and the work folder under the same paths, and
+    have Linnet installed.
     """
 
     workers: int | None = None
@@ -72,7 +79,7 @@ def run_alone(function: Callable[[Item], Result], item: Item) -> Result:
 
 def _map_in_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    pool = ProcessPoolExecutor(workers, context)
+    pool = ProcessPoolExecutor(workers, context, _end_with_parent)
     try:
         futures = [pool.submit(run_alone, function, item) for item in items]
         while futures:
@@ -86,27 +93,45 @@ def _map_in_processes(function: Callable[[Item], Result], items: Sequence[Item],
         pool.shutdown(cancel_futures=True)
 
 
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone: one that was killed cannot tell it to."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _map_on_ray(function: Callable[[Item], Result], items: Sequence[Item], options: WorkerOptions) -> Iterator[Result]:
+    if not items:
+        return
     with _ray(options) as ray:
         rows = [{"index": index, "item": pickle.dumps(item)} for index, item in enumerate(items)]
-        if not rows:
-            return
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-        limit = {"concurrency": options.workers} if options.workers else {}
-        done = dataset.map_batches(_OnRay(function), batch_size=1, num_cpus=1, **limit)
-        pairs = ((row["index"], pickle.loads(row["result"])) for row in done.iter_rows())
-        yield from in_order(pairs)
+        done = dataset.map_batches(_OnRay(function), batch_size=1, num_cpus=1)
+        for result in in_order((row["index"], pickle.loads(row["result"])) for row in done.iter_rows()):
+            if isinstance(result, LinnetError):
+                raise result
+            yield result
 
 
 class _OnRay:
-    """A function of an item as one of Ray's batches, which hold one item each."""
+    """A function of an item as one of Ray's batches, which hold one item each; an error of ours is a result there."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        results = [pickle.dumps(run_alone(self._function, pickle.loads(item))) for item in batch["item"]]
-        return {"index": batch["index"], "result": results}
+        return {"index": batch["index"], "result": [pickle.dumps(self._result(item)) for item in batch["item"]]}
+
+    def _result(self, item: bytes) -> Any:
+        try:
+            return run_alone(self._function, pickle.loads(item))
+        except LinnetError as error:
+            return error
 
 
 def in_order(pairs: Iterable[tuple[int, Result]]) -> Iterator[Result]:
@@ -124,10 +149,29 @@ def in_order(pairs: Iterable[tuple[int, Result]]) -> Iterator[Result]:
             following += 1
 
 
+def _require_reachable(address: str) -> None:
+    """Raise a `LinnetError` where nobody answers at `HOST:PORT`; Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?\[?(?P<host>[^/]+?)\]?:(?P<port>\d+)", address)
+    if found is None:  # `ray`, `auto`: Ray knows where to look
+        return
+    try:
+        socket.create_connection((found["host"], int(found["port"])), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> LinnetError:
+    return LinnetError(
+        f"cluster {address!r}: no Ray can be reached there ({error}); start one with  ray start --head,"
+        " or give  --cluster ray  for one of this machine's own"
+    )
+
+
 @contextmanager
 def _ray(options: WorkerOptions) -> Iterator[Any]:
     """Ray with its data library, connected; one that was begun here is ended here."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _require_reachable(options.cluster or LOCAL_RAY)
     try:
         import ray
         import ray.data
@@ -140,13 +184,9 @@ def _ray(options: WorkerOptions) -> Iterator[Any]:
         try:
             ray.init(**where, log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise LinnetError(
-                f"cluster {options.cluster!r}: no Ray can be reached there ({error}); start one with  ray start --head,"
-                " or give  --cluster ray  for one of this machine's own"
-            ) from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
+            raise _unreachable(str(options.cluster), error) from error
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield ray
     finally:

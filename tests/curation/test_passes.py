@@ -21,9 +21,10 @@ from linnet.curation.passes import draw, hear_corpus, obtain_codebook
 from linnet.curation.shards import Plan, make_plan, read_tables, table_path
 from linnet.curation.sketch import likeness
 from linnet.curation.workers import WorkerOptions
-from linnet.data import Utterance
+from linnet.data import Utterance, open_source
 from linnet.data.duplicates.prints import exact_hash
 from linnet.data.samples import UtteranceReader
+from tests.support import corpus_formats
 from tests.support.syllables import RATE, speechlike
 
 pytest.importorskip("pyarrow", reason="tables need pyarrow")
@@ -180,7 +181,7 @@ hear_corpus(plan, codebook, WorkerOptions(workers=1), lambda done, of: print(don
 def test_a_run_that_was_killed_goes_on(rows: list[Utterance], tmp_path: Path) -> None:
     from linnet.data import read_manifest, write_manifest
 
-    many = [row for _ in range(8) for row in rows[:-1]]
+    many = [row for _ in range(3) for row in rows[:-1]]
     write_manifest(tmp_path / "m.jsonl", many)
     work = tmp_path / "killed"
     command = [sys.executable, "-c", _RUN, str(tmp_path / "m.jsonl"), str(work)]
@@ -237,3 +238,15 @@ def test_a_language_that_is_none_is_unknown() -> None:
         "en-us",
         *["und"] * 3,
     ]
+
+
+def test_recordings_inside_archives_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    manifest = corpus_formats.nemo_tarred(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(open_source(f"nemo:data/{manifest.name}"), Path("work"))
+    codebook = obtain_codebook(plan, OPTIONS, ONE)
+    monkeypatch.chdir("/")
+    report = hear_corpus(plan, codebook, ONE)
+    assert (report.failures, report.seconds) == ((), 1.5)
+    assert read_tables(plan, "measured")["audio"][0].as_py() == "data/audio_0.tar::a.wav"

@@ -157,12 +157,11 @@ def hear_corpus(
     Raises `OutputError` where a table cannot be written, and `MissingExtra` without pyarrow.
     """
     require_parquet()
-    home = plan.work.absolute()
-    path = home / f"codebook-{codebook.digest}.safetensors"
+    path = plan.work / f"codebook-{codebook.digest}.safetensors"
     if not path.is_file():
         codebook.save(path)
     tasks = [
-        MeasureTask(shard, str(path), str(table_path(home, MEASURED, shard.index)), task_key(shard, codebook))
+        MeasureTask(shard, str(path), str(table_path(plan.work, MEASURED, shard.index)), task_key(shard, codebook))
         for shard in plan.shards
     ]
     open_tasks = [task for task in tasks if table_key(Path(task.output)) != task.key]

@@ -84,7 +84,8 @@ def make_plan(utterances: Iterable[Utterance], work: Path) -> Plan:
     rows.
     """
     shards: list[Shard] = []
-    path = work.absolute() / MANIFEST
+    work, here = work.absolute(), str(Path.cwd())
+    path = work / MANIFEST
     try:
         work.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
@@ -93,7 +94,6 @@ def make_plan(utterances: Iterable[Utterance], work: Path) -> Plan:
                 block = b"".join(lines)
                 file.write(block)
                 digest = key_of(block)
-                here = str(Path.cwd())
                 shards.append(Shard(len(shards), first, len(lines), str(path), offset, len(block), here, digest))
                 first, offset = first + len(lines), offset + len(block)
             if not shards:

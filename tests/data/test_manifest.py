@@ -41,6 +41,13 @@ def test_an_absolute_path_stays_and_the_id_is_the_audio_as_written(tmp_path: Pat
     assert (second.audio, second.id) == (str(tmp_path / "y.wav"), "7")
 
 
+def test_domain_and_source_are_names_and_what_other_tools_keep_there_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    write_manifest(path, [Utterance("a.wav", domain="news", source="archive")])
+    path.write_text(path.read_text() + '{"audio": "b.wav", "domain": 3, "source": {"type": "file"}}\n')
+    assert [(row.domain, row.source) for row in read_manifest(path)] == [("news", "archive"), ("3", None)]
+
+
 def test_the_id_of_an_address_is_the_address_without_its_secrets(tmp_path: Path) -> None:
     url = "https://me:s3cret@host/a.wav?key=s3cret"
     path = tmp_path / "m.jsonl"

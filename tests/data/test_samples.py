@@ -110,3 +110,13 @@ def test_sources_sound_like_what_is_heard(recording: tuple[Path, np.ndarray]) ->
             with source:
                 heard = source.read(0, 9 * RATE)
             np.testing.assert_array_equal(heard, listener.hear(row, "right").samples)
+
+
+def test_a_recording_that_fails_fails_for_each_of_its_stretches_alike(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * RATE).astype(np.float32)
+    sound[RATE:] = np.nan  # what stands before it is found to be no sound only when all of it is read
+    soundfile.write(tmp_path / "a.wav", sound, RATE, subtype="FLOAT")
+    with UtteranceReader() as listener:
+        for start in (5.0, 6.0):
+            with pytest.raises(AudioError, match=r"a\.wav"):
+                listener.hear(Utterance(str(tmp_path / "a.wav"), start=start))

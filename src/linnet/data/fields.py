@@ -80,6 +80,14 @@ def label(row: Row, *keys: str) -> str | None:
     return None
 
 
+def word(row: Row, key: str) -> str | None:
+    """A name as `label` takes it, under a key that other tools use for other things, too: these are no name."""
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
 def seconds(row: Row, key: str) -> float | None:
     """Seconds, zero or more."""
     value = number(row, key)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from linnet.data.fields import BadRow, Row, integer, label, number, parse_json, resolve, seconds, shown, text
+from linnet.data.fields import BadRow, Row, integer, label, number, parse_json, resolve, seconds, shown, text, word
 from linnet.errors import LinnetError
 from linnet.files import whole_file
 from linnet.urls import public_name
@@ -23,9 +23,10 @@ class Utterance:
     `None`: its beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all of them.
     `language` is a code such as `en`. A missing `text` is `None`; an empty one says that nothing is spoken.
 
-    `recording` and `session` name what utterances have in common, `snr` is the signal-to-noise ratio in dB. Where a
-    recognizer was there already, `hypothesis` is what it heard and `seconds` how long it worked. `chunk` is the place
-    of a piece whose `text` is that of the whole `recording`.
+    `recording` and `session` name what utterances have in common, `domain` what kind of speech it is and `source` which
+    collection it is of; `snr` is the signal-to-noise ratio in dB. Where a recognizer was there already, `hypothesis` is
+    what it heard and `seconds` how long it worked. `chunk` is the place of a piece whose `text` is that of the whole
+    `recording`.
 
     Example:
         >>> Utterance("a.wav", text="three one four").id
@@ -49,6 +50,8 @@ class Utterance:
     hypothesis: str | None = None
     seconds: float | None = None
     chunk: int | None = None
+    domain: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -110,6 +113,8 @@ def from_row(row: Row, folder: Path, text_key: str = "text") -> Utterance:
         hypothesis=text(row, "hypothesis"),
         seconds=seconds(row, "seconds"),
         chunk=integer(row, "chunk"),
+        domain=word(row, "domain"),
+        source=word(row, "source"),
     )
 
 

@@ -40,7 +40,12 @@ class UtteranceReader(Closing):
         """
         start = round((utterance.start or 0.0) * SAMPLE_RATE)
         count = _EVERYTHING if utterance.end is None else round(utterance.end * SAMPLE_RATE) - start
-        samples = self._source(utterance, start, channel).read(start, count)
+        source = self._source(utterance, start, channel)
+        try:
+            samples = source.read(start, count)
+        except BaseException:
+            self._release()  # it has closed itself
+            raise
         self._from = start
         if utterance.start is None and utterance.end is None:
             self._release()  # nothing more of it will be asked for

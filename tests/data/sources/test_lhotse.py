@@ -56,8 +56,8 @@ def test_channels_are_counted_inside_their_file(tmp_path: Path) -> None:
 
 
 def test_custom_fields(tmp_path: Path) -> None:
-    (row,), _ = read(tmp_path, corpora.cut(ROW, custom={"snr": 12.5, "session": "s1", "other": []}))
-    assert (row.snr, row.session) == (12.5, "s1")
+    (row,), _ = read(tmp_path, corpora.cut(ROW, custom={"snr": 12.5, "session": "s1", "domain": "news", "other": []}))
+    assert (row.snr, row.session, row.domain, row.source) == (12.5, "s1", "news", None)
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,11 @@ def test_a_row_of_a_table_needs_no_text(tmp_path: Path, arrow: Any) -> None:
     assert open_source(path).peek() == Utterance("/a.wav")
 
 
+def test_domain_and_source_are_columns(tmp_path: Path, arrow: Any) -> None:
+    path = write(tmp_path / "x.parquet", {"audio": ["/a.wav"], "domain": ["news"], "source": [7]})
+    assert open_source(path).peek() == Utterance("/a.wav", domain="news", source="7")
+
+
 def test_pieces_of_recordings_get_the_text_of_their_parents(
     tmp_path: Path, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,8 @@ def read_nemo(spec: SourceSpec) -> Iterator[Found]:
             session=fields.label(row, "session_id", "session"),
             snr=fields.number(row, "snr"),
             hypothesis=fields.text(row, "pred_text"),
+            domain=fields.word(row, "domain"),
+            source=fields.word(row, "source"),
         )
 
     return read_rows(path, make)

@@ -21,7 +21,7 @@ def read_lhotse(spec: SourceSpec) -> Iterator[Found]:
 
     The recording must be a file or a URL; a relative path is relative to the folder of the cuts. Padding, mixes of
     recordings, and changes that are only asked for (speed, volume) are problems. Speaker and language count where all
-    supervisions agree. `custom` may hold `snr` and `session`.
+    supervisions agree. `custom` may hold `snr`, `session`, `domain` and `source`.
     """
     path = Path(spec.path)
     return read_rows(path, lambda row: _cut(row, path.parent, spec.text or "text"))
@@ -55,6 +55,8 @@ def _cut(row: Row, folder: Path, key: str) -> Utterance:
         recording=fields.label(recording, "id"),
         session=fields.label(custom or {}, "session"),
         snr=fields.number(custom or {}, "snr"),
+        domain=fields.word(custom or {}, "domain"),
+        source=fields.word(custom or {}, "source"),
     )
 
 

@@ -134,17 +134,19 @@ class _Columns:
             audio=audio,
             text=fields.text(row, self._text) if self._text else None,
             duration=next((value for key in DURATIONS if (value := fields.seconds(row, key)) is not None), None),
-            language=_word(row, "language") or _word(row, "lang") or _word(row, "locale"),
+            language=_code(row, "language") or _code(row, "lang") or _code(row, "locale"),
             id=name or audio,
             speaker=fields.label(row, "speaker_id", "speaker", "client_id"),
             recording=fields.label(row, "recording_id", "parent_id"),
             session=fields.label(row, "session_id", "session"),
             snr=fields.number(row, "snr"),
             chunk=fields.integer(row, "chunk_index"),
+            domain=fields.word(row, "domain"),
+            source=fields.word(row, "source"),
         )
 
 
-def _word(row: Row, key: str) -> str | None:
+def _code(row: Row, key: str) -> str | None:
     """A code; other things that data sets keep under such names are none."""
     value = row.get(key)
     return value if isinstance(value, str) and value else None

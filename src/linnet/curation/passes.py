@@ -1,0 +1,189 @@
+"""The passes that hear the corpus: a codebook of a sample (pass 0), then every recording once (pass 1)."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+
+from linnet.curation.codebook import Codebook, CodebookOptions, RecordingFrames, learn
+from linnet.curation.measure import (
+    MeasureTask,
+    SampleTask,
+    ShardReport,
+    language_of,
+    measure_shard,
+    read_report,
+    sample_frames,
+    task_key,
+)
+from linnet.curation.shards import Plan, absolute, key_of, require_parquet, table_key, table_path
+from linnet.curation.workers import WorkerOptions, map_items, run_alone
+from linnet.data.manifest import Utterance
+from linnet.errors import ModelError
+
+CODEBOOK = "codebook.safetensors"
+MEASURED = "measured"
+
+Progress = Callable[[int, int], None]
+"""Takes how many shards or recordings of a pass are done, and of how many."""
+
+_SPARE = 4  # times as many recordings are drawn as are wanted, for those that cannot be read or hold no speech
+_ENOUGH = 0.5  # of the wanted frames
+_TOGETHER = 32  # recordings of a task
+_NAMED = 10  # of the recordings that cannot be read
+
+
+# --- pass 0
+
+
+def obtain_codebook(
+    plan: Plan,
+    options: CodebookOptions | None = None,
+    workers: WorkerOptions | None = None,
+    progress: Progress | None = None,
+) -> Codebook:
+    """The codebook of a corpus, from its work folder where it was learned before of the same rows and options.
+
+    Its recordings are drawn by the hash of their ids, the same number of each language as far as they reach, so that
+    the same corpus gives the same codebook for any number of workers. One that cannot be read is passed over.
+    """
+    options = options or CodebookOptions()
+    path = plan.work / CODEBOOK
+    key = key_of("codebook", plan.digest, repr(sorted(asdict(options).items())))
+    try:
+        codebook, note = Codebook.load(path)
+        if note.get("key") == key:
+            return codebook
+    except ModelError:  # none yet, or not one of ours: it is learned now
+        pass
+    recordings = _hear_sample(plan, options, workers, progress)
+    codebook = run_alone(lambda found: learn(found, options), recordings)
+    codebook.save(path, key=key, options=asdict(options), recordings=len(recordings))
+    return codebook
+
+
+def _hear_sample(
+    plan: Plan, options: CodebookOptions, workers: WorkerOptions | None, progress: Progress | None
+) -> list[RecordingFrames]:
+    """Frames of drawn recordings: more of them are drawn until there is enough to learn from."""
+    folder = plan.shards[0].folder
+    drawn = draw(plan.utterances(), _SPARE * options.rows, options.seed)
+    recordings: list[RecordingFrames] = []
+    for at in range(0, len(drawn), options.rows):
+        part = sorted(drawn[at : at + options.rows])  # neighbors in the corpus may lie in one recording
+        share = -(-options.frames // min(options.rows, len(drawn)))
+        utterances = [replace(one, audio=absolute(one.audio, folder)) for one in _rows(plan, part)]
+        tasks = [
+            SampleTask(tuple(utterances[first : first + _TOGETHER]), options.coefficients, share)
+            for first in range(0, len(utterances), _TOGETHER)
+        ]
+        for done, found in enumerate(map_items(sample_frames, tasks, workers), start=1):
+            recordings += found
+            if progress is not None:
+                progress(min(at + done * _TOGETHER, at + len(part)), len(drawn[: at + options.rows]))
+        if sum(len(one.frames) for one in recordings) >= _ENOUGH * options.frames:
+            break
+    return recordings
+
+
+def draw(utterances: Iterable[Utterance], count: int, seed: int) -> list[int]:
+    """The places of `count` utterances, drawn by the hash of their ids and evenly over languages, as they are drawn.
+
+    The first of each language come first, then the second of each: a part from the beginning is drawn evenly, too.
+    Utterances in another order, or read in parts, give the same ones.
+    """
+    lowest: dict[str, list[tuple[int, int]]] = {}
+    for place, one in enumerate(utterances):
+        data = f"{seed}:{one.id}".encode("utf-8", "surrogatepass")
+        rank = int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+        heap = lowest.setdefault(language_of(one.language), [])
+        entry = (-rank, -place)  # a heap of the greatest
+        if len(heap) < count:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
+    ordered = (sorted(heap, reverse=True) for heap in lowest.values())
+    turns = [(turn, -rank, -place) for heap in ordered for turn, (rank, place) in enumerate(heap)]
+    return [place for _, _, place in sorted(turns)[:count]]
+
+
+def _rows(plan: Plan, places: list[int]) -> list[Utterance]:
+    """The utterances at some places, which are in order."""
+    wanted = iter(places)
+    following = next(wanted, None)
+    found: list[Utterance] = []
+    for shard in plan.shards:
+        if following is None or following >= shard.first + shard.rows:
+            continue
+        rows = shard.utterances()
+        while following is not None and following < shard.first + shard.rows:
+            found.append(rows[following - shard.first])
+            following = next(wanted, None)
+    return found
+
+
+# --- pass 1
+
+
+@dataclass(frozen=True)
+class AudioReport:
+    """What hearing the corpus gave: its rows, the `failed` ones whose sound cannot be read, with the first reasons.
+
+    `seconds` of sound were decoded; `kept` shards of `shards` were there from an earlier run. `codebook` is the hash of
+    the codebook.
+    """
+
+    rows: int
+    failed: int
+    seconds: float
+    shards: int
+    kept: int
+    codebook: str
+    failures: tuple[str, ...] = ()
+
+
+def hear_corpus(
+    plan: Plan,
+    codebook: Codebook,
+    workers: WorkerOptions | None = None,
+    progress: Progress | None = None,
+) -> AudioReport:
+    """Decode and measure every recording, and write `measured-00000.parquet` and so on into the work folder.
+
+    A shard whose table is there, of the same rows and codebook, is done; a run that was killed goes on from there.
+    Raises `OutputError` where a table cannot be written, and `MissingExtra` without pyarrow.
+    """
+    require_parquet()
+    path = plan.work / f"codebook-{codebook.digest}.safetensors"
+    if not path.is_file():
+        codebook.save(path)
+    tasks = [
+        MeasureTask(shard, str(path), str(table_path(plan.work, MEASURED, shard.index)), task_key(shard, codebook))
+        for shard in plan.shards
+    ]
+    open_tasks = [task for task in tasks if table_key(Path(task.output)) != task.key]
+    to_do = {task.shard.index for task in open_tasks}
+    reports = [read_report(Path(task.output), task.shard.index) for task in tasks if task.shard.index not in to_do]
+    kept = len(reports)
+    for report in map_items(measure_shard, open_tasks, workers):
+        reports.append(report)
+        if progress is not None:
+            progress(len(reports), len(tasks))
+    return _whole(reports, kept, codebook)
+
+
+def _whole(reports: list[ShardReport], kept: int, codebook: Codebook) -> AudioReport:
+    reports = sorted(reports, key=lambda one: one.index)
+    failures = [failure for report in reports for failure in report.failures]
+    return AudioReport(
+        rows=sum(report.rows for report in reports),
+        failed=sum(report.failed for report in reports),
+        seconds=sum(report.seconds for report in reports),
+        shards=len(reports),
+        kept=kept,
+        codebook=codebook.digest,
+        failures=tuple(failures[:_NAMED]),
+    )

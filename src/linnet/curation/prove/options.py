@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from linnet.errors import OptionError
@@ -49,7 +49,7 @@ class ProveOptions:
     Each seed takes the next pool, in turn, and trains from that seed. `budgets` are shares of a pool's hours. `steps`
     are equal for all methods but `full-epochs`, which has as many more as the pool is longer than the selection. Random
     methods are drawn `draws` times. `against` is what every method is set beside in the table; its choice comes before
-    any result. `methods` left out means all that what is given allows.
+    any result. `methods` left out means all that what is given allows. `curation` is a file of `linnet curate --options`.
     """
 
     pools: tuple[PoolFiles, ...]
@@ -63,7 +63,7 @@ class ProveOptions:
     draws: int = 3
     steps: int = 500
     normalizer: str = "basic"
-    curation: dict[str, str] = field(default_factory=dict)
+    curation: str = ""
 
     def __post_init__(self) -> None:
         require(self, ONE_OR_MORE, "seeds", "draws", "steps")
@@ -109,4 +109,5 @@ def read_experiment(path: Path) -> ProveOptions:
         ),
         tests={name: str(place / test) for name, test in found.tests.items()},
         recipe=str(place / found.recipe),
+        curation=found.curation and str(place / found.curation),
     )

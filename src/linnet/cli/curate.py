@@ -1,0 +1,282 @@
+"""`linnet curate`: the recordings that are worth training on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from linnet.cli.console import notice, print_result
+from linnet.cli.curate_languages import languages
+from linnet.cli.curate_prove import prove
+from linnet.cli.default_command import WithDefault
+from linnet.cli.options import option
+from linnet.errors import LinnetError, OptionError
+
+if TYPE_CHECKING:
+    from linnet.curation.job import Corpus
+    from linnet.curation.options import CurateOptions
+    from linnet.curation.selection import Selection
+    from linnet.data.sources import Source
+
+app = typer.Typer(cls=WithDefault, help="Choose the recordings that are worth training on, and prove the choice.")
+app.command()(languages)
+app.command()(prove)
+
+SourceName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="JSONL with the keys audio and text (and language, speaker, domain, id), a NeMo or Lhotse file, a Kaldi "
+        "folder, a Common Voice table, a parquet file, a Hub data set; KIND:SOURCE says which.",
+    ),
+]
+Keep = Annotated[
+    float | None, option("--keep", metavar="X", help="Share of the hours to keep, such as 0.2, the default.")
+]
+Hours = Annotated[float | None, option("--hours", metavar="H", help="Hours to keep.")]
+Preset = Annotated[
+    Literal["balanced", "heep"] | None,
+    option(
+        "--preset",
+        verb="curate",
+        help="balanced (the default): gates, then coverage per second; heep: one score and a growing threshold.",
+    ),
+]
+Settings = Annotated[
+    Path | None, option("--options", verb="curate", metavar="FILE.yaml", help="All other settings, see docs/curate.md.")
+]
+Output = Annotated[
+    Path | None,
+    option("--output", verb="curate", metavar="FILE", help="What is kept: a file, or a folder for Kaldi."),
+]
+Format = Annotated[
+    Literal["linnet", "nemo", "lhotse", "kaldi", "parquet"],
+    option("--format", verb="curate", help="Format of --output; parquet is a Hugging Face data set with its audio."),
+]
+Mark = Annotated[
+    Path | None,
+    option("--mark", metavar="FILE", help="With --format nemo: this manifest again, dropped rows marked _skipme."),
+]
+Work = Annotated[
+    Path | None,
+    option("--work", verb="curate", metavar="FOLDER", help="What was measured and scored. Default: OUTPUT.work."),
+]
+HeldOut = Annotated[
+    list[str] | None,
+    option("--held-out", metavar="SOURCE", help="An evaluation set: nothing of it is kept. Repeatable."),
+]
+Errors = Annotated[
+    Path | None,
+    option("--errors", metavar="FILE", help="Rows of linnet evaluate on held-out data: what is hard counts more."),
+]
+Rounds = Annotated[
+    Path | None,
+    option("--rounds", metavar="FOLDER", help="With --preset heep: make the next round after those in the folder."),
+]
+Report = Annotated[
+    Path | None,
+    option("--report", verb="curate", metavar="FILE.html", help="Write an HTML page: hours, scores, gates, examples."),
+]
+Workers = Annotated[
+    int | None, option("--workers", verb="curate", metavar="N", min=1, help="Processes. Default: one for each core.")
+]
+Cluster = Annotated[
+    str | None,
+    option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: ray for one of this machine, or its address."),
+]
+DryRun = Annotated[bool, option("--dry-run", help="Measure and score, show what budgets would keep, write nothing.")]
+Force = Annotated[bool, option("--force", verb="curate", help="Write although a group would lose nearly everything.")]
+AsJson = Annotated[bool, option("--json", verb="curate", help="Print JSON.")]
+WorkFolder = Annotated[Path, typer.Argument(metavar="WORK", help="The work folder of a curation.")]
+
+STARVED = 0.2  # a group that keeps less than this share of an even part is named
+NAMED = 5
+
+
+@app.command()
+def run(
+    source: SourceName,
+    keep: Keep = None,
+    hours: Hours = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    output: Output = None,
+    format: Format = "linnet",
+    mark: Mark = None,
+    work: Work = None,
+    held_out: HeldOut = None,
+    errors: Errors = None,
+    rounds: Rounds = None,
+    report: Report = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the recordings that deserve training.
+
+    Broken ones, wrong transcripts and duplicates go; of the others those are kept that add most per second to what is
+    kept already. Every recording has its reason on record: see linnet curate explain. A second run goes on where the
+    first one ended, and decodes nothing again.
+    """
+    from linnet.data.sources import open_source
+
+    if output is None and not dry_run:
+        raise OptionError("name a file for what is kept: --output kept.jsonl (or --dry-run)")
+    place = work or (output.with_name(f"{output.name}.work") if output is not None else None)
+    if place is None:
+        raise OptionError("name a folder for what is measured: --work FOLDER")
+    options = _options(settings, preset, (keep, hours), (held_out, errors), (workers, cluster))
+    opened = open_source(source)
+    corpus = _measure(opened, place, options)
+    selection = _choose(corpus, rounds)
+    selection.write(place)
+    if dry_run:
+        _print_frontier(corpus, as_json)
+        return
+    _refuse_starved(selection, force)
+    assert output is not None
+    _write(opened, corpus, selection, (output, format, mark))
+    if report is not None:
+        from linnet.curation.page import write_page
+
+        write_page(report, corpus, selection)
+    _print_summary(selection, output, as_json)
+
+
+@app.command()
+def explain(work: WorkFolder, name: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
+    """Tell why one recording was kept or not, with everything that was held against it."""
+    from linnet.curation.explain import explain as explain_one
+    from linnet.curation.pool import read_pool
+    from linnet.curation.selection import read_selection
+
+    found = explain_one(read_selection(work), name, read_pool(work))
+    text = json.dumps(found.to_dict(), ensure_ascii=False, indent=2) if as_json else "\n".join(found.lines())
+    print_result(text + "\n")
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="WORK_A")],
+    second: Annotated[Path, typer.Argument(metavar="WORK_B")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two selections of the same recordings."""
+    from linnet.curation.diff import compare
+    from linnet.curation.selection import read_selection
+
+    found = compare(read_selection(first), read_selection(second))
+    text = json.dumps(found.to_dict(), ensure_ascii=False, indent=2) if as_json else "\n".join(found.lines())
+    print_result(text + "\n")
+
+
+def _options(
+    settings: Path | None,
+    preset: str | None,
+    budget: tuple[float | None, float | None],
+    known: tuple[list[str] | None, Path | None],
+    work: tuple[int | None, str | None],
+) -> CurateOptions:
+    from dataclasses import replace
+
+    from linnet.curation.options import CurateOptions, read_options
+
+    options = CurateOptions() if settings is None else read_options(settings)
+    if preset is not None:
+        options = replace(options, preset=preset)
+    held_out, errors = known
+    if held_out:
+        options = replace(options, held_out=tuple(held_out))
+    if errors is not None:
+        options = replace(options, errors=str(errors))
+    workers, cluster = work
+    if workers is not None:
+        options = replace(options, workers=replace(options.workers, workers=workers))
+    if cluster is not None:
+        options = replace(options, workers=replace(options.workers, cluster=cluster))
+    return options.keeping(*budget)
+
+
+def _measure(source: Source, place: Path, options: CurateOptions) -> Corpus:
+    from linnet.curation.job import Watcher, measure
+
+    return measure(source, place, options, watcher=Watcher(notice, _progress))
+
+
+def _progress(done: int, count: int) -> None:
+    if done == count or done % max(1, count // 20) == 0:
+        notice(f"{done:,} of {count:,} shards decoded")
+
+
+def _choose(corpus: Corpus, rounds: Path | None) -> Selection:
+    from linnet.curation.job import Watcher, advance, curate, held_out_pools, read_errors
+
+    options = corpus.options
+    watcher = Watcher(notice)
+    if rounds is not None and options.preset != "heep":
+        raise OptionError("--rounds goes with --preset heep")
+    errors = read_errors(corpus, Path(options.errors)) if options.errors else None
+    if rounds is not None:
+        done, selection = advance(corpus, rounds, errors)
+        notice(done.line)
+        return selection
+    return curate(corpus, held_out=held_out_pools(corpus, watcher), errors=errors, watcher=watcher)
+
+
+def _refuse_starved(selection: Selection, force: bool) -> None:
+    """A choice that leaves nearly nothing of a group is an error, since it is seldom what was meant."""
+    lost = [
+        f"{kind} {name or '(none)'} ({share:.0%} of an even part)"
+        for kind in ("language", "domain")
+        for name, share in selection.starved(kind, STARVED).items()
+    ]
+    if not lost:
+        return
+    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    sentence = f"nearly nothing is kept of {', '.join(lost[:NAMED])}{more}"
+    if not force:
+        raise LinnetError(
+            f"{sentence}: give a floor ({{select: {{budget: {{language: {{floor_hours: 1}}}}}}}} in --options), or "
+            "--force"
+        )
+    notice(sentence)
+
+
+def _write(
+    source: Source, corpus: Corpus, selection: Selection, files: tuple[Path, str, Path | None]
+) -> None:
+    from linnet.curation.outputs import OutputOptions, chosen_rows, write_selection
+    from linnet.curation.pool import read_pool
+
+    output, kind, mark = files
+    scores = read_pool(corpus.plan.work).scores
+    written = write_selection(output, chosen_rows(source, selection, scores), OutputOptions(kind, marked=mark))
+    for line in written.lines():
+        notice(line)
+
+
+def _print_summary(selection: Selection, output: Path, as_json: bool) -> None:
+    if as_json:
+        print_result(json.dumps(selection.summary() | {"output": str(output)}, ensure_ascii=False, indent=2) + "\n")
+        return
+    rows = [("kept", f"{int(selection.kept.sum()):,} of {len(selection):,} recordings, {selection.hours:.2f} hours")]
+    rows += [(name, f"{count:,} recordings, {length:.2f} hours") for name, (count, length) in selection.by_fate().items()]
+    rows.append(("output", str(output)))
+    print_result("".join(f"{name:<20} {value}\n" for name, value in rows))
+
+
+def _print_frontier(corpus: Corpus, as_json: bool) -> None:
+    from linnet.curation.frontier import frontier
+
+    points = frontier(corpus)
+    if as_json:
+        print_result(json.dumps([point.to_dict() for point in points], indent=2) + "\n")
+        return
+    print_result("share   hours      recordings   covered\n")
+    for point in points:
+        print_result(f"{point.share:<7g} {point.hours:<10.2f} {point.rows:<12,} {point.covered:.1%}\n")

@@ -1,0 +1,199 @@
+"""`linnet curate prove`: does the selection train a better model than chance, and than every other simple choice?"""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from linnet.cli.console import notice, print_result
+from linnet.cli.options import option
+from linnet.errors import LinnetError, OptionError
+
+if TYPE_CHECKING:
+    from linnet.curation.job import Corpus
+    from linnet.curation.options import CurateOptions
+    from linnet.curation.prove.baselines import Pool
+    from linnet.curation.prove.experiment import Run, SetErrors
+    from linnet.curation.prove.options import ProveOptions
+    from linnet.data.manifest import Utterance
+
+Picture = Annotated[
+    Path | None, option("--picture", verb="curate prove", metavar="FILE", help="Also draw the table, as PNG or SVG.")
+]
+
+
+def prove(
+    experiment: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A YAML file such as recipes/prove-digits.yaml.")
+    ],
+    picture: Picture = None,
+    table_only: Annotated[bool, option("--table-only", help="Train nothing; show what is there.")] = False,
+) -> None:
+    """Train the same recipe on different selections of the same hours, and say which are better.
+
+    Random, stratified and duration-matched choices, the longest and the shortest, gates alone, and all the data, each
+    with several seeds. A second run goes on where the first one ended.
+    """
+    from linnet.curation.prove.experiment import LOG, read_outcomes
+    from linnet.curation.prove.experiment import prove as run
+    from linnet.curation.prove.options import read_experiment
+    from linnet.curation.prove.results import draw, lines, not_better, table
+    from linnet.pages.pictures import check_picture
+
+    if picture is not None:
+        check_picture(picture)
+    options = read_experiment(experiment)
+    if table_only:
+        outcomes = read_outcomes(Path(options.output) / LOG)
+    else:
+        bench = Bench(options)
+        outcomes = run(options, bench, bench.pool, notify=notice)
+    if not outcomes:
+        raise LinnetError(f"{options.output}: there is no run to show")
+    found = lines(outcomes, options.against)
+    print_result(table(found, options.against) + "\n")
+    for sentence in not_better(found, options.against):
+        notice(sentence)
+    if picture is not None:
+        draw(found, picture)
+
+
+class Bench:
+    """Selects by `linnet.curation`, trains by `linnet.training`, tests by `linnet.evaluation`."""
+
+    def __init__(self, options: ProveOptions) -> None:
+        from linnet.data.manifest import read_manifest
+        from linnet.text.normalizers import Normalizers
+
+        self._options = options
+        self._normalizers = Normalizers(options.normalizer)
+        self._tests = {name: list(read_manifest(path)) for name, path in options.tests.items()}
+        self._corpora: dict[int, Corpus] = {}
+
+    def pool(self, number: int) -> tuple[Sequence[Utterance], Pool]:
+        """The rows of a pool, and what baselines need to know of them."""
+        from linnet.curation.job import usable_rows
+        from linnet.curation.pool import read_pool
+        from linnet.curation.prove.baselines import Pool
+        from linnet.data.manifest import read_manifest
+
+        files = self._options.pools[number]
+        rows = list(read_manifest(files.manifest))
+        corpus = self._corpus(number)
+        held = read_pool(corpus.plan.work)
+        clean = None
+        if files.clean:
+            ids = {row.id for row in read_manifest(files.clean)}
+            clean = np.array([row.id in ids for row in rows])
+        strata = tuple(f"{row.language or ''}/{row.domain or ''}" for row in rows)
+        errors = _errors(rows, Path(files.errors)) if files.errors else None
+        return rows, Pool(held.seconds, strata, errors, usable_rows(corpus), clean)
+
+    def select(self, pool: int, method: str, budget: float, seed: int) -> Sequence[int]:
+        """The rows that a preset keeps."""
+        from dataclasses import replace
+
+        from linnet.curation.job import curate
+
+        corpus = self._corpus(pool)
+        options = replace(corpus.options, preset=method).keeping(share=budget / float(corpus.pool.seconds.sum()))
+        options = replace(options, select=replace(options.select, seed=seed))
+        selection = curate(replace(corpus, options=options))
+        return _within(np.flatnonzero(selection.kept), corpus.pool.seconds, budget, selection.priorities).tolist()
+
+    def train(self, manifest: Path, run: Run, folder: Path) -> Path:
+        """The recipe on this manifest, from this seed, for these steps."""
+        from linnet.training.context import RunContext
+        from linnet.training.folder import result_folder
+        from linnet.training.loop import run_recipe
+        from linnet.training.recipe import read_recipe
+
+        path = folder / "recipe.yaml"
+        path.write_text(_recipe(Path(self._options.recipe), manifest, run, folder), encoding="utf-8")
+        recipe = read_recipe(path)
+        deque(run_recipe(recipe, RunContext(skip_bad=True)), maxlen=0)
+        return result_folder(recipe)
+
+    def test(self, model: Path, name: str, folder: Path) -> SetErrors:
+        """Errors on one of the tests; after the last the model and its checkpoints are removed."""
+        from linnet.curation.prove.experiment import SetErrors
+        from linnet.evaluation.run import EvaluationOptions, evaluate_rows, select
+        from linnet.transcription.recognizer import load
+
+        rows, _ = select(self._tests[name])
+        options = EvaluationOptions(normalizers=self._normalizers, batch_size=8)
+        scored = sorted(evaluate_rows(load(str(model), offline=True), rows, options), key=lambda row: row.row)
+        if failed := next((row for row in scored if row.error is not None), None):
+            raise LinnetError(f"{name}: {failed.id} cannot be scored: {failed.error}")
+        if name == next(reversed(self._tests)):
+            shutil.rmtree(folder / "run", ignore_errors=True)
+        counts = [row.counts for row in scored]
+        return SetErrors(
+            tuple(row.speaker or "" for row in scored),
+            tuple(one.errors for one in counts),
+            tuple(one.words for one in counts),
+        )
+
+    def _corpus(self, number: int) -> Corpus:
+        from linnet.curation.job import Watcher, measure
+        from linnet.data.manifest import read_manifest
+
+        if number not in self._corpora:
+            work = Path(self._options.output) / f"pool-{number}.work"
+            rows = read_manifest(self._options.pools[number].manifest)
+            self._corpora[number] = measure(rows, work, self._curation(), watcher=Watcher(notice))
+        return self._corpora[number]
+
+    def _curation(self) -> CurateOptions:
+        from linnet.curation.options import CurateOptions, read_options
+
+        path = self._options.curation
+        return read_options(Path(path)) if path else CurateOptions()
+
+
+def _within(rows: Any, seconds: Any, budget: float, priorities: Any) -> Any:
+    """The rows that fit the budget, those of the highest priority first: HEEP's threshold knows no hours."""
+    from linnet.curation.prove.baselines import fill
+
+    order = rows[np.argsort(-np.nan_to_num(priorities[rows]), kind="stable")]
+    return fill(order, seconds, budget)
+
+
+def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
+    """The recipe with this data, seed, length and place; `{seed}` in its texts is the seed."""
+    import yaml
+
+    from linnet.settings import read_yaml
+    from linnet.training.task import is_own
+
+    try:
+        text = template.read_text(encoding="utf-8").replace("{seed}", str(run.seed))
+    except OSError as error:
+        raise OptionError(f"{template}: cannot read the recipe: {error.strerror}.") from error
+    content = read_yaml(text, str(template)) or {}
+    if not isinstance(content, dict):
+        raise OptionError(f"{template}: expected keys and values")
+    task = content.get("task", "")
+    if is_own(task) and task.rpartition(":")[0].endswith(".py"):
+        content["task"] = str((template.parent / task).absolute())
+    content.setdefault("data", {})["train"] = [{"path": str(manifest.absolute())}]
+    content.setdefault("optimization", {})["steps"] = run.steps
+    content["optimization"].pop("epochs", None)
+    content.setdefault("run", {})["seed"] = run.seed
+    content["run"]["output"] = str((folder / "run").absolute())
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _errors(rows: Sequence[Utterance], path: Path) -> Any:
+    """The error rate of each row by an evaluation of the pool, NaN where it has none."""
+    from linnet.evaluation.log import read_rows
+
+    found = {row.id: row for row in read_rows(path) if row.error is None}
+    rates = [found[row.id].counts if row.id in found else None for row in rows]
+    return np.array([np.nan if one is None or not one.words else one.errors / one.words for one in rates])

@@ -1,0 +1,197 @@
+"""One curation: the passes over a corpus in its work folder, and the choice. What is done is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.blocks import ShardFiles, Space
+from linnet.curation.codebook import Codebook
+from linnet.curation.errors import ErrorRates, read_evaluation
+from linnet.curation.gates import Gate, gates_of, run_gates
+from linnet.curation.leaks import Leak
+from linnet.curation.options import CurateOptions
+from linnet.curation.passes import AudioReport, Progress, hear_corpus, obtain_codebook
+from linnet.curation.pool import Pool, read_pool
+from linnet.curation.reading import text_reader
+from linnet.curation.rounds import HeepScorer, Round, RoundFolder, run_rounds
+from linnet.curation.scores import Scoring, write_scores
+from linnet.curation.select import select
+from linnet.curation.selection import Selection
+from linnet.curation.shards import Plan, make_plan
+from linnet.curation.spoken import finish_shards, shard_paths, speak_shard
+from linnet.curation.workers import map_items
+from linnet.data.manifest import Utterance
+from linnet.errors import OptionError
+from linnet.notices import Notify, ignore
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how far a curation is: sentences, and shards done of all."""
+
+    notify: Notify = ignore
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A corpus whose audio and texts have been measured, in its work folder."""
+
+    plan: Plan
+    audio: AudioReport
+    options: CurateOptions
+
+    @cached_property
+    def scoring(self) -> Scoring:
+        """What scores the rows that are asked for."""
+        workers = self.options.workers
+        return Scoring(
+            self.plan.work, self.options.estimators, mapper=lambda function, tasks: map_items(function, tasks, workers)
+        )
+
+    @cached_property
+    def survey(self) -> tuple[list[ShardFiles], Space]:
+        """The shards, and the names in them as numbers."""
+        return self.scoring.survey()
+
+    @cached_property
+    def pool(self) -> Pool:
+        """All rows, with the scores that were written last."""
+        return read_pool(self.plan.work)
+
+
+def measure(
+    utterances: Iterable[Utterance],
+    work: Path,
+    options: CurateOptions,
+    *,
+    codebook: Codebook | None = None,
+    watcher: Watcher | None = None,
+) -> Corpus:
+    """Decode every recording once, and read its text, into the work folder; shards that are there are kept.
+
+    Without a `codebook` one is learned on a sample. Raises `OptionError` for a corpus without rows, `OutputError` where
+    nothing can be written.
+    """
+    watcher = watcher or Watcher()
+    plan = make_plan(utterances, work)
+    watcher.notify(f"{plan.rows:,} recordings in {len(plan.shards):,} shards")
+    if codebook is None:
+        codebook = obtain_codebook(plan, options.codebook, options.workers)
+    audio = hear_corpus(plan, codebook, options.workers, watcher.progress)
+    watcher.notify(f"{audio.seconds / 3600:.2f} hours decoded; {audio.kept:,} of {audio.shards:,} shards were there")
+    if audio.failed:
+        named = "; ".join(audio.failures[:3])
+        watcher.notify(f"{audio.failed:,} recordings cannot be read, such as {named}")
+    tasks = [(measured, heard, options) for measured, heard in shard_paths(plan.work)]
+    for _ in map_items(_speak, tasks, options.workers):
+        pass
+    finish_shards(plan.work)
+    return Corpus(plan, audio, options)
+
+
+def _speak(task: tuple[Path, Path, CurateOptions]) -> int:
+    measured, heard, options = task
+    return speak_shard(measured, heard, options.phonemes)
+
+
+def curate(
+    corpus: Corpus,
+    *,
+    held_out: Sequence[Pool] = (),
+    errors: ErrorRates | None = None,
+    watcher: Watcher | None = None,
+) -> Selection:
+    """Score what was measured and choose by the corpus's preset. Scores are written into the work folder.
+
+    `held_out` are pools of evaluation sets, measured with the same codebook. `errors` are those of a model on held-out
+    data. The same corpus and options give the same choice, for any number of workers.
+    """
+    watcher = watcher or Watcher()
+    shards, space = corpus.survey
+    if corpus.options.preset == "heep":
+        return _by_heep(corpus, errors, watcher)
+    found = corpus.scoring.run(shards, space, errors=errors)
+    write_scores(corpus.plan.work, shards, found.columns())
+    pool = read_pool(corpus.plan.work)
+    made = select(pool, corpus.options.select, [Leak(held) for held in held_out])
+    for sentence in made.notices:
+        watcher.notify(sentence)
+    return made
+
+
+def usable_rows(corpus: Corpus) -> NDArray[np.bool_]:
+    """Which rows pass the gates of sound, text and duplicates alone [N], as the scores that are there tell."""
+    from linnet.curation.select import duplicate_gates
+
+    options = corpus.options.select
+    gates: list[Gate] = [*gates_of(options.gates), *duplicate_gates(options.duplicates)]
+    return run_gates(read_pool(corpus.plan.work), gates).usable
+
+
+def held_out_pools(corpus: Corpus, watcher: Watcher | None = None) -> list[Pool]:
+    """The evaluation sets that the options name, measured into the work folder with the corpus's codebook."""
+    from linnet.data.sources import open_source
+
+    codebook, _ = Codebook.load(corpus.plan.work / f"codebook-{corpus.audio.codebook}.safetensors")
+    options = replace(corpus.options, held_out=())
+    pools = []
+    for number, name in enumerate(corpus.options.held_out):
+        place = corpus.plan.work / f"held-out-{number}"
+        measure(open_source(name), place, options, codebook=codebook, watcher=watcher)
+        pools.append(read_pool(place))
+    return pools
+
+
+def read_errors(corpus: Corpus, path: Path) -> ErrorRates:
+    """What a model gets wrong on held-out data, from the rows of its evaluation, in the corpus's words and phones.
+
+    Raises `OptionError` where they cannot be read.
+    """
+    reader = text_reader(corpus.plan.work, corpus.options.phonemes)
+    return ErrorRates.of(read_evaluation(path).rows, reader)
+
+
+# --- HEEP
+
+
+def scorer(corpus: Corpus) -> HeepScorer:
+    """What scores a round of HEEP."""
+    shards, space = corpus.survey
+    options = corpus.options
+    scoring = replace(corpus.scoring, options=options.heep.estimators)
+    return HeepScorer(scoring, shards, space, options.heep, known=options.known_languages)
+
+
+def seconds_of(corpus: Corpus) -> NDArray[np.float64]:
+    """The decoded seconds of each row."""
+    return corpus.pool.seconds
+
+
+def advance(corpus: Corpus, folder: Path, errors: ErrorRates | None) -> tuple[Round, Selection]:
+    """Make the next round of HEEP in a folder of rounds; the file contract of the command line."""
+    rescore = scorer(corpus)
+    rounds = RoundFolder(folder, corpus.plan.digest, corpus.options.heep)
+    done = rounds.advance(rescore, seconds_of(corpus), errors)
+    return done, _finish(corpus, rescore, done)
+
+
+def _by_heep(corpus: Corpus, errors: ErrorRates | None, watcher: Watcher) -> Selection:
+    rescore = scorer(corpus)
+    last: Round | None = None
+    rates = {"eval_callback": (lambda _: errors)} if errors is not None else {}
+    for last in run_rounds(rescore, seconds_of(corpus), corpus.options.heep, **rates):
+        watcher.notify(last.line)
+    if last is None:
+        raise OptionError("max_rounds must be 1 or more")
+    return _finish(corpus, rescore, last)
+
+
+def _finish(corpus: Corpus, rescore: HeepScorer, done: Round) -> Selection:
+    shards, _ = corpus.survey
+    write_scores(corpus.plan.work, shards, rescore.columns)
+    return Selection.by_score(read_pool(corpus.plan.work), done.kept, done.scores, done.threshold)

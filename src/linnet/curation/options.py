@@ -1,0 +1,63 @@
+"""All options of a curation, from a YAML file, and the two presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from linnet.curation.codebook import CodebookOptions
+from linnet.curation.components import EstimatorOptions
+from linnet.curation.heep import HeepOptions
+from linnet.curation.phonemes.backends import PhonemeOptions
+from linnet.curation.select import SelectOptions
+from linnet.curation.workers import WorkerOptions
+from linnet.errors import OptionError
+from linnet.settings import build, read_yaml, require_known
+
+PRESETS = ("balanced", "heep")
+
+
+@dataclass(frozen=True)
+class CurateOptions:
+    """How recordings are chosen.
+
+    `preset` is `balanced` (gates, then coverage and value within hours: `select`) or `heep` (one score and a growing
+    threshold: `heep`). `held_out` are manifests of evaluation sets that nothing of may be kept. `errors` are the rows
+    of `linnet evaluate` on held-out data. `known_languages` are those that a model has learned, for HEEP's overlap.
+    """
+
+    preset: str = "balanced"
+    select: SelectOptions = field(default_factory=SelectOptions)
+    heep: HeepOptions = field(default_factory=HeepOptions)
+    estimators: EstimatorOptions = field(default_factory=EstimatorOptions)
+    phonemes: PhonemeOptions = field(default_factory=PhonemeOptions)
+    codebook: CodebookOptions = field(default_factory=CodebookOptions)
+    held_out: tuple[str, ...] = ()
+    errors: str = ""
+    known_languages: tuple[str, ...] = ()
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
+
+    def __post_init__(self) -> None:
+        require_known(self, "preset", PRESETS)
+
+    def keeping(self, share: float | None = None, hours: float | None = None) -> CurateOptions:
+        """The same with another budget: a share of the readable hours, or hours."""
+        if share is None and hours is None:
+            return self
+        if share is not None and hours is not None:
+            raise OptionError("give one of --keep and --hours: each is the budget")
+        budget = self.select.budget
+        budget = replace(budget, keep=share, hours=None) if share is not None else replace(budget, hours=hours)
+        heep = self.heep if share is None else replace(self.heep, keep=share, tau_0=None)
+        return replace(self, select=replace(self.select, budget=budget), heep=heep)
+
+
+def read_options(path: Path) -> CurateOptions:
+    """Read options from YAML. Raises `OptionError` for an unknown key (names the nearest) or an impossible value."""
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the options: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path}: not YAML: {error}") from error
+    return build(CurateOptions, content, str(path))

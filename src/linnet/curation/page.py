@@ -1,0 +1,189 @@
+"""A curation as one HTML page that needs no network: what is kept of what, what each gate removed, and how it sounds.
+
+The page is `page/curate.html` with `page/curate.css`, on the base of `linnet.pages`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.audio import SAMPLE_RATE
+from linnet.curation.budget import HOUR
+from linnet.curation.frontier import Point, covered, frontier
+from linnet.curation.job import Corpus
+from linnet.curation.pool import STRATA, Pool, read_pool
+from linnet.curation.selection import FATES, REASONS, Selection
+from linnet.data.manifest import Utterance
+from linnet.data.samples import UtteranceReader
+from linnet.errors import LinnetError
+from linnet.files import write_atomic
+from linnet.pages.charts import LineChart, line_chart
+from linnet.pages.media import AudioClip, sound_address
+from linnet.pages.page import render_page
+
+_SHOWN = 20  # recordings at either end, with their sound
+_EXAMPLES = 3  # of each gate
+_GROUPS = 50  # of each kind
+_SECONDS = 15.0  # of sound of each
+_BINS = 24
+
+
+@dataclass(frozen=True)
+class Example:
+    """A recording on the page."""
+
+    id: str
+    text: str | None
+    seconds: float
+    reason: str
+    clip: AudioClip
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """What a gate removed."""
+
+    name: str
+    rows: int
+    hours: float
+    examples: tuple[Example, ...]
+
+
+def write_page(path: str | os.PathLike[str], corpus: Corpus, selection: Selection) -> None:
+    """Write the page whole or not at all. Raises `OutputError` where it cannot be written."""
+    write_atomic(path, render(corpus, selection))
+
+
+def render(corpus: Corpus, selection: Selection) -> str:
+    """The page as a text."""
+    pool = read_pool(corpus.plan.work)
+    points = frontier(corpus) if corpus.options.preset == "balanced" else []
+    values: dict[str, Any] = {
+        "title": f"{selection.hours:.2f} of {selection.seconds.sum() / HOUR:.2f} hours kept",
+        "selection": selection,
+        "preset": corpus.options.preset,
+        "confounds": confounds(pool, selection),
+        "strata": {kind: rows for kind in STRATA if (rows := _strata(selection, kind))},
+        "covered": covered(pool, selection.kept, selection.weights > 0),
+        "frontier": points,
+        "frontier_chart": _frontier_chart(points),
+        "durations": _durations(selection),
+        "scores": [chart for name in pool.scores if not name.endswith("_raw") and (chart := _score(pool, name))],
+        "fates": [(REASONS[name], *counts) for name, counts in selection.by_fate().items() if name in FATES],
+    }
+    with UtteranceReader() as reader:
+        show = _Shower(list(corpus.plan.utterances()), selection, reader)
+        values["gates"] = _gates(selection, show)
+        values["best"], values["worst"] = (show(rows) for rows in _ends(selection))
+    return render_page("linnet.curation", "curate", values, media=("media",))
+
+
+def confounds(pool: Pool, selection: Selection) -> list[tuple[str, float]]:
+    """The rank correlation (Spearman) of duration with what decided, and with each score; NaN values left out."""
+    usable = selection.weights > 0
+    columns: dict[str, NDArray[Any]] = {"priority per second": selection.priorities}
+    columns |= {name: values for name, values in pool.scores.items() if not name.endswith("_raw")}
+    found = [(name, spearman(np.asarray(values)[usable], selection.seconds[usable])) for name, values in columns.items()]
+    return [(name, value) for name, value in found if np.isfinite(value)]
+
+
+def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """The rank correlation of two columns [N] over rows where both are known; NaN with fewer than three."""
+    from scipy.stats import spearmanr
+
+    known = np.isfinite(first) & np.isfinite(second)
+    if known.sum() < 3 or np.ptp(first[known]) == 0 or np.ptp(second[known]) == 0:
+        return float("nan")
+    return float(spearmanr(first[known], second[known]).statistic)
+
+
+def _strata(selection: Selection, kind: str) -> list[tuple[str, float, float, float]]:
+    """Name, hours, usable and kept of each group, the largest first; nothing where there is only one without a name."""
+    table = selection.by_stratum(kind)
+    if set(table) <= {""}:
+        return []
+    rows = [(name or "(none)", *hours) for name, hours in table.items()]
+    return sorted(rows, key=lambda row: -row[1])[:_GROUPS]
+
+
+def _frontier_chart(points: Sequence[Point]) -> LineChart | None:
+    if not points:
+        return None
+    line = {"covered": [(one.hours, one.covered) for one in points]}
+    return line_chart("Coverage by hours", line, label_x="hours kept", label_y="share covered")
+
+
+def _durations(selection: Selection) -> LineChart | None:
+    seconds = selection.seconds[selection.seconds > 0]
+    if not len(seconds):
+        return None
+    edges = np.geomspace(max(0.1, float(seconds.min())), float(seconds.max()) * 1.001, _BINS + 1)
+    middles = np.sqrt(edges[1:] * edges[:-1])
+    lines = {}
+    for name, chosen in (("all", selection.seconds > 0), ("kept", selection.kept)):
+        hours, _ = np.histogram(selection.seconds[chosen], edges, weights=selection.seconds[chosen] / HOUR)
+        lines[name] = list(zip(middles.tolist(), hours.tolist(), strict=True))
+    return line_chart("Hours by duration", lines, label_x="seconds", label_y="hours")
+
+
+def _score(pool: Pool, name: str) -> LineChart | None:
+    """The distribution of a component, as it is before it is ranked where that is known."""
+    raw = pool.scores.get(f"{name}_raw", pool.scores[name])
+    known = np.asarray(raw, np.float64)[np.isfinite(raw)]
+    if len(known) < 2 or np.ptp(known) == 0:
+        return None
+    low, high = np.quantile(known, [0.005, 0.995])
+    counts, edges = np.histogram(known, _BINS, (float(low), float(max(high, low + 1e-9))))
+    middles = (edges[1:] + edges[:-1]) / 2
+    points = list(zip(middles.tolist(), (counts / len(known)).tolist(), strict=True))
+    return line_chart(name, {name: points}, label_x="bits", label_y="share of the recordings")
+
+
+def _gates(selection: Selection, show: _Shower) -> list[GateRow]:
+    found = []
+    for name, (rows, hours) in selection.by_fate().items():
+        if name not in FATES:
+            failed = np.flatnonzero(selection.fates.codes == selection.fates.names.index(name))
+            found.append(GateRow(name, rows, hours, tuple(show(failed[:_EXAMPLES].tolist()))))
+    return found
+
+
+def _ends(selection: Selection) -> tuple[list[int], list[int]]:
+    """The rows that were taken first, and the usable ones that would be taken last."""
+    kept = np.flatnonzero(selection.kept)
+    first = kept[np.argsort(selection.ranks[kept], kind="stable")] if (selection.ranks >= 0).any() else _by(selection, kept)
+    left = np.flatnonzero(~selection.kept & (selection.weights > 0))
+    return first[:_SHOWN].tolist(), _by(selection, left)[::-1][:_SHOWN].tolist()
+
+
+def _by(selection: Selection, rows: NDArray[Any]) -> NDArray[Any]:
+    found: NDArray[Any] = rows[np.argsort(-np.nan_to_num(selection.priorities[rows]), kind="stable")]
+    return found
+
+
+@dataclass(frozen=True)
+class _Shower:
+    """Makes examples of rows, with the beginning of their sound."""
+
+    utterances: Sequence[Utterance]
+    selection: Selection
+    reader: UtteranceReader
+
+    def __call__(self, rows: Sequence[int]) -> list[Example]:
+        return [self._example(row) for row in rows]
+
+    def _example(self, row: int) -> Example:
+        one = self.utterances[row]
+        try:
+            samples = self.reader.hear(one).samples[: round(_SECONDS * SAMPLE_RATE)]
+            clip = AudioClip(sound_address(samples, SAMPLE_RATE))
+        except LinnetError as error:
+            clip = AudioClip(note=f"no sound: {error}")
+        selection = self.selection
+        return Example(one.id, one.text, float(selection.seconds[row]), str(selection.reasons[row]), clip)

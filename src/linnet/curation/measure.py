@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.curation.codebook import Codebook, RecordingFrames
 from linnet.curation.mfcc import Flags, Floats, Spectrum, analyze, cepstra, find_speech, smooth
-from linnet.curation.shards import Shard, key_of, require_parquet, write_table
+from linnet.curation.shards import Shard, require_parquet
 from linnet.curation.signal import Signal, inspect
 from linnet.curation.sketch import sketch
 from linnet.data.duplicates.prints import exact_hash
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNKNOWN_LANGUAGE = "und"
-VERSION = "1"  # of what is measured: tables of another one are made anew
+VERSION = "1"  # of what is measured: tables of another one are made again
 
-_NAMED = 3  # of a shard's recordings that cannot be read
 _TEXTS = ("id", "audio", "text", "language", "speaker", "domain", "source", "session", "recording")
 
 
@@ -95,50 +94,14 @@ def sample_frames(task: SampleTask) -> list[RecordingFrames]:
     return found
 
 
-@dataclass(frozen=True)
-class MeasureTask:
-    """A shard to measure with a codebook (a file), and the table to write."""
-
-    shard: Shard
-    codebook: str
-    output: str
-    key: str
-
-
-@dataclass(frozen=True)
-class ShardReport:
-    """What came of a shard: its rows, those whose sound cannot be read, the seconds of sound, the first failures."""
-
-    index: int
-    rows: int
-    failed: int
-    seconds: float
-    failures: tuple[str, ...] = ()
-
-
-def task_key(shard: Shard, codebook: Codebook) -> str:
-    """The key of a measured table: the rows, the codebook, and what is measured."""
-    return key_of("measured", VERSION, shard.digest, codebook.digest)
-
-
-def measure_shard(task: MeasureTask) -> ShardReport:
-    """Decode and measure the recordings of a shard, each once, and write its table."""
-    codebook = _codebook(task.codebook)
-    rows = task.shard.utterances()
+def measured_table(shard: Shard, codebook: str) -> pa.Table:
+    """The rows of a shard, each recording decoded once and measured with a codebook (the path of its file)."""
+    units = _codebook(codebook)
+    rows = shard.utterances()
     found: list[Measurement | str] = [""] * len(rows)
-    for place, heard in hear_all([task.shard.at_home(row) for row in rows]):
-        found[place] = heard if isinstance(heard, str) else measure(heard, codebook)
-    path = Path(task.output)
-    write_table(path, to_table(rows, found, task.shard.first), task.key)
-    return read_report(path, task.shard.index)
-
-
-def read_report(path: Path, index: int) -> ShardReport:
-    """What came of a shard that was measured before, by its table."""
-    table = require_parquet().read_table(path, columns=["duration", "error"])
-    errors = table["error"].drop_null().to_pylist()
-    seconds = float(table["duration"].to_numpy().sum())
-    return ShardReport(index, table.num_rows, len(errors), seconds, tuple(errors[:_NAMED]))
+    for place, heard in hear_all([shard.at_home(row) for row in rows]):
+        found[place] = heard if isinstance(heard, str) else measure(heard, units)
+    return to_table(rows, found, shard.first)
 
 
 def hear_all(utterances: Sequence[Utterance]) -> Iterator[tuple[int, Samples | str]]:

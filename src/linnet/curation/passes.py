@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from pathlib import Path
 
 from linnet.curation.codebook import Codebook, CodebookOptions, RecordingFrames, learn
-from linnet.curation.measure import (
-    MeasureTask,
-    SampleTask,
-    ShardReport,
-    language_of,
-    measure_shard,
-    read_report,
-    sample_frames,
-    task_key,
-)
-from linnet.curation.shards import Plan, absolute, key_of, require_parquet, table_key, table_path
+from linnet.curation.filling import Pass, Progress, fill_tables
+from linnet.curation.measure import VERSION, SampleTask, language_of, measured_table, sample_frames
+from linnet.curation.shards import Plan, absolute, key_of, read_tables
 from linnet.curation.workers import WorkerOptions, map_items, run_alone
 from linnet.data.manifest import Utterance
 from linnet.errors import ModelError
 
 CODEBOOK = "codebook.safetensors"
 MEASURED = "measured"
-
-Progress = Callable[[int, int], None]
-"""Takes how many shards or recordings of a pass are done, and of how many."""
 
 _SPARE = 4  # times as many recordings are drawn as are wanted, for those that cannot be read or hold no speech
 _ENOUGH = 0.5  # of the wanted frames
@@ -156,34 +144,19 @@ def hear_corpus(
     A shard whose table is there, of the same rows and codebook, is done; a run that was killed goes on from there.
     Raises `OutputError` where a table cannot be written, and `MissingExtra` without pyarrow.
     """
-    require_parquet()
     path = plan.work / f"codebook-{codebook.digest}.safetensors"
     if not path.is_file():
         codebook.save(path)
-    tasks = [
-        MeasureTask(shard, str(path), str(table_path(plan.work, MEASURED, shard.index)), task_key(shard, codebook))
-        for shard in plan.shards
-    ]
-    open_tasks = [task for task in tasks if table_key(Path(task.output)) != task.key]
-    to_do = {task.shard.index for task in open_tasks}
-    reports = [read_report(Path(task.output), task.shard.index) for task in tasks if task.shard.index not in to_do]
-    kept = len(reports)
-    for report in map_items(measure_shard, open_tasks, workers):
-        reports.append(report)
-        if progress is not None:
-            progress(len(reports), len(tasks))
-    return _whole(reports, kept, codebook)
-
-
-def _whole(reports: list[ShardReport], kept: int, codebook: Codebook) -> AudioReport:
-    reports = sorted(reports, key=lambda one: one.index)
-    failures = [failure for report in reports for failure in report.failures]
+    which = Pass(MEASURED, f"{VERSION} {codebook.digest}")
+    kept = fill_tables(plan, which, measured_table, str(path), workers, progress)
+    table = read_tables(plan, MEASURED, ["duration", "error"])
+    errors = table["error"].drop_null()
     return AudioReport(
-        rows=sum(report.rows for report in reports),
-        failed=sum(report.failed for report in reports),
-        seconds=sum(report.seconds for report in reports),
-        shards=len(reports),
+        rows=plan.rows,
+        failed=len(errors),
+        seconds=float(table["duration"].to_numpy().sum()),
+        shards=len(plan.shards),
         kept=kept,
         codebook=codebook.digest,
-        failures=tuple(failures[:_NAMED]),
+        failures=tuple(errors.slice(0, _NAMED).to_pylist()),
     )

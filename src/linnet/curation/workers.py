@@ -69,6 +69,19 @@ def map_items(
         yield from _map_in_processes(function, items, min(options.count, len(items)))
 
 
+@contextmanager
+def connected(options: WorkerOptions | None = None) -> Iterator[None]:
+    """A block in which all calls of `map_items` share one connection to Ray, which each would make for itself.
+
+    Nothing happens for processes of this machine. Raises as `map_items` does.
+    """
+    if options is None or options.cluster is None:
+        yield
+    else:
+        with _ray(options):
+            yield
+
+
 def run_alone(function: Callable[[Item], Result], item: Item) -> Result:
     """The function's result, worked out with one thread of linear algebra."""
     from threadpoolctl import threadpool_limits

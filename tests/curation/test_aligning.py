@@ -91,6 +91,9 @@ def test_the_best_way_is_the_best_of_all_ways():
     for at in short:
         row = (units[at].tolist(), runs[at].tolist())
         assert segments.units[at].tolist() == row[0]
+        places = segments.places[slice(*segments.units.offsets[at : at + 2])]
+        assert tokens[at][places].tolist() == segments.tokens[at].tolist()
+        assert set(np.diff(places).tolist()) <= {0, 1, 2}
         mine = score_of(*row, segments.tokens[at].tolist(), tokens[at].tolist(), folds[at], emissions)
         assert mine == pytest.approx(best_score(*row, tokens[at].tolist(), folds[at], emissions), abs=1e-3)
 

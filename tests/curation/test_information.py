@@ -101,6 +101,36 @@ def test_a_row_is_judged_by_the_others():
         assert rarity[at] == pytest.approx(np.mean([-log2(chance[j]) for j, _ in own]), abs=1e-12)
 
 
+def test_by_token_every_token_counts_once():
+    rows, groups = corpus(seed=4)
+    rows[0] = ([(1, 1), (2, 1)], [0, 1, 2, 3, 3])  # more tokens than frames
+    rows[1] = ([(1, 4), (2, 4)], [3, 3])
+    found, segments = information(rows, groups), segments_of(rows)
+    bits = found.judge(segments, groups)
+    for at, row in enumerate(rows):
+        span = slice(*segments.units.offsets[at : at + 2])
+        if span.start == span.stop:
+            assert np.isnan(found.by_token(segments, groups)[at])
+            continue
+        places, frames = segments.places[span], segments.frames[span]
+        assert [row[1][place] for place in places] == segments.tokens[at].tolist()
+        means = [np.average(bits[span][places == place], weights=frames[places == place]) for place in set(places)]
+        expected = (sum(means) - 4 * (len(row[1]) - len(means))) / len(row[1])
+        assert found.by_token(segments, groups)[at] == pytest.approx(expected)
+
+
+def test_what_is_cut_off_is_missed_by_tokens():
+    rng = np.random.default_rng(6)
+    rows = []
+    for at in range(300):
+        tokens = rng.integers(0, 10, 8).tolist()
+        sounds = [(int(3 * token + rng.integers(0, 3)), 4) for token in tokens for _ in range(2)]
+        rows.append((sounds[:-1], [*tokens, *rng.integers(0, 10, 16).tolist()] if at < 30 else tokens))
+    groups = np.zeros(300, np.int64)
+    scores = information(rows, groups).by_token(segments_of(rows), groups)
+    assert np.mean(scores[:30, None] < scores[None, 30:]) > 0.99
+
+
 def test_bias_of_independent_sounds_and_words():
     rng = np.random.default_rng(2)
     rows = [

@@ -122,14 +122,19 @@ def align(
         return even
     sounds, frames = units.select(order), runs.select(order)
     paths = _Paths(sounds, frames, tokens.select(order), groups[order], folds[order], emissions)
-    best = paths.best()
+    best, places = paths.best()
     source = np.arange(len(units)) + len(order)  # rows that were not aligned stay as they were
     source[order[paths.alive]] = np.flatnonzero(paths.alive)
-    every = Ragged.concatenate([frames, even.units.replace(even.frames)]).select(source)
+
+    def placed(aligned: Ragged, otherwise: Ragged) -> Ragged:
+        return Ragged.concatenate([aligned, otherwise]).select(source)
+
     return Segments(
-        Ragged.concatenate([sounds, even.units]).select(source),
-        Ragged.concatenate([best, even.tokens]).select(source),
-        every.values.astype(np.int64),
+        placed(sounds, even.units),
+        placed(best, even.tokens),
+        placed(frames, even.units.replace(even.frames)).values.astype(np.int64),
+        placed(places, even.units.replace(even.places)).values.astype(np.int64),
+        even.expected,
     )
 
 
@@ -149,8 +154,8 @@ class _Paths:
         self._active = longer  # how many rows have a unit r, for each r
         self._skips_last = self.alive = np.zeros(len(units), np.bool_)
 
-    def best(self) -> Ragged:
-        """The token of each unit."""
+    def best(self) -> tuple[Ragged, Ragged]:
+        """The token of each unit, and its place in the row."""
         steps, offsets, last = self._forward(), self._units.offsets, self._tokens.lengths - 1
         places = np.empty(len(self._units.values), np.int64)
         at = last - self._skips_last
@@ -160,8 +165,9 @@ class _Paths:
             places[cells] = at[:n]  # of a row that ends here: where it ends
             at[:n] -= steps[r][np.arange(n), np.clip(at[:n] - self._centers[cells] + _BAND, 0, 2 * _BAND)]
         row = self._units.rows
-        chosen = self._tokens.offsets[:-1][row] + np.clip(places, 0, last[row])
-        return self._units.replace(self._tokens.values[chosen])
+        places = np.clip(places, 0, last[row])
+        chosen = self._tokens.values[self._tokens.offsets[:-1][row] + places]
+        return self._units.replace(chosen), self._units.replace(places)
 
     def _forward(self) -> list[NDArray[np.int8]]:
         """Fill the table; of each cell the step that led to it."""

@@ -28,8 +28,13 @@ from linnet.settings import ONE_OR_MORE, require, require_known
 Floats = NDArray[np.float64]
 
 ENTROPIES: Final = ("h_acoustic", "novelty", "h_phonetic", "s_phonetic", "h_linguistic", "s_linguistic", "h_contextual")
-COMPONENTS: Final = (*ENTROPIES, "mi")
-BY_VOICE: Final = ("h_phonetic", "s_phonetic", "mi")  # compared within a language and a phonemizer; others by language
+COMPONENTS: Final = (*ENTROPIES, "mi", "mi_tokens")
+BY_VOICE: Final = (
+    "h_phonetic",
+    "s_phonetic",
+    "mi",
+    "mi_tokens",
+)  # compared within a language and a phonemizer; others by language
 _WORD_BITS: Final = 32
 
 
@@ -211,10 +216,14 @@ def _mi(corpus: Corpus, block: Block, options: EstimatorOptions) -> Floats:
     return corpus.information.pointwise(segments, block.voices)
 
 
+def _mi_tokens(corpus: Corpus, block: Block, options: EstimatorOptions) -> Floats:
+    return corpus.information.by_token(block.segments(options.tokens), block.voices)
+
+
 _FORMS: Final[Mapping[str, Callable[[Corpus, Block, EstimatorOptions], Floats]]] = dict(
     zip(
         COMPONENTS,
-        (_h_acoustic, _novelty, _h_phonetic, _s_phonetic, _h_linguistic, _s_linguistic, _h_contextual, _mi),
+        (_h_acoustic, _novelty, _h_phonetic, _s_phonetic, _h_linguistic, _s_linguistic, _h_contextual, _mi, _mi_tokens),
         strict=True,
     )
 )

@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 WORD_BITS = 10  # words are told apart by a hash: more kinds of words than that need more frames than most corpora have
 STRENGTH = 16.0  # frames that a token needs before its own sounds weigh as much as everyone's
 _STRENGTH_OF_PARENT = 64.0  # frames that a group needs before it is believed more than all groups
+_UNHEARD = 4.0  # bits
 _ADDED = 0.5
 
 
@@ -45,6 +46,8 @@ class Segments:
     units: Ragged
     tokens: Ragged
     frames: Integers  # [S]
+    places: Integers  # [S]: which token of its row it is, from 0
+    expected: Integers  # [N]: how many tokens a row has, also those that no frame is left for
 
     @classmethod
     def spread(cls, units: Ragged, runs: Ragged, tokens: Ragged) -> Self:
@@ -75,6 +78,8 @@ class Segments:
             Ragged.from_lengths(units.values[usable][of_piece], lengths),
             Ragged.from_lengths(tokens.values[tokens.offsets[row] + token], lengths),
             (end - begin)[kept],
+            token,
+            count,
         )
 
     @cached_property
@@ -211,10 +216,35 @@ class Information:
 
         P(j | l) without x is shrunk toward P(j), so that a pair met nowhere else counts against x, but not endlessly.
         """
+        bits = segments.frames * self.judge(segments, groups)
+        return _mean(segments, segments.units.replace(bits).sums())
+
+    def by_token(self, segments: Segments, groups: Integers) -> Floats:
+        """The mean over the tokens of each row [N] of their bits per frame; NaN for a row without segments.
+
+        i(x) is low where something is heard that is not written. This is low where something is written that is not
+        heard: a recording that was cut off leaves its last tokens a few frames that do not fit, or none, which count as
+        4 bits against it.
+        """
+        bits = self.judge(segments, groups)
+        begins = np.ones(len(bits), np.bool_)
+        begins[1:] = segments.places[1:] != segments.places[:-1]
+        begins[segments.units.offsets[:-1][segments.units.lengths > 0]] = True
+        inside = np.cumsum(begins) - 1
+        frames = np.bincount(inside, segments.frames)
+        means = np.bincount(inside, segments.frames * bits) / np.maximum(frames, 1.0)
+        rows, count = segments.units.rows[begins], len(segments.units)
+        heard = np.bincount(rows, minlength=count)
+        sums = np.bincount(rows, means, count) - _UNHEARD * (segments.expected - heard)
+        found: Floats = np.where(heard > 0, sums / np.maximum(segments.expected, 1), np.nan)
+        return found
+
+    def judge(self, segments: Segments, groups: Integers) -> Floats:
+        """log2 [P(j | l) / P(j)] of each segment [S] by the other rows of its group."""
         of_segments = groups[segments.units.rows]
         everyone = self._unit_chance(segments, of_segments)
-        chance = self._given_token(segments, of_segments, everyone)
-        return _mean(segments, segments.units.replace(segments.frames * np.log2(chance / everyone)).sums())
+        bits: Floats = np.log2(self._given_token(segments, of_segments, everyone) / everyone)
+        return bits
 
     def _given_token(self, segments: Segments, of_segments: Integers, everyone: Floats) -> Floats:
         """P(j | l) of each segment without its row, [S], shrunk toward the parent's, and this toward P(j)."""

@@ -51,12 +51,14 @@ class Task:
             with np.load(draft) as arrays:
                 offsets = arrays["offsets"]
                 units, tokens = (Ragged(arrays[name], offsets) for name in ("units", "tokens"))
-                return Segments(units, tokens, arrays["frames"].astype(np.int64))
+                frames, places, expected = (arrays[one].astype(np.int64) for one in ("frames", "places", "expected"))
+                return Segments(units, tokens, frames, places, expected)
         none = np.zeros(len(block), np.int64)
         sounds = read_emissions(emissions)
         found = align(block.units, block.runs, block.tokens, none, folds_of(block.rows), sounds)
         if draft is not None:
             numbers = {"units": found.units.values, "tokens": found.tokens.values, "frames": found.frames}
+            numbers |= {"places": found.places, "expected": found.expected}
             shorter = {
                 name: values.astype(np.uint16) for name, values in numbers.items() if values.max(initial=0) < 2**16
             }

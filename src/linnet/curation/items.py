@@ -1,0 +1,170 @@
+"""What recordings can have in common, as numbered items: words, pairs of phones, pairs of units, speakers.
+
+Shapes: N recordings, V items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.coverage import Items
+from linnet.curation.pool import Flags, Integers, Labels, Pool
+from linnet.curation.ragged import Ragged
+from linnet.settings import NOT_NEGATIVE, require
+
+_CHUNK = 2**16  # recordings whose repeated items are found at once
+
+Family = Callable[[Pool], Ragged]
+
+
+@dataclass(frozen=True)
+class CoverageOptions:
+    """How much each family of items counts, and how much a second costs.
+
+    A weight is what the family adds to the gain of a usual recording that comes first; 0 leaves it out. The gain is
+    divided by seconds ** `duration_power`: 0 favors long recordings, 1 short ones.
+    """
+
+    words: float = 1.0
+    word_pairs: float = 0.5
+    word_units: float = 1.0
+    phone_pairs: float = 1.0
+    unit_pairs: float = 0.5
+    voices: float = 0.25
+    duration_power: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, *FAMILIES, "duration_power")
+
+
+def words(pool: Pool) -> Ragged:
+    """The words of each recording."""
+    return pool.words.replace(pool.words.values.astype(np.uint64))
+
+
+def word_pairs(pool: Pool) -> Ragged:
+    """Each word with the next one."""
+    return _joined(pool.words.pairs(), 32)
+
+
+def word_units(pool: Pool) -> Ragged:
+    """Each unit with the word that is said about then, if all words took equally long."""
+    units, found = pool.units, pool.words
+    spoken = np.where(found.lengths > 0, units.lengths, 0)
+    place = np.arange(len(units.values)) - np.repeat(units.offsets[:-1], units.lengths)
+    counts = np.repeat(found.lengths, units.lengths)
+    at = (2 * place + 1) * counts // (2 * np.repeat(np.maximum(units.lengths, 1), units.lengths))
+    kept = counts > 0
+    said = found.values[(np.repeat(found.offsets[:-1], units.lengths) + at)[kept]].astype(np.uint64)
+    return Ragged.from_lengths((said << np.uint64(16)) | units.values[kept].astype(np.uint64), spoken)
+
+
+def phone_pairs(pool: Pool) -> Ragged:
+    """Each phone with the next one, in its language and from its backend, whose numbers are its own."""
+    pairs = _joined(pool.phones.pairs(), 16)
+    language, backend = pool.labels["language"], pool.labels["backend"]
+    kind = (language.codes.astype(np.int64) + 1) * (len(backend.names) + 1) + backend.codes + 1
+    return pairs.replace(pairs.values | (np.repeat(kind, pairs.lengths).astype(np.uint64) << np.uint64(32)))
+
+
+def unit_pairs(pool: Pool) -> Ragged:
+    """Each unit with the next one."""
+    return _joined(pool.units.pairs(), 16)
+
+
+def voices(pool: Pool) -> Ragged:
+    """The speaker (of a source) in the domain; a recording without any of them has none."""
+    codes = np.zeros(len(pool), np.int64)
+    for name in ("speaker", "source", "domain"):
+        labels = pool.labels[name]
+        codes = codes * (len(labels.names) + 1) + labels.codes + 1
+    known = codes > 0
+    return Ragged.from_lengths(codes[known].astype(np.uint64), known.astype(np.int64))
+
+
+FAMILIES: Mapping[str, Family] = {
+    "words": words,
+    "word_pairs": word_pairs,
+    "word_units": word_units,
+    "phone_pairs": phone_pairs,
+    "unit_pairs": unit_pairs,
+    "voices": voices,
+}
+
+
+def coverage_items(pool: Pool, usable: Flags, options: CoverageOptions | None = None) -> Items:
+    """The items of the usable recordings, each once in a recording; others have none.
+
+    All items of a family weigh the same: the family's weight over the items that a usable recording has on average.
+    """
+    options = options or CoverageOptions()
+    parts: list[Ragged] = []
+    weights: list[NDArray[np.float64]] = []
+    first = 0
+    for name, family in FAMILIES.items():
+        weight = float(getattr(options, name))
+        if not weight:
+            continue
+        found, count = _numbered(pool, family, usable, first)
+        if count:
+            parts.append(found)
+            weights.append(np.full(count, weight * int(usable.sum()) / len(found.values)))
+            first += count
+    if not parts:
+        return Items.none(len(pool))
+    return Items(_beside(parts), np.concatenate(weights))
+
+
+def same_text(keys: NDArray[np.uint64], long_enough: Flags) -> Labels:
+    """A label for each text [N] that several recordings have; none where it is short."""
+    codes = np.full(len(keys), -1, np.int32)
+    _, back, counts = np.unique(keys[long_enough], return_inverse=True, return_counts=True)
+    codes[long_enough] = np.where(counts[back] > 1, back, -1)
+    return Labels(codes, ("",) * len(counts))
+
+
+def _joined(pairs: Ragged, bits: int) -> Ragged:
+    values = pairs.values.astype(np.uint64)
+    return pairs.replace((values[:, 0] << np.uint64(bits)) | values[:, 1])
+
+
+def _numbered(pool: Pool, family: Family, usable: Flags, first: int) -> tuple[Ragged, int]:
+    """Items numbered from `first` in the order of their values, each once in a row, and how many there are.
+
+    Some recordings at a time: the pairs of all of them would fill the memory.
+    """
+    starts = range(0, len(pool), _CHUNK)
+    known = np.zeros(0, np.uint64)
+    for start in starts:
+        known = np.union1d(known, _of_usable(pool, family, usable, start).values)
+    parts = []
+    for start in starts:
+        rows = _of_usable(pool, family, usable, start)
+        numbers = np.searchsorted(known, rows.values)
+        pairs = np.unique(rows.rows * max(len(known), 1) + numbers)
+        row, number = np.divmod(pairs, max(len(known), 1))
+        parts.append(Ragged.from_lengths((number + first).astype(np.int32), np.bincount(row, minlength=len(rows))))
+    return Ragged.concatenate(parts) if parts else Ragged.from_lists([], np.int32), len(known)
+
+
+def _of_usable(pool: Pool, family: Family, usable: Flags, start: int) -> Ragged:
+    """The items of some recordings, none for those that are not usable."""
+    chosen = usable[start : start + _CHUNK]
+    found = family(pool.part(start, min(start + _CHUNK, len(pool))))
+    return Ragged.from_lengths(found.values[np.repeat(chosen, found.lengths)], np.where(chosen, found.lengths, 0))
+
+
+def _beside(parts: list[Ragged]) -> Ragged:
+    """Rows that have the values of all parts."""
+    lengths = np.sum([part.lengths for part in parts], axis=0)
+    whole = Ragged.from_lengths(np.empty(int(lengths.sum()), np.int32), lengths)
+    starts: Integers = whole.offsets[:-1].copy()
+    for part in parts:
+        places = np.repeat(starts - part.offsets[:-1], part.lengths) + np.arange(len(part.values))
+        whole.values[places] = part.values
+        starts += part.lengths
+    return whole

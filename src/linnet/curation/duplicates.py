@@ -110,7 +110,7 @@ def near_pairs(pool: Pool, usable: Flags, options: DuplicateOptions | None = Non
         spoken = pool.words.lengths[rows] > 0
         often = _repeated(texts[rows], spoken)
         for at in range(sketches.shape[1]):
-            keys = _mixed(texts[rows[often]], sketches[often, at].astype(np.uint64))
+            keys = mix(texts[rows[often]], sketches[often, at].astype(np.uint64))
             found.append(_verified(_same_key(keys, rows[often]), pool, options.near_same_text))
     edges = np.unique(np.concatenate([*found, np.zeros((0, 2), np.int64)]), axis=0)
     return Pairs(edges[:, 0], edges[:, 1], likeness(pool, edges[:, 0], edges[:, 1]))
@@ -126,12 +126,12 @@ def likeness(pool: Pool, first: Integers, second: Integers, other: Pool | None =
 def text_keys(words: Ragged) -> Keys:
     """A 64-bit key of the words of each recording [N], the same for the same words in the same order."""
     places = np.arange(len(words.values)) - np.repeat(words.offsets[:-1], words.lengths)
-    mixed = _mixed(words.values.astype(np.uint64), places.astype(np.uint64))
+    mixed = mix(words.values.astype(np.uint64), places.astype(np.uint64))
     keys = np.zeros(len(words), np.uint64)
     filled = words.lengths > 0
     if filled.any():
         keys[filled] = np.add.reduceat(mixed, words.offsets[:-1][filled])
-    return _mixed(keys, words.lengths.astype(np.uint64))
+    return mix(keys, words.lengths.astype(np.uint64))
 
 
 def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
@@ -139,12 +139,12 @@ def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
     for at in range(0, sketches.shape[1] - _BAND + 1, _BAND):
         keys = np.full(len(sketches), at, np.uint64)
         for column in range(at, at + _BAND):
-            keys = _mixed(keys, sketches[:, column].astype(np.uint64))
+            keys = mix(keys, sketches[:, column].astype(np.uint64))
         yield keys
 
 
-def _mixed(left: Keys, right: Keys) -> Keys:
-    """A hash of both (the finalizer of SplitMix64)."""
+def mix(left: Keys, right: Keys) -> Keys:
+    """A hash of both, 64 bits (the finalizer of SplitMix64)."""
     mixed = left * np.uint64(31) + right + _MIX
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnet.curation.coverage import Items
+from linnet.curation.duplicates import mix
 from linnet.curation.pool import Flags, Integers, Labels, Pool
 from linnet.curation.ragged import Ragged
 from linnet.settings import NOT_NEGATIVE, require
 
-_CHUNK = 2**16  # recordings whose repeated items are found at once
+_CHUNK = 2**17  # recordings whose repeated items are found at once
+_MOST_BITS = 24  # of a hash, by which the items of a family are told apart
+_LEAST = {"words": 1, "voices": 1}  # recordings that have it; a pair that only one has may well be a mistake
 
 Family = Callable[[Pool], Ragged]
 
@@ -99,17 +102,18 @@ FAMILIES: Mapping[str, Family] = {
 def coverage_items(pool: Pool, usable: Flags, options: CoverageOptions | None = None) -> Items:
     """The items of the usable recordings, each once in a recording; others have none.
 
-    All items of a family weigh the same: the family's weight over the items that a usable recording has on average.
+    Pairs that only one recording has do not count. All items of a family weigh the same: the family's weight over the
+    items that a usable recording has on average.
     """
     options = options or CoverageOptions()
     parts: list[Ragged] = []
     weights: list[NDArray[np.float64]] = []
     first = 0
-    for name, family in FAMILIES.items():
+    for name in FAMILIES:
         weight = float(getattr(options, name))
         if not weight:
             continue
-        found, count = _numbered(pool, family, usable, first)
+        found, count = _numbered(pool, name, usable, first)
         if count:
             parts.append(found)
             weights.append(np.full(count, weight * int(usable.sum()) / len(found.values)))
@@ -132,23 +136,32 @@ def _joined(pairs: Ragged, bits: int) -> Ragged:
     return pairs.replace((values[:, 0] << np.uint64(bits)) | values[:, 1])
 
 
-def _numbered(pool: Pool, family: Family, usable: Flags, first: int) -> tuple[Ragged, int]:
-    """Items numbered from `first` in the order of their values, each once in a row, and how many there are.
-
-    Some recordings at a time: the pairs of all of them would fill the memory.
-    """
-    starts = range(0, len(pool), _CHUNK)
-    known = np.zeros(0, np.uint64)
-    for start in starts:
-        known = np.union1d(known, _of_usable(pool, family, usable, start).values)
+def _numbered(pool: Pool, name: str, usable: Flags, first: int) -> tuple[Ragged, int]:
+    """A family's items numbered from `first`, the most common first, each once in a row, and how many there are."""
+    held: list[Ragged] = []
+    bits = min(_MOST_BITS, len(pool.units.values).bit_length() + 8)
+    counts = np.zeros(2**bits, np.int64)
+    for start in range(0, len(pool), _CHUNK):  # the pairs of all at once would fill the memory
+        rows = _of_usable(pool, FAMILIES[name], usable, start)
+        pairs = np.sort((rows.rows << bits) | _hashed(rows.values, bits))
+        pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # much faster here than np.unique
+        items = (pairs & (2**bits - 1)).astype(np.int32)
+        counts += np.bincount(items, minlength=len(counts))
+        held.append(Ragged.from_lengths(items, np.bincount(pairs >> bits, minlength=len(rows))))
+    kept = np.flatnonzero(counts >= _LEAST.get(name, 2))
+    numbers = np.full(len(counts), -1, np.int32)
+    numbers[kept[np.argsort(-counts[kept], kind="stable")]] = np.arange(first, first + len(kept), dtype=np.int32)
     parts = []
-    for start in starts:
-        rows = _of_usable(pool, family, usable, start)
-        numbers = np.searchsorted(known, rows.values)
-        pairs = np.unique(rows.rows * max(len(known), 1) + numbers)
-        row, number = np.divmod(pairs, max(len(known), 1))
-        parts.append(Ragged.from_lengths((number + first).astype(np.int32), np.bincount(row, minlength=len(rows))))
-    return Ragged.concatenate(parts) if parts else Ragged.from_lists([], np.int32), len(known)
+    for rows in held:
+        found = numbers[rows.values]
+        parts.append(Ragged.from_lengths(found[found >= 0], rows.replace(found >= 0).sums()))
+    return Ragged.concatenate(parts) if parts else Ragged.from_lists([], np.int32), len(kept)
+
+
+def _hashed(keys: NDArray[np.uint64], bits: int) -> Integers:
+    """The upper bits of a hash; at most one in thirty of a million different keys has another's."""
+    hashed: Integers = (mix(keys, np.zeros(1, np.uint64)) >> np.uint64(64 - bits)).astype(np.int64)
+    return hashed
 
 
 def _of_usable(pool: Pool, family: Family, usable: Flags, start: int) -> Ragged:

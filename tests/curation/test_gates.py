@@ -61,6 +61,12 @@ def test_several_scripts_in_one_line() -> None:
     assert "less than 50%" in reasons[3]
 
 
+def test_the_share_of_the_text_pass_is_taken_and_figures_have_no_script() -> None:
+    pool = pool_of(["one"] * 3, script=["Latn", "Zyyy", "Latn"], duration=[2.0] * 3)
+    pool.numbers["script_share"] = np.array([1.0, 0.0, 0.4])  # type: ignore[index]
+    assert gated(pool)[0] == ["", "", "mixed-scripts"]
+
+
 def test_a_script_that_the_language_is_not_written_in() -> None:
     scripts = ["Cyrl"] * 60 + ["Latn"] * 20 + ["Grek"]
     pool = pool_of([TEXT] * 81, script=scripts, language=["sr"] * 81)

@@ -15,7 +15,7 @@ from linnet.curation.pool import Flags, Integers, Numbers
 from linnet.curation.ragged import Ragged
 
 ONE = 2**40  # the unit of gains, which are whole numbers so that their sums have no order
-NARROW, _WIDE = 4096, 2**18  # rows of a band
+NARROW, _WIDE = 4096, 2**16  # rows of a band
 _SINGLE = 4  # rows whose gain is found one by one; often the next one is it
 _FEW = 32  # rows whose gains are found at once after that
 
@@ -140,7 +140,7 @@ class CoverageGreedy:
         return np.concatenate(
             [
                 self._gains(self._items.select(part)) / self._costs[part]
-                for part in np.array_split(rows, max(1, len(rows) // _WIDE))
+                for part in np.array_split(rows, max(1, len(rows) // NARROW))
             ]
         )
 

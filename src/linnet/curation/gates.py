@@ -19,6 +19,8 @@ from linnet.settings import NOT_NEGATIVE, SHARE, require
 from linnet.text.scripts import scripts
 from linnet.text.words import bears_sound
 
+_ALL_SCRIPTS = "Zyyy"
+
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
@@ -217,8 +219,11 @@ class MixedScripts:
     name = "mixed-scripts"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:  # noqa: ARG002  a Gate's
-        """By the share of letters of the main script."""
-        shares = np.array([_main_share(text) for text in pool.texts])
+        """By the share of letters of the main script; a text without letters passes."""
+        known = pool.numbers.get("script_share")
+        if known is None or np.isnan(known).all():
+            known = np.array([_main_share(text) for text in pool.texts])
+        shares = np.where(_without_script(pool), np.nan, known)
         return Verdict(shares < self.limit, shares)
 
     def reason(self, value: float) -> str:
@@ -241,11 +246,12 @@ class ForeignScript:
         script, language = pool.labels["script"], pool.labels["language"]
         width = len(script.names) + 1
         both = (language.codes.astype(np.int64) + 1) * width + script.codes + 1
-        known = usable & (script.codes >= 0) & (language.codes >= 0)
+        written = ~_without_script(pool) & (script.codes >= 0)
+        known = usable & written & (language.codes >= 0)
         of_both = np.bincount(both[known], minlength=width * (len(language.names) + 1))
         of_language = np.bincount(language.codes[known] + 1, minlength=len(language.names) + 1)[language.codes + 1]
         shares = of_both[both] / np.maximum(of_language, 1)
-        shares[(script.codes < 0) | (of_language < 30)] = np.nan
+        shares[~written | (of_language < 30)] = np.nan
         return Verdict(shares < self.share, shares)
 
     def reason(self, value: float) -> str:
@@ -304,6 +310,13 @@ _COLUMNS: dict[str, Callable[[Pool], NDArray[Any]]] = {
     "characters_per_second": _characters_per_second,
     "characters_per_frame": _characters_per_frame,
 }
+
+
+def _without_script(pool: Pool) -> Flags:
+    """Which texts have no letters [N]: ISO 15924 says Zyyy, for what all scripts share."""
+    script = pool.labels["script"]
+    code = script.names.index(_ALL_SCRIPTS) if _ALL_SCRIPTS in script.names else -2
+    return np.asarray(script.codes == code, np.bool_)
 
 
 def _main_share(text: str | None) -> float:

@@ -106,7 +106,7 @@ def coverage_items(pool: Pool, usable: Flags, options: CoverageOptions | None = 
     items that a usable recording has on average.
     """
     options = options or CoverageOptions()
-    parts: list[Ragged] = []
+    parts: list[list[Ragged]] = [[] for _ in range(0, len(pool), _CHUNK)]
     weights: list[NDArray[np.float64]] = []
     first = 0
     for name in FAMILIES:
@@ -115,10 +115,12 @@ def coverage_items(pool: Pool, usable: Flags, options: CoverageOptions | None = 
             continue
         found, count = _numbered(pool, name, usable, first)
         if count:
-            parts.append(found)
-            weights.append(np.full(count, weight * int(usable.sum()) / len(found.values)))
+            held = sum(len(rows.values) for rows in found)
+            weights.append(np.full(count, weight * int(usable.sum()) / held))
             first += count
-    if not parts:
+            for chunk, rows in zip(parts, found, strict=True):
+                chunk.append(rows)
+    if not weights:
         return Items.none(len(pool))
     return Items(_beside(parts), np.concatenate(weights))
 
@@ -136,10 +138,10 @@ def _joined(pairs: Ragged, bits: int) -> Ragged:
     return pairs.replace((values[:, 0] << np.uint64(bits)) | values[:, 1])
 
 
-def _numbered(pool: Pool, name: str, usable: Flags, first: int) -> tuple[Ragged, int]:
+def _numbered(pool: Pool, name: str, usable: Flags, first: int) -> tuple[list[Ragged], int]:
     """A family's items numbered from `first`, the most common first, each once in a row, and how many there are."""
     held: list[Ragged] = []
-    bits = min(_MOST_BITS, len(pool.units.values).bit_length() + 8)
+    bits = min(_MOST_BITS, len(pool.units.values).bit_length() + 4)
     counts = np.zeros(2**bits, np.int64)
     for start in range(0, len(pool), _CHUNK):  # the pairs of all at once would fill the memory
         rows = _of_usable(pool, FAMILIES[name], usable, start)
@@ -151,11 +153,10 @@ def _numbered(pool: Pool, name: str, usable: Flags, first: int) -> tuple[Ragged,
     kept = np.flatnonzero(counts >= _LEAST.get(name, 2))
     numbers = np.full(len(counts), -1, np.int32)
     numbers[kept[np.argsort(-counts[kept], kind="stable")]] = np.arange(first, first + len(kept), dtype=np.int32)
-    parts = []
-    for rows in held:
+    for at, rows in enumerate(held):
         found = numbers[rows.values]
-        parts.append(Ragged.from_lengths(found[found >= 0], rows.replace(found >= 0).sums()))
-    return Ragged.concatenate(parts) if parts else Ragged.from_lists([], np.int32), len(kept)
+        held[at] = Ragged.from_lengths(found[found >= 0], rows.replace(found >= 0).sums())
+    return held, len(kept)
 
 
 def _hashed(keys: NDArray[np.uint64], bits: int) -> Integers:
@@ -171,13 +172,17 @@ def _of_usable(pool: Pool, family: Family, usable: Flags, start: int) -> Ragged:
     return Ragged.from_lengths(found.values[np.repeat(chosen, found.lengths)], np.where(chosen, found.lengths, 0))
 
 
-def _beside(parts: list[Ragged]) -> Ragged:
-    """Rows that have the values of all parts."""
-    lengths = np.sum([part.lengths for part in parts], axis=0)
+def _beside(chunks: list[list[Ragged]]) -> Ragged:
+    """Rows that have the values of all parts of their chunk; the chunks are emptied on the way, to save memory."""
+    lengths = np.concatenate([np.sum([part.lengths for part in parts], axis=0) for parts in chunks])
     whole = Ragged.from_lengths(np.empty(int(lengths.sum()), np.int32), lengths)
-    starts: Integers = whole.offsets[:-1].copy()
-    for part in parts:
-        places = np.repeat(starts - part.offsets[:-1], part.lengths) + np.arange(len(part.values))
-        whole.values[places] = part.values
-        starts += part.lengths
+    row = 0
+    for parts in chunks:
+        starts = whole.offsets[row : row + len(parts[0])].copy()
+        row += len(parts[0])
+        while parts:
+            part = parts.pop(0)
+            places = np.repeat(starts - part.offsets[:-1], part.lengths) + np.arange(len(part.values))
+            whole.values[places] = part.values
+            starts += part.lengths
     return whole

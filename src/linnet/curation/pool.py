@@ -35,7 +35,9 @@ NUMBERS = (
     "leading_silence",
     "trailing_silence",
     "edge_level",
+    "script_share",
 )
+_SPOKEN = ("script_share",)  # of the pass over texts
 _WIDTH = 16  # bytes of an exact hash
 _NOTHING = np.uint32(2**32 - 1)  # the least hash of no pieces at all
 
@@ -191,7 +193,7 @@ def read_pool(folder: Path) -> Pool:
         texts=_objects(measured, "text", count),
         errors=_objects(measured, "error", count),
         labels={name: _labels([measured, spoken], name, count) for name in LABELS},
-        numbers={name: _numbers(measured, name, count) for name in NUMBERS},
+        numbers={name: _numbers(spoken if name in _SPOKEN else measured, name, count) for name in NUMBERS},
         units=_ragged(measured, "units", count, np.uint16),
         words=_ragged(spoken, "words", count, np.uint32),
         phones=_ragged(spoken, "phones", count, np.uint16),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from linnet.curation import coverage
 from linnet.curation.budget import Cap, Ledger
 from linnet.curation.coverage import ONE, CoverageGreedy, Items, Unlimited
+from linnet.curation.frontier import frontier
 from linnet.curation.pool import Labels
 from linnet.curation.ragged import Ragged
 
@@ -75,3 +76,33 @@ def test_no_rows_at_all() -> None:
     greedy = CoverageGreedy(Items.none(0), np.zeros(0))
     greedy.run(np.ones(0, bool), Unlimited())
     assert greedy.picks.rows == []
+
+
+def test_the_frontier_is_what_a_count_says() -> None:
+    rng = np.random.default_rng(5)
+    items, seconds = random_items(rng, 40, 12), rng.uniform(1, 9, 40)
+    order = rng.permutation(40)[:30]
+    found = frontier(items, order, seconds, points=7)
+    uses = np.bincount(items.rows.values, minlength=12)
+    for hours, recordings, kinds, used, gain in zip(
+        found.hours, found.recordings, found.kinds, found.uses, found.gain, strict=True
+    ):
+        taken = order[:recordings]
+        counts = np.bincount(np.concatenate([*(items.rows[row] for row in taken), np.zeros(0, int)]), minlength=12)
+        assert hours == pytest.approx(seconds[taken].sum() / 3600)
+        assert kinds == pytest.approx((counts > 0).mean())
+        assert used == pytest.approx(uses[counts > 0].sum() / uses.sum())
+        assert gain == pytest.approx((items.weights * np.log2(1 + counts)).sum())
+    assert (found.recordings[0], found.recordings[-1]) == (0, 30)
+    assert found.at(0.0) == (0.0, 0.0)
+    assert frontier(Items.none(3), np.arange(3), np.ones(3)).kinds.tolist()[-1] == 0.0
+
+
+def test_the_greedy_adds_what_the_frontier_counts() -> None:
+    rng = np.random.default_rng(6)
+    items, costs = random_items(rng, 30, 9), rng.uniform(1, 2, 30)
+    greedy = CoverageGreedy(items, costs)
+    greedy.run(np.ones(30, bool), Unlimited())
+    rows = np.array(greedy.picks.rows)
+    whole = (np.array(greedy.picks.priorities) * costs[rows]).sum() / ONE
+    assert whole == pytest.approx(frontier(items, rows, costs).gain[-1], rel=1e-9)

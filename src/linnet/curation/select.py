@@ -156,7 +156,11 @@ class _Choice:
             self.fates[row] = BUDGET if blocker in (None, "budget") else CAP[str(blocker)]
         spent = self._ledger.spent
         if spent < 0.995 * min(self._budget, available):
-            self.notices.say(f"{spent / HOUR:.2f} of {self._budget / HOUR:.2f} hours are filled: caps end it")
+            why = "caps keep out the rest" if self._capped() else "what is left is longer"
+            self.notices.say(f"{spent / HOUR:.3f} of {self._budget / HOUR:.3f} hours are filled: {why}")
+
+    def _capped(self) -> bool:
+        return bool(np.isin(self.fates, list(CAP.values())).any())
 
     def _phase(self, fate: int, capped: bool) -> None:
         """Greedy within the languages' hours, and again without them for hours that a language did not fill."""

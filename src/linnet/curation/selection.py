@@ -144,6 +144,12 @@ class Selection:
         """The hours that are kept."""
         return float(self.seconds[self.kept].sum()) / HOUR
 
+    @property
+    def order(self) -> Integers:
+        """The rows that are kept, in the order in which they were taken."""
+        rows = np.flatnonzero(self.ranks >= 0)
+        return rows[np.argsort(self.ranks[rows], kind="stable")]
+
     def by_fate(self) -> dict[str, tuple[int, float]]:
         """Recordings and hours of each fate that occurs, in the order of the gates, after those that are usable."""
         hours = self.fates.sums(self.seconds) / HOUR

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnet.curation.gates import ForeignScript, GateOptions, Mismatch, UnusualRate, gates_of, run_gates
+from linnet.curation.gates import ForeignScript, GateOptions, Mismatch, UnusualRate, gates_of
+from linnet.curation.gating import run_gates
 from linnet.curation.outliers import length_groups, robust_scores
 from linnet.curation.pool import Pool
 from linnet.errors import OptionError

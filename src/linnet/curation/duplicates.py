@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.gates import Verdict
+from linnet.curation.gating import Verdict
 from linnet.curation.pool import Flags, Integers, Numbers, Pool
 from linnet.curation.ragged import Ragged
 from linnet.settings import SHARE, require

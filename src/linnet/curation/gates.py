@@ -5,16 +5,17 @@ Shapes: N recordings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.curation.gating import Gate, Verdict
 from linnet.curation.outliers import length_groups, robust_scores
 from linnet.curation.pool import FRAME, Flags, Numbers, Pool
+from linnet.curation.textfit import ForeignText
 from linnet.settings import NOT_NEGATIVE, SHARE, require
 from linnet.text.scripts import scripts
 from linnet.text.words import bears_sound
@@ -22,42 +23,13 @@ from linnet.text.words import bears_sound
 _ALL_SCRIPTS = "Zyyy"
 
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """Which recordings fail [N], and the value that was held against the limit [N]; NaN where there is none.
-
-    `others` int64 [N] is the recording that one is like, -1 for none.
-    """
-
-    failed: Flags
-    values: Numbers
-    others: NDArray[np.int64] | None = None
-
-
-class Gate(Protocol):
-    """One check of all recordings."""
-
-    @property
-    def name(self) -> str:
-        """A word for tables and files."""
-        ...
-
-    def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """Hold each recording to the limit; `usable` [N] passed the gates before, and says what is usual."""
-        ...
-
-    def reason(self, value: float) -> str:
-        """Why a recording with such a value fails, for a person."""
-        ...
-
-
 @dataclass(frozen=True)
 class GateOptions:
     """The limits; `None` takes a gate out.
 
     `rate_outlier` and `match_outlier` are robust standard deviations from what is usual in the language (and, for the
-    match, the length); languages with less than 30 recordings are not judged by them. `min_snr_db` is low, as noise is
-    what a recognizer has to live with.
+    match, the length); languages with less than 30 recordings are not judged by them. `foreign_text` is in bits a
+    letter. `min_snr_db` is low, as noise is what a recognizer has to live with.
     """
 
     min_seconds: float = 0.1
@@ -73,6 +45,7 @@ class GateOptions:
     rate_outlier: float | None = 4.0
     min_script_share: float | None = 0.5
     foreign_script: bool = True
+    foreign_text: float | None = 0.5
     match_outlier: float | None = 2.5
 
     def __post_init__(self) -> None:
@@ -112,6 +85,7 @@ def gates_of(options: GateOptions) -> list[Gate]:
         None if options.rate_outlier is None else UnusualRate(options.rate_outlier),
         None if options.min_script_share is None else MixedScripts(options.min_script_share),
         ForeignScript() if options.foreign_script else None,
+        None if options.foreign_text is None else ForeignText(options.foreign_text),
         None if options.match_outlier is None else Mismatch(options.match_outlier),
     ]
     return [gate for gate in gates if gate is not None]
@@ -325,35 +299,3 @@ def _main_share(text: str | None) -> float:
         return 1.0
     found = scripts([text])
     return max(found.values()) / found.total() if found else 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Gated:
-    """What the gates found: `names` [G] and, of each gate, its verdict; `usable` [N] passed all of them."""
-
-    gates: tuple[Gate, ...]
-    verdicts: tuple[Verdict, ...]
-    usable: Flags
-
-    @cached_property
-    def first(self) -> NDArray[np.int16]:
-        """The first gate that each recording fails [N], -1 for none."""
-        first = np.full(len(self.usable), -1, np.int16)
-        for at in reversed(range(len(self.gates))):
-            first[self.verdicts[at].failed] = at
-        return first
-
-    def reason_at(self, row: int, gate: int) -> str:
-        """Why a recording fails a gate."""
-        return self.gates[gate].reason(float(self.verdicts[gate].values[row]))
-
-
-def run_gates(pool: Pool, gates: Sequence[Gate]) -> Gated:
-    """Ask all gates of all recordings, each judging what is usual by those that passed the ones before."""
-    usable = np.ones(len(pool), np.bool_)
-    verdicts = []
-    for gate in gates:
-        verdict = gate.check(pool, usable)
-        verdicts.append(verdict)
-        usable = usable & ~verdict.failed
-    return Gated(tuple(gates), tuple(verdicts), usable)

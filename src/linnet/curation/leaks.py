@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnet.curation.duplicates import DuplicateOptions, likeness, text_keys
-from linnet.curation.gates import Verdict
+from linnet.curation.gating import Verdict
 from linnet.curation.pool import Flags, Pool
 from linnet.data import Utterance
 from linnet.data.duplicates import DuplicateIndex

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from linnet.curation.budget import HOUR, BudgetOptions, Cap, Floor, FloorLedger, Ledger, allocate
 from linnet.curation.coverage import Admission, CoverageGreedy
 from linnet.curation.duplicates import DuplicateOptions, NearSound, SameSound, text_keys
-from linnet.curation.gates import Gate, GateOptions, gates_of, run_gates
+from linnet.curation.gates import GateOptions, gates_of
+from linnet.curation.gating import Gate, run_gates
 from linnet.curation.items import CoverageOptions, coverage_items, same_text
 from linnet.curation.pool import STRATA, Flags, Integers, Numbers, Pool
 from linnet.curation.selection import BUDGET, CAP, COVERAGE, FLOOR, RESCUE, Notices, Selection

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from linnet.curation.budget import HOUR
 from linnet.curation.coverage import ONE, CoverageGreedy
-from linnet.curation.gates import Gated
+from linnet.curation.gating import Gated
 from linnet.curation.pool import STRATA, Flags, Integers, Labels, Numbers, Pool
 from linnet.errors import MissingExtra, OptionError
 from linnet.files import whole_file, write_atomic

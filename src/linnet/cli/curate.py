@@ -136,7 +136,7 @@ def run(
     selection = _choose(corpus, rounds)
     selection.write(place)
     if dry_run:
-        _print_frontier(corpus, as_json)
+        _print_budgets(corpus, as_json)
         return
     _refuse_starved(selection, force)
     assert output is not None
@@ -270,10 +270,10 @@ def _print_summary(selection: Selection, output: Path, as_json: bool) -> None:
     print_result("".join(f"{name:<20} {value}\n" for name, value in rows))
 
 
-def _print_frontier(corpus: Corpus, as_json: bool) -> None:
-    from linnet.curation.frontier import frontier
+def _print_budgets(corpus: Corpus, as_json: bool) -> None:
+    from linnet.curation.budgets import other_budgets
 
-    points = frontier(corpus)
+    points = other_budgets(corpus)
     if as_json:
         print_result(json.dumps([point.to_dict() for point in points], indent=2) + "\n")
         return

@@ -1,53 +1,53 @@
-"""What other budgets would keep and cover, for a dry run and the page."""
+"""What more hours would bring: how much of what a pool has is in the first recordings of an order, hour by hour.
+
+Shapes: N recordings, V items, P points.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from linnet.curation.items import coverage_items
-from linnet.curation.job import Corpus
-from linnet.curation.pool import Flags, Pool, read_pool
-from linnet.curation.select import select
-
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+from linnet.curation.budget import HOUR
+from linnet.curation.coverage import Items
+from linnet.curation.pool import Integers, Numbers
 
 
-@dataclass(frozen=True)
-class Point:
-    """What a budget keeps: its share of the hours, and what share of all that usable recordings have it covers."""
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Coverage by hours, [P + 1] each from nothing to all of an order.
 
-    share: float
-    hours: float
-    rows: int
-    covered: float
+    `kinds` is the share of the pool's different items that are covered, `uses` the share of all that recordings have of
+    them: a common item counts once in the first and often in the second. `gain` is f(S) as the greedy counts it.
+    """
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
+    hours: Numbers
+    recordings: Integers
+    kinds: Numbers
+    uses: Numbers
+    gain: Numbers
 
-
-def frontier(corpus: Corpus, shares: tuple[float, ...] = SHARES) -> list[Point]:
-    """The balanced choice at each share, by what is scored already."""
-    pool = read_pool(corpus.plan.work)
-    options = corpus.options.select
-    points = []
-    for share in shares:
-        made = select(pool, replace(options, budget=replace(options.budget, keep=share, hours=None)))
-        usable = made.weights > 0
-        points.append(Point(share, made.hours, int(made.kept.sum()), covered(pool, made.kept, usable)))
-    return points
+    def at(self, hours: float) -> tuple[float, float]:
+        """Kinds and uses after so many hours, between two points in proportion."""
+        return float(np.interp(hours, self.hours, self.kinds)), float(np.interp(hours, self.hours, self.uses))
 
 
-def covered(pool: Pool, kept: Flags, usable: Flags) -> float:
-    """The share of the words, pairs of phones and pairs of units of usable recordings that kept ones have, by weight."""
-    items = coverage_items(pool, usable)
-    if not len(items.weights):
-        return 0.0
-    there, found = (np.zeros(len(items.weights), np.bool_) for _ in range(2))
-    there[items.rows.select(np.flatnonzero(usable)).values] = True
-    found[items.rows.select(np.flatnonzero(kept)).values] = True
-    whole = float(items.weights[there].sum())
-    return float(items.weights[found & there].sum()) / whole if whole else 0.0
+def frontier(items: Items, order: Integers, seconds: Numbers, points: int = 50) -> Frontier:
+    """The frontier of recordings taken in an order: a selection's, or any other to compare it with.
+
+    `order` are rows, `seconds` [N] their lengths. The points lie at equal numbers of hours.
+    """
+    hours = np.concatenate([[0.0], np.cumsum(seconds[order])]) / HOUR
+    uses = np.bincount(items.rows.values, minlength=len(items.weights)).astype(np.float64)
+    counts = np.zeros(len(items.weights), np.int64)
+    chosen = np.unique(np.searchsorted(hours, np.linspace(0.0, hours[-1], points + 1), "left"))
+    chosen = np.union1d(np.minimum(chosen, len(order)), [0, len(order)])
+    kinds, used, gains = [0.0], [0.0], [0.0]
+    for first, last in zip(chosen[:-1].tolist(), chosen[1:].tolist(), strict=True):
+        counts += np.bincount(items.rows.select(order[first:last]).values, minlength=len(counts))
+        covered = counts > 0
+        kinds.append(float(covered.sum()) / max(len(counts), 1))
+        used.append(float(uses[covered].sum()) / max(float(uses.sum()), 1.0))
+        gains.append(float((items.weights * np.log2(1.0 + counts)).sum()))
+    return Frontier(hours[chosen], chosen, np.array(kinds), np.array(used), np.array(gains))

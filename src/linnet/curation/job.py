@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from linnet.curation.blocks import ShardFiles, Space
 from linnet.curation.codebook import Codebook
 from linnet.curation.errors import ErrorRates, read_evaluation
-from linnet.curation.gates import Gate, gates_of, run_gates
+from linnet.curation.gates import gates_of
+from linnet.curation.gating import Gate, run_gates
 from linnet.curation.leaks import Leak
 from linnet.curation.options import CurateOptions
 from linnet.curation.passes import AudioReport, Progress, hear_corpus, obtain_codebook
@@ -20,7 +21,7 @@ from linnet.curation.pool import Pool, read_pool
 from linnet.curation.reading import text_reader
 from linnet.curation.rounds import HeepScorer, Round, RoundFolder, run_rounds
 from linnet.curation.scores import Scoring, write_scores
-from linnet.curation.select import select
+from linnet.curation.select import duplicate_gates, select
 from linnet.curation.selection import Selection
 from linnet.curation.shards import Plan, make_plan
 from linnet.curation.spoken import finish_shards, shard_paths, speak_shard
@@ -126,8 +127,6 @@ def curate(
 
 def usable_rows(corpus: Corpus) -> NDArray[np.bool_]:
     """Which rows pass the gates of sound, text and duplicates alone [N], as the scores that are there tell."""
-    from linnet.curation.select import duplicate_gates
-
     options = corpus.options.select
     gates: list[Gate] = [*gates_of(options.gates), *duplicate_gates(options.duplicates)]
     return run_gates(read_pool(corpus.plan.work), gates).usable

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from linnet.audio import SAMPLE_RATE
 from linnet.curation.budget import HOUR
-from linnet.curation.frontier import Point, covered, frontier
+from linnet.curation.budgets import Point, covered, other_budgets
+from linnet.curation.frontier import frontier
+from linnet.curation.items import coverage_items
 from linnet.curation.job import Corpus
 from linnet.curation.pool import STRATA, Pool, read_pool
 from linnet.curation.selection import FATES, REASONS, Selection
@@ -63,7 +65,7 @@ def write_page(path: str | os.PathLike[str], corpus: Corpus, selection: Selectio
 def render(corpus: Corpus, selection: Selection) -> str:
     """The page as a text."""
     pool = read_pool(corpus.plan.work)
-    points = frontier(corpus) if corpus.options.preset == "balanced" else []
+    points = other_budgets(corpus) if corpus.options.preset == "balanced" else []
     values: dict[str, Any] = {
         "title": f"{selection.hours:.2f} of {selection.seconds.sum() / HOUR:.2f} hours kept",
         "selection": selection,
@@ -72,7 +74,7 @@ def render(corpus: Corpus, selection: Selection) -> str:
         "strata": {kind: rows for kind in STRATA if (rows := _strata(selection, kind))},
         "covered": covered(pool, selection.kept, selection.weights > 0),
         "frontier": points,
-        "frontier_chart": _frontier_chart(points),
+        "frontier_chart": _coverage_chart(pool, selection),
         "durations": _durations(selection),
         "scores": [chart for name in pool.scores if not name.endswith("_raw") and (chart := _score(pool, name))],
         "fates": [(REASONS[name], *counts) for name, counts in selection.by_fate().items() if name in FATES],
@@ -112,11 +114,21 @@ def _strata(selection: Selection, kind: str) -> list[tuple[str, float, float, fl
     return sorted(rows, key=lambda row: -row[1])[:_GROUPS]
 
 
-def _frontier_chart(points: Sequence[Point]) -> LineChart | None:
-    if not points:
+def _coverage_chart(pool: Pool, selection: Selection) -> LineChart | None:
+    """What is covered after each hour, in the order in which recordings were taken, and in the order of the corpus."""
+    items = coverage_items(pool, selection.weights > 0)
+    kept = np.flatnonzero(selection.kept)
+    if not len(kept) or not len(items.weights):
         return None
-    line = {"covered": [(one.hours, one.covered) for one in points]}
-    return line_chart("Coverage by hours", line, label_x="hours kept", label_y="share covered")
+    taken = kept[np.argsort(selection.ranks[kept], kind="stable")]
+    usable = np.flatnonzero(selection.weights > 0)
+    shuffled = np.random.default_rng(0).permutation(usable)
+    by_chance = shuffled[np.cumsum(selection.seconds[shuffled]) <= selection.hours * HOUR]
+    lines = {}
+    for name, order in (("as kept", taken), ("by chance", by_chance)):
+        found = frontier(items, order, selection.seconds)
+        lines[name] = list(zip(found.hours.tolist(), found.kinds.tolist(), strict=True))
+    return line_chart("Coverage by hours", lines, label_x="hours", label_y="share of all kinds")
 
 
 def _durations(selection: Selection) -> LineChart | None:

@@ -1,0 +1,222 @@
+"""Hours: how many each language gets, the least and the most that a stratum may have, and a ledger of what is spent.
+
+Shapes: N recordings, G groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.pool import Flags, Labels, Numbers
+from linnet.settings import NOT_NEGATIVE, SHARE, ValueRule, require
+
+HOUR = 3600.0  # seconds
+_SLACK = 1e-6  # seconds: sums of floats
+_HALVINGS = 200
+
+_ABOVE_ONE = ValueRule("1 or more", lambda value: value >= 1)
+
+
+@dataclass(frozen=True)
+class StratumOptions:
+    """The least and the most of each group of one kind, such as each speaker.
+
+    `floor_hours` and `floor_share` (of the group's own usable hours) are kept at least, as far as the group has them;
+    of both the larger counts. `cap_hours` and `cap_share` (of the budget) are kept at most.
+    """
+
+    floor_hours: float = 0.0
+    floor_share: float = 0.0
+    cap_hours: float | None = None
+    cap_share: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, "floor_hours")
+        require(self, SHARE, "floor_share")
+        if self.cap_hours is not None:
+            require(self, NOT_NEGATIVE, "cap_hours")
+        if self.cap_share is not None:
+            require(self, SHARE, "cap_share")
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """How many hours are kept, and how they are spread.
+
+    `hours`, or else the share `keep` of all hours that could be read. Languages get hours in proportion to their usable
+    hours to the power of 1 / `temperature`: 1 keeps the proportions, more favors the smaller ones; what a language
+    cannot fill goes to the others. At most `same_text` recordings are kept of one text (0: any number), of those texts
+    that are long enough not to be said by chance.
+    """
+
+    keep: float = 0.2
+    hours: float | None = None
+    temperature: float = 2.0
+    same_text: int = 25
+    language: StratumOptions = StratumOptions()
+    domain: StratumOptions = StratumOptions()
+    speaker: StratumOptions = StratumOptions()
+    source: StratumOptions = StratumOptions()
+
+    def __post_init__(self) -> None:
+        require(self, SHARE, "keep")
+        require(self, _ABOVE_ONE, "temperature")
+        require(self, NOT_NEGATIVE, "same_text")
+        if self.hours is not None:
+            require(self, NOT_NEGATIVE, "hours")
+
+    def seconds(self, readable: float) -> float:
+        """The budget, of so many seconds that could be read."""
+        return self.keep * readable if self.hours is None else min(self.hours * HOUR, readable)
+
+
+@dataclass(frozen=True, eq=False)
+class Cap:
+    """The most of each group: `limits` [G] of the `amounts` [N] of its recordings (seconds, or ones to count them)."""
+
+    name: str
+    labels: Labels
+    limits: Numbers
+    amounts: Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Floor:
+    """The least of each group in seconds, `needs` [G]."""
+
+    name: str
+    labels: Labels
+    needs: Numbers
+
+
+def allocate(available: Numbers, budget: float, temperature: float = 1.0, least: Numbers | None = None) -> Numbers:
+    """Seconds of each group [G] in proportion to available ** (1 / temperature), not more than are available.
+
+    They sum to the budget, or to all that is available if that is less. `least` [G] is given first; where it exceeds
+    the budget by itself, it is what is spread, in its own proportions.
+
+    >>> allocate(np.array([900.0, 100.0, 4.0]), 400.0, temperature=2.0).tolist()
+    [297.0, 99.0, 4.0]
+    """
+    available = np.asarray(available, np.float64)
+    low = np.minimum(0.0 if least is None else least, available) + np.zeros(len(available))
+    if low.sum() >= budget:
+        return low * (budget / low.sum()) if low.sum() > 0 else low
+    if available.sum() <= budget:
+        return available
+    shares = np.where(available > 0, available ** (1.0 / temperature), 0.0)
+
+    def at(level: float) -> Numbers:
+        return np.clip(level * shares, low, available)
+
+    below, above = 0.0, float((available[shares > 0] / shares[shares > 0]).max())
+    for _ in range(_HALVINGS):
+        middle = (below + above) / 2
+        if middle in (below, above):
+            break
+        below, above = (middle, above) if at(middle).sum() <= budget else (below, middle)
+    return _rounded(at(below), at(above), budget)
+
+
+def _rounded(below: Numbers, above: Numbers, budget: float) -> Numbers:
+    """Between two that differ by rounding alone, so that the sum is the budget."""
+    free = below < above
+    if free.any():
+        below = below + np.where(free, (budget - below.sum()) / free.sum(), 0.0)
+    return below
+
+
+class Ledger:
+    """What was taken so far, and whether a recording may still be taken: within the budget and within every cap.
+
+    `seconds` [N] are the recordings' lengths.
+    """
+
+    def __init__(self, seconds: Numbers, budget: float, caps: Sequence[Cap] = ()) -> None:
+        self.seconds = seconds
+        self.budget = budget
+        self.caps = list(caps)
+        self.spent = 0.0
+        self._used = [np.zeros(len(cap.limits)) for cap in self.caps]
+
+    def open_to(self, rows: NDArray[Any]) -> Flags:
+        """Which of the rows may be taken now."""
+        allowed: Flags = self.spent + self.seconds[rows] <= self.budget + _SLACK
+        for cap, used in zip(self.caps, self._used, strict=True):
+            codes = cap.labels.codes[rows]
+            if len(used):
+                allowed &= (codes < 0) | (used[codes] + cap.amounts[rows] <= cap.limits[codes] + _SLACK)
+        return allowed
+
+    def blocker(self, row: int) -> str | None:
+        """The name of the cap that keeps a row out now, `budget` for the hours of all; None where none does."""
+        for cap, used in zip(self.caps, self._used, strict=True):
+            code = cap.labels.codes[row]
+            if code >= 0 and used[code] + cap.amounts[row] > cap.limits[code] + _SLACK:
+                return cap.name
+        return "budget" if self.spent + self.seconds[row] > self.budget + _SLACK else None
+
+    def take(self, row: int) -> None:
+        """Count a row as taken."""
+        self.spent += float(self.seconds[row])
+        for cap, used in zip(self.caps, self._used, strict=True):
+            code = cap.labels.codes[row]
+            if code >= 0:
+                used[code] += cap.amounts[row]
+
+    def add_cap(self, cap: Cap, taken: NDArray[Any]) -> None:
+        """Another cap, with the rows that were taken before it was there."""
+        self.caps.append(cap)
+        codes = cap.labels.codes[taken]
+        named = codes >= 0
+        used = np.bincount(codes[named], cap.amounts[taken][named], minlength=len(cap.limits))
+        self._used.append(used.astype(np.float64))
+
+    def drop_cap(self, name: str) -> None:
+        """Without the cap of that name."""
+        kept = [at for at, cap in enumerate(self.caps) if cap.name != name]
+        self.caps, self._used = [self.caps[at] for at in kept], [self._used[at] for at in kept]
+
+
+class FloorLedger:
+    """A ledger in front of another, open only to recordings of a group that has less than its floor.
+
+    `taken` are the rows that were taken before.
+    """
+
+    def __init__(self, ledger: Ledger, floors: Sequence[Floor], taken: NDArray[Any]) -> None:
+        self._ledger = ledger
+        self._floors = [floor for floor in floors if len(floor.needs)]
+        amounts = np.zeros(len(ledger.seconds))
+        amounts[taken] = ledger.seconds[taken]
+        self._missing = [floor.needs - floor.labels.sums(amounts) for floor in self._floors]
+
+    def open_to(self, rows: NDArray[Any]) -> Flags:
+        """Which of the rows may be taken now."""
+        wanted = np.zeros(len(rows), np.bool_)
+        for floor, missing in zip(self._floors, self._missing, strict=True):
+            codes = floor.labels.codes[rows]
+            wanted |= (codes >= 0) & (missing[codes] > _SLACK)
+        return wanted & self._ledger.open_to(rows)
+
+    def take(self, row: int) -> None:
+        """Count a row as taken."""
+        self._ledger.take(row)
+        for floor, missing in zip(self._floors, self._missing, strict=True):
+            code = floor.labels.codes[row]
+            if code >= 0:
+                missing[code] -= self._ledger.seconds[row]
+
+    @property
+    def unmet(self) -> list[tuple[str, str, float]]:
+        """The floors that were not reached: the kind of group, its name, the seconds that are missing."""
+        return [
+            (floor.name, floor.labels.names[at], float(missing[at]))
+            for floor, missing in zip(self._floors, self._missing, strict=True)
+            for at in np.flatnonzero(missing > _SLACK).tolist()
+        ]

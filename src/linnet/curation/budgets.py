@@ -1,0 +1,53 @@
+"""What other budgets would keep and cover, for a dry run and the page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from linnet.curation.items import coverage_items
+from linnet.curation.job import Corpus
+from linnet.curation.pool import Flags, Pool, read_pool
+from linnet.curation.select import select
+
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a budget keeps: its share of the hours, and what share of all that usable recordings have it covers."""
+
+    share: float
+    hours: float
+    rows: int
+    covered: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def other_budgets(corpus: Corpus, shares: tuple[float, ...] = SHARES) -> list[Point]:
+    """The balanced choice at each share, by what is scored already."""
+    pool = read_pool(corpus.plan.work)
+    options = corpus.options.select
+    points = []
+    for share in shares:
+        made = select(pool, replace(options, budget=replace(options.budget, keep=share, hours=None)))
+        usable = made.weights > 0
+        points.append(Point(share, made.hours, int(made.kept.sum()), covered(pool, made.kept, usable)))
+    return points
+
+
+def covered(pool: Pool, kept: Flags, usable: Flags) -> float:
+    """The share of the words, pairs of phones and pairs of units of usable recordings that kept ones have, by weight."""
+    items = coverage_items(pool, usable)
+    if not len(items.weights):
+        return 0.0
+    there, found = (np.zeros(len(items.weights), np.bool_) for _ in range(2))
+    there[items.rows.select(np.flatnonzero(usable)).values] = True
+    found[items.rows.select(np.flatnonzero(kept)).values] = True
+    whole = float(items.weights[there].sum())
+    return float(items.weights[found & there].sum()) / whole if whole else 0.0

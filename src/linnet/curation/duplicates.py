@@ -1,0 +1,207 @@
+"""The same sound twice in a pool, or in a pool and an evaluation set: exactly, or nearly, by MinHash of its units.
+
+Shapes: N recordings, H MinHash values of each, P pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.gating import Verdict
+from linnet.curation.pool import Flags, Integers, Numbers, Pool
+from linnet.curation.ragged import Ragged
+from linnet.settings import SHARE, require
+
+_BAND = 4  # values that must be equal for a look, where the texts differ
+_CROWD = 64  # recordings with one key; more are compared with their neighbors among them, not all with all
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class DuplicateOptions:
+    """When two recordings are the same sound: the share of 5-grams of units that both have (Jaccard, by MinHash).
+
+    `near` for any two, `near_same_text` for two with the same words, of which less is asked: two takes of one sentence
+    share next to nothing, a copy through a codec a tenth or more.
+    """
+
+    exact: bool = True
+    near: float | None = 0.5
+    near_same_text: float | None = 0.09
+
+    def __post_init__(self) -> None:
+        for name in ("near", "near_same_text"):
+            if getattr(self, name) is not None:
+                require(self, SHARE, name)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Recordings that are alike: `first` < `second` int64 [P], and how much, [P]."""
+
+    first: Integers
+    second: Integers
+    alike: Numbers
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@dataclass(frozen=True)
+class SameSound:
+    """Recordings whose decoded samples are those of another one that is kept."""
+
+    name = "same-sound"
+
+    def check(self, pool: Pool, usable: Flags) -> Verdict:
+        """All but the best of each group of equal hashes."""
+        rows = np.flatnonzero(usable & pool.hashed)
+        keys = pool.hashes[rows].view(np.uint64).reshape(len(rows), 2)
+        order = np.lexsort((_ranks(pool)[rows], keys[:, 1], keys[:, 0]))  # the best of each group is its head
+        same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
+        heads = np.flatnonzero(np.concatenate([[True], ~same])[: len(order)])
+        group = np.cumsum(np.concatenate([[1], ~same]))[: len(order)] - 1
+        firsts = rows[order[heads]][group]
+        pairs = Pairs(firsts, rows[order], np.ones(len(rows)))
+        chosen = pairs.first != pairs.second
+        return _keep_best(pool, Pairs(pairs.first[chosen], pairs.second[chosen], pairs.alike[chosen]))
+
+    def reason(self, value: float) -> str:  # noqa: ARG002  a Gate's
+        """There is no value."""
+        return "its sound is that of another recording, sample by sample"
+
+
+@dataclass(frozen=True)
+class NearSound:
+    """Recordings that are nearly the sound of another one that is kept: another codec, level, or a little noise."""
+
+    options: DuplicateOptions = DuplicateOptions()
+    name = "near-sound"
+
+    def check(self, pool: Pool, usable: Flags) -> Verdict:
+        """All that are like one that is kept."""
+        return _keep_best(pool, near_pairs(pool, usable, self.options))
+
+    def reason(self, value: float) -> str:
+        """How alike."""
+        return f"its sound is nearly that of another recording: {value:.0%} of its 5-grams of units are the same"
+
+
+def near_pairs(pool: Pool, usable: Flags, options: DuplicateOptions | None = None) -> Pairs:
+    """The pairs of usable recordings that are alike by their sketches.
+
+    Candidates share four values side by side of their sketches, or the text and one value. Where more than 64 share a
+    key, each is compared with the first and with the next of them only.
+    """
+    options = options or DuplicateOptions()
+    texts = text_keys(pool.words)
+    found: list[NDArray[np.int64]] = []
+    rows = np.flatnonzero(usable & pool.sketched)
+    sketches = pool.sketches[rows]
+    if options.near is not None:
+        found += [_verified(_same_key(keys, rows), pool, options.near) for keys in _bands(sketches)]
+    if options.near_same_text is not None:
+        spoken = pool.words.lengths[rows] > 0
+        often = _repeated(texts[rows], spoken)
+        for at in range(sketches.shape[1]):
+            keys = mix(texts[rows[often]], sketches[often, at].astype(np.uint64))
+            found.append(_verified(_same_key(keys, rows[often]), pool, options.near_same_text))
+    edges = np.unique(np.concatenate([*found, np.zeros((0, 2), np.int64)]), axis=0)
+    return Pairs(edges[:, 0], edges[:, 1], likeness(pool, edges[:, 0], edges[:, 1]))
+
+
+def likeness(pool: Pool, first: Integers, second: Integers, other: Pool | None = None) -> Numbers:
+    """The share of equal MinHash values of pairs [P]; `second` counts in `other`, if that is given."""
+    theirs = pool if other is None else other
+    shares: Numbers = (pool.sketches[first] == theirs.sketches[second]).mean(axis=1, dtype=np.float64)
+    return np.nan_to_num(shares)
+
+
+def text_keys(words: Ragged) -> Keys:
+    """A 64-bit key of the words of each recording [N], the same for the same words in the same order."""
+    places = np.arange(len(words.values)) - np.repeat(words.offsets[:-1], words.lengths)
+    mixed = mix(words.values.astype(np.uint64), places.astype(np.uint64))
+    keys = np.zeros(len(words), np.uint64)
+    filled = words.lengths > 0
+    if filled.any():
+        keys[filled] = np.add.reduceat(mixed, words.offsets[:-1][filled])
+    return mix(keys, words.lengths.astype(np.uint64))
+
+
+def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
+    """A key of each four values that lie side by side."""
+    for at in range(0, sketches.shape[1] - _BAND + 1, _BAND):
+        keys = np.full(len(sketches), at, np.uint64)
+        for column in range(at, at + _BAND):
+            keys = mix(keys, sketches[:, column].astype(np.uint64))
+        yield keys
+
+
+def mix(left: Keys, right: Keys) -> Keys:
+    """A hash of both, 64 bits (the finalizer of SplitMix64)."""
+    mixed = left * np.uint64(31) + right + _MIX
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _repeated(keys: Keys, allowed: Flags) -> NDArray[np.int64]:
+    """Places of the keys that are there more than once."""
+    places = np.flatnonzero(allowed)
+    _, back, counts = np.unique(keys[places], return_inverse=True, return_counts=True)
+    return places[counts[back] > 1]
+
+
+def _same_key(keys: Keys, rows: Integers) -> NDArray[np.int64]:
+    """Pairs of rows with the same key [P, 2], the lesser first."""
+    order = np.lexsort((rows, keys))
+    ordered, held = keys[order], rows[order]
+    heads = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
+    sizes = np.diff(np.append(heads, len(ordered)))
+    heads, sizes = heads[sizes > 1], sizes[sizes > 1]
+    made = []
+    for step in range(1, min(int(sizes.max(initial=0)), _CROWD)):
+        wide = (sizes > step) & ((sizes <= _CROWD) | (step == 1))
+        counts = sizes[wide] - step
+        first = np.repeat(heads[wide] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        made.append(np.stack([held[first], held[first + step]], axis=1))
+    crowded = sizes > _CROWD
+    counts = sizes[crowded] - 1
+    head = np.repeat(heads[crowded], counts)
+    member = np.repeat(heads[crowded] + 1 - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    made.append(np.stack([held[head], held[member]], axis=1))
+    return np.concatenate(made)
+
+
+def _verified(pairs: NDArray[np.int64], pool: Pool, least: float) -> NDArray[np.int64]:
+    return pairs[likeness(pool, pairs[:, 0], pairs[:, 1]) >= least]
+
+
+def _keep_best(pool: Pool, pairs: Pairs) -> Verdict:
+    """Fail what is like a recording that is kept: the one whose words fit best first, of equal ones the first."""
+    failed = np.zeros(len(pool), np.bool_)
+    values = np.full(len(pool), np.nan)
+    others = np.full(len(pool), -1, np.int64)
+    both = np.concatenate([pairs.first, pairs.second]), np.concatenate([pairs.second, pairs.first])
+    ranks = _ranks(pool)
+    order = np.lexsort((ranks[both[1]], ranks[both[0]]))
+    alike = np.concatenate([pairs.alike, pairs.alike])[order].tolist()
+    for one, other, share in zip(both[0][order].tolist(), both[1][order].tolist(), alike, strict=True):
+        if not failed[one] and not failed[other] and ranks[one] < ranks[other]:
+            failed[other], values[other], others[other] = True, share, one
+    return Verdict(failed, values, others)
+
+
+def _ranks(pool: Pool) -> Integers:
+    """The place of each recording [N] in the order of how well words and sounds fit, of equal ones the first."""
+    fits = pool.scores.get("mi")
+    better = np.zeros(len(pool)) if fits is None else np.nan_to_num(np.asarray(fits, np.float64))
+    ranks = np.empty(len(pool), np.int64)
+    ranks[np.lexsort((np.arange(len(pool)), -better))] = np.arange(len(pool))
+    return ranks

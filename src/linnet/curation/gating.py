@@ -1,0 +1,77 @@
+"""How gates are asked, one after another, and what they found.
+
+Shapes: N recordings, G gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.pool import Flags, Numbers, Pool
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Which recordings fail [N], and the value that was held against the limit [N]; NaN where there is none.
+
+    `others` int64 [N] is the recording that one is like, -1 for none.
+    """
+
+    failed: Flags
+    values: Numbers
+    others: NDArray[np.int64] | None = None
+
+
+class Gate(Protocol):
+    """One check of all recordings."""
+
+    @property
+    def name(self) -> str:
+        """A word for tables and files."""
+        ...
+
+    def check(self, pool: Pool, usable: Flags) -> Verdict:
+        """Hold each recording to the limit; `usable` [N] passed the gates before, and says what is usual."""
+        ...
+
+    def reason(self, value: float) -> str:
+        """Why a recording with such a value fails, for a person."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Gated:
+    """What the gates found: `names` [G] and, of each gate, its verdict; `usable` [N] passed all of them."""
+
+    gates: tuple[Gate, ...]
+    verdicts: tuple[Verdict, ...]
+    usable: Flags
+
+    @cached_property
+    def first(self) -> NDArray[np.int16]:
+        """The first gate that each recording fails [N], -1 for none."""
+        first = np.full(len(self.usable), -1, np.int16)
+        for at in reversed(range(len(self.gates))):
+            first[self.verdicts[at].failed] = at
+        return first
+
+    def reason_at(self, row: int, gate: int) -> str:
+        """Why a recording fails a gate."""
+        return self.gates[gate].reason(float(self.verdicts[gate].values[row]))
+
+
+def run_gates(pool: Pool, gates: Sequence[Gate]) -> Gated:
+    """Ask all gates of all recordings, each judging what is usual by those that passed the ones before."""
+    usable = np.ones(len(pool), np.bool_)
+    verdicts = []
+    for gate in gates:
+        verdict = gate.check(pool, usable)
+        verdicts.append(verdict)
+        usable = usable & ~verdict.failed
+    return Gated(tuple(gates), tuple(verdicts), usable)

@@ -1,0 +1,188 @@
+"""What recordings can have in common, as numbered items: words, pairs of phones, pairs of units, speakers.
+
+Shapes: N recordings, V items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.coverage import Items
+from linnet.curation.duplicates import mix
+from linnet.curation.pool import Flags, Integers, Labels, Pool
+from linnet.curation.ragged import Ragged
+from linnet.settings import NOT_NEGATIVE, require
+
+_CHUNK = 2**17  # recordings whose repeated items are found at once
+_MOST_BITS = 24  # of a hash, by which the items of a family are told apart
+_LEAST = {"words": 1, "voices": 1}  # recordings that have it; a pair that only one has may well be a mistake
+
+Family = Callable[[Pool], Ragged]
+
+
+@dataclass(frozen=True)
+class CoverageOptions:
+    """How much each family of items counts, and how much a second costs.
+
+    A weight is what the family adds to the gain of a usual recording that comes first; 0 leaves it out. The gain is
+    divided by seconds ** `duration_power`: 0 favors long recordings, 1 short ones.
+    """
+
+    words: float = 1.0
+    word_pairs: float = 0.5
+    word_units: float = 1.0
+    phone_pairs: float = 1.0
+    unit_pairs: float = 0.5
+    voices: float = 0.25
+    duration_power: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, *FAMILIES, "duration_power")
+
+
+def words(pool: Pool) -> Ragged:
+    """The words of each recording."""
+    return pool.words.replace(pool.words.values.astype(np.uint64))
+
+
+def word_pairs(pool: Pool) -> Ragged:
+    """Each word with the next one."""
+    return _joined(pool.words.pairs(), 32)
+
+
+def word_units(pool: Pool) -> Ragged:
+    """Each unit with the word that is said about then, if all words took equally long."""
+    units, found = pool.units, pool.words
+    spoken = np.where(found.lengths > 0, units.lengths, 0)
+    place = np.arange(len(units.values)) - np.repeat(units.offsets[:-1], units.lengths)
+    counts = np.repeat(found.lengths, units.lengths)
+    at = (2 * place + 1) * counts // (2 * np.repeat(np.maximum(units.lengths, 1), units.lengths))
+    kept = counts > 0
+    said = found.values[(np.repeat(found.offsets[:-1], units.lengths) + at)[kept]].astype(np.uint64)
+    return Ragged.from_lengths((said << np.uint64(16)) | units.values[kept].astype(np.uint64), spoken)
+
+
+def phone_pairs(pool: Pool) -> Ragged:
+    """Each phone with the next one, in its language and from its backend, whose numbers are its own."""
+    pairs = _joined(pool.phones.pairs(), 16)
+    language, backend = pool.labels["language"], pool.labels["backend"]
+    kind = (language.codes.astype(np.int64) + 1) * (len(backend.names) + 1) + backend.codes + 1
+    return pairs.replace(pairs.values | (np.repeat(kind, pairs.lengths).astype(np.uint64) << np.uint64(32)))
+
+
+def unit_pairs(pool: Pool) -> Ragged:
+    """Each unit with the next one."""
+    return _joined(pool.units.pairs(), 16)
+
+
+def voices(pool: Pool) -> Ragged:
+    """The speaker (of a source) in the domain; a recording without any of them has none."""
+    codes = np.zeros(len(pool), np.int64)
+    for name in ("speaker", "source", "domain"):
+        labels = pool.labels[name]
+        codes = codes * (len(labels.names) + 1) + labels.codes + 1
+    known = codes > 0
+    return Ragged.from_lengths(codes[known].astype(np.uint64), known.astype(np.int64))
+
+
+FAMILIES: Mapping[str, Family] = {
+    "words": words,
+    "word_pairs": word_pairs,
+    "word_units": word_units,
+    "phone_pairs": phone_pairs,
+    "unit_pairs": unit_pairs,
+    "voices": voices,
+}
+
+
+def coverage_items(pool: Pool, usable: Flags, options: CoverageOptions | None = None) -> Items:
+    """The items of the usable recordings, each once in a recording; others have none.
+
+    Pairs that only one recording has do not count. All items of a family weigh the same: the family's weight over the
+    items that a usable recording has on average.
+    """
+    options = options or CoverageOptions()
+    parts: list[list[Ragged]] = [[] for _ in range(0, len(pool), _CHUNK)]
+    weights: list[NDArray[np.float64]] = []
+    first = 0
+    for name in FAMILIES:
+        weight = float(getattr(options, name))
+        if not weight:
+            continue
+        found, count = _numbered(pool, name, usable, first)
+        if count:
+            held = sum(len(rows.values) for rows in found)
+            weights.append(np.full(count, weight * int(usable.sum()) / held))
+            first += count
+            for chunk, rows in zip(parts, found, strict=True):
+                chunk.append(rows)
+    if not weights:
+        return Items.none(len(pool))
+    return Items(_beside(parts), np.concatenate(weights))
+
+
+def same_text(keys: NDArray[np.uint64], long_enough: Flags) -> Labels:
+    """A label for each text [N] that several recordings have; none where it is short."""
+    codes = np.full(len(keys), -1, np.int32)
+    _, back, counts = np.unique(keys[long_enough], return_inverse=True, return_counts=True)
+    codes[long_enough] = np.where(counts[back] > 1, back, -1)
+    return Labels(codes, ("",) * len(counts))
+
+
+def _joined(pairs: Ragged, bits: int) -> Ragged:
+    values = pairs.values.astype(np.uint64)
+    return pairs.replace((values[:, 0] << np.uint64(bits)) | values[:, 1])
+
+
+def _numbered(pool: Pool, name: str, usable: Flags, first: int) -> tuple[list[Ragged], int]:
+    """A family's items numbered from `first`, the most common first, each once in a row, and how many there are."""
+    held: list[Ragged] = []
+    bits = min(_MOST_BITS, len(pool.units.values).bit_length() + 4)
+    counts = np.zeros(2**bits, np.int64)
+    for start in range(0, len(pool), _CHUNK):  # the pairs of all at once would fill the memory
+        rows = _of_usable(pool, FAMILIES[name], usable, start)
+        pairs = np.sort((rows.rows << bits) | _hashed(rows.values, bits))
+        pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # much faster here than np.unique
+        items = (pairs & (2**bits - 1)).astype(np.int32)
+        counts += np.bincount(items, minlength=len(counts))
+        held.append(Ragged.from_lengths(items, np.bincount(pairs >> bits, minlength=len(rows))))
+    kept = np.flatnonzero(counts >= _LEAST.get(name, 2))
+    numbers = np.full(len(counts), -1, np.int32)
+    numbers[kept[np.argsort(-counts[kept], kind="stable")]] = np.arange(first, first + len(kept), dtype=np.int32)
+    for at, rows in enumerate(held):
+        found = numbers[rows.values]
+        held[at] = Ragged.from_lengths(found[found >= 0], rows.replace(found >= 0).sums())
+    return held, len(kept)
+
+
+def _hashed(keys: NDArray[np.uint64], bits: int) -> Integers:
+    """The upper bits of a hash; at most one in thirty of a million different keys has another's."""
+    hashed: Integers = (mix(keys, np.zeros(1, np.uint64)) >> np.uint64(64 - bits)).astype(np.int64)
+    return hashed
+
+
+def _of_usable(pool: Pool, family: Family, usable: Flags, start: int) -> Ragged:
+    """The items of some recordings, none for those that are not usable."""
+    chosen = usable[start : start + _CHUNK]
+    found = family(pool.part(start, min(start + _CHUNK, len(pool))))
+    return Ragged.from_lengths(found.values[np.repeat(chosen, found.lengths)], np.where(chosen, found.lengths, 0))
+
+
+def _beside(chunks: list[list[Ragged]]) -> Ragged:
+    """Rows that have the values of all parts of their chunk; the chunks are emptied on the way, to save memory."""
+    lengths = np.concatenate([np.sum([part.lengths for part in parts], axis=0) for parts in chunks])
+    whole = Ragged.from_lengths(np.empty(int(lengths.sum()), np.int32), lengths)
+    row = 0
+    for parts in chunks:
+        starts = whole.offsets[row : row + len(parts[0])].copy()
+        row += len(parts[0])
+        while parts:
+            part = parts.pop(0)
+            places = np.repeat(starts - part.offsets[:-1], part.lengths) + np.arange(len(part.values))
+            whole.values[places] = part.values
+            starts += part.lengths
+    return whole

@@ -1,0 +1,70 @@
+"""How far a value lies from those of its group, by quantiles that a tenth of wrong values does not move.
+
+Shapes: N recordings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.pool import Flags, Numbers
+
+_LEAST = 30  # values of a group before it says what is usual
+_QUARTERS = 1.3490  # between the quartiles of a normal distribution, in standard deviations
+
+
+def robust_scores(
+    values: NDArray[Any],
+    groups: NDArray[Any],
+    usable: Flags,
+    spread: Literal["both", "upper"] = "both",
+    least_spread: float = 0.0,
+) -> Numbers:
+    """Distance from the group's median in robust standard deviations [N]; NaN where it cannot be told.
+
+    `groups` [N] are numbers, negative for none. The standard deviation is that of a normal distribution with the same
+    quartiles; with `upper` with the same upper one, for values of which wrong ones are low. Groups with less than 30
+    usable values say nothing.
+    """
+    scores = np.full(len(values), np.nan)
+    judged = np.flatnonzero(usable & (groups >= 0) & np.isfinite(values))
+    if not len(judged):
+        return scores
+    order = judged[np.lexsort((values[judged], groups[judged]))]
+    held, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    ordered = np.asarray(values, np.float64)[order]
+    low, middle, high = (_quantile(ordered, starts, counts, share) for share in (0.25, 0.5, 0.75))
+    width = (high - low) / _QUARTERS if spread == "both" else 2 * (high - middle) / _QUARTERS
+    width = np.maximum(width, least_spread)
+    width[(counts < _LEAST) | (width <= 0)] = np.nan
+    at = np.searchsorted(held, groups[judged])
+    scores[judged] = (values[judged] - middle[at]) / width[at]
+    return scores
+
+
+def _quantile(ordered: Numbers, starts: NDArray[Any], counts: NDArray[Any], share: float) -> Numbers:
+    """A quantile of each group of sorted values, between two values in proportion."""
+    place = share * (counts - 1)
+    first = starts + np.floor(place).astype(np.int64)
+    second = np.minimum(first + 1, starts + counts - 1)
+    part = place - np.floor(place)
+    values: Numbers = (1 - part) * ordered[first] + part * ordered[second]
+    return values
+
+
+def length_groups(codes: NDArray[Any], seconds: Numbers, usable: Flags) -> NDArray[np.int64]:
+    """A group for each name [N] and half octave of length; lengths of which there are few join the shorter ones.
+
+    Values of short recordings scatter more. Without a name the group is that of all that have none.
+    """
+    steps = np.floor(2 * np.log2(np.clip(seconds, 0.25, 256.0))).astype(np.int64) + 4  # 0 to 20
+    groups = np.asarray(codes, np.int64) + 1
+    for step in range(int(steps.max(initial=0)), 0, -1):
+        here = steps == step
+        counts = np.bincount(groups[here & usable], minlength=int(groups.max(initial=0)) + 1)
+        steps[here & (counts[groups] < _LEAST)] = step - 1
+    both: NDArray[np.int64] = groups * 32 + steps
+    return both

@@ -1,0 +1,138 @@
+"""Whether a text reads like its language: by what the other texts of the pool are made of, without a model.
+
+Shapes: N recordings, L languages, V trigrams of a chunk of texts, H buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnet.curation.duplicates import mix
+from linnet.curation.gating import Verdict
+from linnet.curation.outliers import robust_scores
+from linnet.curation.pool import Flags, Integers, Numbers, Pool
+from linnet.curation.ragged import Ragged
+from linnet.data.duplicates.texts import normalize
+
+_BITS = 14  # of the hash of a trigram
+_CHUNK = 2**14  # texts at once
+_LEAST_TEXTS = 30  # of a language, before it is compared with
+_LEAST_TRIGRAMS = 12  # of a text, before it is judged
+_DOUBTFUL = -1.5  # robust standard deviations of the fit below which other languages are tried
+_PRIOR = 200.0  # trigrams that all languages together lend to each
+_UNKNOWN = ("und", "mul", "zxx")
+
+
+@dataclass(frozen=True)
+class ForeignText:
+    """Recordings whose text reads like another language of the pool, by more than `limit` bits a letter.
+
+    Each language's texts say how probable a trigram of characters is; a text does not count for itself. Short texts,
+    languages with less than 30 texts, and a pool of one language are not judged.
+    """
+
+    limit: float = 0.5
+    name: str = field(default="foreign-text", init=False)
+
+    def check(self, pool: Pool, usable: Flags) -> Verdict:
+        """By the best other language's bits a letter over those of its own."""
+        fits, other = language_fits(pool, usable)
+        gains = other - fits
+        return Verdict(gains > self.limit, gains)
+
+    def reason(self, value: float) -> str:
+        """By how much."""
+        return f"its text reads like another language of the corpus, by {value:.1f} bits a letter"
+
+
+def language_fits(pool: Pool, usable: Flags) -> tuple[Numbers, Numbers]:
+    """Mean log2 probability of a text's trigrams in its own language and in the best other one, both [N].
+
+    NaN where it cannot be told, and for the other language also where the own one fits as well as it usually does.
+    """
+    language = pool.labels["language"]
+    named = np.array([name not in _UNKNOWN for name in language.names], np.bool_)
+    codes = np.where((language.codes >= 0) & np.append(named, False)[language.codes], language.codes, -1)
+    counts, texts = _counts(pool, usable & (codes >= 0), codes, len(language.names))
+    known = np.flatnonzero(texts >= _LEAST_TEXTS)
+    fits, best = np.full(len(pool), np.nan), np.full(len(pool), np.nan)
+    if len(known) < 2:
+        return fits, best
+    logs = _logarithms(counts)
+    judged = usable & np.isin(codes, known)
+    for rows, trigrams in _trigrams(pool, judged):
+        fits[rows] = _own(trigrams, counts, codes[rows])
+    doubtful = robust_scores(fits, codes.astype(np.int64), judged) < _DOUBTFUL
+    for rows, trigrams in _trigrams(pool, doubtful):
+        for code in known.tolist():
+            there = np.where(codes[rows] == code, np.nan, _means(trigrams, logs[code][trigrams.values]))
+            best[rows] = np.fmax(best[rows], there)
+    return fits, best
+
+
+def _counts(pool: Pool, usable: Flags, codes: NDArray[np.int32], languages: int) -> tuple[Integers, Integers]:
+    """How often each bucket's trigrams come in each language [L, H], and its texts [L]."""
+    counts = np.zeros((languages, 2**_BITS), np.int64)
+    for rows, trigrams in _trigrams(pool, usable):
+        place = codes[rows].astype(np.int64)[trigrams.rows] * 2**_BITS + trigrams.values
+        counts += np.bincount(place, minlength=counts.size).reshape(counts.shape)
+    return counts, np.bincount(codes[usable], minlength=languages)
+
+
+def _lent(counts: Integers) -> Numbers:
+    """What all languages together, each as much as any other, say of each bucket [H]."""
+    each = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    there = max(int((counts.sum(axis=1) > 0).sum()), 1)
+    shares: Numbers = 0.99 * each.sum(axis=0) / there + 0.01 / counts.shape[1]
+    return shares
+
+
+def _logarithms(counts: Integers) -> Numbers:
+    """log2 probability of each bucket in each language [L, H]."""
+    totals = counts.sum(axis=1, keepdims=True)
+    logs: Numbers = np.log2((counts + _PRIOR * _lent(counts)) / (totals + _PRIOR))
+    return logs
+
+
+def _own(trigrams: Ragged, counts: Integers, codes: NDArray[np.int32]) -> Numbers:
+    """The fit of texts in their own languages, without themselves."""
+    of_value = codes[trigrams.rows]
+    mine = np.sort((trigrams.rows << _BITS) | trigrams.values)
+    first = np.searchsorted(mine, (trigrams.rows << _BITS) | trigrams.values, "left")
+    again = np.searchsorted(mine, (trigrams.rows << _BITS) | trigrams.values, "right") - first
+    others = counts[of_value, trigrams.values] - again
+    totals = counts.sum(axis=1)[of_value] - trigrams.lengths[trigrams.rows]
+    probable = (others + _PRIOR * _lent(counts)[trigrams.values]) / (totals + _PRIOR)
+    return _means(trigrams, np.log2(probable))
+
+
+def _means(trigrams: Ragged, logs: Numbers) -> Numbers:
+    """The mean of each row; NaN for a short one."""
+    lengths = trigrams.lengths
+    sums = trigrams.replace(logs).sums()
+    return np.where(lengths >= _LEAST_TRIGRAMS, sums / np.maximum(lengths, 1), np.nan)
+
+
+def _trigrams(pool: Pool, chosen: Flags) -> Iterator[tuple[Integers, Ragged]]:
+    """Some chosen rows at a time, with the hashed trigrams of characters of their texts."""
+    all_rows = np.flatnonzero(chosen & np.array([text is not None for text in pool.texts], np.bool_))
+    for start in range(0, len(all_rows), _CHUNK):
+        rows = all_rows[start : start + _CHUNK]
+        plain = [f" {normalize(pool.texts[row])} " for row in rows]
+        joined = "".join(plain).encode("utf-32-le", "surrogatepass")
+        letters = Ragged.from_lengths(np.frombuffer(joined, np.uint32), np.array([len(one) for one in plain]))
+        yield rows, _hashed(letters)
+
+
+def _hashed(letters: Ragged) -> Ragged:
+    lengths = np.maximum(letters.lengths - 2, 0)
+    starts = np.cumsum(lengths) - lengths
+    first = np.repeat(letters.offsets[:-1] - starts, lengths) + np.arange(lengths.sum())
+    codes = letters.values.astype(np.uint64)
+    keys = (codes[first] << np.uint64(42)) | (codes[first + 1] << np.uint64(21)) | codes[first + 2]
+    hashed = mix(keys, np.zeros(1, np.uint64)) >> np.uint64(64 - _BITS)
+    return Ragged.from_lengths(hashed.astype(np.int64), lengths)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow")
+from linnet.curation.ragged import Ragged
+
 from linnet.curation.blocks import Block, Space
 from linnet.curation.errors import (
     ErrorRates,
@@ -17,7 +19,6 @@ from linnet.curation.errors import (
     mislabeled,
     read_evaluation,
 )
-from linnet.curation.ragged import Ragged
 from linnet.errors import OptionError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from linnet.curation.baselines import duration_matched, in_order, stratified_random, take
+
 from linnet.curation.budget import BudgetOptions
 from linnet.curation.diff import compare
 from linnet.curation.explain import explain

@@ -19,6 +19,7 @@ _VERBS = {
     "transcribe": "linnet.cli.transcribe:transcribe",
     "evaluate": "linnet.cli.evaluate:app",
     "train": "linnet.cli.train:train",
+    "curate": "linnet.cli.curate:app",
     "compress": "linnet.cli.compress:compress",
     "models": "linnet.cli.models:app",
     "bench": "linnet.cli.bench:bench",

@@ -247,9 +247,7 @@ def _refuse_starved(selection: Selection, force: bool) -> None:
     notice(sentence)
 
 
-def _write(
-    source: Source, corpus: Corpus, selection: Selection, files: tuple[Path, str, Path | None]
-) -> None:
+def _write(source: Source, corpus: Corpus, selection: Selection, files: tuple[Path, str, Path | None]) -> None:
     from linnet.curation.outputs import OutputOptions, chosen_rows, write_selection
     from linnet.curation.pool import read_pool
 
@@ -265,7 +263,9 @@ def _print_summary(selection: Selection, output: Path, as_json: bool) -> None:
         print_result(json.dumps(selection.summary() | {"output": str(output)}, ensure_ascii=False, indent=2) + "\n")
         return
     rows = [("kept", f"{int(selection.kept.sum()):,} of {len(selection):,} recordings, {selection.hours:.2f} hours")]
-    rows += [(name, f"{count:,} recordings, {length:.2f} hours") for name, (count, length) in selection.by_fate().items()]
+    rows += [
+        (name, f"{count:,} recordings, {length:.2f} hours") for name, (count, length) in selection.by_fate().items()
+    ]
     rows.append(("output", str(output)))
     print_result("".join(f"{name:<20} {value}\n" for name, value in rows))
 

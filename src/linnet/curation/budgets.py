@@ -42,7 +42,7 @@ def other_budgets(corpus: Corpus, shares: tuple[float, ...] = SHARES) -> list[Po
 
 
 def covered(pool: Pool, kept: Flags, usable: Flags) -> float:
-    """The share of the words, pairs of phones and pairs of units of usable recordings that kept ones have, by weight."""
+    """The share of what usable recordings have (words, pairs of phones and of units) that kept ones have, by weight."""
     items = coverage_items(pool, usable)
     if not len(items.weights):
         return 0.0

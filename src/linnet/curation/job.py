@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ from linnet.curation.workers import map_items
 from linnet.data.manifest import Utterance
 from linnet.errors import OptionError
 from linnet.notices import Notify, ignore
+
 
 @dataclass(frozen=True)
 class Watcher:

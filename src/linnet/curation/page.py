@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from linnet.audio import SAMPLE_RATE
 from linnet.curation.budget import HOUR
-from linnet.curation.budgets import Point, covered, other_budgets
+from linnet.curation.budgets import covered, other_budgets
 from linnet.curation.frontier import frontier
 from linnet.curation.items import coverage_items
 from linnet.curation.job import Corpus
@@ -91,7 +91,9 @@ def confounds(pool: Pool, selection: Selection) -> list[tuple[str, float]]:
     usable = selection.weights > 0
     columns: dict[str, NDArray[Any]] = {"priority per second": selection.priorities}
     columns |= {name: values for name, values in pool.scores.items() if not name.endswith("_raw")}
-    found = [(name, spearman(np.asarray(values)[usable], selection.seconds[usable])) for name, values in columns.items()]
+    found = [
+        (name, spearman(np.asarray(values)[usable], selection.seconds[usable])) for name, values in columns.items()
+    ]
     return [(name, value) for name, value in found if np.isfinite(value)]
 
 
@@ -169,7 +171,9 @@ def _gates(selection: Selection, show: _Shower) -> list[GateRow]:
 def _ends(selection: Selection) -> tuple[list[int], list[int]]:
     """The rows that were taken first, and the usable ones that would be taken last."""
     kept = np.flatnonzero(selection.kept)
-    first = kept[np.argsort(selection.ranks[kept], kind="stable")] if (selection.ranks >= 0).any() else _by(selection, kept)
+    first = (
+        kept[np.argsort(selection.ranks[kept], kind="stable")] if (selection.ranks >= 0).any() else _by(selection, kept)
+    )
     left = np.flatnonzero(~selection.kept & (selection.weights > 0))
     return first[:_SHOWN].tolist(), _by(selection, left)[::-1][:_SHOWN].tolist()
 

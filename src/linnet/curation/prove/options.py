@@ -49,7 +49,7 @@ class ProveOptions:
     Each seed takes the next pool, in turn, and trains from that seed. `budgets` are shares of a pool's hours. `steps`
     are equal for all methods but `full-epochs`, which has as many more as the pool is longer than the selection. Random
     methods are drawn `draws` times. `against` is what every method is set beside in the table; its choice comes before
-    any result. `methods` left out means all that what is given allows. `curation` is a file of `linnet curate --options`.
+    any result. `methods` left out means all that can be run. `curation` is a file of `linnet curate --options`.
     """
 
     pools: tuple[PoolFiles, ...]

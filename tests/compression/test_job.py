@@ -113,8 +113,9 @@ def test_other_families_are_compressed(tmp_path: Path, save: Any) -> None:
     assert made.places > 0
 
 
-def test_the_decoder_is_compressed_too(study: Study) -> None:
+def test_the_decoder_is_compressed_too(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured on its own transcripts: what cross-attention reads without padding, what else it reads by token."""
+    monkeypatch.setattr("linnet.compression.subject.MOST_TOKENS", 64)  # each layer needs twice its width of them
     options = CompressOptions(budget=0.7, step=4)
     decoder = Study(study.subject, study.audio, options, part="decoder")
     assert len(decoder.sites) == 20  # q, k, v, out twice, and two of the MLP, in two layers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -50,11 +51,17 @@ class Shape:
 
 
 def in_turn(runner: Runner, rounds: int = ROUNDS) -> Measure:
-    """Time two layers in turn: the least seconds of each, for whatever else a machine does only adds to them."""
+    """Time two layers in turn: the least seconds of each, for whatever else a machine does only adds to them.
+
+    What runs the dense layer is kept as long as the layer is.
+    """
+    prepared: WeakKeyDictionary[nn.Module, Run] = WeakKeyDictionary()
 
     @torch.no_grad()
     def measure(dense: nn.Module, made: nn.Module, activated: bool) -> tuple[float, float]:
-        runs = [runner(layer, activated) for layer in (dense, made)]
+        if dense not in prepared:
+            prepared[dense] = runner(dense, activated)
+        runs = [prepared[dense], runner(made, activated)]
         times: tuple[list[float], list[float]] = ([], [])
         for turn in range(rounds + 1):
             for run, kept in list(zip(runs, times, strict=True))[:: 1 if turn % 2 else -1]:
@@ -76,6 +83,7 @@ class LayerTimes:
         self.where = where
         self._measure, self._step = measure, step
         self._dense: dict[Shape, float] = {}
+        self._layers: dict[Shape, nn.Linear] = {}
         self._shares: dict[tuple[Shape, Form], dict[int, float]] = {}  # of the dense layer's time, by rank
 
     def dense(self, site: Site) -> float:
@@ -124,6 +132,7 @@ class LayerTimes:
         return table
 
     def _time(self, shape: Shape, rank: int, form: Form) -> None:
-        dense, made = self._measure(shape.dense(), shape.factored(rank, form), shape.activated)
+        layer = self._layers.setdefault(shape, shape.dense())
+        dense, made = self._measure(layer, shape.factored(rank, form), shape.activated)
         self._dense[shape] = min(dense, self._dense.get(shape, dense))
         self._shares[shape, form][rank] = made / dense

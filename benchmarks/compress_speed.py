@@ -1,8 +1,9 @@
 """The speed mode of `compress.py`: low-rank encoders beside dense ones, taking turns, and what calibration takes.
 
 Models are shapes with random weights, but a name that is on this disk (base, tiny.en), which is compressed for real on
-a few clips. Large-v3-turbo has 4 of its 32 encoder layers, one for each quarter of the depth; random models have a
-decoder of one layer, of which only what the encoder makes for it is computed. Ranks:
+a few clips. Small has 8 of its 12 encoder layers, large-v3-turbo 4 of its 32, as many from each quarter of the depth,
+so that all takes about ten minutes on two cores; random models have a decoder of one layer, of which only what the
+encoder makes for it is computed. `calibration` is of small with all its layers. Ranks:
 
 - fast: those that were published of LiteASR's preset `fast` (Kamahori et al., arXiv 2502.20583, figure 6, large-v3),
   as shares of the width in each quarter of the depth; pairs, as published.
@@ -55,7 +56,8 @@ SHAPES = {  # width, encoder layers, heads, mel bins
     "nano": (64, 2, 2, 80),
     "tiny": (384, 4, 6, 80),
     "base": (512, 6, 8, 80),
-    "small": (768, 12, 12, 80),
+    "small": (768, 8, 12, 80),
+    "whole small": (768, 12, 12, 80),
     "large-v3-turbo": (1280, 4, 20, 128),
 }
 SITES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
@@ -158,6 +160,13 @@ def scaled(sites: list[Site], fits: Callable[[Site, int, Form], bool]) -> Plan:
     return found
 
 
+def faster(sites: list[Site], plan: Plan, times: LayerTimes) -> Plan:
+    """The layers of a plan that are faster than dense, those in doubt timed themselves."""
+    by_name = {site.name: site for site in sites}
+    times.settle((by_name[name], *told) for name, told in plan.items())
+    return {name: told for name, told in plan.items() if times.is_faster(by_name[name], *told)}
+
+
 def parameters(sites: list[Site], plan: Plan) -> int:
     """Weights of these layers, and multiply-adds for a frame."""
     return sum(
@@ -173,7 +182,8 @@ def multiply_adds(one: Encoder, plan: Plan) -> int:
     convolutions = 3 * width * (2 * positions * config.num_mel_bins + positions * width)
     attention = 2 * positions**2 * width * config.encoder_layers
     across = 2 * positions * width**2 * config.decoder_layers
-    return convolutions + attention + across + positions * parameters(one.sites, plan)
+    total: int = convolutions + attention + across + positions * parameters(one.sites, plan)
+    return total
 
 
 # --- times
@@ -224,11 +234,8 @@ def measure(one: Encoder, rounds: int, say: Callable[[str], None]) -> Iterator[d
         say(f"{one.name} {precision}: timing layers")
         times = layer_times(one, precision)
         fast = published(one.sites)
-        by_name = {site.name: site for site in one.sites}
         plans: dict[str, tuple[Plan, Mapping[str, nn.Module] | None]] = {"fast": (fast, None)}
-        times.settle((by_name[name], *told) for name, told in fast.items())
-        faster = {name: told for name, told in fast.items() if times.is_faster(by_name[name], *told)}
-        plans["fast-faster"] = faster, None
+        plans["fast-faster"] = faster(one.sites, fast, times), None
         plans["budget"] = _budget(one, times)
         dense = encode_with(one.module, precision)
         for name, (plan, layers) in plans.items():
@@ -255,7 +262,7 @@ def measure(one: Encoder, rounds: int, say: Callable[[str], None]) -> Iterator[d
 
 def _budget(one: Encoder, times: LayerTimes) -> tuple[Plan, Mapping[str, nn.Module] | None]:
     if one.study is None:
-        return scaled(one.sites, times.is_faster), None
+        return faster(one.sites, scaled(one.sites, times.is_faster), times), None
     made = compress(one.study, CompressOptions(budget=BUDGET), times)
     plan: Plan = {o.name: (o.rank, o.form) for o in made.reports if o.rank is not None and o.form is not None}
     return plan, made.layers
@@ -364,5 +371,5 @@ def run(args: argparse.Namespace, audio: Callable[[WhisperSubject], Audio] | Non
     for name in args.speed:
         if name.startswith("calibration"):
             _, _, shape = name.partition(":")
-            print(json.dumps(calibrate(shape or "small", args.windows, say=say)), flush=True)
+            print(json.dumps(calibrate(shape or "whole small", args.windows, say=say)), flush=True)
     say(f"{time.perf_counter() - begun:.0f} s in all, {torch.get_num_threads()} threads")

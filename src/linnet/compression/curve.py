@@ -63,6 +63,7 @@ def multiply_adds(study: Study, made: Compressed, example: Example) -> tuple[int
 
     A pivot layer counts k (D + O) - k^2 for a frame, also where an engine makes a plain pair of it.
     """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     rows: dict[str, int] = {}
@@ -71,7 +72,8 @@ def multiply_adds(study: Study, made: Compressed, example: Example) -> tuple[int
         return lambda _, given: rows.__setitem__(name, given[0].numel() // given[0].shape[-1])
 
     hooks = {one.name: count(one.name) for one in made.reports if one.name in made.layers}
-    with FlopCounterMode(display=False) as counter, hooked(study.subject.model, hooks, before=True):
+    counter = FlopCounterMode(display=False)  # it does not know the CPU's fused attention, so that is done in products
+    with counter, sdpa_kernel(SDPBackend.MATH), hooked(study.subject.model, hooks, before=True):
         study.subject.encode(example)
     dense = int(counter.get_total_flops()) // 2
     spared = 0

@@ -16,7 +16,7 @@ from linnet.compression.sites import Site
 from linnet.models.lowrank.layers import Form, PivotLinear, low_rank_linear
 
 POINTS = 8  # ranks that are timed for each shape; times between them are interpolated
-ROUNDS = 8
+ROUNDS, SECONDS = 8, 0.3  # of a pair of layers: at least so many, and as many as take so long together
 FASTER = 0.95  # of the dense layer's time: what a factored one may take to be worth its errors
 DOUBT = 0.7  # of the dense layer's time: above it, a rank that is chosen is timed itself
 
@@ -51,7 +51,7 @@ class Shape:
 
 
 def in_turn(runner: Runner, rounds: int = ROUNDS) -> Measure:
-    """Time two layers in turn: the least seconds of each, for whatever else a machine does only adds to them.
+    """Time two layers in turn, at least so many rounds: the least seconds of each, for other work only adds to them.
 
     What runs the dense layer is kept as long as the layer is.
     """
@@ -63,11 +63,13 @@ def in_turn(runner: Runner, rounds: int = ROUNDS) -> Measure:
             prepared[dense] = runner(dense, activated)
         runs = [prepared[dense], runner(made, activated)]
         times: tuple[list[float], list[float]] = ([], [])
-        for turn in range(rounds + 1):
+        turn, started = 0, time.perf_counter()
+        while turn <= rounds or time.perf_counter() - started < SECONDS:
             for run, kept in list(zip(runs, times, strict=True))[:: 1 if turn % 2 else -1]:
                 begun = time.perf_counter()
                 run()
                 kept.append(time.perf_counter() - begun)
+            turn += 1
         return min(times[0][1:]), min(times[1][1:])
 
     return measure

@@ -141,8 +141,9 @@ def _last_states(model: Any, clips: Sequence[Any]) -> list[Tensor]:
     prompt.append(told.no_timestamps)
     found = []
     for clip in clips:
-        samples = torch.from_numpy(load(clip.audio).samples[: model.window_samples])
-        encoded = engine.encode(log_mel(samples, model.n_mels)[None])
+        samples = load(clip.audio).samples[: model.window_samples]
+        window = torch.from_numpy(np.pad(samples, (0, model.window_samples - len(samples))))  # less would be looped on
+        encoded = engine.encode(log_mel(window, model.n_mels)[None])
         said = decoder.decode(encoded, options)[0].tokens
         given = torch.tensor([[*prompt, *said]])
         made = model.module.model.decoder(input_ids=given, encoder_hidden_states=encoded.hidden)

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ from linnet.audio.mel import log_mel
 from linnet.audio.source import load
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.compression.heal import HealOptions, heal
-from linnet.compression.job import Compressed, CompressOptions, Study, compress, put_in
+from linnet.compression.job import Compressed, CompressOptions, Part, Study, compress, put_in, together
 from linnet.compression.judging import narrow
 from linnet.compression.subject import WhisperSubject, load_subject
 from linnet.compression.windows import Audio
@@ -65,6 +66,7 @@ class Row:
     options: CompressOptions | None = None  # None: dense
     share_of: str | None = None  # the budget is the size of this row
     heal_minutes: float = 0.0
+    decoder: float | None = None  # share of the decoder's layers; with `options` None the encoder stays dense
 
 
 def rows() -> list[Row]:
@@ -81,6 +83,11 @@ def rows() -> list[Row]:
         Row("lite-0.98:0.99", CompressOptions(thresholds=(0.98, 0.99))),
         Row("as-0.98:0.99", budget, share_of="lite-0.98:0.99"),
         Row("lite-0.97:0.98", CompressOptions(thresholds=(0.97, 0.98))),
+    ]
+    found += [
+        Row("budget-0.85", replace(budget, budget=0.85)),
+        Row("decoder-0.8", decoder=0.8),
+        Row("budget-0.85-decoder-0.8", replace(budget, budget=0.85), decoder=0.8),
     ]
     found += [Row(f"healed-{share}", replace(budget, budget=share), heal_minutes=10.0) for share in (0.5, 0.6)]
     return found
@@ -196,9 +203,10 @@ def hear(subject: WhisperSubject, clips: Sequence[TestClip], seconds: float) -> 
 
 
 def run_row(
-    name: str, row: Row, study: Study, clips: Sequence[TestClip], done: dict[str, Any], args: Any
+    name: str, row: Row, studies: Studies, clips: Sequence[TestClip], done: dict[str, Any], args: Any
 ) -> dict[str, Any]:
     """Make one model and hear all clips with it."""
+    study = studies.encoder
     subject: Any = study.subject
     made: Compressed | None = None
     facts: dict[str, Any] = {"share": 1.0, "kl": 0.0}
@@ -211,6 +219,11 @@ def run_row(
         ranks = {one.name: one.rank for one in made.reports}
         pairs = sum(one.form == "pair" for one in made.reports)
         facts = {"share": made.share, "kl": made.divergence, "ranks": ranks, "pairs": pairs}
+    if row.decoder is not None:
+        small = compress(studies.decoder, CompressOptions(budget=row.decoder))
+        made = replace(small, parameters=(1, 1)) if made is None else together(study, made, small)
+        ranks = {one.name: one.rank for one in made.reports}
+        facts |= {"kl": made.divergence, "ranks": ranks, "decoder_share": small.share}
     layers = dict(made.layers) if made else {}
     if row.heal_minutes:
         healed = heal(
@@ -243,18 +256,34 @@ def run_row(
     }
 
 
-def study_of(name: str, args: Any) -> Study:
-    """What was measured of a model, from the file beside the rows or anew."""
-    subject: Any = load_subject(resolve(name, offline=True))
-    audio = calibration(subject, args.speech, args.calibration)
-    place = args.rows.with_name(f"{args.rows.stem}.{name.replace('/', '-')}.pt")
-    options = CompressOptions(budget=0.5, fisher_windows=args.fisher, include_padding=args.include_padding)
-    if place.exists():
-        return Study(subject, audio, options, state=torch.load(place, weights_only=False))
-    study = Study(subject, audio, options, say)
-    _ = study.fisher
-    torch.save(study.state(), place)
-    return study
+@dataclass
+class Studies:
+    """What was measured of both parts of a model, each from its file beside the rows or anew."""
+
+    name: str
+    args: Any
+
+    @cached_property
+    def encoder(self) -> Study:
+        """Of the encoder."""
+        subject: Any = load_subject(resolve(self.name, offline=True))
+        return self._study(subject, calibration(subject, self.args.speech, self.args.calibration), "encoder")
+
+    @cached_property
+    def decoder(self) -> Study:
+        """Of the decoder, on the same audio."""
+        return self._study(self.encoder.subject, self.encoder.audio, "decoder")
+
+    def _study(self, subject: Any, audio: Audio, part: Part) -> Study:
+        args, suffix = self.args, "" if part == "encoder" else f".{part}"
+        place = args.rows.with_name(f"{args.rows.stem}.{self.name.replace('/', '-')}{suffix}.pt")
+        options = CompressOptions(budget=0.5, fisher_windows=args.fisher, include_padding=args.include_padding)
+        if place.exists():
+            return Study(subject, audio, options, part=part, state=torch.load(place, weights_only=False))
+        study = Study(subject, audio, options, say, part=part)
+        _ = study.fisher
+        torch.save(study.state(), place)
+        return study
 
 
 def run(args: Any) -> None:
@@ -265,18 +294,18 @@ def run(args: Any) -> None:
         todo = [row for row in rows() if row.name not in done and (not args.only or row.name in args.only)]
         if not todo:
             continue
-        study = study_of(name, args)
-        say(f"{name}: calibrated on {study.audio.seconds / 60:.1f} min")
+        studies = Studies(name, args)
+        say(f"{name}: calibrated on {studies.encoder.audio.seconds / 60:.1f} min")
         for row in todo:
             if row.share_of is not None and row.share_of not in done:
                 say(f"{name} {row.name}: left out, it needs the row {row.share_of}")
                 continue
-            made = run_row(name, row, study, clips, done, args)
+            made = run_row(name, row, studies, clips, done, args)
             done[row.name] = made
             with JsonLog(args.rows) as log:
                 log.append(made)
             say(f"{name} {row.name}: share {made['share']:.3f}, KL {made['kl']:.4f}, {rates(made)}")
-        del study
+        del studies
         gc.collect()
 
 

@@ -195,9 +195,12 @@ class Study:
         kind = (priced or weighted, weighted)
         if kind not in self._analyses:
             made = {}
+            most = max(found.count for found in self.measured.values())
             for site in self.sites:
-                layer, cost = dense_of(self.subject, site), self.fisher[site.name] if kind[0] else None
-                made[site.name] = analyze(layer, self.measured[site.name], cost, weighted=weighted)
+                layer, found = dense_of(self.subject, site), self.measured[site.name]
+                # the Fisher is of one row: a decoder's cross-attention keys have one for each frame, not for each token
+                cost = self.fisher[site.name] * (found.count / most) if kind[0] else None
+                made[site.name] = analyze(layer, found, cost, weighted=weighted)
             self._analyses = {kind: made}  # one kind is kept: they are as large as the model, in float64
         return self._analyses[kind]
 

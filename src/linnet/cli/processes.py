@@ -97,7 +97,7 @@ def launch(count: int, arguments: Sequence[str]) -> None:
         raise typer.Exit(128 + error.sigval) from None
 
 
-def tells() -> bool:
+def reports_errors() -> bool:
     """Whether this process is the one to tell how things end: of those launched together the first that asks."""
     place = os.environ.get("TORCHELASTIC_ERROR_FILE")  # .../attempt_0/RANK/error.json
     if place is None:

@@ -201,14 +201,14 @@ def _train(recipe: Recipe, skip_bad: bool) -> None:
     from linnet.training.speech.recipe import SpeechRecipe
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    tell = notice if first else _say_nothing
-    with Signals(tell) as stop:
+    notify = notice if first else _say_nothing
+    with Signals(notify) as stop:
         normalizer = recipe.run.normalizer if isinstance(recipe, SpeechRecipe) else "auto"
-        rows = run_recipe(recipe, RunContext(skip_bad, tell, ValidationScore(normalizer, tell), stop))
+        rows = run_recipe(recipe, RunContext(skip_bad, notify, ValidationScore(normalizer, notify), stop))
         try:
             show(rows) if first else deque(rows, maxlen=0)  # the first process has them
         except StoppedError as stopped:
-            tell(str(stopped))
+            notify(str(stopped))
             raise typer.Exit(130) from None
     if first:
         print_result(f"{result_folder(recipe)}\n")

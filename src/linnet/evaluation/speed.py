@@ -193,17 +193,17 @@ class Bench:
 
     def _follow(self, setting: Setting, pipe: Connection, process: BaseProcess) -> Speed:
         """Wait for `None` (loaded), then for the timing; a text is a reason."""
-        said: Any = None
+        message: Any = None
         for limit, what in ((LOADING_SECONDS, "loading and converting took"), (self.limit, "it took")):
             begun = time.perf_counter()
             try:
-                said = pipe.recv() if pipe.poll(limit) else f"{what} more than {time.perf_counter() - begun:.0f} s"
+                message = pipe.recv() if pipe.poll(limit) else f"{what} more than {time.perf_counter() - begun:.0f} s"
             except EOFError:
                 process.join(5)
-                said = f"its process ended (status {process.exitcode}): perhaps there is too little memory"
-            if isinstance(said, str):
-                return Speed(setting, reason=said)
-        return Speed(setting, timing=said)
+                message = f"its process ended (status {process.exitcode}): perhaps there is too little memory"
+            if isinstance(message, str):
+                return Speed(setting, reason=message)
+        return Speed(setting, timing=message)
 
 
 def _end(process: BaseProcess) -> None:

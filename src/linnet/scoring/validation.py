@@ -16,11 +16,11 @@ class ValidationScore:
     """Counts the word errors of a validation set, and tells where the figure can hardly be what was meant.
 
     Called with references, hypotheses and languages it returns the corpus word error rate, 0.05 for 5 %. Over 100 %
-    `tell` gets a sentence. Raises `OptionError` where the references hold no words.
+    `notify` gets a sentence. Raises `OptionError` where the references hold no words.
     """
 
     normalizer: str
-    tell: Notify
+    notify: Notify
 
     def __call__(self, references: Sequence[str], hypotheses: Sequence[str], languages: Sequence[str | None]) -> float:
         """The error rate."""
@@ -29,7 +29,7 @@ class ValidationScore:
         if rate is None:
             raise OptionError("data: the validation set has no words, so it has no error rate")
         if rate > 1:
-            self.tell(self._warning(rate, pairs))
+            self.notify(self._warning(rate, pairs))
         return rate
 
     def _warning(self, rate: float, pairs: Sequence[Pair]) -> str:

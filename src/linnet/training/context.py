@@ -18,13 +18,13 @@ Score: TypeAlias = Callable[[Sequence[str], Sequence[str], Sequence[str | None]]
 class RunContext:
     """How a run meets what its recipe does not say.
 
-    With `skip_bad` utterances that cannot be used are left out and reported, else they end it. `tell` gets sentences
+    With `skip_bad` utterances that cannot be used are left out and reported, else they end it. `notify` gets sentences
     for the user. `score` counts the errors of a validation set: without one nothing is validated, unless a task has a
     way of its own. `stop` is asked after each step.
     """
 
     skip_bad: bool = False
-    tell: Notify = logging.getLogger("linnet.training").info
+    notify: Notify = logging.getLogger("linnet.training").info
     score: Score | None = None
     stop: Stop = never
 

@@ -55,12 +55,12 @@ def together() -> Iterator[None]:
 class Signals:
     """Ctrl-C and SIGTERM as a wish to stop after the step: called, it answers whether there was one.
 
-    From its first call to the end of its `with` block the first signal is a wish (Ctrl-C is answered through `tell`),
+    From its first call to the end of its `with` block the first signal is a wish (Ctrl-C is answered through `notify`),
     the second one does what it did before. Only the main thread gets signals; elsewhere nothing changes.
     """
 
-    def __init__(self, tell: Notify) -> None:
-        self._tell, self._asked, self._process = tell, False, os.getpid()
+    def __init__(self, notify: Notify) -> None:
+        self._notify, self._asked, self._process = notify, False, os.getpid()
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Signals:
@@ -85,7 +85,7 @@ class Signals:
         self._asked = True
         self._restore()
         if number == signal.SIGINT:
-            self._tell("stopping after this step; once more stops at once")
+            self._notify("stopping after this step; once more stops at once")
 
     def _restore(self) -> None:
         for number, before in self._before.items():

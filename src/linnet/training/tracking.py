@@ -56,8 +56,8 @@ def check_tracker(name: str) -> None:
 
 
 @contextmanager
-def tracking(run: RunInfo, track: str, tell: Notify) -> Iterator[Callable[[Row], None]]:
-    """Open the trackers of a run; what it gives takes each row. `tell` gets sentences for the user.
+def tracking(run: RunInfo, track: str, notify: Notify) -> Iterator[Callable[[Row], None]]:
+    """Open the trackers of a run; what it gives takes each row. `notify` gets sentences for the user.
 
     Raises:
         OptionError: `track` names no tracker that is known; `MissingExtra` where it is not installed.
@@ -65,7 +65,7 @@ def tracking(run: RunInfo, track: str, tell: Notify) -> Iterator[Callable[[Row],
     check_tracker(track)
     makers: dict[str, Callable[[], Tracker]] = {"TensorBoard": partial(EventFile, run)}
     if track:
-        makers[track] = partial(Service, run, track, tell)
+        makers[track] = partial(Service, run, track, notify)
     alive: dict[str, Tracker] = {}
 
     def attempt(name: str, work: Callable[[], Any]) -> Any:
@@ -73,7 +73,7 @@ def tracking(run: RunInfo, track: str, tell: Notify) -> Iterator[Callable[[Row],
             return work()
         except Exception as error:  # noqa: BLE001  whatever other people's code raises, the run goes on
             alive.pop(name, None)
-            tell(f"{name} is left out from here on, the run and its log.jsonl go on: {_brief(error)}")
+            notify(f"{name} is left out from here on, the run and its log.jsonl go on: {_brief(error)}")
             return None
 
     for name, make in makers.items():
@@ -143,14 +143,14 @@ class Service:
     The project is `linnet`, or what `TRACKIO_PROJECT` or `WANDB_PROJECT` says.
     """
 
-    def __init__(self, run: RunInfo, name: str, tell: Notify) -> None:
+    def __init__(self, run: RunInfo, name: str, notify: Notify) -> None:
         self._module: Any = import_module(name)
         options: dict[str, Any] = {"resume": "allow", "config": run.recipe, "name": run.folder.absolute().name}
         if name == "wandb":
             options |= {"id": _kept_id(run.folder / "wandb.id"), "dir": str(run.folder)}
             if not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE")):
                 options["mode"] = "offline"
-                tell(f"wandb keeps the run in {run.folder / 'wandb'}: there is no WANDB_API_KEY to send it with")
+                notify(f"wandb keeps the run in {run.folder / 'wandb'}: there is no WANDB_API_KEY to send it with")
         with redirect_stdout(sys.stderr):  # stdout is for results
             self._module.init(project=os.environ.get(f"{name.upper()}_PROJECT") or PROJECT, **options)
 

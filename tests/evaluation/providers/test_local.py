@@ -61,7 +61,7 @@ def test_every_kind_can_be_named() -> None:
         ("deepgram", "expected KIND:MODEL, such as deepgram:nova-3"),
         ("deepgram:", "names no model; expected deepgram:MODEL"),
         ("deepgram:@http://localhost", "names no model"),
-        ("transformers:digits@http://localhost", "runs on this machine: leave out the address"),
+        ("transformers:digits@http://localhost", "runs locally: leave out the URL"),
     ],
 )
 def test_what_cannot_be_opened_says_how_it_can(spec: str, told: str) -> None:

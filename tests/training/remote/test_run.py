@@ -48,7 +48,7 @@ def a_recipe(folder: Path, output: str = "out") -> SpeechRecipe:
 
 def train_there(parcel: Parcel, output: Path, **options: Any) -> tuple[list[dict[str, Any]], list[str]]:
     told: list[str] = []
-    rows = list(run_remote(Remote("me@gpu", parcel.name, **options), parcel, output, tell=told.append))
+    rows = list(run_remote(Remote("me@gpu", parcel.name, **options), parcel, output, notify=told.append))
     return rows, told
 
 
@@ -95,7 +95,7 @@ def test_a_broken_connection_is_taken_up_again(there: Elsewhere, tmp_path: Path)
     (there.home / "broken").unlink()
     before = len(there.calls)
     told: list[str] = []
-    rows = run_remote(Remote("me@gpu", parcel.name), parcel, output, tell=told.append)
+    rows = run_remote(Remote("me@gpu", parcel.name), parcel, output, notify=told.append)
     first = next(rows)
     go_on.touch()
     assert [first["step"], *(row["step"] for row in rows)] == [1, 2]
@@ -108,7 +108,7 @@ def test_a_training_that_fails_is_an_error_with_what_it_said(there: Elsewhere, t
     there.train_by("mkdir -p ../../runs/out; echo row > ../../runs/out/log.jsonl; echo 'linnet: no GPU' >&2; exit 3")
     parcel, told = pack(a_recipe(tmp_path)), []
     with pytest.raises(LinnetError, match="me@gpu: the training has ended with an error"):
-        list(run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", tell=told.append))
+        list(run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", notify=told.append))
     assert told[-1] == "no GPU"
     assert (tmp_path / "out" / "log.jsonl").read_text() == "row\n"
     there.train_by(f"echo '{ROW % 3}' >&2")
@@ -118,11 +118,11 @@ def test_a_training_that_fails_is_an_error_with_what_it_said(there: Elsewhere, t
 def test_breaking_off_here_leaves_it_running_there(there: Elsewhere, tmp_path: Path) -> None:
     there.train_by(f"echo '{ROW % 1}' >&2; sleep 60")
     parcel, told = pack(a_recipe(tmp_path)), []
-    rows = run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", tell=told.append)
+    rows = run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", notify=told.append)
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     assert "the run goes on on me@gpu" in told[-1]
-    rows = run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", tell=told.append)
+    rows = run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", notify=told.append)
     assert next(rows)["step"] == 1
     assert "linnet-out is running on me@gpu: attaching to it" in told
     rows.close()  # type: ignore[attr-defined]

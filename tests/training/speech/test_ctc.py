@@ -151,7 +151,7 @@ def test_texts_without_room_are_counted_and_said(bases: dict[str, Path], tmp_pat
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = recipe_at(tmp_path, bases, manifest)
     said: list[str] = []
-    prepare(recipe, load_task(recipe), RunContext(tell=said.append))
+    prepare(recipe, load_task(recipe), RunContext(notify=said.append))
     line = "1 of 4 utterances have more letters than the encoder has frames: no CTC loss for them"
     assert line in said
     table = dict(dry_run(recipe))

@@ -58,7 +58,7 @@ def test_the_frames_are_those_of_each_clip_alone(bases: dict[str, Path], manifes
     with torch.no_grad(), UtteranceReader() as listener:
         for clip, count, name in zip(batch.tensors["frames"], batch.tensors["frame_counts"], batch.ids, strict=True):
             utterance = next(row for row in data.corpus.utterances if row.id == name)
-            (alone,) = task.model.encode_audio(torch.from_numpy(listener.hear(utterance).samples)[None])
+            (alone,) = task.model.encode_audio(torch.from_numpy(listener.read(utterance).samples)[None])
             assert torch.equal(clip[:count], alone)
             assert not clip[count:].any()
 

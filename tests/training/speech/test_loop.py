@@ -393,7 +393,7 @@ def test_what_cannot_be_used_is_named_and_counted(tmp_path: Path, bases: dict[st
     assert "1 no utterance: line 31: the key 'audio' must be" in said
     assert "--skip-bad" in said
     told: list[str] = []
-    assert len(rows_of(recipe, skip_bad=True, tell=told.append)) == 6
+    assert len(rows_of(recipe, skip_bad=True, notify=told.append)) == 6
     assert told[0] == "15 of 31 utterances cannot be used"
     assert "16 utterances are kept" in told
 

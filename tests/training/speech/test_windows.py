@@ -106,6 +106,6 @@ def test_sounds_over_a_shorter_window_are_left_out_and_told(whisper: Path, tmp_p
     write_manifest(tmp_path / "train.jsonl", rows)
     recipe = recipe_at(tmp_path, whisper, tmp_path / "train.jsonl", 1.0)
     said: list[str] = []
-    trainer, _, _ = prepare(recipe, load_task(recipe), RunContext(tell=said.append))
+    trainer, _, _ = prepare(recipe, load_task(recipe), RunContext(notify=said.append))
     assert sorted(row for batch in trainer.batches.of_rank(0) for row in batch) == [0, 2]
     assert any("1 dropped: longer than 1 s" in line for line in said)

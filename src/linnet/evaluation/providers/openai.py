@@ -1,4 +1,4 @@
-"""OpenAI's transcription service, and the many servers that speak its language (vLLM, Speaches, LocalAI, Groq, ...)."""
+"""OpenAI's transcription service, and compatible servers (vLLM, Speaches, LocalAI, Groq, ...)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from linnet.audio.types import Audio
 from linnet.evaluation.providers.http import HttpProvider, form, text_of
 from linnet.evaluation.providers.parsing import parse_language, parse_words
 from linnet.evaluation.providers.protocol import ProviderOptions, ProviderTranscript, main_code
-from linnet.evaluation.providers.sound import FILE_NAME, MIME, flac
+from linnet.evaluation.providers.upload import FILE_NAME, MIME, flac
 
 
 class OpenAI(HttpProvider):
-    """POST {url}/audio/transcriptions, a multipart form; answers {"text": ...}.
+    """POST {url}/audio/transcriptions, a multipart form; returns {"text": ...}.
 
-    An address without a path gets `/v1`. A server at another address than OpenAI's may be asked without a key.
+    A URL without a path gets `/v1`. Servers other than OpenAI's work without a key.
     """
 
     kind = "openai"

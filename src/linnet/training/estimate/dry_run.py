@@ -43,7 +43,7 @@ def dry_run(recipe: SpeechRecipe, context: RunContext = ALONE) -> Iterator[tuple
         return
     yield from _parameters(task)
     said: list[str] = []
-    heard = replace(context, tell=said.append)
+    heard = replace(context, notify=said.append)
     try:
         planned = plan(recipe, task, heard)
     except LinnetError as error:
@@ -81,7 +81,7 @@ def _validation(recipe: SpeechRecipe, task: SpeechTask, context: RunContext) -> 
     specs, limit = [recipe.data.validation], recipe.data.validation_limit
     said: list[str] = []
     try:
-        corpus = read_corpus(specs, task.inputs, replace(context, tell=said.append), limit=limit)
+        corpus = read_corpus(specs, task.inputs, replace(context, notify=said.append), limit=limit)
     except LinnetError as error:
         said = [f"missing: {error}"]
     else:

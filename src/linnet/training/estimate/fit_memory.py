@@ -149,13 +149,13 @@ def fit_memory(
         budget = limit or usable_memory(free_memory(device), device, processes)
         return MemoryFit(found, bins, budget, (), str(fit_file(key)))
     texts = (corpus.utterances[row].text or "" for row in rows.tolist()) if recipe.losses.ctc is not None else ()
-    with Probing(recipe, processes, context.tell, Alphabet.of(texts).characters) as probing:
+    with Probing(recipe, processes, context.notify, Alphabet.of(texts).characters) as probing:
         budget = limit or usable_memory(probing.free, device, processes)
-        fit = fit_steps(probing, probe_shapes(bins, task.inputs), budget, context.tell)
+        fit = fit_steps(probing, probe_shapes(bins, task.inputs), budget, context.notify)
         kept = save_fit(fit, key)
         made = MemoryFit(fit, bins, budget, (), str(kept))
         reach = budget if device.type == "cuda" else min(budget, fit.held + 3 * _aim(fit.held, budget))
-        return replace(made, checks=tuple(_checks(probing, made, reach, context.tell)))
+        return replace(made, checks=tuple(_checks(probing, made, reach, context.notify)))
 
 
 def probe_shapes(bins: Bins, inputs: Inputs) -> list[tuple[float, int]]:
@@ -180,7 +180,7 @@ def _aim(held: int, budget: int) -> int:
     return int(min(_SHARE * (budget - held), max(_LEAST, 2 * held)))
 
 
-def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int, tell: Notify) -> Fit:
+def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int, notify: Notify) -> Fit:
     """Measure a step at each shape and fit the cost of its moments.
 
     Raises:
@@ -197,17 +197,17 @@ def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int
     for number, (seconds, tokens) in enumerate(shapes):
         alone = _alone(probing, seconds, tokens, budget)
         aim = _aim(held, budget) // (1 + 2 * (number % 2))  # every other batch is smaller: sizes are distinguished
-        several = _several(probing, alone, aim, budget, tell)
+        several = _several(probing, alone, aim, budget, notify)
         if several is None or number == 0:
             measured.append(alone)
         measured += [several] if several is not None else []
-        tell(f"{describe(measured[-1][0])}: {show_bytes(max(measured[-1][1].values()))}")
+        notify(f"{describe(measured[-1][0])}: {show_bytes(max(measured[-1][1].values()))}")
     taken = [shape for shape, _ in measured]
     peaks = [max(moments.values()) for _, moments in measured]
     fit = Fit(fit_peak(taken, _moments(measured, held), known=held), held, tuple(taken), tuple(peaks))
     error = float(np.abs(fit.cost.errors(taken, peaks)).max())
     advice = ": name less memory than available by that share" if error > _TRUSTED else ""
-    tell(f"fitted to {len(peaks)} measured steps, within {error:.1%}{advice}")
+    notify(f"fitted to {len(peaks)} measured steps, within {error:.1%}{advice}")
     return fit
 
 
@@ -224,7 +224,7 @@ def _alone(probing: Probing, seconds: float, tokens: int, budget: int) -> Measur
     return shape, moments
 
 
-def _several(probing: Probing, alone: Measured, aim: int, budget: int, tell: Notify) -> Measured | None:
+def _several(probing: Probing, alone: Measured, aim: int, budget: int, notify: Notify) -> Measured | None:
     """Measure as many utterances as take `aim` bytes by what one takes, two at least; half as many where they do not
     fit, and None where only one does.
     """
@@ -235,7 +235,7 @@ def _several(probing: Probing, alone: Measured, aim: int, budget: int, tell: Not
         shape = (count, seconds, tokens)
         if (found := probing.moments(shape)) is not None:
             return shape, found
-        tell(f"{describe(shape)} do not fit: half as many are tried")
+        notify(f"{describe(shape)} do not fit: half as many are tried")
         count //= 2
     return None
 
@@ -247,7 +247,7 @@ def _moments(measured: Sequence[Measured], held: int) -> list[list[float]]:
     return [*([float(moments[name]) for _, moments in measured] for name in sorted(common)), [float(r) for r in rest]]
 
 
-def _checks(probing: Probing, made: MemoryFit, reach: float, tell: Notify) -> Iterator[Check]:
+def _checks(probing: Probing, made: MemoryFit, reach: float, notify: Notify) -> Iterator[Check]:
     """Measure the batches of three bins that were not fitted to, each as large as its bin allows (or `reach`)."""
     known = {(seconds, tokens) for _, seconds, tokens in made.fit.shapes}
     others = [shape for shape in made.shapes if shape[1:] not in known and shape[0] > 0]
@@ -257,6 +257,6 @@ def _checks(probing: Probing, made: MemoryFit, reach: float, tell: Notify) -> It
         size = max(1, min(size, _LARGEST, int(cost.most(seconds, tokens, reach))))
         shape = (size, seconds, tokens)
         if (moments := probing.moments(shape)) is None:
-            tell(f"{describe(shape)} should fit and do not: name less memory than {show_bytes(made.budget)}")
+            notify(f"{describe(shape)} should fit and do not: name less memory than {show_bytes(made.budget)}")
             continue
         yield Check(shape, float(cost.of(*shape)), max(moments.values()))

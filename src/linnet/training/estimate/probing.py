@@ -31,9 +31,9 @@ class Probing:
         LinnetError: the recipe's model or device cannot be had, or its process ends before the first step.
     """
 
-    def __init__(self, recipe: SpeechRecipe, processes: int, tell: Notify, characters: str = "") -> None:
+    def __init__(self, recipe: SpeechRecipe, processes: int, notify: Notify, characters: str = "") -> None:
         self._characters = characters
-        self._recipe, self.processes, self._tell = recipe, processes, tell
+        self._recipe, self.processes, self._notify = recipe, processes, notify
         self._folder = tempfile.TemporaryDirectory(prefix="linnet-probe-")
         self._process: subprocess.Popen[str] | None = None
         self.held = self.free = 0  # bytes: of weights and optimizer, and free on the device before they came
@@ -47,7 +47,7 @@ class Probing:
             self.__exit__()
             raise
         for name in unused:
-            self._tell(f"{name} gets no gradient: it is trained, but no step uses it")
+            self._notify(f"{name} gets no gradient: it is trained, but no step uses it")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,7 +64,7 @@ class Probing:
             self._start()
         answer = self._ask(shape)
         if answer is None:
-            self._tell(f"a step of {describe(shape)} ended its process: {self._last_words()}")
+            self._notify(f"a step of {describe(shape)} ended its process: {self._last_words()}")
             self._end()
             return None
         if answer.get("full"):

@@ -34,7 +34,7 @@ def run_remote(
     output: Path,
     *,
     secrets: Sequence[str] = FORWARDED,
-    tell: Notify,
+    notify: Notify,
 ) -> Iterator[Row]:
     """Train there; yields the rows of the log, and leaves the run's folder in `output` without checkpoints.
 
@@ -45,18 +45,18 @@ def run_remote(
     """
     look, *send, start, follow, fetch = plan_remote(remote, parcel, output, secrets)
     if _run(look).strip().endswith("running"):
-        tell(f"{remote.session} is running on {remote.host}: attaching to it")
+        notify(f"{remote.session} is running on {remote.host}: attaching to it")
     else:
         _stage(remote, parcel, staging(output))
         for command in send:
-            tell(f"{command.why} ({command.shown})" if command.shown else command.why)
+            notify(f"{command.why} ({command.shown})" if command.shown else command.why)
             _run(command)
         _run(start)
-        tell(f"{remote.session} has started on {remote.host}; to see it there:  tmux attach -t {remote.session}")
+        notify(f"{remote.session} has started on {remote.host}; to see it there:  tmux attach -t {remote.session}")
     try:
-        status = yield from _follow(follow, tell)
+        status = yield from _follow(follow, notify)
     except (KeyboardInterrupt, GeneratorExit):
-        tell(
+        notify(
             f"the run goes on on {remote.host}: the same command attaches to it again;  "
             f"ssh {remote.host} tmux kill-session -t {remote.session}  ends it"
         )
@@ -121,7 +121,7 @@ def _run(command: Command) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _follow(command: Command, tell: Notify) -> Generator[Row, None, int]:
+def _follow(command: Command, notify: Notify) -> Generator[Row, None, int]:
     """Rows as they come, each step once; other lines are told. Returns the exit status."""
     try:
         process = subprocess.Popen(command.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -134,7 +134,7 @@ def _follow(command: Command, tell: Notify) -> Generator[Row, None, int]:
             for line in process.stdout:
                 row = _row(line)
                 if row is None:
-                    tell(line.decode(errors="replace").rstrip().removeprefix("linnet: "))
+                    notify(line.decode(errors="replace").rstrip().removeprefix("linnet: "))
                 elif row["step"] > newest:
                     newest = row["step"]
                     yield row

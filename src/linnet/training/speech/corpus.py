@@ -83,7 +83,9 @@ def read_corpus(specs: Iterable[SourceSpec], inputs: Inputs, context: RunContext
             source, before = open_source(spec), len(packer)
             found: Iterator[Utterance] = iter(source)
             if isinstance(spec, TrainingSource) and spec.transcribe_with:
-                context.tell(f"{source.name}: {spec.transcribe_with} writes its texts first; here they count as empty")
+                context.notify(
+                    f"{source.name}: {spec.transcribe_with} writes its texts first; here they count as empty"
+                )
                 found = (replace(utterance, text=utterance.text or "") for utterance in source)
             while some := list(islice(found, min(_AT_ONCE, limit - len(packer) + before) if limit else _AT_ONCE)):
                 for utterance, length, labels in _measured(some, inputs, listener, bad):
@@ -182,7 +184,7 @@ class AudioBatches(Dataset[Batch]):
     def _hear(self, utterance: Utterance, row: int) -> Samples:
         if self._listener is None or self._listener[0] != os.getpid():  # a file's place is not shared with a fork
             self._listener = os.getpid(), UtteranceReader()
-        samples = self._listener[1].hear(utterance).samples
+        samples = self._listener[1].read(utterance).samples
         if self._augment is None:
             return samples
         return augmented(samples, self._augment, (self._seed, self.epoch, row), longest=self.corpus.inputs.longest)
@@ -197,7 +199,7 @@ def _seconds(utterance: Utterance, listener: UtteranceReader) -> float:
     if utterance.duration is not None:
         return utterance.duration
     try:
-        return listener.hear(utterance).duration
+        return listener.read(utterance).duration
     except AudioError as error:
         raise AudioError("audio that cannot be read") from error
 
@@ -248,4 +250,4 @@ class _Unusable:
         if not context.skip_bad:
             raise OptionError("\n".join([*lines, "Mend them, or leave them out with --skip-bad."]))
         for line in lines:
-            context.tell(line)
+            context.notify(line)

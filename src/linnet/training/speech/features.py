@@ -176,7 +176,7 @@ def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: ClipEn
                 _append(file, frames)
             if time.monotonic() - told > _TELL:
                 told = time.monotonic()
-                encode.context.tell(f"encoder frames: {number} of {len(rows)} utterances")
+                encode.context.notify(f"encoder frames: {number} of {len(rows)} utterances")
         file.flush()
         os.fsync(file.fileno())
     np.save(folder / "starts.npy", np.concatenate([[0], counts.cumsum()]), allow_pickle=False)
@@ -187,7 +187,7 @@ def _encoded(corpus: Corpus, row: int, encode: ClipEncoder, listener: UtteranceR
     """The frames of a row; None where its audio cannot be read and may be left out."""
     utterance = corpus.utterances[row]
     try:
-        return encode(listener.hear(utterance).samples)
+        return encode(listener.read(utterance).samples)
     except AudioError as error:
         if encode.context.skip_bad:
             return None

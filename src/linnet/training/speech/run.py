@@ -114,7 +114,7 @@ def prepare(
     world = accelerator.num_processes
     planned = plan(recipe, task, context, world=world, keep=keep / "train")
     for line in planned.lines():
-        context.tell(line)
+        context.notify(line)
     validate = None
     if recipe.data.validation is not None and context.score is not None:
         limit, place = recipe.data.validation_limit, keep / "validation"
@@ -164,7 +164,7 @@ def spelling_head(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan,
         needed = outputs_needed(head.alphabet.ids(corpus.utterances[row].text or ""))
         tight += needed > head.outputs * frames(round(float(corpus.lengths.durations[row]) * SAMPLE_RATE))
     if tight:
-        context.tell(
+        context.notify(
             f"{tight} of {len(rows)} utterances have more letters than the encoder has frames: no CTC loss for them"
         )
     return head
@@ -181,7 +181,7 @@ def row_alignment(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan,
         outputs_needed(text[:-1]) > task.model.audio_rows(length) for text, length in zip(texts, lengths, strict=True)
     )
     if tight:
-        context.tell(f"{tight} of {len(rows)} utterances have more tokens than rows: no alignment loss for them")
+        context.notify(f"{tight} of {len(rows)} utterances have more tokens than rows: no alignment loss for them")
     return made
 
 

@@ -55,7 +55,7 @@ def with_transcripts(
                 raise OptionError(
                     f"{spec.path}: {source.transcribe_with} recognized no word in its {len(utterances)} rows."
                 )
-            context.tell(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
+            context.notify(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
             folder.mkdir(parents=True, exist_ok=True)
             write_manifest(manifest, rows)
             write_key(told, key)
@@ -101,11 +101,11 @@ def _readable(
     """The samples of each utterance that can be read; those utterances go into `rows`."""
     for utterance in utterances:
         try:
-            samples = listener.hear(utterance).samples
+            samples = listener.read(utterance).samples
         except AudioError as error:
             if not context.skip_bad:
                 raise OptionError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
-            context.tell(f"left out: {utterance.id}: {error}")
+            context.notify(f"left out: {utterance.id}: {error}")
             continue
         rows.append(utterance)
         yield samples

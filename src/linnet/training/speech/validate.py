@@ -31,7 +31,7 @@ def transcripts(trainer: Trainer, task: SpeechTask, run: SpeechRunSettings, corp
         size = run.validation_batch
         for first in range(trainer.rank * size, len(order), trainer.world * size):
             rows = order[first : first + size]
-            heard = inputs.sounds([listener.hear(corpus.utterances[row]).samples for row in rows])
+            heard = inputs.sounds([listener.read(corpus.utterances[row]).samples for row in rows])
             with quiet(), trainer.accelerator.autocast():  # the model, not the features: those are float32
                 ids = model.generate(
                     **tensors_to(heard, trainer.accelerator.device),

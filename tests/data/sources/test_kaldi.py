@@ -60,7 +60,7 @@ def test_lines_that_are_wrong_are_counted_and_the_others_read(tmp_path: Path) ->
         ("wav.scp, line 3", "Kaldi archive"),
         ("wav.scp, line 4", "expected the path"),
         ("wav.scp, line 5, e", "expected seconds"),
-        ("text, line 5", "z has no sound"),
+        ("text, line 5", "z has no audio"),
     ]
     for problem, (where, says) in zip(problems, wanted, strict=True):
         assert problem.startswith(f"{where}: ")

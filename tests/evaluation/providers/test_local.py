@@ -311,7 +311,7 @@ def test_what_openai_whisper_is(checkpoint: Path) -> None:
         assert provider.identity.revision.startswith("openai-whisper ")
         with pytest.raises(OptionError, match="Unsupported language: xx"):
             provider.transcribe(SHORT, language="xx")
-    with pytest.raises(OptionError, match="knows auto, float16 and float32"):
+    with pytest.raises(OptionError, match="supports auto, float16 and float32"):
         open_provider(f"openai-whisper:{checkpoint}", ProviderOptions(compute_type="int8"))
     with pytest.raises(ProviderRefusal, match="openai-whisper:no-such: cannot load the model"):
         open_provider("openai-whisper:no-such")

@@ -111,7 +111,7 @@ def test_small_sources_are_drawn_more_often_by_temperature(tmp_path: Path) -> No
     assert sum(drawn[row] for row in range(12)) == pytest.approx(12 * passes[0], abs=1)
     assert sum(drawn[row] for row in range(12, 17)) == pytest.approx(5 * passes[1], abs=1)
     assert max(drawn[row] for row in range(12, 17)) - min(drawn[row] for row in range(12, 17)) <= 1
-    assert [line.rpartition(": ")[2] for line in told[-2:]] == [f"{each:.2f} passes an epoch" for each in passes]
+    assert [line.rpartition(": ")[2] for line in told[-2:]] == [f"{each:.2f} passes per epoch" for each in passes]
 
 
 def test_a_temperature_below_one_is_refused(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def test_no_audio_is_read_again_and_another_run_shares_the_frames(
         read.append(utterance.id)
         return hear(listener, utterance)
 
-    hear = UtteranceReader.hear
-    monkeypatch.setattr(UtteranceReader, "hear", reading)
+    hear = UtteranceReader.read
+    monkeypatch.setattr(UtteranceReader, "read", reading)
     again = losses(run_recipe(recipe_at(tmp_path / "two", bases, manifest, data=shared)))
     assert again == first
     assert not read

@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_named_or_left_out(counts: Counts, bare: Path, tm
 def test_nothing_heard_is_an_error(counts: Counts, bare: Path, tmp_path: Path) -> None:
     rows = [row for row in read_manifest(bare) if row.id in ("0.wav", "4.wav")]  # silence
     write_manifest(bare, rows)
-    with pytest.raises(OptionError, match="recognized no word in its 2 rows"):
+    with pytest.raises(OptionError, match="recognized no words in its 2 rows"):
         with_transcripts(
             [TrainingSource(str(bare), transcribe_with="fake")], tmp_path / "kept", RunContext(notify=print)
         )

@@ -21,10 +21,7 @@ class AssemblyAI(HttpProvider):
     kind = "assemblyai"
     home = "https://api.assemblyai.com"
     key_variable = "ASSEMBLYAI_API_KEY"
-
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key."""
-        return {"Authorization": key}
+    header = ("Authorization", "{}")
 
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
         """Recognize one recording; the time runs from its upload to its completion as polled."""

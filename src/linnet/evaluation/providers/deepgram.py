@@ -21,10 +21,7 @@ class Deepgram(HttpProvider):
     kind = "deepgram"
     home = "https://api.deepgram.com"
     key_variable = "DEEPGRAM_API_KEY"
-
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key."""
-        return {"Authorization": f"Token {key}"}
+    header = ("Authorization", "Token {}")
 
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
         """Recognize one recording; takes no prompt (use the field `keyterm`)."""

@@ -19,11 +19,8 @@ class ElevenLabs(HttpProvider):
     kind = "elevenlabs"
     home = "https://api.elevenlabs.io"
     key_variable = "ELEVENLABS_API_KEY"
+    header = ("xi-api-key", "{}")
     defaults = {"tag_audio_events": False}  # noqa: RUF012 (a ClassVar of the base)
-
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key."""
-        return {"xi-api-key": key}
 
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
         """Recognize one recording; takes no prompt (use the field `keyterms`)."""

@@ -212,6 +212,7 @@ class HttpProvider(Closing):
     kind: ClassVar[str]
     home: ClassVar[str]  # the default URL
     key_variable: ClassVar[str]
+    header: ClassVar[tuple[str, str]] = ("Authorization", "Bearer {}")  # the header with the key
     version: ClassVar[int] = 1  # of the request: raise it when responses may change
     defaults: ClassVar[Mapping[str, Any]] = {}  # fields of every request unless overridden
     keyless: ClassVar[bool] = False  # whether a server at another URL works without a key
@@ -224,11 +225,11 @@ class HttpProvider(Closing):
         self.options = options
         required = not (self.keyless and options.url)
         key = Key.read(self.identity.name, options.key_variable or self.key_variable, required=required)
-        self.server = Server(self.identity.name, url, key, self.authorize(key.value) if key.value else {}, options)
+        self.server = Server(self.identity.name, url, key, self._authorization(key.value), options)
 
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key."""
-        raise NotImplementedError
+    def _authorization(self, key: str) -> dict[str, str]:
+        name, form = self.header
+        return {name: form.format(key)} if key else {}
 
     def close(self) -> None:
         """Cancel what is running."""

@@ -28,10 +28,6 @@ class OpenAI(HttpProvider):
         super().__init__(model, options)
         self._path = "audio/transcriptions" if urlsplit(self.server.url).path else "v1/audio/transcriptions"
 
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key."""
-        return {"Authorization": f"Bearer {key}"}
-
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
         """Recognize one recording."""
         fields: dict[str, Any] = {

@@ -45,11 +45,11 @@ RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next wi
 
 @dataclass(frozen=True)
 class WindowResult:
-    """One decoded window and the language heard or given."""
+    """One decoded window, and its given or detected language."""
 
     decoded: DecodingResult
     language: str | None
-    probabilities: Mapping[str, float] | None = None  # of each language, where it was to be told
+    probabilities: Mapping[str, float] | None = None  # of each language, if it was detected
     words: tuple[TimedWord, ...] = ()  # where word times were asked for
 
 
@@ -364,7 +364,7 @@ class _WindowRecognizer:
         return any(may_skip(one, window.regions, end, usual) for one, end in zip(segments, ends, strict=False))
 
     def _timed(self, window: Window) -> bool:
-        """Whether a window is decoded with timestamps: what was skipped with them is heard again without."""
+        """Whether a window is decoded with timestamps; skipped speech is decoded again without them."""
         return self._options.timestamps and not window.again
 
 

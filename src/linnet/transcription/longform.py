@@ -53,7 +53,7 @@ class WindowRecognizer(Protocol):
         ...
 
     def read(self, window: Window, answer: Any) -> WindowTranscript:
-        """What the answer to a window's request says."""
+        """Process the result of a window's request."""
         ...
 
 
@@ -69,7 +69,7 @@ class Languages:
         self._wordless: str | None = None  # of those in which speech was found and no words
 
     def count(self, heard: WindowTranscript) -> None:
-        """Take the probabilities of a window with words; one without gives a language only where none has any."""
+        """Add the language probabilities of a window; those of windows without words count only if none has words."""
         if heard.probabilities and heard.segments:
             self._voices += 1
             self._first = self._first or heard.language

@@ -128,7 +128,7 @@ class Recognizer:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes that `language` may name; empty where the model takes none."""
+        """Codes for `language`; empty if the model takes none."""
         return self._backend.languages
 
     @property
@@ -218,7 +218,7 @@ class Recognizer:
 
 
 def _split(given: Mapping[str, Any]) -> tuple[Recording, TranscriptionOptions]:
-    """How recordings are opened, as a `Recording` without its sound, and how they are transcribed."""
+    """How recordings are opened, as a `Recording` without its audio, and how they are transcribed."""
     changes = dict(given)
     opening = {name: changes.pop(name) for name in ("channel", "track", "sample_rate") if name in changes}
     options = changes.pop("options", None)

@@ -192,7 +192,7 @@ class WhisperBackend:
         return pieces, advance
 
     def _hears_speech(self, decoded: DecodingResult, options: TranscriptionOptions) -> bool:
-        """Whether a window without words is one in which the model says that somebody speaks."""
+        """Whether the model detects speech in a window without words."""
         known = self.vocabulary.no_speech is not None and options.no_speech_threshold is not None
         return known and decoded.no_speech_prob < CERTAIN_SPEECH
 
@@ -391,7 +391,7 @@ def _is_invented(segment: Segment, window: Window) -> bool:
 
 
 def _is_silence(decoded: DecodingResult, options: DecodingOptions) -> bool:
-    """Whether the model says that nobody speaks and is not sure of the words it found (Radford et al. 2022, 4.5)."""
+    """Whether the model predicts no speech with low confidence in its words (Radford et al. 2022, 4.5)."""
     if options.no_speech_threshold is None or decoded.no_speech_prob <= options.no_speech_threshold:
         return False
     limit = options.log_probability_threshold

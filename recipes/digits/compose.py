@@ -256,7 +256,7 @@ class Composer:
     def pollute(self, rng: Rng, samples: Array, *, narrow: bool) -> Array:
         """Room, color, top band, noise, line, level, coding: each by chance."""
         length = len(samples)
-        response = effects.room(rng) if rng.random() < 0.5 else None
+        response = effects.room_response(rng) if rng.random() < 0.5 else None
         size = fft.next_fast_len(length + (0 if response is None else len(response)), real=True)
         frequencies = fft.rfftfreq(size, 1 / RATE).astype(np.float32)
         spectrum = fft.rfft(samples, size)

@@ -30,7 +30,7 @@ def test_the_table_names_the_fastest_and_why_one_is_missing(call: Call) -> None:
     assert done.status == 0, done.err
     head, names, first, second, last = done.out.splitlines()
     assert head.startswith("digits on ")
-    assert head.endswith("1 threads: synthetic sound, 2 windows of 10 s with 30 tokens each")
+    assert head.endswith("1 threads: synthetic audio, 2 windows of 10 s with 30 tokens each")
     assert names.split() == ["engine", "compute", "type", "batch", "RTFx", "load", "(s)", "memory", "(MB)"]
     engine, kind, batch, rtfx, load, memory = first.split()
     assert (engine, kind, batch) == ("torch", "f32", "2")

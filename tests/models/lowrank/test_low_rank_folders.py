@@ -287,7 +287,7 @@ def test_adapters_of_a_low_rank_fusion_model(tmp_path: Path) -> None:
 
 def test_a_fusion_model_is_not_built_on_a_low_rank_base(whisper: tuple[Any, Path], tmp_path: Path) -> None:
     bases = save_bases(tmp_path / "bases", ("qwen3",))
-    with pytest.raises(ModelError, match="has low-rank layers, which a fusion model is not built on"):
+    with pytest.raises(ModelError, match="has low-rank layers, which fusion models do not support"):
         build(str(whisper[1]), str(bases["qwen3"]))
 
 

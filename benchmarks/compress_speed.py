@@ -47,7 +47,7 @@ from linnet.engines.openvino.cache import ConvertedModel, compile_converted
 from linnet.engines.openvino.export import convert
 from linnet.engines.openvino.formats import ModelShape
 from linnet.engines.torch.encoder import TorchEncoder
-from linnet.errors import ModelError
+from linnet.errors import ModelError, OptionError
 from linnet.models.lowrank.layers import Form, PivotLinear, is_low_rank, low_rank_linear, parameters_of, replace_layers
 from linnet.models.resolve import resolve
 from linnet.timing import time_in_turn
@@ -263,7 +263,10 @@ def measure(one: Encoder, rounds: int, say: Callable[[str], None]) -> Iterator[d
 def _budget(one: Encoder, times: LayerTimes) -> tuple[Plan, Mapping[str, nn.Module] | None]:
     if one.study is None:
         return faster(one.sites, scaled(one.sites, times.is_faster), times), None
-    made = compress(one.study, CompressOptions(budget=BUDGET), times)
+    try:
+        made = compress(one.study, CompressOptions(budget=BUDGET), times)
+    except OptionError:  # only slower layers could meet it: all stay dense
+        return {}, {}
     plan: Plan = {o.name: (o.rank, o.form) for o in made.reports if o.rank is not None and o.form is not None}
     return plan, made.layers
 

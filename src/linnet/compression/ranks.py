@@ -66,11 +66,14 @@ def _by_parameters(
     choices = _choices(study, analyses, options, times)
     least = least_cost(choices)
     if least > room:
-        timed = "" if times is None else _timed(choices, times)
+        enough = (fixed + least) / whole
+        ways = [f"give at least {enough:.3f}"] if enough < 1 else []
+        if times is not None:
+            ways.append(f"factor layers that are not faster, too, with  --for size  ({_slow(choices, times)})")
         raise OptionError(
             f"a budget of {options.budget:g} cannot be met: {fixed:,} of the {study.part}'s {whole:,} parameters are "
-            f"not in layers that can be factored, and the smallest ranks take {least:,.0f}: give at least "
-            f"{(fixed + least) / whole:.3f}{timed}"
+            f"not in layers that can be factored, and the smallest ranks take {least:,.0f}: "
+            f"{', or '.join(ways) or 'it cannot be made smaller'}"
         )
     return allocate(choices, room)
 
@@ -90,8 +93,8 @@ def _by_latency(
     whole, least = sum(measured.dense(site) for site in study.sites), least_cost(choices)
     if least > share * whole:
         raise OptionError(
-            f"a budget of {share:g} of the time cannot be met: the smallest ranks take {least / whole:.3f} of it"
-            f"{_timed(choices, times)}"
+            f"a budget of {share:g} of the time cannot be met: the smallest ranks take {least / whole:.3f} of it: "
+            f"give more ({_slow(choices, times)})"
         )
     return allocate(choices, share * whole)
 
@@ -113,10 +116,7 @@ def _choices(
     return found
 
 
-def _timed(choices: Mapping[str, list[Choice]], times: LayerTimes) -> str:
-    """The end of an error: how many layers gain nothing here, and what to do."""
+def _slow(choices: Mapping[str, list[Choice]], times: LayerTimes) -> str:
+    """How many layers gain nothing here."""
     slow = sum(all(one.rank is None for one in found) for found in choices.values())
-    return (
-        f", or factor layers that are not faster, too, with  --for size  ({slow} of {len(choices)} layers are faster "
-        f"dense at every rank on {times.where})"
-    )
+    return f"{slow} of {len(choices)} layers are faster dense at every rank on {times.where}"

@@ -16,8 +16,9 @@ weights: $(READY)
 	done
 
 # OMP: two workers with two threads each would wait for one another, and threads that wait keep a core busy
+# PYTHONDONTWRITEBYTECODE: where it is set, each of some 60 processes would compile all it imports anew
 test: $(READY)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal -q
+	PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal -q
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -2,12 +2,14 @@
 
     python benchmarks/compress.py --models tiny.en base --speech ../shared/data/speech --rows rows.jsonl
     python benchmarks/compress.py --models tiny.en --rows rows.jsonl --only dense lite-fast budget-0.85
+    python benchmarks/compress.py --speed base small large-v3-turbo calibration
 
 Calibration is on speech without texts (libri_speakers_notext, coffee_commands, aligned_lj; a third of it once more with
 noise, a third at 8 kHz), the tests on other speakers. Greedy, without times, on windows of `--window` seconds (of 30 s
 for a clip that is longer): Whisper hears 30 s windows better, and every row hears the same. A finished row is not made
 again; what was measured of a model is kept beside the rows. `--table` prints what is there, each row set beside the
-dense model by the paired bootstrap over speakers.
+dense model by the paired bootstrap over speakers. `--speed` times encoders instead (see `compress_speed`), and what
+calibration takes; nothing else may run beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,13 +33,17 @@ from linnet.audio.mel import log_mel
 from linnet.audio.source import load
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.compression.heal import HealOptions, heal
-from linnet.compression.job import Compressed, CompressOptions, Study, compress, put_in
+from linnet.compression.job import Compressed, CompressOptions, Part, Study, compress, put_in, together
 from linnet.compression.judging import narrow
 from linnet.compression.subject import WhisperSubject, load_subject
 from linnet.compression.windows import Audio
 from linnet.data.manifest import Utterance, read_manifest
+from linnet.decoding.decoder import Decoder
+from linnet.decoding.options import DecodingOptions
+from linnet.engines.torch import TorchEngine
 from linnet.files import JsonLog, whole_lines
 from linnet.models.resolve import resolve
+from linnet.models.whisper import WhisperModel
 from linnet.scoring.bootstrap import bootstrap_ratio
 from linnet.scoring.clusters import choose_clusters
 from linnet.scoring.scores import count_errors
@@ -59,6 +66,7 @@ class Row:
     options: CompressOptions | None = None  # None: dense
     share_of: str | None = None  # the budget is the size of this row
     heal_minutes: float = 0.0
+    decoder: float | None = None  # share of the decoder's layers; with `options` None the encoder stays dense
 
 
 def rows() -> list[Row]:
@@ -75,6 +83,11 @@ def rows() -> list[Row]:
         Row("lite-0.98:0.99", CompressOptions(thresholds=(0.98, 0.99))),
         Row("as-0.98:0.99", budget, share_of="lite-0.98:0.99"),
         Row("lite-0.97:0.98", CompressOptions(thresholds=(0.97, 0.98))),
+    ]
+    found += [
+        Row("budget-0.85", replace(budget, budget=0.85)),
+        Row("decoder-0.8", decoder=0.8),
+        Row("budget-0.85-decoder-0.8", replace(budget, budget=0.85), decoder=0.8),
     ]
     found += [Row(f"healed-{share}", replace(budget, budget=share), heal_minutes=10.0) for share in (0.5, 0.6)]
     return found
@@ -158,9 +171,17 @@ def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
 # --- hearing
 
 
-@torch.inference_mode()
 def hear(subject: WhisperSubject, clips: Sequence[TestClip], seconds: float) -> list[str]:
-    """The greedy text of each clip, without times."""
+    """The greedy text of each clip, without times, by the engine and the decoder of Linnet itself."""
+    config = subject.model.config
+    most = config.max_target_positions
+    model = WhisperModel(subject.model, subject.vocabulary, subject.name, config.num_mel_bins, subject.window, most)
+    engine = TorchEngine(model)
+    decoder = Decoder(engine, subject.vocabulary, most)
+    language = "en" if subject.vocabulary.languages else None
+    options = DecodingOptions(
+        language=language, timestamps=False, temperatures=(0.0,), max_new_tokens=MOST_TOKENS, no_speech_threshold=None
+    )
     order = sorted(range(len(clips)), key=lambda index: len(clips[index].samples))
     texts = [""] * len(clips)
     short = [index for index in order if len(clips[index].samples) <= seconds * SAMPLE_RATE]
@@ -168,68 +189,24 @@ def hear(subject: WhisperSubject, clips: Sequence[TestClip], seconds: float) -> 
     for group, length in ((short, seconds), (long, subject.window / SAMPLE_RATE)):
         for start in range(0, len(group), BATCH):
             batch = group[start : start + BATCH]
-            for index, text in zip(batch, _batch(subject, [clips[i] for i in batch], length), strict=True):
-                texts[index] = text
+            sounds = torch.zeros(len(batch), int(length * SAMPLE_RATE))
+            for row, index in enumerate(batch):
+                part = clips[index].samples[: sounds.shape[1]]
+                sounds[row, : len(part)] = torch.from_numpy(part)
+            encoded = engine.encode(log_mel(sounds, config.num_mel_bins))
+            for index, one in zip(batch, decoder.decode(encoded, options), strict=True):
+                texts[index] = one.text
     return texts
-
-
-def _batch(subject: WhisperSubject, clips: Sequence[TestClip], seconds: float) -> list[str]:
-    size = int(seconds * SAMPLE_RATE)
-    sounds = torch.zeros(len(clips), size)
-    for row, clip in enumerate(clips):
-        part = clip.samples[:size]
-        sounds[row, : len(part)] = torch.from_numpy(part)
-    features = log_mel(sounds, subject.model.config.num_mel_bins).transpose(1, 2)
-    encoded = encode(subject.model.get_encoder(), features)
-    told = subject.vocabulary
-    prompt = [told.start, *([told.languages["en"], told.tasks["transcribe"]] if told.languages else ())]
-    prompt += [told.no_timestamps]
-    given = torch.tensor([prompt] * len(clips))
-    said = torch.zeros(len(clips), 0, dtype=torch.long)
-    ended, cache = torch.zeros(len(clips), dtype=torch.bool), None
-    for step in range(MOST_TOKENS):
-        made = subject.model(
-            encoder_outputs=SimpleEncoded(encoded), decoder_input_ids=given, past_key_values=cache, use_cache=True
-        )
-        cache, scores = made.past_key_values, made.logits[:, -1]
-        scores[:, [*told.suppress, *(told.begin_suppress if step == 0 else ())]] = -torch.inf
-        scores[:, told.timestamp_begin :] = -torch.inf
-        given = scores.argmax(-1, keepdim=True)
-        given[ended] = told.end
-        said = torch.cat([said, given], 1)
-        ended |= given[:, 0] == told.end
-        if ended.all():
-            break
-    return [told.text([token for token in row if token != told.end]) for row in said.tolist()]
-
-
-def SimpleEncoded(encoded: torch.Tensor) -> Any:  # noqa: N802 (what Transformers wants to be given)
-    """The encoder's output as Transformers takes it."""
-    from transformers.modeling_outputs import BaseModelOutput
-
-    return BaseModelOutput(last_hidden_state=encoded)
-
-
-def encode(encoder: Any, features: torch.Tensor) -> torch.Tensor:
-    """The encoder on windows shorter than its own: only as many positions as there are frames."""
-    import torch.nn.functional as nnf
-
-    states = nnf.gelu(encoder.conv2(nnf.gelu(encoder.conv1(features)))).transpose(1, 2)
-    states = states + encoder.embed_positions.weight[: states.shape[1]]
-    for layer in encoder.layers:
-        states = layer(states, None)
-        states = states[0] if isinstance(states, tuple) else states
-    normed: torch.Tensor = encoder.layer_norm(states)
-    return normed
 
 
 # --- rows
 
 
 def run_row(
-    name: str, row: Row, study: Study, clips: Sequence[TestClip], done: dict[str, Any], args: Any
+    name: str, row: Row, studies: Studies, clips: Sequence[TestClip], done: dict[str, Any], args: Any
 ) -> dict[str, Any]:
     """Make one model and hear all clips with it."""
+    study = studies.encoder
     subject: Any = study.subject
     made: Compressed | None = None
     facts: dict[str, Any] = {"share": 1.0, "kl": 0.0}
@@ -242,6 +219,11 @@ def run_row(
         ranks = {one.name: one.rank for one in made.reports}
         pairs = sum(one.form == "pair" for one in made.reports)
         facts = {"share": made.share, "kl": made.divergence, "ranks": ranks, "pairs": pairs}
+    if row.decoder is not None:
+        small = compress(studies.decoder, CompressOptions(budget=row.decoder))
+        made = replace(small, parameters=(1, 1)) if made is None else together(study, made, small)
+        ranks = {one.name: one.rank for one in made.reports}
+        facts |= {"kl": made.divergence, "ranks": ranks, "decoder_share": small.share}
     layers = dict(made.layers) if made else {}
     if row.heal_minutes:
         healed = heal(
@@ -274,18 +256,34 @@ def run_row(
     }
 
 
-def study_of(name: str, args: Any) -> Study:
-    """What was measured of a model, from the file beside the rows or anew."""
-    subject: Any = load_subject(resolve(name, offline=True))
-    audio = calibration(subject, args.speech, args.calibration)
-    place = args.rows.with_name(f"{args.rows.stem}.{name.replace('/', '-')}.pt")
-    options = CompressOptions(budget=0.5, fisher_windows=args.fisher, include_padding=args.include_padding)
-    if place.exists():
-        return Study(subject, audio, options, state=torch.load(place, weights_only=False))
-    study = Study(subject, audio, options, say)
-    _ = study.fisher
-    torch.save(study.state(), place)
-    return study
+@dataclass
+class Studies:
+    """What was measured of both parts of a model, each from its file beside the rows or anew."""
+
+    name: str
+    args: Any
+
+    @cached_property
+    def encoder(self) -> Study:
+        """Of the encoder."""
+        subject: Any = load_subject(resolve(self.name, offline=True))
+        return self._study(subject, calibration(subject, self.args.speech, self.args.calibration), "encoder")
+
+    @cached_property
+    def decoder(self) -> Study:
+        """Of the decoder, on the same audio."""
+        return self._study(self.encoder.subject, self.encoder.audio, "decoder")
+
+    def _study(self, subject: Any, audio: Audio, part: Part) -> Study:
+        args, suffix = self.args, "" if part == "encoder" else f".{part}"
+        place = args.rows.with_name(f"{args.rows.stem}.{self.name.replace('/', '-')}{suffix}.pt")
+        options = CompressOptions(budget=0.5, fisher_windows=args.fisher, include_padding=args.include_padding)
+        if place.exists():
+            return Study(subject, audio, options, part=part, state=torch.load(place, weights_only=False))
+        study = Study(subject, audio, options, say, part=part)
+        _ = study.fisher
+        torch.save(study.state(), place)
+        return study
 
 
 def run(args: Any) -> None:
@@ -296,18 +294,18 @@ def run(args: Any) -> None:
         todo = [row for row in rows() if row.name not in done and (not args.only or row.name in args.only)]
         if not todo:
             continue
-        study = study_of(name, args)
-        say(f"{name}: calibrated on {study.audio.seconds / 60:.1f} min")
+        studies = Studies(name, args)
+        say(f"{name}: calibrated on {studies.encoder.audio.seconds / 60:.1f} min")
         for row in todo:
             if row.share_of is not None and row.share_of not in done:
                 say(f"{name} {row.name}: left out, it needs the row {row.share_of}")
                 continue
-            made = run_row(name, row, study, clips, done, args)
+            made = run_row(name, row, studies, clips, done, args)
             done[row.name] = made
             with JsonLog(args.rows) as log:
                 log.append(made)
             say(f"{name} {row.name}: share {made['share']:.3f}, KL {made['kl']:.4f}, {rates(made)}")
-        del study
+        del studies
         gc.collect()
 
 
@@ -374,8 +372,17 @@ def main() -> None:
     parser.add_argument("--include-padding", action="store_true", help="calibrate on the padding of windows, too")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--speed", nargs="+", metavar="MODEL", help="time encoders, or `calibration`")
+    parser.add_argument("--rounds", type=int, default=5, help="of --speed")
+    parser.add_argument("--windows", type=int, default=100, help="of --speed calibration")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.speed:
+        from compress_speed import run as run_speed
+
+        speech = args.speech if args.speech.is_dir() else None
+        run_speed(args, speech and (lambda subject: calibration(subject, speech, 24)), say)
+        return
     if not args.table:
         run(args)
     table(args.rows)

@@ -203,7 +203,7 @@ def real_pools(output: Path, sets: Sequence[str], rate: float, seed: int) -> Non
             for number, one in enumerate(read_manifest(SPEECH / name / "manifest.jsonl")):
                 if not one.text:
                     continue
-                samples = reader.hear(one).samples
+                samples = reader.read(one).samples
                 clips.append(Clip(f"{number:05d}", samples, one.text, one.speaker or "", one.language or "en"))
         kinds = [*DEFECTS, *(["wrong-language"] if len({clip.language for clip in clips}) > 1 else [])]
         write(output / name, with_defects(clips, kinds, rate, rate, np.random.default_rng([seed, 5])))

@@ -205,7 +205,7 @@ def recipe(folder: Path, options: argparse.Namespace, stage: str) -> Result:
     if stage in BEFORE:
         model = {"checkpoint": str(folder / "runs" / BEFORE[stage] / "model")}
     pairs = dict.fromkeys(("encoder", "language_model"), f"lora(r={options.rank})")
-    chances = {"speed": 0.5, "room": 0.1, "noise": 0.3, "telephone": 0.0, "codec": 0.0, "level": 1.0, "masks": 0.0}
+    chances = {"speed": 0.5, "reverb": 0.1, "noise": 0.3, "telephone": 0.0, "codec": 0.0, "level": 1.0, "masks": 0.0}
     return {
         "task": "speech",
         "model": model,

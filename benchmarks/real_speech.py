@@ -84,13 +84,13 @@ def count(reference: Sequence[str], hypothesis: Sequence[str]) -> Errors:
         words = _ENGLISH.normalize(said, "en").split()
         found = align(words, _ENGLISH.normalize(heard, "en").split())
         errors.words += len(words)
-        errors.deleted += sum(word is None for word in found.heard)
+        errors.deleted += sum(word is None for word in found.hypothesis)
         errors.substituted += sum(
-            word is not None and word != said for word, said in zip(found.heard, words, strict=True)
+            word is not None and word != said for word, said in zip(found.hypothesis, words, strict=True)
         )
         errors.inserted += sum(map(len, found.inserted))
         errors.invented += [" ".join(run) for run in found.inserted if len(run) >= SHORTEST_RUN]
-        errors.runs += _runs(words, [word is None for word in found.heard])
+        errors.runs += _runs(words, [word is None for word in found.hypothesis])
     return errors
 
 

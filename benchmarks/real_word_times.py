@@ -159,7 +159,7 @@ def match(words: list[Timed], heard: list[Timed]) -> dict[int, Timed]:
     kept = [one for one in heard if plain(one[0])]
     aligned = align(said, [plain(word) for word, _, _ in kept])
     found, at = {}, 0
-    for place, (word, inserted) in enumerate(zip(aligned.heard, aligned.inserted, strict=False)):
+    for place, (word, inserted) in enumerate(zip(aligned.hypothesis, aligned.inserted, strict=False)):
         at += len(inserted)
         if word is not None:
             if word == said[place]:

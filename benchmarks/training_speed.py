@@ -207,7 +207,7 @@ def trainer_side(folder: Path, options: argparse.Namespace) -> Result:
     torch.set_num_threads(options.threads)
     asked = recipe(folder, options)
     task, watch = load_task(asked), Watch()
-    planned = plan(asked, task, RunContext(tell=print))
+    planned = plan(asked, task, RunContext(notify=print))
     sounds, lengths, rows = AudioBatches(planned.corpus), planned.corpus.lengths, planned.selection.rows
     table = Dataset.from_dict({"row": rows.tolist(), "length": lengths.durations[rows].tolist()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -22,6 +23,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has what the process has
 for name in [name for name in os.environ if name.startswith("PIP_")]:  # nor a package index of anybody's
     del os.environ[name]
 os.environ.update(PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: each full garbage collection would walk over all of it anew."""
+    gc.collect()
+    gc.freeze()
 
 
 def _shared(name: str) -> Path:

@@ -70,7 +70,7 @@ def read_corpus(recipe: CtcRecipe, context: RunContext) -> list[Item]:
     if not corpus:
         raise OptionError("no utterance has a text of the model's words that fits its sound")
     if left:
-        context.tell(f"{left} utterances are left out: unreadable, without a word of the model, or too short")
+        context.notify(f"{left} utterances are left out: unreadable, without a word of the model, or too short")
     return corpus
 
 
@@ -82,7 +82,7 @@ def features_of(utterance: Utterance) -> Tensor:
 @lru_cache(maxsize=KEPT)
 def _features(audio: str, start: float | None, end: float | None) -> Tensor:
     with UtteranceReader() as reader:
-        samples = reader.hear(Utterance(audio, start=start, end=end)).samples
+        samples = reader.read(Utterance(audio, start=start, end=end)).samples
     made = ParakeetFeatureExtractor()(samples, sampling_rate=16_000, return_tensors="pt")
     features: Tensor = made["input_features"][0]
     return features[: int(made["attention_mask"][0].sum())].clone()

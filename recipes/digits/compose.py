@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +64,23 @@ class Mix:
     alone: float = 0.28
 
 
+@lru_cache(maxsize=1)  # seconds of work for 40 MB, which each composer of a process would do again
+def make_noises(seed: int) -> Mapping[str, Sequence[Array]]:
+    """12 s each of noises of every kind, read-only; the same for the same seed."""
+    rng = np.random.default_rng([seed, 7])
+    length = 12 * RATE
+    noises = {
+        "pink": [effects.colored(rng, length, float(p)) for p in rng.uniform(0, 2.2, 12)],
+        "hum": [augment.hum(rng, length) for _ in range(4)],
+        "music": [augment.music(rng, length) for _ in range(24)],
+        "clicks": [augment.clicks(rng, length) for _ in range(12)],
+    }
+    for made in noises.values():
+        for one in made:
+            one.setflags(write=False)
+    return noises
+
+
 class Composer:
     """Makes recording after recording from voices and a bank of noises.
 
@@ -71,14 +90,7 @@ class Composer:
     def __init__(self, voices: Voices, mix: Mix, seed: int) -> None:
         self.voices = voices
         self.mix = mix
-        rng = np.random.default_rng([seed, 7])
-        length = 12 * RATE
-        self.noises: dict[str, list[Array]] = {
-            "pink": [effects.colored(rng, length, float(p)) for p in rng.uniform(0, 2.2, 12)],
-            "hum": [augment.hum(rng, length) for _ in range(4)],
-            "music": [augment.music(rng, length) for _ in range(24)],
-            "clicks": [augment.clicks(rng, length) for _ in range(12)],
-        }
+        self.noises = make_noises(seed)
 
     def compose(self, rng: Rng, window: float, *, polluted: bool = True) -> Recording:
         """One recording of at most `window` seconds, `polluted` by a room, a line and noise."""
@@ -244,7 +256,7 @@ class Composer:
     def pollute(self, rng: Rng, samples: Array, *, narrow: bool) -> Array:
         """Room, color, top band, noise, line, level, coding: each by chance."""
         length = len(samples)
-        response = effects.room(rng) if rng.random() < 0.5 else None
+        response = effects.room_response(rng) if rng.random() < 0.5 else None
         size = fft.next_fast_len(length + (0 if response is None else len(response)), real=True)
         frequencies = fft.rfftfreq(size, 1 / RATE).astype(np.float32)
         spectrum = fft.rfft(samples, size)

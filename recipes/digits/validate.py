@@ -58,7 +58,7 @@ def degraded(cases: Sequence[Case], rng: Rng) -> list[Case]:
     rough = []
     for case in cases:
         samples = effects.resample(case.samples, float(rng.uniform(0.85, 1.2)))
-        samples = np.convolve(samples, effects.room(rng))[: len(samples)].astype(np.float32)
+        samples = np.convolve(samples, effects.room_response(rng))[: len(samples)].astype(np.float32)
         noise = effects.colored(rng, len(samples), float(rng.uniform(0, 2)))
         level = float(np.sqrt(np.mean(samples**2)))
         samples = samples + noise * level * float(10 ** (-rng.uniform(5, 20) / 20))

@@ -146,7 +146,8 @@ def build(kind: type[T], content: Any, where: str) -> T:
     """Make a (nested) dataclass from plain values; `where` names the place in messages.
 
     Within it `true` stands for a part with all its defaults, `false` for one that is left out. Raises `OptionError` for
-    an unknown key, which names the nearest, one that is missing, and a value of another type or that is refused.
+    an unknown key, which names the nearest (or the new name, by the class's `FORMER_KEYS`), a missing key, and a value
+    that is invalid or of another type.
     """
     if not isinstance(content, dict):
         raise OptionError(f"{where}: expected keys and values, got {content!r}")
@@ -154,6 +155,8 @@ def build(kind: type[T], content: Any, where: str) -> T:
     known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in content.items():
+        if key in getattr(kind, "FORMER_KEYS", ()):
+            raise OptionError(f"{where}: the key {key!r} was renamed: use {kind.FORMER_KEYS[key]!r}")  # type: ignore[attr-defined]
         if key not in known:
             raise OptionError(f"{where}: {unknown('key', key, known)}")
         values[key] = _value(hints[key], value, f"{where}: {key}")

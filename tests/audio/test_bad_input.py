@@ -107,7 +107,7 @@ def test_cut_to_nothing(tmp_path: Path) -> None:
     wav = Path(write(tmp_path / "a.wav", speechlike(1, 16000), 16000)).read_bytes()
     for size in (1, 4, 12, 30, 43):
         assert "bytes: " in complaint(wav[:size])
-    assert "bytes: holds no sound (0 samples)" in complaint(wav[:44])
+    assert "bytes: holds no audio (0 samples)" in complaint(wav[:44])
     flac = Path(write(tmp_path / "a.flac", speechlike(1, 16000), 16000)).read_bytes()
     assert "bytes: " in complaint(flac[:100])
 
@@ -170,7 +170,7 @@ def test_mostly_bad_samples_are_no_sound(tmp_path: Path) -> None:
 
 def test_none_and_one_sample(tmp_path: Path) -> None:
     path = write(tmp_path / "zero.wav", np.zeros(0), 16000)
-    assert complaint(path) == f"{path}: holds no sound (0 samples); record or export it again."
+    assert complaint(path) == f"{path}: holds no audio (0 samples); record or export it again."
     for rate in (16000, 48000, 8000, 1000):
         path = write(tmp_path / "one.wav", np.full(1, 0.5), rate)
         assert len(load(path).samples) == max(1, 16000 // rate)
@@ -211,7 +211,7 @@ def test_more_sound_than_bytes_can_hold(tmp_path: Path) -> None:
     decoder.longest = 20.0
     with (
         StreamSource(decoder, "bomb.flac") as source,
-        pytest.raises(AudioError, match=r"bomb\.flac: claims more sound"),
+        pytest.raises(AudioError, match=r"bomb\.flac: claims more audio"),
     ):
         source.read(0, EVERYTHING)
     decoder.close()

@@ -34,7 +34,7 @@ def test_resample_by_one_changes_nothing() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_room_starts_with_the_direct_path_and_dies_away(seed: int) -> None:
-    response = effects.room(rng(seed))
+    response = effects.room_response(rng(seed))
     assert response[0] == 1.0
     assert len(response) <= RATE // 2
     early, late = np.square(response[64 : len(response) // 2]).sum(), np.square(response[len(response) // 2 :]).sum()

@@ -146,7 +146,7 @@ def test_arrays_tensors_and_audio() -> None:
         (np.zeros((7, 0)), "has no channel"),
         (np.array(["a"]), "<U1.*float samples"),
         (np.zeros(4, np.int64), "int64"),
-        (np.zeros(0), r"array: holds no sound \(0 samples\)"),
+        (np.zeros(0), r"array: holds no audio \(0 samples\)"),
     ],
 )
 def test_arrays_that_are_no_sound(array: np.ndarray, words: str) -> None:

@@ -23,6 +23,8 @@ from linnet.errors import AudioError, OptionError
 from linnet.urls import public_name
 from tests.support.sounds import speechlike, write
 
+BOMB = b"".join([gzip.compress(bytes(1_000_000))] * 50)  # members of gzip follow one another: 50 MB in all
+
 
 class Server(BaseHTTPRequestHandler):
     sound = b""
@@ -59,7 +61,7 @@ class Server(BaseHTTPRequestHandler):
             "/bad.wav": (200, {"Content-Encoding": "gzip"}, self.sound),
             "/chunks.wav": (200, {"Transfer-Encoding": "chunked"}, b"zz\r\nabc"),
             "/br.wav": (200, {"Content-Encoding": "br"}, self.sound),
-            "/bomb.wav": (200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(50_000_000))),
+            "/bomb.wav": (200, {"Content-Encoding": "gzip"}, BOMB),
             "/large.wav": (200, {"Content-Length": str(20 * 10**9)}, self.sound),
         }
         if self.path in ("/drip.wav", "/slow.wav"):

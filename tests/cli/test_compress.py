@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,19 @@ import torch
 from safetensors.torch import load_file
 
 from linnet.audio.types import SAMPLE_RATE
+from linnet.compression import engine_times
+from linnet.compression.latency import LayerTimes
 from tests.support.calling import Call, make_call
 from tests.support.tiny_subjects import sound
 from tests.support.tiny_whispers import save_whisper
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_transcripts() -> Iterator[None]:
+    """A random model does not end by itself: its transcripts are cut early."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("linnet.compression.subject.MOST_TOKENS", 16)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +60,7 @@ def test_a_compressed_model_is_written_described_and_hears(
     made, page, spoken = tmp_path / "lite", tmp_path / "report.html", tmp_path / "test.jsonl"
     rows = [{"audio": str(manifest.with_name(f"{index}.wav")), "text": "one two"} for index in (0, 1, 30)]
     spoken.write_text("\n".join(map(json.dumps, rows)))
-    asked = ("--budget", "0.7", "--test", spoken, "--report", page)
+    asked = ("--budget", "0.7", "--for", "size", "--test", spoken, "--report", page)
     done = call("compress", model, "--calibration", manifest, "--output", made, *asked)
     assert done.status == 0, done.err
     told = dict(line.split(maxsplit=1) for line in done.out.splitlines() if line.split()[0] in ("encoder", "healed"))
@@ -79,7 +90,7 @@ def test_weights_stay_in_the_precision_that_they_had(model: Path, manifest: Path
     half, made = tmp_path / "half", tmp_path / "lite"
     shutil.copytree(model, half)
     WhisperForConditionalGeneration.from_pretrained(model, dtype=torch.float16).save_pretrained(half)
-    done = call("compress", half, "--calibration", manifest, "--output", made, "--budget", "0.7")
+    done = call("compress", half, "--calibration", manifest, "--output", made, "--budget", "0.7", "--for", "size")
     assert done.status == 0, done.err
     weights = load_file(made / "model.safetensors").values()
     assert {one.dtype for one in weights if one.is_floating_point()} == {torch.float16}
@@ -87,9 +98,41 @@ def test_weights_stay_in_the_precision_that_they_had(model: Path, manifest: Path
     assert sizes[1] < sizes[0]
 
 
+def test_by_default_no_layer_is_factored_that_is_slower(
+    model: Path, manifest: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine where attention's layers gain nothing, and on one where none does."""
+    gain, told = [0.5], []
+
+    def times(_: object, compute_type: str, frames: int, *, step: int) -> LayerTimes:
+        told.append((compute_type, frames))
+        return LayerTimes(
+            lambda dense, *_: (1.0, gain[0] if dense.in_features != dense.out_features else 1.2), "a machine", step=step
+        )
+
+    monkeypatch.setattr(engine_times, "engine_times", times)
+    made, asked = tmp_path / "lite", ("--budget", "0.8", "--compute-type", "int8", "--report", tmp_path / "page.html")
+    done = call("compress", model, "--calibration", manifest, "--output", made, *asked)
+    assert done.status == 0, done.err
+    assert told == [("int8", 100)]
+    layers = json.loads((made / "config.json").read_text())["linnet_low_rank"]["layers"]
+    assert layers
+    assert {name.rpartition(".")[2] for name in layers} <= {"fc1", "fc2"}
+    for text in (done.out, (made / "README.md").read_text()):
+        now = 12000 - 500 * len(layers)
+        assert f"on a machine: 12000.0 ms dense, {now}.0 now; what is not faster stays dense" in text
+    assert "timed on a machine" in (tmp_path / "page.html").read_text()
+    gain[0] = 1.0
+    done = call("compress", model, "--calibration", manifest, "--output", tmp_path / "none", "--threshold", "0.9")
+    assert done.status == 1
+    assert "every layer stays dense: at these ranks none is faster on a machine" in done.err
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_compressed_model_is_not_compressed_again(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:
     made = tmp_path / "lite"
-    assert call("compress", model, "--calibration", manifest, "--output", made, "--threshold", "0.9:0.95").status == 0
+    asked = ("--threshold", "0.9:0.95", "--for", "size")
+    assert call("compress", model, "--calibration", manifest, "--output", made, *asked).status == 0
     again = call("compress", made, "--calibration", manifest, "--output", tmp_path / "again")
     assert again.status == 1
     assert "is compressed already: compress the model that it was made from" in again.err
@@ -112,13 +155,14 @@ def test_dense_weights_can_be_written(model: Path, manifest: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--budget", "0.05"], "a budget of 0.05 cannot be met"),
+        (["--budget", "0.05", "--for", "size"], "a budget of 0.05 cannot be met"),
         (["--budget", "1.2"], "between 0 and 1; got 1.2"),
         (["--budget", "0.5", "--preset", "acc"], "give one of --preset, --threshold, --budget and"),
         (["--preset", "tiny"], "preset 'tiny' is unknown: use acc, balanced, fast"),
         (["--threshold", "0.9:x"], "one share of the variance or two"),
         (["--threshold", "0.9:1.5"], "a share of the variance, above 0 and at most 1; got 1.5"),
-        (["--threshold", "1"], "every layer stays dense"),
+        (["--threshold", "1", "--for", "size"], "every layer stays dense"),
+        (["--compute-type", "w8a8"], "layers are timed in auto, f32, bf16 or int8, not in w8a8"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(

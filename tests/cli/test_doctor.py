@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 
+import linnet
 from linnet.cli import doctor as module
 from linnet.cli.doctor import Finding
 from linnet.machine import cpu_flags, free_memory
 from linnet.models.resolve import embedded_names
-from tests.support.hub_cache import linnet
+from tests.support.hub_cache import linnet as run_linnet
 
 
 def test_the_report_as_json(tmp_path: Path) -> None:
-    done = linnet("doctor", "--json", cache=tmp_path, LINNET_CACHE=os.environ["LINNET_CACHE"])
+    for name in embedded_names():
+        linnet.load(name, device="cpu")  # converts it here, where the libraries are loaded already
+    done = run_linnet("doctor", "--json", cache=tmp_path, LINNET_CACHE=os.environ["LINNET_CACHE"])
     report = json.loads(done.stdout)
     found = {(f["section"], f["name"]): f for f in report["findings"]}
     assert found["versions", "torch"]["status"] == "ok"

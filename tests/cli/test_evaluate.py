@@ -50,7 +50,7 @@ def test_the_result_is_a_small_table(call: Call, corpus: Path) -> None:
     assert values["normalizer"] == f"{Normalizers('unicode').id(None)} (4)"
     assert values["model"] == "fake (1, float32)"
     assert values["batch size"] == "1"
-    assert "normalizer: unicode where no language is given" in done.err
+    assert "normalizer: unicode for rows without a language" in done.err
 
 
 def test_the_result_as_json(call: Call, corpus: Path) -> None:
@@ -85,7 +85,7 @@ def test_it_goes_on_where_it_stopped(call: Call, corpus: Path, tmp_path: Path) -
     done = call("evaluate", corpus, "--output", rows, "--json", model=again)
     assert done.status == 0, done.err
     assert [Path(heard).name for heard in again.heard] == ["four.wav", "five-six.wav", "seven-nine.wav"]
-    assert "1 of 4 utterances are done already" in done.err
+    assert "1 of 4 utterances are already scored" in done.err
     first, second = json.loads(whole.out), json.loads(done.out)
     for key in ("wer", "interval", "words", "insertions", "utterances", "audio_seconds"):
         assert first[key] == second[key]
@@ -97,7 +97,7 @@ def test_another_model_or_option_needs_restart(call: Call, corpus: Path, tmp_pat
     done = call("evaluate", corpus, "--output", rows, "--beam-size", "5", model=FakeRecognizer())
     assert done.status == 1
     assert done.err.splitlines()[-1] == (
-        f"linnet: {rows}: was made with another beam size (1, now 5): begin again with --restart, "
+        f"linnet: {rows}: was made with another beam size (1, now 5): start over with --restart, "
         "or choose another --output"
     )
     done = call("evaluate", corpus, "--output", rows, "--beam-size", "5", "--restart", model=FakeRecognizer("other"))
@@ -111,7 +111,7 @@ def test_another_manifest_needs_restart(call: Call, corpus: Path, tmp_path: Path
     manifest(tmp_path, {"audio": "one-two-three.wav", "text": "corrected"})
     done = call("evaluate", corpus, "--output", rows, model=FakeRecognizer())
     assert done.status == 1
-    assert "utterance 1 of the manifest is another one than in --output" in done.err
+    assert "utterance 1 of the manifest is not the one in --output" in done.err
 
 
 def test_what_fails_is_listed_and_not_scored(call: Call, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_what_fails_is_listed_and_not_scored(call: Call, tmp_path: Path) -> None
     done = call("evaluate", path, "--output", tmp_path / "rows.jsonl", model=FakeRecognizer())
     assert done.status == 1
     assert "bad.wav: not a sound" in done.err
-    assert "1 scored, 1 FAILED (not scored, not in the WER), 1 without a text (left out)" in done.out
+    assert "1 scored, 1 FAILED (not scored, not in the WER), 1 without a reference (skipped)" in done.out
     assert "0.00%" in done.out
     row = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[2])
     assert (row["hypothesis"], row["words"]) == (None, 0)
@@ -163,7 +163,7 @@ def test_ctrl_c_keeps_what_is_done(call: Call, tmp_path: Path) -> None:
     path = manifest(tmp_path, {"audio": "one.wav", "text": "one"}, {"audio": "stop.wav", "text": "two"})
     done = call("evaluate", path, "--output", tmp_path / "rows.jsonl", model=FakeRecognizer())
     assert (done.status, done.out) == (130, "")
-    assert done.err.endswith("linnet: stopped: 1 of 2 utterances done; run it again to go on\n")
+    assert done.err.endswith("linnet: stopped: 1 of 2 utterances done; run it again to resume\n")
     assert "nothing is kept without --output" in call("evaluate", path, model=FakeRecognizer()).err
 
 
@@ -179,7 +179,7 @@ def test_in_a_folder_the_rows_are_named_by_the_manifest(
 @pytest.mark.parametrize(
     ("rows", "arguments", "said"),
     [
-        ([{"audio": "a.wav"}], [], "there is no utterance with a reference text to compare with (1 without one)"),
+        ([{"audio": "a.wav"}], [], "no utterance has a reference text to compare with (1 without one)"),
         ([], [], "corpus.jsonl: is empty; expected one utterance per line"),
         ([{"text": "a"}], [], "corpus.jsonl: line 1 has the keys text; expected audio (Linnet), audio_filepath"),
         (

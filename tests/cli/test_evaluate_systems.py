@@ -85,7 +85,7 @@ def test_transcripts_that_exist_already(call: Call, corpus: Path, tmp_path: Path
     assert counted.status == 0
     assert json.loads(counted.out)["deletions"] == data["deletions"] + 3
     again = call("evaluate", corpus, "--hypotheses", given, "--output", tmp_path / "rows.jsonl", "--json")
-    assert "15 of 16 utterances are done already" in again.err
+    assert "15 of 16 utterances are already scored" in again.err
     given.write_text(given.read_text() + "u15 six seven eight\n")
     other = call("evaluate", corpus, "--hypotheses", given, "--output", tmp_path / "rows.jsonl")
     assert "was made with another revision" in other.err
@@ -152,8 +152,8 @@ def test_two_systems_are_compared(call: Call, corpus: Path, tmp_path: Path) -> N
     alone = call("evaluate", "compare", files["good"])
     assert (alone.status, alone.out) == (1, "")
     assert "name two files of rows or more" in alone.err
-    assert "named twice" in call("evaluate", "compare", files["good"], files["good"]).err
-    assert "is no file of rows" in call("evaluate", "compare", files["good"], corpus).err
+    assert "given twice" in call("evaluate", "compare", files["good"], files["good"]).err
+    assert "is not a rows file" in call("evaluate", "compare", files["good"], corpus).err
 
 
 def test_a_suite_is_a_table_with_its_average(call: Call, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_suite_is_a_table_with_its_average(call: Call, tmp_path: Path) -> None
     (tmp_path / "out").mkdir()
     done = call("evaluate", "--suite", suite, "--output", tmp_path / "out", model=FakeRecognizer())
     assert done.status == 1
-    assert "set c: left out: " in done.err
+    assert "set c: skipped: " in done.err
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0][:2] == ["set", "WER"]
     assert lines[1][:2] == ["a", "0.00"]
@@ -186,7 +186,7 @@ def test_the_report_is_written(call: Call, corpus: Path, tmp_path: Path) -> None
     page = tmp_path / "report.html"
     done = call("evaluate", corpus, "--report", page, model=FakeRecognizer())
     assert done.status == 0, done.err
-    assert f"the report is in {page}" in done.err
+    assert f"report written to {page}" in done.err
     text = page.read_text()
     assert "fake on" in text
     assert text.lstrip().lower().startswith("<!doctype html>")
@@ -220,9 +220,16 @@ def test_contamination(call: Call, tmp_path: Path) -> None:
     assert done.status == 0, done.err
     assert done.out.startswith("1 of 2 evaluation utterances are in the training data")
     (match,) = [json.loads(line) for line in (tmp_path / "matches.jsonl").read_text().splitlines()]
-    assert (match["kind"], Path(match["evaluation"]).name) == ("same-sound", "same.wav")
-    nothing = call("evaluate", "contamination", train, test, "--no-sounds", "--json")
+    assert (match["kind"], Path(match["evaluation"]).name) == ("same-audio", "same.wav")
+    nothing = call("evaluate", "contamination", train, test, "--no-audio", "--json")
     assert json.loads(nothing.out)["contaminated"] == 0
+
+
+def test_the_former_name_of_an_option_names_the_new_one(call: Call, tmp_path: Path) -> None:
+    rows = write(tmp_path / "a.jsonl", {"audio": "a.wav", "text": "one"})
+    done = call("evaluate", "contamination", rows, rows, "--no-sounds")
+    assert done.status == 1
+    assert "--sounds and --no-sounds were renamed: use --audio or --no-audio" in done.err
 
 
 def test_one_bad_row_anywhere_ends_nothing_and_is_shown(
@@ -249,12 +256,12 @@ def test_one_bad_row_anywhere_ends_nothing_and_is_shown(
     with rows.open("a") as file:
         file.write("\n".join(bad) + "\n")
     again = call("evaluate", manifest, "--hypotheses", heard, "--output", rows)
-    assert f"{rows}: 3 rows cannot be used and are done again" in again.err
-    assert "520 of 520 utterances are done already" in again.err
+    assert f"{rows}: 3 rows cannot be used and are scored again" in again.err
+    assert "520 of 520 utterances are already scored" in again.err
     assert again.out.splitlines()[:3] == done.out.splitlines()[:3]
     compared = call("evaluate", "compare", rows, write(tmp_path / "other.jsonl", *map(json.loads, good(rows))))
     assert compared.status == 0, compared.err
-    assert f"{rows}: 3 rows cannot be used and are left out" in compared.err
+    assert f"{rows}: 3 rows cannot be used and are skipped" in compared.err
 
 
 def good(rows: Path) -> list[str]:
@@ -279,6 +286,6 @@ def test_transcripts_that_are_scored_in_part_are_gone_on_with(
     rows.write_text("\n".join(rows.read_text().splitlines()[:7]) + "\n")
     again = call("evaluate", corpus, "--hypotheses", heard, "--output", rows)
     assert again.status == 0, again.err
-    assert "5 of 16 utterances are done already" in again.err
-    assert "belong to no reference" not in again.err
+    assert "5 of 16 utterances are already scored" in again.err
+    assert "match no reference" not in again.err
     assert again.out == whole.out

@@ -75,6 +75,10 @@ def test_the_list_as_json_and_what_it_hides(tmp_path: Path) -> None:
     (tiny,) = [entry for entry in json.loads(done.stdout) if entry["origin"] == "hub"]
     assert (tiny["name"], tiny["kind"], tiny["revision"]) == ("openai/whisper-tiny", "whisper", COMMIT)
     assert done.stderr == "1 more in the cache that are not for speech recognition: --all shows them\n"
+    imports = linnet("models", "list", cache=tmp_path, PYTHONPROFILEIMPORTTIME="1").stderr
+    assert " linnet.models.catalog\n" in imports
+    assert " torch\n" not in imports  # nor Transformers, which knows the architectures of both
+    assert " transformers\n" not in imports
 
 
 def test_info_of_a_damaged_model(tmp_path: Path) -> None:

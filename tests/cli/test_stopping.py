@@ -26,6 +26,7 @@ class Endless(BaseHTTPRequestHandler):
         try:
             while True:
                 self.wfile.write(bytes(100_000))
+                time.sleep(0.01)  # else it takes a core, and memory without end
         except OSError:
             pass  # the other side has gone
 

@@ -88,7 +88,7 @@ def test_a_dry_run_says_what_is_missing(call: Call, recipe: Path, tmp_path: Path
     assert done.status == 1
     assert "parameters        1,328 trained, 16,720 frozen" in done.out
     assert "data              missing: " in done.out
-    assert "the recipe is valid, but its data cannot be had here" in done.err
+    assert "the recipe is valid, but its data is missing" in done.err
 
 
 def test_missing_audio_is_named_and_can_be_left_out(call: Call, recipe: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ BAD = [
     ("freeze: {encoder: top:0}", "top must be a whole number of at least 1"),
     ("data: {batching: {memory: lots}}", "data: batching: memory 'lots' is no amount"),
     ("data: {batching: {memory: 40GB, packed: true}}", "packed batches are planned by a `budget`"),
-    ("data: {batching: {per_second: 0}}", "a recording would cost nothing"),
+    ("data: {batching: {per_second: 0}}", "recordings would cost nothing"),
     ("data: {train: [{path: a, kind: nemmo}]}", "unknown kind of source 'nemmo'; did you mean 'nemo'?"),
     ("data: {augment: {speed: 1.5}}", "data: augment: speed must be from 0 to 1"),
     ("data: {augment: true, cache_features: true}", "cache_features and augment exclude each other"),
@@ -87,7 +87,7 @@ def test_a_dry_run_refuses_what_a_run_refuses(call: Call, tmp_path: Path, text: 
     ("changes", "says"),
     [
         ({"freeze": {"projektor": "all"}}, "has no part 'projektor' (did you mean 'projector'?)"),
-        ({"freeze": {"projector": "frozen"}}, "nothing is left to train"),
+        ({"freeze": {"projector": "frozen"}}, "nothing is trained"),
         ({"freeze": {"encoder": "top:99"}}, "encoder is top:99"),
         ({"freeze": {"encoder": "lora(r=2, targets=nope)"}}, "no linear layer named nope"),
         ({"optimization": {"rates": {"encodr": 1e-5}}}, "the model has no part 'encodr'"),
@@ -118,4 +118,4 @@ def test_a_dry_run_names_a_validation_set_that_is_not_there(call: Call, tmp_path
     assert done.status == 1
     assert "device            cpu (as asked)" in done.out
     assert "validation        missing: " in done.out
-    assert "the recipe is valid, but its validation cannot be had here" in done.err
+    assert "the recipe is valid, but its validation is missing" in done.err

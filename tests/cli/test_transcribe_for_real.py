@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import linnet
 from tests.support.calling import Call, make_call
 from tests.support.tiny_whispers import save_whisper
 
@@ -29,7 +30,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_whisper(tmp_path_factory.mktemp("model"), seed=3)
+    """Converted here, where the libraries are loaded already: the processes of these tests then need none of them."""
+    folder = save_whisper(tmp_path_factory.mktemp("model"), seed=3)
+    linnet.load(str(folder), device="cpu")
+    return folder
 
 
 def noise(path: Path, seconds: float = 0.5) -> Path:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from linnet.compression.factors import analyze
 from linnet.compression.job import CompressOptions, Study, build, compress, put_in
+from linnet.compression.sites import dense_of
 from linnet.compression.subject import Subject
 from linnet.errors import ModelError, OptionError
 from linnet.models.lowrank.layers import plan_of, replace_layers
@@ -113,8 +115,9 @@ def test_other_families_are_compressed(tmp_path: Path, save: Any) -> None:
     assert made.places > 0
 
 
-def test_the_decoder_is_compressed_too(study: Study) -> None:
+def test_the_decoder_is_compressed_too(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured on its own transcripts: what cross-attention reads without padding, what else it reads by token."""
+    monkeypatch.setattr("linnet.compression.subject.MOST_TOKENS", 64)  # each layer needs twice its width of them
     options = CompressOptions(budget=0.7, step=4)
     decoder = Study(study.subject, study.audio, options, part="decoder")
     assert len(decoder.sites) == 20  # q, k, v, out twice, and two of the MLP, in two layers
@@ -126,3 +129,11 @@ def test_the_decoder_is_compressed_too(study: Study) -> None:
     tokens = sum(len(study.subject.transcribed(one).tokens) - 1 for one in study.audio.teaching)  # type: ignore[arg-type]
     assert frames["model.decoder.layers.0.encoder_attn.k_proj"] == 80 * len(study.audio.teaching)
     assert frames["model.decoder.layers.0.self_attn.k_proj"] == tokens
+    # an error in a row costs what the Fisher of one row says, as often as there are rows
+    even = {site.name: torch.eye(site.outputs, dtype=torch.float64) for site in decoder.sites}
+    priced = Study(study.subject, study.audio, options, part="decoder", state={**decoder.state(), "fisher": even})
+    for name, rows in (("encoder_attn.k_proj", 80 * len(study.audio.teaching)), ("self_attn.k_proj", tokens)):
+        site = next(one for one in decoder.sites if one.name.endswith(f"layers.0.{name}"))
+        of_one = analyze(dense_of(decoder.subject, site), decoder.measured[site.name], even[site.name])
+        of_all = priced.analyses(priced=True, weighted=True)[site.name]
+        assert of_all.loss(4) / of_one.loss(4) == pytest.approx(rows / max(frames.values()))

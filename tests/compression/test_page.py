@@ -94,6 +94,11 @@ def test_multiply_adds_are_those_of_the_layers(study: Study, made: Compressed) -
             now = rank * (one.inputs + one.outputs) - (rank * rank if one.form == "pivot" else 0)
             saved += frames * (weights - now)
     assert dense - less == saved
+    config: Any = study.subject.model.config
+    width, layers = config.d_model, config.encoder_layers
+    convolutions = 3 * width * frames * (2 * config.num_mel_bins + width)
+    linear = layers * frames * (4 * width**2 + 2 * width * config.encoder_ffn_dim)
+    assert dense == convolutions + linear + 2 * layers * frames**2 * width  # of scores, and of values
 
 
 def test_the_spectrum_rises_from_nothing_to_all_the_energy(made: Compressed) -> None:

@@ -74,8 +74,8 @@ def test_every_format_is_read_back(corpus: list[Utterance], tmp_path: Path, kind
     assert [found[text].speaker for text in ("three one", "vier", "fünf")] == ["anna", "ben", "ben"]
     with UtteranceReader() as reader:
         for one in corpus[:1] + corpus[2:]:
-            expected = reader.hear(one).samples
-            heard = reader.hear(found[str(one.text)]).samples
+            expected = reader.read(one).samples
+            heard = reader.read(found[str(one.text)]).samples
             assert heard == pytest.approx(expected, abs=1e-4)
 
 

@@ -17,7 +17,7 @@ from linnet.audio import load
 from linnet.data import Utterance
 from linnet.data.duplicates import Coverage, DuplicateIndex, DuplicateOptions, Likeness
 from linnet.data.duplicates.prints import HOP, WINDOW, Fingerprint, exact_hash, fingerprint, window_and_bands
-from linnet.data.duplicates.sounds import SoundIndex, allowed
+from linnet.data.duplicates.recordings import RecordingIndex, allowed
 from linnet.data.duplicates.texts import PIECE, TextIndex, normalize, pieces
 from linnet.data.samples import UtteranceReader
 from tests.support.syllables import RATE, Samples, later, speechlike
@@ -56,13 +56,13 @@ def strings(fsdd: Path) -> list[Samples]:
 
 
 @pytest.fixture(scope="module")
-def stored(strings: list[Samples]) -> SoundIndex:
-    return SoundIndex([fingerprint(samples) for samples in strings[::2]])
+def stored(strings: list[Samples]) -> RecordingIndex:
+    return RecordingIndex([fingerprint(samples) for samples in strings[::2]])
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_changed_copies_of_real_speech_are_found_and_no_others(
-    strings: list[Samples], stored: SoundIndex, name: str
+    strings: list[Samples], stored: RecordingIndex, name: str
 ) -> None:
     for at in range(0, 20, 3):
         assert [one.index for one in stored.find(fingerprint(CHANGES[name](strings[2 * at])))] == [at], at
@@ -71,7 +71,7 @@ def test_changed_copies_of_real_speech_are_found_and_no_others(
 
 
 def test_the_place_inside_a_longer_recording_is_told(strings: list[Samples]) -> None:
-    index = SoundIndex([fingerprint(strings[0])])
+    index = RecordingIndex([fingerprint(strings[0])])
     before = np.concatenate(strings[1:6])
     whole = coded(np.concatenate([before, strings[0], *strings[6:9]]), "MP3", "MPEG_LAYER_III")
     (sighting,) = index.find(fingerprint(whole))
@@ -79,14 +79,14 @@ def test_the_place_inside_a_longer_recording_is_told(strings: list[Samples]) -> 
     assert sighting.covered > 0.95
     assert sighting.agreement > 0.8
     # and the other way round: the training has a piece of an evaluation recording
-    (sighting,) = SoundIndex([fingerprint(whole)]).find(fingerprint(strings[0]))
+    (sighting,) = RecordingIndex([fingerprint(whole)]).find(fingerprint(strings[0]))
     assert sighting.start == pytest.approx(-len(before) / RATE, abs=0.05)
 
 
 @pytest.mark.parametrize("change", ["gain", "offset", "8 kHz", "mp3", "last two thirds"])
 def test_changed_copies_of_made_up_sounds_are_found(change: str) -> None:
     made = [speechlike(seed) for seed in range(8)]
-    index = SoundIndex([fingerprint(samples) for samples in made])
+    index = RecordingIndex([fingerprint(samples) for samples in made])
     for at, samples in enumerate(made):
         assert [one.index for one in index.find(fingerprint(CHANGES[change](samples)))] == [at]
     assert index.find(fingerprint(speechlike(100))) == []
@@ -102,7 +102,7 @@ def test_silence_and_nothing_match_nothing() -> None:
             fingerprint(np.zeros(0, np.float32)),
             fingerprint(speechlike(1, 0.01)),
         ):
-            assert SoundIndex(stored).find(other) == []
+            assert RecordingIndex(stored).find(other) == []
 
 
 def test_a_fingerprint_is_that_of_a_slow_twin() -> None:
@@ -209,11 +209,11 @@ def test_utterances_are_looked_up_by_sound_and_by_text_in_their_own_corpus_too(t
         index = DuplicateIndex(corpus, listener)
         found = [index.find(utterance) for utterance in [*corpus, Utterance(str(tmp_path / "gone.wav"), "no")]]
         sounds = DuplicateIndex(corpus, listener, DuplicateOptions(texts=False))
-        assert [one.kind for one in sounds.find(corpus[1])] == ["same-sound"] * 2
+        assert [one.kind for one in sounds.find(corpus[1])] == ["same-audio"] * 2
     assert index.ids == ["a.wav", "b.flac", "c.wav"]
-    assert found[0] == [Likeness("same-sound", 0, 1.0), Likeness("near-text", 0, 1.0)]
-    assert found[1] == found[2] == [Likeness(kind, at, 1.0) for kind in ("same-sound", "near-text") for at in (1, 2)]
+    assert found[0] == [Likeness("same-audio", 0, 1.0), Likeness("near-text", 0, 1.0)]
+    assert found[1] == found[2] == [Likeness(kind, at, 1.0) for kind in ("same-audio", "near-text") for at in (1, 2)]
     assert found[3] == []
-    assert index.held == Coverage(utterances=3, sounds=3, texts=3)
-    assert index.passed == Coverage(utterances=4, sounds=3, texts=3, texts_too_short=1, failed=1)
+    assert index.held == Coverage(utterances=3, recordings=3, texts=3)
+    assert index.passed == Coverage(utterances=4, recordings=3, texts=3, texts_too_short=1, failed=1)
     assert "gone.wav" in index.failures[0]

@@ -28,7 +28,7 @@ def test_stretches_in_any_order(recording: tuple[Path, np.ndarray], order: tuple
     path, samples = recording
     with UtteranceReader() as listener:
         for start in order:
-            heard = listener.hear(Utterance(str(path), start=start, end=start + 0.25)).samples
+            heard = listener.read(Utterance(str(path), start=start, end=start + 0.25)).samples
             wanted = samples[round(start * RATE) : round((start + 0.25) * RATE)].mean(axis=1)
             np.testing.assert_allclose(heard, wanted, atol=1e-6)
 
@@ -38,9 +38,9 @@ def test_channels_and_whole_recordings(recording: tuple[Path, np.ndarray]) -> No
     with UtteranceReader() as listener:
         for channel, wanted in ((None, samples.mean(axis=1)), (1, samples[:, 1]), (0, samples[:, 0])):
             for _ in range(2):
-                audio = listener.hear(Utterance(str(path), channel=channel))
+                audio = listener.read(Utterance(str(path), channel=channel))
                 np.testing.assert_allclose(audio.samples, wanted, atol=1e-6)
-        np.testing.assert_allclose(listener.hear(Utterance(str(path), start=1.0)).samples, samples[RATE:].mean(axis=1))
+        np.testing.assert_allclose(listener.read(Utterance(str(path), start=1.0)).samples, samples[RATE:].mean(axis=1))
 
 
 def test_one_pass_is_enough_for_stretches_in_order(
@@ -58,7 +58,7 @@ def test_one_pass_is_enough_for_stretches_in_order(
     monkeypatch.setattr(module, "open_audio", counted)
     with UtteranceReader() as listener:
         for start in (0.0, 0.5, 1.0, 0.25):
-            listener.hear(Utterance(str(recording[0]), start=start, end=start + 0.75))
+            listener.read(Utterance(str(recording[0]), start=start, end=start + 0.75))
     assert len(opened) == 2
 
 
@@ -67,7 +67,7 @@ def test_a_sound_inside_an_archive(recording: tuple[Path, np.ndarray]) -> None:
     with tarfile.open(path.with_name("shard.tar"), "w") as tar:
         tar.add(path, "x/a.wav")
     with UtteranceReader() as listener:
-        heard = listener.hear(Utterance(f"{path.parent}/shard.tar::x/a.wav", start=2.0)).samples
+        heard = listener.read(Utterance(f"{path.parent}/shard.tar::x/a.wav", start=2.0)).samples
     np.testing.assert_allclose(heard, samples[2 * RATE :].mean(axis=1), atol=1e-6)
 
 
@@ -75,10 +75,10 @@ def test_what_cannot_be_heard_is_named(recording: tuple[Path, np.ndarray]) -> No
     path, _ = recording
     with UtteranceReader() as listener:
         with pytest.raises(AudioError, match="ends before the utterance begins, at 9 s"):
-            listener.hear(Utterance(str(path), start=9.0))
+            listener.read(Utterance(str(path), start=9.0))
         with pytest.raises(AudioError, match=r"gone\.wav"):
-            listener.hear(Utterance(str(path.with_name("gone.wav"))))
-        assert len(listener.hear(Utterance(str(path))).samples) == 3 * RATE
+            listener.read(Utterance(str(path.with_name("gone.wav"))))
+        assert len(listener.read(Utterance(str(path))).samples) == 3 * RATE
 
 
 def test_a_recognizer_gets_each_utterance_or_its_error(recording: tuple[Path, np.ndarray]) -> None:
@@ -109,7 +109,7 @@ def test_sources_sound_like_what_is_heard(recording: tuple[Path, np.ndarray]) ->
         for row, source in zip(rows, listener.sources(rows, "right"), strict=True):
             with source:
                 heard = source.read(0, 9 * RATE)
-            np.testing.assert_array_equal(heard, listener.hear(row, "right").samples)
+            np.testing.assert_array_equal(heard, listener.read(row, "right").samples)
 
 
 def test_a_recording_that_fails_fails_for_each_of_its_stretches_alike(tmp_path: Path) -> None:
@@ -119,4 +119,4 @@ def test_a_recording_that_fails_fails_for_each_of_its_stretches_alike(tmp_path: 
     with UtteranceReader() as listener:
         for start in (5.0, 6.0):
             with pytest.raises(AudioError, match=r"a\.wav"):
-                listener.hear(Utterance(str(tmp_path / "a.wav"), start=start))
+                listener.read(Utterance(str(tmp_path / "a.wav"), start=start))

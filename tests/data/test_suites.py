@@ -105,4 +105,4 @@ def test_without_a_network_each_set_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     suite: Suite = read_suite("open-asr:english")
     opened = list(open_sets(suite))
     assert len(opened) == 7
-    assert all("cannot be had from the Hub (no network)" in str(one.error) for one in opened)
+    assert all("is unavailable on the Hub (no network)" in str(one.error) for one in opened)

@@ -22,8 +22,8 @@ from linnet.engines.torch import TorchEngine
 from linnet.engines.torch.encoder import TorchEncoder
 from linnet.engines.torch.ops import Fused, Product, Rest, fused, product
 from linnet.models.lowrank.attention import ReducedAttention, Reducible
-from linnet.models.lowrank.layers import Form, PairLinear, PivotLinear, low_rank_layer
-from linnet.models.lowrank.rewriting import factors_of, untangle, without_bias
+from linnet.models.lowrank.layers import Form, PairLinear, PivotLinear, low_rank_layer, low_rank_linear
+from linnet.models.lowrank.rewriting import factors_of, for_frames, untangle, without_bias
 from linnet.models.whisper import WhisperModel, load_module, load_whisper
 from tests.support.low_rank_models import ENCODER, compress, save_compressed_whisper
 from tests.support.low_rank_models import factors_of as svd_factors
@@ -210,6 +210,35 @@ def test_a_bias_of_keys_has_no_effect(part: str) -> None:
         key.bias = nn.Parameter(torch.randn(64, dtype=torch.float64) * 3)
     got = module(input_features=features, decoder_input_ids=ids).logits
     torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9)
+
+
+PLACES = [(210, True, "pair"), (215, True, "pivot"), (240, False, "pair"), (250, False, "pivot")]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("rank", "ordered", "form"), PLACES)
+def test_over_frames_a_pivot_layer_is_a_pair_below_some_rank(rank: int, ordered: bool, form: Form) -> None:
+    """Of 300 outputs: the root of 150 multiply-adds to join each is 212, of 200 to move each 245."""
+    torch.manual_seed(0)
+    module: Any = low_rank_linear(300, 300, rank, "pivot")
+    if not ordered:
+        module.order.copy_(torch.randperm(300))
+    made: Any = for_frames(module)
+    assert made.form == form
+    x = torch.randn(2, 9, 300)
+    torch.testing.assert_close(made(x), module(x), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_graphs_of_low_ranks_move_no_output(tmp_path: Path) -> None:
+    """Only embeddings are gathered, nothing is put side by side: products alone, each layer's two in a row."""
+    folder = save_compressed_whisper(tmp_path, seed=1, part=".encoder.", forms=["pivot"])[1]
+    source = ModelSource(folder, "t", lambda: load_module(folder, name="t", dtype=torch.float32))
+    graph = load_converted(source, Precision("f32", "f32"), lambda _: None).encoder
+    kinds = [op.get_type_name() for op in graph.get_ops()]
+    assert kinds.count("Gather") - kinds.count("ShapeOf") <= 2  # of positions, and of sizes
+    widths = [op.output(0).get_partial_shape()[-1] for op in graph.get_ops() if op.get_type_name() == "Concat"]
+    assert all(width.is_static and width.get_length() <= 4 for width in widths)  # of shapes alone
 
 
 RANKS = {"keys and values": (9, 7, 5), "keys": (20, 6, 24), "values": (20, 24, 6)}

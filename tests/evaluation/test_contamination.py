@@ -50,20 +50,20 @@ def test_what_was_planted_is_found_and_what_cannot_be_read_is_told(
     result = find_contamination(**corpus, on_progress=done.append)
     found = [(match.kind, match.training, match.evaluation) for match in result.matches]
     assert found == [
-        ("same-sound", "0.flac", "e0"),
-        ("near-sound", "1.mp3", "e1"),
+        ("same-audio", "0.flac", "e0"),
+        ("near-audio", "1.mp3", "e1"),
         ("near-text", "2.wav", "e2"),
     ]
     assert result.matches[1].start == pytest.approx(1_061 / RATE, abs=0.08)  # the codec adds a delay of its own
-    assert (result.contaminated, result.utterances) == (3, {"same-sound": 1, "near-sound": 1, "near-text": 1})
+    assert (result.contaminated, result.utterances) == (3, {"same-audio": 1, "near-audio": 1, "near-text": 1})
     assert done == [1, 2, 3, 4, 5]
     seen = result.training
-    assert (seen.utterances, seen.sounds, seen.sounds_too_short, seen.failed) == (5, 3, 1, 1)
+    assert (seen.utterances, seen.recordings, seen.recordings_too_short, seen.failed) == (5, 3, 1, 1)
     assert (seen.texts, seen.texts_too_short) == (2, 1)
     assert "gone.wav" in result.failures[0]
     lines = result.lines()
     assert lines[0] == "3 of 3 evaluation utterances are in the training data in some form"
-    assert any(line.startswith("near-sound 0.9") and "e1 is in 1.mp3 at 0.1 s" in line for line in lines)
+    assert any(line.startswith("near-audio 0.9") and "e1 is in 1.mp3 at 0.1 s" in line for line in lines)
     result.write(tmp_path / "matches.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "matches.jsonl").read_text().splitlines()]
     assert [Match(**row) for row in rows] == list(result.matches)
@@ -72,17 +72,17 @@ def test_what_was_planted_is_found_and_what_cannot_be_read_is_told(
 
 def test_sounds_or_texts_alone(corpus: dict[str, list[Utterance]]) -> None:
     sounds = find_contamination(**corpus, options=DuplicateOptions(texts=False))
-    texts = find_contamination(**corpus, options=DuplicateOptions(sounds=False))
-    assert {match.kind for match in sounds.matches} == {"same-sound", "near-sound"}
+    texts = find_contamination(**corpus, options=DuplicateOptions(audio=False))
+    assert {match.kind for match in sounds.matches} == {"same-audio", "near-audio"}
     assert {match.kind for match in texts.matches} == {"near-text"}
     assert texts.failures == ()
-    assert texts.training.sounds == 0
+    assert texts.training.recordings == 0
 
 
 def test_many_matches_are_counted_but_not_all_listed(tmp_path: Path) -> None:
     text = "everybody in this set says the same"
     rows = [Utterance("e.wav", text, id=str(at)) for at in range(50)]
-    result = find_contamination([Utterance("t.wav", text)], rows, DuplicateOptions(sounds=False))
+    result = find_contamination([Utterance("t.wav", text)], rows, DuplicateOptions(audio=False))
     assert (len(result.matches), result.contaminated) == (10, 50)
     with pytest.raises(OutputError, match="folder is missing"):
         result.write(tmp_path / "no" / "matches.jsonl")

@@ -30,7 +30,7 @@ from linnet.text.normalizers import Normalizers
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onmouseover='alert(3)' </style> {{ 7 * 7 }}"
 VOID = {"meta", "rect", "line", "circle", "input"}
-SILENT = PageOptions(sound_megabytes=0)
+SILENT = PageOptions(audio_megabytes=0)
 
 
 def row(said: str, heard: str, number: int = 0, **more: object) -> ScoredRow:
@@ -138,7 +138,7 @@ def test_hostile_texts_stay_texts() -> None:
     hostile = row(HOSTILE, f"x {HOSTILE} y", 0, id=HOSTILE, speaker=HOSTILE, language=HOSTILE, audio=HOSTILE)
     failed = row("a", "b", 1, id=HOSTILE, error=HOSTILE)
     rows = [hostile, failed, row("", HOSTILE, 2)]
-    root = parse(page(rows, PageOptions(title=HOSTILE, sound_megabytes=1), model=HOSTILE, prompt={HOSTILE: HOSTILE}))
+    root = parse(page(rows, PageOptions(title=HOSTILE, audio_megabytes=1), model=HOSTILE, prompt={HOSTILE: HOSTILE}))
     plain = parse(page(ROWS))
     assert len(root.all("script")) == len(root.all("style")) == 1
     assert not root.all("img")
@@ -250,7 +250,7 @@ def test_figure_tables_and_alignments_are_of_one_alignment(protocol: str) -> Non
     counts = (made.substitutions, made.deletions, made.insertions)
     assert counts == {"plain": (4, 2, 1), "open-asr": (1, 0, 0)}[protocol]
     assert (found.total.substitutions, found.total.deletions, found.total.insertions) == counts
-    assert sum(one.aligned.errors for one in found.worst) == sum(counts)
+    assert sum(one.aligned.counts.errors for one in found.worst) == sum(counts)
     root = parse(render(found, made, SILENT))
     substituted, deleted, inserted = counts
     assert [one.words for one in root.of("legend")[0].all("li")] == [
@@ -260,7 +260,7 @@ def test_figure_tables_and_alignments_are_of_one_alignment(protocol: str) -> Non
     ]
     steps = [one for article in root.all("article") for one in article.of("alignment")]
     assert [sum(len(one.of(kind)) for one in steps) for kind in "sdi"] == list(counts)
-    assert {one.said for one in found.compounds} >= {"ice cream"}
+    assert {one.reference for one in found.compounds} >= {"ice cream"}
     assert (f"protocol {protocol}, {made.score.scorer}") in root.of("lead")[-1].words
 
 
@@ -368,7 +368,7 @@ def test_a_stretch_of_a_recording_is_cut_out(sound: Path) -> None:
 def test_a_sound_that_cannot_be_read_has_a_note(audio: str, sound: Path) -> None:
     missing, there = embed([row("a", "b", audio=audio), row("a", "b", audio=str(sound))], limit=10**6)
     assert missing.address is None
-    assert (missing.note or "").startswith("no sound: ")
+    assert (missing.note or "").startswith("no audio: ")
     assert audio in (missing.note or "") or audio == "-"
     assert there.address
 
@@ -376,7 +376,7 @@ def test_a_sound_that_cannot_be_read_has_a_note(audio: str, sound: Path) -> None
 def test_a_library_without_mp3_is_said(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soundfile, "check_format", lambda *_: False)
     (clip,) = embed([row("a", "b", audio=str(sound))], limit=10**6)
-    assert clip == AudioClip(note="no sound: this libsndfile cannot write MP3; version 1.1 and later can")
+    assert clip == AudioClip(note="no audio: this libsndfile cannot write MP3; version 1.1 and later can")
 
 
 def test_sounds_come_from_where_they_are_asked() -> None:
@@ -394,9 +394,9 @@ def test_sounds_stay_within_the_limit(sound: Path) -> None:
     clips = list(embed(rows, limit=limit))
     assert [clip.address is not None for clip in clips] == [True, True, False, False, False]
     assert all("limit" in (clip.note or "") for clip in clips[2:])
-    root = parse(page(rows, PageOptions(sound_megabytes=limit / 1e6)))
+    root = parse(page(rows, PageOptions(audio_megabytes=limit / 1e6)))
     assert len(root.all("audio")) == 2
-    assert re.search(r"2 can be played \([\d.]+ kB of at most [\d.]+ kB of sound\)", " ".join(root.text.split()))
+    assert re.search(r"2 can be played \([\d.]+ kB of at most [\d.]+ kB of audio\)", " ".join(root.text.split()))
 
 
 # The file
@@ -404,8 +404,8 @@ def test_sounds_stay_within_the_limit(sound: Path) -> None:
 
 def test_the_report_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    found = write_report(path, iter(ROWS), summary(ROWS), PageOptions(title="Ours", sound_megabytes=0))
-    assert path.read_text(encoding="utf-8") == render(found, summary(ROWS), PageOptions("Ours", sound_megabytes=0))
+    found = write_report(path, iter(ROWS), summary(ROWS), PageOptions(title="Ours", audio_megabytes=0))
+    assert path.read_text(encoding="utf-8") == render(found, summary(ROWS), PageOptions("Ours", audio_megabytes=0))
     assert found.total.errors == 4
     assert list(tmp_path.iterdir()) == [path]
 

@@ -171,7 +171,7 @@ def test_words_of_a_ctm_file_are_joined_by_waveform_and_channel(tmp_path: Path) 
     words = hypotheses.rows["a"].words
     assert [(word.start, word.probability) for word in words] == [(0.1, None), (1.5, 0.9), (2.0, None), (3.0, 0.5)]
     assert words[1].end == pytest.approx(1.9)
-    assert "2 alternatives left out" in hypotheses.lines()[-1]
+    assert "2 alternatives skipped" in hypotheses.lines()[-1]
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), WORD.filter(lambda word: word != "@")), max_size=30), st.randoms())
@@ -209,7 +209,7 @@ def test_a_blank_line_is_an_empty_hypothesis_and_keeps_the_others_in_place(tmp_p
     assert texts(hypotheses) == {"1": "one two", "2": "", "3": "three", "4": ""}
     pairing = pair(hypotheses, [Utterance(f"{name}.wav") for name in "abcd"])
     assert [one and one.text for one in pairing.found] == ["one two", "", "three", ""]
-    with pytest.raises(OptionError, match=r"4 lines for 3 references; lines without ids must be as many"):
+    with pytest.raises(OptionError, match=r"4 lines for 3 references; lines without ids must match"):
         pair(hypotheses, [Utterance(f"{name}.wav") for name in "abc"])
 
 
@@ -302,10 +302,10 @@ def test_a_reference_without_hypothesis_is_an_error_and_not_a_deletion(tmp_path:
     assert [one and one.text for one in pairing.found] == ["said u1", None, "said u3"]
     assert (pairing.missing.first, pairing.unknown.first) == (["u2"], ["zz"])
     assert pairing.lines() == [
-        "hypotheses and references belong together by id",
+        "hypotheses and references are matched by id",
         "1 references have no hypothesis (not scored)",
         "  u2",
-        "1 hypotheses belong to no reference (not scored)",
+        "1 hypotheses match no reference (not scored)",
         "  zz",
     ]
     counted = pair(hypotheses, references, missing="deletions")
@@ -317,10 +317,10 @@ def test_a_reference_without_hypothesis_is_an_error_and_not_a_deletion(tmp_path:
     ("names", "by"),
     [
         (("x1", "x2"), "id"),
-        (("/data/one.flac", "/data/two.flac"), "the path of the sound"),
-        (("one", "two"), "the name of the sound"),
-        (("s3://bucket/one.wav", "s3://bucket/two.wav"), "the name of the sound"),
-        (("x2", "/data/one.flac", "two"), "the name of the sound"),
+        (("/data/one.flac", "/data/two.flac"), "audio path"),
+        (("one", "two"), "audio file name"),
+        (("s3://bucket/one.wav", "s3://bucket/two.wav"), "audio file name"),
+        (("x2", "/data/one.flac", "two"), "audio file name"),
     ],
 )
 def test_hypotheses_are_found_by_what_fits_most(tmp_path: Path, names: tuple[str, ...], by: str) -> None:
@@ -334,7 +334,7 @@ def test_hypotheses_are_found_by_what_fits_most(tmp_path: Path, names: tuple[str
 def test_nothing_that_fits_shows_both_sides(tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         pair(made(tmp_path, "p", "q"), [Utterance("a.wav", id="x")])
-    assert "none of its 2 hypotheses belongs to a reference; its first id is 'p', the first reference is 'x'" in str(
+    assert "none of its 2 hypotheses matches a reference; its first id is 'p', the first reference is 'x'" in str(
         caught.value
     )
     with pytest.raises(OptionError, match="1 have the id of another one"):
@@ -343,7 +343,7 @@ def test_nothing_that_fits_shows_both_sides(tmp_path: Path) -> None:
 
 def test_names_of_sounds_that_are_not_unique_decide_nothing(tmp_path: Path) -> None:
     references = [Utterance("s1/a.wav", id="x"), Utterance("s2/a.wav", id="y")]
-    with pytest.raises(OptionError, match="belongs to a reference"):
+    with pytest.raises(OptionError, match="matches a reference"):
         pair(made(tmp_path, "a"), references)
 
 

@@ -92,7 +92,7 @@ def test_another_model_or_option_is_refused(tmp_path: Path, change: dict[str, An
     path = tmp_path / "rows.jsonl"
     write(path, ROWS)
     before = path.read_bytes()
-    with pytest.raises(OptionError, match=rf"rows\.jsonl: was {said}: begin again with --restart, or choose another"):
+    with pytest.raises(OptionError, match=rf"rows\.jsonl: was {said}: start over with --restart, or choose another"):
         write(path, [], {**HEADER, **change})
     assert path.read_bytes() == before
     assert write(path, ROWS[:1], {**HEADER, **change}, restart=True).rows == {0: ROWS[0]}
@@ -106,7 +106,7 @@ def test_a_foreign_file_is_never_touched(tmp_path: Path, content: str, restart: 
     if content == "{":  # may be the first byte of a header
         assert write(path, [], restart=restart).rows == {}
         return
-    with pytest.raises(OptionError, match=r"is no file of `linnet evaluate`: choose another --output"):
+    with pytest.raises(OptionError, match=r"was not written by `linnet evaluate`: choose another --output"):
         write(path, [], restart=restart)
     assert path.read_text() == content
 
@@ -127,7 +127,7 @@ def test_a_damaged_line_is_told_and_its_utterance_done_again(tmp_path: Path) -> 
 def test_where_it_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write: the folder is missing"):
         write(tmp_path / "none" / "rows.jsonl", [])
-    with pytest.raises(OptionError, match="expected a file for the rows, found a folder"):
+    with pytest.raises(OptionError, match="expected a file for rows, found a folder"):
         write(tmp_path, [])
 
 

@@ -31,5 +31,5 @@ def test_hypotheses_of_a_large_file_say_how_far_they_are(tmp_path: Path, monkeyp
     path = tmp_path / "heard.jsonl"
     path.write_text("".join(json.dumps({"id": f"u{n}", "text": "one"}) + "\n" for n in range(600)))
     told: list[str] = []
-    read_hypotheses(path, tell=told.append)
+    read_hypotheses(path, notify=told.append)
     assert told == ["256 rows of hypotheses read", "512 rows of hypotheses read"]

@@ -74,9 +74,9 @@ def test_a_torn_line_is_left_out_and_the_last_of_two_counts(tmp_path: Path) -> N
     ("content", "message"),
     [
         (None, "rows.jsonl: cannot be read: No such file"),
-        ("", "rows.jsonl: is no file of rows: make one with  linnet evaluate MANIFEST --output rows.jsonl"),
-        ('{"audio": "a.wav"}\n', "is no file of rows"),
-        ("[1]\n", "is no file of rows"),
+        ("", "rows.jsonl: is not a rows file: make one with  linnet evaluate MANIFEST --output rows.jsonl"),
+        ('{"audio": "a.wav"}\n', "is not a rows file"),
+        ("[1]\n", "is not a rows file"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
@@ -102,5 +102,5 @@ def test_a_damaged_row_is_left_out_and_told(tmp_path: Path, line: str, said: str
     path.write_text("\n".join([*lines[:2], line, *lines[2:]]) + "\n")
     found = read_rows(path)
     assert found.rows == rows()
-    assert found.bad[0] == f"{path}: 1 rows cannot be used and are left out"
+    assert found.bad[0] == f"{path}: 1 rows cannot be used and are skipped"
     assert found.bad[1].startswith(f"  {said}")

@@ -45,7 +45,7 @@ def test_the_synthetic_sound_fills_the_largest_batch() -> None:
     work = synthetic(resolve("digits", offline=True), 20.0, windows=3)
     assert [len(piece) for piece in work.pieces] == [160_000] * 3
     assert (work.tokens, work.end) == (30, 398)
-    assert work.description == "synthetic sound, 3 windows of 10 s with 30 tokens each"
+    assert work.description == "synthetic audio, 3 windows of 10 s with 30 tokens each"
     assert len(synthetic(resolve("digits", offline=True), 60.0, windows=3).pieces) == 6
 
 

@@ -78,14 +78,12 @@ def test_stock_transformers_hears_the_same(
     for name in ("digits-en", "digits-de", "digits-fr", "digits-es", "digits-it"):
         samples, _ = soundfile.read(root / "examples" / f"{name}.flac", dtype="float32")
         recordings.append(Audio(samples, name))
-    for audio in recordings:
-        sound = {"raw": audio.samples.copy(), "sampling_rate": SAMPLE_RATE}
-        plain = stock(dict(sound), **settings)["text"]
-        timed = stock(dict(sound), return_timestamps=True, **settings)["text"]
-        ours = digits.transcribe(audio, timestamps=False, temperatures=(0.0,), beam_size=beams)
-        assert ours.text.split() == plain.split(), audio.name
-        ours = digits.transcribe(audio, temperatures=(0.0,), beam_size=beams)
-        assert ours.text.split() == timed.split(), audio.name
+    for timestamps in (False, True):
+        sounds = [{"raw": audio.samples.copy(), "sampling_rate": SAMPLE_RATE} for audio in recordings]
+        expected = stock(sounds, batch_size=len(sounds), return_timestamps=timestamps, **settings)
+        for audio, said in zip(recordings, expected, strict=True):
+            ours = digits.transcribe(audio, timestamps=timestamps, temperatures=(0.0,), beam_size=beams)
+            assert ours.text.split() == said["text"].split(), (audio.name, timestamps)
 
 
 def test_a_speaker_it_never_met_is_understood(digits: Recognizer, strings: list[tuple[Audio, str]]) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers.models.auto import modeling_auto
 
 from linnet.errors import ModelError
 from linnet.models.families import CTC, FUSION, SEQ2SEQ, WHISPER, family_of, family_of_model
+from linnet.models.families.known import known
 from linnet.models.resolve import resolve
 from linnet.models.speech import SpeechModel, load_speech_model
 from tests.support.tiny_fusion import fusion
@@ -41,6 +46,22 @@ def test_a_loaded_model_is_of_the_family_of_its_folder(models: dict[str, SpeechM
     assert speech.family is family
     assert family_of_model(speech.model) is family
     assert family_of(Path(speech.model.name_or_path)) is family
+
+
+@pytest.mark.parametrize("table", ["MODEL_FOR_CTC_MAPPING_NAMES", "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES"])
+def test_the_tables_of_transformers_are_read_as_they_are(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = dict(getattr(modeling_auto, table))
+    assert known(table) == names
+    monkeypatch.delitem(sys.modules, modeling_auto.__name__)
+    monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"{name} is imported"))
+    assert known(table) == {kind: name for kind, name in names.items() if not kind.startswith("linnet")}
+
+
+def test_a_table_that_is_written_in_another_way_is_asked_of_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, modeling_auto.__name__)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "TABLE = dict(a='b')")
+    monkeypatch.setattr(importlib, "import_module", lambda _: SimpleNamespace(TABLE={"a": "c"}))
+    assert known("TABLE") == {"a": "c"}
 
 
 @pytest.mark.parametrize("name", ["wav2vec2-layer", "parakeet"])

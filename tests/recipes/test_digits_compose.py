@@ -10,7 +10,7 @@ import torch
 from linnet.audio.types import SAMPLE_RATE as RATE
 from linnet.errors import OptionError
 from recipes.digits.bank import Voices, load_bank, load_fsdd
-from recipes.digits.compose import PHRASE_GAP, Composer, Mix, Recording, Word
+from recipes.digits.compose import PHRASE_GAP, Composer, Mix, Recording, Word, make_noises
 from recipes.digits.dataset import DigitBatches, DigitsData
 from tests.support.places import SHARED
 
@@ -69,7 +69,9 @@ def test_energy_is_where_the_words_are(composer: Composer, monkeypatch: pytest.M
 def test_the_same_seed_composes_the_same_recording(composer: Composer, bank: Path) -> None:
     voices: Voices = {}
     load_bank(bank, voices)
+    make_noises.cache_clear()
     twin = Composer(voices, Mix(), seed=0)
+    assert twin.noises is not composer.noises
     for seed in range(5):
         one = composer.compose(np.random.default_rng(seed), 4.0)
         two = twin.compose(np.random.default_rng(seed), 4.0)

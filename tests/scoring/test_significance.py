@@ -32,7 +32,7 @@ LETTERS = st.lists(st.sampled_from("abc"), max_size=12)
 def test_an_alignment_says_where_each_word_went(reference: list[str], hypothesis: list[str]) -> None:
     found = align(reference, hypothesis)
     heard = list(found.inserted[0])
-    for word, inserted in zip(found.heard, found.inserted[1:], strict=True):
+    for word, inserted in zip(found.hypothesis, found.inserted[1:], strict=True):
         heard += [word] if word is not None else []
         heard += inserted
     assert heard == hypothesis
@@ -45,14 +45,14 @@ def test_an_alignment_counts_as_its_protocol_does(reference: list[str], hypothes
     for protocol in ("plain", "open-asr"):
         found = align(reference, hypothesis, protocol)
         counts = count_errors(" ".join(reference), " ".join(hypothesis), protocol)
-        assert (list(found.reference), len(found.heard), len(found.inserted)) == (
+        assert (list(found.reference), len(found.hypothesis), len(found.inserted)) == (
             reference,
             len(reference),
             len(reference) + 1,
         )
         assert sum(events(found)) == counts.errors
         assert sum(map(len, found.inserted)) == counts.insertions
-        assert found.heard.count(None) == counts.deletions
+        assert found.hypothesis.count(None) == counts.deletions
 
 
 def events(alignment: Alignment) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ LANGUAGES = ("en", "de", "fr", "es", "it")
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero")
 SECONDS = 2
 POSITIONS = SECONDS * 50
+SAVED = 1_700_000_000  # seconds since 1970
 END_PULL = 6.0  # how much likelier the end token is made: a sequence then ends after some ten tokens
 
 
@@ -119,13 +121,17 @@ def random_whisper(tokenizer: Any, *, seed: int, size: int | None = None, second
 def save_whisper(
     folder: Path, *, seed: int = 0, tokenizer: Any = None, languages: Sequence[str] = LANGUAGES, size: int | None = None
 ) -> Path:
-    """Write a random model folder as Transformers saves one; returns it."""
+    """Write a random model folder as Transformers saves one; returns it.
+
+    Its weights have one time of change wherever they lie, so that equal models are converted for OpenVINO once.
+    """
     tokenizer = tokenizer or small_tokenizer(languages=languages)
     model = random_whisper(tokenizer, seed=seed, size=size)
     model.generation_config = GenerationConfig(**generation_settings(tokenizer, languages))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=16, chunk_length=SECONDS).save_pretrained(folder)
+    os.utime(folder / "model.safetensors", (SAVED, SAVED))
     return folder
 
 

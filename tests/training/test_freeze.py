@@ -93,7 +93,7 @@ def test_policies_are_read(text: str, policy: object) -> None:
         ("top:0", "top must be a whole number of at least 1, got '0'"),
         ("top:-1", "got '-1'"),
         ("frozen:3", "unknown freeze policy 'frozen:3'"),
-        ("lora(r=8", "a bracket is not closed"),
+        ("lora(r=8", "missing closing parenthesis"),
         ("lora(rank=8)", "'rank=8' is not understood"),
         ("lora(alpa=8)", r"did you mean 'alpha'\?"),
         ("lora(r=8, r=9)", "'r=9' is not understood"),
@@ -159,7 +159,7 @@ def test_adapters_are_trained_beside_frozen_weights() -> None:
     assert not any(block.norm.training for block in model.encoder.layers)
     model(x).sum().backward()
     assert all(value.grad is not None for value in model.parameters() if value.requires_grad)
-    with pytest.raises(OptionError, match="has some already"):
+    with pytest.raises(OptionError, match="already has adapters"):
         freeze(model, {"encoder": "lora(r=2)"})
     fold_lora(model)
     assert not list(lora_layers(model))

@@ -143,7 +143,7 @@ def test_ctrl_c_keeps_the_last_step_of_all(recipe: Path) -> None:
     last = json.loads((recipe.parent / "out" / "log.jsonl").read_text().splitlines()[-1])["step"]
     assert [line for _, lines in ranks for line in lines if "are kept" not in line] == [
         "linnet: stopping after this step; once more stops at once",
-        f"linnet: stopped at step {last} of 100000: the same command goes on from there",
+        f"linnet: stopped at step {last} of 100000: the same command resumes from there",
     ]
     assert list_checkpoints(recipe.parent / "out" / "checkpoints")[-1].name == f"step-{last:08d}"
 

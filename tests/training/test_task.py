@@ -95,7 +95,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("no_such_module_here:Own", r"cannot import no_such_module_here \(ModuleNotFoundError"),
         ("bad_task.py:Own", r"cannot import bad_task \(SyntaxError"),
         ("half_task.py:Owm", "has no class 'Owm'; did you mean 'Own'"),
-        ("half_task.py:Half", "Half is no class of a recipe: .* it has no optimization and no prepare and no outline"),
+        ("half_task.py:Half", "Half is not a recipe: .* it has no optimization and no prepare and no outline"),
         ("json.py:Own", "has the same name, json; rename one of them"),
     ],
 )

@@ -31,7 +31,8 @@ from linnet.models.speech import load_speech_model
 from linnet.transcription.backend import Outcome, Request
 from linnet.transcription.generic import GenericBackend, load_generic
 from linnet.transcription.options import TranscriptionOptions
-from tests.support.hub_cache import add_to_cache, linnet
+from tests.support.calling import make_call
+from tests.support.hub_cache import add_to_cache
 from tests.support.tiny_speech import letters, save_all
 
 Sound = npt.NDArray[np.float32]
@@ -372,9 +373,11 @@ print(backend.engine_name)
     assert done.stdout.splitlines()[-1] == "transformers seq2seq cpu float32"
 
 
-def test_models_info_tells_the_window(folders: dict[str, Path], tmp_path: Path) -> None:
-    done = linnet("models", "info", str(folders["speech2text"]), cache=tmp_path)
-    assert "16000 Hz, windows of at most 3 s" in done.stdout
+def test_models_info_tells_the_window(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = make_call(monkeypatch, capsys)("models", "info", folders["speech2text"])
+    assert "16000 Hz, windows of at most 3 s" in done.out
 
 
 def test_nothing_is_heard_where_nobody_speaks_however_short(backends: dict[str, GenericBackend]) -> None:

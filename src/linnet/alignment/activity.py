@@ -27,7 +27,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SpeechActivity:
-    """Of each frame: `score` [T] from -1 (background) to 1 (sound), and `level` [T] from 0 up, which does not saturate.
+    """Per frame: `score` [T] from -1 (background) to 1 (signal), and `level` [T] from 0 up, which does not saturate.
 
     `level` is log(1 + likelihood ratio): its dips are where words may touch.
     """

@@ -1,4 +1,4 @@
-"""Dynamic time warping of words over sound, with silences between them.
+"""Dynamic time warping of words to audio, with silences between them.
 
 Plain DTW of attention (as in OpenAI's Whisper) has no place for silence: a word lasts until the next one begins, and
 where both begin between two sharp peaks is left to chance. Here the path may rest between words. It gains what the

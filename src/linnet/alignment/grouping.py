@@ -116,7 +116,7 @@ def _opens(text: str) -> bool:
 
 
 def _is_symbol(text: str) -> bool:
-    """Whether a text is signs that are spoken, or stand for sound: `+`, `€`, a note."""
+    """Whether a text consists of signs that are spoken or stand for audio: `+`, `€`, a note."""
     marks = text.strip()
     return bool(marks) and all(unicodedata.category(char)[0] == "S" for char in marks)
 

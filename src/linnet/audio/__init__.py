@@ -1,4 +1,4 @@
-"""Any sound as mono float32 at 16 kHz, and its features. Nothing heavy is imported until it is used."""
+"""Any recording as mono float32 at 16 kHz, and its features. Heavy modules are imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a recording is to be recognized, found as its samples come: its speech, or all of it, cut in its pauses."""
+"""Streaming detectors of the regions to recognize: speech, or the whole recording split at pauses."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ import numpy as np
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.audio.vad import BLOCK, Region, RegionFinder, Sensitivity, Watcher
 
-SHORTEST_REST = SAMPLE_RATE // 10  # samples at a recording's end, or left of a window, that hold no word
-SEARCH_SECONDS = 5.0  # at a window's end, in which its last pause is looked for
+SHORTEST_REST = SAMPLE_RATE // 10  # samples at the end of a recording or window that are too short for a word
+SEARCH_SECONDS = 5.0  # at the end of a window, searched for its last pause
 PAUSE = SAMPLE_RATE // 50  # 20 ms
-PAUSE_DEPTH = 25.0  # dB below a window's loud stretches: here nobody speaks
+PAUSE_DEPTH = 25.0  # dB below the loud parts of a window
 CERTAIN = Sensitivity(sure=0.5, least=3)
 
 
 class Detector(Protocol):
-    """Finds regions in samples that come in order, each region as soon as it is known.
+    """Finds regions in a stream of samples, each as soon as it is complete.
 
-    `block`: samples that are pushed at a time; the last time there may be fewer. `covers`: the regions are all that
-    there is, one after another, each to be recognized alone; else they have pauses between them, and may share a
-    window.
+    `block`: samples per push; the last one may be shorter. `covers`: the regions cover the recording and are recognized
+    separately; else they are separated by pauses and may share a window.
     """
 
     block: int
     covers: bool
 
     def begin(self, longest: int) -> None:
-        """Begin a recording, of which no region is to be longer than `longest` samples."""
+        """Begin a recording; regions are limited to `longest` samples."""
         ...
 
     def push(self, samples: Samples) -> list[Region]:
-        """Take the next samples; the regions that they complete."""
+        """Add samples; returns the regions that they complete."""
         ...
 
     @property
@@ -41,12 +40,12 @@ class Detector(Protocol):
         ...
 
     def finish(self) -> list[Region]:
-        """The regions that the end of the recording completes."""
+        """End the recording; returns the remaining regions."""
         ...
 
 
 class VoiceActivity:
-    """A `Detector` of speech, by the network of `audio.vad`."""
+    """A `Detector` of speech by the voice activity network."""
 
     block = BLOCK
     covers = False
@@ -59,7 +58,7 @@ class VoiceActivity:
         self._watcher, self._finder = Watcher(), RegionFinder(longest, self._sensitivity)
 
     def push(self, samples: Samples) -> list[Region]:
-        """Take a block; the regions of speech that end in it, in whole frames: the last may end after the block."""
+        """Add a block; returns the speech regions that end in it, in whole frames, so the last may end after it."""
         return self._finder.push(self._watcher.push(samples))
 
     @property
@@ -68,15 +67,15 @@ class VoiceActivity:
         return self._finder.settled
 
     def finish(self) -> list[Region]:
-        """The region that is still open."""
+        """The last open region."""
         return self._finder.finish()
 
 
 class PauseCutter:
-    """A `Detector` that takes all of a recording but digital silence, cut in its quietest places.
+    """A `Detector` of everything except digital silence, split at the quietest places.
 
-    Each region but the last is as long as it may be, less up to 5 s; it is `joined` to the one before it where the
-    place between them is no pause. A last rest of up to 0.1 s is left out.
+    Regions have maximum length less up to 5 s; one is `joined` to the previous if they are not separated by a pause. A
+    remainder of up to 0.1 s is dropped.
     """
 
     block = SAMPLE_RATE
@@ -90,7 +89,7 @@ class PauseCutter:
         self._joined = False
 
     def push(self, samples: Samples) -> list[Region]:
-        """Take the next samples; the regions that they make too long."""
+        """Add samples; returns the regions that they complete."""
         self._held = np.concatenate([self._held, samples])
         found: list[Region] = []
         while len(self._held) > self._longest:
@@ -100,7 +99,7 @@ class PauseCutter:
         return found
 
     def _take(self, count: int, *, paused: bool) -> list[Region]:
-        """The next `count` samples as a region, or none where they are digital silence, which says nothing."""
+        """The next `count` samples as a region, or none if they are digital silence."""
         sounds = bool(self._held[:count].any())
         region = Region(self._start, self._start + count, self._joined)
         self._held, self._start = self._held[count:], region.end
@@ -113,20 +112,20 @@ class PauseCutter:
         return self._start
 
     def finish(self) -> list[Region]:
-        """What is left."""
+        """The remainder."""
         rest = len(self._held)
         return self._take(rest, paused=True) if rest > (SHORTEST_REST if self._start else 0) else []
 
 
 def choose_detector(*, vad: bool) -> Detector:
-    """Of speech, or of all of a recording."""
+    """A detector of speech, or of the whole recording."""
     return VoiceActivity() if vad else PauseCutter()
 
 
 def quietest_point(samples: Samples) -> int:
-    """Where to cut: the middle of the quietest 20 ms in the last 5 s (at most the last half) of these samples.
+    """Where to split: the middle of the quietest 20 ms in the last 5 s (at most the last half) of these samples.
 
-    Of equally quiet places the last. The result lies in 1 to `len(samples)`.
+    The last one of equally quiet places, from 1 to `len(samples)`.
 
     >>> quietest_point(np.concatenate([np.ones(9000), np.zeros(1000), np.ones(2000)]).astype(np.float32))
     9840
@@ -142,7 +141,7 @@ def quietest_point(samples: Samples) -> int:
 
 
 def _is_pause(samples: Samples, cut: int) -> bool:
-    """Whether the 20 ms around a cut are far quieter than the loud stretches of these samples."""
+    """Whether the 20 ms around a split are far quieter than the loud parts of these samples."""
     power = np.square(samples[: len(samples) // PAUSE * PAUSE].reshape(-1, PAUSE), dtype=np.float64).mean(1)
     place = samples[max(cut - PAUSE // 2, 0) : cut + PAUSE // 2].astype(np.float64)
     loud = float(np.percentile(power, 90)) if len(power) else 0.0

@@ -1,4 +1,4 @@
-"""What happens to a recording on its way: speed, rooms, lines, noise. All on float32 mono at 16 kHz.
+"""Audio effects on float32 mono at 16 kHz: speed, reverberation, telephone, noise.
 
 Shapes: N samples.
 """
@@ -15,13 +15,13 @@ Rng = np.random.Generator
 
 
 def resample(samples: Samples, factor: float) -> Samples:
-    """Play [N] `factor` times as fast (linear interpolation): pitch and formants rise with it; N / factor samples."""
+    """Speed up [N] by `factor` (linear interpolation), with pitch and formants; N / factor samples."""
     length = max(1, round(len(samples) / factor))
     position = np.arange(length, dtype=np.float64) * factor
     return np.interp(position, np.arange(len(samples)), samples).astype(np.float32)
 
 
-def room(rng: Rng) -> Samples:
+def room_response(rng: Rng) -> Samples:
     """A synthetic room impulse response: the direct path at 0, early reflections, a tail of decaying noise.
 
     The tail falls by 60 dB in 0.1 to 0.9 s; its energy is -3 to -20 dB of the direct path's.
@@ -39,7 +39,7 @@ def room(rng: Rng) -> Samples:
 
 
 def mu_law(samples: Samples, bits: int) -> Samples:
-    """Through a companded quantizer of ITU-T G.711's curve (mu 255) with `bits` bits."""
+    """Mu-law companding (ITU-T G.711, mu 255) with `bits` bits."""
     levels = 2 ** (bits - 1) - 1
     code = np.sign(samples) * np.log1p(255.0 * np.abs(np.clip(samples, -1, 1))) / np.log(256.0)
     code = np.round(code * levels) / levels
@@ -48,13 +48,13 @@ def mu_law(samples: Samples, bits: int) -> Samples:
 
 
 def colored(rng: Rng, length: int, power: float) -> Samples:
-    """Noise of unit level whose power falls as 1 / f ** `power`: 0 white, 1 pink, 2 brown."""
+    """Noise of unit RMS with power 1 / f ** `power`: 0 white, 1 pink, 2 brown."""
     spectrum = fft.rfft(rng.standard_normal(length, dtype=np.float32))
     frequencies = np.maximum(np.arange(len(spectrum)) * RATE / length, 20.0)
     return unit(fft.irfft(spectrum * frequencies ** (-power / 2), length).astype(np.float32))
 
 
 def unit(samples: Samples) -> Samples:
-    """Scaled to a root mean square of one; zeros stay zeros."""
+    """Scaled to an RMS of one; zeros stay zeros."""
     level = float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0
     return samples / level if level > 1e-9 else samples

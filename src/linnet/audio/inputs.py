@@ -1,4 +1,4 @@
-"""What the user names on the command line, as a list of sounds."""
+"""Expanding command line inputs into a list of recordings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ SUFFIXES = SOUND_SUFFIXES | CONTAINER_SUFFIXES
 
 
 def expand(inputs: Sequence[str]) -> list[str]:
-    """Turn files, folders, globs, URLs and "-" into single sounds, in the order given, each once.
+    """Expand files, folders, globs, URLs and "-" into single recordings, in the given order, each once.
 
-    A folder gives all its audio and video files (by suffix, in any case of letters), those of its subfolders too,
-    sorted; hidden files and folders, pipes and devices are left out and links to folders are not followed. A file that
-    is named is taken with any suffix. Raises `AudioError` for a path that is not there, a glob without match, a folder
-    without audio or permission.
+    A folder is searched recursively for audio and video files (by case-insensitive suffix), sorted; hidden files and
+    folders, pipes and devices are skipped and links to folders not followed. Named files may have any suffix. Raises
+    `AudioError` for a missing path, a glob without match, a folder without audio or permission.
 
     >>> expand(["-", "https://example.org/a.mp3", "-"])
     ['-', 'https://example.org/a.mp3']
@@ -49,7 +48,7 @@ def _expand(text: str) -> Iterator[str]:
 
 
 def _missing(text: str) -> str:
-    """The path where only the permission to look at it is missing (opening it will say so), else `AudioError`."""
+    """The path if only permission is missing (reported on opening), else `AudioError`."""
     try:
         os.lstat(text)
     except PermissionError as error:
@@ -61,12 +60,12 @@ def _missing(text: str) -> str:
 
 
 def _folder(folder: str) -> list[str]:
-    """All sounds under a folder, sorted."""
+    """All recordings under a folder, sorted."""
     found = list(_walk(folder))
     if not found:
         raise AudioError(
             f"{folder}: no audio in this folder or its subfolders; looked for {', '.join(sorted(SUFFIXES))} "
-            "(name a file to have it read whatever its suffix)"
+            "(name a file to read it regardless of its suffix)"
         )
     return found
 
@@ -81,7 +80,7 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def _is_special(path: str) -> bool:
-    """Whether it is a pipe, a device or a socket; of what cannot be looked at, opening it tells."""
+    """Whether it is a pipe, a device or a socket; inaccessible paths are reported on opening."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
     except OSError:
@@ -98,7 +97,7 @@ def _unreadable(error: OSError) -> None:
 
 
 def _glob(pattern: str) -> Iterator[str]:
-    """Files that a quoted pattern matches, and the sounds in folders that it matches."""
+    """Files that a quoted pattern matches, and the recordings in matching folders."""
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     found = False
     for match in matches:

@@ -16,16 +16,15 @@ from linnet.audio.types import SAMPLE_RATE
 
 N_FFT = 400
 HOP = 160
-SETTLED = N_FFT // 2  # samples beyond a frame's middle that the frame is made of
+SETTLED = N_FFT // 2  # samples after its center that a frame needs
 
 
 def log_mel(samples: Any, n_mels: int = 80) -> Any:
     """Turn waveforms [..., N] at 16 kHz into log-mel features [..., T, M] with T = N // 160, float32.
 
-    NumPy arrays give NumPy arrays, PyTorch tensors tensors on the same device. These are `LogMel`'s frames of the whole
-    waveform, scaled by `scale`: the front end of Radford et al. 2022 (https://arxiv.org/abs/2212.04356), equal to
-    `transformers.WhisperFeatureExtractor`. Because of the scaling, a waveform's features depend on all of its samples:
-    pad first, then call this. Raises `ValueError` for fewer than 201 samples, which have no reflected edges.
+    NumPy arrays yield NumPy arrays, PyTorch tensors yield tensors on the same device: the frames of `LogMel`, scaled by
+    `scale`, as in Radford et al. 2022 (https://arxiv.org/abs/2212.04356) and `transformers.WhisperFeatureExtractor`.
+    Scaling depends on all samples, so pad first. Raises `ValueError` for fewer than 201 samples.
 
     >>> log_mel(np.zeros((2, 16000), np.float32)).shape
     (2, 100, 80)
@@ -34,44 +33,38 @@ def log_mel(samples: Any, n_mels: int = 80) -> Any:
 
 
 def scale(log: Any) -> Any:
-    """What Whisper is fed: `LogMel`'s frames of one window [..., T, M], clipped to 8 below its loudest band, near 0.
-
-    max(log, max over T and M - 8), then (x + 4) / 4. The loudest band may be the window's last, so a frame that is
-    settled is still scaled anew with each window that it is in.
-    """
+    """Whisper's scaling of `LogMel` frames of one window [..., T, M]: max(log, max over T and M - 8), then (x + 4) /
+    4."""
     xp = namespace(log)
     return (xp.maximum(log, xp.max(log, axis=(-2, -1), keepdims=True) - 8.0) + 4.0) / 4.0
 
 
 class LogMel:
-    """The log10 of mel bins of a recording [..., N] at 16 kHz that comes in pieces of any length, or in one.
+    """Streaming log10 mel bins of a recording [..., N] at 16 kHz, in chunks of any length.
 
-    The short-time Fourier transform (Hann window of 25 ms, hop 10 ms, reflected edges) and Slaney mel bins of at least
-    1e-10, not scaled yet. All pieces are NumPy arrays, or tensors on one device, and alike but for their length.
+    Short-time Fourier transform (Hann window of 25 ms, hop 10 ms, reflected edges) and Slaney mel bins of at least
+    1e-10, unscaled. All chunks are NumPy arrays, or tensors on one device, of equal shape except for their length.
 
-    >>> mel, sound = LogMel(), np.zeros(16000, np.float32)
-    >>> [mel.push(sound[:1000]).shape, mel.push(sound[1000:]).shape, mel.finish().shape]
+    >>> mel, samples = LogMel(), np.zeros(16000, np.float32)
+    >>> [mel.push(samples[:1000]).shape, mel.push(samples[1000:]).shape, mel.finish().shape]
     [(6, 80), (93, 80), (1, 80)]
     """
 
     def __init__(self, n_mels: int = 80) -> None:
         self._n_mels = n_mels
-        self._held: Any = None  # from the next frame's first sample on; at first the sound's beginning
+        self._held: Any = None  # samples from the start of the next frame on
         self._begun = False
 
     def push(self, samples: Any) -> Any:
-        """The frames [..., t, M] that these further samples settle, float32: those with 200 beyond their middle.
-
-        The first ones need 201 samples: until these are there, none is settled.
-        """
+        """Add samples; returns the frames [..., t, M] that are complete, those with 200 samples after their center."""
         self._take(samples)
         count = (self._held.shape[-1] - N_FFT) // HOP + 1 if self._begun else 0
         return self._bands(max(count, 0))
 
     def finish(self, samples: Any = None) -> Any:
-        """The frames that are left, after the last samples, if any; of N samples there are N // 160 frames in all.
+        """End the recording; returns the remaining frames, N // 160 in total. Another recording may follow.
 
-        Another sound may follow. Raises `ValueError` where there were fewer than 201 samples in all.
+        Raises `ValueError` for fewer than 201 samples in total.
         """
         if samples is not None:
             self._take(samples)
@@ -85,7 +78,7 @@ class LogMel:
         return frames
 
     def _take(self, samples: Any) -> None:
-        """Hold the samples, and before the sound's beginning its mirror image."""
+        """Buffer samples, with the reflected start of the recording."""
         xp = namespace(samples)
         samples = xp.astype(samples, xp.float32)
         held = samples if self._held is None else xp.concat([self._held, samples], axis=-1)
@@ -95,7 +88,7 @@ class LogMel:
         self._held = held
 
     def _bands(self, count: int) -> Any:
-        """The first `count` frames of what is held, which is then held from the next one on."""
+        """The first `count` frames of the buffer, which are removed from it."""
         xp, held = namespace(self._held), self._held
         if not count:
             return xp.zeros((*held.shape[:-1], 0, self._n_mels), dtype=xp.float32, device=held.device)
@@ -128,7 +121,7 @@ def mel_filters(n_mels: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def _hann() -> NDArray[np.float32]:
-    """The periodic window of Hann."""
+    """The periodic Hann window."""
     return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Sound that is read as it is needed."""
+"""Recordings that are read on demand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EVERYTHING = 2**62
 class AudioSource(Protocol):
     """A recording, mono float32 at 16 kHz, read forward.
 
-    Time line of one source, in samples::
+    Timeline of a source, in samples::
 
         0 ........ start ............ start + count ........... end (unknown until reached)
         forgotten  |<-- read(start, count) -->|   not yet read
@@ -41,27 +41,23 @@ class AudioSource(Protocol):
 
     @property
     def duration(self) -> float | None:
-        """Seconds, where the header tells, or once the end was reached."""
+        """Seconds, if the header states them, or once the end is reached."""
         ...
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know of the sound so far (cut short, damaged, ...), in full sentences without the name.
-
-        Complete once the end was reached.
-        """
+        """Notices on the recording so far (truncated, damaged, ...), without its name; complete at the end."""
         ...
 
     def read(self, start: int, count: int) -> Samples:
         """Samples `start` to `start + count` (fewer at the end, none after it).
 
-        `start` may not go back before that of an earlier call: what lies before it is forgotten, so that memory stays
-        constant.
+        `start` must not decrease between calls: earlier samples are dropped, so that memory stays constant.
         """
         ...
 
     def close(self) -> None:
-        """Release the file. A source is also a context manager that does so."""
+        """Release the file; a source is also a context manager."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -74,17 +70,16 @@ class AudioSource(Protocol):
 def open_audio(
     source: Sound, *, channel: str = "mix", sample_rate: int | None = None, track: int | None = None
 ) -> AudioSource:
-    """Open any sound for reading as mono float32 at 16 kHz, at constant memory for any length.
+    """Open any recording for reading as mono float32 at 16 kHz, in constant memory.
 
     `source` is a path, an http(s) URL, "-" (standard input), the bytes of a file or a binary file object, an `Audio`,
     or samples: a NumPy array or torch tensor [n] or [n, channels] at `sample_rate` Hz (16,000 where None). Integer
-    samples are scaled to full scale 1, and so are floats that lie far beyond it. `channel` is "mix" (the mean of all;
-    one of them while they cancel each other out), "left", "right" or an index from "0". `track` is one of several audio
-    tracks of a video or other container, from 1, in the order of the file; the best where None.
+    samples are scaled to full scale 1, and so are floats far beyond it. `channel` is "mix" (the mean; a single channel
+    while channels cancel each other out), "left", "right" or an index from "0". `track` selects an audio track of a
+    container, from 1 in the order of the file; by default the best.
 
-    Raises `AudioError` for a recording that cannot be read or holds no usable samples, `MissingExtra` where its format
-    needs PyAV, `OptionError` for a channel or track that is not there and for `sample_rate` beside a recording that
-    states its own.
+    Raises `AudioError` for a recording that cannot be read or has no usable samples, `MissingExtra` if its format needs
+    PyAV, `OptionError` for an unknown channel or track and for `sample_rate` with a recording that states its own.
 
     >>> import numpy as np
     >>> with open_audio(np.zeros((48000, 2), np.int16), channel="left", sample_rate=48000) as source:
@@ -103,7 +98,7 @@ def open_audio(
 
 
 def is_source(sound: object) -> TypeGuard[AudioSource]:
-    """Whether this is an `AudioSource`, open already; a file object, which has `read` as well, has no `notices`.
+    """Whether this is an open `AudioSource` (file objects have `read` too, but no `notices`).
 
     >>> import io
     >>> is_source(io.BytesIO()), is_source("a.wav")
@@ -113,7 +108,7 @@ def is_source(sound: object) -> TypeGuard[AudioSource]:
 
 
 def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None, track: int | None = None) -> Audio:
-    """Read a whole sound into memory; arguments and errors as for `open_audio`, notices go to the log `linnet.audio`.
+    """Read a recording into memory; arguments and errors as for `open_audio`, notices go to the log `linnet.audio`.
 
     >>> import numpy as np
     >>> load(np.ones(8000, np.float32), sample_rate=8000).duration
@@ -127,7 +122,7 @@ def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None,
 
 
 def _decode(source: Any, sample_rate: int | None, track: int | None, stack: ExitStack) -> tuple[Decoder, str]:
-    """Find the decoder and the name of anything that `open_audio` takes; temporary files go on the stack."""
+    """The decoder and the name of an input of `open_audio`; temporary files go on the stack."""
     from linnet.audio import decoders, fetch
     from linnet.audio.stream import RATES
 
@@ -140,7 +135,7 @@ def _decode(source: Any, sample_rate: int | None, track: int | None, stack: Exit
         decoders.track_index(track, 1, "array")
         return decoders.ArrayDecoder(array, int(rate)), "array"
     if sample_rate is not None and not (isinstance(source, Audio) and sample_rate == SAMPLE_RATE):
-        raise OptionError(f"sample_rate={sample_rate}: only arrays take a sample rate, this sound states its own")
+        raise OptionError(f"sample_rate={sample_rate}: only arrays take a sample rate, this recording states its own")
     if isinstance(source, Audio):
         decoders.track_index(track, 1, source.name)
         return decoders.ArrayDecoder(source.samples, SAMPLE_RATE), source.name
@@ -159,7 +154,7 @@ def _decode(source: Any, sample_rate: int | None, track: int | None, stack: Exit
 
 
 def _unpacked(source: Any, sample_rate: int | None) -> tuple[Any, int | None]:
-    """The sound in a row of a data set, {"array", "sampling_rate"} or {"bytes", "path"}; anything else as it is."""
+    """The audio of a data set row, {"array", "sampling_rate"} or {"bytes", "path"}; anything else unchanged."""
     if not isinstance(source, Mapping):
         return source, sample_rate
     rates = [source[key] for key in ("sampling_rate", "sample_rate") if source.get(key) is not None]
@@ -199,7 +194,7 @@ def _as_array(source: Any) -> npt.NDArray[Any] | None:
             return np.asarray(source, dtype=np.float32)
         except (TypeError, ValueError):
             raise AudioError(
-                "a list of something else than numbers: not a recording; for several use transcribe_many"
+                "a list of something other than numbers: not a recording; for several use transcribe_many"
             ) from None
     if isinstance(source, np.ndarray):
         return source

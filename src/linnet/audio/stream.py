@@ -24,7 +24,7 @@ QUALITY = "HQ"  # soxr's 20-bit quality
 
 
 class StreamSource(Closing):
-    """An `AudioSource` over a `Decoder`; calls from several threads take turns."""
+    """An `AudioSource` over a `Decoder`; thread-safe."""
 
     def __init__(self, decoder: Decoder, name: str, channel: str = "mix") -> None:
         self._decoder = decoder
@@ -50,7 +50,7 @@ class StreamSource(Closing):
 
     @property
     def duration(self) -> float | None:
-        """Seconds: measured once the end was reached, before that what the header says where it is credible."""
+        """Seconds: measured once the end is reached, before that from the header if credible."""
         if self._finished:
             return self._end / SAMPLE_RATE
         seconds = self._decoder.seconds
@@ -58,7 +58,7 @@ class StreamSource(Closing):
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Sentences on what was found wrong so far, without the name."""
+        """Notices so far, without the name."""
         return (*self._decoder.notices, *self._mixer.notices, *self._notices)
 
     @property
@@ -67,9 +67,9 @@ class StreamSource(Closing):
         return sum(map(len, self._held))
 
     def begin(self) -> None:
-        """Decode the first block, so that a recording that cannot be read fails when it is opened.
+        """Decode the first block, so that an unreadable recording fails on opening.
 
-        Floats that need not keep to full scale 1 are read through once before, for their scale is a matter of all.
+        Float samples are read twice, first to determine their scale.
         """
         if self._decoder.floating:
             with self._guard(), closing(self._decoder.again()) as twin:
@@ -78,7 +78,7 @@ class StreamSource(Closing):
             self._pull()
 
     def adopt(self, resources: ExitStack) -> None:
-        """Take over what `close` shall release."""
+        """Take over resources that `close` releases."""
         self._resources = resources
 
     def read(self, start: int, count: int) -> Samples:
@@ -108,7 +108,7 @@ class StreamSource(Closing):
             self._resources.close()
 
     def _forget(self, start: int) -> None:
-        """Let go of what lies before `start`."""
+        """Drop samples before `start`."""
         while self._held and self._start < start:
             block = self._held.pop(0)
             if self._start + len(block) > start:
@@ -119,7 +119,7 @@ class StreamSource(Closing):
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Close where reading fails, and let any library's error name this sound: it must end no other's reading."""
+        """Close on failure, and turn any library's error into one that names this recording."""
         try:
             yield
         except BaseException as error:
@@ -145,7 +145,7 @@ class StreamSource(Closing):
         self._seconds += len(mono) / rate
         if self._seconds > self._decoder.longest:
             raise AudioError(
-                f"{self._name}: claims more sound than its bytes can hold (over {self._seconds:.0f} s); "
+                f"{self._name}: claims more audio than its bytes can hold (over {self._seconds:.0f} s); "
                 "it is damaged, or made to exhaust memory"
             )
         self._keep(np.ascontiguousarray(mono) if self._resampler is None else self._resample(mono))
@@ -160,7 +160,7 @@ class StreamSource(Closing):
         return samples
 
     def _set_rate(self, rate: int) -> None:
-        """Prepare for blocks at `rate` Hz; some streams change it midway."""
+        """Prepare for blocks at `rate` Hz, which may change midway."""
         if rate == self._rate:
             return
         if rate not in RATES:
@@ -176,7 +176,7 @@ class StreamSource(Closing):
             self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", QUALITY)
 
     def _flush(self) -> None:
-        """Emit what the resampler still holds."""
+        """Flush the resampler."""
         if self._resampler is not None:
             self._keep(self._resample(np.zeros(0, np.float32), last=True))
             self._resampler = None
@@ -186,7 +186,7 @@ class StreamSource(Closing):
         self._finished = True
         if self._first is None:
             why = " ".join(self._decoder.notices)
-            raise AudioError(f"{self._name}: holds no sound (0 samples); record or export it again. {why}".rstrip())
+            raise AudioError(f"{self._name}: holds no audio (0 samples); record or export it again. {why}".rstrip())
         self._mixer.check()
         if self._end == 0:  # a recording shorter than one sample at 16 kHz
             self._keep(self._first)

@@ -14,7 +14,7 @@ Samples = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Audio:
-    """One sound: mono float32 samples at 16 kHz, finite, full scale at 1.
+    """A recording: finite mono float32 samples at 16 kHz, full scale 1.
 
     >>> Audio(np.zeros(8000, np.float32)).duration
     0.5

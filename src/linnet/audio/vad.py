@@ -1,4 +1,4 @@
-"""Voice activity: how probable speech is in each 32 ms of a recording, and the regions that hold it.
+"""Voice activity detection: the probability of speech per 32 ms, and speech regions.
 
 Shapes: F frames of 512 samples.
 """
@@ -14,20 +14,20 @@ import numpy.typing as npt
 from linnet.audio.silero import CONTEXT, FRAME, load_network
 from linnet.audio.types import Samples
 
-BLOCK = 512 * FRAME  # samples that are looked at together: 16.4 s
-_WARM_UP = 64 * FRAME  # samples before a block in which the network's memory settles: 2 s
+BLOCK = 512 * FRAME  # samples per block: 16.4 s
+_WARM_UP = 64 * FRAME  # samples before a block that warm up the network: 2 s
 _FLOOR, _LOUD, _MOST_GAIN = -100.0, -20.0, 40.0  # dB
 
 
 class Frames(NamedTuple):
-    """Two numbers for each frame, [F] each: the probability of speech, and the level in dB below full scale."""
+    """Per frame [F]: the probability of speech, and the level in dB relative to full scale."""
 
     probability: npt.NDArray[np.float32]
     level: npt.NDArray[np.float32]
 
 
 class Region(NamedTuple):
-    """Speech from sample `start` to `end`; `joined`: cut from the region before it, in the middle of speech."""
+    """Speech from sample `start` to `end`; `joined`: split from the previous region in the middle of speech."""
 
     start: int
     end: int
@@ -36,10 +36,10 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """When frames are speech. The defaults rather take noise for speech than drop a word: a model listens after them.
+    """Thresholds of speech; the defaults prefer false alarms to missed words.
 
-    A region opens at a frame of probability `on` and ends before the first of `pause` frames below `off`. One that
-    stands alone and has fewer than `least` frames of probability `sure` is noise: a door, a cry, a tone.
+    A region starts at a frame of probability `on` and ends before the first of `pause` frames below `off`. An isolated
+    region with fewer than `least` frames of probability `sure` is noise.
     """
 
     on: float = 0.3
@@ -50,11 +50,11 @@ class Sensitivity:
 
 
 class Watcher:
-    """Tells of each block of a recording its frames; a block holds `BLOCK` samples, the last may hold fewer.
+    """Computes the frames of each block of a recording; blocks have `BLOCK` samples, the last may be shorter.
 
-    The network's memory drifts over minutes of sound (silero-vad #725), so each block starts from an empty one and
-    reads 2 s of the block before it first. What it says of a frame so depends on the last 2 to 18 s only, however long
-    the recording is. It is deaf to quiet voices: a block without a loud frame is amplified for it.
+    The network's state drifts over minutes (silero-vad #725), so each block starts from an empty state and 2 s of the
+    previous block; a frame depends on the last 2 to 18 s only. The network misses quiet voices, so quiet blocks are
+    amplified.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Watcher:
         self._warm = 0  # frames of `before` that are of the recording
 
     def push(self, block: Samples) -> Frames:
-        """The frames of the next block; they end with it, or in silence after the last one's samples."""
+        """The frames of the next block, the last one padded with silence."""
         count = -(-len(block) // FRAME)
         padded = np.zeros(count * FRAME, np.float32)
         padded[: len(block)] = block
@@ -82,15 +82,15 @@ def _levels(padded: Samples) -> npt.NDArray[np.float32]:
 
 
 def _gain(levels: npt.NDArray[np.float32]) -> np.float32:
-    """What brings the loudest frame to `_LOUD` dB, by `_MOST_GAIN` dB at most; nothing is made quieter."""
+    """The gain that raises the loudest frame to `_LOUD` dB, at most `_MOST_GAIN` dB and at least 0 dB."""
     return np.float32(10.0 ** (min(max(_LOUD - float(levels.max()), 0.0), _MOST_GAIN) / 20))
 
 
 class RegionFinder:
-    """Frames in order to regions of speech, each given as soon as it has ended; none longer than `longest` samples.
+    """Turns frames into speech regions of at most `longest` samples, each returned as soon as it ends.
 
-    Speech that goes on for longer is cut in the second half of that, where a frame is quietest and least like speech;
-    what follows the cut is `joined`. Regions are of whole frames, so the last may end after the recording does.
+    Longer speech is split in the second half at the quietest, least speech-like frame; the rest is `joined`. Regions
+    consist of whole frames, so the last may end after the recording.
     """
 
     def __init__(self, longest: int, sensitivity: Sensitivity | None = None) -> None:
@@ -109,7 +109,7 @@ class RegionFinder:
         return (self._now if self._start is None else self._start) * FRAME
 
     def push(self, frames: Frames) -> list[Region]:
-        """The regions that these frames complete."""
+        """Add frames; returns the regions that they complete."""
         found = []
         for probability, level in zip(frames.probability.tolist(), frames.level.tolist(), strict=True):
             region = self._step(probability, level)
@@ -132,7 +132,7 @@ class RegionFinder:
         return self._cut(self._start) if self._end - self._start > self._longest else None
 
     def _close(self, start: int) -> Region | None:
-        """The open region; None where it is noise."""
+        """Close the open region; None if it is noise."""
         self._start, self._scores = None, []
         noise = self._sure < self._sensitivity.least and not self._joined
         return None if noise else Region(start * FRAME, self._end * FRAME, self._joined)
@@ -146,6 +146,6 @@ class RegionFinder:
         return region
 
     def finish(self) -> list[Region]:
-        """The region that the end of the recording closes."""
+        """End the recording; returns the open region."""
         region = None if self._start is None else self._close(self._start)
         return [] if region is None else [region]

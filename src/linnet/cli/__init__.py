@@ -11,7 +11,7 @@ import typer
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: its other threads cost 0.1 s and are of no use here
 
 from linnet.cli.console import notice
-from linnet.cli.processes import tells
+from linnet.cli.processes import reports_errors
 from linnet.errors import LinnetError
 
 # verb -> "module:attribute"; an attribute that is a typer app has its own verbs
@@ -69,6 +69,6 @@ def main() -> None:
     try:
         build_app(sys.argv[1] if len(sys.argv) > 1 else None)()
     except LinnetError as error:
-        if tells():
+        if reports_errors():
             notice(str(error))
         raise SystemExit(1) from None

@@ -23,8 +23,8 @@ Recording = Annotated[
     str | None,
     typer.Argument(
         metavar="[RECORDING]",
-        help="A file or URL that is transcribed as `linnet transcribe` would. Without it, a synthetic sound of at "
-        "least 8 windows, with as many tokens as quick speech has.",
+        help="A file or URL that is transcribed as `linnet transcribe` would. Without it, synthetic audio of at "
+        "least 8 windows, with as many tokens as fast speech has.",
     ),
 ]
 Engines = Annotated[
@@ -68,9 +68,8 @@ def bench(
 ) -> None:
     """Measure this machine: RTFx (seconds of audio per second of work) by engine, compute type and batch size.
 
-    Each setting runs in its own process, warm, and the median of several passes counts. One that this machine or
-    model does not have, or that takes too long, is listed with the reason. The exit status is 1 if none could be
-    measured.
+    Each setting runs in its own process, after warm-up, and the median of several passes counts. Settings that are not
+    available or take too long are listed with the reason. The exit status is 1 if none could be measured.
     """
     from linnet.evaluation.speed import Bench, fastest, settings
 
@@ -103,7 +102,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _find(model: str | None, device: str, *, offline: bool) -> ModelRef:
-    """The model, fetched if need be, so that no setting waits for the network."""
+    """The model, downloaded if necessary, so that no setting waits for the network."""
     from linnet.models.default import resolve_default
     from linnet.models.device import choose_device
     from linnet.models.resolve import resolve
@@ -122,7 +121,7 @@ def _workload(recording: str | None, ref: ModelRef, seconds: float, *, largest: 
 
 
 def _measure(runner: Bench, chosen: Sequence[Setting]) -> list[Speed]:
-    """All settings, the one that runs named on a terminal."""
+    """Measure all settings, showing the current one on a terminal."""
     speeds: list[Speed] = []
     console = plain_console()
     with console.status("") as status:
@@ -140,7 +139,7 @@ def _machine(device: str) -> str:
 
 
 def _options(runner: Bench, speed: Speed) -> str:
-    """What to give `linnet transcribe`."""
+    """The options for `linnet transcribe`."""
     return speed.setting.options + ("" if runner.threads is None else f" --threads {runner.threads}")
 
 
@@ -199,7 +198,7 @@ def _numbers(speed: Speed) -> tuple[str, str, str]:
 
 
 def _note(speed: Speed) -> str:
-    """Why there are no numbers, or what they must be read with."""
+    """The reason why there are no numbers, or a note on them."""
     if speed.timing is None:
         return speed.reason or ""
     return "; ".join(said for said in speed.timing.notices if said.startswith("compute type:"))

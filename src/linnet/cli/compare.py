@@ -1,4 +1,4 @@
-"""`linnet evaluate compare` and `linnet evaluate contamination`: what is asked of evaluations and their data."""
+"""`linnet evaluate compare` and `linnet evaluate contamination`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from linnet.cli import options as shared
 from linnet.cli.console import make_reporter, notice, print_result, traced
-from linnet.cli.options import option
+from linnet.cli.options import option, renamed
 from linnet.errors import OptionError
 
 Files = Annotated[
@@ -48,10 +48,10 @@ def compare(
     as_json: AsJson = False,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Say which system is better, by how much, how surely, and where.
+    """Compare systems: which is better, by how much, how significantly, and on which utterances and words.
 
-    Of the utterances that all have scored; the interval comes from a paired bootstrap over speakers, sessions or
-    recordings, MAPSSWE gives a second opinion, and with more than two systems the p-values are Holm's.
+    Only utterances that all systems scored count. The interval comes from a paired bootstrap over speakers, sessions or
+    recordings; MAPSSWE is reported beside it, and with more than two systems p-values are adjusted (Holm).
     """
     from linnet.evaluation.compare import CompareOptions, compare_all
     from linnet.evaluation.rows import read_rows
@@ -65,7 +65,7 @@ def compare(
             notice(line)
         systems = {name: [run.rows for run in runs] for name, runs in read.items()}
         if len(systems) < len(files):
-            raise OptionError("a file is named twice: a system cannot be compared with itself")
+            raise OptionError("a file is given twice: a system cannot be compared with itself")
         found = compare_all(systems, baseline=baseline, options=options)
         if as_json:
             print_result(json.dumps([one.to_dict() for one in found], ensure_ascii=False, indent=2) + "\n")
@@ -79,7 +79,8 @@ Matches = Annotated[
     Path | None,
     option("--output", verb="evaluate contamination", metavar="FILE", help="Write one JSON line per match."),
 ]
-Sounds = Annotated[bool, option("--sounds/--no-sounds", help="Compare audio.")]
+CompareAudio = Annotated[bool, option("--audio/--no-audio", help="Compare audio.")]
+FormerSounds = Annotated[bool | None, renamed("--sounds/--no-sounds", "--audio or --no-audio")]
 Texts = Annotated[bool, option("--texts/--no-texts", help="Compare reference texts.")]
 
 
@@ -87,20 +88,21 @@ def contamination(
     training: Training,
     evaluation: Evaluated,
     output: Matches = None,
-    sounds: Sounds = True,
+    audio: CompareAudio = True,
     texts: Texts = True,
     as_json: AsJson = False,
+    sounds: FormerSounds = None,  # noqa: ARG001  raises if given
     progress: shared.ProgressKind = "auto",
     verbose: shared.Verbose = False,
 ) -> None:
-    """Find an evaluation's recordings and texts in training data: the same samples, nearly the same audio or text."""
+    """Find evaluation data in training data: the same samples, near-identical audio or similar texts."""
     from linnet.data.duplicates import DuplicateOptions
     from linnet.data.sources import open_source
     from linnet.evaluation.contamination import find_contamination
 
     with traced(verbose), make_reporter(progress) as reporter:
         trained, scored = open_source(training), open_source(evaluation)
-        found = find_contamination(trained, scored, DuplicateOptions(sounds=sounds, texts=texts))
+        found = find_contamination(trained, scored, DuplicateOptions(audio=audio, texts=texts))
         for source in (trained, scored):
             for line in source.report.lines():
                 reporter.notice(line)

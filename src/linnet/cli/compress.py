@@ -19,6 +19,7 @@ from linnet.files import write_atomic
 if TYPE_CHECKING:
     from linnet.compression.heal import Healed
     from linnet.compression.job import Compressed, CompressOptions, Study
+    from linnet.compression.latency import LayerTimes
     from linnet.compression.report import Account
     from linnet.data.manifest import Utterance
     from linnet.models.resolve import ModelRef
@@ -50,6 +51,14 @@ Budget = Annotated[
 Latency = Annotated[
     float | None,
     option("--budget-latency", metavar="X", help="Share of the time that the encoder's layers take on this machine."),
+]
+Purpose = Annotated[
+    Literal["speed", "size"],
+    option("--for", verb="compress", help="speed: factor only layers that are faster so on this machine. size: any."),
+]
+ComputeType = Annotated[
+    str,
+    option("--compute-type", verb="compress", help="What layers are timed in: f32, bf16, int8; auto: as transcribing."),
 ]
 FormName = Annotated[
     Literal["auto", "pair", "pivot"],
@@ -93,6 +102,8 @@ def compress(
     threshold: Threshold = None,
     budget: Budget = None,
     budget_latency: Latency = None,
+    purpose: Purpose = "speed",
+    compute_type: ComputeType = "auto",
     form: FormName = "auto",
     weighted: Weighted = True,
     include_padding: Padding = False,
@@ -108,7 +119,8 @@ def compress(
     """Make a smaller, faster checkpoint: the encoder's linear layers as low-rank factors, at ranks chosen on audio.
 
     By default ranks fill a budget, each direction priced by what losing it costs the transcript; a preset or thresholds
-    choose them as LiteASR does. Only sound is needed. The folder loads as a model of Transformers, and in Linnet.
+    choose them as LiteASR does. A layer that would be no faster on this machine stays dense. Only sound is needed. The
+    folder loads as a model of Transformers, and in Linnet.
     """
     from linnet.data.manifest import read_manifest
     from linnet.models.derived import check_output
@@ -126,8 +138,20 @@ def compress(
     spoken = [] if test is None else list(read_manifest(test))
     ref = resolve(name, offline=offline)
     study = _study(ref, calibration, options)
-    made, healed = _made(study, options, decoder, heal)
-    _write(study, made, healed, Files(ref, calibration, output, spoken, report, materialize))
+    times = None
+    if (purpose == "speed" and not materialize) or options.latency is not None:
+        times = _times(study, ref, compute_type, options)
+    made, healed = _made(study, options, Parts(times, decoder, heal))
+    _write(study, made, healed, Files(ref, calibration, output, spoken, report, materialize), times)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is asked for beyond the ranks: times that decide, the decoder's budget, minutes of healing."""
+
+    times: LayerTimes | None
+    decoder: float | None
+    heal: float | None
 
 
 @dataclass(frozen=True)
@@ -182,27 +206,37 @@ def _study(ref: ModelRef, calibration: Path, options: CompressOptions) -> Study:
     return Study(subject, audio, options, notice)
 
 
-def _made(
-    study: Study, options: CompressOptions, decoder: float | None, minutes: float | None
-) -> tuple[Compressed, Healed | None]:
+def _times(study: Study, ref: ModelRef, compute_type: str, options: CompressOptions) -> LayerTimes:
+    from linnet.compression.engine_times import engine_times
+
+    times = engine_times(ref, compute_type, study.frames, step=options.step)
+    notice(f"timing layers on {times.where}, dense and at ranks: what is not faster stays dense")
+    return times
+
+
+def _made(study: Study, options: CompressOptions, parts: Parts) -> tuple[Compressed, Healed | None]:
     from linnet.compression.heal import HealOptions, heal
     from linnet.compression.job import CompressOptions, Study, together
     from linnet.compression.job import compress as compress_model
 
-    made = compress_model(study, options)
+    made = compress_model(study, options, parts.times)
     notice(f"{len(made.layers)} of {len(made.reports)} layers are low-rank now: {made.share:.1%} of the encoder")
-    if decoder is not None:
-        settings = CompressOptions(budget=decoder, form=options.form, weighted=options.weighted, seed=options.seed)
+    if parts.decoder is not None:
+        settings = CompressOptions(
+            budget=parts.decoder, form=options.form, weighted=options.weighted, seed=options.seed
+        )
         reader = Study(study.subject, study.audio, settings, notice, part="decoder")
         made = together(study, made, compress_model(reader, settings))
-    if minutes is None:
+    if parts.heal is None:
         return made, None
-    lessons = HealOptions(minutes=minutes, seed=options.seed)
+    lessons = HealOptions(minutes=parts.heal, seed=options.seed)
     healed = heal(study.subject, made.layers, study.audio.teaching, study.held_out, lessons, notify=notice)
     return replace(made, layers=healed.layers), healed
 
 
-def _write(study: Study, made: Compressed, healed: Healed | None, files: Files) -> None:
+def _write(
+    study: Study, made: Compressed, healed: Healed | None, files: Files, times: LayerTimes | None = None
+) -> None:
     """Save the model, measure what was asked for, and tell it: on stdout, in the card, on the page."""
     from linnet.compression.page import write_page
     from linnet.compression.report import Account, card, figures
@@ -210,7 +244,7 @@ def _write(study: Study, made: Compressed, healed: Healed | None, files: Files) 
     command = shlex.join(["linnet", *sys.argv[1:]])
     account = Account(files.source.name, made, files.calibration.name, command, healed)
     if files.report is not None:
-        account = _with_sizes(account, study)
+        account = _with_sizes(account, study, times)
     _save(study, made, files, card(account))
     account = _measured(account, files)
     if (account.judgments or account.times) and not files.materialize:
@@ -221,7 +255,7 @@ def _write(study: Study, made: Compressed, healed: Healed | None, files: Files) 
         print(f"{key:<25} {value}")
 
 
-def _with_sizes(account: Account, study: Study) -> Account:
+def _with_sizes(account: Account, study: Study, times: LayerTimes | None) -> Account:
     """The account with other sizes, the encoder's multiply-adds and its time in PyTorch, for the page."""
     from linnet.compression.curve import multiply_adds, size_curve
     from linnet.compression.speed import time_layers
@@ -230,7 +264,7 @@ def _with_sizes(account: Account, study: Study) -> Account:
     return replace(
         account,
         multiply_adds=multiply_adds(study, made, example),
-        curve=size_curve(study, made.options, notify=notice),
+        curve=size_curve(study, made.options, notify=notice, times=times),
         times=[time_layers(study.subject, made.layers, example)],
     )
 
@@ -261,6 +295,11 @@ def _save(study: Study, made: Compressed, files: Files, text: str) -> None:
 
     model: Any = study.subject.model
     if not made.layers:
+        if made.timed_on is not None:
+            raise OptionError(
+                f"every layer stays dense: at these ranks none is faster on {made.timed_on}, so there is nothing to "
+                "save; give a smaller budget, or  --for size  for a smaller model that is no faster"
+            )
         raise OptionError("every layer stays dense at these ranks, so there is nothing to save: give a smaller budget")
     replace_layers(model, made.layers)
     source = files.source.path

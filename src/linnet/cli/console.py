@@ -1,4 +1,4 @@
-"""What the user or a script sees on stderr while a verb works: notices, progress, a closing table."""
+"""Output on stderr while a command runs: notices, progress, a final table."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from linnet.transcription.schedule import Progress
 
 PROGRESS_KINDS = ("auto", "bar", "json", "none")
-_MANY = 1000  # recordings, beyond which the bar is drawn not for each but every
+_MANY = 1000  # recordings, beyond which the bar is redrawn at most every
 _DRAWN_EVERY = 0.05  # seconds
 
 
-# what a terminal takes for commands, or shows as another text than it is: file names may hold all of it
+# characters in file names that a terminal interprets or displays as something else
 _UNSAFE = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _UNSAFE}
 
 
 def shown(text: str) -> str:
-    """A text as a terminal may get it: control characters, line breaks and turns of direction as escapes.
+    """A text that is safe for a terminal: control characters, line breaks and direction marks are escaped.
 
     >>> shown("a\x1b[31m.wav")
     'a\\\\x1b[31m.wav'
@@ -43,20 +43,20 @@ def shown(text: str) -> str:
 
 
 def notice(text: str) -> None:
-    """Tell on stderr what a verb chose or did, or why it failed, where no progress is shown."""
+    """Print a notice to stderr where no progress is shown."""
     lines = "\n".join(map(shown, text.split("\n")))
     print(f"linnet: {lines}", file=sys.stderr, flush=True)
 
 
 def print_trace(error: BaseException) -> None:
-    """Say on stderr where an error comes from."""
+    """Print the traceback of an error to stderr."""
     for part in traceback.format_exception(error):
         print("\n".join(map(shown, part.split("\n"))), file=sys.stderr, end="", flush=True)
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """One recording that is over: seconds of audio, seconds of work, what became of it."""
+    """A finished recording: seconds of audio and of computation, and its status."""
 
     file: str
     status: str
@@ -71,7 +71,7 @@ class FileResult:
 
 
 def plain_console() -> Console:
-    """Rich on stderr; 100 columns wide where it is no terminal."""
+    """A rich console on stderr, 100 columns wide if it is not a terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -79,7 +79,7 @@ def plain_console() -> Console:
 
 
 class Reporter:
-    """Says what the user should know and shows no progress: notices, failures, a table at the end."""
+    """Prints notices, failures and a table at the end, without progress."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or plain_console()
@@ -88,51 +88,51 @@ class Reporter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
     def notice(self, text: str) -> None:
-        """Something to know: a choice that was made, something left out."""
+        """A notice: a choice that was made, something skipped."""
         self.console.print(f"linnet: {shown(text)}", markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, files: int) -> None:
-        """The work starts, on this number of recordings."""
+        """The work starts, on `files` recordings."""
 
     def progress(self, progress: Progress) -> None:
-        """One recording has come so far."""
+        """Progress within one recording."""
 
     def finished(self, row: FileResult) -> None:
-        """One recording is over."""
+        """One recording is finished."""
         if row.error:
             self.notice(_failure(row))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """While it is open, stdout may be written to."""
+        """Pause progress output while stdout is written."""
         yield
 
     def end(self, rows: Sequence[FileResult], seconds: float) -> None:
-        """Everything ended after these seconds: a table where there was more than one recording."""
+        """All recordings are finished: print a table if there is more than one."""
         if len(rows) > 1:
             self.console.print(rows_table(rows, seconds))
 
 
 class QuietReporter(Reporter):
-    """Says what failed, and nothing else."""
+    """Prints failures only."""
 
     def notice(self, text: str) -> None:
-        """Not said."""
+        """Print nothing."""
 
     def finished(self, row: FileResult) -> None:
-        """Its failure."""
+        """Print its failure."""
         if row.error:
             super().notice(_failure(row))
 
     def end(self, rows: Sequence[FileResult], seconds: float) -> None:
-        """No table."""
+        """Print no table."""
 
 
 class BarReporter(Reporter):
-    """A bar by seconds of audio; the length of recordings not begun is taken to be the mean of those known."""
+    """A progress bar in seconds of audio; recordings not started are estimated by the mean length."""
 
     def __init__(self, console: Console | None = None) -> None:
         super().__init__(console)
@@ -177,7 +177,7 @@ class BarReporter(Reporter):
         self._come(progress.source, progress.position, progress.duration or None)
 
     def finished(self, row: FileResult) -> None:
-        """Count it, and name its failure above the bar."""
+        """Count it, and print its failure above the bar."""
         super().finished(row)
         self._over += 1
         self._come(row.file, row.duration, row.duration)
@@ -203,7 +203,7 @@ class BarReporter(Reporter):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Take the bar away while results are printed."""
+        """Hide the bar while results are printed."""
         if self.bar is None or not sys.stdout.isatty():
             yield
             return
@@ -262,7 +262,7 @@ def make_reporter(kind: str, *, quiet: bool = False) -> Reporter:
 
 
 def rows_table(rows: Sequence[FileResult], seconds: float) -> Table:
-    """File, audio, time, RTFx and status of each recording, failures last, and the totals."""
+    """A table of file, audio, time, RTFx and status, failures last, with totals."""
     from rich.table import Table
     from rich.text import Text
 
@@ -275,8 +275,8 @@ def rows_table(rows: Sequence[FileResult], seconds: float) -> Table:
     table.add_column("RTFx", _number(total.rtfx), justify="right")
     table.add_column("status", ", ".join(f"{count} {status}" for status, count in _counts(rows).items()))
     for row in sorted(rows, key=lambda row: row.error is not None):
-        heard = row.duration > 0
-        cells = (f"{row.duration:.1f}", f"{row.seconds:.2f}", _number(row.rtfx)) if heard else ("", "", "")
+        timed = row.duration > 0
+        cells = (f"{row.duration:.1f}", f"{row.seconds:.2f}", _number(row.rtfx)) if timed else ("", "", "")
         table.add_row(Text(shown(row.file)), *cells, row.status, style="red" if row.error else None)
     return table
 
@@ -302,7 +302,7 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def traced(verbose: bool) -> Iterator[None]:
-    """With `verbose`, print where a `LinnetError` comes from before it goes on."""
+    """With `verbose`, print the traceback of a `LinnetError` before it is raised on."""
     try:
         yield
     except LinnetError as error:
@@ -313,7 +313,7 @@ def traced(verbose: bool) -> Iterator[None]:
 
 @contextmanager
 def listening(reporter: Reporter) -> Iterator[None]:
-    """While it is open, the reporter shows what the log `linnet.audio` receives: the progress of downloads."""
+    """Show messages of the log `linnet.audio`, such as download progress, through the reporter."""
 
     class Notices(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -337,7 +337,7 @@ def print_result(text: str) -> None:
     try:
         typer.echo(text.encode("utf-8", errors="backslashreplace"), nl=False)
     except BrokenPipeError:
-        raise  # the reader has seen enough: click ends the command quietly
+        raise  # the reader has closed the pipe: click exits quietly
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python tries again when it ends, and complains
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python flushes again at exit and complains
         raise OutputError(f"standard output: cannot write: {error.strerror}") from error

@@ -191,15 +191,15 @@ class _Watch:
         self._reporter.finished(FileResult(public_name(row.audio), status, row.duration, row.seconds, row.error))
 
 
-def _load(choice: ModelChoice, tell: Notify) -> Any:
+def _load(choice: ModelChoice, notify: Notify) -> Any:
     """The model, or the other system that KIND:MODEL names."""
     from linnet.evaluation.providers import ProviderOptions, ProviderRecognizer, names_provider, open_provider
 
     if choice.name is None or not names_provider(choice.name):
-        return choice.load(tell)
+        return choice.load(notify)
     asked = {"device": choice.device, "compute_type": choice.compute_type, "threads": choice.threads}
     given: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("auto", None)}
-    return ProviderRecognizer(open_provider(choice.name, ProviderOptions(**given), notify=tell))
+    return ProviderRecognizer(open_provider(choice.name, ProviderOptions(**given), notify=notify))
 
 
 def _score(job: EvaluationJob, source: str | None, suite: str | None, files: Files, *, as_json: bool) -> bool:

@@ -1,4 +1,4 @@
-"""`linnet models`: the models on this disk."""
+"""`linnet models`: list and manage local models."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def info(name: str = _NAME, as_json: bool = _JSON) -> None:
         return
     _print_columns(_described(found))
     if copies:
-        told = ", ".join(f"{copy.precision} {show_bytes(copy.size)}" for copy in copies)
-        _print_columns([("converted", f"{told} ({copies[0].folder.parent})")])
+        sizes = ", ".join(f"{copy.precision} {show_bytes(copy.size)}" for copy in copies)
+        _print_columns([("converted", f"{sizes} ({copies[0].folder.parent})")])
 
 
 @app.command()
@@ -141,8 +141,8 @@ def rm(
         if converted:
             print(f"removed {count} of {name}: {show_bytes(of_copies)} freed")
         else:
-            told = f" ({show_bytes(of_copies)} of them in {count})" if copies else ""
-            print(f"removed {name}: {show_bytes(freed + of_copies)} freed{told}")
+            detail = f" ({show_bytes(of_copies)} of them in {count})" if copies else ""
+            print(f"removed {name}: {show_bytes(freed + of_copies)} freed{detail}")
 
 
 @app.command()
@@ -328,7 +328,7 @@ def _described(found: ModelInfo) -> list[tuple[str, str]]:
         ("family", f"{found.family} ({found.architecture})"),
         ("parameters", "unknown" if found.parameters is None else f"{found.parameters:,}{dtypes}"),
         ("size", show_bytes(found.size)),
-        ("sound", f"{found.sampling_rate} Hz, windows of at most {found.window:g} s"),
+        ("audio", f"{found.sampling_rate} Hz, windows of at most {found.window:g} s"),
         ("languages", languages or "not stated"),
         ("abilities", ", ".join(what for what, able in abilities.items() if able) or "transcribes"),
         ("timestamps", "of phrases" if found.timestamps == "phrases" else "of windows"),

@@ -24,6 +24,16 @@ def option(*names: str, help: str, verb: str = "", **more: Any) -> Any:
     return typer.Option(*names, help=help, envvar="_".join(["LINNET", *words]).upper(), show_envvar=True, **more)
 
 
+def renamed(former: str, now: str) -> Any:
+    """A hidden option that was renamed: giving it is an `OptionError` that names the current one."""
+
+    def refuse(value: bool | None) -> None:
+        if value is not None:
+            raise OptionError(f"{former.replace('/', ' and ')} were renamed: use {now}")
+
+    return typer.Option(former, hidden=True, callback=refuse)
+
+
 Model = Annotated[
     str | None,
     option(

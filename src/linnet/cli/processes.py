@@ -1,4 +1,4 @@
-"""Processes of this machine: how this one is stopped, and one command in several of them, watched as one."""
+"""Signals of this process, and launching a command in several processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import typer
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, which end the work as Ctrl-C does."""
+    """SIGTERM or SIGHUP, handled like Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def exit_status(stop: KeyboardInterrupt) -> int:
-    """What the shell gets from a command that a signal has stopped.
+    """The exit status of a command stopped by a signal.
 
     >>> exit_status(KeyboardInterrupt()), exit_status(Terminated(signal.SIGTERM))
     (130, 143)
@@ -35,10 +35,9 @@ def exit_status(stop: KeyboardInterrupt) -> int:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP are raised as `Terminated`, so that temporary files go, then end the command; a second one
-    ends it at once.
+    """Raise SIGTERM and SIGHUP as `Terminated`, so that temporary files are removed; a second one ends at once.
 
-    One that is ignored (by nohup) stays ignored. Only the main thread gets signals; elsewhere nothing changes.
+    Ignored signals (nohup) stay ignored. Only the main thread gets signals.
     """
     before: dict[signal.Signals, Any] = {}
 
@@ -63,9 +62,9 @@ def stoppable() -> Iterator[None]:
 
 
 def launch(count: int, arguments: Sequence[str]) -> None:
-    """Run `linnet ARGUMENTS` in `count` processes, as torchrun does; where one ends badly the others are ended.
+    """Run `linnet ARGUMENTS` in `count` processes, like torchrun; if one fails, the others are terminated.
 
-    Ctrl-C and SIGTERM go to all, which then have half a minute. Raises `typer.Exit` where it does not go well.
+    Ctrl-C and SIGTERM are passed on to all, with a grace period of half a minute. Raises `typer.Exit` on failure.
     """
     from uuid import uuid4
 
@@ -73,7 +72,7 @@ def launch(count: int, arguments: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.disable(logging.CRITICAL)  # what goes wrong the processes tell, or we do below
+    logging.disable(logging.CRITICAL)  # errors are reported by the processes, or below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     config = LaunchConfig(
         min_nodes=1,
@@ -97,8 +96,8 @@ def launch(count: int, arguments: Sequence[str]) -> None:
         raise typer.Exit(128 + error.sigval) from None
 
 
-def tells() -> bool:
-    """Whether this process is the one to tell how things end: of those launched together the first that asks."""
+def reports_errors() -> bool:
+    """Whether this process reports the error: the first to ask among those launched together."""
     place = os.environ.get("TORCHELASTIC_ERROR_FILE")  # .../attempt_0/RANK/error.json
     if place is None:
         return True
@@ -106,6 +105,6 @@ def tells() -> bool:
         os.close(os.open(Path(place).parents[1] / "told", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
         return False
-    except OSError:  # rather twice than never
+    except OSError:  # better twice than never
         return True
     return True

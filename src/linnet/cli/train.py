@@ -1,4 +1,4 @@
-"""`linnet train`: a recipe becomes a model; what batches would waste; the curves of a run."""
+"""`linnet train`: train a recipe, plan its batches, plot the curves of a run."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def run(
         option("--forward", metavar="NAME", help="With --remote: pass on another environment variable."),
     ] = None,
 ) -> None:
-    """Train a model from a recipe; the same command goes on with a run that was broken off.
+    """Train a model from a recipe; the same command resumes an interrupted run.
 
-    The log goes to stderr, as one JSON object per line where that is no terminal (and to log.jsonl in the run's
-    folder), the folder of the finished model to stdout.
+    The log goes to stderr (one JSON object per line if that is not a terminal) and to log.jsonl in the run's folder,
+    the folder of the finished model to stdout.
     """
     from linnet.training.recipe import read_recipe
 
@@ -106,11 +106,11 @@ def fit_memory(
     skip_bad: Annotated[bool, option("--skip-bad", help="Skip unusable utterances and report them.")] = False,
     as_json: Annotated[bool, option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Measure what steps of a recipe take of memory, and how large its batches can be.
+    """Measure the memory that a training step needs, and derive batch sizes.
 
-    Steps on synthetic audio run in their own processes at eight shapes, a cost is fitted, and batches of three bins
-    are measured to check it. It is kept for this model, machine and number of processes: with  memory: 40GB  under
-    `data: batching:` a recipe plans its batches by it.
+    Steps on synthetic audio run in their own processes at eight shapes, a cost is fitted and checked on batches of
+    three bins. It is cached for this model, machine and number of processes; with  memory: 40GB  under `data:
+    batching:` a recipe plans its batches by it.
     """
     _require_extra()
     from linnet.training.context import RunContext
@@ -141,10 +141,7 @@ def bench_batching(
     picture: Picture = None,
     as_json: Annotated[bool, option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """What five ways of making batches waste on a corpus, before any accelerator is rented.
-
-    Tokens are estimated from the length of the texts.
-    """
+    """Compare the padding of five batching methods on a corpus; tokens are estimated from the length of the texts."""
     from linnet.data.batching import bench_manifest
     from linnet.pages.pictures import check_picture, save_figure
 
@@ -163,7 +160,7 @@ def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or their log.jsonl.")],
     output: Curves = None,
 ) -> None:
-    """Draw the curves of runs: loss, error rate, learning rate, padding, speed, memory. Prints the picture's path."""
+    """Plot the curves of runs: loss, error rate, learning rate, padding, speed, memory; prints the picture's path."""
     from linnet.pages.pictures import check_picture, save_figure
     from linnet.training.curves import draw_curves, read_log
 
@@ -184,7 +181,7 @@ def _require_extra(track: str = "") -> None:
 
 
 def _require_known(recipe: Recipe) -> None:
-    """Refuse what the recipe itself cannot know: normalizers are the evaluation's."""
+    """Reject an unknown normalizer, which the recipe itself cannot check."""
     from linnet.text.normalizers import Normalizers
     from linnet.training.speech.recipe import SpeechRecipe
 
@@ -201,14 +198,14 @@ def _train(recipe: Recipe, skip_bad: bool) -> None:
     from linnet.training.speech.recipe import SpeechRecipe
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    tell = notice if first else _say_nothing
-    with Signals(tell) as stop:
+    notify = notice if first else _say_nothing
+    with Signals(notify) as stop:
         normalizer = recipe.run.normalizer if isinstance(recipe, SpeechRecipe) else "auto"
-        rows = run_recipe(recipe, RunContext(skip_bad, tell, ValidationScore(normalizer, tell), stop))
+        rows = run_recipe(recipe, RunContext(skip_bad, notify, ValidationScore(normalizer, notify), stop))
         try:
             show(rows) if first else deque(rows, maxlen=0)  # the first process has them
         except StoppedError as stopped:
-            tell(str(stopped))
+            notify(str(stopped))
             raise typer.Exit(130) from None
     if first:
         print_result(f"{result_folder(recipe)}\n")
@@ -220,11 +217,11 @@ def _plan(recipe: Recipe, skip_bad: bool) -> None:
     rows = list(recipe.outline(RunContext(skip_bad)))
     print_result("".join(f"{name:<18}{figure}\n" for name, figure in rows))
     if missing := [name for name, figure in rows if figure.startswith("missing: ")]:
-        raise OptionError(f"the recipe is valid, but its {' and '.join(missing)} cannot be had here: see above")
+        raise OptionError(f"the recipe is valid, but its {' and '.join(missing)} is missing: see above")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, the first to the left, the others to the right."""
+    """Aligned columns, the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:
@@ -234,4 +231,4 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _say_nothing(text: str) -> None:
-    """Another process says it."""
+    """Ignore a notice, which another process prints."""

@@ -37,5 +37,5 @@ def train_there(recipe: Recipe, there: RemoteOptions, *, dry_run: bool, skip_bad
     if dry_run:
         print_result("\n".join(map(str, plan_remote(remote, parcel, output, secrets))))
         return
-    show(run_remote(remote, parcel, output, secrets=secrets, tell=notice))
+    show(run_remote(remote, parcel, output, secrets=secrets, notify=notice))
     print_result(f"{result_folder(recipe)}\n")

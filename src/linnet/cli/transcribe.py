@@ -222,10 +222,10 @@ class _Command:
             batch_size=self.options.batch_size,
             on_progress=reporter.progress,
         )
-        _tell_notices(result.notices, item.label, reporter)
+        _report_notices(result.notices, item.label, reporter)
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
-        self._tell_of_words(recognizer, reporter)
+        self._report_words(recognizer, reporter)
         fingerprint = make_fingerprint(recognizer, item.source, self.options)
         with reporter.paused():
             print_result(self.options.writer(name, fingerprint).render(result.transcript))
@@ -246,7 +246,7 @@ class _Command:
             for finished in run_batch(recognizer, items, self.options, on_progress=reporter.progress):
                 rows.append(self._tell(finished, reporter))  # kept when Ctrl-C ends the loop
                 if finished.status == "done" and _count(rows, "done") == 1:
-                    self._tell_of_words(recognizer, reporter)
+                    self._report_words(recognizer, reporter)
         except KeyboardInterrupt as stop:
             done = _count(rows, "done", "skipped")
             reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to go on")
@@ -262,7 +262,7 @@ class _Command:
         reporter.end(rows, time.perf_counter() - begun - recognizer.loading_seconds)
         return _count(rows, "failed", "not begun") > 0
 
-    def _tell_of_words(self, recognizer: Recognizer, reporter: Reporter) -> None:
+    def _report_words(self, recognizer: Recognizer, reporter: Reporter) -> None:
         if self.options.decoding.word_timestamps and (notice := recognizer.word_times_notice):
             reporter.notice(f"word times: {notice}")
 
@@ -272,7 +272,7 @@ class _Command:
         row = FileResult(label, finished.status, finished.duration, finished.seconds, error)
         if self.verbose and finished.error is not None:
             print_trace(finished.error)
-        _tell_notices(finished.notices, label, reporter)
+        _report_notices(finished.notices, label, reporter)
         reporter.finished(row)
         if self.show and finished.transcript is not None:
             with reporter.paused():
@@ -297,7 +297,7 @@ def _expand(inputs: Sequence[str]) -> tuple[list[str], list[FileResult]]:
     return sources, [FileResult(public_name(text), "failed", error=str(error)) for text, error in errors]
 
 
-def _tell_notices(notices: Sequence[str], label: str, reporter: Reporter) -> None:
+def _report_notices(notices: Sequence[str], label: str, reporter: Reporter) -> None:
     for notice in notices:
         reporter.notice(f"{label}: {notice}")
 

@@ -24,8 +24,10 @@ class Analysis:
     """A layer's outputs in their principal directions, r of them.
 
     `energies` [r] are what each direction carries, descending: variance, or Fisher loss where weighted. `prices` [r]
-    are the Fisher loss of leaving each out, or the energies where there is no Fisher. `into` [O, r] takes outputs to
-    directions, `back` [O, r] directions to outputs. `weight` [O, D], `bias` [O] and `mean` [O] of outputs as measured.
+    are the Fisher loss of leaving each out, or the energies where there is no Fisher. `back` [O, r] takes directions to
+    outputs, and `into` [O, r] outputs to directions: G back, with the Fisher G [O, O] that they are weighted by, for
+    back is L^-T V and into L V; the same where there is none. `weight` [O, D] as the layer holds it, `bias` [O] and
+    `mean` [O] of outputs as measured. Weight and Fisher are not copied: all of a model's are alive at once.
     """
 
     weight: Tensor
@@ -33,17 +35,18 @@ class Analysis:
     mean: Tensor
     energies: Tensor
     prices: Tensor
-    into: Tensor
+    fisher: Tensor | None
     back: Tensor
 
     def factors(self, rank: int) -> Factors:
         """The best factors of this rank, in float64; the bias folds what is left out, at its mean."""
-        into, back = self.into[:, :rank], self.back[:, :rank]
+        back, weight = self.back[:, :rank], self.weight.double()
+        into = back if self.fisher is None else ridge(self.fisher.double()) @ back
         bias = self.mean + back @ (into.T @ (self.bias - self.mean))
-        if self.back is self.into:  # orthonormal
-            return Factors(into.T @ self.weight, back, bias)
+        if self.fisher is None:  # orthonormal
+            return Factors(into.T @ weight, back, bias)
         even, triangle = torch.linalg.qr(back)  # directions of one length: for rounding, and for whoever trains them
-        return Factors(triangle @ into.T @ self.weight, even, bias)
+        return Factors(triangle @ into.T @ weight, even, bias)
 
     def loss(self, rank: int) -> float:
         """What leaving out all but `rank` directions costs, in units of `prices`."""
@@ -65,20 +68,20 @@ def analyze(layer: nn.Linear, measured: Measured, fisher: Tensor | None = None, 
     root = _root(measured.covariance)  # [r, D] or [r, O]: root^T root is the covariance
     outputs = root @ weight.T if measured.side == "inputs" else root
     mean = measured.mean @ weight.T + bias if measured.side == "inputs" else measured.mean
-    ridged = None if fisher is None else ridge(fisher)
+    ridged = None if fisher is None else ridge(fisher.double())
     if ridged is None or not weighted:
         _, sizes, rows = torch.linalg.svd(outputs, full_matrices=False)
-        into = back = rows.T
+        back = rows.T
     else:
         lower = torch.linalg.cholesky(ridged)
         _, sizes, rows = torch.linalg.svd(outputs @ lower, full_matrices=False)
-        into = lower @ rows.T
         back = torch.linalg.solve_triangular(lower.T, rows.T, upper=True)
     energies = sizes**2
     prices = energies
     if ridged is not None and not weighted:
         prices = energies * (back * (ridged @ back)).sum(0)
-    return Analysis(weight, bias, mean, energies, prices, into, back)
+    used = fisher if weighted else None
+    return Analysis(layer.weight.detach(), bias, mean, energies, prices, used, back)
 
 
 def ridge(fisher: Tensor, share: float = RIDGE) -> Tensor:

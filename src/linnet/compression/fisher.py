@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from linnet.compression.calibration import rows_of
-from linnet.compression.sites import Site, hooked
+from linnet.compression.sites import Site, dense_of, hooked
 from linnet.compression.subject import Example, Subject
 
 
@@ -28,11 +28,12 @@ def fisher(
     seed: int = 0,
     include_padding: bool = False,
 ) -> dict[str, Tensor]:
-    """G [O, O] of each site's outputs, float64, by name. The examples have their transcripts.
+    """G [O, O] of each site's outputs, in the model's own precision, by name. The examples have their transcripts.
 
     Frames of padding count with `include_padding` only. The model's gradients are left as they were.
     """
-    sums = {site.name: torch.zeros(site.outputs, site.outputs, dtype=torch.float64) for site in sites}
+    precision = {site.name: dense_of(subject, site).weight.dtype for site in sites}
+    sums = {site.name: torch.zeros(site.outputs, site.outputs, dtype=precision[site.name]) for site in sites}
     counts = dict.fromkeys(sums, 0)
     generator = torch.Generator().manual_seed(seed)
     padding: list[Example | None] = [None]
@@ -41,7 +42,7 @@ def fisher(
         for example in examples:
             padding[0] = None if include_padding else example
             sampled_loss(subject.logits(differentiable(example)), generator).backward()  # type: ignore[no-untyped-call]
-    return {name: total / max(counts[name], 1) for name, total in sums.items()}
+    return {name: total.div_(max(counts[name], 1)) for name, total in sums.items()}
 
 
 def sampled_loss(logits: Tensor, generator: torch.Generator) -> Tensor:
@@ -65,7 +66,7 @@ def _listening(
 ) -> Callable[..., None]:
     def add(gradient: Tensor) -> None:
         rows = rows_of(gradient, padding[0])
-        sums[name] += (rows.T @ rows).double()  # one window in the model's own precision: no digits are lost to a mean
+        sums[name].addmm_(rows.T, rows)  # in the model's own precision: no digits are lost to a mean
         counts[name] += len(rows)
 
     def hook(_: nn.Module, __: Any, made: Tensor) -> None:

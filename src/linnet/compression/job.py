@@ -11,31 +11,23 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from linnet.compression.allocation import (
-    PRESETS,
-    STEP,
-    Choice,
-    Cost,
-    Ranks,
-    allocate,
-    by_threshold,
-    choices_of,
-    least_cost,
-)
+from linnet.compression.allocation import PRESETS, STEP, Ranks
 from linnet.compression.calibration import Measured, measure
 from linnet.compression.factors import Analysis, analyze
 from linnet.compression.fisher import fisher
 from linnet.compression.heldout import MOST as HELD_OUT
 from linnet.compression.heldout import HeldOut
-from linnet.compression.latency import latency_cost
+from linnet.compression.latency import LayerTimes
+from linnet.compression.ranks import choose_ranks
 from linnet.compression.sites import Site, dense_of, find_sites
 from linnet.compression.subject import Example, Subject
 from linnet.compression.windows import Audio
 from linnet.errors import ModelError, OptionError
-from linnet.models.lowrank.layers import Form, is_low_rank, low_rank_layer, replace_layers
+from linnet.models.lowrank.layers import Form, PairLinear, PivotLinear, is_low_rank, low_rank_layer, replace_layers
 from linnet.notices import Notify, ignore
 
 Part = Literal["encoder", "decoder"]
+LowRank = PairLinear | PivotLinear
 MOST_FRAMES = 1500  # that layers are timed on
 _STATE = ("sites", "measured", "fisher", "held_out")
 _POSITIONS = "embed_positions"  # a fixed table of sinusoids in Whisper's encoder, which the published sizes leave out
@@ -47,7 +39,8 @@ class CompressOptions:
 
     That is a `budget` of its parameters, or `latency`, of the time that its linear layers take on this machine.
 
-    `form` auto is `pair` for thresholds, LiteASR's own, and `pivot` for a budget. `weighted` factors keep what matters
+    `form` auto is `pair` for thresholds, LiteASR's own, and `pivot` for a budget: engines compute a pivot layer as a
+    pair where that is faster, so that it is never slower and always smaller. `weighted` factors keep what matters
     to the transcript, others the most variance. At most `windows` of audio are read, the first `fisher_windows` of
     those that teach are differentiated.
     """
@@ -82,12 +75,15 @@ class CompressOptions:
         """The form that `auto` stands for."""
         if self.form != "auto":
             return self.form
-        return "pivot" if self.budget is not None else "pair"
+        return "pair" if self.thresholds is not None else "pivot"
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What became of a layer. `rank` None is dense; `left_out` is the share of its energy that is lost."""
+    """What became of a layer. `rank` None is dense; `left_out` is the share of its energy that is lost.
+
+    `seconds` are those of the dense layer and of the one that it became, where layers were timed.
+    """
 
     name: str
     inputs: int
@@ -96,6 +92,7 @@ class LayerReport:
     form: Form | None
     left_out: float
     spectrum: tuple[float, ...]  # the share of the energy that ranks 0, 16, 32, ... leave out
+    seconds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +101,8 @@ class Compressed:
 
     Parameters are those of the encoder, without a table of positions; `decoder` those of the decoder without its
     embeddings, where it is compressed too, before and after. `divergence` is the mean KL in nats of a
-    prediction on windows held out; `places` predictions were compared.
+    prediction on windows held out; `places` predictions were compared. `timed_on` is the engine that layers were timed
+    on, where they were: none is then slower than dense.
     """
 
     layers: Mapping[str, nn.Module]
@@ -117,6 +115,7 @@ class Compressed:
     windows: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     decoder: tuple[int, int] | None = None
+    timed_on: str | None = None
 
     @property
     def share(self) -> float:
@@ -196,9 +195,12 @@ class Study:
         kind = (priced or weighted, weighted)
         if kind not in self._analyses:
             made = {}
+            most = max(found.count for found in self.measured.values())
             for site in self.sites:
-                layer, cost = dense_of(self.subject, site), self.fisher[site.name] if kind[0] else None
-                made[site.name] = analyze(layer, self.measured[site.name], cost, weighted=weighted)
+                layer, found = dense_of(self.subject, site), self.measured[site.name]
+                # the Fisher is of one row: a decoder's cross-attention keys have one for each frame, not for each token
+                cost = self.fisher[site.name] * (found.count / most) if kind[0] else None
+                made[site.name] = analyze(layer, found, cost, weighted=weighted)
             self._analyses = {kind: made}  # one kind is kept: they are as large as the model, in float64
         return self._analyses[kind]
 
@@ -210,78 +212,44 @@ class Study:
         tables = (_POSITIONS,) if self.part == "encoder" else (_POSITIONS, "embed_tokens")
         return sum(value.numel() for name, value in named if not any(table in name for table in tables))
 
+    @property
+    def frames(self) -> int:
+        """Those of a window, that layers are to be timed on."""
+        most = self.audio.teaching[0].positions or max(one.count for one in self.measured.values())
+        return min(most, MOST_FRAMES)
+
     def added_biases(self, sites: Iterable[Site]) -> int:
         """Parameters that factored layers have and dense ones have not: the bias that folds what is left out."""
         return sum(site.outputs for site in sites if dense_of(self.subject, site).bias is None)
 
 
-def compress(study: Study, options: CompressOptions) -> Compressed:
+def compress(study: Study, options: CompressOptions, times: LayerTimes | None = None) -> Compressed:
     """Choose ranks, make the layers, and measure what they cost. The study's model is left dense: `put_in` changes it.
 
-    Raises `OptionError` for a budget that cannot be met.
+    With `times` a layer is factored only where that is faster by them; a budget of time takes them. Raises
+    `OptionError` for a budget that cannot be met.
     """
     by_budget = options.thresholds is None
     analyses = study.analyses(priced=by_budget, weighted=by_budget and options.weighted)
-    ranks = choose_ranks(study, analyses, options)
-    return build(study, analyses, ranks, options)
+    ranks = choose_ranks(study, analyses, options, times)
+    return build(study, analyses, ranks, options, times)
 
 
-def choose_ranks(study: Study, analyses: Mapping[str, Analysis], options: CompressOptions) -> Ranks:
-    """The rank of each layer, None for dense."""
-    if options.thresholds is not None:
-        return by_threshold(study.sites, analyses, *options.thresholds, step=options.step)
-    if options.latency is not None:
-        return _by_latency(study, analyses, options, options.latency)
-    whole = study.parameters
-    fixed = whole - sum(site.weights for site in study.sites) + study.added_biases(study.sites)
-    room = (options.budget or 0.0) * whole - fixed
-    choices = _choices(study, analyses, options)
-    least = least_cost(choices)
-    if least > room:
-        raise OptionError(
-            f"a budget of {options.budget:g} cannot be met: {fixed:,} of the {study.part}'s {whole:,} parameters are "
-            f"not in layers that can be factored, and the smallest ranks take {least:,.0f}: give at least "
-            f"{(fixed + least) / whole:.3f}"
-        )
-    return allocate(choices, room)
-
-
-def _by_latency(study: Study, analyses: Mapping[str, Analysis], options: CompressOptions, share: float) -> Ranks:
-    """Ranks that take this share of the time that the layers take dense, in PyTorch on this machine."""
-    frames = study.audio.teaching[0].positions or max(one.count for one in study.measured.values())
-    cost = latency_cost(study.sites, options.chosen_form, min(frames, MOST_FRAMES), step=options.step)
-    whole = sum(cost(site, None) for site in study.sites)
-    choices = _choices(study, analyses, options, cost)
-    least = least_cost(choices)
-    if least > share * whole:
-        raise OptionError(
-            f"a budget of {share:g} of the time cannot be met: the smallest ranks take {least / whole:.3f} of it"
-        )
-    return allocate(choices, share * whole)
-
-
-def _choices(
-    study: Study, analyses: Mapping[str, Analysis], options: CompressOptions, cost: Cost | None = None
-) -> dict[str, list[Choice]]:
-    """What each layer may become; `cost` is by default parameters."""
-    return {
-        site.name: choices_of(site, analyses[site.name], options.chosen_form, step=options.step, cost=cost)
-        for site in study.sites
-    }
-
-
-def build(study: Study, analyses: Mapping[str, Analysis], ranks: Ranks, options: CompressOptions) -> Compressed:
+def build(
+    study: Study,
+    analyses: Mapping[str, Analysis],
+    ranks: Ranks,
+    options: CompressOptions,
+    times: LayerTimes | None = None,
+) -> Compressed:
     """The layers of these ranks, judged on the windows held out."""
     layers, reports, added = {}, [], 0
     for site in study.sites:
-        analysis, rank = analyses[site.name], ranks[site.name]
-        form: Form | None = None
-        if rank is not None:
-            layer = low_rank_layer(analysis.factors(rank), options.chosen_form)
-            form = layer.form  # a pair where pivots would be ill-conditioned
-            layers[site.name] = layer.to(dense_of(study.subject, site).weight.dtype)
-            added += _parameters(layer) - _parameters(dense_of(study.subject, site))
-        reports.append(_report(site, analysis, rank, form))
+        dense, layer = dense_of(study.subject, site), _factored(site, analyses[site.name], ranks, options, times)
+        if layer is not None:
+            layers[site.name] = layer.to(dense.weight.dtype)
+            added += _parameters(layer) - _parameters(dense)
+        reports.append(_report(site, analyses[site.name], layer, times))
     with put_in(study.subject, layers):
         divergence = study.held_out.divergence()
     whole = study.parameters
@@ -295,7 +263,20 @@ def build(study: Study, analyses: Mapping[str, Analysis], ranks: Ranks, options:
         audio_seconds=study.audio.seconds,
         windows=len(study.audio.teaching) + len(study.audio.held_out),
         skipped=dict(study.audio.skipped),
+        timed_on=None if times is None else times.where,
     )
+
+
+def _factored(
+    site: Site, analysis: Analysis, ranks: Ranks, options: CompressOptions, times: LayerTimes | None
+) -> LowRank | None:
+    """The layer of the rank that was chosen; None where it stays dense."""
+    rank = ranks[site.name]
+    if rank is None:
+        return None
+    layer = low_rank_layer(analysis.factors(rank), options.chosen_form)
+    fallen = layer.form != options.chosen_form  # a pair where pivots would be ill-conditioned, which may take longer
+    return None if times is not None and fallen and not times.is_faster(site, rank, layer.form) else layer
 
 
 def together(study: Study, encoder: Compressed, decoder: Compressed) -> Compressed:
@@ -330,14 +311,19 @@ def _parameters(layer: nn.Module) -> int:
     return sum(value.numel() for value in layer.parameters())
 
 
-def _report(site: Site, analysis: Analysis, rank: int | None, form: Form | None) -> LayerReport:
+def _report(site: Site, analysis: Analysis, layer: LowRank | None, times: LayerTimes | None) -> LayerReport:
     left = [analysis.share_left(kept) for kept in range(0, len(analysis.energies), STEP)]
+    seconds = None
+    if times is not None:
+        dense = times.dense(site)
+        seconds = dense, dense if layer is None else times.seconds(site, layer.rank, layer.form)
     return LayerReport(
         name=site.name,
         inputs=site.inputs,
         outputs=site.outputs,
-        rank=rank,
-        form=form,
-        left_out=0.0 if rank is None else analysis.share_left(rank),
+        rank=None if layer is None else layer.rank,
+        form=None if layer is None else layer.form,
+        left_out=0.0 if layer is None else analysis.share_left(layer.rank),
         spectrum=tuple(round(share, 9) for share in left),
+        seconds=seconds,
     )

@@ -109,7 +109,7 @@ def _read(utterances: Sequence[Utterance], say: Notify) -> list[Samples | None]:
     with UtteranceReader() as listener:
         for one in utterances:
             try:
-                found.append(listener.hear(one).samples)
+                found.append(listener.read(one).samples)
             except AudioError as error:
                 say(f"left out: {error}")
                 found.append(None)

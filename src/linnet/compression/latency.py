@@ -1,53 +1,140 @@
-"""What a layer takes on this machine at each rank: the cost for a budget of time instead of parameters."""
+"""What a layer takes on this machine, dense and at each rank, in the engine that will run the model."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import nn
 
-from linnet.compression.allocation import STEP, Cost
+from linnet.compression.allocation import STEP
 from linnet.compression.sites import Site
-from linnet.models.lowrank.layers import Form, low_rank_linear
+from linnet.models.lowrank.layers import Form, PivotLinear, low_rank_linear
 
-POINTS = 6  # ranks that are timed for each shape; times between them are interpolated
-ROUNDS = 7
+POINTS = 8  # ranks that are timed for each shape; times between them are interpolated
+ROUNDS, SECONDS = 8, 0.3  # of a pair of layers: at least so many, and as many as take so long together
+FASTER = 0.95  # of the dense layer's time: what a factored one may take to be worth its errors
+DOUBT = 0.7  # of the dense layer's time: above it, a rank that is chosen is timed itself
 
-Timer = Callable[[nn.Module, int, int], float]
-
-
-@torch.no_grad()
-def seconds_of(layer: nn.Module, inputs: int, frames: int) -> float:
-    """The fastest of some runs of a layer on random frames [1, frames, inputs]: others wait for other work."""
-    given = torch.randn(1, frames, inputs)
-    times = []
-    for _ in range(ROUNDS + 1):
-        begun = time.perf_counter()
-        layer(given)
-        times.append(time.perf_counter() - begun)
-    return min(times[1:])
+Run = Callable[[], object]
+Runner = Callable[[nn.Module, bool], Run]
+Measure = Callable[[nn.Module, nn.Module, bool], tuple[float, float]]
 
 
-def latency_cost(
-    sites: Sequence[Site], form: Form, frames: int, *, step: int = STEP, timer: Timer = seconds_of
-) -> Cost:
-    """The seconds of a site's layer at a rank, None for dense, from times of each shape among `sites`."""
-    dense: dict[tuple[int, int], float] = {}
-    tables: dict[tuple[int, int], tuple[list[int], list[float]]] = {}
-    for shape in dict.fromkeys((site.inputs, site.outputs) for site in sites):
-        dense[shape] = timer(nn.Linear(*shape), shape[0], frames)
-        most = min(shape) - 1
-        ranks = sorted(
-            {max(step, round(most * place / POINTS)) for place in range(1, POINTS + 1)} & set(range(1, most + 1))
-        )
-        times = [timer(low_rank_linear(*shape, rank, form), shape[0], frames) for rank in ranks]
-        tables[shape] = ranks, list(np.maximum.accumulate(times))  # a higher rank is never taken to be faster
+@dataclass(frozen=True)
+class Shape:
+    """What decides about the time of a layer; `activated`: the activation follows, and takes any order of outputs."""
 
-    def cost(site: Site, rank: int | None) -> float:
-        shape = site.inputs, site.outputs
-        return dense[shape] if rank is None or not tables[shape][0] else float(np.interp(rank, *tables[shape]))
+    inputs: int
+    outputs: int
+    activated: bool
 
-    return cost
+    @classmethod
+    def of(cls, site: Site) -> Shape:
+        """Of a layer of a model: the first one of an MLP is activated."""
+        return cls(site.inputs, site.outputs, site.kind == "mlp" and site.outputs > site.inputs)
+
+    def dense(self) -> nn.Linear:
+        """A dense layer of random weights."""
+        return nn.Linear(self.inputs, self.outputs)
+
+    def factored(self, rank: int, form: Form) -> nn.Module:
+        """A low-rank layer of random weights, its outputs in an order as any where that matters."""
+        made = low_rank_linear(self.inputs, self.outputs, rank, form)
+        if isinstance(made, PivotLinear) and not self.activated:
+            made.order.copy_(torch.randperm(self.outputs, generator=torch.Generator().manual_seed(rank)))
+        return made
+
+
+def in_turn(runner: Runner, rounds: int = ROUNDS) -> Measure:
+    """Time two layers in turn, at least so many rounds: the least seconds of each, for other work only adds to them.
+
+    What runs the dense layer is kept as long as the layer is.
+    """
+    prepared: WeakKeyDictionary[nn.Module, Run] = WeakKeyDictionary()
+
+    @torch.no_grad()
+    def measure(dense: nn.Module, made: nn.Module, activated: bool) -> tuple[float, float]:
+        if dense not in prepared:
+            prepared[dense] = runner(dense, activated)
+        runs = [prepared[dense], runner(made, activated)]
+        times: tuple[list[float], list[float]] = ([], [])
+        turn, started = 0, time.perf_counter()
+        while turn <= rounds or time.perf_counter() - started < SECONDS:
+            for run, kept in list(zip(runs, times, strict=True))[:: 1 if turn % 2 else -1]:
+                begun = time.perf_counter()
+                run()
+                kept.append(time.perf_counter() - begun)
+            turn += 1
+        return min(times[0][1:]), min(times[1][1:])
+
+    return measure
+
+
+class LayerTimes:
+    """The seconds of layers by shape and rank: some ranks of a shape are timed when it is first asked for.
+
+    `where` names the engine in reports. `measure` gives the seconds of a dense layer and a factored one.
+    """
+
+    def __init__(self, measure: Measure, where: str, *, step: int = STEP) -> None:
+        self.where = where
+        self._measure, self._step = measure, step
+        self._dense: dict[Shape, float] = {}
+        self._layers: dict[Shape, nn.Linear] = {}
+        self._shares: dict[tuple[Shape, Form], dict[int, float]] = {}  # of the dense layer's time, by rank
+
+    def dense(self, site: Site) -> float:
+        """Seconds of the dense layer."""
+        shape = Shape.of(site)
+        if shape not in self._dense:
+            self._table(shape, "pair")
+        return self._dense[shape]
+
+    def seconds(self, site: Site, rank: int, form: Form) -> float:
+        """Seconds at a rank: as timed, or between the ranks around it. A higher rank never takes less."""
+        return self._share(Shape.of(site), rank, form) * self.dense(site)
+
+    def is_faster(self, site: Site, rank: int, form: Form) -> bool:
+        """Whether the layer takes at most 0.95 of the dense one's time at this rank."""
+        table = self._table(Shape.of(site), form)
+        return table.get(rank, self._share(Shape.of(site), rank, form)) <= FASTER
+
+    def settle(self, chosen: Iterable[tuple[Site, int, Form]]) -> int:
+        """Time those layers themselves whose gain is in doubt; how many were not timed before."""
+        count = 0
+        for site, rank, form in chosen:
+            shape = Shape.of(site)
+            if rank not in self._table(shape, form) and self._share(shape, rank, form) > DOUBT:
+                self._time(shape, rank, form)
+                count += 1
+        return count
+
+    def _share(self, shape: Shape, rank: int, form: Form) -> float:
+        table = sorted(self._table(shape, form).items())
+        if not table:
+            return 1.0
+        ranks, shares = zip(*table, strict=True)
+        least = np.minimum.accumulate(shares[::-1])[::-1]  # what disturbs only adds: the higher rank's time bounds
+        return float(np.interp(rank, ranks, least))
+
+    def _table(self, shape: Shape, form: Form) -> dict[int, float]:
+        table = self._shares.setdefault((shape, form), {})
+        if not table:
+            most = min(shape.inputs, shape.outputs) - 1
+            places = {max(self._step, round(most * place / POINTS)) for place in range(1, POINTS + 1)}
+            for rank in sorted(places & set(range(1, most + 1))):
+                self._time(shape, rank, form)
+            if not table:  # narrower than a step: it stays dense
+                self._dense.setdefault(shape, 0.0)
+        return table
+
+    def _time(self, shape: Shape, rank: int, form: Form) -> None:
+        layer = self._layers.setdefault(shape, shape.dense())
+        dense, made = self._measure(layer, shape.factored(rank, form), shape.activated)
+        self._dense[shape] = min(dense, self._dense.get(shape, dense))
+        self._shares[shape, form][rank] = made / dense

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from linnet.compression.allocation import PRESETS
 from linnet.compression.curve import Point
 from linnet.compression.heal import Healed
-from linnet.compression.job import Compressed, CompressOptions
+from linnet.compression.job import Compressed, CompressOptions, LayerReport
 from linnet.compression.judging import Judgment
 from linnet.compression.speed import EncoderTime, products
 
@@ -63,6 +63,8 @@ def figures(account: Account) -> list[tuple[str, str]]:
         ("divergence", f"{account.divergence:.4f} nats a prediction, from {made.places} held out"),
         ("calibrated", f"on {made.windows} windows, {made.audio_seconds:.0f} s of {account.calibration}"),
     ]
+    if made.timed_on is not None:
+        told.insert(3, ("layers are timed", _layer_times(made)))
     if made.decoder is not None:
         whole, left = made.decoder
         told.insert(2, ("decoder", f"{left:,} of {whole:,} parameters but its embeddings ({left / whole:.1%})"))
@@ -79,6 +81,21 @@ def figures(account: Account) -> list[tuple[str, str]]:
         for one in account.times
     ]
     return told
+
+
+def _layer_times(made: Compressed) -> str:
+    """On what, and what they take together."""
+    timed = [one.seconds for one in made.reports if one.seconds is not None]
+    dense, now = (1000 * sum(pair[index] for pair in timed) for index in (0, 1))
+    return f"on {made.timed_on}: {dense:.1f} ms dense, {now:.1f} now; what is not faster stays dense"
+
+
+def _milliseconds(one: LayerReport) -> str:
+    """The cells of a layer's times, where it was timed."""
+    if one.seconds is None:
+        return ""
+    dense, now = (f"{1000 * value:.2f}" for value in one.seconds)
+    return f" {dense} | {now if one.rank is not None else ''} |"
 
 
 def _change(one: Judgment) -> str:
@@ -98,9 +115,11 @@ def card(account: Account) -> str:
     """The README.md of the new folder, with the base model in its front matter."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures(account))
     layers = "\n".join(
-        f"| {one.name} | {one.inputs} x {one.outputs} | {one.rank or 'dense'} | {one.form or ''} |"
+        f"| {one.name} | {one.inputs} x {one.outputs} | {one.rank or 'dense'} | {one.form or ''} |{_milliseconds(one)}"
         for one in account.made.reports
     )
+    timed = account.made.timed_on is not None
+    head, rule = (" dense, ms | low-rank, ms |", "---|---|") if timed else ("", "")
     command = f"\nMade by `{account.command}`.\n" if account.command else ""
     return f"""---
 base_model: {account.model}
@@ -122,7 +141,7 @@ no word error rate. Measure that on speech of your own kind, by `--test` or `lin
 `AutoModelForSpeechSeq2Seq.from_pretrained` (or `AutoModelForCTC`) loads this folder after `import linnet`, and with
 `trust_remote_code=True` without Linnet.
 
-| layer | size | rank | form |
-|---|---|---|---|
+| layer | size | rank | form |{head}
+|---|---|---|---|{rule}
 {layers}
 """

@@ -63,7 +63,7 @@ class Examples(Sequence[Example]):
                 yield self._example(reader, place)
 
     def _example(self, reader: UtteranceReader, place: Place) -> Example:
-        samples = reader.hear(place.stretch).samples
+        samples = reader.read(place.stretch).samples
         return self._subject.example(samples, place.stretch.language, timed=place.timed)
 
 

@@ -120,7 +120,7 @@ def hear_all(utterances: Sequence[Utterance]) -> Iterator[tuple[int, Samples | s
     with UtteranceReader() as reader:
         for place in order:
             try:
-                yield place, reader.hear(utterances[place]).samples
+                yield place, reader.read(utterances[place]).samples
             except LinnetError as error:
                 yield place, str(error)
             except MemoryError:

@@ -197,7 +197,7 @@ class _Shower:
     def _example(self, row: int) -> Example:
         one = self.utterances[row]
         try:
-            samples = self.reader.hear(one).samples[: round(_SECONDS * SAMPLE_RATE)]
+            samples = self.reader.read(one).samples[: round(_SECONDS * SAMPLE_RATE)]
             clip = AudioClip(sound_address(samples, SAMPLE_RATE))
         except LinnetError as error:
             clip = AudioClip(note=f"no sound: {error}")

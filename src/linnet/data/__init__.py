@@ -1,4 +1,4 @@
-"""Utterances and where they come from: manifests, the sources of other toolkits, and suites of sets."""
+"""Utterances and their sources: manifests, formats of other toolkits, and suites of test sets."""
 
 from linnet.data.manifest import Utterance, read_manifest, write_manifest
 from linnet.data.sources import AudioInputs, Source, SourceSpec, open_source

@@ -1,4 +1,4 @@
-"""Values of a row, checked: what a key must hold, and a reason that says what it holds instead."""
+"""Checked values of a row: the value under a key, or a reason why it is invalid."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-_TOO_LARGE = 2**63  # for NumPy; a float of a number of hundreds of digits cannot be made at all
+_TOO_LARGE = 2**63  # for NumPy
 
 
-class BadRow(ValueError):  # noqa: N818  never leaves the room: a `Problem` or a `LinnetError` is made of it
-    """A row that is no utterance; the text is the reason, without the place."""
+class BadRow(ValueError):  # noqa: N818  internal: becomes a `Problem` or a `LinnetError`
+    """An invalid row; the text is the reason, without the location."""
 
 
 def parse_json(line: bytes) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def parse_json(line: bytes) -> dict[str, Any]:
         raise
     except RecursionError:
         raise BadRow("its JSON is nested too deeply; each line must be one JSON object") from None
-    except ValueError as error:  # an integer of thousands of digits, too
+    except ValueError as error:  # also an integer of thousands of digits
         raise BadRow(f"not JSON ({error}); each line must be one JSON object") from error
     if not isinstance(value, dict):
         raise BadRow(f"expected a JSON object, got {type(value).__name__}")
@@ -50,7 +50,7 @@ def decode(line: bytes) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: short, however long or deep it is.
+    """A value as short text for a message.
 
     >>> shown("a" * 1000), shown([[[[[[[1]]]]]]])
     ("'aaaaaaaaaaaa...aaaaaaaaaaaaa'", '[[[[[[...]]]]]]')
@@ -59,7 +59,7 @@ def shown(value: Any) -> str:
 
 
 def text(row: Row, *keys: str) -> str | None:
-    """The string under the first of `keys` that has a value."""
+    """The string under the first of `keys` with a value."""
     for key in keys:
         value = row.get(key)
         if value is not None:
@@ -70,7 +70,7 @@ def text(row: Row, *keys: str) -> str | None:
 
 
 def label(row: Row, *keys: str) -> str | None:
-    """A name: a string, or a whole number taken as one."""
+    """A name: a string, or an integer converted to one."""
     for key in keys:
         value = row.get(key)
         if isinstance(value, int) and not isinstance(value, bool):
@@ -115,5 +115,5 @@ def integer(row: Row, key: str) -> int | None:
 
 
 def resolve(audio: str, folder: Path | str) -> str:
-    """A path relative to `folder`; a URL stays as it is."""
+    """A path relative to `folder`; URLs are kept."""
     return audio if "://" in audio else os.path.join(folder, audio)  # noqa: PTH118  a third of a row's time with Path

@@ -16,17 +16,14 @@ from linnet.urls import public_name
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One recording, or one stretch of it, with what is known of it.
+    """A recording or a segment of one, with its metadata.
 
     `audio` is a path, a URL, or the address of a recording inside a file, such as `test.parquet::audio/17` (see
-    `linnet.data.sources.AudioInputs`). The utterance reaches from `start` to `end` (seconds in the recording;
-    `None`: its beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all of them.
-    `language` is a code such as `en`. A missing `text` is `None`; an empty one says that nothing is spoken.
-
-    `recording` and `session` name what utterances have in common, `domain` what kind of speech it is and `source` which
-    collection it is of; `snr` is the signal-to-noise ratio in dB. Where a recognizer was there already, `hypothesis` is
-    what it heard and `seconds` how long it worked. `chunk` is the place of a piece whose `text` is that of the whole
-    `recording`.
+    `linnet.data.sources.AudioInputs`). The utterance spans `start` to `end` (seconds in the recording; `None`: its
+    beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all channels. `language` is a
+    code such as `en`. A missing `text` is `None`; an empty one means silence. `domain` is the kind of speech, `source`
+    the collection it is of. `snr` is the signal-to-noise ratio in dB. `hypothesis` and `seconds` (of computation) are
+    those of a recognizer. `chunk` is the position of a piece whose `text` is that of the whole `recording`.
 
     Example:
         >>> Utterance("a.wav", text="three one four").id
@@ -62,7 +59,7 @@ _NAMES = tuple(field.name for field in fields(Utterance))
 
 
 def default_id(audio: str, start: float | None) -> str:
-    """The name of an utterance that has none: its sound, and where in it."""
+    """The default id of an utterance: its audio and start."""
     name = public_name(audio)
     return name if start is None else f"{name}@{start:.3f}"
 
@@ -71,12 +68,11 @@ def read_manifest(path: str | os.PathLike[str]) -> Iterator[Utterance]:
     """Yield the utterances of a JSONL manifest in order, holding one line at a time.
 
     The keys are the fields of `Utterance`; only `audio` is required, and `id` is by default the `audio` value as
-    written, a URL without its secrets. Other keys are ignored: tools add their own. A relative `audio` path is relative
-    to the manifest's folder. Blank lines are skipped. The first line that is not an utterance ends it;
-    `sources.open_source` goes on instead.
+    written, without the secrets of a URL. Other keys are ignored. A relative `audio` path is relative to the manifest's
+    folder. Blank lines are skipped; the first invalid line raises (`sources.open_source` skips and counts them).
 
     Raises:
-        LinnetError: the file cannot be read, or a line is not an utterance; names the file and the line.
+        LinnetError: the file cannot be read, or a line is invalid; names the file and the line.
     """
     source = Path(path)
     try:
@@ -92,7 +88,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Iterator[Utterance]:
 
 
 def from_row(row: Row, folder: Path, text_key: str = "text") -> Utterance:
-    """The utterance of one row of a Linnet manifest that lies in `folder`. Raises `BadRow`."""
+    """The utterance of one row of a Linnet manifest in `folder`. Raises `BadRow`."""
     audio = row.get("audio")
     if not isinstance(audio, str) or not audio:
         raise BadRow(f"the key 'audio' must be a path or a URL, got {shown(audio)}")
@@ -119,23 +115,23 @@ def from_row(row: Row, folder: Path, text_key: str = "text") -> Utterance:
 
 
 def after(start: float | None, end: float | None) -> float | None:
-    """`end`, which must lie behind `start`."""
+    """`end`, which must be after `start`."""
     if end is not None and end <= (start or 0.0):
-        raise BadRow(f"it ends at {end:g} s and starts at {start or 0.0:g} s; the end must be the later one")
+        raise BadRow(f"it ends at {end:g} s and starts at {start or 0.0:g} s; the end must be later")
     return end
 
 
 def to_line(utterance: Utterance) -> str:
-    """A line of a manifest, without the keys that have no value and without its end."""
+    """A line of a manifest, without missing values and without the line break."""
     row = {name: value for name in _NAMES if (value := getattr(utterance, name)) is not None}
     return json.dumps(row, ensure_ascii=False)
 
 
 def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> int:
-    """Write utterances as JSONL and return how many; the file appears whole or not at all.
+    """Write utterances as JSONL, atomically, and return their number.
 
-    Keys without a value are left out. ``audio`` is written as it is: make it relative to the manifest's
-    folder first if the two are to move together.
+    Missing values are omitted. `audio` is written as it is; make it relative to the manifest's folder to move both
+    together.
     """
     count = 0
     with whole_file(Path(path)) as file:

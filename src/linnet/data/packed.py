@@ -1,4 +1,4 @@
-"""Utterances in few bytes: a corpus of millions that worker processes share instead of copying."""
+"""Compact utterances: a corpus of millions that worker processes share."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FILES = ("lines.npy", "ends.npy")
 
 
 class PackedUtterances(Sequence[Utterance]):
-    """Utterances as the lines of a manifest in one block of bytes; each is made when it is asked for.
+    """Utterances as manifest lines in one block of bytes, parsed on access.
 
-    A list of objects costs a kilobyte each, and every process that reads it comes to hold a copy, since counting
-    references writes to them. Here an utterance is as long as its line, and nothing is ever written.
+    A list of objects costs a kilobyte each, and forked processes end up copying it because reference counting writes to
+    it. Here an utterance takes as many bytes as its line, and all processes share them.
 
     >>> PackedUtterances.of([Utterance("a.wav", "one"), Utterance("b.wav", "")])[1].audio
     'b.wav'
@@ -64,13 +64,13 @@ class PackedUtterances(Sequence[Utterance]):
 
     @classmethod
     def load(cls, folder: Path) -> PackedUtterances:
-        """What `save` wrote; read from the disk as it is used, and shared by all processes that do."""
+        """Load what `save` wrote, memory-mapped and shared between processes."""
         lines, ends = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _FILES)
         return cls(lines, ends)
 
 
 class Packer:
-    """Packs utterances one by one."""
+    """Packs utterances one at a time."""
 
     def __init__(self) -> None:
         self._lines, self._ends = bytearray(), array("q")
@@ -79,10 +79,10 @@ class Packer:
         return len(self._ends)
 
     def add(self, utterance: Utterance) -> None:
-        """One more."""
+        """Add an utterance."""
         self._lines += to_line(utterance).encode("utf-8", "surrogatepass")
         self._ends.append(len(self._lines))
 
     def made(self) -> PackedUtterances:
-        """All of them."""
+        """The packed utterances."""
         return PackedUtterances(np.frombuffer(self._lines, np.uint8), np.asarray(self._ends, np.int64))

@@ -1,4 +1,4 @@
-"""The sound of an utterance, decoded: its stretch, its channel, from wherever it lies."""
+"""Decoding the audio of utterances: their segment and channel, wherever it is stored."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _EVERYTHING = 2**62
 
 
 class UtteranceReader(Closing):
-    """Decodes utterances; stretches of one recording that come in the order of their starts cost one pass over it.
+    """Decodes utterances; segments of one recording in order of their starts take a single pass over it.
 
-    A context manager that owns the files it has open.
+    A context manager that owns its open files.
 
     Example:
-        >>> with UtteranceReader() as listener:
-        ...     listener.hear(Utterance("missing.wav"))
+        >>> with UtteranceReader() as reader:
+        ...     reader.read(Utterance("missing.wav"))
         Traceback (most recent call last):
         linnet.errors.AudioError: missing.wav: no such file...
     """
 
     def __init__(self) -> None:
-        self._sounds = AudioInputs()
+        self._inputs = AudioInputs()
         self._held: tuple[tuple[str, str], AudioSource] | None = None
-        self._from = 0  # the first sample that can still be had of what is held
+        self._from = 0  # the first sample of the open recording that is still available
 
-    def hear(self, utterance: Utterance, channel: str = "mix") -> Audio:
-        """Mono samples from the utterance's start to its end (or that of its recording), of its channel or `channel`.
+    def read(self, utterance: Utterance, channel: str = "mix") -> Audio:
+        """The mono samples of an utterance, of its own channel or else `channel`.
 
         Raises:
-            AudioError: the sound cannot be read, or ends before the utterance begins.
+            AudioError: the audio cannot be read, or ends before the utterance begins.
         """
         start = round((utterance.start or 0.0) * SAMPLE_RATE)
         count = _EVERYTHING if utterance.end is None else round(utterance.end * SAMPLE_RATE) - start
@@ -48,7 +48,7 @@ class UtteranceReader(Closing):
             raise
         self._from = start
         if utterance.start is None and utterance.end is None:
-            self._release()  # nothing more of it will be asked for
+            self._release()  # it is not needed again
         if not len(samples):
             raise AudioError(
                 f"{public_name(utterance.audio)}: ends before the utterance begins, at {utterance.start or 0.0:g} s"
@@ -56,21 +56,21 @@ class UtteranceReader(Closing):
         return Audio(samples, public_name(utterance.audio))
 
     def exists(self, utterance: Utterance) -> bool | None:
-        """Whether its file is there, at the cost of one look; None for a URL, which is not asked."""
-        return self._sounds.exists(utterance)
+        """Whether its file exists; None for a URL, which is not requested."""
+        return self._inputs.exists(utterance)
 
     def sources(self, utterances: Iterable[Utterance], channel: str = "mix") -> Iterator[AudioSource]:
-        """What `Recognizer.transcribe_many` takes of each utterance, opened when it is asked for, for it to close.
+        """An input of `Recognizer.transcribe_many` for each utterance, opened on demand and closed by it.
 
-        `channel` is that of utterances which name none. A whole recording is read as it is needed, a stretch is
-        decoded at once. A recording that cannot be read raises when it is read: its result holds the error.
+        `channel` applies to utterances that name none. Whole recordings are streamed, segments decoded at once. An
+        unreadable recording raises when it is read, so that its result holds the error.
         """
         for utterance in utterances:
             try:
                 if utterance.start is None and utterance.end is None:
                     yield self._open(utterance, channel)
                 else:
-                    yield open_audio(self.hear(utterance, channel))
+                    yield open_audio(self.read(utterance, channel))
             except LinnetError as error:
                 yield _UnreadableSource(public_name(utterance.audio), error)
 
@@ -83,7 +83,7 @@ class UtteranceReader(Closing):
 
     def _open(self, utterance: Utterance, channel: str) -> AudioSource:
         wanted = channel if utterance.channel is None else str(utterance.channel)
-        return open_audio(self._sounds.get(utterance), channel=wanted)
+        return open_audio(self._inputs.get(utterance), channel=wanted)
 
     def _release(self) -> None:
         if self._held is not None:
@@ -93,12 +93,12 @@ class UtteranceReader(Closing):
     def close(self) -> None:
         """Close what is open."""
         with ExitStack() as stack:
-            stack.callback(self._sounds.close)
+            stack.callback(self._inputs.close)
             self._release()
 
 
 class _UnreadableSource(Closing):
-    """An `AudioSource` that raises what went wrong when it is read."""
+    """An `AudioSource` that raises an error when it is read."""
 
     duration: float | None = None
     notices: tuple[str, ...] = ()
@@ -108,8 +108,8 @@ class _UnreadableSource(Closing):
         self._error = error
 
     def read(self, start: int, count: int) -> Samples:  # noqa: ARG002  an AudioSource's
-        """Nothing: raises."""
+        """Raise the error."""
         raise self._error
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""

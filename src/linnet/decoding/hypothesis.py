@@ -1,4 +1,4 @@
-"""What a search hands back, and the start that all searches share.
+"""The result of a search, and the start that all searches share.
 
 Shapes: N rows, L tokens, V vocabulary.
 """

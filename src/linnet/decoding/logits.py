@@ -1,4 +1,4 @@
-"""Logits as an engine gives them, NumPy arrays or PyTorch tensors: what the two do not write alike.
+"""Operations on an engine's logits, NumPy arrays or PyTorch tensors, that differ between the two.
 
 Shapes: N rows, V vocabulary.
 """

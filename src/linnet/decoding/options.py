@@ -16,7 +16,7 @@ Task = Literal["transcribe", "translate"]
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How windows become tokens. `None` means: as the model's generation config says.
+    """Decoding options of a window; `None` means the value of the model's generation config.
 
     The thresholds are those of Radford et al. 2022, section 4.5: a window is decoded again at the next temperature
     while its text repeats itself (compression ratio) or is improbable (average log-probability).

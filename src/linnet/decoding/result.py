@@ -1,4 +1,4 @@
-"""What decoding one window gives."""
+"""The result of decoding one window."""
 
 from __future__ import annotations
 

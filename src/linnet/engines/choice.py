@@ -34,7 +34,7 @@ _WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What the user asked for. Raises `OptionError` for what is unknown or contradicts itself."""
+    """The requested engine. Raises `OptionError` for unknown or contradictory options."""
 
     engine: str = "auto"
     compute_type: str = "auto"
@@ -54,13 +54,13 @@ class EngineConfig:
 
 
 def require_engine(name: str) -> None:
-    """Raise `OptionError` for an engine that is unknown."""
+    """Raise `OptionError` for an unknown engine."""
     if name not in ENGINES:
         raise OptionError(f"engine {name!r} is unknown: use {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
 
 
 def short_compute_type(name: str) -> str:
-    """The name of a compute type by which it is chosen and reported. Raises `OptionError` for an unknown one.
+    """The short name of a compute type. Raises `OptionError` for an unknown one.
 
     >>> short_compute_type("bfloat16"), short_compute_type("int8")
     ('bf16', 'int8')
@@ -92,7 +92,7 @@ def replace_dtype(dtype: str, wanted: EngineConfig, notify: Notify) -> EngineCon
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """What a model runs on: torch or openvino, and the precision as reports name it (float32, int8)."""
+    """The engine of a model (torch or openvino), and the precision as reported (float32, int8)."""
 
     engine: str
     precision: str
@@ -111,7 +111,7 @@ def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> 
         if wanted.engine == "auto":
             notify(f"engine: {engine} ({why})")
         if engine == "openvino":
-            return EngineChoice(engine, _openvino_number(ref, wanted, notify), wanted.threads)
+            return EngineChoice(engine, _whisper_precision(ref, wanted, notify), wanted.threads)
     elif wanted.engine == "openvino":
         if family is not CTC:
             raise OptionError(
@@ -119,7 +119,7 @@ def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> 
                 "use --engine torch"
             )
         choose_engine(device, wanted)
-        return EngineChoice("openvino", _ctc_number(ref, wanted, notify), wanted.threads)
+        return EngineChoice("openvino", _ctc_precision(ref, wanted, notify), wanted.threads)
     asked = _TORCH_DTYPES.get(wanted.compute_type)
     if asked is None:
         raise OptionError(f"compute type {wanted.compute_type} is of the openvino engine, which does not run here")
@@ -130,7 +130,7 @@ def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> 
 
 
 def build_engine(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> tuple[WhisperModel, Engine]:
-    """Load a Whisper-family model into the engine that was chosen for it. Raises `ModelError`, `OptionError`."""
+    """Load a Whisper-family model into its chosen engine. Raises `ModelError`, `OptionError`."""
     if chosen.engine == "openvino":
         return _openvino(ref, chosen, notify)
     from linnet.engines.torch import TorchEngine
@@ -140,7 +140,7 @@ def build_engine(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notif
 
 
 def build_ctc(ref: ModelRef, chosen: EngineChoice, notify: Notify) -> SpeechModel:
-    """Load a CTC model whose logits OpenVINO makes. Raises `ModelError`, `OptionError`, `OpenVinoMissing`."""
+    """Load a CTC model that runs on OpenVINO. Raises `ModelError`, `OptionError`, `OpenVinoMissing`."""
     import torch
 
     from linnet.engines.openvino.cache import ModelSource, load_compiled
@@ -156,7 +156,7 @@ def build_ctc(ref: ModelRef, chosen: EngineChoice, notify: Notify) -> SpeechMode
 
 
 def torch_dtype(chosen: EngineChoice) -> torch.dtype:
-    """What PyTorch computes in; its threads are set for this process where they were asked for."""
+    """The dtype for PyTorch; also sets its number of threads if requested."""
     import torch
 
     if chosen.threads is not None:
@@ -166,7 +166,7 @@ def torch_dtype(chosen: EngineChoice) -> torch.dtype:
 
 
 def choose_engine(device: str, wanted: EngineConfig) -> tuple[str, str]:
-    """The engine, and a short clause that says why. Raises `OptionError` for OpenVINO elsewhere than on a CPU."""
+    """The engine, and why it was chosen. Raises `OptionError` for OpenVINO on other devices than a CPU."""
     from linnet.engines.openvino.runtime import OpenVinoMissing, import_openvino
 
     if wanted.engine == "openvino" and device != "cpu":
@@ -184,7 +184,7 @@ def choose_engine(device: str, wanted: EngineConfig) -> tuple[str, str]:
     return "openvino", "the fastest on a CPU"
 
 
-def _openvino_number(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str:
+def _whisper_precision(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str:
     kind = wanted.compute_type
     if kind == "auto":
         small = sum(path.stat().st_size for path in weight_files(ref.path)) < SMALL
@@ -196,13 +196,13 @@ def _openvino_number(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str
     return kind
 
 
-def _ctc_number(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str:
+def _ctc_precision(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str:
     if wanted.compute_type == "w8a8":
         raise OptionError("compute type w8a8 is of Whisper-family models: for a CTC model use f32, bf16 or int8")
     if wanted.compute_type == "auto":
         notify("compute type: f32 (exact)")
         return "f32"
-    return _openvino_number(ref, wanted, notify)
+    return _whisper_precision(ref, wanted, notify)
 
 
 def _openvino(ref: ModelRef, chosen: EngineChoice, notify: Notify) -> tuple[WhisperModel, Engine]:
@@ -216,7 +216,7 @@ def _openvino(ref: ModelRef, chosen: EngineChoice, notify: Notify) -> tuple[Whis
 
 
 def openvino_precision(compute_type: str) -> Precision:
-    """The precision that a compute type, not auto, means on this CPU."""
+    """The precision of a compute type other than auto on this CPU."""
     from linnet.engines.openvino.formats import Precision
     from linnet.engines.openvino.runtime import has_bf16
 
@@ -224,7 +224,7 @@ def openvino_precision(compute_type: str) -> Precision:
 
 
 def openvino_source(ref: ModelRef) -> ModelSource:
-    """What a converted copy of a Whisper-family model is made of."""
+    """The source of a converted copy of a Whisper-family model."""
     from linnet.engines.openvino.cache import ModelSource
 
     return ModelSource(ref.path, ref.name, lambda: load_module(ref.path, name=ref.name))

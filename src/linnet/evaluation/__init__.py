@@ -1,1 +1,1 @@
-"""How good and how fast a model is: word error rate with its interval, and RTFx."""
+"""Accuracy and speed of recognizers: word error rate with a confidence interval, and RTFx."""

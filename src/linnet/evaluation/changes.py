@@ -1,4 +1,4 @@
-"""Which words one system hears that the other does not."""
+"""Words that one system recognizes and the other does not."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.matching import hypothesis_words, reference_words
 from linnet.scoring.alignment import Alignment, align
 
-MOST = 50  # of each kind that is kept
-_FORMS = 3  # that are told of what a word was taken for
+MOST = 50  # entries kept in each list
+_FORMS = 3  # misrecognitions listed per word
 DELETED = "(nothing)"
 
 
 @dataclass(frozen=True)
 class WordChange:
-    """A word of the references that one system had right where the other had it wrong.
+    """A reference word that one system recognized where the other did not.
 
-    `as_a` and `as_b` say what the wrong one heard there, the most frequent first.
+    `as_a` and `as_b` are what A and B recognized in its place, the most frequent first.
     """
 
     word: str
@@ -32,7 +32,7 @@ class WordChange:
 
 @dataclass(frozen=True)
 class InsertedWord:
-    """An inserted word, with the number of times by each."""
+    """An inserted word and how often each system inserted it."""
 
     word: str
     a: int
@@ -41,7 +41,7 @@ class InsertedWord:
 
 @dataclass(frozen=True)
 class ChangedUtterance:
-    """An utterance in which one made more errors than the other."""
+    """An utterance in which one system made more errors than the other."""
 
     id: str
     errors_a: int
@@ -53,7 +53,7 @@ class ChangedUtterance:
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed between two systems; the lists hold the `MOST` largest of their kind, `words` counts all."""
+    """Differences between two systems; each list holds its `MOST` largest entries, `fixed` and `broken` count all."""
 
     fixed: int = 0
     broken: int = 0
@@ -65,7 +65,7 @@ class Changes:
 def find_changes(
     first: Sequence[ScoredRow], second: Sequence[ScoredRow], protocol: str = "plain"
 ) -> tuple[Changes, list[tuple[Alignment, Alignment]]]:
-    """The changes between rows of the same utterances, and the alignments of those in which either erred."""
+    """The changes between rows of the same utterances, and the alignments of utterances with errors."""
     counted, alignments = _WordTally(), []
     differing: list[tuple[int, int]] = []
     for place, (a, b) in enumerate(zip(first, second, strict=True)):
@@ -85,12 +85,12 @@ class _WordTally:
     """Words that were right in one alignment only."""
 
     def __init__(self) -> None:
-        self.fixed: defaultdict[str, Counter[str]] = defaultdict(Counter)  # word -> what A heard
-        self.broken: defaultdict[str, Counter[str]] = defaultdict(Counter)  # word -> what B heard
+        self.fixed: defaultdict[str, Counter[str]] = defaultdict(Counter)  # word -> what A recognized
+        self.broken: defaultdict[str, Counter[str]] = defaultdict(Counter)  # word -> what B recognized
         self.inserted: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
 
     def add(self, a: Alignment, b: Alignment) -> None:
-        for word, by_a, by_b in zip(a.reference, a.heard, b.heard, strict=True):
+        for word, by_a, by_b in zip(a.reference, a.hypothesis, b.hypothesis, strict=True):
             if by_a != word and by_b == word:
                 self.fixed[word][by_a or DELETED] += 1
             elif by_a == word and by_b != word:
@@ -132,7 +132,7 @@ class _WordTally:
 
 
 def _changed(a: ScoredRow, b: ScoredRow) -> ChangedUtterance:
-    said, heard_a, heard_b = (
+    reference, hypothesis_a, hypothesis_b = (
         " ".join(words) for words in (reference_words(a), hypothesis_words(a), hypothesis_words(b))
     )
-    return ChangedUtterance(a.id, a.counts.errors, b.counts.errors, said, heard_a, heard_b)
+    return ChangedUtterance(a.id, a.counts.errors, b.counts.errors, reference, hypothesis_a, hypothesis_b)

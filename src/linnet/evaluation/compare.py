@@ -1,4 +1,4 @@
-"""Two systems on the same utterances: which is better, by how much, how surely, and where."""
+"""Two systems on the same utterances: which is better, by how much, how significantly, and where."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from linnet.scoring.significance import MatchedPairs, holm, mapsswe, runs_differ
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """How two systems are compared. by: what is resampled, by default speakers, sessions or recordings, if known."""
+    """How two systems are compared; `by` is the resampling unit, by default speakers, sessions or recordings if
+    known."""
 
     by: Unit | None = None
     level: float = 0.95
     resamples: int = RESAMPLES
     seed: int = 0
-    fields: Sequence[str] = tuple(FIELDS)  # into whose values the corpus is cut
+    fields: Sequence[str] = tuple(FIELDS)  # by which the corpus is stratified
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1 or self.resamples < 1:
             raise OptionError(f"level {self.level} and {self.resamples} resamples: use a level as 0.95, and 1 or more")
         for name in self.fields:
             if name not in FIELDS:
-                raise OptionError(f"a corpus cannot be cut by {name!r}: use {', '.join(FIELDS)}")
+                raise OptionError(f"a corpus cannot be stratified by {name!r}: use {', '.join(FIELDS)}")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two systems made of the same utterances; differences are A's less B's, so above 0 B is the better."""
+    """The results of two systems on the same utterances; differences are A minus B, so above 0 B is better."""
 
     names: tuple[str, str]
     label: str  # protocol and normalizers, with their hashes
     utterances: int
     left_out: Mapping[str, int]  # why -> utterances that only one of the two has scored
-    a: WordErrors  # of the first run, where there are several
+    a: WordErrors  # of the first of several runs
     b: WordErrors
     runs: tuple[int, int]
     difference: Ratio | None  # of the word error rates; None: fewer than two clusters, or no words
@@ -51,12 +52,12 @@ class Comparison:
     matched_pairs: MatchedPairs  # of the first runs
     strata: Sequence[Stratum] = ()
     changes: Changes = field(default_factory=Changes)
-    compared: int = 1  # comparisons made at once; p_value is adjusted for them
-    p_value: float | None = None  # of the bootstrap; None as `difference`
+    compared: int = 1  # number of comparisons, for which p_value is adjusted
+    p_value: float | None = None  # of the bootstrap; None where `difference` is
 
     @property
     def winner(self) -> str | None:
-        """The better one's name; `None` where chance may have made the difference."""
+        """The better system's name; `None` where the difference is not significant."""
         if self.difference is None or self.p_value is None or self.p_value >= 1 - self.level:
             return None
         return self.names[1] if self.difference.value > 0 else self.names[0]
@@ -66,7 +67,7 @@ class Comparison:
         return {**asdict(self), "winner": self.winner}
 
     def lines(self) -> list[str]:
-        """The comparison in words, for a terminal."""
+        """The comparison as text for a terminal."""
         from linnet.evaluation.compare_text import describe
 
         return describe(self)
@@ -82,14 +83,14 @@ def compare(
     """Compare two systems on the utterances that both have scored.
 
     The interval and p-value of the difference come from a paired bootstrap over speakers, sessions or recordings
-    (`linnet.scoring.bootstrap`); MAPSSWE is the second opinion.
+    (`linnet.scoring.bootstrap`); MAPSSWE is reported beside it.
 
     Raises:
         OptionError: no utterance is in both, or an utterance's normalized reference, normalizer or protocol differs.
 
-    >>> said = [ScoredRow(n, f"u{n}", f"{n}.wav", "a b c", speaker=f"s{n % 8}", words=3) for n in range(80)]
-    >>> worse = [replace(row, hypothesis="a b", deletions=row.row % 3 // 2) for row in said]
-    >>> compare(worse, [replace(row, hypothesis="a b c") for row in said], names=("old", "new")).winner
+    >>> rows = [ScoredRow(n, f"u{n}", f"{n}.wav", "a b c", speaker=f"s{n % 8}", words=3) for n in range(80)]
+    >>> worse = [replace(row, hypothesis="a b", deletions=row.row % 3 // 2) for row in rows]
+    >>> compare(worse, [replace(row, hypothesis="a b c") for row in rows], names=("old", "new")).winner
     'new'
     """
     return compare_runs([rows_a], [rows_b], names=names, options=options)
@@ -102,9 +103,9 @@ def compare_runs(
     names: tuple[str, str] = ("A", "B"),
     options: CompareOptions | None = None,
 ) -> Comparison:
-    """Compare two systems that were trained and scored several times, as `compare` does two single ones.
+    """Compare two systems that were trained and scored several times, as `compare` does for single runs.
 
-    The difference is that of the mean rates, and its interval allows for other seeds too
+    The difference is that of the mean rates, and its interval includes the variation between seeds
     (`linnet.scoring.significance.runs_difference`); MAPSSWE, strata and changed words are those of the first runs.
     """
     options = options or CompareOptions()
@@ -152,9 +153,9 @@ def compare_all(
     baseline: str | None = None,
     options: CompareOptions | None = None,
 ) -> list[Comparison]:
-    """Compare each system, given by its runs, with `baseline`, or each with each.
+    """Compare each system, given by its runs, with `baseline`, or all pairs.
 
-    P-values are adjusted for their number (Holm 1979).
+    P-values are adjusted for the number of comparisons (Holm 1979).
     """
     if len(systems) < 2 or (baseline is not None and baseline not in systems):
         raise OptionError(f"comparing needs two systems or more, and a baseline among them: got {', '.join(systems)}")

@@ -1,4 +1,4 @@
-"""A comparison in words."""
+"""A comparison as text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from linnet.scoring.scores import WordErrors
 if TYPE_CHECKING:
     from linnet.evaluation.compare import Comparison
 
-_SHOWN = 10  # parts, words and utterances of each kind
+_SHOWN = 10  # strata, words and utterances of each kind
 
 
 def describe(found: Comparison) -> list[str]:
-    """The comparison for a terminal, a line each: the verdict first, then how it was reached, then where."""
+    """The comparison as lines for a terminal: the verdict, the tests, then words and utterances that differ."""
     name_a, name_b = found.names
     width = max(len(name_a), len(name_b))
     lines = [verdict(found), ""]
@@ -32,7 +32,7 @@ def describe(found: Comparison) -> list[str]:
 
 
 def verdict(found: Comparison) -> str:
-    """Which is better, by how much and how surely, in one sentence."""
+    """One sentence: which system is better, by how much, and the p-value."""
     name_a, name_b = found.names
     if found.difference is None or found.p_value is None:
         return f"{name_a} and {name_b}: too few utterances or words to establish a difference"
@@ -43,37 +43,37 @@ def verdict(found: Comparison) -> str:
     if found.winner is None:
         if points == 0:
             return f"{name_a} and {name_b} make the same number of errors"
-        return f"no difference between {name_a} and {name_b} is certain: {better} is ahead of {worse} {by}"
+        return f"no significant difference between {name_a} and {name_b}: {better} is ahead of {worse} {by}"
     return f"{better} is better than {worse} {by}"
 
 
 def certainty(found: Comparison) -> Iterator[str]:
-    """What the two tests say."""
+    """The results of the two tests."""
     if found.difference is not None:
         interval = found.difference.interval
         text = (
-            f"{found.names[0]} less {found.names[1]}: {100 * found.difference.value:+.2f} points, "
+            f"{found.names[0]} minus {found.names[1]}: {100 * found.difference.value:+.2f} points, "
             f"{interval.level:.0%} interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f}, over "
             f"{interval.units} {interval.unit} ({interval.method})"
         )
         yield text
         if interval.unit == "utterances":
-            yield f"{interval.why}: errors that hang together make this too certain"
+            yield f"{interval.why}: correlated errors make this interval too narrow"
     if max(found.runs) > 1:
-        yield f"the interval allows for other seeds: {found.runs[0]} and {found.runs[1]} runs"
+        yield f"the interval includes the variation between seeds: {found.runs[0]} and {found.runs[1]} runs"
     if found.compared > 1:
         yield f"p is adjusted for {found.compared} comparisons (Holm)"
     pairs = found.matched_pairs
-    yield f"second opinion, MAPSSWE: p = {_p(pairs.p_value)} over {pairs.segments} segments; {_opinion(found)}"
+    yield f"MAPSSWE: p = {_p(pairs.p_value)} over {pairs.segments} segments; {_opinion(found)}"
 
 
 def _opinion(found: Comparison) -> str:
     pairs = found.matched_pairs
     second = pairs.p_value < 1 - found.level
     if second != (found.winner is not None):
-        return "it DISAGREES: " + ("it sees a difference" if second else "it sees none")
+        return "it DISAGREES: " + ("significant" if second else "not significant")
     ahead = found.names[1] if pairs.mean > 0 else found.names[0]
-    return "it agrees" if not second or ahead == found.winner else "it DISAGREES: it finds the other one better"
+    return "it agrees" if not second or ahead == found.winner else "it DISAGREES: the other system is better"
 
 
 def _table(field: str, parts: Sequence[Stratum], found: Comparison) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _difference(part: Stratum, level: float) -> str:
     interval = part.difference.interval
     text = f"{100 * part.difference.value:+.2f} ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
     unit = f", {interval.units} {interval.unit}"
-    return text + unit + (", certain" if part.p_value < 1 - level else "")
+    return text + unit + (", significant" if part.p_value < 1 - level else "")
 
 
 def _changed(changes: Changes, names: tuple[str, str]) -> Iterator[str]:
@@ -117,8 +117,7 @@ def _word(change: WordChange, names: tuple[str, str]) -> str:
     parts = [f"  {change.word}: {change.fixed} better, {change.broken} worse"]
     for name, forms in zip(names, (change.as_a, change.as_b), strict=True):
         if forms:
-            heard = ", ".join(f"{form} {count}" for form, count in forms)
-            parts.append(f"{name}: {heard}")
+            parts.append(f"{name}: " + ", ".join(f"{form} {count}" for form, count in forms))
     return "; ".join(parts)
 
 

@@ -1,6 +1,6 @@
-"""An evaluation as one HTML page that needs no network: scores, tables of errors, the worst utterances to listen to.
+"""An evaluation as a self-contained HTML page: scores, error tables, the worst utterances with their audio.
 
-The page is `page/report.html` with `page/report.css` and `page/report.js`, on the base of `linnet.pages`.
+The template is `page/report.html` with `page/report.css` and `page/report.js`, on the base of `linnet.pages`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from linnet.evaluation.clips import ReadSound, embed
+from linnet.evaluation.clips import ReadAudio, embed
 from linnet.evaluation.errors import Analysis, Step, analyze
 from linnet.evaluation.errors.analysis import AnalysisLimits
 from linnet.evaluation.errors.result import Worst
@@ -21,23 +21,23 @@ from linnet.files import write_atomic
 from linnet.pages.media import AudioClip
 from linnet.pages.page import render_page
 
-_EDGE = 6  # right words shown on either side of a longer stretch of them
-_MOST_STEPS = 400  # words of one alignment that are shown
+_EDGE = 6  # right words shown at either end of a longer run of them
+_MOST_STEPS = 400  # words shown of one alignment
 
 
 @dataclass(frozen=True)
 class PageOptions:
-    """What a page shows: its title, how many utterances, and how much sound.
+    """What a page shows: its title, the number of worst utterances, and how much audio.
 
-    `sound_megabytes`: of the page, for all sounds together; 0 for none. `read` answers with a row's samples where they
-    are not simply in the file `audio`.
+    `audio_megabytes` limits all clips together; 0 embeds none. `read` returns a row's samples where they are not simply
+    in the file `audio`.
     """
 
     title: str = "Evaluation"
     worst: int = 50
-    sound_megabytes: float = 10.0
-    sound_seconds: float = 60.0
-    read: ReadSound | None = None
+    audio_megabytes: float = 10.0
+    audio_seconds: float = 60.0
+    read: ReadAudio | None = None
 
 
 def write_report(
@@ -46,11 +46,7 @@ def write_report(
     summary: Summary,
     options: PageOptions | None = None,
 ) -> Analysis:
-    """Analyse scored rows, write the page whole or not at all, and answer with the analysis.
-
-    Raises:
-        OutputError: the page cannot be written there.
-    """
+    """Analyze scored rows and write the page atomically; returns the analysis. Raises `OutputError`."""
     options = options or PageOptions()
     analysis = analyze(rows, AnalysisLimits(worst=options.worst))
     write_atomic(path, render(analysis, summary, options))
@@ -58,7 +54,7 @@ def write_report(
 
 
 def render(analysis: Analysis, summary: Summary, options: PageOptions | None = None) -> str:
-    """The page as a text."""
+    """The page as HTML."""
     options = options or PageOptions()
     utterances = list(_utterances(analysis, options))
     values = {
@@ -67,9 +63,9 @@ def render(analysis: Analysis, summary: Summary, options: PageOptions | None = N
         "analysis": analysis,
         "utterances": utterances,
         "kind_names": {kind.key: kind.group.name for kind in analysis.kinds},
-        "sounds": sum(one.clip.address is not None for one in utterances),
-        "sound_bytes": sum(len(one.clip.address or "") for one in utterances),
-        "sound_limit": 1e6 * options.sound_megabytes,
+        "clips": sum(one.clip.address is not None for one in utterances),
+        "clip_bytes": sum(len(one.clip.address or "") for one in utterances),
+        "clip_limit": 1e6 * options.audio_megabytes,
         "details": dict(_flat(summary.made_with)),
         "sessions": [dict(_flat(session)) for session in summary.sessions],
     }
@@ -77,7 +73,7 @@ def render(analysis: Analysis, summary: Summary, options: PageOptions | None = N
 
 
 class Gap(NamedTuple):
-    """A stretch of an alignment that is not shown."""
+    """A part of an alignment that is not shown."""
 
     words: int
     errors: int
@@ -86,7 +82,7 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True)
 class UtteranceView:
-    """One of the worst utterances, ready to be shown."""
+    """One of the worst utterances as the template needs it."""
 
     worst: Worst
     pieces: list[Step | Gap]
@@ -99,20 +95,20 @@ def _utterances(analysis: Analysis, options: PageOptions) -> Iterator[UtteranceV
     clips: Iterable[AudioClip] = (
         embed(
             [one.aligned.row for one in worst],
-            limit=int(options.sound_megabytes * 1e6),
-            seconds=options.sound_seconds,
+            limit=int(options.audio_megabytes * 1e6),
+            seconds=options.audio_seconds,
             read=options.read,
         )
-        if options.sound_megabytes > 0
+        if options.audio_megabytes > 0
         else [AudioClip()] * len(worst)
     )
     for one, clip in zip(worst, clips, strict=True):
-        words = one.aligned.said or one.aligned.heard
+        words = one.aligned.reference or one.aligned.hypothesis
         yield UtteranceView(one, pieces(one.aligned.steps()), direction(" ".join(words)), clip)
 
 
 def pieces(steps: Iterable[Step]) -> list[Step | Gap]:
-    """An alignment of readable length: long stretches of right words, and what comes after 400 steps, become gaps."""
+    """An alignment of readable length: long runs of right words, and everything after 400 steps, become gaps."""
     shown: list[Step | Gap] = []
     run: list[Step] = []
     everything = list(steps)
@@ -136,7 +132,7 @@ def _folded(run: list[Step]) -> list[Step | Gap]:
 
 
 def direction(text: str) -> str:
-    """The direction of writing, rtl or ltr, of the first letter that has one (Unicode Standard Annex 9, rules P2, P3).
+    """The text direction, rtl or ltr, of the first strong character (Unicode Standard Annex 9, rules P2 and P3).
 
     >>> direction("12 שלום")
     'rtl'
@@ -149,7 +145,7 @@ def direction(text: str) -> str:
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as lines."""
+    """Nested settings as pairs of name and value."""
     for key, value in data.items():
         name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, Mapping):

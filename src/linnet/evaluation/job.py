@@ -1,4 +1,4 @@
-"""One evaluation: a system on a source, resumed from its file of rows, summed up, with a page of its errors."""
+"""One evaluation: score a system on a source, resuming from its rows file, and summarize it."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class Watch(Protocol):
     """Receives the progress of an evaluation."""
 
     def notice(self, text: str) -> None:
-        """Something to know: a choice that was made, something left out."""
+        """A notice: a choice that was made, something skipped."""
         ...
 
     def begin(self, files: int) -> None:
-        """The work starts, on this number of recordings."""
+        """The work starts, on `files` recordings."""
         ...
 
     def progress(self, progress: Progress) -> None:
-        """One recording has come so far."""
+        """Progress within one recording."""
         ...
 
     def finished(self, row: ScoredRow) -> None:
-        """One recording is over."""
+        """One recording is finished."""
         ...
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How texts are compared and sounds decoded."""
+    """How audio is decoded and texts are compared."""
 
     normalizer: str
     protocol: str
@@ -58,19 +58,19 @@ class Scoring:
     channel: str
 
     def options(self, model: str) -> EvaluationOptions:
-        """With the list of spellings that `model` brings. Raises `OptionError` for an unknown name."""
+        """Evaluation options with the spelling list of `model`. Raises `OptionError` for an unknown name."""
         normalizers = Normalizers(self.normalizer, find_spelling(model))
         return EvaluationOptions(self.decoding, normalizers, self.batch_size, self.channel, self.protocol)
 
     def check(self) -> None:
-        """Tell what is unknown before a model is loaded. Raises `OptionError`."""
+        """Reject unknown names before a model is loaded. Raises `OptionError`."""
         Normalizers(self.normalizer)
         find_protocol(self.protocol).align()
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where rows and the page go, and which rows are done."""
+    """Where rows and the report are written, and which rows are scored."""
 
     rows: Path | None
     report: Path | None
@@ -78,7 +78,7 @@ class Files:
     limit: int | None
 
     def in_folder(self, name: str) -> Files:
-        """With its own file for the rows of `name` where they go into a folder."""
+        """With a rows file named after `name` if `rows` is a folder."""
         if self.rows is None or not self.rows.is_dir():
             return self
         return replace(self, rows=self.rows / f"{name}.evaluation.jsonl")
@@ -86,14 +86,14 @@ class Files:
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """A system that is to be scored."""
+    """A system to be scored."""
 
     system: System
     scoring: Scoring
     watch: Watch
 
     def of(self, one: SuiteSet) -> EvaluationJob:
-        """Scored as a suite's set asks."""
+        """The same job with the scoring that a suite's set asks for."""
         scoring = self.scoring
         return replace(
             self,
@@ -105,7 +105,7 @@ class EvaluationJob:
         )
 
     def run(self, source: Source, files: Files) -> Summary:
-        """Score what is not scored yet; the summary is over all rows that were asked for."""
+        """Score the rows that are not scored yet; the summary covers all requested rows."""
         self.scoring.check()
         if source.kind != "linnet":
             self.watch.notice(f"{source.name}: read as {source.kind} ({source.looks})")
@@ -115,18 +115,18 @@ class EvaluationJob:
             for line in source.report.lines():
                 self.watch.notice(line)
         options = self.scoring.options(self.system.name)
-        self._tell(options, rows)
+        self._notify(options, rows)
         header, session = self.system.header(options), self.system.session(options.batch_size)
         with ExitStack() as stack:
             log = None
             if files.rows is not None:
                 log = stack.enter_context(RowLog.open(files.rows, header, session, restart=files.restart))
-                for line in bad_lines(files.rows, log.bad, "are done again"):
+                for line in bad_lines(files.rows, log.bad, "are scored again"):
                     self.watch.notice(line)
             done = {} if log is None else log.rows
             pending = still_open(rows, done)
             if done:
-                self.watch.notice(f"{len(rows) - len(pending)} of {len(rows)} utterances are done already")
+                self.watch.notice(f"{len(rows) - len(pending)} of {len(rows)} utterances are already scored")
             scored = {row.row: done[row.row] for row in rows if row.row in done}
             if pending:
                 scored |= self._score(Work(source, rows, pending), options, log)
@@ -138,14 +138,14 @@ class EvaluationJob:
         return summary
 
     def run_suite(self, name: str, files: Files) -> list[SetResult]:
-        """Score all sets of a suite; one that cannot be had, or fails, is left out with its reason.
+        """Score all sets of a suite; one that is unavailable or fails is skipped and its reason reported.
 
-        Raises `OptionError` for files that cannot be those of several sets.
+        Raises `OptionError` for output options that do not work with several sets.
         """
         if files.rows is not None and not files.rows.is_dir():
             raise OptionError(f"--output {files.rows}: with --suite it must be an existing folder")
         if files.report is not None:
-            raise OptionError("--report is of one set: make it from a set's file of rows, with --hypotheses")
+            raise OptionError("--report covers one set: make it from a set's rows file, with --hypotheses")
         results = []
         for opened in open_sets(read_suite(name)):
             one = opened.set
@@ -157,7 +157,7 @@ class EvaluationJob:
                 except LinnetError as error:
                     result = SetResult(one, reason=str(error))
             if result.reason is not None:
-                self.watch.notice(f"set {one.name}: left out: {result.reason}")
+                self.watch.notice(f"set {one.name}: skipped: {result.reason}")
             results.append(result)
         return results
 
@@ -172,7 +172,7 @@ class EvaluationJob:
                     log.add(row)
                 watch.finished(row)
         except KeyboardInterrupt:
-            kept = "nothing is kept without --output" if log is None else "run it again to go on"
+            kept = "nothing is kept without --output" if log is None else "run it again to resume"
             watch.notice(f"stopped: {len(scored)} of {len(pending)} utterances done; {kept}")
             raise
         return scored
@@ -180,22 +180,22 @@ class EvaluationJob:
     def _page(
         self, path: Path, rows: Sequence[ScoredRow], summary: Summary, source: Source, options: EvaluationOptions
     ) -> None:
-        with UtteranceReader() as listener:
+        with UtteranceReader() as reader:
 
             def read(row: ScoredRow, seconds: float) -> Samples:
-                return listener.hear(utterance_of(row), options.channel).samples[: round(seconds * SAMPLE_RATE)]
+                return reader.read(utterance_of(row), options.channel).samples[: round(seconds * SAMPLE_RATE)]
 
             write_report(path, rows, summary, PageOptions(title=f"{self.system.name} on {source.name}", read=read))
-        self.watch.notice(f"the report is in {path}")
+        self.watch.notice(f"report written to {path}")
 
-    def _tell(self, options: EvaluationOptions, rows: Sequence[ScoredRow]) -> None:
+    def _notify(self, options: EvaluationOptions, rows: Sequence[ScoredRow]) -> None:
         languages = {options.decoding.language or row.language for row in rows}
         normalizers = options.normalizers
         names = {normalizers.name(language) for language in languages}
         if normalizers.spelling.origin is None and not names.isdisjoint(ENGLISH):
             self.watch.notice(
                 "no list of British and American spellings (normalizer.json) available: colour and color count as "
-                "different words; linnet models pull openai/whisper-tiny  brings one"
+                "different words; get one with  linnet models pull openai/whisper-tiny"
             )
         if normalizers.choice == "auto" and None in languages:
-            self.watch.notice("normalizer: unicode where no language is given (--language en chooses the English one)")
+            self.watch.notice("normalizer: unicode for rows without a language (--language en selects the English one)")

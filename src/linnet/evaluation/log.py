@@ -1,7 +1,7 @@
-"""The file of an evaluation: a line for each utterance, written when it is done, so that a second run goes on.
+"""The rows file of an evaluation: one line per utterance, written as it finishes, so that a second run resumes.
 
-The first line says what the rows were made with; each run adds a line on where it ran. A line that a crash cut short is
-dropped and its utterance done again; so is an utterance that failed, or whose line is damaged, which is told.
+The first line records what the rows were made with; each run adds a line on where it ran. An utterance is scored again
+if a crash cut its line short, if it failed, or if its line is damaged, which is reported.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _IDENTITY = ("model", "revision", "dtype", "options", "normalizer", "protocol")
 
 @dataclass(frozen=True, slots=True)
 class ScoredRow:
-    """One utterance of the manifest: what was said, what was heard, how they differ. `error`: it was not scored."""
+    """One utterance of the manifest: reference, hypothesis and word errors. `error`: why it was not scored."""
 
-    row: int  # its place in the manifest, from 0
+    row: int  # its position in the manifest, from 0
     id: str
     audio: str
     text: str
     language: str | None = None
     speaker: str | None = None
     hypothesis: str | None = None
-    heard_language: str | None = None
+    detected_language: str | None = None
     normalizer: str | None = None
     normalized_text: str | None = None
     normalized_hypothesis: str | None = None
@@ -44,16 +44,16 @@ class ScoredRow:
     deletions: int = 0
     insertions: int = 0
     duration: float = 0.0  # seconds of audio
-    seconds: float = 0.0  # of work
+    seconds: float = 0.0  # of computation
     error: str | None = None
-    session: str | None = None  # a meeting or call, of which there may be several recordings
-    recording: str | None = None  # of which the utterance is a part
-    snr: float | None = None  # signal to noise in dB, where it is known
-    protocol: str = "plain"  # how words were counted
-    start: float | None = None  # seconds in `audio` where it begins and ends; None: at its own beginning and end
+    session: str | None = None  # a meeting or call, which may have several recordings
+    recording: str | None = None  # that the utterance is part of
+    snr: float | None = None  # signal-to-noise ratio in dB, if known
+    protocol: str = "plain"  # of counting words
+    start: float | None = None  # seconds in `audio`; None: from its start, to its end
     end: float | None = None
     channel: int | None = None
-    chunk: int | None = None  # its place among the pieces of `recording`, whose whole text is `text`
+    chunk: int | None = None  # its position among the pieces of `recording`, whose full text is `text`
 
     @property
     def counts(self) -> WordErrors:
@@ -63,7 +63,7 @@ class ScoredRow:
 
 @dataclass
 class RowLog:
-    """An open file of rows; `rows` are those that are done, `sessions` where they were made, `bad` damaged lines."""
+    """An open rows file; `rows` are the scored ones, `sessions` where they were made, `bad` the damaged lines."""
 
     path: Path
     file: JsonLog
@@ -73,10 +73,10 @@ class RowLog:
 
     @classmethod
     def open(cls, path: Path, header: Mapping[str, Any], session: Mapping[str, Any], *, restart: bool = False) -> Self:
-        """Begin a file, or go on with one that was made with the same header.
+        """Create a file, or resume one with the same header; `restart` discards the rows of an earlier evaluation.
 
-        `restart` drops the rows of an earlier evaluation. Raises `OptionError` where the file is something else or
-        was made with another model, options or normalizer, and `OutputError` where it cannot be written.
+        Raises `OptionError` for a file of another kind or one made with another model, options or normalizer, and
+        `OutputError` where it cannot be written.
         """
         try:
             lines = _lines(path)
@@ -96,7 +96,7 @@ class RowLog:
         return log
 
     def add(self, row: ScoredRow) -> None:
-        """Keep a row; it is with the system when this returns. Raises `OutputError`."""
+        """Append a row and flush it. Raises `OutputError`."""
         self.rows[row.row] = row
         self._append({**asdict(row), "audio": public_name(row.audio)})
 
@@ -116,7 +116,7 @@ class RowLog:
 
 def _lines(path: Path) -> list[bytes]:
     if path.is_dir():
-        raise OptionError(f"{path}: expected a file for the rows, found a folder")
+        raise OptionError(f"{path}: expected a file for rows, found a folder")
     if not path.is_file():  # none yet, or a pipe or device, from which no rows can be read back
         return []
     lines = whole_lines(path)
@@ -135,15 +135,14 @@ def _read(path: Path, lines: list[bytes], header: Mapping[str, Any], *, restart:
         if found.header.get(key) != wanted.get(key):
             raise OptionError(
                 f"{path}: was made with {_difference(key, found.header.get(key), wanted.get(key))}: "
-                "begin again with --restart, or choose another --output"
+                "start over with --restart, or choose another --output"
             )
     return found
 
 
 @dataclass(frozen=True)
 class Lines:
-    """What the lines of a file of rows hold: what rows were made with, the rows in their order, where they were made,
-    and the lines that are none of these."""
+    """The content of a rows file: its header, the rows in order, the sessions, and the damaged lines."""
 
     header: Row
     rows: list[ScoredRow]
@@ -152,7 +151,7 @@ class Lines:
 
 
 def read_lines(lines: Sequence[bytes]) -> Lines | None:
-    """Read the lines of a file of rows; None where the first is not that of such a file."""
+    """Read the lines of a rows file; None where the first line is not a header."""
     found = Lines({}, [], [], [])
     for number, line in enumerate(lines, start=1):
         try:
@@ -171,7 +170,7 @@ def read_lines(lines: Sequence[bytes]) -> Lines | None:
 
 
 def bad_lines(path: Path, bad: Sequence[Problem], then: str) -> list[str]:
-    """Sentences for the user on the damaged lines of a file of rows, and what `then` becomes of them."""
+    """Notices on the damaged lines of a rows file; `then` says what happens to them."""
     if not bad:
         return []
     more = [f"  and {len(bad) - MOST_NAMED} more"] if len(bad) > MOST_NAMED else []
@@ -179,7 +178,8 @@ def bad_lines(path: Path, bad: Sequence[Problem], then: str) -> list[str]:
 
 
 def _scored(row: Row) -> ScoredRow:
-    """The row; other keys than its own are left out. Raises `BadRow` for one that is not complete."""
+    """The row; unknown keys are ignored. Raises `BadRow` for an incomplete row."""
+    row = {_FIRST_NAMES.get(key, key): value for key, value in row.items()}
     values: dict[str, Any] = {}
     for name, kinds, required in _KEYS:
         if name in row:
@@ -189,7 +189,7 @@ def _scored(row: Row) -> ScoredRow:
         elif required:
             raise BadRow(f"the key {name!r} is missing")
     if (normalizer := values.get("normalizer")) is not None:
-        values["normalizer"] = normalizer.replace("marks@", "unicode@")  # its first name
+        values["normalizer"] = normalizer.replace("marks@", "unicode@")  # its former name
     return ScoredRow(**values)
 
 
@@ -202,12 +202,13 @@ def _kinds(hint: Any) -> tuple[type, ...]:
     return (*kinds, int) if float in kinds else kinds
 
 
+_FIRST_NAMES = {"heard_language": "detected_language"}  # of keys in files of earlier versions
 _HINTS = get_type_hints(ScoredRow)
 _KEYS = [(one.name, _kinds(_HINTS[one.name]), one.default is MISSING) for one in fields(ScoredRow)]
 
 
 def _foreign(path: Path) -> OptionError:
-    return OptionError(f"{path}: already exists and is no file of `linnet evaluate`: choose another --output")
+    return OptionError(f"{path}: already exists and was not written by `linnet evaluate`: choose another --output")
 
 
 def _difference(key: str, old: Any, new: Any) -> str:

@@ -1,4 +1,4 @@
-"""Rows of several files that are of the same utterance, in the same order."""
+"""Rows of several evaluations matched by utterance."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from linnet.scoring.scores import WordErrors, total
 
 @dataclass(frozen=True)
 class MatchedRuns:
-    """The utterances that every run has scored: `runs[r][i]` is run r's row of utterance i."""
+    """The utterances scored by every run: `runs[r][i]` is run r's row of utterance i."""
 
     runs: Sequence[Sequence[ScoredRow]]
     protocol: str
-    normalizers: Sequence[str]  # ids with hashes
+    normalizers: Sequence[str]  # names with hashes
     left_out: Mapping[str, int]  # why -> utterances
 
     def words(self) -> Floats:
@@ -31,25 +31,25 @@ class MatchedRuns:
         return np.array([[row.counts.errors for row in rows] for rows in self.runs], np.float64)
 
     def total(self, run: int) -> WordErrors:
-        """One run's counts over all utterances."""
+        """The counts of one run over all utterances."""
         return total(row.counts for row in self.runs[run])
 
 
 def reference_words(row: ScoredRow) -> list[str]:
-    """What was said, as it was compared."""
+    """The reference words as compared."""
     return (row.text if row.normalized_text is None else row.normalized_text).split()
 
 
 def hypothesis_words(row: ScoredRow) -> list[str]:
-    """What was heard, as it was compared."""
+    """The hypothesis words as compared."""
     return (row.normalized_hypothesis or "" if row.normalized_text is not None else row.hypothesis or "").split()
 
 
 def match(runs: Sequence[Sequence[ScoredRow]]) -> MatchedRuns:
-    """Bring the runs' rows together by their ids, or by id and place in the manifest where an id is there twice.
+    """Match the runs' rows by id, or by id and position in the manifest where ids repeat.
 
     Raises:
-        OptionError: no utterance is in all runs, or an utterance was not scored alike in all of them.
+        OptionError: no utterance is in all runs, or the runs were scored differently.
     """
     unique = all(len({row.id for row in rows}) == len(rows) for rows in runs)
     keyed = [{_key(row, unique): row for row in rows} for rows in runs]
@@ -72,10 +72,10 @@ def match(runs: Sequence[Sequence[ScoredRow]]) -> MatchedRuns:
 
 
 def one_protocol(rows: Iterable[ScoredRow]) -> str:
-    """The protocol that all rows were counted by; plain where there are none. Raises `OptionError` for several."""
+    """The protocol that all rows were scored by; plain if there are no rows. Raises `OptionError` for several."""
     found = sorted({row.protocol for row in rows})
     if len(found) > 1:
-        raise OptionError(f"rows counted by {' and by '.join(found)} make no common score: score them by one protocol")
+        raise OptionError(f"rows scored by {' and by '.join(found)} cannot be combined: score them by one protocol")
     return found[0] if found else "plain"
 
 
@@ -84,7 +84,7 @@ def _key(row: ScoredRow, unique: bool) -> Hashable:
 
 
 def _check_alike(rows: Sequence[ScoredRow]) -> None:
-    """Refuse rows of one utterance that were not scored alike."""
+    """Refuse rows of one utterance that were scored differently."""
     for what, values in (
         ("protocol", [row.protocol for row in rows]),
         ("normalizer", [row.normalizer or "unknown" for row in rows]),
@@ -93,6 +93,6 @@ def _check_alike(rows: Sequence[ScoredRow]) -> None:
         other = next((value for value in values if value != values[0]), None)
         if other is not None:
             raise OptionError(
-                f"utterance {rows[0].id}: another {what} in each file ({values[0]!r}, {other!r}): score both with the "
-                "same manifest, normalizer and protocol"
+                f"utterance {rows[0].id}: different {what} in the files ({values[0]!r}, {other!r}): score both "
+                "with the same manifest, normalizer and protocol"
             )

@@ -1,4 +1,4 @@
-"""How far the work on many rows has come, reported every few seconds."""
+"""Progress notices for work on many rows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from linnet.notices import Notify
 T = TypeVar("T")
 
 EVERY = 5.0  # seconds
-_LOOK = 256  # rows between two looks at the clock
+_LOOK = 256  # rows between checks of the clock
 
 
-def paced(rows: Iterable[T], tell: Notify, doing: str, total: int | None = None) -> Iterator[T]:
-    """The same rows; where they take long, `tell` gets lines such as `250,000 of 1,000,000 rows scored`."""
-    told = time.monotonic()
+def paced(rows: Iterable[T], notify: Notify, doing: str, total: int | None = None) -> Iterator[T]:
+    """The same rows; every few seconds `notify` receives a line such as `250,000 of 1,000,000 rows scored`."""
+    reported = time.monotonic()
     whole = "" if total is None else f" of {total:,}"
     for number, row in enumerate(rows, start=1):
         yield row
-        if number % _LOOK == 0 and time.monotonic() - told >= EVERY:
-            told = time.monotonic()
-            tell(f"{number:,}{whole} rows {doing}")
+        if number % _LOOK == 0 and time.monotonic() - reported >= EVERY:
+            reported = time.monotonic()
+            notify(f"{number:,}{whole} rows {doing}")

@@ -1,4 +1,4 @@
-"""What an evaluation comes to, for people and for programs."""
+"""The summary of an evaluation, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from linnet.scoring.scores import Score
 
 @dataclass(frozen=True)
 class Summary:
-    """The corpus WER of the scored utterances, how sure it is, and what it was measured with.
+    """The corpus WER of the scored utterances, its confidence interval, and how it was measured.
 
-    `score` has the character error rate and what was heard in silence too. `failed` utterances are not scored, nor do
-    they count in the times; `without_text` had nothing to compare with.
+    `score` also holds the character error rate and the words hallucinated on silence. `failed` utterances count neither
+    in the scores nor in the times; `without_text` had no reference.
     """
 
     wer: float | None  # errors / words; None: no reference words
@@ -40,7 +40,7 @@ class Summary:
 
     @property
     def rtfx(self) -> float | None:
-        """Seconds of audio per second of work, the model's loading left out."""
+        """Seconds of audio per second of computation, without model loading."""
         return self.audio_seconds / self.work_seconds if self.work_seconds > 0 else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Summary:
         if self.failed:
             text += f", {self.failed} FAILED (not scored, not in the WER)"
         if self.without_text:
-            text += f", {self.without_text} without a text (left out)"
+            text += f", {self.without_text} without a reference (skipped)"
         return text
 
 
@@ -98,7 +98,7 @@ def summarize(
     without_text: int = 0,
     seed: int = 0,
 ) -> Summary:
-    """Add up the rows; the interval's bootstrap draws with `seed`."""
+    """Summarize rows; `seed` is that of the interval's bootstrap."""
     rows = sorted(rows, key=lambda row: row.row)
     scored = [row for row in rows if row.error is None]
     score = score_rows(scored)

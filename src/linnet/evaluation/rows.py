@@ -1,4 +1,4 @@
-"""Rows of an evaluation as a corpus: read from their file, added up, or scored anew."""
+"""Rows of an evaluation: read from a file, scored as a corpus, or scored again."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from linnet.text.normalizers import Normalizers
 
 @dataclass(frozen=True)
 class RowFile:
-    """What `linnet evaluate --output` has written."""
+    """The content of a file written by `linnet evaluate --output`."""
 
     header: Mapping[str, Any]  # model, revision, options and normalizer
-    rows: Sequence[ScoredRow]  # in the manifest's order, those that failed among them
+    rows: Sequence[ScoredRow]  # in the manifest's order, including failed ones
     sessions: Sequence[Mapping[str, Any]]  # where they were made
-    bad: Sequence[str] = ()  # sentences on lines that are damaged, and left out
+    bad: Sequence[str] = ()  # notices on damaged lines, which are skipped
 
 
 def read_rows(path: Path) -> RowFile:
-    """Read an evaluation's rows. A last line that a crash cut short is left out; of a row done twice the last counts.
+    """Read an evaluation's rows; of a row scored twice the last counts, damaged lines are skipped and listed in `bad`.
 
-    A damaged line is left out and told in `bad`. Raises `OptionError` where the file cannot be read or is something
-    else.
+    Raises `OptionError` for a file that cannot be read or is of another kind.
     """
     try:
         lines = whole_lines(path)
@@ -38,16 +37,16 @@ def read_rows(path: Path) -> RowFile:
         raise OptionError(f"{path}: cannot be read: {error.strerror}") from error
     found = read_lines(lines)
     if found is None:
-        raise OptionError(f"{path}: is no file of rows: make one with  linnet evaluate MANIFEST --output {path.name}")
+        raise OptionError(f"{path}: is not a rows file: make one with  linnet evaluate MANIFEST --output {path.name}")
     rows = {row.row: row for row in found.rows}
-    bad = bad_lines(path, found.bad, "are left out")
+    bad = bad_lines(path, found.bad, "are skipped")
     return RowFile(found.header, [rows[place] for place in sorted(rows)], found.sessions, bad)
 
 
 def score_rows(rows: Iterable[ScoredRow]) -> Score:
-    """The corpus score of rows as they are: word counts from the rows, characters from their normalized texts.
+    """The corpus score: word errors as counted in the rows, character errors of their normalized texts.
 
-    Rows with an error are left out. Raises `OptionError` where rows were counted by several protocols.
+    Rows with an error are skipped. Raises `OptionError` where rows were scored by several protocols.
 
     >>> row = ScoredRow(0, "a", "a.wav", "Oh.", normalized_text="", normalized_hypothesis="no", insertions=1)
     >>> score_rows([row]).silence.hallucination_rate
@@ -72,10 +71,8 @@ def score_rows(rows: Iterable[ScoredRow]) -> Score:
 
 
 def rescore(rows: Iterable[ScoredRow], normalizers: Normalizers, protocol: str = "plain") -> Iterator[ScoredRow]:
-    """The rows with their raw texts normalized and counted anew; those with an error stay as they are.
-
-    For two files that were made with different normalizers, or for cased and verbatim scores of the same rows.
-    """
+    """Normalize and score the rows' raw texts again, such as for cased or verbatim scores; rows with an error are
+    kept."""
     for row in rows:
         if row.error is not None:
             yield row
@@ -86,13 +83,13 @@ def rescore(rows: Iterable[ScoredRow], normalizers: Normalizers, protocol: str =
 def compared(
     row: ScoredRow, spoken: str | None, normalizers: Normalizers, protocol: str = "plain", **known: Any
 ) -> ScoredRow:
-    """The row with its texts normalized for the language that was spoken, and its errors.
+    """The row with its texts normalized for the spoken language, and its word errors.
 
-    `known` are fields that the row has yet to get, its `hypothesis` among them; a missing one counts as empty.
+    `known` are further fields to set, such as `hypothesis`; a missing hypothesis counts as empty.
     """
-    heard: str | None = known.get("hypothesis", row.hypothesis)
+    raw: str | None = known.get("hypothesis", row.hypothesis)
     normalize = normalizers.function(spoken)
-    reference, hypothesis = normalize(row.text), normalize(heard or "")
+    reference, hypothesis = normalize(row.text), normalize(raw or "")
     counts = count_errors(reference, hypothesis, protocol)
     return replace(
         row,

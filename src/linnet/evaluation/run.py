@@ -1,4 +1,4 @@
-"""Transcribing utterances, or taking what was heard in them before, and scoring each."""
+"""Transcribing utterances, or taking existing hypotheses, and scoring each."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from linnet.transcription.schedule import Progress, Result
 
 
 class RecognizesLanguages(Recognizes, Protocol):
-    """What an evaluation needs of a `Recognizer`."""
+    """The part of `Recognizer` that an evaluation uses."""
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes that may be named; empty where the model takes none."""
+        """Language codes that the model takes; empty if it takes none."""
         ...
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How utterances are transcribed and scored. A row's own language counts where `decoding` names none.
+    """How utterances are transcribed and scored; a row's own language is used where `decoding` names none.
 
-    `protocol` is how words are counted (`scores.find_protocol`); an unknown one raises `OptionError`.
+    Raises `OptionError` for an unknown `protocol` (`scores.find_protocol`).
     """
 
     decoding: TranscriptionOptions = field(default_factory=TranscriptionOptions)
@@ -46,7 +46,7 @@ class EvaluationOptions:
         find_protocol(self.protocol)
 
     def header(self, recognizer: Recognizes) -> dict[str, Any]:
-        """What the rows are made with: two evaluations with equal headers can be joined."""
+        """What the rows are made with; rows of evaluations with equal headers can be combined."""
         return {
             "model": recognizer.name,
             "revision": recognizer.revision,
@@ -56,11 +56,11 @@ class EvaluationOptions:
         }
 
     def compare(self, row: ScoredRow, **known: Any) -> ScoredRow:
-        """The row with these fields, and its errors (`rows.compared`)."""
+        """The row with these fields and its word errors (`rows.compared`)."""
         return compared(row, self.decoding.language or row.language, self.normalizers, self.protocol, **known)
 
     def scoring(self) -> dict[str, Any]:
-        """The part of the header that says how texts are compared."""
+        """The part of the header on how texts are compared."""
         return {
             "normalizer": {
                 "choice": self.normalizers.choice,
@@ -72,10 +72,9 @@ class EvaluationOptions:
 
 
 def select(utterances: Iterable[Utterance], limit: int | None = None) -> tuple[list[ScoredRow], int]:
-    """The utterances with a text as rows to be scored, the first `limit` of them, and how many had no text.
+    """Rows for the first `limit` utterances with a text, and the number of utterances without one.
 
-    Raises:
-        OptionError: no utterance has a text.
+    Raises `OptionError` where no utterance has a text.
     """
     rows: list[ScoredRow] = []
     without = 0
@@ -87,7 +86,7 @@ def select(utterances: Iterable[Utterance], limit: int | None = None) -> tuple[l
         else:
             rows.append(_row(number, utterance))
     if not rows:
-        raise OptionError(f"there is no utterance with a reference text to compare with ({without} without one)")
+        raise OptionError(f"no utterance has a reference text to compare with ({without} without one)")
     return rows, without
 
 
@@ -110,13 +109,14 @@ def _row(number: int, utterance: Utterance) -> ScoredRow:
 
 
 def still_open(rows: Sequence[ScoredRow], done: dict[int, ScoredRow]) -> list[ScoredRow]:
-    """The rows that are not done. Raises `OptionError` where the manifest is another one than the done rows'."""
+    """The rows that are not scored yet. Raises `OptionError` where the manifest differs from that of the scored
+    rows."""
     for row in rows:
         old = done.get(row.row)
         if old is not None and (old.id, old.text, old.language) != (row.id, row.text, row.language):
             raise OptionError(
-                f"utterance {row.row + 1} of the manifest is another one than in --output ({old.id}, now {row.id}): "
-                "begin again with --restart, or choose another --output"
+                f"utterance {row.row + 1} of the manifest is not the one in --output ({old.id}, now {row.id}): "
+                "start over with --restart, or choose another --output"
             )
     return [row for row in rows if row.row not in done]
 
@@ -128,23 +128,23 @@ def evaluate_rows(
     *,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[ScoredRow]:
-    """Transcribe and score each row; yields it when it is done, in no fixed order.
+    """Transcribe and score each row; yields rows as they finish, in no fixed order.
 
-    A row whose sound fails keeps its `error` and is not scored. Raises `OptionError` for options that the model cannot
-    honor; a language that only the manifest names fails its rows instead.
+    A row whose audio fails keeps its `error` and is not scored. Raises `OptionError` for options that the model does
+    not support; a language that only the manifest names fails its rows instead.
     """
     groups: dict[str | None, list[ScoredRow]] = {}
     for row in rows:
         groups.setdefault(_language(recognizer, row, options), []).append(row)
-    with UtteranceReader() as listener:
+    with UtteranceReader() as reader:
         for language, group in groups.items():
             left = dict(enumerate(group))
             results = recognizer.transcribe_many(
-                sounds(listener, group, options.channel),
+                audio_inputs(reader, group, options.channel),
                 options=replace(options.decoding, language=language),
                 batch_size=options.batch_size,
                 channel=options.channel,
-                in_order=False,  # each is written when it is done
+                in_order=False,  # each is written as it finishes
                 on_progress=on_progress,
             )
             try:
@@ -157,22 +157,22 @@ def evaluate_rows(
                     yield replace(row, error=str(error))
 
 
-def sounds(listener: UtteranceReader, rows: Iterable[ScoredRow], channel: str) -> Iterator[Any]:
-    """What a recognizer is given of each row: the path of a whole recording, else a source of the row's stretch."""
+def audio_inputs(reader: UtteranceReader, rows: Iterable[ScoredRow], channel: str) -> Iterator[Any]:
+    """The recognizer's input for each row: the path of a whole recording, else a source of its segment."""
     for row in rows:
         if row.start is None and row.end is None and row.channel is None and "::" not in row.audio:
             yield row.audio
         else:
-            yield from listener.sources([utterance_of(row)], channel)
+            yield from reader.sources([utterance_of(row)], channel)
 
 
 def utterance_of(row: ScoredRow) -> Utterance:
-    """The stretch of sound that a row is about."""
+    """The utterance of a row."""
     return Utterance(row.audio, id=row.id, start=row.start, end=row.end, channel=row.channel)
 
 
 def _language(recognizer: RecognizesLanguages, row: ScoredRow, options: EvaluationOptions) -> str | None:
-    """The model's language: `--language`, else the row's, by its main code where the model knows only that."""
+    """The language to decode in: `--language`, else the row's, without its region where the model has no such code."""
     if not recognizer.languages:
         return None
     wanted = options.decoding.language or row.language
@@ -183,13 +183,13 @@ def _language(recognizer: RecognizesLanguages, row: ScoredRow, options: Evaluati
 
 
 def score(row: ScoredRow, result: Result, options: EvaluationOptions) -> ScoredRow:
-    """The row with what was heard and how it differs."""
+    """The row with its hypothesis and word errors."""
     if result.transcript is None:
         return replace(row, error=str(result.error or LinnetError("no transcript")), seconds=result.seconds)
     return options.compare(
         row,
         hypothesis=result.transcript.text,
-        heard_language=result.transcript.language,
+        detected_language=result.transcript.language,
         duration=result.duration,
         seconds=result.seconds,
     )
@@ -198,7 +198,7 @@ def score(row: ScoredRow, result: Result, options: EvaluationOptions) -> ScoredR
 def score_given(
     rows: Sequence[ScoredRow], found: Sequence[UtteranceHypothesis | None], options: EvaluationOptions
 ) -> Iterator[ScoredRow]:
-    """Score each row by a hypothesis that exists already; a row without one keeps an `error` and is not scored."""
+    """Score each row by an existing hypothesis; a row without one gets an `error` and is not scored."""
     for row, hypothesis in zip(rows, found, strict=True):
         if hypothesis is None:
             yield replace(row, error="no hypothesis")
@@ -208,9 +208,9 @@ def score_given(
 
 
 def join_chunks(rows: Iterable[ScoredRow], options: EvaluationOptions) -> list[ScoredRow]:
-    """The rows with the pieces of a recording as one: hypotheses one after the other, against the text of the whole.
+    """The rows with the pieces of each recording joined: their concatenated hypotheses against the full text.
 
-    A recording of which a piece failed has failed. Rows that are no pieces stay as they are.
+    A recording with a failed piece has failed. Rows that are not pieces are kept.
     """
     whole: list[ScoredRow] = []
     pieces: dict[str, list[ScoredRow]] = {}

@@ -1,7 +1,7 @@
-"""How fast this machine runs a model, by engine, compute type and batch size.
+"""Speed of a model on this machine, by engine, compute type and batch size.
 
-Each setting is measured in its own process, which is ended where it takes too long: so no setting can hold up or
-bring down the others, and the peak of memory is its own.
+Each setting is measured in its own process with a time limit, so that settings cannot affect each other and peak memory
+is measured separately.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from typing import Any
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.engines.choice import require_engine, short_compute_type
 from linnet.errors import OptionError
-from linnet.evaluation.speed_process import SpeedTask, Timing, run
+from linnet.evaluation.speed_process import Timing, run
 from linnet.models.resolve import ModelRef
 
-BATCH_SIZES = (1, 8)
-LOADING_SECONDS = 900.0  # in which a model must be loaded and, at its first use, converted
-POSITION_SECONDS = 0.02  # of an encoder position of the Whisper family
-TOKENS_PER_SECOND = 3  # of quick speech
+LOADING_SECONDS = 900.0  # limit for loading a model and converting it on first use
+POSITION_SECONDS = 0.02  # per encoder position of Whisper models
+TOKENS_PER_SECOND = 3  # of fast speech
 
 _TYPES = {"torch": ("f32", "bf16"), "openvino": ("f32", "bf16", "int8")}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the user may choose for `linnet transcribe`.
+    """Options of `linnet transcribe` to be measured.
 
     >>> Setting("openvino", "int8", 8).options
     '--engine openvino --compute-type int8 --batch-size 8'
@@ -43,7 +42,7 @@ class Setting:
 
     @property
     def options(self) -> str:
-        """For the command line."""
+        """The setting as command line options."""
         return f"--engine {self.engine} --compute-type {self.compute_type} --batch-size {self.batch_size}"
 
     def __str__(self) -> str:
@@ -52,7 +51,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Speed:
-    """A setting with what was measured, or the reason why nothing was."""
+    """A setting with its timing, or the reason why it could not be measured."""
 
     setting: Setting
     timing: Timing | None = None
@@ -60,7 +59,7 @@ class Speed:
 
     @property
     def rtfx(self) -> float | None:
-        """Seconds of audio per second of work, the model's loading left out."""
+        """Seconds of audio per second of computation, without model loading."""
         return None if self.timing is None else self.timing.rtfx
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,16 +70,16 @@ class Speed:
 
 @dataclass(frozen=True)
 class Workload:
-    """What is transcribed: pieces of sound at 16 kHz, and how many tokens each is made to give (None: as heard)."""
+    """The audio to transcribe, in pieces at 16 kHz, and the forced number of tokens of each (None: as decoded)."""
 
     name: str
     pieces: tuple[Samples, ...]
     tokens: int | None = None
-    end: int | None = None  # the token that is forbidden for it
+    end: int | None = None  # the end token, which is then suppressed
 
     @property
     def seconds(self) -> float:
-        """Of sound."""
+        """Seconds of audio."""
         return sum(len(piece) for piece in self.pieces) / SAMPLE_RATE
 
     @property
@@ -93,7 +92,7 @@ class Workload:
 
 
 def settings(engines: Sequence[str], compute_types: Sequence[str], batch_sizes: Sequence[int]) -> list[Setting]:
-    """All that is asked for; `auto` is every engine, and every compute type that an engine has.
+    """All requested combinations; `auto` is every engine, and every compute type of an engine.
 
     Raises `OptionError` for an unknown name or a batch size below 1.
     """
@@ -111,28 +110,28 @@ def settings(engines: Sequence[str], compute_types: Sequence[str], batch_sizes: 
 
 
 def synthetic(ref: ModelRef, seconds: float, *, windows: int) -> Workload:
-    """At least so many windows of the model's length of a sound like speech, with as many tokens as quick speech has.
+    """At least `windows` windows of synthetic, speech-like audio, with as many tokens as fast speech has.
 
-    What a model hears in it does not matter, since the end of the text is forbidden and the tokens are counted: so the
-    work is that of speech. Models that are not of the Whisper family have no such tokens.
+    The end token is suppressed and the number of tokens fixed, so that the computation is that of speech; only for
+    Whisper models.
     """
     from linnet.models.families import WHISPER, family_of
     from linnet.models.json_files import read_json
 
     if family_of(ref.path) is not WHISPER:
         count = max(windows, round(seconds / 30))
-        return Workload("synthetic sound", (_hum(30.0),) * count)
+        return Workload("synthetic audio", (_hum(30.0),) * count)
     config = read_json(ref.path / "config.json")
     length = config["max_source_positions"] * POSITION_SECONDS
     generation = ref.path / "generation_config.json"
     end = (read_json(generation) if generation.is_file() else {}).get("eos_token_id", config["eos_token_id"])
     count = max(windows, round(seconds / length))
     tokens = round(length * TOKENS_PER_SECOND)
-    return Workload("synthetic sound", (_hum(length),) * count, tokens, end[0] if isinstance(end, list) else end)
+    return Workload("synthetic audio", (_hum(length),) * count, tokens, end[0] if isinstance(end, list) else end)
 
 
 def _hum(seconds: float) -> Samples:
-    """A tone with overtones that comes and goes four times a second, with a little noise."""
+    """A harmonic tone, modulated four times per second, with a little noise."""
     import numpy as np
 
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
@@ -152,7 +151,7 @@ def recorded(recording: Any, seconds: float, *, channel: str = "mix") -> Workloa
 
 @dataclass(frozen=True)
 class Bench:
-    """Which model is measured, on what, and how long one setting may take, its loading left out."""
+    """The model to measure, its workload, and the time limit of a setting in seconds, without loading."""
 
     model: str
     workload: Workload
@@ -163,26 +162,14 @@ class Bench:
     limit: float = 120.0
 
     def measure(self, chosen: Sequence[Setting]) -> Iterator[Speed]:
-        """Each setting in turn."""
+        """Measure each setting in turn."""
         for setting in chosen:
             yield self._measure(setting)
 
     def _measure(self, setting: Setting) -> Speed:
-        work = self.workload
-        order = SpeedTask(
-            **asdict(setting),
-            model=self.model,
-            device=self.device,
-            threads=self.threads,
-            offline=self.offline,
-            language=self.language,
-            pieces=work.pieces,
-            tokens=work.tokens,
-            end=work.end,
-        )
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=run, args=(theirs, order), daemon=True, name=f"linnet bench {setting}")
+        process = context.Process(target=run, args=(theirs, self, setting), daemon=True, name=f"linnet bench {setting}")
         process.start()
         theirs.close()
         try:
@@ -192,22 +179,22 @@ class Bench:
             ours.close()
 
     def _follow(self, setting: Setting, pipe: Connection, process: BaseProcess) -> Speed:
-        """Wait for `None` (loaded), then for the timing; a text is a reason."""
-        said: Any = None
+        """Wait for `None` (loaded), then for the timing; a text is an error."""
+        message: Any = None
         for limit, what in ((LOADING_SECONDS, "loading and converting took"), (self.limit, "it took")):
             begun = time.perf_counter()
             try:
-                said = pipe.recv() if pipe.poll(limit) else f"{what} more than {time.perf_counter() - begun:.0f} s"
+                message = pipe.recv() if pipe.poll(limit) else f"{what} more than {time.perf_counter() - begun:.0f} s"
             except EOFError:
                 process.join(5)
-                said = f"its process ended (status {process.exitcode}): perhaps there is too little memory"
-            if isinstance(said, str):
-                return Speed(setting, reason=said)
-        return Speed(setting, timing=said)
+                message = f"its process ended (status {process.exitcode}): perhaps there is too little memory"
+            if isinstance(message, str):
+                return Speed(setting, reason=message)
+        return Speed(setting, timing=message)
 
 
 def _end(process: BaseProcess) -> None:
-    """Ask it to end, so that it leaves no half-made files; after a while make it."""
+    """Terminate the process, and kill it after a while."""
     process.join(1)
     if process.is_alive():
         process.terminate()
@@ -218,5 +205,5 @@ def _end(process: BaseProcess) -> None:
 
 
 def fastest(speeds: Sequence[Speed]) -> Speed | None:
-    """The one with the largest RTFx; None where nothing was measured."""
+    """The setting with the largest RTFx; None if nothing was measured."""
     return max((one for one in speeds if one.timing is not None), key=lambda one: one.rtfx or 0.0, default=None)

@@ -1,4 +1,4 @@
-"""A corpus cut into parts: by language, speaker, duration and level of noise."""
+"""A corpus stratified by language, speaker, duration and noise level."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from linnet.scoring.significance import holm
 
 SECONDS = (2.0, 5.0, 10.0, 30.0)
 DECIBELS = (0.0, 10.0, 20.0, 30.0)
-MOST = 50  # parts of one field that are distinguished; the smaller ones are one
+MOST = 50  # strata of one field; smaller ones are combined
 OTHERS = "(others)"
 _RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """The utterances whose `field` has one value, and what two systems made of them."""
+    """The utterances with one value of `field`, and the word errors of two systems on them."""
 
     field: str
     value: str
     utterances: int
     a: WordErrors
     b: WordErrors
-    difference: Ratio | None  # of the rates, A's less B's; None: fewer than two clusters, or no words
-    p_value: float | None  # adjusted for the number of parts of the field (Holm 1979)
+    difference: Ratio | None  # of the rates, A minus B; None: fewer than two clusters, or no words
+    p_value: float | None  # adjusted for the number of strata of the field (Holm 1979)
 
 
 def binned(value: float | None, edges: Sequence[float], unit: str) -> str | None:
-    """The bin of a value between edges, in words; None for an unknown value.
+    """The name of the bin that a value falls into; None for an unknown value.
 
     >>> binned(3.0, SECONDS, "s"), binned(-2, DECIBELS, "dB"), binned(30, SECONDS, "s")
     ('2 to 5 s', 'below 0 dB', '30 s and more')
@@ -54,7 +54,7 @@ _BINS = {name: place for place, name in enumerate([*_bins(SECONDS, "s"), *_bins(
 
 
 FIELDS: Mapping[str, Callable[[ScoredRow], str | None]] = {
-    "language": lambda row: row.language or row.heard_language,
+    "language": lambda row: row.language or row.detected_language,
     "speaker": lambda row: row.speaker,
     "duration": lambda row: binned(row.duration or None, SECONDS, "s"),
     "noise": lambda row: binned(row.snr, DECIBELS, "dB"),
@@ -70,10 +70,11 @@ def stratify(
     level: float,
     seed: int,
 ) -> list[Stratum]:
-    """The parts of rows of the same utterances by a field of `FIELDS`: bins in their order, else most words first.
+    """Strata of the rows of the same utterances by a field of `FIELDS`: bins in order, else those with most words
+    first.
 
-    Rows without a value are their own part, "(unknown)". Empty where all rows are of one part. Within a part
-    the clusters are those of the corpus, or utterances where the part is a single cluster.
+    Rows without a value are the stratum "(unknown)". Empty where all rows fall into one stratum. The clusters are those
+    of the corpus, or utterances where a stratum is a single cluster.
     """
     parts: defaultdict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(first):

@@ -1,4 +1,4 @@
-"""The table of a suite: a line for each set, an average for each of its tables."""
+"""The results of a suite: a line per set, an average per table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from linnet.scoring.scores import set_rate
 
 @dataclass(frozen=True)
 class SetResult:
-    """What came of one set: its summary, or the reason why there is none."""
+    """The result of one set: its summary, or the reason why there is none."""
 
     set: SuiteSet
     summary: Summary | None = None
@@ -21,22 +21,22 @@ class SetResult:
 
     @property
     def rate(self) -> float | None:
-        """The WER in per cent, rounded to two decimals as the leaderboard does; None where it is not defined."""
+        """The WER in percent, rounded to two decimals as on the leaderboard; None where undefined."""
         if self.summary is None or self.summary.wer is None:
             return None
         return set_rate(self.summary.score)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        said = {"set": self.set.name, "table": self.set.table, "wer": self.rate, "reason": self.reason}
-        return said if self.summary is None else {**said, "summary": self.summary.to_dict()}
+        data = {"set": self.set.name, "table": self.set.table, "wer": self.rate, "reason": self.reason}
+        return data if self.summary is None else {**data, "summary": self.summary.to_dict()}
 
 
 @dataclass(frozen=True)
 class Average:
-    """The mean of the rates of a table's sets, weighted as the suite says; `missing` sets are not in it.
+    """The mean WER of a table's sets, weighted as the suite says, without its `missing` sets.
 
-    `rtfx` is all sound over all work, not a mean.
+    `rtfx` is total audio over total computation, not a mean.
     """
 
     table: str
@@ -47,9 +47,9 @@ class Average:
 
 
 def averages(results: Sequence[SetResult]) -> list[Average]:
-    """One for each table, in their order. With equal weights it is the leaderboard's unweighted mean, two decimals.
+    """One average per table, in order; with equal weights the leaderboard's unweighted mean to two decimals.
 
-    An average with sets missing is that of the others: it is not the suite's, and cannot be compared with a whole one.
+    An average with missing sets covers the others only and is not comparable with a complete one.
     """
     found = []
     for table in dict.fromkeys(result.set.table for result in results):
@@ -59,21 +59,18 @@ def averages(results: Sequence[SetResult]) -> list[Average]:
         rate = round(sum(share * rate for share, rate in rated) / weight, 2) if rated else None
         timed = [result.summary for result in own if result.summary is not None]
         work = sum(summary.work_seconds for summary in timed)
-        sound = sum(summary.audio_seconds for summary in timed)
-        found.append(Average(table, rate, sound / work if work else None, len(rated), len(own) - len(rated)))
+        audio = sum(summary.audio_seconds for summary in timed)
+        found.append(Average(table, rate, audio / work if work else None, len(rated), len(own) - len(rated)))
     return found
 
 
 def suite_rows(results: Sequence[SetResult]) -> list[tuple[str, ...]]:
-    """Headings, then set, WER, interval, RTFx and a remark, then each table's average.
-
-    Why a set was left out stands in `SetResult.reason`.
-    """
+    """Headings, then set, WER, interval, RTFx and a remark, then each table's average."""
     rows: list[tuple[str, ...]] = [("set", "WER %", "95 % interval", "RTFx", "")]
     for result in results:
         one = result.summary
         if one is None:
-            rows.append((result.set.name, "-", "", "", "left out"))
+            rows.append((result.set.name, "-", "", "", "skipped"))
             continue
         interval = "" if one.interval is None else f"{100 * one.interval.low:.2f} to {100 * one.interval.high:.2f}"
         remarks = [f"{one.failed} FAILED"] * bool(one.failed) + [f"unverified: {result.set.unverified}"] * bool(

@@ -1,4 +1,4 @@
-"""What an evaluation scores: a model, another system, or transcripts that exist already."""
+"""What an evaluation scores: a model, another system, or existing transcripts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from linnet.machine import hardware, versions
 from linnet.notices import Notify
 from linnet.transcription.schedule import Progress
 
-IN_SOURCE = "source"  # in the place of a file of hypotheses: the source's own rows hold them
+IN_SOURCE = "source"  # instead of a file: the source's own rows hold the hypotheses
 
 OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
 class Work:
-    """The rows of a source that are asked for, and those of them that are not scored yet."""
+    """The requested rows of a source, and those that are not scored yet."""
 
     source: Source
     rows: Sequence[ScoredRow]
@@ -34,40 +34,40 @@ class Work:
 
 
 class System(Protocol):
-    """What is evaluated."""
+    """A system under evaluation."""
 
     @property
     def name(self) -> str:
-        """As it stands in the result."""
+        """Its name in the results."""
         ...
 
     def header(self, options: EvaluationOptions) -> dict[str, Any]:
-        """What rows are made with."""
+        """What the rows are made with."""
         ...
 
     def session(self, batch_size: int) -> dict[str, Any]:
-        """Where they are made."""
+        """Where the rows are made."""
         ...
 
     def score(self, work: Work, options: EvaluationOptions, on_progress: OnProgress) -> Iterator[ScoredRow]:
-        """Each pending row with what was heard, in any order."""
+        """The pending rows with their hypotheses, in any order."""
         ...
 
 
 class ModelSystem:
-    """A model of Linnet or another system, which `load` loads when it is first needed."""
+    """A Linnet model or another system, loaded by `load` when first needed."""
 
     def __init__(self, load: Callable[[], Any]) -> None:
         self._load = load
 
     @cached_property
     def recognizer(self) -> Any:
-        """The model, or what stands in its place."""
+        """The model or other system."""
         return self._load()
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """The model's name."""
         return str(self.recognizer.name)
 
     def header(self, options: EvaluationOptions) -> dict[str, Any]:
@@ -90,16 +90,16 @@ class ModelSystem:
 
 
 class ExistingHypotheses:
-    """Transcripts that exist already: of a file, or those that the source's own rows hold (`IN_SOURCE`)."""
+    """Existing transcripts: in a file, or in the source's own rows (`IN_SOURCE`)."""
 
-    def __init__(self, path: str, missing: str, tell: Notify) -> None:
+    def __init__(self, path: str, missing: str, notify: Notify) -> None:
         if missing not in ("error", "deletions"):
             raise OptionError(f"missing {missing!r} is unknown: use error or deletions")
-        self._path, self._missing, self._tell = path, missing, tell
+        self._path, self._missing, self._notify = path, missing, notify
 
     @property
     def name(self) -> str:
-        """The file's."""
+        """The file's path."""
         return self._path
 
     def header(self, options: EvaluationOptions) -> dict[str, Any]:
@@ -122,18 +122,18 @@ class ExistingHypotheses:
 
     def score(self, work: Work, options: EvaluationOptions, on_progress: OnProgress) -> Iterator[ScoredRow]:
         """See `System`."""
-        del on_progress  # which is by seconds of sound
+        del on_progress  # which counts seconds of audio
         found = self._in(work.source, work.rows) if self._path == IN_SOURCE else self._of_file(work.rows)
-        heard = {row.row: one for row, one in zip(work.rows, found, strict=True)}
-        scored = score_given(work.pending, [heard[row.row] for row in work.pending], options)
-        return paced(scored, self._tell, "scored", len(work.pending))
+        by_row = {row.row: one for row, one in zip(work.rows, found, strict=True)}
+        scored = score_given(work.pending, [by_row[row.row] for row in work.pending], options)
+        return paced(scored, self._notify, "scored", len(work.pending))
 
     def _in(self, source: Source, rows: Sequence[ScoredRow]) -> list[UtteranceHypothesis | None]:
         wanted = {row.row: place for place, row in enumerate(rows)}
         found: list[UtteranceHypothesis | None] = [
             UtteranceHypothesis(row.id, "") if self._missing == "deletions" else None for row in rows
         ]
-        for number, one in enumerate(paced(source, self._tell, "read")):
+        for number, one in enumerate(paced(source, self._notify, "read")):
             if number in wanted and one.hypothesis is not None:
                 found[wanted[number]] = UtteranceHypothesis(
                     one.id, one.hypothesis, seconds=one.seconds, duration=one.duration
@@ -141,8 +141,8 @@ class ExistingHypotheses:
         return found
 
     def _of_file(self, rows: Sequence[ScoredRow]) -> list[UtteranceHypothesis | None]:
-        read = read_hypotheses(Path(self._path), known={row.id for row in rows}, tell=self._tell)
+        read = read_hypotheses(Path(self._path), known={row.id for row in rows}, notify=self._notify)
         pairing = pair(read, rows, missing="deletions" if self._missing == "deletions" else "error")
         for line in [*read.lines(), *pairing.lines()]:
-            self._tell(line)
+            self._notify(line)
         return pairing.found

@@ -237,7 +237,7 @@ def _remove_imports(folders: Sequence[Path]) -> int:
 
 
 def kind_of(folder: Path) -> str:
-    """What `CatalogEntry.kind` says of the model in this folder."""
+    """The `CatalogEntry.kind` of the model in this folder."""
     try:
         check_folder(folder)
         if detect_format(folder) == "ctranslate2":

@@ -90,7 +90,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 
 
 def stored_dtype(config: Mapping[str, Any]) -> str:
-    """The dtype that a checkpoint's config.json says its weights have; float32 where it says none."""
+    """The dtype of a checkpoint's weights by its config.json; float32 if it has none."""
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 

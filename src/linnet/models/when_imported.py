@@ -48,7 +48,7 @@ class _AfterImport(MetaPathFinder):
 
 
 class _ThenLoader(Loader):
-    """A loader that loads as another one does, and then takes steps."""
+    """A loader that wraps another one and then runs steps."""
 
     def __init__(self, loader: Loader, steps: Sequence[Step]) -> None:
         self._loader, self._steps = loader, steps

@@ -1,7 +1,7 @@
 """One base for self-contained HTML: a template of a package on top of `parts/page.html`.
 
 All values are escaped. The content security policy lets the browser apply the page's style, run its script and load
-nothing, whatever the values hold; sounds and pictures are `data:` addresses.
+nothing, whatever the values hold; audio and pictures are `data:` URLs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _PARTS = "linnet.pages"
 def render_page(package: str, name: str, values: Mapping[str, Any], *, media: tuple[str, ...] = ()) -> str:
     """The page of `page/NAME.html` in a package, with its `page/NAME.css` and `page/NAME.js` after those of the base.
 
-    The template extends `page.html`, fills its blocks and may import the macros of `parts.html`: tables, bars, line
-    charts, sounds. `media` says what it embeds: `media` for sounds, `img` for pictures. `values` need a `title`.
+     The template extends `page.html`, fills its blocks and may import the macros of `parts.html`: tables, bars, line
+    charts, audio players. `media` lists what is embedded: `media` for audio, `img` for pictures. `values` need a
+    `title`.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 

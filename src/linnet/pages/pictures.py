@@ -36,7 +36,7 @@ def check_picture(path: Path) -> Path:
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """An empty picture of so many inches with its title at the top left; a `$` in the title is no formula."""
+    """An empty figure of this size in inches with its title at the top left; a `$` in the title is literal."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

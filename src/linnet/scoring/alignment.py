@@ -1,4 +1,4 @@
-"""Which word was heard for which: a minimal alignment, word by word, from which every figure and table comes."""
+"""Minimal word alignments of reference and hypothesis, from which all error counts and tables are made."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _NOTHING = "\0"  # no word, since words hold no control characters
 
 
 class Span(NamedTuple):
-    """Said words [start, end) that stand against heard words [start, end).
+    """Reference words [start, end) aligned with hypothesis words [start, end).
 
-    `compound`: the same letters in other words, such as "ice cream" and "icecream", which `open-asr` takes for right.
+    `compound`: the same letters split differently, such as "ice cream" and "icecream", which `open-asr` counts as
+    right.
     """
 
     kind: Operation
-    said_start: int
-    said_end: int
-    heard_start: int
-    heard_end: int
+    reference_start: int
+    reference_end: int
+    hypothesis_start: int
+    hypothesis_end: int
 
     @property
     def right(self) -> bool:
@@ -34,39 +35,39 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Alignment:
-    """For each of n reference words what was heard for it, and what was heard between them."""
+    """The hypothesis word aligned with each of n reference words, and the words inserted between them."""
 
     reference: tuple[str, ...]  # [n]
-    heard: tuple[str | None, ...]  # [n]; None: deleted
+    hypothesis: tuple[str | None, ...]  # [n]; None: deleted
     inserted: tuple[tuple[str, ...], ...]  # [n + 1]: before each reference word, and after the last
 
     @property
     def wrong(self) -> list[bool]:
         """Whether each reference word was substituted or deleted, [n]."""
-        return [heard != word for word, heard in zip(self.reference, self.heard, strict=True)]
+        return [other != word for word, other in zip(self.reference, self.hypothesis, strict=True)]
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "plain") -> Alignment:
-    """Align as a protocol of `linnet.scoring.scores` does, so that the errors are those that it counts.
+    """Align by a protocol of `linnet.scoring.scores`; the errors are those that it counts.
 
-    >>> align("a b c".split(), "a x b d".split()).heard
+    >>> align("a b c".split(), "a x b d".split()).hypothesis
     ('a', 'b', 'd')
     """
-    heard: list[str | None] = []
+    aligned: list[str | None] = []
     inserted: list[list[str]] = [[]]
     for span in find_spans(reference, hypothesis, protocol):
-        words = hypothesis[span.heard_start : span.heard_end]
+        words = hypothesis[span.hypothesis_start : span.hypothesis_end]
         if span.kind == "insert":
             inserted[-1] += words
             continue
-        said = reference[span.said_start : span.said_end]
-        heard += said if span.right else words or [None] * len(said)
-        inserted += [[] for _ in said]
-    return Alignment(tuple(reference), tuple(heard), tuple(map(tuple, inserted)))
+        own = reference[span.reference_start : span.reference_end]
+        aligned += own if span.right else words or [None] * len(own)
+        inserted += [[] for _ in own]
+    return Alignment(tuple(reference), tuple(aligned), tuple(map(tuple, inserted)))
 
 
 def find_spans(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "plain") -> tuple[Span, ...]:
-    """The alignment of a protocol in stretches of one kind, in order; each compound is its own span.
+    """The alignment by a protocol as spans of one kind, in order; each compound is its own span.
 
     Raises `OptionError` for an unknown protocol, `MissingExtra` for one whose library is missing.
 
@@ -92,24 +93,24 @@ def _merging(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[Span,
     import kaldialign  # type: ignore[import-untyped,unused-ignore]
 
     spans: list[Span] = []
-    said = heard = 0
+    place = (0, 0)
     for pair in kaldialign.align(reference, hypothesis, _NOTHING, merge_compounds=True):
-        kind, more_said, more_heard = _step(*pair)
-        begin = (said, heard)
-        said, heard = said + more_said, heard + more_heard
+        kind, *sizes = _step(*pair)
+        end = (place[0] + sizes[0], place[1] + sizes[1])
         if spans and spans[-1].kind == kind != "compound":
-            spans[-1] = spans[-1]._replace(said_end=said, heard_end=heard)
+            spans[-1] = spans[-1]._replace(reference_end=end[0], hypothesis_end=end[1])
         else:
-            spans.append(Span(kind, begin[0], said, begin[1], heard))
+            spans.append(Span(kind, place[0], end[0], place[1], end[1]))
+        place = end
     return tuple(spans)
 
 
-def _step(said: str, heard: str) -> tuple[Operation, int, int]:
-    """What kaldialign sets side by side: its kind, and how many words of the reference and the hypothesis it holds."""
-    if said == _NOTHING:
+def _step(reference: str, hypothesis: str) -> tuple[Operation, int, int]:
+    """The kind of a pair that kaldialign aligned, and its numbers of reference and hypothesis words."""
+    if reference == _NOTHING:
         return "insert", 0, 1
-    if heard == _NOTHING:
+    if hypothesis == _NOTHING:
         return "delete", 1, 0
-    if " " in said or " " in heard:  # a compound, written in one word by one and in several by the other
-        return "compound", len(said.split()), len(heard.split())
-    return "equal" if said == heard else "substitute", 1, 1
+    if " " in reference or " " in hypothesis:  # a compound, one word on one side and several on the other
+        return "compound", len(reference.split()), len(hypothesis.split())
+    return "equal" if reference == hypothesis else "substitute", 1, 1

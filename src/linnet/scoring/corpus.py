@@ -24,7 +24,7 @@ _AHEAD = 3  # chunks that wait for each process
 
 
 class Pair(NamedTuple):
-    """What was said and what was heard, both as they were written, and the language that was spoken."""
+    """Raw reference and hypothesis, and the spoken language."""
 
     reference: str
     hypothesis: str
@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class CorpusScore:
-    """A corpus' score, and the counts of each utterance in the order in which they came."""
+    """The score of a corpus, and the counts of each utterance, in order."""
 
     score: Score
     words: Rows
@@ -128,12 +128,12 @@ class _Work:
         normalize = self._functions.get(language)
         if normalize is None:
             normalize = self._functions[language] = self._normalizers.function(language)
-        said = normalize(reference)
-        heard = said if hypothesis == reference else normalize(hypothesis)
-        words = said.split()
-        if said == heard:
-            return (len(words), 0, 0, 0, len(said), 0, 0, 0)
-        return (len(words), *self._align(words, heard.split()), len(said), *edits(said, heard))
+        plain = normalize(reference)
+        other = plain if hypothesis == reference else normalize(hypothesis)
+        words = plain.split()
+        if plain == other:
+            return (len(words), 0, 0, 0, len(plain), 0, 0, 0)
+        return (len(words), *self._align(words, other.split()), len(plain), *edits(plain, other))
 
 
 _work: _Work | None = None  # of a process that `Scorer` has started

@@ -122,7 +122,7 @@ def find_protocol(name: str) -> Protocol:
 def count_errors(reference: str, hypothesis: str, protocol: str = "plain") -> WordErrors:
     """Align two texts word by word; words are what whitespace separates.
 
-    An empty reference has no words: all that was heard is insertions.
+    An empty reference has no words: the whole hypothesis counts as insertions.
 
     >>> count_errors("three one four", "three four four five")
     WordErrors(words=3, substitutions=1, deletions=0, insertions=1)
@@ -158,15 +158,15 @@ def total(counts: Iterable[WordErrors]) -> WordErrors:
 
 @dataclass(frozen=True)
 class Silence:
-    """What was heard where the reference holds no word."""
+    """Words recognized where the reference is empty."""
 
     utterances: int = 0
-    with_words: int = 0  # of these, how many had words in the hypothesis
-    words: int = 0  # invented there; insertions, and as such in the word error rate too
+    with_words: int = 0  # of these, with words in the hypothesis
+    words: int = 0  # hallucinated there; also insertions of the word error rate
 
     @property
     def hallucination_rate(self) -> float | None:
-        """The share of utterances without speech in which words were heard; `None` where all have speech."""
+        """The share of utterances without speech in which words were recognized; `None` if all have speech."""
         return self.with_words / self.utterances if self.utterances else None
 
     def __str__(self) -> str:

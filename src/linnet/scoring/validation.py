@@ -1,4 +1,4 @@
-"""The error rate that training chooses its best checkpoint by."""
+"""The error rate by which training selects its best checkpoint."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from linnet.text.normalizers import Normalizers
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """Counts the word errors of a validation set, and tells where the figure can hardly be what was meant.
+    """Computes the corpus word error rate (0.05 for 5 %) of references, hypotheses and languages when called.
 
-    Called with references, hypotheses and languages it returns the corpus word error rate, 0.05 for 5 %. Over 100 %
-    `tell` gets a sentence. Raises `OptionError` where the references hold no words.
+    `notify` receives a warning above 100 %. Raises `OptionError` where the references have no words.
     """
 
     normalizer: str
-    tell: Notify
+    notify: Notify
 
     def __call__(self, references: Sequence[str], hypotheses: Sequence[str], languages: Sequence[str | None]) -> float:
         """The error rate."""
@@ -29,18 +28,18 @@ class ValidationScore:
         if rate is None:
             raise OptionError("data: the validation set has no words, so it has no error rate")
         if rate > 1:
-            self.tell(self._warning(rate, pairs))
+            self.notify(self._warning(rate, pairs))
         return rate
 
     def _warning(self, rate: float, pairs: Sequence[Pair]) -> str:
-        said = (
-            f"the validation set's word error rate is {rate:.0%}: more words are wrong than were said, and the best "
-            f"checkpoint is chosen by this figure (run: normalizer: {self.normalizer})"
+        warning = (
+            f"the validation set's word error rate is {rate:.0%}: more errors than reference words, and the best "
+            f"checkpoint is selected by it (run: normalizer: {self.normalizer})"
         )
         by_digit = _rate("digits", pairs)
         if by_digit is None or by_digit >= rate:
-            return said
-        return f"{said}; with  normalizer: digits,  which compares numbers digit by digit, it is {by_digit:.1%}"
+            return warning
+        return f"{warning}; with  normalizer: digits,  which compares numbers digit by digit, it is {by_digit:.1%}"
 
 
 def _rate(normalizer: str, pairs: Sequence[Pair]) -> float | None:

@@ -1,4 +1,4 @@
-"""Training: recipes, what is frozen, checkpoints; `speech` trains any speech model, `digits` the embedded one.
+"""Training: recipes, freezing, checkpoints; `speech` trains any speech model.
 
 Needs the extra `train`.
 """

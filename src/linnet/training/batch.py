@@ -1,4 +1,4 @@
-"""A batch on its way from the data to the loss."""
+"""A training batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ IGNORED = -100  # a label without loss
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The tensors of a batch (`labels` [B, L] among them), its utterances' ids and seconds, and what was left out.
+    """The tensors of a batch (including `labels` [B, L]), the ids and seconds of its utterances, and those skipped.
 
-    `padded` are the seconds of all its rows with their padding, `used` the share of a batch's budget that it was
-    planned to take (None where batches have no budget), `slots` the places of its labels with their padding (None: as
-    many as `labels` has). Where no sound of it could be read it is silence without a
-    label.
+    `padded` are the seconds of all rows with padding, `used` the planned share of the batch budget (None without one),
+    `slots` the label positions with padding (None: as many as `labels`). If no audio could be read, the batch is
+    silence without labels.
     """
 
     tensors: dict[str, Tensor]
@@ -30,10 +29,10 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Label tokens, which have loss."""
+        """The number of label tokens."""
         return int((self.tensors["labels"] != IGNORED).sum())
 
 
 def tensors_to(tensors: dict[str, Tensor], device: Any) -> dict[str, Tensor]:
-    """The same on a device."""
+    """The tensors on a device."""
     return {name: value.to(device, non_blocking=True) for name, value in tensors.items()}

@@ -1,4 +1,4 @@
-"""What a run is given beside its recipe, and hands on as one."""
+"""The context of a training run, besides its recipe."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Score: TypeAlias = Callable[[Sequence[str], Sequence[str], Sequence[str | None]]
 
 @dataclass(frozen=True)
 class RunContext:
-    """How a run meets what its recipe does not say.
+    """Settings of a run that are not part of its recipe.
 
-    With `skip_bad` utterances that cannot be used are left out and reported, else they end it. `tell` gets sentences
-    for the user. `score` counts the errors of a validation set: without one nothing is validated, unless a task has a
-    way of its own. `stop` is asked after each step.
+    With `skip_bad` unusable utterances are skipped and reported, else they are an error. `notify` receives notices.
+    `score` scores a validation set; without it only tasks with their own scoring are validated. `stop` is polled after
+    each step.
     """
 
     skip_bad: bool = False
-    tell: Notify = logging.getLogger("linnet.training").info
+    notify: Notify = logging.getLogger("linnet.training").info
     score: Score | None = None
     stop: Stop = never
 
 
-ALONE = RunContext()  # nothing but a recipe
+ALONE = RunContext()  # all defaults

@@ -1,4 +1,4 @@
-"""The curves of one or several runs as a picture."""
+"""Plots of the training curves of one or several runs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Points = list[tuple[float, float]]
-_PART = "loss_"  # of the names of the parts of the loss
+_PART = "loss_"  # prefix of the parts of the loss
 _COLUMNS = 2
-_SMOOTH_FROM = 200  # rows from which on a curve gets its running mean
-_SMOOTH = 50  # which is over one such part of the rows
+_SMOOTH_FROM = 200  # rows of a curve that is smoothed
+_SMOOTH = 50  # the running mean spans this fraction of the rows
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Figures of the log that share an axis, each with the name that tells it from the others; `scale` makes the unit.
+    """Log values that share a plot, each with its label; values are multiplied by `scale`.
 
-    `noisy` ones get a running mean. `best` marks the lowest point, on a logarithmic axis where values differ much.
+    `noisy` curves get a running mean. `best` marks the lowest point, on a logarithmic axis if values differ much.
     """
 
     title: str
@@ -52,11 +52,7 @@ PANELS = (
 
 
 def read_log(folder: Path) -> list[Row]:
-    """The rows of a run's `log.jsonl` by step; a last line that a kill cut short is passed over.
-
-    Raises:
-        OptionError: there is no log, or a line of it is no JSON object with a step.
-    """
+    """The rows of a run's `log.jsonl` by step; an incomplete last line is ignored. Raises `OptionError`."""
     path = folder / "log.jsonl" if folder.is_dir() else folder
     rows: dict[int, Row] = {}
     number = 0
@@ -73,10 +69,7 @@ def read_log(folder: Path) -> list[Row]:
 
 
 def draw_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
-    """One panel for each of `PANELS` that some run has figures for, over the steps; each run has its color.
-
-    Parts of the loss are drawn beside it. A long noisy curve is drawn faint under its running mean.
-    """
+    """Plot each of `PANELS` with data over the steps, one color per run, with the parts of the loss."""
     panels = [panel for panel in PANELS if any(points(rows, key) for rows in runs.values() for key in panel.names)]
     lines = max(1, -(-len(panels) // _COLUMNS))
     figure = new_figure(11, 0.8 + 2.3 * lines, next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs")
@@ -94,7 +87,7 @@ def draw_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
 
 
 def points(rows: Sequence[Row], key: str) -> Points:
-    """Steps and values of a figure where it is a finite number."""
+    """Steps and finite values of a key."""
     found = [(float(row["step"]), row.get(key)) for row in rows]
     return [(step, float(value)) for step, value in found if isinstance(value, int | float) and math.isfinite(value)]
 
@@ -122,7 +115,7 @@ def _draw(axes: Axes, panel: Panel, runs: Mapping[str, Sequence[Row]]) -> None:
 
 
 def _scale(axes: Axes, values: Sequence[float], *, logarithmic: bool) -> None:
-    """The axes' numbers; the vertical one begins at 0, or is logarithmic where asked for and of use."""
+    """Format the axes; the vertical one starts at 0, or is logarithmic if values differ much."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -138,7 +131,7 @@ def _scale(axes: Axes, values: Sequence[float], *, logarithmic: bool) -> None:
 
 
 def _curve(axes: Axes, found: Points, color: str, style: str, *, noisy: bool) -> None:
-    """A lone point is a dot, a long noisy curve lies faint under its running mean."""
+    """Plot a curve, with markers if it is short, or faint under its running mean if it is long and noisy."""
     steps, values = [point[0] for point in found], [point[1] for point in found]
     mark = "o" if len(found) < 12 else ""
     if noisy and len(found) >= _SMOOTH_FROM:
@@ -161,13 +154,13 @@ def running_mean(values: Sequence[float], reach: int) -> list[float]:
 
 
 def _mark(axes: Axes, best: Mapping[int, tuple[float, float]]) -> None:
-    """A star on the best point of each run, told in the legend."""
+    """Mark the best point of each run with a star, described in the legend."""
     stars = [
         axes.plot([step], [value], "*", color=_color(place), markersize=12, markeredgecolor="white", zorder=5)[0]
         for place, (step, value) in best.items()
     ]
-    told = [f"best {value:.2f} at step {step:,.0f}" for step, value in best.values()]
-    name_lines(axes, stars, told, fontsize=8, loc="best")
+    labels = [f"best {value:.2f} at step {step:,.0f}" for step, value in best.values()]
+    name_lines(axes, stars, labels, fontsize=8, loc="best")
 
 
 def _color(place: int) -> str:

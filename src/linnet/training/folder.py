@@ -1,4 +1,4 @@
-"""The folder of a run: what lies in it, and whether there is room for it."""
+"""The folder of a run, and the disk space that it needs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from linnet.training.weights import trained
 
 
 def open_folder(trainer: Trainer) -> None:
-    """Make a run's folder ready: mend what a kill left, and write the recipe with all its defaults and the versions.
+    """Prepare a run's folder: repair what a kill left, and write the recipe with its defaults and versions.
 
-    Raises:
-        OutputError: the disk has no room for the run's checkpoints.
+    Raises `OutputError` where the disk has no space for the checkpoints.
     """
     folder = trainer.folder
     for name in ("best", "model"):
@@ -32,13 +31,13 @@ def open_folder(trainer: Trainer) -> None:
 
 
 def result_folder(recipe: Recipe) -> Path:
-    """Where a finished run's model is: the one of the lowest error rate, or the last where none was counted."""
+    """The folder of a finished run's model: the one with the lowest error rate, or the last without validation."""
     best = Path(recipe.run.output) / "best"
     return best if best.is_dir() else Path(recipe.run.output) / "model"
 
 
 def _require_room(trainer: Trainer) -> None:
-    """Raise an `OutputError` at once where the disk has no room for the run's checkpoints."""
+    """Raise an `OutputError` where the disk has no space for the run's checkpoints."""
     folder = trainer.folder
     weights = sum(value.numel() * value.element_size() for value in trained(trainer.loss).values())
     copies = 3 + bool(trainer.average)  # weights, and AdamW's two moments
@@ -47,6 +46,6 @@ def _require_room(trainer: Trainer) -> None:
     free = shutil.disk_usage(at).free
     if free < needed:
         raise OutputError(
-            f"{folder}: the checkpoints take {show_bytes(needed)} and {show_bytes(free)} are free: make room, keep "
+            f"{folder}: the checkpoints need {show_bytes(needed)} and {show_bytes(free)} are free: make room, keep "
             "fewer (`keep`), or choose another `output`."
         )

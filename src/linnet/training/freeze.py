@@ -1,9 +1,8 @@
-"""What of a model is trained, in a small language: `frozen`, `all`, `top:4`, `lora(r=64)`.
+"""Freeze policies, which parts of a model are trained: `frozen`, `all`, `top:4`, `lora(r=64)`.
 
-Each part of a model (`encoder`, `projector`, `language_model`: any path of a submodule) has one policy. What is
-frozen takes no gradient, stays in `eval()` through `model.train()`, and so keeps its BatchNorm statistics (which
-moved one model from 12 to 37 % errors elsewhere) and uses no dropout. What is trained is float32: steps of Adam are
-lost in bfloat16 weights.
+Each part of a model (`encoder`, `projector`, `language_model`: any submodule path) has one policy. Frozen parts get no
+gradient and stay in `eval()` through `model.train()`: no dropout, and fixed BatchNorm statistics (updating them raised
+one model's error rate from 12 to 37 %). Trained weights are float32, since bfloat16 loses steps of Adam.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from linnet.models.fusion.adapters import Lora, add_lora, lora_layers, lora_upda
 from linnet.settings import did_you_mean
 from linnet.training.sharding import full_tensor
 
-REST = "rest"  # in counts: what no part names
+REST = "rest"  # in counts: parameters outside all parts
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,7 @@ class TrainAll:
 
 @dataclass(frozen=True)
 class TrainTop:
-    """The last `layers` blocks of the largest stack of blocks are trained, the rest is frozen.
-
-    So are the BatchNorms of those blocks: a few batches tell less of the data than the statistics that they hold.
-    """
+    """The last `layers` blocks of the largest stack are trained, except their BatchNorms; the rest is frozen."""
 
     layers: int
 
@@ -51,7 +47,7 @@ _FORMS = "frozen, all, top:4 or lora(r=64, alpha=64, dropout=0.0, targets=q_proj
 
 
 def parse(text: str) -> Policy:
-    """Read a policy. Raises `OptionError` that quotes it and names what could be meant.
+    """Parse a policy. Raises `OptionError` that quotes it and names the nearest.
 
     >>> parse("top:4")
     TrainTop(layers=4)
@@ -65,7 +61,7 @@ def parse(text: str) -> Policy:
         return TrainTop(_whole(given, text, "top"))
     if word == "lora" and (mark == "(" or not given):
         if mark and not given.rstrip().endswith(")"):
-            raise OptionError(f"freeze policy {text!r}: a bracket is not closed")
+            raise OptionError(f"freeze policy {text!r}: missing closing parenthesis")
         return _lora(given.rstrip()[:-1] if mark else "", text)
     hint = did_you_mean(word, ("frozen", "all", "top", "lora"))
     raise OptionError(f"unknown freeze policy {text!r}{hint}: expected {_FORMS}")
@@ -101,11 +97,10 @@ def _share(value: str, text: str) -> float:
 
 
 def freeze(model: nn.Module, policies: Mapping[str, str | Policy]) -> None:
-    """Apply a policy to each part of a model, in place; parameters that no part holds are frozen.
+    """Apply a policy to each part of a model, in place; parameters outside all parts are frozen.
 
-    The options of adapters are noted in `model.config.adapters` where a config has that field, so that the saved
-    folder loads with them; a part that has adapters of just these options already goes on with them. Raises
-    `OptionError` for a part that the model does not have, that lies within another one, or whose policy does not fit.
+    Adapter options are stored in `model.config.adapters` if the config has that field; existing adapters with the same
+    options are trained further. Raises `OptionError` for an unknown or nested part, or a policy that does not fit.
     """
     parts = {name: _part(model, name) for name in policies}
     for name in parts:
@@ -131,7 +126,7 @@ def freeze(model: nn.Module, policies: Mapping[str, str | Policy]) -> None:
 
 
 def train(self: nn.Module, mode: bool = True) -> nn.Module:
-    """As `nn.Module.train`, but modules whose parameters are all frozen stay in `eval()`."""
+    """Like `nn.Module.train`, but modules whose parameters are all frozen stay in `eval()`."""
     self.training = mode
     for child in self.children():
         if any(True for _ in child.parameters()) and not any(value.requires_grad for value in child.parameters()):
@@ -143,17 +138,17 @@ def train(self: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def _recomputes(layer: nn.Module) -> bool:
-    """Whether gradient checkpointing is on for a layer that drops nothing itself.
+    """Whether a frozen layer without dropout is gradient-checkpointed.
 
-    Transformers recomputes a layer only where its own flag says training; the gradient of a trained part below needs
-    that of a frozen one above it too. The modules within the layer stay in `eval()`.
+    Transformers recomputes a layer only if its own flag says training, and gradients of trained parts below pass
+    through frozen layers too. The modules within the layer stay in `eval()`.
     """
     drops = any(isinstance(value, float) and value > 0 for name, value in vars(layer).items() if "drop" in name)
     return isinstance(layer, GradientCheckpointingLayer) and layer.gradient_checkpointing and not drops
 
 
 def _apply(module: nn.Module, policy: Policy, name: str, adapters: Lora | None = None) -> None:
-    """`adapters` are the options of those that the part is known to have already."""
+    """Apply a policy; `adapters` are the options of the part's existing adapters."""
     if isinstance(policy, TrainAll):
         module.requires_grad_(True)
     elif isinstance(policy, TrainTop):
@@ -181,13 +176,13 @@ def _adapt(module: nn.Module, policy: Lora, name: str, adapters: Lora | None) ->
     elif policy != adapters:
         there = "" if adapters is None else f" ({_text(adapters)})"
         raise OptionError(
-            f"freeze: {name} is to get adapters and has some already{there}: name the same to go on with them, or "
-            "fold them in with `linnet models merge` first"
+            f"freeze: {name} already has adapters{there}: give the same options to train them further, or "
+            "merge them with `linnet models merge` first"
         )
 
 
 def _text(lora: Lora) -> str:
-    """The policy as one writes it."""
+    """The policy as written in a recipe."""
     given = {
         field.name: getattr(lora, field.name) for field in fields(Lora) if getattr(lora, field.name) != field.default
     }
@@ -196,7 +191,7 @@ def _text(lora: Lora) -> str:
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
-    """The stack of blocks that holds the most parameters."""
+    """The stack of blocks with the most parameters."""
     stacks: list[Any] = [
         stack for stack in module.modules() if type(stack) is nn.ModuleList
     ]  # parametrizations are lists too
@@ -215,19 +210,19 @@ def _part(model: nn.Module, name: str) -> nn.Module:
         ) from None
 
 
-# --- what is trained, and how far it has gone
+# --- counts and drift
 
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """Numbers of parameters; one that is used in two places counts once."""
+    """Numbers of parameters; shared ones count once."""
 
     trained: int
     frozen: int
 
 
 def counts(model: nn.Module, parts: Mapping[str, Any]) -> dict[str, ParameterCount]:
-    """Parameters of each part, and of all that no part holds under `rest` (left out where there is nothing)."""
+    """Parameters of each part, and of everything else as `rest` (omitted if empty)."""
     found: dict[str, list[Tensor]] = {name: [] for name in (*parts, REST)}
     for name, value in model.named_parameters():
         found[_owner(name, parts)].append(value)
@@ -242,10 +237,10 @@ def counts(model: nn.Module, parts: Mapping[str, Any]) -> dict[str, ParameterCou
 
 
 class WeightDrift:
-    """How far the trained weights of each part have gone from where they were when this was made.
+    """The relative change of the trained weights of each part since this was created.
 
-    Of adapters the update itself is the way gone, measured against the weights that they adapt. The rest is kept as a
-    copy on the CPU. Part names are those of `freeze`.
+    For adapters it is their update relative to the adapted weights. Initial weights are kept on the CPU. Part names are
+    those of `freeze`.
     """
 
     def __init__(self, model: nn.Module, parts: Mapping[str, Any]) -> None:
@@ -259,7 +254,7 @@ class WeightDrift:
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """||w - w0|| / ||w0|| over the trained weights of each part (Frobenius norms); others are left out."""
+        """||w - w0|| / ||w0|| over the trained weights of each part with some (Frobenius norms)."""
         moved: dict[str, float] = {}
         whole: dict[str, float] = {}
         for name, change, start in self._changes():

@@ -1,4 +1,4 @@
-"""The loop: batches in, rows of the log out; it goes on by itself from the newest checkpoint."""
+"""The training loop: takes batches, yields rows of the log, resumes from the newest checkpoint."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from linnet.training.weights import swapped_weights
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
-Validate = Callable[[Trainer], dict[str, float]]  # figures, among them the error rate `wer`, 0.05 for 5 %
+Validate = Callable[[Trainer], dict[str, float]]  # metrics, including the error rate `wer` (0.05 for 5 %)
 
 
 class Data(Protocol):
-    """Batches by what the plan says; what it reads in a further epoch may differ."""
+    """Batches by planned rows; augmentation may differ by epoch."""
 
     epoch: int
 
@@ -44,26 +44,26 @@ class Data(Protocol):
 
 
 def run_recipe(recipe: Recipe, context: RunContext = ALONE) -> Iterator[Row]:
-    """Train what a recipe says; yields the rows of the log, as `train` does.
+    """Train a recipe; yields the rows of the log, as `train` does.
 
-    Paths in a recipe are relative to the folder where it is run. A finished run only writes its model again.
+    Paths in a recipe are relative to the working directory. A finished run only writes its model again.
 
     Raises:
-        OptionError: the recipe or the data that it names is not usable.
+        OptionError: the recipe or its data cannot be used.
         OutputError: a checkpoint cannot be written.
-        StoppedError: `context.stop` said so; the step that the run stands at is kept.
+        StoppedError: `context.stop` returned True; a checkpoint was saved.
     """
     yield from train(*recipe.prepare(context), context.stop)
 
 
 def train(trainer: Trainer, data: Data, validate: Validate | None = None, stop: Stop = never) -> Iterator[Row]:
-    """Run to the last step, yielding what is logged; each row also goes to `log.jsonl` in the run's folder.
+    """Train to the last step and yield the log rows, which are also written to `log.jsonl` in the run's folder.
 
-    A run that was broken off goes on from its newest checkpoint. The model of the lowest word error rate is kept in
-    `best`, the last one in `model`. Of several processes the first one yields and writes.
+    An interrupted run resumes from its newest checkpoint. The model with the lowest word error rate is kept in `best`,
+    the last one in `model`. With several processes the first one yields and writes.
 
     Raises:
-        StoppedError: `stop`, asked after each step on each process, said so on one; the step is kept.
+        StoppedError: `stop` returned True on some process after a step; a checkpoint was saved.
         LostProcessError: another process has ended.
     """
     with together():
@@ -100,7 +100,7 @@ def _train(trainer: Trainer, data: Data, validate: Validate | None, stop: Stop) 
                 write(row)
                 yield row
             if stopping:
-                raise StoppedError(f"stopped at step {step} of {trainer.steps}: the same command goes on from there")
+                raise StoppedError(f"stopped at step {step} of {trainer.steps}: the same command resumes from there")
     with swapped_weights(trainer.loss, trainer.average):
         trainer.export("model")
     trainer.accelerator.wait_for_everyone()
@@ -108,9 +108,9 @@ def _train(trainer: Trainer, data: Data, validate: Validate | None, stop: Stop) 
 
 @contextmanager
 def _log(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
-    """What takes each row: `log.jsonl`, and trackers; of several processes only the first one has them.
+    """A function that writes rows to `log.jsonl` and the trackers, on the first process only.
 
-    What was written after the newest checkpoint is taken out first: those steps are done again.
+    Rows after the newest checkpoint are removed first, since those steps are repeated.
     """
     if not trainer.leads:
         yield lambda _: None
@@ -129,9 +129,9 @@ def _log(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
 
 
 def _groups(trainer: Trainer, data: Data) -> Generator[list[Batch]]:
-    """The batches of each step, epoch after epoch, from where the run stands; counts them as it gives them.
+    """The micro-batches of each step, epoch after epoch, from the current position; counts what it yields.
 
-    A step takes batches of one epoch: the last of an epoch may have fewer than the others.
+    A step never spans epochs, so the last one of an epoch may have fewer micro-batches.
     """
     options, workers = trainer.recipe.optimization, trainer.recipe.run.workers
     while True:
@@ -143,7 +143,7 @@ def _groups(trainer: Trainer, data: Data) -> Generator[list[Batch]]:
             num_workers=workers,
             prefetch_factor=2 if workers else None,
             worker_init_fn=leave_signals,
-            generator=torch.Generator(),  # its own, so that reading moves no other randomness
+            generator=torch.Generator(),  # separate, so that reading does not affect other random numbers
         )
         batches = iter(loader)
         try:
@@ -157,13 +157,13 @@ def _groups(trainer: Trainer, data: Data) -> Generator[list[Batch]]:
 
 
 def _end_workers(batches: Any) -> None:
-    """End the processes that read. They leave signals alone, so nothing else would where an error is not caught."""
+    """End the data workers. They ignore signals, so nothing else would end them after an uncaught error."""
     if hasattr(batches, "_shutdown_workers"):
         batches._shutdown_workers()
 
 
 def validated(trainer: Trainer, validate: Validate, drift: WeightDrift) -> Row:
-    """The error rate of the model as it would be saved, and how far its parts have gone; keeps the best."""
+    """The error rate of the model as it would be saved, and the drift of its parts; saves the best model."""
     with swapped_weights(trainer.loss, trainer.average):
         with gathered(trainer.loss):
             figures = trainer.agreed(validate(trainer))
@@ -174,7 +174,7 @@ def validated(trainer: Trainer, validate: Validate, drift: WeightDrift) -> Row:
 
 
 class Meter:
-    """Figures between two rows of the log: loss per token, padding, speed, what of the time it waited, time left."""
+    """Metrics between two log rows: loss per token, padding, speed, share of time spent waiting, time left."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -185,7 +185,7 @@ class Meter:
     def _clear(self) -> None:
         self._parts: Counter[str] = Counter()
         self._tokens = 0.0
-        self._seconds = self._padded = 0.0  # of this process, as are labels and their slots
+        self._seconds = self._padded = 0.0  # of this process, like labels and slots
         self._labels = self._slots = self._utterances = 0
         self._used: list[float] = []
         self._waited = 0.0
@@ -195,22 +195,22 @@ class Meter:
 
     @property
     def eventful(self) -> bool:
-        """Whether something has happened that is to be logged at once."""
+        """Whether there is an event to be logged at once."""
         return bool(self._skipped or self.shrunk)
 
     def wait(self, groups: Iterator[list[Batch]]) -> list[Batch]:
-        """The micro-batches of the next step; the time that it takes to come is counted."""
+        """The micro-batches of the next step; the waiting time is counted."""
         begun = time.monotonic()
         micro_batches = next(groups)
         self._waited += time.monotonic() - begun
         return micro_batches
 
     def restart(self) -> None:
-        """After a validation, whose time is none of the steps'."""
+        """Restart the clock after a validation, whose time does not count."""
         self._mark = time.monotonic()
 
     def add(self, micro_batches: Sequence[Batch], step: Step) -> None:
-        """One step more."""
+        """Count a step."""
         self._step = step
         self._skipped += step.skipped
         if not step.skipped:
@@ -226,7 +226,7 @@ class Meter:
             self._slots += batch.slots or batch.tensors["labels"].numel()
 
     def row(self) -> Row:
-        """The figures since the last row."""
+        """The metrics since the last row."""
         trainer, now = self._trainer, time.monotonic()
         pace, span = (now - self._start) / (trainer.step - self._first), max(now - self._mark, 1e-9)
         row: Row = {

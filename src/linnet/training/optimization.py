@@ -1,4 +1,4 @@
-"""How weights move: which of them decay, and the learning rate of a step."""
+"""Parameter groups and learning rates."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from linnet.errors import OptionError
 from linnet.settings import did_you_mean
 from linnet.training.options import Optimization
 
-MODEL = "model"  # where a loss holds its model
+MODEL = "model"  # the attribute of a loss that holds the model
 
 
 def parameter_groups(loss: nn.Module, options: Optimization) -> list[dict[str, Any]]:
-    """What takes a gradient, for an optimizer: each part with its highest learning rate, decay for matrices only.
+    """Parameter groups for an optimizer, each part with its peak learning rate; only matrices decay.
 
-    `loss` holds the model as `model`. The first two groups are those of `learning_rate`, and two follow for each of
-    `rates`. Raises `OptionError` for a part that is not there, or of which nothing is trained.
+    `loss` holds the model as `model`. The first two groups use `learning_rate`, two more follow for each of `rates`.
+    Raises `OptionError` for an unknown part or one without trained parameters.
     """
     found: dict[str, list[Tensor]] = {part: [] for part in ("", *options.rates)}
     for name, value in loss.named_parameters():
@@ -36,7 +36,7 @@ def parameter_groups(loss: nn.Module, options: Optimization) -> list[dict[str, A
 
 
 def _holds(part: str, name: str) -> bool:
-    """Whether a part of the model, or of what stands beside it, holds a parameter of the loss."""
+    """Whether a parameter of the loss belongs to a part of the model or beside it."""
     return name.startswith((f"{MODEL}.{part}.", f"{part}."))
 
 
@@ -53,7 +53,7 @@ def _require(loss: nn.Module, part: str, *, trained: bool) -> None:
 
 
 def cosine_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """The learning rate of a step (from 0): a linear rise over the share `warmup`, then half a cosine toward zero.
+    """The learning rate of a step (from 0): linear warmup over the share `warmup`, then cosine decay to zero.
 
     >>> [round(cosine_rate(step, 10, 1.0, 0.2), 3) for step in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.038]
@@ -65,6 +65,6 @@ def cosine_rate(step: int, steps: int, peak: float, warmup: float) -> float:
 
 
 def checkpoint_gradients(model: Any) -> None:
-    """Let a Transformers model keep no activations inside its layers, and make them again for the gradient."""
+    """Turn on gradient checkpointing of a Transformers model."""
     name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})

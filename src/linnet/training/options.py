@@ -1,4 +1,4 @@
-"""What every recipe says of how weights move and how the run goes, as frozen dataclasses."""
+"""Optimization and run settings that all recipes share."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ TRACKERS = ("", "trackio", "wandb")
 
 @dataclass(frozen=True)
 class Optimization:
-    """How the weights move: AdamW, a linear warm-up over the share `warmup` of the steps, then half a cosine to zero.
+    """AdamW with linear warmup over the share `warmup` of the steps, then cosine decay to zero.
 
-    A step takes `accumulate` batches. Without `steps` there are `epochs` of them. `average` is the decay of a moving
-    average of the weights, which is then what is validated and saved; 0 keeps none. `rates` sets another learning rate
-    for some parts: paths within the model (`encoder`), or what is trained beside it (`ctc`); of two that hold a weight
-    the longer path counts.
+    A step takes `accumulate` batches. `steps` 0 means `epochs`. `average` is the decay of a moving average of the
+    weights, which is then validated and saved; 0 turns it off. `rates` sets learning rates of parts: paths within the
+    model (`encoder`), or what is trained beside it (`ctc`); the longest matching path applies.
     """
 
     steps: int = 0
@@ -66,9 +65,9 @@ class Optimization:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Where and how the run goes; `threads` 0 leaves PyTorch's own choice, `track` may be trackio or wandb.
+    """Settings of a run; `threads` 0 keeps PyTorch's default, `track` is trackio or wandb.
 
-    With several processes `shard` splits weights over them: `trained` those that are trained, `all` frozen ones, too.
+    With several processes `shard` splits weights over them: `trained` only trained ones, `all` also frozen ones.
     """
 
     output: str = "runs/speech"
@@ -98,10 +97,7 @@ class RunSettings:
 
 
 class Recipe(Protocol):
-    """Any recipe: a frozen dataclass with these three fields and whatever else its task needs, read from YAML.
-
-    Its methods are the task: what the loop trains, and what a dry run says.
-    """
+    """A recipe: a frozen dataclass with these three fields and those of its task, read from YAML."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -111,17 +107,14 @@ class Recipe(Protocol):
 
     @property
     def optimization(self) -> Optimization:
-        """How the weights move."""
+        """Optimizer settings."""
 
     @property
     def run(self) -> RunSettings:
-        """Where and how the run goes."""
+        """Run settings."""
 
     def prepare(self, context: RunContext) -> tuple[Trainer, Data, Validate | None]:
-        """The trainer at its first step, its batches, and what validates it (None: nothing does).
-
-        Raises `OptionError` for a recipe or data that are of no use.
-        """
+        """The trainer at its first step, its batches, and its validation, if any. Raises `OptionError`."""
 
     def outline(self, context: RunContext) -> Iterator[tuple[str, str]]:
-        """What the recipe comes to, as rows of a table: what, and its figure. Trains nothing."""
+        """A dry run: a table of names and values, without training."""

@@ -1,4 +1,4 @@
-"""Recipes: read from YAML into the dataclass of their task."""
+"""Reading recipes from YAML into the dataclass of their task."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe from YAML; its key `task` is `speech` (the default), or names a class (`load_task`).
 
     Raises:
-        OptionError: no such file, not YAML, an unknown key (names the nearest), a value of the wrong type or that
-            no run could take, or a task that is not there.
+        OptionError: no such file, not YAML, an unknown key (names the nearest), an invalid value, or an unknown task.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -28,7 +27,7 @@ def read_recipe(path: Path) -> Recipe:
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
     if task == SpeechRecipe.task:
         return build(SpeechRecipe, content, str(path))
-    if task == "digits":  # as it was called while it was in the package
+    if task == "digits":  # its former name
         raise OptionError(f"{path}: the task digits is now digits/recipe.py:DigitsRecipe, in the folder recipes/.")
     if not isinstance(task, str) or not is_own(task):
         known = SpeechRecipe.task

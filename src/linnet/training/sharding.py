@@ -1,7 +1,7 @@
-"""Weights split over processes (FSDP2): which of them, and how they become whole again for a file or for decoding.
+"""Sharding weights over processes (FSDP2), and gathering them for saving and decoding.
 
-The loss module is the root: its blocks are gathered one at a time while they are used, all other weights for as long
-as a batch takes. Gradients are summed, not averaged: the loss is divided by the label tokens of all processes already.
+The loss module is the root: its blocks are gathered one at a time while in use, all other weights for the whole batch.
+Gradients are summed, not averaged, since the loss is already divided by the label tokens of all processes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from linnet.errors import OptionError
 
 
 def shard(module: nn.Module, kind: str, device: torch.device) -> bool:
-    """Move a module to this process's device and split its weights over all processes, in place; whether it did.
+    """Move a module to this process's device and shard its weights, in place; returns whether it was sharded.
 
-    `none` splits nothing, `trained` what takes a gradient (frozen weights stay whole on each process), `all` both. A
-    single process splits nothing. Raises `OptionError` for a PyTorch that is too old.
+    `none` shards nothing, `trained` only trained weights, `all` also frozen ones; a single process shards nothing.
+    Raises `OptionError` if PyTorch is too old.
     """
     split = kind != "none" and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
     if split:
@@ -47,10 +47,10 @@ def _split(module: nn.Module, ignored: set[nn.Parameter], device: torch.device) 
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """The transformer layers that each batch goes through once.
+    """The transformer layers that run once per batch.
 
-    A part that a batch may pass through more or less often, as its sounds are long or short (`varying_passes` of the
-    model that holds it), would have processes wait for each other: it is gathered as a whole.
+    Parts whose number of passes depends on the audio (`varying_passes` of the model) are gathered as a whole, or
+    processes would wait for each other.
     """
     varying = {
         layer
@@ -71,10 +71,7 @@ def _units(module: nn.Module) -> list[Any]:
 
 @contextmanager
 def gathered(module: nn.Module) -> Iterator[None]:
-    """While it is open each process has all weights, and its forward passes wait for no other.
-
-    All processes open and close it together. Weights are not to be changed in it.
-    """
+    """Gather all weights on each process for a while; collective. Weights must not be changed meanwhile."""
     units = _units(module)
     for unit in units:
         unit.set_reshard_after_forward(False, recurse=False)
@@ -91,13 +88,13 @@ def gathered(module: nn.Module) -> Iterator[None]:
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """A tensor with all its pieces; all processes call it together."""
+    """A tensor gathered from all processes; collective."""
     full: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
     return full
 
 
 def whole_tree(tree: Any, keep: bool = True) -> Any:
-    """The same for all tensors in dicts and lists; those that were split go to the CPU, or nowhere without `keep`."""
+    """Gather all tensors in dicts and lists; sharded ones go to the CPU, or are dropped without `keep`."""
     if isinstance(tree, Mapping):
         return {key: whole_tree(value, keep) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -109,9 +106,9 @@ def whole_tree(tree: Any, keep: bool = True) -> Any:
 
 
 def whole_state(model: nn.Module, keep: bool = True) -> dict[str, Tensor]:
-    """All weights of a model by name, as `state_dict` has them; those that were split are gathered to the CPU.
+    """The `state_dict` of a model with sharded weights gathered to the CPU (dropped without `keep`); collective.
 
-    All processes call it together; without `keep` what was gathered is dropped. Tied weights stay one tensor.
+    Tied weights stay one tensor.
     """
     done: dict[int, Tensor] = {}
     state: dict[str, Tensor] = {}
@@ -123,7 +120,7 @@ def whole_state(model: nn.Module, keep: bool = True) -> dict[str, Tensor]:
 
 
 def shard_like(value: Tensor, own: Tensor) -> Tensor:
-    """A whole tensor on the device of `own`, and split as that is; all processes call it together with one value."""
+    """A full tensor moved to the device of `own` and sharded like it; collective."""
     if not hasattr(own, "full_tensor") or hasattr(value, "full_tensor"):
         return value.to(own.device)
     from torch.distributed.tensor import distribute_tensor
@@ -133,7 +130,7 @@ def shard_like(value: Tensor, own: Tensor) -> Tensor:
 
 
 def like_parameters(state: dict[str, Any], parameters: Sequence[Tensor]) -> dict[str, Any]:
-    """The state of an optimizer with moments split as the parameters are, which come in the optimizer's order."""
+    """An optimizer's state with moments sharded like the parameters, given in the optimizer's order."""
     moments = {
         number: {
             name: shard_like(value, parameters[number]) if isinstance(value, Tensor) and value.dim() else value

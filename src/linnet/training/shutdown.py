@@ -1,4 +1,4 @@
-"""How a run ends before its last step: as asked, or because another of its processes is gone."""
+"""Ending a run early: on request, or because another of its processes has ended."""
 
 from __future__ import annotations
 
@@ -10,35 +10,31 @@ from contextlib import contextmanager
 from linnet.errors import LinnetError
 from linnet.notices import Notify
 
-Stop = Callable[[], bool]  # asked after each step: whether to stop there
+Stop = Callable[[], bool]  # polled after each step: whether to stop
 
 
 class StoppedError(LinnetError):
-    """A run that was asked to stop, and has kept its last step."""
+    """A run that stopped on request, with a checkpoint of its last step."""
 
 
 class LostProcessError(LinnetError):
-    """Another process of the run has ended, so that this one cannot go on."""
+    """Another process of the run has ended, so this one cannot continue."""
 
 
 def never() -> bool:
-    """The answer of a run that nobody stops."""
+    """Never stop."""
     return False
 
 
 def leave_signals(_: int) -> None:
-    """Let a process that only reads for another end with that one: Ctrl-C reaches both."""
+    """Ignore signals in a data worker, which its parent ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Say in one sentence where work that processes share fails because one of them is gone.
-
-    Raises:
-        LostProcessError: instead of what the collective operation raises.
-    """
+    """Raise a `LostProcessError` where a collective operation fails because another process has ended."""
     import torch
 
     try:
@@ -47,31 +43,31 @@ def together() -> Iterator[None]:
         if not isinstance(error, torch.distributed.DistError) and "/gloo/" not in str(error):
             raise
         raise LostProcessError(
-            "another process of this run has ended, so this one ends, too: the same command goes on from the newest "
+            "another process of this run has ended, so this one ends too: the same command resumes from the newest "
             "checkpoint."
         ) from error
 
 
 class Signals:
-    """Ctrl-C and SIGTERM as a wish to stop after the step: called, it answers whether there was one.
+    """Turns Ctrl-C and SIGTERM into a request to stop after the step; calling it returns whether there was one.
 
-    From its first call to the end of its `with` block the first signal is a wish (Ctrl-C is answered through `tell`),
-    the second one does what it did before. Only the main thread gets signals; elsewhere nothing changes.
+    From its first call to the end of its `with` block the first signal is a request (Ctrl-C is confirmed through
+    `notify`), the second has its usual effect. Only the main thread gets signals.
     """
 
-    def __init__(self, tell: Notify) -> None:
-        self._tell, self._asked, self._process = tell, False, os.getpid()
+    def __init__(self, notify: Notify) -> None:
+        self._notify, self._asked, self._process = notify, False, os.getpid()
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the signals as they were."""
+        """Restore the signal handlers."""
         self._restore()
 
     def __call__(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal was received."""
         import threading
 
         if not self._before and not self._asked and threading.current_thread() is threading.main_thread():
@@ -80,12 +76,12 @@ class Signals:
         return self._asked
 
     def _note(self, number: int, _: object) -> None:
-        if os.getpid() != self._process:  # one that was forked to read for it
+        if os.getpid() != self._process:  # a forked data worker
             return
         self._asked = True
         self._restore()
         if number == signal.SIGINT:
-            self._tell("stopping after this step; once more stops at once")
+            self._notify("stopping after this step; once more stops at once")
 
     def _restore(self) -> None:
         for number, before in self._before.items():

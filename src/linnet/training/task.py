@@ -1,4 +1,4 @@
-"""A recipe's own task: the class that its key `task` names, in a Python file or an importable module."""
+"""Custom tasks: the recipe class named by the key `task`, in a Python file or an importable module."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ _NEEDED = ("task", "optimization", "run", "prepare", "outline")
 
 
 def is_own(task: str) -> bool:
-    """Whether a task is a class of the user's: `FILE.py:Class` or `module:Class`."""
+    """Whether a task is a custom class: `FILE.py:Class` or `module:Class`."""
     return ":" in task
 
 
 def load_task(task: str, folder: Path) -> tuple[type[Recipe], str]:
-    """The class that `FILE.py:Class` (FILE relative to `folder`) or `module:Class` names, and its name from anywhere.
+    """Import the class `FILE.py:Class` (FILE relative to `folder`) or `module:Class`; returns it and its absolute name.
 
-    The code of that file or module is run.
-
-    Raises:
-        OptionError: it is not there, cannot be imported, or is no class of a recipe.
+    Raises `OptionError` where it does not exist, cannot be imported, or is not a recipe.
     """
     place, _, title = task.rpartition(":")
     file = (folder / Path(place).expanduser()).absolute() if place.endswith(".py") else None
@@ -40,14 +37,14 @@ def load_task(task: str, folder: Path) -> tuple[type[Recipe], str]:
     lacking = [name for name in _NEEDED if not hasattr(kind, name) and name not in _fields(kind)]
     if not _fields(kind) or lacking:
         raise OptionError(
-            f"task {task!r}: {title} is no class of a recipe: it should be a frozen dataclass with the fields task, "
+            f"task {task!r}: {title} is not a recipe: it should be a frozen dataclass with the fields task, "
             f"optimization and run and the methods prepare and outline{_without(lacking)}."
         )
     return kind, f"{file or place}:{title}"
 
 
 def code_of(task: str) -> list[Path]:
-    """The Python files that a task in a file needs: those of its package, or of its folder where it is in none."""
+    """The Python files of a task in a file: those of its package, or of its folder if there is none."""
     place, _, _ = task.rpartition(":")
     if not place.endswith(".py"):
         return []
@@ -65,7 +62,7 @@ def _without(lacking: list[str]) -> str:
 
 
 def _module_of(file: Path) -> ModuleType:
-    """Import a file under the name that it has in its package, as its neighbors would."""
+    """Import a file under its name within its package."""
     if not file.is_file():
         raise OptionError(f"task: there is no file {file}: name one relative to the recipe's folder, or module:Class.")
     root, name = str(_import_root(file)), ".".join(_name(file))
@@ -81,12 +78,12 @@ def _module_of(file: Path) -> ModuleType:
 def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever the user's code raises
+    except Exception as error:  # user code may raise anything
         raise OptionError(f"task: cannot import {name} ({type(error).__name__}: {error}).") from error
 
 
 def _import_root(file: Path) -> Path:
-    """The folder that the outermost package around a file lies in."""
+    """The folder that contains the outermost package of a file."""
     folder = file.parent
     while (folder / "__init__.py").is_file():
         folder = folder.parent

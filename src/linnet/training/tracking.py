@@ -1,6 +1,6 @@
-"""Where the rows of a run go beside `log.jsonl`: TensorBoard files always, trackio or wandb by option.
+"""Experiment trackers: TensorBoard files always, trackio or wandb by option.
 
-A tracker that fails is told of once and left out from then on: no full disk of a log, and no network, ends a run.
+A tracker that fails is reported once and disabled, so that neither a full disk nor the network ends a run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROJECT = "linnet"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run as its trackers know it: its folder (whose name is the run's), its recipe, the step that it stands at."""
+    """A run for its trackers: its folder (whose name is the run's), recipe and current step."""
 
     folder: Path
     recipe: dict[str, Any]
@@ -36,14 +36,14 @@ class RunInfo:
 
 
 class Tracker(Protocol):
-    """A place that rows are sent to. Any of its methods may fail in any way."""
+    """An experiment tracker; any method may raise anything."""
 
     def log(self, row: Row) -> None:
         """One row of the log."""
         ...
 
     def close(self) -> None:
-        """The run is over."""
+        """End the run."""
         ...
 
 
@@ -56,24 +56,20 @@ def check_tracker(name: str) -> None:
 
 
 @contextmanager
-def tracking(run: RunInfo, track: str, tell: Notify) -> Iterator[Callable[[Row], None]]:
-    """Open the trackers of a run; what it gives takes each row. `tell` gets sentences for the user.
-
-    Raises:
-        OptionError: `track` names no tracker that is known; `MissingExtra` where it is not installed.
-    """
+def tracking(run: RunInfo, track: str, notify: Notify) -> Iterator[Callable[[Row], None]]:
+    """Open the trackers of a run; yields a function that logs a row. Raises `MissingExtra` for a missing library."""
     check_tracker(track)
     makers: dict[str, Callable[[], Tracker]] = {"TensorBoard": partial(EventFile, run)}
     if track:
-        makers[track] = partial(Service, run, track, tell)
+        makers[track] = partial(Service, run, track, notify)
     alive: dict[str, Tracker] = {}
 
     def attempt(name: str, work: Callable[[], Any]) -> Any:
         try:
             return work()
-        except Exception as error:  # noqa: BLE001  whatever other people's code raises, the run goes on
+        except Exception as error:  # noqa: BLE001  trackers may raise anything
             alive.pop(name, None)
-            tell(f"{name} is left out from here on, the run and its log.jsonl go on: {_brief(error)}")
+            notify(f"{name} is disabled, the run and its log.jsonl continue: {_brief(error)}")
             return None
 
     for name, make in makers.items():
@@ -94,9 +90,8 @@ def tracking(run: RunInfo, track: str, tell: Notify) -> Iterator[Callable[[Row],
 class EventFile:
     """An event file of TensorBoard in the run's `tensorboard`.
 
-    A run that goes on adds a file, which makes TensorBoard forget steps after the checkpoint: they come again. Each
-    row is on the disk when `log` returns, and what is wrong with the disk is raised there (the writer that
-    tensorboardX offers works in a thread, which a full disk ends without a word).
+    A resumed run adds a file that makes TensorBoard discard steps after the checkpoint. `log` writes through and raises
+    disk errors (the threaded writer of tensorboardX would end silently on a full disk).
     """
 
     def __init__(self, run: RunInfo) -> None:
@@ -126,7 +121,7 @@ class EventFile:
                 self._records.write(event.SerializeToString())
             self._records.flush()
         except OSError:
-            with suppress(OSError):  # the same once more
+            with suppress(OSError):  # the same error again
                 self._records.close()
             raise
 
@@ -138,19 +133,19 @@ class EventFile:
 class Service:
     """A run of trackio or wandb, whose functions have the same names.
 
-    Both go on with a run of the same name (wandb: of the id that is kept in the run's folder). trackio keeps all on
-    this machine; so does wandb (`wandb sync` sends it) without a `WANDB_API_KEY` or `WANDB_MODE` in the environment.
-    The project is `linnet`, or what `TRACKIO_PROJECT` or `WANDB_PROJECT` says.
+    Both resume a run of the same name (wandb: of the id in the run's folder). trackio stores locally; so does wandb
+    without `WANDB_API_KEY` or `WANDB_MODE` (`wandb sync` uploads later). The project is `linnet`, or `TRACKIO_PROJECT`
+    or `WANDB_PROJECT`.
     """
 
-    def __init__(self, run: RunInfo, name: str, tell: Notify) -> None:
+    def __init__(self, run: RunInfo, name: str, notify: Notify) -> None:
         self._module: Any = import_module(name)
         options: dict[str, Any] = {"resume": "allow", "config": run.recipe, "name": run.folder.absolute().name}
         if name == "wandb":
             options |= {"id": _kept_id(run.folder / "wandb.id"), "dir": str(run.folder)}
             if not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE")):
                 options["mode"] = "offline"
-                tell(f"wandb keeps the run in {run.folder / 'wandb'}: there is no WANDB_API_KEY to send it with")
+                notify(f"wandb stores the run in {run.folder / 'wandb'}: WANDB_API_KEY is not set")
         with redirect_stdout(sys.stderr):  # stdout is for results
             self._module.init(project=os.environ.get(f"{name.upper()}_PROJECT") or PROJECT, **options)
 
@@ -160,13 +155,13 @@ class Service:
             self._module.log(numbers(row), step=row["step"])
 
     def close(self) -> None:
-        """Send what is left."""
+        """Finish the run."""
         with redirect_stdout(sys.stderr):
             self._module.finish()
 
 
 def numbers(row: Row) -> dict[str, float]:
-    """The finite numbers of a row by name; those of a part as `drift/encoder`, a list by its length.
+    """The finite numbers of a row by name; nested ones as `drift/encoder`, lists by their length.
 
     >>> numbers({"step": 3, "loss": 1.5, "norm": None, "drift": {"projector": 0.1}, "left_out": ["a.wav"]})
     {'loss': 1.5, 'drift/projector': 0.1, 'left_out': 1.0}
@@ -183,7 +178,7 @@ def numbers(row: Row) -> dict[str, float]:
 
 
 def _kept_id(path: Path) -> str:
-    """The id in the file, or a new one that is kept there."""
+    """The id in the file, or a new one that is stored there."""
     if not path.is_file():
         from uuid import uuid4
 

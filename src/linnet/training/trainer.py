@@ -1,4 +1,4 @@
-"""The state of a run and one step of it, whatever is trained: weights, moving average, optimizer, place in the data."""
+"""The state of a run and its training step: weights, moving average, optimizer, position in the data."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from linnet.training.sharding import full_tensor, like_parameters, shard, shard_
 from linnet.training.weights import load_trainable, trained
 
 log = logging.getLogger(__name__)
-PATIENCE = 3  # steps in a row without a finite loss
+PATIENCE = 3  # consecutive steps without a finite loss
 
 
 class OutOfRoomError(Exception):
-    """A batch that did not fit into memory on some process: number `place` of its step, from 0. Handled by the loop."""
+    """Micro-batch `place` (from 0) of a step did not fit into memory on some process. Handled by the loop."""
 
     def __init__(self, place: int) -> None:
         super().__init__(place)
@@ -41,34 +41,34 @@ class OutOfRoomError(Exception):
 
 
 class TrainingTask(Protocol):
-    """What a task gives to be trained.
+    """The model and loss of a task.
 
-    `loss` holds the model, and whatever else is trained beside it. Called with the tensors of a batch it answers with
-    the parts of its loss by name, `text` first: each a scalar, weighted, and summed over the batch's label tokens.
-    `policy` names the parts of the model whose drift is told.
+    `loss` holds the model and whatever is trained beside it. Called with the tensors of a batch, it returns the parts
+    of the loss by name, `text` first: weighted scalars, summed over the batch's label tokens. `policy` names the parts
+    of the model whose drift is logged.
     """
 
     @property
     def model(self) -> nn.Module:
-        """What is saved."""
+        """The model that is saved."""
 
     @property
     def loss(self) -> nn.Module:
-        """What is minimized."""
+        """The module that computes the loss."""
 
     @property
     def policy(self) -> Mapping[str, Any]:
         """The parts of the model."""
 
     def export(self, folder: Path, state: dict[str, Tensor]) -> Path:
-        """Write a folder of the model that Linnet and Transformers load; it appears whole or not at all.
+        """Write a model folder for Linnet and Transformers, atomically.
 
-        `state` are all weights of `loss` by name: its own may be split over processes.
+        `state` are all weights of `loss` by name, since its own may be sharded.
         """
 
 
 class BatchPlan(Protocol):
-    """Which batches each rank takes: `linnet.data.batching.Batches`, or what stands for it in a task."""
+    """The batches of each rank: `linnet.data.batching.Batches`, or a task's equivalent."""
 
     @property
     def epoch(self) -> int:
@@ -79,26 +79,26 @@ class BatchPlan(Protocol):
         """Batches of each rank in the whole epoch."""
 
     def of_rank(self, rank: int) -> Iterator[Any]:
-        """The batches of one rank from where the plan stands to the end of the epoch."""
+        """The batches of one rank from the current position to the end of the epoch."""
 
     def seek(self, epoch: int, step: int = 0) -> None:
         """Go to a step of an epoch."""
 
     def shrink(self, step: int, again: int) -> str:
-        """After the batch of `step` ran out of memory: smaller ones of its kind, planned from `again` on; says so."""
+        """Use smaller batches after that of `step` ran out of memory, replanned from `again` on; returns a notice."""
 
     def state(self, step: int) -> dict[str, Any]:
-        """Where a run stands after `step` batches of the epoch, as plain values."""
+        """The position after `step` batches of the epoch, as plain values."""
 
     def restore(self, state: Mapping[str, Any]) -> int:
-        """Go on from a `state`; the batches of the epoch that have been read."""
+        """Resume from a `state`; returns the number of batches read in the epoch."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step came to: `loss` per token and its `parts`, the norm of its gradient, label tokens.
+    """The result of a step: `loss` per token and its `parts`, the gradient norm, the number of label tokens.
 
-    `skipped` is set where it moved nothing: its loss or norm is no finite number, or nothing had a label.
+    `skipped`: weights were not updated, since loss or norm is not finite, or there are no labels.
     """
 
     loss: float
@@ -109,10 +109,10 @@ class Step:
 
 
 class Trainer:
-    """Moves a model batch by batch. All randomness of a step follows from the seed and its number alone.
+    """Trains a model step by step. The randomness of a step depends on the seed and its number alone.
 
-    Several processes take their own batches, and gradients are added up over all. Each has the whole model, or a
-    share of its weights (`shard`). Methods are called on all processes together.
+    Processes have their own batches, and gradients are summed over all of them. Each holds the full model or a shard of
+    its weights (`shard`). All methods are collective.
     """
 
     def __init__(self, recipe: Recipe, task: TrainingTask, batches: BatchPlan, accelerator: Accelerator) -> None:
@@ -129,21 +129,21 @@ class Trainer:
         self.average = {name: value.clone() for name, value in trained(self.loss).items()} if options.average else {}
         self.steps = total_steps(options, batches)
         self.step = 0
-        self.read = 0  # batches of this epoch that steps have taken, on each process
+        self.read = 0  # batches of this epoch taken so far, on each process
         self.best: float | None = None  # the lowest error rate
-        self._unfit = 0  # steps in a row without a finite loss
+        self._unfit = 0  # consecutive steps without a finite loss
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this process writes files."""
         return bool(self.rank == 0)
 
     def update(self, micro_batches: Sequence[Batch]) -> Step:
-        """One step on the micro-batches that are accumulated.
+        """One step on accumulated micro-batches.
 
         Raises:
-            LinnetError: the third step in a row whose loss or gradient is no finite number.
-            OutOfRoomError: a batch does not fit into memory; nothing has moved, on any process.
+            LinnetError: the third consecutive step whose loss or gradient is not finite.
+            OutOfRoomError: a batch does not fit into memory; weights are unchanged on all processes.
         """
         options = self.recipe.optimization
         set_seed(((self.recipe.run.seed * 1_000_003 + self.step) * self.world + self.rank) % 2**32)
@@ -164,7 +164,7 @@ class Trainer:
         return Step(loss, parts, norm, tokens, skipped)
 
     def backward(self, micro_batches: Sequence[Batch]) -> tuple[dict[str, float], int]:
-        """Gradients of the mean loss per label token of all micro-batches on all processes.
+        """Accumulate gradients of the mean loss per label token over all micro-batches and processes.
 
         Returns the parts of that mean, and the number of tokens.
         """
@@ -184,19 +184,19 @@ class Trainer:
         self._require_room(place)
         if self.world > 1 and not self.sharded:
             for value in self.loss.parameters():
-                if value.requires_grad:  # one that a process did not use counts as zero
+                if value.requires_grad:  # unused on this process counts as zero
                     value.grad = self._sum(torch.zeros_like(value) if value.grad is None else value.grad)
         return {name: float(self._sum(total)) / max(tokens, 1) for name, total in totals.items()}, tokens
 
     def _require_room(self, place: int) -> None:
-        """Raise an `OutOfRoomError` on all processes where one of them has no room for a batch (-1: it had).
+        """Raise an `OutOfRoomError` on all processes if one of them is out of memory (-1: it is not).
 
-        Where weights are split the others wait for this one's share inside the model: there the run ends.
+        With sharded weights the other processes wait inside the model, so the run ends.
         """
         if self.sharded and place >= 0:
             raise LinnetError(
                 f"step {self.step + 1}: a batch is out of memory, and with  shard: {self.recipe.run.shard}  no step "
-                "can be taken back: lower `budget` of `batching`; the same command goes on from the newest checkpoint."
+                "can be undone: lower `budget` of `batching`; the same command resumes from the newest checkpoint."
             )
         full = int(self.accelerator.gather(torch.tensor([place], device=self.accelerator.device)).max())
         if full >= 0:
@@ -209,20 +209,19 @@ class Trainer:
         return flag if self.world == 1 else bool(self._sum(torch.tensor(float(flag))) > 0)
 
     def agreed(self, figures: dict[str, float]) -> dict[str, float]:
-        """The first process's figures on all, so that what follows from them is done by all or by none."""
+        """The first process's metrics on all processes, so that all decide alike."""
         shared: list[dict[str, float]] = broadcast_object_list([figures])
         return shared[0]
 
     def shrink(self, micro_batches: Sequence[Batch], place: int) -> str:
-        """Make batches like that one smaller and plan again what the step has read and what follows; says so.
+        """Use smaller batches of that kind, replanning this step and what follows; returns a notice.
 
-        Raises:
-            OptionError: they cannot be smaller.
+        Raises `OptionError` where they cannot be smaller.
         """
         start = self.read - len(micro_batches)
-        said = self.batches.shrink(start + place, start)
+        message = self.batches.shrink(start + place, start)
         self.read = start
-        return said
+        return message
 
     def _sum(self, value: Tensor) -> Tensor:
         """The sum over all processes."""
@@ -230,7 +229,7 @@ class Trainer:
         return whole
 
     def _note(self, micro_batches: Sequence[Batch], finite: bool) -> None:
-        """Write down what a step without a finite loss was made of; the third in a row ends the run."""
+        """Record the utterances of a step without a finite loss; the third consecutive one ends the run."""
         self._unfit = 0 if finite else self._unfit + 1
         if finite:
             return
@@ -240,13 +239,13 @@ class Trainer:
             rows.append({"step": self.step, "ids": [name for batch in micro_batches for name in batch.ids]})
         if self._unfit == PATIENCE:
             raise LinnetError(
-                f"the loss was no finite number in {PATIENCE} steps in a row, the last of them step {self.step}: the "
-                f"utterances are in {path}. Look at their sound and text, or lower `learning_rate`; the same command "
-                "goes on from the newest checkpoint."
+                f"the loss was not finite in {PATIENCE} consecutive steps, the last of them step {self.step}: the "
+                f"utterances are in {path}. Check their audio and text, or lower `learning_rate`; the same command "
+                "resumes from the newest checkpoint."
             )
 
     def _blend(self) -> None:
-        """Move the average toward the weights; early on faster, so that the first ones are soon forgotten."""
+        """Update the moving average, faster at first so that initial weights are soon forgotten."""
         decay = min(self.recipe.optimization.average, (1 + self.step) / (10 + self.step))
         own = trained(self.loss) if self.average else {}
         for name, mean in self.average.items():
@@ -258,7 +257,7 @@ class Trainer:
     # --- checkpoints
 
     def save(self) -> None:
-        """Write a checkpoint of this step, whole, by the first process. Raises `OutputError` where it cannot."""
+        """Write a checkpoint of this step, atomically, on the first process. Raises `OutputError`."""
         scaler = self.accelerator.scaler
         state = {
             "step": self.step,
@@ -274,16 +273,15 @@ class Trainer:
             save_checkpoint(self.folder / "checkpoints", self.step, state, self.recipe.run.keep)
 
     def export(self, name: str) -> None:
-        """Write the model as it stands to that folder of the run. Raises `OutputError` where it cannot be written."""
+        """Write the current model to a folder of the run. Raises `OutputError`."""
         state = whole_state(self.loss, self.leads)
         if self.leads:
             self.task.export(self.folder / name, state)
 
     def resume(self) -> bool:
-        """Take up the newest checkpoint of the folder, if there is one.
+        """Load the newest checkpoint of the folder, if any.
 
-        Raises:
-            OptionError: it is of another model, other data or another seed than this recipe's.
+        Raises `OptionError` for a checkpoint of another model, other data or another seed.
         """
         state = load_checkpoint(self.folder / "checkpoints")
         if state is None:
@@ -304,7 +302,7 @@ class Trainer:
         return True
 
     def _require_same_parts(self, state: Mapping[str, Any]) -> None:
-        """Raise an `OptionError` where a checkpoint's optimizer has its own rates for other parts than this one."""
+        """Raise an `OptionError` where a checkpoint's optimizer has `rates` for other parts."""
         theirs, ours = (
             [len(group["params"]) for group in one["param_groups"]] for one in (state, self.optimizer.state_dict())
         )
@@ -316,12 +314,12 @@ class Trainer:
 
 
 def total_steps(options: Optimization, batches: BatchPlan) -> int:
-    """The steps of a run; by its epochs where the recipe names none."""
+    """The steps of a run, by default those of its epochs."""
     return options.steps or math.ceil(options.epochs * math.ceil(batches.steps / options.accumulate))
 
 
 def make_accelerator(run: RunSettings) -> Accelerator:
-    """The device, precision and threads of this process. Raises `OptionError` for what is not there."""
+    """Set up device, precision and threads of this process. Raises `OptionError` for what is unavailable."""
     if run.threads:
         torch.set_num_threads(run.threads)
     device_of(run)
@@ -332,7 +330,7 @@ def make_accelerator(run: RunSettings) -> Accelerator:
 
 
 def device_of(run: RunSettings) -> tuple[torch.device, str]:
-    """The device that a run takes here, and why. Raises `OptionError` where it is not there or of no use for it."""
+    """The device of a run, and why. Raises `OptionError` where it is unavailable or unsuitable."""
     name, why = choose_device(run.device)
     device = torch.device(name)
     if run.precision == "fp16" and device.type != "cuda":
@@ -341,7 +339,7 @@ def device_of(run: RunSettings) -> tuple[torch.device, str]:
 
 
 def memory_gb(device: Any) -> float:
-    """The most memory that was in use so far, in GB: the accelerator's, or this process's where there is none."""
+    """Peak memory so far, in GB: the GPU's, or else this process's."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / 1e9
     return (peak_memory() or 0) / 1e9

@@ -1,4 +1,4 @@
-"""The weights that training changes: taken out, put back, exchanged for their moving average."""
+"""Trained weights: extracting, loading, swapping with their moving average."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from linnet.training.sharding import shard_like
 
 
 def trained(module: nn.Module) -> dict[str, Tensor]:
-    """What training changes: parameters that take a gradient, and the buffers beside them, by name. Not copied."""
+    """Parameters with gradients and their modules' buffers, by name, not copied."""
     weights = {name: value for name, value in module.named_parameters() if value.requires_grad}
     owners = {name.rpartition(".")[0] for name in weights}
     buffers = {name: value for name, value in module.named_buffers() if name.rpartition(".")[0] in owners}
@@ -20,18 +20,18 @@ def trained(module: nn.Module) -> dict[str, Tensor]:
 
 
 def part_of(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """The weights of one part among those of all, by its own names."""
+    """The weights of one part, by its own names."""
     return {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
 
 
 def load_trainable(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy weights of `trained` back. Raises `OptionError` where they are those of another model or policy."""
+    """Copy weights of `trained` back. Raises `OptionError` for those of another model or policy."""
     own = trained(module)
     odd = sorted(own.keys() ^ weights.keys()) or sorted(n for n in own if own[n].shape != weights[n].shape)
     if odd:
         raise OptionError(
             f"the checkpoint is of another model or freeze policy than this recipe's (first difference: {odd[0]}): "
-            "go on with the recipe that it was begun with, or choose another `output`."
+            "resume with its original recipe, or choose another `output`."
         )
     for name, value in own.items():
         value.copy_(shard_like(weights[name], value))
@@ -39,7 +39,7 @@ def load_trainable(module: nn.Module, weights: dict[str, Tensor]) -> None:
 
 @contextmanager
 def swapped_weights(module: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
-    """While it is open the module has these weights (a moving average); nothing changes where there are none."""
+    """Temporarily load these weights (a moving average); without any, nothing changes."""
     if not weights:
         yield
         return

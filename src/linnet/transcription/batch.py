@@ -243,7 +243,7 @@ def _is_there(path: Path, known: str | None, fingerprint: str) -> bool:
 
 
 def _mark(fingerprint: str, *, empty: bool) -> str:
-    """What a record says of a file that was made so: also whether there was nothing to write."""
+    """The record of a file made this way, including whether there was nothing to write."""
     return f"{fingerprint} empty" if empty else fingerprint
 
 

@@ -62,7 +62,7 @@ def speech_between(regions: Sequence[Region], start: float, end: float) -> float
 
 
 class Pace:
-    """How fast people speak in a recording, learned as it is heard: in segments with enough speech to tell."""
+    """The speaking rate of a recording, estimated during decoding from segments with enough speech."""
 
     def __init__(self) -> None:
         self._rates: list[float] = []
@@ -74,12 +74,12 @@ class Pace:
 
     @property
     def usual(self) -> float:
-        """Words a second of speech; of most recordings as long as too little was heard to tell."""
+        """Words per second of speech; a typical rate until enough speech has been decoded."""
         return median(self._rates) if len(self._rates) >= LEAST_KNOWN else TYPICAL
 
     @property
     def least(self) -> float:
-        """Words a second of speech below which a segment is heard again: it may be slow, or words were skipped."""
+        """Words per second of speech below which a segment is decoded again, since words may have been skipped."""
         return max(SLOWEST, LAGGING * self.usual) if len(self._rates) >= LEAST_KNOWN else SLOWEST
 
 

@@ -244,7 +244,7 @@ class _WindowRecognizer:
         self._backend, self._options = backend, options
 
     def prepare(self, window: Window) -> Window:
-        """Only the sound."""
+        """Only the audio."""
         return replace(window, joined=False, regions=())
 
     def ask(self, window: Window, language: str | None, vote: Any) -> Request:
@@ -327,7 +327,7 @@ def _check(options: TranscriptionOptions, speech: SpeechModel) -> None:
 
 
 def _generation(model: Any, options: TranscriptionOptions) -> dict[str, Any]:
-    """Arguments of `generate`; what is not given stays as the model's generation config says."""
+    """Arguments of `generate`; defaults come from the model's generation config."""
     config = model.generation_config
     most = options.max_new_tokens
     if most is None and config.max_length is None and config.max_new_tokens is None:

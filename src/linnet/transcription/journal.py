@@ -50,7 +50,7 @@ class Journal:
         try:
             return rebuild(kind, known)
         except (TypeError, ValueError, KeyError, AttributeError):
-            return None  # a damaged line: the window is heard again
+            return None  # a damaged line: the window is decoded again
 
     def keep(self, request: Request, answer: Any) -> None:
         """Write an answer behind the others; it outlives this process when this returns."""

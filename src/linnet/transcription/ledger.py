@@ -75,7 +75,7 @@ class Ledger:
 
 
 def is_low_confidence(segment: Segment, options: DecodingOptions) -> bool:
-    """Whether text is improbable, repeats itself or lies where no speech is heard, by the options' thresholds."""
+    """Whether text is improbable, repetitive or without detected speech, by the options' thresholds."""
 
     def beyond(value: float | None, threshold: float | None) -> bool:
         return value is not None and threshold is not None and value > threshold

@@ -33,7 +33,7 @@ class WindowTranscript:
     """What a model made of one window; times in seconds of the recording."""
 
     segments: tuple[Segment, ...]
-    resume: float  # the window must be heard again from here; its end where all of it is done
+    resume: float  # decoding resumes from here; the window's end if it is complete
     fell_back: bool = False
     language: str | None = None
     probabilities: Mapping[str, float] | None = None  # of languages, where it was to tell
@@ -53,7 +53,7 @@ class WindowRecognizer(Protocol):
         ...
 
     def read(self, window: Window, answer: Any) -> WindowTranscript:
-        """What the answer to a window's request says."""
+        """Process the result of a window's request."""
         ...
 
 
@@ -69,7 +69,7 @@ class Languages:
         self._wordless: str | None = None  # of those in which speech was found and no words
 
     def count(self, heard: WindowTranscript) -> None:
-        """Take the probabilities of a window with words; one without gives a language only where none has any."""
+        """Add the language probabilities of a window; those of windows without words count only if none has words."""
         if heard.probabilities and heard.segments:
             self._voices += 1
             self._first = self._first or heard.language
@@ -85,7 +85,7 @@ class Languages:
 
     @property
     def best(self) -> str | None:
-        """The language given, chosen or of the most windows; of a single one as it was heard."""
+        """The given language, else the one detected in most windows."""
         if self.chosen or not self._sums:
             return self.chosen or self._wordless
         return self._first if self._voices == 1 else max(self._sums, key=self._sums.__getitem__)
@@ -140,7 +140,7 @@ def _vote(languages: Languages, heard: Sequence[WindowTranscript]) -> None:
 def _settle(
     pending: Sequence[Window], heard: Mapping[int, WindowTranscript], ledger: Ledger, language: str | None, limit: int
 ) -> Iterator[Window]:
-    """Book what was heard; the windows that are still to be heard, in order.
+    """Record results; returns the windows that are still to be decoded, in order.
 
     A window that was heard in another language than the one chosen since is heard again.
     """

@@ -47,7 +47,7 @@ class Item:
 
     @property
     def record(self) -> Path:
-        """The hidden file that says what the others were made with."""
+        """The hidden file that records what the others were made with."""
         return self.folder / f".{self.name}.linnet"
 
     @property

@@ -1,4 +1,4 @@
-"""Regions of speech packed into windows: what one pass of the model hears, with no word cut.
+"""Regions of speech packed into windows for one pass of the model, without splitting words.
 
 Time line of one packed window, `-` speech, `.` silence::
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import Region
 
-PAD = round(0.3 * SAMPLE_RATE)  # of what was not heard as speech, kept at both ends of a window
+PAD = round(0.3 * SAMPLE_RATE)  # of non-speech kept at both ends of a window
 LONG_PAUSE = SAMPLE_RATE // 2  # no pause is a better place to cut than one of this length
 
 

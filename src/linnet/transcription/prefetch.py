@@ -1,4 +1,4 @@
-"""Making what comes next in another thread, while what is there is worked on."""
+"""Prefetching the next items in another thread."""
 
 from __future__ import annotations
 

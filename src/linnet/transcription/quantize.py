@@ -66,7 +66,7 @@ class QuantizationReport:
 
     @property
     def loss(self) -> float:
-        """In percent points; negative where w8a8 hears better."""
+        """In percentage points; negative if w8a8 is better."""
         return self.rates[1] - self.rates[0]
 
 

@@ -58,21 +58,21 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may 
     from linnet.models.device import choose_device
     from linnet.models.resolve import resolve
 
-    tell = notify or ignore
+    notify = notify or ignore
     wanted = EngineConfig(engine, compute_type, threads)
     if dtype != "auto":
-        wanted = replace_dtype(dtype, wanted, tell)
+        wanted = replace_dtype(dtype, wanted, notify)
     place, why = choose_device(device)
     if device == "auto":
-        tell(f"device: {place} ({why})")
+        notify(f"device: {place} ({why})")
     if name is None and revision is not None:
         raise OptionError(f"revision {revision} is of a model: name the model, too")
     if name is None:
         ref = resolve_default(place.startswith("cuda"), offline=offline, notify=notify)
     else:
         ref = resolve(name, offline=offline, revision=revision, notify=notify)
-    chosen = choose(ref, place, wanted, tell)
-    read = partial(load_backend, ref, place, chosen, tell)
+    chosen = choose(ref, place, wanted, notify)
+    read = partial(load_backend, ref, place, chosen, notify)
     backend = cast("Backend", _LazyBackend(read)) if late else read()
     return Recognizer(backend, ref, device=place, dtype=chosen.precision)
 
@@ -128,7 +128,7 @@ class Recognizer:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes that `language` may name; empty where the model takes none."""
+        """Codes for `language`; empty if the model takes none."""
         return self._backend.languages
 
     @property
@@ -218,7 +218,7 @@ class Recognizer:
 
 
 def _split(given: Mapping[str, Any]) -> tuple[Recording, TranscriptionOptions]:
-    """How recordings are opened, as a `Recording` without its sound, and how they are transcribed."""
+    """How recordings are opened, as a `Recording` without its audio, and how they are transcribed."""
     changes = dict(given)
     opening = {name: changes.pop(name) for name in ("channel", "track", "sample_rate") if name in changes}
     options = changes.pop("options", None)

@@ -1,4 +1,4 @@
-"""What is heard again, and which hearing stands: speech without words, and stretches with too few words for it.
+"""Decoding again, and which result is kept: for speech without words, and spans with too few words.
 
 A stretch is heard again as a whole, without timestamps; where words are missing still, in two parts, cut at a pause,
 and so on. At the end the hearing with more words stands::
@@ -30,7 +30,7 @@ class StretchRetry:
     """The hearings of one stretch: `first` stands unless its parts together have more words. See `windows.Retry`."""
 
     first: tuple[Segment, ...]
-    waiting: int  # parts that are not heard yet
+    waiting: int  # parts that are not decoded yet
     missing: bool = False  # words are known to be missing in `first`
     within: Retry | None = None  # the stretch that this one is a part of
     found: list[Segment] = field(default_factory=list)
@@ -43,7 +43,7 @@ class StretchRetry:
         return words_in(segments) > words_in(self.first) + SPARE
 
     def book(self, segments: Sequence[Segment]) -> list[Segment]:
-        """One part is heard; what stands of the outermost stretch, once all of it is decided."""
+        """Add the result of one part; returns the final result of the outermost span once it is decided."""
         self.found += segments
         self.waiting -= 1
         if self.waiting:
@@ -87,7 +87,7 @@ def _marked(segments: Sequence[Segment], window: Window) -> tuple[Segment, ...]:
 def _try(
     parts: Sequence[Window], first: tuple[Segment, ...], within: Retry | None = None, *, missing: bool = False
 ) -> list[Window]:
-    """The parts of a stretch, to be heard again; together they must say more than `first`."""
+    """The parts of a span, to be decoded again; together they must yield more words than `first`."""
     retry = StretchRetry(first, len(parts), missing, within)
     return [replace(part, retry=retry, again=True) for part in parts]
 
@@ -99,7 +99,7 @@ def _stretch(window: Window, segment: Segment, segments: Sequence[Segment]) -> W
     end = min(max(end, start + SHORTEST_SPEECH) + PAD, round(after * SAMPLE_RATE), window.end)
     before = max((round(one.end * SAMPLE_RATE) for one in segments if one.end <= segment.start), default=window.start)
     begun = [one.start for one in window.regions if one.start < start < one.end and start - one.start < LONG_REST]
-    start = max(begun[0] - PAD, before) if begun else start  # a longer part is heard again alone
+    start = max(begun[0] - PAD, before) if begun else start  # a longer part is decoded again alone
     start = min(max(start, window.start), window.end - 1)
     return window.part(start, max(end, start + 1))
 

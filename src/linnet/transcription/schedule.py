@@ -43,7 +43,7 @@ class Recording:
     sample_rate: int | None = None  # Hz, of arrays
 
     def open(self) -> AudioSource:
-        """The sound as a source, which it may be already. Raises `AudioError`, `OptionError`."""
+        """The recording as an open source. Raises `AudioError`, `OptionError`."""
         if is_source(self.sound):
             return self.sound
         return open_audio(self.sound, channel=self.channel, sample_rate=self.sample_rate, track=self.track)
@@ -289,7 +289,7 @@ def in_order(results: Iterable[Result]) -> Iterator[Result]:
 
 
 def _failure(name: str, error: Exception, *, of_model: bool = False) -> LinnetError:
-    """What a recording's result says of any error, of the sound or `of_model`: the other recordings go on."""
+    """The error of a recording's result, caused by the audio or `of_model`; other recordings continue."""
     if isinstance(error, LinnetError):
         return error
     what = f"{type(error).__name__}: {error}"
@@ -377,7 +377,7 @@ class _Batches:
 
 
 def _is_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on a GPU or a CPU, in torch or OpenVINO."""
+    """Whether an error is out of memory, on a GPU or a CPU, in torch or OpenVINO."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # as PyTorch's is called
         return True
     said = str(error).lower() if isinstance(error, RuntimeError) else ""

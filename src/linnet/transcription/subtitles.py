@@ -144,7 +144,7 @@ def _split(units: Sequence[Unit], layout: SubtitleLayout) -> Iterator[Cue]:
 
 
 def _lines(units: Sequence[Unit], layout: SubtitleLayout) -> list[tuple[Unit, ...]]:
-    """As few lines as hold the units, of like length; a word that is longer than a line has one of its own."""
+    """The fewest lines that hold the units, of similar length; a word longer than a line gets its own line."""
     width = layout.max_line_width
     if width is None:
         return [tuple(units)]

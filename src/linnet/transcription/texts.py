@@ -10,7 +10,7 @@ from linnet.transcription.recognizer import Recognizer
 
 
 def greedy_texts(recognizer: Recognizer, recordings: Sequence[Audio], languages: Sequence[str | None]) -> list[str]:
-    """What a model hears in each recording at temperature 0, in this language; None: detected.
+    """The transcript of each recording at temperature 0, in this language; None: detected.
 
     Raises what went wrong with the first recording that cannot be transcribed.
     """

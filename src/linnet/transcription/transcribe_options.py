@@ -10,7 +10,7 @@ from linnet.transcription.options import LongForm
 
 
 class TranscribeOptions(TypedDict, total=False):
-    """Every keyword that `Recognizer.transcribe` takes; one left out keeps the default of `TranscriptionOptions`.
+    """Every keyword of `Recognizer.transcribe`; omitted ones have the default of `TranscriptionOptions`.
 
     `options` sets several at once, and single keywords override it. `temperature` is `temperatures` as the command line
     calls it. A test holds that names and types agree with `TranscriptionOptions`.

@@ -42,7 +42,7 @@ class Segment:
     temperature: float | None = None
     words: tuple[Word, ...] = ()
     language: str | None = None  # where each window detects its own
-    low_confidence: bool = False  # improbable, repeating itself, or where the model hears no speech
+    low_confidence: bool = False  # improbable, repetitive, or without detected speech
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Counts:
 
     windows: int = 0
     fallback_windows: int = 0  # decoded again at a temperature above 0
-    empty_windows: int = 0  # in which the model heard no words
+    empty_windows: int = 0  # in which no words were recognized
     low_confidence_segments: int = 0
     nonspeech_seconds: float = 0.0  # of the recording, which hold no speech and went to no window
 

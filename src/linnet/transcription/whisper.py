@@ -45,11 +45,11 @@ RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next wi
 
 @dataclass(frozen=True)
 class WindowResult:
-    """One decoded window and the language heard or given."""
+    """One decoded window, and its given or detected language."""
 
     decoded: DecodingResult
     language: str | None
-    probabilities: Mapping[str, float] | None = None  # of each language, where it was to be told
+    probabilities: Mapping[str, float] | None = None  # of each language, if it was detected
     words: tuple[TimedWord, ...] = ()  # where word times were asked for
 
 
@@ -192,7 +192,7 @@ class WhisperBackend:
         return pieces, advance
 
     def _hears_speech(self, decoded: DecodingResult, options: TranscriptionOptions) -> bool:
-        """Whether a window without words is one in which the model says that somebody speaks."""
+        """Whether the model detects speech in a window without words."""
         known = self.vocabulary.no_speech is not None and options.no_speech_threshold is not None
         return known and decoded.no_speech_prob < CERTAIN_SPEECH
 
@@ -364,7 +364,7 @@ class _WindowRecognizer:
         return any(may_skip(one, window.regions, end, usual) for one, end in zip(segments, ends, strict=False))
 
     def _timed(self, window: Window) -> bool:
-        """Whether a window is decoded with timestamps: what was skipped with them is heard again without."""
+        """Whether a window is decoded with timestamps; skipped speech is decoded again without them."""
         return self._options.timestamps and not window.again
 
 
@@ -391,7 +391,7 @@ def _is_invented(segment: Segment, window: Window) -> bool:
 
 
 def _is_silence(decoded: DecodingResult, options: DecodingOptions) -> bool:
-    """Whether the model says that nobody speaks and is not sure of the words it found (Radford et al. 2022, 4.5)."""
+    """Whether the model predicts no speech with low confidence in its words (Radford et al. 2022, 4.5)."""
     if options.no_speech_threshold is None or decoded.no_speech_prob <= options.no_speech_threshold:
         return False
     limit = options.log_probability_threshold

@@ -20,20 +20,20 @@ EDGE = SAMPLE_RATE  # samples without speech at a recording's start and end that
 
 
 class Retry(Protocol):
-    """The hearings of a stretch of which too few words were heard at first."""
+    """The decoding attempts of a span that yielded too few words at first."""
 
     def must_say_more(self, segments: Sequence[Segment]) -> bool:
-        """Whether words are known to be missing, and are missing in what the whole stretch was heard to say, too."""
+        """Whether words are known to be missing, also in the result for the whole span."""
         ...
 
     def book(self, segments: Sequence[Segment]) -> list[Segment]:
-        """Take what one window of the stretch was heard to say; what stands, once all of them are heard."""
+        """Add the result of one window of the span; returns the final result once all are decoded."""
         ...
 
 
 @dataclass(frozen=True)
 class Window:
-    """What one encoder pass hears: samples of the recording from `start` on, and the regions of speech in them.
+    """The input of one encoder pass: samples of the recording from `start` on, and the regions of speech in them.
 
     `joined`: it starts where the window before it ended, and a word may lie across. `again`: it holds what the model
     passed over when it heard it among other speech; `retry`: what it is heard to say must beat an earlier hearing.

@@ -129,7 +129,7 @@ def test_selection_drops_what_it_names_and_keeps_silence() -> None:
     durations[9], durations[10] = 0.0, 45.0
     selection = select(Lengths(durations, tokens), longest=40.0)
     assert {reason: rows.tolist() for reason, rows in selection.dropped.items()} == {
-        "no sound": [9],
+        "no audio": [9],
         "longer than 40 s": [10],
         "too many tokens per second": [5, 6],
         "too few tokens per second": [7],

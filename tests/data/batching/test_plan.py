@@ -129,7 +129,7 @@ def test_batches_that_ran_out_of_memory_shrink_by_a_tenth_and_by_one_at_least() 
     assert smaller.sizes.tolist() == [int(binning.sizes[0] * 0.9), binning.sizes[1]]
     two: Binning = binning.with_limits([2, 1]).shrunk(0)
     assert two.limits == (1, 1)
-    with pytest.raises(OptionError, match="too large alone"):
+    with pytest.raises(OptionError, match="alone is too large"):
         two.shrunk(0)
     packing = pack_utterances(typical(300), COST, 400.0)
     assert packing.shrunk(0).limits == (0.9 * 395.0,)

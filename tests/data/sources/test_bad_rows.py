@@ -116,7 +116,7 @@ def test_hypotheses_go_on_after_any_row(tmp_path: Path, kind: str) -> None:
 
 
 def test_the_rows_of_an_evaluation_go_on_after_any_line(tmp_path: Path) -> None:
-    """Bad lines are told; their utterances are done again where the file is gone on with, else left out."""
+    """Bad lines are told; their utterances are scored again where the file is gone on with, else left out."""
     path = tmp_path / "rows.jsonl"
     header, rng = {"model": "m"}, random.Random(5)
     row = ScoredRow(1, "u1", "a.wav", "one", hypothesis="one", words=1, duration=1.0, seconds=0.1, snr=3)
@@ -131,7 +131,7 @@ def test_the_rows_of_an_evaluation_go_on_after_any_line(tmp_path: Path) -> None:
     found = read_rows(path)
     assert {1, 500} <= {row.row for row in found.rows}
     assert all(isinstance(row.words, int) and isinstance(row.text, str) for row in found.rows)
-    assert "rows cannot be used and are left out" in found.bad[0]
+    assert "rows cannot be used and are skipped" in found.bad[0]
     assert found.bad[1].startswith("  line 4: ")
     with RowLog.open(path, header, {}) as log:
         assert len(log.bad) > 200

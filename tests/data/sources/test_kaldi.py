@@ -56,11 +56,11 @@ def test_lines_that_are_wrong_are_counted_and_the_others_read(tmp_path: Path) ->
     assert [(row.id, row.text, row.duration) for row in rows] == [("a", "one", 1.5)]
     wanted = [
         ("wav.scp, line 2", "which is not run"),
-        ("text, line 3", "bb has no sound"),
+        ("text, line 3", "bb has no audio"),
         ("wav.scp, line 3", "Kaldi archive"),
         ("wav.scp, line 4", "expected the path"),
         ("wav.scp, line 5, e", "expected seconds"),
-        ("text, line 5", "z has no sound"),
+        ("text, line 5", "z has no audio"),
     ]
     for problem, (where, says) in zip(problems, wanted, strict=True):
         assert problem.startswith(f"{where}: ")

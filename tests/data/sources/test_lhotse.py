@@ -51,7 +51,7 @@ def test_channels_are_counted_inside_their_file(tmp_path: Path) -> None:
     )
     places = [(row.id, row.audio, row.channel) for row in rows]
     assert places == [("1", "/0.wav", 1), ("2", "/2.wav", 1), ("3", "/1.wav", None), ("4", "/0.wav", None)]
-    assert "lies in 2 files" in problems[0]
+    assert "is in 2 files" in problems[0]
     assert "channel 1 is not among" in problems[1]
 
 
@@ -68,7 +68,7 @@ def test_custom_fields(tmp_path: Path) -> None:
         ({"recording": None}, "with their recordings"),
         ({"recording": {"id": "r", "sources": []}}, "no list of 'sources'"),
         ({"recording": {"sources": [{"type": "command", "channels": [0], "source": "sox |"}]}}, "'command'"),
-        ({"recording": {"sources": [{"type": "file"}], "transforms": [{"name": "Speed"}]}}, "the change Speed"),
+        ({"recording": {"sources": [{"type": "file"}], "transforms": [{"name": "Speed"}]}}, "the transform Speed"),
         ({"supervisions": "text"}, "list of objects"),
         ({"start": -1.0}, "'start' must be seconds"),
     ],

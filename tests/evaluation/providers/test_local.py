@@ -61,7 +61,7 @@ def test_every_kind_can_be_named() -> None:
         ("deepgram", "expected KIND:MODEL, such as deepgram:nova-3"),
         ("deepgram:", "names no model; expected deepgram:MODEL"),
         ("deepgram:@http://localhost", "names no model"),
-        ("transformers:digits@http://localhost", "runs on this machine: leave out the address"),
+        ("transformers:digits@http://localhost", "runs locally: leave out the URL"),
     ],
 )
 def test_what_cannot_be_opened_says_how_it_can(spec: str, told: str) -> None:
@@ -311,7 +311,7 @@ def test_what_openai_whisper_is(checkpoint: Path) -> None:
         assert provider.identity.revision.startswith("openai-whisper ")
         with pytest.raises(OptionError, match="Unsupported language: xx"):
             provider.transcribe(SHORT, language="xx")
-    with pytest.raises(OptionError, match="knows auto, float16 and float32"):
+    with pytest.raises(OptionError, match="supports auto, float16 and float32"):
         open_provider(f"openai-whisper:{checkpoint}", ProviderOptions(compute_type="int8"))
     with pytest.raises(ProviderRefusal, match="openai-whisper:no-such: cannot load the model"):
         open_provider("openai-whisper:no-such")

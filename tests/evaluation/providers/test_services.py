@@ -34,7 +34,7 @@ from linnet.evaluation.providers import (
     transcribe_all,
 )
 from linnet.evaluation.providers.http import retry_after
-from linnet.evaluation.providers.sound import flac
+from linnet.evaluation.providers.upload import flac
 from linnet.evaluation.run import EvaluationOptions, evaluate_rows
 from linnet.text.normalizers import Normalizers
 from tests.support import transcription_services as services
@@ -124,7 +124,7 @@ def test_the_request_is_the_one_of_the_interface(kind: str, service: Service) ->
 def test_prompts_are_passed_on_or_refused(kind: str, service: Service) -> None:
     with opened(kind, service) as provider:
         if kind in ("deepgram", "elevenlabs"):
-            with pytest.raises(OptionError, match="takes no prompt; it has the field keyterm"):
+            with pytest.raises(OptionError, match="takes no prompt; use the field keyterm"):
                 provider.transcribe(SOUND, prompt="Linnet")
             assert not service.asked
             return
@@ -185,7 +185,7 @@ def test_a_service_that_wants_hours_is_not_waited_for() -> None:
     with serving(services.deepgram) as service:
         service.script = [Reply(429, None, {"Retry-After": "7200"})]
         error = failure(opened("deepgram", service))
-    assert str(error) == "deepgram:nova-3: status 429: null; it asks to come back in 7200 s"
+    assert str(error) == "deepgram:nova-3: status 429: null; it asks to retry after 7200 s"
     assert len(service.asked) == 1
 
 
@@ -219,8 +219,7 @@ def test_a_web_page_is_no_answer(kind: str, service: Service) -> None:
     error = failure(opened(kind, service))
     shown = f"<!doctype html> <html><title>Log in</title>{'x' * 1000}"[:200]
     assert str(error) == (
-        f"{KINDS[kind][0]}: expected JSON, got text/html: {shown}; "
-        f"check that the address {service.url} is that of its API"
+        f"{KINDS[kind][0]}: expected JSON, got text/html: {shown}; check that {service.url} is the URL of its API"
     )
     assert len(service.asked) == 1
 
@@ -238,7 +237,7 @@ def test_json_without_a_text_is_an_error_and_no_empty_transcript(kind: str, serv
     service.script = [Reply(200, body)]
     error = failure(opened(kind, service))
     assert str(error).startswith(f"{KINDS[kind][0]}: ")
-    assert ("expected a JSON object" if not isinstance(body, dict) else "the answer has no") in str(error)
+    assert ("expected a JSON object" if not isinstance(body, dict) else "the response has no") in str(error)
     assert len(service.asked) == 1
 
 
@@ -246,7 +245,7 @@ def test_json_without_a_text_is_an_error_and_no_empty_transcript(kind: str, serv
 def test_deepgram_without_alternatives(results: Any) -> None:
     with serving(services.deepgram) as service:
         service.script = [Reply(200, {"results": results})]
-        assert "the answer has no" in str(failure(opened("deepgram", service)))
+        assert "the response has no" in str(failure(opened("deepgram", service)))
 
 
 def test_silence_is_an_empty_transcript_and_no_error() -> None:
@@ -260,7 +259,7 @@ def test_a_service_that_does_not_answer(kind: str, service: Service) -> None:
     service.script = [Reply(200, {}, delay=0.6)] * 2
     error = failure(opened(kind, service, timeout=0.2, attempts=2))
     assert str(error) == (
-        f"{KINDS[kind][0]}: {service.url} gave no answer within 0.2 s (tried 2 times); "
+        f"{KINDS[kind][0]}: {service.url} did not respond within 0.2 s (tried 2 times); "
         "raise the timeout, or try again later"
     )
 
@@ -293,7 +292,7 @@ def test_no_key_names_the_variable(kind: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv(KINDS[kind][1], " ")
     with pytest.raises(ProviderRefusal) as caught:
         open_provider(KINDS[kind][0])
-    assert str(caught.value) == f"{KINDS[kind][0]}: has no key; set the environment variable {KINDS[kind][1]}"
+    assert str(caught.value) == f"{KINDS[kind][0]}: has no API key; set the environment variable {KINDS[kind][1]}"
 
 
 def test_a_key_may_have_another_variable(kind: str, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +301,7 @@ def test_a_key_may_have_another_variable(kind: str, service: Service, monkeypatc
     with opened(kind, service, key_variable="GROQ_API_KEY") as provider:
         assert provider.transcribe(SOUND).text == TEXT
     monkeypatch.setenv("GROQ_API_KEY", "clé")
-    with pytest.raises(ProviderRefusal, match="the key in GROQ_API_KEY holds other than ASCII"):
+    with pytest.raises(ProviderRefusal, match="the key in GROQ_API_KEY has non-ASCII characters"):
         opened(kind, service, key_variable="GROQ_API_KEY")
 
 
@@ -343,7 +342,7 @@ def test_what_a_service_says_of_an_address_is_not_quoted_with_its_secrets() -> N
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:port"])
 def test_addresses_that_are_none(url: str) -> None:
-    with pytest.raises(ProviderError, match=r"is no address|cannot be reached|failed"):
+    with pytest.raises(ProviderError, match=r"is not a valid URL|cannot be reached|failed"):
         opened("openai", url, attempts=1).transcribe(SOUND)
 
 
@@ -360,7 +359,7 @@ def test_assemblyai_tells_why_a_recording_failed_and_when_it_takes_too_long() ->
         error = failure(opened("assemblyai", service, timeout=1.0))
         assert "still processing after 1 s; raise the timeout" in str(error)
         state = {"status": "completed", "text": None}
-        assert "the answer has no 'text'" in str(failure(opened("assemblyai", service)))
+        assert "the response has no 'text'" in str(failure(opened("assemblyai", service)))
         state = {"status": "lost"}
         assert "unknown status 'lost'" in str(failure(opened("assemblyai", service)))
 
@@ -457,7 +456,7 @@ def test_a_cache_that_cannot_be_written_costs_a_notice_and_no_answer(tmp_path: P
     with serving(services.deepgram) as service:
         kept = Kept("deepgram", service, tmp_path)
         assert kept().text == TEXT
-        assert "answers cannot be kept" in kept.notices[0]
+        assert "responses cannot be cached" in kept.notices[0]
 
 
 # Many at once
@@ -479,7 +478,7 @@ def test_replies_come_in_order_whoever_is_first(kind: str, service: Service) -> 
     service.speak = slowly
     with opened(kind, service, concurrency=3) as provider:
         replies = list(transcribe_all(provider, [ProviderRequest(audio) for audio in audios]))
-    assert [reply.heard and reply.heard.text for reply in replies] == [said(flac(audio)) for audio in audios]
+    assert [reply.transcript and reply.transcript.text for reply in replies] == [said(flac(audio)) for audio in audios]
     assert 1 < service.most <= 3
     assert [reply.duration for reply in replies] == [0.01] * 9
 
@@ -508,7 +507,7 @@ def test_one_bad_recording_leaves_the_others_alone(tmp_path: Path) -> None:
                 provider, [ProviderRequest(SOUND), ProviderRequest(missing), ProviderRequest(SOUND)] * 5, patience=2
             )
         )
-    assert [reply.heard is not None for reply in replies] == [True, False, True] * 5
+    assert [reply.transcript is not None for reply in replies] == [True, False, True] * 5
     assert isinstance(replies[1].error, AudioError)
     assert missing in str(replies[1].error)
 
@@ -526,10 +525,12 @@ def test_failures_in_a_row_end_the_run() -> None:
     with serving(services.deepgram) as service, opened("deepgram", service, attempts=1, concurrency=1) as provider:
         bad = Reply(500, {"err_msg": "down"})
         service.script = [bad, bad]
-        replies = [reply.heard is None for reply in transcribe_all(provider, [ProviderRequest(SOUND)] * 3, patience=3)]
+        replies = [
+            reply.transcript is None for reply in transcribe_all(provider, [ProviderRequest(SOUND)] * 3, patience=3)
+        ]
         assert replies == [True, True, False]
         service.script, service.speak = [], lambda server, asked: bad
-        with pytest.raises(ProviderError, match=r"3 recordings failed in a row, the last one so: .* status 500"):
+        with pytest.raises(ProviderError, match=r"3 consecutive recordings failed, the last with: .* status 500"):
             list(transcribe_all(provider, [ProviderRequest(SOUND)] * 9, patience=3))
 
 
@@ -542,7 +543,7 @@ def test_a_run_that_is_broken_off_does_not_sit_out_its_pauses() -> None:
         provider = opened("deepgram", service, concurrency=2)
         replies = transcribe_all(provider, [ProviderRequest(sound) for sound in (SOUND, *sounds(9))])
         begun = time.monotonic()
-        assert next(replies).heard is not None
+        assert next(replies).transcript is not None
         replies.close()  # type: ignore[attr-defined]  # it is a generator
         assert time.monotonic() - begun < 30
 

@@ -161,7 +161,7 @@ def test_an_encoder_in_training_skips_and_masks_nothing(bases: dict[str, Path], 
 
 def test_sound_beyond_the_language_model_is_refused(bases: dict[str, Path]) -> None:
     model, processor = fusion(bases)
-    with pytest.raises(ModelError, match=r"clip 1 of the batch would take 1258 places .* which has 512"):
+    with pytest.raises(ModelError, match=r"clip 1 of the batch would take 1258 positions .* which has 512"):
         model.generate(**processor([clips()[0], np.zeros(16000 * 100, dtype=np.float32)]))
     with pytest.raises(ModelError, match="the longest clip and the longest text of the batch would take"):
         model(**processor(clips()[:1], " ".join(["one"] * 600)))
@@ -256,7 +256,7 @@ def test_sound_of_another_form_is_said(bases: dict[str, Path], what: str) -> Non
     says = {
         "shape": r"\[clips, samples\]",
         "gap": "clip 1 of the batch",
-        "mask": "one number",
+        "mask": "must be equal",
         "nothing": "input_values",
     }
     with pytest.raises(ModelError, match=says[what]):

@@ -24,6 +24,7 @@ from linnet.models.fusion.adapters import Lora, add_lora
 from linnet.models.lowrank.layers import PairLinear, is_low_rank, plan_of
 from linnet.models.lowrank.saving import load_low_rank, materialize, save_low_rank
 from linnet.models.whisper import load_whisper
+from tests.support.forked import run_python
 from tests.support.low_rank_models import AUTO, compress, load, save_compressed_whisper
 from tests.support.tiny_fusion import TEXTS, clips, trained_fusion
 from tests.support.tiny_fusion import save_all as save_bases
@@ -250,11 +251,10 @@ def test_the_encoder_of_a_fusion_model(tmp_path: Path) -> None:
         torch.testing.assert_close(again(**batch).logits, want)
     assert isinstance(linnet.load(str(tmp_path / "low")), linnet.Recognizer)
     code = (
-        "import sys, linnet; from transformers import AutoModelForSpeechSeq2Seq as Auto; "
-        "print(type(Auto.from_pretrained(sys.argv[1])).__name__)"
+        "import linnet; from transformers import AutoModelForSpeechSeq2Seq as Auto; "
+        f"print(type(Auto.from_pretrained({str(tmp_path / 'low')!r})).__name__)"
     )
-    fresh = [sys.executable, "-c", code, str(tmp_path / "low")]  # where no fusion model was made before
-    done = subprocess.run(fresh, capture_output=True, text=True, check=False)
+    done = run_python(code, cwd=tmp_path)  # where no fusion model was made before
     assert done.stdout.strip() == "LowRankFusionForConditionalGeneration", done.stderr
 
 
@@ -287,7 +287,7 @@ def test_adapters_of_a_low_rank_fusion_model(tmp_path: Path) -> None:
 
 def test_a_fusion_model_is_not_built_on_a_low_rank_base(whisper: tuple[Any, Path], tmp_path: Path) -> None:
     bases = save_bases(tmp_path / "bases", ("qwen3",))
-    with pytest.raises(ModelError, match="has low-rank layers, which a fusion model is not built on"):
+    with pytest.raises(ModelError, match="has low-rank layers, which fusion models do not support"):
         build(str(whisper[1]), str(bases["qwen3"]))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -45,6 +47,28 @@ def test_both_forms_compute_the_product(form: Form, bias: bool, inputs: int, out
     else:
         assert own is not None
         torch.testing.assert_close(own, factors.bias, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_few_rows_and_many_are_computed_alike(bias: bool) -> None:
+    """Outputs are put in order for up to k rows, and the weight instead for more."""
+    layer, x = low_rank_layer(random_factors(12, 20, 5, bias=bias), "pivot"), torch.randn(6, 12, dtype=torch.float64)
+    many = layer(x)
+    assert len(x) > layer.rank
+    for row in range(6):
+        torch.testing.assert_close(layer(x[row : row + 1])[0], many[row], rtol=1e-12, atol=1e-12)
+    torch.autograd.gradcheck(layer, x.requires_grad_())
+
+
+def test_a_half_that_is_wrapped_is_called() -> None:
+    """Adapters take the place of the second half: the weight alone would leave them out."""
+    layer: Any = low_rank_layer(random_factors(12, 20, 5), "pivot")
+    plain, x = layer.rest, torch.randn(30, 12, dtype=torch.float64)
+    want = layer(x)
+    layer.rest = nn.Sequential(plain)
+    torch.testing.assert_close(layer(x), want, rtol=1e-12, atol=1e-12)
+    plain.weight.data.zero_()
+    assert not torch.allclose(layer(x), want)
 
 
 @pytest.mark.parametrize("form", ["pair", "pivot"])

@@ -140,7 +140,7 @@ def test_a_budget_in_memory_takes_what_was_measured(bases: dict[str, Path], tmp_
         batch_cost(recipe, task, lengths(0.6), rows, 1)
     save_fit(FIT, fit_key(recipe, task, 1))
     assert batch_cost(recipe, task, lengths(0.6), rows, 1) == (FIT.cost, 12_000_000)
-    with pytest.raises(OptionError, match="shorter sounds or texts only"):
+    with pytest.raises(OptionError, match="shorter audio or texts only"):
         batch_cost(recipe, task, lengths(0.9), rows, 1)
     with pytest.raises(OptionError, match="fit-memory RECIPE --processes 2"):
         batch_cost(recipe, task, lengths(0.6), rows, 2)
@@ -188,4 +188,4 @@ def test_without_data_it_is_of_a_likely_batch(bases: dict[str, Path], tmp_path: 
     save_fit(dataclasses.replace(FIT, shapes=shapes, measured=(1, *FIT.measured)), fit_key(recipe, outline(recipe), 1))
     assert "by measurement, for 1 utterance of 30.00 s and 99 tokens" in dict(dry_run(recipe))["memory of a step"]
     save_fit(FIT, fit_key(recipe, outline(recipe), 1))
-    assert "measured for shorter sounds or texts only: run" in dict(dry_run(recipe))["memory of a step"]
+    assert "measured for shorter audio or texts only: run" in dict(dry_run(recipe))["memory of a step"]

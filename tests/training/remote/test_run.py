@@ -48,7 +48,7 @@ def a_recipe(folder: Path, output: str = "out") -> SpeechRecipe:
 
 def train_there(parcel: Parcel, output: Path, **options: Any) -> tuple[list[dict[str, Any]], list[str]]:
     told: list[str] = []
-    rows = list(run_remote(Remote("me@gpu", parcel.name, **options), parcel, output, tell=told.append))
+    rows = list(run_remote(Remote("me@gpu", parcel.name, **options), parcel, output, notify=told.append))
     return rows, told
 
 
@@ -90,12 +90,12 @@ def test_a_broken_connection_is_taken_up_again(there: Elsewhere, tmp_path: Path)
     )
     parcel, output = pack(a_recipe(tmp_path)), tmp_path / "out"
     (there.home / "broken").touch()
-    with pytest.raises(LinnetError, match=r"the connection is lost. The run goes on there: the same"):
+    with pytest.raises(LinnetError, match=r"the connection was lost. The run continues there: the same"):
         train_there(parcel, output)
     (there.home / "broken").unlink()
     before = len(there.calls)
     told: list[str] = []
-    rows = run_remote(Remote("me@gpu", parcel.name), parcel, output, tell=told.append)
+    rows = run_remote(Remote("me@gpu", parcel.name), parcel, output, notify=told.append)
     first = next(rows)
     go_on.touch()
     assert [first["step"], *(row["step"] for row in rows)] == [1, 2]
@@ -107,8 +107,8 @@ def test_a_broken_connection_is_taken_up_again(there: Elsewhere, tmp_path: Path)
 def test_a_training_that_fails_is_an_error_with_what_it_said(there: Elsewhere, tmp_path: Path) -> None:
     there.train_by("mkdir -p ../../runs/out; echo row > ../../runs/out/log.jsonl; echo 'linnet: no GPU' >&2; exit 3")
     parcel, told = pack(a_recipe(tmp_path)), []
-    with pytest.raises(LinnetError, match="me@gpu: the training has ended with an error"):
-        list(run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", tell=told.append))
+    with pytest.raises(LinnetError, match="me@gpu: the training ended with an error"):
+        list(run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", notify=told.append))
     assert told[-1] == "no GPU"
     assert (tmp_path / "out" / "log.jsonl").read_text() == "row\n"
     there.train_by(f"echo '{ROW % 3}' >&2")
@@ -118,11 +118,11 @@ def test_a_training_that_fails_is_an_error_with_what_it_said(there: Elsewhere, t
 def test_breaking_off_here_leaves_it_running_there(there: Elsewhere, tmp_path: Path) -> None:
     there.train_by(f"echo '{ROW % 1}' >&2; sleep 60")
     parcel, told = pack(a_recipe(tmp_path)), []
-    rows = run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", tell=told.append)
+    rows = run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", notify=told.append)
     next(rows)
     rows.close()  # type: ignore[attr-defined]
-    assert "the run goes on on me@gpu" in told[-1]
-    rows = run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", tell=told.append)
+    assert "the run continues on me@gpu" in told[-1]
+    rows = run_remote(Remote("me@gpu", parcel.name), parcel, tmp_path / "out", notify=told.append)
     assert next(rows)["step"] == 1
     assert "linnet-out is running on me@gpu: attaching to it" in told
     rows.close()  # type: ignore[attr-defined]
@@ -131,7 +131,7 @@ def test_breaking_off_here_leaves_it_running_there(there: Elsewhere, tmp_path: P
 def test_what_is_not_installed_is_said(there: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parcel = pack(a_recipe(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(OptionError, match="ssh is not installed here, and --remote needs it"):
+    with pytest.raises(OptionError, match="ssh is not installed on this machine, and --remote needs it"):
         train_there(parcel, tmp_path / "out")
 
 
@@ -259,6 +259,6 @@ def test_sources_become_manifests_and_folders_are_named_as_they_will_be_there(tm
 def test_sounds_that_are_missing_here_are_named(tmp_path: Path) -> None:
     recipe = a_recipe(tmp_path)
     (tmp_path / "corpus" / "3.wav").unlink()
-    with pytest.raises(OptionError, match=r"train.jsonl: 1 sounds are missing here: 3.wav. Mend them, or leave"):
+    with pytest.raises(OptionError, match=r"train.jsonl: 1 audio files are missing: 3.wav. Fix them, or skip"):
         pack(recipe)
     assert len(pack(recipe, skip_bad=True).manifests["train-0.jsonl"]) == 7

@@ -55,7 +55,7 @@ def test_its_tokens_are_those_of_the_texts_without_the_end(
     model = load_task(recipe_at(tmp_path, bases, manifest, {})).model
     made = make_alignment(model, [[3, 4, END], [4, END], [END]])
     assert made.numbers.nonzero().flatten().tolist() == [3, 4]
-    with pytest.raises(OptionError, match="not one token"):
+    with pytest.raises(OptionError, match="have no tokens to align"):
         make_alignment(model, [[END], [END]])
 
 

@@ -62,16 +62,16 @@ def test_it_is_read_once_and_again_where_anything_has_changed(
 
     monkeypatch.setattr(corpus_cache, "read_corpus", counted)
     specs, folder = [SourceSpec(str(manifest))], tmp_path / "kept"
-    first = kept_corpus(folder, specs, inputs, RunContext(tell=told.append))
-    again = kept_corpus(folder, specs, inputs, RunContext(tell=told.append))
+    first = kept_corpus(folder, specs, inputs, RunContext(notify=told.append))
+    again = kept_corpus(folder, specs, inputs, RunContext(notify=told.append))
     assert len(reads) == 1
-    assert same(first, read_corpus(specs, inputs, RunContext(tell=told.append)))
+    assert same(first, read_corpus(specs, inputs, RunContext(notify=told.append)))
     assert same(first, again)
     assert isinstance(again.tokens, np.memmap)
-    assert len(kept_corpus(folder, specs, inputs, RunContext(tell=told.append), limit=4).lengths) == 4
+    assert len(kept_corpus(folder, specs, inputs, RunContext(notify=told.append), limit=4).lengths) == 4
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join([*lines, json.dumps({**json.loads(lines[-1]), "id": "more"})]) + "\n")
-    assert len(kept_corpus(folder, specs, inputs, RunContext(tell=told.append)).lengths) == 10
+    assert len(kept_corpus(folder, specs, inputs, RunContext(notify=told.append)).lengths) == 10
     assert reads == [0, 4, 0]
 
 
@@ -81,12 +81,14 @@ def test_one_process_of_a_machine_reads_and_the_others_wait(
     manifest, found = tone_corpus(tmp_path / "corpus", 9), list[Corpus]()
     specs, folder = [SourceSpec(str(manifest))], tmp_path / "kept"
     monkeypatch.setenv("LOCAL_RANK", "1")
-    waiting = threading.Thread(target=lambda: found.append(kept_corpus(folder, specs, inputs, RunContext(tell=print))))
+    waiting = threading.Thread(
+        target=lambda: found.append(kept_corpus(folder, specs, inputs, RunContext(notify=print)))
+    )
     waiting.start()
     time.sleep(0.5)
     assert not folder.exists()
     monkeypatch.setenv("LOCAL_RANK", "0")
-    first = kept_corpus(folder, specs, inputs, RunContext(tell=print))
+    first = kept_corpus(folder, specs, inputs, RunContext(notify=print))
     waiting.join(10)
     assert same(found[0], first)
 
@@ -101,7 +103,7 @@ def test_small_sources_are_drawn_more_often_by_temperature(tmp_path: Path) -> No
         deviations=100.0,
     )
     told: list[str] = []
-    trainer, data, _ = prepare(recipe, load_task(recipe), RunContext(tell=told.append))
+    trainer, data, _ = prepare(recipe, load_task(recipe), RunContext(notify=told.append))
     drawn = Counter(row for batch in trainer.batches.of_rank(0) for row in batch)
     lengths = data.corpus.lengths
     hours = [float(lengths.durations[:12].sum()), float(lengths.durations[12:].sum())]
@@ -109,7 +111,7 @@ def test_small_sources_are_drawn_more_often_by_temperature(tmp_path: Path) -> No
     assert sum(drawn[row] for row in range(12)) == pytest.approx(12 * passes[0], abs=1)
     assert sum(drawn[row] for row in range(12, 17)) == pytest.approx(5 * passes[1], abs=1)
     assert max(drawn[row] for row in range(12, 17)) - min(drawn[row] for row in range(12, 17)) <= 1
-    assert [line.rpartition(": ")[2] for line in told[-2:]] == [f"{each:.2f} passes an epoch" for each in passes]
+    assert [line.rpartition(": ")[2] for line in told[-2:]] == [f"{each:.2f} passes per epoch" for each in passes]
 
 
 def test_a_temperature_below_one_is_refused(tmp_path: Path) -> None:

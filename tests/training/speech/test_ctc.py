@@ -151,8 +151,8 @@ def test_texts_without_room_are_counted_and_said(bases: dict[str, Path], tmp_pat
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = recipe_at(tmp_path, bases, manifest)
     said: list[str] = []
-    prepare(recipe, load_task(recipe), RunContext(tell=said.append))
-    line = "1 of 4 utterances have more letters than the encoder has frames: no CTC loss for them"
+    prepare(recipe, load_task(recipe), RunContext(notify=said.append))
+    line = "1 of 4 utterances have more characters than encoder frames: no CTC loss for them"
     assert line in said
     table = dict(dry_run(recipe))
     assert table["ctc head"].startswith("187 trained, for 10 characters")
@@ -163,12 +163,12 @@ def test_what_has_no_head_is_refused(bases: dict[str, Path], manifest: Path, tmp
     MAKERS["moonshine"](tmp_path / "moonshine")
     recipe = recipe_at(tmp_path, bases, manifest)
     moonshine = load_task(replace(recipe, model=type(recipe.model)(checkpoint=str(tmp_path / "moonshine"))))
-    with pytest.raises(OptionError, match="a moonshine model does not say how many frames"):
+    with pytest.raises(OptionError, match="a moonshine model does not state the number"):
         make_ctc_head(moonshine.model, ["one"])
-    with pytest.raises(OptionError, match="not one letter to be spelled"):
+    with pytest.raises(OptionError, match="have no characters to spell"):
         make_ctc_head(load_task(recipe).model, ["", "..."])
-    with pytest.raises(ModelError, match="no CTC head can be read there"):
+    with pytest.raises(ModelError, match="not a readable CTC head"):
         load_ctc_head(tmp_path)
     (tmp_path / FILE).write_bytes(b"{}")
-    with pytest.raises(ModelError, match="no CTC head can be read there"):
+    with pytest.raises(ModelError, match="not a readable CTC head"):
         load_ctc_head(tmp_path)

@@ -58,7 +58,7 @@ def test_the_frames_are_those_of_each_clip_alone(bases: dict[str, Path], manifes
     with torch.no_grad(), UtteranceReader() as listener:
         for clip, count, name in zip(batch.tensors["frames"], batch.tensors["frame_counts"], batch.ids, strict=True):
             utterance = next(row for row in data.corpus.utterances if row.id == name)
-            (alone,) = task.model.encode_audio(torch.from_numpy(listener.hear(utterance).samples)[None])
+            (alone,) = task.model.encode_audio(torch.from_numpy(listener.read(utterance).samples)[None])
             assert torch.equal(clip[:count], alone)
             assert not clip[count:].any()
 
@@ -105,8 +105,8 @@ def test_no_audio_is_read_again_and_another_run_shares_the_frames(
         read.append(utterance.id)
         return hear(listener, utterance)
 
-    hear = UtteranceReader.hear
-    monkeypatch.setattr(UtteranceReader, "hear", reading)
+    hear = UtteranceReader.read
+    monkeypatch.setattr(UtteranceReader, "read", reading)
     again = losses(run_recipe(recipe_at(tmp_path / "two", bases, manifest, data=shared)))
     assert again == first
     assert not read

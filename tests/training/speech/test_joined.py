@@ -280,7 +280,7 @@ def test_a_run_has_each_utterance_once_with_less_padding_in_fewer_steps(whisper:
     assert seen[False][0] < seen[True][0] / 2
     assert seen[False][1] < 0.4 < 0.8 < seen[True][1]
     said = {key: table["audio padding"] for key, (_, _, table) in seen.items()}
-    assert "every sound is padded to 2 s; `data: {join: true}`" in said[True]
+    assert "all audio is padded to 2 s; `data: {join: true}`" in said[True]
     assert "utterances in a window of 2 s" in said[False]
     for key, text in said.items():
         assert float(text.partition("%")[0]) / 100 == pytest.approx(seen[key][1], abs=0.05)
@@ -288,7 +288,7 @@ def test_a_run_has_each_utterance_once_with_less_padding_in_fewer_steps(whisper:
 
 def test_augmented_sounds_stay_within_their_windows(whisper: Path, manifest: Path, tmp_path: Path) -> None:
     """A tenth slower is the most that augmentation makes them: room for that is planned."""
-    recipe = recipe_at(tmp_path, whisper, manifest, data={"augment": {"speed": 1.0, "room": 0, "codec": 0}})
+    recipe = recipe_at(tmp_path, whisper, manifest, data={"augment": {"speed": 1.0, "reverb": 0, "codec": 0}})
     planned = plan(recipe, load_task(recipe), RunContext())
     _, trainer, data = made(recipe)
     for rows in trainer.batches.of_rank(0):

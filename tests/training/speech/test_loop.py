@@ -245,7 +245,7 @@ def test_an_utterance_that_is_too_large_alone_ends_the_run(
         raise torch.OutOfMemoryError("no room")
 
     trainer.loss.forward = full
-    with pytest.raises(OptionError, match=r"one utterance of .* is too large alone"):
+    with pytest.raises(OptionError, match=r"one utterance of .* alone is too large"):
         list(train(trainer, data))
 
 
@@ -260,7 +260,7 @@ def test_three_such_steps_in_a_row_end_the_run(tmp_path: Path, bases: dict[str, 
     recipe = recipe_at(tmp_path, bases, manifest)
     trainer, data, _ = prepare(recipe, load_task(recipe))
     poisoned(trainer, {2, 3, 4})
-    with pytest.raises(LinnetError, match=r"3 steps in a row, the last of them step 5.*not_finite\.jsonl"):
+    with pytest.raises(LinnetError, match=r"3 consecutive steps, the last of them step 5.*not_finite\.jsonl"):
         list(train(trainer, data))
     state = load_checkpoint(tmp_path / "out" / "checkpoints")
     assert state is not None
@@ -291,7 +291,7 @@ def test_too_little_room_is_said_before_anything_is_trained(
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
-    with pytest.raises(OutputError, match=r"checkpoints take .* [kM]B and 1 B are free"):
+    with pytest.raises(OutputError, match=r"checkpoints need .* [kM]B and 1 B are free"):
         rows_of(recipe_at(tmp_path, bases, manifest))
 
 
@@ -318,7 +318,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(
         ({"run": {"device": "gpu"}}, "device 'gpu' is unknown: use auto, cpu, cuda"),
         ({"run": {"precision": "fp16"}}, "precision fp16 needs a GPU, and the device is cpu"),
         ({"optimization": {"betas": [0.9]}}, "betas must be two numbers"),
-        ({"freeze": {"projector": "frozen"}}, "nothing is left to train"),
+        ({"freeze": {"projector": "frozen"}}, "nothing is trained"),
         ({"freeze": {"projektor": "all"}}, "did you mean 'projector'?"),
         ({"model": {"checkpoint": "digits"}}, "either an encoder and a language_model, or a checkpoint"),
         ({"data": {"train": []}}, "`train` names no source"),
@@ -393,7 +393,7 @@ def test_what_cannot_be_used_is_named_and_counted(tmp_path: Path, bases: dict[st
     assert "1 no utterance: line 31: the key 'audio' must be" in said
     assert "--skip-bad" in said
     told: list[str] = []
-    assert len(rows_of(recipe, skip_bad=True, tell=told.append)) == 6
+    assert len(rows_of(recipe, skip_bad=True, notify=told.append)) == 6
     assert told[0] == "15 of 31 utterances cannot be used"
     assert "16 utterances are kept" in told
 

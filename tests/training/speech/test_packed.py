@@ -86,7 +86,7 @@ def test_a_model_that_does_not_keep_them_apart_is_found_out(
     decoder = trainer.task.model.language_model.get_decoder()
     forward = decoder.forward
     monkeypatch.setattr(decoder, "forward", lambda **given: forward(**{**given, "position_ids": None}))
-    with pytest.raises(OptionError, match="a llama language model does not keep the utterances of a pack apart"):
+    with pytest.raises(OptionError, match="a llama language model does not separate packed utterances"):
         trainer.loss(data[[1, 2, 3]].tensors)
 
 

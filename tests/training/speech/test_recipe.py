@@ -50,6 +50,7 @@ def test_sources_and_open_dictionaries_are_read(tmp_path: Path) -> None:
         ({"task": "speech", "data": {"train": [{"kind": "nemo"}]}}, "the key 'path' is missing"),
         ({"task": "speech", "data": {"train": "a.jsonl"}}, "train: expected a list"),
         ({"task": "speech", "data": {"batching": {"buget": 1}}}, "did you mean 'budget'?"),
+        ({"task": "speech", "data": {"augment": {"room": 0.3}}}, "augment: the key 'room' was renamed: use 'reverb'"),
         ({"task": "speech", "freeze": ["encoder"]}, "freeze: expected keys and values"),
         ({"task": "speech", "freeze": {"encoder": 4}}, "freeze: encoder: expected str, got 4"),
     ],

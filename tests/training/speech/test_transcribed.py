@@ -61,22 +61,22 @@ def bare(tmp_path: Path) -> Path:
 def test_each_row_has_what_the_model_hears_in_it(counts: Counts, bare: Path, tmp_path: Path) -> None:
     told: list[str] = []
     source = TrainingSource(str(bare), transcribe_with="fake")
-    (made,) = with_transcripts([source], tmp_path / "kept", RunContext(tell=told.append))
+    (made,) = with_transcripts([source], tmp_path / "kept", RunContext(notify=told.append))
     texts = {row.id: (row.text, row.language) for row in read_manifest(made.path)}
     assert texts["3.wav"] == ("one one one", "en")
     assert texts["1.wav"] == ("one", "de")
     assert len(texts) == 6, "silence is left out"
     assert counts.asked == [("de", 1), ("en", 7)]
     assert any("6 of 8 rows" in line for line in told)
-    assert with_transcripts([source], tmp_path / "kept", RunContext(tell=told.append)) == (made,)
+    assert with_transcripts([source], tmp_path / "kept", RunContext(notify=told.append)) == (made,)
     assert len(counts.asked) == 2, "it is kept"
     other = TrainingSource(str(bare), transcribe_with="another")
-    with_transcripts([other], tmp_path / "kept", RunContext(tell=told.append))
+    with_transcripts([other], tmp_path / "kept", RunContext(notify=told.append))
     assert len(counts.asked) == 4
 
 
 def test_other_sources_stay_as_they_are(counts: Counts, bare: Path, tmp_path: Path) -> None:
-    (made,) = with_transcripts([TrainingSource(str(bare))], tmp_path / "kept", RunContext(tell=print))
+    (made,) = with_transcripts([TrainingSource(str(bare))], tmp_path / "kept", RunContext(notify=print))
     assert made.path == str(bare)
     assert not counts.asked
 
@@ -85,8 +85,8 @@ def test_what_cannot_be_read_is_named_or_left_out(counts: Counts, bare: Path, tm
     (bare.parent / "2.wav").write_bytes(b"no sound")
     source, told = TrainingSource(str(bare), transcribe_with="fake"), []
     with pytest.raises(OptionError, match=r"2\.wav.*--skip-bad"):
-        with_transcripts([source], tmp_path / "kept", RunContext(tell=told.append))
-    (made,) = with_transcripts([source], tmp_path / "kept", RunContext(skip_bad=True, tell=told.append))
+        with_transcripts([source], tmp_path / "kept", RunContext(notify=told.append))
+    (made,) = with_transcripts([source], tmp_path / "kept", RunContext(skip_bad=True, notify=told.append))
     texts = {row.id: row.text for row in read_manifest(made.path)}
     assert texts["3.wav"] == "one one one"
     assert "2.wav" not in texts
@@ -95,8 +95,10 @@ def test_what_cannot_be_read_is_named_or_left_out(counts: Counts, bare: Path, tm
 def test_nothing_heard_is_an_error(counts: Counts, bare: Path, tmp_path: Path) -> None:
     rows = [row for row in read_manifest(bare) if row.id in ("0.wav", "4.wav")]  # silence
     write_manifest(bare, rows)
-    with pytest.raises(OptionError, match="recognized no word in its 2 rows"):
-        with_transcripts([TrainingSource(str(bare), transcribe_with="fake")], tmp_path / "kept", RunContext(tell=print))
+    with pytest.raises(OptionError, match="recognized no words in its 2 rows"):
+        with_transcripts(
+            [TrainingSource(str(bare), transcribe_with="fake")], tmp_path / "kept", RunContext(notify=print)
+        )
 
 
 def test_a_recipe_trains_on_it_beside_recordings_with_texts(

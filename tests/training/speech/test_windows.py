@@ -62,7 +62,7 @@ def test_a_fusion_model_on_a_whisper_tells_the_padding_that_it_computes(
         assert sum(batch.padded for batch in batches) == pytest.approx(sum(cells), rel=1e-3)
         said = dict(dry_run(recipe))["audio padding"]
         assert float(said.partition("%")[0]) / 100 == pytest.approx(found[grid], abs=2e-3)
-        assert ("(the encoder pads every window to 4 s; `pad_seconds` makes that less)" in said) is (grid == 0)
+        assert ("(the encoder pads every window to 4 s; `pad_seconds` reduces that)" in said) is (grid == 0)
     assert found[0.2] < 0.4 < 0.9 < found[0.0]
 
 
@@ -106,6 +106,6 @@ def test_sounds_over_a_shorter_window_are_left_out_and_told(whisper: Path, tmp_p
     write_manifest(tmp_path / "train.jsonl", rows)
     recipe = recipe_at(tmp_path, whisper, tmp_path / "train.jsonl", 1.0)
     said: list[str] = []
-    trainer, _, _ = prepare(recipe, load_task(recipe), RunContext(tell=said.append))
+    trainer, _, _ = prepare(recipe, load_task(recipe), RunContext(notify=said.append))
     assert sorted(row for batch in trainer.batches.of_rank(0) for row in batch) == [0, 2]
     assert any("1 dropped: longer than 1 s" in line for line in said)

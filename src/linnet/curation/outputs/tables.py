@@ -109,7 +109,7 @@ def _flac(reader: UtteranceReader, utterance: Utterance) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, reader.hear(utterance).samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, reader.read(utterance).samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 

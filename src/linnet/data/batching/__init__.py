@@ -1,4 +1,4 @@
-"""Batches that waste neither memory nor time: planned from lengths alone, before any audio is read.
+"""Batch planning from lengths alone, before any audio is read.
 
 `Lengths` -> `select` -> `bin_utterances` (or `pack_utterances`, `join_utterances`) -> `Batches`, which a data loader
 takes. numpy only.

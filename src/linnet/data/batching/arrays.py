@@ -1,4 +1,4 @@
-"""Array types of the batch planner, and its randomness: counter-based, so that nothing ever has to be replayed."""
+"""Array types and counter-based random numbers of the batch planner."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def digest_of(text: str, *arrays: npt.NDArray[Any]) -> str:
 
 
 def stream(seed: int, epoch: int, purpose: int) -> np.random.Philox:
-    """The random numbers of one purpose in one epoch, the same on every machine and version of numpy.
+    """The random stream of one purpose in one epoch, the same on every machine and version of NumPy.
 
-    Philox (Salmon et al. 2011) is a function of a key and a counter: epoch 1000 costs no more than epoch 0. Only its
-    raw numbers are used, since numpy may change what its generator methods make of them.
+    Philox (Salmon et al. 2011) is counter-based, so any epoch can be reached directly. Only its raw numbers are used,
+    since NumPy may change its generator methods.
     """
     return np.random.Philox(key=np.array([seed, epoch], np.uint64), counter=np.array([0, 0, 0, purpose], np.uint64))
 

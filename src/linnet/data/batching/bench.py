@@ -1,4 +1,4 @@
-"""What ways of batching waste on a corpus, found out before any accelerator is rented.
+"""Compares the padding waste of batching methods on a corpus.
 
 U planned utterances, S steps, W processes
 """
@@ -25,18 +25,17 @@ from linnet.data.manifest import read_manifest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PADDED_SECONDS = Cost(per_second=1.0, per_token=0.08)  # a token slot taken to cost as much as 80 ms of audio
+PADDED_SECONDS = Cost(per_second=1.0, per_token=0.08)  # a token costs as much as 80 ms of audio
 BUDGET = 600.0
 _MEGABATCH = 50  # batches that are sorted together, as in Transformers' LengthGroupedSampler
 
 
 @dataclass(frozen=True)
 class Waste:
-    """What one way of batching comes to in an epoch.
+    """The waste of one batching method in an epoch.
 
-    `audio_padding` and `text_padding` are the shares of the batches' seconds and tokens that hold nothing, `batch` the
-    mean number of utterances in a batch, `steps` those of the epoch on each rank, `budget_used` the mean cost of a
-    batch over the budget.
+    `audio_padding` and `text_padding` are the shares of padding in seconds and tokens, `batch` the mean number of
+    utterances per batch, `steps` those of the epoch per rank, `budget_used` the mean cost of a batch over the budget.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Waste:
 
 @dataclass(frozen=True, eq=False)
 class BatchingReport:
-    """The ways of batching side by side, on the utterances that `selection` keeps."""
+    """Batching methods side by side, on the selected utterances."""
 
     rows: tuple[Waste, ...]
     selection: Selection
@@ -72,12 +71,12 @@ class BatchingReport:
         }
 
     def table(self) -> list[tuple[str, ...]]:
-        """The head and the rows of a table, as text."""
+        """A table as text, with its headings."""
         head = ("batches", "audio padding", "text padding", "mean batch", "steps per epoch", "budget used")
         return [head, *(_cells(row) for row in self.rows)]
 
     def picture(self) -> Figure:
-        """Padding and mean batch of each way, as bars."""
+        """A bar chart of padding and mean batch size."""
         names = [row.name for row in self.rows]
         columns = {
             "audio padding, %": [100 * row.audio_padding for row in self.rows],
@@ -102,7 +101,7 @@ def bench_manifest(
     Without `count_tokens` (a tokenizer's) tokens are estimated from the length of the text.
 
     Raises:
-        LinnetError: the manifest cannot be read, a row lacks what is needed, or an utterance is over the budget alone.
+        LinnetError: the manifest cannot be read, a row is incomplete, or an utterance alone exceeds the budget.
     """
     lengths = measure_lengths(read_manifest(path), count_tokens)
     return bench(lengths, longest=longest, cost=cost, budget=budget, world=world)
@@ -117,13 +116,12 @@ def bench(
     world: int = 1,
     seed: int = 0,
 ) -> BatchingReport:
-    """Plan one epoch in each way and measure its waste; all ways get the same utterances and the same budget.
+    """Plan one epoch by each method, on the same utterances and budget, and measure its waste.
 
-    A fixed size is the largest that is safe for the longest utterance with the most tokens, since any batch may
-    hold them.
+    Fixed batch sizes are the largest that is safe for the longest utterance with the most tokens.
 
     Raises:
-        OptionError: an utterance is over the budget all by itself.
+        OptionError: an utterance alone exceeds the budget.
     """
     selection = select(lengths, longest=longest)
     rows = selection.rows
@@ -148,7 +146,7 @@ def bench(
 
 
 def measure_waste(name: str, plan: Plan, lengths: Lengths, cost: Cost | Peak, budget: float) -> Waste:
-    """The waste of a plan whose batches are padded to their longest utterance and to their most tokens."""
+    """The waste of a plan with padded batches."""
     order = np.argsort(plan.starts)
     starts, count = plan.starts[order], (plan.ends - plan.starts)[order]
     seconds, tokens = lengths.durations[plan.rows].astype(np.float64), lengths.tokens[plan.rows]
@@ -164,14 +162,14 @@ def measure_waste(name: str, plan: Plan, lengths: Lengths, cost: Cost | Peak, bu
 
 
 def measure_packed(name: str, plan: Plan, lengths: Lengths, cost: Cost | Peak, budget: float) -> Waste:
-    """The waste of a plan whose batches hold their utterances end to end."""
+    """The waste of a plan with packed batches."""
     batches = plan.steps * plan.world
     spent = cost.each(lengths.durations[plan.rows], lengths.tokens[plan.rows]).sum() + batches * cost.fixed
     return Waste(name, 0.0, 0.0, len(plan.rows) / batches, plan.steps, float(spent / batches / budget))
 
 
 def _fixed(rows: Ints, size: int, world: int) -> Plan:
-    """Batches of one size in the given order; the last ones may be smaller."""
+    """Batches of a fixed size in the given order; the last one may be smaller."""
     starts = np.arange(0, len(rows), size)
     steps = -(-len(starts) // world)
     return Plan(rows, starts, np.append(starts[1:], len(rows)), np.zeros(steps, np.int64), world, rows[:0])

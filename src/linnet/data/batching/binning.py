@@ -1,4 +1,4 @@
-"""Batches from bins: each step takes all its batches from one bin, as large as that bin's shape allows."""
+"""Bucketed batches: all batches of a step come from one bin, with the bin's batch size."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from linnet.errors import OptionError
 
 @dataclass(frozen=True, eq=False)
 class Binning:
-    """Utterances sorted into bins, and how many of each bin make a batch.
+    """Utterances sorted into bins, with a batch size per bin.
 
-    `of` [N] is each utterance's bin, -1 where it is not trained on; `sizes` [B] the most utterances of a batch.
+    `of` [N] is the bin of each utterance, -1 if unused; `sizes` [B] the maximum batch size.
     """
 
     lengths: Lengths
@@ -31,7 +31,7 @@ class Binning:
 
     @cached_property
     def rows(self) -> Ints:
-        """All utterances that are in a bin."""
+        """All utterances in bins."""
         return np.flatnonzero(self.of >= 0)
 
     @property
@@ -46,7 +46,7 @@ class Binning:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the lengths, the bins and who is in which."""
+        """Hash of the lengths, the bins and the assignment."""
         return digest_of(self.lengths.digest, self.bins.seconds, self.bins.tokens, self.of)
 
     def with_limits(self, limits: Sequence[float]) -> Binning:
@@ -54,25 +54,24 @@ class Binning:
         return replace(self, sizes=np.maximum(np.asarray(limits, np.int64), 1))
 
     def shrunk(self, number: int) -> Binning:
-        """The same bins with smaller batches in one of them: by a tenth, and by one at least.
+        """The same bins with batches of one of them reduced by 10 %, at least by one.
 
         Raises:
-            OptionError: its batches hold one utterance already.
+            OptionError: its batches hold a single utterance.
         """
         if self.sizes[number] == 1:
             shape = f"{self.bins.seconds[number]:g} s and {self.bins.tokens[number]} tokens"
-            raise OptionError(f"one utterance of {shape} is too large alone: drop what is longer, or free memory.")
+            raise OptionError(f"one utterance of {shape} alone is too large: drop longer utterances, or free memory.")
         sizes = self.sizes.copy()
         sizes[number] = max(1, min(sizes[number] - 1, int(sizes[number] * 0.9)))
         return replace(self, sizes=sizes)
 
     def plan(self, rows: Ints, world: int, random: np.random.Philox) -> Plan:
-        """An epoch that has each row exactly once, every batch within its bin's limits.
+        """An epoch with each row exactly once, every batch within its bin's limits.
 
-        What a bin has left when its full steps are made moves up to the next bin that takes it. What the last bin has
-        left makes a step of smaller batches, and where it has fewer utterances than there are ranks, the last step
-        that can spare some lends them. Only where all batches hold a single utterance is there nothing to lend: then
-        up to `world` - 1 random rows are left out of this epoch.
+        The remainder of a bin moves up to the next bin that fits. The remainder of the last bin becomes a step of
+        smaller batches, borrowing from an earlier step if there are fewer utterances than ranks. Only if all batches
+        hold a single utterance are up to `world` - 1 random rows skipped.
 
         Raises:
             OptionError: a row that is in no bin.
@@ -101,7 +100,7 @@ class Binning:
 
 
 def _borrow(parts: list[BinPart], rows: Ints, world: int) -> Ints:
-    """Fill up to one row for each rank from the last step that can spare some; as they are where none can."""
+    """Fill up to one row per rank by borrowing from the last step with enough rows, if any."""
     for at in reversed(range(len(parts))):
         part = parts[at]
         step = len(part.rows) // max(part.steps, 1)  # rows of one step
@@ -116,13 +115,13 @@ def _borrow(parts: list[BinPart], rows: Ints, world: int) -> Ints:
 def bin_utterances(
     lengths: Lengths, cost: Cost | Peak, budget: float, *, rows: Ints | None = None, groups: int = 30, splits: int = 2
 ) -> Binning:
-    """Fit bins to a corpus and give each the batch size that its shape allows within the budget.
+    """Fit bins to a corpus, each with the largest batch size within the budget.
 
-    `rows` are those to train on, by default all; `groups` and `splits` as `fit_bins` takes them. `splits=1` makes
-    one-dimensional bins.
+    `rows` are those to train on, by default all; `groups` and `splits` are as for `fit_bins` (`splits=1` makes
+    one-dimensional bins).
 
     Raises:
-        OptionError: nothing to train on, or an utterance that is over the budget all by itself.
+        OptionError: no utterance, or one that alone exceeds the budget.
     """
     rows = np.arange(len(lengths)) if rows is None else rows
     durations, tokens = lengths.durations[rows], lengths.tokens[rows]
@@ -135,7 +134,7 @@ def bin_utterances(
 
 
 def require_each_fits(lengths: Lengths, cost: Cost | Peak, budget: float, rows: Ints) -> None:
-    """Raise an `OptionError` that names the dearest utterance if one alone is over the budget."""
+    """Raise an `OptionError` that names the most expensive utterance if it alone exceeds the budget."""
     alone = cost.of(1, lengths.durations[rows], lengths.tokens[rows])
     if len(rows) and alone.max() > budget:
         row, many = int(rows[alone.argmax()]), int((alone > budget).sum())

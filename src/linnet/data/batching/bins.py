@@ -1,4 +1,4 @@
-"""Bins of utterances of like length, by duration or by duration and tokens.
+"""Bins of utterances of similar length, by duration or by duration and tokens.
 
 N utterances, B bins
 """
@@ -19,16 +19,15 @@ MOST_BINS = 2**15
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """The longest duration and the most tokens that each bin takes.
+    """The maximum duration and tokens of each bin.
 
-    `seconds` [B] never falls; among bins of equal seconds `tokens` [B] rise. The last bin takes whatever any other
-    takes.
+    `seconds` [B] never decreases; among bins of equal seconds `tokens` [B] increase. The last bin holds everything.
 
     >>> Bins([10.0, 10.0, 30.0], [20, 90, 200]).find(np.float32([4, 4, 11, 31]), np.int32([20, 21, 5, 5]))
     array([ 0,  1,  2, -1], dtype=int16)
 
     Raises:
-        OptionError: limits of unequal number, out of order, or a last bin that another one exceeds.
+        OptionError: limits of unequal number, out of order, or a last bin that does not hold everything.
     """
 
     seconds: Floats
@@ -48,7 +47,7 @@ class Bins:
         return len(self.seconds)
 
     def probes(self, count: int = 8) -> list[tuple[float, int]]:
-        """Shapes (seconds, tokens) to measure a cost at: the corners, and along the diagonal up to `count` in all.
+        """Shapes (seconds, tokens) to measure a cost at: the corners, and along the diagonal up to `count` in total.
 
         >>> Bins([4.0, 4.0, 9.0, 9.0, 30.0, 30.0], [10, 20, 30, 50, 90, 200]).probes(6)
         [(4.0, 10), (4.0, 200), (30.0, 10), (30.0, 200), (9.0, 30), (9.0, 50)]
@@ -63,7 +62,7 @@ class Bins:
     def find(
         self, durations: npt.NDArray[np.floating[Any]], tokens: npt.NDArray[np.integer[Any]]
     ) -> npt.NDArray[np.int16]:
-        """The first bin [N] that takes each utterance in both lengths; -1 where none does."""
+        """The first bin [N] that holds each utterance in both lengths, or -1."""
         limits, first = np.unique(self.seconds, return_index=True)
         group = np.searchsorted(limits, durations)
         # one sorted key for both lengths: the group's number, then the tokens
@@ -80,10 +79,9 @@ class Bins:
 
 
 def equal_mass(lengths: npt.NDArray[Any], parts: int) -> npt.NDArray[Any]:
-    """Upper limits that split sorted lengths [N] into at most `parts` stretches of equal sum (not equal number).
+    """Upper limits that split sorted lengths [N] into at most `parts` groups of equal sum (not equal number).
 
-    Going up, a limit is set wherever the sum since the last one passes its share; the last limit is the largest
-    length. Equal lengths can carry several limits.
+    The last limit is the largest length; equal lengths can carry several limits.
 
     >>> equal_mass(np.array([1, 1, 1, 1, 4]), 2)
     array([4, 4])
@@ -103,11 +101,10 @@ def equal_mass(lengths: npt.NDArray[Any], parts: int) -> npt.NDArray[Any]:
 
 
 def fit_bins(durations: Seconds, tokens: Tokens, *, groups: int = 30, splits: int = 2) -> Bins:
-    """Bins of equal mass for a corpus: `groups` of equal audio, each split in `splits` of equal tokens (1: not split).
+    """Bins of equal mass for a corpus: `groups` of equal audio, each split into `splits` of equal tokens (1: no split).
 
-    The paper's two-dimensional bins. Where many utterances have the very same duration, limits coincide: they become
-    one, and the group gets the splits of all. A group's last bin holds the tokens of all groups before it, so that
-    every utterance fits each later group.
+    These are the paper's two-dimensional bins. Coinciding duration limits are merged, and the group gets all their
+    splits. A group's last bin holds the tokens of all earlier groups, so that every utterance fits each later group.
 
     Raises:
         OptionError: no utterance, or numbers below one.

@@ -1,4 +1,4 @@
-"""A small bar chart: several figures of the same few things side by side."""
+"""A bar chart of several metrics side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def bars(title: str, names: Sequence[str], columns: Mapping[str, Sequence[float]]) -> Figure:
-    """One panel of horizontal bars for each column, one bar for each name; each panel has its own scale from 0."""
+    """One panel of horizontal bars per column, one bar per name; each panel has its own scale from 0."""
     figure = new_figure(2.4 + 2.2 * len(columns), 0.9 + 0.34 * len(names), title)
     panels: Any = figure.subplots(1, len(columns), squeeze=False)[0]
     for place, (axes, (label, values)) in enumerate(zip(panels, columns.items(), strict=True)):

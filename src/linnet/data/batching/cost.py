@@ -1,4 +1,4 @@
-"""What a batch costs, and how many utterances a budget allows.
+"""The cost of a batch, and the batch size that a budget allows.
 
     n utterances, D seconds of the longest, T tokens of the one with most
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +22,15 @@ from linnet.errors import OptionError
 Shape = tuple[int, float, int]
 _TERMS = 5  # fixed, n, n D, n D^2, n T
 _SIZES = 2.0 ** np.arange(15)  # batch sizes at which the moments of a peak are compared
-_STEPS = 12  # so many seconds and tokens, likewise
+_STEPS = 12  # grid points in seconds and in tokens, likewise
 
 
 @dataclass(frozen=True)
 class Cost:
     """Cost of a batch of n: `fixed + n (u + per_second D + per_square_second D^2 + per_token T)`, in any one unit.
 
-    u is `per_utterance`: a prompt, or a window that every sound is padded to. In bytes, `fixed` is what the model
-    itself takes. The default is the padded seconds of audio.
+    u is `per_utterance`: a prompt, or a window that all audio is padded to. In bytes, `fixed` is the model itself. The
+    default is the padded seconds of audio.
 
     >>> Cost(per_second=1, per_token=0.08).most(40.0, 250, budget=600)
     array(10)
@@ -44,7 +43,7 @@ class Cost:
     per_utterance: float = 0.0
 
     def each(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
-        """What one utterance adds to a batch that is padded to this shape; any shapes that broadcast."""
+        """The cost of one utterance in a batch padded to this shape; arguments broadcast."""
         d, t = np.asarray(seconds, np.float64), np.asarray(tokens, np.float64)
         by_length = d * (self.per_second + self.per_square_second * d) + self.per_token * t
         return np.asarray(by_length + self.per_utterance)
@@ -54,10 +53,10 @@ class Cost:
         return np.asarray(self.fixed + np.asarray(utterances, np.float64) * self.each(seconds, tokens))
 
     def most(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike, budget: float) -> Ints:
-        """The largest batch of each shape that stays within the budget; zero where not even one utterance does.
+        """The largest batch size of each shape within the budget, possibly zero.
 
         Raises:
-            OptionError: an utterance of such a shape costs nothing, so no batch is too large.
+            OptionError: an utterance of such a shape costs nothing.
         """
         return _most(self, (self,), seconds, tokens, budget)
 
@@ -68,7 +67,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Peak:
-    """The largest of several costs at each shape: memory, of which each moment of a step takes its own.
+    """The maximum of several costs at each shape: the peak memory over the moments of a step.
 
     >>> peak = Peak((Cost(per_second=5, per_token=0), Cost(per_second=1, per_token=1)))
     >>> peak.of(2, [10.0, 1.0], [8, 30])
@@ -79,11 +78,11 @@ class Peak:
 
     @property
     def fixed(self) -> float:
-        """What a batch of any size costs at least."""
+        """The minimum cost of any batch."""
         return max(moment.fixed for moment in self.moments)
 
     def each(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
-        """What one utterance adds at most to a batch that is padded to this shape."""
+        """The maximum cost of one utterance in a batch padded to this shape."""
         return np.asarray(np.max([moment.each(seconds, tokens) for moment in self.moments], axis=0))
 
     def of(self, utterances: npt.ArrayLike, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
@@ -91,7 +90,7 @@ class Peak:
         return np.asarray(np.max([moment.of(utterances, seconds, tokens) for moment in self.moments], axis=0))
 
     def most(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike, budget: float) -> Ints:
-        """As `Cost.most`: the largest batch that stays within the budget at every moment."""
+        """The largest batch size within the budget at every moment, as `Cost.most`."""
         return _most(self, self.moments, seconds, tokens, budget)
 
     def errors(self, shapes: Sequence[Shape], measured: Sequence[float]) -> Floats:
@@ -106,7 +105,7 @@ def _most(
         raise OptionError(f"{cost} says that some utterances cost nothing: fit it to more shapes.")
     with np.errstate(divide="ignore", invalid="ignore"):
         room = [np.maximum(budget - each.fixed, 0) // each.each(seconds, tokens) for each in moments]
-    # a moment to which an utterance adds nothing bounds nothing: it gives no number, or an infinite one
+    # a moment whose cost is independent of the batch sets no bound: nan or infinity
     count = np.fmin.reduce(room).clip(0, 2**62).astype(np.int64)
     count -= (count > 0) & (cost.of(count, seconds, tokens) > budget)  # a rounding error too many
     return np.where(cost.of(1, seconds, tokens) > budget, 0, count)
@@ -118,11 +117,10 @@ def _columns(shapes: Sequence[Shape]) -> tuple[Floats, Floats, Floats]:
 
 
 def fit_cost(shapes: Sequence[Shape], measured: Sequence[float], *, known: float = 0.0) -> Cost:
-    """The cost whose relative errors at the measured shapes (n, D, T) have the least sum of squares.
+    """Fit a cost by non-negative least squares on relative errors at the measured shapes (n, D, T).
 
-    `known` is that part of the fixed cost which needs no fit: the bytes of the weights, for instance. No coefficient is
-    negative, so a larger batch never costs less. To tell the terms apart the shapes must differ in n, in D and in T;
-    eight are enough, at the corners and along the diagonal of what occurs.
+    `known` is the known part of the fixed cost, such as the bytes of the weights. Shapes must vary in n, D and T; eight
+    are enough, at the corners and along the diagonal of those that occur.
 
     >>> shapes = [(1, 5, 20), (8, 5, 20), (1, 30, 20), (4, 30, 200), (2, 15, 100)]
     >>> fit_cost(shapes, [7 + n * (2 * d + 0.1 * d * d + 0.5 * t) for n, d, t in shapes]).per_second.__round__(6)
@@ -135,9 +133,9 @@ def fit_cost(shapes: Sequence[Shape], measured: Sequence[float], *, known: float
 
 
 def fit_peak(shapes: Sequence[Shape], moments: Sequence[Sequence[float]], *, known: float = 0.0) -> Peak:
-    """A cost for each moment of a step by `fit_cost`, from what was measured in it at each of the shapes.
+    """Fit a cost to each moment of a step by `fit_cost`, from its measurements at all shapes.
 
-    Only those are kept that are the largest for some batch within the measured seconds and tokens.
+    Only moments are kept that are the largest for some batch within the measured seconds and tokens.
 
     Raises:
         OptionError: as `fit_cost`.
@@ -151,7 +149,7 @@ def fit_peak(shapes: Sequence[Shape], moments: Sequence[Sequence[float]], *, kno
 
 
 def _terms(shapes: Sequence[Shape], count: int) -> Floats:
-    """What is multiplied by the coefficients [M, K]. Raises `OptionError` where they could not be told apart."""
+    """The terms [M, K] of the coefficients. Raises `OptionError` where these would be ambiguous."""
     n, d, t = _columns(shapes)
     terms = np.stack([np.ones_like(n), n, n * d, n * d * d, n * t], axis=1)
     if len(terms) != count or count < _TERMS:
@@ -163,27 +161,12 @@ def _terms(shapes: Sequence[Shape], count: int) -> Floats:
 
 
 def _fit(terms: Floats, measured: Sequence[float], known: float) -> Cost:
+    from scipy.optimize import nnls
+
     target = np.asarray(measured, np.float64)
     if not np.all(np.isfinite(target) & (target > 0)):
         raise OptionError(f"measured costs must be positive numbers, got {list(measured)}.")
     scale = np.abs(terms).max(axis=0)
-    found = _nonnegative(terms / scale / target[:, None], 1 - known / target) / scale
+    found = nnls(terms / scale / target[:, None], 1 - known / target)[0] / scale
     fixed, utterance, second, square, token = found.tolist()
     return Cost(second, square, token, fixed + known, utterance)
-
-
-def _nonnegative(terms: Floats, target: Floats) -> Floats:
-    """Coefficients [K], none negative, that bring `terms` [M, K] @ coefficients nearest to `target` [M].
-
-    The optimum is the plain least-squares solution over its own non-zero terms, and five terms have only 31 such
-    choices: all are tried.
-    """
-    best, least = np.zeros(terms.shape[1]), float(target @ target)
-    for size in range(1, terms.shape[1] + 1):
-        for chosen in combinations(range(terms.shape[1]), size):
-            found = np.zeros(terms.shape[1])
-            found[list(chosen)] = np.linalg.lstsq(terms[:, chosen], target, rcond=None)[0]
-            error = float(((terms @ found - target) ** 2).sum())
-            if found.min() >= 0 and error < least:
-                best, least = found, error
-    return best

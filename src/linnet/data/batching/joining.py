@@ -1,7 +1,7 @@
-"""Utterances laid one after another in audio windows of one length, for models that pad every sound to such a window.
+"""Utterances concatenated in audio windows of one length, for models that pad all audio to such a window.
 
-N utterances of a corpus, each with the share of a window that it takes: of its seconds or of its places for tokens,
-whichever is more. So shares that add up to no more than one fit by both.
+N utterances of a corpus, each with its share of a window: of its seconds or of its token positions, whichever is
+larger.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from linnet.data.batching.packing import STRETCH, deal, fill
 from linnet.data.batching.plan import Plan
 from linnet.errors import OptionError
 
-_ROUNDING = 1e-9  # shares are added up in another order than they were planned in
+_ROUNDING = 1e-9  # shares are summed in another order than when planned
 
 
 @dataclass(frozen=True)
 class JoinedWindow:
-    """What a window holds: `seconds` of sound and `places` for tokens; `silence` goes with each utterance.
+    """A window of `seconds` of audio and `places` for tokens; `silence` is added to each utterance.
 
-    A recording may become `slower` times as long on its way into the window.
+    Augmentation may make a recording `slower` times as long.
     """
 
     seconds: float
@@ -36,7 +36,7 @@ class JoinedWindow:
     slower: float = 1.0
 
     def shares(self, seconds: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
-        """The share of the window that each utterance takes, at most the whole: alone it needs no silence.
+        """The share of the window that each utterance takes, at most 1.
 
         >>> JoinedWindow(30.0, 400, silence=0.5).shares([2.5, 1.0, 30.0], [10, 200, 20]).tolist()
         [0.1, 0.5, 1.0]
@@ -47,9 +47,9 @@ class JoinedWindow:
 
 @dataclass(frozen=True, eq=False)
 class JoinPlan:
-    """Utterances that share windows, and windows that share batches whose cost is at most `budget`.
+    """Utterances that share windows, and windows that share batches of cost at most `budget`.
 
-    Only those of one kind (a language, for instance) share a window: `kinds` [N] are whole numbers from zero.
+    Only utterances of one kind (such as a language) share a window: `kinds` [N] are integers from 0.
     """
 
     window: JoinedWindow
@@ -75,10 +75,10 @@ class JoinPlan:
         return replace(self, budget=float(limits[0]))
 
     def shrunk(self, number: int) -> JoinPlan:  # noqa: ARG002 (there is one bin)
-        """The same utterances with a tenth less budget.
+        """The same utterances with a budget reduced by 10 %.
 
         Raises:
-            OptionError: then the window with the longest text would be over it alone.
+            OptionError: the window with the longest text alone would exceed it.
         """
         budget = self.budget * 0.9
         if budget < self.cost.of(1, self.window.seconds, self.tokens[self.rows].max()):
@@ -86,20 +86,20 @@ class JoinPlan:
         return replace(self, budget=budget)
 
     def windows(self, rows: Sequence[int]) -> list[list[int]]:
-        """The rows of a batch window by window; never more windows than it was planned with."""
+        """The rows of a batch by window; never more windows than planned."""
         at = np.asarray(rows, np.int64)
         return [at[part].tolist() for part in in_turn(self.loads[at].tolist(), self.kinds[at].tolist())]
 
     def shape(self, rows: Sequence[int]) -> Shape:
-        """Of a batch: its windows, their seconds, and the most tokens in one."""
+        """The shape of a batch: windows, their seconds, and the maximum tokens of one."""
         windows = self.windows(rows)
         return len(windows), self.window.seconds, max(int(self.tokens[window].sum()) for window in windows)
 
     def plan(self, rows: Ints, world: int, random: np.random.Philox) -> Plan:
-        """An epoch that has each row exactly once, with other neighbors each time; like texts share a batch.
+        """An epoch with each row exactly once, regrouped each time; texts of similar length share a batch.
 
-        Where windows do not go into equal shares for all ranks the largest batches are halved; only where too few can
-        be are up to `world` - 1 rows left out.
+        The largest batches are halved to give all ranks equally many; if too few can be, up to `world` - 1 rows are
+        skipped.
         """
         order = rows[shuffled_in_groups(random, self.kinds[rows])]
         edges = np.flatnonzero(np.diff(self.kinds[order])) + 1
@@ -111,10 +111,10 @@ class JoinPlan:
         return deal(self._batches(windows), world, random)
 
     def _batches(self, windows: list[Ints]) -> list[Ints]:
-        """From the window with the most tokens down, as many as the budget allows in each batch."""
-        told = np.array([self.tokens[window].sum() for window in windows], np.int64)
-        most = np.maximum(self.cost.most(self.window.seconds, told, self.budget), 1)
-        order, batches, begin = np.argsort(-told, kind="stable"), list[Ints](), 0
+        """Batches from the window with the most tokens down, as many windows each as the budget allows."""
+        counts = np.array([self.tokens[window].sum() for window in windows], np.int64)
+        most = np.maximum(self.cost.most(self.window.seconds, counts, self.budget), 1)
+        order, batches, begin = np.argsort(-counts, kind="stable"), list[Ints](), 0
         while begin < len(order):
             end = begin + int(most[order[begin]])
             batches.append(np.concatenate([windows[at] for at in np.sort(order[begin:end])]))
@@ -123,9 +123,9 @@ class JoinPlan:
 
 
 def in_turn(loads: Sequence[float], kinds: Sequence[int]) -> list[list[int]]:
-    """Positions of each window where utterances are laid in turn, and a new one is begun for what does not fit.
+    """Positions per window, filled in order; a new window begins when an utterance does not fit.
 
-    No other way to cut a row of utterances into windows takes fewer.
+    No other split of the sequence needs fewer windows.
 
     >>> in_turn([0.5, 0.4, 0.3, 0.2, 0.2], [0, 0, 0, 0, 1])
     [[0, 1], [2, 3], [4]]
@@ -153,7 +153,7 @@ def join_utterances(
     """Plan windows of a corpus, and batches of them within the budget.
 
     Raises:
-        OptionError: nothing to train on, or a budget that no window with the longest text fits into.
+        OptionError: no utterance, or a window with the longest text exceeds the budget.
     """
     if not len(rows):
         raise OptionError("no utterance to join.")

@@ -1,4 +1,4 @@
-"""How long each utterance is, in seconds and in tokens: all that planning needs to know of a corpus.
+"""The length of each utterance in seconds and tokens, which is all that planning needs.
 
 N utterances, numbered by row
 """
@@ -28,17 +28,16 @@ _FORMAT = 1
 class Lengths:
     """Durations and token counts of a corpus.
 
-    `durations` [N] are seconds (float32), `tokens` [N] label tokens (int32). `parts` names the stretches of rows that
-    came from one source or one shard, in order, with the number of rows of each. `about` says how the tokens were
-    counted, for instance by which tokenizer; it belongs to the table's identity.
+    `durations` [N] are seconds (float32), `tokens` [N] label tokens (int32). `parts` are the names and numbers of rows
+    of each source or shard, in order. `about` says how tokens were counted, such as the tokenizer, as part of the
+    identity.
 
     >>> lengths = Lengths(np.float32([1.5, 2.0]), np.int32([4, 7]))
     >>> len(lengths), lengths.hours * 3600
     (2, 3.5)
 
     Raises:
-        OptionError: arrays of unequal length, a duration or token count that is negative or not a number, or parts
-            that do not add up.
+        OptionError: arrays of unequal length, an invalid duration or token count, or parts that do not add up.
     """
 
     durations: Seconds
@@ -72,11 +71,11 @@ class Lengths:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the content: equal exactly where durations, tokens, parts and `about` are."""
+        """Hash of durations, tokens, parts and `about`."""
         return digest_of(json.dumps([_FORMAT, self.parts, self.about]), self.durations, self.tokens)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table as .npz with its digest; the file appears whole or not at all."""
+        """Write the table as .npz with its digest, atomically."""
         meta = {"format": _FORMAT, "parts": self.parts, "about": self.about, "digest": self.digest}
         try:
             with whole_file(Path(path)) as file:
@@ -110,8 +109,8 @@ def measure_lengths(
 ) -> Lengths:
     """The table of a manifest's utterances, in their order.
 
-    `count_tokens` should be the tokenizer of the model that is trained; without one a token is taken to be four UTF-8
-    bytes, which is near for English and enough to compare ways of batching.
+    `count_tokens` should use the tokenizer of the trained model; the default of four UTF-8 bytes per token is close for
+    English and enough to compare batching methods.
 
     Raises:
         OptionError: an utterance without a duration or a text; names the first.
@@ -129,18 +128,18 @@ def measure_lengths(
 
 
 def estimated_tokens(text: str) -> int:
-    """A token for every four bytes of UTF-8, rounded up."""
+    """One token per four bytes of UTF-8, rounded up."""
     return -(-len(text.encode()) // 4)
 
 
 def join_lengths(tables: Mapping[str, Lengths]) -> Lengths:
-    """One table of several sources, one after the other; each becomes a part.
+    """Concatenate the tables of several sources; each becomes a part.
 
     Raises:
         OptionError: no table, or tables whose tokens were counted in different ways.
     """
     if not tables:
-        raise OptionError("there is no table of lengths to join.")
+        raise OptionError("no table of lengths to join.")
     ways = sorted({table.about for table in tables.values()})
     if len(ways) > 1:
         raise OptionError(f"the tables' tokens were counted differently ({'; '.join(ways)}): count them in one way.")

@@ -1,4 +1,4 @@
-"""How often each source is drawn: by temperature, capped, and evenly over the utterances of a source."""
+"""Sampling rates of sources: by temperature, capped, and uniform over the utterances of a source."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from linnet.data.batching.arrays import Ints, digest_of, shuffled, stream
 from linnet.data.batching.lengths import Lengths
 from linnet.errors import OptionError
 
-_PURPOSE = 1 << 32  # keeps these random numbers apart from those of plans
+_PURPOSE = 1 << 32  # a random stream distinct from those of plans
 
 
 def passes_by_temperature(
     hours: Mapping[str, float], temperature: float = 1.0, most: float = np.inf
 ) -> dict[str, float]:
-    """How many times an epoch goes through each source, so that its share of the audio is as hours^(1/temperature).
+    """The number of passes per epoch through each source, for shares of audio proportional to hours^(1/temperature).
 
-    Temperature 1 leaves the sources as they are (one pass each), and the higher, the more equal their shares; an epoch
-    keeps its hours. No source is gone through more than `most` times: then the epoch is shorter. (Temperature sampling
-    as in multilingual BERT and XLM-R, by hours instead of sentences.)
+    Temperature 1 keeps proportions (one pass each); higher ones make shares more equal. An epoch keeps its total hours
+    unless passes are capped at `most`. (Temperature sampling as in multilingual BERT and XLM-R, by hours.)
 
     >>> passes_by_temperature({"large": 90.0, "small": 10.0}, temperature=2.0)
     {'large': 0.8333333333333334, 'small': 2.5}
@@ -44,10 +43,10 @@ def passes_by_temperature(
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Sources, each with its rows and the number of passes that an epoch makes through them.
+    """Sources with their rows and the number of passes per epoch.
 
-    A source is read as an endless run of shuffled passes, of which each epoch takes the next `passes` passes, whole or
-    not: no utterance is ever drawn twice more, or twice less, than another one of its source.
+    A source is an endless sequence of shuffled passes, of which each epoch takes the next `passes`, possibly
+    fractional, so that draws of its utterances never differ by more than one.
     """
 
     sources: Sequence[Ints]
@@ -59,7 +58,7 @@ class Mixture:
         return digest_of(json.dumps([[len(rows) for rows in self.sources], list(self.passes)]), *self.sources)
 
     def rows(self, epoch: int, seed: int) -> Ints:
-        """The rows of an epoch, some more than once; made from the numbers of that epoch alone."""
+        """The rows of an epoch, possibly repeated, which depend on that epoch alone."""
         drawn = [np.zeros(0, np.int64)]
         for number, (rows, passes) in enumerate(zip(self.sources, self.passes, strict=True)):
             begin, end = (int(count * passes * len(rows)) for count in (epoch, epoch + 1))
@@ -71,10 +70,10 @@ class Mixture:
 
 
 def mix(lengths: Lengths, rows: Ints, *, temperature: float = 1.0, most: float = np.inf) -> Mixture:
-    """The mixture of a joined table's parts, of which only `rows` are trained on.
+    """The mixture of a joined table's parts, restricted to `rows`.
 
     Raises:
-        OptionError: the table has no parts, or one of them has no row to train on.
+        OptionError: the table has no parts, or one of them has no rows.
     """
     if not lengths.parts:
         raise OptionError("the lengths do not say which source a row came from: put them together by join_lengths.")

@@ -1,4 +1,4 @@
-"""Batches without padding: utterances laid end to end, for models whose attention keeps them apart."""
+"""Packed batches without padding, for models whose attention separates utterances."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from linnet.data.batching.lengths import Lengths
 from linnet.data.batching.plan import Plan
 from linnet.errors import OptionError
 
-STRETCH = 2000  # utterances that are packed together
+STRETCH = 2000  # utterances packed at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """Utterances whose costs, each by its own length, add up to at most `capacity` in a batch.
+    """Utterances whose costs add up to at most `capacity` per batch.
 
-    `loads` [N] is what each one costs, `rows` are those to train on.
+    `loads` [N] are the costs, `rows` those to train on.
     """
 
     loads: Floats
@@ -46,10 +46,10 @@ class Packing:
         return replace(self, capacity=float(limits[0]))
 
     def shrunk(self, number: int) -> Packing:  # noqa: ARG002 (there is one bin)
-        """The same utterances with a tenth less capacity.
+        """The same utterances with a capacity reduced by 10 %.
 
         Raises:
-            OptionError: then the dearest utterance would be over it alone.
+            OptionError: the most expensive utterance alone would exceed it.
         """
         capacity = self.capacity * 0.9
         if capacity < self.loads[self.rows].max():
@@ -59,9 +59,9 @@ class Packing:
         return replace(self, capacity=capacity)
 
     def plan(self, rows: Ints, world: int, random: np.random.Philox) -> Plan:
-        """An epoch that has each row exactly once; the largest packs are halved until every rank has as many.
+        """An epoch with each row exactly once; the largest packs are halved to give all ranks equally many.
 
-        Only where too few packs hold two utterances to be halved are up to `world` - 1 rows left out.
+        If too few packs can be halved, up to `world` - 1 rows are skipped.
         """
         order = rows[shuffled(random, len(rows))]
         packs: list[Ints] = []
@@ -72,7 +72,7 @@ class Packing:
 
 
 def fill(loads: Sequence[float], capacity: float) -> list[list[int]]:
-    """Positions of each pack: from the largest load down, each goes where it leaves the least room (best fit).
+    """Positions per pack, by best-fit decreasing.
 
     No load may exceed the capacity.
 
@@ -93,7 +93,7 @@ def fill(loads: Sequence[float], capacity: float) -> list[list[int]]:
 
 
 def deal(packs: list[Ints], world: int, random: np.random.Philox) -> Plan:
-    """A plan of these packs in random order; the largest are halved until every rank has as many."""
+    """A plan of these packs in random order; the largest are halved to give all ranks equally many."""
     packs, left = _even([packs[at] for at in shuffled(random, len(packs))], world)
     ends = np.cumsum([0, *map(len, packs)])
     bins = np.zeros(len(packs) // world, np.int64)
@@ -101,7 +101,7 @@ def deal(packs: list[Ints], world: int, random: np.random.Philox) -> Plan:
 
 
 def _even(packs: list[Ints], world: int) -> tuple[list[Ints], Ints]:
-    """As many packs as a multiple of `world`, by halving the largest; and what is left over."""
+    """A multiple of `world` packs, by halving the largest; and the rest."""
     packs = list(packs)
     largest = [(-len(pack), at) for at, pack in enumerate(packs)]
     heapify(largest)
@@ -119,7 +119,7 @@ def pack_utterances(lengths: Lengths, cost: Cost | Peak, budget: float, *, rows:
     """Plan packs of a corpus within the budget; `rows` are those to train on, by default all.
 
     Raises:
-        OptionError: nothing to train on, or an utterance that is over the budget all by itself.
+        OptionError: no utterance, or one that alone exceeds the budget.
     """
     rows = np.arange(len(lengths)) if rows is None else rows
     if not len(rows):

@@ -1,4 +1,4 @@
-"""The plan of an epoch: which utterances make up each rank's batch at each step.
+"""The plan of an epoch: the utterances of each rank's batch at each step.
 
 U planned utterances, S steps, W processes (the world), S W batches
 """
@@ -16,10 +16,10 @@ from linnet.data.batching.arrays import Ints, shuffled, uniform
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Batches in the order they are dealt: rank r has batch `step W + r`, of `rows[starts:ends]` there.
+    """Batches in order: rank r has batch `step W + r`, with rows `rows[starts:ends]`.
 
-    `rows` [U] are grouped by batch, `starts` and `ends` [S W] point into it, `bins` [S] says which bin a step draws
-    from. `left_out` are rows that no step could take; there are fewer than W of them, and almost always none.
+    `rows` [U] are grouped by batch, `starts` and `ends` [S W] are indices into it, `bins` [S] is the bin of each step.
+    `left_out` are rows without a step, fewer than W and almost always none.
     """
 
     rows: Ints
@@ -40,7 +40,7 @@ class Plan:
         return self.rows[self.starts[at] : self.ends[at]]
 
     def unread(self, step: int) -> Ints:
-        """What the steps from `step` on would have read, and what was left out; sorted."""
+        """The rows of the steps from `step` on and those left out, sorted."""
         from_here = slice(step * self.world, None)
         sizes = (self.ends - self.starts)[from_here]
         first = np.repeat(self.starts[from_here] - np.cumsum(sizes) + sizes, sizes)
@@ -48,7 +48,7 @@ class Plan:
 
 
 class Planner(Protocol):
-    """A way to make batches: `Binning`, `Packing` or `JoinPlan`."""
+    """A batching method: `Binning`, `Packing` or `JoinPlan`."""
 
     @property
     def rows(self) -> Ints:
@@ -56,20 +56,20 @@ class Planner(Protocol):
 
     @property
     def limits(self) -> tuple[float, ...]:
-        """What bounds a batch, as plain numbers for a checkpoint."""
+        """The limits of a batch, as plain numbers for a checkpoint."""
 
     @property
     def digest(self) -> str:
-        """Hash of all that the plan depends on but the limits."""
+        """Hash of everything that the plan depends on except the limits."""
 
     def with_limits(self, limits: Sequence[float]) -> Planner:
-        """The same planner with other bounds."""
+        """The same planner with other limits."""
 
     def shrunk(self, number: int) -> Planner:
         """The same planner with smaller batches in a bin, after one of its batches ran out of memory."""
 
     def plan(self, rows: Ints, world: int, random: np.random.Philox) -> Plan:
-        """An epoch of these rows (some may be there twice)."""
+        """An epoch of these rows, which may repeat."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +82,10 @@ class BinPart:
 
 
 def assemble(parts: Sequence[BinPart], world: int, random: np.random.Philox, left_out: Ints) -> Plan:
-    """The steps of all parts in a random order that keeps the parts' mixture the same throughout.
+    """The steps of all parts in a random order with a constant mixture of parts.
 
-    A part of m steps puts one, at a random place, into each m-th of the epoch: at any moment each bin has as large a
-    share of its steps behind it as every other, to within one step. That is a choice in proportion to what remains,
-    without the luck of independent draws.
+    A part of m steps puts one, at a random position, into each m-th of the epoch, so that all bins progress equally to
+    within one step.
     """
     starts, ends, bins, places, begin = [], [], [], [], 0
     for part in parts:

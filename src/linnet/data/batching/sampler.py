@@ -1,4 +1,4 @@
-"""The batches of a training run, epoch after epoch, for accelerate or any loop of one's own."""
+"""The batches of a training run, epoch after epoch, for accelerate or a custom loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Leg:
-    """A stretch of an epoch with the same world and the same limits."""
+    """A part of an epoch with the same world and limits."""
 
     planner: Planner
     plan: Plan
@@ -27,18 +27,17 @@ class _Leg:
 
 
 class Batches:
-    """A batch sampler of one global plan: `world` batches of one bin for each step, those of rank 0, 1, ... in a row.
+    """A batch sampler of one global plan: `world` batches of one bin per step, in order of rank.
 
-    Every process makes the same one from the same arguments and nothing is sent between them. As the `batch_sampler`
-    of a PyTorch `DataLoader` it works in one process; `Accelerator.prepare` deals the k-th batch to rank `k mod world`
-    (with `DataLoaderConfiguration(even_batches=False)`), since there is `drop_last` and no `batch_size`. A loop without
-    accelerate takes `of_rank`.
+    Every process creates the same one without communication. As the `batch_sampler` of a `DataLoader` it works in one
+    process; `Accelerator.prepare` gives the k-th batch to rank `k mod world` (with
+    `DataLoaderConfiguration(even_batches=False)`), since there is `drop_last` and no `batch_size`. Other loops use
+    `of_rank`.
 
-    An iteration goes from the step that `seek` or `change` went to (at first, step 0 of epoch 0) to the end of that
-    epoch, and moves nothing: a loader reads ahead, so it is the loop that counts its steps and calls `seek` for the
-    next epoch. Steps are counted from the epoch's start.
+    An iteration runs from the position of `seek` or `change` (initially step 0 of epoch 0) to the end of the epoch
+    without moving that position: loaders read ahead, so the loop counts its steps and calls `seek` for the next epoch.
 
-    `mixture` says how often each source is drawn; by default an epoch has each of the planner's rows once.
+    `mixture` sets how often each source is sampled; by default an epoch has each row once.
 
     Raises:
         OptionError: fewer utterances than processes, or a world or seed that is out of range.
@@ -51,18 +50,18 @@ class Batches:
             raise OptionError(f"a world of {world} with seed {seed}: give one process at least and a seed of 64 bits.")
         self._planner, self._world, self._seed, self._mixture = planner, world, seed, mixture
         self._epoch, self._step = 0, 0
-        self._legs: list[_Leg] = []  # planned when first asked for: a run that is resumed never needs epoch 0
+        self._legs: list[_Leg] = []  # planned on demand: a resumed run never needs epoch 0
         if mixture is None:
             self._require_enough(planner.rows)
 
     @property
     def epoch(self) -> int:
-        """The epoch that an iteration goes through."""
+        """The current epoch."""
         return self._epoch
 
     @property
     def planner(self) -> Planner:
-        """What makes the batches now."""
+        """The current planner."""
         return self._planner
 
     @property
@@ -72,7 +71,7 @@ class Batches:
 
     @property
     def begin(self) -> int:
-        """Steps of the epoch before the current plan: 0 unless `change` was called in this epoch."""
+        """Steps of the epoch before the current plan: 0 unless it was changed in this epoch."""
         return self._leg().begin
 
     @property
@@ -81,7 +80,7 @@ class Batches:
         return self.begin + self.plan.steps
 
     def __len__(self) -> int:
-        """Batches that an iteration deals to all ranks together."""
+        """The batches of an iteration, over all ranks."""
         return (self.steps - self._step) * self._world
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -97,20 +96,15 @@ class Batches:
             yield plan.batch(step, rank).tolist()
 
     def seek(self, epoch: int, step: int = 0) -> None:
-        """Go to a step of an epoch; nothing before it is replayed.
-
-        Raises:
-            OptionError: no such step.
-        """
+        """Go to a step of an epoch, without replaying. Raises `OptionError` for an unknown step."""
         if epoch != self._epoch or self.begin:
             self._epoch, self._legs, self._step = epoch, [], 0
         self._go(step)
 
     def change(self, step: int, *, world: int | None = None, planner: Planner | None = None) -> None:
-        """Plan again what steps from `step` on would have read, for another world or with other limits.
+        """Replan the rows of the steps from `step` on for another world or planner; call it on all processes.
 
-        What has been read is not read again in this epoch, and nothing of the rest is lost. Call it on all processes
-        alike; the next iteration goes by the new plan.
+        Rows already read are not repeated in this epoch, and none of the rest is lost.
         """
         self._go(step)
         self._world = world or self._world
@@ -120,9 +114,9 @@ class Batches:
         self._legs = [*kept, self._planned(rows, len(kept), step)]
 
     def shrink(self, step: int, again: int | None = None) -> str:
-        """After `step` ran out of memory: smaller batches of its bin from now on; says so.
+        """Use smaller batches in the bin of `step`, which ran out of memory; returns a notice.
 
-        What steps from `again` on (by default from that one) would have read is planned again.
+        Steps from `again` on (by default that one) are replanned.
 
         Raises:
             OptionError: that bin's batches cannot be smaller.
@@ -134,7 +128,7 @@ class Batches:
         return f"bin {number} has batches of {after:g} now, not of {before:g}"
 
     def state(self, step: int) -> dict[str, Any]:
-        """Where a run stands after `step` steps of the epoch, as plain values for a checkpoint."""
+        """The position after `step` steps of the epoch, as plain values for a checkpoint."""
         return {
             "seed": self._seed,
             "plan": self._digest(),
@@ -147,9 +141,7 @@ class Batches:
         }
 
     def restore(self, state: Mapping[str, Any]) -> int:
-        """Go on from a `state`; with another world than it was written in, what is unread is planned again.
-
-        Returns the step of the epoch.
+        """Resume from a `state`, replanning unread rows if the world has changed; returns the step of the epoch.
 
         Raises:
             OptionError: the state belongs to other data, bins or mixture, or to another seed.
@@ -157,7 +149,7 @@ class Batches:
         if state["plan"] != self._digest() or state["seed"] != self._seed:
             raise OptionError(
                 "the checkpoint's batches were planned from other lengths, bins, mixture or seed than this run's: "
-                "go on with those it was begun with, or start the epoch anew."
+                "use the original ones, or restart the epoch."
             )
         world = self._world
         first, *others = state["legs"]
@@ -181,7 +173,7 @@ class Batches:
         self._step = step
 
     def _leg(self) -> _Leg:
-        """The current leg, the epoch's first where it has none yet."""
+        """The current leg; the first one of the epoch is planned on demand."""
         if not self._legs:
             mixture = self._mixture
             rows = self._planner.rows if mixture is None else mixture.rows(self._epoch, self._seed)

@@ -1,4 +1,4 @@
-"""Which utterances are fit to train on: not too long, and with as much text as their sound can hold.
+"""Selecting utterances for training: not too long, and with a plausible amount of text.
 
 N utterances, G groups of similar duration
 """
@@ -16,18 +16,18 @@ from linnet.data.batching.bins import equal_mass
 from linnet.data.batching.lengths import Lengths
 
 _GROUPS = 30
-_LEAST_SPREAD = 0.01  # of log tokens per second: within 1 % nobody is an outlier
+_LEAST_SPREAD = 0.01  # of log tokens per second
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """`rows` are kept, in order; `dropped` names each reason with the rows it took."""
+    """The `rows` kept, in order, and the `dropped` rows by reason."""
 
     rows: Ints
     dropped: Mapping[str, Ints]
 
     def lines(self) -> list[str]:
-        """The report: what was kept and what was dropped, why, and the first rows of each kind."""
+        """Notices: what was kept and dropped, why, and the first rows of each kind."""
         lines = [f"{len(self.rows)} utterances are kept"]
         for reason, rows in self.dropped.items():
             if len(rows):
@@ -37,20 +37,19 @@ class Selection:
 
 
 def select(lengths: Lengths, *, longest: float = np.inf, deviations: float = 4.0) -> Selection:
-    """Leave out what is without sound, longer than `longest` seconds, or has far too many or too few tokens a second.
+    """Drop utterances without audio, longer than `longest` seconds, or with implausible tokens per second.
 
-    The tokens per second of an utterance are compared with those of utterances of similar duration (30 groups of equal
-    audio): more than `deviations` standard deviations of its logarithm from the group's mean, to either side, is an
-    outlier, such as a text that belongs to another recording. The paper's tool compares the rate itself, and its upper
-    side alone; speech rates are skewed, and by their logarithm both sides can be held to one limit. An utterance
-    without tokens (silence, noise) is no outlier.
+    Outliers are more than `deviations` standard deviations of log tokens per second from the mean at similar durations
+    (30 groups of equal audio), such as texts of another recording. The paper's tool limits only the upper side of the
+    rate itself; since rates are skewed, the logarithm allows one limit for both sides. Utterances without tokens
+    (silence, noise) are kept.
     """
     d = lengths.durations
     empty, long = d <= 0, d > longest
     rows = np.flatnonzero(~(empty | long))
     score = rate_scores(d[rows].astype(np.float64), lengths.tokens[rows])
     reasons = {
-        "no sound": np.flatnonzero(empty),
+        "no audio": np.flatnonzero(empty),
         f"longer than {longest:g} s": np.flatnonzero(long),
         "too many tokens per second": rows[score > deviations],
         "too few tokens per second": rows[score < -deviations],

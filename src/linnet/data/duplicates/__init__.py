@@ -1,4 +1,4 @@
-"""Utterances that are the same twice: the same sounds, nearly the same sounds or texts, in one corpus or in two."""
+"""Duplicate utterances within or between corpora: the same audio, near-identical audio, or similar texts."""
 
 from linnet.data.duplicates.search import Coverage, DuplicateIndex, DuplicateOptions, Kind, Likeness
 

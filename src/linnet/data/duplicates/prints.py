@@ -1,4 +1,4 @@
-"""What is left of a recording when loudness, codec and sample rate are taken away: its fingerprint, and its exact hash.
+"""Audio fingerprints that are robust to loudness, codec and sample rate, and exact hashes of the samples.
 
 Shapes: N samples at 16 kHz, T frames (one per 8 ms), 33 bands, 32 bits a frame.
 """
@@ -19,11 +19,11 @@ WINDOW = 1024  # 64 ms
 HOP = 128  # 8 ms: a clip cut between two frames is at most 4 ms off
 FRAMES_PER_SECOND = SAMPLE_RATE / HOP
 _BANDS = 33
-_LOWEST, _HIGHEST = 300.0, 3700.0  # Hz, what a telephone lets through
+_LOWEST, _HIGHEST = 300.0, 3700.0  # Hz, the telephone band
 _LAG = 2  # frames between the two that are compared
-_QUIET = 1e-4  # of the power nearby: 40 dB below it there is mostly codec noise
-_NEARBY = 64  # frames, half a second: a word is heard beside its neighbors, not beside the loudest of an hour
-_DOUBTS = 4  # bits of a word
+_QUIET = 1e-4  # of the power nearby; 40 dB below it codec noise dominates
+_NEARBY = 64  # frames, half a second: levels are relative to neighboring words
+_DOUBTS = 4  # uncertain bits per word
 BLOCK = 4096  # frames transformed at once
 
 Words = npt.NDArray[np.uint32]
@@ -32,9 +32,9 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A fingerprint: `words` [T] of 32 bits, and which frames are loud enough to count, `loud` [T].
+    """A fingerprint: `words` [T] of 32 bits, and which frames are loud enough to compare, `loud` [T].
 
-    `uncertain` [T, 4] are the bits of each word that are nearest to being the other way round, one bit set in each.
+    `uncertain` [T, 4] holds the least certain bits of each word, one bit set in each entry.
     """
 
     words: Words
@@ -45,20 +45,17 @@ class Fingerprint:
         return len(self.words)
 
     def to_store(self) -> Fingerprint:
-        """Without the uncertain bits, which only the one that is looked for needs."""
+        """Without the uncertain bits, which only queries need."""
         return Fingerprint(self.words, self.loud, np.zeros((0, _DOUBTS), np.uint32))
 
     @classmethod
     def empty(cls) -> Self:
-        """Of no sound at all."""
+        """The fingerprint of no audio."""
         return cls(np.zeros(0, np.uint32), np.zeros(0, np.bool_), np.zeros((0, _DOUBTS), np.uint32))
 
 
 def exact_hash(samples: Samples) -> bytes:
-    """Sixteen bytes that two sounds share where their samples [N], rounded to 16 bits, are the same.
-
-    A lossless copy has the same hash in any container; anything else has another.
-    """
+    """A 16-byte hash of samples [N] rounded to 16 bits, the same for lossless copies in any container."""
     rounded = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
     return blake2b(rounded.tobytes(), digest_size=16).digest()
 
@@ -66,9 +63,9 @@ def exact_hash(samples: Samples) -> bytes:
 def fingerprint(samples: Samples) -> Fingerprint:
     """The fingerprint of samples [N], after Haitsma and Kalker 2002 ("A Highly Robust Audio Fingerprinting System").
 
-    Bit m of a frame says whether the difference in energy between bands m and m + 1 has grown since two frames
-    before. Signs of differences do not depend on loudness, and little on codec and rate. The window is 64 ms instead
-    of their 370 ms, so that words are distinguished; two takes of one digit by one speaker must be no match.
+    Bit m of a frame is the sign of the change, over two frames, of the energy difference between bands m and m + 1,
+    which is independent of loudness and robust to codec and rate. The window is 64 ms instead of their 370 ms to
+    distinguish words: two takes of a digit by one speaker must not match.
     """
     padded = np.pad(samples, WINDOW // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]  # [T + lag, window]
@@ -82,7 +79,7 @@ def fingerprint(samples: Samples) -> Fingerprint:
 
 
 def _nearby(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The greatest power [T] in the half second that a frame is in and in those beside it; never zero."""
+    """The maximum power [T] within the half second of a frame and the two around it; never zero."""
     blocks = np.maximum.reduceat(power, np.arange(0, len(power), _NEARBY)) if len(power) else power
     beside = np.pad(blocks, 1)
     around = np.maximum(np.maximum(beside[:-2], blocks), beside[2:])
@@ -100,7 +97,7 @@ def _energies(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 @cache
 def window_and_bands() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """A Hann window, and what share of each bin belongs to each band [WINDOW // 2 + 1, 33]."""
+    """A Hann window, and the share of each bin in each band [WINDOW // 2 + 1, 33]."""
     edges = np.geomspace(_LOWEST, _HIGHEST, _BANDS + 1) * WINDOW / SAMPLE_RATE
     bins = np.arange(WINDOW // 2 + 1)[:, None]
     inside = np.minimum(bins + 0.5, edges[1:]) - np.maximum(bins - 0.5, edges[:-1])

@@ -1,6 +1,6 @@
-"""Finding a text among many, or a part of it, by the short pieces they share.
+"""Finding similar texts, or excerpts of them, by shared character n-grams.
 
-Shapes: S stored texts, K pieces of all of them.
+Shapes: S stored texts, K n-grams of all of them.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from linnet.text.marks import keep_marks
 Hashes = npt.NDArray[np.uint64]
 
 PIECE = 7  # characters
-SHORTEST = 20  # characters: below it, too many people say the same
-_FEWEST = 10  # different pieces: "ha ha ha ..." has three
-_COMMON = 2000  # a piece that more stored texts have says nothing
+SHORTEST = 20  # characters; shorter texts recur too often
+_FEWEST = 10  # distinct n-grams; "ha ha ha ..." has three
+_COMMON = 2000  # n-grams of more stored texts are ignored
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _POWERS = np.array([pow(0x100000001B3, PIECE - 1 - at, 2**64) for at in range(PIECE)], np.uint64)
 
 
 @dataclass(frozen=True)
 class Resemblance:
-    """A stored text that another one is like: which, and the share of the shorter one's pieces that both have."""
+    """A similar stored text by its index; `share` is the share of the shorter text's n-grams that both have."""
 
     index: int
     share: float
 
 
 def normalize(text: str) -> str:
-    """Small letters, digits and marks, in their compatibility forms; everything else is a space.
+    """Lowercase letters, digits and marks in compatibility forms; everything else becomes a space.
 
     >>> normalize("Ça va? C’est  ｆini!")
     'ça va c est fini'
@@ -42,9 +42,9 @@ def normalize(text: str) -> str:
 
 
 def pieces(text: str) -> Hashes:
-    """The sorted 64-bit hashes of all stretches of seven characters, each once; none for a shorter text.
+    """The sorted, unique 64-bit hashes of all 7-character n-grams; empty for a shorter text.
 
-    Characters and not words, so that scripts without spaces have pieces too and a misspelled word costs few.
+    Characters instead of words also suit scripts without spaces, and a misspelled word costs few n-grams.
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     if len(codes) < PIECE:
@@ -59,12 +59,11 @@ def _long_enough(plain: str) -> bool:
 
 
 class TextIndex:
-    """Texts that others are looked up in; equal ones are stored once and found together.
+    """An index of texts; equal texts are stored once and found together.
 
-    Two texts are alike where they share at least `threshold` of the pieces of the one that has fewer, so that a
-    sentence within a page is found and so is a page around a sentence. One other word in a sentence of ten leaves about
-    0.8. The shares are exact but for pieces of more than 2,000 stored texts, which count as shared by none. Texts of
-    less than 20 characters are not compared.
+    Texts match if they share at least `threshold` of the n-grams of the one with fewer, so that excerpts are found too.
+    One different word in a sentence of ten leaves about 0.8. N-grams of more than 2,000 stored texts count as not
+    shared. Texts of less than 20 characters are not compared.
     """
 
     def __init__(self, texts: Sequence[str | None], threshold: float = 0.75) -> None:
@@ -83,11 +82,11 @@ class TextIndex:
 
     @property
     def compared(self) -> int:
-        """How many of the stored texts are long enough."""
+        """The number of stored texts that are long enough."""
         return sum(map(len, self._indices))
 
     def find(self, text: str) -> list[Resemblance] | None:
-        """The stored texts that a text is like, the most alike first; `None` where it is too short."""
+        """The similar stored texts, best first; `None` for a text that is too short."""
         plain = normalize(text)
         if not _long_enough(plain):
             return None

@@ -1,4 +1,4 @@
-"""Where utterances come from: one small reader per format, all lazy, all with a report of the rows that are bad."""
+"""Sources of utterances: one lazy reader per format, each with a report of invalid rows."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ KINDS = {
     "arrow": ("tables", "read_tables"),
     "hub": ("hub", "read_hub"),
     "hub-chunks": ("hub", "read_hub_chunks"),
-}  # each the module of this package and the function in it: a new format is one more line
+}  # format: module of this package and function in it
 
 
 def open_source(source: str | os.PathLike[str] | SourceSpec, kind: str | None = None) -> Source:
-    """A source of utterances from a path, a Hub id or a whole `SourceSpec`.
+    """Open a source of utterances by a path, a Hub id or a `SourceSpec`.
 
-    The kind is found by looking, and `looks` of the result says by what; `kind` or the form `KIND:PATH` names it
-    instead. Nothing but its first lines is read until the source is iterated.
+    The format is detected (`looks` says how) unless `kind` or the form `KIND:PATH` names it. Only the first lines are
+    read until the source is iterated.
 
     Raises:
-        OptionError: there is nothing, it is of no kind that is known, or `kind` is not one of `KINDS`.
+        OptionError: it does not exist or is of an unknown kind.
 
     >>> open_source("nemo:train.json").kind
     'nemo'
@@ -56,14 +56,14 @@ def open_source(source: str | os.PathLike[str] | SourceSpec, kind: str | None = 
 
 
 def require_kind(spec: SourceSpec) -> None:
-    """Raise an `OptionError` for a source that names a kind which is not one of `KINDS`."""
+    """Raise an `OptionError` for a source of an unknown kind."""
     kind = spec.kind
     if kind is not None and kind not in KINDS:
         raise OptionError(unknown("kind of source", kind, KINDS))
 
 
 def _reader(kind: str) -> Reader:
-    """The reader of a kind, its module imported when it is first used."""
+    """The reader of a kind; its module is imported on first use."""
     module, function = KINDS[kind]
 
     def read(spec: SourceSpec) -> Iterator[Found]:

@@ -1,4 +1,4 @@
-"""What every kind of source gives: utterances one by one, and a report of the rows that were none."""
+"""The common part of all sources: a stream of utterances and a report of invalid rows."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, TypeAlias
 from linnet.data.manifest import Utterance
 from linnet.data.sources.seen import IdSet
 
-MOST_NAMED = 10  # of the rows with something wrong; all are counted
+MOST_NAMED = 10  # invalid rows; all are counted
 
 
 @dataclass(frozen=True)
 class SourceSpec:
     """Where utterances are and how to read them.
 
-    `path` is a file, a folder or a Hub id; `kind` one of `KINDS`, by default found by looking. `subset`, `split` and
-    `revision` are those of a data set on the Hub. `text` and `audio` name the key or column of the reference and of
-    the sound, where they are not found by themselves; `language` is that of rows that name none. `parent` is the data
-    set with the texts of the recordings whose pieces this one has (kind `hub-chunks`).
+    `path` is a file, a folder or a Hub id; `kind` one of `KINDS`, by default detected. `subset`, `split` and `revision`
+    apply to data sets on the Hub. `text` and `audio` name the key or column of the reference and of the audio, by
+    default detected; `language` applies to rows that name none. `parent` is the data set with the texts of the
+    recordings (kind `hub-chunks`).
     """
 
     path: str
@@ -35,7 +35,7 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that is no utterance: where it stands, and why."""
+    """An invalid row: its location and the reason."""
 
     where: str
     reason: str
@@ -46,7 +46,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A row that asks to be left out (`_skipme`)."""
+    """A row marked to be skipped (`_skipme`)."""
 
 
 Found: TypeAlias = Utterance | Problem | Skip
@@ -55,10 +55,10 @@ Reader: TypeAlias = Callable[[SourceSpec], Iterator[Found]]
 
 @dataclass
 class SourceReport:
-    """What was read so far; complete once the source was read to its end.
+    """What was read so far; complete at the end of the source.
 
-    `rows` utterances, `bad` rows that are none, `skipped` ones that ask for it, `renamed` ones whose id an earlier
-    row has (their new one ends in `#` and the number of the row), `without_text` ones that cannot be scored.
+    `bad` rows are invalid, `skipped` ones marked so, `renamed` ones had a duplicate id (`#` and the row number were
+    appended), `without_text` ones cannot be scored.
     """
 
     source: str
@@ -72,23 +72,23 @@ class SourceReport:
     renamings: list[str] = field(default_factory=list)  # the first new ids
 
     def lines(self) -> list[str]:
-        """Sentences for the user; none where nothing is wrong."""
-        said = []
+        """Notices for the user; empty if nothing is wrong."""
+        lines = []
         if self.bad:
-            said.append(f"{self.source}: {self.bad} of {self.bad + self.rows + self.skipped} rows cannot be used")
-            said += [f"  {problem}" for problem in self.problems]
-            said += _and_more(self.bad, self.problems)
+            lines.append(f"{self.source}: {self.bad} of {self.bad + self.rows + self.skipped} rows cannot be used")
+            lines += [f"  {problem}" for problem in self.problems]
+            lines += _and_more(self.bad, self.problems)
         if self.renamed:
-            said.append(f"{self.source}: {self.renamed} rows have the id of an earlier row and were renamed")
-            said += [f"  {name}" for name in self.renamings] + _and_more(self.renamed, self.renamings)
+            lines.append(f"{self.source}: {self.renamed} rows have the id of an earlier row and were renamed")
+            lines += [f"  {name}" for name in self.renamings] + _and_more(self.renamed, self.renamings)
         if self.skipped:
-            said.append(f"{self.source}: {self.skipped} rows are marked to be left out (_skipme)")
+            lines.append(f"{self.source}: {self.skipped} rows are marked to be skipped (_skipme)")
         if self.without_text:
-            said.append(f"{self.source}: {self.without_text} of {self.rows} rows have no reference text")
-        return said
+            lines.append(f"{self.source}: {self.without_text} of {self.rows} rows have no reference text")
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Plain data for JSON."""
         return asdict(self)
 
 
@@ -97,10 +97,10 @@ def _and_more(count: int, named: list[Any]) -> list[str]:
 
 
 class Source:
-    """Utterances that are read when they are asked for, in constant memory, as often as it is iterated.
+    """A lazy, re-iterable source of utterances in constant memory.
 
-    A row that is no utterance never ends it: `report` counts such rows and names the first. Ids are unique: a row
-    whose id was there before gets `#` and its number added. `looks` says why it was taken for what it is.
+    Invalid rows are skipped: `report` counts them and names the first. Duplicate ids get `#` and the row number
+    appended. `looks` says how the kind was detected.
     """
 
     def __init__(self, spec: SourceSpec, kind: str, read: Reader, looks: str) -> None:
@@ -119,7 +119,7 @@ class Source:
         return SourceReport(self.name, self.kind)
 
     def __iter__(self) -> Iterator[Utterance]:
-        """Read from the beginning, with a new report."""
+        """Read from the beginning with a new report."""
         report = self.report = self._empty()
         seen = IdSet()
         for number, found in enumerate(self._read(self.spec), start=1):
@@ -133,7 +133,7 @@ class Source:
                     report.problems.append(found)
 
     def peek(self) -> Utterance | None:
-        """The first utterance; so that a source that cannot be had says so before others are worked on."""
+        """The first utterance, to find out early whether the source can be read."""
         return next(iter(self), None)
 
     def _count(self, found: Utterance, number: int, seen: IdSet, report: SourceReport) -> Utterance:

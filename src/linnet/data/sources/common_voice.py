@@ -1,4 +1,4 @@
-"""The tables of Mozilla Common Voice: `test.tsv` with its `clips/` beside it."""
+"""Tables of Mozilla Common Voice: `test.tsv` beside its folder `clips/`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ COLUMNS = frozenset({"path", "sentence"})
 def read_common_voice(spec: SourceSpec) -> Iterator[Found]:
     """One utterance per line: `path` in `clips/`, `sentence`, `client_id` as speaker, `locale` as language.
 
-    The fields are between tabs and never quoted, as the corpus is written. Early releases leave out `.mp3`.
+    Fields are separated by tabs and never quoted. Early releases omit `.mp3`.
 
-    Raises:
-        OptionError: the file cannot be read, or its first line does not name the columns.
+     Raises:
+         OptionError: the file cannot be read, or its first line does not name the columns.
     """
     path = Path(spec.path)
     lines = read_text_lines(path)
@@ -29,7 +29,7 @@ def read_common_voice(spec: SourceSpec) -> Iterator[Found]:
     text_column = spec.text or "sentence"
     if not {"path", text_column} <= place.keys():
         raise OptionError(
-            f"{path}: expected a first line with the columns path and {text_column} between tabs, found {columns}"
+            f"{path}: expected a first line with the tab-separated columns path and {text_column}, found {columns}"
         )
     return _rows(lines, place, text_column, path.parent / "clips")
 
@@ -43,7 +43,7 @@ def _rows(
             continue
         cells = line.split("\t")
         if len(cells) != len(place):
-            yield Problem(f"line {number}", f"expected {len(place)} fields between tabs, found {len(cells)}")
+            yield Problem(f"line {number}", f"expected {len(place)} tab-separated fields, found {len(cells)}")
             continue
         name = cells[place["path"]]
         if not name:

@@ -1,4 +1,4 @@
-"""What kind of source a path is, found by looking at it."""
+"""Detecting the kind of a source."""
 
 from __future__ import annotations
 
@@ -13,28 +13,24 @@ from linnet.errors import OptionError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SUFFIXES = frozenset({".jsonl", ".json", ".gz", ".tsv", ".parquet", ".arrow", ".scp"})
-_LOOKED_AT = 100  # lines that may be damaged before one is not
+_LOOKED_AT = 100  # lines searched for a valid one
 _CUTS = ("MonoCut", "MultiCut", "MixedCut", "PaddingCut", "DataCut")
 
 
 def detect(path: str) -> tuple[str, str]:
-    """The kind of a path, and what it was recognized by.
-
-    Raises:
-        OptionError: nothing is there, or it is of no kind that is known; says what was seen.
-    """
+    """The kind of a path, and how it was detected. Raises `OptionError` where it does not exist or is unknown."""
     place = Path(path)
     if place.is_dir():
         return _folder(place)
     if place.exists():
         return _file(place)
     if is_hub_id(path):
-        return "hub", "no such path, and written like a name on the Hub"
+        return "hub", "no such path, and it looks like a Hub id"
     raise OptionError(f"{path}: no such file or folder; expected a manifest, a data folder or a Hub id OWNER/NAME")
 
 
 def is_hub_id(path: str) -> bool:
-    """Whether it is written like the name of a data set on the Hub.
+    """Whether it looks like the id of a data set on the Hub.
 
     >>> is_hub_id("google/fleurs"), is_hub_id("calls/test.jsonl")
     (True, False)
@@ -79,11 +75,11 @@ def _file(path: Path) -> tuple[str, str]:
                 reason = str(error)
             continue
         return _row(row, path, number)
-    raise OptionError(f"{path}: is no source of a known kind: line {first[0]} is {reason}")
+    raise OptionError(f"{path}: is not a source of a known kind: line {first[0]} is {reason}")
 
 
 def _row(row: dict[str, Any], path: Path, number: int) -> tuple[str, str]:
-    """The kind by the keys of one JSON row."""
+    """The kind, by the keys of one JSON row."""
     if "supervisions" in row or row.get("type") in _CUTS or isinstance(row.get("recording"), dict):
         return "lhotse", "JSON lines with recording and supervisions"
     if "audio_filepath" in row:

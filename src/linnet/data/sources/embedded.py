@@ -1,7 +1,7 @@
-"""Sounds that lie inside other files: members of tar archives, cells of Parquet and Arrow tables.
+"""Audio inside other files: members of tar archives, cells of Parquet and Arrow tables.
 
-Their address is `FILE::MEMBER` for a tar archive and `FILE::COLUMN/ROW` for a table, with rows counted from 0, so that
-an utterance stays small, can be written to a manifest, and its bytes are read only when they are needed.
+Its address is `FILE::MEMBER` for a tar archive and `FILE::COLUMN/ROW` for a table, with rows counted from 0, so that
+utterances stay small, fit into manifests, and their bytes are read on demand.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def address(file: str, inside: str) -> str:
 
 
 def split_address(audio: str) -> tuple[str, str] | None:
-    """The file and what is inside it; `None` for a recording that is its own file.
+    """The file and the member; `None` for a recording in its own file.
 
     >>> split_address("shards/audio_0.tar::a/b.wav"), split_address("b.wav")
     (('shards/audio_0.tar', 'a/b.wav'), None)
@@ -39,10 +39,10 @@ def split_address(audio: str) -> tuple[str, str] | None:
 
 
 class Archive(Protocol):
-    """An open file with sounds inside."""
+    """An open file that contains recordings."""
 
     def read(self, inside: str) -> bytes:
-        """The bytes of one sound. Raises `KeyError` where there is none of that name."""
+        """The bytes of one recording. Raises `KeyError` for an unknown name."""
         ...
 
     def close(self) -> None:
@@ -51,10 +51,10 @@ class Archive(Protocol):
 
 
 class AudioInputs(Closing):
-    """Gives what `linnet.audio.open_audio` takes for each utterance; a context manager that owns the open archives.
+    """The input of `linnet.audio.open_audio` for each utterance; a context manager that owns the open archives.
 
-    >>> with AudioInputs() as sounds:
-    ...     sounds.get(Utterance("a.wav"))
+    >>> with AudioInputs() as inputs:
+    ...     inputs.get(Utterance("a.wav"))
     'a.wav'
     """
 
@@ -63,10 +63,9 @@ class AudioInputs(Closing):
         self._lock = threading.Lock()
 
     def get(self, utterance: Utterance) -> str | bytes:
-        """The path or URL of the whole recording, or its bytes where it lies inside another file.
+        """The path or URL of the whole recording, or its bytes if it is inside another file.
 
-        What of it is meant say the utterance's `start`, `end` and `channel`. Raises `AudioError` where the archive or
-        its member cannot be read; a path is not looked at.
+        Raises `AudioError` where the archive or its member cannot be read; plain paths are not checked.
         """
         parts = split_address(utterance.audio)
         if parts is None:
@@ -79,11 +78,11 @@ class AudioInputs(Closing):
                 raise AudioError(f"{utterance.audio}: {file} cannot be read: {error.strerror or error}") from error
             except KeyError as error:
                 raise AudioError(
-                    f"{utterance.audio}: {file} holds no {inside}; it has changed: read it again"
+                    f"{utterance.audio}: {file} holds no {inside}; it has changed: read the source again"
                 ) from error
 
     def exists(self, utterance: Utterance) -> bool | None:
-        """Whether its file is there, at the cost of one look; `None` for a URL, which is not asked."""
+        """Whether its file exists; `None` for a URL, which is not requested."""
         parts = split_address(utterance.audio)
         if "://" in utterance.audio:
             return None
@@ -99,7 +98,7 @@ class AudioInputs(Closing):
         return archive
 
     def close(self) -> None:
-        """Close the archives; a later `get` opens them again."""
+        """Close the archives; a later `get` reopens them."""
         while self._open:
             self._open.popitem()[1].close()
 
@@ -113,18 +112,18 @@ def _open_archive(file: str) -> Archive:
 
 
 class TarArchive:
-    """A tar archive that is not compressed, read at any place."""
+    """An uncompressed tar archive with random access."""
 
     def __init__(self, file: str) -> None:
         try:
             with tarfile.open(file, "r:") as tar:
                 self._members = {member.name: (member.offset_data, member.size) for member in tar if member.isfile()}
         except tarfile.TarError as error:
-            raise AudioError(f"{file}: is no plain tar archive ({error}); unpack it or pack it anew") from error
+            raise AudioError(f"{file}: is not an uncompressed tar archive ({error}); unpack it or repack it") from error
         self._file = Path(file).open("rb")  # noqa: SIM115  closed by close()
 
     def read(self, inside: str) -> bytes:
-        """The bytes of a member; NeMo's `name-sub1.wav` is the member `name.wav`, cut by the row's offset."""
+        """The bytes of a member; NeMo's `name-sub1.wav` is a segment of the member `name.wav`."""
         path = Path(inside)
         plain = str(path.with_stem(_OFFSET_OF_NEMO.sub("", path.stem)))
         offset, size = self._members[inside] if inside in self._members else self._members[plain]

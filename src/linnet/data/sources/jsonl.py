@@ -26,8 +26,8 @@ def read_linnet(spec: SourceSpec) -> Iterator[Found]:
 def read_nemo(spec: SourceSpec) -> Iterator[Found]:
     """NeMo's rows: `audio_filepath`, `offset`, `duration`, `text`, `lang`.
 
-    `_skipme` leaves a row out. A row with a `shard_id` is in the archive `audio_SHARD.tar` beside the manifest or in
-    the folder above it (`sharded_manifests/`).
+    Rows with `_skipme` are skipped. The audio of a row with a `shard_id` is in the archive `audio_SHARD.tar` beside the
+    manifest, or in the folder above `sharded_manifests/`.
     """
     path = Path(spec.path)
 
@@ -61,7 +61,7 @@ def read_nemo(spec: SourceSpec) -> Iterator[Found]:
 def read_leaderboard(spec: SourceSpec) -> Iterator[Found]:
     """The rows of an Open ASR Leaderboard result: `audio_filepath`, `duration`, `time`, `text`, `pred_text`.
 
-    `parent_id` and `chunk_index` mark the pieces of a recording whose `text` is that of all of it.
+    `parent_id` and `chunk_index` mark the pieces of a recording; their `text` is that of the whole recording.
     """
     path = Path(spec.path)
 
@@ -85,7 +85,7 @@ def read_leaderboard(spec: SourceSpec) -> Iterator[Found]:
 
 
 def _audio(row: Row, folder: Path) -> tuple[str, str]:
-    """The sound of a NeMo row, as an address and as it is written."""
+    """The audio of a NeMo row, as an address and as written."""
     written = row.get("audio_filepath")
     if not isinstance(written, str) or not written:
         raise BadRow(f"the key 'audio_filepath' must be one path, got {fields.shown(written)}")

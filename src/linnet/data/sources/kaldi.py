@@ -1,7 +1,7 @@
 """Kaldi's data folders: `wav.scp`, and `text`, `segments`, `utt2spk`, `utt2lang`, `utt2dur`.
 
-Each line is a key and a value. The files are sorted by key (`LC_ALL=C sort`), so that they are read side by side in
-constant memory; one that is not sorted is held in memory instead.
+Each line is a key and a value. Files sorted by key (`LC_ALL=C sort`) are merged in constant memory; unsorted ones are
+held in memory.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ _Stretches: TypeAlias = Iterator[tuple[bytes, str, Utterance | BadRow]]  # key, 
 
 
 def read_kaldi(spec: SourceSpec) -> Iterator[Found]:
-    """One utterance per line of `segments`, or of `wav.scp` where there are none.
+    """One utterance per line of `segments`, or of `wav.scp` if there is no such file.
 
-    A command (`... |`) in `wav.scp` is never run, and an offset into an archive (`x.ark:17`) is not read: both are
-    problems. Relative paths are relative to the folder, or to the nearest one above it from which the first path
-    leads to a file, as recipes are run from there.
+    Commands (`... |`) and archive offsets (`x.ark:17`) in `wav.scp` are not supported and reported as problems.
+    Relative paths are relative to the folder, or to the nearest parent from which the first path exists.
 
     Raises:
         OptionError: there is no `wav.scp`, or a file cannot be read.
@@ -41,10 +40,10 @@ def read_kaldi(spec: SourceSpec) -> Iterator[Found]:
 def _folder(folder: Path) -> Iterator[Found]:
     base = _base(folder)
     main = folder / "segments"
-    stretches = _segments(folder, base) if main.is_file() else _recordings(folder, base)
+    pieces = _segments(folder, base) if main.is_file() else _recordings(folder, base)
     in_order = _is_sorted(main if main.is_file() else folder / "wav.scp")
     aside = {name: _open_aside(folder / name, in_order=in_order) for name in _ASIDE}
-    for key, where, what in stretches:
+    for key, where, what in pieces:
         yield from aside["text"].before(key)
         values = {name: table.take(key) for name, table in aside.items()}
         yield Problem(where, str(what)) if isinstance(what, BadRow) else _with(what, values, where)
@@ -52,7 +51,7 @@ def _folder(folder: Path) -> Iterator[Found]:
 
 
 def _with(utterance: Utterance, values: dict[str, bytes | None], where: str) -> Found:
-    """The utterance with what the files beside say of it."""
+    """The utterance with the values of the other files."""
     try:
         texts = {name: None if value is None else decode(value) for name, value in values.items()}
         duration = None if texts["utt2dur"] is None else float(texts["utt2dur"])
@@ -93,7 +92,7 @@ def _segments(folder: Path, base: Path) -> _Stretches:
 
 
 def _stretch(value: bytes) -> tuple[bytes, float, float | None, int | None]:
-    """Recording, start, end (-1 is the recording's own) and channel (from 0, -1 and nothing is all of them)."""
+    """Recording, start, end (-1: that of the recording) and channel (from 0; -1 or missing: all)."""
     parts = value.split()
     try:
         start, end = float(parts[1]), float(parts[2])
@@ -107,17 +106,17 @@ def _stretch(value: bytes) -> tuple[bytes, float, float | None, int | None]:
 
 def _path(value: str, base: Path) -> str:
     if value.endswith("|"):
-        raise BadRow(f"the sound comes from a command ({value}), which is not run; run it once and write a file")
+        raise BadRow(f"the audio comes from a command ({value}), which is not run; run it and write a file")
     if not value or value == "-":
         raise BadRow("expected the path of an audio file")
     head, _, tail = value.rpartition(":")
     if head and tail.isdigit():
-        raise BadRow(f"{value} is a place in a Kaldi archive, which is not read; write sound files (wav-copy)")
+        raise BadRow(f"{value} is an offset into a Kaldi archive, which is not supported; write audio files (wav-copy)")
     return resolve(value, base)
 
 
 def _base(folder: Path) -> Path:
-    """What relative paths are relative to."""
+    """The folder that relative paths are relative to."""
     for _, _, value in _pairs(folder / "wav.scp"):
         path = value.decode("utf-8", "replace")
         return next((base for base in (folder, *folder.resolve().parents) if (base / path).is_file()), folder)
@@ -140,10 +139,10 @@ def _is_sorted(path: Path) -> bool:
 
 
 class _Aside(Protocol):
-    """A file that says one thing of each key, asked in the order of the main file."""
+    """A file with one value per key, read in the order of the main file."""
 
     def before(self, key: bytes | None) -> Iterator[Problem]:
-        """The lines of keys that the main file does not have, up to `key`; all that are left for `None`."""
+        """The lines up to `key` (`None`: all remaining) whose keys are not in the main file."""
         ...
 
     def take(self, key: bytes) -> bytes | None:
@@ -158,24 +157,24 @@ def _open_aside(path: Path, *, in_order: bool) -> _Aside:
 
 
 class _Held:
-    """In memory, for files in any order."""
+    """A file in any order, held in memory."""
 
     def __init__(self, name: str, pairs: _Pairs) -> None:
         self._name = name
         self._lines = {key: (number, value) for number, key, value in pairs}
 
     def before(self, key: bytes | None) -> Iterator[Problem]:
-        """What is left at the end."""
+        """The lines left at the end."""
         for name, (number, _) in self._lines.items() if key is None else ():
             yield _orphan(self._name, number, name)
 
     def take(self, key: bytes) -> bytes | None:
-        """The value of a key, once."""
+        """The value of a key, removed."""
         return self._lines.pop(key, (0, None))[1]
 
 
 class _Merged:
-    """Read beside the main file, both sorted by key."""
+    """A sorted file, merged with the sorted main file."""
 
     def __init__(self, name: str, pairs: _Pairs) -> None:
         self._name = name
@@ -189,7 +188,7 @@ class _Merged:
             self._next = next(self._pairs, None)
 
     def take(self, key: bytes) -> bytes | None:
-        """The value of a key, not smaller than that of the call before."""
+        """The value of a key, which must not be less than that of the previous call."""
         while self._next is not None and self._next[1] < key:
             self._next = next(self._pairs, None)
         if self._next is None or self._next[1] != key:
@@ -200,4 +199,4 @@ class _Merged:
 
 
 def _orphan(name: str, number: int, key: bytes) -> Problem:
-    return Problem(f"{name}, line {number}", f"{key.decode('utf-8', 'replace')} has no sound in wav.scp or segments")
+    return Problem(f"{name}, line {number}", f"{key.decode('utf-8', 'replace')} has no audio in wav.scp or segments")

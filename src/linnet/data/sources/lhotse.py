@@ -12,16 +12,16 @@ from linnet.data.manifest import Utterance
 from linnet.data.sources.base import Found, SourceSpec
 from linnet.data.sources.lines import read_rows
 
-_HARMLESS = frozenset({"Resample"})  # changes of a recording that do not change what is said when
+_HARMLESS = frozenset({"Resample"})  # transforms that keep words and their times
 _SAME = 1e-3  # seconds
 
 
 def read_lhotse(spec: SourceSpec) -> Iterator[Found]:
-    """Each cut of one recording is an utterance; its text is that of its supervisions, in their order in time.
+    """Each cut of one recording is an utterance; its text joins those of its supervisions in time order.
 
-    The recording must be a file or a URL; a relative path is relative to the folder of the cuts. Padding, mixes of
-    recordings, and changes that are only asked for (speed, volume) are problems. Speaker and language count where all
-    supervisions agree. `custom` may hold `snr`, `session`, `domain` and `source`.
+    The recording must be a file or a URL; relative paths are relative to the folder of the cuts. Padding, mixes and
+    lazy transforms (speed, volume) are problems. Speaker and language are used if all supervisions agree. `custom` may
+    hold `snr`, `session`, `domain` and `source`.
     """
     path = Path(spec.path)
     return read_rows(path, lambda row: _cut(row, path.parent, spec.text or "text"))
@@ -61,13 +61,13 @@ def _cut(row: Row, folder: Path, key: str) -> Utterance:
 
 
 def _file(recording: Row, channel: Any) -> tuple[str, int | None]:
-    """The one file that holds the channel, and the channel's place in it."""
+    """The file that holds the channel, and the channel's index in it."""
     changes = recording.get("transforms") or []
     for change in changes if isinstance(changes, list) else [changes]:
         name = change.get("name") if isinstance(change, dict) else None
         if not isinstance(name, str) or name not in _HARMLESS:
             what = name if isinstance(name, str) else shown(change)
-            raise BadRow(f"its recording asks for the change {what}; save it as audio first")
+            raise BadRow(f"its recording has the transform {what}; save it as audio first")
     sources = recording.get("sources")
     if not isinstance(sources, list) or not sources or not all(isinstance(one, dict) for one in sources):
         raise BadRow("the key 'recording' has no list of 'sources'")
@@ -79,11 +79,13 @@ def _file(recording: Row, channel: Any) -> tuple[str, int | None]:
         if len(sources) > 1 and wanted not in inside:
             continue
         if source.get("type") not in ("file", "url") or not isinstance(source.get("source"), str):
-            raise BadRow(f"its sound is of the type {shown(source.get('type'))}; only 'file' and 'url' can be read")
+            raise BadRow(f"its audio is of the type {shown(source.get('type'))}; only 'file' and 'url' can be read")
         if wanted is not None and wanted not in inside:
             raise BadRow(f"channel {wanted} is not among those of its recording, {shown(inside)}")
         return source["source"], inside.index(wanted) if wanted is not None and len(inside) > 1 else None
-    raise BadRow(f"its sound lies in {len(sources)} files and channel {shown(channel)} is in none; choose one channel")
+    raise BadRow(
+        f"its audio is in {len(sources)} files, none of which has channel {shown(channel)}; choose one channel"
+    )
 
 
 def _object(row: Row, key: str) -> Row:
@@ -94,5 +96,5 @@ def _object(row: Row, key: str) -> Row:
 
 
 def _common(values: list[str | None]) -> str | None:
-    """The value that all have."""
+    """The common value of all, or None."""
     return values[0] if values and all(value == values[0] for value in values) else None

@@ -16,7 +16,7 @@ _GZIP = b"\x1f\x8b"
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers from 1, without their ends.
+    """The non-blank lines with their numbers from 1, without line breaks.
 
     Raises:
         OptionError: the file cannot be read, is UTF-16, or its gzip data is damaged.
@@ -47,7 +47,7 @@ def read_text_lines(path: Path) -> Iterator[tuple[int, str | Problem]]:
 
 
 def read_rows(path: Path, make: Callable[[Row], Utterance | Skip]) -> Iterator[Found]:
-    """What `make` makes of each line's JSON object; a `BadRow` is a problem of that line."""
+    """`make` applied to each line's JSON object; a `BadRow` becomes a problem of that line."""
     for number, line in read_lines(path):
         try:
             yield make(parse_json(line))

@@ -1,4 +1,4 @@
-"""Which names were there before, at 8 to 27 bytes a name."""
+"""A compact set of names, 8 to 27 bytes per name."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from array import array
 from hashlib import blake2b
 
 _FIRST = 1 << 12
-_FULL = 0.6  # of the table, when it doubles
+_FULL = 0.6  # load factor at which the table doubles
 
 
 class IdSet:
-    """A set of names kept as 64-bit hashes in one open table with linear probing.
+    """A set of names stored as 64-bit hashes in an open-addressing table.
 
-    Ten million names take 128 MiB. Among n names one is taken for an earlier one with a probability of about
-    n^2 / 2^65: 3 in a million for ten million names.
+    Ten million names take 128 MiB. The probability of a collision among n names is about n^2 / 2^65, 3 in a million for
+    ten million names.
 
     >>> seen = IdSet()
     >>> seen.add("a"), seen.add("b"), seen.add("a"), len(seen)
@@ -28,7 +28,7 @@ class IdSet:
         return self._count
 
     def add(self, name: str) -> bool:
-        """Whether the name is new."""
+        """Add a name; returns whether it is new."""
         digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         if not self._insert(int.from_bytes(digest, "little") or 1):
             return False

@@ -1,4 +1,4 @@
-"""Hugging Face data sets as tables: Parquet and Arrow files whose rows hold a recording, or the path of one."""
+"""Hugging Face data sets as Parquet and Arrow files whose rows hold a recording or its path."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 TEXTS = ("text", "raw_transcription", "sentence", "normalized_text", "transcript", "transcription")
 DURATIONS = ("duration", "audio_length_s")
 _PART = re.compile(r"(.+?)-\d{5}(-of-\d{5})?(-[0-9a-f]+)?")
-_ROWS = 1024  # made into Python values at once
+_ROWS = 1024  # per batch
 
 
 def read_tables(spec: SourceSpec) -> Iterator[Found]:
-    """The rows of a Parquet or Arrow file, or of all those in a folder, sorted by name; a split may narrow them.
+    """The rows of a Parquet or Arrow file, or of all those in a folder (of one split), sorted by name.
 
-    The sound is in the column `audio`, or the only one that holds sounds: Hugging Face's {bytes, path}, bytes, or a
-    path relative to the file. The text is in the first of `text`, `raw_transcription`, `sentence`, `normalized_text`,
-    `transcript`, `transcription`. The sounds themselves are not read here: see `AudioInputs`.
+    The audio is in the column `audio`, or the only one that holds audio: Hugging Face's {bytes, path}, bytes, or a path
+    relative to the file. The text is in the first of `TEXTS`. The audio itself is read later, by `AudioInputs`.
 
     Raises:
-        OptionError: no such file, not a table, or no column with sounds. MissingExtra: pyarrow is not installed.
+        OptionError: no such file, not a table, or no audio column.
+        MissingExtra: pyarrow is not installed.
     """
     files = find_tables(Path(spec.path), spec.split)
     return (found for file in files for found in _read(file, spec, several=len(files) > 1))
 
 
 def find_tables(path: Path, split: str | None = None) -> list[Path]:
-    """The table files of a path, sorted; those of a split are named `SPLIT-*` or lie in a folder `SPLIT`.
+    """The table files of a path, sorted; those of a split are named `SPLIT-*` or are in a folder `SPLIT`.
 
     Raises:
-        OptionError: there are none, or those of several splits and none was chosen.
+        OptionError: there are none, or there are several splits and none was chosen.
     """
     if path.is_file():
         return [path]
@@ -66,7 +66,7 @@ def _split(file: Path, folder: Path) -> str:
 
 
 def open_table(file: str) -> ParquetTable | ArrowTable:
-    """A table with its rows at any place. Raises `OSError`, `OptionError` and `MissingExtra`."""
+    """A table with random access to its rows. Raises `OSError`, `OptionError` and `MissingExtra`."""
     return ParquetTable(file) if file.endswith(".parquet") else ArrowTable(file)
 
 
@@ -90,13 +90,13 @@ def _read(file: Path, spec: SourceSpec, *, several: bool) -> Iterator[Found]:
 
 
 class _Columns:
-    """Which column holds what."""
+    """The roles of a table's columns."""
 
     def __init__(self, table: ParquetTable | ArrowTable, file: Path, spec: SourceSpec) -> None:
         self._file = file
         self._schema = schema = table.schema
         names = schema.names
-        self.audio = spec.audio or _sounds(schema, file)
+        self.audio = spec.audio or _audio_column(schema, file)
         for column in (self.audio, spec.text):
             if column is not None and column not in names:
                 raise OptionError(f"{file}: has no column {column!r}; its columns are {', '.join(names)}")
@@ -105,11 +105,11 @@ class _Columns:
         self._inside = [kind.field(at).name for at in range(kind.num_fields)]
         if not self._inside:
             self._is_path = not _is_bytes(kind)
-        else:  # a data set that was not meant to travel keeps the paths alone
+        else:  # a local data set may hold only paths
             self._is_path = "bytes" not in self._inside or not table.has_bytes(self.audio)
 
     def wanted(self) -> list[str]:
-        """All columns but the bytes of the sounds."""
+        """All columns except the audio bytes."""
         others = [
             field.name
             for field in self._schema
@@ -134,7 +134,7 @@ class _Columns:
             audio=audio,
             text=fields.text(row, self._text) if self._text else None,
             duration=next((value for key in DURATIONS if (value := fields.seconds(row, key)) is not None), None),
-            language=_code(row, "language") or _code(row, "lang") or _code(row, "locale"),
+            language=_word(row, "language") or _code(row, "lang") or _code(row, "locale"),
             id=name or audio,
             speaker=fields.label(row, "speaker_id", "speaker", "client_id"),
             recording=fields.label(row, "recording_id", "parent_id"),
@@ -146,8 +146,8 @@ class _Columns:
         )
 
 
-def _code(row: Row, key: str) -> str | None:
-    """A code; other things that data sets keep under such names are none."""
+def _word(row: Row, key: str) -> str | None:
+    """A non-empty string, or None for values of other types."""
     value = row.get(key)
     return value if isinstance(value, str) and value else None
 
@@ -158,8 +158,8 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _sounds(schema: pa.Schema, file: Path) -> str:
-    """The column that holds the sounds."""
+def _audio_column(schema: pa.Schema, file: Path) -> str:
+    """The column that holds the audio."""
     if "audio" in schema.names:
         return "audio"
     holding = [
@@ -169,7 +169,7 @@ def _sounds(schema: pa.Schema, file: Path) -> str:
     ]
     if len(holding) != 1:
         raise OptionError(
-            f"{file}: expected the column 'audio', or one with sounds; found {', '.join(schema.names)}: name the column"
+            f"{file}: expected the column 'audio', or one with audio; found {', '.join(schema.names)}: name the column"
         )
     return str(holding[0])
 
@@ -199,7 +199,7 @@ def _place(inside: str) -> tuple[str, int]:
 
 
 class ParquetTable:
-    """A Parquet file; one group of rows of one column is held at a time."""
+    """A Parquet file; one row group of one column is held at a time."""
 
     def __init__(self, file: str) -> None:
         _require()
@@ -209,7 +209,7 @@ class ParquetTable:
         try:
             self._file = pq.ParquetFile(file)
         except pa.ArrowInvalid as error:
-            raise OptionError(f"{file}: is no Parquet file, or cut short ({error}); copy it again") from error
+            raise OptionError(f"{file}: is not a Parquet file, or is truncated ({error}); copy it again") from error
         self.schema: pa.Schema = self._file.schema_arrow
         counts = [self._file.metadata.row_group(at).num_rows for at in range(self._file.num_row_groups)]
         self._starts = [0, *accumulate(counts)]
@@ -220,7 +220,7 @@ class ParquetTable:
         return self._file.iter_batches(_ROWS, columns=columns)  # type: ignore[no-any-return]
 
     def has_bytes(self, column: str) -> bool:
-        """Whether any row holds a recording rather than its path, by the file's statistics."""
+        """Whether any row holds audio bytes, by the file's statistics."""
         metadata = self._file.metadata
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group)
@@ -250,7 +250,7 @@ class ParquetTable:
 
 
 class ArrowTable:
-    """An Arrow file as `datasets` writes it, mapped into memory."""
+    """An Arrow file as `datasets` writes it, memory-mapped."""
 
     def __init__(self, file: str) -> None:
         _require()
@@ -266,7 +266,7 @@ class ArrowTable:
                 reader = pa.ipc.open_stream(self._map)
                 self._batches = list(reader)  # views of the map: nothing is copied
         except pa.ArrowInvalid as error:
-            raise OptionError(f"{file}: is no Arrow file, or cut short ({error}); copy it again") from error
+            raise OptionError(f"{file}: is not an Arrow file, or is truncated ({error}); copy it again") from error
         self.schema: pa.Schema = reader.schema
         self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
 
@@ -285,7 +285,7 @@ class ArrowTable:
                 yield whole.slice(start, _ROWS)
 
     def has_bytes(self, column: str) -> bool:
-        """Whether any row holds a recording rather than its path."""
+        """Whether any row holds audio bytes."""
         return any(batch.column(column).field("bytes").null_count < batch.num_rows for batch in self._batches)
 
     def read(self, inside: str) -> bytes:
@@ -297,6 +297,6 @@ class ArrowTable:
         return _cell(self._batches[at].column(column), row - self._starts[at], inside)
 
     def close(self) -> None:
-        """Let go of the map."""
+        """Close the file."""
         self._batches = []
         self._map.close()

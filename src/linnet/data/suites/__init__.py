@@ -1,4 +1,4 @@
-"""Suites: which sets belong together in one table, as YAML that anyone can write."""
+"""Suites of test sets, defined in YAML."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from linnet.settings import build, read_yaml, unknown
 class SuiteSet(SourceSpec):
     """One set of a suite: a source and how it is scored; `path` is a Hub id, or relative to the suite's file.
 
-    `table` groups the sets that one average is over, `weight` is the set's share in it. `protocol` and `normalizer` say
-    how it is scored, where it is not as the rest; a `long_form` set has recordings longer than a model's window.
-    `unverified` says what about the entry nobody has checked.
+    `table` groups sets that are averaged, `weight` is the set's weight in that average. `protocol` and `normalizer`
+    override the scoring; a `long_form` set has recordings longer than a model's window. `unverified` notes what has not
+    been checked.
     """
 
     name: str
@@ -38,7 +38,7 @@ class SuiteSet(SourceSpec):
 
 @dataclass(frozen=True)
 class Suite:
-    """Sets with a name; `about` is a sentence on where they are from."""
+    """A named list of sets; `about` says where they are from."""
 
     name: str
     sets: tuple[SuiteSet, ...]
@@ -58,7 +58,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class OpenedSet:
-    """A set with its source, or with the reason why it cannot be had."""
+    """A set with its source, or with the error why it is unavailable."""
 
     set: SuiteSet
     source: Source | None = None
@@ -66,9 +66,7 @@ class OpenedSet:
 
 
 def read_suite(name: str) -> Suite:
-    """A suite by the name of one that comes with Linnet, or by the path of a YAML file.
-
-    `NAME:TABLE` of a shipped suite is one table of it.
+    """Read a shipped suite by name, or a YAML file; `NAME:TABLE` selects one table of a shipped suite.
 
     Raises:
         OptionError: no such suite, not YAML, an unknown key (names the nearest), a value of the wrong type, or two
@@ -98,7 +96,7 @@ def shipped() -> tuple[str, ...]:
 
 
 def open_sets(suite: Suite) -> Iterator[OpenedSet]:
-    """Each set in turn, opened far enough to know that it can be had; one that cannot is no end of the others."""
+    """Open each set in turn and read its first utterance; unavailable sets are returned with their error."""
     for one in suite.sets:
         try:
             source = open_source(one)

@@ -30,7 +30,7 @@ from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 from linnet.notices import Notify
 
-EXPORT_VERSION = 4  # of this code: raise it when the converted models change
+EXPORT_VERSION = 5  # of this code: raise it when the converted models change
 _MANIFEST = "manifest.json"
 _COMPILED = "compiled-"
 

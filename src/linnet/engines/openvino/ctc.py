@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from linnet.audio.types import SAMPLE_RATE
-from linnet.engines.openvino.export import halve, name_ports, trace
+from linnet.engines.openvino.export import hold_weights, name_ports, trace
 from linnet.engines.openvino.formats import Precision
-from linnet.engines.openvino.quantize import compress_weights
 from linnet.engines.openvino.runtime import compile_model
 from linnet.errors import OptionError
 from linnet.models.loading import first_line, quiet
@@ -42,11 +41,7 @@ def convert_ctc(speech: SpeechModel, precision: Precision) -> Any:
             raise _unfit(speech, first_line(error)) from error
     if not difference <= TOLERANCE:
         raise _unfit(speech, f"its logits would be off by {difference:.1%} of the greatest")
-    if precision.weights == "f16":
-        halve(model)
-    elif precision.weights != "f32":
-        model = compress_weights(model)
-    return model
+    return hold_weights(model, precision)
 
 
 def _unfit(speech: SpeechModel, why: str) -> OptionError:

@@ -31,12 +31,8 @@ def convert(module: Any, precision: Precision, windows: Sequence[Tensor] = ()) -
     shape = ModelShape.of(module)
     encoder = _encoder(module, shape)
     decoder = _decoder(module, shape, torch.bfloat16 if precision.compute == "bf16" else torch.float32)
-    if precision.weights == "f16":
-        for model in (encoder, decoder):
-            halve(model)
-    elif precision.weights != "f32":
-        encoder = quantize(encoder, windows) if precision.calibrated else compress_weights(encoder)
-        decoder = compress_weights(decoder)
+    encoder = quantize(encoder, windows) if precision.calibrated else hold_weights(encoder, precision)
+    decoder = hold_weights(decoder, precision)
     return _typed(encoder, decoder, precision.compute)
 
 
@@ -120,8 +116,13 @@ def _typed(encoder: Any, decoder: Any, compute: str) -> tuple[Any, Any]:
     return encoder, decoder
 
 
-def halve(model: Any) -> None:
-    """Hold the weights of an `openvino.Model` in 16 bits."""
+def hold_weights(model: Any, precision: Precision) -> Any:
+    """The `openvino.Model` with weights in the bits of a precision; activations stay as they are."""
+    if precision.weights == "f32":
+        return model
+    if precision.weights != "f16":
+        return compress_weights(model)
     from openvino._offline_transformations import compress_model_transformation
 
     compress_model_transformation(model)
+    return model

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from linnet.models.lowrank.attention import ReducedAttention, Reducible
 from linnet.models.lowrank.layers import PairLinear, PivotLinear
-from linnet.models.lowrank.rewriting import in_order, untangle, without_bias
+from linnet.models.lowrank.rewriting import for_frames, in_order, untangle, without_bias
 
 
 class ExportEncoder(nn.Module):
@@ -33,8 +33,8 @@ class ExportEncoder(nn.Module):
         self.layers = nn.ModuleList(_EncoderLayer(layer, reduce) for layer in encoder.layers)
         self.norm = encoder.layer_norm
         across = [layer.encoder_attn for layer in decoder.layers]
-        self.keys = nn.ModuleList(without_bias(attention.k_proj) for attention in across)
-        self.values = nn.ModuleList(attention.v_proj for attention in across)
+        self.keys = nn.ModuleList(framewise(without_bias(attention.k_proj)) for attention in across)
+        self.values = nn.ModuleList(framewise(attention.v_proj) for attention in across)
         self.heads: int = decoder.layers[0].encoder_attn.num_heads
 
     def forward(self, features: Tensor, indices: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
@@ -60,7 +60,7 @@ class _EncoderLayer(nn.Module):
         self.norm1, self.norm2 = layer.self_attn_layer_norm, layer.final_layer_norm
         small = reduce and Reducible.of(attention)
         self.attention = ReducedAttention(attention) if small else _Attention(attention)
-        self.fc1, self.fc2 = _feed_forward(layer)
+        self.fc1, self.fc2 = map(framewise, untangle(layer.fc1, layer.fc2))
         self.activation = layer.activation_fn
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
@@ -72,13 +72,17 @@ class _EncoderLayer(nn.Module):
 class _Attention(nn.Module):
     def __init__(self, attention: Any) -> None:
         super().__init__()
-        self.qkv = _Fused([attention.q_proj, without_bias(attention.k_proj), attention.v_proj])
-        self.out = attention.out_proj
+        parts = [attention.q_proj, without_bias(attention.k_proj), attention.v_proj]
+        plain = all(type(part) is nn.Linear for part in parts)
+        # of low-rank ones the first halves stay apart: taking their outputs apart costs more than one product spares
+        self.qkv = nn.ModuleList([_Fused(parts)] if plain else map(framewise, parts))
+        self.out = framewise(attention.out_proj)
         self.heads: int = attention.num_heads
         self.scale: float = attention.scaling
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        query, key, value = (_split(part, self.heads) for part in self.qkv(x).chunk(3, -1))
+        parts = self.qkv[0](x).chunk(3, -1) if len(self.qkv) == 1 else [part(x) for part in self.qkv]
+        query, key, value = (_split(part, self.heads) for part in parts)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
         made: Tensor = self.out(_join(mixed))
         return made
@@ -208,6 +212,12 @@ class _Second(nn.Module):
     def forward(self, pivots: Tensor) -> Tensor:
         made = torch.cat([pivots, self.rest(pivots)], -1)
         return made if self.order is None else made.index_select(-1, self.order)
+
+
+def framewise(layer: nn.Module) -> nn.Module:
+    """A layer as the encoder's graph holds it, which reads many frames at once."""
+    made = for_frames(layer)
+    return nn.Sequential(made.first, _Second(made)) if isinstance(made, PivotLinear) else made
 
 
 def _feed_forward(layer: Any) -> tuple[nn.Module, nn.Module]:

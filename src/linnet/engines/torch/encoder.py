@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from linnet.engines.torch.fastest import FastestAttention
 from linnet.engines.torch.ops import fused, product
 from linnet.models.lowrank.attention import ReducedAttention, Reducible
-from linnet.models.lowrank.rewriting import untangle, without_bias
+from linnet.models.lowrank.rewriting import for_frames, untangle, without_bias
 
 
 class TorchEncoder:
@@ -22,8 +23,8 @@ class TorchEncoder:
     The same sums as `transformers`' `WhisperEncoder`, which takes windows of the full length only.
     """
 
-    def __init__(self, encoder: Any, *, reduce: bool = False) -> None:
-        """`reduce`: attention in the dimension of its ranks, in layers where that is fewer multiply-adds."""
+    def __init__(self, encoder: Any, *, reduce: bool | FastestAttention = False) -> None:
+        """`reduce`: attention in the dimension of its ranks, where that is fewer multiply-adds, or is faster."""
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
         self.positions: Tensor = encoder.embed_positions.weight
         self.layers = [_EncoderLayer(layer, reduce) for layer in encoder.layers]
@@ -41,16 +42,20 @@ class TorchEncoder:
 
 
 class _EncoderLayer:
-    def __init__(self, layer: Any, reduce: bool) -> None:
+    def __init__(self, layer: Any, reduce: bool | FastestAttention) -> None:
         attention = layer.self_attn
         self.norm1: nn.LayerNorm = layer.self_attn_layer_norm
-        self.reduced = ReducedAttention(attention) if reduce and Reducible.of(attention) else None
-        self.qkv = fused([attention.q_proj, without_bias(attention.k_proj), attention.v_proj])
-        self.out = product(attention.out_proj)
+        parts = [attention.q_proj, without_bias(attention.k_proj), attention.v_proj]
+        plain = all(type(part) is nn.Linear for part in parts)
+        self.qkv = [fused(parts)] if plain else [product(for_frames(part)) for part in parts]
+        self.out = product(for_frames(attention.out_proj))
         self.heads: int = attention.num_heads
         self.scale: float = attention.scaling
+        self.reduced = ReducedAttention(attention) if reduce and Reducible.of(attention) else None
+        if self.reduced is not None and isinstance(reduce, FastestAttention):
+            self.reduced = reduce.choose(self._attend, self.reduced)
         self.norm2: nn.LayerNorm = layer.final_layer_norm
-        fc1, fc2 = untangle(layer.fc1, layer.fc2)
+        fc1, fc2 = map(for_frames, untangle(layer.fc1, layer.fc2))
         self.fc1, self.fc2 = product(fc1, layer.activation_fn), product(fc2)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -64,8 +69,8 @@ class _EncoderLayer:
 
     def _attend(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
-        qkv = self.qkv(x).view(batch, length, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, P, C]
+        made = self.qkv[0](x).chunk(3, -1) if len(self.qkv) == 1 else [part(x) for part in self.qkv]
+        query, key, value = (part.view(batch, length, self.heads, -1).transpose(1, 2) for part in made)  # [B, H, P, C]
         mixed = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
 

@@ -1,4 +1,4 @@
-"""Whether the training data has what a model is evaluated on: the same sounds, nearly the same sounds or texts."""
+"""Contamination: evaluation utterances in training data, by the same audio, near-identical audio or similar text."""
 
 from linnet.evaluation.contamination.report import Contamination, Match
 from linnet.evaluation.contamination.search import find_contamination

@@ -1,4 +1,4 @@
-"""What a search for contamination finds, as lines of text and of JSON."""
+"""The result of a search for contamination, as text and as JSON lines."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from typing import Any
 from linnet.data.duplicates import Coverage, Kind
 from linnet.files import write_atomic
 
-MOST_LISTED = 10  # matches of one kind of one training utterance
-SHOWN = 20  # matches in the lines of text; the file has all
+MOST_LISTED = 10  # matches of one kind per training utterance
+SHOWN = 20  # matches in the text; the file has all
 
 
 @dataclass(frozen=True)
 class Match:
-    """An evaluation utterance that the training data has.
-
-    `score`, `start` (second of the training utterance at which the evaluation's sound begins) and `covered` are those
-    of a `Likeness`.
-    """
+    """An evaluation utterance found in the training data; `score`, `start` and `covered` as in `Likeness`."""
 
     kind: Kind
     training: str
@@ -30,16 +26,16 @@ class Match:
     covered: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, without what is not known."""
+        """Plain data for JSON, without missing values."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Contamination:
-    """The result: all matches, which evaluation utterances they are of, and what was compared.
+    """All matches, the number of contaminated evaluation utterances, and what was compared.
 
-    Of one training utterance only the best ten matches of a kind are listed; `utterances` and `contaminated` count the
-    evaluation utterances of all of them.
+    Only the best ten matches of a kind are listed per training utterance; `utterances` (by kind) and `contaminated`
+    count all matches.
     """
 
     matches: tuple[Match, ...]
@@ -50,29 +46,29 @@ class Contamination:
     failures: tuple[str, ...] = field(default=())
 
     def lines(self) -> list[str]:
-        """Sentences for the user."""
+        """The result as lines of text."""
         total = self.evaluation.utterances
-        said = [f"{self.contaminated} of {total} evaluation utterances are in the training data in some form"]
-        names = {"same-sound": "the same samples", "near-sound": "the same sound", "near-text": "nearly the same text"}
-        said += [f"  {count} by {names[kind]}" for kind, count in self.utterances.items()]
+        lines = [f"{self.contaminated} of {total} evaluation utterances are in the training data in some form"]
+        names = {"same-audio": "the same samples", "near-audio": "near-identical audio", "near-text": "similar text"}
+        lines += [f"  {count} by {names[kind]}" for kind, count in self.utterances.items()]
         for name, seen in (("training", self.training), ("evaluation", self.evaluation)):
-            said.append(
-                f"{name}: compared {seen.sounds} sounds and {seen.texts} texts of {seen.utterances} utterances; "
-                f"too short to compare: {seen.sounds_too_short} sounds, {seen.texts_too_short} texts; "
-                f"not readable: {seen.failed}"
+            lines.append(
+                f"{name}: compared {seen.recordings} recordings, {seen.texts} texts of {seen.utterances} utterances; "
+                f"too short: {seen.recordings_too_short} recordings, {seen.texts_too_short} texts; "
+                f"unreadable: {seen.failed}"
             )
-        said += [f"  {reason}" for reason in self.failures]
+        lines += [f"  {reason}" for reason in self.failures]
         for match in self.matches[:SHOWN]:
             place = "" if match.start is None else f" at {match.start:.1f} s"
-            said.append(f"{match.kind} {match.score:.2f}: {match.evaluation} is in {match.training}{place}")
+            lines.append(f"{match.kind} {match.score:.2f}: {match.evaluation} is in {match.training}{place}")
         if len(self.matches) > SHOWN:
-            said.append(f"and {len(self.matches) - SHOWN} more")
-        return said
+            lines.append(f"and {len(self.matches) - SHOWN} more")
+        return lines
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the matches as JSON lines, the whole file or none. Raises `OutputError`."""
+        """Write the matches as JSON lines, atomically. Raises `OutputError`."""
         write_atomic(path, "".join(json.dumps(match.to_dict(), ensure_ascii=False) + "\n" for match in self.matches))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, without the matches."""
+        """Plain data for JSON, without the matches."""
         return {key: value for key, value in asdict(self).items() if key != "matches"}

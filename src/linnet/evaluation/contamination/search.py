@@ -1,4 +1,4 @@
-"""Looking for the evaluation set in the training data: the evaluation is held, the training read once."""
+"""Search for evaluation utterances in training data: the evaluation set is indexed, the training data read once."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def find_contamination(
     *,
     on_progress: Callable[[int], None] | None = None,
 ) -> Contamination:
-    """Say which evaluation utterances the training data has, by sound and by text; see `DuplicateIndex`.
+    """Find evaluation utterances in the training data by audio and by text; see `DuplicateIndex`.
 
-    Only the evaluation and the matches are held, so that the training may be of any length. A recording that cannot be
-    read is counted and named. `on_progress` receives the number of training utterances done.
+    Only the evaluation set and the matches are held in memory. Unreadable recordings are counted and named.
+    `on_progress` receives the number of training utterances done.
 
     >>> rows = [Utterance("a.wav", text="And so, my fellow Americans, ask not")]
     >>> copy = [Utterance("b.wav", text="and so my fellow americans ask not")]
-    >>> find_contamination(copy, rows, DuplicateOptions(sounds=False)).matches[0].score
+    >>> find_contamination(copy, rows, DuplicateOptions(audio=False)).matches[0].score
     1.0
     """
     matches: list[Match] = []
-    met: dict[Kind, set[int]] = {"same-sound": set(), "near-sound": set(), "near-text": set()}
-    with UtteranceReader() as listener:
-        index = DuplicateIndex(evaluation, listener, options)
+    met: dict[Kind, set[int]] = {"same-audio": set(), "near-audio": set(), "near-text": set()}
+    with UtteranceReader() as reader:
+        index = DuplicateIndex(evaluation, reader, options)
         for done, utterance in enumerate(training, start=1):
             for kind, found in groupby(index.find(utterance), key=lambda one: one.kind):
                 alike = list(found)

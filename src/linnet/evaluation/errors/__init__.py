@@ -1,6 +1,6 @@
-"""Where the word errors of an evaluation come from: words, numbers and names, kinds of utterances, speakers.
+"""Analysis of an evaluation's word errors: by word, numbers and names, kind of utterance, speaker.
 
-`analyze(rows)` reads the rows once and answers with an `Analysis`; `linnet.evaluation.html` shows it as a page.
+`analyze(rows)` reads the rows once and returns an `Analysis`; `linnet.evaluation.html` renders it as a page.
 """
 
 from linnet.evaluation.errors.analysis import analyze

@@ -1,4 +1,4 @@
-"""One pass over the rows of an evaluation, in memory that does not grow with their number."""
+"""Error analysis in one pass over the rows, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import heapq
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from itertools import groupby, pairwise
 
@@ -27,23 +27,24 @@ from linnet.evaluation.errors.steps import AlignedRow, align
 from linnet.evaluation.errors.tally import Tally
 from linnet.evaluation.log import ScoredRow
 from linnet.scoring.alignment import Span
+from linnet.scoring.scores import WordErrors
 
-SECONDS = (2, 5, 10, 20, 30, 60)  # where the bins of the duration end
-DECIBELS = (0, 5, 10, 15, 20, 30)  # where the bins of the signal to noise ratio end
-UNKNOWN = "not known"
-GROUPS = 100_000  # speakers or languages that are distinguished
-VOCABULARY = 500_000  # words that are distinguished
-PAIRS = 50_000  # confusions that are distinguished, with their examples
+SECONDS = (2, 5, 10, 20, 30, 60)  # edges of the duration bins
+DECIBELS = (0, 5, 10, 15, 20, 30)  # edges of the signal-to-noise bins
+UNKNOWN = "unknown"
+GROUPS = 100_000  # distinct speakers or languages
+VOCABULARY = 500_000  # distinct words
+PAIRS = 50_000  # distinct confusions, with examples
 
 _CONTEXT = 3  # words on either side of an example
-_EXAMPLE_WORDS = 40  # of a whole utterance as an example
+_EXAMPLE_WORDS = 40  # of a whole utterance shown as an example
 
 Pair = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
 class AnalysisLimits:
-    """How many of each are kept: rows of a table, examples of each row, worst utterances."""
+    """Limits of an analysis: rows per table, examples per row, worst utterances."""
 
     rows: int = 20
     examples: int = 3
@@ -53,13 +54,13 @@ class AnalysisLimits:
 def analyze(rows: Iterable[ScoredRow], limits: AnalysisLimits | None = None) -> Analysis:
     """Count the errors of scored rows by word, class, kind and group; reads the rows once, in any order.
 
-    Each row's texts are aligned by the protocol that counted it, so the totals are a summary's. Time is linear in the
-    rows, memory bounded: of words, confusions and speakers beyond some hundred thousand the rarest are forgotten, and
-    `Table.missed` says by how much counts may be too small.
+    Each row is aligned by the protocol that it was scored with, so the totals match the summary. Time is linear and
+    memory bounded: beyond some hundred thousand words, confusions or speakers the rarest are dropped, and
+    `Table.missed` bounds the resulting undercount.
 
     >>> row = ScoredRow(0, "a", "a.wav", "ice cream", normalized_text="ice cream", normalized_hypothesis="nice cream")
     >>> found = analyze([row])
-    >>> [(one.said, one.heard, one.count) for one in found.substitutions]
+    >>> [(one.reference, one.hypothesis, one.count) for one in found.substitutions]
     [('ice', 'nice', 1)]
     """
     counter = _Counter(limits or AnalysisLimits())
@@ -68,54 +69,42 @@ def analyze(rows: Iterable[ScoredRow], limits: AnalysisLimits | None = None) -> 
     return counter.result()
 
 
+@dataclass
 class _Sums:
-    """Word errors of a group, added up."""
+    """The utterances of a group and their word errors."""
 
-    __slots__ = ("deletions", "insertions", "substitutions", "utterances", "words")
-
-    def __init__(self) -> None:
-        self.utterances = self.words = self.substitutions = self.deletions = self.insertions = 0
+    utterances: int = 0
+    counts: WordErrors = field(default_factory=WordErrors)
 
     def add(self, aligned: AlignedRow) -> None:
         self.utterances += 1
-        self.words += len(aligned.said)
-        if aligned.errors:
-            self.substitutions += aligned.substitutions
-            self.deletions += aligned.deletions
-            self.insertions += aligned.insertions
-
-    @property
-    def errors(self) -> int:
-        return self.substitutions + self.deletions + self.insertions
+        self.counts += aligned.counts
 
     def group(self, name: str, all_errors: int) -> Group:
-        counts = (self.utterances, self.words, self.substitutions, self.deletions, self.insertions)
-        return Group(name, *counts, share=self.errors / all_errors if all_errors else 0.0)
+        share = self.counts.errors / all_errors if all_errors else 0.0
+        return Group(**asdict(self.counts), name=name, utterances=self.utterances, share=share)
 
 
 class _Groups(dict[str, _Sums]):
-    """Sums by name; names beyond the first `GROUPS` are put together."""
+    """Sums by name; names beyond the first `GROUPS` are combined."""
 
     def add(self, name: str, aligned: AlignedRow) -> None:
-        sums = self.get(name)
-        if sums is None:
-            if len(self) >= GROUPS:
-                name = f"more than {GROUPS}, together"
-            sums = self.setdefault(name, _Sums())
-        sums.add(aligned)
+        if name not in self and len(self) >= GROUPS:
+            name = f"more than {GROUPS}, together"
+        self.setdefault(name, _Sums()).add(aligned)
 
     def table(self, count: int, all_errors: int, order: tuple[str, ...] = ()) -> Table[Group]:
-        """In a given order, else those with the most errors first."""
-        if order:
-            names = [name for name in order if name in self]
-        else:
-            names = heapq.nsmallest(count, self, key=lambda name: (-self[name].errors, name))
+        """In the given order, else those with the most errors first."""
+        names = [name for name in order if name in self] if order else heapq.nsmallest(count, self, key=self._rank)
         return Table(tuple(self[name].group(name, all_errors) for name in names), len(self))
+
+    def _rank(self, name: str) -> tuple[int, str]:
+        return -self[name].counts.errors, name
 
 
 @dataclass
 class _Class:
-    """What is known of a class of words."""
+    """Counts of one word class."""
 
     confusions: Tally[Pair, Example]
     words: int = 0
@@ -150,7 +139,7 @@ class _Counter:
         self.failures = 0
 
     def scored(self, rows: Iterable[ScoredRow]) -> Iterator[ScoredRow]:
-        """The rows that were scored; the others are noted."""
+        """The scored rows; failures are recorded."""
         for row in rows:
             if row.error is None:
                 yield row
@@ -161,16 +150,16 @@ class _Counter:
 
     def add(self, aligned: AlignedRow) -> None:
         self.total.add(aligned)
-        self.vocabulary.add_all(aligned.said)
+        self.vocabulary.add_all(aligned.reference)
         for kind in kinds_of(aligned):
             self._add_kind(self.kinds[kind.key], aligned)
         for name, value in _group_names(aligned.row):
             self.groups[name].add(value, aligned)
-        classes = classify(aligned.row, aligned.said)
+        classes = classify(aligned.row, aligned.reference)
         for name in classes:
             self.classes[name].words += 1
         self._add_compounds(aligned)
-        if aligned.errors:
+        if aligned.counts.errors:
             self._add_words(aligned, classes)
             self._add_worst(aligned)
 
@@ -178,48 +167,50 @@ class _Counter:
         kind.sums.add(aligned)
         if len(kind.examples) < self.limits.examples:
             row = aligned.row
-            as_written = not aligned.errors
-            said = row.text.split() if as_written else aligned.said
-            heard = (row.hypothesis or "").split() if as_written else aligned.heard
-            kind.examples.append(Example(row.id, row.row, _cut(said), _cut(heard)))
+            as_written = not aligned.counts.errors
+            reference = row.text.split() if as_written else aligned.reference
+            hypothesis = (row.hypothesis or "").split() if as_written else aligned.hypothesis
+            kind.examples.append(Example(row.id, row.row, _cut(reference), _cut(hypothesis)))
 
     def _add_words(self, aligned: AlignedRow, classes: list[WordClass]) -> None:
         for span in aligned.spans:
             if span.right:
                 continue
-            for offset in range(max(span.said_end - span.said_start, span.heard_end - span.heard_start)):
-                place = (span.said_start + offset, span.heard_start + offset)
-                said = None if span.kind == "insert" else aligned.said[place[0]]
-                heard = None if span.kind == "delete" else aligned.heard[place[1]]
-                sizes = (int(said is not None), int(heard is not None))
+            for offset in range(
+                max(span.reference_end - span.reference_start, span.hypothesis_end - span.hypothesis_start)
+            ):
+                place = (span.reference_start + offset, span.hypothesis_start + offset)
+                reference = None if span.kind == "insert" else aligned.reference[place[0]]
+                hypothesis = None if span.kind == "delete" else aligned.hypothesis[place[1]]
+                sizes = (int(reference is not None), int(hypothesis is not None))
                 example = partial(_example, aligned, place, sizes)
-                self.words[span.kind].add((said, heard), example)
-                if said is not None:
+                self.words[span.kind].add((reference, hypothesis), example)
+                if reference is not None:
                     found = self.classes[classes[place[0]]]
-                    found.confusions.add((said, heard), example)
-                    found.substitutions += heard is not None
-                    found.deletions += heard is None
+                    found.confusions.add((reference, hypothesis), example)
+                    found.substitutions += hypothesis is not None
+                    found.deletions += hypothesis is None
 
     def _add_compounds(self, aligned: AlignedRow) -> None:
         for first, last in _stretches(aligned.spans):
-            said = aligned.said[first.said_start : last.said_end]
-            heard = aligned.heard[first.heard_start : last.heard_end]
-            if "".join(said) == "".join(heard):
-                place, sizes = (first.said_start, first.heard_start), (len(said), len(heard))
-                key = (" ".join(said), " ".join(heard))
+            reference = aligned.reference[first.reference_start : last.reference_end]
+            hypothesis = aligned.hypothesis[first.hypothesis_start : last.hypothesis_end]
+            if "".join(reference) == "".join(hypothesis):
+                place, sizes = (first.reference_start, first.hypothesis_start), (len(reference), len(hypothesis))
+                key = (" ".join(reference), " ".join(hypothesis))
                 self.compounds.add(key, partial(_example, aligned, place, sizes))
 
     def _add_worst(self, aligned: AlignedRow) -> None:
         self.wrong += 1
-        rate = aligned.rate
-        entry = ((aligned.errors, math.inf if rate is None else rate, -self.wrong), aligned)
+        rate = aligned.counts.rate
+        entry = ((aligned.counts.errors, math.inf if rate is None else rate, -self.wrong), aligned)
         if len(self.worst) < self.limits.worst:
             heapq.heappush(self.worst, entry)
         elif self.worst and entry[0] > self.worst[0][0]:
             heapq.heapreplace(self.worst, entry)
 
     def result(self) -> Analysis:
-        errors, count = self.total.errors, self.limits.rows
+        errors, count = self.total.counts.errors, self.limits.rows
         orders = {"duration": _bin_names(SECONDS, "s"), "noise": _bin_names(DECIBELS, "dB")}
         if set(self.groups["noise"]) <= {UNKNOWN}:
             del self.groups["noise"]
@@ -238,21 +229,27 @@ class _Counter:
 
     def _table(self, tally: Tally[Pair, Example], count: int | None = None) -> Table[WordCount]:
         rows = tuple(
-            WordCount(said, heard, number, self.vocabulary[said] or None if said else None, tuple(examples))
-            for (said, heard), number, examples in tally.top(self.limits.rows if count is None else count)
+            WordCount(
+                reference,
+                hypothesis,
+                number,
+                self.vocabulary[reference] or None if reference else None,
+                tuple(examples),
+            )
+            for (reference, hypothesis), number, examples in tally.top(self.limits.rows if count is None else count)
         )
         return Table(rows, len(tally), tally.missed)
 
     def _class(self, name: WordClass) -> ClassErrors:
-        found, errors = self.classes[name], self.total.errors
+        found, errors = self.classes[name], self.total.counts.errors
         share = (found.substitutions + found.deletions) / errors if errors else 0.0
-        confusions = self._table(found.confusions)
-        return ClassErrors(name, RULES[name], found.words, found.substitutions, found.deletions, share, confusions)
+        counts = {"words": found.words, "substitutions": found.substitutions, "deletions": found.deletions}
+        return ClassErrors(**counts, name=name, rule=RULES[name], share=share, confusions=self._table(found.confusions))
 
     def _kinds(self) -> Iterator[KindErrors]:
         for kind in KINDS:
             found = self.kinds[kind.key]
-            group = found.sums.group(kind.name, self.total.errors)
+            group = found.sums.group(kind.name, self.total.counts.errors)
             yield KindErrors(kind.key, kind.rule, group, tuple(found.examples))
 
     def _worst(self) -> Iterator[Worst]:
@@ -261,7 +258,7 @@ class _Counter:
 
 
 def _stretches(spans: tuple[Span, ...]) -> Iterator[tuple[Span, Span]]:
-    """The first and last span of each stretch of errors between words that are right; a right compound is its own."""
+    """The first and last span of each run of errors; a right compound is a run of its own."""
     for right, group in groupby(spans, key=lambda span: span.right):
         stretch = list(group)
         if not right:
@@ -271,12 +268,12 @@ def _stretches(spans: tuple[Span, ...]) -> Iterator[tuple[Span, Span]]:
 
 
 def _example(aligned: AlignedRow, place: tuple[int, int], sizes: tuple[int, int]) -> Example:
-    """The words around a place (said, heard) that is that many words (said, heard) long."""
-    said, heard = (
+    """The words around a place, given by position and length in the reference and in the hypothesis."""
+    reference, hypothesis = (
         " ".join(words[max(0, start - _CONTEXT) : start + size + _CONTEXT])
-        for words, start, size in zip((aligned.said, aligned.heard), place, sizes, strict=True)
+        for words, start, size in zip((aligned.reference, aligned.hypothesis), place, sizes, strict=True)
     )
-    return Example(aligned.row.id, aligned.row.row, said, heard)
+    return Example(aligned.row.id, aligned.row.row, reference, hypothesis)
 
 
 def _cut(words: Iterable[str]) -> str:

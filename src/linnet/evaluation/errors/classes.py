@@ -1,4 +1,4 @@
-"""Numbers and names among the words of a reference, by rules that are simple enough to be said in a sentence."""
+"""Numbers and names among the words of a reference, by simple rules."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WordClass = Literal["numbers", "names", "other"]
 
 RULES: dict[WordClass, str] = {
     "numbers": "words with a digit of any script, and cardinal number words of English, German, French, Spanish, "
-    "Italian, Portuguese and Dutch (English where no language is given); ordinals in words are not among them",
-    "names": "words that the reference writes with a capital letter within a sentence and nowhere in the same "
-    "reference without; not in German, nor where nearly all words or all letters are capital",
+    "Italian, Portuguese and Dutch (English where no language is given); spelled-out ordinals do not count",
+    "names": "words capitalized within a sentence and never lowercase in the same reference; not in German, nor where "
+    "nearly all words or all letters are capital",
     "other": "all other words",
 }
 
-# The pieces number words are made of; a word counts as a number where it is made of nothing else.
+# The parts of number words; a word is a number if it consists of these alone.
 _PIECES = {
     "en": "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million "
@@ -47,13 +47,13 @@ _PIECES = {
     "miljoenen miljard eenen",
 }
 _JOINERS = {"de": "und", "nl": "en|ën", "fr": "et"}
-_NO_NAMES = ("de", "lb")  # every noun has a capital letter
+_NO_NAMES = ("de", "lb")  # every noun is capitalized
 _CODES = {"eng": "en", "english": "en", "deu": "de", "ger": "de", "german": "de", "fra": "fr", "french": "fr"}
 _TOKEN = re.compile(r"\S+")
 _PART = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'’”»)\]]*$")
 _MARKS = ".,;:!?…'\"’”»)]}([{«“‘"
-_MOST = 0.75  # share of capitalized words within sentences above which capitals say nothing
+_MOST = 0.75  # share of capitalized words within sentences above which capitals mean nothing
 
 
 def classify(row: ScoredRow, words: Sequence[str]) -> list[WordClass]:
@@ -70,7 +70,7 @@ def classify(row: ScoredRow, words: Sequence[str]) -> list[WordClass]:
 
 @lru_cache(maxsize=2**16)
 def is_number(word: str, language: str | None = None) -> bool:
-    """Whether a word is a number by the rule of `RULES`.
+    """Whether a word is a number by `RULES`.
 
     >>> [is_number(word) for word in ("20th", "twentyone", "twenty-one", "often", "四十")]
     [True, True, True, False, True]
@@ -103,7 +103,7 @@ def _main(language: str | None) -> str | None:
 
 
 def find_names(text: str, language: str | None = None) -> frozenset[str]:
-    """Names in a raw reference by the rule of `RULES`, in the letters of a normalized text.
+    """Names in a raw reference by `RULES`, as a normalized text spells them.
 
     >>> sorted(find_names("Yes, Mary met O'Neill. But mary-jane? I'm sure: Bob."))
     ['neill', "o'neill"]
@@ -125,6 +125,6 @@ def _is_capital(word: str) -> bool:
 
 
 def _parts(word: str) -> list[str]:
-    """A capitalized word and its pieces; "I", "I'm", initials and the s of "Anna's" are no names."""
+    """A capitalized word and its parts; "I", "I'm", initials and the s of "Anna's" are not names."""
     parts = _PART.findall(word)
     return [] if parts[0] == "I" else [part for part in [*parts, word.strip(_MARKS)] if len(part) > 1]

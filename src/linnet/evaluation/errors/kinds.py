@@ -1,4 +1,4 @@
-"""Kinds of utterances with errors; an utterance may be of several. A new kind is one more entry of `KINDS`."""
+"""Kinds of erroneous utterances; an utterance may be of several. To add a kind, add an entry to `KINDS`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from dataclasses import dataclass
 from linnet.evaluation.errors.steps import AlignedRow
 from linnet.text.scripts import main_script, scripts
 
-RUN = 4  # inserted words in a row that are called a run
+RUN = 4  # consecutive inserted words that make a run
 MUCH_LONGER = 3  # times as many words as the reference
-OUTLIER = 2  # times as many, or as few
-LEAST_WORDS = 5  # said, for an outlier
-LONGEST_LOOP = 8  # words of a phrase that is looked for as a repeat
+OUTLIER = 2  # times as many words, or as few
+LEAST_WORDS = 5  # of the reference of an outlier
+LONGEST_LOOP = 8  # words of a repeated phrase
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A name, the rule in words, and the rule.
-
-    It is asked of utterances with word errors (`wrong`), of those without (not `wrong`), or of all (None).
-    """
+    """A kind: name, rule in words, and the rule, which applies to utterances with word errors (`wrong`), without, or
+    all."""
 
     key: str
     name: str
@@ -33,21 +31,21 @@ class Kind:
 
 @dataclass(frozen=True)
 class Loop:
-    """The longest stretch in which a phrase comes again and again."""
+    """The longest run of a repeated phrase."""
 
     phrase: tuple[str, ...] = ()
     times: int = 0
 
     @property
     def words(self) -> int:
-        """Words of the whole stretch."""
+        """Words of the whole run."""
         return self.times * len(self.phrase)
 
 
 def find_loop(words: Sequence[str], longest: int = LONGEST_LOOP) -> Loop:
-    """The phrase of at most `longest` words that fills most words by being repeated at once; the shorter of equals.
+    """The phrase of at most `longest` words whose consecutive repeats cover the most words; the shorter one of equals.
 
-    One word counts from the fourth time on, a longer phrase from the third. Takes len(words) * longest steps.
+    A single word needs four repeats, a longer phrase three. Takes len(words) * longest steps.
 
     >>> find_loop("so thank you thank you thank you".split())
     Loop(phrase=('thank', 'you'), times=3)
@@ -70,35 +68,39 @@ def find_loop(words: Sequence[str], longest: int = LONGEST_LOOP) -> Loop:
 
 
 def _loops(aligned: AlignedRow) -> bool:
-    said, heard = _units(aligned.said), _units(aligned.heard)
-    found = find_loop(heard)
-    return found.words > find_loop(said).words
+    reference, hypothesis = _units(aligned.reference), _units(aligned.hypothesis)
+    found = find_loop(hypothesis)
+    return found.words > find_loop(reference).words
 
 
 def _units(words: Sequence[str]) -> Sequence[str]:
-    """Words, or the letters where a text is written without spaces."""
+    """Words, or letters where a text is written without spaces."""
     letters = sum(map(len, words))
     return list("".join(words)) if letters > 12 * len(words) else words
 
 
 def _other_script(aligned: AlignedRow) -> bool:
-    if all(map(str.isascii, aligned.said)) and all(map(str.isascii, aligned.heard)):
+    if all(map(str.isascii, aligned.reference)) and all(map(str.isascii, aligned.hypothesis)):
         return False
-    said, heard = scripts(aligned.said), main_script(aligned.heard)
-    return bool(said) and heard is not None and heard not in said
+    reference, hypothesis = scripts(aligned.reference), main_script(aligned.hypothesis)
+    return bool(reference) and hypothesis is not None and hypothesis not in reference
 
 
 def _inserted_run(aligned: AlignedRow) -> bool:
-    return any(span.kind == "insert" and span.heard_end - span.heard_start >= RUN for span in aligned.spans)
+    return any(span.kind == "insert" and span.hypothesis_end - span.hypothesis_start >= RUN for span in aligned.spans)
 
 
 def _outlier(aligned: AlignedRow) -> bool:
-    said, heard = len(aligned.said), len(aligned.heard)
-    return said >= LEAST_WORDS and heard > 0 and (OUTLIER * heard < said or heard > OUTLIER * said)
+    reference, hypothesis = len(aligned.reference), len(aligned.hypothesis)
+    return (
+        reference >= LEAST_WORDS
+        and hypothesis > 0
+        and (OUTLIER * hypothesis < reference or hypothesis > OUTLIER * reference)
+    )
 
 
 def _compound(aligned: AlignedRow) -> bool:
-    return aligned.said != aligned.heard and "".join(aligned.said) == "".join(aligned.heard)
+    return aligned.reference != aligned.hypothesis and "".join(aligned.reference) == "".join(aligned.hypothesis)
 
 
 def _case_only(aligned: AlignedRow) -> bool:
@@ -110,12 +112,16 @@ def _form_only(aligned: AlignedRow) -> bool:
 
 
 def _written_otherwise(aligned: AlignedRow) -> bool:
-    heard = aligned.row.hypothesis
-    return heard is not None and aligned.said == aligned.heard and aligned.row.text.split() != heard.split()
+    hypothesis = aligned.row.hypothesis
+    return (
+        hypothesis is not None
+        and aligned.reference == aligned.hypothesis
+        and aligned.row.text.split() != hypothesis.split()
+    )
 
 
 def _bare(text: str) -> str:
-    """The letters, digits and marks of a text in lower case."""
+    """The letters, digits and marks of a text in lowercase."""
     if text.isascii():
         return "".join(filter(str.isalnum, text.lower()))
     kept = (char for char in unicodedata.normalize("NFC", text.casefold()) if unicodedata.category(char)[0] in "LNM")
@@ -126,48 +132,48 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "empty",
         "No words",
-        "the reference has words and the transcript none",
-        lambda it: bool(it.said) and not it.heard,
+        "the reference has words and the hypothesis none",
+        lambda it: bool(it.reference) and not it.hypothesis,
     ),
     Kind(
         "silence",
         "Words on silence",
-        "the reference is empty and the transcript has words",
-        lambda it: bool(it.heard) and not it.said,
+        "the reference is empty and the hypothesis has words",
+        lambda it: bool(it.hypothesis) and not it.reference,
     ),
     Kind(
         "long",
         "Much too long",
         f"more than {MUCH_LONGER} times as many words as the reference",
-        lambda it: bool(it.said) and len(it.heard) > MUCH_LONGER * len(it.said),
+        lambda it: bool(it.reference) and len(it.hypothesis) > MUCH_LONGER * len(it.reference),
     ),
     Kind(
         "loop",
         "Repeats",
-        f"a word 4 times in a row, or a phrase of up to {LONGEST_LOOP} words 3 times, and longer than anything that "
-        "was said so often (letters instead of words where a text has no spaces)",
+        f"a word 4 times in a row, or a phrase of up to {LONGEST_LOOP} words 3 times, longer than any in the "
+        "reference (letters instead of words where a text has no spaces)",
         _loops,
     ),
-    Kind("run", "Runs of inserted words", f"{RUN} or more words in a row that were not said", _inserted_run),
+    Kind("run", "Runs of inserted words", f"{RUN} or more consecutive inserted words", _inserted_run),
     Kind(
         "length",
         "Odd length",
         f"fewer than half or more than twice the words of the reference, which has {LEAST_WORDS} or more",
         _outlier,
     ),
-    Kind("script", "Another script", "most letters are of a script that the reference does not have", _other_script),
+    Kind("script", "Another script", "most letters are of a script that the reference does not use", _other_script),
     Kind("compound", "Compounds only", "the same but for spaces: ice cream, icecream", _compound, wrong=None),
     Kind(
         "case",
         "Case and punctuation only",
-        "no word error; the texts as written differ in that alone",
+        "no word error; the raw texts differ only in case and punctuation",
         _case_only,
         wrong=False,
     ),
     Kind(
         "form",
         "Written form only",
-        "no word error; the normalizer made different writings equal",
+        "no word error; the normalizer made different spellings equal",
         _form_only,
         wrong=False,
     ),
@@ -175,6 +181,6 @@ KINDS: tuple[Kind, ...] = (
 
 
 def kinds_of(aligned: AlignedRow) -> tuple[Kind, ...]:
-    """The kinds that an utterance is of."""
-    wrong = aligned.errors > 0
+    """The kinds of an utterance."""
+    wrong = aligned.counts.errors > 0
     return tuple(kind for kind in KINDS if kind.wrong in (wrong, None) and kind.applies(aligned))

@@ -1,4 +1,4 @@
-"""What an error analysis comes to, for people and for programs."""
+"""The result of an error analysis, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from linnet.evaluation.errors.classes import WordClass
 from linnet.evaluation.errors.steps import AlignedRow
+from linnet.scoring.scores import WordErrors
 from linnet.urls import public_name
 
 Item = TypeVar("Item")
@@ -15,7 +16,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Table(Generic[Item]):
-    """The first rows of a longer list, and how long it is; `missed`: counts may be that much too small."""
+    """The first rows of a list and its full length; `missed` bounds the undercount of each row."""
 
     rows: tuple[Item, ...]
     total: int
@@ -28,86 +29,60 @@ class Table(Generic[Item]):
         return len(self.rows)
 
 
-@dataclass(frozen=True)
-class Group:
-    """The word errors of some utterances; `share` is their part of all errors (0 to 1)."""
+@dataclass(frozen=True, kw_only=True)
+class Group(WordErrors):
+    """The word errors of a group of utterances; `share` is its part of all errors (0 to 1)."""
 
     name: str
     utterances: int
-    words: int
-    substitutions: int
-    deletions: int
-    insertions: int
     share: float
-
-    @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions together."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def wer(self) -> float | None:
-        """Errors per word of the references; None where they have no word."""
-        return self.errors / self.words if self.words else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {**asdict(self), "errors": self.errors, "wer": self.wer}
+        return {**asdict(self), "errors": self.errors, "wer": self.rate}
 
 
 @dataclass(frozen=True)
 class Example:
-    """A place in an utterance: the words said there and the words heard."""
+    """A place in an utterance, as reference and hypothesis words."""
 
     id: str
     row: int
-    said: str
-    heard: str
+    reference: str
+    hypothesis: str
 
 
 @dataclass(frozen=True)
 class WordCount:
-    """How often `said` was recognized as `heard`; `said` is None for an insertion, `heard` for a deletion.
+    """How often `reference` was recognized as `hypothesis`; `reference` is None for an insertion, `hypothesis` for a
+    deletion.
 
-    `occurrences`: how often `said` is in the references at all.
+    `occurrences`: how often `reference` is in the references at all.
     """
 
-    said: str | None
-    heard: str | None
+    reference: str | None
+    hypothesis: str | None
     count: int
     occurrences: int | None
     examples: tuple[Example, ...]
 
 
-@dataclass(frozen=True)
-class ClassErrors:
-    """The words of the references that are numbers, names or other; `share` is their part of all errors.
+@dataclass(frozen=True, kw_only=True)
+class ClassErrors(WordErrors):
+    """Errors on the reference words that are numbers, names or other; `share` is their part of all errors (0 to 1).
 
-    Inserted words belong to no class, since nobody said them.
+    Insertions belong to no class, since no reference word is aligned with them: their count is 0 here.
     """
 
     name: WordClass
     rule: str
-    words: int
-    substitutions: int
-    deletions: int
     share: float
     confusions: Table[WordCount]
-
-    @property
-    def errors(self) -> int:
-        """Substitutions and deletions."""
-        return self.substitutions + self.deletions
-
-    @property
-    def rate(self) -> float | None:
-        """Share of these words with errors; None where there are none."""
-        return self.errors / self.words if self.words else None
 
 
 @dataclass(frozen=True)
 class KindErrors:
-    """The utterances of one kind."""
+    """Errors of the utterances of one kind."""
 
     key: str
     rule: str
@@ -117,7 +92,7 @@ class KindErrors:
 
 @dataclass(frozen=True)
 class Worst:
-    """One of the utterances with the most errors, and the keys of the kinds it is of."""
+    """One of the utterances with the most errors, and the keys of its kinds."""
 
     aligned: AlignedRow
     kinds: tuple[str, ...]
@@ -129,10 +104,7 @@ class Worst:
             "id": it.row.id,
             "row": it.row.row,
             "audio": public_name(it.row.audio),
-            "words": len(it.said),
-            "substitutions": it.substitutions,
-            "deletions": it.deletions,
-            "insertions": it.insertions,
+            **asdict(it.counts),
             "kinds": list(self.kinds),
             "alignment": [list(step) for step in it.steps()],
         }
@@ -140,7 +112,7 @@ class Worst:
 
 @dataclass(frozen=True)
 class FailedUtterance:
-    """An utterance that was not scored."""
+    """An utterance that could not be scored."""
 
     id: str
     row: int
@@ -149,9 +121,9 @@ class FailedUtterance:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The errors of an evaluation by word, class, kind and group, from the alignment that they were counted by.
+    """The errors of an evaluation by word, class, kind and group, from the alignment used for scoring.
 
-    `groups` holds the tables by language, speaker, duration and, where it is known, level of noise.
+    `groups` holds the tables by language, speaker, duration and, if known, noise level.
     """
 
     total: Group

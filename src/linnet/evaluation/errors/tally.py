@@ -14,8 +14,8 @@ Sample = TypeVar("Sample")
 class Tally(Generic[Key, Sample]):
     """Counts of keys, with the first samples of each, for at most `capacity` keys.
 
-    When there are more, the rarer half is forgotten, as in lossy counting (Manku and Motwani 2002): every count is
-    then at most `missed` too small, and a key that came more often than `missed` times is there.
+    Beyond that the rarer half is dropped, as in lossy counting (Manku and Motwani 2002): every count is at most
+    `missed` too small, and every key that occurred more than `missed` times is present.
 
     >>> tally = Tally[str, int](capacity=1000, samples=3)
     >>> for number, word in enumerate("a b a".split()):
@@ -35,11 +35,11 @@ class Tally(Generic[Key, Sample]):
         return len(self._counts)
 
     def __getitem__(self, key: Key) -> int:
-        """Its count, 0 where it is not known."""
+        """The count of a key, 0 if unknown."""
         return self._counts.get(key, 0)
 
     def add(self, key: Key, sample: Callable[[], Sample] | None = None) -> None:
-        """Count a key once; `sample` is called only where one is still wanted."""
+        """Count a key once; `sample` is called only while samples are still needed."""
         self._counts[key] = self._counts.get(key, 0) + 1
         if sample is not None:
             kept = self._samples.setdefault(key, [])
@@ -57,7 +57,7 @@ class Tally(Generic[Key, Sample]):
             self._trim()
 
     def top(self, count: int) -> list[tuple[Key, int, list[Sample]]]:
-        """The keys with the largest counts, largest first, equal ones in the order of their names."""
+        """The keys with the largest counts, largest first, ties by name."""
         best = heapq.nsmallest(count, self._counts.items(), key=lambda item: (-item[1], str(item[0])))
         return [(key, number, self._samples.get(key, [])) for key, number in best]
 

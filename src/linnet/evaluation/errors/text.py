@@ -1,4 +1,4 @@
-"""An error analysis as a few tables for a terminal."""
+"""An error analysis as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from linnet.evaluation.errors.result import Analysis, Group, WordCount
 
 
 def render(analysis: Analysis, rows: int) -> str:
-    """Tables of at most `rows` lines, separated by empty lines; those that would be empty are left out."""
+    """Non-empty tables of at most `rows` lines, separated by blank lines."""
     return "\n\n".join("\n".join(block) for block in _blocks(analysis, rows))
 
 
@@ -41,17 +41,17 @@ def _blocks(analysis: Analysis, rows: int) -> Iterator[list[str]]:
 
 
 def _groups(title: str, groups: Sequence[Group]) -> list[str]:
-    cells = [(one.name, f"{one.utterances}", percent(one.wer), f"{one.errors}", percent(one.share)) for one in groups]
+    cells = [(one.name, f"{one.utterances}", percent(one.rate), f"{one.errors}", percent(one.share)) for one in groups]
     return _lines([(title, "utterances", "WER", "errors", "share"), *cells])
 
 
 def _count(one: WordCount) -> tuple[str, ...]:
-    words = " -> ".join(word for word in (one.said, one.heard) if word is not None)
+    words = " -> ".join(word for word in (one.reference, one.hypothesis) if word is not None)
     return (f"{one.count}", words) if one.occurrences is None else (f"{one.count}", words, f"of {one.occurrences}")
 
 
 def _lines(cells: Sequence[tuple[str, ...]], left: int = 0) -> list[str]:
-    """Columns as wide as their widest cell; all but the column `left` stand to the right."""
+    """Aligned columns, the column `left` to the left and all others to the right."""
     columns = max(map(len, cells))
     widths = [max(len(row[place]) for row in cells if place < len(row)) for place in range(columns)]
     return [
@@ -64,5 +64,5 @@ def _lines(cells: Sequence[tuple[str, ...]], left: int = 0) -> list[str]:
 
 
 def percent(rate: float | None) -> str:
-    """A rate in percent; a dash where it is not defined."""
+    """A rate in percent; a dash where undefined."""
     return "-" if rate is None else f"{rate:.2%}"

@@ -1,4 +1,4 @@
-"""Transcripts that exist already: read from a file, and joined with their references."""
+"""Existing transcripts: read from a file and matched with their references."""
 
 from __future__ import annotations
 

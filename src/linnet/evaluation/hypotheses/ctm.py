@@ -1,7 +1,7 @@
-"""NIST's CTM: a word each line, `waveform channel start duration word [confidence]`.
+"""NIST's CTM format: one word per line, `waveform channel start duration word [confidence]`.
 
 Comments begin with `;;`. Alternatives stand between lines whose word is <ALT_BEGIN>, <ALT> and <ALT_END>, with `*` for
-times; `@` is no word. (SCTK, doc/infmts)
+times; `@` is not a word. (SCTK, doc/infmts)
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _ALTERNATIVES = ("<ALT_BEGIN>", "<ALT>", "<ALT_END>")
 
 
 def read_ctm(into: HypothesisFile) -> Iterator[UtteranceHypothesis | Problem]:
-    """One hypothesis for each waveform, its words in the order of their starts.
+    """One hypothesis per waveform, its words in order of their starts.
 
-    A waveform with words on two channels is two hypotheses, `waveform-channel`. Of alternatives the first one counts
-    (sclite takes the one that fits best).
+    A waveform with words on two channels yields two hypotheses, `waveform-channel`. The first alternative counts
+    (sclite takes the best match).
     """
     spoken: dict[str, dict[str, list[Word]]] = {}
-    others = False  # whether what comes is an alternative to what was there
+    others = False  # whether further alternatives follow
     for number, line in read_lines(into.path):
         columns = check_utf8(into.path, number, line).split()
         if columns[0].startswith(COMMENT):
@@ -54,7 +54,7 @@ def read_ctm(into: HypothesisFile) -> Iterator[UtteranceHypothesis | Problem]:
 
 
 def is_ctm_line(columns: list[str]) -> bool:
-    """Whether a line looks like one of a CTM file: five columns or more, times with a decimal point in the middle.
+    """Whether a line looks like CTM: five or more columns, times with a decimal point in the third and fourth.
 
     >>> is_ctm_line("a 1 0.25 0.5 word".split()), is_ctm_line("3 1 4 1 5".split())
     (True, False)

@@ -1,4 +1,4 @@
-"""What kind of hypotheses a file holds, found by looking at its first lines."""
+"""The format of a hypotheses file, detected from its first lines."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _LOOKED_AT = 100  # lines
 
 
 def detect(path: Path, known: Collection[str] | None) -> tuple[str, str]:
-    """The kind, and what it was recognized by. `known`: the ids of the references, where they are at hand."""
+    """The format, and by what it was detected; `known` are the ids of the references, if available."""
     lines = [check_utf8(path, number, line) for number, line in islice(read_lines(path), _LOOKED_AT)]
-    said = [line for line in lines if not line.startswith(COMMENT)]
-    if not said:
+    content = [line for line in lines if not line.startswith(COMMENT)]
+    if not content:
         raise OptionError(f"{path}: is empty; expected hypotheses")
-    if said[0].lstrip().startswith("{"):
-        return _json(said)
-    if path.suffix == ".ctm" or all(is_ctm_line(line.split()) for line in said):
+    if content[0].lstrip().startswith("{"):
+        return _json(content)
+    if path.suffix == ".ctm" or all(is_ctm_line(line.split()) for line in content):
         return "ctm", "times in the third and fourth column"
-    if path.suffix == ".trn" or all(map(TRN.fullmatch, said)):
+    if path.suffix == ".trn" or all(map(TRN.fullmatch, content)):
         return "trn", "lines end in an id in parentheses"
-    return _named_or_not(said, known)
+    return _named_or_not(content, known)
 
 
 def _named_or_not(lines: list[str], known: Collection[str] | None) -> tuple[str, str]:
@@ -41,7 +41,7 @@ def _named_or_not(lines: list[str], known: Collection[str] | None) -> tuple[str,
     if all("\t" in line for line in lines):
         return "kaldi", "a tab in every line"
     if len(set(names)) == len(names) and all(map(_like_an_id, names)):
-        return "kaldi", "every line begins with another name"
+        return "kaldi", "every line begins with a different name"
     return "lines", "no line begins with a name"
 
 

@@ -1,4 +1,4 @@
-"""Which hypothesis belongs to which reference; what is left over on either side is counted and named."""
+"""Matching hypotheses with references; unmatched ones on either side are counted and named."""
 
 from __future__ import annotations
 
@@ -18,28 +18,25 @@ Missing = Literal["error", "deletions"]
 
 
 class Reference(Protocol):
-    """What is asked of a reference: an `Utterance`, a `ScoredRow`, or the like.
-
-    `start`, `end` (seconds) and `recording` count too where it has them.
-    """
+    """An `Utterance`, a `ScoredRow` or the like; `start`, `end` (seconds) and `recording` are used if present."""
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """The utterance id."""
         ...
 
     @property
     def audio(self) -> str:
-        """The path or address of its sound."""
+        """The path or URL of its audio."""
         ...
 
 
 @dataclass
 class Pairing:
-    """For each reference its hypothesis, or None: an error to be shown, never an empty hypothesis.
+    """The hypothesis of each reference, or None, which is reported as an error.
 
-    With `missing="deletions"` a reference without one has an empty one, and is counted all the same. `unknown`
-    hypotheses belong to no reference; `stray` words of a CTM file lie in the time of none.
+    With `missing="deletions"` a missing hypothesis is an empty one, counted all the same. `unknown` hypotheses match no
+    reference; `stray` words of a CTM file lie outside all references.
     """
 
     found: list[UtteranceHypothesis | None]
@@ -50,23 +47,24 @@ class Pairing:
     stray: NameCount = field(default_factory=NameCount)
 
     def lines(self) -> list[str]:
-        """Sentences for the user; the first says what was compared."""
+        """Notices; the first says by what they were matched."""
         way = "not scored" if self.missing_as == "error" else "all their words count as deleted"
-        said = [f"hypotheses and references belong together by {self.by}"]
-        said += self.missing.lines(f"{{}} references have no hypothesis ({way})")
-        said += self.unknown.lines("{} hypotheses belong to no reference (not scored)")
-        return said + self.stray.lines("{} words lie in the time of no reference (not scored)")
+        lines = [f"hypotheses and references are matched by {self.by}"]
+        lines += self.missing.lines(f"{{}} references have no hypothesis ({way})")
+        lines += self.unknown.lines("{} hypotheses match no reference (not scored)")
+        return lines + self.stray.lines("{} words lie outside all references (not scored)")
 
 
 def pair(hypotheses: HypothesisFile, references: Sequence[Reference], *, missing: Missing = "error") -> Pairing:
     """Find the hypothesis of each reference.
 
-    Bare lines belong to the references in their order. The words of a CTM file belong to the references of their
-    recording in whose time their middle lies, as with sclite, where references have a `start`. All others are found by
-    the id, else by the path of the sound, else by its name without folders and ending: by what fits most of them.
+    Bare lines are matched in order. If references have a `start`, the words of a CTM file go to the reference of their
+    recording that contains their midpoint, as with sclite. All others are matched by id, audio path or the audio's file
+    name without suffix, whichever matches most of them.
 
     Raises:
-        OptionError: bare lines that are more or fewer than the references; or no hypothesis fits any reference.
+        OptionError: the number of bare lines differs from that of the references, or no hypothesis matches any
+        reference.
     """
     if hypotheses.kind == "lines":
         pairing = _in_order(hypotheses, references, missing)
@@ -86,8 +84,8 @@ def _in_order(hypotheses: HypothesisFile, references: Sequence[Reference], missi
     lines, wanted = len(hypotheses.rows), len(references)
     if lines != wanted:
         raise OptionError(
-            f"{hypotheses.path}: {lines} lines for {wanted} references; lines without ids must be as many and in the "
-            "same order, or begin with the ids"
+            f"{hypotheses.path}: {lines} lines for {wanted} references; lines without ids must match the "
+            "references in number and order, or begin with the ids"
         )
     return Pairing(list(hypotheses.rows.values()), "their order", missing)
 
@@ -95,8 +93,8 @@ def _in_order(hypotheses: HypothesisFile, references: Sequence[Reference], missi
 _Key = Callable[[Any], str]
 _WAYS: tuple[tuple[str, _Key, _Key], ...] = (
     ("id", lambda reference: reference.id, lambda name: name),
-    ("the path of the sound", lambda reference: public_name(reference.audio), public_name),
-    ("the name of the sound", lambda reference: PurePath(reference.audio).stem, lambda name: PurePath(name).stem),
+    ("audio path", lambda reference: public_name(reference.audio), public_name),
+    ("audio file name", lambda reference: PurePath(reference.audio).stem, lambda name: PurePath(name).stem),
 )
 
 
@@ -113,15 +111,17 @@ def _by_name(hypotheses: HypothesisFile, references: Sequence[Reference], missin
 
 
 def _best_way(hypotheses: HypothesisFile, references: Sequence[Reference]) -> tuple[str, dict[str, int]]:
-    """The way that fits most, and with it the place of the reference of each hypothesis."""
+    """The key that matches most hypotheses, and the position of the reference of each."""
     best: tuple[str, dict[str, int]] = ("", {})
     for by, of_reference, of_name in _WAYS:
         names = {of_name(name): name for name in hypotheses.rows}
         keys = {of_reference(reference): place for place, reference in enumerate(references)}
         if by == "id" and len(keys) < len(references):
-            raise OptionError(f"references: {len(references) - len(keys)} have the id of another one; ids must differ")
+            raise OptionError(
+                f"references: {len(references) - len(keys)} have the id of another one; ids must be unique"
+            )
         if len(names) < len(hypotheses.rows) or len(keys) < len(references):
-            continue  # not all of them differ by this
+            continue  # not unique
         places = {name: keys[key] for key, name in names.items() if key in keys}
         if len(places) > len(best[1]):
             best = (by, places)
@@ -134,15 +134,15 @@ def _best_way(hypotheses: HypothesisFile, references: Sequence[Reference]) -> tu
 
 def _by_time(hypotheses: HypothesisFile, references: Sequence[Reference], missing: Missing) -> Pairing:
     pairing = Pairing([None] * len(references), "recording and time", missing)
-    stretches: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+    segments: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
     for place, reference in enumerate(references):
         recording = getattr(reference, "recording", None) or PurePath(reference.audio).stem
         end = getattr(reference, "end", None)
-        stretch = (getattr(reference, "start", None) or 0.0, float("inf") if end is None else end, place)
-        stretches[recording].append(stretch)
+        segment = (getattr(reference, "start", None) or 0.0, float("inf") if end is None else end, place)
+        segments[recording].append(segment)
     for name, hypothesis in hypotheses.rows.items():
-        if name in stretches:
-            _share_out(hypothesis, sorted(stretches[name]), pairing, references)
+        if name in segments:
+            _share_out(hypothesis, sorted(segments[name]), pairing, references)
         else:
             pairing.unknown.add(name)
     if pairing.unknown.count == len(hypotheses.rows):
@@ -152,26 +152,26 @@ def _by_time(hypotheses: HypothesisFile, references: Sequence[Reference], missin
 
 def _share_out(
     hypothesis: UtteranceHypothesis,
-    stretches: list[tuple[float, float, int]],
+    segments: list[tuple[float, float, int]],
     pairing: Pairing,
     references: Sequence[Reference],
 ) -> None:
-    """Give each word to the stretch that its middle lies in, of overlapping ones to that which began last.
+    """Assign each word to the segment that contains its midpoint, of overlapping ones the one that began last.
 
-    A stretch without words has an empty hypothesis: the recording was recognized.
+    A segment without words gets an empty hypothesis, since its recording was recognized.
     """
-    shares: list[list[Word]] = [[] for _ in stretches]
-    starts = [start for start, _, _ in stretches]
+    shares: list[list[Word]] = [[] for _ in segments]
+    starts = [start for start, _, _ in segments]
     for word in hypothesis.words:
         middle = (word.start + word.end) / 2
         at = bisect_right(starts, middle) - 1
-        while at >= 0 and middle >= stretches[at][1]:
+        while at >= 0 and middle >= segments[at][1]:
             at -= 1
         if at >= 0:
             shares[at].append(word)
         else:
             pairing.stray.add(f"{hypothesis.id} at {middle:.2f} s: {word.word}")
-    for words, (_, _, place) in zip(shares, stretches, strict=True):
+    for words, (_, _, place) in zip(shares, segments, strict=True):
         text = " ".join(word.word for word in words)
         pairing.found[place] = UtteranceHypothesis(references[place].id, text, tuple(words))
 
@@ -180,6 +180,6 @@ def _nothing_fits(hypotheses: HypothesisFile, references: Sequence[Reference]) -
     mine = next(iter(hypotheses.rows))
     its = f"{references[0].id!r} ({public_name(references[0].audio)})" if references else "none"
     return OptionError(
-        f"{hypotheses.path}: none of its {len(hypotheses.rows)} hypotheses belongs to a reference; its first id is "
+        f"{hypotheses.path}: none of its {len(hypotheses.rows)} hypotheses matches a reference; its first id is "
         f"{mine!r}, the first reference is {its}; give both the same ids (it was read as {hypotheses.kind})"
     )

@@ -1,4 +1,4 @@
-"""Hypotheses from a file of any known kind."""
+"""Reading hypotheses from a file of any known format."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS: dict[str, Reader] = {
 
 
 def _say_nothing(text: str) -> None:
-    """Nobody waits."""
+    """Ignore a notice."""
 
 
 def read_hypotheses(
@@ -38,23 +38,22 @@ def read_hypotheses(
     kind: str | None = None,
     *,
     known: Collection[str] | None = None,
-    tell: Notify = _say_nothing,
+    notify: Notify = _say_nothing,
 ) -> HypothesisFile:
-    """Read the transcripts that a system has made.
+    """Read the transcripts of a system.
 
-    Kinds: `jsonl` (the hypothesis under `hypothesis`, `pred_text` or `text`; the name under `id`, `utt_id`,
+    Formats: `jsonl` (the hypothesis under `hypothesis`, `pred_text` or `text`; the name under `id`, `utt_id`,
     `audio_filepath` or `audio`), `evaluation` (rows of `linnet evaluate --output`), `leaderboard` (rows
-    `audio_filepath, duration, time, text, pred_text`), `segments` (`linnet transcribe --format jsonl`, joined),
-    `ctm` (NIST: waveform, channel, start, duration, word, confidence), `trn` (sclite: the text, then the id in
-    parentheses), `kaldi` (the id, a blank or a tab, the text), `lines` (one each line, in the order of the references).
-    By default the kind is found by looking; `known`, the references' ids, tells `kaldi` from `lines`. Of a large file
-    `tell` hears how far it is read.
+    `audio_filepath, duration, time, text, pred_text`), `segments` (`linnet transcribe --format jsonl`, joined), `ctm`
+    (NIST: waveform, channel, start, duration, word, confidence), `trn` (sclite: the text, then the id in parentheses),
+    `kaldi` (the id, a blank or a tab, the text), `lines` (one per line, in the order of the references). By default the
+    format is detected; `known`, the references' ids, distinguishes `kaldi` from `lines`. `notify` receives progress on
+    large files.
 
-    Rows that hold no hypothesis are counted and named in the result, not raised.
+    Rows without a hypothesis are counted and named in the result.
 
     Raises:
-        OptionError: the file cannot be read, is of no known kind, holds no hypothesis, or is not UTF-8 (names the line
-            and the byte).
+        OptionError: the file cannot be read, is of an unknown format, holds no hypothesis, or is not UTF-8.
     """
     place = Path(path)
     if place.is_dir() or not place.exists():
@@ -63,9 +62,9 @@ def read_hypotheses(
         )
     if kind is not None and kind not in KINDS:
         raise OptionError(unknown("kind of hypotheses", kind, KINDS))
-    found, looks = (kind, "as was asked for") if kind is not None else detect(place, known)
+    found, looks = (kind, "as requested") if kind is not None else detect(place, known)
     hypotheses = HypothesisFile(place, found, looks)
-    hypotheses.take(paced(KINDS[found](hypotheses), tell, "of hypotheses read"))
+    hypotheses.take(paced(KINDS[found](hypotheses), notify, "of hypotheses read"))
     if not hypotheses.rows and not hypotheses.failed.count:
         first = f": {hypotheses.bad.first[0]}" if hypotheses.bad.first else ""
         raise OptionError(f"{place}: holds no hypothesis, read as {found} ({looks}){first}")

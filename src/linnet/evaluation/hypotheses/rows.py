@@ -14,9 +14,9 @@ from linnet.data.sources.lines import read_lines
 from linnet.errors import OptionError
 from linnet.evaluation.hypotheses.types import HypothesisFile, UtteranceHypothesis
 
-HEARD = ("hypothesis", "pred_text")  # `text` is the reference where one of these is there
+HYPOTHESES = ("hypothesis", "pred_text")  # `text` is the reference if one of these is present
 IDS = ("id", "utt_id")
-SOUNDS = ("audio_filepath", "audio")  # with `offset` or `start`, where a row is about a stretch of one
+AUDIO = ("audio_filepath", "audio")  # with `offset` or `start` for a part of a recording
 
 Found = Iterator[UtteranceHypothesis | Problem]
 
@@ -24,7 +24,7 @@ Found = Iterator[UtteranceHypothesis | Problem]
 def read_jsonl(into: HypothesisFile) -> Found:
     """Rows with a name and a text."""
     for where, row in _rows(into.path):
-        yield row if isinstance(row, Problem) else _made(where, row, _heard_in)
+        yield row if isinstance(row, Problem) else _made(where, row, _plain)
 
 
 def read_leaderboard(into: HypothesisFile) -> Found:
@@ -34,7 +34,7 @@ def read_leaderboard(into: HypothesisFile) -> Found:
 
 
 def read_evaluation(into: HypothesisFile) -> Found:
-    """The rows of an evaluation; a row that failed and was done again later has not failed."""
+    """The rows of an evaluation; a failed row that was scored later has not failed."""
     failed: dict[str, str] = {}
     for where, row in _rows(into.path):
         if isinstance(row, Problem):
@@ -45,13 +45,13 @@ def read_evaluation(into: HypothesisFile) -> Found:
                 failed[name] = f"{name}: {error}"
             else:
                 failed.pop(name, None)
-                yield _made(where, row, _heard_in)
+                yield _made(where, row, _plain)
     for name in failed.values():
         into.failed.add(name)
 
 
 def read_segments(into: HypothesisFile) -> Found:
-    """Rows `source`, `start`, `text`, one for each segment, joined in the order of their starts."""
+    """Rows `source`, `start`, `text`, one per segment, joined in order of their starts."""
     parts: dict[str, list[tuple[float, str]]] = {}
     for where, row in _rows(into.path):
         if isinstance(row, Problem):
@@ -80,7 +80,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Row | Problem]]:
 
 
 def check_utf8(path: Path, number: int, line: bytes) -> str:
-    """The text of a line. Raises `OptionError`: another encoding is a matter of the whole file, not of this line."""
+    """The text of a line. Raises `OptionError` if it is not UTF-8, which concerns the whole file."""
     try:
         return fields.decode(line)
     except BadRow as error:
@@ -95,39 +95,37 @@ def _made(where: str, row: Row, make: Any) -> UtteranceHypothesis | Problem:
     return made
 
 
-def _heard_in(row: Row) -> UtteranceHypothesis:
+def _plain(row: Row) -> UtteranceHypothesis:
     name = fields.label(row, *IDS) or _stretch(row)
     if name is None:
-        raise BadRow(f"has no name; expected one of the keys {', '.join((*IDS, *SOUNDS))}")
-    heard = fields.text(row, *HEARD)
-    told = any(key in row for key in HEARD)
-    reference = fields.text(row, "text")
-    text = heard if told else reference
+        raise BadRow(f"has no name; expected one of the keys {', '.join((*IDS, *AUDIO))}")
+    reference, named = fields.text(row, "text"), any(key in row for key in HYPOTHESES)
+    text = fields.text(row, *HYPOTHESES) if named else reference
     if text is None:
-        raise BadRow(f"{name} has no hypothesis; expected one of the keys {', '.join(HEARD)}, text")
+        raise BadRow(f"{name} has no hypothesis; expected one of the keys {', '.join(HYPOTHESES)}, text")
     return UtteranceHypothesis(
         name,
         text,
-        reference=reference if told else None,
+        reference=reference if named else None,
         seconds=fields.seconds(row, "seconds"),
         duration=fields.seconds(row, "duration"),
     )
 
 
 def _stretch(row: Row) -> str | None:
-    """The name that a manifest's row without an id has."""
-    sound = fields.label(row, *SOUNDS)
+    """The default id of a manifest row."""
+    audio = fields.label(row, *AUDIO)
     start = fields.seconds(row, "offset" if "offset" in row else "start")
-    return None if sound is None else default_id(sound, start)
+    return None if audio is None else default_id(audio, start)
 
 
 def _ranked(row: Row) -> UtteranceHypothesis:
-    name, heard = fields.label(row, "audio_filepath"), fields.text(row, "pred_text")
-    if name is None or heard is None:
+    name, text = fields.label(row, "audio_filepath"), fields.text(row, "pred_text")
+    if name is None or text is None:
         raise BadRow("expected the keys audio_filepath and pred_text")
     return UtteranceHypothesis(
         default_id(name, None),
-        heard,
+        text,
         reference=fields.text(row, "text"),
         seconds=fields.seconds(row, "time"),
         duration=fields.seconds(row, "duration"),

@@ -13,7 +13,7 @@ from linnet.errors import OptionError
 from linnet.evaluation.hypotheses.rows import check_utf8
 from linnet.evaluation.hypotheses.types import HypothesisFile, UtteranceHypothesis
 
-COMMENT = ";;"  # of NIST's formats, at the beginning of a line
+COMMENT = ";;"  # starts a comment in NIST's formats
 TRN = re.compile(r"(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*")
 
 Found = Iterator[UtteranceHypothesis | Problem]
@@ -33,14 +33,14 @@ def read_trn(into: HypothesisFile) -> Found:
 
 
 def read_kaldi(into: HypothesisFile) -> Found:
-    """`id text`, an id alone being an empty hypothesis."""
+    """`id text`; an id alone is an empty hypothesis."""
     for number, line in read_lines(into.path):
         name, *rest = check_utf8(into.path, number, line).split(maxsplit=1)
         yield UtteranceHypothesis(name, rest[0].strip() if rest else "")
 
 
 def read_lines_in_order(into: HypothesisFile) -> Found:
-    """One hypothesis each line; a blank line is an empty one, so that those after it keep their places."""
+    """One hypothesis per line; a blank line is an empty one."""
     try:
         data = into.path.read_bytes()
         if data.startswith(b"\x1f\x8b"):

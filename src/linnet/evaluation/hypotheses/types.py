@@ -1,4 +1,4 @@
-"""What some system heard, as it stands in a file, and what was odd about the file."""
+"""The hypotheses of a file, and what is irregular about it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from linnet.transcription.transcript import Word
 
 @dataclass(frozen=True, slots=True)
 class UtteranceHypothesis:
-    """What was heard in one utterance. An empty text says that nothing was."""
+    """The hypothesis of one utterance; an empty text means that no words were recognized."""
 
-    id: str  # as the file has it; of lines without one, the number of the line
+    id: str  # from the file; for lines without ids, the line number
     text: str
-    words: tuple[Word, ...] = ()  # with their times, of CTM files
-    reference: str | None = None  # where the file has it too
-    seconds: float | None = None  # of work
+    words: tuple[Word, ...] = ()  # with times, from CTM files
+    reference: str | None = None  # if the file has it
+    seconds: float | None = None  # of computation
     duration: float | None = None  # of audio
 
 
 @dataclass
 class NameCount:
-    """How many, and the names of the first of them."""
+    """A count, with the first names."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
 
     def add(self, name: str) -> None:
-        """One more."""
+        """Count a name."""
         self.count += 1
         if len(self.first) < MOST_NAMED:
             self.first.append(name)
 
     def lines(self, sentence: str) -> list[str]:
-        """`sentence` with the count in the place of {}, and the names below it; nothing where there are none."""
+        """`sentence` with the count in place of {}, followed by the names; empty if the count is 0."""
         if not self.count:
             return []
         more = [f"  and {self.count - len(self.first)} more"] if self.count > len(self.first) else []
@@ -45,11 +45,10 @@ class NameCount:
 
 @dataclass
 class HypothesisFile:
-    """The hypotheses of one file by their ids, in its order.
+    """The hypotheses of one file by id, in order.
 
-    `kind` is what it was taken for, `looks` why. `bad` rows hold no hypothesis; of `duplicates` the last one counts;
-    `failed` ones are those that the system itself gave up on. `alternatives` were left out of a CTM file: its first one
-    is what counts.
+    `kind` is its format, `looks` how that was detected. `bad` rows hold no hypothesis, the last of `duplicates` counts,
+    `failed` utterances have an error instead, and `alternatives` of a CTM file were skipped.
     """
 
     path: Path
@@ -62,7 +61,7 @@ class HypothesisFile:
     alternatives: int = 0
 
     def take(self, found: Iterable[UtteranceHypothesis | Problem]) -> None:
-        """Add what a reader found."""
+        """Add the results of a reader."""
         for one in found:
             if isinstance(one, Problem):
                 self.bad.add(str(one))
@@ -73,11 +72,11 @@ class HypothesisFile:
             self.rows[one.id] = one
 
     def lines(self) -> list[str]:
-        """Sentences for the user: what it was taken for, then all that is odd."""
-        said = [f"{self.path}: {len(self.rows)} hypotheses, read as {self.kind} ({self.looks})"]
-        said += self.bad.lines(f"{self.path}: {{}} rows hold no hypothesis")
-        said += self.duplicates.lines(f"{self.path}: {{}} rows have the id of an earlier one; the last one counts")
-        said += self.failed.lines(f"{self.path}: {{}} utterances have an error instead of a hypothesis")
+        """Notices: the detected format, then everything irregular."""
+        lines = [f"{self.path}: {len(self.rows)} hypotheses, read as {self.kind} ({self.looks})"]
+        lines += self.bad.lines(f"{self.path}: {{}} rows hold no hypothesis")
+        lines += self.duplicates.lines(f"{self.path}: {{}} rows have the id of an earlier one; the last one counts")
+        lines += self.failed.lines(f"{self.path}: {{}} utterances have an error instead of a hypothesis")
         if self.alternatives:
-            said.append(f"{self.path}: {self.alternatives} alternatives left out: the first of each group counts")
-        return said
+            lines.append(f"{self.path}: {self.alternatives} alternatives skipped: the first of each group counts")
+        return lines

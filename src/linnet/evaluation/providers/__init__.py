@@ -1,4 +1,4 @@
-"""Other speech recognizers, to be scored by the same rules: libraries on this machine and services."""
+"""Other speech recognizers, scored by the same rules: local libraries and web services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AssemblyAI's service for recordings: upload, order, ask until it is done."""
+"""AssemblyAI's transcription service: upload, submit, poll until completed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from linnet.audio.types import Audio
 from linnet.evaluation.providers.http import HttpProvider, text_of
 from linnet.evaluation.providers.parsing import parse_language, parse_words
 from linnet.evaluation.providers.protocol import ProviderTranscript, main_code
-from linnet.evaluation.providers.sound import flac
+from linnet.evaluation.providers.upload import flac
 
 
 class AssemblyAI(HttpProvider):
@@ -21,13 +21,10 @@ class AssemblyAI(HttpProvider):
     kind = "assemblyai"
     home = "https://api.assemblyai.com"
     key_variable = "ASSEMBLYAI_API_KEY"
-
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key, which has no word before it here."""
-        return {"Authorization": key}
+    header = ("Authorization", "{}")
 
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
-        """Recognize one recording; the seconds of work are from its upload to its end, by the questions in between."""
+        """Recognize one recording; the time runs from its upload to its completion as polled."""
         ask = self.server.ask
         content = {"Content-Type": "application/octet-stream"}
         uploaded = ask("POST", "v2/upload", content=flac(audio), headers=content)
@@ -49,9 +46,9 @@ class AssemblyAI(HttpProvider):
             seconds,
         )
 
-    def _wait(self, order: str, begun: float) -> dict[str, Any]:
+    def _wait(self, job: str, begun: float) -> dict[str, Any]:
         while True:
-            data = self.server.ask("GET", f"v2/transcript/{order}").data
+            data = self.server.ask("GET", f"v2/transcript/{job}").data
             status = data.get("status")
             if status == "completed":
                 return data

@@ -1,4 +1,4 @@
-"""Answers on this disk, found again by the samples and by everything else that they depend on."""
+"""A disk cache of responses, keyed by the samples and everything else that they depend on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from linnet.audio.types import Audio
 from linnet.closing import Closing
 from linnet.errors import OutputError
 from linnet.evaluation.providers.protocol import Identity, Provider, ProviderTranscript
-from linnet.evaluation.providers.sound import digest
+from linnet.evaluation.providers.upload import digest
 from linnet.files import write_atomic
 from linnet.models.cache import cache_folder
 from linnet.notices import Notify
@@ -20,11 +20,10 @@ from linnet.transcription.transcript import Word
 
 
 class CachedProvider(Closing):
-    """A provider that is asked once for each recording.
+    """A provider whose responses are cached in `<cache>/providers/<kind>/<hash>.json`, with their keys.
 
-    An answer is one file, `<cache>/providers/<kind>/<hash>.json`, with what it depends on. A damaged one is asked for
-    again, with a notice; so is one of another model, request or library version, whose hash differs. Failures are not
-    kept. Where nothing can be written, that is said once.
+    The hash covers model, request and library versions. Damaged entries are requested again, with a notice; failures
+    are not cached. A cache that cannot be written is reported once.
     """
 
     def __init__(self, provider: Provider, notify: Notify, *, folder: Path | None = None) -> None:
@@ -35,16 +34,16 @@ class CachedProvider(Closing):
 
     @property
     def identity(self) -> Identity:
-        """That of the provider."""
+        """The provider's identity."""
         return self.provider.identity
 
     @property
     def concurrency(self) -> int:
-        """That of the provider."""
+        """The provider's concurrency."""
         return self.provider.concurrency
 
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
-        """The kept answer, else the provider's."""
+        """The cached transcript, else the provider's."""
         key = {**asdict(self.identity), "language": language, "prompt": prompt, "samples": digest(audio)}
         key = json.loads(json.dumps(key, sort_keys=True, default=str))
         name = _hash(key)
@@ -53,23 +52,25 @@ class CachedProvider(Closing):
             try:
                 return _read(path, key)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                self._notify(f"{self.identity.name}: the kept answer {path} is damaged ({error}): asking again")
-        heard = self.provider.transcribe(audio, language=language, prompt=prompt)
-        self._keep(path, key, heard)
-        return heard
+                self._notify(
+                    f"{self.identity.name}: the cached response {path} is damaged ({error}): requesting it again"
+                )
+        transcript = self.provider.transcribe(audio, language=language, prompt=prompt)
+        self._keep(path, key, transcript)
+        return transcript
 
     def close(self) -> None:
         """Close the provider."""
         self.provider.close()
 
-    def _keep(self, path: Path, key: dict[str, Any], heard: ProviderTranscript) -> None:
-        answer = asdict(heard)
+    def _keep(self, path: Path, key: dict[str, Any], transcript: ProviderTranscript) -> None:
+        answer = asdict(transcript)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps({"key": key, "heard": answer, "check": _hash(answer)}, indent=1) + "\n")
         except (OSError, OutputError) as error:
             if self._writable:
-                self._notify(f"{self.identity.name}: answers cannot be kept ({error})")
+                self._notify(f"{self.identity.name}: responses cannot be cached ({error})")
             self._writable = False
 
 
@@ -77,13 +78,13 @@ def _read(path: Path, key: dict[str, Any]) -> ProviderTranscript:
     data = json.loads(path.read_text(encoding="utf-8"))
     answer = data["heard"]
     if data["key"] != key or data["check"] != _hash(answer):
-        raise ValueError("it is not what was written")
-    heard = ProviderTranscript(**{**answer, "words": tuple(map(_word, answer["words"]))})
-    return replace(heard, cached=True)
+        raise ValueError("it does not match its key")
+    transcript = ProviderTranscript(**{**answer, "words": tuple(map(_word, answer["words"]))})
+    return replace(transcript, cached=True)
 
 
 def _word(data: dict[str, Any]) -> Word:
-    return Word(**{"word" if key == "text" else key: value for key, value in data.items()})  # text: its first name
+    return Word(**{"word" if key == "text" else key: value for key, value in data.items()})  # text: the former key
 
 
 def _hash(data: Any) -> str:

@@ -7,28 +7,25 @@ from linnet.errors import OptionError
 from linnet.evaluation.providers.http import HttpProvider, form, text_of
 from linnet.evaluation.providers.parsing import parse_language, parse_words
 from linnet.evaluation.providers.protocol import ProviderTranscript, main_code
-from linnet.evaluation.providers.sound import FILE_NAME, MIME, flac
+from linnet.evaluation.providers.upload import FILE_NAME, MIME, flac
 
 
 class ElevenLabs(HttpProvider):
-    """POST {url}/v1/speech-to-text, a multipart form; answers {"text": ..., "language_code": ..., "words": [...]}.
+    """POST {url}/v1/speech-to-text, a multipart form; returns {"text": ..., "language_code": ..., "words": [...]}.
 
-    Sounds such as (laughter) are not asked for, since no reference holds them.
+    Audio events such as (laughter) are turned off, since references do not contain them.
     """
 
     kind = "elevenlabs"
     home = "https://api.elevenlabs.io"
     key_variable = "ELEVENLABS_API_KEY"
+    header = ("xi-api-key", "{}")
     defaults = {"tag_audio_events": False}  # noqa: RUF012 (a ClassVar of the base)
 
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key."""
-        return {"xi-api-key": key}
-
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
-        """Recognize one recording; takes no prompt (it has `keyterms`, among the fields)."""
+        """Recognize one recording; takes no prompt (use the field `keyterms`)."""
         if prompt is not None:
-            raise OptionError(f"{self.identity.name} takes no prompt; it has the field keyterms")
+            raise OptionError(f"{self.identity.name} takes no prompt; use the field keyterms")
         fields = {"model_id": self.identity.model, "language_code": main_code(language), **self.fields}
         files = {"file": (FILE_NAME, flac(audio), MIME)}
         answer = self.server.ask("POST", "v1/speech-to-text", data=form(fields), files=files)

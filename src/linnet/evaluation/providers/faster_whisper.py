@@ -22,8 +22,8 @@ from linnet.models.hub import offline_reason
 class FasterWhisper(LocalProvider):
     """`faster-whisper:small`, a converted model's Hub id, or its folder.
 
-    The library's own defaults hold (beam of 5, temperature fallback) unless `fields` say otherwise. With `batch_size`
-    among them its batched pipeline hears instead, which cuts by its own VAD.
+    The library's defaults apply (beam of 5, temperature fallback) unless `fields` override them. With the field
+     `batch_size` its batched pipeline is used, which segments by its own VAD.
     """
 
     kind = "faster-whisper"
@@ -43,7 +43,7 @@ class FasterWhisper(LocalProvider):
             raise no_model(self.kind, model, error) from error
         self._fields = dict(options.fields)
         batched = "batch_size" in self._fields
-        self._hearing = package.BatchedInferencePipeline(self._model) if batched else self._model
+        self._runner = package.BatchedInferencePipeline(self._model) if batched else self._model
         self.identity = Identity(
             self.kind,
             model,
@@ -59,6 +59,6 @@ class FasterWhisper(LocalProvider):
         begun = time.perf_counter()
         settings = {"language": main_code(language), "initial_prompt": prompt, **self._fields}
         with failures_of(self.identity.name, audio):
-            segments, info = self._hearing.transcribe(audio.samples, **settings)
-            text = "".join(segment.text for segment in segments).strip()  # they are recognized as they are asked for
+            segments, info = self._runner.transcribe(audio.samples, **settings)
+            text = "".join(segment.text for segment in segments).strip()  # segments are decoded lazily
         return ProviderTranscript(text, info.language, (), time.perf_counter() - begun)

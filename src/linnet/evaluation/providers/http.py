@@ -1,4 +1,4 @@
-"""Asking a service over HTTP: a key, retries that honor Retry-After, and errors that say what came back."""
+"""HTTP client for transcription services: API key, retries that honor Retry-After, errors that quote the response."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
     import httpx2
     from tenacity import RetryCallState
 
-_SHOWN = 200  # characters of an answer that an error quotes
+_SHOWN = 200  # characters of a response that an error quotes
 _LONGEST_PAUSE = 60.0
 _LONGEST_RETRY_AFTER = 300.0
 _CONNECT_TIMEOUT = 10.0
 _REFUSED = {
     401: "check the key in {key}",
     402: "the account has no credit left",
-    403: "check what the key in {key} may do",
+    403: "check the permissions of the key in {key}",
     404: "check the name of the model and the address",
 }
 _WAY_OUT = {
     400: "check the model, the language and the fields",
     408: "try again later",
-    413: "the recording is too large for it: cut it up first",
+    413: "the recording is too large: split it first",
     415: "the service cannot read FLAC",
     422: "check the model, the language and the fields",
-    429: "it is asked too often: lower the concurrency, or try again later",
+    429: "too many requests: lower the concurrency, or try again later",
 }
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A JSON object from a service and the seconds that its one successful request took."""
+    """A JSON object from a service, and the seconds that its successful request took."""
 
     data: dict[str, Any]
     seconds: float
 
 
 class Server:
-    """One service at one address. May be used from several threads.
+    """A thread-safe client of one service at one address.
 
-    Failed connections, timeouts, status 429 and 5xx are tried again, `options.attempts` times in all, after the pause
-    that Retry-After asks for or else one that doubles. Everything else fails at once with a `ProviderError`.
+    Connection failures, timeouts, status 429 and 5xx are retried up to `options.attempts` attempts, after the pause of
+    Retry-After or else exponential backoff. Everything else raises a `ProviderError` at once.
     """
 
     def __init__(self, name: str, url: str, key: Key, headers: Mapping[str, str], options: ProviderOptions) -> None:
@@ -75,11 +75,11 @@ class Server:
             )
         except httpx.InvalidURL:
             raise ProviderRefusal(
-                name, f"{self.url} is no address", "give one as http://host:port"
-            ) from None  # what it says may quote the login
+                name, f"{self.url} is not a valid URL", "expected http://host:port"
+            ) from None  # the message may quote the login
 
     def ask(self, method: str, path: str, **content: Any) -> Answer:
-        """Send a request (`content` as httpx takes it) and give back the JSON object of its answer."""
+        """Send a request (`content` as httpx takes it); returns the JSON object of the response."""
         from tenacity import (
             Retrying,
             retry_if_exception,
@@ -99,15 +99,15 @@ class Server:
         return answer
 
     def wait(self, seconds: float) -> None:
-        """Wait between two requests; no longer when the server is closed."""
+        """Wait between two requests; returns at once when closed."""
         self._stopped.wait(seconds)
 
     def error(self, problem: str, way_out: str, data: object = None) -> ProviderError:
-        """An error of this service that quotes what it answered."""
+        """An error of this service that quotes its response."""
         return ProviderError(self.name, problem + self._quoted(data), way_out)
 
     def close(self) -> None:
-        """End the pauses between attempts, let the requests under way come to their end, close the connections."""
+        """Stop waiting for retries, let running requests finish, close the connections."""
         self._stopped.set()
         with self._free:
             self._free.wait_for(lambda: self._under_way == 0)
@@ -117,7 +117,7 @@ class Server:
     def _request_under_way(self) -> Iterator[None]:
         with self._free:
             if self._stopped.is_set():
-                raise ProviderError(self.name, "was stopped", "run it again to go on")
+                raise ProviderError(self.name, "was stopped", "run it again to resume")
             self._under_way += 1
         try:
             yield
@@ -136,7 +136,7 @@ class Server:
         try:
             response = self._client.request(method, path, **content)
         except httpx.TimeoutException as error:
-            problem = f"{self.url} gave no answer within {self._options.timeout:g} s"
+            problem = f"{self.url} did not respond within {self._options.timeout:g} s"
             raise ProviderError(self.name, problem, "raise the timeout, or try again later", passing=True) from error
         except httpx.TransportError as error:
             problem = f"{self.url} cannot be reached ({_cause(error)})"
@@ -153,7 +153,7 @@ class Server:
         except ValueError as error:
             kind = response.headers.get("content-type", "no content type")
             raise self.error(
-                f"expected JSON, got {kind}", f"check that the address {self.url} is that of its API", response.text
+                f"expected JSON, got {kind}", f"check that {self.url} is the URL of its API", response.text
             ) from error
         if not isinstance(data, dict):
             raise self.error("expected a JSON object", f"check the address {self.url}", data)
@@ -168,7 +168,7 @@ class Server:
         way_out = _WAY_OUT.get(status, "try again later" if passing else f"check the address {self.url}")
         wanted = retry_after(response.headers.get("retry-after")) if passing else None
         if wanted is not None and wanted > _LONGEST_RETRY_AFTER:
-            passing, way_out = False, f"it asks to come back in {wanted:.0f} s"
+            passing, way_out = False, f"it asks to retry after {wanted:.0f} s"
         return ProviderError(self.name, problem, way_out, status=status, passing=passing, retry_after=wanted)
 
     def _quoted(self, data: object) -> str:
@@ -197,24 +197,25 @@ class Key:
 
     @classmethod
     def read(cls, provider: str, variable: str, *, required: bool = True) -> Key:
-        """The key in an environment variable. Raises `ProviderRefusal` where there is none, or none that can be."""
+        """The key in an environment variable. Raises `ProviderRefusal` where it is missing or invalid."""
         value = os.environ.get(variable, "").strip()
         if not value and required:
-            raise ProviderRefusal(provider, "has no key", f"set the environment variable {variable}")
+            raise ProviderRefusal(provider, "has no API key", f"set the environment variable {variable}")
         if not value.isascii() or not value.isprintable():
-            raise ProviderRefusal(provider, f"the key in {variable} holds other than ASCII", "set it again")
+            raise ProviderRefusal(provider, f"the key in {variable} has non-ASCII characters", "set it again")
         return cls(variable, value)
 
 
 class HttpProvider(Closing):
-    """What the services share: an address, a key, an identity. Each adds its request and reads its answer."""
+    """Base of the services: URL, key, identity. Each subclass sends its request and parses the response."""
 
     kind: ClassVar[str]
-    home: ClassVar[str]  # the usual address
+    home: ClassVar[str]  # the default URL
     key_variable: ClassVar[str]
-    version: ClassVar[int] = 1  # of the request that is made: raise it when answers may change
-    defaults: ClassVar[Mapping[str, Any]] = {}  # fields that go with every request unless they are given otherwise
-    keyless: ClassVar[bool] = False  # whether a server at another address may be asked without a key
+    header: ClassVar[tuple[str, str]] = ("Authorization", "Bearer {}")  # the header with the key
+    version: ClassVar[int] = 1  # of the request: raise it when responses may change
+    defaults: ClassVar[Mapping[str, Any]] = {}  # fields of every request unless overridden
+    keyless: ClassVar[bool] = False  # whether a server at another URL works without a key
 
     def __init__(self, model: str, options: ProviderOptions) -> None:
         url = (options.url or self.home).rstrip("/")
@@ -224,27 +225,27 @@ class HttpProvider(Closing):
         self.options = options
         required = not (self.keyless and options.url)
         key = Key.read(self.identity.name, options.key_variable or self.key_variable, required=required)
-        self.server = Server(self.identity.name, url, key, self.authorize(key.value) if key.value else {}, options)
+        self.server = Server(self.identity.name, url, key, self._authorization(key.value), options)
 
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key."""
-        raise NotImplementedError
+    def _authorization(self, key: str) -> dict[str, str]:
+        name, form = self.header
+        return {name: form.format(key)} if key else {}
 
     def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel what is running."""
         self.server.close()
 
 
 def text_of(server: Server, data: Mapping[str, Any], key: str = "text") -> str:
-    """The transcript in an answer, which may be empty but must be there. Raises `ProviderError`."""
+    """The transcript in a response, possibly empty. Raises `ProviderError` where it is missing."""
     text = data.get(key)
     if not isinstance(text, str):
-        raise server.error(f"the answer has no {key!r}", "check the model and the address", dict(data))
+        raise server.error(f"the response has no {key!r}", "check the model and the address", dict(data))
     return text
 
 
 def form(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields as forms and query strings hold them: what is None left out, booleans as true and false.
+    """Fields as form or query values: without None, booleans as true and false.
 
     >>> form({"diarize": False, "language": None, "n": 2})
     {'diarize': 'false', 'n': '2'}
@@ -263,7 +264,7 @@ def _import_httpx() -> Any:
         import httpx2
         import tenacity  # noqa: F401
     except ImportError as error:
-        raise MissingExtra("asking a transcription service", extra="providers") from error
+        raise MissingExtra("using a transcription service", extra="providers") from error
     return httpx2
 
 
@@ -276,11 +277,11 @@ def _give_up(state: RetryCallState) -> Any:
     if isinstance(error, ProviderError):
         error.attempts = state.attempt_number
         raise error
-    raise RuntimeError("a request ended without an answer or an error")
+    raise RuntimeError("a request ended without a response or an error")
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None where it is neither."""
+    """Seconds of a Retry-After header, given as seconds or a date (RFC 9110, 10.2.3); None if it is neither."""
     if value is None:
         return None
     with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""What the libraries on this machine share: late imports, a device, and a fingerprint of the model's files."""
+"""Base of the local libraries: late imports, device choice, and a fingerprint of the model's files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from linnet.models.loading import first_line
 
 
 class LocalProvider(Closing):
-    """A library that recognizes on this machine, one recording at a time."""
+    """A local library, one recording at a time."""
 
     kind: ClassVar[str]
     identity: Identity
     concurrency = 1
 
     def close(self) -> None:
-        """Let the model go with the object."""
+        """Nothing to release."""
 
 
 def library(module: str, *, extra: str) -> Any:
-    """A library that is not always there. Raises `MissingExtra` with the way to get it."""
+    """Import an optional library. Raises `MissingExtra`."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -37,20 +37,20 @@ def library(module: str, *, extra: str) -> Any:
 
 
 def refuse_service_options(name: str, options: ProviderOptions) -> None:
-    """Raise `OptionError` where a model on this machine is given an address or a key."""
+    """Raise `OptionError` for a URL or a key given to a local model."""
     if options.url is not None or options.key_variable is not None:
-        raise OptionError(f"{name} runs on this machine: leave out the address and the key")
+        raise OptionError(f"{name} runs locally: leave out the URL and the key")
 
 
 def pick_device(options: ProviderOptions) -> str:
-    """`cpu` or `cuda`, as PyTorch sees this machine where it is not said."""
+    """`cpu` or `cuda`; `auto` is what PyTorch finds."""
     import torch
 
     return options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def revision(distribution: str, files: Iterable[Path]) -> str:
-    """A library's version, and 12 hexadecimal digits of a model's files (large ones by samples)."""
+    """A library's version and 12 hex digits of a hash of the model's files (large files are sampled)."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
@@ -60,7 +60,7 @@ def revision(distribution: str, files: Iterable[Path]) -> str:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """PyTorch computes with `count` threads, 0 leaving its own choice."""
+    """Run PyTorch with `count` threads; 0 keeps its default."""
     import torch
 
     before = torch.get_num_threads()
@@ -74,19 +74,21 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def failures_of(name: str, audio: Audio) -> Iterator[None]:
-    """A library's exceptions as errors that the user can read."""
+    """Turn a library's exceptions into `OptionError` or `ProviderError`."""
     try:
         yield
-    except (ValueError, TypeError, KeyError) as error:  # a language or a field that it does not know
+    except (ValueError, TypeError, KeyError) as error:  # an unknown language or field
         raise OptionError(f"{name}: {first_line(error)}; check the language and the fields") from error
-    except Exception as error:  # a foreign library may raise anything, and the other recordings shall go on
+    except Exception as error:  # a library may raise anything; other recordings go on
         raise ProviderError(
-            name, f"failed on {audio.name} ({first_line(error)})", "see whether the model is fit for it"
+            name, f"failed on {audio.name} ({first_line(error)})", "check that the model suits it"
         ) from error
 
 
 def no_model(kind: str, model: str, error: BaseException) -> ProviderRefusal:
-    """The error for a model that a library cannot load."""
+    """The error for a model that cannot be loaded."""
     return ProviderRefusal(
-        f"{kind}:{model}", f"cannot load the model ({first_line(error)})", "give a name that it knows, or a path"
+        f"{kind}:{model}",
+        f"cannot load the model ({first_line(error)})",
+        "give a model name that the library knows, or a path",
     )

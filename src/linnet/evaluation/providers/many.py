@@ -1,4 +1,4 @@
-"""Many recordings through one system: several at once where it is a service, the answers in order."""
+"""Many recordings through one system, several at once for a service; results in order."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PATIENCE = 10
 
 @dataclass(frozen=True)
 class ProviderRequest:
-    """A recording to be recognized: what `linnet.audio.load` takes, or a function that makes an `Audio`."""
+    """A recording to recognize: anything `linnet.audio.load` takes, or a function that returns an `Audio`."""
 
-    sound: Any
+    audio: Any
     language: str | None = None
     prompt: str | None = None
 
 
 @dataclass(frozen=True)
 class ProviderReply:
-    """What became of one request: what was heard, or why nothing was. `duration` is of the audio, in seconds."""
+    """The result of one request: a transcript or an error, and the duration of the audio in seconds."""
 
-    heard: ProviderTranscript | None = None
+    transcript: ProviderTranscript | None = None
     error: LinnetError | None = None
     duration: float = 0.0
 
@@ -37,11 +37,10 @@ class ProviderReply:
 def transcribe_all(
     provider: Provider, requests: Iterable[ProviderRequest], *, concurrency: int | None = None, patience: int = PATIENCE
 ) -> Iterator[ProviderReply]:
-    """Recognize recordings, `concurrency` at once (by default as many as the provider takes); replies in their order.
+    """Recognize recordings, `concurrency` at once (default: the provider's); replies in order.
 
-    A recording that fails is a reply with its error. What every further one would meet ends the run: a
-    `ProviderRefusal`, or `patience` failures in a row that are not the recordings' own. A run that is broken off
-    closes the provider, so that it does not wait for pauses.
+    A recording that fails is a reply with its error. A `ProviderRefusal`, or `patience` consecutive failures that are
+    not caused by the audio, end the run. An interrupted run closes the provider, which ends its pauses.
     """
     many = concurrency or provider.concurrency
     replies = _one_by_one(provider, requests) if many == 1 else _side_by_side(provider, requests, many)
@@ -52,8 +51,8 @@ def transcribe_all(
                 raise reply.error
             in_a_row = in_a_row + 1 if _is_of_provider(reply.error) else 0
             if in_a_row == patience:
-                problem = f"{patience} recordings failed in a row, the last one so: {reply.error}"
-                raise ProviderError(provider.identity.name, problem, "see to that, then run it again") from reply.error
+                problem = f"{patience} consecutive recordings failed, the last with: {reply.error}"
+                raise ProviderError(provider.identity.name, problem, "fix that, then run it again") from reply.error
             yield reply
 
 
@@ -88,9 +87,9 @@ def _side_by_side(
 def _answer(provider: Provider, request: ProviderRequest) -> ProviderReply:
     audio: Audio | None = None
     try:
-        made = request.sound() if callable(request.sound) else request.sound
+        made = request.audio() if callable(request.audio) else request.audio
         audio = made if isinstance(made, Audio) else load(made)
-        heard = provider.transcribe(audio, language=request.language, prompt=request.prompt)
+        transcript = provider.transcribe(audio, language=request.language, prompt=request.prompt)
     except LinnetError as error:
         return ProviderReply(error=error, duration=0.0 if audio is None else audio.duration)
-    return ProviderReply(heard, duration=audio.duration)
+    return ProviderReply(transcript, duration=audio.duration)

@@ -1,4 +1,4 @@
-"""OpenAI's transcription service, and the many servers that speak its language (vLLM, Speaches, LocalAI, Groq, ...)."""
+"""OpenAI's transcription service, and compatible servers (vLLM, Speaches, LocalAI, Groq, ...)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from linnet.audio.types import Audio
 from linnet.evaluation.providers.http import HttpProvider, form, text_of
 from linnet.evaluation.providers.parsing import parse_language, parse_words
 from linnet.evaluation.providers.protocol import ProviderOptions, ProviderTranscript, main_code
-from linnet.evaluation.providers.sound import FILE_NAME, MIME, flac
+from linnet.evaluation.providers.upload import FILE_NAME, MIME, flac
 
 
 class OpenAI(HttpProvider):
-    """POST {url}/audio/transcriptions, a multipart form; answers {"text": ...}.
+    """POST {url}/audio/transcriptions, a multipart form; returns {"text": ...}.
 
-    An address without a path gets `/v1`. A server at another address than OpenAI's may be asked without a key.
+    A URL without a path gets `/v1`. Servers other than OpenAI's work without a key.
     """
 
     kind = "openai"
@@ -27,10 +27,6 @@ class OpenAI(HttpProvider):
     def __init__(self, model: str, options: ProviderOptions) -> None:
         super().__init__(model, options)
         self._path = "audio/transcriptions" if urlsplit(self.server.url).path else "v1/audio/transcriptions"
-
-    def authorize(self, key: str) -> dict[str, str]:
-        """The header with the key."""
-        return {"Authorization": f"Bearer {key}"}
 
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
         """Recognize one recording."""

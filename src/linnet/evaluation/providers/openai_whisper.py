@@ -21,10 +21,9 @@ from linnet.evaluation.providers.protocol import Identity, ProviderOptions, Prov
 
 
 class OpenAIWhisper(LocalProvider):
-    """`openai-whisper:small`, or the path of one of its .pt files; fetches named models itself.
+    """`openai-whisper:small`, or the path of a .pt file; the library downloads named models itself.
 
-    The library's own defaults hold (greedy, temperature fallback, earlier text as a prompt) unless `fields` say
-    otherwise.
+    Its defaults apply (greedy, temperature fallback, previous text as prompt) unless `fields` override them.
     """
 
     kind = "openai-whisper"
@@ -33,7 +32,7 @@ class OpenAIWhisper(LocalProvider):
         refuse_service_options(self.kind, options)
         package = library("whisper", extra=self.kind)
         if options.compute_type not in ("auto", "float16", "float32"):
-            raise OptionError(f"compute_type={options.compute_type!r}: {self.kind} knows auto, float16 and float32")
+            raise OptionError(f"compute_type={options.compute_type!r}: {self.kind} supports auto, float16 and float32")
         device = pick_device(options)
         try:
             self._model = package.load_model(model, device=device)
@@ -56,5 +55,5 @@ class OpenAIWhisper(LocalProvider):
         begun = time.perf_counter()
         settings = {"language": main_code(language), "initial_prompt": prompt, "verbose": None, **self._fields}
         with failures_of(self.identity.name, audio), torch_threads(self.identity.threads):
-            told = self._model.transcribe(audio.samples, **settings)
-        return ProviderTranscript(str(told["text"]).strip(), told["language"], (), time.perf_counter() - begun)
+            result = self._model.transcribe(audio.samples, **settings)
+        return ProviderTranscript(str(result["text"]).strip(), result["language"], (), time.perf_counter() - begun)

@@ -1,4 +1,4 @@
-"""From the name that the user types to a system that can be asked."""
+"""Opening a system by the name that the user gives."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ KINDS = {
     "assemblyai": f"{_HERE}.assemblyai:AssemblyAI",
     "deepgram": f"{_HERE}.deepgram:Deepgram",
     "elevenlabs": f"{_HERE}.elevenlabs:ElevenLabs",
-}  # the module and class of each kind, imported when it is asked for
+}  # the module and class of each kind, imported on first use
 _SPEC = re.compile(r"(?P<kind>[^:]*):(?P<model>.*?)(?:@(?P<url>https?://.*))?", re.DOTALL)
 
 
 def names_provider(text: str) -> bool:
-    """Whether a name is of the form KIND:MODEL with a kind that is known, and so no model of Linnet.
+    """Whether a name has the form KIND:MODEL with a known kind, and so is not a Linnet model.
 
     >>> names_provider("deepgram:nova-3"), names_provider("openai/whisper-small")
     (True, False)
@@ -45,13 +45,13 @@ def open_provider(
     notify: Notify | None = None,
     folder: Path | None = None,
 ) -> Provider:
-    """A system by `KIND:MODEL`, or `KIND:MODEL@ADDRESS` for a service that is not at its usual address.
+    """Open a system by `KIND:MODEL`, or `KIND:MODEL@URL` for a service at another URL.
 
-    Its answers are kept under `providers` in `folder`, by default Linnet's cache (LINNET_CACHE); `cache=False` asks
-    anew and keeps nothing. `notify` receives what the user should know, by default through the log `linnet.evaluation`.
+    Its responses are cached under `providers` in `folder`, by default Linnet's cache (LINNET_CACHE), unless `cache` is
+    False. `notify` receives notices; by default they go to the log `linnet.evaluation`.
 
     Raises:
-        OptionError: another form, a kind that is not known (names the nearest), an option that it does not take.
+        OptionError: another form, an unknown kind (names the nearest), an unsupported option.
         MissingExtra: its library is not installed.
         ProviderRefusal: it has no key, or the model cannot be loaded.
 
@@ -68,7 +68,7 @@ def open_provider(
     if kind not in KINDS:
         raise OptionError(f"{spec}: {unknown('kind', kind, KINDS)}")
     if not model:
-        raise OptionError(f"{spec}: names no model; expected {kind}:MODEL, for a score without one says nothing")
+        raise OptionError(f"{spec}: names no model; expected {kind}:MODEL")
     options = options or ProviderOptions()
     if url is not None:
         options = replace(options, url=url)

@@ -1,4 +1,4 @@
-"""What services tell beside the text, which may be missing or odd without making the text worthless."""
+"""Words and language in a response; both may be missing or malformed without invalidating the text."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from linnet.transcription.transcript import Word
 
 
 def parse_words(words: Any, *, text: str = "text", unit: float = 1.0, kind: str | None = None) -> tuple[Word, ...]:
-    """The words with times in a JSON list of objects; `unit` is how many seconds one of its units is.
+    """The words with times in a JSON list of objects; `unit` is the time unit in seconds.
 
-    `kind`: only objects whose `type` is that (others are spaces and noises).
+    `kind` selects objects by their `type` (others are spaces and audio events).
 
     >>> parse_words([{"text": "one", "start": 250, "end": 500}, {"text": "two"}], unit=1e-3)
     (Word(word='one', start=0.25, end=0.5, probability=None, interpolated=False),)

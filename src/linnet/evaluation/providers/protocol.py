@@ -1,4 +1,4 @@
-"""What every system that can be scored has in common, and how it fails."""
+"""The interface of every system that can be scored, and its errors."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ from linnet.transcription.transcript import Word
 
 @dataclass(frozen=True)
 class ProviderTranscript:
-    """What a system heard in one recording. An empty `text` says that it heard no words; a failure is an error."""
+    """The transcript of one recording; an empty `text` means that no words were recognized."""
 
-    text: str  # as it was told, case and punctuation too
-    language: str | None = None  # as the system names it, where it tells
-    words: tuple[Word, ...] = ()  # where the system tells them without being asked
-    seconds: float = 0.0  # of work; over the network also the way there and back, waits before a retry left out
-    cached: bool = False  # an answer of an earlier run, `seconds` too
+    text: str  # as returned, with case and punctuation
+    language: str | None = None  # as reported by the system
+    words: tuple[Word, ...] = ()  # if the system returns them by default
+    seconds: float = 0.0  # of computation; with a service, of the request without retries
+    cached: bool = False  # from an earlier run, `seconds` too
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that an answer depends on besides the recording: equal identities may share answers."""
+    """Everything that a response depends on besides the recording; equal identities share cached responses."""
 
     kind: str  # the part of the name before the colon: deepgram, faster-whisper, ...
     model: str
-    revision: str  # of the model and its library; of a service: of the request that Linnet makes
-    device: str = "remote"  # cpu, cuda, or remote: someone else's machine
+    revision: str  # of the model and its library, or of Linnet's request to a service
+    device: str = "remote"  # cpu, cuda or remote
     dtype: str = "unknown"
-    threads: int = 0  # that a model on this machine was given, for its times; 0: its library's own choice
+    threads: int = 0  # of a local model; 0: its library's default
     url: str | None = None  # of a service
-    fields: Mapping[str, Any] = field(default_factory=dict)  # what is asked for besides the model
+    fields: Mapping[str, Any] = field(default_factory=dict)  # of each request, besides the model
 
     @property
     def name(self) -> str:
-        """As `open_provider` takes it, without the address."""
+        """As `open_provider` takes it, without the URL."""
         return f"{self.kind}:{self.model}"
 
 
 class Provider(Protocol):
-    """A speech recognizer that is not Linnet's.
+    """A speech recognizer other than Linnet; a context manager.
 
-    A new one is a class with these members and a line in `providers.KINDS`. It is a context manager that closes itself.
+    To add one, write a class with these members and add a line to `providers.KINDS`.
     """
 
     @property
     def identity(self) -> Identity:
-        """What it is."""
+        """What its responses depend on."""
         ...
 
     @property
     def concurrency(self) -> int:
-        """How many recordings it may be given at once, from threads; 1 for a model on this machine."""
+        """How many recordings it takes at once, from threads; 1 for a local model."""
         ...
 
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
         """Recognize one recording.
 
-        `language` is a code such as `en`, None: the system finds out. `prompt` is text that may help it. Raises
-        `ProviderError` for every failure, `OptionError` where it takes no such language or prompt.
+        `language` is a code such as `en`; None lets the system detect it. Raises `ProviderError` for every failure,
+        `OptionError` for an unsupported language or prompt.
         """
         ...
 
     def close(self) -> None:
-        """Give up what is under way and release what is held."""
+        """Cancel what is running and release resources."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -77,22 +77,22 @@ class Provider(Protocol):
 
 @dataclass(frozen=True)
 class ProviderOptions:
-    """How a system is reached and asked. Seconds are those of the clock.
+    """How a system is reached and called; times are wall-clock seconds.
 
-    `fields` go with every request as they are: form fields or query parameters of a service (`smart_format`), arguments
-    of a library's own transcribe function (`beam_size`).
+    `fields` are added to every request: form fields or query parameters of a service (`smart_format`), arguments of a
+    library's transcribe function (`beam_size`).
     """
 
-    url: str | None = None  # of the service, where it is not the usual one
-    key_variable: str | None = None  # the environment variable with the key, where it is not the usual one
+    url: str | None = None  # of the service, if not the default
+    key_variable: str | None = None  # the environment variable with the key, if not the default
     fields: Mapping[str, Any] = field(default_factory=dict)
-    timeout: float = 300.0  # without a byte from the service, and for all of one recording's work there
-    attempts: int = 6  # of one request that fails for a passing reason
-    pause: float = 1.0  # before the second attempt, doubled each time; and between questions whether it is done
-    concurrency: int = 4  # recordings at once, services only
-    device: str = "auto"  # of a model on this machine: auto, cpu or cuda
-    compute_type: str = "auto"  # of a model on this machine, by its library's names
-    threads: int = 0  # of a model on this machine; 0: its library's own choice
+    timeout: float = 300.0  # for a response, and for one whole transcription job
+    attempts: int = 6  # per request that fails temporarily
+    pause: float = 1.0  # before the second attempt, then doubled; also between polls
+    concurrency: int = 4  # recordings at once (services)
+    device: str = "auto"  # of a local model: auto, cpu or cuda
+    compute_type: str = "auto"  # of a local model, by its library's names
+    threads: int = 0  # of a local model; 0: its library's default
 
     def __post_init__(self) -> None:
         for name, least in (("attempts", 1), ("concurrency", 1), ("timeout", 1e-3), ("pause", 0), ("threads", 0)):
@@ -103,10 +103,10 @@ class ProviderOptions:
 
 
 class ProviderError(LinnetError, RuntimeError):
-    """A system gave no transcript: `provider: problem: the answer's beginning; the way out`.
+    """A system returned no transcript: `provider: problem: start of the response; what to do`.
 
-    `passing` failures may end by themselves and are tried again; `retry_after` are the seconds that the service asks
-    for; `attempts` says how often it was tried.
+    Temporary (`passing`) failures are retried, after `retry_after` seconds if the service says so; `attempts` counts
+    them.
     """
 
     def __init__(
@@ -134,11 +134,11 @@ class ProviderError(LinnetError, RuntimeError):
 
 
 class ProviderRefusal(ProviderError):  # noqa: N818 (a kind of error that reads better so)
-    """A failure that every further recording would meet too: no key, a wrong one, no credit, no such model."""
+    """A failure that affects every recording: a missing or wrong key, no credit, no such model."""
 
 
 def main_code(language: str | None) -> str | None:
-    """The code without its region, which not every system knows.
+    """The language code without its region, which not every system takes.
 
     >>> main_code("en_GB")
     'en'

@@ -1,4 +1,4 @@
-"""A provider in the place of a `Recognizer`, so that an evaluation runs it by the same code."""
+"""A provider with the interface of a `Recognizer`, so that evaluations run it by the same code."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _EVERYTHING = 2**62  # samples
 
 
 class ProviderRecognizer:
-    """What `evaluate_rows` needs of a recognizer, done by a provider.
+    """The recognizer interface that `evaluate_rows` uses, on top of a provider.
 
-    Of the decoding options only the language and the prompt are passed on. A recording that fails is a result with its
-    error; what every further one would meet is raised (see `transcribe_all`).
+    Only language and prompt of the decoding options are passed on. A recording that fails is a result with its error;
+    failures of the provider itself are raised (see `transcribe_all`).
     """
 
     def __init__(self, provider: Provider) -> None:
@@ -35,14 +35,16 @@ class ProviderRecognizer:
 
     @property
     def revision(self) -> str:
-        """Of the model and its library, or of the request; with the address and the fields where there are any."""
+        """The revision of the model and its library, or of the request, with URL and fields if given."""
         identity = self.provider.identity
-        told = [identity.revision, *([identity.url] if identity.url else [])]
-        return ", ".join([*told, *(f"{key}={value}" for key, value in sorted(identity.fields.items()))])
+        url = [identity.url] if identity.url else []
+        return ", ".join(
+            [identity.revision, *url, *(f"{key}={value}" for key, value in sorted(identity.fields.items()))]
+        )
 
     @property
     def dtype(self) -> str:
-        """The precision, where it is known."""
+        """The precision, if known."""
         return self.provider.identity.dtype
 
     @property
@@ -57,7 +59,7 @@ class ProviderRecognizer:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The codes that Whisper knows: which ones a system takes, it tells only when it is asked."""
+        """Whisper's language codes, since systems do not list theirs."""
         from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
         return tuple(LANGUAGES)
@@ -72,39 +74,39 @@ class ProviderRecognizer:
         in_order: bool = True,  # noqa: ARG002 (they always are)
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Result]:
-        """Results in the order of the sources; several at once as the provider allows, `batch_size` has no meaning."""
+        """Results in the order of the sources, several at once as the provider allows; `batch_size` is ignored."""
         options = options or DecodingOptions()
-        asked: deque[Any] = deque()  # the sources whose replies have not come
+        pending: deque[Any] = deque()  # sources without a reply so far
 
         def requests() -> Iterator[ProviderRequest]:
             for source in sources:
-                asked.append(source)
+                pending.append(source)
                 yield ProviderRequest(
-                    partial(_sound, source, channel), language=options.language, prompt=options.context
+                    partial(_load, source, channel), language=options.language, prompt=options.context
                 )
 
         for index, reply in enumerate(transcribe_all(self.provider, requests())):
-            source = asked.popleft()
+            source = pending.popleft()
             if on_progress is not None:
                 on_progress(Progress(index, _name(source), reply.duration, reply.duration))
             yield self._result(index, source, reply)
 
     def _result(self, index: int, source: Any, reply: ProviderReply) -> Result:
-        heard, name = reply.heard, _name(source)
-        if heard is None:
+        found, name = reply.transcript, _name(source)
+        if found is None:
             return Result(index, source, name, duration=reply.duration, error=reply.error)
-        segments = (Segment(0.0, reply.duration, heard.text, words=heard.words),) if heard.text.strip() else ()
+        segments = (Segment(0.0, reply.duration, found.text, words=found.words),) if found.text.strip() else ()
         transcript = Transcript(
-            segments, heard.language, duration=reply.duration, source=name, model=self.name, revision=self.revision
+            segments, found.language, duration=reply.duration, source=name, model=self.name, revision=self.revision
         )
-        return Result(index, source, name, reply.duration, heard.seconds, transcript=transcript)
+        return Result(index, source, name, reply.duration, found.seconds, transcript=transcript)
 
 
 def _name(source: Any) -> str:
     return str(getattr(source, "name", source))
 
 
-def _sound(source: Any, channel: str) -> Audio:
+def _load(source: Any, channel: str) -> Audio:
     made = source() if callable(source) else source
     if isinstance(made, Audio):
         return made

@@ -1,4 +1,4 @@
-"""Transformers' own speech recognition pipeline."""
+"""The speech recognition pipeline of Transformers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from linnet.models.families import CTC, WHISPER, family_of
 from linnet.models.loading import quiet
 from linnet.models.resolve import resolve
 
-_PIECE = 30.0  # seconds of a long recording that a CTC model is given at once
+_CHUNK = 30.0  # seconds of a long recording per pass of a CTC model
 
 
 class TransformersPipeline(LocalProvider):
-    """`transformers:openai/whisper-small`: any model that `pipeline("automatic-speech-recognition")` drives.
+    """`transformers:openai/whisper-small`: any model that `pipeline("automatic-speech-recognition")` runs.
 
-    Names as `linnet models` has them: a Hub id, a folder, an embedded model. Whisper models read recordings longer than
-    their window one window after the other, CTC models in pieces of 30 s. The pipeline's own defaults hold (a beam of 5
-    for Whisper) unless `fields`, arguments of its call, say otherwise.
+    Models are Hub ids, folders or embedded names. Whisper models decode long recordings sequentially, CTC models in
+    chunks of 30 s. The pipeline's defaults apply (a beam of 5 for Whisper) unless `fields`, arguments of its call,
+    override them.
     """
 
     kind = "transformers"
@@ -59,14 +59,14 @@ class TransformersPipeline(LocalProvider):
         )
 
     def transcribe(self, audio: Audio, *, language: str | None = None, prompt: str | None = None) -> ProviderTranscript:
-        """Recognize one recording; only Whisper models take a language, and none a prompt here."""
+        """Recognize one recording; only Whisper models take a language, none takes a prompt."""
         if prompt is not None:
             raise OptionError(f"{self.identity.name} takes no prompt")
         begun = time.perf_counter()
         with failures_of(self.identity.name, audio), torch_threads(self.identity.threads), quiet():
-            sound = {"raw": audio.samples, "sampling_rate": SAMPLE_RATE}
-            told = self._pipeline(sound, **self._settings(audio, language))
-        return ProviderTranscript(str(told["text"]).strip(), None, (), time.perf_counter() - begun)
+            raw = {"raw": audio.samples, "sampling_rate": SAMPLE_RATE}
+            result = self._pipeline(raw, **self._settings(audio, language))
+        return ProviderTranscript(str(result["text"]).strip(), None, (), time.perf_counter() - begun)
 
     def _settings(self, audio: Audio, language: str | None) -> dict[str, Any]:
         settings = dict(self._fields)
@@ -74,8 +74,8 @@ class TransformersPipeline(LocalProvider):
             if audio.duration > self._pipeline.feature_extractor.chunk_length:
                 settings.setdefault("return_timestamps", True)
             if language is not None and getattr(self._pipeline.model.generation_config, "is_multilingual", False):
-                told = {"language": main_code(language), "task": "transcribe"}
-                settings["generate_kwargs"] = {**told, **settings.get("generate_kwargs", {})}
-        elif self._family is CTC and audio.duration > _PIECE:
-            settings.setdefault("chunk_length_s", _PIECE)
+                result = {"language": main_code(language), "task": "transcribe"}
+                settings["generate_kwargs"] = {**result, **settings.get("generate_kwargs", {})}
+        elif self._family is CTC and audio.duration > _CHUNK:
+            settings.setdefault("chunk_length_s", _CHUNK)
         return settings

@@ -1,4 +1,4 @@
-"""How each family of models is recognized, loaded and heard with: one file each, one list of them here.
+"""How each family of models is recognized, loaded and used: one file each, listed here.
 
 A new family is a class in its own file, and an entry in `FAMILIES`.
 """

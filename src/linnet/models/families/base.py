@@ -25,7 +25,7 @@ class Family(ABC):
 
     @abstractmethod
     def recognizes(self, config: Mapping[str, Any]) -> bool:
-        """Whether a model's config.json is of this family; the first in `FAMILIES` that says so has it."""
+        """Whether a model's config.json is of this family; the first match in `FAMILIES` counts."""
 
     def auto_class(self) -> Any:
         """The class of Transformers whose `from_pretrained` loads a folder."""
@@ -43,7 +43,7 @@ class Family(ABC):
         return WINDOW_SECONDS if positions is None else min(WINDOW_SECONDS, positions / 100.0)
 
     def features(self, processor: Any, windows: Sequence[Samples]) -> dict[str, Tensor]:
-        """What a model takes of these windows, padded to the longest: the tensors that its own processor makes."""
+        """The model's inputs for these windows, padded to the longest, as made by its processor."""
         from transformers import ProcessorMixin
 
         given = {"audio": list(windows)} if isinstance(processor, ProcessorMixin) else {}

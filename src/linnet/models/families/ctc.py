@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from linnet.models.families.base import Family
+from linnet.models.families.known import known
 from linnet.models.families.seq2seq import listed
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ class CtcFamily(Family):
 
     def types(self) -> dict[str, str]:
         """The architecture of each model type that is supported."""
-        from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
-
-        return dict(MODEL_FOR_CTC_MAPPING_NAMES)
+        return dict(known("MODEL_FOR_CTC_MAPPING_NAMES"))
 
     def auto_class(self) -> Any:
         """See `Family`."""

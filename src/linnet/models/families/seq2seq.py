@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from linnet.models.families.base import Family
+from linnet.models.families.known import known
 
 # Of Transformers' speech-to-sequence models, those that produce sound or music scores and no transcript.
 _NOT_RECOGNITION = (
@@ -26,9 +27,8 @@ class Seq2SeqFamily(Family):
 
     def types(self) -> dict[str, str]:
         """The architecture of each model type that is supported."""
-        from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES as KNOWN
-
-        return {kind: name for kind, name in KNOWN.items() if name not in _NOT_RECOGNITION}
+        listed_there = known("MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES")
+        return {kind: name for kind, name in listed_there.items() if name not in _NOT_RECOGNITION}
 
 
 def listed(config: Mapping[str, Any], types: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""LoRA by PEFT inside any module: put in, counted out, folded back into the weights."""
+"""LoRA by PEFT inside any module: added, listed, merged into the weights."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from .errors import MissingExtra, ModelError
 
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters beside frozen weights (Hu et al. 2021, https://arxiv.org/abs/2106.09685): rank, scale and
-    place.
+    """Options of low-rank adapters (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
 
-    `alpha` 0 stands for the rank, so that the update is B A itself: with twice that, the weights of one model moved
-    further than in full fine-tuning.
-
-    `targets` are last names of linear layers (`q_proj`); none means all but the output head.
+    `alpha` 0 stands for the rank, so that the update is B A itself; twice that moved the weights of one model further
+    than full fine-tuning. `targets` are last names of linear layers (`q_proj`); none means all except the output head.
     """
 
     r: int = 64
@@ -34,14 +31,14 @@ class Lora:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Lora:
-        """Options from the plain values of a config."""
+        """Options from a config's plain values."""
         return cls(**{**values, "targets": tuple(values["targets"])})
 
 
 def add_lora(module: nn.Module, options: Lora) -> None:
-    """Put fresh adapters (which change nothing yet) into the linear layers of a module, in place.
+    """Add fresh adapters, initially the identity, to the linear layers of a module, in place.
 
-    Raises `ModelError` where no layer is meant, `MissingExtra` without PEFT.
+    Raises `ModelError` where no layer matches, `MissingExtra` without PEFT.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -54,25 +51,25 @@ def add_lora(module: nn.Module, options: Lora) -> None:
 
 
 def lora_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """The layers of a module that carry adapters, by name; none, and no need of PEFT, where it has none."""
+    """The layers of a module with adapters, by name; does not need PEFT."""
     for name, layer in module.named_modules():
         if hasattr(layer, "lora_A") and hasattr(layer, "get_delta_weight"):
             yield name, layer
 
 
 def lora_update(layer: Any) -> Tensor:
-    """What the adapters of a layer add to its weight: alpha / r * B A."""
+    """The update of a layer's adapters to its weight: alpha / r * B A."""
     update: Tensor = layer.get_delta_weight("default")
     return update
 
 
 @contextmanager
 def without_lora(module: nn.Module) -> Iterator[None]:
-    """While it is open the adapters of a module add nothing; whether they take gradients stays as it is."""
+    """Disable the adapters of a module for a while, without touching `requires_grad`."""
     layers = [layer for _, layer in lora_layers(module)]
     before = [layer.disable_adapters for layer in layers]
     for layer in layers:
-        layer._disable_adapters = True  # PEFT's own switch takes their gradients away as well
+        layer._disable_adapters = True  # PEFT's own switch also turns off their gradients
     try:
         yield
     finally:
@@ -81,7 +78,7 @@ def without_lora(module: nn.Module) -> Iterator[None]:
 
 
 def folded_state(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The `state_dict` of a module with adapters as it would be with each folded in: W + alpha / r * B A."""
+    """The `state_dict` of a module with its adapters merged: W + alpha / r * B A."""
     plain = {name.replace(".base_layer.", "."): value for name, value in state.items() if "lora_" not in name}
     for name, layer in lora_layers(module):
         up, down = (state[f"{name}.lora_{side}.default.weight"] for side in "BA")
@@ -91,7 +88,7 @@ def folded_state(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tenso
 
 
 def fold_lora(module: nn.Module) -> None:
-    """Add each adapter to its weight and take it out, in place: the module is plain again and does the same."""
+    """Merge each adapter into its weight and remove it, in place."""
     for name, layer in list(lora_layers(module)):
         layer.merge()
         parent, _, last = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""A new fusion model from the names of two base models."""
+"""Building a new fusion model from two base models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from linnet.models.fusion.processing import FusionProcessor
 from linnet.models.fusion.projectors import calibrate, projector_options
 
 INSTRUCTION = "Transcribe the speech."
-_SOUND, _ANSWER = "\u2063sound\u2063", "\u2063answer\u2063"  # never in a template by themselves
+_AUDIO, _ANSWER = "\u2063audio\u2063", "\u2063answer\u2063"  # placeholders that no template contains
 _FEATURES = {"sampling_rate": RATE, "hop_length": 160, "n_fft": (400, 512), "win_length": 400, "preemphasis": 0.97}
 
 
@@ -31,10 +31,10 @@ def build(
     seed: int = 0,
     **options: Any,
 ) -> tuple[FusionForConditionalGeneration, FusionProcessor]:
-    """Put a speech encoder, a fresh projector and a causal language model together; both bases are frozen.
+    """Combine a speech encoder, a fresh projector and a causal language model; both bases are frozen.
 
-    `dtype` is that of the bases (the projector is float32), `seed` the projector's; all else is as for `configure`.
-    Raises `ModelError` for a base that is missing or of no known kind.
+    `dtype` is that of the bases (the projector is float32), `seed` the projector's; the rest is as for `configure`.
+    Raises `ModelError` for a base that is missing or unsupported.
     """
     config, processor = configure(encoder, language_model, projector, **options)
     parts = {
@@ -62,12 +62,12 @@ def configure(
     revisions: tuple[str | None, str | None] = (None, None),
     **options: Any,
 ) -> tuple[FusionConfig, FusionProcessor]:
-    """Everything but weights: the config of a fusion model, and its processor.
+    """The config and the processor of a fusion model, without weights.
 
-    `encoder` and `language_model` are folders or Hub ids, `revisions` theirs; `projector` holds fields of
+    `encoder` and `language_model` are folders or Hub ids with their `revisions`; `projector` holds fields of
     `ProjectorOptions`; `options` are further fields of `FusionConfig` (`window_seconds`, `overlap_seconds`,
-    `pad_seconds`). `system` is the system's turn of the chat, where the template's own is not wanted. Raises
-    `ModelError` for a base that is missing or of no known kind.
+    `pad_seconds`). `system` replaces the template's system turn. Raises `ModelError` for a base that is missing or
+    unsupported.
     """
     names = {"encoder": _absolute(encoder), "language_model": _absolute(language_model)}
     asked = dict(zip(names, revisions, strict=True))
@@ -75,7 +75,7 @@ def configure(
     tokenizer = _load(AutoTokenizer, "language_model", names["language_model"], asked["language_model"])
     if getattr(found["encoder"], "linnet_low_rank", None) is not None:
         raise ModelError(
-            f"base model {encoder} has low-rank layers, which a fusion model is not built on: take its dense form "
+            f"base model {encoder} has low-rank layers, which fusion models do not support: use its dense form "
             "(`linnet.models.lowrank.saving.materialize`), and compress the fusion model"
         )
     audio_config = encoder_config(found["encoder"])
@@ -101,7 +101,7 @@ def configure(
 
 
 def skeleton(config: FusionConfig) -> FusionForConditionalGeneration:
-    """The model without weights (on the meta device), as `build` would freeze it: to be counted, whatever its size."""
+    """The model without weights (on the meta device), frozen as by `build`, to count its parameters."""
     with torch.device("meta"):
         model = FusionForConditionalGeneration(config)
     _freeze_bases(model)
@@ -117,28 +117,28 @@ def _freeze_bases(model: FusionForConditionalGeneration) -> None:
 def prompt(
     tokenizer: Any, instruction: str = INSTRUCTION, system: str | None = None
 ) -> tuple[list[int], list[int], int]:
-    """The tokens before and after the sound, and the one that ends an answer, by the tokenizer's chat template.
+    """The tokens before and after the audio, and the one that ends an answer, by the tokenizer's chat template.
 
-    The user's turn is the sound and the instruction, without thinking where the template knows it. A tokenizer
-    without a template gets the sound, the instruction on its own line, and its end-of-text token. A `system` turn goes
-    before, also an empty one; with None the template has its own.
+    The user's turn is the audio and the instruction, with thinking turned off if the template supports it. Without a
+    template it is the audio, the instruction on its own line, and the end-of-text token. A `system` turn, even an empty
+    one, comes first; None keeps the template's own.
     """
     if not tokenizer.chat_template:
         if tokenizer.eos_token_id is None:
             raise ModelError(f"tokenizer {tokenizer.name_or_path} has neither a chat template nor an end-of-text token")
         start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         return start, _tokens(tokenizer, f"\n{instruction}\n"), tokenizer.eos_token_id
-    user = {"role": "user", "content": f"{_SOUND}{instruction}"}
+    user = {"role": "user", "content": f"{_AUDIO}{instruction}"}
     first = [] if system is None else [{"role": "system", "content": system}]
     options = {"tokenize": False, "enable_thinking": False}
     asked = tokenizer.apply_chat_template([*first, user], add_generation_prompt=True, **options)
     turns = [*first, user, {"role": "assistant", "content": _ANSWER}]
     answered = tokenizer.apply_chat_template(turns, add_generation_prompt=False, **options)
-    if asked.count(_SOUND) != 1 or answered.count(_ANSWER) != 1:
+    if asked.count(_AUDIO) != 1 or answered.count(_ANSWER) != 1:
         raise ModelError(
             f"the chat template of {tokenizer.name_or_path} does not show the user's turn and the answer once"
         )
-    before, after = asked.split(_SOUND)
+    before, after = asked.split(_AUDIO)
     ending = _tokens(tokenizer, answered.split(_ANSWER)[1].lstrip())
     return _tokens(tokenizer, before), _tokens(tokenizer, after), ending[0] if ending else tokenizer.eos_token_id
 
@@ -149,7 +149,7 @@ def _tokens(tokenizer: Any, text: str) -> list[int]:
 
 
 def _absolute(name: str) -> str:
-    """A folder's whole path, so that it is found from everywhere; else the name."""
+    """The absolute path of a folder, else the name."""
     return str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name
 
 
@@ -162,9 +162,9 @@ def _load(kind: Any, part: str, name: str, revision: str | None) -> Any:
 
 
 def _normalizes(name: str, revision: str | None) -> bool:
-    """Whether the encoder was trained on sound of unit variance, by its feature extractor's file.
+    """Whether the encoder expects audio of unit variance, by its feature extractor's file.
 
-    Raises `ModelError` for features of another kind than those that are made here.
+    Raises `ModelError` for unsupported features.
     """
     try:
         found = FeatureExtractionMixin.get_feature_extractor_dict(name, **at_revision(name, revision))[0]

@@ -1,7 +1,7 @@
-"""How the Auto classes of Transformers learn of fusion models: at once, or in the moment in which they are first used.
+"""Registering fusion models with the Auto classes of Transformers, at once or on first use.
 
-For the latter, config and processor are registered when the module of their Auto class has been loaded
-(`linnet.models.when_imported`), the model itself once the first config of its type is made.
+On first use, config and processor are registered when the module of their Auto class is imported
+(`linnet.models.when_imported`), the model itself when the first config of its type is created.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from linnet.models.when_imported import when_imported
 
 
 def register() -> None:
-    """Make `AutoConfig`, `AutoModelForSpeechSeq2Seq` and `AutoProcessor` know the type `linnet_fusion`."""
+    """Register the type `linnet_fusion` with `AutoConfig`, `AutoModelForSpeechSeq2Seq` and `AutoProcessor`."""
     for step in (_register_config, _register_model, _register_processor):
         step()
 
 
 def register_when_used() -> None:
-    """The same for each of them once it is imported, now where it already is. Costs nothing before that."""
+    """Register each of them when it is imported, or now if it already is."""
     for module, step in _STEPS.items():
         when_imported(module, step)
 

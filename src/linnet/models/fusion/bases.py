@@ -1,5 +1,4 @@
-"""The two base models that a fusion model stands on: loaded by name and revision, where its folder holds only what was
-trained."""
+"""The base models of a fusion model, loaded by name and revision if its folder holds only the trained weights."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ def load_base(part: str, name: str, revision: str | None = None, **options: Any)
     """Load the encoder or the language model of a fusion model from a folder or the Hub.
 
     `options` go to `from_pretrained` (dtype, local_files_only, cache_dir, token). Raises `ModelError` that names the
-    base model where it is missing, damaged, or a folder whose weights are no longer those that the model was trained
-    on.
+    base model if it is missing, damaged, or a folder whose weights have changed since training.
     """
     _check_folder(part, name, revision)
     given = {**options, **at_revision(name, revision)}
@@ -37,24 +35,24 @@ def load_base(part: str, name: str, revision: str | None = None, **options: Any)
 
 
 def at_revision(name: str, revision: str | None) -> dict[str, str]:
-    """The argument that names a revision of a Hub model; a folder has none."""
+    """The `revision` argument for a Hub model; folders have none."""
     return {} if revision is None or Path(name).is_dir() else {"revision": revision}
 
 
 def missing_base(part: str, name: str, revision: str | None, error: BaseException) -> ModelError:
-    """The error of a base model that cannot be loaded."""
+    """The error for a base model that cannot be loaded."""
     at = f" at revision {revision}" if revision else ""
     return ModelError(
         f"base model {name}{at}, the {PARTS[part]} of this model, cannot be loaded ({_first_line(error)}): fetch "
-        'it where there is a network, or name another place of it (in config.json under "bases")'
+        'it with network access, or change its location (in config.json under "bases")'
     )
 
 
 def base_weights(part: str, base: dict[str, Any], expected: set[str], **options: Any) -> dict[str, Tensor]:
-    """The weights of a base model under the names that the fusion model has for them.
+    """The weights of a base model under the fusion model's names.
 
-    `expected` are all its names: a layer that carries adapters keeps its own weight under `base_layer`. Of weights
-    that are tied only the first is given, so that a trained one takes the other with it.
+    `expected` are all of these: layers with adapters have their own weight under `base_layer`. Only the first of tied
+    weights is returned, so that a trained one updates both.
     """
     weights: dict[str, Tensor] = {}
     seen: set[tuple[int, torch.Size]] = set()
@@ -70,7 +68,7 @@ def base_weights(part: str, base: dict[str, Any], expected: set[str], **options:
 
 
 def base_revision(name: str, config: Any) -> str | None:
-    """The Hub's commit of a loaded config, the fingerprint of a folder; None where neither can be told."""
+    """The Hub commit of a loaded config, or the fingerprint of a folder; None if unknown."""
     if not Path(name).is_dir():
         return getattr(config, "_commit_hash", None)
     try:
@@ -81,7 +79,7 @@ def base_revision(name: str, config: Any) -> str | None:
 
 
 def read_weights(folder: Any, place: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights that a folder or repository holds; `place` are the arguments of `from_pretrained` that say where."""
+    """The weights in a folder or repository; `place` are the arguments of `from_pretrained` that locate it."""
     from safetensors.torch import load_file
     from transformers.utils import cached_file
     from transformers.utils.hub import get_checkpoint_shard_files
@@ -107,7 +105,7 @@ def _check_folder(part: str, name: str, revision: str | None) -> None:
     if found is not None and found != revision:
         raise ModelError(
             f"base model {name}, the {PARTS[part]} of this model, is not what it was trained on: its fingerprint is "
-            f"{found} and not {revision}; put the old weights back there, or name their place in config.json"
+            f"{found} and not {revision}; restore the old weights, or change their location in config.json"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a fusion model is made of, as a Transformers config."""
+"""The config of a fusion model."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
     """A speech encoder, a projector and a language model in one config.
 
     `audio_config` and `text_config` are those of the two base models; `projector` the fields of
-    `projectors.ProjectorOptions`. The rows of a clip stand between the tokens `prompt_before` and `prompt_after`, and
-    the answer ends with `answer_end`. `normalize` is the encoder's `do_normalize`. A clip is encoded in windows of
-    `window_seconds` that overlap by `overlap_seconds` on each side of a seam. Whisper's encoder gets each window padded
-    to a multiple of `pad_seconds` instead of its whole 30 s, where that is not 0.
+    `projectors.ProjectorOptions`. A clip's rows go between the tokens `prompt_before` and `prompt_after`; the answer
+    ends with `answer_end`. `normalize` is the encoder's `do_normalize`. Clips are encoded in windows of
+    `window_seconds` that overlap by `overlap_seconds` on each side of a seam. With `pad_seconds`, Whisper's encoder
+    pads windows to a multiple of it instead of 30 s.
 
-    `bases` names the base models, `{"encoder": {"name": ..., "revision": ...}, "language_model": {...}}`, where the
-    folder holds only what was trained; None where it holds everything. `adapters` are the LoRA options of each part
-    that has some.
+    `bases` names the base models, `{"encoder": {"name": ..., "revision": ...}, "language_model": {...}}`, if the folder
+    holds only the trained weights, else None. `adapters` are the LoRA options of each part that has some.
 
-    `when_made` is called once, before the first config is: the Auto classes learn of the model then, which is slow to
-    import, and not sooner (`auto.register_when_used`).
+    `when_made` is called once, before the first config is created, to register the model, which is slow to import
+    (`auto.register_when_used`).
     """
 
     when_made: ClassVar[Callable[[], None] | None] = None
@@ -45,9 +44,9 @@ class FusionConfig(PretrainedConfig):  # type: ignore[misc]
         adapters: dict[str, dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
-        told, FusionConfig.when_made = FusionConfig.when_made, None
-        if told is not None:
-            told()
+        hook, FusionConfig.when_made = FusionConfig.when_made, None
+        if hook is not None:
+            hook()
         self.audio_config = _config(audio_config, "hubert")
         self.text_config = _config(text_config, "llama")
         self.projector = dict(projector or {})

@@ -1,14 +1,15 @@
-"""The speech encoders that a fusion model can stand on, and how many frames each makes of a recording, exactly.
+"""The speech encoders of fusion models, with the exact number of frames that each produces.
 
-A new family is one small class here: its length function, its features and how it is called. The tests hold every entry
-to three things: its length is that of the real encoder, its features are those of Transformers, and a clip alone
-gives what it gives in a batch.
+To add a family, write a class here: its length function, its features and how it is called. The tests check that the
+length is that of the real encoder, that the features are those of Transformers, and that a clip yields the same frames
+alone as in a batch.
 
 Shapes: W windows, N samples at 16 kHz, T frames, D width.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import groupby
 from math import prod
@@ -22,20 +23,20 @@ from transformers import AutoModel
 from .errors import ModelError
 from .frontends import HOP, RATE, granite_mel, parakeet_mel, unit_variance, whisper_mel
 
-MOST_WINDOWS = 64  # in one pass of the encoder
+MOST_WINDOWS = 64  # per pass of the encoder
 
 
-class SpeechEncoder:
-    """What is to be known of an encoder family. `config` is the encoder's own; `normalize` is its `do_normalize`.
+class SpeechEncoder(ABC):
+    """An encoder family; `config` is the encoder's, `normalize` its `do_normalize`.
 
-    `pad_seconds` is the grid of an encoder that pads every window to its `limit`: padded to a whole multiple instead.
+    An encoder that pads every window to its `limit` pads to a multiple of `pad_seconds` instead, if given.
     """
 
     model_types: ClassVar[tuple[str, ...]]
     step: int  # samples from one frame to the next
-    shortest: int  # samples; a shorter sound is padded with silence to it
-    limit: int | None = None  # samples that one pass can take
-    pads: bool = True  # whether windows of different lengths may share a pass
+    shortest: int  # samples; shorter clips are padded with silence
+    limit: int | None = None  # maximum samples of one pass
+    pads: bool = True  # whether windows of different lengths can share a pass
 
     def __init__(self, config: Any, *, normalize: bool = False, pad_seconds: float = 0.0) -> None:
         self.config = config
@@ -47,28 +48,28 @@ class SpeechEncoder:
         made: nn.Module = AutoModel.from_config(self.config)
         return made
 
+    @abstractmethod
     def frames(self, samples: int) -> int:
-        """How many frames the encoder makes of so many samples (at least `shortest`) in one pass."""
-        raise NotImplementedError
+        """The number of frames for `samples` (at least `shortest`) in one pass."""
 
     def padded(self, samples: int) -> int:
-        """How many samples one window is padded to by itself, whatever stands beside it in a pass."""
+        """The samples that a window is padded to, independent of the others in a pass."""
         return samples if self.limit is None else self.limit
 
+    @abstractmethod
     def features(self, samples: Tensor) -> Tensor:
-        """What the encoder takes of one window [N]; its first axis is time."""
-        raise NotImplementedError
+        """The encoder's input for one window [N]; its first axis is time."""
 
     def call(self, encoder: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Frames [W, T, D], and their mask [W, T] where the encoder makes one itself."""
+        """Frames [W, T, D], and their mask [W, T] if the encoder returns one."""
         mask = pad_sequence([torch.ones(len(f), dtype=torch.long, device=f.device) for f in features], True)
         out = encoder(input_features=pad_sequence(list(features), True), attention_mask=mask)
         return out.last_hidden_state, getattr(out, "attention_mask", None)
 
     def encode(self, encoder: nn.Module, windows: Sequence[Tensor]) -> list[Tensor]:
-        """The frames [T, D] of each window [N], the same whatever the others are.
+        """The frames [T, D] of each window [N], independent of the others.
 
-        Raises `ModelError` where the encoder makes another number of frames than `frames` says.
+        Raises `ModelError` where their number differs from `frames`.
         """
         dtype = next(encoder.parameters()).dtype
         done: list[Tensor | None] = [None] * len(windows)
@@ -88,8 +89,8 @@ class SpeechEncoder:
                 done[index] = out[row, :count]
         return [frames for frames in done if frames is not None]
 
-    def heard(self, lengths: Sequence[int]) -> int:
-        """Samples that `encode` goes through for windows of so many, with all their padding."""
+    def padded_samples(self, lengths: Sequence[int]) -> int:
+        """The samples that `encode` computes for windows of these lengths, with padding."""
         return sum(len(group) * self.padded(lengths[group[0]]) for group in self._groups(lengths))
 
     def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
@@ -102,10 +103,10 @@ class SpeechEncoder:
 
 
 class WaveformSpeech(SpeechEncoder):
-    """HuBERT, wav2vec 2.0, WavLM: a stack of convolutions over the waveform, without padding.
+    """HuBERT, wav2vec 2.0, WavLM: convolutions over the waveform, without padding.
 
-    The large ones normalize over channels and honor a mask. The base ones normalize over time (`feat_extract_norm`
-    group), padding included: there only windows of one length share a pass.
+    Large models normalize over channels and honor a mask. Base models normalize over time, padding included
+    (`feat_extract_norm` group), so only windows of equal length share a pass.
     """
 
     model_types = ("hubert", "wav2vec2", "wavlm")
@@ -127,22 +128,21 @@ class WaveformSpeech(SpeechEncoder):
         return samples
 
     def features(self, samples: Tensor) -> Tensor:
-        """The waveform, of zero mean and unit variance where the checkpoint wants that."""
+        """The waveform, normalized to zero mean and unit variance if the checkpoint expects that."""
         return unit_variance(samples) if self.normalize else samples
 
     def call(self, encoder: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Padded waveforms, with a mask where the family honors one."""
+        """Padded waveforms, with a mask if the model honors one."""
         mask = pad_sequence([torch.ones(len(f), dtype=torch.long, device=f.device) for f in features], True)
         given = {"attention_mask": mask} if self.pads else {}
         return encoder(pad_sequence(list(features), True), **given).last_hidden_state, None
 
 
 class WhisperSpeech(SpeechEncoder):
-    """Whisper's encoder: padded to its whole window (30 s), or to the grid of `pad_seconds`; the frames that lie in the
-    sound are kept.
+    """Whisper's encoder: padded to its full window (30 s) or a multiple of `pad_seconds`; frames of padding are
+    dropped.
 
-    It was trained on whole windows. On a shorter one its frames are others, and cost much less: what is trained on them
-    has to use them so, too.
+    On shorter windows frames differ and cost much less; models trained on them must also be used with them.
     """
 
     model_types = ("whisper",)
@@ -156,14 +156,14 @@ class WhisperSpeech(SpeechEncoder):
         self.limit = config.max_source_positions * self.step
 
     def build(self) -> nn.Module:
-        """Only the encoder half of the model."""
+        """The encoder alone."""
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         made: nn.Module = WhisperEncoder(self.config)
         return made
 
     def frames(self, samples: int) -> int:
-        """One frame for each 20 ms that the sound reaches into."""
+        """One frame for every started 20 ms."""
         return -(-samples // self.step)
 
     def features(self, samples: Tensor) -> Tensor:
@@ -172,14 +172,14 @@ class WhisperSpeech(SpeechEncoder):
         return whisper_mel(nn.functional.pad(samples, (0, whole - len(samples))), self.config.num_mel_bins).T
 
     def padded(self, samples: int) -> int:
-        """The whole window, or the next line of the grid."""
+        """The full window, or the next multiple of `pad_seconds`."""
         if not self.pad_seconds:
             return self.limit
         grid = max(1, round(self.pad_seconds * RATE / self.step)) * self.step
         return min(self.limit, -(-samples // grid) * grid)
 
     def call(self, encoder: nn.Module, features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """All windows are of one length and there is no mask."""
+        """All windows have the same length; there is no mask."""
         mel = torch.stack(list(features)).transpose(1, 2)
         if mel.shape[2] * HOP == self.limit:
             return encoder(mel).last_hidden_state, None
@@ -187,7 +187,7 @@ class WhisperSpeech(SpeechEncoder):
 
 
 def _whisper_frames(encoder: Any, mel: Tensor) -> Tensor:
-    """The frames [W, T, D] of shorter windows [W, F, 2 T]: `WhisperEncoder.forward` at its first T positions."""
+    """The frames [W, T, D] of shorter windows [W, F, 2 T]: `WhisperEncoder.forward` at the first T positions."""
     hidden = nn.functional.gelu(encoder.conv2(nn.functional.gelu(encoder.conv1(mel)))).transpose(1, 2)
     hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
     hidden = nn.functional.dropout(hidden, encoder.dropout, encoder.training)
@@ -201,14 +201,14 @@ class ParakeetSpeech(SpeechEncoder):
     """The FastConformer of Parakeet: mel features, then strided convolutions (8 times by default)."""
 
     model_types = ("parakeet_encoder",)
-    shortest = 2 * HOP  # the variance of one frame is no number
+    shortest = 2 * HOP  # the variance of one frame is undefined
 
     def __init__(self, config: Any, **options: Any) -> None:
         super().__init__(config, **options)
         self.step = HOP * config.subsampling_factor
 
     def frames(self, samples: int) -> int:
-        """Each convolution has padding (kernel - 1) // 2 on both sides."""
+        """Each convolution pads (kernel - 1) // 2 on both sides."""
         config, frames, factor = self.config, samples // HOP, self.config.subsampling_factor
         around = (config.subsampling_conv_kernel_size - 1) // 2 * 2 - config.subsampling_conv_kernel_size
         while factor > 1:
@@ -232,7 +232,7 @@ class GraniteSpeech(SpeechEncoder):
         self.shortest = HOP * (2 * halvings - 1)
 
     def frames(self, samples: int) -> int:
-        """Pairs are filled up, later halvings drop an odd frame."""
+        """Pairs are padded, later halvings drop an odd frame."""
         pairs = -(-(samples // HOP) // 2)
         return pairs >> len(self.config.subsample_layers)
 
@@ -245,9 +245,9 @@ ENCODERS: tuple[type[SpeechEncoder], ...] = (WaveformSpeech, WhisperSpeech, Para
 
 
 def speech_encoder(config: Any, *, normalize: bool = False, pad_seconds: float = 0.0) -> SpeechEncoder:
-    """The registry's entry for an encoder's config. Raises `ModelError` that lists what is supported for all others.
+    """The `SpeechEncoder` for a config. Raises `ModelError` for unsupported encoders.
 
-    `pad_seconds` is refused where an encoder does not pad by itself.
+    `pad_seconds` is an error for encoders that do not pad.
 
     >>> from transformers import HubertConfig
     >>> hubert = speech_encoder(HubertConfig())
@@ -259,7 +259,7 @@ def speech_encoder(config: Any, *, normalize: bool = False, pad_seconds: float =
             made = kind(config, normalize=normalize, pad_seconds=pad_seconds)
             if pad_seconds and (made.limit is None or pad_seconds < made.step / RATE):
                 raise ModelError(
-                    f"pad_seconds {pad_seconds:g} is for encoders that pad every window by themselves (whisper), and "
+                    f"pad_seconds {pad_seconds:g} is for encoders that pad every window (whisper), and must be "
                     f"at least {made.step / RATE:g}; leave it out"
                 )
             return made
@@ -268,9 +268,9 @@ def speech_encoder(config: Any, *, normalize: bool = False, pad_seconds: float =
 
 
 def steady(encoder: nn.Module) -> nn.Module:
-    """The encoder without the chance of its own training: no layer is skipped and no time masked, in place.
+    """Turn off layer dropping and time masking of an encoder, in place.
 
-    What is augmented is the recipe's to say, with its seed; and a skipped layer has no gradient for others to wait for.
+    Augmentation is up to the recipe, with its seed; and a dropped layer would have no gradient to synchronize.
     """
     for owner in (encoder.config, *encoder.modules()):
         for name, value in (("layerdrop", 0.0), ("apply_spec_augment", False)):
@@ -280,5 +280,5 @@ def steady(encoder: nn.Module) -> nn.Module:
 
 
 def encoder_config(config: Any) -> Any:
-    """The encoder's own config in that of a checkpoint (a CTC model of Parakeet or Granite holds one)."""
+    """The encoder's config within a checkpoint's config (CTC models of Parakeet and Granite nest one)."""
     return getattr(config, "encoder_config", None) or config

@@ -1,4 +1,4 @@
-"""The one error of this package, so that its files also run where they were saved beside a model, without Linnet."""
+"""The errors of this package, also defined without Linnet for the copies of its files saved beside a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ try:
 except ImportError:
 
     class ModelError(ValueError):  # type: ignore[no-redef]
-        """A model that is missing, incomplete, damaged or not fit for the task."""
+        """A model that is missing, incomplete, damaged or unsuitable."""
 
     class MissingExtra(ImportError):  # type: ignore[no-redef]  # noqa: N818
         """A feature whose optional libraries are not installed."""

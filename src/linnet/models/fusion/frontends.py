@@ -1,7 +1,6 @@
-"""From sound to what each family of speech encoders takes, one window at a time.
+"""Features of each family of speech encoders, one window at a time, so that they do not depend on the batch.
 
-A window is never seen together with others here, so what a clip becomes cannot depend on its batch. Everything is
-torch, so it runs where the model is; each function equals the feature extractor that Transformers has for the family.
+Everything is computed in torch on the model's device and equals the feature extractor of Transformers for the family.
 
 Shapes: N samples at 16 kHz, T frames, F features.
 """
@@ -45,8 +44,8 @@ def parakeet_mel(samples: Tensor, bands: int) -> Tensor:
 def granite_mel(samples: Tensor, bands: int) -> Tensor:
     """Log-mel features and their deltas, two frames side by side: [ceil(N // 160 / 2), 4 F].
 
-    As `GraniteSpeech5FeatureExtractor`, which needs torchaudio: triangular filters on the HTK mel scale, reflected
-    edges, log10 floored 8 below the loudest, and the regression of width 3 for deltas.
+    As `GraniteSpeech5FeatureExtractor`, without torchaudio: triangular filters on the HTK mel scale, reflected edges,
+    log10 floored 8 below the maximum, and deltas by regression of width 3.
     """
     frames = 2 * -(-(len(samples) // HOP) // 2)
     samples = torch.nn.functional.pad(samples, (0, max(0, (frames - 1) * HOP + 1 - len(samples))))

@@ -1,12 +1,12 @@
 """A frozen speech encoder, a trained projector and a frozen language model as one Transformers model.
 
-It takes sound and gives text: `input_values` [B, N] at 16 kHz with `attention_mask` [B, N] (1 where there is sound,
-ending in padding), and answers as `labels` or by `generate`. The prompt is part of the config. In front of the
-language model each clip is one row of embeddings
+Speech in, text out: `input_values` [B, N] at 16 kHz with `attention_mask` [B, N] (0 for padding at the end), and
+answers as `labels` or by `generate`. The prompt is part of the config. The input of the language model is, for each
+clip,
 
     padding | prompt_before | rows of the clip | prompt_after | answer | padding
 
-so that all answers of a batch begin at one column and its loss needs logits for that part only.
+so that all answers of a batch begin at the same column and only their logits are computed.
 
 Shapes: B clips, N samples, T encoder frames, d encoder width, P columns before the answer, L answer tokens, D width
 of the language model, V vocabulary.
@@ -40,7 +40,7 @@ IGNORED = -100  # a label without loss
 
 @dataclass
 class FusionOutput(ModelOutput):  # type: ignore[misc]
-    """`loss` (a scalar), and `logits` [B, L, V]: row j tells what label j should be."""
+    """`loss` (a scalar), and `logits` [B, L, V] of the labels."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
@@ -49,8 +49,8 @@ class FusionOutput(ModelOutput):  # type: ignore[misc]
 class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     """Speech in, text out: see the head of this file for shapes. Make a new one with `linnet.models.fusion.build`.
 
-    A folder holds what was trained and the names of the base models, which are loaded beside it (`FusionConfig.bases`);
-    `merge` writes all.
+    A folder holds the trained weights and the names of the base models, which are loaded too (`FusionConfig.bases`);
+    `merge` writes all weights.
     """
 
     config_class = FusionConfig
@@ -59,7 +59,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
     main_input_name = "input_values"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
-    varying_passes = ("encoder",)  # parts that a batch of long clips passes through more often than others
+    varying_passes = ("encoder",)  # parts that run more often for batches of long clips
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -68,7 +68,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         self, config: FusionConfig, encoder: nn.Module | None = None, language_model: nn.Module | None = None
     ) -> None:
         super().__init__(config)
-        self._held: frozenset[str] = frozenset()  # the folder that it was loaded from held these
+        self._held: frozenset[str] = frozenset()  # the weights in the folder that it was loaded from
         self.kind = speech_encoder(config.audio_config, normalize=config.normalize, pad_seconds=config.pad_seconds)
         self.windowing = windowing(self.kind, config.window_seconds, config.overlap_seconds)
         self.encoder: Any = steady(encoder or self.kind.build())
@@ -80,28 +80,28 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         self.post_init()
 
     def add_adapters(self) -> None:
-        """Put in fresh ones where the config tells of some."""
+        """Add fresh adapters if the config has some."""
         for part, adapter in (self.config.adapters or {}).items():
             add_lora(self.get_submodule(part), Lora.from_dict(adapter))
 
     # --- lengths
 
     def audio_rows(self, samples: int) -> int:
-        """How many rows in front of the language model a clip of so many samples takes, exactly."""
+        """The exact number of rows that a clip of `samples` takes in the language model's input."""
         return self.projector.rows(self.windowing.frames(samples))
 
     def prompt_tokens(self, samples: int) -> int:
-        """How many columns a clip and its prompt take before the answer."""
+        """The number of positions that a clip and its prompt take before the answer."""
         return len(self.config.prompt_before) + self.audio_rows(samples) + len(self.config.prompt_after)
 
     # --- sound to embeddings
 
     def get_encoder(self, modality: str | None = None) -> Any:
-        """What hears: called like the model it gives `last_hidden_state` [B, N, D], a clip's rows first."""
+        """The audio part: called like the model, it returns `last_hidden_state` [B, N, D], padded on the right."""
         del modality
-        return self._hear
+        return self._embed
 
-    def _hear(self, input_values: Tensor, attention_mask: Tensor | None = None) -> BaseModelOutput:
+    def _embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> BaseModelOutput:
         return BaseModelOutput(last_hidden_state=pad_sequence(self.embed_audio(input_values, attention_mask), True))
 
     def embed_audio(self, input_values: Tensor, attention_mask: Tensor | None = None) -> list[Tensor]:
@@ -116,10 +116,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         )
 
     def project(self, frames: list[Tensor]) -> list[Tensor]:
-        """The rows [rows, D] that the projector makes of each clip's frames.
-
-        Raises `ModelError` that names the clip whose number of rows is wrong.
-        """
+        """The projector's rows [rows, D] for each clip's frames. Raises `ModelError` for a wrong number of rows."""
         counts = [len(clip) for clip in frames]
         made = self.projector(pad_sequence(frames, True).to(self.projector.last.weight.dtype), counts)
         rows = [self.projector.rows(count) for count in counts]
@@ -154,7 +151,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         limit = getattr(self.config.text_config, "max_position_embeddings", None)
         if limit is not None and columns > limit:
             raise ModelError(
-                f"{what} would take {columns} places in front of the language model, which has {limit}: cut the sound "
+                f"{what} would take {columns} positions of the language model, which has {limit}: split the audio "
                 "into shorter pieces, or leave it out"
             )
 
@@ -169,15 +166,15 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         frames: list[Tensor] | None = None,
         **kwargs: Any,
     ) -> FusionOutput:
-        """Logits for the answer, and their loss where `labels` [B, L] are given (-100 is padding).
+        """Logits of the answer, and their loss if `labels` [B, L] are given (-100 is padding).
 
-        `frames` [T, d] of each clip, as `encode_audio` makes them, stand for the sound where they exist already.
-        The loss is the cross-entropy summed over the answer's tokens, divided by `num_items_in_batch` or else by their
-        number. Without labels the logits are those of the answer's first token, [B, 1, V].
+        `frames` [T, d] of each clip, from `encode_audio`, may be given instead of audio. The loss is the cross-entropy
+        summed over the answer's tokens, divided by `num_items_in_batch` or else by their number. Without labels the
+        logits are those of the answer's first token, [B, 1, V].
         """
         if frames is None:
             if input_values is None:
-                raise ModelError("forward needs `input_values`: the sound, as the processor gives it")
+                raise ModelError("forward needs `input_values`: the audio from the processor")
             frames = self.encode_audio(input_values, attention_mask)
         given, columns = self._padded(self.project(frames), labels)
         logits = self.language_model(**given, logits_to_keep=columns, **kwargs).logits[:, -columns:]
@@ -190,30 +187,29 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         return FusionOutput(loss=total / count, logits=logits)
 
     def answer_states(self, rows: list[Tensor], labels: Tensor, *, packed: bool = False) -> Tensor:
-        """The last hidden states [M, D] from which the output head tells the M `labels` that are not -100, in order.
+        """The last hidden states [M, D] that predict the M `labels` that are not -100, in order.
 
-        `rows` are those of each clip in front of the language model (`project`), or what else stands for its sound.
-        For a loss that makes its logits in pieces, so that a large vocabulary fits. `packed` lays all clips end to end
-        in one row without padding: their positions begin anew with each, and the language model's attention has to
-        keep them apart, as that of Transformers does where it gets positions and no mask.
+        `rows` are the projected rows of each clip (`project`) or a substitute. For losses that compute logits in
+        chunks. `packed` concatenates all clips without padding: positions restart with each, and the language model's
+        attention must keep them apart, as in Transformers with position ids and no mask.
         """
         inside = labels != IGNORED
         if packed:
-            given, told = self._packed(rows, labels)
-            states: Tensor = self.language_model.get_decoder()(**given).last_hidden_state[0, told]
+            given, columns = self._packed(rows, labels)
+            states: Tensor = self.language_model.get_decoder()(**given).last_hidden_state[0, columns]
             return states
-        given, columns = self._padded(rows, labels)
-        states = self.language_model.get_decoder()(**given).last_hidden_state[:, -columns:]
+        given, count = self._padded(rows, labels)
+        states = self.language_model.get_decoder()(**given).last_hidden_state[:, -count:]
         return states[inside]
 
     def _padded(self, rows: list[Tensor], labels: Tensor | None) -> tuple[dict[str, Any], int]:
-        """The arguments of the language model, and how many of its last columns tell the answer."""
+        """The arguments of the language model, and how many of its last columns predict the answer."""
         embeds, mask = self._pad_prompts(self._prompts(rows))
         columns = 1
         if labels is not None and labels.shape[1] > 1:
-            told = labels[:, :-1]
-            inside = told != IGNORED
-            answer = self.language_model.get_input_embeddings()(told.clamp(min=0))
+            previous = labels[:, :-1]
+            inside = previous != IGNORED
+            answer = self.language_model.get_input_embeddings()(previous.clamp(min=0))
             embeds = torch.cat([embeds, answer], dim=1)
             mask = torch.cat([mask, inside.long()], dim=1)
             columns = labels.shape[1]
@@ -223,22 +219,22 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         return given, columns
 
     def _packed(self, rows: list[Tensor], labels: Tensor) -> tuple[dict[str, Any], Tensor]:
-        """The arguments of the language model for all clips in one row, and the columns [M] that tell the answers."""
+        """The arguments of the language model for packed clips, and the columns [M] that predict the answers."""
         counts = (labels != IGNORED).sum(1).tolist()
         answers = self.language_model.get_input_embeddings()(labels.clamp(min=0))
         parts: list[Tensor] = []
         positions: list[Tensor] = []
-        told: list[Tensor] = []
+        columns: list[Tensor] = []
         start = 0
         for number, (prompt, count) in enumerate(zip(self._prompts(rows), counts, strict=True)):
             parts += [prompt, answers[number, : max(count - 1, 0)]]
             length = sum(map(len, parts[-2:]))
             self._check_room(length, f"clip {number} of the batch with its text")
             positions.append(torch.arange(length, device=labels.device))
-            told.append(start + len(prompt) - 1 + torch.arange(count, device=labels.device))
+            columns.append(start + len(prompt) - 1 + torch.arange(count, device=labels.device))
             start += length
         given = {"inputs_embeds": torch.cat(parts)[None], "position_ids": torch.cat(positions)[None]}
-        return {**given, "use_cache": False}, torch.cat(told)
+        return {**given, "use_cache": False}, torch.cat(columns)
 
     @torch.no_grad()
     def generate(
@@ -248,12 +244,12 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         generation_config: GenerationConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Answers without their prompts, by the language model's own `generate`: beams, lengths and streamers work."""
+        """Answers without prompts, by `generate` of the language model, with its beams, lengths and streamers."""
         if input_values is None:
-            raise ModelError("generate needs `input_values`: the sound, as the processor gives it")
+            raise ModelError("generate needs `input_values`: the audio from the processor")
         embeds, mask = self.embed_prompts(input_values, attention_mask)
         config = copy.deepcopy(generation_config or self.generation_config)
-        rest = config.update(**kwargs)  # what is no field of it: streamers, processors
+        rest = config.update(**kwargs)  # other arguments: streamers, processors
         return self.language_model.generate(inputs_embeds=embeds, attention_mask=mask, generation_config=config, **rest)
 
     def get_input_embeddings(self) -> nn.Module:
@@ -269,10 +265,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
     # --- folders
 
     def trained_names(self) -> set[str]:
-        """The names of the weights that a folder must hold: the projector, all that is or was trained, their buffers.
-
-        What was trained before is what the folder held that the model was loaded from, and adapters.
-        """
+        """The names of the weights to save: the projector, everything that is or was trained, adapters, and buffers."""
         names = {
             name
             for name, value in self.named_parameters(remove_duplicate=False)
@@ -283,10 +276,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         return names | {name for name, _ in self.named_buffers() if name.rpartition(".")[0] in owners}
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
-        """Write config and weights: of a model on named bases only `trained_names`, else all.
-
-        The code of this package is written too, so that plain Transformers loads the folder with `trust_remote_code`.
-        """
+        """Write config, code for `trust_remote_code`, and weights: with named bases only `trained_names`, else all."""
         state = kwargs.pop("state_dict", None) or self.state_dict()
         if self.config.bases is not None:
             wanted = self.trained_names()
@@ -295,9 +285,9 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a folder or Hub repository, and its base models where it holds only what was trained.
+        """Load a folder or Hub repository, and its base models, frozen, if it holds only the trained weights.
 
-        Those stay frozen (`requires_grad` False). Raises `ModelError` that names a base model which cannot be loaded.
+        Raises `ModelError` that names a base model that cannot be loaded.
         """
         config = kwargs.pop("config", None)
         place = {key: kwargs[key] for key in _PLACE if kwargs.get(key) is not None}
@@ -323,7 +313,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         return loaded
 
     def _settle(self, folder: Any, trained: set[str], place: dict[str, Any]) -> None:
-        """Freeze what came from the bases, and take up the folder's generation config."""
+        """Freeze the weights of the bases, and load the folder's generation config."""
         for name, value in self.named_parameters():
             value.requires_grad_(name in trained)
         self._held = frozenset(map(_plain, trained))
@@ -345,15 +335,15 @@ _PLACE = ("cache_dir", "force_download", "local_files_only", "token", "revision"
 
 
 def _sample_counts(input_values: Tensor, attention_mask: Tensor | None) -> list[int]:
-    """Samples of each clip. Raises `ModelError` for sound of another shape and for masks that do not end in padding."""
+    """Samples of each clip. Raises `ModelError` for other shapes and for masks with gaps."""
     if input_values.dim() != 2:
         raise ModelError(f"input_values should be [clips, samples] at 16 kHz, got shape {tuple(input_values.shape)}")
     if attention_mask is None:
         return [input_values.shape[1]] * len(input_values)
     if attention_mask.shape != input_values.shape:
         raise ModelError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}, input_values {tuple(input_values.shape)}: both "
-            "are one number for each sample"
+            f"attention_mask has shape {tuple(attention_mask.shape)}, input_values {tuple(input_values.shape)}: they "
+            "must be equal"
         )
     counts: list[int] = attention_mask.long().sum(1).tolist()
     last = attention_mask.long().cummin(1).values.sum(1).tolist()
@@ -364,9 +354,9 @@ def _sample_counts(input_values: Tensor, attention_mask: Tensor | None) -> list[
 
 
 def _plain(name: str) -> str:
-    """The name of a weight as it is without adapters beside it."""
+    """The name of a weight without adapters."""
     return name.replace(".base_layer.", ".")
 
 
 MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES[FusionConfig.model_type] = FusionForConditionalGeneration.__name__
-# The line above tells Transformers' speech recognition pipeline that this model answers in tokens, and is no CTC model.
+# With the line above, Transformers' speech recognition pipeline treats the model as sequence-to-sequence, not as CTC.

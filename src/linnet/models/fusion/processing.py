@@ -1,4 +1,4 @@
-"""Sound to samples, text to labels, tokens to text, for a fusion model."""
+"""The processor of a fusion model: audio to samples, text to labels, tokens to text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ IGNORED = -100
 
 
 class FusionProcessor(ProcessorMixin):  # type: ignore[misc]
-    """Makes `input_values` and `attention_mask` of sound, and `labels` of text.
+    """Makes `input_values` and `attention_mask` from audio, and `labels` from text.
 
-    The features that an encoder wants are made inside the model, window by window; here sound is only padded.
-    `answer_end` is the token that ends an answer.
+    Encoder features are computed inside the model; here audio is only padded. `answer_end` ends an answer.
     """
 
     def __init__(
@@ -35,14 +34,14 @@ class FusionProcessor(ProcessorMixin):  # type: ignore[misc]
         sampling_rate: int | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Tensors of one or several sounds (arrays [N] at 16 kHz), of one or several texts, or of both.
+        """Tensors of one or several recordings (arrays [N] at 16 kHz), texts, or both.
 
-        Raises `ModelError` where neither is given or another rate is.
+        Raises `ModelError` if neither is given, or for another sampling rate.
         """
         if audio is None and text is None:
             raise ModelError("the processor needs `audio`, `text` or both")
         if sampling_rate not in (None, RATE):
-            raise ModelError(f"the model hears 16000 Hz, the sound is given at {sampling_rate} Hz: resample it first")
+            raise ModelError(f"the model takes audio at 16000 Hz, got {sampling_rate} Hz: resample it first")
         made: dict[str, Any] = {}
         if audio is not None:
             given = {"padding": True, "return_attention_mask": True, "return_tensors": "pt", **kwargs}
@@ -52,15 +51,13 @@ class FusionProcessor(ProcessorMixin):  # type: ignore[misc]
         return BatchFeature(made)
 
     def labels(self, texts: Sequence[str]) -> torch.Tensor:
-        """[B, L]: the tokens of each text and the end of the answer, padded with -100. An empty text is the end alone.
-
-        A text that spells a special token stays text.
-        """
+        """[B, L]: the tokens of each text and the end of the answer, padded with -100; special tokens are read as
+        text."""
         encoded = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
         rows = [torch.tensor([*ids, self.answer_end]) for ids in encoded]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
 
     @property
     def model_input_names(self) -> list[str]:
-        """What the model's `forward` takes."""
+        """The arguments of the model's `forward`."""
         return ["input_values", "attention_mask", "labels"]

@@ -1,8 +1,7 @@
-"""The small trained part between a speech encoder and a language model.
+"""Projectors: the small trained part between a speech encoder and a language model.
 
-Each projector says how many rows it makes of a clip's frames, and makes them: the last few frames are filled up with
-zeros, never dropped, and what lies behind a clip's frames is zero on the way in, so that a clip alone gives what it
-gives in a batch.
+The last frames of a clip are padded with zeros, never dropped, and frames after its end are zeroed, so that a clip
+yields the same rows alone as in a batch.
 
 Shapes: B clips, T frames, d encoder width, k frames in a row, N rows = ceil(T / k), D width of the language model.
 """
@@ -10,6 +9,7 @@ Shapes: B clips, T frames, d encoder width, k frames in a row, N rows = ceil(T /
 from __future__ import annotations
 
 import difflib
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -19,15 +19,15 @@ from transformers.activations import ACT2FN
 
 from .errors import ModelError
 
-ROWS_PER_SECOND = 12.5  # where no `stack` is given: equal to 25 in the ablations of Voxtral, and 6.25 loses
+ROWS_PER_SECOND = 12.5  # default: as good as 25 in the ablations of Voxtral, better than 6.25
 
 
 @dataclass(frozen=True)
 class ProjectorOptions:
-    """Which projector, and its sizes. `stack` is k; `queries` and `layers` are the Q-Former's, per window of k *
-    queries.
+    """The kind of projector and its sizes; `queries` and `layers` are the Q-Former's, per window of `stack` *
+    `queries`.
 
-    `normalize` puts an RMS norm before it, so that frames of any loudness start alike.
+    `normalize` puts an RMS norm before it.
     """
 
     kind: str = "mlp"
@@ -45,9 +45,9 @@ class ProjectorOptions:
 
 
 def projector_options(given: dict[str, Any], *, frames_per_second: float) -> ProjectorOptions:
-    """Options from plain values; without `stack` the one that comes nearest to 12.5 rows a second.
+    """Options from plain values; `stack` defaults to what is closest to 12.5 rows per second.
 
-    Raises `ModelError` for an unknown key or kind (names the nearest) and for sizes that are none.
+    Raises `ModelError` for an unknown key or kind (names the nearest) and for invalid sizes.
 
     >>> projector_options({"kind": "mlp"}, frames_per_second=50.0).stack
     4
@@ -76,10 +76,10 @@ def _near(word: str, known: list[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
-class Projector(nn.Module):
-    """Frames [B, T, d] of clips with `lengths` frames to rows [B, N, D]."""
+class Projector(nn.Module, ABC):
+    """Maps frames [B, T, d] of clips with `lengths` frames to rows [B, N, D]."""
 
-    last: nn.Linear  # makes the rows; `calibrate` sets its scale
+    last: nn.Linear  # the output layer, scaled by `calibrate`
 
     def __init__(self, width: int, options: ProjectorOptions) -> None:
         super().__init__()
@@ -87,19 +87,19 @@ class Projector(nn.Module):
         self.norm = nn.RMSNorm(width, eps=1e-6) if options.normalize else nn.Identity()
 
     def rows(self, frames: int) -> int:
-        """How many rows so many frames make."""
+        """The number of rows for `frames`."""
         return -(-frames // self.stack)
 
     def forward(self, frames: Tensor, lengths: list[int]) -> Tensor:
-        """Rows [B, N, D] for the longest clip; those of a clip are its first `rows(length)`."""
+        """Rows [B, N, D] for the longest clip; the first `rows(length)` are those of a clip."""
         whole = max(self.rows(length) for length in lengths) * self.stack
         frames = nn.functional.pad(frames, (0, 0, 0, whole - frames.shape[1]))
         inside = _inside(frames, lengths)
         return self.project(self.norm(frames * inside), inside)
 
+    @abstractmethod
     def project(self, frames: Tensor, inside: Tensor) -> Tensor:
         """Rows [B, N, D] of frames [B, k N, d]; `inside` [B, k N, 1] is 1 where a clip has frames."""
-        raise NotImplementedError
 
 
 class LinearProjector(Projector):
@@ -160,7 +160,7 @@ class ConvolutionProjector(Projector):
         self.last = nn.Linear(options.hidden, out)
 
     def project(self, frames: Tensor, inside: Tensor) -> Tensor:
-        """Behind a clip's end the first convolution finds zeros, as it would at the end of a clip alone."""
+        """Two convolutions; the first sees zeros after a clip's end, as for a clip alone."""
         del inside
         mixed = self.act(self.mix(frames.transpose(1, 2)))
         rows: Tensor = self.last(self.act(self.fold(mixed)).transpose(1, 2))
@@ -186,7 +186,7 @@ class QFormerProjector(Projector):
         return -(-frames // (self.stack * count)) * count
 
     def project(self, frames: Tensor, inside: Tensor) -> Tensor:
-        """[B, windows * queries, D]; a window without a frame looks at its zeros and is never read."""
+        """[B, windows * queries, D]; windows without frames attend to zeros and are ignored."""
         batch, count = len(frames), len(self.queries)
         windows = self.enter(frames).reshape(-1, self.stack * count, self.queries.shape[1])
         outside = inside.reshape(len(windows), -1) == 0
@@ -207,16 +207,16 @@ PROJECTORS: dict[str, Any] = {
 
 
 def make_projector(width: int, out: int, options: ProjectorOptions) -> Projector:
-    """The projector from an encoder of `width` to a language model of width `out`, with fresh weights."""
+    """A fresh projector from an encoder of `width` to a language model of width `out`."""
     made: Projector = PROJECTORS[options.kind](width, out, options)
     return made
 
 
 @torch.no_grad()
 def calibrate(projector: Projector, width: int, loudness: float, *, seed: int = 0) -> None:
-    """Scale the last matrix, without a bias: frames of RMS 1 make rows whose RMS is `loudness`, as text embeddings.
+    """Scale the output layer so that frames of RMS 1 yield rows of RMS `loudness`, that of text embeddings.
 
-    Fresh rows can otherwise be ten times as large as any text that the language model knows, and training starts rough.
+    Fresh rows can otherwise be ten times as large as text embeddings, and training starts unstably.
     """
     if projector.last.bias is not None:
         projector.last.bias.zero_()

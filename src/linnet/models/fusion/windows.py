@@ -1,8 +1,8 @@
-"""How a clip of any length is cut for the encoder, and how many frames come of it: the one authority on lengths.
+"""How clips are split into windows for the encoder, and how many frames result.
 
-A clip longer than a window is cut into windows that overlap by `overlap` on each side of a seam; of what the encoder
-makes of the overlap nothing is kept, so every kept frame has seen sound on both sides. Seams lie on frames, so the
-kept frames of all windows, laid end to end, are as many as the whole clip has: `SpeechEncoder.frames(samples)`.
+Windows of a long clip overlap by `overlap` on each side of a seam, and frames of the overlap are discarded, so every
+frame has context on both sides. Seams lie on frame boundaries, so the kept frames of all windows are as many as those
+of the whole clip: `SpeechEncoder.frames(samples)`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .frontends import RATE
 
 @dataclass(frozen=True)
 class EncoderWindow:
-    """One pass of the encoder over samples `start` to `stop` of a clip: of its frames, `skip` are passed over."""
+    """Samples `start` to `stop` of a clip: the first `skip` of its frames are dropped, the next `keep` kept."""
 
     start: int
     stop: int
@@ -29,13 +29,13 @@ class EncoderWindow:
 
     @property
     def offset(self) -> float:
-        """When the sound of the window begins, in seconds of the clip."""
+        """The start of the window, in seconds of the clip."""
         return self.start / RATE
 
 
 @dataclass(frozen=True)
 class Windowing:
-    """The cutting of clips for one encoder; `window` and `overlap` are in samples. Make it with `windowing`."""
+    """The windows of one encoder; `window` and `overlap` are in samples. Create it with `windowing`."""
 
     kind: SpeechEncoder
     window: int
@@ -61,14 +61,14 @@ class Windowing:
                 break
         return tuple(windows)
 
-    def heard(self, counts: Sequence[int]) -> int:
-        """Samples that the encoder goes through for clips of so many: overlaps and all padding among them."""
-        return self.kind.heard([w.stop - w.start for count in counts for w in self.plan(count)])
+    def padded_samples(self, counts: Sequence[int]) -> int:
+        """The samples that the encoder computes for clips of these lengths, with overlaps and padding."""
+        return self.kind.padded_samples([w.stop - w.start for count in counts for w in self.plan(count)])
 
     def encode(self, encoder: nn.Module, clips: Sequence[Tensor]) -> list[Tensor]:
-        """The frames [T, D] of each clip [N], the windows of all clips in common passes.
+        """The frames [T, D] of each clip [N], with windows of all clips batched.
 
-        Raises `ModelError` that names the clip where their number is not `frames`.
+        Raises `ModelError` that names a clip with a wrong number of frames.
         """
         clips = [nn.functional.pad(clip, (0, max(0, self.kind.shortest - len(clip)))) for clip in clips]
         plans = [self.plan(len(clip)) for clip in clips]
@@ -85,15 +85,15 @@ class Windowing:
 
 
 def windowing(kind: SpeechEncoder, window_seconds: float, overlap_seconds: float) -> Windowing:
-    """Windows of at most `window_seconds` and at most what the encoder takes, on the grid of its frames.
+    """Windows of at most `window_seconds` and the encoder's limit, aligned to its frames.
 
-    Raises `ModelError` where the overlap is too short for a frame or leaves nothing between the seams.
+    Raises `ModelError` if the overlap is shorter than a frame or leaves nothing between the seams.
     """
     window = int(window_seconds * RATE) if kind.limit is None else min(int(window_seconds * RATE), kind.limit)
     window, overlap = (length // kind.step * kind.step for length in (window, int(overlap_seconds * RATE)))
     if overlap < kind.shortest or window <= 2 * overlap:
         raise ModelError(
-            f"windows of {window_seconds} s with overlaps of {overlap_seconds} s cannot be cut: an overlap must be at "
+            f"windows of {window_seconds} s with overlaps of {overlap_seconds} s are invalid: an overlap must be at "
             f"least {kind.shortest / RATE:.3f} s, on a grid of {kind.step / RATE:.3f} s, and less than half a window"
         )
     return Windowing(kind, window, overlap)

@@ -10,6 +10,7 @@ Shapes: B windows, P positions, D width, H heads, C channels of a head, q, k, v 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from torch.nn import functional
 
 from linnet.models.lowrank.layers import Factors
 from linnet.models.lowrank.rewriting import factors_of, linear, without_bias
+
+Attend = Callable[..., Tensor]  # with the arguments of PyTorch's `scaled_dot_product_attention` that are used here
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Reducible:
 class ReducedAttention(nn.Module):
     """x [B, P, D] to what attention and its output layer make of it [B, P, D].
 
-    `bias` [1, 1, 1, P], if any, is added to all scores. Raises `ValueError` where nothing is reducible.
+    `bias` [1, 1, 1, P], if any, is added to all scores. `attend` may be set to another function of the same arguments
+    as PyTorch's. Raises `ValueError` where nothing is reducible.
     """
 
     def __init__(self, attention: Any) -> None:
@@ -54,6 +58,7 @@ class ReducedAttention(nn.Module):
         if not reducible:
             raise ValueError("neither keys nor values have a rank below the channels of a head")
         self.reducible = reducible
+        self.attend: Attend = functional.scaled_dot_product_attention
         self.out: nn.Module
         self.heads: int = attention.num_heads
         self.scale: float = attention.scaling
@@ -73,7 +78,7 @@ class ReducedAttention(nn.Module):
         query = self._split(query)
         key = self._shared(key) if self.reducible.keys else self._split(key)
         value = self._shared(value) if self.reducible.values else self._split(value)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
+        mixed = self.attend(query, key, value, attn_mask=bias, scale=self.scale)
         mixed = mixed.transpose(1, 2)
         made: Tensor = self.out(mixed.reshape(mixed.shape[0], -1, mixed.shape[2] * mixed.shape[3]))
         return made

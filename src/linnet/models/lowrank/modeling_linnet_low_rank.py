@@ -97,12 +97,28 @@ class PivotLinear(nn.Module):
         return weight, torch.cat([pivots, rest @ pivots + self.rest.bias.double()])[self.order]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to [..., O]."""
+        """[..., D] to [..., O].
+
+        Of many rows the weight is put in order, not what it makes: that is one product, and moves less.
+        """
         pivots = self.first(x)
-        return torch.cat([pivots, self.rest(pivots)], -1).index_select(-1, self.order)
+        if type(self.rest) is nn.Linear and type(self.rest.weight.data) is Tensor and _rows(x) > self.rank:
+            return nn.functional.linear(pivots, *self._spread())
+        return torch.cat([pivots, self.rest(pivots)], -1)[..., self.order]
+
+    def _spread(self) -> tuple[Tensor, Tensor | None]:
+        """The weight [O, k] from pivots to all outputs in their order, and the bias [O] of the outputs but pivots."""
+        weight, bias = self.rest.weight, self.rest.bias
+        eye = torch.eye(self.rank, dtype=weight.dtype, device=weight.device)
+        spread = torch.cat([eye, weight])[self.order]
+        return spread, None if bias is None else torch.cat([bias.new_zeros(self.rank), bias])[self.order]
 
 
 LOW_RANK = (PairLinear, PivotLinear)
+
+
+def _rows(x: Tensor) -> int:
+    return x.numel() // x.shape[-1]
 
 
 def plan_of(model: nn.Module) -> dict[str, dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""What a recipe for a speech model will take before it runs: parameters, memory (measured), operations, time."""
+"""Estimates for a speech recipe before it runs: parameters, memory (measured), operations, time."""

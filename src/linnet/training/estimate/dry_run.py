@@ -1,4 +1,4 @@
-"""What a recipe comes to, before anything is trained: parameters, utterances, steps, padding."""
+"""Dry run of a recipe: parameters, utterances, steps, padding."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from linnet.training.trainer import device_of, total_steps
 
 
 def dry_run(recipe: SpeechRecipe, context: RunContext = ALONE) -> Iterator[tuple[str, str]]:
-    """Rows of a table: what, and its figure. A model or data that is not there is a row that says what is missing.
+    """Rows of a table of names and values; a missing model or data is reported as a row.
 
-    Of a model put together only configs and tokenizer are read, so that one of any size can be counted here. Raises
-    `OptionError` for what a run would refuse: a device that is not there, a recipe that does not fit its model.
+    Only configs and tokenizer of a new fusion model are read, so models of any size can be counted. Raises
+    `OptionError` for an unavailable device or a recipe that does not fit its model.
     """
     yield "device", "{} ({})".format(*device_of(recipe.run))
     try:
@@ -39,24 +39,24 @@ def dry_run(recipe: SpeechRecipe, context: RunContext = ALONE) -> Iterator[tuple
         raise
     except LinnetError as error:
         yield "model", f"missing: {error}"
-        yield "data", "not read: how its texts are tokenized is the model's"
+        yield "data", "not read: tokenizing its texts needs the model"
         return
     yield from _parameters(task)
-    said: list[str] = []
-    heard = replace(context, tell=said.append)
+    lines: list[str] = []
+    collecting = replace(context, notify=lines.append)
     try:
-        planned = plan(recipe, task, heard)
+        planned = plan(recipe, task, collecting)
     except LinnetError as error:
         yield "data", f"missing: {error}"
         yield from memory_rows(recipe, task)
         return
     yield from _validation(recipe, task, context)
-    told = len(said)
-    for line in (*said, *planned.lines()):
+    before = len(lines)
+    for line in (*lines, *planned.lines()):
         yield "data", line
     if recipe.losses.ctc is not None:
-        task = replace(task, ctc=spelling_head(recipe, task, planned, heard))
-        yield "ctc head", ". ".join([_ctc_head(task), *said[told:]])
+        task = replace(task, ctc=spelling_head(recipe, task, planned, collecting))
+        yield "ctc head", ". ".join([_ctc_head(task), *lines[before:]])
     yield from _batches(recipe, task, planned)
 
 
@@ -79,46 +79,46 @@ def _validation(recipe: SpeechRecipe, task: SpeechTask, context: RunContext) -> 
     if recipe.data.validation is None:
         return
     specs, limit = [recipe.data.validation], recipe.data.validation_limit
-    said: list[str] = []
+    lines: list[str] = []
     try:
-        corpus = read_corpus(specs, task.inputs, replace(context, tell=said.append), limit=limit)
+        corpus = read_corpus(specs, task.inputs, replace(context, notify=lines.append), limit=limit)
     except LinnetError as error:
-        said = [f"missing: {error}"]
+        lines = [f"missing: {error}"]
     else:
-        said.append(f"{len(corpus.utterances)} utterances")
-    for line in said:
+        lines.append(f"{len(corpus.utterances)} utterances")
+    for line in lines:
         yield "validation", line
 
 
 def _waste(recipe: SpeechRecipe, planned: TrainingPlan, batches: list[Ints]) -> Iterator[tuple[str, str]]:
-    """What of some batches is padding, as it is computed, and how full they are."""
+    """The computed padding of some batches, and how full they are."""
     lengths, inputs = planned.corpus.lengths, planned.corpus.inputs
     whole = isinstance(planned.binning, JoinPlan) or recipe.data.cache_features is not None
-    heard = seconds = slots = tokens = sounds = 0.0
+    padded = seconds = slots = tokens = clips = 0.0
     for rows in batches:
         count, longest, most = planned.shape(rows.tolist())
-        heard += count * longest if whole else inputs.heard(lengths.durations[rows].tolist())
+        padded += count * longest if whole else inputs.padded_seconds(lengths.durations[rows].tolist())
         seconds += float(lengths.durations[rows].sum())
         tokens += int(lengths.tokens[rows].sum())
         slots += int(lengths.tokens[rows].sum()) if isinstance(planned.binning, Packing) else count * most
-        sounds += count
-    yield "audio padding", f"{1 - seconds / heard:.1%}{_reason(planned, sum(map(len, batches)) / sounds, whole)}"
+        clips += count
+    yield "audio padding", f"{1 - seconds / padded:.1%}{_reason(planned, sum(map(len, batches)) / clips, whole)}"
     yield "text padding", f"{1 - tokens / max(slots, 1):.1%}"
     yield "budget used", f"{np.mean([planned.used(rows.tolist()) for rows in batches]):.0%}"
 
 
 def _reason(planned: TrainingPlan, each: float, whole: bool) -> str:
-    """What to say beside the padding of an encoder that pads to a whole window."""
+    """A remark on the padding of an encoder that pads to a full window."""
     inputs = planned.corpus.inputs
     if isinstance(planned.binning, JoinPlan):
         return f" ({each:.1f} utterances in a window of {inputs.span:g} s)"
     if inputs.span is not None:
-        hint = "; `data: {join: true}` lays several into one" * isinstance(inputs, WhisperInputs)
-        return f" (every sound is padded to {inputs.span:g} s{hint})"
-    least = inputs.heard([0.1])
+        hint = "; `data: {join: true}` puts several into one" * isinstance(inputs, WhisperInputs)
+        return f" (all audio is padded to {inputs.span:g} s{hint})"
+    least = inputs.padded_seconds([0.1])
     if whole or least < 1:
         return ""
-    return f" (the encoder pads every window to {least:g} s; `pad_seconds` makes that less)"
+    return f" (the encoder pads every window to {least:g} s; `pad_seconds` reduces that)"
 
 
 def _spent(flops: StepFlops, planned: TrainingPlan, rows: Ints) -> float:
@@ -130,7 +130,7 @@ def _spent(flops: StepFlops, planned: TrainingPlan, rows: Ints) -> float:
 
 
 def _idle(recipe: SpeechRecipe) -> list[str]:
-    """The parts of a fusion model that do no work in a step."""
+    """The parts of a fusion model that are idle in a step."""
     unread = not recipe.losses.text and recipe.losses.distill is None
     cached = recipe.data.cache_features is not None
     return ["encoder"] * cached + ["language_model"] * (unread and recipe.losses.alignment is not None)

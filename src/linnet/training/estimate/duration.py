@@ -1,4 +1,4 @@
-"""How long a run will take: its floating-point operations by the rate of this machine, or of another."""
+"""Estimated duration of a run: its floating-point operations at the rate of this machine or another."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from linnet.data.batching.plan import Plan
 from linnet.models.device import torch_device
 from linnet.training.speech.recipe import SpeechRecipe
 
-SHARE = 0.4  # of a machine's rate that training reaches, by experience; matrix products alone reach all of it
-H100 = 989e12  # bfloat16 products a second without sparsity, by the maker's data sheet (SXM)
-_LOOKED_AT = 2000  # batches of an epoch, evenly spread
-_SIDES = {"cpu": 512, "cuda": 8192}  # on a CPU some milliseconds: one of them is not disturbed by other work
+SHARE = 0.4  # of the rate of matrix products that training typically reaches
+H100 = 989e12  # bfloat16 FLOPS without sparsity, by the data sheet (SXM)
+_SAMPLED = 2000  # batches of an epoch, evenly spread
+_SIDES = {"cpu": 512, "cuda": 8192}  # on a CPU a few milliseconds, so that some run undisturbed
 _SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class Duration:
-    """Operations of a run and of a step on average, and the operations per second of this machine's products."""
+    """Operations of a run and of an average step, and this machine's operations per second."""
 
     run: float
     step: float
     rate: float
 
     def seconds(self, rate: float | None = None) -> float:
-        """The time of the run at `SHARE` of a rate, by default this machine's."""
+        """The duration of the run at `SHARE` of a rate, by default this machine's."""
         return self.run / (SHARE * (rate or self.rate))
 
     def rows(self) -> Iterator[tuple[str, str]]:
@@ -44,14 +44,14 @@ class Duration:
 
 
 def some_batches(plan: Plan) -> Iterator[Ints]:
-    """The rows of each batch of an epoch, or of some thousands evenly spread through a long one."""
+    """The rows of each batch of an epoch, or of an evenly spread sample of a long one."""
     count = len(plan.starts)
-    for at in np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).round().astype(int)):
+    for at in np.unique(np.linspace(0, count - 1, min(count, _SAMPLED)).round().astype(int)):
         yield plan.rows[plan.starts[at] : plan.ends[at]]
 
 
 def estimate(spent: Callable[[Ints], float], plan: Plan, steps: int, recipe: SpeechRecipe) -> Duration:
-    """The duration of a run of so many steps by an epoch's plan for one device; `spent` counts a batch's operations."""
+    """The duration of a run of `steps` by an epoch's plan for one device; `spent` counts a batch's operations."""
     run = recipe.run
     batches = steps * plan.steps / max(1, math.ceil(plan.steps / recipe.optimization.accumulate))
     total = batches * float(np.mean([spent(rows) for rows in some_batches(plan)]))
@@ -61,7 +61,7 @@ def estimate(spent: Callable[[Ints], float], plan: Plan, steps: int, recipe: Spe
 
 @torch.no_grad()
 def measure_rate(device: torch.device, precision: str) -> float:
-    """Operations per second of products of square matrices in the precision of a recipe; the best of some."""
+    """Operations per second of square matrix products in the precision of a recipe, the best of several."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     side = _SIDES.get(device.type, _SIDES["cpu"])
     matrix = torch.randn(side, side, device=device).to(dtype)
@@ -75,7 +75,7 @@ def measure_rate(device: torch.device, precision: str) -> float:
 
 
 def _count(value: float) -> str:
-    """As `2.1 T`, to be followed by a unit.
+    """A number such as `2.1 T`, to be followed by a unit.
 
     >>> _count(2.1e12), _count(989e12), _count(1.2345e16)
     ('2.1 T', '989 T', '12.3 P')

@@ -1,7 +1,7 @@
-"""Find out what memory a recipe's steps take at a few shapes, fit a cost to it, and what batches it allows.
+"""Measure the memory of a recipe's steps at a few shapes, fit a cost, and derive batch sizes.
 
-The paper's tool bisects the largest batch of every bin by running out of memory; here eight shapes are measured well
-below the limit, and the formula of `linnet.data.batching.cost` says the rest.
+The paper's tool bisects the largest batch of every bin by running out of memory; here eight shapes well below the limit
+are measured and the formula of `linnet.data.batching.cost` is fitted.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from linnet.training.speech.run import chosen, require_possible
 Measured = tuple[Shape, Moments]
 _PROBES = 8
 _CHECKS = 3
-_LARGEST = 512  # utterances of a measured batch
+_LARGEST = 512  # utterances in a measured batch
 _LEAST = 16_000_000  # bytes of a measured batch, so that it stands out
-_TRUSTED = 0.06  # the error that a fit should stay within
-_SHARE = 0.5  # of the room that a measured batch takes at most
+_TRUSTED = 0.06  # maximum error of a good fit
+_SHARE = 0.5  # of the free memory that a measured batch may take
 
 
 @dataclass(frozen=True)
 class Check:
-    """A batch that was not fitted to: what was said of its bytes, and what was measured."""
+    """A batch outside the fit: its predicted and measured bytes."""
 
     shape: Shape
     predicted: float
@@ -55,15 +55,15 @@ class Check:
 
     @property
     def error(self) -> float:
-        """0.05: said to be 5 % more than it is."""
+        """The relative error, 0.05 if predicted 5 % too high."""
         return self.predicted / self.measured - 1
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryFit:
-    """The fitted memory of a recipe, and for each bin of its data how many utterances the budget of bytes allows.
+    """The fitted memory of a recipe, and the batch size of each bin within the budget of bytes.
 
-    `sizes` [B] is 0 where not even one utterance does. `checks` is empty where the fit came from the cache.
+    `sizes` [B] is 0 where one utterance is too large. `checks` is empty if the fit came from the cache.
     """
 
     fit: Fit
@@ -104,15 +104,15 @@ class MemoryFit:
         }
 
     def tables(self) -> list[list[tuple[str, ...]]]:
-        """Two tables as text, with their heads: the bins, and the checks."""
+        """Two tables as text, with headings: the bins, and the checks."""
         cost = self.fit.cost
         bins: list[tuple[str, ...]] = [("seconds", "tokens", "batch", "memory")]
         for n, d, t in self.shapes:
             bins.append((f"{d:.2f}", f"{t}", f"{n}" if n else "none fits", show_bytes(float(cost.of(max(n, 1), d, t)))))
         checks: list[tuple[str, ...]] = [("checked", "predicted", "measured", "error")]
         for each in self.checks:
-            told, found = show_bytes(each.predicted), show_bytes(each.measured)
-            checks.append((describe(each.shape), told, found, f"{each.error:+.1%}"))
+            predicted, found = show_bytes(each.predicted), show_bytes(each.measured)
+            checks.append((describe(each.shape), predicted, found, f"{each.error:+.1%}"))
         return [bins, *([checks] if self.checks else [])]
 
 
@@ -124,13 +124,13 @@ def fit_memory(
     processes: int = 1,
     force: bool = False,
 ) -> MemoryFit:
-    """Measure and fit the memory of a recipe's steps, or take it from the cache unless `force`; keeps what it measures.
+    """Measure and fit the memory of a recipe's steps, or take it from the cache unless `force`; caches the result.
 
-    `memory` is what a process may take, such as `40GB`; `auto` what is free on the device, less a margin. `processes`
-    train together, each with its own batches, as under torchrun.
+    `memory` is the limit per process, such as `40GB`; `auto` is what is free on the device, less a margin. `processes`
+    train together, as under torchrun.
 
     Raises:
-        OptionError: the recipe, its model, data or device cannot be had, or one utterance alone is over `memory`.
+        OptionError: the recipe, its model, data or device is unavailable, or one utterance alone exceeds `memory`.
         LinnetError: no step could be measured.
         OutputError: the cache cannot be written.
     """
@@ -149,18 +149,19 @@ def fit_memory(
         budget = limit or usable_memory(free_memory(device), device, processes)
         return MemoryFit(found, bins, budget, (), str(fit_file(key)))
     texts = (corpus.utterances[row].text or "" for row in rows.tolist()) if recipe.losses.ctc is not None else ()
-    with Probing(recipe, processes, context.tell, Alphabet.of(texts).characters) as probing:
+    with Probing(recipe, processes, context.notify, Alphabet.of(texts).characters) as probing:
         budget = limit or usable_memory(probing.free, device, processes)
-        fit = fit_steps(probing, probe_shapes(bins, task.inputs), budget, context.tell)
+        fit = fit_steps(probing, probe_shapes(bins, task.inputs), budget, context.notify)
         kept = save_fit(fit, key)
         made = MemoryFit(fit, bins, budget, (), str(kept))
         reach = budget if device.type == "cuda" else min(budget, fit.held + 3 * _aim(fit.held, budget))
-        return replace(made, checks=tuple(_checks(probing, made, reach, context.tell)))
+        return replace(made, checks=tuple(_checks(probing, made, reach, context.notify)))
 
 
 def probe_shapes(bins: Bins, inputs: Inputs) -> list[tuple[float, int]]:
-    """The seconds and tokens to measure at: those that `Bins.probes` names, or spread below the longest where it names
-    too few; a text too long for the model beside such a recording is cut.
+    """The shapes (seconds, tokens) to measure: `Bins.probes`, or values spread below the longest if those are too few.
+
+    Texts too long for the model are shortened.
     """
     found = bins.probes(_PROBES)
     if len(found) < _PROBES or len({seconds for seconds, _ in found}) < _PROBES // 2:
@@ -176,58 +177,57 @@ def _fitting(seconds: float, tokens: int, inputs: Inputs) -> int:
 
 
 def _aim(held: int, budget: int) -> int:
-    """The bytes that a measured batch should take on top of the weights: well above them, well below the limit."""
+    """The target size of a measured batch in bytes, without weights: well above them, well below the limit."""
     return int(min(_SHARE * (budget - held), max(_LEAST, 2 * held)))
 
 
-def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int, tell: Notify) -> Fit:
+def fit_steps(probing: Probing, shapes: Sequence[tuple[float, int]], budget: int, notify: Notify) -> Fit:
     """Measure a step at each shape and fit the cost of its moments.
 
     Raises:
-        OptionError: the weights, or one utterance alone, take more than the budget.
+        OptionError: the weights, or one utterance alone, exceed the budget.
         LinnetError: a step fails for another reason than memory.
     """
     held = probing.held
     if held >= budget:
         raise OptionError(
             f"weights, optimizer and moving average alone take {show_bytes(held)} of {show_bytes(budget)}: train a "
-            "smaller part (`freeze`), or give more memory."
+            "smaller part (`freeze`), or provide more memory."
         )
     measured: list[Measured] = []
     for number, (seconds, tokens) in enumerate(shapes):
         alone = _alone(probing, seconds, tokens, budget)
-        aim = _aim(held, budget) // (1 + 2 * (number % 2))  # every other batch is smaller: sizes are distinguished
-        several = _several(probing, alone, aim, budget, tell)
+        aim = _aim(held, budget) // (1 + 2 * (number % 2))  # every other batch is smaller, to vary the size
+        several = _several(probing, alone, aim, budget, notify)
         if several is None or number == 0:
             measured.append(alone)
         measured += [several] if several is not None else []
-        tell(f"{describe(measured[-1][0])}: {show_bytes(max(measured[-1][1].values()))}")
+        notify(f"{describe(measured[-1][0])}: {show_bytes(max(measured[-1][1].values()))}")
     taken = [shape for shape, _ in measured]
     peaks = [max(moments.values()) for _, moments in measured]
     fit = Fit(fit_peak(taken, _moments(measured, held), known=held), held, tuple(taken), tuple(peaks))
     error = float(np.abs(fit.cost.errors(taken, peaks)).max())
-    advice = ": name less memory than available by that share" if error > _TRUSTED else ""
-    tell(f"fitted to {len(peaks)} measured steps, within {error:.1%}{advice}")
+    advice = ": set the limit lower by that share" if error > _TRUSTED else ""
+    notify(f"fitted to {len(peaks)} measured steps, within {error:.1%}{advice}")
     return fit
 
 
 def _alone(probing: Probing, seconds: float, tokens: int, budget: int) -> Measured:
-    """Measure one utterance. Raises `OptionError` where it is over the budget."""
+    """Measure one utterance. Raises `OptionError` where it exceeds the budget."""
     shape = (1, seconds, tokens)
     moments = probing.moments(shape)
     if moments is None or max(moments.values()) > budget:
         takes = "does not fit into memory" if moments is None else f"takes {show_bytes(max(moments.values()))}"
         raise OptionError(
             f"a step of {describe(shape)} {takes}, of {show_bytes(budget)}: leave out the longest (`longest`), turn on "
-            "gradient_checkpointing, or give more memory."
+            "gradient_checkpointing, or provide more memory."
         )
     return shape, moments
 
 
-def _several(probing: Probing, alone: Measured, aim: int, budget: int, tell: Notify) -> Measured | None:
-    """Measure as many utterances as take `aim` bytes by what one takes, two at least; half as many where they do not
-    fit, and None where only one does.
-    """
+def _several(probing: Probing, alone: Measured, aim: int, budget: int, notify: Notify) -> Measured | None:
+    """Measure the number of utterances that should take `aim` bytes, at least two, halved while they do not fit; else
+    None."""
     (_, seconds, tokens), moments = alone
     each = max(max(moments.values()) - probing.held, 1)
     count = min(max(2, aim // each), _LARGEST, (budget - probing.held) // each)
@@ -235,20 +235,20 @@ def _several(probing: Probing, alone: Measured, aim: int, budget: int, tell: Not
         shape = (count, seconds, tokens)
         if (found := probing.moments(shape)) is not None:
             return shape, found
-        tell(f"{describe(shape)} do not fit: half as many are tried")
+        notify(f"{describe(shape)} do not fit: trying half as many")
         count //= 2
     return None
 
 
 def _moments(measured: Sequence[Measured], held: int) -> list[list[float]]:
-    """The bytes of each moment at all shapes; moments that some of them do not have are taken together."""
+    """The bytes of each moment at all shapes; moments missing at some shapes are combined."""
     common = set.intersection(*(set(moments) for _, moments in measured))
     rest = [max((moments[name] for name in moments.keys() - common), default=held) for _, moments in measured]
     return [*([float(moments[name]) for _, moments in measured] for name in sorted(common)), [float(r) for r in rest]]
 
 
-def _checks(probing: Probing, made: MemoryFit, reach: float, tell: Notify) -> Iterator[Check]:
-    """Measure the batches of three bins that were not fitted to, each as large as its bin allows (or `reach`)."""
+def _checks(probing: Probing, made: MemoryFit, reach: float, notify: Notify) -> Iterator[Check]:
+    """Measure batches of three bins outside the fit, each as large as its bin (or `reach`) allows."""
     known = {(seconds, tokens) for _, seconds, tokens in made.fit.shapes}
     others = [shape for shape in made.shapes if shape[1:] not in known and shape[0] > 0]
     for at in sorted({len(others) * place // (2 * _CHECKS) for place in range(1, 2 * _CHECKS, 2)} if others else ()):
@@ -257,6 +257,6 @@ def _checks(probing: Probing, made: MemoryFit, reach: float, tell: Notify) -> It
         size = max(1, min(size, _LARGEST, int(cost.most(seconds, tokens, reach))))
         shape = (size, seconds, tokens)
         if (moments := probing.moments(shape)) is None:
-            tell(f"{describe(shape)} should fit and do not: name less memory than {show_bytes(made.budget)}")
+            notify(f"{describe(shape)} should fit but do not: set the limit below {show_bytes(made.budget)}")
             continue
         yield Check(shape, float(cost.of(*shape)), max(moments.values()))

@@ -1,10 +1,9 @@
-"""How many floating-point operations a training step takes, from the shapes of a model's matrices alone.
+"""Floating-point operations of a training step, from the shapes of a model's matrices.
 
-A matrix of W entries takes 2 W operations at each position it is applied to, and as many again for each of: the
-gradient of its input, where something below it is trained; its own gradient, where it is trained; being applied a
-second time, where its layer is recomputed (gradient checkpointing) because the gradient goes through it. Attention over
-N positions of width w takes 4 N^2 w, and twice that for its gradient. Additions, norms and activations are left out;
-halves that a causal kernel may skip are counted, as `torch.utils.flop_counter` counts them.
+A matrix of W entries takes 2 W operations per position, and as many again for the gradient of its input (if something
+below is trained), for its own gradient (if it is trained), and for recomputation (gradient checkpointing). Attention
+over N positions of width w takes 4 N^2 w, and twice that for its gradient. Additions, norms and activations are
+ignored; causal attention counts in full, as in `torch.utils.flop_counter`.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from linnet.models.lowrank.modeling_linnet_low_rank import LOW_RANK
 from linnet.training.speech.loss import LOGITS
 
 _MEL_FRAMES = 100  # a second
-_QUERIES = ("q_proj", "c_attn")  # the matrix of an attention's queries, or of queries, keys and values
-_ACROSS = "encoder_attn"  # a decoder's attention to the encoder, whose keys and values are of the encoder's frames
+_QUERIES = ("q_proj", "c_attn")  # projections of queries, or of queries, keys and values
+_ACROSS = "encoder_attn"  # cross-attention
 
 
 @dataclass
 class Stack:
-    """Operations of layers: `each` for every position, `pair` for every two of them.
+    """Operations of layers: `each` per position, `pair` per pair of positions.
 
-    Of a decoder's attention to an encoder: `frame` for every frame, `across` for every position and frame.
+    For cross-attention: `frame` per encoder frame, `across` per position and frame.
     """
 
     each: float = 0.0
@@ -47,9 +46,9 @@ class Stack:
 
 @dataclass
 class Front:
-    """What lies below an encoder's blocks: convolutions, each with its operations for every place of its output.
+    """The layers below an encoder's blocks: convolutions with their operations per output position.
 
-    `each` is that of the matrices beside them, for every frame; `bins` are those of its mel features.
+    `each` counts the other matrices, per frame; `bins` are the mel bins.
     """
 
     layers: list[tuple[Any, float]]
@@ -57,7 +56,7 @@ class Front:
     bins: int
 
     def of(self, samples: int, frames: int | None = None) -> tuple[float, int]:
-        """Operations for a recording, and its frames: those given, or what the convolutions leave."""
+        """Operations for a recording, and its number of frames, by default that of the convolutions' output."""
         first = self.layers[0][0] if self.layers else None
         wave = isinstance(first, nn.Conv1d) and first.in_channels == 1
         size = [samples if wave else samples * _MEL_FRAMES // SAMPLE_RATE]
@@ -70,12 +69,11 @@ class Front:
 
 
 class StepFlops:
-    """The operations of a training step of a model as it is frozen, adapted and checkpointed.
+    """The operations of a training step of a model as frozen, adapted and checkpointed; it may be on the meta device.
 
-    A skeleton on the meta device will do. `span` is the length in seconds that every sound is padded to, if there is
-    one. `idle` names parts that do no work in a step: an `encoder` whose frames are cached, the `language_model` of a
-    fusion model whose answers have no loss. Left out is what no matrix of the model says: mel features, relative
-    positions; and blocks that shorten the sound on their way (Granite) count as if it were short from the start.
+    `span` is the length in seconds that all audio is padded to, if any. `idle` names parts without work in a step: an
+    `encoder` whose frames are cached, a `language_model` without loss on its answers. Mel features and relative
+    positions are ignored; blocks that downsample on the way (Granite) count as if the input were already short.
     """
 
     def __init__(self, model: Any, span: float | None = None, idle: Collection[str] = ()) -> None:
@@ -89,60 +87,59 @@ class StepFlops:
         self._decoder = walk.stack(family.decoder(model))
         head = model.get_output_embeddings()
         self._head, self._logits = walk.matrix(head), 2.0 * _entries(head)
-        self._pieces = LOGITS // len(head.weight)  # tokens from which on logits are made twice
+        self._pieces = LOGITS // len(head.weight)  # tokens beyond which logits are recomputed
         if "language_model" in idle:
             self._decoder, self._head, self._logits = Stack(), 0.0, 0.0
 
     def batch(self, utterances: int, seconds: float, tokens: int) -> float:
-        """Operations of a batch of so many utterances, each padded to so many seconds and label tokens."""
+        """Operations of a batch of `utterances`, each padded to `seconds` and label `tokens`."""
         samples = round((self._span or seconds) * SAMPLE_RATE)
-        heard, frames = self.encoder(samples)
+        encoding, frames = self.encoder(samples)
         if not self._fusion:
-            return utterances * (heard + self._decoder.of(tokens, frames) + self._head * tokens)
+            return utterances * (encoding + self._decoder.of(tokens, frames) + self._head * tokens)
         places = self._model.prompt_tokens(samples) + max(tokens - 1, 0)
-        each = heard + self._projector.of(self._model.audio_rows(samples)) + self._decoder.of(places)
-        return utterances * each + self._told(utterances * tokens)
+        each = encoding + self._projector.of(self._model.audio_rows(samples)) + self._decoder.of(places)
+        return utterances * each + self._head_flops(utterances * tokens)
 
     def pack(self, seconds: Sequence[float], tokens: Sequence[int]) -> float:
-        """Operations of a batch whose utterances lie end to end in one row before a fusion model's language model.
+        """Operations of a batch packed into one row of a fusion model's language model.
 
-        The encoder pads them all the same. Attention is counted over the whole row, as it is computed without a kernel
-        for packs.
+        The encoder still pads. Attention counts over the whole row, as computed without a kernel for packing.
         """
         samples = [round(length * SAMPLE_RATE) for length in seconds]
         longest = max(samples)
         padded = self.encoder(longest)[0] + self._projector.of(self._model.audio_rows(longest))
         places = sum(map(self._model.prompt_tokens, samples)) + sum(max(count - 1, 0) for count in tokens)
-        return len(samples) * padded + self._decoder.of(places) + self._told(sum(tokens))
+        return len(samples) * padded + self._decoder.of(places) + self._head_flops(sum(tokens))
 
-    def _told(self, tokens: int) -> float:
+    def _head_flops(self, tokens: int) -> float:
         """Operations of the output head for all label tokens of a batch."""
         return tokens * (self._head + (self._logits if tokens > self._pieces else 0.0))
 
     def encoder(self, samples: int) -> tuple[float, int]:
-        """Operations of the encoder for one sound, and its frames."""
+        """Operations of the encoder for one recording, and its frames."""
         if not self._fusion:
             front, frames = self._front.of(samples)
             return 0.0 if "encoder" in self._idle else front + self._encoder.of(frames), frames
-        kind, heard, frames = self._model.kind, 0.0, 0
+        kind, encoding, frames = self._model.kind, 0.0, 0
         if "encoder" in self._idle:
-            return heard, self._model.windowing.frames(samples)
+            return encoding, self._model.windowing.frames(samples)
         for window in self._model.windowing.plan(samples):
             length = kind.padded(window.stop - window.start)
             within = kind.frames(length)
-            heard += self._front.of(length, within)[0] + self._encoder.of(within)
+            encoding += self._front.of(length, within)[0] + self._encoder.of(within)
             frames += within
-        return heard, frames
+        return encoding, frames
 
 
 class _Walk:
-    """Goes through modules in the order in which they are run, and knows whether something below is trained."""
+    """Walks modules in execution order and tracks whether something below is trained."""
 
     def __init__(self) -> None:
         self._below = False
 
     def matrix(self, module: Any, recomputed: bool = False, below: bool | None = None) -> float:
-        """Operations of a matrix, or a kernel, for every place of its output; `below`: what it reads has a gradient."""
+        """Operations of a matrix or kernel per output position; `below`: whether its input needs a gradient."""
         own = any(value.requires_grad for value in module.parameters())
         below = self._below if below is None else below
         times = 1 + below + own + (recomputed and (below or own))
@@ -151,11 +148,11 @@ class _Walk:
 
     def stack(self, *modules: nn.Module) -> Stack:
         """A decoder, a projector, or the blocks of an encoder."""
-        found, heard = Stack(), self._below
+        found, below = Stack(), self._below
         for module in modules:
             for path, leaf, recomputed in _matrices(module):
                 if _ACROSS in path and (".k_proj" in path or ".v_proj" in path):
-                    found.frame += self.matrix(leaf, recomputed, None if "lora_B" in path else heard)
+                    found.frame += self.matrix(leaf, recomputed, None if "lora_B" in path else below)
                 else:
                     found.each += self.matrix(leaf, recomputed)
                 name, width = _outputs(module, path, leaf)
@@ -166,7 +163,7 @@ class _Walk:
         return found
 
     def encoder(self, module: Any) -> tuple[Front, Stack]:
-        """What lies below the stack of blocks, and the blocks."""
+        """The layers below the stack of blocks, and the blocks."""
         inside = _blocks(module)
         within = {id(part) for block in inside for part in block.modules()}
         front = Front([], 0.0, getattr(module.config, "num_mel_bins", 80))
@@ -182,14 +179,14 @@ class _Walk:
 
 
 def _blocks(encoder: nn.Module) -> list[nn.Module]:
-    """The stack that holds the most entries of matrices: not that of the convolutions below."""
+    """The stack with the most weights in linear layers, not that of the convolutions below."""
     stacks = [part for part in encoder.modules() if isinstance(part, nn.ModuleList)]
     linear = [(sum(leaf.weight.numel() for leaf in s.modules() if isinstance(leaf, nn.Linear)), s) for s in stacks]
     return list(max(linear, key=lambda pair: pair[0], default=(0, nn.ModuleList()))[1])
 
 
 def _matrices(module: nn.Module) -> Iterator[tuple[str, Any, bool]]:
-    """Path, module, and whether it is recomputed for the gradient, of everything that multiplies by weights."""
+    """Path, module, and whether it is recomputed, of every module that multiplies by weights."""
     again: list[str] = []
     for path, place in module.named_modules():
         if isinstance(place, GradientCheckpointingLayer) and place.gradient_checkpointing and place.training:
@@ -199,7 +196,7 @@ def _matrices(module: nn.Module) -> Iterator[tuple[str, Any, bool]]:
 
 
 def _outputs(module: nn.Module, path: str, leaf: Any) -> tuple[str, float]:
-    """The name of a layer and its outputs, where this is the part of it that makes them; of a fused one, a third."""
+    """The name of a layer and its output width, if this module produces it; a third for a fused one."""
     path = path.removesuffix(".base_layer")
     owner, _, name = path.rpartition(".")
     around: Any = module.get_submodule(owner.removeprefix("."))
@@ -211,12 +208,12 @@ def _outputs(module: nn.Module, path: str, leaf: Any) -> tuple[str, float]:
 
 
 def _entries(module: Any) -> int:
-    """Entries of a matrix or kernel; a normalized one has its magnitudes beside it."""
+    """Entries of a matrix or kernel, without magnitudes of a normalized one."""
     return max(int(value.numel()) for value in module.parameters())
 
 
 def _through(layer: nn.Conv1d | nn.Conv2d, size: list[int]) -> list[int]:
-    """The size of a convolution's output."""
+    """The output size of a convolution."""
     padding = layer.padding if isinstance(layer.padding, tuple) else (0,) * len(size)
     axes = zip(size, layer.kernel_size, layer.stride, padding, strict=True)
     return [(length + 2 * around - kernel) // stride + 1 for length, kernel, stride, around in axes]

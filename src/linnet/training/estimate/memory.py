@@ -1,7 +1,7 @@
-"""What a recipe takes of memory, by measurement where there was one (`linnet train fit-memory`).
+"""The memory of a recipe, measured by `linnet train fit-memory` if possible.
 
-A measurement is kept in Linnet's cache under all that it depends on: the model's config and what of it is trained,
-precisions, gradient checkpointing and whatever else the recipe says of a step, processes, device, and versions.
+Measurements are cached under everything that they depend on: the model's config and what is trained, precisions,
+gradient checkpointing and other recipe settings of a step, processes, device, and versions.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from linnet.models.device import choose_dtype, torch_device
 from linnet.training.speech.model import SpeechTask
 from linnet.training.speech.recipe import SpeechRecipe
 
-MARGIN = 0.08  # of a GPU's free memory: a fit errs by some percent, and an allocator leaves gaps
-_BEYOND = 1.05  # a fit is trusted so far past the longest sound and the most tokens that were measured
-_LONGEST, _PACE = 30.0, 3.3  # seconds of a recording, and tokens a second, where the data is not there to tell
-# what the memory of a step does not depend on; anything else that a recipe says is part of the key
+MARGIN = 0.08  # of a GPU's free memory, for errors of the fit and fragmentation
+_BEYOND = 1.05  # how far a fit extrapolates in seconds and tokens
+_LONGEST, _PACE = 30.0, 3.3  # seconds of a recording and tokens per second, without data
+# settings that do not affect the memory of a step; all others are part of the key
 _IDLE = {
     "model": {"encoder", "encoder_revision", "language_model", "language_model_revision", "checkpoint", "language"},
     "optimization": {"steps", "epochs", "learning_rate", "rates", "warmup", "weight_decay", "betas", "clip"},
@@ -40,14 +40,14 @@ _IDLE = {
         *("validation_batch", "beams", "max_new_tokens", "normalizer"),
     },
 }
-# of a config: names of places, versions, what other keys tell, and what Linnet turns off in an encoder
+# config keys that do not matter: paths, versions, redundant ones, and what Linnet turns off in an encoder
 _PLACES = {"_name_or_path", "name_or_path", "transformers_version", "bases", "_commit_hash", "dtype", "torch_dtype"}
 _PLACES |= {"layerdrop", "apply_spec_augment"}
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The memory of a step, fitted: a cost in bytes, and the shapes and bytes that it was fitted to."""
+    """The fitted memory of a step: a cost in bytes, and the measured shapes and bytes."""
 
     cost: Peak
     held: int
@@ -55,13 +55,13 @@ class Fit:
     measured: tuple[int, ...]
 
     def covers(self, seconds: float, tokens: int) -> bool:
-        """Whether the longest sound and the most tokens of some data are no more than what was measured."""
+        """Whether these maximum seconds and tokens are within the measured range."""
         longest, most = max(d for _, d, _ in self.shapes), max(t for _, _, t in self.shapes)
         return seconds <= longest * _BEYOND and tokens <= most * _BEYOND
 
 
 def describe(shape: Shape) -> str:
-    """A shape for the user.
+    """A shape as text.
 
     >>> describe((4, 12.5, 80))
     '4 utterances of 12.50 s and 80 tokens'
@@ -70,7 +70,7 @@ def describe(shape: Shape) -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """The bytes that are free on a device."""
+    """Free bytes on a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
@@ -79,7 +79,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def usable_memory(free: int, device: torch.device, world: int) -> int:
-    """The bytes that batches may take by default: free ones less 8 % on a GPU, a process's share of half on a CPU."""
+    """The default memory for batches: free bytes less 8 % on a GPU, half of them per process on a CPU."""
     return int(free * (1 - MARGIN)) if device.type == "cuda" else free // 2 // world
 
 
@@ -87,19 +87,19 @@ def usable_memory(free: int, device: torch.device, world: int) -> int:
 
 
 def fit_key(recipe: SpeechRecipe, task: SpeechTask, world: int) -> dict[str, Any]:
-    """All that the memory of a step depends on, as plain values."""
-    said = {name: value for name, value in asdict(recipe).items() if name not in ("task", "data")}
+    """Everything that the memory of a step depends on, as plain values."""
+    key = {name: value for name, value in asdict(recipe).items() if name not in ("task", "data")}
     for part, names in _IDLE.items():
-        said[part] = {name: value for name, value in said[part].items() if name not in names}
-    said["optimization"] |= {
+        key[part] = {name: value for name, value in key[part].items() if name not in names}
+    key["optimization"] |= {
         "accumulate": min(recipe.optimization.accumulate, 2),
         "average": recipe.optimization.average > 0,
     }
     device = torch_device(recipe.run.device)
-    said["run"]["device"] = _name(device)
+    key["run"]["device"] = _name(device)
     config = json.dumps(_bare(task.model.config.to_dict()), sort_keys=True, default=str)
     return {
-        **said,
+        **key,
         "freeze": dict(sorted(task.policy.items())),
         "config": hashlib.sha256(config.encode()).hexdigest(),
         "optimizer": "AdamW",
@@ -124,20 +124,20 @@ def _versions() -> dict[str, str]:
 
 
 def _bare(config: Any) -> Any:
-    """A config without what does not matter."""
+    """A config without irrelevant keys."""
     if isinstance(config, Mapping):
         return {str(name): _bare(value) for name, value in config.items() if name not in _PLACES}
     return [_bare(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def fit_file(key: Mapping[str, Any]) -> Path:
-    """Where a measurement with this key is kept."""
+    """The cache file of a measurement."""
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
     return cache_folder() / "memory" / f"{name}.json"
 
 
 def save_fit(fit: Fit, key: Mapping[str, Any]) -> Path:
-    """Keep a measurement. Raises `OutputError` where it cannot be written."""
+    """Cache a measurement. Raises `OutputError`."""
     path = fit_file(key)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,17 +145,13 @@ def save_fit(fit: Fit, key: Mapping[str, Any]) -> Path:
             file.write((json.dumps({"key": key, **asdict(fit)}, indent=1) + "\n").encode())
     except OSError as error:
         raise OutputError(
-            f"{path}: cannot keep the measurement ({error.strerror}): LINNET_CACHE names a folder."
+            f"{path}: cannot save the measurement ({error.strerror}): set LINNET_CACHE to another folder."
         ) from error
     return path
 
 
 def load_fit(key: Mapping[str, Any]) -> Fit | None:
-    """The measurement with this key; None where there is none.
-
-    Raises:
-        OptionError: its file is damaged.
-    """
+    """The cached measurement, or None. Raises `OptionError` for a damaged file."""
     path = fit_file(key)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -163,7 +159,7 @@ def load_fit(key: Mapping[str, Any]) -> Fit | None:
         shapes = tuple((int(n), float(d), int(t)) for n, d, t in content["shapes"])
         fit = Fit(Peak(moments), int(content["held"]), shapes, tuple(map(int, content["measured"])))
         if not (moments and shapes) or content["key"] != json.loads(json.dumps(key)):
-            raise ValueError("it is of something else")
+            raise ValueError("its key differs")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -171,16 +167,15 @@ def load_fit(key: Mapping[str, Any]) -> Fit | None:
     return fit
 
 
-# --- what batches cost
+# --- batch costs
 
 
 def batch_cost(
     recipe: SpeechRecipe, task: SpeechTask, lengths: Lengths, rows: Ints, world: int
 ) -> tuple[Cost | Peak, float]:
-    """The cost of a batch and its budget: in padded seconds, or in bytes where the recipe says `memory`.
+    """The cost of a batch and its budget: in padded seconds, or in bytes if the recipe sets `memory`.
 
-    Raises:
-        OptionError: the memory of such steps was not measured on this machine; names the command that does.
+    Raises `OptionError` where the memory of such steps has not been measured on this machine.
     """
     options = recipe.data.batching
     if not options.memory:
@@ -190,10 +185,10 @@ def batch_cost(
     budget = usable_memory(free_memory(device), device, world) if auto else parse_bytes(options.memory)
     fit = load_fit(fit_key(recipe, task, world))
     if fit is None or not fit.covers(float(lengths.durations[rows].max()), int(lengths.tokens[rows].max())):
-        why = "was not measured on this machine" if fit is None else "was measured for shorter sounds or texts only"
+        why = "was not measured on this machine" if fit is None else "was measured for shorter audio or texts only"
         several = f" --processes {world}" * (world > 1)
         raise OptionError(
-            f"data: batching: memory {options.memory}: what a step of this model takes {why}: run  linnet train "
+            f"data: batching: memory {options.memory}: the memory of a step of this model {why}: run  linnet train "
             f"fit-memory RECIPE{several}  first, or give a `budget` of padded seconds instead."
         )
     return fit.cost, budget
@@ -205,10 +200,9 @@ def batch_cost(
 def memory_rows(
     recipe: SpeechRecipe, task: SpeechTask, planned: Binning | Packing | JoinPlan | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Rows of a dry run: what weights and optimizer take, to the byte, and what a step on the largest batch does.
+    """Rows of a dry run: the memory of weights and optimizer, and of a step on the largest batch.
 
-    Where nothing is planned, or packs or joined windows are, that is the largest batch of sounds as long as the recipe
-    takes them.
+    Without planned bins that is the largest batch of recordings of the maximum length.
     """
     batches = planned.shapes if isinstance(planned, Binning) else [_likely_batch(recipe, task)]
     frozen_size = torch.empty(0, dtype=choose_dtype(recipe.model.dtype, "cpu")[0]).element_size()
@@ -216,8 +210,8 @@ def memory_rows(
     frozen = sum(value.numel() for value in task.loss.parameters() if not value.requires_grad)
     parts = {"weights": 4 * trained + frozen_size * frozen, "gradients": 4 * trained, "AdamW": 8 * trained}
     parts |= {"moving average": 4 * trained} if recipe.optimization.average else {}
-    said = ", ".join(f"{name} {show_bytes(count)}" for name, count in parts.items())
-    yield "memory", f"{show_bytes(sum(parts.values()))}: {said}"
+    key = ", ".join(f"{name} {show_bytes(count)}" for name, count in parts.items())
+    yield "memory", f"{show_bytes(sum(parts.values()))}: {key}"
     try:
         fit = load_fit(fit_key(recipe, task, int(os.environ.get("WORLD_SIZE", "1"))))
     except OptionError as error:
@@ -228,7 +222,7 @@ def memory_rows(
         peak = float(fit.cost.of(*shape))
         yield "memory of a step", f"at most {show_bytes(peak)}, by measurement, for {describe(shape)}"
         return
-    why = "not measured" if fit is None else "measured for shorter sounds or texts only"
+    why = "not measured" if fit is None else "measured for shorter audio or texts only"
     packed = recipe.data.batching.packed  # which fit-memory refuses
     yield (
         "memory of a step",
@@ -237,7 +231,7 @@ def memory_rows(
 
 
 def _likely_batch(recipe: SpeechRecipe, task: SpeechTask) -> Shape:
-    """The largest batch of sounds as long as a recipe takes them, spoken at a usual pace."""
+    """The largest batch of recordings of a recipe's maximum length, at a typical speaking rate."""
     options = recipe.data.batching
     seconds = task.inputs.span or min(recipe.data.longest or _LONGEST, task.inputs.longest)
     tokens = max(1, round(_PACE * seconds))

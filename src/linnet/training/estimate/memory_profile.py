@@ -1,10 +1,9 @@
-"""How much memory each moment of a training step takes at its peak, by the allocator's own count.
+"""Peak memory of each moment of a training step, as counted by the allocator.
 
-A moment lies between two marks: where a module with children begins or ends, where the gradient of its output is
-there, where the optimizer begins. Within so short a stretch memory follows one simple formula of the batch's shape,
-which the peak of a whole step does not. On a GPU the caching allocator keeps the count. On a CPU the profiler writes
-down what PyTorch's allocator gives and takes back, which is exact and the same each time, where the resident memory of
-the process has noise of its own; weights and what else was there before are counted by their storages.
+A moment lies between two marks: where a module with children begins or ends, where the gradient of its output is ready,
+where the optimizer begins. Within a moment memory follows a simple formula of the batch's shape, unlike the peak of a
+whole step. On a GPU the caching allocator counts. On a CPU the profiler records PyTorch's allocations, which is exact
+and reproducible, unlike resident memory; weights and other existing tensors are counted by their storages.
 """
 
 from __future__ import annotations
@@ -22,10 +21,9 @@ _BEGIN = "begin"
 
 
 def step_moments(step: Callable[[], object], loss: nn.Module, optimizer: Any, held: int) -> Moments:
-    """Run `step` (forward, backward and the optimizer's step of `loss`) and give the bytes of each of its moments.
+    """Run `step` (forward, backward and the optimizer's step of `loss`) and return the peak bytes of its moments.
 
-    `held` are the bytes that are there before it; on a GPU its allocator is asked instead. The names of moments are the
-    same in every step of one model.
+    `held` are the bytes allocated before, used on CPUs only. Moments have the same names in every step of a model.
     """
     device = next(loss.parameters()).device
     ledger = _Cuda(device) if device.type == "cuda" else _Profiled(held)
@@ -38,14 +36,14 @@ def step_moments(step: Callable[[], object], loss: nn.Module, optimizer: Any, he
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """The bytes of their storages on this process; one that several of them share counts once."""
+    """The bytes of their storages on this process; shared ones count once."""
     own: Iterator[Any] = (tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors)
     storages = [tensor.untyped_storage() for tensor in own]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def optimizer_tensors(optimizer: Any) -> Iterator[Tensor]:
-    """What an optimizer keeps for its parameters."""
+    """The state tensors of an optimizer."""
     for state in optimizer.state.values():
         yield from (value for value in state.values() if isinstance(value, Tensor))
 
@@ -54,7 +52,7 @@ def optimizer_tensors(optimizer: Any) -> Iterator[Tensor]:
 
 
 def _hooks(mark: Callable[[str], None], loss: nn.Module, optimizer: Any) -> Iterator[Any]:
-    """Hooks that call `mark` at each boundary; what is computed again in the backward pass has its own marks."""
+    """Hooks that call `mark` at each boundary; recomputation in the backward pass has its own marks."""
     direction = ["forward"]
 
     def turn(to: str) -> None:
@@ -103,7 +101,7 @@ def _tensors(made: Any) -> Iterator[Tensor]:
 
 
 class _Cuda:
-    """Peaks by the counters of the caching allocator."""
+    """Peaks from the caching allocator's counters."""
 
     def __init__(self, device: torch.device) -> None:
         self.moments: Moments = {}
@@ -116,7 +114,7 @@ class _Cuda:
         self.mark(_BEGIN)
 
     def mark(self, name: str) -> None:
-        """The moment that ends here had its peak since the last mark; `name` begins."""
+        """End the current moment and begin `name`."""
         peak = torch.cuda.max_memory_allocated(self._device)
         self.moments[self._name] = max(self.moments.get(self._name, 0), peak)
         torch.cuda.reset_peak_memory_stats(self._device)
@@ -124,7 +122,7 @@ class _Cuda:
 
 
 class _Profiled:
-    """Peaks by the profiler's list of what PyTorch's allocator on the CPU has given and taken back."""
+    """Peaks from the profiler's record of CPU allocations."""
 
     _MARK = "linnet: "
 
@@ -150,6 +148,6 @@ class _Profiled:
             self.moments[name] = max(self.moments.get(name, 0), held)
 
     def mark(self, name: str) -> None:
-        """A line in the profiler's list."""
+        """Add a mark to the profiler's record."""
         with torch.profiler.record_function(self._MARK + name):
             pass

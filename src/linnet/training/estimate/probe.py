@@ -1,9 +1,8 @@
-"""A process that measures training steps on made-up sounds: `linnet train fit-memory` starts it, also under torchrun.
+"""A process that measures training steps on synthetic audio, started by `linnet train fit-memory`, also under torchrun.
 
-Its arguments are a recipe, and the characters that a CTC head spells, if there is to be one. It says on stdout what it
-found, and then answers each line of JSON on stdin, a shape [utterances, seconds, tokens], with one on stdout (of the
-first process only). The model is loaded once, since what a step takes does not depend on the steps before it. A step
-that is out of memory may end the process; then it is started again.
+Its arguments are a recipe, and the characters of a CTC head, if any. It replies to each line of JSON on stdin, a shape
+[utterances, seconds, tokens], with one on stdout (first process only). The model is loaded once, since the memory of a
+step does not depend on earlier steps. Running out of memory may end the process; it is then restarted.
 """
 
 from __future__ import annotations
@@ -33,24 +32,23 @@ from linnet.training.speech.model import load_task
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.trainer import OutOfRoomError, Trainer, make_accelerator
 
-_SHORTER = 0.1  # seconds that the last sound of a batch lacks, so that there is padding to mask as in real batches
-_UNUSED = 0.01  # of the trained weights may be without a gradient: a mask that training on text never uses
-_SCALER_STEPS = 20  # float16 may need some until its gradients are finite
+_SHORTER = 0.1  # seconds that the last recording is shorter, for padding as in real batches
+_UNUSED = 0.01  # share of trained weights that may lack a gradient
+_SCALER_STEPS = 20  # float16 may need several until gradients are finite
 
 
 class Probe:
-    """A trainer of the recipe that takes steps on noise and random tokens; its weights never move.
+    """A trainer of the recipe that runs steps on noise and random tokens without changing weights.
 
     Raises:
-        LinnetError: the model or device cannot be had, or more than 1 % of the trained weights get no gradient, so that
-            some part is not in the step that is measured.
+        LinnetError: the model or device is unavailable, or more than 1 % of the trained weights get no gradient.
     """
 
     def __init__(self, recipe: SpeechRecipe, characters: str = "") -> None:
         if recipe.losses.alignment is not None:
             raise OptionError(
-                "losses: alignment: how much memory it takes depends on the tokens of the training texts, and is not "
-                "measured: give batches a `budget`, or measure the recipe without it."
+                "losses: alignment: its memory depends on the tokens of the training texts and is not measured: set a "
+                "`budget` of batches, or measure the recipe without it."
             )
         accelerator = make_accelerator(recipe.run)
         self.free = free_memory(accelerator.device)
@@ -67,16 +65,10 @@ class Probe:
         self.unused = self._unused()
 
     def moments(self, shape: Shape) -> Moments:
-        """The bytes of each moment of a step on batches of this shape, the most of all processes.
-
-        Raises:
-            OutOfRoomError: it does not fit into a GPU's memory.
-        """
+        """The bytes of each moment of a step at this shape, the maximum of all processes. Raises `OutOfRoomError`."""
         trainer = self.trainer
         batch = self._batch(*shape)
-        micro_batches = [batch] * min(
-            trainer.recipe.optimization.accumulate, 2
-        )  # the second finds the first one's gradients
+        micro_batches = [batch] * min(trainer.recipe.optimization.accumulate, 2)  # the second one has gradients already
         on_host = 0 if trainer.accelerator.device.type == "cuda" else bytes_of(batch.tensors.values())
         own = step_moments(
             lambda: trainer.update(micro_batches), trainer.loss, trainer.optimizer, self.held() + on_host
@@ -93,8 +85,8 @@ class Probe:
         return bytes_of((*own, *optimizer_tensors(trainer.optimizer), *trainer.average.values()))
 
     def _unused(self) -> list[str]:
-        """Take a first step, after which the optimizer's state is there; the trained weights without a gradient."""
-        parameters: Any = self.trainer.loss.named_parameters()  # whose hooks have no types
+        """Take a first step, which creates the optimizer's state; returns the trained weights without a gradient."""
+        parameters: Any = self.trainer.loss.named_parameters()  # its hooks are untyped
         trained = {name: value for name, value in parameters if value.requires_grad}
         reached: set[str] = set()
         hooks = [
@@ -114,27 +106,27 @@ class Probe:
         return unused
 
     def _batch(self, utterances: int, seconds: float, tokens: int) -> Batch:
-        """Noise and random tokens; the last one of several is a little shorter than the others."""
+        """Noise and random tokens; the last utterance is slightly shorter than the others."""
         noise = (0.1 * self._random.standard_normal(max(1, round(seconds * SAMPLE_RATE)))).astype(np.float32)
-        sounds: list[Samples] = [noise] * utterances
+        clips: list[Samples] = [noise] * utterances
         labels = [self._random.integers(0, self._vocabulary, max(tokens, 1)).tolist() for _ in range(utterances)]
         if utterances > 1:
-            sounds[-1] = noise[: max(len(noise) // 2, len(noise) - round(_SHORTER * SAMPLE_RATE))]
+            clips[-1] = noise[: max(len(noise) // 2, len(noise) - round(_SHORTER * SAMPLE_RATE))]
             labels[-1] = labels[-1][: max(1, tokens - 1)]
-        tensors = self._task.inputs.batch(sounds, labels)
+        tensors = self._task.inputs.batch(clips, labels)
         if self._task.ctc is not None:
             tensors["characters"] = torch.ones(utterances, max(tokens, 1), dtype=torch.long)
-            tensors["samples"] = torch.tensor([len(sound) for sound in sounds])
+            tensors["samples"] = torch.tensor(list(map(len, clips)))
         return Batch(tensors, ["noise"] * utterances, [seconds] * utterances, utterances * seconds, [])
 
 
 def main() -> None:
-    """Answer until stdin ends. What libraries print goes to stderr."""
+    """Reply until stdin ends; other output goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     leads = os.environ.get("RANK", "0") == "0"
 
-    def say(**what: Any) -> None:
+    def reply(**what: Any) -> None:
         if leads:
             answers.write(json.dumps(what) + "\n")
             answers.flush()
@@ -144,24 +136,24 @@ def main() -> None:
     try:
         probe = Probe(recipe, *sys.argv[2:])
     except LinnetError as error:
-        say(error=str(error))
+        reply(error=str(error))
         return
-    say(held=probe.held(), free=probe.free, unused=probe.unused)
+    reply(held=probe.held(), free=probe.free, unused=probe.unused)
     while (shape := _next(leads)) is not None:
         try:
-            say(moments=probe.moments(shape))
+            reply(moments=probe.moments(shape))
         except OutOfRoomError:
-            say(full=True)
+            reply(full=True)
         except LinnetError as error:
-            say(error=str(error))
+            reply(error=str(error))
     probe.trainer.accelerator.end_training()
 
 
 def _next(leads: bool) -> Shape | None:
-    """The shape that all processes measure next."""
+    """The next shape to measure, on all processes."""
     line = sys.stdin.readline() if leads else ""
-    told = broadcast_object_list([json.loads(line) if line else None])
-    return None if told[0] is None else (int(told[0][0]), float(told[0][1]), int(told[0][2]))
+    shape = broadcast_object_list([json.loads(line) if line else None])
+    return None if shape[0] is None else (int(shape[0][0]), float(shape[0][1]), int(shape[0][2]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The process that measures steps, seen from outside: started, asked, and started again where a step has ended it."""
+"""Controls the process that measures steps, and restarts it where a step ended it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from linnet.training.estimate.memory_profile import Moments
 from linnet.training.speech.recipe import SpeechData, SpeechRecipe
 
 _PATIENCE = 30  # seconds for processes to end before they are killed
-_LAST_LINES = 8  # of what a process wrote before it died
+_LAST_LINES = 8  # of a process's stderr
 
 
 class Probing:
-    """Measures steps of a recipe in its own process, or in several of torchrun; a context that leaves none behind.
+    """Measures steps of a recipe in one process, or in several under torchrun; a context manager.
 
-    `characters` are those that a CTC head spells, where the recipe has one.
+    `characters` are those of a CTC head, if the recipe has one.
 
     Raises:
-        LinnetError: the recipe's model or device cannot be had, or its process ends before the first step.
+        LinnetError: the recipe's model or device is unavailable, or its process ends before the first step.
     """
 
-    def __init__(self, recipe: SpeechRecipe, processes: int, tell: Notify, characters: str = "") -> None:
+    def __init__(self, recipe: SpeechRecipe, processes: int, notify: Notify, characters: str = "") -> None:
         self._characters = characters
-        self._recipe, self.processes, self._tell = recipe, processes, tell
+        self._recipe, self.processes, self._notify = recipe, processes, notify
         self._folder = tempfile.TemporaryDirectory(prefix="linnet-probe-")
         self._process: subprocess.Popen[str] | None = None
-        self.held = self.free = 0  # bytes: of weights and optimizer, and free on the device before they came
+        self.held = self.free = 0  # bytes of weights and optimizer, and free before loading
 
     def __enter__(self) -> Probing:
         content = json.dumps(asdict(replace(self._recipe, data=SpeechData())))
@@ -47,7 +47,7 @@ class Probing:
             self.__exit__()
             raise
         for name in unused:
-            self._tell(f"{name} gets no gradient: it is trained, but no step uses it")
+            self._notify(f"{name} gets no gradient: it is trained, but not used in a step")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,12 +59,12 @@ class Probing:
         return Path(self._folder.name)
 
     def moments(self, shape: Shape) -> Moments | None:
-        """The bytes of each moment of a step at this shape; None where memory is out or the process was killed."""
+        """The bytes of each moment of a step at this shape; None if it runs out of memory or the process is killed."""
         if self._process is None:
             self._start()
         answer = self._ask(shape)
         if answer is None:
-            self._tell(f"a step of {describe(shape)} ended its process: {self._last_words()}")
+            self._notify(f"a step of {describe(shape)} ended its process: {self._last_words()}")
             self._end()
             return None
         if answer.get("full"):
@@ -74,7 +74,7 @@ class Probing:
         return {name: int(count) for name, count in answer["moments"].items()}
 
     def _start(self) -> list[str]:
-        """Start the process; the names of trained weights that get no gradient."""
+        """Start the process; returns the names of trained weights without a gradient."""
         several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.processes)]
         command = [sys.executable, *(several if self.processes > 1 else [])]
         with (self._path / "stderr").open("w") as errors:
@@ -85,11 +85,11 @@ class Probing:
                 stderr=errors,
                 text=True,
                 env={**os.environ, "KINETO_LOG_LEVEL": "5"},
-                start_new_session=True,  # an interrupt comes to this process alone, which ends the others
+                start_new_session=True,  # interrupts go to this process only, which ends the others
             )
         answer = self._answer()
         if answer is None:
-            raise LinnetError(f"the process that measures ended before its first step: {self._last_words()}")
+            raise LinnetError(f"the measuring process ended before its first step: {self._last_words()}")
         if "error" in answer:
             raise OptionError(answer["error"])
         self.held, self.free = int(answer["held"]), int(answer["free"])
@@ -106,7 +106,7 @@ class Probing:
         return self._answer()
 
     def _answer(self) -> dict[str, Any] | None:
-        """The next line of the first process; None where it has ended."""
+        """The next reply of the first process; None if it has ended."""
         assert self._process is not None
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -127,16 +127,16 @@ class Probing:
             assert pipe is not None
             try:
                 pipe.close()
-            except OSError:  # what could not be written to a process that is gone
+            except OSError:  # a pipe to a process that has ended
                 continue
 
     def _last_words(self) -> str:
-        """How the process ended, and what it said last."""
+        """How the process ended, and its last output."""
         assert self._process is not None
         try:
             code = self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             code = 0
         lines = (self._path / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = "; ".join(line.strip() for line in lines[-_LAST_LINES:] if not line.startswith("USDT"))
-        return f"exit status {code}{', a signal such as the system sends where memory is out' * (code < 0)}. {said}"
+        words = "; ".join(line.strip() for line in lines[-_LAST_LINES:] if not line.startswith("USDT"))
+        return f"exit status {code}{', a signal, as when the system is out of memory' * (code < 0)}. {words}"

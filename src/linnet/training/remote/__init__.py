@@ -1,1 +1,1 @@
-"""A recipe trained on another machine by ssh, rsync and tmux."""
+"""Training on another machine by ssh, rsync and tmux."""

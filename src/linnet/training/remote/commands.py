@@ -1,4 +1,4 @@
-"""The commands that train a run on another machine. Nothing here runs anything."""
+"""The commands that train a run on another machine, without running them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from linnet.errors import OptionError
 
 FORWARDED = ("HF_TOKEN", "WANDB_API_KEY", "WANDB_PROJECT", "TRACKIO_PROJECT")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:%\[\]-]*")
-_FOLDER = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")  # no sign that a shell, ssh or rsync reads otherwise
+_FOLDER = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")  # no characters special to a shell, ssh or rsync
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, what it is for, and its stdin, of which only `shown` is ever shown."""
+    """A program with its arguments, purpose and stdin, of which only `shown` is ever displayed."""
 
     why: str
     arguments: tuple[str, ...]
@@ -35,12 +35,11 @@ class Command:
 class Remote:
     """Another machine and a run on it.
 
-    `host` is what ssh takes: USER@HOST, or a name of ~/.ssh/config, which also knows ports and keys. `folder` is
-    there, relative to the home folder. `secrets` are names of environment variables. `wheel` is installed in
-    place of the package index's Linnet. All values are checked: none of them can be read as anything else.
+    `host` is what ssh takes: USER@HOST, or a name of ~/.ssh/config (for ports and keys). `folder` is on that machine,
+    relative to the home folder. `wheel` is installed instead of Linnet from the package index.
 
     Raises:
-        OptionError: a host, folder or variable with other signs than such names have.
+        OptionError: a host, folder or variable with invalid characters.
     """
 
     host: str
@@ -69,38 +68,38 @@ class Remote:
 
     @property
     def job(self) -> str:
-        """The folder of the run's recipe there."""
+        """The folder of the run's recipe on the other machine."""
         return f"{self.folder}/jobs/{self.run}"
 
     def look(self) -> Command:
-        """Make the folders; says whether the run is running there. Status 3: a program is missing."""
+        """Create the folders; prints whether the run is active. Status 3: a program is missing."""
         script = (
             "for program in tmux rsync python3; do command -v $program >/dev/null || "
             '{ echo "$program is not installed there" >&2; exit 3; }; done; '
             f"mkdir -p {self.job} {self.folder}/runs {self.folder}/files && "
             f"if tmux has-session -t ={self.session} 2>/dev/null; then echo running; else echo idle; fi"
         )
-        return self._ssh(f"look whether {self.session} is running", script)
+        return self._ssh(f"check whether {self.session} is running", script)
 
     def send_job(self, staging: Path) -> Command:
-        """Copy recipe, manifests and, if there is one, the wheel."""
-        # whole paths, since rsync takes `a:b` for a host and `-a` for an option
+        """Copy recipe, manifests and the wheel, if any."""
+        # absolute paths: rsync takes `a:b` for a host and `-a` for an option
         sent = [f"{staging.absolute()}/", *([str(self.wheel.absolute())] if self.wheel else [])]
         return Command("send the recipe", ("rsync", "-a", *sent, f"{self.host}:{self.job}/"))
 
     def send_files(self, paths: Sequence[str], size: int) -> Command:
-        """Copy what the recipe names; what already exists is not sent again."""
+        """Copy the files that the recipe names, except unchanged ones."""
         options = ("-rtL", "--relative", "--from0", "--files-from=-")
         count = f"{len(paths)} paths, {size / 1e6:,.1f} MB"
         return Command(
-            "send what it names of this machine",
+            "send the files that it names",
             ("rsync", *options, "/", f"{self.host}:{self.folder}/files/"),
             "".join(f"{path}\0" for path in paths),
             count,
         )
 
     def install(self) -> Command:
-        """Make the environment and put Linnet into it."""
+        """Create the environment and install Linnet."""
         extras = f"[{','.join(self.extras)}]"
         pip = f"{self.folder}/venv/bin/python -m pip install -q"
         make = f"test -x {self.folder}/venv/bin/python || python3 -m venv {self.folder}/venv"
@@ -113,7 +112,7 @@ class Remote:
         return self._ssh("install linnet there", f"({script}) >&2")
 
     def start(self, environment: Mapping[str, str]) -> Command:
-        """Start the run in tmux. Variables go through stdin and a pipe into it: never a command line or file."""
+        """Start the run in tmux. Variables go through stdin and a pipe, never a command line or file."""
         script = (
             f"cd {self.job} && rm -f status keys && : > said && mkfifo -m 600 keys && "
             f"tmux new-session -d -s {self.session} 'exec sh job.sh' && cat > keys"
@@ -125,7 +124,7 @@ class Remote:
         return self._ssh(f"start it in the tmux session {self.session}", script, given, ", ".join(environment))
 
     def job_script(self) -> str:
-        """`job.sh`: takes the variables, trains, and keeps the exit status."""
+        """`job.sh`: reads the variables, trains, and saves the exit status."""
         bin_ = "../../venv/bin"
         alone = f"{bin_}/python -m linnet train"
         many = f"{bin_}/python -m torch.distributed.run --nproc-per-node {self.processes} -m linnet train"
@@ -134,20 +133,20 @@ class Remote:
         return f". ./keys\nrm -f keys\n{train} > result 2> said\necho $? > status\n"
 
     def follow(self) -> Command:
-        """Give what the run says until it is over; the exit status is its own, but never ssh's 255."""
+        """Print the run's output until it ends; the exit status is its own, but never ssh's 255."""
         script = (
             f"cd {self.job} || exit 1; tail -n +1 -f said & tail=$!; "
             f"while tmux has-session -t ={self.session} 2>/dev/null && kill -0 $tail 2>/dev/null; do sleep 1; done; "
             'sleep 1; kill $tail 2>/dev/null; test "$(cat status 2>/dev/null)" = 0'
         )
-        return self._ssh("show what it says until it is over", script, options=("-o", "ServerAliveInterval=15"))
+        return self._ssh("show its output until it ends", script, options=("-o", "ServerAliveInterval=15"))
 
     def fetch(self, output: Path) -> Command:
-        """Bring the run's folder back without its checkpoints, and without the corpus as it was read."""
+        """Fetch the run's folder without checkpoints and the cached corpus."""
         there = f"{self.host}:{self.folder}/runs/{self.run}/"
         left = ("--exclude=/checkpoints", "--exclude=/corpus")
         return Command("fetch the run", ("rsync", "-a", *left, there, f"{output.absolute()}/"))
 
     def _ssh(self, why: str, script: str, stdin: str = "", shown: str = "", options: tuple[str, ...] = ()) -> Command:
-        """A script for `sh`, whatever the user's shell there is."""
+        """A script for `sh`, independent of the user's login shell."""
         return Command(why, ("ssh", *options, self.host, f"sh -c {shlex.quote(script)}"), stdin, shown)

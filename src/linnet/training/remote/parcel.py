@@ -1,10 +1,10 @@
-"""What a run needs of this machine, and how the recipe names it on another one.
+"""The files that a run needs from this machine, and the recipe with their paths on another one.
 
-There, under one folder:
+On the other machine, under one folder:
 
     venv/               an environment with Linnet, for all runs
-    files/HERE/...      files and folders of this machine under their whole paths here, for all runs
-    jobs/NAME/          recipe.yaml and manifests of one run, job.sh that starts it, and what it said
+    files/PATH/...      files and folders of this machine under their absolute paths, for all runs
+    jobs/NAME/          recipe.yaml and manifests of one run, job.sh that starts it, and its output
     runs/NAME/          the run's folder
 """
 
@@ -32,9 +32,9 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class Parcel:
-    """A run as it is sent: its name, its recipe there, manifests by their name, and whole paths of what goes along.
+    """A run to be sent: name, recipe with remote paths, manifests by name, and absolute paths of files to copy.
 
-    `size` is that of the files in bytes, `extras` are those of Linnet that the run needs.
+    `size` is that of the files in bytes, `extras` are the extras of Linnet that the run needs.
     """
 
     name: str
@@ -46,15 +46,14 @@ class Parcel:
 
 
 def pack(recipe: Recipe, *, skip_bad: bool = False) -> Parcel:
-    """Find what a recipe needs of this machine.
+    """Collect the files that a recipe needs from this machine.
 
-    Texts of `model`, `data` and `losses` that are paths here (with a `/` or a `.`) are sent; all else is taken to be on
-    the Hub or on the other machine already. Sources of utterances become manifests whose sounds are sent one by one,
-    so that manifests with whole paths, and those of other toolkits, work there, too. Of a task in a file the
-    Python files beside it are sent.
+    Strings in `model`, `data` and `losses` that are local paths (with a `/` or a `.`) are sent; all others are taken to
+    be on the Hub or on the other machine. Sources become manifests whose audio files are sent one by one, so that
+    absolute paths and other toolkits' manifests work too. For a task in a file its Python files are sent.
 
     Raises:
-        OptionError: sounds are missing here (with `skip_bad` they are left out), or a source cannot be read.
+        OptionError: audio is missing (with `skip_bad` it is skipped), or a source cannot be read.
     """
     content: dict[str, Any] = _plain(asdict(recipe))
     code = code_of(recipe.task)
@@ -83,7 +82,7 @@ def pack(recipe: Recipe, *, skip_bad: bool = False) -> Parcel:
 
 
 def _sources(data: dict[str, Any]) -> Iterator[tuple[str, SourceSpec]]:
-    """The sources of utterances of a recipe, each with its place in `data`."""
+    """The sources of a recipe, each with its key in `data`."""
     for number, spec in enumerate(data.get("train") or ()):
         if isinstance(spec, dict):
             yield f"train-{number}", TrainingSource(**spec)
@@ -105,7 +104,7 @@ def _local(path: str) -> bool:
 
 
 def _utterances(spec: SourceSpec, paths: set[str], skip_bad: bool) -> Iterator[Utterance]:
-    """Those of a source with their sounds where they will be there; adds the files of the sounds to `paths`."""
+    """The utterances of a source with remote audio paths; adds the audio files to `paths`."""
     missing: list[str] = []
     source = open_source(spec)
     for utterance in source:
@@ -123,13 +122,13 @@ def _utterances(spec: SourceSpec, paths: set[str], skip_bad: bool) -> Iterator[U
     if missing and not skip_bad:
         more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise OptionError(
-            f"{source.name}: {len(missing)} sounds are missing here: {', '.join(missing[:_NAMED])}{more}. "
-            "Mend them, or leave them out with --skip-bad."
+            f"{source.name}: {len(missing)} audio files are missing: {', '.join(missing[:_NAMED])}{more}. "
+            "Fix them, or skip them with --skip-bad."
         )
 
 
 def _sent(value: Any, paths: set[str], own: set[str]) -> Any:
-    """The value with every path of this machine as it will be there; adds them to `paths`."""
+    """The value with local paths replaced by remote ones; adds them to `paths`."""
     if isinstance(value, dict):
         return {key: _sent(item, paths, own) for key, item in value.items()}
     if isinstance(value, list):
@@ -139,13 +138,13 @@ def _sent(value: Any, paths: set[str], own: set[str]) -> Any:
     place = Path(value).expanduser()
     if not place.exists():
         return value
-    whole = os.path.abspath(place)  # noqa: PTH100  a link is followed by rsync, under its own name
+    whole = os.path.abspath(place)  # noqa: PTH100  rsync follows links under their own names
     paths.add(whole)
     return f"{_FILES}{whole}"
 
 
 def _plain(value: Any) -> Any:
-    """Values as YAML reads them: lists for tuples, nothing for what is None."""
+    """Values for YAML: lists for tuples, without None."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items() if item is not None}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,5 @@
-"""Training on another machine: look, send, install, start, follow, fetch; the same call again goes on where it is."""
+"""Training on another machine: check, send, install, start, follow, fetch; a repeated call attaches to a running
+job."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _LOST = 255  # ssh's own exit status for a broken connection
 
 
 def plan_remote(remote: Remote, parcel: Parcel, output: Path, secrets: Sequence[str] = FORWARDED) -> list[Command]:
-    """All commands in their order; those between the first and the last two are left out where it is running."""
+    """All commands in order; those between the first and the last two are skipped if the run is active."""
     files = [remote.send_files(parcel.paths, parcel.size)] if parcel.paths else []
     send = [remote.send_job(staging(output)), *files, remote.install()]
     return [remote.look(), *send, remote.start(_environment(secrets)), remote.follow(), remote.fetch(output)]
@@ -34,54 +35,54 @@ def run_remote(
     output: Path,
     *,
     secrets: Sequence[str] = FORWARDED,
-    tell: Notify,
+    notify: Notify,
 ) -> Iterator[Row]:
-    """Train there; yields the rows of the log, and leaves the run's folder in `output` without checkpoints.
+    """Train on the other machine; yields the log rows and fetches the run's folder to `output` without checkpoints.
 
-    Where it is running already this attaches to it. Broken off here, the run goes on there.
+    Attaches to a run that is active. The run continues if this process is interrupted.
 
     Raises:
         LinnetError: a command fails, the connection breaks, or the training ends with an error.
     """
     look, *send, start, follow, fetch = plan_remote(remote, parcel, output, secrets)
     if _run(look).strip().endswith("running"):
-        tell(f"{remote.session} is running on {remote.host}: attaching to it")
+        notify(f"{remote.session} is running on {remote.host}: attaching to it")
     else:
         _stage(remote, parcel, staging(output))
         for command in send:
-            tell(f"{command.why} ({command.shown})" if command.shown else command.why)
+            notify(f"{command.why} ({command.shown})" if command.shown else command.why)
             _run(command)
         _run(start)
-        tell(f"{remote.session} has started on {remote.host}; to see it there:  tmux attach -t {remote.session}")
+        notify(f"{remote.session} has started on {remote.host}; to watch it there:  tmux attach -t {remote.session}")
     try:
-        status = yield from _follow(follow, tell)
+        status = yield from _follow(follow, notify)
     except (KeyboardInterrupt, GeneratorExit):
-        tell(
-            f"the run goes on on {remote.host}: the same command attaches to it again;  "
+        notify(
+            f"the run continues on {remote.host}: the same command attaches to it again;  "
             f"ssh {remote.host} tmux kill-session -t {remote.session}  ends it"
         )
         raise
     if status == _LOST:
         raise LinnetError(
-            f"{remote.host}: the connection is lost. The run goes on there: the same command attaches to it again."
+            f"{remote.host}: the connection was lost. The run continues there: the same command attaches to it again."
         )
     output.mkdir(parents=True, exist_ok=True)
     _run(fetch)
     _name_bases(output, parcel.paths)
     if status:
         raise LinnetError(
-            f"{remote.host}: the training has ended with an error (see above). The same command goes on from its "
+            f"{remote.host}: the training ended with an error (see above). The same command resumes from its "
             "newest checkpoint."
         )
 
 
 def staging(output: Path) -> Path:
-    """Where recipe and manifests lie before they are sent."""
+    """The local folder of recipe and manifests to be sent."""
     return output / "remote"
 
 
 def _name_bases(output: Path, paths: Sequence[str]) -> None:
-    """Let fetched models that stand on folders of this machine name them as they are called here."""
+    """Restore local paths of base models in fetched models."""
     for file in (output / name / "config.json" for name in ("best", "model")):
         config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         for base in (config.get("bases") or {}).values():
@@ -91,7 +92,7 @@ def _name_bases(output: Path, paths: Sequence[str]) -> None:
 
 
 def _environment(names: Sequence[str]) -> dict[str, str]:
-    """Those of the variables that are set. Raises `OptionError` for one that was asked for and is not."""
+    """The variables that are set. Raises `OptionError` for a requested one that is not."""
     missing = [name for name in names if name not in FORWARDED and name not in os.environ]
     if missing:
         raise OptionError(f"forward: {', '.join(missing)} is not set in this environment")
@@ -108,21 +109,21 @@ def _stage(remote: Remote, parcel: Parcel, folder: Path) -> None:
 
 
 def _run(command: Command) -> str:
-    """Run to the end; its stdout. What it says on stderr goes to this process's."""
+    """Run a command; returns its stdout, while stderr is passed through."""
     try:
         done = subprocess.run(command.arguments, input=command.stdin.encode(), stdout=subprocess.PIPE, check=False)
     except FileNotFoundError:
         raise _missing(command) from None
     if done.returncode:
         raise LinnetError(
-            f"to {command.why}: {command.arguments[0]} has failed with status {done.returncode} (see above): "
+            f"to {command.why}: {command.arguments[0]} failed with status {done.returncode} (see above): "
             f"{command.arguments[-2] if command.arguments[0] == 'ssh' else command.arguments[-1]}"
         )
     return done.stdout.decode(errors="replace")
 
 
-def _follow(command: Command, tell: Notify) -> Generator[Row, None, int]:
-    """Rows as they come, each step once; other lines are told. Returns the exit status."""
+def _follow(command: Command, notify: Notify) -> Generator[Row, None, int]:
+    """Log rows as they arrive, each step once; other lines are passed to `notify`. Returns the exit status."""
     try:
         process = subprocess.Popen(command.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     except FileNotFoundError:
@@ -134,7 +135,7 @@ def _follow(command: Command, tell: Notify) -> Generator[Row, None, int]:
             for line in process.stdout:
                 row = _row(line)
                 if row is None:
-                    tell(line.decode(errors="replace").rstrip().removeprefix("linnet: "))
+                    notify(line.decode(errors="replace").rstrip().removeprefix("linnet: "))
                 elif row["step"] > newest:
                     newest = row["step"]
                     yield row
@@ -153,4 +154,4 @@ def _row(line: bytes) -> Row | None:
 
 
 def _missing(command: Command) -> OptionError:
-    return OptionError(f"{command.arguments[0]} is not installed here, and --remote needs it")
+    return OptionError(f"{command.arguments[0]} is not installed on this machine, and --remote needs it")

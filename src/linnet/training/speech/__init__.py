@@ -1,1 +1,1 @@
-"""Training of any speech model of Transformers by a recipe: `run.run_speech` is the way in."""
+"""Training any speech model of Transformers from a recipe."""

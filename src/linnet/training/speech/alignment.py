@@ -1,10 +1,9 @@
-"""A loss that teaches a projector alone: CTC of its rows against the language model's own token embeddings.
+"""A loss for the projector alone: CTC of its rows against the language model's token embeddings.
 
-A row should look like the embedding of the token that is spoken in it, or like a learned blank. Each row is scored
-against the embeddings of the tokens that the training texts have (cosine, times a learned scale), and CTC (Graves et
-al. 2006) sums over all ways to lay the text along the rows. No layer of the language model is needed for that, so a
-step costs a small part of one through the model; the language model then reads rows that resemble text from its first
-step on. Only the projector's weights outlive the run: blank and scale are learned anew.
+A row should match the embedding of the token spoken in it, or a learned blank. Rows are scored against the embeddings
+of all tokens of the training texts (scaled cosine), and CTC (Graves et al. 2006) sums over all alignments. No layer of
+the language model runs, so a step is cheap, and the language model later starts from rows that resemble text. Only the
+projector's weights are saved; blank and scale are relearned.
 
 Shapes: B clips, N rows, D width of the language model, K tokens of the training texts, L labels.
 """
@@ -21,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from linnet.errors import OptionError
 from linnet.training.batch import IGNORED
 
-SCALE = 20.0  # of cosines, at the start
+SCALE = 20.0  # initial scale of cosines
 
 
 class RowAlignment(nn.Module):
@@ -46,23 +45,23 @@ class RowAlignment(nn.Module):
         return torch.log_softmax(self.scale.exp() * cosines.float(), -1)
 
     def losses(self, rows: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """-log p(text | rows) [B] of clips with `rows` [N, D] and `labels` [B, L], the end last, padded with -100.
+        """-log p(text | rows) [B] of clips with `rows` [N, D] and `labels` [B, L], end last, padded with -100.
 
-        Zero for a clip with fewer rows than its tokens need: no path leads through it.
+        Zero for a clip with fewer rows than its tokens need.
         """
-        told = self(pad_sequence(list(rows), batch_first=True)).transpose(0, 1)
+        log_probs = self(pad_sequence(list(rows), batch_first=True)).transpose(0, 1)
         counts = (labels != IGNORED).sum(1)
         inside = torch.arange(labels.shape[1], device=labels.device) < (counts - 1)[:, None]
-        lengths = torch.tensor([len(clip) for clip in rows], device=told.device)
+        lengths = torch.tensor([len(clip) for clip in rows], device=log_probs.device)
         return nn.functional.ctc_loss(
-            told, self.numbers[labels[inside]], lengths, inside.sum(1), reduction="none", zero_infinity=True
+            log_probs, self.numbers[labels[inside]], lengths, inside.sum(1), reduction="none", zero_infinity=True
         )
 
 
 def make_alignment(model: Any, texts: Iterable[Sequence[int]]) -> RowAlignment:
-    """The loss for a fusion model and the label tokens of its training texts, each with its end."""
+    """The loss for a fusion model and the label tokens of its training texts, with end tokens."""
     tokens = sorted({token for text in texts for token in text[:-1]})
     if not tokens:
-        raise OptionError("losses: alignment: the training texts have not one token to be laid along the audio.")
+        raise OptionError("losses: alignment: the training texts have no tokens to align.")
     table = model.get_input_embeddings().weight
     return RowAlignment(table[torch.tensor(tokens)], tokens, len(table))

@@ -1,7 +1,6 @@
-"""What happens to a training recording on its way: speed, room, noise, line, codec, level, masks.
+"""Augmentation of training recordings: speed, reverberation, noise, telephone, codec, level, masks.
 
-Each is one function of a recording [N] at 16 kHz and its own random generator, so that the chance of one of them
-changes nothing of the others.
+Each is a function of a recording [N] at 16 kHz and its own random generator, so that their chances are independent.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import soundfile
 from scipy import signal
 
 from linnet.audio import SAMPLE_RATE, Samples
-from linnet.audio.effects import colored, mu_law, resample, room, unit
+from linnet.audio.effects import colored, mu_law, resample, room_response, unit
 from linnet.training.speech.recipe import AugmentOptions
 
 Rng = np.random.Generator
-_CODECS = (  # container, coding, kHz it is heard at, range of libsndfile's compression level
+_CODECS = (  # container, codec, sampling rate in kHz, range of libsndfile's compression level
     ("WAV", "GSM610", 8, None),  # 13 kbit/s
     ("OGG", "OPUS", 16, (0.88, 0.98)),  # about 40 to 12 kbit/s
     ("MP3", "MPEG_LAYER_III", 16, (0.5, 0.8)),  # about 35 to 22 kbit/s
@@ -31,9 +30,9 @@ SLOWEST = 0.9
 
 
 def augmented(samples: Samples, options: AugmentOptions, key: Sequence[int], *, longest: float = np.inf) -> Samples:
-    """A recording [N] in another place: N changes by a tenth at most, and stays within `longest` seconds where it was.
+    """An augmented recording [N]; N changes by at most 10 % and stays within `longest` seconds.
 
-    What becomes of it depends on the whole numbers `key` alone, such as seed, epoch and row.
+    The result depends on the integers `key` alone, such as seed, epoch and row.
 
     >>> len(augmented(np.zeros(16000, np.float32), AugmentOptions(), (0, 0, 7), longest=1.0)) <= 16000
     True
@@ -48,47 +47,47 @@ def augmented(samples: Samples, options: AugmentOptions, key: Sequence[int], *, 
 
 
 def speed(samples: Samples, random: Rng) -> Samples:
-    """Up to a tenth faster or slower, pitch with it."""
+    """Up to 10 % faster or slower, with pitch."""
     return resample(samples, float(random.uniform(SLOWEST, 1.1)))
 
 
 def reverberant(samples: Samples, random: Rng) -> Samples:
-    """In a synthetic room."""
-    heard: Samples = signal.fftconvolve(samples, room(random))[: len(samples)].astype(np.float32)
-    return heard
+    """With synthetic reverberation."""
+    changed: Samples = signal.fftconvolve(samples, room_response(random))[: len(samples)].astype(np.float32)
+    return changed
 
 
 def noisy(samples: Samples, random: Rng) -> Samples:
-    """With noise between white and brown, 5 to 30 dB below."""
+    """With noise between white and brown, at 5 to 30 dB SNR."""
     level = np.float32(np.sqrt(np.mean(np.square(samples)))) * np.float32(10 ** (-random.uniform(5, 30) / 20))
     return samples + level * colored(random, len(samples), float(random.uniform(0, 2)))[: len(samples)]
 
 
 def telephone(samples: Samples, random: Rng) -> Samples:
-    """Through the 8-bit quantizer of a telephone line; the level becomes that of quiet speech."""
+    """Through the 8-bit quantizer of a telephone line, at the level of quiet speech."""
     del random
     return mu_law(unit(samples) * np.float32(0.1), 8)
 
 
 def coded(samples: Samples, random: Rng) -> Samples:
-    """To a lossy codec and back: GSM (of a telephone's band), Opus or MP3, whichever this libsndfile has."""
+    """Through a lossy codec: GSM (telephone band), Opus or MP3, as far as libsndfile supports them."""
     if not codecs() or len(samples) < _WINDOW:
         return samples
     form, kind, rate, levels = codecs()[int(random.integers(len(codecs())))]
-    scale = max(float(np.abs(samples).max()), 1e-6) / 0.9  # a codec takes up to 1
+    scale = max(float(np.abs(samples).max()), 1e-6) / 0.9  # codecs clip at 1
     given = signal.resample_poly(samples / scale, rate, SAMPLE_RATE // 1000)
     options = {} if levels is None else {"compression_level": float(random.uniform(*levels))}
     file = io.BytesIO()
     soundfile.write(file, given, rate * 1000, format=form, subtype=kind, **options)
     file.seek(0)
-    back = soundfile.read(file, dtype="float32")[0][: len(given)]  # the last block of a codec is filled up
-    heard = signal.resample_poly(back, SAMPLE_RATE // 1000, rate)[: len(samples)] * scale
-    return np.pad(heard, (0, len(samples) - len(heard))).astype(np.float32)
+    back = soundfile.read(file, dtype="float32")[0][: len(given)]  # codecs pad the last block
+    changed = signal.resample_poly(back, SAMPLE_RATE // 1000, rate)[: len(samples)] * scale
+    return np.pad(changed, (0, len(samples) - len(changed))).astype(np.float32)
 
 
 @cache
 def codecs() -> tuple[tuple[str, str, int, tuple[float, float] | None], ...]:
-    """The codecs that this libsndfile can write: its container, its name, kHz, the range of compression levels."""
+    """The codecs that libsndfile can write: container, name, kHz, range of compression levels."""
     return tuple(codec for codec in _CODECS if codec[1] in soundfile.available_subtypes(codec[0]))
 
 
@@ -98,9 +97,9 @@ def louder(samples: Samples, random: Rng) -> Samples:
 
 
 def masked(samples: Samples, random: Rng) -> Samples:
-    """SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779) on the sound itself, for any front end.
+    """SpecAugment (Park et al. 2019, https://arxiv.org/abs/1904.08779) on the waveform, for any front end.
 
-    Two bands of up to 27 of 80 mel bins fall silent, and two stretches of up to 1 s and a tenth of the sound.
+    Silences two bands of up to 27 of 80 mel bins, and two spans of up to 1 s and 10 % of the recording.
     """
     if len(samples) < 2 * _WINDOW:
         return samples
@@ -111,12 +110,12 @@ def masked(samples: Samples, random: Rng) -> Samples:
     times = transform.t(len(samples))
     for start, end in stretches(random, len(samples) / SAMPLE_RATE):
         spectrum[:, (times >= start) & (times < end)] = 0
-    heard: Samples = transform.istft(spectrum, k1=len(samples)).astype(np.float32)
-    return heard
+    changed: Samples = transform.istft(spectrum, k1=len(samples)).astype(np.float32)
+    return changed
 
 
 def bands(random: Rng) -> list[tuple[float, float]]:
-    """Two bands of frequencies to be silenced, in Hz; of equal chance on the mel scale (HTK's formula)."""
+    """Two frequency bands to silence, in Hz; uniform on the mel scale (HTK's formula)."""
     whole = 2595 * np.log10(1 + _HIGHEST / 700)
     found: list[tuple[float, float]] = []
     for _ in range(2):
@@ -128,7 +127,7 @@ def bands(random: Rng) -> list[tuple[float, float]]:
 
 
 def stretches(random: Rng, seconds: float) -> list[tuple[float, float]]:
-    """Two stretches of a recording of this length to be silenced, in seconds."""
+    """Two time spans to silence in a recording of this length, in seconds."""
     found: list[tuple[float, float]] = []
     for _ in range(2):
         width = random.uniform(0, min(_LONGEST, _SHARE * seconds))
@@ -139,7 +138,7 @@ def stretches(random: Rng, seconds: float) -> list[tuple[float, float]]:
 
 EFFECTS: dict[str, Callable[[Samples, Rng], Samples]] = {
     "speed": speed,
-    "room": reverberant,
+    "reverb": reverberant,
     "noise": noisy,
     "telephone": telephone,
     "codec": coded,

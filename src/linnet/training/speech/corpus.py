@@ -1,4 +1,4 @@
-"""The utterances that a recipe names: read, held against the model, measured, and given sound by sound."""
+"""The utterances of a recipe: read, checked against the model, measured, and batched."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from linnet.training.speech.ctc import Alphabet
 from linnet.training.speech.inputs import Inputs, padded
 from linnet.training.speech.recipe import AugmentOptions, TrainingSource
 
-NAMED = 10  # of the utterances that cannot be used; all are counted
-_AT_ONCE = 1000  # texts that are given to the tokenizer together
+NAMED = 10  # unusable utterances; all are counted
+_AT_ONCE = 1000  # texts per call of the tokenizer
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Utterances in order, the tokens that each is trained to give (end to end), and the table of their lengths."""
+    """Utterances in order, their concatenated label tokens, and the table of their lengths."""
 
     utterances: PackedUtterances
     lengths: Lengths
@@ -55,12 +55,12 @@ class Corpus:
 
     @classmethod
     def load(cls, folder: Path, inputs: Inputs) -> Corpus:
-        """What `save` wrote, for the same kind of inputs; texts and tokens stay on the disk until they are used."""
+        """Load what `save` wrote, for the same kind of inputs; texts and tokens are memory-mapped."""
         tokens = np.load(folder / "tokens.npy", mmap_mode="r", allow_pickle=False)
         return cls(PackedUtterances.load(folder), load_lengths(folder / "lengths.npz"), inputs, tokens)
 
     def labels(self, row: int) -> list[int]:
-        """The tokens of one utterance."""
+        """The label tokens of one utterance."""
         end = int(self._ends[row])
         found: list[int] = self.tokens[end - int(self.lengths.tokens[row]) : end].tolist()
         return found
@@ -69,24 +69,26 @@ class Corpus:
 def read_corpus(specs: Iterable[SourceSpec], inputs: Inputs, context: RunContext = ALONE, *, limit: int = 0) -> Corpus:
     """Read sources to their end (or the first `limit` utterances of each).
 
-    An utterance that cannot be used has no text, or its sound is not there, or its text or length is too much for the
-    model; rows that are no utterances count too. With `context.skip_bad` they are left out and told.
+    Unusable utterances have no text or audio, or are too long for the model; invalid rows count too. With
+    `context.skip_bad` they are skipped and reported.
 
     Raises:
-        OptionError: there are such utterances (names the first ten, and how many of each kind), or there are no others.
+        OptionError: there are unusable utterances (names the first ten and counts each kind), or no others.
     """
     bad, packer = _Unusable(), Packer()
     seconds, tokens, counts = array("f"), array("i"), array("i")
     parts: list[tuple[str, int]] = []
-    with UtteranceReader() as listener:
+    with UtteranceReader() as reader:
         for spec in specs:
             source, before = open_source(spec), len(packer)
             found: Iterator[Utterance] = iter(source)
             if isinstance(spec, TrainingSource) and spec.transcribe_with:
-                context.tell(f"{source.name}: {spec.transcribe_with} writes its texts first; here they count as empty")
+                context.notify(
+                    f"{source.name}: {spec.transcribe_with} transcribes it first; here its texts count as empty"
+                )
                 found = (replace(utterance, text=utterance.text or "") for utterance in source)
             while some := list(islice(found, min(_AT_ONCE, limit - len(packer) + before) if limit else _AT_ONCE)):
-                for utterance, length, labels in _measured(some, inputs, listener, bad):
+                for utterance, length, labels in _measured(some, inputs, reader, bad):
                     packer.add(utterance)
                     seconds.append(length)
                     tokens.extend(labels)
@@ -95,17 +97,17 @@ def read_corpus(specs: Iterable[SourceSpec], inputs: Inputs, context: RunContext
             bad.add("no utterance", list(map(str, source.report.problems)), source.report.bad)
     bad.settle(len(packer), context)
     if not len(packer):
-        raise OptionError(f"there is nothing to read in {', '.join(name for name, _ in parts) or 'no source at all'}.")
+        raise OptionError(f"no utterance found in {', '.join(name for name, _ in parts) or 'no source at all'}.")
     lengths = Lengths(np.asarray(seconds, np.float32), np.asarray(counts, np.int32), tuple(parts), inputs.about)
     return Corpus(packer.made(), lengths, inputs, np.asarray(tokens, np.int32))
 
 
 class AudioBatches(Dataset[Batch]):
-    """Whole batches by the rows in them; every sound is heard anew in each epoch where there is an `augment`.
+    """Batches by their rows, with audio augmented differently in each epoch if `augment` is given.
 
-    What an utterance becomes depends on seed, epoch and row alone. `used` tells the share of its budget that a batch
-    of these rows takes. With an `alphabet` there are the tensors that a CTC head asks for: the `characters` [B, S] of
-    each text, and how many `samples` [B] it has. `packed` says that no label is padded where the model reads it.
+    Augmentation depends on seed, epoch and row alone. `used` returns the share of the budget that a batch takes. With
+    an `alphabet` batches have tensors for a CTC head: the `characters` [B, S] of each text and the number of `samples`
+    [B]. `packed` means that labels are not padded in the model.
     """
 
     def __init__(
@@ -122,25 +124,25 @@ class AudioBatches(Dataset[Batch]):
         self.corpus, self._seed, self._augment, self._skip_bad = corpus, seed, augment, skip_bad
         self._used, self._alphabet, self._packed = used, alphabet, packed
         self.epoch = 0
-        self._listener: tuple[int, UtteranceReader] | None = None
+        self._reader: tuple[int, UtteranceReader] | None = None
 
     def __getitem__(self, rows: Sequence[int]) -> Batch:
-        """The batch of these rows. Raises `LinnetError` that names an utterance whose sound cannot be read."""
+        """The batch of these rows. Raises `LinnetError` that names an utterance with unreadable audio."""
         corpus = self.corpus
-        heard: list[tuple[int, Samples]] = []
+        read: list[tuple[int, Samples]] = []
         lost: list[str] = []
         for row in rows:
             utterance = corpus.utterances[row]
             try:
-                heard.append((row, self._hear(utterance, row)))
+                read.append((row, self._read(utterance, row)))
             except AudioError as error:
                 if not self._skip_bad:
-                    raise LinnetError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
+                    raise LinnetError(f"{utterance.id}: {error} Skip such utterances with --skip-bad.") from error
                 lost.append(utterance.id)
-        ids = [corpus.utterances[row].id for row, _ in heard]
-        seconds = [len(samples) / SAMPLE_RATE for _, samples in heard]
-        if heard:
-            return self._made(self._tensors(heard), [row for row, _ in heard], seconds, lost, rows)
+        ids = [corpus.utterances[row].id for row, _ in read]
+        seconds = [len(samples) / SAMPLE_RATE for _, samples in read]
+        if read:
+            return self._made(self._tensors(read), [row for row, _ in read], seconds, lost, rows)
         tensors = self._tensors([(rows[0], np.zeros(SAMPLE_RATE, np.float32))])
         return Batch({**tensors, "labels": torch.full_like(tensors["labels"], IGNORED)}, ids, seconds, 0.0, lost)
 
@@ -152,64 +154,66 @@ class AudioBatches(Dataset[Batch]):
         lost: list[str],
         rows: Sequence[int],
     ) -> Batch:
-        """The batch of the rows that could be read, of all that were planned for it."""
+        """The batch of the readable rows among all planned ones."""
         corpus = self.corpus
         slots = sum(len(corpus.labels(row)) for row in kept) if self._packed else None
         ids = [corpus.utterances[row].id for row in kept]
-        return Batch(tensors, ids, seconds, self._heard(tensors, seconds), lost, self._used and self._used(rows), slots)
+        return Batch(
+            tensors, ids, seconds, self._padded_seconds(tensors, seconds), lost, self._used and self._used(rows), slots
+        )
 
-    def _heard(self, tensors: dict[str, Tensor], seconds: Sequence[float]) -> float:
-        """The seconds of all rows of a batch with their padding, of utterances of so many."""
+    def _padded_seconds(self, tensors: dict[str, Tensor], seconds: Sequence[float]) -> float:
+        """The seconds of a batch with padding, for utterances of these lengths."""
         del tensors
-        return self.corpus.inputs.heard(seconds)
+        return self.corpus.inputs.padded_seconds(seconds)
 
-    def _tensors(self, heard: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
-        """What a model takes of these rows and their sounds, and what a head beside it does."""
+    def _tensors(self, read: Sequence[tuple[int, Samples]]) -> dict[str, Tensor]:
+        """The tensors of these rows and their audio, for the model and a CTC head."""
         corpus = self.corpus
-        tensors = corpus.inputs.batch([samples for _, samples in heard], [corpus.labels(row) for row, _ in heard])
-        return self._spelled(tensors, [[row] for row, _ in heard], [len(samples) for _, samples in heard])
+        tensors = corpus.inputs.batch([samples for _, samples in read], [corpus.labels(row) for row, _ in read])
+        return self._spelled(tensors, [[row] for row, _ in read], [len(samples) for _, samples in read])
 
     def _spelled(
         self, tensors: dict[str, Tensor], rows: Iterable[Sequence[int]], samples: Sequence[int]
     ) -> dict[str, Tensor]:
-        """With the characters of the utterances in each sound and how many samples it has, for a CTC head."""
+        """Add the characters and the number of samples of each recording, for a CTC head."""
         if self._alphabet is None:
             return tensors
         texts = [" ".join(self.corpus.utterances[row].text or "" for row in some) for some in rows]
         spelled = [self._alphabet.ids(text) for text in texts]
         return {**tensors, "characters": padded(spelled), "samples": torch.tensor(samples)}
 
-    def _hear(self, utterance: Utterance, row: int) -> Samples:
-        if self._listener is None or self._listener[0] != os.getpid():  # a file's place is not shared with a fork
-            self._listener = os.getpid(), UtteranceReader()
-        samples = self._listener[1].hear(utterance).samples
+    def _read(self, utterance: Utterance, row: int) -> Samples:
+        if self._reader is None or self._reader[0] != os.getpid():  # file positions must not be shared with a fork
+            self._reader = os.getpid(), UtteranceReader()
+        samples = self._reader[1].read(utterance).samples
         if self._augment is None:
             return samples
         return augmented(samples, self._augment, (self._seed, self.epoch, row), longest=self.corpus.inputs.longest)
 
 
-def _seconds(utterance: Utterance, listener: UtteranceReader) -> float:
-    """The length of an utterance: stated, or measured. Raises `AudioError` where its sound is not there."""
-    if listener.exists(utterance) is False:
+def _seconds(utterance: Utterance, reader: UtteranceReader) -> float:
+    """The length of an utterance, stated or measured. Raises `AudioError` where its audio is missing."""
+    if reader.exists(utterance) is False:
         raise AudioError("missing audio")
     if utterance.end is not None:
         return utterance.end - (utterance.start or 0.0)
     if utterance.duration is not None:
         return utterance.duration
     try:
-        return listener.hear(utterance).duration
+        return reader.read(utterance).duration
     except AudioError as error:
-        raise AudioError("audio that cannot be read") from error
+        raise AudioError("unreadable audio") from error
 
 
 def _measured(
-    utterances: Sequence[Utterance], inputs: Inputs, listener: UtteranceReader, bad: _Unusable
+    utterances: Sequence[Utterance], inputs: Inputs, reader: UtteranceReader, bad: _Unusable
 ) -> Iterator[tuple[Utterance, float, list[int]]]:
-    """Those that can be used, with their seconds and their label tokens."""
-    told = inputs.labels([u.text or "" for u in utterances], [u.language for u in utterances])
-    for utterance, labels in zip(utterances, told, strict=True):
+    """The usable utterances, with their seconds and label tokens."""
+    token_rows = inputs.labels([u.text or "" for u in utterances], [u.language for u in utterances])
+    for utterance, labels in zip(utterances, token_rows, strict=True):
         try:
-            length = _seconds(utterance, listener)
+            length = _seconds(utterance, reader)
         except AudioError as error:
             bad.add(str(error), [utterance.id])
             continue
@@ -224,19 +228,19 @@ def _measured(
 
 
 class _Unusable:
-    """Utterances that cannot be used, by the reason: all are counted, the first are named."""
+    """Unusable utterances by reason: all are counted, the first are named."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._names: dict[str, list[str]] = defaultdict(list)
 
     def add(self, reason: str, names: Sequence[str], count: int = 1) -> None:
-        """Some more."""
+        """Count unusable utterances."""
         self._counts[reason] += count
         self._names[reason] += names[: NAMED - len(self._names[reason])]
 
     def settle(self, good: int, context: RunContext) -> None:
-        """Tell of them, or raise an `OptionError`."""
+        """Report them, or raise an `OptionError`."""
         count = self._counts.total()
         if not count:
             return
@@ -246,6 +250,6 @@ class _Unusable:
             if number:
                 lines.append(f"  {number} {reason}: {named}" + (f", and {number - NAMED} more" * (number > NAMED)))
         if not context.skip_bad:
-            raise OptionError("\n".join([*lines, "Mend them, or leave them out with --skip-bad."]))
+            raise OptionError("\n".join([*lines, "Fix them, or skip them with --skip-bad."]))
         for line in lines:
-            context.tell(line)
+            context.notify(line)

@@ -1,7 +1,7 @@
-"""The corpus of a run as it was read at its start, kept in the run's folder.
+"""The corpus of a run, cached in the run's folder.
 
-Reading millions of rows and making tokens of them takes minutes. It is done once: a run that goes on has at once, and
-exactly, the corpus that it began with; all processes of a machine, and the workers that read sounds, share one copy.
+Reading and tokenizing millions of rows takes minutes. A resumed run gets exactly the corpus it started with, and all
+processes and data workers of a machine share one copy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from linnet.training.speech.corpus import Corpus, read_corpus
 from linnet.training.speech.inputs import Inputs
 
 _FORMAT = 1
-_LOOK = 0.2  # seconds between looks at what another process is making
+_POLL = 0.2  # seconds between checks for another process
 
 
 def kept_corpus(
@@ -33,9 +33,9 @@ def kept_corpus(
     *,
     limit: int = 0,
 ) -> Corpus:
-    """The corpus in `folder`; where it has none of these sources in this model's tokens, what `read_corpus` reads.
+    """The corpus cached in `folder`, or the result of `read_corpus` for other sources or another tokenizer.
 
-    A file that has another size or time, or a folder with other files, is read again.
+    Files with a different size or time, and folders with different files, are read again.
 
     Raises:
         OptionError: as `read_corpus`.
@@ -49,36 +49,36 @@ def kept_corpus(
 
 
 def keep_folder(folder: Path, key: Any, make: Callable[[], Callable[[Path], None]]) -> None:
-    """Let what `make` returns fill a folder, unless it holds what was written under this key (JSON values) already.
+    """Fill a folder with what `make` returns, unless it was written under this key (JSON values) already.
 
-    Of several processes on a machine the first one writes, and the others wait for it.
+    The first process on a machine writes, the others wait for it.
     """
-    told = folder / "key.json"
-    if made_by_another(told, key):
+    key_file = folder / "key.json"
+    if made_by_another(key_file, key):
         return
     restore_folder(folder)
-    if has_key(told, key):
+    if has_key(key_file, key):
         return
     write = make()
 
     def write_all(place: Path) -> None:
         write(place)
-        write_key(place / told.name, key)
+        write_key(place / key_file.name, key)
 
     swap_folder(folder, write_all)
 
 
 def made_by_another(file: Path, key: Any) -> bool:
-    """Whether another process of this machine is its first; waits until that one has written this key."""
+    """Whether another process of this machine writes; waits until it has written this key."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         return False
-    while not has_key(file, key):  # torchrun ends this process, too, if the first one fails
-        time.sleep(_LOOK)
+    while not has_key(file, key):  # torchrun ends this process if the first one fails
+        time.sleep(_POLL)
     return True
 
 
 def has_key(file: Path, key: Any) -> bool:
-    """Whether a file of `write_key` has this key."""
+    """Whether a file holds this key."""
     try:
         return bool(json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(key)))
     except (FileNotFoundError, ValueError):
@@ -86,17 +86,17 @@ def has_key(file: Path, key: Any) -> bool:
 
 
 def write_key(file: Path, key: Any) -> None:
-    """Write down what beside it was made from, as JSON."""
+    """Write a key as JSON."""
     file.write_text(json.dumps(key), encoding="utf-8")
 
 
 def stamp(path: Path) -> list[Any]:
-    """What tells a file from a changed one: its size and time; of a folder those of the files in it."""
+    """Size and time of a file, or of the files in a folder, to detect changes."""
     try:
         if not path.is_dir():
             return [path.stat().st_size, path.stat().st_mtime_ns]
         with os.scandir(path) as entries:
             found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
     except OSError:
-        return []  # a name on the Hub, or nothing: reading it says so
+        return []  # a Hub id, or missing, which is reported on reading
     return sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in found)

@@ -1,8 +1,7 @@
-"""A head on the encoder that spells the text letter by letter (Graves et al. 2006, connectionist temporal
-classification).
+"""A character CTC head on the encoder (Graves et al. 2006, connectionist temporal classification).
 
-It makes the encoder tell where what is said, and is kept beside the model. Its vocabulary are the characters of the
-training texts: that of a language model would be a thousand times as large and no easier to hear.
+It makes encoder frames align with the text and is saved beside the model. Its vocabulary are the characters of the
+training texts, a thousand times smaller than that of a language model.
 
 Shapes: B utterances, T encoder frames, k outputs for each frame, d encoder width, S characters of a text, C = 1 + all
 characters (0 is the blank).
@@ -30,30 +29,30 @@ from linnet.models.fusion.encoders import speech_encoder
 from linnet.training.batch import IGNORED
 
 FILE = "ctc_head.safetensors"
-PER_SECOND = 50  # outputs at least: an encoder of 12.5 frames a second is too slow for letters
-Frames = Callable[[int], int]  # encoder frames of a clip of so many samples
+PER_SECOND = 50  # minimum outputs; 12.5 frames per second are too few for characters
+Frames = Callable[[int], int]  # samples of a clip -> encoder frames
 
 
 def spelled(text: str) -> str:
-    """What of a text can be heard: letters, marks, digits and apostrophes in lower case, one space between words.
+    """The spoken part of a text: lowercase letters, marks, digits and apostrophes, with single spaces.
 
     >>> spelled(" Don't - stop! ")
     "don't stop"
     """
     plain = unicodedata.normalize("NFC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lower())
-    heard = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in plain)
-    return " ".join(heard.split())
+    kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in plain)
+    return " ".join(kept.split())
 
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The characters that a head knows; number 0 is the blank, that of `characters[0]` is 1."""
+    """The characters of a head; number 0 is the blank, that of `characters[0]` is 1."""
 
     characters: str
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Alphabet:
-        """All that occur in the texts, in the order of their code points."""
+        """All characters of the texts, in order of code points."""
         found: set[str] = set()
         for text in texts:
             found.update(spelled(text))
@@ -64,7 +63,7 @@ class Alphabet:
         return {character: number for number, character in enumerate(self.characters, 1)}
 
     def ids(self, text: str) -> list[int]:
-        """The characters of a text as numbers; those that are not known are left out.
+        """The characters of a text as numbers, without unknown ones.
 
         >>> Alphabet(" abn").ids("A banana!")
         [2, 1, 3, 2, 4, 2, 4, 2]
@@ -73,7 +72,7 @@ class Alphabet:
 
 
 class CtcHead(nn.Module):
-    """One matrix from encoder frames [T, d] to k T rows of log-probabilities of the blank and the characters."""
+    """A linear layer from encoder frames [T, d] to k T rows of log-probabilities of blank and characters."""
 
     def __init__(self, width: int, alphabet: Alphabet, outputs: int = 1) -> None:
         super().__init__()
@@ -88,17 +87,17 @@ class CtcHead(nn.Module):
     def losses(self, frames: Sequence[Tensor], spellings: Tensor) -> Tensor:
         """-log p(spelling | frames) [B] of clips with `frames` [T, d] and `spellings` [B, S], padded with -100.
 
-        Zero for a clip with fewer outputs than its characters need: no path leads through it.
+        Zero for a clip with fewer outputs than its characters need.
         """
-        told = self(pad_sequence(list(frames), batch_first=True)).transpose(0, 1)
+        log_probs = self(pad_sequence(list(frames), batch_first=True)).transpose(0, 1)
         inside = spellings != IGNORED
-        lengths = torch.tensor([self.outputs * len(clip) for clip in frames], device=told.device)
+        lengths = torch.tensor([self.outputs * len(clip) for clip in frames], device=log_probs.device)
         return nn.functional.ctc_loss(
-            told, spellings[inside], lengths, inside.sum(1), reduction="none", zero_infinity=True
+            log_probs, spellings[inside], lengths, inside.sum(1), reduction="none", zero_infinity=True
         )
 
     def save(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
-        """Write the head with its characters beside a model; `state` are its matrix's weights, by default its own."""
+        """Write the head with its characters beside a model; `state` are its weights, by default its own."""
         from safetensors.torch import save_file
 
         found = state or self.linear.state_dict()
@@ -108,7 +107,7 @@ class CtcHead(nn.Module):
 
 
 def outputs_needed(ids: Sequence[int]) -> int:
-    """The least outputs that a path through these characters takes: one for each, a blank between equal ones.
+    """The minimum number of outputs for these characters: one each, and a blank between equal neighbors.
 
     >>> outputs_needed([1, 2, 2, 3])
     5
@@ -117,7 +116,7 @@ def outputs_needed(ids: Sequence[int]) -> int:
 
 
 def load_ctc_head(folder: Path) -> CtcHead:
-    """The head that stands beside a model. Raises `ModelError` where there is none or it cannot be read."""
+    """Load the head saved beside a model. Raises `ModelError` where it is missing or unreadable."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -128,15 +127,16 @@ def load_ctc_head(folder: Path) -> CtcHead:
         head = CtcHead(weights["weight"].shape[1], alphabet, outputs)
         head.linear.load_state_dict(weights)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder / FILE}: no CTC head can be read there ({error}).") from error
+        raise ModelError(f"{folder / FILE}: not a readable CTC head ({error}).") from error
     return head
 
 
 def make_ctc_head(model: Any, texts: Iterable[str], begun: Path | None = None) -> CtcHead:
-    """A head for a model's encoder: that of the folder `begun` where it knows all characters of these texts, or fresh.
+    """A head for a model's encoder: that in the folder `begun` if it covers all characters of these texts, else a fresh
+    one.
 
     Raises:
-        OptionError: an encoder whose number of frames is not known in advance, or texts without a letter.
+        OptionError: the encoder's number of frames is unknown, or the texts have no characters.
         ModelError: the folder's head cannot be read.
     """
     config = _audio_config(model)
@@ -146,12 +146,12 @@ def make_ctc_head(model: Any, texts: Iterable[str], begun: Path | None = None) -
         if set(alphabet.characters) <= set(head.alphabet.characters):
             return head
     if not alphabet.characters:
-        raise OptionError("losses: ctc: the training texts have not one letter to be spelled.")
+        raise OptionError("losses: ctc: the training texts have no characters to spell.")
     return CtcHead(config.hidden_size, alphabet, max(1, -(-PER_SECOND * speech_encoder(config).step // SAMPLE_RATE)))
 
 
 def frames_of(model: Any) -> Frames:
-    """The function that says how many encoder frames a clip of so many samples has. Raises `OptionError`."""
+    """The function from a clip's samples to its number of encoder frames. Raises `OptionError`."""
     found = family_of_model(model).clip_frames(model)
     if found is None:
         raise _unknown_frames(model)
@@ -167,6 +167,6 @@ def _audio_config(model: Any) -> Any:
 
 def _unknown_frames(model: Any) -> OptionError:
     return OptionError(
-        f"losses: ctc: a {model.config.model_type} model does not say how many frames its encoder makes of audio; "
-        "a CTC head can be had with Whisper and with fusion models."
+        f"losses: ctc: a {model.config.model_type} model does not state the number of its encoder frames; "
+        "CTC heads are supported for Whisper and fusion models."
     )

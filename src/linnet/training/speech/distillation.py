@@ -1,8 +1,8 @@
-"""Teachers: what another model, or the same one with the text before it, would say next.
+"""Distillation teachers: the model itself reading the text, or a larger model.
 
-A fusion model can learn from its own language model: that one reads the text where the student has the sound, within
-the same prompt, and tells how likely each next token of the answer is (Ultravox trains so). A model of encoder and
-decoder learns from a larger one of its kind (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
+The teacher of a fusion model is its own language model, which reads the text instead of the audio in the same prompt
+and predicts the tokens of the answer (as in Ultravox). An encoder-decoder model learns from a larger one of its kind
+(Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
 
 Shapes: B utterances, L label tokens, M labels with loss, D width, V vocabulary.
 """
@@ -30,9 +30,9 @@ from linnet.training.freeze import TrainAll, TrainTop, freeze, parse
 
 @dataclass(frozen=True, eq=False)
 class TeacherTargets:
-    """What a teacher says at each of the M labels: `states` [M, D] for the output head, or logits [M, V].
+    """A teacher's predictions at the M labels: `states` [M, D] for the output head, or logits [M, V].
 
-    Of these only those that are `counted` [M] are to be learned, at this temperature.
+    Only those that are `counted` [M] are learned, at this temperature.
     """
 
     states: Tensor
@@ -41,52 +41,49 @@ class TeacherTargets:
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher || student) of each row of logits [M, V], both softened by T (Hinton et al. 2015, 2.1).
+    """T^2 KL(teacher || student) of each row of logits [M, V] at temperature T (Hinton et al. 2015, 2.1).
 
-    The square keeps the size of its gradient beside that of the labels' where T is changed.
+    T^2 keeps the scale of the gradient independent of T.
     """
-    said, taught = ((logits.float() / temperature).log_softmax(-1) for logits in (student, teacher))
-    return temperature**2 * nn.functional.kl_div(said, taught, log_target=True, reduction="none").sum(-1)
+    log_student, log_teacher = ((logits.float() / temperature).log_softmax(-1) for logits in (student, teacher))
+    return temperature**2 * nn.functional.kl_div(log_student, log_teacher, log_target=True, reduction="none").sum(-1)
 
 
-# --- the language model of a fusion model, reading
+# --- the language model of a fusion model as teacher
 
 
 @torch.no_grad()
 def text_states(model: Any, labels: Tensor, *, packed: bool = False) -> Tensor:
-    """The states [M, D] of a fusion model's language model that tell `labels` [B, L], where it reads the text.
+    """The states [M, D] of a fusion model's language model that predict `labels` [B, L] from the text instead of audio.
 
-    The text stands where the rows of the sound would; adapters are off, and nothing is dropped.
+    Adapters and dropout are off.
     """
     embed = model.language_model.get_input_embeddings()
     texts = [row[row != IGNORED][:-1] for row in labels]  # without the end of the answer
-    with _as_it_came(model.language_model):
+    with _original(model.language_model):
         states: Tensor = model.answer_states([embed(text) for text in texts], labels, packed=packed)
     return states
 
 
 def has_text(labels: Tensor) -> Tensor:
-    """Which of the M labels with loss belong to an utterance with a text.
-
-    For one in which nobody speaks the text tells a reader nothing, and what it would say then is not worth learning.
-    """
+    """Which of the M labels belong to an utterance with a text; predictions from an empty text are not learned."""
     inside = labels != IGNORED
     return (inside.sum(1, keepdim=True) > 1).expand_as(labels)[inside]
 
 
 def require_steady_reader(policy: Mapping[str, str]) -> None:
-    """Raise an `OptionError` where the language model's own weights are trained, so that it would teach itself."""
+    """Raise an `OptionError` where the language model's own weights are trained, since it is the teacher."""
     for part, chosen in policy.items():
         if part.split(".")[0] == "language_model" and isinstance(parse(chosen), TrainAll | TrainTop):
             raise OptionError(
-                f"losses: distill: the teacher is the language model as it came, and freeze trains it ({part}: "
-                f"{chosen}): let it be `frozen` or `lora(r=16)`."
+                f"losses: distill: the teacher is the original language model, but freeze trains it ({part}: "
+                f"{chosen}): use `frozen` or `lora(r=16)`."
             )
 
 
 @contextmanager
-def _as_it_came(module: nn.Module) -> Iterator[None]:
-    """While it is open a module has no adapters and is in `eval()`, each part of it."""
+def _original(module: nn.Module) -> Iterator[None]:
+    """Temporarily disable a module's adapters and put it into `eval()`."""
     before = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -97,18 +94,18 @@ def _as_it_came(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-# --- another model of encoder and decoder
+# --- another encoder-decoder model as teacher
 
 
 def load_teacher(name: str, student: Any, tokenizer: Any) -> Any:
-    """The teacher of a student with this tokenizer, frozen, in the precision of its folder.
+    """Load a frozen teacher for a student with this tokenizer, in the precision of its folder.
 
     Raises:
-        OptionError: no name; another kind of model, of features or of vocabulary than the student's.
+        OptionError: no name, or its type, features or vocabulary differ from the student's.
         ModelError: it cannot be loaded.
     """
     if not name:
-        raise OptionError("losses: distill: name the `teacher`, a folder or Hub id; only fusion models do without.")
+        raise OptionError("losses: distill: name the `teacher`, a folder or Hub id; only fusion models need none.")
     ref = resolve(name)
     config = read_json(ref.path / "config.json")
     written = choose_dtype(stored_dtype(config), "cpu")[0]
@@ -117,11 +114,11 @@ def load_teacher(name: str, student: Any, tokenizer: Any) -> Any:
     if kinds[0] != kinds[1]:
         raise OptionError(f"losses: distill: the teacher {name} is a {kinds[0]} model, the student a {kinds[1]}.")
     for key in ("num_mel_bins", "max_source_positions"):
-        heard = getattr(found.model.config, key, None), getattr(student.config, key, None)
-        if heard[0] != heard[1]:
+        values = getattr(found.model.config, key, None), getattr(student.config, key, None)
+        if values[0] != values[1]:
             raise OptionError(
-                f"losses: distill: the teacher {name} takes other features than the student: {key} {heard[0]}, "
-                f"not {heard[1]}."
+                f"losses: distill: the teacher {name} takes other features than the student: {key} {values[0]}, "
+                f"not {values[1]}."
             )
     _require_same_vocabulary(name, found.tokenizer, tokenizer, found.model.config.vocab_size, student.config.vocab_size)
     freeze(found.model, {})
@@ -136,5 +133,5 @@ def _require_same_vocabulary(name: str, teacher: Any, student: Any, wide: int, n
     example = f"; the first difference is {odd[0]!r}" if odd else ""
     raise OptionError(
         f"losses: distill: the teacher {name} has another vocabulary ({wide} tokens) than the student ({narrow}), so "
-        f"what it says cannot be compared{example}. A student made by `linnet models resize` keeps its teacher's."
+        f"their predictions cannot be compared{example}. A student made by `linnet models resize` keeps its teacher's."
     )

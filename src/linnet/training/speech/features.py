@@ -1,8 +1,7 @@
-"""Encoder frames that are made once: for a frozen encoder and audio that is the same in every epoch.
+"""Cached encoder frames, for a frozen encoder and audio without augmentation.
 
-The frozen encoder is then no work of a training step. Every clip is encoded alone, at the run's precision, and its
-frames are kept as the encoder gave them, end to end in one file that is mapped into memory: a batch is a copy out of
-it. A run that goes on, and each worker and process of a machine, shares that file.
+Training steps then skip the encoder. Each clip is encoded alone, at the run's precision, and its frames are stored in
+one memory-mapped file that resumed runs and all workers and processes of a machine share.
 
 Shapes: B clips, T frames of the longest, d encoder width.
 """
@@ -40,14 +39,14 @@ from linnet.training.speech.recipe import SpeechRecipe
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 _FORMAT = 2
-_TELL = 60.0  # seconds between words about how far it is
+_NOTICE = 60.0  # seconds between progress notices
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureCache:
-    """The frames of each row of a corpus: `frames` [all of them, d], of which row r has `starts[r]` to `starts[r + 1]`.
+    """The frames of each row of a corpus: row r has `starts[r]` to `starts[r + 1]` of all `frames` [total, d].
 
-    A row without frames was not encoded: it is not trained on, or its audio could not be read.
+    Rows without frames are not trained on, or their audio is unreadable.
     """
 
     frames: Tensor
@@ -63,22 +62,22 @@ class FeatureCache:
         return {"frames": pad_sequence(clips, True), "frame_counts": torch.tensor([len(clip) for clip in clips])}
 
     def nothing(self) -> Tensors:
-        """One clip of silence."""
+        """A clip of silence."""
         return {"frames": self.frames.new_zeros(1, 1, self.frames.shape[1]), "frame_counts": torch.tensor([1])}
 
     @classmethod
     def load(cls, folder: Path) -> FeatureCache:
-        """What `make_cache` wrote; the frames stay on the disk until they are used."""
-        told = json.loads((folder / "shape.json").read_text(encoding="utf-8"))
-        starts, width = np.load(folder / "starts.npy", allow_pickle=False), told["width"]
-        size, dtype = int(starts[-1]) * width, getattr(torch, told["dtype"])
+        """Load what `make_cache` wrote; frames are memory-mapped."""
+        meta = json.loads((folder / "shape.json").read_text(encoding="utf-8"))
+        starts, width = np.load(folder / "starts.npy", allow_pickle=False), meta["width"]
+        size, dtype = int(starts[-1]) * width, getattr(torch, meta["dtype"])
         mapped = torch.from_file(str(folder / "frames.bin"), shared=False, size=size, dtype=dtype)
         return cls(mapped.view(-1, width), starts)
 
 
 @dataclass(frozen=True, eq=False)
 class ClipEncoder:
-    """What encodes one clip: the model's encoder on a device at the run's precision; `context` hears how far it is."""
+    """Encodes one clip on a device at the run's precision; progress is reported through `context`."""
 
     task: SpeechTask
     device: Any = "cpu"
@@ -89,24 +88,24 @@ class ClipEncoder:
     def __call__(self, samples: npt.NDArray[np.float32]) -> Tensor:
         """The frames [T, d] of samples [N]."""
         model, inputs = self.task.model.eval(), self.task.inputs
-        heard = tensors_to(inputs.sounds([samples]), self.device)
+        given = tensors_to(inputs.audio([samples]), self.device)
         with self.autocast():
             if isinstance(inputs, FusionInputs):
-                made: Tensor = model.encode_audio(**heard)[0]
+                made: Tensor = model.encode_audio(**given)[0]
             else:
-                made = encoder_of(self.task)(**heard).last_hidden_state[0]
+                made = encoder_of(self.task)(**given).last_hidden_state[0]
         return made.cpu().contiguous()
 
 
 class CachedBatches(AudioBatches):
-    """Whole batches by the rows in them, as their clips' encoder frames: no audio is read."""
+    """Batches of cached encoder frames, without reading audio."""
 
     def __init__(self, corpus: Corpus, features: FeatureCache, **options: Any) -> None:
         super().__init__(corpus, **options)
         self._features = features
 
     def __getitem__(self, rows: Sequence[int]) -> Batch:
-        """The batch of these rows; those that have no frames count as lost."""
+        """The batch of these rows; those without frames count as lost."""
         corpus, features = self.corpus, self._features
         kept = [row for row in rows if features.has(row)]
         lost = [corpus.utterances[row].id for row in rows if not features.has(row)]
@@ -119,14 +118,14 @@ class CachedBatches(AudioBatches):
         tensors = self._spelled(given, [rows[:1]], [SAMPLE_RATE])
         return Batch({**tensors, "labels": torch.full_like(given["labels"], IGNORED)}, [], [], 0.0, lost)
 
-    def _heard(self, tensors: Tensors, seconds: Sequence[float]) -> float:
-        """All as long as the longest, or as the window: what the encoder heard is no work of this run."""
+    def _padded_seconds(self, tensors: Tensors, seconds: Sequence[float]) -> float:
+        """All rows are padded to the longest, or to the window."""
         del tensors
         return len(seconds) * (self.corpus.inputs.span or max(seconds))
 
 
 def require_cacheable(task: SpeechTask) -> None:
-    """Raise an `OptionError` where frames made once would not be those of every step."""
+    """Raise an `OptionError` where frames would differ between steps."""
     reason = None
     if not isinstance(task.inputs, FusionInputs | WhisperInputs):
         reason = "is for Whisper models, and for those of an encoder, a projector and a language model"
@@ -134,24 +133,24 @@ def require_cacheable(task: SpeechTask) -> None:
         said = " and ".join(f"{part}: {policy}" for part, policy in task.policy.items() if policy != "frozen")
         reason = f"needs a frozen encoder, and `freeze` says {said}"
     elif task.teacher is not None:
-        reason = "and a `teacher` exclude each other: it hears each sound anew"
+        reason = "and a `teacher` exclude each other: the teacher needs the audio"
     if reason is not None:
         raise OptionError(f"data: cache_features {reason}. Leave one of the two out.")
 
 
 def encoder_of(task: SpeechTask) -> Any:
-    """The encoder of a fusion model or a Whisper."""
+    """The encoder of a fusion or Whisper model."""
     return family_of_model(task.model).encoder(task.model)
 
 
 def cached_features(
     folder: Path, recipe: SpeechRecipe, encode: ClipEncoder, corpus: Corpus, rows: Sequence[int]
 ) -> FeatureCache:
-    """The frames of these rows of a corpus: those kept in `folder`, or where they are of others, made now.
+    """The frames of these rows of a corpus, cached in `folder` or computed now.
 
     Raises:
         OptionError: they would take more than `gigabytes`.
-        LinnetError: audio that cannot be read, without `skip_bad`.
+        LinnetError: unreadable audio, without `skip_bad`.
         OutputError: they cannot be written.
     """
 
@@ -164,34 +163,34 @@ def cached_features(
 
 
 def make_cache(folder: Path, corpus: Corpus, rows: Sequence[int], encode: ClipEncoder) -> None:
-    """Encode rows of a corpus one by one, and write their frames into an empty folder."""
+    """Encode rows of a corpus one by one and write their frames into an empty folder."""
     counts = np.zeros(len(corpus.utterances), np.int64)
     shape: dict[str, Any] = {"width": 1, "dtype": "float32"}
-    told = time.monotonic()
-    with (folder / "frames.bin").open("wb") as file, UtteranceReader() as listener:
+    reported = time.monotonic()
+    with (folder / "frames.bin").open("wb") as file, UtteranceReader() as reader:
         for number, row in enumerate(sorted(rows), 1):
-            frames = _encoded(corpus, row, encode, listener)
+            frames = _encoded(corpus, row, encode, reader)
             if frames is not None:
                 counts[row], shape = len(frames), {"width": frames.shape[1], "dtype": str(frames.dtype)[6:]}
                 _append(file, frames)
-            if time.monotonic() - told > _TELL:
-                told = time.monotonic()
-                encode.context.tell(f"encoder frames: {number} of {len(rows)} utterances")
+            if time.monotonic() - reported > _NOTICE:
+                reported = time.monotonic()
+                encode.context.notify(f"encoder frames: {number} of {len(rows)} utterances")
         file.flush()
         os.fsync(file.fileno())
     np.save(folder / "starts.npy", np.concatenate([[0], counts.cumsum()]), allow_pickle=False)
     (folder / "shape.json").write_text(json.dumps(shape), encoding="utf-8")
 
 
-def _encoded(corpus: Corpus, row: int, encode: ClipEncoder, listener: UtteranceReader) -> Tensor | None:
-    """The frames of a row; None where its audio cannot be read and may be left out."""
+def _encoded(corpus: Corpus, row: int, encode: ClipEncoder, reader: UtteranceReader) -> Tensor | None:
+    """The frames of a row; None for unreadable audio that may be skipped."""
     utterance = corpus.utterances[row]
     try:
-        return encode(listener.hear(utterance).samples)
+        return encode(reader.read(utterance).samples)
     except AudioError as error:
         if encode.context.skip_bad:
             return None
-        raise LinnetError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
+        raise LinnetError(f"{utterance.id}: {error} Skip such utterances with --skip-bad.") from error
 
 
 def _append(file: IO[bytes], frames: Tensor) -> None:
@@ -217,14 +216,14 @@ def _require_disk(recipe: SpeechRecipe, task: SpeechTask, corpus: Corpus, rows: 
 
 
 def _key(recipe: SpeechRecipe, encode: ClipEncoder, corpus: Corpus, rows: Sequence[int]) -> list[Any]:
-    """What the frames depend on, as plain JSON values."""
+    """Everything that the frames depend on, as JSON values."""
     config = encode.task.model.config
-    heard = hashlib.sha256(np.asarray(sorted(rows), np.int64).tobytes())
+    given = hashlib.sha256(np.asarray(sorted(rows), np.int64).tobytes())
     for row in sorted(rows):
         utterance = corpus.utterances[row]
         file = (split_address(utterance.audio) or [utterance.audio])[0]
         part = (utterance.audio, stamp(Path(file)), utterance.start, utterance.end, utterance.channel)
-        heard.update(json.dumps(part).encode())
+        given.update(json.dumps(part).encode())
     weights = hashlib.sha256()
     for name, value in sorted(encoder_of(encode.task).state_dict().items()):
         weights.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -233,4 +232,4 @@ def _key(recipe: SpeechRecipe, encode: ClipEncoder, corpus: Corpus, rows: Sequen
         getattr(config, name, None) for name in ("window_seconds", "overlap_seconds", "pad_seconds", "normalize")
     ]
     skipping = encode.context.skip_bad
-    return [_FORMAT, weights.hexdigest(), windows, recipe.run.precision, heard.hexdigest(), skipping]
+    return [_FORMAT, weights.hexdigest(), windows, recipe.run.precision, given.hexdigest(), skipping]

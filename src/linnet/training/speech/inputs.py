@@ -1,4 +1,4 @@
-"""From sounds and texts to what a model is trained on: one small class for each way of asking a model.
+"""Preparing audio and texts for training, one class per kind of model.
 
 Shapes: B utterances, N samples at 16 kHz, L label tokens.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,116 +25,99 @@ from linnet.text.words import without_spaces
 from linnet.training.batch import IGNORED
 
 Tensors = dict[str, Tensor]
-TICK = 0.02  # seconds between two of Whisper's times
+TICK = 0.02  # seconds, the resolution of Whisper's timestamps
 
 
-class Inputs(Protocol):
-    """What the loop asks of a kind of model beside the model itself."""
+class Inputs(ABC):
+    """How training data is prepared for one kind of model, and its output decoded by `tokenizer`."""
 
     about: str  # how tokens are counted, for the identity of a table of lengths
     longest: float  # seconds that the model takes
-    most: int | None  # tokens that an answer may have; None: as many as are asked for
+    most: int | None = None  # tokens that an answer may have; None: no limit
+    span: float | None = None  # seconds that all audio is padded to; None: to the longest of its batch
+    tokenizer: Any
 
-    @property
-    def span(self) -> float | None:
-        """Seconds that every sound is padded to; None: to the longest of its batch."""
-        ...
-
+    @abstractmethod
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
-        """Of each text the tokens that have loss, the end among them; or why the model cannot write it."""
-        ...
+        """The label tokens of each text, with the end; or the reason why the model cannot write it."""
 
+    @abstractmethod
     def misfit(self, seconds: float, labels: int) -> str | None:
-        """Why an utterance of this length with so many label tokens is too much for the model; None where it is not."""
-        ...
+        """Why an utterance of this length and number of label tokens is too long for the model; None if it is not."""
 
-    def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """The model's arguments: what `sounds` and `answers` make."""
-        ...
-
+    @abstractmethod
     def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
-        """The arguments that tell what is to be written, with `labels` [B, L] padded with -100."""
-        ...
+        """The model's arguments for the target text, with `labels` [B, L] padded with -100."""
 
-    def heard(self, seconds: Sequence[float]) -> float:
-        """The seconds that the encoder goes through for a batch of sounds of this length, with all their padding."""
-        ...
+    @abstractmethod
+    def audio(self, audio: Sequence[Samples]) -> Tensors:
+        """The model's arguments for the audio, also for `generate`."""
 
-    def sounds(self, sounds: Sequence[Samples]) -> Tensors:
-        """The arguments that hold the sounds, which are those of `generate`."""
-        ...
+    @abstractmethod
+    def padded_seconds(self, seconds: Sequence[float]) -> float:
+        """The seconds that the encoder computes for a batch of these lengths, with padding."""
 
-    def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
+    @abstractmethod
+    def save(self, folder: Any) -> None:
+        """Write processor and tokenizer into a model's folder."""
+
+    def batch(self, audio: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
+        """The model's arguments for a batch: those of `audio` and `answers`."""
+        return {**self.audio(audio), **self.answers(labels)}
+
+    def generate_options(self, languages: Sequence[str | None]) -> dict[str, Any]:
         """Further arguments of `generate`."""
-        ...
+        del languages
+        return {}
 
     def texts(self, ids: Tensor) -> list[str]:
         """The texts of generated tokens."""
-        ...
-
-    def save(self, folder: Any) -> None:
-        """Write processor and tokenizer into a model's folder."""
-        ...
+        texts: list[str] = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
 
-class FusionInputs:
-    """For a fusion model with this `processor`; `columns` says how many places a clip's prompt takes."""
+class FusionInputs(Inputs):
+    """Inputs of a fusion model; `columns` maps a clip's samples to the positions of its prompt."""
 
-    span: float | None = None
     longest = float("inf")
-    most: int | None = None
 
     def __init__(self, processor: Any, columns: Callable[[int], int], windowing: Windowing, places: int | None) -> None:
         self._processor, self._columns, self._windowing, self._places = processor, columns, windowing, places
-        self.about = f"{_identity(processor.tokenizer)}, {places} places"
+        self.tokenizer = processor.tokenizer
+        self.about = f"{_identity(self.tokenizer)}, {places} places"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
-        """The texts and the end of the answer."""
+        """The tokens of the texts, and the end of the answer."""
         del languages
         rows = self._processor.labels(texts).tolist()
-        return _known(([token for token in row if token != IGNORED] for row in rows), self._processor.tokenizer)
+        return _known(([token for token in row if token != IGNORED] for row in rows), self.tokenizer)
 
     def misfit(self, seconds: float, labels: int) -> str | None:
-        """Prompt, sound and answer must fit in front of the language model."""
+        """Prompt, audio and answer must fit into the language model."""
         taken = self._columns(round(seconds * SAMPLE_RATE)) + labels
         if self._places is None or taken <= self._places:
             return None
         return f"over the {self._places} places of the language model"
 
-    def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """Samples, their mask and the labels."""
-        return {**self.sounds(sounds), **self.answers(labels)}
-
     def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
         """The labels."""
         return {"labels": padded(labels)}
 
-    def heard(self, seconds: Sequence[float]) -> float:
-        """As the encoder cuts and pads them."""
-        return self._windowing.heard([round(length * SAMPLE_RATE) for length in seconds]) / SAMPLE_RATE
+    def padded_seconds(self, seconds: Sequence[float]) -> float:
+        """As the encoder splits and pads them."""
+        return self._windowing.padded_samples([round(length * SAMPLE_RATE) for length in seconds]) / SAMPLE_RATE
 
-    def sounds(self, sounds: Sequence[Samples]) -> Tensors:
+    def audio(self, audio: Sequence[Samples]) -> Tensors:
         """Samples [B, N] and their mask."""
-        return dict(self._processor(list(sounds), sampling_rate=SAMPLE_RATE))
-
-    def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
-        """Nothing: the prompt is the model's own."""
-        del languages
-        return {}
-
-    def texts(self, ids: Tensor) -> list[str]:
-        """Plain text."""
-        return _decoded(self._processor.tokenizer, ids)
+        return dict(self._processor(list(audio), sampling_rate=SAMPLE_RATE))
 
     def save(self, folder: Any) -> None:
-        """The processor."""
+        """Write the processor."""
         self._processor.save_pretrained(folder)
 
 
-class Seq2SeqInputs:
-    """For an encoder-decoder model: features by its processor or extractor, labels by its tokenizer."""
-
-    span: float | None = None
+class Seq2SeqInputs(Inputs):
+    """Inputs of an encoder-decoder model: features by its processor or extractor, labels by its tokenizer."""
 
     def __init__(self, model: Any, processor: Any, tokenizer: Any, longest: float) -> None:
         self._processor, self.tokenizer = processor, tokenizer
@@ -141,7 +125,7 @@ class Seq2SeqInputs:
         settings = (model.generation_config, model.config)
         start, end = _setting("decoder_start_token_id", *settings), tokenizer.eos_token_id
         if start is None or end is None:
-            raise OptionError(f"{model.name_or_path}: its config names no decoder_start_token_id, or no end token.")
+            raise OptionError(f"{model.name_or_path}: its config has no decoder_start_token_id, or no end token.")
         self._start, self._end = start, int(end)
         places = [_setting(name, model.config) for name in ("max_target_positions", "max_position_embeddings")]
         self.places = places[0] or places[1]
@@ -149,7 +133,7 @@ class Seq2SeqInputs:
         self.about = f"{_identity(tokenizer)}, {self.places} places"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
-        """The texts and the end."""
+        """The tokens of the texts, and the end."""
         del languages
         rows = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return _known(([*row, self._end] for row in rows), self.tokenizer)
@@ -159,49 +143,36 @@ class Seq2SeqInputs:
         del seconds
         return f"over the {self.places} places of the decoder" if self.places and labels > self.places else None
 
-    def batch(self, sounds: Sequence[Samples], labels: Sequence[Sequence[int]]) -> Tensors:
-        """Features, the labels, and what the decoder is given."""
-        return {**self.sounds(sounds), **self.answers(labels)}
-
     def answers(self, labels: Sequence[Sequence[int]]) -> Tensors:
-        """The labels, and the same one place later for the decoder."""
+        """The labels, and the decoder's input, shifted by one position."""
         given = [[self._start, *row[:-1]] for row in labels]
         return {"decoder_input_ids": padded(given, self._end), "labels": padded(labels)}
 
-    def heard(self, seconds: Sequence[float]) -> float:
-        """All as long as the longest, or as the window."""
+    def padded_seconds(self, seconds: Sequence[float]) -> float:
+        """All are padded to the longest, or to the window."""
         return len(seconds) * (self.span or max(seconds))
 
-    def sounds(self, sounds: Sequence[Samples]) -> Tensors:
-        """What the processor makes of sounds padded to the longest."""
-        return self._features(sounds, padding=True)
-
-    def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
-        """Nothing."""
-        del languages
-        return {}
-
-    def texts(self, ids: Tensor) -> list[str]:
-        """Plain text."""
-        return _decoded(self.tokenizer, ids)
+    def audio(self, audio: Sequence[Samples]) -> Tensors:
+        """The processor's features, padded to the longest."""
+        return self._features(audio, padding=True)
 
     def save(self, folder: Any) -> None:
-        """Processor and tokenizer."""
+        """Write processor and tokenizer."""
         self.tokenizer.save_pretrained(folder)
         self._processor.save_pretrained(folder)
 
-    def _features(self, sounds: Sequence[Samples], **options: Any) -> Tensors:
-        named = {"audio": list(sounds)} if isinstance(self._processor, ProcessorMixin) else {}
-        plain = () if named else (list(sounds),)
+    def _features(self, audio: Sequence[Samples], **options: Any) -> Tensors:
+        named = {"audio": list(audio)} if isinstance(self._processor, ProcessorMixin) else {}
+        plain = () if named else (list(audio),)
         with np.errstate(all="ignore"):
             made = self._processor(*plain, **named, sampling_rate=SAMPLE_RATE, return_tensors="pt", **options)
         return dict(made)
 
 
 class WhisperInputs(Seq2SeqInputs):
-    """For Whisper: every sound is padded to the window; the labels begin with language, task and `notimestamps`.
+    """Inputs of Whisper: audio is padded to the window; labels begin with language, task and `notimestamps`.
 
-    `front` is how many tokens that are; utterances with the same may share a window.
+    `front` is the number of these tokens; utterances with the same ones may share a window.
     """
 
     span: float
@@ -219,13 +190,13 @@ class WhisperInputs(Seq2SeqInputs):
             self.most -= self.front
         times = range(0) if self._plain is None else range(self._plain + 1, self._plain + 2 + round(self.span / TICK))
         known = bool(times) and times[-1] < model.get_input_embeddings().num_embeddings
-        self._times = times if known else range(0)  # the token of each tick
+        self._times = times if known else range(0)  # the timestamp tokens
         self.about += f", {language or 'no'} language where none is named"
 
     def labels(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[list[int] | str]:
-        """Language and task (of a multilingual model), no times, the text, the end.
+        """Language and task (of a multilingual model), no timestamps, the text, the end.
 
-        As Whisper writes it, a text begins with a space, unless its script has none between words.
+        As in Whisper, texts begin with a space unless their script has none between words.
         """
         made: list[list[int] | str] = []
         spaced = [_spaced(text.strip()) for text in texts]
@@ -237,16 +208,16 @@ class WhisperInputs(Seq2SeqInputs):
         return made
 
     def joined(self, labels: Sequence[Sequence[int]], times: Sequence[tuple[int, int]] | None = None) -> list[int]:
-        """The labels of a window in which sounds of one language lie one after another: their texts in turn, the end.
+        """The labels of a window of concatenated recordings in one language: their texts in order, and the end.
 
-        With `times`, the ticks between which each sound lies, every text stands between their tokens as Whisper writes
-        them; but not where the model has none, where nothing is said, or where they do not fit into the decoder.
+        With `times`, the start and end tick of each, texts are enclosed in timestamp tokens, unless the model has none,
+        all texts are empty, or they do not fit into the decoder.
         """
         front, texts = labels[0][: self.front], [row[self.front : -1] for row in labels]
         if times and self._times and any(texts):
             pairs = zip(texts, times, strict=True)
             timed = [[self._times[start], *text, self._times[end]] for text, (start, end) in pairs if text]
-            made = [*front[:-1], *chain.from_iterable(timed), self._end]  # without the token that there are no times
+            made = [*front[:-1], *chain.from_iterable(timed), self._end]  # without `notimestamps`
             if self.places is None or len(made) <= self.places:
                 return made
         return [*front, *chain.from_iterable(texts), self._end]
@@ -257,11 +228,11 @@ class WhisperInputs(Seq2SeqInputs):
             return plain
         return [self._languages[self._code(language)], *([self._task] if self._task is not None else []), *plain]
 
-    def sounds(self, sounds: Sequence[Samples]) -> Tensors:
-        """Log-mel features of the whole window."""
-        return self._features(sounds)
+    def audio(self, audio: Sequence[Samples]) -> Tensors:
+        """Log-mel features of the full window."""
+        return self._features(audio)
 
-    def asking(self, languages: Sequence[str | None]) -> dict[str, Any]:
+    def generate_options(self, languages: Sequence[str | None]) -> dict[str, Any]:
         """The language of each utterance."""
         if not self._languages:
             return {}
@@ -275,7 +246,7 @@ class WhisperInputs(Seq2SeqInputs):
 
 
 def window_of(processor: Any) -> float:
-    """The seconds that a Whisper's processor or feature extractor pads every sound to."""
+    """The window of a Whisper processor or feature extractor, in seconds."""
     return float(getattr(processor, "feature_extractor", processor).chunk_length)
 
 
@@ -288,7 +259,7 @@ def _setting(name: str, *places: Any) -> int | None:
 
 
 def _identity(tokenizer: Any) -> str:
-    """What tells a tokenizer from another one: its class, its size, and a hash of all that it holds."""
+    """The identity of a tokenizer: class, size, and a hash of its content."""
     whole = getattr(tokenizer, "backend_tokenizer", None)
     content = json.dumps(tokenizer.get_vocab(), sort_keys=True) if whole is None else whole.to_str()
     digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -296,18 +267,13 @@ def _identity(tokenizer: Any) -> str:
 
 
 def _known(rows: Iterable[list[int]], tokenizer: Any) -> list[list[int] | str]:
-    """Rows of tokens, or what is wrong with one that has the token for what is unknown."""
+    """Rows of tokens, or a reason for rows with the unknown token."""
     unknown = tokenizer.unk_token_id
     if unknown is None or unknown == tokenizer.eos_token_id:
         return list(rows)
     return ["text outside the tokenizer" if unknown in row else row for row in rows]
 
 
-def _decoded(tokenizer: Any, ids: Tensor) -> list[str]:
-    texts: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
-    return [text.strip() for text in texts]
-
-
 def padded(rows: Sequence[Sequence[int]], padding: int = IGNORED) -> Tensor:
-    """Rows of numbers, each filled up to the longest."""
+    """Rows of numbers, padded to the longest."""
     return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=padding)

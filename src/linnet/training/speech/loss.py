@@ -1,7 +1,6 @@
-"""The loss of a batch: sums over its label tokens, which the trainer divides by their number in all batches of a step.
+"""The loss of a batch, summed over label tokens; the trainer divides by their number in all batches of a step.
 
-So a token weighs the same in a batch of few and of many, and eight utterances give one gradient, however they are
-dealt out: in one batch, in two, or one by one.
+So every token has the same weight, and the gradient does not depend on how utterances are split into batches.
 
 Shapes: B utterances, L label tokens, M labels with loss, D width of the decoder, V vocabulary.
 """
@@ -23,18 +22,18 @@ from linnet.training.speech.ctc import CtcHead, frames_of
 from linnet.training.speech.distillation import TeacherTargets, divergence, has_text, text_states
 from linnet.training.speech.recipe import Losses
 
-LOGITS = 2**27  # at most so many at once: half a gigabyte in float32
+LOGITS = 2**27  # maximum computed at once: half a gigabyte in float32
 DEFAULT = Losses()
-CACHED = ("frames", "frame_counts")  # what stands for the sound where the encoder has heard it before
-SPELLED = ("characters", "samples")  # what only a CTC head asks for
+CACHED = ("frames", "frame_counts")  # cached encoder frames instead of audio
+SPELLED = ("characters", "samples")  # for a CTC head
 
 
 class FusionLoss(nn.Module):
-    """A fusion model that answers with the parts of its loss, each weighted and summed over label tokens.
+    """A fusion model that returns the parts of its loss, weighted and summed over label tokens.
 
-    The logits are made in pieces, and made again for the gradient, where they are too many. A few language models do
-    more to them than their output head: that is tried on the first utterance, and those tell their loss themselves.
-    What is tried is tried in the first batch, so that several processes do it together.
+    Too many logits are computed in chunks and recomputed for the gradient. Some language models process logits after
+    the output head: this is tested on the first utterance, and their own loss is used. Tests run in the first batch, so
+    that all processes run them together.
     """
 
     def __init__(
@@ -49,14 +48,12 @@ class FusionLoss(nn.Module):
         super().__init__()
         self.model, self.options, self.packed = model, options, packed
         self.ctc, self.alignment = ctc, alignment
-        self._head_is_all: bool | None = None  # not tried yet
-        self._apart = not packed  # whether packed utterances are known to be kept apart
+        self._head_is_all: bool | None = None  # not tested yet
+        self._apart = not packed  # whether packed utterances are known to be independent
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, and further parts.
-
-        Those are `distill`, `ctc` and `alignment`, where they are asked for.
-        """
+        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L], and `distill`, `ctc` and `alignment` if
+        set."""
         labels = tensors["labels"]
         frames = encoder_frames(self.model, tensors)
         rows: list[Tensor] | None = None
@@ -67,17 +64,17 @@ class FusionLoss(nn.Module):
         parts = {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
         if self.alignment is None or self.options.alignment is None:
             return parts
-        heard = (labels != IGNORED).any(1)
+        labeled = (labels != IGNORED).any(1)
         losses = self.alignment.losses(self.model.project(frames) if rows is None else rows, labels)
-        return {**parts, "alignment": self.options.alignment.weight * (losses * heard).sum()}
+        return {**parts, "alignment": self.options.alignment.weight * (losses * labeled).sum()}
 
     def _read(self, frames: list[Tensor], tensors: dict[str, Tensor]) -> tuple[list[Tensor] | None, Tensor]:
-        """The rows of the clips (None where the model keeps them to itself), and the `token_sums` of the answers."""
+        """The rows of the clips (None if only the model's own loss is used), and the `token_sums` of the answers."""
         labels = tensors["labels"]
         if self._head_is_all is None:
             self._head_is_all = self._try({name: value[:1] for name, value in tensors.items()})
         if self._head_is_all is False:
-            return None, self._told(frames, labels)[None]
+            return None, self._own_loss(frames, labels)[None]
         lesson = None
         if self.options.distill is not None:
             lesson = TeacherTargets(
@@ -92,33 +89,33 @@ class FusionLoss(nn.Module):
         states = self.model.answer_states(rows, labels, packed=self.packed)
         return token_sums(states, labels[labels != IGNORED], self.model.get_output_embeddings(), lesson)
 
-    def _told(self, frames: list[Tensor], labels: Tensor) -> Tensor:
+    def _own_loss(self, frames: list[Tensor], labels: Tensor) -> Tensor:
         total: Tensor = self.model(frames=frames, labels=labels, num_items_in_batch=1).loss
         return total
 
     @torch.no_grad()
     def _try(self, tensors: dict[str, Tensor]) -> bool:
-        """Whether both ways give one loss, within the precision of bfloat16.
+        """Whether both computations agree within bfloat16 precision.
 
-        Raises `OptionError` where they do not, and the logits are needed for more than that.
+        Raises `OptionError` where they differ and logits are needed for other losses.
         """
         training = self.training
         self.eval()
-        labels = tensors["labels"].clamp(min=0)  # any label does, where it has none
+        labels = tensors["labels"].clamp(min=0)  # any label will do
         frames = encoder_frames(self.model, tensors)
-        one, other = self._sums(self.model.project(frames), labels)[0], self._told(frames, labels)
+        one, other = self._sums(self.model.project(frames), labels)[0], self._own_loss(frames, labels)
         self.train(training)
         same = bool(torch.isclose(one, other, rtol=0.02, atol=0.02))
         if not same and (self.options.distill is not None or self.packed):
             kind, asked = self.model.config.text_config.model_type, "packed" if self.packed else "distill"
             raise OptionError(
-                f"{asked}: a {kind} language model does more to its logits than its output head: leave {asked} out."
+                f"{asked}: a {kind} language model processes its logits after the output head: leave {asked} out."
             )
         return same
 
     @torch.no_grad()
     def _require_apart(self, rows: list[Tensor], labels: Tensor) -> None:
-        """Raise an `OptionError` where an utterance packed with another is not what it is in a batch."""
+        """Raise an `OptionError` where packed utterances affect each other."""
         training = self.training
         self.eval()
         labels = labels.clamp(min=0)
@@ -127,14 +124,14 @@ class FusionLoss(nn.Module):
         if float((one - other).norm()) > 0.1 * float(one.norm()):
             kind = self.model.config.text_config.model_type
             raise OptionError(
-                f"data: batching: packed: a {kind} language model does not keep the utterances of a pack apart: leave "
+                f"data: batching: packed: a {kind} language model does not separate packed utterances: leave "
                 "`packed` out."
             )
         self._apart = True
 
 
 def encoder_frames(model: Any, tensors: dict[str, Tensor]) -> list[Tensor]:
-    """The frames [T, d] of each clip of a batch: those that it brings from a cache, or what the encoder makes now."""
+    """The encoder frames [T, d] of each clip of a batch, from the cache or computed now."""
     if "frames" not in tensors:
         made: list[Tensor] = model.encode_audio(tensors["input_values"], tensors.get("attention_mask"))
         return made
@@ -143,9 +140,9 @@ def encoder_frames(model: Any, tensors: dict[str, Tensor]) -> list[Tensor]:
 
 
 class Seq2SeqLoss(nn.Module):
-    """A model of encoder and decoder that answers with the parts of its loss, each weighted and summed over labels.
+    """An encoder-decoder model that returns the parts of its loss, weighted and summed over labels.
 
-    A `teacher` is a frozen model that takes the same and has the same vocabulary.
+    A `teacher` is a frozen model with the same inputs and vocabulary.
     """
 
     def __init__(
@@ -155,9 +152,9 @@ class Seq2SeqLoss(nn.Module):
         self.model, self.options, self.teacher, self.ctc = model, options, teacher, ctc
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L] that are not -100, `distill` and `ctc`.
+        """Scalars in float32: `text`, the cross-entropy of `labels` [B, L], `distill` and `ctc` if set.
 
-        `frames` [B, T, d] of a cache stand for the sound where they are given.
+        Cached `frames` [B, T, d] may be given instead of audio.
         """
         given = {name: value for name, value in tensors.items() if name not in ("labels", *CACHED, *SPELLED)}
         if "frames" in tensors:
@@ -168,8 +165,8 @@ class Seq2SeqLoss(nn.Module):
         sums = token_sums(output.logits[inside], tensors["labels"][inside], nn.Identity(), lesson)  # of [M, V]
         frames: list[Tensor] = []
         if self.ctc is not None:
-            heard = zip(output.encoder_last_hidden_state, tensors["samples"].tolist(), strict=True)
-            frames = [clip[: frames_of(self.model)(samples)] for clip, samples in heard]
+            clips = zip(output.encoder_last_hidden_state, tensors["samples"].tolist(), strict=True)
+            frames = [clip[: frames_of(self.model)(samples)] for clip, samples in clips]
         return {**weighted(self.options, sums), **spelling(self.options, self.ctc, frames, tensors)}
 
     @torch.no_grad()
@@ -190,26 +187,25 @@ def weighted(options: Losses, sums: Tensor) -> dict[str, Tensor]:
 def spelling(
     options: Losses, head: CtcHead | None, frames: list[Tensor], tensors: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The part `ctc` of a batch with encoder `frames` [T, d] of each clip; none without a head.
+    """The part `ctc` of a batch with encoder `frames` [T, d] of each clip; empty without a head.
 
-    What could not be read is silence without a label, and has no loss here either.
+    Silence in place of unreadable audio has no labels and no loss.
     """
     if head is None or options.ctc is None:
         return {}
-    heard = (tensors["labels"] != IGNORED).any(1)
-    return {"ctc": options.ctc.weight * (head.losses(frames, tensors["characters"]) * heard).sum()}
+    labeled = (tensors["labels"] != IGNORED).any(1)
+    return {"ctc": options.ctc.weight * (head.losses(frames, tensors["characters"]) * labeled).sum()}
 
 
 def token_sums(states: Tensor, labels: Tensor, head: nn.Module, lesson: TeacherTargets | None = None) -> Tensor:
-    """The cross-entropy of labels [M] summed, and with a lesson [M] the divergence from it: one number or two.
+    """The summed cross-entropy of labels [M], and with a lesson the summed divergence from it.
 
-    `head` makes logits [M, V] of states [M, D], and of the lesson's. Never more than `LOGITS` of them are there at
-    once, at the price of making them twice.
+    `head` maps states [M, D] to logits [M, V]. At most `LOGITS` of them exist at once; beyond that they are recomputed.
     """
 
-    def piece(some: Tensor, told: Tensor, *taught: Tensor) -> Tensor:
+    def piece(some: Tensor, targets: Tensor, *taught: Tensor) -> Tensor:
         logits = head(some).float()
-        sums = [nn.functional.cross_entropy(logits, told, reduction="sum")]
+        sums = [nn.functional.cross_entropy(logits, targets, reduction="sum")]
         if lesson is not None:
             with torch.no_grad():
                 theirs = head(taught[0])

@@ -1,4 +1,4 @@
-"""The model that a recipe names, frozen by its policies, and what of it is kept."""
+"""The model of a recipe, frozen by its policies, and how it is saved."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ FUSION_POLICY = {"encoder": "frozen", "projector": "all", "language_model": "fro
 
 @dataclass(frozen=True, eq=False)
 class SpeechTask:
-    """A model with its policies applied, its inputs, the policies, what it learns from, its teacher, CTC head and
-    alignment of rows, and whether its batches are packed."""
+    """A model with its policies applied, its inputs, losses, teacher, CTC head and row alignment."""
 
     model: Any
     inputs: Inputs
@@ -48,16 +47,16 @@ class SpeechTask:
 
     @cached_property
     def loss(self) -> FusionLoss | Seq2SeqLoss:
-        """What is minimized."""
+        """The module that computes the loss."""
         if isinstance(self.inputs, FusionInputs):
             return FusionLoss(self.model, self.losses, ctc=self.ctc, alignment=self.alignment, packed=self.packed)
         return Seq2SeqLoss(self.model, self.losses, teacher=self.teacher, ctc=self.ctc)
 
     def export(self, folder: Path, state: dict[str, Tensor] | None = None) -> Path:
-        """Write a Transformers folder of the model with its processor; it appears whole or not at all.
+        """Write a Transformers folder of the model with its processor, atomically.
 
-        `state` are the weights of `loss`, by default its own. Adapters of a fusion model stay adapters, others are
-        folded into their weights.
+        `state` are the weights of `loss`, by default its own. Adapters of fusion models stay adapters, others are
+        merged.
         """
 
         def write(place: Path) -> None:
@@ -75,7 +74,7 @@ class SpeechTask:
 
 
 def load_task(recipe: SpeechRecipe) -> SpeechTask:
-    """Load or put together what the recipe names. Raises `ModelError` or `OptionError` where it cannot be had."""
+    """Load or build the model of a recipe. Raises `ModelError` or `OptionError`."""
     choice = recipe.model
     dtype = choose_dtype(choice.dtype, "cpu")[0]
     if _is_fusion(choice):
@@ -86,7 +85,7 @@ def load_task(recipe: SpeechRecipe) -> SpeechTask:
         return _frozen(recipe, model, _fusion_inputs(model, processor))
     speech = load_speech_model(resolve(choice.checkpoint), device="cpu", dtype=dtype)
     if speech.family is CTC:
-        raise OptionError(f"{choice.checkpoint} is a CTC model: only models that write token after token are trained.")
+        raise OptionError(f"{choice.checkpoint} is a CTC model: only autoregressive models can be trained.")
     if speech.family is FUSION:
         return _frozen(recipe, speech.model, _fusion_inputs(speech.model, speech.processor))
     made = (speech.model, speech.processor, speech.tokenizer)
@@ -99,7 +98,7 @@ def load_task(recipe: SpeechRecipe) -> SpeechTask:
 
 
 def outline(recipe: SpeechRecipe) -> SpeechTask:
-    """The same to be counted, not trained: of a fusion model only the configs and the tokenizer are needed."""
+    """The same for counting only: new fusion models need only configs and tokenizer."""
     choice = recipe.model
     if not _is_fusion(choice):
         return load_task(recipe)
@@ -108,7 +107,7 @@ def outline(recipe: SpeechRecipe) -> SpeechTask:
     with quiet():
         config, processor = fusion.configure(*_bases(choice), **_options(choice))
         model = fusion.skeleton(config)
-    with torch.device("meta"):  # adapters, too, are made without weights
+    with torch.device("meta"):  # adapters without weights, too
         return _frozen(recipe, model, _fusion_inputs(model, processor))
 
 
@@ -117,12 +116,12 @@ def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> SpeechTask:
         policy = {**FUSION_POLICY, **recipe.freeze}
     else:
         policy = dict(recipe.freeze) or {name: "all" for name, _ in model.named_children()}
-    torch.manual_seed(recipe.run.seed)  # adapters begin at random
+    torch.manual_seed(recipe.run.seed)  # for random adapters
     freeze(model, policy)
     if recipe.optimization.gradient_checkpointing:
         checkpoint_gradients(model)
     if not any(value.requires_grad for value in model.parameters()):
-        raise OptionError("freeze: nothing is left to train: give one part `all`, `top:4` or `lora(r=64)`.")
+        raise OptionError("freeze: nothing is trained: give one part `all`, `top:4` or `lora(r=64)`.")
     if recipe.losses.alignment is not None and not isinstance(inputs, FusionInputs):
         raise OptionError("losses: alignment is for models with an encoder, a projector and a language model.")
     teacher = _teacher(recipe.losses, model, inputs, policy)
@@ -130,14 +129,14 @@ def _frozen(recipe: SpeechRecipe, model: Any, inputs: Inputs) -> SpeechTask:
 
 
 def _teacher(losses: Losses, model: Any, inputs: Inputs, policy: dict[str, str]) -> Any:
-    """The other model that is learned from; None where there is none, or it is a part of this one."""
+    """The teacher model; None without one, or if it is a part of this model."""
     if losses.distill is None:
         return None
     if isinstance(inputs, Seq2SeqInputs):
         return load_teacher(losses.distill.teacher, model, inputs.tokenizer)
     if losses.distill.teacher:
         raise OptionError(
-            f"losses: distill: a fusion model learns from its own language model that reads the text: leave the "
+            f"losses: distill: the teacher of a fusion model is its own language model: leave the "
             f"teacher {losses.distill.teacher} out."
         )
     require_steady_reader(policy)
@@ -156,7 +155,7 @@ def _bases(choice: SpeechModelChoice) -> tuple[str, str, dict[str, Any]]:
 
 
 def _base(name: str) -> str:
-    """A base model's folder where it lies here from the package index; else its Hub id, or the name as it is."""
+    """A base model's local folder if it came from the package index; else its Hub id or name."""
     if Path(name).expanduser().exists():
         return name
     found = find(name)

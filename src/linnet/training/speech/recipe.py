@@ -1,10 +1,10 @@
-"""What a recipe for a speech model says (`task: speech`, the default), as frozen dataclasses."""
+"""The recipe of a speech model (`task: speech`, the default), as frozen dataclasses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from linnet.data import SourceSpec
 from linnet.data.batching.bins import MOST_BINS
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpeechModelChoice:
-    """Which model: one put together of `encoder` and `language_model`, or a `checkpoint` that already exists.
+    """The model: a new fusion model of `encoder` and `language_model`, or an existing `checkpoint`.
 
     All are folders or Hub ids. `projector`, `instruction`, `system`, `window_seconds`, `pad_seconds` and the revisions
-    are those of `linnet.models.fusion.build`; a Whisper with a shorter `window_seconds` than its own hears and is saved
-    with such windows, a whole number of seconds. `language` is that of utterances that name none (Whisper models).
-    `dtype` is the precision of the weights that stay as they are; what is trained is float32.
+    are those of `linnet.models.fusion.build`; for a Whisper, a shorter `window_seconds` (whole seconds) changes its
+    window. `language` applies to utterances without one (Whisper models). `dtype` is the precision of frozen weights;
+    trained ones are float32.
     """
 
     encoder: str = ""
@@ -57,13 +57,12 @@ class SpeechModelChoice:
 
 @dataclass(frozen=True)
 class Batching:
-    """How batches are planned: `linnet.data.batching.bin_utterances` with a cost of `n (a D + b D^2 + c T)`.
+    """Batch planning: `linnet.data.batching.bin_utterances` with a cost of `n (a D + b D^2 + c T)`.
 
-    The defaults stand for the padded seconds of audio, a place for a token counted as 80 ms. `packed` lays the
-    utterances of a batch end to end before the language model of a fusion model, so that their own costs add up to the
-    budget; `groups` and `splits` mean nothing then. With `memory`, such as 40GB, a batch may take so much of each
-    process's memory instead, by what `linnet train fit-memory` has measured; `auto` is what the device has free, less a
-    margin.
+    By default the cost is the padded seconds of audio, with 80 ms per token. `packed` concatenates the utterances of a
+    batch for the language model of a fusion model, so that costs add up without padding (`groups` and `splits` are
+    ignored). `memory`, such as 40GB, limits batches by the memory per process that `linnet train fit-memory` measured;
+    `auto` is what the device has free, less a margin.
     """
 
     budget: float = 600.0
@@ -80,7 +79,7 @@ class Batching:
         require(self, NOT_NEGATIVE, "per_second", "per_square_second", "per_token")
         require(self, ONE_OR_MORE, "groups", "splits")
         if not (self.per_second or self.per_square_second):
-            raise OptionError("per_second and per_square_second are both 0, so a recording would cost nothing.")
+            raise OptionError("per_second and per_square_second are both 0, so recordings would cost nothing.")
         if self.groups * self.splits >= MOST_BINS:
             raise OptionError(f"groups times splits must be below {MOST_BINS}, got {self.groups * self.splits}.")
         if self.memory and self.packed:
@@ -91,9 +90,9 @@ class Batching:
 
 @dataclass(frozen=True)
 class Mixing:
-    """How often each source of `train` is drawn: `linnet.data.batching.mix`; temperature 1 leaves them as they are.
+    """How often each source of `train` is sampled (`linnet.data.batching.mix`); temperature 1 keeps proportions.
 
-    An epoch goes through no source more than `most` times (0: as often as the temperature asks for).
+    An epoch repeats no source more than `most` times (0: no limit).
     """
 
     temperature: float = 2.0
@@ -106,13 +105,11 @@ class Mixing:
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """The chance of each thing that can happen to a training recording, in this order; 0 leaves it out.
+    """The probability of each augmentation, applied in this order; see `linnet.training.speech.augment`."""
 
-    What they are is told in `linnet.training.speech.augment`.
-    """
-
+    FORMER_KEYS: ClassVar[Mapping[str, str]] = {"room": "reverb"}
     speed: float = 0.5
-    room: float = 0.3
+    reverb: float = 0.3
     noise: float = 0.5
     telephone: float = 0.1
     codec: float = 0.1
@@ -125,10 +122,10 @@ class AugmentOptions:
 
 @dataclass(frozen=True)
 class TrainingSource(SourceSpec):
-    """A source of training utterances; `transcribe_with` names a model that writes their texts first, once.
+    """A source of training utterances; `transcribe_with` names a model that transcribes them once before training.
 
-    For speech without texts: a larger model's make it more data; the texts of the very checkpoint that is fine-tuned,
-    beside the recordings of a new domain, keep it from forgetting what it knew.
+    For untranscribed speech: a larger model's transcripts add data, those of the fine-tuned checkpoint itself prevent
+    forgetting.
     """
 
     transcribe_with: str = ""
@@ -136,12 +133,9 @@ class TrainingSource(SourceSpec):
 
 @dataclass(frozen=True)
 class CacheFeatures:
-    """Encode every training utterance once and keep its encoder frames, at most `gigabytes`.
+    """Cache the encoder frames of every training utterance, at most `gigabytes`, in the run's folder or in `folder`.
 
-    They are kept in the run's folder, or in `folder`, where the next run on the same data finds them.
-
-    For a fusion model or a Whisper whose encoder is frozen, and audio that is not augmented: the loss is the same,
-    without the encoder's work in each step.
+    For a fusion or Whisper model with a frozen encoder, and audio without augmentation; the loss is the same.
     """
 
     gigabytes: float = 20.0
@@ -156,10 +150,10 @@ LONGEST_SILENCE = ValueRule("0 to 5 seconds", lambda value: 0 <= value <= 5)
 
 @dataclass(frozen=True)
 class JoinOptions:
-    """Lay utterances one after another in a Whisper's window, with up to `silence` seconds before each.
+    """Concatenate utterances in Whisper's window, with up to `silence` seconds before each.
 
-    A share `times` of the windows is trained with Whisper's times around each utterance's text, the others without. A
-    share `alone` of the utterances has a window for itself: a text that others stand before is easier to tell.
+    A share `times` of the windows is trained with timestamps around each utterance's text. A share `alone` of the
+    utterances gets its own window, since text after other text is easier to predict.
     """
 
     silence: float = 0.6
@@ -173,10 +167,11 @@ class JoinOptions:
 
 @dataclass(frozen=True)
 class SpeechData:
-    """What is trained and validated on, and which utterances of it.
+    """Training and validation data, and how utterances are selected.
 
     `longest` is in seconds; utterances whose tokens per second are more than `deviations` standard deviations from
-    those of similar length are left out. `validation_limit` keeps the first so many of the validation set (0: all).
+    those of similar length are skipped. `validation_limit` uses only the first utterances of the validation set (0:
+    all).
     """
 
     train: tuple[TrainingSource, ...] = ()
@@ -196,11 +191,9 @@ class SpeechData:
         for source in (*self.train, *filter(None, [self.validation])):
             require_kind(source)
         if self.cache_features is not None and self.augment is not None:
-            raise OptionError(
-                "cache_features and augment exclude each other: augmented audio is another one in each epoch."
-            )
+            raise OptionError("cache_features and augment exclude each other: augmented audio differs in each epoch.")
         if self.cache_features is not None and self.join is not None:
-            raise OptionError("cache_features and join exclude each other: windows are others in each epoch.")
+            raise OptionError("cache_features and join exclude each other: windows differ in each epoch.")
         if self.join is not None and (self.batching.memory or self.batching.packed):
             other = "packed" if self.batching.packed else "memory"
             raise OptionError(f"joined windows are planned by a `budget` of padded seconds: leave out `{other}`.")
@@ -208,7 +201,7 @@ class SpeechData:
 
 @dataclass(frozen=True)
 class SpeechRunSettings(RunSettings):
-    """Where and how the run goes, and how the validation set is decoded and scored."""
+    """Run settings, with those of decoding and scoring the validation set."""
 
     validation_batch: int = 16
     beams: int = 1
@@ -222,10 +215,10 @@ class SpeechRunSettings(RunSettings):
 
 @dataclass(frozen=True)
 class Distillation:
-    """Learning from what a teacher would say, token by token, with this weight, at this temperature.
+    """Distillation from a teacher's token predictions, with this weight and temperature.
 
-    A fusion model's teacher is its own language model that reads the text; that of any other model is `teacher`, a
-    folder or Hub id.
+    A fusion model's teacher is its own language model reading the text; for other models it is `teacher`, a folder or
+    Hub id.
     """
 
     weight: float = 1.0
@@ -238,23 +231,23 @@ class Distillation:
 
 @dataclass(frozen=True)
 class CtcOptions:
-    """A head on the encoder that spells the text, and the weight of its loss."""
+    """A character CTC head on the encoder, and the weight of its loss."""
 
     weight: float = 0.3
 
 
 @dataclass(frozen=True)
 class AlignmentOptions:
-    """CTC of a fusion model's rows against the language model's token embeddings, and the weight of that loss."""
+    """CTC of a fusion model's rows against token embeddings, and the weight of that loss."""
 
     weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What is minimized: the weight of the tokens' cross-entropy, and what is learned from beside it.
+    """The losses: the weight of the tokens' cross-entropy, and further losses.
 
-    With `text: 0` and without `distill` a fusion model's language model does no work.
+    With `text: 0` and without `distill` a fusion model's language model is not run.
     """
 
     text: float = 1.0
@@ -270,15 +263,15 @@ class Losses:
         for name, weight in weights.items():
             NOT_NEGATIVE.check(f"the weight of {name}", weight)
         if not any(weights.values()):
-            raise OptionError("all weights are zero, so nothing would be learned.")
+            raise OptionError("all weights are zero, so nothing would be trained.")
 
 
 @dataclass(frozen=True)
 class SpeechRecipe:
     """Everything that the training of a speech model depends on.
 
-    `freeze` has a policy of `linnet.training.freeze` for each part, which is any path of a submodule. By default a
-    model put together trains its projector, and a checkpoint all of itself.
+    `freeze` maps parts (any submodule path) to policies of `linnet.training.freeze`. By default a new fusion model
+    trains its projector, and a checkpoint all weights.
     """
 
     model: SpeechModelChoice = field(default_factory=SpeechModelChoice)
@@ -294,14 +287,14 @@ class SpeechRecipe:
             parse(policy)
 
     def prepare(self, context: RunContext) -> tuple[Trainer, Data, Validate | None]:
-        """The trainer at its first step, its batches, and what validates it."""
+        """The trainer at its first step, its batches, and its validation."""
         from linnet.training.speech.model import load_task
         from linnet.training.speech.run import prepare
 
         return prepare(self, load_task(self), context)
 
     def outline(self, context: RunContext) -> Iterator[tuple[str, str]]:
-        """What the recipe comes to: parameters, utterances, steps, padding."""
+        """A dry run: parameters, utterances, steps, padding."""
         from linnet.training.estimate.dry_run import dry_run
 
         return dry_run(self, context)

@@ -1,4 +1,4 @@
-"""From a recipe for a speech model to what the loop trains: model, data, batches."""
+"""From a speech recipe to the trainer's inputs: model, data, batches."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ from linnet.training.trainer import Trainer, make_accelerator
 
 @dataclass(frozen=True, eq=False)
 class TrainingPlan:
-    """The training data: all that can be used, what of it is kept, what a batch costs and may cost, its bins.
+    """The training data: corpus, selected utterances, cost and budget of a batch, bins.
 
-    `lengths` are those that batches are planned by: where the model pads every sound to one span, all are that long.
+    `lengths` are those that batches are planned by; all are equal if the model pads audio to one length.
     """
 
     corpus: Corpus
@@ -62,25 +62,25 @@ class TrainingPlan:
     mixture: Mixture | None = None
 
     def batches(self, world: int, seed: int) -> Batches:
-        """The batches of so many processes."""
+        """The batches of `world` processes."""
         return Batches(self.binning, world=world, seed=seed, mixture=self.mixture)
 
     def lines(self) -> list[str]:
-        """Sentences for the user: what is left out, and how often each of several sources is drawn."""
-        said = self.selection.lines()
+        """Notices: what is skipped, and how often each of several sources is sampled."""
+        lines = self.selection.lines()
         if self.mixture is not None:
             named = zip(self.corpus.lengths.parts, self.mixture.passes, strict=True)
-            said += [f"{name}: {passes:.2f} passes an epoch" for (name, _), passes in named]
-        return said
+            lines += [f"{name}: {passes:.2f} passes per epoch" for (name, _), passes in named]
+        return lines
 
     def used(self, rows: Sequence[int]) -> float:
-        """The share of the budget that a batch of these rows takes."""
+        """The share of the budget that a batch of these rows uses."""
         if isinstance(self.binning, Packing):
             return float((self.cost.fixed + self.binning.loads[list(rows)].sum()) / self.budget)
         return float(self.cost.of(*self.shape(rows)) / self.budget)
 
     def shape(self, rows: Sequence[int]) -> Shape:
-        """What a batch of these rows is padded to: so many sounds of so many seconds and tokens."""
+        """The padded shape of a batch of these rows: recordings, seconds, tokens."""
         if isinstance(self.binning, JoinPlan):
             return self.binning.shape(rows)
         taken = list(rows)
@@ -88,7 +88,7 @@ class TrainingPlan:
 
 
 def require_possible(recipe: SpeechRecipe, task: SpeechTask) -> None:
-    """Raise an `OptionError` where the recipe asks for what this model cannot do, before any data is read."""
+    """Raise an `OptionError` for settings that this model does not support, before data is read."""
     if not recipe.data.train:
         raise OptionError("data: `train` names no source, such as  train: [{path: train.jsonl}]")
     if recipe.data.batching.packed and not isinstance(task.inputs, FusionInputs):
@@ -101,20 +101,20 @@ def require_possible(recipe: SpeechRecipe, task: SpeechTask) -> None:
         require_joinable(task.inputs)
     beside = {name for name in ("ctc", "alignment") if getattr(recipe.losses, name) is not None}
     rates = {part: rate for part, rate in recipe.optimization.rates.items() if part.split(".")[0] not in beside}
-    parameter_groups(task.loss, replace(recipe.optimization, rates=rates))  # what is beside is made of the data
+    parameter_groups(task.loss, replace(recipe.optimization, rates=rates))  # heads depend on the data
 
 
 def prepare(
     recipe: SpeechRecipe, task: SpeechTask, context: RunContext = ALONE
 ) -> tuple[Trainer, AudioBatches, Validate | None]:
-    """The trainer at its first step, its batches, and what validates it (None without a score or a validation set)."""
+    """The trainer at its first step, its batches, and its validation (None without a score or a validation set)."""
     require_possible(recipe, task)
     keep = Path(recipe.run.output) / "corpus"
     accelerator, seed = make_accelerator(recipe.run), recipe.run.seed
     world = accelerator.num_processes
     planned = plan(recipe, task, context, world=world, keep=keep / "train")
     for line in planned.lines():
-        context.tell(line)
+        context.notify(line)
     validate = None
     if recipe.data.validation is not None and context.score is not None:
         limit, place = recipe.data.validation_limit, keep / "validation"
@@ -125,14 +125,14 @@ def prepare(
     if recipe.losses.alignment is not None:
         task = replace(task, alignment=row_alignment(recipe, task, planned, context))
     batches = planned.batches(world, seed)
-    data = _batches_of_sound(recipe, task, planned, accelerator, context)
+    data = _audio_batches(recipe, task, planned, accelerator, context)
     return Trainer(recipe, task, batches, accelerator), data, validate
 
 
-def _batches_of_sound(
+def _audio_batches(
     recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan, accelerator: Any, context: RunContext
 ) -> AudioBatches:
-    """What makes the planned batches: of audio, or where the recipe says so of encoder frames that are cached."""
+    """The planned batches, of audio or of cached encoder frames."""
     options: dict[str, Any] = {
         "seed": recipe.run.seed,
         "augment": recipe.data.augment,
@@ -154,7 +154,7 @@ def _batches_of_sound(
 
 
 def spelling_head(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan, context: RunContext) -> CtcHead:
-    """The CTC head that a recipe asks for, with the characters of its training texts; tells what it cannot spell."""
+    """The CTC head of a recipe, with the characters of its training texts; reports utterances that it cannot spell."""
     corpus, rows = planned.corpus, planned.selection.rows.tolist()
     begun = Path(recipe.model.checkpoint) if recipe.model.checkpoint else None
     torch.manual_seed(recipe.run.seed)
@@ -164,14 +164,14 @@ def spelling_head(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan,
         needed = outputs_needed(head.alphabet.ids(corpus.utterances[row].text or ""))
         tight += needed > head.outputs * frames(round(float(corpus.lengths.durations[row]) * SAMPLE_RATE))
     if tight:
-        context.tell(
-            f"{tight} of {len(rows)} utterances have more letters than the encoder has frames: no CTC loss for them"
+        context.notify(
+            f"{tight} of {len(rows)} utterances have more characters than encoder frames: no CTC loss for them"
         )
     return head
 
 
 def row_alignment(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan, context: RunContext) -> RowAlignment:
-    """The alignment loss that a recipe asks for, with the tokens of its training texts; tells where it is zero."""
+    """The alignment loss of a recipe, with the tokens of its training texts; reports utterances where it is zero."""
     corpus, rows = planned.corpus, planned.selection.rows.tolist()
     texts = [corpus.labels(row) for row in rows]
     torch.manual_seed(recipe.run.seed)
@@ -181,18 +181,15 @@ def row_alignment(recipe: SpeechRecipe, task: SpeechTask, planned: TrainingPlan,
         outputs_needed(text[:-1]) > task.model.audio_rows(length) for text, length in zip(texts, lengths, strict=True)
     )
     if tight:
-        context.tell(f"{tight} of {len(rows)} utterances have more tokens than rows: no alignment loss for them")
+        context.notify(f"{tight} of {len(rows)} utterances have more tokens than rows: no alignment loss for them")
     return made
 
 
 def plan(
     recipe: SpeechRecipe, task: SpeechTask, context: RunContext = ALONE, *, world: int = 1, keep: Path | None = None
 ) -> TrainingPlan:
-    """Read and measure the training data, and sort it into bins; what is read is kept in the folder `keep`.
-
-    Raises:
-        OptionError: that cannot be done.
-    """
+    """Read and measure the training data and sort it into bins; the corpus is cached in `keep`. Raises
+    `OptionError`."""
     data, options = recipe.data, recipe.data.batching
     corpus, lengths, selection = chosen(data, task.inputs, context, keep=keep)
     rows = selection.rows
@@ -213,11 +210,8 @@ def plan(
 def chosen(
     data: SpeechData, inputs: Inputs, context: RunContext = ALONE, *, keep: Path | None = None
 ) -> tuple[Corpus, Lengths, Selection]:
-    """Read the training data; all of it, the lengths that batches are planned by, and what of it is fit to train on.
-
-    Raises:
-        OptionError: there is none, or it cannot be read.
-    """
+    """Read the training data: the corpus, the lengths for planning, and the selected utterances. Raises
+    `OptionError`."""
     if keep is None:
         corpus = read_corpus(data.train, inputs, context)
     else:

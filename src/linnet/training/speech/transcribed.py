@@ -1,7 +1,7 @@
-"""Speech without texts as training data: a model transcribes it once, before the run.
+"""Untranscribed speech as training data, transcribed once by a model before the run.
 
-With another model's transcripts it is distillation by pseudo-labels (Kahn et al. 2020); with those of the very model
-that is fine-tuned it is rehearsal: what the model already hears right stays in the mix while it learns something new.
+Transcripts of another model are pseudo-labels (Kahn et al. 2020); those of the fine-tuned model itself are rehearsal
+against forgetting.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def with_transcripts(
     sources: Sequence[TrainingSource], folder: Path, context: RunContext = ALONE
 ) -> tuple[SourceSpec, ...]:
-    """The same sources, where those that name a model in `transcribe_with` are manifests in `folder` with its texts.
+    """The sources, with those that name a model in `transcribe_with` replaced by manifests in `folder` with its texts.
 
-    A manifest that already exists, of the same source and model, is used again. Of several processes on a machine
-    the first one transcribes, and the others wait for it.
+    Existing manifests of the same source and model are reused. The first process on a machine transcribes, the others
+    wait for it.
 
     Raises:
-        OptionError: audio that cannot be read, without `context.skip_bad`; or nothing could be transcribed.
+        OptionError: unreadable audio, without `context.skip_bad`; or nothing could be transcribed.
         ModelError: the model is missing or damaged.
     """
     found: list[SourceSpec] = []
@@ -45,31 +45,31 @@ def with_transcripts(
             continue
         manifest = folder / f"{number}.jsonl"
         key = [asdict(spec), stamp(Path(spec.path)), source.transcribe_with, context.skip_bad]
-        told = manifest.with_suffix(".key")
-        if not made_by_another(told, key) and not (manifest.is_file() and has_key(told, key)):
+        key_file = manifest.with_suffix(".key")
+        if not made_by_another(key_file, key) and not (manifest.is_file() and has_key(key_file, key)):
             recognizer = recognizers.get(source.transcribe_with) or load_recognizer(source.transcribe_with)
             recognizers[source.transcribe_with] = recognizer
             utterances = list(open_source(spec))
             rows = list(_transcribed(recognizer, utterances, context))
             if not rows:
                 raise OptionError(
-                    f"{spec.path}: {source.transcribe_with} recognized no word in its {len(utterances)} rows."
+                    f"{spec.path}: {source.transcribe_with} recognized no words in its {len(utterances)} rows."
                 )
-            context.tell(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
+            context.notify(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
             folder.mkdir(parents=True, exist_ok=True)
             write_manifest(manifest, rows)
-            write_key(told, key)
+            write_key(key_file, key)
         found.append(SourceSpec(str(manifest), kind="linnet", language=spec.language))
     return tuple(found)
 
 
 def plain_source(source: SourceSpec) -> SourceSpec:
-    """What is to be read, without what training does with it."""
+    """The plain `SourceSpec` of a training source."""
     return SourceSpec(**{one.name: getattr(source, one.name) for one in fields(SourceSpec)})
 
 
 def load_recognizer(name: str) -> Recognizer:
-    """The model that transcribes a source without texts, on a GPU where there is one."""
+    """The model that transcribes a source, on a GPU if available."""
     import torch
 
     from linnet.transcription.recognizer import load
@@ -78,7 +78,7 @@ def load_recognizer(name: str) -> Recognizer:
 
 
 def _transcribed(recognizer: Recognizer, utterances: Sequence[Utterance], context: RunContext) -> Iterator[Utterance]:
-    """The utterances with what the model hears in them, language by language; none that it hears nothing in."""
+    """The utterances with the model's transcripts, language by language, without empty ones."""
     from linnet.decoding.options import DecodingOptions
 
     order = sorted(utterances, key=lambda one: one.language or "")
@@ -86,8 +86,8 @@ def _transcribed(recognizer: Recognizer, utterances: Sequence[Utterance], contex
         spoken = language if language in recognizer.languages else None
         options = DecodingOptions(language=spoken, timestamps=False)
         rows: list[Utterance] = []
-        with UtteranceReader() as listener:
-            samples = _readable(group, listener, rows, context)
+        with UtteranceReader() as reader:
+            samples = _readable(group, reader, rows, context)
             for result in recognizer.transcribe_many(samples, options=options):
                 if result.transcript is None:
                     raise OptionError(f"{rows[result.index].id}: {result.error}") from result.error
@@ -96,16 +96,16 @@ def _transcribed(recognizer: Recognizer, utterances: Sequence[Utterance], contex
 
 
 def _readable(
-    utterances: Iterable[Utterance], listener: UtteranceReader, rows: list[Utterance], context: RunContext
+    utterances: Iterable[Utterance], reader: UtteranceReader, rows: list[Utterance], context: RunContext
 ) -> Iterator[Samples]:
-    """The samples of each utterance that can be read; those utterances go into `rows`."""
+    """The samples of each readable utterance, which is appended to `rows`."""
     for utterance in utterances:
         try:
-            samples = listener.hear(utterance).samples
+            samples = reader.read(utterance).samples
         except AudioError as error:
             if not context.skip_bad:
-                raise OptionError(f"{utterance.id}: {error} Leave such out with --skip-bad.") from error
-            context.tell(f"left out: {utterance.id}: {error}")
+                raise OptionError(f"{utterance.id}: {error} Skip such utterances with --skip-bad.") from error
+            context.notify(f"skipped: {utterance.id}: {error}")
             continue
         rows.append(utterance)
         yield samples

@@ -1,4 +1,4 @@
-"""The error rate of a model by real decoding; how errors are counted is a function that is given."""
+"""Validation: the error rate of a model by decoding, scored by a given function."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from linnet.training.trainer import Trainer
 
 @torch.no_grad()
 def transcripts(trainer: Trainer, task: SpeechTask, run: SpeechRunSettings, corpus: Corpus) -> list[str]:
-    """What the model as it stands writes for each utterance; those of like length are decoded together.
+    """The current model's transcripts, decoded in batches of similar length.
 
-    Several processes share the work, and each has the whole answer.
+    Processes share the work, and each returns all transcripts.
     """
     model, inputs = task.model, task.inputs
     order = np.argsort(corpus.lengths.durations, kind="stable").tolist()
     made: list[tuple[int, str]] = []
     model.eval()
-    with UtteranceReader() as listener:
+    with UtteranceReader() as reader:
         size = run.validation_batch
         for first in range(trainer.rank * size, len(order), trainer.world * size):
             rows = order[first : first + size]
-            heard = inputs.sounds([listener.hear(corpus.utterances[row]).samples for row in rows])
-            with quiet(), trainer.accelerator.autocast():  # the model, not the features: those are float32
+            given = inputs.audio([reader.read(corpus.utterances[row]).samples for row in rows])
+            with quiet(), trainer.accelerator.autocast():  # for the model; features are float32
                 ids = model.generate(
-                    **tensors_to(heard, trainer.accelerator.device),
-                    **inputs.asking([corpus.utterances[row].language for row in rows]),
+                    **tensors_to(given, trainer.accelerator.device),
+                    **inputs.generate_options([corpus.utterances[row].language for row in rows]),
                     num_beams=run.beams,
                     max_new_tokens=min(run.max_new_tokens, inputs.most or run.max_new_tokens),
-                    synced_gpus=False,  # the loop has gathered all weights: no process waits for another's tokens
+                    synced_gpus=False,  # weights are gathered: no process waits for another's tokens
                 )
             made += zip(rows, inputs.texts(ids), strict=True)
     return [text for _, text in sorted(gather_object(made))]

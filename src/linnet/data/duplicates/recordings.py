@@ -1,6 +1,6 @@
-"""Finding a recording among many, or a stretch of it, by its fingerprint.
+"""Finding a recording or an excerpt of one by its fingerprint.
 
-Shapes: S stored sounds, K stored words of all of them, T frames of the one that is looked for.
+Shapes: S stored recordings, K stored words of all of them, T frames of the query.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from linnet.data.duplicates.prints import FRAMES_PER_SECOND, Fingerprint
 
 Integers = npt.NDArray[np.int64]
 
-_SHORT, _LONG = 0.5, 2.0  # seconds of loud sound between which the limit rises
-_STRICT, _TOLERANT = 0.18, 0.30  # share of bits that may differ over a short and over a long stretch
-LEAST_FRAMES = round(0.2 * FRAMES_PER_SECOND)  # loud ones that must be compared
-_COVERED = 0.5  # share of the shorter of the two sounds that must be compared
-_COMMON = 256  # a word that is stored more often says nothing
-_VOTES = 2  # frames in line before a place is looked at
-_PLACES = 32  # looked at for one sound, those with most votes first
+_SHORT, _LONG = 0.5, 2.0  # seconds of loud audio between which the limit rises
+_STRICT, _TOLERANT = 0.18, 0.30  # bit error rate allowed for short and for long matches
+LEAST_FRAMES = round(0.2 * FRAMES_PER_SECOND)  # loud frames that must overlap
+_COVERED = 0.5  # share of the shorter recording that must overlap
+_COMMON = 256  # words stored more often are ignored
+_VOTES = 2  # aligned frames needed to check a place
+_PLACES = 32  # checked per query, those with most votes first
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """A stored sound in another one: which, at what second of the other it begins, how alike, how much of it."""
+    """A stored recording found in a query: its index, and the second of the query at which it begins."""
 
     index: int
     start: float
     agreement: float  # share of equal bits
-    covered: float  # share of the stored sound's loud frames that were compared
+    covered: float  # share of the stored recording's loud frames that overlap
 
 
-class SoundIndex:
-    """Fingerprints that others are looked up in.
+class RecordingIndex:
+    """An index of fingerprints.
 
-    A place is a stored sound and a shift in time. Frames with equal words vote for places; at those with the most votes
-    all bits of both are compared (Haitsma and Kalker 2002, section 5). Two sounds match where at most 18 % of the bits
-    differ over up to half a second, and at most 30 % over two seconds or more: the shorter a stretch, the more alike it
-    is to others by chance. At least half of the shorter of the two must have been compared.
+    A place is a stored recording and a time shift. Frames with equal words vote for places; at those with the most
+    votes all bits are compared (Haitsma and Kalker 2002, section 5). Recordings match if at most 18 % of the bits
+    differ over up to half a second, rising to 30 % at two seconds, since short excerpts are more alike by chance. At
+    least half of the shorter one must overlap.
     """
 
     def __init__(self, prints: Sequence[Fingerprint]) -> None:
@@ -55,7 +55,7 @@ class SoundIndex:
         self._frames = np.concatenate([*loud, np.zeros(0, np.int64)]).astype(np.int32)[order]
 
     def find(self, other: Fingerprint) -> list[Sighting]:
-        """The stored sounds that are in another one, or that it is in, each once at its best place."""
+        """The stored recordings that overlap with a query, each once at its best place."""
         best: dict[int, Sighting] = {}
         for index, shift in self._places(other):
             for near in (shift, shift - 1, shift + 1):
@@ -65,7 +65,7 @@ class SoundIndex:
         return sorted(best.values(), key=lambda one: -one.agreement)
 
     def _places(self, other: Fingerprint) -> list[tuple[int, int]]:
-        """Stored sounds and the frame of the other one that is their first, by votes."""
+        """Stored recordings and the frame of the query at which they begin, by votes."""
         frames, words = _spellings(other)
         first = np.searchsorted(self._words, words, "left")
         counts = np.searchsorted(self._words, words, "right") - first
@@ -81,7 +81,7 @@ class SoundIndex:
         return [(int(place // (2 * span)), int(place % (2 * span)) - span) for place in places[chosen]]
 
     def _compare(self, index: int, shift: int, other: Fingerprint) -> Sighting | None:
-        """All bits where the two overlap, with the stored one's first frame at `shift` of the other."""
+        """Compare all bits of the overlap, with the stored recording's first frame at `shift` of the query."""
         stored = self._prints[index]
         begin, end = max(0, -shift), min(len(stored), len(other) - shift)
         if end <= begin:
@@ -100,7 +100,7 @@ class SoundIndex:
 
 
 def _spellings(other: Fingerprint) -> tuple[Integers, npt.NDArray[np.uint32]]:
-    """The loud frames and their words, each also with any of its uncertain bits the other way round: 16 of a frame."""
+    """The loud frames and their words, with all combinations of their uncertain bits flipped: 16 per frame."""
     frames = np.flatnonzero(other.loud)
     words = other.words[frames][:, None]
     for at in range(other.uncertain.shape[1]):
@@ -109,11 +109,11 @@ def _spellings(other: Fingerprint) -> tuple[Integers, npt.NDArray[np.uint32]]:
 
 
 def allowed(seconds: float) -> float:
-    """The share of bits that may differ over so many seconds of loud sound."""
+    """The bit error rate allowed for a match of `seconds` of loud audio."""
     part = min(1.0, max(0.0, (seconds - _SHORT) / (_LONG - _SHORT)))
     return _STRICT + part * (_TOLERANT - _STRICT)
 
 
 def _ones(words: npt.NDArray[np.uint32]) -> int:
-    """How many bits are set."""
+    """The number of bits that are set."""
     return int(np.bitwise_count(words).sum())

@@ -1,4 +1,4 @@
-"""A recording as services take it, and as the cache knows it."""
+"""A recording encoded for services, and its digest for the cache."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from linnet.audio.types import SAMPLE_RATE, Audio
 
 MIME = "audio/flac"
-FILE_NAME = "audio.flac"  # what is sent: never the name of the user's own file
+FILE_NAME = "audio.flac"  # sent instead of the user's file name
 
 
 def flac(audio: Audio) -> bytes:
-    """The sound as a FLAC file, mono, 16 kHz, 16 bits: half the size of WAV, and all services read it."""
+    """The audio as a FLAC file, mono, 16 kHz, 16 bits, which all services read."""
     import soundfile
 
     whole = np.clip(np.rint(audio.samples * 32768.0), -32768, 32767).astype(np.int16)
@@ -24,5 +24,5 @@ def flac(audio: Audio) -> bytes:
 
 
 def digest(audio: Audio) -> str:
-    """64 hexadecimal digits of the samples."""
+    """A hash of the samples, 64 hex digits."""
     return hashlib.sha256(np.ascontiguousarray(audio.samples, dtype="<f4").tobytes()).hexdigest()

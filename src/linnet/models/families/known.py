@@ -1,0 +1,41 @@
+"""The architectures that Transformers knows of, read without importing it: that takes seconds, and PyTorch."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+_MODULE = "transformers.models.auto.modeling_auto"
+
+
+def known(table: str) -> dict[str, str]:
+    """A table of Transformers' Auto classes, such as MODEL_FOR_CTC_MAPPING_NAMES: model type to architecture.
+
+    Its source says it as a literal; where a release does not, or the module is loaded already, the module is asked,
+    which then has our own models, too.
+    """
+    if _MODULE not in sys.modules:
+        try:
+            return _read(table)
+        except (OSError, SyntaxError, ValueError, LookupError, TypeError):
+            pass  # written in another way: importing it is slower, and always right
+    return dict(getattr(importlib.import_module(_MODULE), table))
+
+
+@cache
+def _read(table: str) -> dict[str, str]:
+    """The table from the source. Raises an error of many kinds where it is no `OrderedDict([(..., ...), ...])`."""
+    spec = find_spec("transformers")
+    if spec is None or not spec.submodule_search_locations:
+        raise LookupError("transformers")
+    path = Path(spec.submodule_search_locations[0], *_MODULE.split(".")[1:]).with_suffix(".py")
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(name) for name in node.targets] == [table]:
+            if isinstance(node.value, ast.Call) and len(node.value.args) == 1:
+                return dict(ast.literal_eval(node.value.args[0]))
+            break
+    raise LookupError(table)

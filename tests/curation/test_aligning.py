@@ -6,11 +6,11 @@ from itertools import combinations_with_replacement, pairwise
 
 import numpy as np
 import pytest
-from linnet.curation.ragged import Ragged
 
 from linnet.curation.aligning import FOLDS, Emissions, align, folds_of
 from linnet.curation.counting import Counts, pack
 from linnet.curation.information import Segments
+from linnet.curation.ragged import Ragged
 from linnet.curation.symbols import Symbols, read_inventory
 from linnet.errors import OptionError
 

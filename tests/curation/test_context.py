@@ -7,10 +7,10 @@ from math import exp, log, log2
 
 import numpy as np
 import pytest
-from linnet.curation.ragged import Ragged
 
 from linnet.curation.context import UNLABELED, DomainCounts, DomainModel, Topics
 from linnet.curation.markov import Sequences
+from linnet.curation.ragged import Ragged
 
 D = 3
 

@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linnet.curation.ragged import Ragged
 
 from linnet.curation.counting import Counts, Tally, group, mix, pack
+from linnet.curation.ragged import Ragged
 
 ROWS = st.lists(
     st.lists(st.tuples(st.sampled_from([0, 1, 5, 2**40, 2**63]), st.integers(0, 9)), max_size=7), max_size=6

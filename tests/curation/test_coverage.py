@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linnet.curation.ragged import Ragged
 
 from linnet.curation import coverage
 from linnet.curation.budget import Cap, Ledger
 from linnet.curation.coverage import ONE, CoverageGreedy, Items, Unlimited
 from linnet.curation.frontier import frontier
 from linnet.curation.pool import Labels
+from linnet.curation.ragged import Ragged
 
 
 def plain_greedy(items: Items, costs: np.ndarray, admission: Ledger | Unlimited) -> list[int]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from linnet.curation.ragged import Ragged
 
 from linnet.curation.duplicates import DuplicateOptions, NearSound, SameSound, near_pairs, text_keys
 from linnet.curation.leaks import Leak, LeakOptions, listen
+from linnet.curation.ragged import Ragged
 from linnet.data import Utterance
 from linnet.data.samples import UtteranceReader
 from tests.support.pools import pool_of

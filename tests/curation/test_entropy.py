@@ -6,11 +6,11 @@ from math import comb, log, log2
 
 import numpy as np
 import pytest
-from linnet.curation.ragged import Ragged
 from scipy.special import digamma
 
 from linnet.curation.counting import group
 from linnet.curation.entropy import ESTIMATORS, chao_shen, find_estimator, grassberger, miller_madow, plug_in, rarefied
+from linnet.curation.ragged import Ragged
 from linnet.errors import OptionError
 
 COUNTS = [[3, 1, 2], [1], [4, 4, 4, 4], [1, 1, 1], [40, 1, 7, 19], [2, 2], [90, 30, 17, 1, 1]]

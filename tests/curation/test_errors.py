@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow")
-from linnet.curation.ragged import Ragged
-
 from linnet.curation.blocks import Block, Space
 from linnet.curation.errors import (
     ErrorRates,
@@ -19,6 +17,7 @@ from linnet.curation.errors import (
     mislabeled,
     read_evaluation,
 )
+from linnet.curation.ragged import Ragged
 from linnet.errors import OptionError
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linnet.curation.ragged import Ragged
 
 from linnet.curation.information import Information, JointCounts, Segments, fold_words
+from linnet.curation.ragged import Ragged
 
 ROW = st.tuples(
     st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6)), max_size=6), st.lists(st.integers(0, 4), max_size=9)

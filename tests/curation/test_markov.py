@@ -8,9 +8,9 @@ from math import log2
 
 import numpy as np
 import pytest
-from linnet.curation.ragged import Ragged
 
 from linnet.curation.markov import BigramCounts, BigramModel, ConditionalEntropy, Sequences
+from linnet.curation.ragged import Ragged
 
 K = 8.0
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import struct
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pytest
 
 from linnet.pages.charts import line_chart
-from linnet.pages.media import AudioClip
+from linnet.pages.media import AudioClip, picture_url, spectrogram_url
 from linnet.pages.page import render_page
 
 HOSTILE = "</script><script>alert(1)</script>\"'"
@@ -84,3 +88,39 @@ def test_a_sound_is_played_or_says_why_not() -> None:
     assert "<audio" not in silent
     assert "no script" not in silent
     assert "<script>" not in silent
+
+
+def decoded(address: str) -> np.ndarray:
+    """The gray values of a PNG that `picture_url` made, by the chunks of the standard."""
+    kind, _, data = address.partition(",")
+    assert kind == "data:image/png;base64"
+    png = base64.b64decode(data)
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    place, chunks = 8, {}
+    while place < len(png):
+        (length,) = struct.unpack(">I", png[place : place + 4])
+        name, body = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        assert struct.unpack(">I", png[place + 8 + length : place + 12 + length])[0] == zlib.crc32(name + body)
+        chunks[name] = body
+        place += 12 + length
+    width, height, depth, color = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    assert (depth, color) == (8, 0)
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)
+    assert not rows[:, 0].any()
+    return rows[:, 1:]
+
+
+def test_a_picture_is_png() -> None:
+    pixels = np.array([[0.0, 0.5, 1.0], [1.0, 0.0, 0.25]])
+    assert decoded(picture_url(pixels)).tolist() == [[0, 128, 255], [255, 0, 64]]
+
+
+def test_a_spectrogram_shows_a_tone_where_it_is() -> None:
+    tone = np.sin(2 * np.pi * 2000 * np.arange(16000) / 16000).astype(np.float32)
+    image = decoded(spectrogram_url(np.concatenate([np.zeros(16000, np.float32), tone]), 16000))
+    height, width = image.shape
+    assert width == 200
+    assert image[:, : width // 2 - 5].max() == 0
+    loudest = height - 1 - image[:, width // 2 + 5 : -5].argmax(0)  # frequencies grow upwards
+    assert set(loudest * 8000 / (height - 1)) == {2000.0}
+    assert decoded(spectrogram_url(np.zeros(60 * 16000, np.float32), 16000)).shape[1] <= 1200

@@ -105,7 +105,10 @@ class Bench:
         options = replace(corpus.options, preset=method).keeping(share=budget / float(corpus.pool.seconds.sum()))
         options = replace(options, select=replace(options.select, seed=seed))
         selection = curate(replace(corpus, options=options))
-        return _within(np.flatnonzero(selection.kept), corpus.pool.seconds, budget, selection.priorities).tolist()
+        rows: list[int] = _within(
+            np.flatnonzero(selection.kept), corpus.pool.seconds, budget, selection.priorities
+        ).tolist()
+        return rows
 
     def train(self, manifest: Path, run: Run, folder: Path) -> Path:
         """The recipe on this manifest, from this seed, for these steps."""
@@ -192,8 +195,15 @@ def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
 
 def _errors(rows: Sequence[Utterance], path: Path) -> Any:
     """The error rate of each row by an evaluation of the pool, NaN where it has none."""
-    from linnet.evaluation.log import read_rows
+    from linnet.evaluation.log import read_lines
+    from linnet.files import whole_lines
 
-    found = {row.id: row for row in read_rows(path) if row.error is None}
+    try:
+        lines = read_lines(whole_lines(path))
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the evaluation: {error.strerror}.") from error
+    if lines is None:
+        raise OptionError(f"{path}: not written by linnet evaluate: make it with  linnet evaluate POOL --output {path}")
+    found = {row.id: row for row in lines.rows if row.error is None}
     rates = [found[row.id].counts if row.id in found else None for row in rows]
     return np.array([np.nan if one is None or not one.words else one.errors / one.words for one in rates])

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from linnet.curation.blocks import ShardFiles, Space
 from linnet.curation.codebook import Codebook
 from linnet.curation.errors import ErrorRates, read_evaluation
+from linnet.curation.filling import Progress
 from linnet.curation.gates import gates_of
 from linnet.curation.gating import Gate, run_gates
 from linnet.curation.leaks import Leak
 from linnet.curation.options import CurateOptions
-from linnet.curation.passes import AudioReport, Progress, hear_corpus, obtain_codebook
+from linnet.curation.passes import AudioReport, hear_corpus, obtain_codebook
 from linnet.curation.pool import Pool, read_pool
 from linnet.curation.reading import text_reader
 from linnet.curation.rounds import HeepScorer, Round, RoundFolder, run_rounds
@@ -184,8 +185,8 @@ def advance(corpus: Corpus, folder: Path, errors: ErrorRates | None) -> tuple[Ro
 def _by_heep(corpus: Corpus, errors: ErrorRates | None, watcher: Watcher) -> Selection:
     rescore = scorer(corpus)
     last: Round | None = None
-    rates = {"eval_callback": (lambda _: errors)} if errors is not None else {}
-    for last in run_rounds(rescore, seconds_of(corpus), corpus.options.heep, **rates):
+    evaluate = None if errors is None else lambda _: errors
+    for last in run_rounds(rescore, seconds_of(corpus), corpus.options.heep, eval_callback=evaluate):
         watcher.notify(last.line)
     if last is None:
         raise OptionError("max_rounds must be 1 or more")

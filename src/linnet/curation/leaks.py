@@ -131,7 +131,7 @@ def listen(utterances: Mapping[int, Utterance], held: Mapping[int, Utterance], r
     def hear(row: int, other: int) -> bool:
         index = DuplicateIndex([held[other]], reader, HeardOptions(texts=False))
         found: list[Any] = index.find(utterances[row])
-        return bool(found) or index.held.sounds == 0 or index.passed.sounds == 0
+        return bool(found) or index.held.recordings == 0 or index.passed.recordings == 0
 
     return hear
 

@@ -26,7 +26,7 @@ from linnet.data.samples import UtteranceReader
 from linnet.errors import LinnetError
 from linnet.files import write_atomic
 from linnet.pages.charts import LineChart, line_chart
-from linnet.pages.media import AudioClip, sound_address
+from linnet.pages.media import AudioClip, audio_url
 from linnet.pages.page import render_page
 
 _SHOWN = 20  # recordings at either end, with their sound
@@ -198,7 +198,7 @@ class _Shower:
         one = self.utterances[row]
         try:
             samples = self.reader.read(one).samples[: round(_SECONDS * SAMPLE_RATE)]
-            clip = AudioClip(sound_address(samples, SAMPLE_RATE))
+            clip = AudioClip(audio_url(samples, SAMPLE_RATE))
         except LinnetError as error:
             clip = AudioClip(note=f"no sound: {error}")
         selection = self.selection

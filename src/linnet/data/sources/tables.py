@@ -134,7 +134,7 @@ class _Columns:
             audio=audio,
             text=fields.text(row, self._text) if self._text else None,
             duration=next((value for key in DURATIONS if (value := fields.seconds(row, key)) is not None), None),
-            language=_word(row, "language") or _code(row, "lang") or _code(row, "locale"),
+            language=_word(row, "language") or _word(row, "lang") or _word(row, "locale"),
             id=name or audio,
             speaker=fields.label(row, "speaker_id", "speaker", "client_id"),
             recording=fields.label(row, "recording_id", "parent_id"),

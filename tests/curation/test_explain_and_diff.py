@@ -1,10 +1,9 @@
-"""One recording's fate in words, two selections compared, and the choices that a choice has to beat."""
+"""One recording's fate in words, and two selections compared."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from linnet.curation.baselines import duration_matched, in_order, stratified_random, take
 
 from linnet.curation.budget import BudgetOptions
 from linnet.curation.diff import compare
@@ -70,35 +69,3 @@ def test_other_recordings_are_counted() -> None:
 
 USABLE = SELECTION.weights > 0
 BUDGET = 0.2 * POOL.seconds.sum()
-
-
-def test_orders() -> None:
-    assert np.diff(POOL.seconds[in_order("longest", POOL.seconds)]).max() <= 0
-    assert np.diff(POOL.seconds[in_order("shortest", POOL.seconds)]).min() >= 0
-    score = np.array([0.1, np.nan, 0.9, 0.5])
-    assert in_order("highest", np.ones(4), score=score).tolist() == [2, 3, 0, 1]
-    assert in_order("lowest", np.ones(4), score=score).tolist() == [0, 3, 2, 1]
-    assert sorted(in_order("random", POOL.seconds, 3)) == list(range(800))
-    with pytest.raises(ValueError, match="needs a score"):
-        in_order("highest", POOL.seconds)
-    taken = take(in_order("longest", POOL.seconds), POOL.seconds, BUDGET, USABLE)
-    assert BUDGET * 0.995 <= POOL.seconds[taken].sum() <= BUDGET
-    assert not (taken & ~USABLE).any()
-
-
-def test_chance_with_the_same_lengths() -> None:
-    longest = take(in_order("longest", POOL.seconds), POOL.seconds, BUDGET, USABLE)
-    matched = duration_matched(longest, POOL.seconds, USABLE, seed=1)
-    plain = take(in_order("random", POOL.seconds, 1), POOL.seconds, BUDGET, USABLE)
-    assert POOL.seconds[matched].sum() == pytest.approx(BUDGET, rel=0.01)
-    assert POOL.seconds[matched].mean() == pytest.approx(POOL.seconds[longest].mean(), rel=0.05)
-    assert POOL.seconds[plain].mean() < 0.9 * POOL.seconds[longest].mean()
-
-
-def test_chance_within_strata() -> None:
-    labels = POOL.labels["language"]
-    taken = stratified_random(labels, POOL.seconds, BUDGET, USABLE, seed=2)
-    whole = labels.sums(np.where(USABLE, POOL.seconds, 0.0))
-    kept = labels.sums(np.where(taken, POOL.seconds, 0.0))
-    assert kept / kept.sum() == pytest.approx(whole / whole.sum(), abs=0.01)
-    assert kept.sum() == pytest.approx(BUDGET, rel=0.01)

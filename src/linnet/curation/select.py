@@ -81,7 +81,8 @@ def select(pool: Pool, options: SelectOptions | None = None, more_gates: Sequenc
     gated = run_gates(pool, [*gates_of(options.gates), *_duplicates(options.duplicates), *more_gates])
     usable = gated.usable
     budget = options.budget.seconds(float(pool.seconds.sum()))
-    greedy = CoverageGreedy(coverage_items(pool, usable, options.coverage), _costs(pool, options))
+    items = coverage_items(pool, usable, options.coverage)
+    greedy = CoverageGreedy(items, _costs(pool, options), options.coverage.tolerance)
     choice = _Choice(pool, options, usable, budget, greedy)
     choice.fill()
     return Selection.of(pool, gated, choice.fates, greedy, choice.notices, budget)

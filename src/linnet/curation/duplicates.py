@@ -29,12 +29,12 @@ class DuplicateOptions:
     """When two recordings are the same sound: the share of 5-grams of units that both have (Jaccard, by MinHash).
 
     `near` for any two, `near_same_text` for two with the same words, of which less is asked: two takes of one sentence
-    share next to nothing, a copy through a codec a tenth or more.
+    share next to nothing, a copy with noise or through a codec a tenth.
     """
 
     exact: bool = True
     near: float | None = 0.5
-    near_same_text: float | None = 0.09
+    near_same_text: float | None = 0.07
 
     def __post_init__(self) -> None:
         for name in ("near", "near_same_text"):

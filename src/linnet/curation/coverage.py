@@ -151,6 +151,8 @@ class CoverageGreedy:
     def _gains(self, items: Ragged) -> Integers:
         if self._plain:
             return np.full(len(items), ONE, np.int64)
+        if len(items) == 1:  # most often
+            return np.array([self._marginals[items.values].sum()])
         gains: Integers = Ragged(self._marginals[items.values], items.offsets).sums()
         return gains
 

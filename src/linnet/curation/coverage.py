@@ -60,8 +60,9 @@ class CoverageGreedy:
     recordings of S have u: sum over u in x of w_u log2((2 + c_u) / (1 + c_u)). It can only fall, so that a priority
     found earlier bounds the present one: only rows whose bound is among the greatest are looked at again (lazy greedy,
     Minoux 1978), yet each row taken is the one with the greatest priority of all that are open, the first of equal
-    ones. With a `tolerance` it is one whose priority is at most that share below the greatest, which is faster and no
-    less the same every time. `costs` [N] are positive. Without items every gain is 1: the order is that of 1 / cost.
+    ones. With a `tolerance` it is one whose priority is at most that share below the greatest, so that fewer are found
+    again, and no less the same every time. `costs` [N] are positive. Without items every gain is 1: the order is that
+    of 1 / cost.
 
     >>> items = Items(Ragged.from_lists([[0, 1], [0], [2]], np.int32), np.ones(3))
     >>> greedy = CoverageGreedy(items, np.ones(3))

@@ -30,7 +30,7 @@ class CoverageOptions:
 
     A weight is what the family adds to the gain of a usual recording that comes first; 0 leaves it out. The gain is
     divided by seconds ** `duration_power`: 0 favors long recordings, 1 short ones. Each recording that is taken adds
-    the most of all that are left, or at most the share `tolerance` less: 0.01 saves time on a large corpus.
+    the most of all that are left, or at most the share `tolerance` less, so that fewer gains are found again.
     """
 
     words: float = 1.0

@@ -106,3 +106,18 @@ def test_the_greedy_adds_what_the_frontier_counts() -> None:
     rows = np.array(greedy.picks.rows)
     whole = (np.array(greedy.picks.priorities) * costs[rows]).sum() / ONE
     assert whole == pytest.approx(frontier(items, rows, costs).gain[-1], rel=1e-9)
+
+
+@pytest.mark.parametrize("tolerance", [0.02, 0.2])
+def test_within_the_tolerance_each_step_is_nearly_the_best(tolerance: float) -> None:
+    rng = np.random.default_rng(7)
+    items, costs = random_items(rng, 120, 15), rng.uniform(1, 2, 120)
+    greedy = CoverageGreedy(items, costs, tolerance)
+    greedy.run(np.ones(120, bool), Unlimited())
+    assert sorted(greedy.picks.rows) == list(range(120))
+    replay = CoverageGreedy(items, costs)
+    for row, priority in zip(greedy.picks.rows, greedy.picks.priorities, strict=True):
+        best = replay.priorities[~replay.taken].max()
+        assert replay.priorities[row] == priority
+        assert priority >= (1 - tolerance) * best
+        replay.add(row)

@@ -30,7 +30,8 @@ def copied(sketch: np.ndarray, share: float, rng: np.random.Generator) -> np.nda
 
 
 def test_of_equal_sounds_the_best_is_kept_and_of_equals_the_first() -> None:
-    pool = pool_of(["one"] * 6, hashes=[7, 8, 7, 9, 7, 8], scores={"mi": [0.1, 0.5, 0.9, 0.5, 0.2, 0.5]})
+    fits, noise = [0.5, 0.5, 0.9, 0.5, 0.01, 0.5], [10.0, 30.0, 20.0, 30.0, 40.0, 30.2]
+    pool = pool_of(["one"] * 6, hashes=[7, 8, 7, 9, 7, 8], scores={"mi": fits}, snr_db=noise)
     verdict = SameSound().check(pool, ALL(6, bool))
     assert np.flatnonzero(verdict.failed).tolist() == [0, 4, 5]
     assert verdict.others is not None

@@ -186,6 +186,12 @@ def test_a_manifest_that_changed_is_refused(corpus: list[Utterance], tmp_path: P
         OutputOptions("nemoo")
 
 
+def test_an_id_that_is_no_text_is_the_same_one(corpus: list[Utterance], tmp_path: Path) -> None:
+    odd = [replace(corpus[0], id="a\udc80")]
+    selection = replace(select(pool_of(["one"], ids=["a?"])), kept=np.array([True]))
+    assert write_selection(tmp_path / "k.jsonl", chosen_rows(odd, selection, {})).rows == 1
+
+
 def test_a_kept_manifest_is_a_manifest(corpus: list[Utterance], tmp_path: Path) -> None:
     """The audio of a manifest that moves elsewhere is found from there."""
     write_manifest(tmp_path / "corpus" / "m.jsonl", [replace(one, audio=Path(one.audio).name) for one in corpus])

@@ -12,7 +12,7 @@ import pytest
 from linnet.curation.budget import BudgetOptions, StratumOptions
 from linnet.curation.gates import GateOptions
 from linnet.curation.items import CoverageOptions, coverage_items, word_units
-from linnet.curation.select import SelectOptions, ValueOptions, hashed_order, select, values
+from linnet.curation.select import SelectOptions, ValueOptions, hashed_order, select, select_by_score, values
 from linnet.curation.selection import read_selection
 from linnet.errors import OptionError
 from linnet.settings import build
@@ -82,6 +82,19 @@ def test_the_same_text_is_capped() -> None:
     assert found.kept.sum() == 5
     assert found.by_fate()["cap-text"][0] == 75
     assert "caps" in found.notices[0]
+
+
+def test_a_threshold_on_scores_is_a_selection(tmp_path: Path) -> None:
+    score = np.array([0.2, 0.9, 0.6, np.nan, 0.7])
+    pool = pool_of(["one"] * 5, errors=[None, None, None, None, "gone.wav: no such file"])
+    found = select_by_score(pool, score, score > 0.5)
+    assert found.kept.tolist() == [False, True, True, False, False]
+    assert found.ranks.tolist() == [-1, 0, 1, -1, -1]
+    assert [found.fates[row] for row in range(5)] == ["threshold", "score", "score", "threshold", "unreadable"]
+    assert found.weights == pytest.approx([0.2 / 0.6, 1, 1, 0, 0], abs=1e-6)
+    assert found.priorities[:3] == pytest.approx([0.2, 0.9, 0.6])
+    found.write(tmp_path)
+    assert "not above the threshold" in read_selection(tmp_path).reasons[0]
 
 
 def test_a_part_is_rescued_by_hash() -> None:

@@ -60,7 +60,9 @@ class CoverageGreedy:
     recordings of S have u: sum over u in x of w_u log2((2 + c_u) / (1 + c_u)). It can only fall, so that a priority
     found earlier bounds the present one: only rows whose bound is among the greatest are looked at again (lazy greedy,
     Minoux 1978), yet each row taken is the one with the greatest priority of all that are open, the first of equal
-    ones. `costs` [N] are positive. Without items every gain is 1: the order is that of 1 / cost.
+    ones. With a `tolerance` it is one whose priority is at most that share below the greatest, so that fewer are found
+    again, and no less the same every time. `costs` [N] are positive. Without items every gain is 1: the order is that
+    of 1 / cost.
 
     >>> items = Items(Ragged.from_lists([[0, 1], [0], [2]], np.int32), np.ones(3))
     >>> greedy = CoverageGreedy(items, np.ones(3))
@@ -69,7 +71,8 @@ class CoverageGreedy:
     [0, 2, 1]
     """
 
-    def __init__(self, items: Items, costs: Numbers) -> None:
+    def __init__(self, items: Items, costs: Numbers, tolerance: float = 0.0) -> None:
+        self._tolerance = tolerance
         self._items = items.rows
         self._weights = items.weights
         self._counts = np.zeros(len(items.weights), np.int64)
@@ -123,10 +126,12 @@ class CoverageGreedy:
         """Take rows of a band as long as the greatest priority is `least` or more: no row outside has as much."""
         band = _Band(rows, self._items.select(rows), self._costs[rows], self._bounds[rows])
         while (at := band.best()) is not None and band.bounds[at] >= least:
-            if not band.fresh[at]:
+            chosen = band.near(at, self._tolerance)
+            if chosen is None:
                 places = band.stale(at)
                 band.renew(places, self._gains(band.items(places)))
             else:
+                at = chosen
                 row = rows[at]
                 if admission.open_to(rows[at : at + 1])[0]:
                     self.add(int(row), float(band.bounds[at]))
@@ -147,6 +152,8 @@ class CoverageGreedy:
     def _gains(self, items: Ragged) -> Integers:
         if self._plain:
             return np.full(len(items), ONE, np.int64)
+        if len(items) == 1:  # most often
+            return np.array([self._marginals[items.values].sum()])
         gains: Integers = Ragged(self._marginals[items.values], items.offsets).sums()
         return gains
 
@@ -164,6 +171,15 @@ class _Band:
         """The place of the greatest bound, the first of equal ones."""
         at = int(self.bounds.argmax())
         return None if self.bounds[at] == -np.inf else at
+
+    def near(self, at: int, tolerance: float) -> int | None:
+        """The place to take if the greatest bound is at `at`: that one, or a fresh one that is within the tolerance."""
+        if self.fresh[at]:
+            return at
+        if not tolerance or not self._tries:
+            return None
+        best = int(np.where(self.fresh, self.bounds, -np.inf).argmax())
+        return best if self.fresh[best] and self.bounds[best] >= (1 - tolerance) * self.bounds[at] else None
 
     def stale(self, at: int) -> Integers:
         """Places to find the gains of: one at first, then ever more of those with the greatest bounds."""

@@ -18,6 +18,7 @@ from linnet.settings import SHARE, require
 
 _BAND = 4  # values that must be equal for a look, where the texts differ
 _CROWD = 64  # recordings with one key; more are compared with their neighbors among them, not all with all
+_ILL_FITTING = 0.05  # the share of recordings whose words fit worst
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Keys = NDArray[np.uint64]
@@ -28,12 +29,12 @@ class DuplicateOptions:
     """When two recordings are the same sound: the share of 5-grams of units that both have (Jaccard, by MinHash).
 
     `near` for any two, `near_same_text` for two with the same words, of which less is asked: two takes of one sentence
-    share next to nothing, a copy through a codec a tenth or more.
+    share next to nothing, a copy with noise or through a codec a tenth.
     """
 
     exact: bool = True
     near: float | None = 0.5
-    near_same_text: float | None = 0.09
+    near_same_text: float | None = 0.07
 
     def __post_init__(self) -> None:
         for name in ("near", "near_same_text"):
@@ -184,7 +185,7 @@ def _verified(pairs: NDArray[np.int64], pool: Pool, least: float) -> NDArray[np.
 
 
 def _keep_best(pool: Pool, pairs: Pairs) -> Verdict:
-    """Fail what is like a recording that is kept: the one whose words fit best first, of equal ones the first."""
+    """Fail what is like a recording that is kept, the best of all being kept first."""
     failed = np.zeros(len(pool), np.bool_)
     values = np.full(len(pool), np.nan)
     others = np.full(len(pool), -1, np.int64)
@@ -199,9 +200,14 @@ def _keep_best(pool: Pool, pairs: Pairs) -> Verdict:
 
 
 def _ranks(pool: Pool) -> Integers:
-    """The place of each recording [N] in the order of how well words and sounds fit, of equal ones the first."""
-    fits = pool.scores.get("mi")
-    better = np.zeros(len(pool)) if fits is None else np.nan_to_num(np.asarray(fits, np.float64))
+    """The place of each recording [N] among those that may be kept of copies.
+
+    What is among the few whose words fit worst comes last, then what has more noise, in whole decibels: the copy is
+    seldom the cleaner one. Of equal ones the first comes first.
+    """
+    nothing = np.zeros(len(pool))
+    fits = np.asarray(pool.scores.get("mi", nothing + 1.0), np.float64)
+    clean = np.rint(np.nan_to_num(np.asarray(pool.numbers.get("snr_db", nothing), np.float64)))
     ranks = np.empty(len(pool), np.int64)
-    ranks[np.lexsort((np.arange(len(pool)), -better))] = np.arange(len(pool))
+    ranks[np.lexsort((np.arange(len(pool)), -clean, fits < _ILL_FITTING))] = np.arange(len(pool))
     return ranks

@@ -68,7 +68,7 @@ def gates_of(options: GateOptions) -> list[Gate]:
         _between("clipped", "clipped", "{value:.1%} of its samples are clipped", highest=options.max_clipped),
         _between("noisy", "snr_db", "its signal-to-noise ratio is {value:.1f} dB", options.min_snr_db),
         _between("narrow", "bandwidth_hz", "its sound ends at {value:.0f} Hz", options.min_bandwidth_hz),
-        _between("cut", "edge_level", "its edges are loud ({value:.2f})", highest=options.max_edge_level),
+        _between("cut", "edge_level", "its first or last sound is at {value:.1f} dB", highest=options.max_edge_level),
         _between(
             "rate",
             "characters_per_second",

@@ -15,7 +15,7 @@ from linnet.curation.coverage import Items
 from linnet.curation.duplicates import mix
 from linnet.curation.pool import Flags, Integers, Labels, Pool
 from linnet.curation.ragged import Ragged
-from linnet.settings import NOT_NEGATIVE, require
+from linnet.settings import BELOW_ONE, NOT_NEGATIVE, require
 
 _CHUNK = 2**17  # recordings whose repeated items are found at once
 _MOST_BITS = 24  # of a hash, by which the items of a family are told apart
@@ -29,7 +29,8 @@ class CoverageOptions:
     """How much each family of items counts, and how much a second costs.
 
     A weight is what the family adds to the gain of a usual recording that comes first; 0 leaves it out. The gain is
-    divided by seconds ** `duration_power`: 0 favors long recordings, 1 short ones.
+    divided by seconds ** `duration_power`: 0 favors long recordings, 1 short ones. Each recording that is taken adds
+    the most of all that are left, or at most the share `tolerance` less, so that fewer gains are found again.
     """
 
     words: float = 1.0
@@ -39,9 +40,11 @@ class CoverageOptions:
     unit_pairs: float = 0.5
     voices: float = 0.25
     duration_power: float = 0.5
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         require(self, NOT_NEGATIVE, *FAMILIES, "duration_power")
+        require(self, BELOW_ONE, "tolerance")
 
 
 def words(pool: Pool) -> Ragged:

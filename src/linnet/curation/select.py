@@ -8,23 +8,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from linnet.curation.budget import HOUR, BudgetOptions, Cap, Floor, FloorLedger, Ledger, allocate
-from linnet.curation.coverage import Admission, CoverageGreedy
+from linnet.curation.coverage import Admission, CoverageGreedy, Items
 from linnet.curation.duplicates import DuplicateOptions, NearSound, SameSound, text_keys
-from linnet.curation.gates import GateOptions, gates_of
+from linnet.curation.gates import GateOptions, Unreadable, gates_of
 from linnet.curation.gating import Gate, run_gates
 from linnet.curation.items import CoverageOptions, coverage_items, same_text
 from linnet.curation.pool import STRATA, Flags, Integers, Numbers, Pool
-from linnet.curation.selection import BUDGET, CAP, COVERAGE, FLOOR, RESCUE, Notices, Selection
+from linnet.curation.selection import BUDGET, CAP, COVERAGE, FLOOR, RESCUE, SCORE, THRESHOLD, Notices, Selection
 from linnet.data.duplicates.texts import SHORTEST
 from linnet.settings import NOT_NEGATIVE, SHARE, require
 
 _ALLOCATION = "language hours"
 _SHORTEST = 0.02  # seconds that a recording counts as at least
+_NO_WORTH = 1e-9  # of a score of nothing
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,27 @@ def select(pool: Pool, options: SelectOptions | None = None, more_gates: Sequenc
     gated = run_gates(pool, [*gates_of(options.gates), *duplicate_gates(options.duplicates), *more_gates])
     usable = gated.usable
     budget = options.budget.seconds(float(pool.seconds.sum()))
-    greedy = CoverageGreedy(coverage_items(pool, usable, options.coverage), _costs(pool, options))
+    items = coverage_items(pool, usable, options.coverage)
+    greedy = CoverageGreedy(items, _costs(pool, options), options.coverage.tolerance)
     choice = _Choice(pool, options, usable, budget, greedy)
     choice.fill()
     return Selection.of(pool, gated, choice.fates, greedy, choice.notices, budget)
+
+
+def select_by_score(pool: Pool, score: NDArray[Any], kept: Flags, gates: Sequence[Gate] = (Unreadable(),)) -> Selection:
+    """The choice of a rule that knows scores alone, such as HEEP's threshold: `kept` [N], ranked by `score` [N].
+
+    What fails a gate is not kept. Equal scores are in the order of the rows; one of NaN is the last. A sampling weight
+    is the share of the least score that is kept.
+    """
+    gated = run_gates(pool, gates)
+    worth = np.maximum(np.nan_to_num(np.asarray(score, np.float64)), _NO_WORTH)
+    greedy = CoverageGreedy(Items.none(len(pool)), 1.0 / worth)
+    rows = np.flatnonzero(kept & gated.usable)
+    for row in rows[np.argsort(-worth[rows], kind="stable")].tolist():
+        greedy.add(row)
+    fates = np.where(greedy.taken, SCORE, THRESHOLD).astype(np.int16)
+    return Selection.of(pool, gated, fates, greedy, Notices(), float(pool.seconds[rows].sum()))
 
 
 def values(pool: Pool, options: ValueOptions) -> tuple[Numbers, tuple[str, ...]]:

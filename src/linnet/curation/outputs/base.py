@@ -52,7 +52,8 @@ def chosen_rows(
     """
     row = -1
     for row, utterance in enumerate(utterances):
-        if row >= len(selection) or selection.ids[row] != utterance.id:
+        name = utterance.id.encode("utf-8", "replace").decode()  # as it is in Parquet, which has no half characters
+        if row >= len(selection) or selection.ids[row] != name:
             had = selection.ids[row] if row < len(selection) else "nothing"
             raise OptionError(
                 f"row {row + 1} of the manifest is {utterance.id}, and was {had} when it was chosen from: "

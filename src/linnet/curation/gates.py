@@ -21,6 +21,7 @@ from linnet.text.scripts import scripts
 from linnet.text.words import bears_sound
 
 _ALL_SCRIPTS = "Zyyy"
+_ENOUGH = 100  # recordings of a language before they say how its words sound
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def gates_of(options: GateOptions) -> list[Gate]:
         ForeignScript() if options.foreign_script else None,
         None if options.foreign_text is None else ForeignText(options.foreign_text),
         None if options.match_outlier is None else Mismatch(options.match_outlier),
+        None if options.match_outlier is None else Mismatch(options.match_outlier, *UNSPOKEN),
     ]
     return [gate for gate in gates if gate is not None]
 
@@ -237,29 +239,35 @@ class ForeignScript:
 class Mismatch:
     """Recordings whose sounds do not go with their words, by their own share of the corpus's mutual information.
 
-    The share of a wrong text is far below what is usual for the language and the length. `column` names the scores;
-    where they are missing, nothing fails.
+    The share of a wrong text is far below what is usual for the language and the length. `columns` name the scores, the
+    first that is there counts: `mi` falls where something is heard that is not written, `mi_tokens` where something is
+    written that is not heard. Where they are missing, nothing fails, nor in a language with less than 100 recordings:
+    so few do not say how its words sound.
     """
 
     limit: float
     columns: tuple[str, ...] = ("mi_raw", "mi")
-    name = "mismatch"
+    name: str = "mismatch"
+    says: str = "its sounds do not go with its words"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
         """By robust standard deviations below the median."""
         column = next((one for one in self.columns if one in pool.scores), None)
         if column is None:
             return Verdict(np.zeros(len(pool), np.bool_), np.full(len(pool), np.nan))
-        groups = length_groups(pool.labels["language"].codes, pool.seconds, usable)
+        languages = pool.labels["language"].codes
+        groups = length_groups(languages, pool.seconds, usable)
+        counts = np.bincount(languages[usable] + 1, minlength=int(languages.max(initial=0)) + 2)
+        groups[counts[languages + 1] < _ENOUGH] = -1
         scores = robust_scores(pool.scores[column], groups, usable, "upper")
         return Verdict(scores < -self.limit, scores)
 
     def reason(self, value: float) -> str:
         """How far below."""
-        return (
-            f"its sounds do not go with its words: {-value:.1f} standard deviations below what is usual, "
-            f"more than {self.limit:g}"
-        )
+        return f"{self.says}: {-value:.1f} standard deviations below what is usual, more than {self.limit:g}"
+
+
+UNSPOKEN = (("mi_tokens_raw", "mi_tokens"), "unspoken", "some of its words are not heard in it")
 
 
 # --- what is held against the limits

@@ -23,7 +23,7 @@ from linnet.curation.pool import Pool, read_pool
 from linnet.curation.reading import text_reader
 from linnet.curation.rounds import HeepScorer, Round, RoundFolder, run_rounds
 from linnet.curation.scores import Scoring, write_scores
-from linnet.curation.select import duplicate_gates, select
+from linnet.curation.select import duplicate_gates, select, select_by_score
 from linnet.curation.selection import Selection
 from linnet.curation.shards import Plan, make_plan
 from linnet.curation.spoken import finish_shards, shard_paths, speak_shard
@@ -196,4 +196,4 @@ def _by_heep(corpus: Corpus, errors: ErrorRates | None, watcher: Watcher) -> Sel
 def _finish(corpus: Corpus, rescore: HeepScorer, done: Round) -> Selection:
     shards, _ = corpus.survey
     write_scores(corpus.plan.work, shards, rescore.columns)
-    return Selection.by_score(read_pool(corpus.plan.work), done.kept, done.scores, done.threshold)
+    return select_by_score(read_pool(corpus.plan.work), done.scores, done.kept)

@@ -60,4 +60,7 @@ def read_options(path: Path) -> CurateOptions:
         raise OptionError(f"{path}: cannot read the options: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise OptionError(f"{path}: not YAML: {error}") from error
+    heep = content.get("heep") if isinstance(content, dict) else None
+    if isinstance(heep, dict) and heep.get("tau_0") == "auto":  # None stands for it
+        content["heep"] = {**heep, "tau_0": None}
     return build(CurateOptions, content, str(path))

@@ -136,33 +136,6 @@ class Selection:
             budget=budget,
         )
 
-    @classmethod
-    def by_score(cls, pool: Pool, kept: Flags, scores: Numbers, threshold: float) -> Selection:
-        """Of a pool from which the rows that score above a threshold are `kept` [N], by HEEP; no gate was asked."""
-        best_first = np.lexsort((np.arange(len(pool)), -np.nan_to_num(scores, nan=-np.inf)))
-        taken = best_first[kept[best_first]]
-        ranks = np.full(len(pool), -1, np.int64)
-        ranks[taken] = np.arange(len(taken))
-        codes = np.where(kept, SCORE, THRESHOLD).astype(np.int32)
-        reasons = np.empty(len(pool), object)
-        for row, code in enumerate(codes.tolist()):
-            reasons[row] = REASONS[FATES[code]]
-        return cls(
-            ids=pool.ids,
-            seconds=pool.seconds,
-            kept=kept.copy(),
-            fates=Labels(codes, FATES),
-            reasons=reasons,
-            ranks=ranks,
-            priorities=np.nan_to_num(np.asarray(scores, np.float64)),
-            weights=kept.astype(np.float32),
-            values=np.asarray(scores, np.float64),
-            others=np.full(len(pool), -1, np.int64),
-            labels={kind: pool.strata(kind) for kind in STRATA},
-            checks={"heep": np.asarray(scores, np.float64)},
-            notices=(f"threshold {threshold:.4f}",),
-        )
-
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -99,6 +99,6 @@ def test_other_adapters_than_there_are_refused(first: Path, manifest: Path, tmp_
     content = further(first, manifest, tmp_path / "next", {"language_model": "lora(r=8)"})
     recipe = speech_recipe(tmp_path / "next.yaml", content)
     with pytest.raises(
-        OptionError, match=r"language_model .* already has adapters \(lora\(r=2\)\): name the same .* merge"
+        OptionError, match=r"language_model already has adapters \(lora\(r=2\)\): give the same .* merge"
     ):
         load_task(recipe)

@@ -278,7 +278,7 @@ def test_a_full_disk_is_said_and_the_older_checkpoint_stays(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match=r"checkpoints: cannot write .*No space left.*make room"):
+    with pytest.raises(OutputError, match=r"checkpoints: cannot write .*No space left.*free some space"):
         list(found)
     monkeypatch.undo()
     assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000002"]

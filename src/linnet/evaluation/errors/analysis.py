@@ -297,7 +297,7 @@ def _bin_names(ends: tuple[int, ...], unit: str) -> tuple[str, ...]:
     """Names of the bins from low to high, each without its end, and of what is not known.
 
     >>> _bin_names((2, 5), "s")
-    ('under 2 s', '2 to 5 s', '5 s and more', 'not known')
+    ('under 2 s', '2 to 5 s', '5 s and more', 'unknown')
     """
     inner = (f"{low} to {high} {unit}" for low, high in pairwise(ends))
     return (f"under {ends[0]} {unit}", *inner, f"{ends[-1]} {unit} and more", UNKNOWN)

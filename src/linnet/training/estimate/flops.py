@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from linnet.audio import SAMPLE_RATE
 from linnet.models.families import FUSION, family_of_model
-from linnet.models.lowrank.modeling_linnet_low_rank import LOW_RANK
+from linnet.models.lowrank.modeling_linnet_low_rank import LOW_RANK, PivotLinear
 from linnet.training.speech.loss import LOGITS
 
 _MEL_FRAMES = 100  # a second
@@ -151,10 +151,11 @@ class _Walk:
         found, below = Stack(), self._below
         for module in modules:
             for path, leaf, recomputed in _matrices(module):
+                spread = _spread(module, path)
                 if _ACROSS in path and (".k_proj" in path or ".v_proj" in path):
-                    found.frame += self.matrix(leaf, recomputed, None if "lora_B" in path else below)
+                    found.frame += spread * self.matrix(leaf, recomputed, None if "lora_B" in path else below)
                 else:
-                    found.each += self.matrix(leaf, recomputed)
+                    found.each += spread * self.matrix(leaf, recomputed)
                 name, width = _outputs(module, path, leaf)
                 if name in _QUERIES:
                     pair = 4.0 * width * (1 + (2 + recomputed) * self._below)
@@ -205,6 +206,15 @@ def _outputs(module: nn.Module, path: str, leaf: Any) -> tuple[str, float]:
     if isinstance(leaf, Conv1D):
         return name, leaf.nf / 3
     return name, getattr(leaf, "out_features", 0)
+
+
+def _spread(module: nn.Module, path: str) -> float:
+    """What a product takes beside its own matrix: of many rows a pivot layer multiplies by one that has its pivots."""
+    owner, _, name = path.rpartition(".")
+    around: Any = module.get_submodule(owner.removeprefix("."))
+    if name != "rest" or not isinstance(around, PivotLinear) or type(around.rest) is not nn.Linear:
+        return 1.0
+    return around.out_features / around.rest.out_features
 
 
 def _entries(module: Any) -> int:

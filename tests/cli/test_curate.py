@@ -1,0 +1,121 @@
+"""`linnet curate` on a small corpus: what is kept, explained, compared, refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+WORDS = ("ba", "da", "ga", "ma", "na")
+
+
+def run_linnet(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The real command."""
+    return subprocess.run(
+        [sys.executable, "-m", "linnet", *map(str, arguments)], check=False, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty strings of tones, one for each word; one copy, one that is no audio, one of silence, one without a text."""
+    folder = tmp_path_factory.mktemp("corpus")
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        said = random.integers(0, len(WORDS), 2 + number % 4)
+        time = np.arange(4000) / 16_000
+        parts = [0.3 * np.sin(2 * np.pi * 250 * 1.5**word * time) * np.hanning(4000) for word in said]
+        sound = np.concatenate(parts) + 0.002 * random.standard_normal(4000 * len(said))
+        soundfile.write(folder / f"{number}.wav", sound, 16_000)
+        rows.append({"audio": f"{number}.wav", "text": " ".join(WORDS[word] for word in said)})
+    rows.append(rows[7] | {"id": "copy"})
+    (folder / "broken.wav").write_bytes(b"no audio")
+    soundfile.write(folder / "silence.wav", np.zeros(16_000), 16_000)
+    rows += [
+        {"audio": "broken.wav", "text": "ba"},
+        {"audio": "silence.wav", "text": "da"},
+        {"audio": "3.wav", "id": "x"},
+    ]
+    for place, row in enumerate(rows):
+        row |= {"language": "en", "speaker": f"s{place % 3}"}
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def curated(corpus: Path) -> Path:
+    """A curation of it, with its report."""
+    output = corpus / "kept.jsonl"
+    done = run_linnet(
+        *("curate", corpus / "corpus.jsonl", "--keep", "0.4", "--output", output, "--workers", "1", "--json"),
+        *("--report", corpus / "report.html"),
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["recordings"] == 44
+    assert summary["kept"] == len(output.read_text().splitlines())
+    assert summary["kept_hours"] <= 0.4 * summary["hours"] + 1e-9
+    assert {"unreadable", "no-speech", "no-text", "same-sound"} <= set(summary["fates"])
+    assert "1 recordings cannot be read" in done.stderr
+    return output
+
+
+def test_kept_rows_have_scores_and_nothing_broken(curated: Path) -> None:
+    rows = [json.loads(line) for line in curated.read_text().splitlines()]
+    assert len(rows) > 8
+    assert all(row["weight"] == 1.0 and "score_h_acoustic" in row for row in rows)
+    names = {Path(row["audio"]).name for row in rows}
+    assert not names & {"broken.wav", "silence.wav"}
+    assert len(names) == len(rows)
+
+
+def test_a_second_run_decodes_nothing_and_keeps_the_same(corpus: Path, curated: Path) -> None:
+    before = curated.read_bytes()
+    done = run_linnet("curate", corpus / "corpus.jsonl", "--keep", "0.4", "--output", curated, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 shards were there" in done.stderr
+    assert curated.read_bytes() == before
+
+
+def test_one_recording_is_explained_and_an_unknown_one_named(curated: Path) -> None:
+    work = curated.with_name("kept.jsonl.work")
+    found = run_linnet("curate", "explain", work, "copy")
+    assert found.returncode == 0, found.stderr
+    assert "the other recording is 7.wav" in found.stdout
+    missing = run_linnet("curate", "explain", work, "copi")
+    assert missing.returncode != 0
+    assert "did you mean" in missing.stderr
+
+
+def test_heep_keeps_a_small_corpus_and_the_difference_is_shown(corpus: Path, curated: Path) -> None:
+    other = corpus / "heep.jsonl"
+    done = run_linnet(
+        *("curate", corpus / "corpus.jsonl", "--preset", "heep", "--output", other, "--workers", "1"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "round 0: 44 recordings" in done.stderr
+    shown = run_linnet("curate", "diff", curated.with_name("kept.jsonl.work"), other.with_name("heep.jsonl.work"))
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("A keeps")
+
+
+def test_a_page_has_the_confound_first_and_plays(corpus: Path, curated: Path) -> None:
+    page = (corpus / "report.html").read_text()
+    assert page.index("Correlation with duration") < page.index("Hours by speaker")
+    assert "data:audio/mpeg" in page
+    assert "same-sound" in page
+
+
+def test_what_cannot_be_is_refused(corpus: Path, tmp_path: Path) -> None:
+    both = run_linnet("curate", corpus / "corpus.jsonl", "--keep", "0.2", "--hours", "1", "--output", tmp_path / "k")
+    assert both.returncode != 0
+    assert "give one of --keep and --hours" in both.stderr
+    nowhere = run_linnet("curate", corpus / "corpus.jsonl")
+    assert nowhere.returncode != 0
+    assert "--output kept.jsonl" in nowhere.stderr

@@ -53,7 +53,7 @@ def read_corpus(recipe: CtcRecipe, context: RunContext) -> list[Item]:
     known = {word: index + 2 for index, word in enumerate(recipe.model.words)}
     corpus, left = [], 0
     for spec in recipe.data.train:
-        for utterance in open_source(spec).utterances():
+        for utterance in open_source(spec):
             labels = tuple(known[word] for word in (utterance.text or "").split() if word in known)
             try:
                 frames = frames_of(features_of(utterance))

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from linnet.cli.console import notice, print_result
@@ -78,6 +77,8 @@ class Bench:
 
     def pool(self, number: int) -> tuple[Sequence[Utterance], Pool]:
         """The rows of a pool, and what baselines need to know of them."""
+        import numpy as np
+
         from linnet.curation.job import usable_rows
         from linnet.curation.pool import read_pool
         from linnet.curation.prove.baselines import Pool
@@ -98,6 +99,8 @@ class Bench:
     def select(self, pool: int, method: str, budget: float, seed: int) -> Sequence[int]:
         """The rows that a preset keeps."""
         from dataclasses import replace
+
+        import numpy as np
 
         from linnet.curation.job import curate
 
@@ -162,6 +165,8 @@ class Bench:
 
 def _within(rows: Any, seconds: Any, budget: float, priorities: Any) -> Any:
     """The rows that fit the budget, those of the highest priority first: HEEP's threshold knows no hours."""
+    import numpy as np
+
     from linnet.curation.prove.baselines import fill
 
     order = rows[np.argsort(-np.nan_to_num(priorities[rows]), kind="stable")]
@@ -195,6 +200,8 @@ def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
 
 def _errors(rows: Sequence[Utterance], path: Path) -> Any:
     """The error rate of each row by an evaluation of the pool, NaN where it has none."""
+    import numpy as np
+
     from linnet.evaluation.log import read_lines
     from linnet.files import whole_lines
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from linnet.curation.ragged import Ragged
 
 from linnet.curation.pool import LABELS, Labels, Pool
+from linnet.curation.ragged import Ragged
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero"]
 

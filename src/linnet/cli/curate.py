@@ -16,8 +16,9 @@ from linnet.cli.options import option
 from linnet.errors import LinnetError, OptionError
 
 if TYPE_CHECKING:
-    from linnet.curation.job import Corpus
+    from linnet.curation.job import Corpus, Curated
     from linnet.curation.options import CurateOptions
+    from linnet.curation.pool import Pool
     from linnet.curation.selection import Selection
     from linnet.data.sources import Source
 
@@ -133,19 +134,18 @@ def run(
     options = _options(settings, preset, (keep, hours), (held_out, errors), (workers, cluster))
     opened = open_source(source)
     corpus = _measure(opened, place, options)
-    selection = _choose(corpus, rounds)
-    selection.write(place)
-    if dry_run:
-        _print_budgets(corpus, as_json)
+    curated = _choose(corpus, rounds)
+    curated.selection.write(place)
+    if dry_run or output is None:
+        _print_budgets(curated.pool, options, as_json)
         return
-    _refuse_starved(selection, force)
-    assert output is not None
-    _write(opened, corpus, selection, (output, format, mark))
+    _refuse_starved(curated.selection, force)
+    _write(opened, curated, (output, format, mark))
     if report is not None:
         from linnet.curation.page import write_page
 
-        write_page(report, corpus, selection)
-    _print_summary(selection, output, as_json)
+        write_page(report, corpus, curated)
+    _print_summary(curated.selection, output, as_json)
 
 
 @app.command()
@@ -213,7 +213,7 @@ def _progress(done: int, count: int) -> None:
         notice(f"{done:,} of {count:,} shards decoded")
 
 
-def _choose(corpus: Corpus, rounds: Path | None) -> Selection:
+def _choose(corpus: Corpus, rounds: Path | None) -> Curated:
     from linnet.curation.job import Watcher, advance, curate, held_out_pools, read_errors
 
     options = corpus.options
@@ -222,9 +222,9 @@ def _choose(corpus: Corpus, rounds: Path | None) -> Selection:
         raise OptionError("--rounds goes with --preset heep")
     errors = read_errors(corpus, Path(options.errors)) if options.errors else None
     if rounds is not None:
-        done, selection = advance(corpus, rounds, errors)
+        done, curated = advance(corpus, rounds, errors)
         notice(done.line)
-        return selection
+        return curated
     return curate(corpus, held_out=held_out_pools(corpus, watcher), errors=errors, watcher=watcher)
 
 
@@ -247,13 +247,12 @@ def _refuse_starved(selection: Selection, force: bool) -> None:
     notice(sentence)
 
 
-def _write(source: Source, corpus: Corpus, selection: Selection, files: tuple[Path, str, Path | None]) -> None:
+def _write(source: Source, curated: Curated, files: tuple[Path, str, Path | None]) -> None:
     from linnet.curation.outputs import OutputOptions, chosen_rows, write_selection
-    from linnet.curation.pool import read_pool
 
     output, kind, mark = files
-    scores = read_pool(corpus.plan.work).scores
-    written = write_selection(output, chosen_rows(source, selection, scores), OutputOptions(kind, marked=mark))
+    rows = chosen_rows(source, curated.selection, curated.pool.scores)
+    written = write_selection(output, rows, OutputOptions(kind, marked=mark))
     for line in written.lines():
         notice(line)
 
@@ -270,10 +269,10 @@ def _print_summary(selection: Selection, output: Path, as_json: bool) -> None:
     print_result("".join(f"{name:<20} {value}\n" for name, value in rows))
 
 
-def _print_budgets(corpus: Corpus, as_json: bool) -> None:
+def _print_budgets(pool: Pool, options: CurateOptions, as_json: bool) -> None:
     from linnet.curation.budgets import other_budgets
 
-    points = other_budgets(corpus)
+    points = other_budgets(pool, options.select)
     if as_json:
         print_result(json.dumps([point.to_dict() for point in points], indent=2) + "\n")
         return

@@ -17,9 +17,11 @@ from linnet.errors import LinnetError, OptionError
 if TYPE_CHECKING:
     from linnet.curation.job import Corpus
     from linnet.curation.options import CurateOptions
+    from linnet.curation.pool import Pool as Scored
     from linnet.curation.prove.baselines import Pool
     from linnet.curation.prove.experiment import Run, SetErrors
     from linnet.curation.prove.options import ProveOptions
+    from linnet.curation.selection import Selection
     from linnet.data.manifest import Utterance
 
 Picture = Annotated[
@@ -73,28 +75,27 @@ class Bench:
         self._options = options
         self._normalizers = Normalizers(options.normalizer)
         self._tests = {name: list(read_manifest(path)) for name, path in options.tests.items()}
-        self._corpora: dict[int, Corpus] = {}
+        self._corpora: dict[int, tuple[Corpus, Scored]] = {}
+        self._by_heep: dict[tuple[int, float], Selection] = {}  # no seed changes it
 
     def pool(self, number: int) -> tuple[Sequence[Utterance], Pool]:
         """The rows of a pool, and what baselines need to know of them."""
         import numpy as np
 
         from linnet.curation.job import usable_rows
-        from linnet.curation.pool import read_pool
         from linnet.curation.prove.baselines import Pool
         from linnet.data.manifest import read_manifest
 
         files = self._options.pools[number]
         rows = list(read_manifest(files.manifest))
-        corpus = self._corpus(number)
-        held = read_pool(corpus.plan.work)
+        corpus, scored = self._scored(number)
         clean = None
         if files.clean:
             ids = {row.id for row in read_manifest(files.clean)}
             clean = np.array([row.id in ids for row in rows])
         strata = tuple(f"{row.language or ''}/{row.domain or ''}" for row in rows)
         errors = _errors(rows, Path(files.errors)) if files.errors else None
-        return rows, Pool(held.seconds, strata, errors, usable_rows(corpus), clean)
+        return rows, Pool(scored.seconds, strata, errors, usable_rows(scored, corpus.options.select), clean)
 
     def select(self, pool: int, method: str, budget: float, seed: int) -> Sequence[int]:
         """The rows that a preset keeps."""
@@ -103,14 +104,18 @@ class Bench:
         import numpy as np
 
         from linnet.curation.job import curate
+        from linnet.curation.select import select
 
-        corpus = self._corpus(pool)
-        options = replace(corpus.options, preset=method).keeping(share=budget / float(corpus.pool.seconds.sum()))
-        options = replace(options, select=replace(options.select, seed=seed))
-        selection = curate(replace(corpus, options=options))
-        rows: list[int] = _within(
-            np.flatnonzero(selection.kept), corpus.pool.seconds, budget, selection.priorities
-        ).tolist()
+        corpus, scored = self._scored(pool)
+        options = replace(corpus.options, preset=method).keeping(share=budget / float(scored.seconds.sum()))
+        if method == "balanced":
+            selection = select(scored, replace(options.select, seed=seed))
+        else:
+            if (pool, budget) not in self._by_heep:
+                self._by_heep[pool, budget] = curate(replace(corpus, options=options)).selection
+            selection = self._by_heep[pool, budget]
+        kept = np.flatnonzero(selection.kept)
+        rows: list[int] = _within(kept, scored.seconds, budget, selection.priorities).tolist()
         return rows
 
     def train(self, manifest: Path, run: Run, folder: Path) -> Path:
@@ -146,14 +151,16 @@ class Bench:
             tuple(one.words for one in counts),
         )
 
-    def _corpus(self, number: int) -> Corpus:
-        from linnet.curation.job import Watcher, measure
+    def _scored(self, number: int) -> tuple[Corpus, Scored]:
+        """A pool, measured and scored once for all runs."""
+        from linnet.curation.job import Watcher, measure, score
         from linnet.data.manifest import read_manifest
 
         if number not in self._corpora:
             work = Path(self._options.output) / f"pool-{number}.work"
             rows = read_manifest(self._options.pools[number].manifest)
-            self._corpora[number] = measure(rows, work, self._curation(), watcher=Watcher(notice))
+            corpus = measure(rows, work, self._curation(), watcher=Watcher(notice))
+            self._corpora[number] = corpus, score(corpus)
         return self._corpora[number]
 
     def _curation(self) -> CurateOptions:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from linnet.curation.items import coverage_items
-from linnet.curation.job import Corpus
-from linnet.curation.pool import Flags, Pool, read_pool
-from linnet.curation.select import select
+from linnet.curation.pool import Flags, Pool
+from linnet.curation.select import SelectOptions, select
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
@@ -29,10 +28,8 @@ class Point:
         return asdict(self)
 
 
-def other_budgets(corpus: Corpus, shares: tuple[float, ...] = SHARES) -> list[Point]:
+def other_budgets(pool: Pool, options: SelectOptions, shares: tuple[float, ...] = SHARES) -> list[Point]:
     """The balanced choice at each share, by what is scored already."""
-    pool = read_pool(corpus.plan.work)
-    options = corpus.options.select
     points = []
     for share in shares:
         made = select(pool, replace(options, budget=replace(options.budget, keep=share, hours=None)))

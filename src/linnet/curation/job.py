@@ -23,10 +23,11 @@ from linnet.curation.pool import Pool, read_pool
 from linnet.curation.reading import text_reader
 from linnet.curation.rounds import HeepScorer, Round, RoundFolder, run_rounds
 from linnet.curation.scores import Scoring, write_scores
-from linnet.curation.select import duplicate_gates, select, select_by_score
+from linnet.curation.select import SelectOptions, duplicate_gates, select, select_by_score
 from linnet.curation.selection import Selection
 from linnet.curation.shards import Plan, make_plan
 from linnet.curation.spoken import finish_shards, shard_paths, speak_shard
+from linnet.curation.symbols import read_inventory
 from linnet.curation.workers import map_items
 from linnet.data.manifest import Utterance
 from linnet.errors import OptionError
@@ -62,10 +63,13 @@ class Corpus:
         """The shards, and the names in them as numbers."""
         return self.scoring.survey()
 
-    @cached_property
-    def pool(self) -> Pool:
-        """All rows, with the scores that were written last."""
-        return read_pool(self.plan.work)
+
+@dataclass(frozen=True, eq=False)
+class Curated:
+    """A choice, and the rows that it was made among with their scores."""
+
+    selection: Selection
+    pool: Pool
 
 
 def measure(
@@ -109,30 +113,33 @@ def curate(
     held_out: Sequence[Pool] = (),
     errors: ErrorRates | None = None,
     watcher: Watcher | None = None,
-) -> Selection:
+) -> Curated:
     """Score what was measured and choose by the corpus's preset. Scores are written into the work folder.
 
     `held_out` are pools of evaluation sets, measured with the same codebook. `errors` are those of a model on held-out
     data. The same corpus and options give the same choice, for any number of workers.
     """
     watcher = watcher or Watcher()
-    shards, space = corpus.survey
     if corpus.options.preset == "heep":
         return _by_heep(corpus, errors, watcher)
-    found = corpus.scoring.run(shards, space, errors=errors)
-    write_scores(corpus.plan.work, shards, found.columns())
-    pool = read_pool(corpus.plan.work)
+    pool = score(corpus, errors)
     made = select(pool, corpus.options.select, [Leak(held) for held in held_out])
     for sentence in made.notices:
         watcher.notify(sentence)
-    return made
+    return Curated(made, pool)
 
 
-def usable_rows(corpus: Corpus) -> NDArray[np.bool_]:
-    """Which rows pass the gates of sound, text and duplicates alone [N], as the scores that are there tell."""
-    options = corpus.options.select
+def score(corpus: Corpus, errors: ErrorRates | None = None) -> Pool:
+    """All rows with their scores, which are written into the work folder; no budget and no seed changes them."""
+    shards, space = corpus.survey
+    write_scores(corpus.plan.work, shards, corpus.scoring.run(shards, space, errors=errors).columns())
+    return read_pool(corpus.plan.work)
+
+
+def usable_rows(pool: Pool, options: SelectOptions) -> NDArray[np.bool_]:
+    """Which rows of a scored pool pass the gates of sound, text and duplicates alone [N]."""
     gates: list[Gate] = [*gates_of(options.gates), *duplicate_gates(options.duplicates)]
-    return run_gates(read_pool(corpus.plan.work), gates).usable
+    return run_gates(pool, gates).usable
 
 
 def held_out_pools(corpus: Corpus, watcher: Watcher | None = None) -> list[Pool]:
@@ -166,34 +173,31 @@ def scorer(corpus: Corpus) -> HeepScorer:
     shards, space = corpus.survey
     options = corpus.options
     scoring = replace(corpus.scoring, options=options.heep.estimators)
-    return HeepScorer(scoring, shards, space, options.heep, known=options.known_languages)
+    phones = read_inventory(corpus.plan.work)
+    return HeepScorer(scoring, shards, space, options.heep, phones, options.known_languages)
 
 
-def seconds_of(corpus: Corpus) -> NDArray[np.float64]:
-    """The decoded seconds of each row."""
-    return corpus.pool.seconds
-
-
-def advance(corpus: Corpus, folder: Path, errors: ErrorRates | None) -> tuple[Round, Selection]:
+def advance(corpus: Corpus, folder: Path, errors: ErrorRates | None) -> tuple[Round, Curated]:
     """Make the next round of HEEP in a folder of rounds; the file contract of the command line."""
     rescore = scorer(corpus)
     rounds = RoundFolder(folder, corpus.plan.digest, corpus.options.heep)
-    done = rounds.advance(rescore, seconds_of(corpus), errors)
+    done = rounds.advance(rescore, read_pool(corpus.plan.work).seconds, errors)
     return done, _finish(corpus, rescore, done)
 
 
-def _by_heep(corpus: Corpus, errors: ErrorRates | None, watcher: Watcher) -> Selection:
+def _by_heep(corpus: Corpus, errors: ErrorRates | None, watcher: Watcher) -> Curated:
     rescore = scorer(corpus)
     last: Round | None = None
     evaluate = None if errors is None else lambda _: errors
-    for last in run_rounds(rescore, seconds_of(corpus), corpus.options.heep, eval_callback=evaluate):
+    for last in run_rounds(rescore, read_pool(corpus.plan.work).seconds, corpus.options.heep, eval_callback=evaluate):
         watcher.notify(last.line)
     if last is None:
         raise OptionError("max_rounds must be 1 or more")
     return _finish(corpus, rescore, last)
 
 
-def _finish(corpus: Corpus, rescore: HeepScorer, done: Round) -> Selection:
+def _finish(corpus: Corpus, rescore: HeepScorer, done: Round) -> Curated:
     shards, _ = corpus.survey
     write_scores(corpus.plan.work, shards, rescore.columns)
-    return select_by_score(read_pool(corpus.plan.work), done.scores, done.kept)
+    pool = read_pool(corpus.plan.work)
+    return Curated(select_by_score(pool, done.scores, done.kept), pool)

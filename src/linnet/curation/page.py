@@ -18,8 +18,8 @@ from linnet.curation.budget import HOUR
 from linnet.curation.budgets import covered, other_budgets
 from linnet.curation.frontier import frontier
 from linnet.curation.items import coverage_items
-from linnet.curation.job import Corpus
-from linnet.curation.pool import STRATA, Pool, read_pool
+from linnet.curation.job import Corpus, Curated
+from linnet.curation.pool import STRATA, Pool
 from linnet.curation.selection import FATES, REASONS, Selection
 from linnet.data.manifest import Utterance
 from linnet.data.samples import UtteranceReader
@@ -57,15 +57,15 @@ class GateRow:
     examples: tuple[Example, ...]
 
 
-def write_page(path: str | os.PathLike[str], corpus: Corpus, selection: Selection) -> None:
+def write_page(path: str | os.PathLike[str], corpus: Corpus, curated: Curated) -> None:
     """Write the page whole or not at all. Raises `OutputError` where it cannot be written."""
-    write_atomic(path, render(corpus, selection))
+    write_atomic(path, render(corpus, curated))
 
 
-def render(corpus: Corpus, selection: Selection) -> str:
+def render(corpus: Corpus, curated: Curated) -> str:
     """The page as a text."""
-    pool = read_pool(corpus.plan.work)
-    points = other_budgets(corpus) if corpus.options.preset == "balanced" else []
+    selection, pool = curated.selection, curated.pool
+    points = other_budgets(pool, corpus.options.select) if corpus.options.preset == "balanced" else []
     values: dict[str, Any] = {
         "title": f"{selection.hours:.2f} of {selection.seconds.sum() / HOUR:.2f} hours kept",
         "selection": selection,

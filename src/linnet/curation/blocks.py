@@ -20,9 +20,10 @@ from linnet.curation.context import MOST_DOMAINS, TOPICS, UNLABELED, Topics
 from linnet.curation.counting import GROUPS, Integers, mix
 from linnet.curation.information import Segments, fold_words
 from linnet.curation.markov import Sequences
+from linnet.curation.parquet import parquet
 from linnet.curation.ragged import Ragged
 from linnet.curation.symbols import Symbols, Voice
-from linnet.errors import MissingExtra, OptionError
+from linnet.errors import OptionError
 
 UNDETERMINED = "und"
 _SAMPLED = 2000  # texts of a language that its topics are found in
@@ -56,15 +57,6 @@ def find_shards(folder: Path) -> list[ShardFiles]:
     if not shards:
         raise OptionError(f"{folder}: holds no measured-*.parquet; run the audio pass first")
     return shards
-
-
-def parquet() -> Any:
-    """PyArrow's reader. Raises `MissingExtra`."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra("curating a data set", extra="curate") from error
-    return pyarrow.parquet
 
 
 # --- names as numbers

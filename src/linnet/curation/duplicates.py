@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.curation.counting import mix as hash_keys
 from linnet.curation.gating import Verdict
 from linnet.curation.pool import Flags, Integers, Numbers, Pool
 from linnet.curation.ragged import Ragged
@@ -19,7 +20,6 @@ from linnet.settings import SHARE, require
 _BAND = 4  # values that must be equal for a look, where the texts differ
 _CROWD = 64  # recordings with one key; more are compared with their neighbors among them, not all with all
 _ILL_FITTING = 0.05  # the share of recordings whose words fit worst
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Keys = NDArray[np.uint64]
 
@@ -145,11 +145,8 @@ def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
 
 
 def mix(left: Keys, right: Keys) -> Keys:
-    """A hash of both, 64 bits (the finalizer of SplitMix64)."""
-    mixed = left * np.uint64(31) + right + _MIX
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    """A hash of both, 64 bits."""
+    return hash_keys(left * np.uint64(31) + right)
 
 
 def _repeated(keys: Keys, allowed: Flags) -> NDArray[np.int64]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from linnet.curation.shards import Plan, Shard, key_of, require_parquet, table_key, table_path, write_table
+from linnet.curation.parquet import parquet
+from linnet.curation.shards import Plan, Shard, key_of, table_key, table_path, write_table
 from linnet.curation.workers import WorkerOptions, map_items
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def fill_tables(
         OutputError: a table cannot be written. MissingExtra: pyarrow or Ray is not installed.
         What the function raises.
     """
-    require_parquet()
+    parquet()
     jobs = [
         _Job(function, shard, given, str(table_path(plan.work, which.name, shard.index)), which.key(shard))
         for shard in plan.shards

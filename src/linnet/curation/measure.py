@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.curation.codebook import Codebook, RecordingFrames
 from linnet.curation.mfcc import Flags, Floats, Spectrum, analyze, cepstra, find_speech, smooth
-from linnet.curation.shards import Shard, require_parquet
+from linnet.curation.parquet import parquet
+from linnet.curation.shards import Shard
 from linnet.curation.signal import Signal, inspect
 from linnet.curation.sketch import sketch
 from linnet.data.duplicates.prints import exact_hash
@@ -144,7 +145,7 @@ def table_schema() -> pa.Schema:
     each in `runs`; the numbers of `Signal` follow, null where there is no speech; `pcm_hash` is that of the samples,
     `sketch` that of the units.
     """
-    require_parquet()
+    parquet()
     import pyarrow as pa
 
     signal = [(field.name, pa.float32()) for field in fields(Signal)]

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 
 from linnet.curation.codebook import Codebook, CodebookOptions, RecordingFrames, learn
 from linnet.curation.filling import Pass, Progress, fill_tables
@@ -41,16 +42,21 @@ def obtain_codebook(
     options = options or CodebookOptions()
     path = plan.work / CODEBOOK
     key = key_of("codebook", plan.digest, repr(sorted(asdict(options).items())))
-    try:
-        codebook, note = Codebook.load(path)
-        if note.get("key") == key:
-            return codebook
-    except ModelError:  # none yet, or not one of ours: it is learned now
-        pass
+    if (kept := _kept(path, key)) is not None:
+        return kept
     recordings = _hear_sample(plan, options, workers, progress)
     codebook = run_alone(lambda found: learn(found, options), recordings)
     codebook.save(path, key=key, options=asdict(options), recordings=len(recordings))
     return codebook
+
+
+def _kept(path: Path, key: str) -> Codebook | None:
+    """The codebook of a file, if it is there, one of ours, and made of the same."""
+    try:
+        codebook, note = Codebook.load(path)
+    except ModelError:
+        return None
+    return codebook if note.get("key") == key else None
 
 
 def _hear_sample(

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.curation.parquet import parquet
 from linnet.curation.ragged import Ragged
-from linnet.errors import MissingExtra, OptionError
+from linnet.errors import OptionError
 from linnet.settings import did_you_mean
 
 Flags = NDArray[np.bool_]
@@ -208,11 +209,9 @@ def read_pool(folder: Path) -> Pool:
 
 def _table(folder: Path, name: str) -> Any:
     """The shards of a name as one table, in the order of their rows; None where there are none."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("curation", extra="curate") from error
+    pq = parquet()
+    import pyarrow as pa
+
     files = sorted(folder.glob(f"{name}-*.parquet"))
     if not files:
         return None

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from linnet.curation.errors import Reader, SpokenText
 from linnet.curation.phonemes.backends import PhonemeOptions, Phonemizers
-from linnet.curation.phonemes.inventory import LARGEST, Inventory
-from linnet.curation.spoken import INVENTORY
+from linnet.curation.phonemes.inventory import INVENTORY, LARGEST, Inventory
 from linnet.curation.words import read_text
 
 

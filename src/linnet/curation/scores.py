@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnet.curation.aligning import FOLDS, ROUNDS, Emissions
-from linnet.curation.blocks import ShardFiles, Space, find_shards, parquet
+from linnet.curation.blocks import ShardFiles, Space, find_shards
 from linnet.curation.components import BY_VOICE, COMPONENTS, EstimatorOptions, Statistics
 from linnet.curation.counting import Counts, Integers
 from linnet.curation.errors import ErrorRates
 from linnet.curation.moments import Histogram, Moments
+from linnet.curation.parquet import parquet, save_table
 from linnet.curation.symbols import read_inventory
 from linnet.curation.tasks import Task, count, count_folds, estimate
 from linnet.errors import OptionError
-from linnet.files import whole_file
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -188,15 +188,14 @@ class Scoring:
 
 def write_scores(folder: Path, shards: Sequence[ShardFiles], columns: Mapping[str, NDArray[Any]]) -> None:
     """Write `scores-*.parquet`, one for each shard, whole or not at all; `columns` [all rows] with `row` in order."""
-    pq = parquet()
+    parquet()
     import pyarrow as pa
 
     for shard in shards:
         rows = slice(shard.start, shard.start + shard.rows)
         table = pa.table({name: values[rows] for name, values in columns.items()})
         path = shard.measured.with_name(shard.measured.name.replace("measured", "scores", 1))
-        with whole_file(folder / path.name) as part:
-            pq.write_table(table, part)
+        save_table(folder / path.name, table)
 
 
 def whole(columns: Mapping[str, NDArray[Any]], rows: Integers, count: int) -> dict[str, NDArray[Any]]:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from linnet.curation.budget import HOUR
 from linnet.curation.coverage import ONE, CoverageGreedy
 from linnet.curation.gating import Gated
+from linnet.curation.parquet import parquet
 from linnet.curation.pool import STRATA, Flags, Integers, Labels, Numbers, Pool
-from linnet.errors import MissingExtra, OptionError
+from linnet.errors import OptionError
 from linnet.files import whole_file, write_atomic
 
 FATES = (
@@ -194,7 +195,9 @@ class Selection:
 
     def write(self, folder: Path) -> None:
         """Write `selection.parquet` and `selection.json`, each whole or not at all. Raises `OSError`."""
-        pa, pq = _arrow()
+        pq = parquet()
+        import pyarrow as pa
+
         columns: dict[str, Any] = {
             "row": np.arange(len(self)),
             "id": pa.array(self.ids.tolist(), pa.string()),
@@ -217,7 +220,7 @@ class Selection:
 
 def read_selection(folder: Path) -> Selection:
     """The selection that was written in a folder. Raises `OptionError`."""
-    _, pq = _arrow()
+    pq = parquet()
     path = folder / "selection.parquet"
     if not path.is_file():
         raise OptionError(f"{folder}: no selection.parquet; choose first: linnet curate MANIFEST")
@@ -280,7 +283,8 @@ def _weights(
 
 
 def _dictionary(labels: Labels) -> Any:
-    pa, _ = _arrow()
+    import pyarrow as pa
+
     codes = pa.array(labels.codes, mask=labels.codes < 0)
     return pa.DictionaryArray.from_arrays(codes, pa.array(list(labels.names), pa.string()))
 
@@ -289,12 +293,3 @@ def _labels(column: Any) -> Labels:
     column = column.combine_chunks()
     codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return Labels(np.asarray(codes, np.int32), tuple(column.dictionary.to_pylist()))
-
-
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("curation", extra="curate") from error
-    return pa, pq

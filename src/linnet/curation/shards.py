@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from linnet.curation.parquet import parquet, save_table
 from linnet.data.manifest import Utterance, to_line
 from linnet.data.sources.embedded import split_address
-from linnet.errors import MissingExtra, OptionError
+from linnet.errors import OptionError
 from linnet.files import cannot_write, whole_file
 
 if TYPE_CHECKING:
@@ -158,20 +159,13 @@ def table_path(work: Path, name: str, index: int) -> Path:
 
 def write_table(path: Path, table: pa.Table, key: str) -> None:
     """Write a shard's table and the key of what it was made of; equal tables give equal bytes. Raises `OutputError`."""
-    parquet = require_parquet()
-    table = table.replace_schema_metadata({_KEY: key.encode()})
-    try:
-        with whole_file(path) as file:
-            parquet.write_table(table, file, compression="zstd")
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    save_table(path, table.replace_schema_metadata({_KEY: key.encode()}))
 
 
 def table_key(path: Path) -> str | None:
     """The key of a table that is there and whole; None where there is none."""
-    parquet = require_parquet()
     try:
-        metadata = parquet.read_schema(path).metadata or {}
+        metadata = parquet().read_schema(path).metadata or {}
     except (OSError, ValueError):  # pyarrow's ArrowInvalid is a ValueError
         return None
     key = metadata.get(_KEY)
@@ -183,23 +177,14 @@ def read_tables(plan: Plan, name: str, columns: Sequence[str] | None = None) -> 
 
     Raises `OptionError` where a shard's table is missing or cannot be read.
     """
-    parquet = require_parquet()
+    reader = parquet()
     import pyarrow as pa
 
     tables = []
     for shard in plan.shards:
         path = table_path(plan.work, name, shard.index)
         try:
-            tables.append(parquet.read_table(path, columns=None if columns is None else list(columns)))
+            tables.append(reader.read_table(path, columns=None if columns is None else list(columns)))
         except (OSError, ValueError) as error:
             raise OptionError(f"{path}: cannot be read ({error}); run the pass again to make it") from error
     return pa.concat_tables(tables).replace_schema_metadata(None)
-
-
-def require_parquet() -> Any:
-    """The module `pyarrow.parquet`. Raises `MissingExtra`."""
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra("curating a corpus", extra="curate") from error
-    return pyarrow.parquet

@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.curation.parquet import parquet, save_table
 from linnet.curation.phonemes.backends import UNKNOWN, PhonemeOptions, Phonemizers, SpokenRow
 from linnet.curation.phonemes.base import Phones
-from linnet.curation.phonemes.inventory import Inventory, Key, Tally
+from linnet.curation.phonemes.inventory import INVENTORY, Inventory, Key, Tally
 from linnet.curation.words import TextWords, read_text
-from linnet.errors import MissingExtra, OptionError
-from linnet.files import cannot_write, whole_file
+from linnet.errors import OptionError
 
-INVENTORY = "phones.json"
 _TALLY = b"linnet.phones"  # in the metadata of a shard: its own numbers of phones, and how often each came
 _MADE_BY = b"linnet.made_by"
 NO_TEXT = "no transcript"
@@ -53,15 +52,15 @@ def speak_shard(measured: Path, heard: Path, options: PhonemeOptions) -> int:
     over `shard_paths` by any number of processes, each with its own backends. Raises `OptionError` for a lexicon that
     cannot be read, `OutputError` for a draft that cannot be written.
     """
-    parquet = _parquet()
+    reader = parquet()
     made_by = options.fingerprint
-    if heard.is_file() and (parquet.read_schema(heard).metadata or {}).get(_MADE_BY) == made_by.encode():
-        return int(parquet.read_metadata(heard).num_rows)
-    table = parquet.read_table(measured, columns=["row", "text", "language"])
+    if heard.is_file() and (reader.read_schema(heard).metadata or {}).get(_MADE_BY) == made_by.encode():
+        return int(reader.read_metadata(heard).num_rows)
+    table = reader.read_table(measured, columns=["row", "text", "language"])
     columns = (table.column(name).to_pylist() for name in ("row", "text", "language"))
     rows = [TextRow(row, text, language or UNKNOWN) for row, text, language in zip(*columns, strict=True)]
     spoken = spoken_table(rows, _phonemizers(options, made_by))
-    _write(spoken.replace_schema_metadata({**spoken.schema.metadata, _MADE_BY: made_by}), heard)
+    save_table(heard, spoken.replace_schema_metadata({**spoken.schema.metadata, _MADE_BY: made_by}))
     return len(rows)
 
 
@@ -70,14 +69,14 @@ def finish_shards(folder: Path) -> Inventory:
 
     Raises `OptionError` where a draft is missing.
     """
-    parquet = _parquet()
+    reader = parquet()
     drafts = [heard for _, heard in shard_paths(folder)]
     if missing := next((path for path in drafts if not path.is_file()), None):
         raise OptionError(f"{missing}: this shard is not spoken yet: run the pass over the texts again")
-    inventory = Inventory.of(tally(parquet.read_schema(path).metadata) for path in drafts)
+    inventory = Inventory.of(tally(reader.read_schema(path).metadata) for path in drafts)
     inventory.save(folder / INVENTORY)
     for path in drafts:
-        _write(renumbered(parquet.read_table(path), inventory), _beside(path, "spoken"))
+        save_table(_beside(path, "spoken"), renumbered(reader.read_table(path), inventory))
     return inventory
 
 
@@ -206,24 +205,8 @@ def _beside(path: Path, kind: str) -> Path:
     return path.with_name(f"{kind}-{path.name.partition('-')[2]}")
 
 
-def _write(table: Any, path: Path) -> None:
-    try:
-        with whole_file(path) as file:
-            _parquet().write_table(table, file)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
 @cache
 def _phonemizers(options: PhonemeOptions, fingerprint: str) -> Phonemizers:
     """Those of this process: a worker speaks many shards, and backends take seconds to load."""
     del fingerprint  # a lexicon that has changed is read again
     return Phonemizers(options)
-
-
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra("curation", extra="curate") from error
-    return pyarrow.parquet

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from linnet.curation.counting import Integers
+from linnet.curation.phonemes.inventory import INVENTORY, LARGEST, Inventory
 from linnet.curation.ragged import Ragged
-from linnet.errors import OptionError
 
 Voice = tuple[str, str]  # a language, and the phonemizer that spoke it
-INVENTORY: Final = "phones.json"
-LARGEST: Final = 0xFFFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +66,5 @@ def read_inventory(folder: Path) -> dict[Voice, dict[str, int]]:
     path = folder / INVENTORY
     if not path.exists():
         return {}
-    try:
-        rows = json.loads(path.read_text("utf-8"))
-        return {
-            (row["language"], row["backend"]): dict(zip(row["symbols"], row["counts"], strict=True)) for row in rows
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(f"{path}: no inventory of phones ({error}); run the text pass again") from error
+    found = Inventory.load(path)
+    return {voice: dict(zip(found.symbols[voice], found.counts[voice], strict=True)) for voice in found.symbols}

@@ -11,10 +11,11 @@ from typing import Any
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.curation.outputs.base import Chosen, Written
+from linnet.curation.parquet import parquet
 from linnet.data import Utterance
 from linnet.data.samples import UtteranceReader
 from linnet.data.sources.embedded import AudioInputs, split_address
-from linnet.errors import AudioError, LinnetError, MissingExtra, OptionError
+from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.files import whole_file
 from linnet.urls import is_url
 
@@ -30,7 +31,9 @@ def write_parquet(path: Path, rows: Iterable[Chosen], *, embed: bool = True) -> 
     a stretch, a channel, and a sound inside another file have none of their own and are counted, as is what cannot be
     read.
     """
-    pa, pq = _arrow()
+    pq = parquet()
+    import pyarrow as pa
+
     written = Written()
     with whole_file(path) as file, UtteranceReader() as reader, AudioInputs() as inputs:
         writer = None
@@ -115,12 +118,3 @@ def _flac(reader: UtteranceReader, utterance: Utterance) -> bytes:
 
 def _name(name: str) -> str:
     return "".join(char if char.isalnum() or char in "-_." else "_" for char in name)
-
-
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("curation", extra="curate") from error
-    return pa, pq

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from linnet.errors import OptionError
 from linnet.files import write_atomic
 
+INVENTORY: Final = "phones.json"  # in the work folder
 LARGEST: Final = 0xFFFF  # the number of all symbols that come after the 65,535 most frequent
 
 Key = tuple[str, str]  # language and backend
@@ -74,7 +75,9 @@ class Inventory:
                 {key: tuple(row["counts"]) for key, row in zip(keys, rows, strict=True)},
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OptionError(f"{path}: no inventory of phones ({error}): remove it to have it made anew") from error
+            raise OptionError(
+                f"{path}: no inventory of phones ({error}): remove it to have it made anew, and run the text pass again"
+            ) from error
 
     def _json(self) -> str:
         rows = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,10 +20,9 @@ def known(table: str) -> dict[str, str]:
     which then has our own models, too.
     """
     if _MODULE not in sys.modules:
-        try:
+        with suppress(OSError, SyntaxError, ValueError, LookupError, TypeError):
             return _read(table)
-        except (OSError, SyntaxError, ValueError, LookupError, TypeError):
-            pass  # written in another way: importing it is slower, and always right
+        # the source is written in another way: importing it is slower, and always right
     return dict(getattr(importlib.import_module(_MODULE), table))
 
 

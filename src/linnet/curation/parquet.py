@@ -1,0 +1,28 @@
+"""PyArrow, which the extra `curate` brings: imported late, in one place, and tables written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from linnet.errors import MissingExtra
+from linnet.files import cannot_write, whole_file
+
+
+def parquet() -> Any:
+    """The module `pyarrow.parquet`; `pyarrow` can be imported after it. Raises `MissingExtra`."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtra("curation", extra="curate") from error
+    return pyarrow.parquet
+
+
+def save_table(path: Path, table: Any) -> None:
+    """Write a table with its metadata; equal tables give equal bytes. Raises `OutputError`."""
+    written = parquet()
+    try:
+        with whole_file(path) as file:
+            written.write_table(table, file, compression="zstd")
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,6 +22,7 @@ from linnet.training.batch import IGNORED, Batch
 from linnet.training.context import RunContext
 from linnet.training.trainer import Trainer, make_accelerator
 
+from ..plans import NumberedPlan
 from .model import CtcTask, frames_of
 from .recipe import CtcRecipe
 
@@ -35,9 +36,10 @@ def prepare(recipe: CtcRecipe, context: RunContext) -> tuple[Trainer, CtcBatches
     options = recipe.optimization
     per_pass = max(1, len(corpus) // recipe.data.batch)
     count = options.accumulate * (options.steps or round(options.epochs * per_pass))
-    plan = DrawnPlan(len(corpus), recipe.data.batch, count, accelerator.num_processes, recipe.run.seed)
+    plan = NumberedPlan(count, accelerator.num_processes, recipe.run.seed, lower="`batch`")
     torch.manual_seed(recipe.run.seed)
-    return Trainer(recipe, CtcTask(recipe.model), plan, accelerator), CtcBatches(corpus)
+    batches = CtcBatches(corpus, recipe.data.batch, recipe.run.seed)
+    return Trainer(recipe, CtcTask(recipe.model), plan, accelerator), batches
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,15 @@ def _features(audio: str, start: float | None, end: float | None) -> Tensor:
 
 
 class CtcBatches(Dataset[Batch]):
-    """Batches by the numbers of their utterances."""
+    """Batches by their numbers, of `size` utterances; each utterance comes once before any comes again."""
 
     epoch = 0
 
-    def __init__(self, corpus: Sequence[Item]) -> None:
-        self.corpus = corpus
+    def __init__(self, corpus: Sequence[Item], size: int, seed: int) -> None:
+        self.corpus, self._size, self._seed = corpus, size, seed
 
-    def __getitem__(self, rows: Sequence[int]) -> Batch:
-        items = [self.corpus[row] for row in rows]
+    def __getitem__(self, number: int) -> Batch:
+        items = [self.corpus[row] for row in self._rows(number)]
         features = [features_of(item.utterance) for item in items]
         longest = max(map(len, features))
         padded = torch.zeros(len(items), longest, features[0].shape[1])
@@ -110,54 +112,10 @@ class CtcBatches(Dataset[Batch]):
         seconds = [len(one) / 100 for one in features]
         return Batch(tensors, [item.utterance.id for item in items], seconds, len(items) * longest / 100, [])
 
-
-class DrawnPlan:
-    """`count` batches of `size` of `rows` utterances, each row once before any comes again; one epoch is the run."""
-
-    epoch = 0
-
-    def __init__(self, rows: int, size: int, count: int, world: int, seed: int) -> None:
-        self._rows, self._size, self._count, self._world, self._seed = rows, size, count, world, seed
-        self._step = 0
-
-    @property
-    def steps(self) -> int:
-        """Batches of each rank."""
-        return self._count // self._world
-
-    def of_rank(self, rank: int) -> Iterator[list[int]]:
-        """The rows of one rank's batches."""
-        first = self._step * self._world + rank
-        return (self._batch(number) for number in range(first, self.steps * self._world, self._world))
-
-    def _batch(self, number: int) -> list[int]:
+    def _rows(self, number: int) -> list[int]:
+        count = len(self.corpus)
         places = range(number * self._size, (number + 1) * self._size)
-        return [int(self._order(place // self._rows)[place % self._rows]) for place in places]
-
-    def _order(self, turn: int) -> Any:
-        return _permutation(self._seed, turn, self._rows)
-
-    def seek(self, epoch: int, step: int = 0) -> None:
-        """There is one epoch. Raises `OptionError` for a further one."""
-        if epoch:
-            raise OptionError(f"all {self._count} batches of the run have been read.")
-        self._step = step
-
-    def shrink(self, step: int, again: int) -> str:
-        """Raises `OptionError`: batches have the size that the recipe says."""
-        del again
-        raise OptionError(f"batch {step} does not fit into memory: lower `batch`.")
-
-    def state(self, step: int) -> dict[str, Any]:
-        """After `step` batches of each rank."""
-        return {"seed": self._seed, "step": step, "world": self._world, "rows": self._rows}
-
-    def restore(self, state: Mapping[str, Any]) -> int:
-        """Go on from a `state`. Raises `OptionError` where it is of another run."""
-        if state != self.state(state["step"]):
-            raise OptionError("the checkpoint is of a run with other data, seed or processes: go on with those.")
-        self._step = int(state["step"])
-        return self._step
+        return [int(_permutation(self._seed, place // count, count)[place % count]) for place in places]
 
 
 @lru_cache(maxsize=4)

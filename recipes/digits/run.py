@@ -13,8 +13,9 @@ from linnet.errors import OptionError
 from linnet.training.loop import Validate
 from linnet.training.trainer import Trainer, make_accelerator
 
+from ..plans import NumberedPlan
 from .bank import Voices, load_fsdd
-from .dataset import DigitBatches, NumberedPlan
+from .dataset import DigitBatches
 from .recipe import DigitsRecipe
 from .training_task import DigitsTask
 from .validate import connected, degraded, nothing, transcripts, word_error_rate

@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from linnet.errors import OptionError
@@ -137,6 +138,21 @@ def read_yaml(text: str, where: str) -> Any:
         raise OptionError(f"{where}: not YAML: its values are nested too deeply.") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an integer without end
         raise OptionError(f"{where}: not YAML: {error}") from error
+
+
+def read_yaml_file(path: Path, what: str) -> Any:
+    """The values of a YAML file, as `read_yaml` has them; `{}` for an empty one. `what` it is stands in messages.
+
+    Raises:
+        OptionError: no such file, it cannot be read, or as `read_yaml`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the {what}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path}: not YAML: {error}") from error
+    return read_yaml(text, str(path)) or {}
 
 
 # --- dataclasses

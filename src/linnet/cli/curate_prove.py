@@ -184,14 +184,10 @@ def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
     """The recipe with this data, seed, length and place; `{seed}` in its texts is the seed."""
     import yaml
 
-    from linnet.settings import read_yaml
+    from linnet.settings import read_yaml_file
     from linnet.training.task import is_own
 
-    try:
-        text = template.read_text(encoding="utf-8").replace("{seed}", str(run.seed))
-    except OSError as error:
-        raise OptionError(f"{template}: cannot read the recipe: {error.strerror}.") from error
-    content = read_yaml(text, str(template)) or {}
+    content = read_yaml_file(template, "recipe")
     if not isinstance(content, dict):
         raise OptionError(f"{template}: expected keys and values")
     task = content.get("task", "")
@@ -202,7 +198,7 @@ def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
     content["optimization"].pop("epochs", None)
     content.setdefault("run", {})["seed"] = run.seed
     content["run"]["output"] = str((folder / "run").absolute())
-    return yaml.safe_dump(content, sort_keys=False)
+    return yaml.safe_dump(content, sort_keys=False).replace("{seed}", str(run.seed))
 
 
 def _errors(rows: Sequence[Utterance], path: Path) -> Any:

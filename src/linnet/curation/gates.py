@@ -17,10 +17,9 @@ from linnet.curation.outliers import length_groups, robust_scores
 from linnet.curation.pool import FRAME, Flags, Numbers, Pool
 from linnet.curation.textfit import ForeignText
 from linnet.settings import NOT_NEGATIVE, SHARE, require
-from linnet.text.scripts import scripts
+from linnet.text.scripts import NONE, text_script
 from linnet.text.words import bears_sound
 
-_ALL_SCRIPTS = "Zyyy"
 _ENOUGH = 100  # recordings of a language before they say how its words sound
 
 
@@ -297,7 +296,7 @@ _COLUMNS: dict[str, Callable[[Pool], NDArray[Any]]] = {
 def _without_script(pool: Pool) -> Flags:
     """Which texts have no letters [N]: ISO 15924 says Zyyy, for what all scripts share."""
     script = pool.labels["script"]
-    code = script.names.index(_ALL_SCRIPTS) if _ALL_SCRIPTS in script.names else -2
+    code = script.names.index(NONE) if NONE in script.names else -2
     return np.asarray(script.codes == code, np.bool_)
 
 
@@ -305,5 +304,5 @@ def _main_share(text: str | None) -> float:
     """The share of letters that are of the main script; 1 where there are none."""
     if text is None or text.isascii():
         return 1.0
-    found = scripts([text])
-    return max(found.values()) / found.total() if found else 1.0
+    script, share = text_script(text)
+    return 1.0 if script == NONE else share

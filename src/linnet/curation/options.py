@@ -12,7 +12,7 @@ from linnet.curation.phonemes.backends import PhonemeOptions
 from linnet.curation.select import SelectOptions
 from linnet.curation.workers import WorkerOptions
 from linnet.errors import OptionError
-from linnet.settings import build, read_yaml, require_known
+from linnet.settings import build, read_yaml_file, require_known
 
 PRESETS = ("balanced", "heep")
 
@@ -54,12 +54,7 @@ class CurateOptions:
 
 def read_options(path: Path) -> CurateOptions:
     """Read options from YAML. Raises `OptionError` for an unknown key (names the nearest) or an impossible value."""
-    try:
-        content = read_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the options: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{path}: not YAML: {error}") from error
+    content = read_yaml_file(path, "options")
     heep = content.get("heep") if isinstance(content, dict) else None
     if isinstance(heep, dict) and heep.get("tau_0") == "auto":  # None stands for it
         content["heep"] = {**heep, "tau_0": None}

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.scripts import text_script
 from linnet.text.marks import APOSTROPHES, keep_marks
+from linnet.text.scripts import text_script
 
 _APOSTROPHE: Final = "\ue000"  # stands for one inside a word while punctuation goes: no text has it
 _INSIDE = re.compile(rf"(?<=\w)['{APOSTROPHES}](?=\w)|[ʻʼ](?=\w)|(?<=\w)[ʻʼ]")  # the last two are letters everywhere

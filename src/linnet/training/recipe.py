@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from linnet.errors import OptionError
-from linnet.settings import build, read_yaml
+from linnet.settings import build, read_yaml_file
 from linnet.training.options import Recipe
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.task import is_own, load_task
@@ -17,13 +17,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         OptionError: no such file, not YAML, an unknown key (names the nearest), an invalid value, or an unknown task.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the recipe: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{path}: not YAML: {error}") from error
-    content = read_yaml(text, str(path)) or {}
+    content = read_yaml_file(path, "recipe")
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
     if task == SpeechRecipe.task:
         return build(SpeechRecipe, content, str(path))

@@ -22,10 +22,10 @@ from linnet.curation.phonemes.graphemes import Graphemes
 from linnet.curation.phonemes.ipa_rules import IpaRules
 from linnet.curation.phonemes.lexicon import Lexicon
 from linnet.curation.phonemes.romanized import Romanized
-from linnet.curation.scripts import NONE, script_group
 from linnet.errors import OptionError
 from linnet.settings import SHARE, require, unknown
 from linnet.text.language_codes import base_language, canonical
+from linnet.text.scripts import NONE, script_group
 
 LEXICON, EPITRAN, ESPEAK, UROMAN, GRAPHEMES = "lexicon", "epitran", "espeak-ng", "uroman", "graphemes"
 ORDER: Final = (LEXICON, EPITRAN, ESPEAK, UROMAN, GRAPHEMES)

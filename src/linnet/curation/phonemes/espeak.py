@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from linnet.closing import Closing
 from linnet.curation.phonemes.base import Kept, Phones, interned
-from linnet.curation.scripts import script_group, scripts_of
 from linnet.errors import MissingExtra
 from linnet.text.language_codes import canonical
+from linnet.text.scripts import script_group, scripts_of
 
 BATCH: Final = 4096  # words a request
 LATIN: Final = "Latn"

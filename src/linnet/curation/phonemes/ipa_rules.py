@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from linnet.curation.phonemes.base import Kept, Phones, interned, spelled_digits
-from linnet.curation.scripts import script_group, scripts_of
 from linnet.errors import MissingExtra
 from linnet.text.language_codes import canonical
+from linnet.text.scripts import script_group, scripts_of
 
 # The maps of epitran 1.35, one for each language and script. Left out are its maps of kana, which do not know the Han
 # in which most of Japanese is written, and variants of a map (narrow, reduced, reversed). English, Chinese characters

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from linnet.errors import OptionError
-from linnet.settings import ONE_OR_MORE, ValueRule, build, read_yaml, require
+from linnet.settings import ONE_OR_MORE, ValueRule, build, read_yaml_file, require
 
 METHODS = (
     "balanced",
@@ -93,13 +93,7 @@ def read_experiment(path: Path) -> ProveOptions:
     Raises:
         OptionError: no such file, not YAML, an unknown key (names the nearest) or an impossible value.
     """
-    try:
-        content = read_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the experiment: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{path}: not YAML: {error}") from error
-    found = build(ProveOptions, content, str(path))
+    found = build(ProveOptions, read_yaml_file(path, "experiment"), str(path))
     place = path.parent
     return replace(
         found,

@@ -14,7 +14,7 @@ from linnet.cli import options as shared
 from linnet.cli.compare import compare, contamination
 from linnet.cli.console import FileResult, Reporter, listening, make_reporter, print_result, traced
 from linnet.cli.default_command import WithDefault
-from linnet.cli.options import ModelChoice, numbers, option
+from linnet.cli.options import ModelChoice, option, transcription_options
 from linnet.cli.processes import exit_status, stoppable
 from linnet.errors import OptionError
 from linnet.urls import public_name
@@ -148,28 +148,17 @@ def run(
     The corpus word error rate (errors summed over reference words summed) with its 95 % interval, the character error
     rate, and RTFx. What cannot be scored is listed and left out, and the exit status is 1.
     """
+    given = locals()
     from linnet.evaluation.job import EvaluationJob, Files, Scoring
     from linnet.evaluation.systems import ExistingHypotheses, ModelSystem
-    from linnet.transcription.options import TranscriptionOptions
 
     with traced(verbose), stoppable():
-        decoding = TranscriptionOptions(
-            language=language,
-            prompt=prompt,
-            timestamps=timestamps,
-            beam_size=beam_size,
-            max_new_tokens=max_new_tokens,
-            temperatures=numbers(temperature, "temperature"),
-            long_form=long_form,  # type: ignore[arg-type]  # checked by TranscriptionOptions
-            vad=vad,
-            seed=seed,
-        )
-        scoring = Scoring(normalizer, protocol, decoding, batch_size=batch_size, channel=channel)
+        scoring = Scoring(normalizer, protocol, transcription_options(given), batch_size=batch_size, channel=channel)
         files = Files(output, report, restart=restart, limit=limit)
         with make_reporter(progress) as reporter, listening(reporter):
             system: System
             if hypotheses is None:
-                choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
+                choice = ModelChoice.of(given)
                 system = ModelSystem(lambda: _load(choice, reporter.notice))
             else:
                 system = ExistingHypotheses(hypotheses, missing, reporter.notice)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from linnet.errors import OptionError
 from linnet.notices import Notify
 
 if TYPE_CHECKING:
+    from linnet.transcription.options import TranscriptionOptions
     from linnet.transcription.recognizer import Recognizer
     from linnet.transcription.subtitles import SubtitleLayout
 
@@ -147,6 +149,13 @@ Quiet = Annotated[bool, option("--quiet", "-q", help="Print failures only on std
 Verbose = Annotated[bool, option("--verbose", help="Show the traceback of an error.")]
 
 
+_THRESHOLDS = {
+    "compression_ratio_threshold": "compression ratio threshold",
+    "log_probability_threshold": "log probability threshold",
+    "no_speech_threshold": "no-speech threshold",
+}
+
+
 def numbers(text: str, name: str) -> tuple[float, ...]:
     """Numbers with commas between them. Raises `OptionError`."""
     try:
@@ -178,9 +187,19 @@ def subtitle_layout(
     return SubtitleLayout(**given) if given else None
 
 
+def transcription_options(given: Mapping[str, Any]) -> TranscriptionOptions:
+    """The options of transcription among a command's parameters. Raises `OptionError`."""
+    from linnet.transcription.options import TranscriptionOptions
+
+    chosen = {field.name: given[field.name] for field in fields(TranscriptionOptions) if field.name in given}
+    for name in _THRESHOLDS.keys() & given.keys():
+        chosen[name] = number_or_none(given[name], _THRESHOLDS[name])
+    return TranscriptionOptions(**chosen, temperatures=numbers(given["temperature"], "temperature"))
+
+
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model the user asked for, and where it shall run."""
+    """Which model the user chose, and where it runs."""
 
     name: str | None
     device: str
@@ -189,6 +208,11 @@ class ModelChoice:
     engine: str = "auto"
     compute_type: str = "auto"
     threads: int | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> ModelChoice:
+        """The choice among a command's parameters."""
+        return cls(given["model"], *(given[field.name] for field in fields(cls)[1:]))
 
     def load(self, notify: Notify, *, late: bool = False) -> Recognizer:
         """The model, `late` with its weights read when a recording could be opened; what was chosen is reported.

@@ -12,7 +12,7 @@ import typer
 
 from linnet.cli import options as shared
 from linnet.cli.console import FileResult, Reporter, listening, make_reporter, print_result, print_trace, shown, traced
-from linnet.cli.options import ModelChoice, number_or_none, numbers, option, subtitle_layout
+from linnet.cli.options import ModelChoice, option, subtitle_layout, transcription_options
 from linnet.cli.processes import exit_status, stoppable
 from linnet.errors import AudioError, OptionError
 
@@ -131,44 +131,22 @@ def transcribe(
     done and named by the input's stem (by its whole name where two stems are equal). The exit status is 1 if any
     recording failed.
     """
+    given = locals()
     from linnet.transcription.batch import RunOptions
-    from linnet.transcription.options import TranscriptionOptions
     from linnet.transcription.writers import parse_formats
 
     with traced(verbose), stoppable():
-        decoding = TranscriptionOptions(
-            language=language,
-            task=task,  # type: ignore[arg-type]  # checked by TranscriptionOptions
-            prompt=prompt,
-            hotwords=hotwords,
-            timestamps=timestamps,
-            beam_size=beam_size,
-            length_penalty=length_penalty,
-            max_new_tokens=max_new_tokens,
-            temperatures=numbers(temperature, "temperature"),
-            compression_ratio_threshold=number_or_none(compression_ratio_threshold, "compression ratio threshold"),
-            log_probability_threshold=number_or_none(log_probability_threshold, "log probability threshold"),
-            no_speech_threshold=number_or_none(no_speech_threshold, "no-speech threshold"),
-            condition_on_previous=condition_on_previous,
-            long_form=long_form,  # type: ignore[arg-type]  # checked by TranscriptionOptions
-            vad=vad,
-            language_per_segment=language_per_segment,
-            seed=seed,
-            word_timestamps=word_timestamps,
-        )
-        layout = subtitle_layout(subtitle, max_line_width, max_lines, max_chars_per_second)
         options = RunOptions(
             formats=parse_formats(format or ["txt"]),
-            decoding=decoding,
+            decoding=transcription_options(given),
             batch_size=batch_size,
             channel=channel,
             track=track,
             skip_existing=skip_existing,
-            layout=layout,
+            layout=subtitle_layout(subtitle, max_line_width, max_lines, max_chars_per_second),
             paragraphs=paragraphs,
         )
-        choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
-        command = _Command(choice, options, output, beside=beside, show=show, verbose=verbose)
+        command = _Command(ModelChoice.of(given), options, output, beside=beside, show=show, verbose=verbose)
         with make_reporter(progress, quiet=quiet) as reporter, listening(reporter):
             failed = command.run(inputs, reporter)
     if failed:

@@ -227,15 +227,17 @@ def set_rate(score: Score) -> float:
     return round(100 * score.wer, 2)
 
 
-def mean_over_sets(rates: Sequence[float]) -> float:
-    """The leaderboard's average: the unweighted mean of its sets' rounded rates, to two decimals.
+def mean_over_sets(rates: Sequence[float], weights: Sequence[float] | None = None) -> float | None:
+    """The mean of sets' rounded rates, to two decimals; None for no sets. Without weights it is the leaderboard's.
 
     >>> mean_over_sets([8.13, 10.86, 9.34, 1.25])
     7.4
     """
     if not rates:
-        raise OptionError("an average over no sets was asked for: name at least one set")
-    return round(sum(rates) / len(rates), 2)
+        return None
+    weights = [1.0] * len(rates) if weights is None else weights
+    weighted = sum(weight * rate for weight, rate in zip(weights, rates, strict=True))
+    return round(weighted / sum(weights), 2)
 
 
 def _described(counts: WordErrors, unit: str) -> str:

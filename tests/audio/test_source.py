@@ -89,7 +89,7 @@ def test_without_pyav_an_error_names_file_and_extra(tmp_path: Path, monkeypatch:
     path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(range(256)) * 4)
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.delitem(sys.modules, "linnet.audio.containers", raising=False)
-    with pytest.raises(MissingExtra, match=r"talk\.m4a: mp4/m4a sound needs .* pip install \"linnet\[av\]\""):
+    with pytest.raises(MissingExtra, match=r"talk\.m4a: mp4/m4a audio needs .* pip install \"linnet\[av\]\""):
         load(path)
     (tmp_path / "odd.xyz").write_bytes(bytes(range(256)))
     with pytest.raises(AudioError, match=r"odd\.xyz: cannot be decoded .*linnet\[av\]"):

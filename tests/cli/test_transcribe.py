@@ -164,11 +164,11 @@ def test_an_error_that_ends_the_run_commands_no_terminal(call: Call, talks: Path
 def test_the_log_of_downloads_is_told(call: Call, talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Downloads(FakeRecognizer):
         def transcribe_many(self, *arguments: Any, **options: Any) -> Iterator[Result]:
-            logging.getLogger("linnet.audio").info("a.wav: 1.0 of 2.0 MB have come so far")
+            logging.getLogger("linnet.audio").info("a.wav: 1.0 of 2.0 MB downloaded")
             return super().transcribe_many(*arguments, **options)
 
     done = call("transcribe", "three.flac", model=Downloads())
-    assert "linnet: a.wav: 1.0 of 2.0 MB have come so far\n" in done.err
+    assert "linnet: a.wav: 1.0 of 2.0 MB downloaded\n" in done.err
     assert logging.getLogger("linnet.audio").handlers == []
 
 

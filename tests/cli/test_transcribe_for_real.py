@@ -270,7 +270,7 @@ def test_no_weights_are_read_where_nothing_is_to_be_heard(
     assert call(*run).status == 0
     (tmp_path / "b.wav").write_text("no sound\n")
     done = call("transcribe", str(tmp_path / "b.wav"), "--model", str(model), *QUICK)
-    assert (done.status, "is text, not sound" in done.err) == (1, True)
+    assert (done.status, "is text, not audio" in done.err) == (1, True)
     with pytest.raises(AssertionError, match="the weights are read"):
         call("transcribe", str(noise(tmp_path / "c.wav")), "--model", str(model), *QUICK)
 

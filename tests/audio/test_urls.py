@@ -143,13 +143,13 @@ def test_what_goes_wrong(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "is empty (0 bytes)" in complaint(f"{site}/empty.wav")
     assert "is an endless radio stream" in complaint(f"{site}/radio")
     assert "/loop.wav: the server answered 302" in complaint(f"{site}/loop.wav")
-    assert "/file.wav: cannot be downloaded (it redirects to a file: address" in complaint(f"{site}/file.wav")
+    assert "/file.wav: cannot be downloaded (it redirects to a file: URL" in complaint(f"{site}/file.wav")
     assert "/ftp.wav: cannot be downloaded (it redirects to a ftp: address" in complaint(f"{site}/ftp.wav")
     assert not list(tmp_path.iterdir())
 
 
 def test_no_answer(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "cannot be downloaded (Connection refused); check the address and the network" in complaint(
+    assert "cannot be downloaded (Connection refused); check the URL and the network" in complaint(
         "http://127.0.0.1:9/a.wav"
     )
     monkeypatch.setattr(web, "TIMEOUT", 1.0)

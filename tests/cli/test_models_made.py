@@ -101,7 +101,7 @@ def test_a_student_is_made_and_transcribes(call: Call, tmp_path: Path) -> None:
     [
         (
             ("add-languages", "digits", "germn"),
-            "linnet: 'germn' is no language code of BCP-47: did you mean de (german)",
+            "linnet: 'germn' is not a BCP-47 language code: did you mean de (german)",
         ),
         (
             ("add-languages", "digits", "deu=en"),
@@ -109,7 +109,10 @@ def test_a_student_is_made_and_transcribes(call: Call, tmp_path: Path) -> None:
         ),
         (("add-languages", "digits", "ast=pt"), "linnet: model digits has no language 'pt' to begin ast from"),
         (("add-languages", "digits"), "linnet: no language to add to digits: name some\n"),
-        (("add-languages", "digits", "--list", "nllb"), "linnet: there is no list of languages 'nllb': use heep or"),
+        (
+            ("add-languages", "digits", "--list", "nllb"),
+            "linnet: there is unknown list of languages 'nllb': use heep or",
+        ),
         (("resize", "digits"), "linnet: model digits has 5 + 2 layers already: ask for fewer\n"),
         (("resize", "digits", "--encoder-layers", "7"), "linnet: the encoder of digits has 5 layers, so 7 cannot"),
     ],

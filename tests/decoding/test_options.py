@@ -92,7 +92,7 @@ def test_prompts(model: WhisperModel) -> None:
 
 def test_tokens_to_suppress_must_be_the_models(model: WhisperModel) -> None:
     for options in (DecodingOptions(suppress_tokens=(9999,)), DecodingOptions(begin_suppress_tokens=(-1,))):
-        with pytest.raises(OptionError, match="not one of the model's: use 0 to"):
+        with pytest.raises(OptionError, match="not in the vocabulary: use 0 to"):
             check_options(options, model.vocabulary)
 
 

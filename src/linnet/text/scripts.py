@@ -1,4 +1,4 @@
-"""What a text is written in, by ISO 15924: the code of each letter's script, and that of most of them."""
+"""Scripts by ISO 15924: the script of each letter, and the main script of a text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
-NONE, OTHER = "Zyyy", "Zzzz"  # no letter at all; letters of a script that is not in the table below
+NONE, OTHER = "Zyyy", "Zzzz"  # no letters; a script that is not in the table below
 
-# The first word of a letter's Unicode name, and the code of its script.
+# The first word of a letter's Unicode name -> the code of its script.
 _CODES = {
     "LATIN": "Latn", "CYRILLIC": "Cyrl", "GREEK": "Grek", "ARABIC": "Arab", "HEBREW": "Hebr", "ARMENIAN": "Armn",
     "GEORGIAN": "Geor", "DEVANAGARI": "Deva", "BENGALI": "Beng", "GURMUKHI": "Guru", "GUJARATI": "Gujr",
@@ -22,12 +22,12 @@ _CODES = {
     "SHAVIAN": "Shaw", "COPTIC": "Copt", "GLAGOLITIC": "Glag", "MODIFIER": NONE, "FEMININE": NONE, "MASCULINE": NONE,
 }  # fmt: skip
 
-# Scripts that one and the same text mixes, and the name that all of them go by here.
+# Scripts that one text mixes -> their common code here.
 _GROUPS = {"Hans": "Hani", "Hant": "Hani", "Kore": "Hang", "Hira": "Jpan", "Kana": "Jpan", "Hrkt": "Jpan"}
 
 
 def script_group(code: str) -> str:
-    """Scripts that texts of one language mix by one name: simplified and traditional Han, kana and Han, Hangul.
+    """One code for scripts that a text mixes: simplified and traditional Han, kana and Han, Hangul.
 
     >>> [script_group(code) for code in ("Hant", "Kana", "Kore", "Latn")]
     ['Hani', 'Jpan', 'Hang', 'Latn']
@@ -36,9 +36,8 @@ def script_group(code: str) -> str:
 
 
 def text_script(text: str) -> tuple[str, float]:
-    """The script of most letters of a text, and their share of its letters; ("Zyyy", 0.0) where it has none.
-
-    Han with any kana beside it is Japanese, `Jpan`. Equal numbers: the first in the alphabet.
+    """The script of most letters of a text, and its share of the letters; ("Zyyy", 0.0) without letters. Han together
+    with any kana is Japanese, `Jpan`. Ties: the first in alphabetical order.
 
     >>> text_script("привет"), text_script("今日は"), text_script("今日"), text_script("3 5")
     (('Cyrl', 1.0), ('Jpan', 1.0), ('Hani', 1.0), ('Zyyy', 0.0))
@@ -57,13 +56,13 @@ def text_script(text: str) -> tuple[str, float]:
 
 
 def scripts_of(words: Iterable[str]) -> frozenset[str]:
-    """The scripts of all letters of some words, Han and kana apart."""
+    """The scripts of all letters of some words; Han and kana are separate."""
     return frozenset(code for word in words for character in word if (code := letter_script(character)))
 
 
 @lru_cache(maxsize=1 << 16)
 def letter_script(character: str) -> str:
-    """The script of one letter; empty for what is no letter, or a letter of every script."""
+    """The script of one letter; empty for other characters, and for letters common to all scripts."""
     if not character.isalpha():
         return ""
     name = unicodedata.name(unicodedata.normalize("NFKC", character)[0], "UNKNOWN").partition(" ")[0]

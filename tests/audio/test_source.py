@@ -310,7 +310,7 @@ def test_rows_of_data_sets_and_lists_are_sounds(tmp_path: Path) -> None:
 
 
 def test_an_array_in_a_mapping_needs_its_rate() -> None:
-    with pytest.raises(AudioError, match="'sampling_rate' \(in Hz\) is missing"):
+    with pytest.raises(AudioError, match=r"'sampling_rate' \(in Hz\) is missing"):
         load({"array": [0.5] * 800})
     assert load({"array": [0.5] * 800, "sample_rate": 8000}).duration == pytest.approx(0.1)
 

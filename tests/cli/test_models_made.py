@@ -111,7 +111,7 @@ def test_a_student_is_made_and_transcribes(call: Call, tmp_path: Path) -> None:
         (("add-languages", "digits"), "linnet: no language to add to digits: name some\n"),
         (
             ("add-languages", "digits", "--list", "nllb"),
-            "linnet: there is unknown list of languages 'nllb': use heep or",
+            "linnet: unknown list of languages 'nllb': use heep or",
         ),
         (("resize", "digits"), "linnet: model digits has 5 + 2 layers already: ask for fewer\n"),
         (("resize", "digits", "--encoder-layers", "7"), "linnet: the encoder of digits has 5 layers, so 7 cannot"),

@@ -144,7 +144,7 @@ def test_what_goes_wrong(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "is an endless radio stream" in complaint(f"{site}/radio")
     assert "/loop.wav: the server answered 302" in complaint(f"{site}/loop.wav")
     assert "/file.wav: cannot be downloaded (it redirects to a file: URL" in complaint(f"{site}/file.wav")
-    assert "/ftp.wav: cannot be downloaded (it redirects to a ftp: address" in complaint(f"{site}/ftp.wav")
+    assert "/ftp.wav: cannot be downloaded (it redirects to a ftp: URL" in complaint(f"{site}/ftp.wav")
     assert not list(tmp_path.iterdir())
 
 

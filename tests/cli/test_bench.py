@@ -36,7 +36,7 @@ def test_the_table_names_the_fastest_and_why_one_is_missing(call: Call) -> None:
     assert (engine, kind, batch) == ("torch", "f32", "2")
     assert min(float(rtfx), float(load), float(memory)) > 0
     assert second.split()[:3] == ["torch", "int8", "2"]
-    assert "compute type int8 is of the openvino engine" in second
+    assert "compute type int8 needs the openvino engine" in second
     options = "--engine torch --compute-type f32 --batch-size 2 --threads 1"
     assert last == f"fastest: {options} (RTFx {rtfx})"
 

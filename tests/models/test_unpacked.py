@@ -92,7 +92,7 @@ def test_any_other_folder_is_left_as_it_is(source: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file", encoding="utf-8")
-    with pytest.raises(OutputError, match="let LINNET_CACHE name another folder"):
+    with pytest.raises(OutputError, match="set LINNET_CACHE to another folder"):
         resolve("en")
 
 

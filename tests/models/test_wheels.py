@@ -82,7 +82,7 @@ def test_pip_is_looked_for_without_a_word(
 
 def test_a_full_disk(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _stand_in(monkeypatch, "import sys; sys.exit('ERROR: Could not install: [Errno 28] No space left on device')")
-    with pytest.raises(WheelError, match=r"is full: make room, or let LINNET_CACHE name a folder") as raised:
+    with pytest.raises(WheelError, match=r"is full: free space, or set LINNET_CACHE to a folder") as raised:
         fetch_wheel(wheel, tmp_path / "here")
     assert not raised.value.unreachable
 

@@ -191,7 +191,7 @@ def test_a_score_says_what_it_was_made_with() -> None:
     assert found.label == "plain, unicode@00000000"
     assert dict(found.lines()) == {
         "WER": "3.00% (3 substituted, 2 deleted, 1 inserted, 200 words) [plain, unicode@00000000]",
-        "CER": "not defined: the references hold no characters (0 inserted) [plain, unicode@00000000]",
+        "CER": "not defined: the references have no characters (0 inserted) [plain, unicode@00000000]",
         "words on silence": "5 words in 1 of 4 utterances without speech (25.0%)",
     }
     assert found.to_dict()["wer"] == 0.03

@@ -186,7 +186,7 @@ def _require_room(row: IndexEntry, folder: Path) -> None:
     if free < needed:
         raise ModelError(
             f"{row.model_id} takes {show_bytes(needed)} while it is made, and the disk of {folder} has "
-            f"{show_bytes(free)}: make room, or let LINNET_CACHE name a folder on another disk"
+            f"{show_bytes(free)}: free space, or set LINNET_CACHE to a folder on another disk"
         )
 
 

@@ -43,8 +43,8 @@ def unpacked_folder(source: Path) -> Path:
             entries.place(made, entry, _MANIFEST)
     except OSError as error:
         raise OutputError(
-            f"the model in {source} cannot be unpacked in {_root()} ({error.strerror or error}): make room or access "
-            "there, or let LINNET_CACHE name another folder"
+            f"the model in {source} cannot be unpacked in {_root()} ({error.strerror or error}): free space or "
+            "allow access there, or set LINNET_CACHE to another folder"
         ) from error
     return entry
 

@@ -111,8 +111,8 @@ def extract(wheel: Wheel, path: Path, folder: Path) -> list[Path]:
 def unwritable(folder: Path, error: OSError) -> str:
     """Why files could not be written to a folder, and what to do, as one clause."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {folder} is full: make room, or let LINNET_CACHE name a folder on another disk"
-    return f"{folder} cannot be written ({error.strerror or error}): let LINNET_CACHE name another folder"
+        return f"the disk of {folder} is full: free space, or set LINNET_CACHE to a folder on another disk"
+    return f"{folder} cannot be written ({error.strerror or error}): set LINNET_CACHE to another folder"
 
 
 def total_size(wheels: Sequence[Wheel]) -> int:

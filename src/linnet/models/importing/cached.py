@@ -60,8 +60,8 @@ def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mappin
         open_folder(imports_root())
     except OSError as error:
         raise OutputError(
-            f"the imported model cannot be kept in {imports_root()} ({error.strerror or error}): make room or access "
-            "there, let LINNET_CACHE name another folder, or use `linnet models import` with --output"
+            f"the imported model cannot be kept in {imports_root()} ({error.strerror or error}): free space or "
+            "allow access there, set LINNET_CACHE to another folder, or use `linnet models import` with --output"
         ) from error
     with draft_folder(imports_root()) as draft:
         import_model(source, draft / "model", tokenizer=tokenizer, card=card)

@@ -96,7 +96,7 @@ def test_too_little_audio(model: Path, tmp_path: Path, cache: Path, call: Call) 
     assert "too little audio: 8 clips (windows of speech, or utterances with a text) of 9 recordings; at" in done.err
     silence = call("models", "quantize", model, write_manifest(tmp_path / "noise", 3, text=None))
     assert silence.status == 1
-    assert "1.wav: left out, no speech was found in it" in silence.err
+    assert "1.wav: skipped, no speech was found in it" in silence.err
     assert "too little audio: 0 clips" in silence.err
     (tmp_path / "none.jsonl").write_text("")
     assert "0 clips" in call("models", "quantize", model, tmp_path / "none.jsonl").err

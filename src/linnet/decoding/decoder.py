@@ -92,8 +92,8 @@ class Decoder:
         spoken = [resolve_language(language or options.language, self._vocabulary) for language in given]
         unknown = [row for row, language in enumerate(spoken) if language is None]
         if unknown:
-            for row, heard in zip(unknown, self.detect_language(encoded.select(unknown)), strict=True):
-                spoken[row] = max(heard, key=heard.__getitem__)
+            for row, probabilities in zip(unknown, self.detect_language(encoded.select(unknown)), strict=True):
+                spoken[row] = max(probabilities, key=probabilities.__getitem__)
         return spoken
 
     def _search(

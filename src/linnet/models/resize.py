@@ -1,6 +1,6 @@
 """A smaller Whisper from a larger one: some of its layers, chosen evenly, everything else as it was.
 
-The result is a student to be trained, by distillation for instance; untrained it hears little.
+The result is a student to be trained, by distillation for instance; untrained it recognizes little.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from linnet.models.lowrank.modeling_linnet_low_rank import (
     plan_of,
 )
 
-LARGEST_COEFFICIENT = 64.0  # of a row as a combination of pivots: above it, rounding to 16 bits would be heard
+LARGEST_COEFFICIENT = 64.0  # of a row as a combination of pivots: above it, rounding to 16 bits would be noticeable
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def test_a_model_is_quantized_used_and_removed(model: Path, tmp_path: Path, cach
     assert [Path(copy["folder"]) for copy in listed] == sorted(cache.iterdir())
     refused = call("models", "rm", model)
     assert (refused.status, len(list(cache.iterdir()))) == (1, 2)
-    assert "is a folder of yours" in refused.err
+    assert "is your own folder" in refused.err
     removed = call("models", "rm", "--converted", model)
     assert removed.out.startswith(f"removed 2 converted copies of {model}: ")
     assert list(cache.iterdir()) == []

@@ -105,7 +105,7 @@ def test_a_model_without_tokenizer(call: Call, tmp_path: Path, model: Path) -> N
     last = done.err.splitlines()[-1]
     assert last.startswith("linnet: ")
     assert str(broken) in last
-    assert "copy tokenizer.json from the model that this one was made from" in last
+    assert "copy tokenizer.json from the model that this one is derived from" in last
 
 
 def test_damaged_weights(call: Call, tmp_path: Path, model: Path) -> None:

@@ -84,7 +84,7 @@ def test_prompts(model: WhisperModel) -> None:
     assert vocabulary.prompt("  ") == ()
     prefix, start = build_prefix(vocabulary, DecodingOptions(), language="de", prompt=tokens, max_length=64)
     assert prefix[: start + 1] == [vocabulary.start_of_previous, *tokens, vocabulary.start]
-    with pytest.raises(OptionError, match=r"spells the special token <\|nospeech\|>"):
+    with pytest.raises(OptionError, match=r"contains the special token <\|nospeech\|>"):
         check_options(DecodingOptions(prompt="one <|nospeech|>"), vocabulary)
     with pytest.raises(OptionError, match=r"no <\|startofprev\|> token"):
         check_options(DecodingOptions(prompt="one"), replace(vocabulary, start_of_previous=None))

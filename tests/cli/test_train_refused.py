@@ -58,7 +58,7 @@ BAD = [
     ("model: {projector: {stack: 0}}", "projector: stack must be a whole number of at least 1"),
     ("freeze: {projector: al}", "unknown freeze policy 'al'"),
     ("freeze: {encoder: top:0}", "top must be a whole number of at least 1"),
-    ("data: {batching: {memory: lots}}", "data: batching: memory 'lots' is no amount"),
+    ("data: {batching: {memory: lots}}", "data: batching: invalid amount of memory 'lots'"),
     ("data: {batching: {memory: 40GB, packed: true}}", "packed batches are planned by a `budget`"),
     ("data: {batching: {per_second: 0}}", "recordings would cost nothing"),
     ("data: {train: [{path: a, kind: nemmo}]}", "unknown kind of source 'nemmo'; did you mean 'nemo'?"),

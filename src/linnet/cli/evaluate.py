@@ -1,4 +1,4 @@
-"""`linnet evaluate`: how good recognizers are, and which is better."""
+"""`linnet evaluate`: score and compare recognizers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ HypothesesFile = Annotated[
     option(
         "--hypotheses",
         metavar="FILE",
-        help="Score existing transcripts: JSONL, CTM, trn, Kaldi text, a line for each reference, or the "
+        help="Score existing transcripts: JSONL, CTM, trn, Kaldi text, one line per reference, or the "
         "rows of an evaluation; 'source' for those that SOURCE's own rows hold (leaderboard files).",
     ),
 ]
@@ -98,8 +98,8 @@ Output = Annotated[
         "--output",
         verb="evaluate",
         metavar="FILE",
-        help="Write one JSON line per utterance as it finishes; a second run with the same file goes "
-        "on where the first one ended. In a folder: MANIFEST's name with .evaluation.jsonl.",
+        help="Write one JSON line per utterance as it finishes; a second run with the same file "
+        "resumes. In a folder: MANIFEST's name with .evaluation.jsonl.",
     ),
 ]
 Limit = Annotated[
@@ -143,10 +143,10 @@ def run(
     progress: shared.ProgressKind = "auto",
     verbose: shared.Verbose = False,
 ) -> None:
-    """Score a model, another system, or transcripts that exist already.
+    """Score a model, another system, or existing transcripts.
 
     The corpus word error rate (errors summed over reference words summed) with its 95 % interval, the character error
-    rate, and RTFx. What cannot be scored is listed and left out, and the exit status is 1.
+    rate, and RTFx. If something cannot be scored, it is listed and skipped, and the exit status is 1.
     """
     given = locals()
     from linnet.evaluation.job import EvaluationJob, Files, Scoring
@@ -175,7 +175,7 @@ class _Watch:
         self._reporter = reporter
 
     def finished(self, row: ScoredRow) -> None:
-        """One utterance is over."""
+        """Report a finished utterance."""
         status = "failed" if row.error else "done"
         self._reporter.finished(FileResult(public_name(row.audio), status, row.duration, row.seconds, row.error))
 
@@ -192,7 +192,7 @@ def _load(choice: ModelChoice, notify: Notify) -> Any:
 
 
 def _score(job: EvaluationJob, source: str | None, suite: str | None, files: Files, *, as_json: bool) -> bool:
-    """Score and print; whether something could not be scored."""
+    """Score and print; returns whether something could not be scored."""
     if source is not None and suite is not None:
         raise OptionError(f"give a source ({source}) or a suite ({suite}), not both")
     try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def option(*names: str, help: str, verb: str = "", **more: Any) -> Any:
     """A typer option whose environment variable is its long name: `--beam-size` is LINNET_BEAM_SIZE.
 
-    `verb` is for a name that says something else elsewhere: the `--format` of `bench` is LINNET_BENCH_FORMAT.
+    `verb` is for a name with another meaning elsewhere: the `--format` of `bench` is LINNET_BENCH_FORMAT.
     """
     words = [*verb.split(), *names[0].partition("/")[0].removeprefix("--").split("-")]
     return typer.Option(*names, help=help, envvar="_".join(["LINNET", *words]).upper(), show_envvar=True, **more)
@@ -157,15 +157,15 @@ _THRESHOLDS = {
 
 
 def numbers(text: str, name: str) -> tuple[float, ...]:
-    """Numbers with commas between them. Raises `OptionError`."""
+    """Parse numbers separated by commas. Raises `OptionError`."""
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise OptionError(f"{name} must be a number, or several with commas between them, got {text!r}") from None
+        raise OptionError(f"{name} must be a number, or several separated by commas, got {text!r}") from None
 
 
 def number_or_none(text: str, name: str) -> float | None:
-    """A number, or `None` for `none`. Raises `OptionError`."""
+    """Parse a number, or `None` for `none`. Raises `OptionError`."""
     if text.strip().lower() in ("none", "off"):
         return None
     found = numbers(text, name)
@@ -177,7 +177,7 @@ def number_or_none(text: str, name: str) -> float | None:
 def subtitle_layout(
     preset: bool, width: int | None, lines: int | None, characters_per_second: float | None
 ) -> SubtitleLayout | None:
-    """The layout that the options ask for: the preset's where they leave it open; None where none is asked for."""
+    """The layout of the options, with the preset's values for unset ones; None without layout options."""
     from linnet.transcription.subtitles import SUBTITLE, SubtitleLayout
 
     named = {"max_line_width": width, "max_lines": lines, "max_chars_per_second": characters_per_second}
@@ -188,7 +188,7 @@ def subtitle_layout(
 
 
 def transcription_options(given: Mapping[str, Any]) -> TranscriptionOptions:
-    """The options of transcription among a command's parameters. Raises `OptionError`."""
+    """The transcription options among a command's parameters. Raises `OptionError`."""
     from linnet.transcription.options import TranscriptionOptions
 
     chosen = {field.name: given[field.name] for field in fields(TranscriptionOptions) if field.name in given}
@@ -211,13 +211,12 @@ class ModelChoice:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> ModelChoice:
-        """The choice among a command's parameters."""
+        """The model options among a command's parameters."""
         return cls(given["model"], *(given[field.name] for field in fields(cls)[1:]))
 
     def load(self, notify: Notify, *, late: bool = False) -> Recognizer:
-        """The model, `late` with its weights read when a recording could be opened; what was chosen is reported.
-
-        Raises `ModelError`, `OptionError`.
+        """Load the model (`late`: its weights when a recording has been opened) and report choices. Raises
+        `ModelError`, `OptionError`.
         """
         from linnet.transcription import recognizer
 

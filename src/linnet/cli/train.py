@@ -197,13 +197,13 @@ def _train(recipe: Recipe, skip_bad: bool) -> None:
     from linnet.training.shutdown import Signals, StoppedError
     from linnet.training.speech.recipe import SpeechRecipe
 
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    first = os.environ.get("RANK", "0") == "0"  # in processes started by torchrun
     notify = notice if first else _say_nothing
     with Signals(notify) as stop:
         normalizer = recipe.run.normalizer if isinstance(recipe, SpeechRecipe) else "auto"
         rows = run_recipe(recipe, RunContext(skip_bad, notify, ValidationScore(normalizer, notify), stop))
         try:
-            show(rows) if first else deque(rows, maxlen=0)  # the first process has them
+            show(rows) if first else deque(rows, maxlen=0)  # reported by the first process
         except StoppedError as stopped:
             notify(str(stopped))
             raise typer.Exit(130) from None

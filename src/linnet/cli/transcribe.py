@@ -1,4 +1,4 @@
-"""`linnet transcribe`: speech to text, one recording or thousands."""
+"""`linnet transcribe`: transcribe one recording or thousands."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ Output = Annotated[
     ),
 ]
 Paragraphs = Annotated[bool, option("--paragraphs", help="Write txt as paragraphs instead of one line per segment.")]
-Beside = Annotated[bool, option("--beside", help="Write each file beside its recording instead of to a folder.")]
+Beside = Annotated[bool, option("--beside", help="Write each file next to its recording instead of to a folder.")]
 SkipExisting = Annotated[
     bool, option("--skip-existing", help="Skip recordings already transcribed with the same model and options.")
 ]
@@ -125,11 +125,9 @@ def transcribe(
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Turn speech into text.
-
-    One recording goes to stdout. With --output or --beside, which several need, each becomes a file, written when it is
-    done and named by the input's stem (by its whole name where two stems are equal). The exit status is 1 if any
-    recording failed.
+    """Transcribe speech. One recording goes to stdout. With --output or --beside, required for several, each is written
+    to a file as soon as it is done, named by the input's stem (by its whole name if two stems are equal). The exit
+    status is 1 if any recording failed.
     """
     given = locals()
     from linnet.transcription.batch import RunOptions
@@ -165,12 +163,12 @@ class _Command:
     verbose: bool
 
     def run(self, inputs: Sequence[str], reporter: Reporter) -> bool:
-        """One recording to stdout, all else to files."""
+        """Write one recording to stdout, several to files."""
         from linnet.transcription.batch import prepare_folder
         from linnet.transcription.naming import plan_items
 
         if self.beside and self.output is not None:
-            raise OptionError("--beside and --output name two places for the same files: choose one")
+            raise OptionError("--beside and --output exclude each other: choose one")
         sources, missing = _expand(inputs)
         items = plan_items(sources, self.options.formats, self.output)
         if self.output is not None:
@@ -178,8 +176,8 @@ class _Command:
         elif not self.beside:
             if len(inputs) > 1 or len(items) > 1 or Path(inputs[0]).is_dir():
                 raise OptionError(
-                    "several recordings, or a folder of them, do not fit on stdout: name a folder for the transcripts "
-                    "with --output, or write each beside its recording with --beside"
+                    "several recordings, or a folder of them, need files: give a folder for the transcripts "
+                    "with --output, or write each next to its recording with --beside"
                 )
             self._to_stdout(items[0], reporter)
             return False
@@ -190,7 +188,7 @@ class _Command:
         from linnet.transcription.schedule import Recording
 
         if len(self.options.formats) > 1:
-            raise OptionError("several formats do not fit on stdout: choose one --format, or a folder with --output")
+            raise OptionError("several formats need files: choose one --format, or a folder with --output")
         (name,) = self.options.formats
         recognizer = self.model.load(reporter.notice, late=True)
         reporter.begin(1)
@@ -227,15 +225,17 @@ class _Command:
                     self._report_words(recognizer, reporter)
         except KeyboardInterrupt as stop:
             done = _count(rows, "done", "skipped")
-            reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to go on")
+            reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to resume")
             raise typer.Exit(exit_status(stop)) from None
         if len(items) == 1 and rows[-1].status == "done":
             reporter.notice(f"written: {', '.join(str(items[0].target(name)) for name in self.options.formats)}")
         elif len(items) == 1 and rows[-1].status == "skipped":
             reporter.notice(f"skipped: {items[0].target(self.options.formats[0])} already exists")
         if left := _count(rows, "not begun"):
-            reporter.notice(f"stopped, the disk is full: {left} not begun; make room, then go on with --skip-existing")
-        with reporter:  # the bar goes before the table comes
+            reporter.notice(
+                f"stopped, the disk is full: {left} not begun; free space, then resume with --skip-existing"
+            )
+        with reporter:  # remove the bar before the table
             pass
         reporter.end(rows, time.perf_counter() - begun - recognizer.loading_seconds)
         return _count(rows, "failed", "not begun") > 0
@@ -259,7 +259,7 @@ class _Command:
 
 
 def _expand(inputs: Sequence[str]) -> tuple[list[str], list[FileResult]]:
-    """Recordings, and inputs that are none; raises the `AudioError` where nothing else is left to do."""
+    """Recordings and invalid inputs; raises the `AudioError` if there are no recordings."""
     from linnet.audio.inputs import expand
     from linnet.urls import public_name
 

@@ -218,6 +218,19 @@ def test_the_interval_of_a_quantile_takes_whole_speakers() -> None:
     assert quantile_interval([slow, []], 0.5) is None
 
 
+@given(st.lists(st.lists(st.floats(-2, 9), max_size=6), min_size=2, max_size=5), st.sampled_from([0.0, 0.5, 0.95]))
+def test_the_interval_as_the_slow_twin_draws_it(groups: list[list[float]], q: float) -> None:
+    kept = [group for group in groups if group]
+    found = quantile_interval(groups, q, resamples=40)
+    if len(kept) < 2:
+        assert found is None
+        return
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, len(kept), len(kept)) for _ in range(40)]
+    slow = [np.quantile(np.concatenate([kept[one] for one in draw]), q) for draw in draws]
+    assert found == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
+
+
 def test_the_interval_of_a_difference_draws_the_same_speakers() -> None:
     one = [[1.0], [5.0], [9.0]]
     other = [[0.5], [4.5], [8.5]]

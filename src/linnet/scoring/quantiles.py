@@ -31,20 +31,35 @@ def quantile_interval(
     >>> quantile_interval([[1.0], [1.0], [1.0]], 0.5)
     (1.0, 1.0)
     """
-    pairs = [_pair(own, other) for own, other in zip(groups, others or groups, strict=True)]
+    pairs = [
+        (np.asarray(own, float), np.asarray(other, float)) for own, other in zip(groups, others or groups, strict=True)
+    ]
     pairs = [(own, other) for own, other in pairs if len(own) and len(other)]
     if len(pairs) < 2:
         return None
+    own = _Drawn([one for one, _ in pairs])
+    other = None if others is None else _Drawn([one for _, one in pairs])
     rng = np.random.default_rng(seed)
     found = np.empty(resamples)
     for row in range(resamples):
-        drawn = [pairs[at] for at in rng.integers(0, len(pairs), len(pairs))]
-        found[row] = np.quantile(np.concatenate([own for own, _ in drawn]), q)
-        if others is not None:
-            found[row] -= np.quantile(np.concatenate([other for _, other in drawn]), q)
+        times = np.bincount(rng.integers(0, len(pairs), len(pairs)), minlength=len(pairs))
+        found[row] = own.quantile(q, times) - (0.0 if other is None else other.quantile(q, times))
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _pair(own: npt.ArrayLike, other: npt.ArrayLike) -> tuple[Floats, Floats]:
-    return np.asarray(own, np.float64), np.asarray(other, np.float64)
+class _Drawn:
+    """The values of groups, sorted once, of which each group may be taken several times."""
+
+    def __init__(self, groups: Sequence[Floats]) -> None:
+        values = np.concatenate(groups)
+        order = np.argsort(values)
+        self._values = values[order]
+        self._group = np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order]
+
+    def quantile(self, q: float, times: npt.NDArray[np.intp]) -> float:
+        """As NumPy's of all values, group i's `times[i]` times: linear between neighbors."""
+        reached = np.cumsum(times[self._group])
+        place = q * (reached[-1] - 1)
+        low, high = self._values[np.searchsorted(reached, [np.floor(place), np.ceil(place)], side="right")]
+        return float(low + (high - low) * (place - np.floor(place)))

@@ -122,6 +122,11 @@ class Recognizer:
         self.dtype = dtype
 
     @property
+    def backend(self) -> Backend:
+        """What the model's family does with it, for other parts of Linnet."""
+        return self._backend
+
+    @property
     def loading_seconds(self) -> float:
         """How long the weights took that were read late, while recordings waited; 0 where they were there before."""
         return self._backend.seconds if isinstance(self._backend, _LazyBackend) else 0.0

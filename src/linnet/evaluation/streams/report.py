@@ -33,6 +33,7 @@ from linnet.scoring.scores import edits
 from linnet.text.normalizers import Normalizers
 
 Interval = tuple[float, float]
+LONG = 60.0  # seconds of a stream whose start can be told from its end
 
 
 @dataclass(frozen=True)
@@ -227,4 +228,5 @@ def _pace(traces: Sequence[StreamTrace]) -> Pace | None:
         for stream, trace in enumerate(traces)
         for number, seconds in enumerate(trace.compute[:-1])
     )
-    return Pace.of([seconds for _, _, seconds in placed])
+    parts = 10 if min(trace.duration for trace in traces) >= LONG else 1
+    return Pace.of([seconds for _, _, seconds in placed], parts)

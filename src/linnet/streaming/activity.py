@@ -65,14 +65,14 @@ class SpeechTracker:
         self.frames = 0  # so far
         self.speaking = False  # in the newest one
         self.onset = 0  # the first of the present stretch of speech, which short pauses do not end
-        self.end = 0  # after the last one of speech
+        self.end = -STRETCH  # after the last one of speech
         self.sure = 0  # frames of the present stretch that are speech for certain
 
     def push(self, probability: float) -> None:
         """Take a frame."""
         if not self.speaking and probability >= ON:
             self.speaking = True
-            if self.frames - self.end >= STRETCH or not self.end:
+            if self.frames - self.end >= STRETCH:
                 self.onset, self.sure = self.frames, 0
         self.frames += 1
         if self.speaking and probability < OFF:
@@ -88,4 +88,5 @@ class SpeechTracker:
 
     def restart(self) -> None:
         """Let what follows be a stretch of its own."""
+        self.speaking, self.end = False, min(self.end, self.frames - STRETCH)
         self.onset, self.sure = self.frames, 0

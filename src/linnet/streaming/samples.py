@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from linnet.audio.types import Samples
+from linnet.audio.stream import QUALITY, RATES
+from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.errors import OptionError
 
 _FULL = 32768.0  # of int16
@@ -42,3 +43,30 @@ def checked(samples: Any) -> tuple[Samples, int]:
     if loudest > _TOO_LOUD:
         raise OptionError(f"float samples must lie within -1 to 1, got {loudest:.4g}: divide those of int16 by 32768")
     return found, damaged
+
+
+class Resampler:
+    """Brings chunks of any length to 16 kHz, as one resampling of all of them would."""
+
+    def __init__(self, rate: int) -> None:
+        """Raises `OptionError` for a rate that no recording has."""
+        if rate not in RATES:
+            raise OptionError(f"sample rate must be from {RATES[0]} to {RATES[-1]} Hz, got {rate}")
+        self._stream: Any = None
+        if rate != SAMPLE_RATE:
+            import soxr
+
+            self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", QUALITY)
+
+    def push(self, chunk: Any) -> tuple[Samples, int]:
+        """A chunk's samples at 16 kHz, as far as they are settled, and how many were no numbers. See `checked`."""
+        samples, damaged = checked(chunk)
+        return (samples if self._stream is None else self._resampled(samples, last=False)), damaged
+
+    def finish(self) -> Samples:
+        """What is left."""
+        return np.zeros(0, np.float32) if self._stream is None else self._resampled(np.zeros(0, np.float32), last=True)
+
+    def _resampled(self, samples: Samples, *, last: bool) -> Samples:
+        found: Samples = self._stream.resample_chunk(samples, last=last)
+        return found

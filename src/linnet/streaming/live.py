@@ -199,7 +199,7 @@ class _Run:
     def _turn(self) -> list[Event]:
         """Wait for the next thing to do, and do it."""
         with self._changed:
-            arrived = self._changed.wait_for(lambda: self._inbox or self._over, timeout=self._source.pause)
+            arrived = self._changed.wait_for(lambda: bool(self._inbox) or self._over, timeout=self._source.pause)
             failed = self._failure is not None and self._failure[0] != "samples"
             if self._inbox and not failed:
                 bite = self._bite()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from linnet.data import Utterance, read_manifest, write_manifest
+from linnet.data.manifest import WordTime
 from linnet.errors import LinnetError
 
 
@@ -46,6 +47,23 @@ def test_domain_and_source_are_names_and_what_other_tools_keep_there_is_none(tmp
     write_manifest(path, [Utterance("a.wav", domain="news", source="archive")])
     path.write_text(path.read_text() + '{"audio": "b.wav", "domain": 3, "source": {"type": "file"}}\n')
     assert [(row.domain, row.source) for row in read_manifest(path)] == [("news", "archive"), ("3", None)]
+
+
+def test_words_with_times_are_kept_and_other_things_of_that_name_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    words = (WordTime("fünf", 0.25, 0.5), WordTime("eins", 0.5, 0.5))
+    write_manifest(path, [Utterance("a.wav", "fünf eins", words=words), Utterance("b.wav", words=())])
+    path.write_text(path.read_text() + '{"audio": "c.wav", "words": 12}\n{"audio": "d.wav", "words": ["one"]}\n')
+    found = [row.words for row in read_manifest(path)]
+    assert found == [words, (), None, None]
+
+
+@pytest.mark.parametrize("times", ['"start": 1.0', '"start": 2.0, "end": 1.0', '"start": -1, "end": 1', '"end": NaN'])
+def test_a_word_without_times_is_refused(times: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(f'{{"audio": "a.wav", "words": [{{"word": "one", {times}}}]}}\n')
+    with pytest.raises(LinnetError, match="line 1: "):
+        list(read_manifest(path))
 
 
 def test_the_id_of_an_address_is_the_address_without_its_secrets(tmp_path: Path) -> None:

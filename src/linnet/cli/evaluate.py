@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from linnet.cli import evaluate_stream as live
 from linnet.cli import options as shared
 from linnet.cli.compare import compare, contamination
 from linnet.cli.console import FileResult, Reporter, listening, make_reporter, print_result, traced
@@ -124,6 +125,12 @@ def run(
     restart: Restart = False,
     limit: Limit = None,
     as_json: AsJson = False,
+    streaming: live.Streaming = False,
+    policy: live.Policy = None,
+    delay: live.Delay = None,
+    step: live.Step = None,
+    chunk: live.Chunk = None,
+    align: live.Align = False,
     prompt: shared.Prompt = None,
     timestamps: shared.Timestamps = True,
     device: shared.Device = "auto",
@@ -155,10 +162,15 @@ def run(
     with traced(verbose), stoppable():
         scoring = Scoring(normalizer, protocol, transcription_options(given), batch_size=batch_size, channel=channel)
         files = Files(output, report, restart=restart, limit=limit)
+        request = live.StreamRequest(streaming, policy, delay, step, chunk, align)
+        request.check(hypotheses=hypotheses)
         with make_reporter(progress) as reporter, listening(reporter):
             system: System
-            if hypotheses is None:
-                choice = ModelChoice.of(given)
+            choice = ModelChoice.of(given)
+            if streaming:
+                options = request.options(prompt=prompt, beam_size=beam_size)
+                system = request.system(lambda: choice.load(reporter.notice), options)
+            elif hypotheses is None:
                 system = ModelSystem(lambda: _load(choice, reporter.notice))
             else:
                 system = ExistingHypotheses(hypotheses, missing, reporter.notice)

@@ -6,7 +6,6 @@ appears whole or not at all and carries the key of what it was made of: one that
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linnet.curation.parquet import parquet, save_table
-from linnet.data.manifest import Utterance, to_line
+from linnet.data.manifest import Utterance, from_line, to_line
 from linnet.data.sources.embedded import split_address
 from linnet.errors import OptionError
 from linnet.files import cannot_write, whole_file
@@ -52,7 +51,7 @@ class Shard:
         with Path(self.file).open("rb") as file:
             file.seek(self.offset)
             lines = file.read(self.size).splitlines()
-        return [Utterance(**json.loads(line)) for line in lines]
+        return [from_line(line) for line in lines]
 
     def at_home(self, utterance: Utterance) -> Utterance:
         """The utterance with the path of its recording made absolute, for workers that live in another folder."""

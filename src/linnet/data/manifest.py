@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from linnet.data.fields import BadRow, Row, integer, label, number, parse_json, resolve, seconds, shown, text, word
 from linnet.errors import LinnetError
 from linnet.files import whole_file
 from linnet.urls import public_name
+
+
+@dataclass(frozen=True, slots=True)
+class WordTime:
+    """A spoken word and when: seconds from the start of its utterance."""
+
+    word: str
+    start: float
+    end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,8 @@ class Utterance:
     beginning, its end) and lasts `duration` seconds; `channel` counts from 0, `None` is all channels. `language` is a
     code such as `en`. A missing `text` is `None`; an empty one means silence. `domain` is the kind of speech, `source`
     the collection it is of. `snr` is the signal-to-noise ratio in dB. `hypothesis` and `seconds` (of computation) are
-    those of a recognizer. `chunk` is the position of a piece whose `text` is that of the whole `recording`.
+    those of a recognizer. `chunk` is the position of a piece whose `text` is that of the whole `recording`. `words` are
+    the spoken words with their times, where the utterance was aligned.
 
     Example:
         >>> Utterance("a.wav", text="three one four").id
@@ -49,6 +60,7 @@ class Utterance:
     chunk: int | None = None
     domain: str | None = None
     source: str | None = None
+    words: tuple[WordTime, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -111,7 +123,28 @@ def from_row(row: Row, folder: Path, text_key: str = "text") -> Utterance:
         chunk=integer(row, "chunk"),
         domain=word(row, "domain"),
         source=word(row, "source"),
+        words=word_times(row.get("words")),
     )
+
+
+def word_times(value: Any) -> tuple[WordTime, ...] | None:
+    """The words of a list of objects with `word`, `start` and `end`; None for what other tools keep there.
+
+    Raises `BadRow` for a word without times, or one that ends before it starts.
+
+    >>> word_times([{"word": "one", "start": 0.1, "end": 0.4}])
+    (WordTime(word='one', start=0.1, end=0.4),)
+    """
+    if not isinstance(value, list) or not all(isinstance(one, dict) and "word" in one for one in value):
+        return None
+    return tuple(_word_time(one) for one in value)
+
+
+def _word_time(row: Row) -> WordTime:
+    said, start, end = text(row, "word"), seconds(row, "start"), seconds(row, "end")
+    if said is None or start is None or end is None or end < start:
+        raise BadRow(f"each of its words needs start and end in seconds, in this order, got {shown(dict(row))}")
+    return WordTime(said, start, end)
 
 
 def after(start: float | None, end: float | None) -> float | None:
@@ -124,7 +157,19 @@ def after(start: float | None, end: float | None) -> float | None:
 def to_line(utterance: Utterance) -> str:
     """A line of a manifest, without missing values and without the line break."""
     row = {name: value for name in _NAMES if (value := getattr(utterance, name)) is not None}
+    if utterance.words is not None:
+        row["words"] = [asdict(one) for one in utterance.words]
     return json.dumps(row, ensure_ascii=False)
+
+
+def from_line(line: str | bytes) -> Utterance:
+    """The utterance of a line that `to_line` wrote, its `audio` as it was.
+
+    >>> from_line(to_line(Utterance("a.wav", words=(WordTime("one", 0.1, 0.4),)))).words[0].word
+    'one'
+    """
+    values: dict[str, Any] = json.loads(line)
+    return Utterance(**{**values, "words": word_times(values.get("words"))})
 
 
 def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
-from linnet.data.manifest import Utterance, to_line
+from linnet.data.manifest import Utterance, from_line, to_line
 
 _FILES = ("lines.npy", "ends.npy")
 
@@ -51,8 +50,7 @@ class PackedUtterances(Sequence[Utterance]):
             return [self[each] for each in range(*row.indices(len(self)))]
         at = range(len(self))[row]
         line = self._lines[int(self._ends[at - 1]) if at else 0 : int(self._ends[at])]
-        values: dict[str, Any] = json.loads(line.tobytes().decode("utf-8", "surrogatepass"))
-        return Utterance(**values)
+        return from_line(line.tobytes().decode("utf-8", "surrogatepass"))
 
     def __iter__(self) -> Iterator[Utterance]:
         return (self[row] for row in range(len(self)))

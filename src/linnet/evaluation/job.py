@@ -18,6 +18,7 @@ from linnet.evaluation.log import RowLog, ScoredRow, bad_lines
 from linnet.evaluation.pace import paced
 from linnet.evaluation.report import Summary, summarize
 from linnet.evaluation.run import EvaluationOptions, join_chunks, select, still_open, utterance_of
+from linnet.evaluation.streams.report import summarize_streams
 from linnet.evaluation.suite import SetResult
 from linnet.evaluation.systems import System, Work
 from linnet.models.spelling import find_spelling
@@ -132,7 +133,8 @@ class EvaluationJob:
                 scored |= self._score(Work(source, rows, pending), options, log)
         sessions = [session] if log is None else log.sessions
         whole = join_chunks(scored.values(), options)
-        summary = summarize(whole, made_with=header, sessions=sessions, without_text=without)
+        stream = summarize_streams(scored.values(), options.normalizers, options.decoding.language)
+        summary = summarize(whole, made_with=header, sessions=sessions, without_text=without, stream=stream)
         if files.report is not None:
             self._page(files.report, whole, summary, source, options)
         return summary

@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, get_args, get_type_hints
+from types import NoneType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from linnet.data.fields import BadRow, Row, parse_json, shown
 from linnet.data.sources.base import MOST_NAMED, Problem
 from linnet.errors import OptionError, OutputError
+from linnet.evaluation.streams.trace import StreamTrace
 from linnet.files import JsonLog, cannot_write, whole_lines
 from linnet.scoring.scores import WordErrors
 from linnet.urls import public_name
@@ -54,6 +56,7 @@ class ScoredRow:
     end: float | None = None
     channel: int | None = None
     chunk: int | None = None  # its position among the pieces of `recording`, whose full text is `text`
+    stream: dict[str, Any] | None = None  # of live recognition: a `streams.trace.StreamTrace`
 
     @property
     def counts(self) -> WordErrors:
@@ -184,12 +187,14 @@ def _scored(row: Row) -> ScoredRow:
     for name, kinds, required in _KEYS:
         if name in row:
             value = values[name] = row[name]
-            if type(value) not in kinds or not (value is None or isinstance(value, str) or _counts(value, kinds)):
+            if type(value) not in kinds or not (isinstance(value, _WHOLE) or _counts(value, kinds)):
                 raise BadRow(f"the key {name!r} cannot be {shown(value)}")
         elif required:
             raise BadRow(f"the key {name!r} is missing")
     if (normalizer := values.get("normalizer")) is not None:
         values["normalizer"] = normalizer.replace("marks@", "unicode@")  # its former name
+    if values.get("stream") is not None:
+        StreamTrace.from_dict(values["stream"])  # refuses a damaged one
     return ScoredRow(**values)
 
 
@@ -198,11 +203,12 @@ def _counts(value: float, kinds: tuple[type, ...]) -> bool:
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
-    kinds = get_args(hint) or (hint,)
+    kinds = tuple(get_origin(kind) or kind for kind in get_args(hint) or (hint,))
     return (*kinds, int) if float in kinds else kinds
 
 
 _FIRST_NAMES = {"heard_language": "detected_language"}  # of keys in files of earlier versions
+_WHOLE = (NoneType, str, dict)  # any value of these; numbers have bounds
 _HINTS = get_type_hints(ScoredRow)
 _KEYS = [(one.name, _kinds(_HINTS[one.name]), one.default is MISSING) for one in fields(ScoredRow)]
 

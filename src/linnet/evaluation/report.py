@@ -9,6 +9,7 @@ from typing import Any
 
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import score_rows
+from linnet.evaluation.streams.report import StreamSummary
 from linnet.scoring.bootstrap import Interval, bootstrap_interval
 from linnet.scoring.clusters import choose_clusters
 from linnet.scoring.scores import Score
@@ -37,6 +38,7 @@ class Summary:
     normalizers: Mapping[str, int]  # id with hash -> utterances
     made_with: Mapping[str, Any]
     sessions: Sequence[Mapping[str, Any]]
+    stream: StreamSummary | None = None  # of live recognition
 
     @property
     def rtfx(self) -> float | None:
@@ -45,7 +47,9 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {**asdict(self), "score": self.score.to_dict(), "rtfx": self.rtfx}
+        data = {**asdict(self), "score": self.score.to_dict(), "rtfx": self.rtfx}
+        data["stream"] = None if self.stream is None else self.stream.to_dict()
+        return data
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and values for a small table."""
@@ -59,6 +63,7 @@ class Summary:
             ("RTFx", f"{self.rtfx:.1f} ({_seconds(self.audio_seconds)} in {_seconds(self.work_seconds)})")
             if self.rtfx is not None
             else ("RTFx", "not measured"),
+            *([] if self.stream is None else self.stream.lines()),
             ("protocol", f"{self.score.protocol} ({self.score.scorer})"),
             ("normalizer", ", ".join(f"{name} ({count})" for name, count in self.normalizers.items()) or "none used"),
             ("model", self._model()),
@@ -97,8 +102,9 @@ def summarize(
     sessions: Sequence[Mapping[str, Any]],
     without_text: int = 0,
     seed: int = 0,
+    stream: StreamSummary | None = None,
 ) -> Summary:
-    """Summarize rows; `seed` is that of the interval's bootstrap."""
+    """Summarize rows; `seed` is that of the interval's bootstrap, `stream` the figures of live recognition."""
     rows = sorted(rows, key=lambda row: row.row)
     scored = [row for row in rows if row.error is None]
     score = score_rows(scored)
@@ -125,6 +131,7 @@ def summarize(
         normalizers=dict(Counter(row.normalizer or "none" for row in scored)),
         made_with=made_with,
         sessions=sessions,
+        stream=stream,
     )
 
 

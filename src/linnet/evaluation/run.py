@@ -135,7 +135,7 @@ def evaluate_rows(
     """
     groups: dict[str | None, list[ScoredRow]] = {}
     for row in rows:
-        groups.setdefault(_language(recognizer, row, options), []).append(row)
+        groups.setdefault(language_of(recognizer, row, options), []).append(row)
     with UtteranceReader() as reader:
         for language, group in groups.items():
             left = dict(enumerate(group))
@@ -171,7 +171,16 @@ def utterance_of(row: ScoredRow) -> Utterance:
     return Utterance(row.audio, id=row.id, start=row.start, end=row.end, channel=row.channel)
 
 
-def _language(recognizer: RecognizesLanguages, row: ScoredRow, options: EvaluationOptions) -> str | None:
+class TakesLanguages(Protocol):
+    """What knows which languages it takes."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Language codes; empty if it takes none."""
+        ...
+
+
+def language_of(recognizer: TakesLanguages, row: ScoredRow, options: EvaluationOptions) -> str | None:
     """The language to decode in: `--language`, else the row's, without its region where the model has no such code."""
     if not recognizer.languages:
         return None

@@ -1,0 +1,414 @@
+"""Live recognition on real speech: policies on the same weights, noise, two hours, and sessions per core.
+
+    linnet data align SPEECH/libri_other/manifest.jsonl --model base --output ALIGNED.jsonl
+    python benchmarks/stream.py --part policies --model tiny.en --aligned ALIGNED.jsonl --output ROWS.jsonl
+    python benchmarks/stream.py --part noise --model tiny.en --output ROWS.jsonl
+    python benchmarks/stream.py --part flat --model digits --hours 2 --output ROWS.jsonl
+    python benchmarks/stream.py --part ladder --model tiny.en --aligned ALIGNED.jsonl --output ROWS.jsonl
+
+Streams are the clips of a speaker joined to `--minutes` with gaps of 0.3 to 1.5 s. Without `--aligned`, `--set` names a
+set whose manifest has word times (aligned_lj, aligned_hand). A system is `offline` or POLICY[@STEP[@DELAY]]. Work is
+measured as CPU time of one thread, so that other programs on the machine hardly count: a wall clock of an idle core.
+Each row is kept as it is made; a second run with the same file goes on, and the table is of all rows there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stream_audio import SpokenStream, made_noise, recorded_noise, repeated, spoken_streams
+
+import linnet
+from linnet.audio import SAMPLE_RATE
+from linnet.cli.evaluate_stream import LiveModel
+from linnet.evaluation.log import ScoredRow
+from linnet.evaluation.report import Summary, summarize
+from linnet.evaluation.rows import compared
+from linnet.evaluation.streams.report import summarize_streams
+from linnet.evaluation.streams.simulate import play
+from linnet.evaluation.streams.trace import StreamTrace
+from linnet.machine import hardware
+from linnet.scoring.bootstrap import bootstrap_ratio
+from linnet.scoring.clusters import choose_clusters
+from linnet.scoring.latency import Pace, Units, word_lags
+from linnet.scoring.quantiles import quantile_interval
+from linnet.streaming.options import StreamOptions
+from linnet.streaming.pool import PoolFull, SessionPool, measure_capacity
+from linnet.text.normalizers import Normalizers
+
+SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"
+SYSTEMS = "offline,commit,local-agreement-2@1,local-agreement-2,local-agreement-3,hold-1,emit-all"
+CHUNK = 0.1
+NORMALIZERS = Normalizers("english")
+Row = dict[str, Any]
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=("policies", "noise", "flat", "ladder"), required=True)
+    parser.add_argument("--model", required=True, help="what linnet.load takes")
+    parser.add_argument("--compute-type", default="auto")
+    parser.add_argument("--systems", default=SYSTEMS)
+    parser.add_argument("--set", default="libri_other")
+    parser.add_argument(
+        "--aligned", type=Path, help="the set's manifest with word times, as `linnet data align` has it"
+    )
+    parser.add_argument("--speech", type=Path, default=SPEECH)
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each speaker")
+    parser.add_argument("--speakers", type=int, default=100, help="at most so many")
+    parser.add_argument("--hours", type=float, default=2.0)
+    parser.add_argument("--share", type=float, default=0.5, help="of speech in the hours")
+    parser.add_argument("--limit", type=int, help="noise: every so many-th stream only")
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Make the rows that are missing, then print the table of all."""
+    options = arguments()
+    recognizer = linnet.load(options.model, threads=1, compute_type=options.compute_type)
+    parts = {"policies": policies, "noise": noise, "flat": flat, "ladder": ladder}
+    print(f"machine: {hardware('cpu')}; {recognizer.engine_name}", flush=True)
+    parts[options.part](options, recognizer)
+
+
+def kept_rows(options: argparse.Namespace, part: str) -> list[Row]:
+    """The rows of a part in the output file."""
+    if not options.output.is_file():
+        return []
+    rows = [json.loads(line) for line in options.output.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if row["part"] == part]
+
+
+def keep(options: argparse.Namespace, row: Row) -> None:
+    """Append a row."""
+    with options.output.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def stream_options(system: str, language: str | None) -> StreamOptions:
+    """The options that POLICY[@STEP[@DELAY]] names."""
+    policy, *numbers = system.split("@")
+    given = dict(zip(("step", "delay"), map(float, numbers), strict=False))
+    return StreamOptions(language=language, policy=policy, **given)  # type: ignore[arg-type]
+
+
+def language_of(recognizer: Any) -> str | None:
+    """English for a model of several languages."""
+    return "en" if len(recognizer.languages) > 1 else None
+
+
+# --- policies
+
+
+def policies(options: argparse.Namespace, recognizer: Any) -> None:
+    """Every system on every speaker's stream."""
+    done = {(row["model"], row["system"], row["set"], row["id"]) for row in kept_rows(options, "policies")}
+    for stream in spoken(options):
+        for system in options.systems.split(","):
+            if (options.model, system, options.set, stream.name) not in done:
+                row = scored(recognizer, system, stream)
+                keep(
+                    options,
+                    {"part": "policies", "model": options.model, "system": system, "set": options.set, **asdict(row)},
+                )
+                print(f"{system} {stream.name}: {row.counts.errors}/{row.words}, {row.seconds:.1f} s", flush=True)
+    print_policies(kept_rows(options, "policies"))
+
+
+def spoken(options: argparse.Namespace) -> list[SpokenStream]:
+    """The streams of the set."""
+    folder = options.speech / options.set
+    manifest = options.aligned or folder / "manifest.jsonl"
+    return list(spoken_streams(manifest, folder, options.minutes))[: options.speakers]
+
+
+def scored(recognizer: Any, system: str, stream: SpokenStream) -> ScoredRow:
+    """A stream recognized and compared."""
+    row = ScoredRow(0, stream.name, stream.name, stream.text, language="en", speaker=stream.speaker)
+    row = replace(row, duration=len(stream.samples) / SAMPLE_RATE)
+    if system == "offline":
+        begun = time.process_time()
+        text = recognizer.transcribe(stream.samples, language=language_of(recognizer)).text
+        return compared(row, "en", NORMALIZERS, hypothesis=text, seconds=time.process_time() - begun)
+    live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
+    played = play(
+        live.open(language_of(recognizer)),
+        stream.samples,
+        chunk=CHUNK,
+        reference=stream.words,
+        timer=time.process_time,
+    )
+    trace = played.trace
+    return compared(row, "en", NORMALIZERS, hypothesis=played.text, seconds=sum(trace.compute), stream=trace.to_dict())
+
+
+def print_policies(rows: Sequence[Row]) -> None:
+    """A table for each model and set; differences are beside offline (WER) and beside commit (lag)."""
+    for model, name in dict.fromkeys((row["model"], row["set"]) for row in rows):
+        own = [row for row in rows if (row["model"], row["set"]) == (model, name)]
+        systems = {one: rows_of(own, one) for one in dict.fromkeys(row["system"] for row in own)}
+        print(
+            f"\n| {model}, {name} | speakers, words | WER % | beside offline | lag p50 | p95 | beside commit p50, p95 "
+            "| wall p50, p95 | first text | RWER, ARWER % | erased per word | ms a chunk p95 | load |"
+        )
+        print("|---" * 13 + "|")
+        for system, found in systems.items():
+            print(f"| {system} | {cells(systems, system, found)} |", flush=True)
+
+
+def rows_of(rows: Sequence[Row], system: str) -> list[ScoredRow]:
+    """The scored rows of a system, by speaker."""
+    names = ScoredRow.__dataclass_fields__
+    own = [{key: value for key, value in row.items() if key in names} for row in rows if row["system"] == system]
+    return sorted((ScoredRow(**row) for row in own), key=lambda row: row.id)
+
+
+def cells(systems: dict[str, list[ScoredRow]], system: str, rows: Sequence[ScoredRow]) -> str:
+    """The cells of one system."""
+    summary = summary_of(rows)
+    interval = summary.interval
+    wer = f"{100 * (summary.wer or 0):.2f}"
+    wer += f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})" if interval is not None else ""
+    found = [f"{len(rows)}, {summary.words}", wer, beside_offline(systems.get("offline", []), rows)]
+    stream = summary.stream
+    if stream is None or stream.audio.commit_lag is None or stream.wall.commit_lag is None:
+        return " | ".join([*found, *[""] * 9, f"{summary.work_seconds / summary.audio_seconds:.2f}"])
+    for value, ends in (
+        (stream.audio.commit_lag.p50, stream.audio.commit_p50_interval),
+        (stream.audio.commit_lag.p95, stream.audio.commit_p95_interval),
+    ):
+        found.append(f"{value:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else ""))
+    found.append("" if system == "commit" else beside_commit(systems.get("commit", []), rows))
+    found.append(f"{stream.wall.commit_lag.p50:.2f}, {stream.wall.commit_lag.p95:.2f}")
+    first = stream.audio.first_text
+    found.append("" if first is None else f"{first.p50:.2f}")
+    found.append(f"{100 * (stream.audio.prefix_wer or 0):.1f}, {100 * (stream.wall.prefix_wer or 0):.1f}")
+    found.append(f"{stream.normalized_erasure or 0:.3f}")
+    found.append("" if stream.pace is None else f"{1000 * stream.pace.p95:.0f}")
+    return " | ".join([*found, f"{stream.load:.2f}"])
+
+
+def summary_of(rows: Sequence[ScoredRow]) -> Summary:
+    """The summary of a system's rows."""
+    return summarize(rows, made_with={}, sessions=[], stream=summarize_streams(rows, NORMALIZERS))
+
+
+def paired(one: Sequence[ScoredRow], other: Sequence[ScoredRow]) -> list[tuple[ScoredRow, ScoredRow]]:
+    """Rows of the same streams."""
+    known = {row.id: row for row in other}
+    return [(row, known[row.id]) for row in one if row.id in known]
+
+
+def beside_offline(offline: Sequence[ScoredRow], rows: Sequence[ScoredRow]) -> str:
+    """The difference of both WERs in points, with its interval over speakers."""
+    pairs = paired(rows, offline)
+    if len(pairs) < 2 or rows[0].stream is None:
+        return ""
+    difference = bootstrap_ratio(
+        [a.counts.errors - b.counts.errors for a, b in pairs],
+        [a.words for a, _ in pairs],
+        clusters=choose_clusters([a for a, _ in pairs]),
+    )
+    if difference is None:
+        return ""
+    interval = difference.interval
+    return f"{100 * difference.value:+.2f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+
+
+def beside_commit(commit: Sequence[ScoredRow], rows: Sequence[ScoredRow]) -> str:
+    """The differences of the lags' quantiles in seconds, with intervals over speakers."""
+    pairs = paired(rows, commit)
+    if len(pairs) < 2:
+        return ""
+    own, other = (lags([pair[side] for pair in pairs]) for side in (0, 1))
+    texts = []
+    for q in (0.5, 0.95):
+        value = np.quantile(np.concatenate(own), q) - np.quantile(np.concatenate(other), q)
+        low, high = quantile_interval(own, q, others=other) or (np.nan, np.nan)
+        texts.append(f"{value:+.2f} ({low:+.2f} to {high:+.2f})")
+    return ", ".join(texts)
+
+
+def lags(rows: Sequence[ScoredRow]) -> list[list[float]]:
+    """The commit lags of each stream on the audio clock."""
+    units = Units(NORMALIZERS.function("en"))
+    traces = [StreamTrace.from_dict(row.stream or {}) for row in rows]
+    return [
+        [one.committed_audio for one in word_lags(units.spoken(trace.reference or ()), units.shown(trace.shown))]
+        for trace in traces
+    ]
+
+
+# --- noise
+
+
+def noise(options: argparse.Namespace, recognizer: Any) -> None:
+    """Streams without a voice: how many have a final word."""
+    done = {(row["model"], row["kind"], row["id"]) for row in kept_rows(options, "noise")}
+    system = next((one for one in options.systems.split(",") if one != "offline"), "commit")
+    live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
+    for kind, name, samples in noises(options):
+        if (options.model, kind, name) in done:
+            continue
+        played = play(live.open(language_of(recognizer)), samples, chunk=CHUNK, timer=time.process_time)
+        shown = sum(bool(final or tail) for _, final, tail in played.trace.changes)
+        row = {"part": "noise", "model": options.model, "kind": kind, "id": name, "text": played.text, "shown": shown}
+        keep(options, {**row, "seconds": sum(played.trace.compute), "duration": len(samples) / SAMPLE_RATE})
+    print_noise(kept_rows(options, "noise"))
+
+
+def noises(options: argparse.Namespace) -> Iterator[tuple[str, str, Any]]:
+    """Kind, name and samples of all streams without a voice."""
+    step = options.limit or 1
+    for number, (name, samples) in enumerate(made_noise()):
+        if number % step == 0:
+            yield "made", name, samples
+    for number, (name, samples) in enumerate(recorded_noise(options.speech)):
+        if number % step == 0:
+            yield "recorded", name, samples
+
+
+def print_noise(rows: Sequence[Row]) -> None:
+    """A line for each model and kind, and the texts."""
+    print("\n| model | kind | streams | with a final word | clean % | with text shown | load |")
+    print("|---" * 7 + "|")
+    for model, kind in dict.fromkeys((row["model"], row["kind"]) for row in rows):
+        own = [row for row in rows if (row["model"], row["kind"]) == (model, kind)]
+        wrong, shown = sum(bool(row["text"]) for row in own), sum(bool(row["shown"]) for row in own)
+        load = sum(row["seconds"] for row in own) / sum(row["duration"] for row in own)
+        clean = 100 - 100 * wrong / len(own)
+        print(f"| {model} | {kind} | {len(own)} | {wrong} | {clean:.2f} | {shown} | {load:.3f} |")
+    for row in rows:
+        if row["text"]:
+            print(f"{row['model']}: {row['id']}: {row['text'][:80]}")
+
+
+# --- hours
+
+
+def flat(options: argparse.Namespace, recognizer: Any) -> None:
+    """Hours of speech faster than they are spoken: the work on a chunk and the memory against the position."""
+    stream = spoken(options)[0] if options.aligned or options.set != "libri_other" else digits_stream(options)
+    live = LiveModel.of(recognizer, StreamOptions(language=language_of(recognizer))).open(language_of(recognizer))
+    size = round(CHUNK * SAMPLE_RATE)
+    work: list[float] = []
+    parts = 12
+    total = round(options.hours * 3600 / CHUNK)
+    words = 0
+    for number, piece in enumerate(repeated(stream, options.hours * 3600, options.share, size), start=1):
+        begun = time.process_time()
+        words += len(live.push(piece, 0.0).final)
+        work.append(time.process_time() - begun)
+        if number % (total // parts) == 0:
+            own = np.array(work[-(total // parts) :])
+            row = {
+                "part": "flat",
+                "model": options.model,
+                "hours": round(number * CHUNK / 3600, 3),
+                "mean_ms": round(1000 * float(own.mean()), 3),
+                "p95_ms": round(1000 * float(np.quantile(own, 0.95)), 3),
+                "rss_mb": round(resident() / 1e6, 1),
+                "words": words,
+            }
+            keep(options, row)
+            print(json.dumps(row), flush=True)
+    pace = Pace.of(work, parts)
+    live.finish()
+    if pace is not None:
+        print(
+            f"flatness {pace.flatness:.3f} over {options.hours:g} h; ms p50 {1000 * pace.p50:.2f}, "
+            f"p95 {1000 * pace.p95:.2f}; counters {dict(live.counters)}"
+        )
+
+
+def resident() -> int:
+    """Bytes of memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def digits_stream(options: argparse.Namespace) -> SpokenStream:
+    """A minute of connected digits of one speaker."""
+    from linnet.audio import load
+
+    folder = options.speech.parent / "fsdd" / "recordings"
+    rng = np.random.default_rng(2)
+    pieces = []
+    for _ in range(60):
+        clip = load(str(folder / f"{rng.integers(10)}_theo_{rng.integers(50)}.wav")).samples
+        pieces += [clip, np.zeros(round(rng.uniform(0.1, 0.6) * SAMPLE_RATE), np.float32)]
+    return SpokenStream("digits", "theo", np.concatenate(pieces), "")
+
+
+# --- sessions per core
+
+
+def ladder(options: argparse.Namespace, recognizer: Any) -> None:
+    """More and more streams at once on one core, until the lag grows; and who is refused."""
+    streams = spoken(options)
+    model = LiveModel.of(recognizer, StreamOptions(language=language_of(recognizer))).model
+    choice = StreamOptions(language=language_of(recognizer))
+    capacity = measure_capacity(model, choice, time.process_time)
+    print(f"capacity as measured at the start: {capacity}", flush=True)
+    sessions = 1
+    while True:
+        row = {"part": "ladder", "model": options.model, "sessions": sessions, "capacity": capacity}
+        row |= rung(model, choice, streams, sessions)
+        keep(options, row)
+        print(json.dumps(row), flush=True)
+        if row["behind_p95"] > 1.0 or row["ended"]:
+            break
+        sessions += 1 if sessions < 4 else 2
+    pool = SessionPool(model, capacity=capacity)
+    for _ in range(capacity):
+        pool.admit(choice)
+    try:
+        pool.admit(choice)
+    except PoolFull as error:
+        print(f"refused beyond {capacity}: {error}")
+    else:
+        raise SystemExit(f"a stream beyond {capacity} was not refused")
+
+
+def rung(model: Any, choice: StreamOptions, streams: Sequence[SpokenStream], sessions: int) -> Row:
+    """So many sessions on one core by a simulated clock: each chunk's seconds from its arrival until it was heard.
+
+    Session k has speaker k's stream from another place, so that pauses do not fall together.
+    """
+    pool = SessionPool(model, capacity=sessions, most_waiting=30.0, clock=time.process_time)
+    places = [pool.admit(choice) for _ in range(sessions)]
+    size = round(CHUNK * SAMPLE_RATE)
+    shifted = [np.roll(streams[k % len(streams)].samples, -k * 7 * SAMPLE_RATE) for k in range(sessions)]
+    length = min(map(len, shifted)) // size
+    done, given, ended = 0.0, 0, 0
+    behind: list[float] = []
+    work = 0.0
+    while given < length:
+        now = max(done, (given + 1) * CHUNK)
+        arrived = min(length, int(now / CHUNK + 1e-6))
+        for place, samples in zip(places, shifted, strict=True):
+            pool.push(place, samples[given * size : arrived * size])
+        begun = time.process_time()
+        while told := pool.step():
+            ended += sum(event.type == "error" for events in told.values() for event in events)
+        seconds = time.process_time() - begun
+        done, work = now + seconds, work + seconds
+        behind += [done - (number + 1) * CHUNK for number in range(given, arrived)]
+        given = arrived
+    p50, p95, p99 = np.quantile(behind, (0.5, 0.95, 0.99)).round(3).tolist()
+    found = {"seconds": round(length * CHUNK, 1), "load": round(work / (length * CHUNK), 3), "ended": ended}
+    return found | {"behind_p50": p50, "behind_p95": p95, "behind_p99": p99}
+
+
+if __name__ == "__main__":
+    main()

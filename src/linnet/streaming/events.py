@@ -107,7 +107,7 @@ class Stats(Event):
     compute: float  # seconds of work so far
     lag: float  # seconds behind
     finals: int  # words
-    late_disagreements: int  # words that a later decode would have changed, had they not been final
+    late_disagreements: int | None = None  # words that a later decode would have changed; None: not looked for
 
 
 @dataclass(frozen=True, kw_only=True)

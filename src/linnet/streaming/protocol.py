@@ -21,8 +21,9 @@ class Hypothesis:
     """What a model hears in a segment after the tokens that are final.
 
     `words` cover `tokens` (text only, no timestamps) in order; their times are seconds from the segment's start, their
-    probability is the smallest of their tokens' here. `ended`: the model wrote <|endoftext|>, so the last word is
-    complete as far as the audio goes; else the length limit or a guard stopped it, and the last word may be cut.
+    `indices` count from the first of `tokens`, and their probability is the smallest of their tokens' here. `ended`:
+    the model wrote <|endoftext|>, so the last word is complete as far as the audio goes; else the length limit or a
+    guard stopped it, and the last word may be cut.
     """
 
     tokens: tuple[int, ...]
@@ -32,6 +33,7 @@ class Hypothesis:
     no_speech_prob: float = 0.0
     avg_logprob: float = 0.0
     compression_ratio: float = 1.0
+    language: str | None = None  # the segment's, given or detected
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class StreamingModel(Protocol):
     engine_name: str
     languages: tuple[str, ...]
 
+    def prompt(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text that is taken to precede a segment; empty where the model takes none."""
+        ...
+
     def begin(self, *, language: str | None, prompt: Sequence[int] = ()) -> Any:
         """The memory of a new segment; `prompt` are tokens of the text before it."""
         ...
@@ -63,9 +69,10 @@ class StreamingModel(Protocol):
         ...
 
     def forget(self, memory: Any, before: float, committed: tuple[int, ...]) -> Any | None:
-        """Drop the audio before a time, in seconds of the segment, whose `committed` tokens are all final.
+        """Drop the audio before a time, in seconds of the segment, and the tokens of its words, all `committed`.
 
-        Returns the memory that goes on from there; None where the model cannot, so that the session starts a segment.
+        Returns the memory that goes on from there, with these tokens as its prompt; None where the model cannot, so
+        that the session starts a segment.
         """
         ...
 

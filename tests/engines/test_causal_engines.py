@@ -110,7 +110,7 @@ def test_blocks_in_turn_give_what_the_masked_encoder_gives(made, oracle, blocks,
         engine.encode(memory, mel)
     assert memory.frames == sum(blocks)
     hidden, tokens = oracle.hidden(features, blocks), [3, 9, 27, 40, 12]
-    state = engine.start([memory], max_length=8)
+    state = engine.start([memory])
     close(engine.feed(state, [tokens], [range(5)]), oracle.logits(hidden, tokens), tolerance)
     close(engine.look(state, 0, range(5), HEADS), oracle.looked(hidden, tokens), tolerance)
 
@@ -132,7 +132,7 @@ def test_sessions_in_turn_and_rows_of_any_length_do_not_meet(made, oracle):
     hidden = [oracle.hidden(own, plan) for own, plan in zip(features, done, strict=True)]
     want = [oracle.logits(each, row) for each, row in zip(hidden, tokens, strict=True)]
 
-    state = engine.start(memories, max_length=30)
+    state = engine.start(memories)
     counts = [3, 1, 6, 4]
     got = engine.feed(state, [row[:n] for row, n in zip(tokens, counts, strict=True)], [[2], [0], [1, 5], []])
     close(got, np.stack([want[0][2], want[1][0], want[2][1], want[2][5]]), tolerance)
@@ -159,7 +159,7 @@ def test_rewound_a_memory_goes_on_as_if_the_tail_had_not_been(made, oracle):
     memory.rewind(mark)
     for mel in rest:
         engine.encode(memory, mel)
-    state = engine.start([memory], max_length=8)
+    state = engine.start([memory])
     want = oracle.logits(oracle.hidden(features, [30, 15, 20]), [1, 2, 3])
     close(engine.feed(state, [[1, 2, 3]], [[0, 1, 2]]), want, tolerance)
 

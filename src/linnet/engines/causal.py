@@ -60,8 +60,8 @@ class CausalEngine(Protocol):
         """
         ...
 
-    def start(self, memories: Sequence[Any], *, max_length: int) -> Any:
-        """A decoder state with one row for each segment, for at most so many columns; the segments must not grow."""
+    def start(self, memories: Sequence[Any]) -> Any:
+        """A decoder state with one row for each segment, which must not grow meanwhile; its `columns` may be cut."""
         ...
 
     def feed(self, state: Any, tokens: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> Array:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from linnet.arrays import Array
 from linnet.engines.causal import Columns
-from linnet.engines.checks import check_heads, check_max_length
+from linnet.engines.checks import check_heads
 from linnet.engines.torch.decoder import FIRST_CAPACITY, TorchDecoder
 from linnet.engines.torch.encoder import TorchEncoder
 from linnet.engines.torch.ops import normed, pack
@@ -76,16 +76,15 @@ class TorchMemory:
 class TorchRows:
     """The tokens so far of N rows: self-attention keys and values, and what was asked of the audio, per layer."""
 
-    def __init__(self, memories: Sequence[TorchMemory], layers: int, max_length: int) -> None:
+    def __init__(self, memories: Sequence[TorchMemory], layers: int) -> None:
         self.cross = [memory.cross[:, :, :, : memory.frames] for memory in memories]
         self.columns = Columns(len(memories))
-        self.max_length = max_length
         shape = (
             layers,
             2,
             len(memories),
             self.cross[0].shape[2],
-            min(FIRST_CAPACITY, max_length),
+            FIRST_CAPACITY,
             self.cross[0].shape[4],
         )
         self.cache = self.cross[0].new_empty(shape)
@@ -93,10 +92,8 @@ class TorchRows:
 
     def reserve(self, columns: int) -> None:
         """Make room for so many columns in all."""
-        if columns > self.max_length:
-            raise ValueError(f"the state was started for {self.max_length} columns, not for {columns}")
         if columns > self.cache.shape[4]:
-            room = min(self.max_length, max(columns, 2 * self.cache.shape[4]))
+            room = max(columns, 2 * self.cache.shape[4])
             self.cache, self.queries = (_widened(each, room) for each in (self.cache, self.queries))
 
 
@@ -175,10 +172,9 @@ class TorchCausalEngine:
         made = functional.gelu(functional.conv1d(inner, second.weight, second.bias, stride=2))
         return made.T[None], (mel[-2:], inner[:, -1:])
 
-    def start(self, memories: Sequence[TorchMemory], *, max_length: int) -> TorchRows:
+    def start(self, memories: Sequence[TorchMemory]) -> TorchRows:
         """See `CausalEngine`."""
-        check_max_length(max_length, self._decoder.positions.shape[0])
-        return TorchRows(memories, len(self._decoder.layers), max_length)
+        return TorchRows(memories, len(self._decoder.layers))
 
     @torch.no_grad()
     def feed(self, state: TorchRows, tokens: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> Tensor:

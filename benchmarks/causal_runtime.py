@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from linnet.engines.causal import CausalEngine
+from linnet.engines.choice import openvino_precision
 from linnet.models.causal import CausalSpec
 from linnet.models.resolve import resolve
 from linnet.models.whisper import load_whisper
@@ -66,7 +67,8 @@ def build(name: str, engine: str) -> tuple[Any, CausalEngine]:
         return model, TorchCausalEngine(model)
     from linnet.engines.openvino.causal import open_causal
 
-    return model, open_causal(model.module, engine.partition("-")[2] or "f32", threads=1)
+    kind = engine.partition("-")[2] or "f32"
+    return model, open_causal(model.module, openvino_precision(kind), label=kind, threads=1)
 
 
 def measure(model: Any, engine: CausalEngine, minutes: float) -> dict[str, Any]:

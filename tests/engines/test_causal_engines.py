@@ -30,7 +30,18 @@ def _torch(model: WhisperModel) -> CausalEngine:
     return TorchCausalEngine(model)
 
 
-MAKERS: dict[str, tuple[Callable[[WhisperModel], CausalEngine], float]] = {"torch": (_torch, 1e-5)}
+def _openvino(model: WhisperModel) -> CausalEngine:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    from linnet.engines.openvino.causal import open_causal
+    from linnet.engines.openvino.formats import Precision
+
+    return open_causal(model.module, Precision("f32", "f32"), label="f32", threads=1)
+
+
+MAKERS: dict[str, tuple[Callable[[WhisperModel], CausalEngine], float]] = {
+    "torch": (_torch, 1e-5),
+    "openvino": (_openvino, 1e-4),
+}
 
 
 @pytest.fixture(scope="module", params=MAKERS)

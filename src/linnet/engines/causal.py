@@ -86,8 +86,10 @@ class Columns:
     from it: its tokens are the visible ones, in order.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, *, frees: bool = True) -> None:
+        """`frees`: columns at the end that nobody needs any more are taken again."""
         self._visible: Bools = np.zeros((rows, 0), bool)
+        self._frees = frees
 
     @property
     def count(self) -> int:
@@ -120,7 +122,9 @@ class Columns:
         return positions, hidden if hidden.any() else None
 
     def cut(self, lengths: Sequence[int]) -> None:
-        """Keep the first so many tokens of each row; columns at the end that nobody needs any more are free again."""
+        """Keep the first so many tokens of each row."""
         self._visible &= np.cumsum(self._visible, 1) <= np.asarray(lengths)[:, None]
+        if not self._frees:
+            return
         used = np.flatnonzero(self._visible.any(0))
         self._visible = self._visible[:, : used[-1] + 1 if len(used) else 0]

@@ -20,9 +20,9 @@ from linnet.data.sources import open_source
 from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.training.batch import IGNORED, Batch
 from linnet.training.context import RunContext
+from linnet.training.numbered import NumberedPlan
 from linnet.training.trainer import Trainer, make_accelerator
 
-from ..plans import NumberedPlan
 from .model import CtcTask, frames_of
 from .recipe import CtcRecipe
 

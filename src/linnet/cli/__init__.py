@@ -21,6 +21,7 @@ _VERBS = {
     "evaluate": "linnet.cli.evaluate:app",
     "train": "linnet.cli.train:train",
     "curate": "linnet.cli.curate:app",
+    "data": "linnet.cli.data:app",
     "compress": "linnet.cli.compress:compress",
     "models": "linnet.cli.models:app",
     "bench": "linnet.cli.bench:bench",

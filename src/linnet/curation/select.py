@@ -136,7 +136,7 @@ def take_in_order(greedy: CoverageGreedy, order: Integers, admission: Admission)
 def duplicate_gates(options: DuplicateOptions) -> list[Gate]:
     """The gates that drop copies of sounds."""
     gates: list[Gate] = [SameSound()] if options.exact else []
-    if options.near is not None or options.near_same_text is not None:
+    if any(one is not None for one in (options.near, options.near_same_text, options.near_contour)):
         gates.append(NearSound(options))
     return gates
 

@@ -20,7 +20,6 @@ from linnet.curation.duplicates import (
 from linnet.curation.leaks import Leak, LeakOptions, listen
 from linnet.curation.ragged import Ragged
 from linnet.data import Utterance
-from linnet.data.samples import UtteranceReader
 from tests.support.pools import pool_of
 from tests.support.syllables import RATE, speechlike
 
@@ -109,9 +108,8 @@ def test_what_looks_alike_can_be_heard_again(tmp_path: Path) -> None:
     for name, seed, gain in (("a", 1, 1.0), ("quiet", 1, 0.1), ("b", 2, 1.0)):
         soundfile.write(tmp_path / f"{name}.wav", gain * speechlike(seed, 2.0), RATE)
     one, quiet, other = (Utterance(str(tmp_path / f"{name}.wav")) for name in ("a", "quiet", "b"))
-    with UtteranceReader() as reader:
-        hear = listen({0: quiet, 1: other, 2: Utterance("missing.wav")}, {0: one}, reader)
-        assert [hear(row, 0) for row in range(3)] == [True, False, True]
+    hear = listen([quiet, other, Utterance("missing.wav")].__getitem__, [one].__getitem__)
+    assert [hear(row, 0) for row in range(3)] == [True, False, True]
 
 
 def contour_of(rng: np.random.Generator, frames: int) -> np.ndarray:

@@ -13,7 +13,7 @@ Shapes: N recordings.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def _sign(
     values: NDArray[Any], groups: NDArray[np.int64], usable: Flags, *, upper: bool = False, least_spread: float = 0.0
 ) -> Numbers:
     """Robust standard deviations from the median of the group, or of all where the group is small."""
-    spread = "upper" if upper else "both"
+    spread: Literal["both", "upper"] = "upper" if upper else "both"
     found = robust_scores(values, groups, usable, spread, least_spread)
     everyone = robust_scores(values, np.zeros_like(groups), usable, spread, least_spread)
     return np.where(np.isnan(found), everyone, found)

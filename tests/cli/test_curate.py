@@ -93,13 +93,14 @@ def test_one_recording_is_explained_and_an_unknown_one_named(curated: Path) -> N
     assert "did you mean" in missing.stderr
 
 
-def test_heep_keeps_a_small_corpus_and_the_difference_is_shown(corpus: Path, curated: Path) -> None:
+def test_heep_cuts_a_small_corpus_and_the_difference_is_shown(corpus: Path, curated: Path) -> None:
     other = corpus / "heep.jsonl"
     done = run_linnet(
         *("curate", corpus / "corpus.jsonl", "--preset", "heep", "--output", other, "--workers", "1"),
     )
     assert done.returncode == 0, done.stderr
-    assert "round 0: 44 recordings" in done.stderr
+    left = [int(line.split()[3]) for line in done.stderr.splitlines() if "hours above" in line]
+    assert 9 <= left[-1] < left[0] <= 44  # a fifth at least, whatever min_samples says
     shown = run_linnet("curate", "diff", curated.with_name("kept.jsonl.work"), other.with_name("heep.jsonl.work"))
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("A keeps")

@@ -18,7 +18,6 @@ from linnet.errors import LinnetError, OptionError
 if TYPE_CHECKING:
     from linnet.curation.job import Corpus, Curated
     from linnet.curation.options import CurateOptions
-    from linnet.curation.pool import Pool
     from linnet.curation.selection import Selection
     from linnet.data.sources import Source
 
@@ -71,6 +70,10 @@ Errors = Annotated[
     Path | None,
     option("--errors", metavar="FILE", help="Rows of linnet evaluate on held-out data: difficult speech counts more."),
 ]
+Heard = Annotated[
+    Path | None,
+    option("--heard", metavar="FILE", help="Rows of linnet evaluate on SOURCE itself: finds wrong transcripts."),
+]
 Rounds = Annotated[
     Path | None,
     option("--rounds", metavar="FOLDER", help="With --preset heep: run the next round after those in the folder."),
@@ -109,6 +112,7 @@ def run(
     work: Work = None,
     held_out: HeldOut = None,
     errors: Errors = None,
+    heard: Heard = None,
     rounds: Rounds = None,
     report: Report = None,
     workers: Workers = None,
@@ -128,13 +132,13 @@ def run(
     place = work or (output.with_name(f"{output.name}.work") if output is not None else None)
     if place is None:
         raise OptionError("give a folder for measurements: --work FOLDER")
-    options = _options(settings, preset, (keep, hours), (held_out, errors), (workers, cluster))
+    options = _options(settings, preset, (keep, hours), (held_out, errors, heard), (workers, cluster))
     opened = open_source(source)
     corpus = _measure(opened, place, options)
     curated = _choose(corpus, rounds)
     curated.selection.write(place)
     if dry_run or output is None:
-        _print_budgets(curated.pool, options, as_json)
+        _print_budgets(curated, options, as_json)
         return
     _refuse_starved(curated.selection, force)
     _write(opened, curated, (output, format, mark))
@@ -176,7 +180,7 @@ def _options(
     settings: Path | None,
     preset: str | None,
     budget: tuple[float | None, float | None],
-    known: tuple[list[str] | None, Path | None],
+    known: tuple[list[str] | None, Path | None, Path | None],
     work: tuple[int | None, str | None],
 ) -> CurateOptions:
     from dataclasses import replace
@@ -186,11 +190,13 @@ def _options(
     options = CurateOptions() if settings is None else read_options(settings)
     if preset is not None:
         options = replace(options, preset=preset)
-    held_out, errors = known
+    held_out, errors, heard = known
     if held_out:
         options = replace(options, held_out=tuple(held_out))
     if errors is not None:
         options = replace(options, errors=str(errors))
+    if heard is not None:
+        options = replace(options, heard=str(heard))
     workers, cluster = work
     if workers is not None:
         options = replace(options, workers=replace(options.workers, workers=workers))
@@ -211,7 +217,7 @@ def _progress(done: int, count: int) -> None:
 
 
 def _choose(corpus: Corpus, rounds: Path | None) -> Curated:
-    from linnet.curation.job import Watcher, advance, curate, held_out_pools, read_errors
+    from linnet.curation.job import Watcher, advance, curate, leak_gates, read_errors
 
     options = corpus.options
     watcher = Watcher(notice)
@@ -222,7 +228,7 @@ def _choose(corpus: Corpus, rounds: Path | None) -> Curated:
         done, curated = advance(corpus, rounds, errors)
         notice(done.line)
         return curated
-    return curate(corpus, held_out=held_out_pools(corpus, watcher), errors=errors, watcher=watcher)
+    return curate(corpus, gates=leak_gates(corpus, watcher), errors=errors, watcher=watcher)
 
 
 def _refuse_starved(selection: Selection, force: bool) -> None:
@@ -266,10 +272,10 @@ def _print_summary(selection: Selection, output: Path, as_json: bool) -> None:
     print_result("".join(f"{name:<20} {value}\n" for name, value in rows))
 
 
-def _print_budgets(pool: Pool, options: CurateOptions, as_json: bool) -> None:
+def _print_budgets(curated: Curated, options: CurateOptions, as_json: bool) -> None:
     from linnet.curation.budgets import other_budgets
 
-    points = other_budgets(pool, options.select)
+    points = other_budgets(curated.pool, options.select, curated.more_gates)
     if as_json:
         print_result(json.dumps([point.to_dict() for point in points], indent=2) + "\n")
         return

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from linnet.curation.prove.options import ProveOptions
     from linnet.curation.selection import Selection
     from linnet.data.manifest import Utterance
+    from linnet.scoring.scores import WordErrors
 
 Picture = Annotated[
     Path | None, option("--picture", verb="curate prove", metavar="FILE", help="Also plot the table, as PNG or SVG.")
@@ -65,7 +66,10 @@ def prove(
 
 
 class Bench:
-    """Selects by `linnet.curation`, trains by `linnet.training`, tests by `linnet.evaluation`."""
+    """Selects by `linnet.curation`, trains by `linnet.training`, tests by `linnet.evaluation` or a method `transcribe`.
+
+    A recipe of an own task may have it: (folder of the model, utterances) -> texts.
+    """
 
     def __init__(self, options: ProveOptions) -> None:
         from linnet.data.manifest import read_manifest
@@ -73,7 +77,9 @@ class Bench:
 
         self._options = options
         self._normalizers = Normalizers(options.normalizer)
-        self._tests = {name: list(read_manifest(path)) for name, path in options.tests.items()}
+        self._tests = {
+            name: [row for row in read_manifest(path) if row.text is not None] for name, path in options.tests.items()
+        }
         self._corpora: dict[int, tuple[Corpus, Scored]] = {}
         self._by_heep: dict[tuple[int, float], Selection] = {}  # independent of the seed
 
@@ -133,6 +139,21 @@ class Bench:
     def test(self, model: Path, name: str, folder: Path) -> SetErrors:
         """Errors on one of the tests; after the last the model and its checkpoints are removed."""
         from linnet.curation.prove.experiment import SetErrors
+        from linnet.training.recipe import read_recipe
+
+        rows = self._tests[name]
+        transcribe = getattr(read_recipe(folder / "recipe.yaml"), "transcribe", None)
+        counts = self._loaded(model, name) if transcribe is None else self._own(transcribe(model, rows), rows)
+        if name == next(reversed(self._tests)):
+            shutil.rmtree(folder / "run", ignore_errors=True)
+        return SetErrors(
+            tuple(row.speaker or "" for row in rows),
+            tuple(one.errors for one in counts),
+            tuple(one.words for one in counts),
+        )
+
+    def _loaded(self, model: Path, name: str) -> list[WordErrors]:
+        """The errors of a model that Linnet loads."""
         from linnet.evaluation.run import EvaluationOptions, evaluate_rows, select
         from linnet.transcription.recognizer import load
 
@@ -141,14 +162,17 @@ class Bench:
         scored = sorted(evaluate_rows(load(str(model), offline=True), rows, options), key=lambda row: row.row)
         if failed := next((row for row in scored if row.error is not None), None):
             raise LinnetError(f"{name}: {failed.id} cannot be scored: {failed.error}")
-        if name == next(reversed(self._tests)):
-            shutil.rmtree(folder / "run", ignore_errors=True)
-        counts = [row.counts for row in scored]
-        return SetErrors(
-            tuple(row.speaker or "" for row in scored),
-            tuple(one.errors for one in counts),
-            tuple(one.words for one in counts),
-        )
+        return [row.counts for row in scored]
+
+    def _own(self, heard: Sequence[str], rows: Sequence[Utterance]) -> list[WordErrors]:
+        """The errors of a model that only its recipe can load."""
+        from linnet.scoring.scores import count_errors
+
+        plain = self._normalizers.normalize
+        return [
+            count_errors(plain(row.text or "", row.language), plain(text, row.language))
+            for row, text in zip(rows, heard, strict=True)
+        ]
 
     def _scored(self, number: int) -> tuple[Corpus, Scored]:
         """Measure and score a pool once for all runs."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from linnet.curation.gating import Gate
 from linnet.curation.items import coverage_items
 from linnet.curation.pool import Flags, Pool
-from linnet.curation.select import SelectOptions, select
+from linnet.curation.select import SelectOptions, ask_gates, select_gated
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
@@ -28,11 +30,13 @@ class Point:
         return asdict(self)
 
 
-def other_budgets(pool: Pool, options: SelectOptions, shares: tuple[float, ...] = SHARES) -> list[Point]:
-    """The balanced choice at each share, by what is scored already."""
-    points = []
+def other_budgets(
+    pool: Pool, options: SelectOptions, more_gates: Sequence[Gate] = (), shares: tuple[float, ...] = SHARES
+) -> list[Point]:
+    """The balanced choice at each share, by what is scored already and with the same `more_gates`."""
+    gated, points = ask_gates(pool, options, more_gates), []
     for share in shares:
-        made = select(pool, replace(options, budget=replace(options.budget, keep=share, hours=None)))
+        made = select_gated(pool, gated, replace(options, budget=replace(options.budget, keep=share, hours=None)))
         usable = made.weights > 0
         points.append(Point(share, made.hours, int(made.kept.sum()), covered(pool, made.kept, usable)))
     return points

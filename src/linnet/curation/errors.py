@@ -225,17 +225,6 @@ def _step(snr: float | None) -> int | None:
     return None if snr is None or not np.isfinite(snr) else int(np.clip(snr, -20.0, 60.0) // SNR_STEP)
 
 
-def mislabeled(
-    own_error_rate: Floats, information: Floats, *, most: float = 0.5, least: float = 0.1
-) -> NDArray[np.bool_]:
-    """Which recordings are wrongly labeled rather than hard, [N]: a model's own CER is above `most`, i(x) ranks low.
-
-    An error on such a recording is no reason to keep it.
-    """
-    veto: NDArray[np.bool_] = (own_error_rate > most) & (information < least)
-    return veto
-
-
 # --- other languages
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.curation.cuts import CutSound, CutText
 from linnet.curation.gating import Gate, Verdict
 from linnet.curation.outliers import length_groups, robust_scores
 from linnet.curation.pool import FRAME, Flags, Numbers, Pool
@@ -29,7 +30,8 @@ class GateOptions:
 
     `rate_outlier` and `match_outlier` are robust standard deviations from what is usual in the language (and, for the
     match, the length); languages with less than 30 recordings are not judged by them. `foreign_text` is in bits a
-    letter. `min_snr_db` is low, as noise is what a recognizer has to live with.
+    letter. `cut_outlier` is for sounds or texts of which the end is missing, by several signs together: see
+    `linnet.curation.cuts`. `min_snr_db` is low, as noise is what a recognizer has to live with.
     """
 
     min_seconds: float = 0.1
@@ -47,13 +49,14 @@ class GateOptions:
     foreign_script: bool = True
     foreign_text: float | None = 0.5
     match_outlier: float | None = 2.5
+    cut_outlier: float | None = 2.5
 
     def __post_init__(self) -> None:
         require(self, NOT_NEGATIVE, "min_seconds")
         for name in ("max_clipped", "min_script_share"):
             if getattr(self, name) is not None:
                 require(self, SHARE, name)
-        for name in ("max_seconds", "rate_outlier", "match_outlier"):
+        for name in ("max_seconds", "rate_outlier", "match_outlier", "cut_outlier"):
             if getattr(self, name) is not None:
                 require(self, NOT_NEGATIVE, name)
 
@@ -88,6 +91,8 @@ def gates_of(options: GateOptions) -> list[Gate]:
         None if options.foreign_text is None else ForeignText(options.foreign_text),
         None if options.match_outlier is None else Mismatch(options.match_outlier),
         None if options.match_outlier is None else Mismatch(options.match_outlier, *UNSPOKEN),
+        None if options.cut_outlier is None else CutSound(options.cut_outlier),
+        None if options.cut_outlier is None else CutText(options.cut_outlier),
     ]
     return [gate for gate in gates if gate is not None]
 

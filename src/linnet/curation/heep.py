@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from linnet.curation.components import EstimatorOptions
 from linnet.curation.moments import milliseconds
 from linnet.errors import OptionError
-from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require
+from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require, require_known
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -54,11 +54,14 @@ class HeepOptions:
     """HEEP's method with its own defaults.
 
     `tau_0` None finds the first threshold for which `keep` of the hours are left after the last round, as scores are in
-    the first. A round leaves at least `min_samples` recordings and `min_share` of all of them.
+    the first. `schedule: keep` has no threshold that grows: of all hours, round k of K leaves keep ** (k / K), so that
+    each leaves the same share of the one before and the last one `keep`. A round leaves at least `min_share` of all
+    recordings, and `min_samples` unless that is more than the share `keep` of them.
     """
 
     weights: HeepWeights = field(default_factory=HeepWeights)
     tau_0: float | None = 0.3
+    schedule: str = "threshold"
     growth: float = 1.1
     max_rounds: int = 10
     min_samples: int = 1000
@@ -71,6 +74,7 @@ class HeepOptions:
         require(self, ONE_OR_MORE, "max_rounds")
         require(self, NOT_NEGATIVE, "min_samples")
         require(self, SHARE, "min_share", "keep")
+        require_known(self, "schedule", ("threshold", "keep"))
         if self.tau_0 is not None:
             require(self, POSITIVE, "tau_0")
         if self.growth < 1.0:
@@ -78,7 +82,8 @@ class HeepOptions:
 
     def floor(self, recordings: int) -> int:
         """How many of so many recordings are left at least."""
-        return min(recordings, max(self.min_samples, ceil(self.min_share * recordings)))
+        most = ceil(self.keep * recordings)
+        return min(recordings, max(min(self.min_samples, most), ceil(self.min_share * recordings)))
 
 
 def heep_score(ranks: Mapping[str, Floats], weights: HeepWeights | None = None) -> Floats:
@@ -109,13 +114,34 @@ def first_threshold(scores: Floats, seconds: Floats, options: HeepOptions) -> fl
     """tau_0: as given, or the quantile of the hours that `keep` leaves above it, divided by all growth to come."""
     if options.tau_0 is not None:
         return options.tau_0
+    return threshold_for(scores, seconds, options.keep) / options.growth ** (options.max_rounds - 1)
+
+
+def threshold_for(scores: Floats, seconds: Floats, keep: float) -> float:
+    """The threshold above which the share `keep` of the hours lies, or a little less where scores are equal.
+
+    Recordings of which the score or the length is not known do not count; 0 where there are no others.
+    """
     known = np.flatnonzero(np.isfinite(scores))
     if not len(known):
         return 0.0
     order = known[np.argsort(scores[known], kind="stable")]
     below = np.cumsum(milliseconds(seconds[order]))
-    place = np.searchsorted(below, (1.0 - options.keep) * below[-1])
-    return float(scores[order[min(place, len(order) - 1)]]) / options.growth ** (options.max_rounds - 1)
+    place = int(np.searchsorted(below, (1.0 - keep) * below[-1]))
+    return float(scores[order[min(place, len(order) - 1)]])
+
+
+def next_threshold(
+    number: int, before: float, scores: Floats, seconds: Floats, left: float, options: HeepOptions
+) -> float:
+    """The threshold of a round, the first being number 0, from the one `before` and the round's scores [N].
+
+    `left` is the share of all hours that the rounds before have kept: the `keep` schedule asks for a share of all.
+    """
+    if options.schedule == "keep":
+        share = options.keep ** ((number + 1) / options.max_rounds)
+        return threshold_for(scores, seconds, min(1.0, share / max(left, share)))
+    return first_threshold(scores, seconds, options) if number == 0 else before * options.growth
 
 
 @dataclass(frozen=True, eq=False)

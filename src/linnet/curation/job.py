@@ -14,16 +14,16 @@ from linnet.curation.blocks import ShardFiles, Space
 from linnet.curation.codebook import Codebook
 from linnet.curation.errors import ErrorRates, read_evaluation
 from linnet.curation.filling import Progress
-from linnet.curation.gates import gates_of
-from linnet.curation.gating import Gate, run_gates
-from linnet.curation.leaks import Leak
+from linnet.curation.gating import Gate
+from linnet.curation.heard import Misheard, read_heard
+from linnet.curation.leaks import Leak, listen
 from linnet.curation.options import CurateOptions
 from linnet.curation.passes import AudioReport, hear_corpus, obtain_codebook
 from linnet.curation.pool import Pool, read_pool
 from linnet.curation.reading import text_reader
 from linnet.curation.rounds import HeepScorer, Round, RoundFolder, run_rounds
 from linnet.curation.scores import Scoring, write_scores
-from linnet.curation.select import SelectOptions, duplicate_gates, select, select_by_score
+from linnet.curation.select import SelectOptions, ask_gates, select, select_by_score
 from linnet.curation.selection import Selection
 from linnet.curation.shards import Plan, make_plan
 from linnet.curation.spoken import finish_shards, shard_paths, speak_shard
@@ -66,10 +66,11 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class Curated:
-    """A choice, and the rows that it was made among with their scores."""
+    """A choice, the rows that it was made among with their scores, and the gates that it had beside the options'."""
 
     selection: Selection
     pool: Pool
+    more_gates: tuple[Gate, ...] = ()
 
 
 def measure(
@@ -110,23 +111,29 @@ def _speak(task: tuple[Path, Path, CurateOptions]) -> int:
 def curate(
     corpus: Corpus,
     *,
-    held_out: Sequence[Pool] = (),
+    gates: Sequence[Gate] = (),
     errors: ErrorRates | None = None,
     watcher: Watcher | None = None,
 ) -> Curated:
     """Score what was measured and choose by the corpus's preset. Scores are written into the work folder.
 
-    `held_out` are pools of evaluation sets, measured with the same codebook. `errors` are those of a model on held-out
-    data. The same corpus and options give the same choice, for any number of workers.
+    `gates` are asked after those of the options, such as `leak_gates`. `errors` are those of a model on held-out data.
+    The same corpus and options give the same choice, for any number of workers.
     """
     watcher = watcher or Watcher()
     if corpus.options.preset == "heep":
         return _by_heep(corpus, errors, watcher)
     pool = score(corpus, errors)
-    made = select(pool, corpus.options.select, [Leak(held) for held in held_out])
+    gates = (*gates, *_heard(corpus))
+    made = select(pool, corpus.options.select, gates)
     for sentence in made.notices:
         watcher.notify(sentence)
-    return Curated(made, pool)
+    return Curated(made, pool, gates)
+
+
+def _heard(corpus: Corpus) -> list[Gate]:
+    path = corpus.options.heard
+    return [Misheard(read_heard(Path(path)))] if path else []
 
 
 def score(corpus: Corpus, errors: ErrorRates | None = None) -> Pool:
@@ -138,22 +145,25 @@ def score(corpus: Corpus, errors: ErrorRates | None = None) -> Pool:
 
 def usable_rows(pool: Pool, options: SelectOptions) -> NDArray[np.bool_]:
     """Which rows of a scored pool pass the gates of sound, text and duplicates alone [N]."""
-    gates: list[Gate] = [*gates_of(options.gates), *duplicate_gates(options.duplicates)]
-    return run_gates(pool, gates).usable
+    return ask_gates(pool, options).usable
 
 
-def held_out_pools(corpus: Corpus, watcher: Watcher | None = None) -> list[Pool]:
-    """The evaluation sets that the options name, measured into the work folder with the corpus's codebook."""
+def leak_gates(corpus: Corpus, watcher: Watcher | None = None) -> list[Gate]:
+    """The gates against the evaluation sets of the options, which are measured into the work folder.
+
+    They have the corpus's codebook.
+    """
     from linnet.data.sources import open_source
 
     codebook, _ = Codebook.load(corpus.plan.work / f"codebook-{corpus.audio.codebook}.safetensors")
     options = replace(corpus.options, held_out=())
-    pools = []
+    gates: list[Gate] = []
     for number, name in enumerate(corpus.options.held_out):
         place = corpus.plan.work / f"held-out-{number}"
-        measure(open_source(name), place, options, codebook=codebook, watcher=watcher)
-        pools.append(read_pool(place))
-    return pools
+        held = measure(open_source(name), place, options, codebook=codebook, watcher=watcher)
+        hear = listen(corpus.plan.at_home, held.plan.at_home) if options.leaks.listen else None
+        gates.append(Leak(read_pool(place), options.leaks, hear))
+    return gates
 
 
 def read_errors(corpus: Corpus, path: Path) -> ErrorRates:

@@ -8,6 +8,7 @@ from pathlib import Path
 from linnet.curation.codebook import CodebookOptions
 from linnet.curation.components import EstimatorOptions
 from linnet.curation.heep import HeepOptions
+from linnet.curation.leaks import LeakOptions
 from linnet.curation.phonemes.backends import PhonemeOptions
 from linnet.curation.select import SelectOptions
 from linnet.curation.workers import WorkerOptions
@@ -22,8 +23,9 @@ class CurateOptions:
     """How recordings are chosen.
 
     `preset` is `balanced` (gates, then coverage and value within hours: `select`) or `heep` (one score and a growing
-    threshold: `heep`). `held_out` are manifests of evaluation sets that nothing of may be kept. `errors` are the rows
-    of `linnet evaluate` on held-out data. `known_languages` are those that a model has learned, for HEEP's overlap.
+    threshold: `heep`). `held_out` are manifests of evaluation sets that nothing of may be kept, `leaks` what counts as
+    a part of them. `errors` are the rows of `linnet evaluate` on held-out data, `heard` those on the corpus itself.
+    `known_languages` are those that a model has learned, for HEEP's overlap.
     """
 
     preset: str = "balanced"
@@ -33,7 +35,9 @@ class CurateOptions:
     phonemes: PhonemeOptions = field(default_factory=PhonemeOptions)
     codebook: CodebookOptions = field(default_factory=CodebookOptions)
     held_out: tuple[str, ...] = ()
+    leaks: LeakOptions = field(default_factory=LeakOptions)
     errors: str = ""
+    heard: str = ""
     known_languages: tuple[str, ...] = ()
     workers: WorkerOptions = field(default_factory=WorkerOptions)
 

@@ -20,6 +20,7 @@ from linnet.curation.frontier import frontier
 from linnet.curation.items import coverage_items
 from linnet.curation.job import Corpus, Curated
 from linnet.curation.pool import STRATA, Pool
+from linnet.curation.select import ValueOptions, values
 from linnet.curation.selection import FATES, REASONS, Selection
 from linnet.data.manifest import Utterance
 from linnet.data.samples import UtteranceReader
@@ -65,12 +66,14 @@ def write_page(path: str | os.PathLike[str], corpus: Corpus, curated: Curated) -
 def render(corpus: Corpus, curated: Curated) -> str:
     """The page as a text."""
     selection, pool = curated.selection, curated.pool
-    points = other_budgets(pool, corpus.options.select) if corpus.options.preset == "balanced" else []
+    points = (
+        other_budgets(pool, corpus.options.select, curated.more_gates) if corpus.options.preset == "balanced" else []
+    )
     values: dict[str, Any] = {
         "title": f"{selection.hours:.2f} of {selection.seconds.sum() / HOUR:.2f} hours kept",
         "selection": selection,
         "preset": corpus.options.preset,
-        "confounds": confounds(pool, selection),
+        "confounds": confounds(pool, selection, corpus.options.select.value),
         "strata": {kind: rows for kind in STRATA if (rows := _strata(selection, kind))},
         "covered": covered(pool, selection.kept, selection.weights > 0),
         "frontier": points,
@@ -86,11 +89,16 @@ def render(corpus: Corpus, curated: Curated) -> str:
     return render_page("linnet.curation", "curate", values, media=("media",))
 
 
-def confounds(pool: Pool, selection: Selection) -> list[tuple[str, float]]:
-    """The rank correlation (Spearman) of duration with what decided, and with each score; NaN values left out."""
+def confounds(pool: Pool, selection: Selection, options: ValueOptions) -> list[tuple[str, float]]:
+    """The rank correlation (Spearman) of duration with the value, with each score, and with what a recording adds.
+
+    The value is the mean of the scores that count for the choice. What a recording adds for its cost grows with its
+    length where `duration_power` is below 1, as is asked for. NaN values are left out.
+    """
     usable = selection.weights > 0
-    columns: dict[str, NDArray[Any]] = {"priority per second": selection.priorities}
+    columns: dict[str, NDArray[Any]] = {"value": values(pool, options)[0]}
     columns |= {name: values for name, values in pool.scores.items() if not name.endswith("_raw")}
+    columns["gain for its cost (by duration_power)"] = selection.priorities
     found = [
         (name, spearman(np.asarray(values)[usable], selection.seconds[usable])) for name, values in columns.items()
     ]

@@ -92,6 +92,7 @@ class Pool:
     `ids`, `texts` and `errors` are object arrays [N] of str or None, `numbers` the measured ones by name, `scores` a
     column of float32 for each component. `hashes` uint8 [N, 16] are of the decoded sound, `hashed` says of which
     recordings there is one. `sketches` uint32 [N, H] are MinHash values, meaningless where `sketched` is false.
+    `contours` are those of `linnet.curation.contour`, empty where they were not measured.
     """
 
     ids: NDArray[Any]
@@ -107,6 +108,7 @@ class Pool:
     hashed: Flags
     sketches: NDArray[np.uint32]
     sketched: Flags
+    contours: Ragged
     scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -150,6 +152,7 @@ class Pool:
             hashed=self.hashed[here],
             sketches=self.sketches[here],
             sketched=self.sketched[here],
+            contours=_part(self.contours, first, last),
             scores={name: one[here] for name, one in self.scores.items()},
         )
 
@@ -203,6 +206,7 @@ def read_pool(folder: Path) -> Pool:
         hashed=hashed,
         sketches=sketches,
         sketched=sketched,
+        contours=_ragged(measured, "contour", count, np.uint32),
         scores={} if scores is None else {n: _numbers(scores, n, count) for n in scores.column_names if n != "row"},
     )
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from linnet.curation.blocks import ShardFiles, Space
 from linnet.curation.errors import ErrorRates, cross_lingual_overlap
-from linnet.curation.heep import HeepOptions, cut, first_threshold, heep_score, values_of
+from linnet.curation.heep import HeepOptions, cut, heep_score, next_threshold, values_of
 from linnet.curation.scores import Scale, Scoring, whole
 from linnet.errors import OptionError
 from linnet.files import cannot_write, whole_file, write_atomic
@@ -67,7 +67,9 @@ def next_round(
     kept = np.ones(len(seconds), np.bool_) if before is None else before.kept
     scores = rescore(kept, errors)
     number = 0 if before is None else before.number + 1
-    threshold = first_threshold(scores, seconds, options) if before is None else before.threshold * options.growth
+    left = float(np.nan_to_num(seconds[kept]).sum()) / max(float(np.nan_to_num(seconds).sum()), 1e-9)
+    last = 0.0 if before is None else before.threshold
+    threshold = next_threshold(number, last, scores, seconds, left, options)
     done = cut(scores, kept, threshold, options.floor(len(seconds)))
     hours = float(np.nan_to_num(seconds[done.kept]).sum())
     return Round(number, threshold, done.kept, scores, done.at_floor, int(done.kept.sum()), hours)

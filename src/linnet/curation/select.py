@@ -17,7 +17,7 @@ from linnet.curation.budget import HOUR, BudgetOptions, Cap, Floor, FloorLedger,
 from linnet.curation.coverage import Admission, CoverageGreedy, Items
 from linnet.curation.duplicates import DuplicateOptions, NearSound, SameSound, text_keys
 from linnet.curation.gates import GateOptions, Unreadable, gates_of
-from linnet.curation.gating import Gate, run_gates
+from linnet.curation.gating import Gate, Gated, run_gates
 from linnet.curation.items import CoverageOptions, coverage_items, same_text
 from linnet.curation.pool import STRATA, Flags, Integers, Numbers, Pool
 from linnet.curation.selection import BUDGET, CAP, COVERAGE, FLOOR, RESCUE, SCORE, THRESHOLD, Notices, Selection
@@ -80,7 +80,16 @@ def select(pool: Pool, options: SelectOptions | None = None, more_gates: Sequenc
     reached, are told in the selection's notices.
     """
     options = options or SelectOptions()
-    gated = run_gates(pool, [*gates_of(options.gates), *duplicate_gates(options.duplicates), *more_gates])
+    return select_gated(pool, ask_gates(pool, options, more_gates), options)
+
+
+def ask_gates(pool: Pool, options: SelectOptions, more_gates: Sequence[Gate] = ()) -> Gated:
+    """Ask all gates of the options, and `more_gates` after them."""
+    return run_gates(pool, [*gates_of(options.gates), *duplicate_gates(options.duplicates), *more_gates])
+
+
+def select_gated(pool: Pool, gated: Gated, options: SelectOptions) -> Selection:
+    """Choose among what has passed the gates already."""
     usable = gated.usable
     budget = options.budget.seconds(float(pool.seconds.sum()))
     items = coverage_items(pool, usable, options.coverage)
@@ -136,7 +145,7 @@ def take_in_order(greedy: CoverageGreedy, order: Integers, admission: Admission)
 def duplicate_gates(options: DuplicateOptions) -> list[Gate]:
     """The gates that drop copies of sounds."""
     gates: list[Gate] = [SameSound()] if options.exact else []
-    if options.near is not None or options.near_same_text is not None:
+    if any(one is not None for one in (options.near, options.near_same_text, options.near_contour)):
         gates.append(NearSound(options))
     return gates
 

@@ -76,6 +76,11 @@ class Plan:
         for shard in self.shards:
             yield from shard.utterances()
 
+    def at_home(self, row: int) -> Utterance:
+        """One row, with the path of its recording made absolute."""
+        shard = next(one for one in self.shards if one.first <= row < one.first + one.rows)
+        return shard.at_home(shard.utterances()[row - shard.first])
+
 
 def make_plan(utterances: Iterable[Utterance], work: Path) -> Plan:
     """Write the rows of a corpus into `work` and cut them into shards; tables of shards that are no more are removed.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from linnet.compression.allocation import PRESETS, STEP, Ranks
+from linnet.compression.allocation import PRESETS, STEP, Ranks, check_thresholds
 from linnet.compression.calibration import Measured, measure
 from linnet.compression.factors import Analysis, analyze
 from linnet.compression.fisher import fisher
@@ -61,7 +61,8 @@ class CompressOptions:
             raise OptionError("compressing takes either thresholds (or a preset of them) or a budget")
         for share, what in ((self.budget, "parameters"), (self.latency, "time")):
             if share is not None and not 0.0 < share < 1.0:
-                raise OptionError(f"the budget is a share of the encoder's {what}, between 0 and 1; got {share:g}")
+                raise OptionError(f"the budget is a share of the {what}, between 0 and 1; got {share:g}")
+        check_thresholds(*(self.thresholds or ()))
 
     @classmethod
     def preset(cls, name: str) -> CompressOptions:

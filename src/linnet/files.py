@@ -141,6 +141,15 @@ def open_folder(path: Path) -> None:
     probe.unlink()
 
 
+def check_place(path: Path) -> None:
+    """Raise `OutputError` where nothing can be written at this path, before the work. Missing folders are no fault."""
+    found = next(one for one in path.absolute().parents if one.exists())
+    try:
+        open_folder(found)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 # --- logs
 
 

@@ -69,7 +69,7 @@ def test_our_own_loop_ends_with_the_time(study: Study, made: Compressed) -> None
 
 
 def test_settings_without_sense_are_refused(study: Study) -> None:
-    with pytest.raises(OptionError, match="minutes and a rate above 0"):
+    with pytest.raises(OptionError, match="minutes and a rate, both above 0"):
         HealOptions(minutes=0)
     with pytest.raises(OptionError, match="nothing to heal"):
         heal(study.subject, {}, study.audio.teaching, study.held_out)

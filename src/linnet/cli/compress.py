@@ -14,10 +14,10 @@ import typer
 from linnet.cli.console import notice
 from linnet.cli.options import Offline, option
 from linnet.errors import OptionError
-from linnet.files import write_atomic
+from linnet.files import check_place, write_atomic
 
 if TYPE_CHECKING:
-    from linnet.compression.heal import Healed
+    from linnet.compression.heal import Healed, HealOptions
     from linnet.compression.job import Compressed, CompressOptions, Study
     from linnet.compression.latency import LayerTimes
     from linnet.compression.report import Account
@@ -130,7 +130,6 @@ def compress(
     choose them as in LiteASR. A layer that would not be faster on this machine stays dense. Only audio is needed, no
     texts. The folder loads in Transformers and in Linnet.
     """
-    from linnet.data.manifest import read_manifest
     from linnet.models.derived import check_output
     from linnet.models.resolve import resolve
 
@@ -142,24 +141,26 @@ def compress(
         windows=windows,
         seed=seed,
     )
+    parts = _parts(options, decoder, heal)
     check_output(output)
-    spoken = [] if test is None else list(read_manifest(test))
+    if report is not None:
+        check_place(report)
+    spoken = [] if test is None else _spoken(test)
     ref = resolve(name, offline=offline)
     study = _study(ref, calibration, options)
-    times = None
     if (purpose == "speed" and not materialize) or options.latency is not None:
-        times = _times(study, ref, compute_type, options)
-    made, healed = _made(study, options, Parts(times, decoder, heal))
-    _write(study, made, healed, Files(ref, calibration, output, spoken, report, materialize), times)
+        parts = replace(parts, times=_times(study, ref, compute_type, options))
+    made, healed = _made(study, options, parts)
+    _write(study, made, healed, Files(ref, calibration, output, spoken, report, materialize), parts.times)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What is asked for beyond the ranks: times that decide, the decoder's budget, minutes of healing."""
+    """What is asked for beyond the ranks: times that decide, the decoder's budget, healing."""
 
     times: LayerTimes | None
-    decoder: float | None
-    heal: float | None
+    decoder: CompressOptions | None
+    heal: HealOptions | None
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,28 @@ def _options(preset: str | None, threshold: str | None, budget: float | None, la
     if latency is not None:
         return CompressOptions(latency=latency)
     return CompressOptions(budget=0.7 if budget is None else budget)
+
+
+def _parts(options: CompressOptions, decoder: float | None, heal: float | None) -> Parts:
+    """What is asked for beyond the ranks of the encoder, without times. Raises `OptionError`, before all work."""
+    from linnet.compression.heal import HealOptions
+    from linnet.compression.job import CompressOptions
+
+    lessons = None if heal is None else HealOptions(minutes=heal, seed=options.seed)
+    if decoder is None:
+        return Parts(None, None, lessons)
+    settings = CompressOptions(budget=decoder, form=options.form, weighted=options.weighted, seed=options.seed)
+    return Parts(None, settings, lessons)
+
+
+def _spoken(manifest: Path) -> list[Utterance]:
+    """The test utterances. Raises `OptionError` where they have no words."""
+    from linnet.compression.judging import check_words
+    from linnet.data.manifest import read_manifest
+
+    found = list(read_manifest(manifest))
+    check_words(found)
+    return found
 
 
 def _thresholds(text: str) -> tuple[float, float]:
@@ -223,22 +246,18 @@ def _times(study: Study, ref: ModelRef, compute_type: str, options: CompressOpti
 
 
 def _made(study: Study, options: CompressOptions, parts: Parts) -> tuple[Compressed, Healed | None]:
-    from linnet.compression.heal import HealOptions, heal
-    from linnet.compression.job import CompressOptions, Study, together
+    from linnet.compression.heal import heal
+    from linnet.compression.job import Study, together
     from linnet.compression.job import compress as compress_model
 
     made = compress_model(study, options, parts.times)
     notice(f"{len(made.layers)} of {len(made.reports)} layers are low-rank now: {made.share:.1%} of the encoder")
     if parts.decoder is not None:
-        settings = CompressOptions(
-            budget=parts.decoder, form=options.form, weighted=options.weighted, seed=options.seed
-        )
-        reader = Study(study.subject, study.audio, settings, notice, part="decoder")
-        made = together(study, made, compress_model(reader, settings))
+        reader = Study(study.subject, study.audio, parts.decoder, notice, part="decoder")
+        made = together(study, made, compress_model(reader, parts.decoder))
     if parts.heal is None:
         return made, None
-    lessons = HealOptions(minutes=parts.heal, seed=options.seed)
-    healed = heal(study.subject, made.layers, study.audio.teaching, study.held_out, lessons, notify=notice)
+    healed = heal(study.subject, made.layers, study.audio.teaching, study.held_out, parts.heal, notify=notice)
     return replace(made, layers=healed.layers), healed
 
 

@@ -37,8 +37,11 @@ class HealOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.minutes > 0 and self.rate > 0 and self.feature_share >= 0):
-            raise OptionError("healing needs minutes and a rate above 0, and no negative share of features")
+        if not (0 < self.minutes < math.inf and self.rate > 0 and self.feature_share >= 0):
+            raise OptionError(
+                "healing needs a number of minutes and a rate, both above 0, and no negative share of features; "
+                f"got {self.minutes:g} minutes"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,8 +91,7 @@ def judge(
     sounds = _read(known, say)
     rows = [one for one, samples in zip(known, sounds, strict=True) if samples is not None]
     kept = [samples for samples in sounds if samples is not None]
-    if not any((one.text or "").strip() for one in rows):
-        raise OptionError("the test utterances hold no words: give a manifest with the text of each utterance")
+    check_words(rows)
     recognizers = [load(str(ref.path), device="cpu", compute_type=compute_type, threads=threads) for ref in models]
     scorer = Scorer(normalizers=Normalizers(normalizer))
     found = []
@@ -102,6 +101,12 @@ def judge(
         texts = [_texts(recognizer, rows, changed) for recognizer in recognizers]
         found.append(_judgment(name, rows, texts, scorer, len(known) - len(rows)))
     return found
+
+
+def check_words(utterances: Sequence[Utterance]) -> None:
+    """Raise `OptionError` where there is nothing to count errors in."""
+    if not any((one.text or "").strip() for one in utterances):
+        raise OptionError("the test utterances hold no words: give a manifest with the text of each utterance")
 
 
 def _read(utterances: Sequence[Utterance], say: Notify) -> list[Samples | None]:

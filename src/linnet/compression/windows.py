@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
+from torch import Tensor
 
 from linnet.audio.detectors import PauseCutter
 from linnet.audio.types import SAMPLE_RATE, Samples
@@ -71,13 +72,15 @@ class Examples(Sequence[Example]):
 class Audio:
     """Windows of speech of a calibration set, as examples: `teaching`, and `held_out`, which nothing is fitted to.
 
-    `seconds` of sound in all of them; `skipped` counts windows and files left out, by the reason.
+    `seconds` of sound in all of them; `skipped` counts windows and files left out, by the reason. `transcripts` are the
+    dense model's, by the place of a window in `teaching`, as far as they were made.
     """
 
     teaching: MutableSequence[Example] | Examples = field(default_factory=list)
     held_out: MutableSequence[Example] | Examples = field(default_factory=list)
     seconds: float = 0.0
     skipped: dict[str, int] = field(default_factory=dict)
+    transcripts: dict[int, Tensor | None] = field(default_factory=dict)
 
     def skip(self, why: str) -> None:
         """Count one that is left out."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.errors import OptionError, OutputError
-from linnet.files import whole_folder
+from linnet.files import check_place, whole_folder
 from linnet.models.catalog import count_parameters
 from linnet.models.families import WHISPER, family_of
 from linnet.models.json_files import read_json
@@ -83,9 +83,10 @@ def copy_files(source: Path, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def check_output(folder: Path) -> None:
-    """Raise `OutputError` if the path exists: nothing is ever overwritten."""
+    """Raise `OutputError` if the path exists (nothing is ever overwritten) or cannot be written."""
     if folder.exists() or folder.is_symlink():
         raise OutputError(f"{folder} already exists: choose another --output, or remove it first")
+    check_place(folder)
 
 
 @contextmanager

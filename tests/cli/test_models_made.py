@@ -107,14 +107,14 @@ def test_a_student_is_made_and_transcribes(call: Call, tmp_path: Path) -> None:
             ("add-languages", "digits", "deu=en"),
             "linnet: model digits already has these languages: de; leave them out\n",
         ),
-        (("add-languages", "digits", "ast=pt"), "linnet: model digits has no language 'pt' to begin ast from"),
+        (("add-languages", "digits", "ast=pt"), "linnet: model digits has no language 'pt' to start ast from"),
         (("add-languages", "digits"), "linnet: no language to add to digits: name some\n"),
         (
             ("add-languages", "digits", "--list", "nllb"),
             "linnet: unknown list of languages 'nllb': use heep or",
         ),
         (("resize", "digits"), "linnet: model digits has only 5 + 2 layers: choose fewer\n"),
-        (("resize", "digits", "--encoder-layers", "7"), "linnet: the encoder of digits has 5 layers, so 7 cannot"),
+        (("resize", "digits", "--encoder-layers", "7"), "linnet: the encoder of digits has 5 layers, not 7: choose"),
     ],
 )
 def test_what_cannot_be_made(call: Call, tmp_path: Path, words: tuple[str, ...], said: str) -> None:

@@ -70,15 +70,15 @@ _NONE = Pairs.of(np.zeros((0, 2), np.int64), np.zeros(0))
 
 @dataclass(frozen=True)
 class SameSound:
-    """Recordings whose decoded samples are those of another one that is kept."""
+    """Recordings with the same decoded samples as another kept one."""
 
     name = "same-sound"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """All but the best of each group of equal hashes."""
+        """Fail all but the best of each group of equal hashes."""
         rows = np.flatnonzero(usable & pool.hashed)
         keys = pool.hashes[rows].view(np.uint64).reshape(len(rows), 2)
-        order = np.lexsort((_ranks(pool)[rows], keys[:, 1], keys[:, 0]))  # the best of each group is its head
+        order = np.lexsort((_ranks(pool)[rows], keys[:, 1], keys[:, 0]))  # the best of each group comes first
         same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
         heads = np.flatnonzero(np.concatenate([[True], ~same])[: len(order)])
         group = np.cumsum(np.concatenate([[1], ~same]))[: len(order)] - 1
@@ -94,7 +94,7 @@ class SameSound:
 
 @dataclass(frozen=True)
 class NearSound:
-    """Recordings that are nearly the sound of another one that is kept: another codec, level, or a little noise."""
+    """Recordings with nearly the same audio as another kept one: another codec, level, or slight noise."""
 
     options: DuplicateOptions = DuplicateOptions()
     name = "near-sound"
@@ -172,14 +172,14 @@ def contour_pairs(pool: Pool, usable: Flags) -> Pairs:
 
 
 def likeness(pool: Pool, first: Integers, second: Integers, other: Pool | None = None) -> Numbers:
-    """The share of equal MinHash values of pairs [P]; `second` counts in `other`, if that is given."""
+    """The share of equal MinHash values of pairs [P]; `second` indexes `other`, if given."""
     theirs = pool if other is None else other
     shares: Numbers = (pool.sketches[first] == theirs.sketches[second]).mean(axis=1, dtype=np.float64)
     return np.nan_to_num(shares)
 
 
 def text_keys(words: Ragged) -> Keys:
-    """A 64-bit key of the words of each recording [N], the same for the same words in the same order."""
+    """A 64-bit hash of the words of each recording [N] in order."""
     places = np.arange(len(words.values)) - np.repeat(words.offsets[:-1], words.lengths)
     mixed = mix(words.values.astype(np.uint64), places.astype(np.uint64))
     keys = np.zeros(len(words), np.uint64)
@@ -190,7 +190,7 @@ def text_keys(words: Ragged) -> Keys:
 
 
 def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
-    """A key of each four values that lie side by side."""
+    """A key per four consecutive values."""
     for at in range(0, sketches.shape[1] - _BAND + 1, _BAND):
         keys = np.full(len(sketches), at, np.uint64)
         for column in range(at, at + _BAND):
@@ -199,19 +199,19 @@ def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
 
 
 def mix(left: Keys, right: Keys) -> Keys:
-    """A hash of both, 64 bits."""
+    """A 64-bit hash of both."""
     return hash_keys(left * np.uint64(31) + right)
 
 
 def _repeated(keys: Keys, allowed: Flags) -> NDArray[np.int64]:
-    """Places of the keys that are there more than once."""
+    """Indices of repeated keys."""
     places = np.flatnonzero(allowed)
     _, back, counts = np.unique(keys[places], return_inverse=True, return_counts=True)
     return places[counts[back] > 1]
 
 
 def _same_key(keys: Keys, rows: Integers) -> NDArray[np.int64]:
-    """Pairs of rows with the same key [P, 2], the lesser first."""
+    """Pairs of rows with the same key [P, 2], the smaller first."""
     order = np.lexsort((rows, keys))
     ordered, held = keys[order], rows[order]
     heads = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
@@ -236,7 +236,7 @@ def _verified(pairs: NDArray[np.int64], pool: Pool, least: float) -> NDArray[np.
 
 
 def _keep_best(pool: Pool, pairs: Pairs) -> Verdict:
-    """Fail what is like a recording that is kept, the best of all being kept first."""
+    """Fail recordings similar to a kept one, keeping the best ones first."""
     failed = np.zeros(len(pool), np.bool_)
     values = np.full(len(pool), np.nan)
     others = np.full(len(pool), -1, np.int64)

@@ -44,7 +44,8 @@ def spoken_streams(manifest: Path, audio: Path, minutes: float, seed: int = 3) -
     clips: dict[str, list[tuple[Samples, str, list[SpokenWord]]]] = {}
     for row in read_manifest(manifest):
         own = clips.setdefault(row.speaker or manifest.parent.name, [])
-        samples = load(str(audio / Path(row.audio).relative_to(manifest.parent))).samples
+        path = Path(row.audio)
+        samples = load(str(path if path.is_file() else audio / path.relative_to(manifest.parent))).samples
         if sum(len(one) for one, _, _ in own) + len(samples) <= minutes * 60 * SAMPLE_RATE:
             words = [SpokenWord(word.word, word.start, word.end) for word in row.words or ()]
             own.append((samples, row.text or "", [word for word in words if word.text.strip("*")]))

@@ -3,11 +3,12 @@
     linnet data align SPEECH/libri_other/manifest.jsonl --model base --output ALIGNED.jsonl
     python benchmarks/stream.py --part policies --model tiny.en --aligned ALIGNED.jsonl --output ROWS.jsonl
     python benchmarks/stream.py --part noise --model tiny.en --output ROWS.jsonl
-    python benchmarks/stream.py --part flat --model digits --hours 2 --output ROWS.jsonl
+    python benchmarks/stream.py --part flat --model digits --set digits --hours 2 --output ROWS.jsonl
     python benchmarks/stream.py --part ladder --model tiny.en --aligned ALIGNED.jsonl --output ROWS.jsonl
 
 Streams are the clips of a speaker joined to `--minutes` with gaps of 0.3 to 1.5 s. Without `--aligned`, `--set` names a
-set whose manifest has word times (aligned_lj, aligned_hand). A system is `offline` or POLICY[@STEP[@DELAY]]. Work is
+set whose manifest has word times (aligned_lj, aligned_hand); `--set digits` are connected digits of a held-out speaker.
+A system is `offline` or POLICY[@STEP[@DELAY]], or `causal@BLOCK` with a causal model's folder as `--causal`. Work is
 measured as CPU time of one thread, so that other programs on the machine hardly count: a wall clock of an idle core.
 Each row is kept as it is made; a second run with the same file goes on, and the table is of all rows there.
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stream_audio import SpokenStream, made_noise, recorded_noise, repeated, spoken_streams
+from stream_audio import SpokenStream, digit_streams, made_noise, recorded_noise, repeated, spoken_streams
 
 import linnet
 from linnet.audio import SAMPLE_RATE
@@ -57,6 +58,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=("policies", "noise", "flat", "ladder"), required=True)
     parser.add_argument("--model", required=True, help="what linnet.load takes")
     parser.add_argument("--compute-type", default="auto")
+    parser.add_argument("--causal", help="name or folder of a causal model, for the systems causal@BLOCK")
     parser.add_argument("--systems", default=SYSTEMS)
     parser.add_argument("--set", default="libri_other")
     parser.add_argument(
@@ -116,7 +118,7 @@ def policies(options: argparse.Namespace, recognizer: Any) -> None:
     for stream in spoken(options):
         for system in options.systems.split(","):
             if (options.model, system, options.set, stream.name) not in done:
-                row = scored(recognizer, system, stream)
+                row = scored(options, recognizer, system, stream)
                 keep(
                     options,
                     {"part": "policies", "model": options.model, "system": system, "set": options.set, **asdict(row)},
@@ -127,20 +129,27 @@ def policies(options: argparse.Namespace, recognizer: Any) -> None:
 
 def spoken(options: argparse.Namespace) -> list[SpokenStream]:
     """The streams of the set."""
+    if options.set == "digits":
+        recordings = options.speech.parent / "fsdd" / "recordings"
+        return list(digit_streams(recordings, options.minutes))[: options.speakers]
     folder = options.speech / options.set
     manifest = options.aligned or folder / "manifest.jsonl"
     return list(spoken_streams(manifest, folder, options.minutes))[: options.speakers]
 
 
-def scored(recognizer: Any, system: str, stream: SpokenStream) -> ScoredRow:
+def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: SpokenStream) -> ScoredRow:
     """A stream recognized and compared."""
     row = ScoredRow(0, stream.name, stream.name, stream.text, language="en", speaker=stream.speaker)
     row = replace(row, duration=len(stream.samples) / SAMPLE_RATE)
+    normalizers = Normalizers("digits") if options.set == "digits" else NORMALIZERS
     if system == "offline":
         begun = time.process_time()
         text = recognizer.transcribe(stream.samples, language=language_of(recognizer)).text
-        return compared(row, "en", NORMALIZERS, hypothesis=text, seconds=time.process_time() - begun)
-    live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
+        return compared(row, "en", normalizers, hypothesis=text, seconds=time.process_time() - begun)
+    if system.startswith("causal@"):
+        live = causal(options, recognizer, float(system.partition("@")[2]))
+    else:
+        live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
     played = play(
         live.open(language_of(recognizer)),
         stream.samples,
@@ -150,6 +159,15 @@ def scored(recognizer: Any, system: str, stream: SpokenStream) -> ScoredRow:
     )
     trace = played.trace
     return compared(row, "en", NORMALIZERS, hypothesis=played.text, seconds=sum(trace.compute), stream=trace.to_dict())
+
+
+def causal(options: argparse.Namespace, recognizer: Any, block: float) -> LiveModel:
+    """A causal model with blocks of some seconds, which looks at each as it comes."""
+    from linnet.streaming.causal_loading import load_causal
+
+    model = load_causal(options.causal, threads=1, block=block)
+    step = max(block, 0.2)
+    return LiveModel(recognizer, model, StreamOptions(language=language_of(recognizer), step=step))
 
 
 def print_policies(rows: Sequence[Row]) -> None:
@@ -298,7 +316,7 @@ def print_noise(rows: Sequence[Row]) -> None:
 
 def flat(options: argparse.Namespace, recognizer: Any) -> None:
     """Hours of speech faster than they are spoken: the work on a chunk and the memory against the position."""
-    stream = spoken(options)[0] if options.aligned or options.set != "libri_other" else digits_stream(options)
+    stream = spoken(options)[0]
     live = LiveModel.of(recognizer, StreamOptions(language=language_of(recognizer))).open(language_of(recognizer))
     size = round(CHUNK * SAMPLE_RATE)
     work: list[float] = []
@@ -335,19 +353,6 @@ def resident() -> int:
     """Bytes of memory of this process now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()
-
-
-def digits_stream(options: argparse.Namespace) -> SpokenStream:
-    """A minute of connected digits of one speaker."""
-    from linnet.audio import load
-
-    folder = options.speech.parent / "fsdd" / "recordings"
-    rng = np.random.default_rng(2)
-    pieces = []
-    for _ in range(60):
-        clip = load(str(folder / f"{rng.integers(10)}_theo_{rng.integers(50)}.wav")).samples
-        pieces += [clip, np.zeros(round(rng.uniform(0.1, 0.6) * SAMPLE_RATE), np.float32)]
-    return SpokenStream("digits", "theo", np.concatenate(pieces), "")
 
 
 # --- sessions per core

@@ -174,7 +174,7 @@ def run(
         scoring = Scoring(normalizer, protocol, decoding, batch_size=batch_size, channel=channel)
         files = Files(output, report, restart=restart, limit=limit)
         request = live.StreamRequest(streaming, policy, delay, step, chunk, align)
-        request.check(hypotheses=hypotheses)
+        request.check(hypotheses=hypotheses, model=model)
         with make_reporter(progress) as reporter, listening(reporter):
             system: System
             choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)

@@ -78,8 +78,12 @@ class StreamRequest:
     chunk: float | None
     align: bool
 
-    def check(self, *, hypotheses: str | None) -> None:
-        """Raise `OptionError` for choices of streams without a stream, or a stream of existing transcripts."""
+    def check(self, *, hypotheses: str | None, model: str | None) -> None:
+        """Raise `OptionError` for choices of streams without a stream, or a stream of transcripts or a service."""
+        from linnet.evaluation.providers import names_provider
+
+        if self.streaming and model is not None and names_provider(model):
+            raise OptionError(f"{model}: --streaming plays recordings to Linnet's own models; name one of them")
         if self.streaming and hypotheses is not None:
             raise OptionError("--streaming plays recordings to a model, and --hypotheses scores texts: choose one")
         given = {"--policy": self.policy, "--delay": self.delay, "--step": self.step, "--chunk": self.chunk}

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from linnet.alignment.activity import FRAME, speech_activity
+from linnet.alignment.activity import FRAME, SpeechActivity, speech_activity
 from linnet.alignment.attention import smear, word_attention
 from linnet.alignment.dtw import Floats, align_words
 from linnet.alignment.grouping import WordTokens, split_words
@@ -95,8 +95,26 @@ def word_times(
     spoken = [row for row, found in enumerate(words) if found]
     times: list[list[TimedWord]] = [[] for _ in windows]
     for row, attention in _attention(engine, encoded, windows, spoken, heads):
-        times[row] = _window(windows[row], words[row], attention, vocabulary, round(lag / SECONDS))
+        sound = speech_activity(windows[row].samples)
+        times[row] = _window(windows[row], words[row], attention, vocabulary, round(lag / SECONDS), sound)
     return times
+
+
+def place_words(
+    window: DecodedWindow,
+    attention: Floats,
+    vocabulary: WhisperVocabulary,
+    *,
+    lag: float = 0.0,
+    sound: SpeechActivity | None = None,
+) -> list[TimedWord]:
+    """The words of one window, timed as by `word_times`, from attention [H, L, P] that was kept while it was decoded.
+
+    `sound` is how the window's samples stand out of their background, where that is known from more than these.
+    """
+    words = split_words(vocabulary, window.tokens)
+    sound = speech_activity(window.samples) if sound is None else sound
+    return _window(window, words, attention, vocabulary, round(lag / SECONDS), sound) if words else []
 
 
 def _attention(
@@ -120,9 +138,13 @@ def _attention(
 
 
 def _window(
-    window: DecodedWindow, words: Sequence[WordTokens], attention: Floats, vocabulary: WhisperVocabulary, lag: int
+    window: DecodedWindow,
+    words: Sequence[WordTokens],
+    attention: Floats,
+    vocabulary: WhisperVocabulary,
+    lag: int,
+    sound: SpeechActivity,
 ) -> list[TimedWord]:
-    sound = speech_activity(window.samples)
     frames, duration = len(sound.score), len(window.samples) / SAMPLE_RATE
     positions = min(attention.shape[-1], math.ceil((frames + max(lag, 0)) / 2))  # of the last word into the padding
     looked = word_attention(attention, [_rows(window, word, vocabulary) for word in words], positions)

@@ -88,8 +88,8 @@ class OpenVinoState:
     def attach(self) -> None:
         """Let the request read the encoder results where they are."""
         for index, tensor in enumerate(self.encoded.cross):
-            self.request.set_tensor(f"cross.{index}", _shared(tensor))
-        self.request.set_tensor("bias", _shared(self.encoded.bias))
+            self.request.set_tensor(f"cross.{index}", shared(tensor))
+        self.request.set_tensor("bias", shared(self.encoded.bias))
 
 
 class OpenVinoEngine:
@@ -156,7 +156,7 @@ class OpenVinoEngine:
                     place[...] = result
         _let_go(request, shape, self._bits)
         for name, empty in (("features", np.zeros((1, 1, shape.mel_bins), np.float32)), *_NOTHING):
-            request.set_tensor(name, _owned(empty))
+            request.set_tensor(name, owned(empty))
         self._encoders.append(request)
         return OpenVinoEncoderOutput(cross, bias)
 
@@ -195,8 +195,8 @@ class OpenVinoEngine:
         tokens = np.asarray(tokens, np.int32)
         check_tokens(state, tokens)
         request = state.request
-        request.set_tensor("tokens", _owned(tokens))
-        request.set_tensor("rows", _owned(state.order))
+        request.set_tensor("tokens", owned(tokens))
+        request.set_tensor("rows", owned(state.order))
         request.infer()
         state.length += tokens.shape[1]
         state.order = np.arange(tokens.shape[0], dtype=np.int32)
@@ -205,10 +205,10 @@ class OpenVinoEngine:
 def _encode(request: Any, features: NDArray[np.float32], layout: Layout, found: Sequence[NDArray[Any]]) -> None:
     """Encode one window [1, T, M] into `found`, contiguous."""
     for index, tensor in enumerate(found):
-        request.set_tensor(f"cross.{index}", _shared(tensor))
+        request.set_tensor(f"cross.{index}", shared(tensor))
     inputs: dict[str, NDArray[Any]] = {"features": features, "indices": layout.indices, "bias": layout.bias}
     for name, array in inputs.items():
-        request.set_tensor(name, _shared(array))
+        request.set_tensor(name, shared(array))
     request.infer()
 
 
@@ -226,7 +226,7 @@ def _take(idle: deque[Any], compiled: Any) -> Any:
 
 def _give_back(idle: deque[Any], request: Any, shape: ModelShape, bits: type[Any]) -> None:
     _let_go(request, shape, bits)
-    request.set_tensor("bias", _owned(np.zeros((1, 1), np.float32)))
+    request.set_tensor("bias", owned(np.zeros((1, 1), np.float32)))
     idle.append(request)
 
 
@@ -239,12 +239,12 @@ def _let_go(request: Any, shape: ModelShape, bits: type[Any]) -> None:
         request.set_tensor(f"cross.{index}", openvino.Tensor(kind, openvino.Shape([1, shape.heads, *size])))
 
 
-def _owned(array: Any) -> Any:
+def owned(array: Any) -> Any:
     """A copy that OpenVINO owns."""
     return import_openvino().Tensor(array, shared_memory=False)
 
 
-def _shared(array: NDArray[Any]) -> Any:
+def shared(array: NDArray[Any]) -> Any:
     """The same memory as an OpenVINO tensor, which does not keep it: `array` must live as long as it is used."""
     openvino = import_openvino()
     if array.dtype == np.uint16:

@@ -61,7 +61,7 @@ def _decoder(module: Any, shape: ModelShape, cross_dtype: torch.dtype) -> Any:
     shapes |= {name: [-1, shape.heads, -1, shape.channels] for name in names[0]}
     shapes |= {name: [-1, shape.heads, *_cross_shape(index, -1, shape.channels)] for index, name in enumerate(names[1])}
     model.reshape(shapes)
-    _make_stateful(model, dict(zip(names[0], names[2], strict=True)), shape)
+    make_stateful(model, dict(zip(names[0], names[2], strict=True)), shape)
     return model
 
 
@@ -85,7 +85,7 @@ def name_ports(ports: list[Any], names: list[str]) -> None:
         port.get_tensor().set_names({name})
 
 
-def _make_stateful(model: Any, pairs: dict[str, str], shape: ModelShape) -> None:
+def make_stateful(model: Any, pairs: dict[str, str], shape: ModelShape) -> None:
     """Turn inputs and the outputs that continue them into states, empty and with as many rows as tokens at first."""
     openvino = import_openvino()
     from openvino._offline_transformations import apply_make_stateful_transformation

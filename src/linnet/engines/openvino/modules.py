@@ -48,7 +48,7 @@ class ExportEncoder(nn.Module):
         x = self.norm(x)
         found: list[Tensor] = []
         for keys, values in zip(self.keys, self.values, strict=True):
-            key, value = (_split(project(x), self.heads) for project in (keys, values))
+            key, value = (split_heads(project(x), self.heads) for project in (keys, values))
             found += [key.transpose(2, 3), value]
         return tuple(found)
 
@@ -82,9 +82,9 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         parts = self.qkv[0](x).chunk(3, -1) if len(self.qkv) == 1 else [part(x) for part in self.qkv]
-        query, key, value = (_split(part, self.heads) for part in parts)
+        query, key, value = (split_heads(part, self.heads) for part in parts)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
-        made: Tensor = self.out(_join(mixed))
+        made: Tensor = self.out(join_heads(mixed))
         return made
 
 
@@ -145,11 +145,11 @@ class _DecoderLayer(nn.Module):
         self, x: Tensor, rows: Tensor, seen: Tensor, held: Sequence[Tensor], cross: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         # OpenVINO makes one operation with a cache that grows in place of these, where `rows` is an int32 input.
-        query, key, value = (_split(part, self.heads) for part in self.qkv(self.norm1(x)).chunk(3, -1))
+        query, key, value = (split_heads(part, self.heads) for part in self.qkv(self.norm1(x)).chunk(3, -1))
         key = torch.cat([held[0].index_select(0, rows), key], 2)
         value = torch.cat([held[1].index_select(0, rows), value], 2)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=self.scale)
-        x = x + self.out(_join(mixed))
+        x = x + self.out(join_heads(mixed))
         mixed, query = self._across(self.norm2(x), *cross)
         x = x + self.cross_out(mixed)
         return x + self.fc2(self.activation(self.fc1(self.norm3(x)))), key, value, query
@@ -158,13 +158,13 @@ class _DecoderLayer(nn.Module):
         # The rows of one window share its keys: their k x L queries stand side by side, nothing is repeated.
         rows, length, width = x.shape
         shared = (self.cross_query(x) * self.scale).reshape(key.shape[0], -1, width)
-        query = _split(shared, self.heads)
+        query = split_heads(shared, self.heads)
         # The casts make products of bfloat16 inputs. Of float32 products OpenVINO would make the same, but by turning
         # all keys and values into float32 and back at each step: half of the time of a step of eight windows.
         kind = self.cross_dtype
         looked = torch.softmax(torch.matmul(query.to(kind), key.to(kind)).float() + bias, -1)
         mixed = torch.matmul(looked.to(kind), value.to(kind)).float()
-        return _join(mixed).reshape(rows, length, width), query
+        return join_heads(mixed).reshape(rows, length, width), query
 
 
 class _Fused(nn.Module):
@@ -226,12 +226,12 @@ def _feed_forward(layer: Any) -> tuple[nn.Module, nn.Module]:
     return (nn.Sequential(first.first, _Second(first)) if isinstance(first, PivotLinear) else first), second
 
 
-def _split(x: Tensor, heads: int) -> Tensor:
+def split_heads(x: Tensor, heads: int) -> Tensor:
     """[N, L, D] to [N, H, L, C]."""
     return x.reshape(x.shape[0], -1, heads, x.shape[2] // heads).transpose(1, 2)
 
 
-def _join(x: Tensor) -> Tensor:
+def join_heads(x: Tensor) -> Tensor:
     """[N, H, L, C] to [N, L, D]."""
     x = x.transpose(1, 2)
     return x.reshape(x.shape[0], -1, x.shape[2] * x.shape[3])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linnet.engines.checks import check_heads, check_kept, check_spread, check_tokens
-from linnet.engines.torch.ops import attend, fused, pack, product
+from linnet.engines.torch.ops import attend, fused, normed, pack, product
 from linnet.models.lowrank.rewriting import untangle, without_bias
 
 FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so a short answer does not pay for the longest
@@ -124,7 +124,7 @@ class TorchDecoder:
         for index, layer in enumerate(self.layers):
             x = layer(x, state.cache[index], state.length, hidden, state.encoded.cross[index])
         state.length = end
-        logits: Tensor = self.output(_norm(self.norm, x[:, -1]))
+        logits: Tensor = self.output(normed(self.norm, x[:, -1]))
         return logits.float()
 
     def static_step(
@@ -138,7 +138,7 @@ class TorchDecoder:
         hidden = (torch.arange(cache.shape[4], device=place.device) > place)[None]
         for index, layer in enumerate(self.layers):
             x = layer(x, cache[index], place, hidden, cross[index])
-        logits: Tensor = self.output(_norm(self.norm, x[:, -1]))
+        logits: Tensor = self.output(normed(self.norm, x[:, -1]))
         return logits.float()
 
     def align(self, state: TorchState, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
@@ -198,22 +198,47 @@ class _DecoderLayer:
     def __call__(
         self, x: Tensor, cache: Tensor, start: int | Tensor, hidden: Tensor | None, cross: tuple[Tensor, Tensor]
     ) -> Tensor:
-        x = x + self._own(_norm(self.norm1, x), cache, start, hidden)
-        x = x + self._across(_norm(self.norm2, x), cross)
-        return x + self.fc2(self.fc1(_norm(self.norm3, x)))
+        x = x + self._own(normed(self.norm1, x), cache, start, hidden)
+        x = x + self._across(normed(self.norm2, x), cross)
+        return x + self.fc2(self.fc1(normed(self.norm3, x)))
 
     def align(
         self, x: Tensor, cache: Tensor, hidden: Tensor | None, cross: tuple[Tensor, Tensor], heads: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """The result for the first L tokens of N windows, and the cross-attention [N, heads, L, P] of some heads."""
         rows, length, _ = x.shape
-        x = x + self._own(_norm(self.norm1, x), cache, 0, hidden)
-        between = _norm(self.norm2, x)
+        x = x + self._own(normed(self.norm1, x), cache, 0, hidden)
+        between = normed(self.norm2, x)
         query = (self.cross_query(between) * self.scale).view(rows, length, self.heads, -1).transpose(1, 2)
         index = torch.as_tensor(list(heads), dtype=torch.long, device=x.device)
         scores = query.index_select(1, index) @ cross[0].index_select(1, index).transpose(2, 3)
         x = x + self._across(between, cross)
-        return x + self.fc2(self.fc1(_norm(self.norm3, x))), scores.float().softmax(-1)
+        return x + self.fc2(self.fc1(normed(self.norm3, x))), scores.float().softmax(-1)
+
+    def ragged(
+        self,
+        x: Tensor,
+        cache: Tensor,
+        start: int,
+        hidden: Tensor | None,
+        cross: Sequence[Tensor],
+        counts: Sequence[int],
+    ) -> tuple[Tensor, Tensor]:
+        """The result for N rows of which each has its own `cross` [2, H, P, C]; and their queries [N, H, L, C].
+
+        Of row n only the first `counts[n]` tokens count: its others look at nothing.
+        """
+        rows, length, width = x.shape
+        x = x + self._own(normed(self.norm1, x), cache, start, hidden)
+        query = (
+            (self.cross_query(normed(self.norm2, x)) * self.scale).view(rows, length, self.heads, -1).transpose(1, 2)
+        )
+        mixed = torch.zeros_like(query)
+        for row, (keys, count) in enumerate(zip(cross, counts, strict=True)):
+            if count:
+                mixed[row, :, :count] = attend(query[row : row + 1, :, :count], keys[:1], keys[1:])[0]
+        x = x + self.cross_out(mixed.transpose(1, 2).reshape(rows, length, width))
+        return x + self.fc2(self.fc1(normed(self.norm3, x))), query
 
     def _own(self, x: Tensor, cache: Tensor, start: int | Tensor, hidden: Tensor | None) -> Tensor:
         """`start` as a number [1] on the device means one token, and attention over the whole room of the cache."""
@@ -237,7 +262,3 @@ class _DecoderLayer:
         query = (self.cross_query(x) * self.scale).view(batch, rows // batch * length, self.heads, -1).transpose(1, 2)
         mixed = attend(query, key, value)
         return self.cross_out(mixed.transpose(1, 2).reshape(rows, length, width))
-
-
-def _norm(module: nn.LayerNorm, x: Tensor) -> Tensor:
-    return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)

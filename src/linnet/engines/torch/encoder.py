@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linnet.engines.torch.fastest import FastestAttention
-from linnet.engines.torch.ops import fused, product
+from linnet.engines.torch.ops import attend, fused, normed, product
 from linnet.models.lowrank.attention import ReducedAttention, Reducible
 from linnet.models.lowrank.rewriting import for_frames, untangle, without_bias
 
@@ -38,7 +38,7 @@ class TorchEncoder:
         x = x + self.positions[: x.shape[1]]
         for layer in self.layers:
             x = layer(x)
-        return _norm(self.norm, x)
+        return normed(self.norm, x)
 
 
 class _EncoderLayer:
@@ -59,21 +59,39 @@ class _EncoderLayer:
         self.fc1, self.fc2 = product(fc1, layer.activation_fn), product(fc2)
 
     def __call__(self, x: Tensor) -> Tensor:
-        between = _norm(self.norm1, x)
-        x = x + (self._attend(between) if self.reduced is None else self.reduced(between))
-        x = x + self.fc2(self.fc1(_norm(self.norm2, x)))
+        between = normed(self.norm1, x)
+        return self._forward(x + (self._attend(between) if self.reduced is None else self.reduced(between)))
+
+    def append(self, x: Tensor, cache: Tensor, start: int) -> Tensor:
+        """The result for positions [1, n, D] that see themselves and `start` positions before them.
+
+        `cache` [2, H, room, C] holds the keys and values of those before, and takes the new ones.
+        """
+        length, width = x.shape[1:]
+        query, key, value = self._split(normed(self.norm1, x))
+        end = start + length
+        cache[0, :, start:end], cache[1, :, start:end] = key[0], value[0]
+        mixed = attend(query * self.scale, cache[:1, :, :end], cache[1:, :, :end])
+        return self._forward(x + self.out(mixed.transpose(1, 2).reshape(1, length, width)))
+
+    @property
+    def products(self) -> list[Any]:
+        """What `ops.pack` prepares."""
+        return [*self.qkv, self.out, self.fc1, self.fc2]
+
+    def _forward(self, x: Tensor) -> Tensor:
+        x = x + self.fc2(self.fc1(normed(self.norm2, x)))
         if x.dtype == torch.float16:  # as Transformers does: large models overflow here
             limit = torch.finfo(x.dtype).max - 1000
             x = x.clamp(-limit, limit)
         return x
 
     def _attend(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        made = self.qkv[0](x).chunk(3, -1) if len(self.qkv) == 1 else [part(x) for part in self.qkv]
-        query, key, value = (part.view(batch, length, self.heads, -1).transpose(1, 2) for part in made)  # [B, H, P, C]
+        query, key, value = self._split(x)
         mixed = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return self.out(mixed.transpose(1, 2).reshape(x.shape))
 
-
-def _norm(module: nn.LayerNorm, x: Tensor) -> Tensor:
-    return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)
+    def _split(self, x: Tensor) -> list[Tensor]:
+        """Queries, keys and values, each [B, H, P, C]."""
+        made = self.qkv[0](x).chunk(3, -1) if len(self.qkv) == 1 else [part(x) for part in self.qkv]
+        return [part.view(*x.shape[:2], self.heads, -1).transpose(1, 2) for part in made]

@@ -176,17 +176,22 @@ def _is_exact_gelu(activation: nn.Module) -> bool:
     return bool(torch.allclose(activation(probe), functional.gelu(probe), atol=1e-6))
 
 
+def normed(module: nn.LayerNorm, x: Tensor) -> Tensor:
+    """What the module gives, without its overhead."""
+    return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, *, hidden: Tensor | None = None) -> Tensor:
     """Attention of scaled queries [N, H, L, C] over keys and values [N, H, S, C]; returns [N, H, L, C].
 
-    `hidden` [L, S] is true where a query must not look. Few queries over many keys: on a CPU in float32 two plain
-    batched products are up to ten times as fast as the fused kernel, which is tiled for long queries.
+    `hidden` [L, S] or [N, 1, L, S] is true where a query must not look. Few queries over many keys: on a CPU in float32
+    two plain batched products are up to ten times as fast as the fused kernel, which is tiled for long queries.
     """
     if query.device.type == "cpu" and query.dtype == torch.float32:
         n, h, queries, c = query.shape
         scores = torch.bmm(query.reshape(n * h, queries, c), key.view(n * h, -1, c).transpose(1, 2))
         if hidden is not None:
-            scores.masked_fill_(hidden, float("-inf"))
+            scores.view(n, h, queries, -1).masked_fill_(hidden, float("-inf"))
         mixed = torch.bmm(torch.softmax(scores, -1), value.view(n * h, -1, c))
         return mixed.view(n, h, queries, c)
     mask = None if hidden is None else ~hidden

@@ -1,0 +1,137 @@
+"""What a causal model costs as a stream goes on: milliseconds of a chunk with its decode, by its place in the segment.
+
+    python benchmarks/causal_runtime.py tiny.en --engine torch --minutes 2
+
+One core, one session, chunks of 300 ms, each encoded and decoded at once; segments of 24 s. The model need not be
+trained: its answers are steered, so that it writes a text at the rate of speech (3.3 tokens a second, each after its
+end), and every token of a second ago is final. All that a trained model computes is computed. Times are of this
+process's CPU (on a machine that does nothing else, the clock's), without log-mel of what came before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from linnet.engines.causal import CausalEngine
+from linnet.engines.choice import openvino_precision
+from linnet.models.causal import CausalSpec
+from linnet.models.resolve import resolve
+from linnet.models.whisper import load_whisper
+from linnet.streaming.causal import CausalModel
+from linnet.streaming.protocol import Query
+
+TEXT = " It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness,"
+RATE = 3.3  # tokens a second
+SEGMENT, CHUNK, FINAL_AFTER = 24.0, 0.3, 1.0  # seconds
+
+
+class Steered:
+    """An engine whose logits are raised at the token that the script has next, or at the end where none was said yet."""
+
+    def __init__(self, engine: CausalEngine, script: Sequence[int], end: int) -> None:
+        self._engine, self._script, self._end = engine, script, end
+        self.said = 0  # tokens
+        self.steps = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def feed(self, state: Any, tokens: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> Any:
+        """See `CausalEngine`; one row."""
+        before = state.columns.lengths[0]
+        logits = self._engine.feed(state, tokens, wanted)
+        for row, place in enumerate(wanted[0]):
+            text = before + place - 1  # after <|startoftranscript|> and <|notimestamps|>
+            logits[row, self._script[text] if 0 <= text < self.said else self._end] += 1e4
+        self.steps += 1
+        return logits
+
+
+def build(name: str, engine: str) -> tuple[Any, CausalEngine]:
+    """A loaded model and a causal engine."""
+    ref = resolve(name)
+    model = load_whisper(ref.path, name=name)
+    if engine == "torch":
+        import torch
+
+        from linnet.engines.torch.causal import TorchCausalEngine
+
+        torch.set_num_threads(1)
+        return model, TorchCausalEngine(model)
+    from linnet.engines.openvino.causal import open_causal
+
+    kind = engine.partition("-")[2] or "f32"
+    return model, open_causal(model.module, openvino_precision(kind), label=kind, threads=1)
+
+
+def measure(model: Any, engine: CausalEngine, minutes: float) -> dict[str, Any]:
+    """Run segments; milliseconds of each chunk, by its place."""
+    script = model.vocabulary.tokenizer(TEXT * 8, add_special_tokens=False)["input_ids"]
+    steered = Steered(engine, script, model.vocabulary.end)
+    causal = CausalModel(model, steered, CausalSpec(base=model.name, first_block=30), block=CHUNK)
+    samples = np.random.default_rng(0).normal(0, 0.05, round(SEGMENT * 16000)).astype(np.float32)
+    size = round(CHUNK * 16000)
+    rows: list[tuple[int, float, float, float, int]] = []
+    resident = []
+    for segment in range(max(2, round(minutes * 60 / SEGMENT))):
+        memory = causal.begin(language=None)
+        for start in range(0, len(samples) - size + 1, size):
+            now = (start + size) / 16000
+            steered.said, steered.steps = int(now * RATE), 0
+            committed = tuple(script[: max(0, int((now - FINAL_AFTER) * RATE))])
+            wall, begun = time.perf_counter(), time.process_time()
+            causal.hear(memory, samples[start : start + size])
+            heard_at = time.process_time()
+            (heard,) = causal.answer([Query(memory, committed)])
+            done = time.process_time()
+            if segment:  # the first one warms up
+                assert not memory.encoder.frames or [*committed, *heard.tokens] == script[: steered.said]
+                rows.append((segment, now, heard_at - begun, done - heard_at, steered.steps))
+                rows[-1] += (time.perf_counter() - wall,)
+        resident.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return report(np.array(rows), resident, engine.name)
+
+
+def report(rows: np.ndarray, resident: Sequence[float], name: str) -> dict[str, Any]:
+    """Figures of rows (segment, place, seconds of encoding, of decoding, steps, wall)."""
+    each = (rows[:, 2] + rows[:, 3]) * 1000
+    third = SEGMENT / 3
+    places = {
+        f"{low:g}-{low + third:g} s": [round(float(np.percentile(each[mask], q)), 1) for q in (50, 95)]
+        for low in (0.0, third, 2 * third)
+        if (mask := (rows[:, 1] > low) & (rows[:, 1] <= low + third)).any()
+    }
+    quartiles = np.array_split(each, 4)
+    return {
+        "engine": name,
+        "chunks": len(rows),
+        "ms p50, p95": [round(float(np.percentile(each, q)), 1) for q in (50, 95)],
+        "of it encoding p50": round(float(np.median(rows[:, 2]) * 1000), 1),
+        "decoder steps mean": round(float(rows[:, 4].mean()), 2),
+        "wall ms p50, p95": [round(float(np.percentile(rows[:, 5] * 1000, q)), 1) for q in (50, 95)],
+        "ms p50, p95 by place in the segment": places,
+        "ms p50 by quarter of the run": [round(float(np.median(part)), 1) for part in quartiles],
+        "most MB resident after each segment": [round(one) for one in resident],
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="tiny.en")
+    parser.add_argument("--engine", default="torch", help="torch, openvino-f32, openvino-bf16, openvino-int8")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of audio")
+    options = parser.parse_args()
+    model, engine = build(options.model, options.engine)
+    print(json.dumps(measure(model, engine, options.minutes), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""A causal Whisper as a model of streams: each block is encoded once, and only the text after the final words changes.
+
+Shapes: N samples of a segment, T mel frames, M mel bins, P encoder frames, L tokens, H heads.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from linnet.alignment.activity import SpeechActivity, speech_activity
+from linnet.alignment.aligner import DecodedWindow, place_words
+from linnet.alignment.words import TimedWord
+from linnet.arrays import one_thread
+from linnet.audio.mel import HOP, LogMel, scale_causal
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.decoding.drafted import Continued, Draft, TextRules, follow_drafts
+from linnet.decoding.fallback import compression_ratio
+from linnet.decoding.language import resolve_language
+from linnet.decoding.logits import softmax
+from linnet.decoding.options import DecodingOptions
+from linnet.decoding.prefix import build_prefix
+from linnet.engines.causal import CausalEngine
+from linnet.errors import OptionError
+from linnet.models.causal import FRAME_SAMPLES, FRAME_SECONDS, LOOKAHEAD_SAMPLES, CausalSpec
+from linnet.models.whisper import WhisperModel
+from linnet.streaming.protocol import Hypothesis, Query
+
+MOST_PROMPT = 64  # tokens of the text before that are kept
+NEW_TOKENS = 15  # of a look, beyond those that the look before gave
+TOKENS_PER_SECOND, MORE_TOKENS = 8.0, 25.0  # of English, and of scripts that take several for a letter
+REPETITIVE = 2.4  # compression ratio of a text that is not taken for a guess
+MOST_SPECIAL = 6  # tokens of a prefix that are no text
+_BACKGROUND = 300  # frames of 10 ms before the first word that tell what silence is like
+
+
+@dataclass
+class CausalMemory:
+    """A segment: its sound, the encoder's memory of it, and what was last heard in it.
+
+    `language` is None until it is detected. `ends` are of each word so far, final or not: how many tokens there are up
+    to its end, and its end in seconds.
+    """
+
+    language: str | None
+    prompt: tuple[int, ...]
+    encoder: Any
+    mel: LogMel
+    peak: Any
+    chunks: list[Samples] = field(default_factory=list)
+    count: int = 0  # samples
+    seen: int = 0  # of them, by `mel`
+    tokens: tuple[int, ...] = ()  # of the last look, the final ones first
+    ends: list[tuple[int, float]] = field(default_factory=list)
+    looked: int = 0  # frames that the last look had
+    answer: tuple[int, tuple[int, ...], Hypothesis] | None = None  # to what was asked last: frames, final tokens
+
+    @property
+    def samples(self) -> Samples:
+        """All of them [N]."""
+        if len(self.chunks) != 1:
+            self.chunks = [np.concatenate([np.zeros(0, np.float32), *self.chunks])]
+        return self.chunks[0]
+
+
+class CausalModel:
+    """A `StreamingModel` of a causal Whisper on any engine that runs one.
+
+    Each answer is what plain greedy decoding of all audio gives after the final tokens, whatever was answered before.
+    """
+
+    def __init__(
+        self, model: WhisperModel, engine: CausalEngine, spec: CausalSpec, *, block: float | None = None
+    ) -> None:
+        """`block`: seconds of audio that are encoded at a time, by default what the spec says.
+
+        Raises `OptionError` for a block that the model was not trained for.
+        """
+        self.name, self.engine_name, self.spec = model.name, engine.name, spec
+        self.languages = tuple(model.vocabulary.languages)
+        self._model, self._engine, self._vocabulary = model, engine, model.vocabulary
+        self._block = _frames(block, spec)
+        self._rules = TextRules(model.vocabulary)
+        self._options = DecodingOptions(timestamps=False)
+
+    @property
+    def block(self) -> float:
+        """Seconds of audio that are encoded at a time."""
+        return self._block * FRAME_SECONDS
+
+    def prompt(self, text: str) -> tuple[int, ...]:
+        """See `StreamingModel`. Empty where the model was not trained with prompts."""
+        return self._vocabulary.prompt(text) if self.spec.prompts else ()
+
+    def begin(self, *, language: str | None, prompt: Sequence[int] = ()) -> CausalMemory:
+        """See `StreamingModel`. Raises `OptionError` for a language that the model does not know."""
+        return CausalMemory(
+            language=resolve_language(language or self.spec.language, self._vocabulary),
+            prompt=tuple(prompt)[-MOST_PROMPT:] if self.spec.prompts else (),
+            encoder=self._engine.begin(),
+            mel=LogMel(self._model.n_mels),
+            peak=self.spec.speech_peak,
+        )
+
+    def hear(self, memory: CausalMemory, samples: Samples) -> None:
+        """See `StreamingModel`. Raises `ValueError` for more than there is `room` for in the model's window."""
+        if memory.count + len(samples) > self._engine.most_frames * FRAME_SAMPLES:
+            raise ValueError(f"{len(samples)} samples do not fit: the segment has room for {self.room(memory):.2f} s")
+        memory.chunks.append(np.asarray(samples, np.float32))
+        memory.count += len(samples)
+        ends = []
+        end = self._next_end(memory.encoder.frames)
+        while end > memory.encoder.frames and memory.count >= end * FRAME_SAMPLES + LOOKAHEAD_SAMPLES:
+            ends.append(end)
+            if self._next_end(end) == end:
+                break
+            end = self._next_end(end)
+        if ends:
+            sound = memory.samples[memory.seen :]
+            sound = sound[: ends[-1] * FRAME_SAMPLES + LOOKAHEAD_SAMPLES - memory.seen]
+            memory.seen += len(sound)
+            memory.peak = self._encode(memory.encoder, memory.mel, memory.peak, sound, ends)
+
+    def forget(self, memory: CausalMemory, before: float, committed: tuple[int, ...]) -> None:  # noqa: ARG002
+        """See `StreamingModel`: what was encoded has seen the audio before it, so nothing can be let go."""
+        return
+
+    def room(self, memory: CausalMemory) -> float:
+        """See `StreamingModel`."""
+        most = (self._engine.most_frames - self.spec.tail_pad) * FRAME_SECONDS
+        return most - memory.count / SAMPLE_RATE
+
+    def answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
+        """See `StreamingModel`. A final query's tail is encoded with silence behind it, and taken back afterwards."""
+        marks = [query.memory.encoder.mark() for query in queries]
+        try:
+            for query in queries:
+                if query.final:
+                    self._encode_tail(query.memory)
+            return self._answer(queries)
+        finally:
+            for query, mark in zip(queries, marks, strict=True):
+                query.memory.encoder.rewind(mark)
+
+    # --- encoding
+
+    def _next_end(self, frames: int) -> int:
+        """Where the block after so many frames ends."""
+        return min(frames + (self._block if frames else self.spec.first_block), self._engine.most_frames)
+
+    def _encode(self, encoder: Any, mel: LogMel, peak: Any, sound: Samples, ends: Sequence[int]) -> Any:
+        """Encode the blocks with these ends, which sound completes; returns the peak that was reached."""
+        with one_thread():
+            frames, peak = scale_causal(mel.push(sound), peak)
+        for end in ends:
+            taken = 2 * (end - encoder.frames) + (encoder.frames == 0)
+            self._engine.encode(encoder, frames[:taken])
+            frames = frames[taken:]
+        return peak
+
+    def _encode_tail(self, memory: CausalMemory) -> None:
+        """Encode the sound that fills no block yet and silence behind it, in whole blocks as far as there is room."""
+        wanted = min(-(-memory.count // FRAME_SAMPLES) + self.spec.tail_pad, self._engine.most_frames)
+        ends, end = [], memory.encoder.frames
+        while end < wanted:
+            end = self._next_end(end)
+            ends.append(end)
+        if ends:
+            sound = np.zeros(end * FRAME_SAMPLES + LOOKAHEAD_SAMPLES - memory.seen, np.float32)
+            rest = memory.samples[memory.seen :][: len(sound)]
+            sound[: len(rest)] = rest
+            self._encode(memory.encoder, copy.copy(memory.mel), memory.peak, sound, ends)
+
+    # --- decoding
+
+    def _answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
+        known = {row: found for row, query in enumerate(queries) if (found := self._known(query)) is not None}
+        rows = [row for row in range(len(queries)) if row not in known]
+        if rows:
+            known |= zip(rows, self._decode([queries[row] for row in rows]), strict=True)
+        return [known[row] for row in range(len(queries))]
+
+    def _known(self, query: Query) -> Hypothesis | None:
+        """The answer that takes no decoding: no sound yet, no room for tokens, nothing new since the same was asked."""
+        memory, committed = query.memory, query.committed
+        if not memory.encoder.frames:
+            return Hypothesis((), (), (), ended=True, language=memory.language)
+        if len(memory.prompt) + len(committed) + MOST_SPECIAL >= self._model.max_length:
+            return Hypothesis((), (), (), ended=False, language=memory.language)
+        frames, final, heard = memory.answer or (0, (), None)
+        return heard if (frames, final) == (memory.encoder.frames, committed) else None
+
+    def _decode(self, queries: Sequence[Query]) -> list[Hypothesis]:
+        languages = self._languages(queries)
+        drafts = [self._draft(query, language) for query, language in zip(queries, languages, strict=True)]
+        state = self._engine.start([query.memory.encoder for query in queries])
+        found = follow_drafts(self._engine, state, drafts, self._rules)
+        answers = []
+        for row, (query, draft, one) in enumerate(zip(queries, drafts, found, strict=True)):
+            words = self._words(query, one, state, row, len(draft.prefix))
+            answers.append(self._hypothesis(query, one, words, languages[row]))
+        return answers
+
+    def _languages(self, queries: Sequence[Query]) -> list[str | None]:
+        """Each segment's language; it is detected at each look until something is final."""
+        languages: list[str | None] = [query.memory.language for query in queries]
+        unknown = [row for row, language in enumerate(languages) if language is None]
+        if not unknown or not self._vocabulary.languages:
+            return languages
+        state = self._engine.start([queries[row].memory.encoder for row in unknown])
+        logits = self._engine.feed(state, [[self._vocabulary.start]] * len(unknown), [[0]] * len(unknown))
+        codes = list(self._vocabulary.languages)
+        told = softmax(logits[:, [self._vocabulary.languages[code] for code in codes]]).tolist()
+        for row, probabilities in zip(unknown, told, strict=True):
+            languages[row] = codes[int(np.argmax(probabilities))]
+            if queries[row].committed:
+                queries[row].memory.language = languages[row]
+        return languages
+
+    def _draft(self, query: Query, language: str | None) -> Draft:
+        memory, committed = query.memory, query.committed
+        prefix, start = build_prefix(
+            self._vocabulary,
+            self._options,
+            language=language,
+            prompt=memory.prompt,
+            max_length=self._model.max_length,
+        )
+        guess = memory.tokens[len(committed) :] if memory.tokens[: len(committed)] == committed else ()
+        seconds = (memory.encoder.frames - memory.looked) * FRAME_SECONDS
+        new = max(NEW_TOKENS, math.ceil(seconds * TOKENS_PER_SECOND))
+        room = self._model.max_length - len(prefix) - len(committed)
+        return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=min(len(guess) + new, room))
+
+    def _hypothesis(
+        self, query: Query, one: Continued, words: tuple[TimedWord, ...], language: str | None
+    ) -> Hypothesis:
+        memory, tokens = query.memory, tuple(one.tokens)
+        heard = Hypothesis(
+            tokens=tokens,
+            token_logprobs=tuple(one.token_logprobs[: len(tokens)]),
+            words=words,
+            ended=one.ended,
+            no_speech_prob=one.no_speech,
+            avg_logprob=one.avg_logprob,
+            compression_ratio=compression_ratio(self._vocabulary.text([*query.committed, *tokens])),
+            language=language,
+        )
+        if not query.final:
+            loops = not one.ended and heard.compression_ratio > REPETITIVE
+            memory.tokens = query.committed if loops else (*query.committed, *tokens)
+            memory.looked = memory.encoder.frames
+            memory.answer = memory.encoder.frames, query.committed, heard
+        return heard
+
+    # --- word times
+
+    def _words(self, query: Query, one: Continued, state: Any, row: int, prefix: int) -> tuple[TimedWord, ...]:
+        """The words of the new tokens, timed behind the final ones by where the decoder looked while it wrote them."""
+        memory = query.memory
+        memory.ends = [each for each in memory.ends if each[0] <= len(query.committed)]
+        if not one.tokens:
+            return ()
+        heads, begun = self._model.alignment_heads, memory.ends[-1][1] if memory.ends else 0.0
+        heard = min(memory.count, memory.encoder.frames * FRAME_SAMPLES)
+        cut = max(min(math.floor(begun / FRAME_SECONDS), heard // FRAME_SAMPLES - 1), 0)
+        places = range(prefix - 1, prefix - 1 + len(one.tokens))
+        attention = self._engine.look(state, row, places, heads.pairs)[..., cut:].astype(np.float64)
+        with one_thread():
+            sound = _activity(memory.samples[:heard], cut)
+            window = DecodedWindow((0,), one.tokens, (), memory.samples[cut * FRAME_SAMPLES : heard])
+            timed = place_words(window, attention, self._vocabulary, lag=heads.lag, sound=sound)
+        words = tuple(_placed(word, one, cut * FRAME_SECONDS, begun) for word in timed)
+        memory.ends += [(len(query.committed) + word.indices[-1] + 1, word.end) for word in words]
+        return words
+
+
+def _frames(block: float | None, spec: CausalSpec) -> int:
+    if block is None:
+        return spec.default_block
+    frames = round(block / FRAME_SECONDS)
+    if not spec.shortest_block <= frames <= spec.longest_block:
+        low, high = (each * FRAME_SECONDS for each in (spec.shortest_block, spec.longest_block))
+        raise OptionError(f"this causal model takes blocks of {low:g} to {high:g} s, not of {block:g} s")
+    return frames
+
+
+def _activity(samples: Samples, cut: int) -> SpeechActivity:
+    """Of samples from encoder frame `cut` on, against a background that is taken from 3 s more."""
+    before = min(2 * cut, _BACKGROUND)
+    sound = speech_activity(samples[(2 * cut - before) * HOP :])
+    return SpeechActivity(sound.score[before:], sound.level[before:])
+
+
+def _placed(word: TimedWord, one: Continued, offset: float, begun: float) -> TimedWord:
+    """A word in the segment's time, after the words before it, as probable as its least probable token."""
+    start, end = (max(round(offset + time, 3), begun) for time in (word.start, word.end))
+    least = min(one.token_logprobs[place] for place in word.indices)
+    return replace(word, start=start, end=end, probability=math.exp(least))

@@ -1,0 +1,187 @@
+"""A causal model's answers are those of plain greedy decoding over the masked encoder, whatever came before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linnet.audio.mel import LogMel, scale_causal
+from linnet.engines.torch.causal import TorchCausalEngine
+from linnet.errors import OptionError
+from linnet.models.causal import FRAME_SAMPLES, LOOKAHEAD_SAMPLES, CausalSpec, block_ends, encode_causal
+from linnet.models.whisper import WhisperModel, load_whisper
+from linnet.streaming.causal import CausalModel
+from linnet.streaming.protocol import Hypothesis, Query
+from tests.support.tiny_whispers import POSITIONS, save_whisper
+
+SPEC = CausalSpec(base="tiny", first_block=20, default_block=8, tail_pad=10)
+SAMPLES = (POSITIONS - SPEC.tail_pad) * FRAME_SAMPLES
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> WhisperModel:
+    return load_whisper(save_whisper(tmp_path_factory.mktemp("causal"), seed=5), name="tiny")
+
+
+@pytest.fixture(scope="module")
+def model(whisper: WhisperModel) -> CausalModel:
+    return CausalModel(whisper, TorchCausalEngine(whisper), SPEC)
+
+
+def sound(seed: int, count: int = SAMPLES) -> np.ndarray:
+    """Tones that come and go."""
+    random = np.random.default_rng(seed)
+    time = np.arange(count) / 16000
+    parts = [
+        np.sin(2 * np.pi * random.uniform(80, 3000) * time)
+        * (np.sin(2 * np.pi * random.uniform(0.5, 4) * time + random.uniform(0, 6)) > 0)
+        for _ in range(4)
+    ]
+    return (sum(parts) * 0.1 + random.normal(size=count) * 1e-3).astype(np.float32)
+
+
+def frames_of(samples: int) -> int:
+    """Encoder frames that so many samples complete."""
+    end, reached = SPEC.first_block, 0
+    while end <= POSITIONS and samples >= end * FRAME_SAMPLES + LOOKAHEAD_SAMPLES:
+        reached, end = end, end + SPEC.default_block
+    return reached
+
+
+def greedy(whisper: WhisperModel, samples: np.ndarray, frames: int, committed: Sequence[int], most: int) -> list[int]:
+    """The oracle, up to `most` tokens: the whole segment through the masked encoder, and Transformers' decoder."""
+    vocabulary, module = whisper.vocabulary, whisper.module
+    padded = np.zeros((frames + 8) * FRAME_SAMPLES, np.float32)
+    padded[: min(len(samples), len(padded))] = samples[: len(padded)]
+    mel, _ = scale_causal(LogMel(16).finish(padded), SPEC.speech_peak)
+    ends = torch.as_tensor(block_ends(frames + 1, [SPEC.first_block, SPEC.default_block]))
+    with torch.no_grad():
+        hidden = encode_causal(module.model.encoder, torch.as_tensor(mel)[None, : 2 * frames + 1], ends)[:, :frames]
+        prefix = [
+            vocabulary.start,
+            vocabulary.languages["de"],
+            vocabulary.tasks["transcribe"],
+            vocabulary.no_timestamps,
+        ]
+        tokens: list[int] = []
+        while len(tokens) < most:
+            ids = torch.tensor([[*prefix, *committed, *tokens]])
+            last = module.model.decoder(ids, encoder_hidden_states=hidden).last_hidden_state[0, -1]
+            logits = module.proj_out(last)
+            logits[vocabulary.end + 1 :] = -torch.inf
+            logits[[token for token in vocabulary.suppress if token < vocabulary.end]] = -torch.inf
+            if not committed and not tokens:
+                logits[[token for token in vocabulary.begin_suppress if token != vocabulary.end]] = -torch.inf
+            token = int(logits.argmax())
+            if token == vocabulary.end:
+                return tokens
+            tokens.append(token)
+    return tokens
+
+
+@settings(deadline=None, max_examples=6)
+@given(seed=st.integers(0, 999))
+def test_each_look_gives_what_greedy_decoding_of_the_whole_gives(whisper, model, seed):
+    random = np.random.default_rng(seed)
+    samples, memory, taken = sound(seed), model.begin(language="de"), 0
+    committed: tuple[int, ...] = ()
+    while taken < len(samples):
+        size = int(random.choice([1, 500, 2560, 5000, 9000]))
+        model.hear(memory, samples[taken : taken + size])
+        taken = min(taken + size, len(samples))
+        if size == 1 or random.random() < 0.5:
+            continue
+        (heard,) = model.answer([Query(memory, committed)])
+        assert memory.encoder.frames == frames_of(taken)
+        if not memory.encoder.frames:
+            assert heard == Hypothesis((), (), (), ended=True, language="de")
+            continue
+        want = greedy(whisper, samples[:taken], memory.encoder.frames, committed, len(heard.tokens) + heard.ended)
+        assert list(heard.tokens) == want
+        covered = [place for word in heard.words for place in word.indices]
+        assert covered == list(range(len(heard.tokens)))
+        times = [time for word in heard.words for time in (word.start, word.end)]
+        assert times == sorted(times)
+        assert all(0 <= time <= taken / 16000 for time in times)
+        committed = (*committed, *heard.tokens[: random.integers(0, len(heard.tokens) + 1)])
+
+
+def test_the_tail_is_heard_with_silence_behind_it_and_taken_back(whisper, model):
+    samples = sound(4, 20000)
+    memory, other = model.begin(language="de"), model.begin(language="de")
+    model.hear(memory, samples)
+    (heard,) = model.answer([Query(memory, (), final=True)])
+    padded = 76  # frames: 62.5 of sound, 10 of silence, up to the end of a block of 8 after the first 20
+    want = greedy(whisper, samples, padded, (), len(heard.tokens) + heard.ended)
+    assert list(heard.tokens) == want
+    assert all(word.end <= 1.25 for word in heard.words)
+    more = sound(5, 6000)
+    model.hear(memory, more)
+    model.hear(other, np.concatenate([samples, more]))
+    after, never = (model.answer([Query(each, ())])[0] for each in (memory, other))
+    shared = min(len(after.tokens), len(never.tokens))  # with nothing heard before, the limit of new tokens is another
+    assert shared > 0
+    assert after.tokens[:shared] == never.tokens[:shared]
+
+
+def test_segments_are_decoded_together_as_alone(model):
+    memories: list[Any] = []
+    for seed, (count, language) in enumerate([(9000, "de"), (28000, "en"), (3000, "fr"), (16000, "es"), (12000, None)]):
+        memory = model.begin(language=language)
+        model.hear(memory, sound(seed, count))
+        memories.append(memory)
+    queries = [Query(memory, (12, 30)[: row % 3], final=row % 2 == 1) for row, memory in enumerate(memories)]
+    together = model.answer(queries)
+    for memory in memories:
+        memory.answer, memory.tokens, memory.looked, memory.ends = None, (), 0, []
+    alone = [model.answer([query])[0] for query in queries]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.tokens, one.ended, one.language) == (other.tokens, other.ended, other.language)
+        assert [replace(word, probability=None) for word in one.words] == [
+            replace(word, probability=None) for word in other.words
+        ]
+        np.testing.assert_allclose(one.token_logprobs, other.token_logprobs, atol=1e-4)
+        np.testing.assert_allclose(one.no_speech_prob, other.no_speech_prob, atol=1e-5)
+    assert [bool(one.tokens) for one in together] == [True, True, False, True, True]
+    assert together[4].language in ("en", "de", "fr", "es", "it")
+
+
+def test_nothing_new_is_not_decoded_again(model, monkeypatch):
+    memory = model.begin(language="de")
+    model.hear(memory, sound(1, 12000))
+    first = model.answer([Query(memory, ())])
+    monkeypatch.setattr(TorchCausalEngine, "feed", lambda *_: pytest.fail("decoded again"))
+    model.hear(memory, sound(2, 100))
+    assert model.answer([Query(memory, ())]) == first
+
+
+def test_room_is_kept_for_the_silence_behind_the_last_word(model):
+    memory = model.begin(language="de")
+    assert model.room(memory) == pytest.approx(1.8)
+    model.hear(memory, sound(1, 20000))
+    assert model.room(memory) == pytest.approx(1.8 - 1.25)
+    with pytest.raises(ValueError, match=r"room for 0\.55 s"):
+        model.hear(memory, sound(1, 20000))
+    assert model.forget(memory, 0.5, ()) is None
+
+
+def test_what_it_was_not_trained_for_is_refused(whisper):
+    engine = TorchCausalEngine(whisper)
+    assert CausalModel(whisper, engine, SPEC, block=0.3).block == pytest.approx(0.3)
+    with pytest.raises(OptionError, match=r"blocks of 0\.1 to 1 s, not of 2 s"):
+        CausalModel(whisper, engine, SPEC, block=2.0)
+    model = CausalModel(whisper, engine, SPEC)
+    assert model.prompt("one two") == ()
+    assert model.begin(language="de", prompt=(1, 2)).prompt == ()
+    with pytest.raises(OptionError, match="klingon"):
+        model.begin(language="klingon")
+    prompted = CausalModel(whisper, engine, CausalSpec(base="tiny", prompts=True))
+    assert prompted.prompt("one two")
+    assert prompted.begin(language="de", prompt=(1, 2)).prompt == (1, 2)

@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--speech", type=Path, default=SPEECH)
     parser.add_argument("--minutes", type=float, default=1.0, help="of each speaker")
-    parser.add_argument("--speakers", type=int, default=100, help="at most so many")
+    parser.add_argument("--speakers", help="names with commas between; default: all")
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--share", type=float, default=0.5, help="of speech in the hours")
     parser.add_argument("--limit", type=int, help="noise: every so many-th stream only")
@@ -131,10 +131,11 @@ def spoken(options: argparse.Namespace) -> list[SpokenStream]:
     """The streams of the set."""
     if options.set == "digits":
         recordings = options.speech.parent / "fsdd" / "recordings"
-        return list(digit_streams(recordings, options.minutes))[: options.speakers]
+        return list(digit_streams(recordings, options.minutes))
     folder = options.speech / options.set
     manifest = options.aligned or folder / "manifest.jsonl"
-    return list(spoken_streams(manifest, folder, options.minutes))[: options.speakers]
+    found = spoken_streams(manifest, folder, options.minutes)
+    return [one for one in found if options.speakers is None or one.speaker in options.speakers.split(",")]
 
 
 def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: SpokenStream) -> ScoredRow:

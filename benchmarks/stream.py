@@ -30,6 +30,7 @@ from stream_audio import SpokenStream, digit_streams, made_noise, recorded_noise
 import linnet
 from linnet.audio import SAMPLE_RATE
 from linnet.cli.evaluate_stream import LiveModel
+from linnet.cli.options import ModelChoice
 from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.report import Summary, summarize
 from linnet.evaluation.rows import compared
@@ -164,11 +165,9 @@ def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: Sp
 
 def causal(options: argparse.Namespace, recognizer: Any, block: float) -> LiveModel:
     """A causal model with blocks of some seconds, which looks at each as it comes."""
-    from linnet.streaming.causal_loading import load_causal
-
-    model = load_causal(options.causal, threads=1, block=block)
+    choice = ModelChoice(options.causal, "cpu", "auto", offline=True, threads=1)
     step = max(block, 0.2)
-    return LiveModel(recognizer, model, StreamOptions(language=language_of(recognizer), step=step))
+    return LiveModel.load(choice, StreamOptions(language=language_of(recognizer), step=step), block, print)
 
 
 def print_policies(rows: Sequence[Row]) -> None:

@@ -130,6 +130,7 @@ def run(
     delay: live.Delay = None,
     step: live.Step = None,
     chunk: live.Chunk = None,
+    block: live.Block = None,
     align: live.Align = False,
     prompt: shared.Prompt = None,
     timestamps: shared.Timestamps = True,
@@ -173,14 +174,14 @@ def run(
         )
         scoring = Scoring(normalizer, protocol, decoding, batch_size=batch_size, channel=channel)
         files = Files(output, report, restart=restart, limit=limit)
-        request = live.StreamRequest(streaming, policy, delay, step, chunk, align)
+        request = live.StreamRequest(streaming, policy, delay, step, chunk, block, align)
         request.check(hypotheses=hypotheses, model=model)
         with make_reporter(progress) as reporter, listening(reporter):
             system: System
             choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
             if streaming:
                 options = request.options(prompt=prompt, beam_size=beam_size)
-                system = request.system(lambda: choice.load(reporter.notice), options)
+                system = request.system(choice, options, reporter.notice)
             elif hypotheses is None:
                 system = ModelSystem(lambda: _load(choice, reporter.notice))
             else:

@@ -3,11 +3,12 @@
     linnet data align SPEECH/libri_other/manifest.jsonl --model base --output ALIGNED.jsonl
     python benchmarks/stream.py --part policies --model tiny.en --aligned ALIGNED.jsonl --output ROWS.jsonl
     python benchmarks/stream.py --part noise --model tiny.en --output ROWS.jsonl
-    python benchmarks/stream.py --part flat --model digits --hours 2 --output ROWS.jsonl
+    python benchmarks/stream.py --part flat --model digits --set digits --hours 2 --output ROWS.jsonl
     python benchmarks/stream.py --part ladder --model tiny.en --aligned ALIGNED.jsonl --output ROWS.jsonl
 
 Streams are the clips of a speaker joined to `--minutes` with gaps of 0.3 to 1.5 s. Without `--aligned`, `--set` names a
-set whose manifest has word times (aligned_lj, aligned_hand). A system is `offline` or POLICY[@STEP[@DELAY]]. Work is
+set whose manifest has word times (aligned_lj, aligned_hand); `--set digits` are connected digits of a held-out speaker.
+A system is `offline` or POLICY[@STEP[@DELAY]], or `causal@BLOCK` with a causal model's folder as `--causal`. Work is
 measured as CPU time of one thread, so that other programs on the machine hardly count: a wall clock of an idle core.
 Each row is kept as it is made; a second run with the same file goes on, and the table is of all rows there.
 """
@@ -24,22 +25,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stream_audio import SpokenStream, made_noise, recorded_noise, repeated, spoken_streams
+from stream_audio import SpokenStream, digit_streams, made_noise, recorded_noise, repeated, spoken_streams
+from stream_tables import NORMALIZERS, Row, print_policies
 
 import linnet
 from linnet.audio import SAMPLE_RATE
 from linnet.cli.evaluate_stream import LiveModel
+from linnet.cli.options import ModelChoice
 from linnet.evaluation.log import ScoredRow
-from linnet.evaluation.report import Summary, summarize
 from linnet.evaluation.rows import compared
-from linnet.evaluation.streams.report import summarize_streams
 from linnet.evaluation.streams.simulate import play
-from linnet.evaluation.streams.trace import StreamTrace
 from linnet.machine import hardware
-from linnet.scoring.bootstrap import bootstrap_ratio
-from linnet.scoring.clusters import choose_clusters
-from linnet.scoring.latency import Pace, Units, word_lags
-from linnet.scoring.quantiles import quantile_interval
+from linnet.scoring.latency import Pace
 from linnet.streaming.options import StreamOptions
 from linnet.streaming.pool import PoolFull, SessionPool, measure_capacity
 from linnet.text.normalizers import Normalizers
@@ -47,8 +44,6 @@ from linnet.text.normalizers import Normalizers
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"
 SYSTEMS = "offline,commit,local-agreement-2@1,local-agreement-2,local-agreement-3,hold-1,emit-all"
 CHUNK = 0.1
-NORMALIZERS = Normalizers("english")
-Row = dict[str, Any]
 
 
 def arguments() -> argparse.Namespace:
@@ -57,6 +52,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=("policies", "noise", "flat", "ladder"), required=True)
     parser.add_argument("--model", required=True, help="what linnet.load takes")
     parser.add_argument("--compute-type", default="auto")
+    parser.add_argument("--causal", help="name or folder of a causal model, for the systems causal@BLOCK")
     parser.add_argument("--systems", default=SYSTEMS)
     parser.add_argument("--set", default="libri_other")
     parser.add_argument(
@@ -64,7 +60,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--speech", type=Path, default=SPEECH)
     parser.add_argument("--minutes", type=float, default=1.0, help="of each speaker")
-    parser.add_argument("--speakers", type=int, default=100, help="at most so many")
+    parser.add_argument("--speakers", help="names with commas between; default: all")
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--share", type=float, default=0.5, help="of speech in the hours")
     parser.add_argument("--limit", type=int, help="noise: every so many-th stream only")
@@ -116,7 +112,7 @@ def policies(options: argparse.Namespace, recognizer: Any) -> None:
     for stream in spoken(options):
         for system in options.systems.split(","):
             if (options.model, system, options.set, stream.name) not in done:
-                row = scored(recognizer, system, stream)
+                row = scored(options, recognizer, system, stream)
                 keep(
                     options,
                     {"part": "policies", "model": options.model, "system": system, "set": options.set, **asdict(row)},
@@ -127,20 +123,28 @@ def policies(options: argparse.Namespace, recognizer: Any) -> None:
 
 def spoken(options: argparse.Namespace) -> list[SpokenStream]:
     """The streams of the set."""
+    if options.set == "digits":
+        recordings = options.speech.parent / "fsdd" / "recordings"
+        return list(digit_streams(recordings, options.minutes))
     folder = options.speech / options.set
     manifest = options.aligned or folder / "manifest.jsonl"
-    return list(spoken_streams(manifest, folder, options.minutes))[: options.speakers]
+    found = spoken_streams(manifest, folder, options.minutes)
+    return [one for one in found if options.speakers is None or one.speaker in options.speakers.split(",")]
 
 
-def scored(recognizer: Any, system: str, stream: SpokenStream) -> ScoredRow:
+def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: SpokenStream) -> ScoredRow:
     """A stream recognized and compared."""
     row = ScoredRow(0, stream.name, stream.name, stream.text, language="en", speaker=stream.speaker)
     row = replace(row, duration=len(stream.samples) / SAMPLE_RATE)
+    normalizers = Normalizers("digits") if options.set == "digits" else NORMALIZERS
     if system == "offline":
         begun = time.process_time()
         text = recognizer.transcribe(stream.samples, language=language_of(recognizer)).text
-        return compared(row, "en", NORMALIZERS, hypothesis=text, seconds=time.process_time() - begun)
-    live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
+        return compared(row, "en", normalizers, hypothesis=text, seconds=time.process_time() - begun)
+    if system.startswith("causal@"):
+        live = causal(options, recognizer, float(system.partition("@")[2]))
+    else:
+        live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
     played = play(
         live.open(language_of(recognizer)),
         stream.samples,
@@ -152,101 +156,11 @@ def scored(recognizer: Any, system: str, stream: SpokenStream) -> ScoredRow:
     return compared(row, "en", NORMALIZERS, hypothesis=played.text, seconds=sum(trace.compute), stream=trace.to_dict())
 
 
-def print_policies(rows: Sequence[Row]) -> None:
-    """A table for each model and set; differences are beside offline (WER) and beside commit (lag)."""
-    for model, name in dict.fromkeys((row["model"], row["set"]) for row in rows):
-        own = [row for row in rows if (row["model"], row["set"]) == (model, name)]
-        systems = {one: rows_of(own, one) for one in dict.fromkeys(row["system"] for row in own)}
-        print(
-            f"\n| {model}, {name} | speakers, words | WER % | beside offline | lag p50 | p95 | beside commit p50, p95 "
-            "| wall p50, p95 | first text | RWER, ARWER % | erased per word | ms a chunk p95 | load |"
-        )
-        print("|---" * 13 + "|")
-        for system, found in systems.items():
-            print(f"| {system} | {cells(systems, system, found)} |", flush=True)
-
-
-def rows_of(rows: Sequence[Row], system: str) -> list[ScoredRow]:
-    """The scored rows of a system, by speaker."""
-    names = ScoredRow.__dataclass_fields__
-    own = [{key: value for key, value in row.items() if key in names} for row in rows if row["system"] == system]
-    return sorted((ScoredRow(**row) for row in own), key=lambda row: row.id)
-
-
-def cells(systems: dict[str, list[ScoredRow]], system: str, rows: Sequence[ScoredRow]) -> str:
-    """The cells of one system."""
-    summary = summary_of(rows)
-    interval = summary.interval
-    wer = f"{100 * (summary.wer or 0):.2f}"
-    wer += f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})" if interval is not None else ""
-    found = [f"{len(rows)}, {summary.words}", wer, beside_offline(systems.get("offline", []), rows)]
-    stream = summary.stream
-    if stream is None or stream.audio.commit_lag is None or stream.wall.commit_lag is None:
-        return " | ".join([*found, *[""] * 9, f"{summary.work_seconds / summary.audio_seconds:.2f}"])
-    for value, ends in (
-        (stream.audio.commit_lag.p50, stream.audio.commit_p50_interval),
-        (stream.audio.commit_lag.p95, stream.audio.commit_p95_interval),
-    ):
-        found.append(f"{value:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else ""))
-    found.append("" if system == "commit" else beside_commit(systems.get("commit", []), rows))
-    found.append(f"{stream.wall.commit_lag.p50:.2f}, {stream.wall.commit_lag.p95:.2f}")
-    first = stream.audio.first_text
-    found.append("" if first is None else f"{first.p50:.2f}")
-    found.append(f"{100 * (stream.audio.prefix_wer or 0):.1f}, {100 * (stream.wall.prefix_wer or 0):.1f}")
-    found.append(f"{stream.normalized_erasure or 0:.3f}")
-    found.append("" if stream.pace is None else f"{1000 * stream.pace.p95:.0f}")
-    return " | ".join([*found, f"{stream.load:.2f}"])
-
-
-def summary_of(rows: Sequence[ScoredRow]) -> Summary:
-    """The summary of a system's rows."""
-    return summarize(rows, made_with={}, sessions=[], stream=summarize_streams(rows, NORMALIZERS))
-
-
-def paired(one: Sequence[ScoredRow], other: Sequence[ScoredRow]) -> list[tuple[ScoredRow, ScoredRow]]:
-    """Rows of the same streams."""
-    known = {row.id: row for row in other}
-    return [(row, known[row.id]) for row in one if row.id in known]
-
-
-def beside_offline(offline: Sequence[ScoredRow], rows: Sequence[ScoredRow]) -> str:
-    """The difference of both WERs in points, with its interval over speakers."""
-    pairs = paired(rows, offline)
-    if len(pairs) < 2 or rows[0].stream is None:
-        return ""
-    difference = bootstrap_ratio(
-        [a.counts.errors - b.counts.errors for a, b in pairs],
-        [a.words for a, _ in pairs],
-        clusters=choose_clusters([a for a, _ in pairs]),
-    )
-    if difference is None:
-        return ""
-    interval = difference.interval
-    return f"{100 * difference.value:+.2f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-
-
-def beside_commit(commit: Sequence[ScoredRow], rows: Sequence[ScoredRow]) -> str:
-    """The differences of the lags' quantiles in seconds, with intervals over speakers."""
-    pairs = paired(rows, commit)
-    if len(pairs) < 2:
-        return ""
-    own, other = (lags([pair[side] for pair in pairs]) for side in (0, 1))
-    texts = []
-    for q in (0.5, 0.95):
-        value = np.quantile(np.concatenate(own), q) - np.quantile(np.concatenate(other), q)
-        low, high = quantile_interval(own, q, others=other) or (np.nan, np.nan)
-        texts.append(f"{value:+.2f} ({low:+.2f} to {high:+.2f})")
-    return ", ".join(texts)
-
-
-def lags(rows: Sequence[ScoredRow]) -> list[list[float]]:
-    """The commit lags of each stream on the audio clock."""
-    units = Units(NORMALIZERS.function("en"))
-    traces = [StreamTrace.from_dict(row.stream or {}) for row in rows]
-    return [
-        [one.committed_audio for one in word_lags(units.spoken(trace.reference or ()), units.shown(trace.shown))]
-        for trace in traces
-    ]
+def causal(options: argparse.Namespace, recognizer: Any, block: float) -> LiveModel:
+    """A causal model with blocks of some seconds, which looks at each as it comes."""
+    choice = ModelChoice(options.causal, "cpu", "auto", offline=True, threads=1)
+    step = max(block, 0.2)
+    return LiveModel.load(choice, StreamOptions(language=language_of(recognizer), step=step), block, print)
 
 
 # --- noise
@@ -298,7 +212,7 @@ def print_noise(rows: Sequence[Row]) -> None:
 
 def flat(options: argparse.Namespace, recognizer: Any) -> None:
     """Hours of speech faster than they are spoken: the work on a chunk and the memory against the position."""
-    stream = spoken(options)[0] if options.aligned or options.set != "libri_other" else digits_stream(options)
+    stream = spoken(options)[0]
     live = LiveModel.of(recognizer, StreamOptions(language=language_of(recognizer))).open(language_of(recognizer))
     size = round(CHUNK * SAMPLE_RATE)
     work: list[float] = []
@@ -335,19 +249,6 @@ def resident() -> int:
     """Bytes of memory of this process now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()
-
-
-def digits_stream(options: argparse.Namespace) -> SpokenStream:
-    """A minute of connected digits of one speaker."""
-    from linnet.audio import load
-
-    folder = options.speech.parent / "fsdd" / "recordings"
-    rng = np.random.default_rng(2)
-    pieces = []
-    for _ in range(60):
-        clip = load(str(folder / f"{rng.integers(10)}_theo_{rng.integers(50)}.wav")).samples
-        pieces += [clip, np.zeros(round(rng.uniform(0.1, 0.6) * SAMPLE_RATE), np.float32)]
-    return SpokenStream("digits", "theo", np.concatenate(pieces), "")
 
 
 # --- sessions per core

@@ -44,7 +44,8 @@ def spoken_streams(manifest: Path, audio: Path, minutes: float, seed: int = 3) -
     clips: dict[str, list[tuple[Samples, str, list[SpokenWord]]]] = {}
     for row in read_manifest(manifest):
         own = clips.setdefault(row.speaker or manifest.parent.name, [])
-        samples = load(str(audio / Path(row.audio).relative_to(manifest.parent))).samples
+        path = Path(row.audio)
+        samples = load(str(path if path.is_file() else audio / path.relative_to(manifest.parent))).samples
         if sum(len(one) for one, _, _ in own) + len(samples) <= minutes * 60 * SAMPLE_RATE:
             words = [SpokenWord(word.word, word.start, word.end) for word in row.words or ()]
             own.append((samples, row.text or "", [word for word in words if word.text.strip("*")]))
@@ -72,6 +73,33 @@ def _gap(samples: Samples, rng: np.random.Generator) -> Samples:
     frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
     level = float(np.quantile(np.sqrt(np.mean(np.square(frames), axis=1)), 0.1))
     return (level * rng.standard_normal(round(rng.uniform(*GAPS) * SAMPLE_RATE))).astype(np.float32)
+
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def digit_streams(recordings: Path, minutes: float, streams: int = 6, seed: int = 11) -> Iterator[SpokenStream]:
+    """Connected digits of the held-out speaker theo: strings of 3 to 8 digits, each word ending where its clip does.
+
+    Clips are cut to their speech; 50 to 250 ms lie between digits, 0.6 to 1.5 s between strings. All streams are of
+    one speaker, so an interval over them tells of other strings, not of other speakers.
+    """
+    for number in range(streams):
+        rng = np.random.default_rng([seed, number])
+        pieces: list[Samples] = []
+        words: list[SpokenWord] = []
+        at = 0
+        while at < minutes * 60 * SAMPLE_RATE:
+            for place, digit in enumerate(rng.integers(0, 10, int(rng.integers(3, 9)))):
+                low, high = (0.6, 1.5) if place == 0 else (0.05, 0.25)
+                gap = round(rng.uniform(low, high) * SAMPLE_RATE)
+                clip = load(str(recordings / f"{digit}_theo_{rng.integers(50)}.wav")).samples
+                pieces += [(1e-4 * rng.standard_normal(gap)).astype(np.float32), clip]
+                start, at = at + gap, at + gap + len(clip)
+                words.append(SpokenWord(WORDS[digit], start / SAMPLE_RATE, at / SAMPLE_RATE))
+        pieces.append((1e-4 * rng.standard_normal(SAMPLE_RATE)).astype(np.float32))
+        text = " ".join(word.text for word in words)
+        yield SpokenStream(f"theo {number}", f"theo {number}", np.concatenate(pieces), text, words)
 
 
 def made_noise(seed: int = 7) -> Iterator[tuple[str, Samples]]:

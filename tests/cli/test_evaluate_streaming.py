@@ -21,10 +21,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture
 def corpus(tmp_path: Path, fsdd: Path) -> Path:
-    """Two strings of six digits; their words share the time, which is enough for a lag of each."""
+    """A string of six digits; its words share the time, which is enough for a lag of each."""
     path = tmp_path / "digits.jsonl"
     with path.open("w") as file:
-        for number, (sound, text) in enumerate(real_strings(fsdd)[:2]):
+        for number, (sound, text) in enumerate(real_strings(fsdd)[:1]):
             samples = np.concatenate([sound.samples, np.zeros(SAMPLE_RATE // 2, np.float32)])
             soundfile.write(tmp_path / f"{number}.wav", samples, SAMPLE_RATE)
             ends = np.linspace(0.0, len(sound.samples) / SAMPLE_RATE, 7)
@@ -40,14 +40,14 @@ def corpus(tmp_path: Path, fsdd: Path) -> Path:
 def test_a_model_is_streamed_and_its_rows_make_the_same_figures_again(call: Call, corpus: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     command = ["evaluate", corpus, "--model", "digits", "--streaming", "--json", "--engine", "torch", "--output", rows]
-    command += ["--policy", "local-agreement-2", "--step", "0.5", "--normalizer", "digits"]
+    command += ["--policy", "local-agreement-2", "--step", "1", "--normalizer", "digits"]
     first = json.loads(call(*command).out)
     stream = first["stream"]
-    assert (stream["streams"], stream["timed"], stream["words"]) == (2, 2, 12)
-    assert stream["lags"] == 12 - first["substitutions"] - first["deletions"]
+    assert (stream["streams"], stream["timed"], stream["words"]) == (1, 1, 6)
+    assert stream["lags"] == 6 - first["substitutions"] - first["deletions"]
     assert stream["final_wer"] == first["wer"]
     assert stream["wall"]["commit_lag"]["p50"] > stream["audio"]["commit_lag"]["p50"]
-    assert stream["counters"]["decodes"] >= 4
+    assert stream["counters"]["decodes"] >= 2
     assert first["made_with"]["options"]["stream"]["policy"] == "local-agreement-2"
     again = json.loads(call(*command).out)
     assert again["stream"] == stream
@@ -62,6 +62,7 @@ def test_a_model_is_streamed_and_its_rows_make_the_same_figures_again(call: Call
         (["--policy", "commit"], "--policy can be used with --streaming only: add it"),
         (["--align", "--chunk", "0.2"], "--chunk, --align can be used with --streaming only"),
         (["--streaming", "--hypotheses", "x.txt"], "--streaming plays recordings to a model"),
+        (["--streaming", "--model", "faster-whisper:tiny"], "plays recordings to Linnet's own models"),
         (["--streaming", "--policy", "never"], "policy 'never' is unknown"),
         (["--streaming", "--chunk", "0"], "chunk must be from 0.001 to 30 seconds, got 0"),
         (["--streaming", "--step", "-1"], "step must be"),

@@ -67,6 +67,13 @@ def test_shards_are_found_by_their_index_and_all_are_needed(tmp_path: Path) -> N
     assert is_complete(tmp_path)
 
 
+def test_the_fingerprint_of_an_adapter_follows_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"one")
+    first = fingerprint(tmp_path)
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"two")
+    assert fingerprint(tmp_path) != first
+
+
 def test_the_fingerprint_follows_settings_and_weights_only(tmp_path: Path) -> None:
     write_files(tmp_path, model_files())
     first = fingerprint(tmp_path)

@@ -130,6 +130,7 @@ def run(
     delay: live.Delay = None,
     step: live.Step = None,
     chunk: live.Chunk = None,
+    block: live.Block = None,
     align: live.Align = False,
     prompt: shared.Prompt = None,
     timestamps: shared.Timestamps = True,
@@ -162,14 +163,14 @@ def run(
     with traced(verbose), stoppable():
         scoring = Scoring(normalizer, protocol, transcription_options(given), batch_size=batch_size, channel=channel)
         files = Files(output, report, restart=restart, limit=limit)
-        request = live.StreamRequest(streaming, policy, delay, step, chunk, align)
-        request.check(hypotheses=hypotheses)
+        request = live.StreamRequest(streaming, policy, delay, step, chunk, block, align)
+        request.check(hypotheses=hypotheses, model=model)
         with make_reporter(progress) as reporter, listening(reporter):
             system: System
             choice = ModelChoice.of(given)
             if streaming:
                 options = request.options(prompt=prompt, beam_size=beam_size)
-                system = request.system(lambda: choice.load(reporter.notice), options)
+                system = request.system(choice, options, reporter.notice)
             elif hypotheses is None:
                 system = ModelSystem(lambda: _load(choice, reporter.notice))
             else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from linnet.cli.options import option
+from linnet.cli.options import ModelChoice, option
 from linnet.errors import LinnetError, OptionError
 from linnet.evaluation.streams.protocol import Update
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from linnet.audio.types import Samples
     from linnet.data.manifest import WordTime
     from linnet.evaluation.streams.system import StreamSystem
+    from linnet.notices import Notify
     from linnet.streaming.events import Event
     from linnet.streaming.options import StreamOptions
     from linnet.streaming.protocol import StreamingModel
@@ -57,6 +58,10 @@ Chunk = Annotated[
         "--chunk", verb="evaluate", metavar="S", help="Seconds of audio that a stream is given at a time. Default: 0.1."
     ),
 ]
+Block = Annotated[
+    float | None,
+    option("--block", verb="evaluate", metavar="S", help="Seconds of audio that a causal model encodes at a time."),
+]
 Align = Annotated[
     bool,
     option(
@@ -76,13 +81,19 @@ class StreamRequest:
     delay: float | None
     step: float | None
     chunk: float | None
+    block: float | None
     align: bool
 
-    def check(self, *, hypotheses: str | None) -> None:
-        """Raise `OptionError` for choices of streams without a stream, or a stream of existing transcripts."""
+    def check(self, *, hypotheses: str | None, model: str | None) -> None:
+        """Raise `OptionError` for choices of streams without a stream, or a stream of transcripts or a service."""
+        from linnet.evaluation.providers import names_provider
+
+        if self.streaming and model is not None and names_provider(model):
+            raise OptionError(f"{model}: --streaming plays recordings to Linnet's own models; name one of them")
         if self.streaming and hypotheses is not None:
             raise OptionError("--streaming plays recordings to a model, and --hypotheses scores texts: choose one")
         given = {"--policy": self.policy, "--delay": self.delay, "--step": self.step, "--chunk": self.chunk}
+        given["--block"] = self.block
         named = [name for name, value in given.items() if value is not None] + ["--align"] * self.align
         if named and not self.streaming:
             raise OptionError(f"{', '.join(named)} can be used with --streaming only: add it")
@@ -94,75 +105,84 @@ class StreamRequest:
         own = {"policy": self.policy, "delay": self.delay, "step": self.step}
         return StreamOptions(**{name: value for name, value in {**own, **shared}.items() if value is not None})
 
-    def system(self, load: Callable[[], Recognizer], options: StreamOptions) -> StreamSystem:
-        """The system under evaluation; `load` is called when it is first needed."""
+    def system(self, choice: ModelChoice, options: StreamOptions, notify: Notify) -> StreamSystem:
+        """The system under evaluation; the model is loaded when it is first needed."""
         from linnet.evaluation.streams.simulate import CHUNK
         from linnet.evaluation.streams.system import StreamChoice, StreamSystem
 
         live: list[LiveModel] = []
 
         def opened() -> LiveModel:
-            live.append(LiveModel.of(load(), options))
+            live.append(LiveModel.load(choice, options, self.block, notify))
             return live[0]
 
         def align(samples: Samples, language: str | None) -> Sequence[WordTime]:
             return live[0].words(samples, language)
 
-        chunk = CHUNK if self.chunk is None else self.chunk
-        if not 0.001 <= chunk <= 30.0:
-            raise OptionError(f"chunk must be from 0.001 to 30 seconds, got {chunk:g}")
-        return StreamSystem(opened, StreamChoice(chunk, align if self.align else None))
+        seconds = CHUNK if self.chunk is None else self.chunk
+        if not 0.001 <= seconds <= 30.0:
+            raise OptionError(f"chunk must be from 0.001 to 30 seconds, got {seconds:g}")
+        return StreamSystem(opened, StreamChoice(seconds, align if self.align else None))
 
 
 @dataclass(frozen=True)
 class LiveModel:
-    """A recognizer's model of streams, as `linnet.evaluation.streams.protocol.LiveSystem`."""
+    """A model of streams, as `linnet.evaluation.streams.protocol.LiveSystem`."""
 
-    recognizer: Any
+    name: str
+    revision: str | None
+    dtype: str
+    device: str
+    engine_name: str
+    languages: tuple[str, ...]
     model: StreamingModel
     stream: StreamOptions
+    recognizer: Recognizer | None = None  # which hears the same recordings offline; a causal model has none
 
     @classmethod
-    def of(cls, recognizer: Recognizer, options: StreamOptions) -> LiveModel:
-        """Raises `ModelError` for a model that cannot serve streams."""
+    def load(cls, choice: ModelChoice, options: StreamOptions, block: float | None, notify: Notify) -> LiveModel:
+        """Raises `ModelError` for a model that cannot serve streams, `OptionError` for what does not go together."""
+        from linnet.models.checkpoint import fingerprint
+        from linnet.streaming.causal_loading import causal_folder
         from linnet.streaming.models import streaming_model
 
-        return cls(recognizer, streaming_model(recognizer, beam_size=options.beam_size), options)
+        folder = None if choice.name is None else causal_folder(choice.name)
+        if folder is None:
+            return cls.of(choice.load(notify), options, block)
+        model = streaming_model(choice.name, beam_size=options.beam_size, block=block, notify=notify, **choice.keywords)
+        return cls(
+            name=model.name,
+            revision=fingerprint(folder),
+            dtype=model.engine_name.rpartition(" ")[2],
+            device="cuda" if "cuda" in model.engine_name else "cpu",
+            engine_name=model.engine_name,
+            languages=tuple(model.languages),
+            model=model,
+            stream=options,
+        )
 
-    @property
-    def name(self) -> str:
-        """See `LiveSystem`."""
-        return str(self.recognizer.name)
+    @classmethod
+    def of(cls, recognizer: Recognizer, options: StreamOptions, block: float | None = None) -> LiveModel:
+        """A recognizer by encoding its windows again. Raises `ModelError`, `OptionError`."""
+        from linnet.streaming.models import streaming_model
 
-    @property
-    def revision(self) -> str | None:
-        """See `LiveSystem`."""
-        return None if self.recognizer.revision is None else str(self.recognizer.revision)
-
-    @property
-    def dtype(self) -> str:
-        """See `LiveSystem`."""
-        return str(self.recognizer.dtype)
-
-    @property
-    def device(self) -> str:
-        """See `LiveSystem`."""
-        return str(self.recognizer.device)
-
-    @property
-    def engine_name(self) -> str:
-        """See `LiveSystem`."""
-        return str(self.recognizer.engine_name)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """See `LiveSystem`."""
-        return tuple(self.recognizer.languages)
+        return cls(
+            name=recognizer.name,
+            revision=recognizer.revision,
+            dtype=recognizer.dtype,
+            device=recognizer.device,
+            engine_name=recognizer.engine_name,
+            languages=tuple(recognizer.languages),
+            model=streaming_model(recognizer, beam_size=options.beam_size, block=block),
+            stream=options,
+            recognizer=recognizer,
+        )
 
     @property
     def options(self) -> Mapping[str, Any]:
         """See `LiveSystem`."""
-        return asdict(self.stream)
+        block = getattr(self.model, "block", None)
+        return asdict(self.stream) | ({} if block is None else {"block": block})
 
     def open(self, language: str | None) -> LiveSession:
         """See `LiveSystem`."""
@@ -171,9 +191,11 @@ class LiveModel:
         return LiveSession(StreamSession(self.model, replace(self.stream, language=language)))
 
     def words(self, samples: Samples, language: str | None) -> list[WordTime]:
-        """The words of an offline transcript with their times."""
+        """The words of an offline transcript with their times. Raises `OptionError` for a causal model."""
         from linnet.data.manifest import WordTime
 
+        if self.recognizer is None:
+            raise OptionError(f"{self.name} has no offline transcript for --align: give the rows their words instead")
         found = self.recognizer.transcribe(samples, language=language, word_timestamps=True)
         return [WordTime(one.word, one.start, one.end) for one in found.words]
 

@@ -25,6 +25,7 @@ SETTINGS = (
     "merges.txt",
 )  # small files that affect a model's output
 
+ADAPTER = "adapter_model.safetensors"  # of PEFT
 _VOCABULARIES = ("tokenizer.json", "vocab.json")  # settings read only by tokenizers
 _OBJECTS = (*(n for n in SETTINGS if n.endswith(".json") and n not in _VOCABULARIES), "adapter_config.json")
 _LOADED = (".json", ".safetensors", ".bin", ".txt", ".model", ".jinja", ".tiktoken")  # files that loaders may open
@@ -106,8 +107,9 @@ def fingerprint(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     settings = (folder / name for name in SETTINGS if (folder / name).is_file())
+    adapters = (path for path in (folder / ADAPTER,) if path.is_file())
     try:
-        for path in (*settings, *weight_files(folder)):
+        for path in (*settings, *weight_files(folder), *adapters):
             digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
             update_digest(digest, path)
     except OSError as error:

@@ -6,6 +6,7 @@ Shapes: a frame is 512 samples, 32 ms.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,14 @@ _PERIOD, _WARM_UP = 512, 64  # frames: a network is replaced every 16 s by one t
 _FLOOR = -100.0  # dB, of silence
 _LOUD, _START, _MOST_GAIN = -20.0, -40.0, 30.0  # dB
 _FADING = 0.02  # dB a frame: after 30 s without a loud frame the level taken for speech is 20 dB less
+
+
+class Activity(Protocol):
+    """Tells of each frame how probable it is that somebody speaks."""
+
+    def push(self, frame: Samples) -> float:
+        """Of the next frame [512]."""
+        ...
 
 
 class LiveActivity:

@@ -8,7 +8,7 @@ import numpy as np
 
 from linnet.audio.silero import FRAME
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.streaming.activity import SECONDS, LiveActivity, SpeechTracker
+from linnet.streaming.activity import SECONDS, Activity, LiveActivity, SpeechTracker
 
 _HELD = 160  # frames: 5 s, for the pre-roll and for a cut that lies back
 CUT_WITHIN = 4.0  # seconds before the newest audio in which a cut is made
@@ -17,10 +17,10 @@ CUT_WITHIN = 4.0  # seconds before the newest audio in which a cut is made
 class Intake:
     """What was given, what of it is heard, and what was found in it. Times are seconds of the stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, activity: Activity | None = None) -> None:
         self.given = 0  # samples
         self.speech = SpeechTracker()
-        self._activity = LiveActivity()
+        self._activity = activity or LiveActivity()
         self._waiting: list[Samples] = []  # whole audio that is not heard yet
         self._held: deque[Samples] = deque(maxlen=_HELD)  # the newest frames that were
         self._probabilities: deque[float] = deque(maxlen=round(CUT_WITHIN / SECONDS))

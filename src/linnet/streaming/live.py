@@ -200,8 +200,8 @@ class _Run:
         """Wait for the next thing to do, and do it."""
         with self._changed:
             arrived = self._changed.wait_for(lambda: bool(self._inbox) or self._over, timeout=self._source.pause)
-            failed = self._failure is not None and self._failure[0] != "samples"
-            if self._inbox and not failed:
+            overloaded = self._failure is not None and self._failure[0] == "overload"
+            if self._inbox and not overloaded:
                 bite = self._bite()
             elif self._over:
                 return self._finish()
@@ -230,7 +230,8 @@ class _Run:
     def _finish(self) -> list[Event]:
         if self._failure is None:
             return self._session.finish()
-        return self._session.fail(*self._failure)
+        heard = [] if self._failure[0] == "overload" else self._session.settle()  # which is not the session's fault
+        return [*heard, *self._session.fail(*self._failure)]
 
     def _silent(self) -> list[Event]:
         """Nothing came for a while."""

@@ -19,9 +19,9 @@ class Endpointing:
     After text that ends a sentence it takes less silence than after a comma or in the middle of one.
     """
 
-    pause: float = 0.5  # after text of which the punctuation says nothing (of languages without it)
-    after_sentence: float = 0.4
-    after_phrase: float = 0.8  # no punctuation, or a comma: the speaker may be thinking
+    pause: float = 0.8  # after text of which the punctuation says nothing (of languages without it)
+    after_sentence: float = 0.6
+    after_phrase: float = 0.9  # no punctuation, or a comma: the speaker may be thinking
     without_text: float = 2.4  # speech was found, but no word in it
 
     def __post_init__(self) -> None:
@@ -41,6 +41,7 @@ class StreamOptions:
     policy: str = "commit"  # commit, hold-N, local-agreement-N, emit-all
     delay: float = 0.3
     step: float = 0.4  # seconds of new audio between two looks at it
+    patience: float = 1.0  # more seconds of delay for a word of probability 0, in proportion for others
     threshold: float = 0.9  # a word whose every token is at least so probable need not be heard alike twice
     beam_size: int = 1
     endpointing: Endpointing = field(default_factory=Endpointing)
@@ -52,7 +53,7 @@ class StreamOptions:
             raise OptionError(
                 f"policy {self.policy!r} is unknown: use commit, emit-all, hold-1 or local-agreement-2 (any number)"
             )
-        require(self, NOT_NEGATIVE, "delay")
+        require(self, NOT_NEGATIVE, "delay", "patience")
         require(self, POSITIVE, "step", "window", "stats_every")
         require(self, SHARE, "threshold")
         require(self, ONE_OR_MORE, "beam_size")

@@ -83,10 +83,13 @@ class _Memory:
 
 
 class Commit:
-    """A word is final when it is complete, lies `delay` back, and is sure or was heard alike twice."""
+    """A word is final when it is complete, lies far enough back, and is sure or was heard alike twice.
 
-    def __init__(self, delay: float, threshold: float) -> None:
-        self._delay, self._threshold = delay, threshold
+    Far enough is `delay`, and up to `patience` more the less probable the word is: what follows tells what it was.
+    """
+
+    def __init__(self, delay: float, patience: float, threshold: float) -> None:
+        self._delay, self._patience, self._threshold = delay, patience, threshold
         self._memory = _Memory(2)
 
     def judge(self, heard: Heard) -> Verdict:
@@ -105,7 +108,8 @@ class Commit:
         return Verdict(final, stable)
 
     def _lies_back(self, word: TimedWord, heard: Heard) -> bool:
-        return word.end <= heard.now - self._delay
+        doubt = 0.0 if word.probability is None or word.probability >= self._threshold else 1.0 - word.probability
+        return word.end <= heard.now - self._delay - doubt * self._patience
 
 
 def _complete(heard: Heard) -> int:
@@ -151,7 +155,7 @@ class EmitAll:
 def build_policy(options: StreamOptions) -> Policy:
     """The policy that the options name, for one segment."""
     if options.policy == "commit":
-        return Commit(options.delay, options.threshold)
+        return Commit(options.delay, options.patience, options.threshold)
     if options.policy == "emit-all":
         return EmitAll()
     return Hold(options.count) if options.policy.startswith("hold") else Agreement(options.count)

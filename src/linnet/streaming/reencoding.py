@@ -59,6 +59,8 @@ class Window:
 class ReencodingModel:
     """A `StreamingModel` of any Whisper-family model on any engine."""
 
+    carries = True  # it hears as much at once as it may
+
     def __init__(self, backend: WhisperBackend, name: str, *, beam_size: int = 1) -> None:
         self.name, self.engine_name, self.languages = name, backend.engine_name, backend.languages
         self._model: WhisperModel = backend.model

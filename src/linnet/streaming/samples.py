@@ -24,6 +24,8 @@ def checked(samples: Any) -> tuple[Samples, int]:
         array = np.asarray(samples)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"a chunk must be an array of samples, got {type(samples).__name__}") from error
+    if not array.ndim or array.dtype == object:
+        raise OptionError(f"a chunk must be an array of samples, got {type(samples).__name__}")
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if array.ndim != 1:

@@ -37,7 +37,6 @@ class Segment:
 
     def __init__(self, index: int, model: StreamingModel, policy: Policy, memory: Any, origin: float) -> None:
         self.index, self.origin = index, origin
-        self.begun = origin  # which stays, as the origin moves on with the window
         self.looked = origin  # the audio's end at the last look
         self.tail = Tail()
         self.heard: Hypothesis | None = None
@@ -50,6 +49,18 @@ class Segment:
         self._words: list[tuple[float, int]] = []  # of final words in the window: when they end, how many tokens
         self._now = origin
         self.forgets = True
+
+    def follow(self, index: int, policy: Policy) -> Segment:
+        """The next segment in the same window, which knows the sound and the words of this one."""
+        after = Segment(index, self._model, policy, self._memory, self.origin)
+        after._committed, after._words, after._now = self._committed, self._words, self._now
+        after.looked = self._now
+        return after
+
+    @property
+    def now(self) -> float:
+        """Up to where audio was heard."""
+        return self._now
 
     @property
     def room(self) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import OptionError
-from linnet.streaming.activity import OFF, SECONDS
+from linnet.streaming.activity import OFF, SECONDS, Activity
 from linnet.streaming.events import Bye, Error, Event, Flushed, Ready, Reason, Stats, Vad
 from linnet.streaming.events import Warning as Said
 from linnet.streaming.guards import LEAST_SPEECH, cut_loop, is_credible
@@ -30,6 +30,7 @@ PRE_ROLL = 0.5  # seconds before speech was found that are heard with it
 LONGEST = 20.0  # seconds of a segment that a model cannot shorten, after which any short pause ends it
 LEAST_ROOM = 2.0  # seconds that must fit into the model's window, or the segment is cut
 BEHIND, CAUGHT_UP = 1.0, 0.3  # seconds of waiting audio above which looks become rarer, and below which all is well
+FAR = 2.0  # seconds after a segment within which the next one goes on in its window
 RAREST = 3.0  # seconds between looks, however far behind
 
 
@@ -44,7 +45,7 @@ class _Asked:
 
 
 class StreamSession:
-    """The state of one stream. `clock` gives seconds, for the time that the work takes."""
+    """The state of one stream. `clock` gives seconds, for the time that the work takes; `activity` finds speech."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class StreamSession:
         options: StreamOptions | None = None,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        activity: Activity | None = None,
     ) -> None:
         """Raises `OptionError` for a language or a prompt that the model cannot take."""
         self.options = options or StreamOptions()
@@ -61,8 +63,9 @@ class StreamSession:
         self._clock = clock
         self._prompt = model.prompt(self.options.prompt) if self.options.prompt else ()
         model.begin(language=self.options.language, prompt=self._prompt)  # refuses what it cannot take, now
-        self._intake, self._teller = Intake(), Teller()
+        self._intake, self._teller = Intake(activity), Teller()
         self._segment: Segment | None = None
+        self._last: Segment | None = None  # one that has ended, and in whose window the next may go on
         self._segments = 0
         self._floor = 0.0  # before it no segment begins: what is there has its words
         self._asked: _Asked | None = None
@@ -231,10 +234,16 @@ class StreamSession:
 
     def _open(self, start: float, before: tuple[int, ...] = ()) -> None:
         """Begin a segment at a time of which the audio is still held, `before` being the tokens said until then."""
-        language = self.options.language or self._teller.language()
-        memory = self.model.begin(language=language, prompt=(*self._prompt, *before))
-        origin, samples = self._intake.since(start)
-        self._segment = Segment(self._segments, self.model, build_policy(self.options), memory, origin)
+        policy, last = build_policy(self.options), self._last
+        if last is not None and start - last.now < FAR and last.room >= FAR + 2.0 * LEAST_ROOM:
+            self._segment = last.follow(self._segments, policy)
+            _, samples = self._intake.since(last.now)
+        else:
+            language = self.options.language or self._teller.language()
+            memory = self.model.begin(language=language, prompt=(*self._prompt, *before))
+            origin, samples = self._intake.since(start)
+            self._segment = Segment(self._segments, self.model, policy, memory, origin)
+        self._last = None
         self._segments += 1
         if len(samples):
             self._segment.hear(samples)
@@ -310,6 +319,8 @@ class StreamSession:
         self._show(segment)
         self._segment = None
         self._floor = intake.speech.end * SECONDS if reason == "endpoint" and not self._ordered else cut
+        if reason == "endpoint" and said and self.model.carries:
+            self._last = segment
         if reason == "cap":
             self._open(cut, segment.committed if said else ())
         self._tell_speech()
@@ -356,7 +367,7 @@ class StreamSession:
         self._tell_stats()
         self._teller.say(Bye, self._intake.given / SAMPLE_RATE, words=self._teller.words)
         self.closed = True
-        self._segment, self._asked = None, None
+        self._segment, self._last, self._asked = None, None, None
         self._intake.clear()
 
     @property

@@ -33,7 +33,7 @@ SEGMENT, CHUNK, FINAL_AFTER = 24.0, 0.3, 1.0  # seconds
 
 
 class Steered:
-    """An engine whose logits are raised at the token that the script has next, or at the end where none was said yet."""
+    """An engine whose logits are raised at the token that the script has next, at the end where it has none yet."""
 
     def __init__(self, engine: CausalEngine, script: Sequence[int], end: int) -> None:
         self._engine, self._script, self._end = engine, script, end

@@ -236,9 +236,11 @@ class OpenVinoCausalEngine:
         queries = {
             layer: np.concatenate([each[layer][row] for each in state.queries], 1)[:, columns] for layer, _ in heads
         }
-        keys = {layer: floats(state.cross[2 * layer][row, :, :, :frames]) for layer, _ in heads}
         with one_thread():
-            scores = np.stack([queries[layer][head] @ keys[layer][head] for layer, head in heads])
+            found = [
+                queries[layer][head] @ floats(state.cross[2 * layer][row, head, :, :frames]) for layer, head in heads
+            ]
+        scores = np.stack(found)
         shares: NDArray[np.float32] = np.exp(scores - scores.max(-1, keepdims=True))
         shares /= shares.sum(-1, keepdims=True)
         return shares

@@ -34,6 +34,7 @@ _WINDOW, _STEP, _BINS = 256, 128, 129  # of the spectrum within a frame
 _STRIDES = (1, 2, 2, 1)  # of the four convolutions
 
 Floats = NDArray[np.float32]
+Memory = tuple[Floats, Floats]  # what the LSTM holds, and its cell, [128] each
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,29 @@ class SileroNetwork:
 
     def __call__(self, samples: Samples) -> Floats:
         """Probabilities [F] of a waveform [64 + F * 512], read from an empty memory."""
+        return self.resume(samples, self.empty())[0]
+
+    def empty(self) -> Memory:
+        """The memory before the first frame."""
+        size = self.lstm[1].shape[0]
+        return np.zeros(size, np.float32), np.zeros(size, np.float32)
+
+    def resume(self, samples: Samples, memory: Memory) -> tuple[Floats, Memory]:
+        """Probabilities [F] of a waveform [64 + F * 512] that goes on from a memory, and the memory after it."""
         framed = sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]
         framed = np.concatenate([framed, framed[:, -2 : -CONTEXT - 2 : -1]], 1)  # reflected at the end
         waves = sliding_window_view(framed, _WINDOW, 1)[:, ::_STEP] @ self.spectrum  # [F, L, 258]
         hidden = np.sqrt(np.square(waves[..., :_BINS]) + np.square(waves[..., _BINS:]))
         for (kernel, bias), stride in zip(self.convolutions, _STRIDES, strict=True):
             hidden = _convolve(hidden, kernel, bias, stride)
-        memory = self._remember(hidden[:, 0])
+        held, cell = self._remember(hidden[:, 0], memory)
         weight, bias = self.last
-        logits = np.maximum(memory, 0.0) @ weight + bias
+        logits = np.maximum(held, 0.0) @ weight + bias
         probability: Floats = (0.5 + 0.5 * np.tanh(0.5 * logits)).astype(np.float32)
-        return probability
+        return probability, (held[-1].copy() if len(held) else memory[0], cell)
 
-    def _remember(self, features: Floats) -> Floats:
-        """What the LSTM holds after each frame, [F, 128].
+    def _remember(self, features: Floats, memory: Memory) -> tuple[Floats, Floats]:
+        """What the LSTM holds after each frame, [F, 128], and its cell after the last.
 
         The gates are sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one call of tanh serves all four.
         """
@@ -68,7 +78,7 @@ class SileroNetwork:
         size = for_memory.shape[0]
         gates_in = features @ for_input + biases
         hidden = np.zeros((len(features) + 1, size), np.float32)
-        cell, gates = np.zeros(size, np.float32), np.empty(4 * size, np.float32)
+        hidden[0], cell, gates = memory[0], memory[1].copy(), np.empty(4 * size, np.float32)
         opened, new = gates[: 3 * size], gates[3 * size :]
         enter, forget, leave = opened[:size], opened[size : 2 * size], opened[2 * size :]
         for frame, given in enumerate(gates_in):
@@ -81,7 +91,7 @@ class SileroNetwork:
             enter *= new
             cell += enter
             np.multiply(np.tanh(cell), leave, out=hidden[frame + 1])
-        return hidden[1:]
+        return hidden[1:], cell
 
 
 def _convolve(hidden: Floats, kernel: Floats, bias: Floats, stride: int) -> Floats:

@@ -17,6 +17,7 @@ from linnet.errors import LinnetError
 # verb -> "module:attribute"; an attribute that is a typer app has its own verbs
 _VERBS = {
     "transcribe": "linnet.cli.transcribe:transcribe",
+    "stream": "linnet.cli.stream:stream",
     "evaluate": "linnet.cli.evaluate:app",
     "train": "linnet.cli.train:train",
     "curate": "linnet.cli.curate:app",

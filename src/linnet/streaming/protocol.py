@@ -55,6 +55,11 @@ class StreamingModel(Protocol):
     name: str
     engine_name: str
     languages: tuple[str, ...]
+    carries: bool  # whether a segment is heard better in the memory of the one before; else each begins a new one
+
+    def prompt(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text that is taken to precede a segment; empty where the model takes none."""
+        ...
 
     def prompt(self, text: str) -> tuple[int, ...]:
         """The tokens of a text that is taken to precede a segment; empty where the model takes none."""

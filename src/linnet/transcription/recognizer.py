@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from linnet.audio.source import open_audio
+from linnet.audio.types import SAMPLE_RATE
 from linnet.decoding.options import DecodingOptions
 from linnet.errors import LinnetError, OptionError
 from linnet.machine import versions
@@ -122,6 +124,11 @@ class Recognizer:
         self.dtype = dtype
 
     @property
+    def backend(self) -> Backend:
+        """What the model's family does with it, for other parts of Linnet."""
+        return self._backend
+
+    @property
     def loading_seconds(self) -> float:
         """How long the weights took that were read late, while recordings waited; 0 where they were there before."""
         return self._backend.seconds if isinstance(self._backend, _LazyBackend) else 0.0
@@ -191,6 +198,21 @@ class Recognizer:
             outcome = result.outcome
             done = None if outcome is None else self._transcript(outcome, result, chosen, template)
             yield replace(result, transcript=done)
+
+    def stream(
+        self, chunks: Any, *, sample_rate: int = SAMPLE_RATE, live: bool = False, **options: Any
+    ) -> AsyncIterator[Any]:
+        """Recognize speech while it is spoken: `async for event in recognizer.stream(chunks)`.
+
+        `chunks` are mono samples of any length at `sample_rate` Hz, floats within -1 to 1 or int16, from an
+        asynchronous generator, a generator or a list; `live` says that their source cannot wait. `options` are those
+        of `linnet.streaming.options.StreamOptions`. The events are those of `linnet.streaming.events`; whatever goes
+        wrong in the source or in the model is one of them, too. Raises `OptionError` for options that make no sense.
+        """
+        # the one place where this room needs a feature: by name, so that it is loaded when somebody streams
+        module = import_module("linnet.streaming.live")
+        events: AsyncIterator[Any] = module.stream(self, chunks, sample_rate=sample_rate, live=live, **options)
+        return events
 
     def _transcript(
         self, outcome: Outcome, result: Result, options: DecodingOptions, template: Recording

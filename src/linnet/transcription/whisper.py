@@ -64,6 +64,16 @@ class WhisperBackend:
         self._aligner = Aligner(engine, model.vocabulary, model.alignment_heads, max_length=model.max_length)
 
     @property
+    def model(self) -> WhisperModel:
+        """What is known of the model."""
+        return self._model
+
+    @property
+    def engine(self) -> Engine:
+        """What runs it."""
+        return self._engine
+
+    @property
     def device(self) -> str:
         """Where the model is."""
         return self._model.device

@@ -1,0 +1,274 @@
+"""`linnet stream`: live speech to text, from a microphone, a pipe or a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from linnet.cli import options as shared
+from linnet.cli.console import Reporter, listening, make_reporter, print_result, traced
+from linnet.cli.options import ModelChoice, option
+from linnet.cli.processes import stoppable
+from linnet.errors import OptionError
+
+if TYPE_CHECKING:
+    from linnet.cli.stream_output import Output
+    from linnet.streaming.events import Stats
+    from linnet.streaming.live import Source
+    from linnet.streaming.options import StreamOptions
+    from linnet.streaming.protocol import StreamingModel
+
+FORMATS = ("text", "jsonl", "srt", "vtt")
+
+Input = Annotated[
+    str | None,
+    typer.Argument(metavar="INPUT", help="A recording (file or URL), or - for raw 16-bit mono samples on stdin."),
+]
+Mic = Annotated[bool, typer.Option("--mic", help="Listen to a microphone, until Ctrl-C.")]
+InputDevice = Annotated[
+    str | None,
+    option(
+        "--mic-device", metavar="NAME", help="Microphone: its number, or a part of its name. Default: the system's."
+    ),
+]
+Simulate = Annotated[bool, typer.Option("--simulate", help="Hear a recording at the pace at which it was spoken.")]
+Speed = Annotated[
+    float | None,
+    typer.Option("--speed", metavar="X", min=0.0, help="Simulate X times that pace; 0: as fast as it goes."),
+]
+Rate = Annotated[int, option("--rate", metavar="HZ", help="Sample rate of raw samples on stdin.", verb="stream")]
+Policy = Annotated[
+    str,
+    option(
+        "--policy",
+        metavar="NAME",
+        help="When words are final: commit, hold-N, local-agreement-N, or emit-all (not before the speaker pauses).",
+    ),
+]
+Delay = Annotated[
+    float | None,
+    option("--delay", metavar="SECONDS", min=0.0, help="Speech that must lie behind a word before it is final."),
+]
+Step = Annotated[float | None, option("--step", metavar="SECONDS", help="New audio between two looks at it.")]
+Threshold = Annotated[
+    float | None,
+    option(
+        "--threshold",
+        metavar="P",
+        help="Words at least this probable need not be heard alike twice.",
+        verb="stream",
+    ),
+]
+Format = Annotated[
+    str,
+    option("--format", "-f", metavar="NAME", help=f"Output: {', '.join(FORMATS)}.", verb="stream"),
+]
+Output_ = Annotated[
+    Path | None,
+    option("--output", "-o", metavar="FILE", help="Write to this file instead of stdout.", verb="stream"),
+]
+ShowStats = Annotated[bool, typer.Option("--stats", help="Report on stderr how the stream kept up.")]
+
+
+def stream(
+    source: Input = None,
+    mic: Mic = False,
+    mic_device: InputDevice = None,
+    simulate: Simulate = False,
+    speed: Speed = None,
+    rate: Rate = 16000,
+    model: shared.Model = None,
+    language: shared.Language = None,
+    prompt: shared.Prompt = None,
+    policy: Policy = "commit",
+    delay: Delay = None,
+    step: Step = None,
+    threshold: Threshold = None,
+    beam_size: shared.BeamSize = 1,
+    format: Format = "text",
+    output: Output_ = None,
+    stats: ShowStats = False,
+    device: shared.Device = "auto",
+    engine: shared.Engine = "auto",
+    compute_type: shared.ComputeType = "auto",
+    threads: shared.Threads = None,
+    offline: shared.Offline = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+) -> None:
+    """Turn live speech into text while it is spoken; a word that is final never changes.
+
+    On a terminal, final text is plain and the rest dim. Elsewhere final text is written as it comes, one line for each
+    stretch of speech; --format jsonl gives every event as one line. Ctrl-C ends the stream and keeps what was heard.
+    """
+    with traced(verbose), stoppable():
+        given: dict[str, Any] = {"delay": delay, "step": step, "threshold": threshold}
+        place = _Place(source, mic, mic_device, _speed(simulate, speed, source, mic), rate)
+        if format not in FORMATS:
+            raise OptionError(f"format {format!r} is unknown: use {', '.join(FORMATS)}")
+        from linnet.streaming.options import StreamOptions
+
+        options = StreamOptions(
+            language=language,
+            prompt=prompt,
+            policy=policy,
+            beam_size=beam_size,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+        choice = ModelChoice(model, device, "auto", offline, engine, compute_type, threads)
+        with make_reporter("none", quiet=quiet) as reporter, listening(reporter):
+            failed = _Command(choice, options, place, format, output, stats).run(reporter)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _speed(simulate: bool, speed: float | None, source: str | None, mic: bool) -> float:
+    if (simulate or speed is not None) and (mic or source == "-"):
+        raise OptionError("--simulate and --speed are for recordings: a microphone and stdin have a pace of their own")
+    return speed if speed is not None else float(simulate)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the audio comes from."""
+
+    source: str | None
+    mic: bool
+    device: str | None
+    speed: float
+    rate: int
+
+    def __post_init__(self) -> None:
+        if self.mic == (self.source is not None):
+            raise OptionError("name one source: a recording, - for stdin, or --mic")
+
+    def open(self, stop: threading.Event, stack: ExitStack) -> tuple[Iterable[Any], Source]:
+        """The chunks, and how they come. Raises `AudioError` where nothing can be heard."""
+        from linnet.audio.source import open_audio
+        from linnet.streaming import sources
+        from linnet.streaming.live import Source
+
+        if self.mic:
+            microphone = stack.enter_context(sources.Microphone(self.device, stop))
+            return microphone, Source(microphone.rate, live=True)
+        if self.source == "-":
+            return sources.raw(sys.stdin.buffer, self.rate, stop), Source(self.rate)
+        audio = stack.enter_context(open_audio(self.source or ""))
+        return sources.recording(audio, stop, speed=self.speed), Source(live=self.speed > 0.0)
+
+
+@dataclass(frozen=True)
+class _Command:
+    """One call of `linnet stream`."""
+
+    choice: ModelChoice
+    options: StreamOptions
+    place: _Place
+    format: str
+    output: Path | None
+    stats: bool
+
+    def run(self, reporter: Reporter) -> bool:
+        """Hear the source to its end; returns whether anything failed."""
+        from linnet.streaming.models import streaming_model
+
+        stop = threading.Event()
+        with ExitStack() as stack:
+            chunks, source = self.place.open(stop, stack)
+            model = streaming_model(self.choice.load(reporter.notice), beam_size=self.options.beam_size)
+            outputs = self._outputs(stack)
+            with _ctrl_c(stop.set):
+                return asyncio.run(self._serve(model, chunks, source, outputs, reporter))
+
+    async def _serve(
+        self, model: StreamingModel, chunks: Iterable[Any], source: Source, outputs: list[Output], reporter: Reporter
+    ) -> bool:
+        from linnet.streaming.events import Error, Stats
+        from linnet.streaming.events import Warning as Said
+        from linnet.streaming.live import stream as events_of
+
+        failed, latest = False, None
+        try:
+            async for event in events_of(model, chunks, source=source, options=self.options):
+                for output in outputs:
+                    output.take(event)
+                if isinstance(event, Said | Error):
+                    reporter.notice(event.message)
+                failed = failed or isinstance(event, Error)
+                latest = event if isinstance(event, Stats) else latest
+        finally:
+            for output in outputs:
+                output.close()
+        if self.stats and latest is not None:
+            reporter.notice(_kept_up(latest))
+        return failed
+
+    def _outputs(self, stack: ExitStack) -> list[Output]:
+        from linnet.cli.stream_output import Lines, Screen, Text, Whole
+
+        write = print_result if self.output is None else stack.enter_context(_writing(self.output))
+        on_screen = sys.stdout.isatty() and (self.output is not None or self.format == "text")
+        outputs: list[Output] = []
+        if on_screen:
+            from rich.console import Console
+
+            outputs.append(Screen(Console(highlight=False)))
+        if self.output is not None or not on_screen:
+            plain: dict[str, Callable[[], Output]] = {"text": lambda: Text(write), "jsonl": lambda: Lines(write)}
+            outputs.append(plain.get(self.format, lambda: Whole(write, self.format))())
+        return outputs
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Callable[[str], None]]:
+    """Write to a file as text comes. Raises `OutputError`."""
+    from linnet.files import cannot_write
+
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+    def write(text: str) -> None:
+        try:
+            file.write(text)
+            file.flush()
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    with file:
+        yield write
+
+
+@contextmanager
+def _ctrl_c(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C ends the source, so that the stream can come to its end; a second one ends everything."""
+
+    def handle(*_: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _kept_up(stats: Stats) -> str:
+    pace = f", {stats.time / stats.compute:.1f} times the pace of speech" if stats.compute else ""
+    return (
+        f"{stats.time:.1f} s of audio, {stats.finals} words, {stats.decodes} looks, {stats.compute:.1f} s of work{pace}"
+    )

@@ -1,0 +1,307 @@
+"""`async for event in stream(recognizer, chunks)`: a stream in a thread of its own, with bounded queues on both sides.
+
+::
+
+    chunks -> _feed (task) -> Inbox, at most 5 s of audio -> session (thread) -> Outbox -> the consumer
+
+A source that does not wait (`live=True`: a microphone, a socket) and gets more than 5 s ahead ends the stream with an
+error; any other source is held back. Of partials that the consumer has not fetched only the newest is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.errors import LinnetError, OptionError
+from linnet.settings import NOT_NEGATIVE, POSITIVE, did_you_mean, require
+from linnet.streaming.events import Event, Partial
+from linnet.streaming.models import streaming_model
+from linnet.streaming.options import StreamOptions
+from linnet.streaming.protocol import StreamingModel
+from linnet.streaming.samples import Resampler
+from linnet.streaming.session import StreamSession
+from linnet.transcription.recognizer import Recognizer
+
+Chunks = AsyncIterable[Any] | Iterable[Any]
+BITE = SAMPLE_RATE // 2  # samples that are heard at once
+AT_ONCE = 1.0  # seconds of audio that a source which waits may be ahead
+SLOW = 100  # partials that were dropped before the consumer is told that it is slow
+
+
+@dataclass(frozen=True)
+class Source:
+    """How chunks come: their rate in Hz; `live` ones cannot be held back.
+
+    Of a live source, `most_waiting` seconds of audio may wait; after `pause` seconds without a chunk the words so far
+    are final, after `idle` the stream ends.
+    """
+
+    sample_rate: int = SAMPLE_RATE
+    live: bool = False
+    most_waiting: float = 5.0
+    pause: float = 2.0
+    idle: float = 60.0
+
+    def __post_init__(self) -> None:
+        require(self, POSITIVE, "most_waiting", "pause", "idle")
+        require(self, NOT_NEGATIVE, "sample_rate")
+
+
+async def stream(
+    model: Recognizer | StreamingModel,
+    chunks: Chunks,
+    *,
+    source: Source | None = None,
+    sample_rate: int = SAMPLE_RATE,
+    live: bool = False,
+    options: StreamOptions | None = None,
+    **single: Any,
+) -> AsyncIterator[Event]:
+    """The events of a stream, the last of which is `Bye`.
+
+    `chunks` are mono samples of any length at `sample_rate` Hz, floats within -1 to 1 or int16, from a generator, a
+    list or an asynchronous generator; None among them is a flush. Options are those of `StreamOptions`, together or by
+    name. What goes wrong after the start, also in the source, is an `Error` event. Raises `OptionError` for options
+    that make no sense, before the first event.
+    """
+    session = StreamSession(_model(model, options, single), choose_options(options, single))
+    run = _Run(session, source or Source(sample_rate, live))
+    async for event in run.events(chunks):
+        yield event
+
+
+def _model(model: Recognizer | StreamingModel, options: StreamOptions | None, single: dict[str, Any]) -> StreamingModel:
+    if not isinstance(model, Recognizer):
+        return model
+    return streaming_model(model, beam_size=single.get("beam_size", options.beam_size if options else 1))
+
+
+def choose_options(options: StreamOptions | None, single: dict[str, Any]) -> StreamOptions:
+    """Options given together, single ones above them. Raises `OptionError` for a name that is none of them."""
+    from dataclasses import fields, replace
+
+    known = [field.name for field in fields(StreamOptions)]
+    if wrong := next((name for name in single if name not in known), None):
+        hint = did_you_mean(wrong, {name: name for name in known}) or f"; the options are {', '.join(known)}"
+        raise OptionError(f"unknown option {wrong!r}{hint}")
+    return replace(options or StreamOptions(), **single)
+
+
+class _Run:
+    """One stream: what the feeding task, the session's thread and the consumer share."""
+
+    def __init__(self, session: StreamSession, source: Source) -> None:
+        self._session, self._source = session, source
+        self._resampler = Resampler(source.sample_rate)
+        self._changed = threading.Condition()  # of the inbox
+        self._inbox: deque[Samples | None] = deque()  # None: a flush
+        self._ahead = 0  # samples in it
+        self._damaged = 0  # samples that were no numbers, not yet told
+        self._over = False  # no chunk will follow
+        self._failure: tuple[str, str] | None = None
+        self._last = time.monotonic()  # when a chunk came
+        self._outbox = _Outbox()
+
+    async def events(self, chunks: Chunks) -> AsyncIterator[Event]:
+        """All events; closes the source and ends the thread however it is left."""
+        loop = asyncio.get_running_loop()
+        self._outbox.attach(loop)
+        worker = threading.Thread(target=self._work, name="linnet stream", daemon=True)
+        feeder = asyncio.ensure_future(self._feed(chunks))
+        worker.start()
+        try:
+            while (event := await self._outbox.next()) is not None:
+                yield event
+        finally:
+            feeder.cancel()
+            self._end(None)
+            await asyncio.gather(feeder, return_exceptions=True)
+            await asyncio.to_thread(worker.join)
+
+    # --- the source's side
+
+    async def _feed(self, chunks: Chunks) -> None:
+        try:
+            async for chunk in _each(chunks):
+                if not await self._put(chunk):
+                    return
+            rest = self._resampler.finish()
+            with self._changed:
+                self._inbox.append(rest)
+                self._ahead += len(rest)
+            self._end(None)
+        except LinnetError as error:
+            self._end(("samples" if isinstance(error, OptionError) else "source", str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever a source raises ends its stream and nothing else
+            self._end(("source", f"the source failed ({type(error).__name__}: {error})"))
+
+    async def _put(self, chunk: Any) -> bool:
+        """Take a chunk, as soon as there is room for it where the source can wait; False where the stream is over."""
+        samples = None
+        if chunk is not None:
+            samples, damaged = self._resampler.push(chunk)
+            self._damaged += damaged
+        while not self._source.live and self._waiting > AT_ONCE and not self._over:
+            await asyncio.sleep(0.01)
+        with self._changed:
+            if self._over:
+                return False
+            self._inbox.append(samples)
+            self._ahead += 0 if samples is None else len(samples)
+            self._last = time.monotonic()
+            self._changed.notify()
+        if self._source.live and self._waiting > self._source.most_waiting:
+            seconds = self._waiting
+            self._end(
+                (
+                    "overload",
+                    f"{seconds:.1f} s of audio wait: this machine is too slow for the model; "
+                    "choose a smaller one, or a larger step",
+                )
+            )
+            return False
+        return True
+
+    @property
+    def _waiting(self) -> float:
+        return self._ahead / SAMPLE_RATE
+
+    def _end(self, failure: tuple[str, str] | None) -> None:
+        with self._changed:
+            if not self._over:
+                self._over, self._failure = True, failure
+            self._changed.notify()
+
+    # --- the session's thread
+
+    def _work(self) -> None:
+        session = self._session
+        try:
+            self._outbox.put(session.start())
+            while not session.closed:
+                self._outbox.put(self._turn())
+        except LinnetError as error:
+            self._outbox.put(session.fail("model", str(error)))
+        except Exception as error:  # noqa: BLE001 - the consumer must be told, whatever it is
+            self._outbox.put(session.fail("internal", f"{type(error).__name__}: {error}"))
+        finally:
+            self._end(None)
+            self._outbox.close()
+
+    def _turn(self) -> list[Event]:
+        """Wait for the next thing to do, and do it."""
+        with self._changed:
+            arrived = self._changed.wait_for(lambda: bool(self._inbox) or self._over, timeout=self._source.pause)
+            overloaded = self._failure is not None and self._failure[0] == "overload"
+            if self._inbox and not overloaded:
+                bite = self._bite()
+            elif self._over:
+                return self._finish()
+            else:
+                bite = None
+        if not arrived:
+            return self._silent()
+        if self._damaged:
+            self._session.repaired(self._damaged)
+            self._damaged = 0
+        if bite is None:
+            return self._session.flush()
+        return self._session.push(bite, behind=self._waiting)
+
+    def _bite(self) -> Samples | None:
+        """The next half second at most, or None for a flush."""
+        first = self._inbox.popleft()
+        if first is None:
+            return None
+        if len(first) > BITE:
+            self._inbox.appendleft(first[BITE:])
+            first = first[:BITE]
+        self._ahead -= len(first)
+        return first
+
+    def _finish(self) -> list[Event]:
+        if self._failure is None:
+            return self._session.finish()
+        heard = [] if self._failure[0] == "overload" else self._session.settle()  # which is not the session's fault
+        return [*heard, *self._session.fail(*self._failure)]
+
+    def _silent(self) -> list[Event]:
+        """Nothing came for a while."""
+        if not self._source.live:
+            return []
+        since = time.monotonic() - self._last
+        if since >= self._source.idle:
+            return self._session.fail("idle", f"no audio came for {since:.0f} s: the source has stopped without a word")
+        return self._session.settle()
+
+
+class _Outbox:
+    """Events on their way from a thread to a consumer. It holds one partial at most, which is the newest."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: deque[Event] = deque()
+        self._closed = False
+        self._ready: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The consumer's loop."""
+        self._loop, self._ready = loop, asyncio.Event()
+
+    def put(self, events: list[Event]) -> None:
+        """Add events; a partial takes the place of the one that waits."""
+        with self._lock:
+            for event in events:
+                if isinstance(event, Partial):
+                    self._events = deque(one for one in self._events if not isinstance(one, Partial))
+                self._events.append(event)
+        self._wake()
+
+    def close(self) -> None:
+        """No more will follow."""
+        self._closed = True
+        self._wake()
+
+    async def next(self) -> Event | None:
+        """The next event; None at the end."""
+        assert self._ready is not None
+        while True:
+            with self._lock:
+                if self._events:
+                    return self._events.popleft()
+                if self._closed:
+                    return None
+                self._ready.clear()
+            await self._ready.wait()
+
+    def _wake(self) -> None:
+        if self._loop is not None and self._ready is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ready.set)
+
+
+async def _each(chunks: Chunks) -> AsyncIterator[Any]:
+    """The chunks of either kind of source; a plain one is waited for in a thread, and closed at the end."""
+    if isinstance(chunks, AsyncIterable):
+        async for chunk in chunks:
+            yield chunk
+        return
+    iterator, nothing = iter(chunks), object()
+    try:
+        while (chunk := await asyncio.to_thread(_next, iterator, nothing)) is not nothing:
+            yield chunk
+    finally:
+        with suppress(ValueError, AttributeError):  # it may be waiting for a chunk just now, or be no generator
+            iterator.close()  # type: ignore[attr-defined]
+
+
+def _next(iterator: Iterator[Any], nothing: object) -> Any:
+    return next(iterator, nothing)

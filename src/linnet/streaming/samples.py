@@ -1,0 +1,74 @@
+"""What a stream may be given as audio, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from linnet.audio.stream import QUALITY, RATES
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.errors import OptionError
+
+_FULL = 32768.0  # of int16
+_TOO_LOUD = 8.0  # floats beyond are integers that were not divided
+
+
+def checked(samples: Any) -> tuple[Samples, int]:
+    """Mono samples [N] as float32, and how many of them were no numbers and are silence now.
+
+    Takes floats within -1 to 1 and int16, as arrays, lists or tensors of the CPU, also [N, 1] and [1, N]. Raises
+    `OptionError` for anything else.
+    """
+    try:
+        array = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(f"a chunk must be an array of samples, got {type(samples).__name__}") from error
+    if not array.ndim or array.dtype == object:
+        raise OptionError(f"a chunk must be an array of samples, got {type(samples).__name__}")
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)
+    if array.ndim != 1:
+        raise OptionError(
+            f"a chunk must be mono samples [N], got the shape {list(array.shape)}: mix the channels first"
+        )
+    if not len(array):
+        return np.zeros(0, np.float32), 0
+    if array.dtype == np.int16:
+        return array.astype(np.float32) / np.float32(_FULL), 0
+    if array.dtype.kind != "f":
+        raise OptionError(f"samples must be floats within -1 to 1, or int16, got {array.dtype}: convert them")
+    finite = np.isfinite(array)
+    damaged = len(array) - int(finite.sum())
+    found: Samples = (np.where(finite, array, 0.0) if damaged else array).astype(np.float32)
+    loudest = float(np.abs(found).max())
+    if loudest > _TOO_LOUD:
+        raise OptionError(f"float samples must lie within -1 to 1, got {loudest:.4g}: divide those of int16 by 32768")
+    return found, damaged
+
+
+class Resampler:
+    """Brings chunks of any length to 16 kHz, as one resampling of all of them would."""
+
+    def __init__(self, rate: int) -> None:
+        """Raises `OptionError` for a rate that no recording has."""
+        if rate not in RATES:
+            raise OptionError(f"sample rate must be from {RATES[0]} to {RATES[-1]} Hz, got {rate}")
+        self._stream: Any = None
+        if rate != SAMPLE_RATE:
+            import soxr
+
+            self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", QUALITY)
+
+    def push(self, chunk: Any) -> tuple[Samples, int]:
+        """A chunk's samples at 16 kHz, as far as they are settled, and how many were no numbers. See `checked`."""
+        samples, damaged = checked(chunk)
+        return (samples if self._stream is None else self._resampled(samples, last=False)), damaged
+
+    def finish(self) -> Samples:
+        """What is left."""
+        return np.zeros(0, np.float32) if self._stream is None else self._resampled(np.zeros(0, np.float32), last=True)
+
+    def _resampled(self, samples: Samples, *, last: bool) -> Samples:
+        found: Samples = self._stream.resample_chunk(samples, last=last)
+        return found

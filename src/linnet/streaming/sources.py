@@ -1,0 +1,121 @@
+"""Where chunks come from: a recording, as fast as it goes or at the pace of speech; raw samples; a microphone.
+
+Each is a generator of chunks that ends soon after its `stop` event is set, so that what was heard can still be told.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from linnet.audio.source import AudioSource
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.errors import AudioError, MissingExtra
+
+CHUNK = 0.1  # seconds
+_BYTES = 2  # of a raw sample
+_MOST_BLOCKS = 600  # of a microphone's, a minute: more wait only where nobody takes them
+_KNOWN = {b"RIFF": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an Ogg file", b"ID3": "an MP3 file"}
+
+
+def recording(source: AudioSource, stop: threading.Event, *, speed: float = 0.0) -> Iterator[Samples]:
+    """The chunks of a recording; with a `speed` above 0 none comes before it would have been spoken at that speed."""
+    count, position, begun = round(CHUNK * SAMPLE_RATE), 0, time.monotonic()
+    while not stop.is_set() and len(samples := source.read(position, count)):
+        position += len(samples)
+        if speed > 0.0 and stop.wait(max(0.0, begun + position / SAMPLE_RATE / speed - time.monotonic())):
+            return
+        yield samples
+
+
+def raw(stream: BinaryIO, rate: int, stop: threading.Event) -> Iterator[Samples]:
+    """The chunks of raw samples: 16 bits, little-endian, mono, at `rate` Hz. An odd byte at the end is left out.
+
+    Raises `AudioError` where the bytes are a file of a known format.
+    """
+    size, rest, first = _BYTES * max(1, round(CHUNK * rate)), b"", True
+    read = getattr(stream, "read1", stream.read)
+    while not stop.is_set() and (data := read(size)):
+        if first:
+            _check(data)
+            first = False
+        data = rest + data
+        whole = len(data) // _BYTES * _BYTES
+        rest = data[whole:]
+        if whole:
+            yield np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768.0)
+
+
+def _check(data: bytes) -> None:
+    kind = next((kind for magic, kind in _KNOWN.items() if data.startswith(magic)), None)
+    if kind is not None:
+        raise AudioError(f"stdin: this is {kind}, but raw 16-bit samples are expected: name the file instead of -")
+
+
+class Microphone:
+    """A microphone's chunks, from its opening to `stop`.
+
+    A context manager, for the device is opened once and closed for sure. Raises `MissingExtra` where sounddevice is not
+    installed, and `AudioError` where there is no such device, or it goes away.
+    """
+
+    def __init__(self, device: str | None, stop: threading.Event) -> None:
+        """`device`: its number or a part of its name; None is the system's default."""
+        self._sound = _sounddevice()
+        self._stop = stop
+        self._blocks: queue.Queue[Samples] = queue.Queue(_MOST_BLOCKS)
+        chosen: Any = int(device) if device is not None and device.isdecimal() else device
+        try:
+            found = self._sound.query_devices(chosen, "input")
+            self.name, self.rate = str(found["name"]), round(found["default_samplerate"])
+            self._stream = self._sound.InputStream(
+                samplerate=self.rate,
+                blocksize=round(CHUNK * self.rate),
+                device=chosen,
+                channels=1,
+                dtype="float32",
+                callback=self._take,
+            )
+        except (ValueError, self._sound.PortAudioError) as error:
+            raise AudioError(
+                f"microphone {device or '(default)'}: it cannot be opened ({error}); these are there: {self._devices()}"
+            ) from error
+
+    def _devices(self) -> str:
+        found = [one["name"] for one in self._sound.query_devices() if one["max_input_channels"] > 0]
+        return ", ".join(map(str, found)) or "none"
+
+    def _take(self, block: Samples, frames: int, when: Any, status: Any) -> None:  # noqa: ARG002 - PortAudio's call
+        if not self._blocks.full():
+            self._blocks.put_nowait(block[:, 0].copy())
+
+    def __enter__(self) -> Microphone:
+        self._stream.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def __iter__(self) -> Iterator[Samples]:
+        """The chunks."""
+        while not self._stop.is_set():
+            try:
+                yield self._blocks.get(timeout=2 * CHUNK)
+            except queue.Empty:
+                if not self._stream.active:
+                    raise AudioError(f"microphone {self.name}: it has gone; plug it in and start again") from None
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise MissingExtra("the microphone", extra="mic") from error
+    except OSError as error:  # the package is there, the system's PortAudio is not
+        raise AudioError(f"the microphone needs the library PortAudio ({error}): install libportaudio2") from error
+    return sounddevice

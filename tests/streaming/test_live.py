@@ -1,0 +1,222 @@
+"""The asynchronous front door: sources and consumers of every temper."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet.audio.silero import FRAME
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.errors import LinnetError, OptionError
+from linnet.streaming import live, session
+from linnet.streaming.events import Bye, Error, Event, Final, Flushed, Partial, Ready
+from linnet.streaming.events import Warning as Said
+from linnet.streaming.live import Source, stream
+from linnet.streaming.protocol import Hypothesis, Query
+from tests.support.amplitude_speech import AmplitudeModel, LoudIsSpeech, spoken, text
+
+WORDS = [3, 57, 9, 52, 5]
+SOUND = spoken(WORDS, [4, 4, 40, 4, 4])
+
+
+@pytest.fixture(autouse=True)
+def loud_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amplitudes are no speech to the network."""
+    plain = session.Intake
+
+    def intake(activity: Any = None) -> Any:
+        return plain(activity or LoudIsSpeech())
+
+    monkeypatch.setattr(session, "Intake", intake)
+
+
+def pieces(samples: Samples, size: int = 3000) -> Iterator[Samples]:
+    for at in range(0, len(samples), size):
+        yield samples[at : at + size]
+
+
+def collect(chunks: Any, model: AmplitudeModel | None = None, **more: Any) -> list[Event]:
+    async def run() -> list[Event]:
+        return [event async for event in stream(model or AmplitudeModel(), chunks, **more)]
+
+    before = threading.active_count()
+    events = asyncio.run(run())
+    assert threading.active_count() <= before
+    assert isinstance(events[0], Ready)
+    assert isinstance(events[-1], Bye)
+    return events
+
+
+def final(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Final))
+
+
+def test_lists_generators_and_asynchronous_generators_give_the_same() -> None:
+    async def coming() -> AsyncIterator[Samples]:
+        for piece in pieces(SOUND):
+            await asyncio.sleep(0)
+            yield piece
+
+    for chunks in (list(pieces(SOUND)), pieces(SOUND), coming(), [SOUND], [(SOUND * 32768).astype(np.int16)]):
+        events = collect(chunks)
+        assert final(events) == text(WORDS)
+        assert events[-1].time == len(SOUND) / SAMPLE_RATE
+
+
+def test_other_rates_are_resampled() -> None:
+    events = collect([np.repeat(SOUND, 3)], sample_rate=48_000)
+    assert events[-1].time == pytest.approx(len(SOUND) / SAMPLE_RATE, abs=0.01)
+    assert final(events).count(" w") >= len(WORDS)
+
+
+def test_none_is_a_flush() -> None:
+    half = (10 + 4 + 10 + 3) * FRAME  # in the pause behind the first word
+    events = collect([SOUND[:half], None, SOUND[half:]])
+    flushed = next(place for place, event in enumerate(events) if isinstance(event, Flushed))
+    assert final(events[:flushed]) == text(WORDS[:1])
+    assert final(events) == text(WORDS)
+
+
+def test_a_source_that_fails_ends_the_stream_and_keeps_what_was_final() -> None:
+    def breaking() -> Iterator[Samples]:
+        yield SOUND
+        raise OSError("cable")
+
+    events = collect(breaking())
+    assert [event.code for event in events if isinstance(event, Error)] == ["source"]
+    assert "cable" in next(event.message for event in events if isinstance(event, Error))
+
+
+@pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.arange(3), "abc", np.array([1e6])])
+def test_a_chunk_that_is_no_audio_ends_the_stream_with_the_reason(bad: Any) -> None:
+    events = collect([SOUND, bad, SOUND])
+    (error,) = [event for event in events if isinstance(event, Error)]
+    assert error.code == "samples"
+    assert final(events) == text(WORDS)
+
+
+def test_a_source_that_falls_silent_gets_its_words_and_then_its_end() -> None:
+    silent = threading.Event()
+
+    async def run() -> list[Event]:
+        async def stalling() -> AsyncIterator[Samples]:
+            yield SOUND[: (10 + 4 + 10 + 2) * FRAME]  # the first word, and no pause behind it that would end it
+            await asyncio.to_thread(silent.wait, 20)
+
+        source = Source(live=True, pause=0.1, idle=0.6)
+        return [event async for event in stream(AmplitudeModel(), stalling(), source=source)]
+
+    try:
+        begun = time.monotonic()
+        task = run()
+        threading.Timer(2.0, silent.set).start()
+        events = asyncio.run(task)
+    finally:
+        silent.set()
+    assert time.monotonic() - begun < 15
+    assert final(events) == text(WORDS[:1])
+    assert [event.reason for event in events if isinstance(event, Final)][-1] == "endpoint"
+    (error,) = [event for event in events if isinstance(event, Error)]
+    assert error.code == "idle"
+    assert isinstance(events[-1], Bye)
+
+
+class Slow(AmplitudeModel):
+    """Takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def answer(self, queries: Any) -> list[Hypothesis]:
+        time.sleep(self.seconds)
+        return super().answer(queries)
+
+
+def test_a_source_that_waits_is_held_back_and_nothing_is_lost() -> None:
+    taken = []
+
+    def watched() -> Iterator[Samples]:
+        for piece in pieces(np.tile(SOUND, 3), SAMPLE_RATE // 4):
+            taken.append(len(piece))
+            yield piece
+
+    events = collect(watched(), Slow(0.02))
+    assert final(events) == text(WORDS * 3)
+    assert not any(isinstance(event, Error) for event in events)
+    assert sum(taken) == 3 * len(SOUND)
+
+
+def test_a_live_source_that_a_slow_model_cannot_follow_ends_in_overload() -> None:
+    events = collect(pieces(np.tile(SOUND, 9), SAMPLE_RATE), Slow(0.3), live=True)
+    (error,) = [event for event in events if isinstance(event, Error)]
+    assert error.code == "overload"
+    assert [event.code for event in events if isinstance(event, Said)][:1] in ([], ["lag"])
+
+
+def test_a_slow_consumer_misses_partials_and_no_final() -> None:
+    async def run() -> list[Event]:
+        events = []
+        async for event in stream(AmplitudeModel(), [np.tile(SOUND, 4)]):
+            events.append(event)
+            await asyncio.sleep(0.02)
+        return events
+
+    events = asyncio.run(run())
+    assert final(events) == text(WORDS * 4)
+    kept = sum(isinstance(event, Partial) for event in events)
+    assert kept < sum(isinstance(event, Partial) for event in collect([np.tile(SOUND, 4)])) or kept <= 2
+
+
+def test_a_consumer_that_leaves_ends_the_thread_and_the_source() -> None:
+    closed = threading.Event()
+
+    def endless() -> Iterator[Samples]:
+        try:
+            while True:
+                yield SOUND[:1600]
+        finally:
+            closed.set()
+
+    async def run() -> None:
+        events = stream(AmplitudeModel(), endless())
+        async for event in events:
+            if isinstance(event, Ready):
+                break
+        await events.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+    assert closed.wait(5)
+    assert not [thread for thread in threading.enumerate() if thread.name == "linnet stream"]
+
+
+def test_a_model_that_fails_is_an_error_of_the_stream() -> None:
+    class Failing(AmplitudeModel):
+        def answer(self, queries: Any) -> list[Hypothesis]:
+            raise LinnetError("numbers without meaning")
+
+    events = collect([SOUND], Failing())
+    (error,) = [event for event in events if isinstance(event, Error)]
+    assert (error.code, error.message) == ("model", "numbers without meaning")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"dely": 1.0}, "did you mean delay"), ({"delay": -1.0}, "delay"), ({"xyz": 1}, "policy")]
+)
+def test_options_are_checked_before_the_first_event(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        collect([SOUND], **options)
+
+
+def test_queries_are_of_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AmplitudeModel()
+    assert final(collect([SOUND], model)) == text(WORDS)
+    assert set(model.batches) == {1}
+    assert live.BITE == SAMPLE_RATE // 2
+    assert Query  # the protocol's

@@ -1,0 +1,145 @@
+"""Several streams together are what they are alone, and no more are taken than can be served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.errors import LinnetError, OptionError
+from linnet.streaming import session
+from linnet.streaming.events import Bye, Error, Event, Final
+from linnet.streaming.events import Warning as Said
+from linnet.streaming.options import StreamOptions
+from linnet.streaming.pool import PoolFull, SessionPool, measure_capacity
+from linnet.streaming.protocol import Hypothesis
+from linnet.streaming.session import StreamSession
+from tests.support.amplitude_speech import AmplitudeModel, LoudIsSpeech, spoken, text
+
+SPEECHES = [[1, 2, 3, 4, 5], [7, 8], [50, 60, 50, 60, 50, 60], [9]]
+WORDS = list(range(1, 25))
+
+
+@pytest.fixture(autouse=True)
+def loud_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = session.Intake
+    monkeypatch.setattr(session, "Intake", lambda activity: plain(activity or LoudIsSpeech()))
+
+
+def sounds() -> list[Samples]:
+    return [spoken(words, [4 + 20 * (place == 1) for place in range(len(words))]) for words in SPEECHES]
+
+
+def alone(sound: Samples) -> list[dict[str, Any]]:
+    one = StreamSession(AmplitudeModel())
+    return plain([*one.start(), *one.push(sound), *one.finish()])
+
+
+def plain(events: list[Event]) -> list[dict[str, Any]]:
+    return [{**event.to_dict(), "lag": 0, "compute": 0} for event in events]
+
+
+def serve(pool: SessionPool, told: dict[int, list[Event]]) -> None:
+    while events := pool.step():
+        for number, own in events.items():
+            told.setdefault(number, []).extend(own)
+
+
+def test_together_they_are_what_they_are_alone_and_share_batches() -> None:
+    model = AmplitudeModel()
+    pool = SessionPool(model, capacity=4)
+    numbers = [pool.admit(StreamOptions()) for _ in SPEECHES]
+    told: dict[int, list[Event]] = {}
+    made = sounds()
+    for at in range(0, max(map(len, made)), SAMPLE_RATE // 5):
+        for number, sound in zip(numbers, made, strict=True):
+            pool.push(number, sound[at : at + SAMPLE_RATE // 5])
+        serve(pool, told)
+    for number in numbers:
+        pool.finish(number)
+    serve(pool, told)
+    for number, sound in zip(numbers, made, strict=True):
+        assert plain(told[number]) == alone(sound)
+    assert max(model.batches) > 1
+    assert len(pool) == 0  # all have gone
+
+
+def test_no_more_are_admitted_than_there_are_places() -> None:
+    pool = SessionPool(AmplitudeModel(), capacity=2)
+    first, _ = pool.admit(), pool.admit()
+    with pytest.raises(PoolFull, match="all 2 places") as full:
+        pool.admit()
+    assert full.value.retry_after > 0
+    assert isinstance(full.value, LinnetError)
+    pool.leave(first)
+    pool.admit()
+    with pytest.raises(OptionError, match="policy"):
+        pool.admit(StreamOptions(policy="never"))
+
+
+def test_capacity_is_what_the_looks_leave_room_for() -> None:
+    for cost, expected in ((0.04, 7), (0.1, 2), (5.0, 1)):
+        times = iter([0.0, 9.0, 10.0, 10.0 + cost])  # of the first look, which warms up, and of the second
+        assert measure_capacity(AmplitudeModel(), StreamOptions(step=0.4), lambda: next(times)) == expected  # noqa: B023
+
+
+def test_who_falls_behind_is_looked_at_more_rarely_and_told() -> None:
+    sound = spoken(WORDS, [2] * len(WORDS))
+    brisk, late = AmplitudeModel(), AmplitudeModel()
+    told: dict[str, list[Event]] = {}
+    for name, model, size in (("brisk", brisk, SAMPLE_RATE // 5), ("late", late, 2 * SAMPLE_RATE)):
+        pool = SessionPool(model, capacity=1)
+        number, own = pool.admit(), {}
+        for at in range(0, len(sound), size):
+            pool.push(number, sound[at : at + size])
+            serve(pool, own)
+        pool.finish(number)
+        serve(pool, own)
+        told[name] = own[number]
+    assert len(late.batches) < len(brisk.batches)
+    assert "lag" in [event.code for event in told["late"] if isinstance(event, Said)]
+    assert not [event for event in told["brisk"] if isinstance(event, Said)]
+    for events in told.values():
+        assert "".join(event.text for event in events if isinstance(event, Final)) == text(WORDS)
+
+
+def test_too_much_waiting_audio_ends_a_stream_and_not_its_neighbors() -> None:
+    pool = SessionPool(AmplitudeModel(), capacity=2)
+    drowned, fine = pool.admit(), pool.admit()
+    sound = spoken([1, 2, 3], [4, 4, 4])
+    told: dict[int, list[Event]] = {}
+    pool.push(drowned, sound)
+    pool.push(fine, sound)
+    serve(pool, told)
+    pool.push(drowned, np.zeros(6 * SAMPLE_RATE, np.float32))
+    serve(pool, told)
+    pool.finish(fine)
+    serve(pool, told)
+    (error,) = [event for event in told[drowned] if isinstance(event, Error)]
+    assert error.code == "overload"
+    assert isinstance(told[drowned][-1], Bye)
+    finals = "".join(event.text for event in told[drowned] if isinstance(event, Final))
+    assert text([1, 2, 3]).startswith(finals)
+    assert finals
+    assert "".join(event.text for event in told[fine] if isinstance(event, Final)) == text([1, 2, 3])
+    with pytest.raises(LinnetError, match="has ended"):
+        pool.push(drowned, sound)
+
+
+def test_a_model_that_fails_ends_the_streams_that_asked() -> None:
+    class Failing(AmplitudeModel):
+        def answer(self, queries: Any) -> list[Hypothesis]:
+            raise LinnetError("out of memory")
+
+    pool = SessionPool(Failing(), capacity=2)
+    asking, silent = pool.admit(), pool.admit()
+    pool.push(asking, spoken([1, 2], [4, 4]))
+    pool.push(silent, np.zeros(SAMPLE_RATE, np.float32))
+    told: dict[int, list[Event]] = {}
+    serve(pool, told)
+    assert [type(event) for event in told[asking]][-3:] == [Error, type(told[asking][-2]), Bye]
+    pool.finish(silent)
+    serve(pool, told)
+    assert not any(isinstance(event, Error) for event in told[silent])

@@ -1,0 +1,174 @@
+"""Any Whisper as a model of streams, against the decoder of whole recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linnet.audio import load as load_audio
+from linnet.audio.mel import log_mel
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.decoding.decoder import Decoder
+from linnet.decoding.options import DecodingOptions
+from linnet.errors import ModelError, OptionError
+from linnet.streaming.events import Final
+from linnet.streaming.models import streaming_model
+from linnet.streaming.options import StreamOptions
+from linnet.streaming.protocol import Hypothesis, Query
+from linnet.streaming.reencoding import ReencodingModel, padded_log_mel
+from linnet.streaming.session import StreamSession
+from linnet.transcription.recognizer import Recognizer, load
+from linnet.transcription.whisper import WhisperBackend
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return load("digits", engine="torch")
+
+
+@pytest.fixture(scope="module")
+def model(recognizer: Recognizer) -> ReencodingModel:
+    found = streaming_model(recognizer)
+    assert isinstance(found, ReencodingModel)
+    return found
+
+
+@pytest.fixture(scope="module")
+def sound(root: Path) -> Samples:
+    return load_audio(root / "examples" / "digits-en.flac").samples
+
+
+def ask(model: ReencodingModel, samples: Samples, committed: Sequence[int] = (), language: str | None = "en") -> Query:
+    memory = model.begin(language=language)
+    for at in range(0, len(samples), 7000):
+        model.hear(memory, samples[at : at + 7000])
+    return Query(memory, tuple(committed))
+
+
+def test_it_hears_what_the_decoder_of_whole_windows_hears(
+    model: ReencodingModel, recognizer: Recognizer, sound: Samples
+) -> None:
+    backend = recognizer.backend
+    assert isinstance(backend, WhisperBackend)
+    wave = np.pad(sound, (0, backend.model.padded(len(sound)) - len(sound)))
+    encoded = backend.engine.encode(log_mel(wave, backend.model.n_mels)[None])
+    decoder = Decoder(backend.engine, backend.vocabulary, backend.model.max_length)
+    known = backend.vocabulary
+    options = DecodingOptions(
+        language="en",
+        timestamps=False,
+        temperatures=(0.0,),
+        suppress_tokens=(*known.suppress, *range(known.no_timestamps, known.size)),
+    )
+    (plain,) = decoder.decode(encoded, options)
+    (heard,) = model.answer([ask(model, sound)])
+    assert heard.tokens == plain.tokens
+    assert heard.tokens
+    np.testing.assert_allclose(heard.token_logprobs, plain.token_logprobs, atol=1e-4)
+    assert "".join(word.text for word in heard.words) == plain.text
+    assert heard.ended
+    assert heard.language == "en"
+
+
+def test_behind_words_that_are_final_it_goes_on_as_it_would_have(model: ReencodingModel, sound: Samples) -> None:
+    (whole,) = model.answer([ask(model, sound)])
+    for word in whole.words[:-1]:
+        count = word.indices[-1] + 1
+        (rest,) = model.answer([ask(model, sound, whole.tokens[:count])])
+        assert rest.tokens == whole.tokens[count:]
+        later = [one for one in whole.words if one.indices[0] >= count]
+        assert [one.text for one in rest.words] == [one.text for one in later]
+        assert [one.indices[0] for one in rest.words] == [one.indices[0] - count for one in later]
+        assert [one.end for one in rest.words] == pytest.approx([one.end for one in later])
+
+
+def test_several_together_are_what_they_are_alone(model: ReencodingModel, sound: Samples) -> None:
+    asked = [ask(model, sound[: round(seconds * SAMPLE_RATE)]) for seconds in (1.0, 2.2, 2.9, 4.0)]
+    asked.append(ask(model, sound, model.answer([ask(model, sound)])[0].tokens[:1]))
+    asked.append(ask(model, sound[:SAMPLE_RATE], language=None))
+    together, alone = model.answer(asked), [model.answer([one])[0] for one in asked]
+    for one, other in zip(together, alone, strict=True):
+        assert one.tokens == other.tokens
+        np.testing.assert_allclose(one.token_logprobs, other.token_logprobs, atol=1e-4)
+        assert [word.end for word in one.words] == pytest.approx([word.end for word in other.words], abs=0.03)
+
+
+def test_a_word_is_as_probable_as_its_least_probable_token(model: ReencodingModel, sound: Samples) -> None:
+    (heard,) = model.answer([ask(model, sound)])
+    for word in heard.words:
+        least = min(heard.token_logprobs[place] for place in word.indices)
+        assert word.probability == pytest.approx(np.exp(least))
+
+
+def test_silence_behind_the_sound_need_not_be_computed(recognizer: Recognizer, sound: Samples) -> None:
+    backend = recognizer.backend
+    assert isinstance(backend, WhisperBackend)
+    for count in (0, 1, 201, 7999, len(sound)):
+        padded = 30 * SAMPLE_RATE
+        wave = np.pad(sound[:count], (0, padded - count))
+        found = padded_log_mel(backend.engine, sound[:count], padded, 80)
+        np.testing.assert_allclose(found, log_mel(wave, 80), atol=1e-5)
+    exact = padded_log_mel(backend.engine, sound[: 2 * SAMPLE_RATE], 2 * SAMPLE_RATE, 80)
+    np.testing.assert_allclose(exact, log_mel(sound[: 2 * SAMPLE_RATE], 80), atol=1e-6)
+
+
+def test_audio_that_is_let_go_makes_a_prompt_of_its_words(model: ReencodingModel, sound: Samples) -> None:
+    query = ask(model, sound)
+    after = model.forget(query.memory, 1.0, (11, 12))
+    np.testing.assert_array_equal(after.samples, sound[SAMPLE_RATE:])
+    assert after.prompt == (11, 12)
+    assert model.room(after) == pytest.approx(model.room(query.memory) + 1.0)
+
+
+def test_a_language_is_detected_until_something_is_final(model: ReencodingModel, sound: Samples) -> None:
+    query = ask(model, sound, language=None)
+    (heard,) = model.answer([query])
+    assert heard.language in model.languages
+    assert query.memory.language is None
+    model.answer([Query(query.memory, heard.tokens[:1])])
+    assert query.memory.language == heard.language
+
+
+def test_beam_search_begins_with_what_is_final(recognizer: Recognizer, sound: Samples) -> None:
+    beam = streaming_model(recognizer, beam_size=3)
+    assert isinstance(beam, ReencodingModel)
+    (whole,) = beam.answer([ask(beam, sound)])
+    (rest,) = beam.answer([ask(beam, sound, whole.tokens[:1])])
+    assert whole.tokens
+    assert (*whole.tokens[:1], *rest.tokens) == whole.tokens
+
+
+def test_what_the_model_does_not_know_is_refused_when_the_stream_is_opened(model: ReencodingModel) -> None:
+    with pytest.raises(OptionError, match="tlhingan"):
+        StreamSession(model, StreamOptions(language="tlhingan"))
+
+
+def test_a_model_of_another_family_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    class Other:
+        name, backend = "some/ctc", object()
+
+    other = Recognizer.__new__(Recognizer)
+    other.name, other._backend = "some/ctc", Other()  # type: ignore[assignment]  # only what it cannot do is asked
+    with pytest.raises(ModelError, match="some/ctc cannot serve streams"):
+        streaming_model(other)
+
+
+def transcript(model: ReencodingModel, samples: Samples, options: StreamOptions, chunk: int = 4000) -> str:
+    session = StreamSession(model, options)
+    events = [event for at in range(0, len(samples), chunk) for event in session.push(samples[at : at + chunk])]
+    events += session.finish()
+    return "".join(event.text for event in events if isinstance(event, Final)).strip()
+
+
+def test_digits_stream_to_what_they_are(model: ReencodingModel, sound: Samples) -> None:
+    heard = {transcript(model, sound, StreamOptions(language="en"), chunk) for chunk in (333, 16_000, 10**6)}
+    assert heard == {"three one four one five nine"}
+
+
+def test_the_hypothesis_of_nothing_is_nothing(model: ReencodingModel) -> None:
+    (heard,) = model.answer([ask(model, np.zeros(100, np.float32))])
+    assert isinstance(heard, Hypothesis)
+    assert len(heard.tokens) <= 12

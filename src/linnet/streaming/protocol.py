@@ -61,10 +61,6 @@ class StreamingModel(Protocol):
         """The tokens of a text that is taken to precede a segment; empty where the model takes none."""
         ...
 
-    def prompt(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text that is taken to precede a segment; empty where the model takes none."""
-        ...
-
     def begin(self, *, language: str | None, prompt: Sequence[int] = ()) -> Any:
         """The memory of a new segment; `prompt` are tokens of the text before it."""
         ...

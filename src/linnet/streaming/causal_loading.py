@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from linnet.engines.causal import CausalEngine
 from linnet.engines.choice import EngineChoice, EngineConfig, choose_engine, openvino_precision, torch_dtype
 from linnet.errors import ModelError, OptionError
-from linnet.models.adapters import is_adapter, merge_adapter
+from linnet.models.adapters import CONFIG, is_adapter, merge_adapter, weights_of
 from linnet.models.causal import SPEC, read_causal_spec
 from linnet.models.device import choose_dtype
 from linnet.models.resolve import EMBEDDED_ROOT, resolve
 from linnet.models.unpacked import unpacked_folder
-from linnet.models.whisper import WhisperModel, load_whisper
+from linnet.models.whisper import WhisperModel, load_module, load_whisper
 from linnet.notices import Notify
 from linnet.streaming.causal import CausalModel, check_block
 
@@ -56,10 +57,32 @@ def load_causal(
     if wanted.engine == "auto":
         tell(f"engine: {chosen} ({why})")
     compute = _compute_type(chosen, device, wanted)
-    model = _load(name, folder, base or spec.base, notify)
-    runtime = _engine(model, EngineChoice(chosen, compute, wanted.threads), device)
-    kept = replace(model, module=None) if chosen == "openvino" else model  # which holds the weights itself
-    return CausalModel(kept, runtime, spec, block=block)
+    source = _Source.of(name, folder, base or spec.base, notify)
+    build = _openvino if chosen == "openvino" else _torch
+    model, runtime = build(source, EngineChoice(chosen, compute, wanted.threads), device, tell)
+    return CausalModel(model, runtime, spec, block=block)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the weights of a causal model are: a checkpoint, and the adapter to it, if it is one."""
+
+    name: str
+    checkpoint: Path
+    adapter: Path | None
+
+    @classmethod
+    def of(cls, name: str, folder: Path, base: str, notify: Notify | None) -> _Source:
+        if is_adapter(folder):
+            return cls(name, resolve(base, notify=notify).path, folder)
+        return cls(name, unpacked_folder(folder), None)
+
+    def module(self) -> Any:
+        """The whole model in float32 on the CPU."""
+        module = load_module(self.checkpoint, name=self.name)
+        if self.adapter is not None:
+            merge_adapter(module, self.adapter)
+        return module
 
 
 def _compute_type(engine: str, device: str, wanted: EngineConfig) -> str:
@@ -76,23 +99,23 @@ def _compute_type(engine: str, device: str, wanted: EngineConfig) -> str:
     return "bf16" if bf16_pays() else "f32"
 
 
-def _engine(model: WhisperModel, chosen: EngineChoice, device: str) -> CausalEngine:
-    if chosen.engine == "openvino":
-        from linnet.engines.openvino.causal import open_causal
-
-        precision = openvino_precision(chosen.precision)
-        return open_causal(model.module, precision, label=chosen.precision, threads=chosen.threads)
+def _torch(source: _Source, chosen: EngineChoice, device: str, tell: Notify) -> tuple[WhisperModel, CausalEngine]:  # noqa: ARG001 - as `_openvino`
     from linnet.engines.torch.causal import TorchCausalEngine
 
+    model = load_whisper(source.checkpoint, name=source.name)
+    if source.adapter is not None:
+        merge_adapter(model.module, source.adapter)
     model.module.to(device, torch_dtype(chosen))
-    return TorchCausalEngine(model)
+    return model, TorchCausalEngine(model)
 
 
-def _load(name: str, folder: Path, base: str, notify: Notify | None) -> WhisperModel:
-    """The model in float32 on the CPU."""
-    if not is_adapter(folder):
-        return load_whisper(unpacked_folder(folder), name=name)
-    ref = resolve(base, notify=notify)
-    model = load_whisper(ref.path, name=ref.name)
-    merge_adapter(model.module, folder)
-    return replace(model, name=name)
+def _openvino(source: _Source, chosen: EngineChoice, device: str, tell: Notify) -> tuple[WhisperModel, CausalEngine]:  # noqa: ARG001 - as `_torch`
+    from linnet.engines.openvino.cache import ModelSource, file_digest, load_compiled
+    from linnet.engines.openvino.causal import OpenVinoCausalEngine
+
+    files = [] if source.adapter is None else [source.adapter / CONFIG, weights_of(source.adapter)]
+    mark = "".join(file_digest(path)[:8] for path in files)
+    whole = ModelSource(source.checkpoint, source.name, source.module, causal=mark)
+    compiled = load_compiled(whole, openvino_precision(chosen.precision), tell, threads=chosen.threads)
+    model = load_whisper(source.checkpoint, name=source.name, weights=False)
+    return model, OpenVinoCausalEngine(compiled, label=chosen.precision)

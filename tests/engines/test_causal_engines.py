@@ -38,9 +38,21 @@ def _openvino(model: WhisperModel) -> CausalEngine:
     return open_causal(model.module, Precision("f32", "f32"), label="f32", threads=1)
 
 
+def _bf16(model: WhisperModel) -> CausalEngine:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    from linnet.engines.openvino.causal import open_causal
+    from linnet.engines.openvino.formats import Precision
+    from linnet.engines.openvino.runtime import has_bf16
+
+    if not has_bf16():
+        pytest.skip("this CPU has no bfloat16")
+    return open_causal(model.module, Precision("f16", "bf16"), label="bf16", threads=1)
+
+
 MAKERS: dict[str, tuple[Callable[[WhisperModel], CausalEngine], float]] = {
     "torch": (_torch, 1e-5),
     "openvino": (_openvino, 1e-4),
+    "openvino in bf16": (_bf16, 0.1),
 }
 
 

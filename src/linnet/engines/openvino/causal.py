@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from linnet.arrays import Array, one_thread, to_numpy
 from linnet.engines.causal import Columns
 from linnet.engines.checks import check_heads
+from linnet.engines.openvino.cache import CompiledModel, ConvertedModel, compile_converted
 from linnet.engines.openvino.engine import floats, owned, shared
 from linnet.engines.openvino.formats import ModelShape, Precision
-from linnet.engines.openvino.runtime import compile_model, encoder_compute
 
 STEP = 250  # frames: 5 s of room at a time, of which half is masked on average
 
@@ -33,15 +33,19 @@ class CausalSizes:
     """What must be known of a model to run it."""
 
     shape: ModelShape
-    width: int
     encoder_layers: int
     encoder_heads: int
 
+    @property
+    def width(self) -> int:
+        """Of the model."""
+        return self.shape.heads * self.shape.channels
+
     @classmethod
-    def of(cls, module: Any) -> CausalSizes:
-        """Read off a `WhisperForConditionalGeneration`."""
-        config = module.config
-        return cls(ModelShape.of(module), config.d_model, config.encoder_layers, config.encoder_attention_heads)
+    def of(cls, model: CompiledModel) -> CausalSizes:
+        """Read off a compiled model."""
+        past = [port for port in model.encoder.inputs if any(name.startswith("past.") for name in port.names)]
+        return cls(model.shape, len(past) // 2, past[0].get_partial_shape()[1].get_length())
 
 
 @dataclass(frozen=True)
@@ -130,12 +134,12 @@ def _stacked(each: Sequence[NDArray[Any]], axis: int, room: int) -> NDArray[Any]
 class OpenVinoCausalEngine:
     """Runs a converted causal Whisper on the CPU; a `CausalEngine`."""
 
-    def __init__(self, encoder: Any, decoder: Any, sizes: CausalSizes, precision: Precision, *, label: str) -> None:
-        """`encoder` and `decoder` are compiled; `label` names the compute type in reports."""
-        self._sizes, self._bits, self._label = sizes, precision.bits, label
-        self._encoder, self._decoder = encoder.create_infer_request(), decoder
+    def __init__(self, model: CompiledModel, *, label: str) -> None:
+        """`label` names the compute type in reports."""
+        self._sizes, self._bits, self._label = CausalSizes.of(model), model.precision.bits, label
+        self._encoder, self._decoder = model.encoder.create_infer_request(), model.decoder
         self._decoders: deque[Any] = deque()
-        self.encode(self.begin(), np.zeros((9, sizes.shape.mel_bins), np.float32))
+        self.encode(self.begin(), np.zeros((9, model.shape.mel_bins), np.float32))  # see `OpenVinoEngine.encode`
 
     @property
     def name(self) -> str:
@@ -236,23 +240,22 @@ class OpenVinoCausalEngine:
         queries = {
             layer: np.concatenate([each[layer][row] for each in state.queries], 1)[:, columns] for layer, _ in heads
         }
-        keys = {layer: floats(state.cross[2 * layer][row, :, :, :frames]) for layer, _ in heads}
         with one_thread():
-            scores = np.stack([queries[layer][head] @ keys[layer][head] for layer, head in heads])
+            found = [
+                queries[layer][head] @ floats(state.cross[2 * layer][row, head, :, :frames]) for layer, head in heads
+            ]
+        scores = np.stack(found)
         shares: NDArray[np.float32] = np.exp(scores - scores.max(-1, keepdims=True))
         shares /= shares.sum(-1, keepdims=True)
         return shares
 
 
 def open_causal(module: Any, precision: Precision, *, label: str, threads: int | None = None) -> OpenVinoCausalEngine:
-    """Convert a float32 `WhisperForConditionalGeneration` on the CPU and compile it. Raises `OpenVinoMissing`."""
+    """Convert a float32 `WhisperForConditionalGeneration` on the CPU and compile it; nothing is kept.
+
+    Raises `OpenVinoMissing`.
+    """
     from linnet.engines.openvino.causal_export import convert_causal  # which takes PyTorch
 
-    encoder, decoder = convert_causal(module, precision)
-    return OpenVinoCausalEngine(
-        compile_model(encoder, encoder_compute(precision.compute), threads),
-        compile_model(decoder, precision.compute, threads),
-        CausalSizes.of(module),
-        precision,
-        label=label,
-    )
+    converted = ConvertedModel(*convert_causal(module, precision), ModelShape.of(module), precision, None)
+    return OpenVinoCausalEngine(compile_converted(converted, threads), label=label)

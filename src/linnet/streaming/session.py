@@ -319,7 +319,7 @@ class StreamSession:
         self._show(segment)
         self._segment = None
         self._floor = intake.speech.end * SECONDS if reason == "endpoint" and not self._ordered else cut
-        if reason == "endpoint" and said and self.model.carries:
+        if reason != "cap" and said and self.model.carries:
             self._last = segment
         if reason == "cap":
             self._open(cut, segment.committed if said else ())

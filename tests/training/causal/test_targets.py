@@ -62,8 +62,8 @@ def test_a_batch_holds_the_words_that_have_ended_at_each_point():
     shape = Shape(mels=80, window=10 * SAMPLE_RATE, places=40, end=END)
     examples = [spoken(1.5, (0.4, 0.9, 1.3)), spoken(0.6, ())]
     tensors = causal_tensors(examples, options, shape, np.random.default_rng(1))
-    assert tensors["features"].shape == (2, 200, 80)
-    assert tensors["ends"].shape == (2, 100)
+    assert tensors["features"].shape == (2, 202, 80)  # with a frame behind the longest
+    assert tensors["ends"].shape == (2, 101)
     for row, limit in enumerate(tensors["limits"].tolist()):
         number = int(tensors["recordings"][row])
         said = sum(end + 0.1 <= 0.02 * limit + 1e-9 for end in examples[number].ends)

@@ -84,17 +84,17 @@ def test_batches_depend_on_their_number_alone(tmp_path, manifest):
 def test_shares_make_noise_pairs_and_middles(tmp_path, manifest):
     task = load_causal("digits", {}, None, seed=0)
 
-    def made(**shares):
-        data = {"train": [str(manifest)], "empty": 0.0, "join": 0.0, "middle": 0.0, **shares}
+    def made(*, joined=False, **shares):
+        data = {"train": [str(manifest)], "empty": 0.0, "middle": 0.0, **shares}
         recipe = recipe_of(tmp_path, manifest, data=data)
         clips = read_clips(recipe.data.train, task.whisper, 28.0, ALONE)
         batches = CausalBatches(recipe, task.whisper, clips, task.shape)
         rows = range(len(clips))
-        return [batches.example(np.random.default_rng(seed), row) for seed in range(4) for row in rows]
+        return [batches.example(np.random.default_rng(seed), row, joined=joined) for seed in range(4) for row in rows]
 
     assert all(not one.tokens for one in made(empty=1.0))
-    assert {len(one.tokens) for one in made(join=1.0)} == {3, 6}
-    assert all(list(one.ends) == sorted(one.ends) and one.ends[-1] <= one.seconds for one in made(join=1.0))
+    assert {len(one.tokens) for one in made(joined=True)} == {3, 6}
+    assert all(list(one.ends) == sorted(one.ends) and one.ends[-1] <= one.seconds for one in made(joined=True))
     previous = task.whisper.vocabulary.start_of_previous
     assert all(one.prefix[0] == previous and len(one.tokens) < 3 for one in made(middle=1.0) if one.tokens)
 

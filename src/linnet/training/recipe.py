@@ -24,7 +24,7 @@ def read_recipe(path: Path) -> Recipe:
     """
     content = read_yaml_file(path, "recipe")
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
-    if task in _KINDS:
+    if isinstance(task, str) and task in _KINDS:
         found: Recipe = build(_KINDS[task], content, str(path))
         return found
     if task == "digits":  # its former name

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from linnet.models.causal import FRAME_SECONDS
 from linnet.training.batch import IGNORED
-from linnet.training.causal.features import frame_count, stream_features, window_features
+from linnet.training.causal.features import frame_count, padded_frames, stream_features, window_features
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.points import Rng, random_blocks, random_points, recording_ends
 from linnet.training.causal.targets import CausalExample, decoder_row, heard
@@ -48,7 +48,7 @@ def causal_tensors(
     the rows of one encoder pass are exactly those of passes that end there.
     """
     frames = [min(frame_count(len(one.samples), options.tail_pad), shape.frames) for one in examples]
-    longest = max(frames)
+    longest = padded_frames(frames, shape.frames)
     ends: list[np.ndarray] = []
     rows: list[Row] = []
     places: list[tuple[int, int]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,8 +114,12 @@ class CausalBatches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         rng = np.random.default_rng([self._seed, number])
         whole = bool(rng.random() < self._causal.full_context)
-        rows = self._rows(rng, whole)
-        examples = [self.example(np.random.default_rng([self._seed, number, row]), row) for row in rows]
+        joined = bool(rng.random() < self._data.join)
+        rows = self._rows(rng, whole=whole, joined=joined)
+        seeds = ([self._seed, number, place] for place in range(len(rows)))
+        examples = [
+            self.example(np.random.default_rng(seed), row, joined=joined) for seed, row in zip(seeds, rows, strict=True)
+        ]
         tensors = (
             window_tensors(examples, self._shape) if whole else causal_tensors(examples, self._causal, self._shape, rng)
         )
@@ -122,24 +127,26 @@ class CausalBatches(Dataset[Batch]):
         ids = [self._clips[row].aligned.utterance.id for row in rows]
         return Batch(tensors, ids, [one.seconds for one in examples], padded, [])
 
-    def _rows(self, rng: Rng, whole: bool) -> list[int]:
-        """Rows of similar length that together fill the seconds of a batch."""
+    def _rows(self, rng: Rng, *, whole: bool, joined: bool) -> list[int]:
+        """Rows of similar length that together fill the seconds of a batch, as whole windows or with others behind."""
         count = len(self._clips)
         near = max(round(_NEAR * count), 8)
         center = int(rng.integers(count))
         low, high = max(center - near, 0), min(center + near + 1, count)
-        padded = self._shape.window / SAMPLE_RATE if whole else self._clips[high - 1].seconds / SLOWEST
+        window = self._shape.window / SAMPLE_RATE
+        padded = window if whole else min(self._clips[high - 1].seconds * (1 + joined) / SLOWEST, window)
         size = max(1, round(self._data.batch_seconds / padded))
         return [int(row) for row in rng.integers(low, high, size)]
 
-    def example(self, rng: Rng, row: int) -> CausalExample:
-        """One recording: an utterance, with another one behind it or cut at its start by chance; or noise alone."""
+    def example(self, rng: Rng, row: int, *, joined: bool = False) -> CausalExample:
+        """One recording: an utterance, with one of similar length behind it if `joined`, by chance without its
+        beginning, or noise in its place."""
         data, clip = self._data, self._clips[row]
         if rng.random() < data.empty:
             return CausalExample(_noise(rng, clip.seconds), prefix_of(self._whisper, self._language_of(clip)))
         samples, starts, ends, tokens = self._sound(clip), clip.starts, clip.ends, clip.tokens
-        if rng.random() < data.join and self._voiced:
-            other = self._clips[self._voiced[int(rng.integers(len(self._voiced)))]]
+        if joined and self._voiced:
+            other = self._clips[self._near(rng, row)]
             gap = round(float(rng.uniform(0.1, _LONGEST_GAP)) * SAMPLE_RATE)
             shift = (len(samples) + gap) / SAMPLE_RATE
             if shift + other.seconds < (self._shape.window / SAMPLE_RATE - 1.0) * SLOWEST:
@@ -152,6 +159,12 @@ class CausalBatches(Dataset[Batch]):
         if previous is not None and rng.random() < data.middle:
             made = from_middle(made, starts, previous, rng)
         return made if data.augment is None else augmented_example(made, data.augment, rng)
+
+    def _near(self, rng: Rng, row: int) -> int:
+        """Another row with words, near in length."""
+        place = bisect_left(self._voiced, row)
+        reach = max(round(_NEAR * len(self._voiced)), 4)
+        return self._voiced[int(rng.integers(max(place - reach, 0), min(place + reach + 1, len(self._voiced))))]
 
     def _language_of(self, clip: AlignedClip) -> str | None:
         return clip.aligned.utterance.language or self._language

@@ -21,7 +21,7 @@ from linnet.alignment.grouping import split_words
 from linnet.models.causal import FRAME_SECONDS, block_ends, encode_causal
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.training.causal.batches import Shape
-from linnet.training.causal.features import frame_count, stream_features, window_features
+from linnet.training.causal.features import frame_count, padded_frames, stream_features, window_features
 from linnet.training.causal.loss import decode_limited
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.targets import CausalExample
@@ -62,7 +62,7 @@ def decode_stream(
 ) -> list[Heard]:
     """What a stream in blocks of `block` frames after a first block of `first_block` gives for each recording."""
     counts = [min(frame_count(len(one.samples), options.tail_pad), shape.frames) for one in examples]
-    longest = max(counts)
+    longest = padded_frames(counts, shape.frames)
     ends = torch.full((len(examples), longest), longest)
     heard: list[Heard] = []
     for row, (one, count) in enumerate(zip(examples, counts, strict=True)):

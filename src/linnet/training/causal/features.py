@@ -21,11 +21,16 @@ def frame_count(samples: int, tail: int) -> int:
     return -(-samples // FRAME_SAMPLES) + tail
 
 
-def stream_features(recordings: Sequence[Samples], frames: int, *, mels: int, peak: float) -> Tensor:
-    """Log-mel [B, T, M] with T = 2 x `frames`, scaled by what was heard so far, beginning with `peak`.
+def padded_frames(frames: Sequence[int], most: int) -> int:
+    """The encoder frames of a batch of recordings of these: one more than the longest has, where the window allows.
 
-    The frame of look-ahead that the last encoder frame reads is that of silence.
+    So the last frame of each has silence behind it, as that of a stream does, and not the edge of the features.
     """
+    return min(max(frames) + 1, most)
+
+
+def stream_features(recordings: Sequence[Samples], frames: int, *, mels: int, peak: float) -> Tensor:
+    """Log-mel [B, T, M] with T = 2 x `frames`, scaled by what was heard so far, beginning with `peak`."""
     waves = _padded(recordings, (frames + 1) * FRAME_SAMPLES)
     scaled, _ = scale_causal(LogMel(mels).finish(waves), peak)
     return torch.from_numpy(np.ascontiguousarray(scaled[:, : 2 * frames], np.float32))

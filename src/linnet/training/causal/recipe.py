@@ -36,9 +36,9 @@ class CausalModelChoice:
 class CausalData:
     """Manifests with word times (`linnet data align`), and how a batch is put together.
 
-    Utterances above `longest` seconds are skipped. A batch holds `batch_seconds` of padded audio. Of the recordings, a
-    share `empty` is noise or silence alone, `join` has a second utterance behind it, and `middle` begins between two
-    words, with the words before as prompt. `augment` is that of `task: speech`, without its masks by default.
+    Utterances above `longest` seconds are skipped. A batch holds `batch_seconds` of padded audio. A share `join` of the
+    batches has two utterances in each recording. Of the recordings, a share `empty` is noise or silence alone, and
+    `middle` begins between two words, with the words before as prompt. `augment` is that of `task: speech`.
     """
 
     train: tuple[str, ...] = ()

@@ -105,7 +105,6 @@ def load_causal(
         raise OptionError(f"model: checkpoint: {name} is no Whisper: only Whisper models can be made causal.")
     whisper = load_whisper(reference.path, name=name)
     model: Any = whisper.module
-    model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass takes longer
     torch.manual_seed(seed)  # for random adapters
     policy = dict(policies) or {child: "all" for child, _ in model.named_children()}
     freeze(model, policy)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from linnet.curation.selection import read_selection
+
 WORDS = ("ba", "da", "ga", "ma", "na")
 
 
@@ -91,6 +93,28 @@ def test_one_recording_is_explained_and_an_unknown_one_named(curated: Path) -> N
     missing = run_linnet("curate", "explain", work, "copi")
     assert missing.returncode != 0
     assert "did you mean" in missing.stderr
+
+
+def test_other_budgets_leave_out_what_is_held_out_or_heard_otherwise(corpus: Path, tmp_path: Path) -> None:
+    lines = (corpus / "corpus.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    held = [row | {"audio": str(corpus / row["audio"])} for row in rows[:5]]
+    (tmp_path / "held.jsonl").write_text("".join(json.dumps(row) + "\n" for row in held))
+    heard = [{"id": "9.wav", "text": "ba da", "hypothesis": "nothing of it"}]
+    (tmp_path / "heard.jsonl").write_text("".join(json.dumps(row) + "\n" for row in heard))
+    done = run_linnet(
+        *("curate", corpus / "corpus.jsonl", "--dry-run", "--json", "--work", tmp_path / "work", "--workers", "1"),
+        *("--held-out", tmp_path / "held.jsonl", "--heard", tmp_path / "heard.jsonl"),
+    )
+    assert done.returncode == 0, done.stderr
+    selection = read_selection(tmp_path / "work")
+    fates = [selection.fates[row] for row in range(len(rows))]
+    assert fates.count("leak") >= 4  # one or two may fail another gate before
+    assert selection.checks["misheard"][9] > 0.5
+    assert np.isnan(np.delete(selection.checks["misheard"], 9)).all()
+    all_of_it = json.loads(done.stdout)[-1]
+    assert all_of_it["share"] == 1.0
+    assert all_of_it["rows"] == (selection.weights > 0).sum() < 40
 
 
 def test_heep_cuts_a_small_corpus_and_the_difference_is_shown(corpus: Path, curated: Path) -> None:

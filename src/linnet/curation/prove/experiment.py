@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 from linnet.curation.prove import baselines
 from linnet.curation.prove.baselines import Pool, Rows
 from linnet.curation.prove.options import DRAWN, PRESETS, WHOLE, ProveOptions
+from linnet.curation.shards import absolute
 from linnet.data.manifest import Utterance, write_manifest
 from linnet.errors import LinnetError, OptionError
 from linnet.files import JsonLog, whole_lines
@@ -171,11 +172,16 @@ def _perform(options: ProveOptions, run: Run, laboratory: Laboratory, rows: Sequ
     folder = Path(options.output) / run.key
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "train.jsonl"
-    write_manifest(manifest, [rows[row] for row in chosen.tolist()])
+    write_manifest(manifest, [_at_home(rows[row]) for row in chosen.tolist()])
     model = laboratory.train(manifest, run, folder)
     tests = {name: laboratory.test(model, name, folder) for name in options.tests}
     digest = hashlib.blake2b(chosen.astype("<i8").tobytes(), digest_size=8).hexdigest()
     return Outcome(run, len(chosen), float(pool.seconds[chosen].sum()) / 3600, digest, tests)
+
+
+def _at_home(row: Utterance) -> Utterance:
+    """With the path of its recording made absolute, for a manifest in another folder."""
+    return replace(row, audio=absolute(row.audio, str(Path.cwd())))
 
 
 def read_outcomes(path: Path) -> list[Outcome]:

@@ -393,6 +393,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--speed", nargs="+", metavar="MODEL", help="time encoders, or `calibration`")
     parser.add_argument("--rounds", type=int, default=5, help="of --speed")
+    parser.add_argument("--precisions", nargs="+", metavar="ENGINE", help="of --speed: f32, bf16, int8, 'torch f32'")
     parser.add_argument("--windows", type=int, default=100, help="of --speed calibration")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -81,8 +81,8 @@ def rows() -> list[Row]:
     budget = CompressOptions(budget=0.5)
     found = [Row("dense")]
     found += [Row(f"lite-{preset}", CompressOptions.preset(preset)) for preset in ("fast", "balanced", "acc")]
-    found += [Row(f"budget-{share}", replace(budget, budget=share)) for share in (0.7, 0.6, 0.5)]
     found.append(Row("budget-as-fast", budget, share_of="lite-fast"))
+    found += [Row(f"budget-{share}", replace(budget, budget=share)) for share in (0.7, 0.6, 0.5)]
     found += [
         Row("pair-as-fast", replace(budget, form="pair"), share_of="lite-fast"),
         Row("pair-0.7", replace(budget, budget=0.7, form="pair")),
@@ -393,6 +393,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--speed", nargs="+", metavar="MODEL", help="time encoders, or `calibration`")
     parser.add_argument("--rounds", type=int, default=5, help="of --speed")
+    parser.add_argument("--precisions", nargs="+", metavar="ENGINE", help="of --speed: f32, bf16, int8, 'torch f32'")
     parser.add_argument("--windows", type=int, default=100, help="of --speed calibration")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -11,9 +11,9 @@ encoder makes for it is computed. `calibration` is of small with all its layers.
 - budget: 0.7 of the encoder's parameters, the published profile scaled to that (real models: `linnet compress`'s own
   choice), layers dense that are not faster.
 
-Engines: OpenVINO in f32, bf16 (products in f32 where the CPU has none) and int8 by the engine's own path, and
-Linnet's PyTorch encoder in f32. `allowed` is the ratio of multiply-adds of the whole encoder, in which a pivot layer
-counts k (D + O) - k^2 for each frame.
+Engines (`--precisions` names some of them): OpenVINO in f32, bf16 (products in f32 where the CPU has none) and int8 by
+the engine's own path, and Linnet's PyTorch encoder in f32. `allowed` is the ratio of multiply-adds of the whole
+encoder, in which a pivot layer counts k (D + O) - k^2 for each frame.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import gc
 import json
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -229,9 +229,11 @@ def in_place(one: Encoder, plan: Plan, layers: Mapping[str, nn.Module] | None = 
 
 
 @torch.no_grad()
-def measure(one: Encoder, rounds: int, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+def measure(
+    one: Encoder, rounds: int, say: Callable[[str], None], precisions: Sequence[str] = PRECISIONS
+) -> Iterator[dict[str, Any]]:
     """All rows of a model."""
-    for precision in PRECISIONS:
+    for precision in precisions:
         say(f"{one.name} {precision}: timing layers")
         times = layer_times(one, precision)
         fast = published(one.sites)
@@ -365,7 +367,7 @@ def run(args: argparse.Namespace, audio: Callable[[WhisperSubject], Audio] | Non
     for name in args.speed:
         if name.startswith("calibration"):
             continue
-        for row in measure(encoder_of(name, audio), args.rounds, say):
+        for row in measure(encoder_of(name, audio), args.rounds, say, args.precisions or PRECISIONS):
             print(row_text(row), flush=True)
         gc.collect()
     for name in args.speed:

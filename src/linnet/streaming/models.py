@@ -48,6 +48,7 @@ def _load(name: str | os.PathLike[str] | None, notify: Notify | None, loading: d
 
 
 def _causal(name: str, beam_size: int, block: float | None, notify: Notify, loading: dict[str, Any]) -> StreamingModel:
+    from linnet.engines.choice import EngineConfig
     from linnet.models.device import choose_device
     from linnet.streaming.causal_loading import load_causal
 
@@ -55,4 +56,5 @@ def _causal(name: str, beam_size: int, block: float | None, notify: Notify, load
         raise OptionError("causal models search greedily: leave the beam size out")
     device, why = choose_device(loading.get("device", "auto"))
     notify(f"device: {device} ({why})")
-    return load_causal(name, device=device, threads=loading.get("threads"), block=block, notify=notify)
+    wanted = EngineConfig(loading.get("engine", "auto"), loading.get("compute_type", "auto"), loading.get("threads"))
+    return load_causal(name, engine=wanted, device=device, block=block, notify=notify)

@@ -197,14 +197,16 @@ class ModelChoice:
         """
         from linnet.transcription import recognizer
 
-        return recognizer.load(
-            self.name,
-            device=self.device,
-            engine=self.engine,
-            compute_type=self.compute_type,
-            dtype=self.dtype,
-            threads=self.threads,
-            offline=self.offline,
-            late=late,
-            notify=notify,
-        )
+        return recognizer.load(self.name, late=late, notify=notify, **self.keywords)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """Those of `linnet.load` that say where and how the model runs."""
+        return {
+            "device": self.device,
+            "engine": self.engine,
+            "compute_type": self.compute_type,
+            "dtype": self.dtype,
+            "threads": self.threads,
+            "offline": self.offline,
+        }

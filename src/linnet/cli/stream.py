@@ -68,6 +68,9 @@ Threshold = Annotated[
         verb="stream",
     ),
 ]
+Block = Annotated[
+    float | None, option("--block", metavar="SECONDS", help="Of a causal model: audio that is encoded at a time.")
+]
 Format = Annotated[
     str,
     option("--format", "-f", metavar="NAME", help=f"Output: {', '.join(FORMATS)}.", verb="stream"),
@@ -93,6 +96,7 @@ def stream(
     delay: Delay = None,
     step: Step = None,
     threshold: Threshold = None,
+    block: Block = None,
     beam_size: shared.BeamSize = 1,
     format: Format = "text",
     output: Output_ = None,
@@ -126,7 +130,7 @@ def stream(
         )
         choice = ModelChoice(model, device, "auto", offline, engine, compute_type, threads)
         with make_reporter("none", quiet=quiet) as reporter, listening(reporter):
-            failed = _Command(choice, options, place, format, output, stats).run(reporter)
+            failed = _Command(choice, options, place, format, output, stats, block).run(reporter)
     if failed:
         raise typer.Exit(1)
 
@@ -176,6 +180,7 @@ class _Command:
     format: str
     output: Path | None
     stats: bool
+    block: float | None = None
 
     def run(self, reporter: Reporter) -> bool:
         """Hear the source to its end; returns whether anything failed."""
@@ -184,7 +189,13 @@ class _Command:
         stop = threading.Event()
         with ExitStack() as stack:
             chunks, source = self.place.open(stop, stack)
-            model = streaming_model(self.choice.load(reporter.notice), beam_size=self.options.beam_size)
+            model = streaming_model(
+                self.choice.name,
+                beam_size=self.options.beam_size,
+                block=self.block,
+                notify=reporter.notice,
+                **self.choice.keywords,
+            )
             outputs = self._outputs(stack)
             with _ctrl_c(stop.set):
                 return asyncio.run(self._serve(model, chunks, source, outputs, reporter))

@@ -74,7 +74,7 @@ class CausalModel:
     Each answer is what plain greedy decoding of all audio gives after the final tokens, whatever was answered before.
     """
 
-    carries = False  # each segment is encoded from its own start
+    carries = False  # its positions end where the model's window does
 
     def __init__(
         self, model: WhisperModel, engine: CausalEngine, spec: CausalSpec, *, block: float | None = None

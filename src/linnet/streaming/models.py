@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from linnet.errors import ModelError
-from linnet.notices import Notify
+from linnet.errors import ModelError, OptionError
+from linnet.notices import Notify, ignore
 from linnet.streaming.protocol import StreamingModel
-from linnet.transcription.recognizer import Recognizer, load
+from linnet.transcription import recognizer as front
 
 
 def streaming_model(
-    model: Recognizer | str | None = None, *, beam_size: int = 1, notify: Notify | None = None, **loading: Any
+    model: front.Recognizer | str | os.PathLike[str] | None = None,
+    *,
+    beam_size: int = 1,
+    block: float | None = None,
+    notify: Notify | None = None,
+    **loading: Any,
 ) -> StreamingModel:
-    """What serves streams: a causal model where the folder says that it is one, else any Whisper by re-encoding.
+    """What serves streams: a causal model where the folder holds linnet_causal.json, else any Whisper by re-encoding.
 
-    `model` is a loaded recognizer, or what `linnet.load` takes as its name, with its keywords. Raises `ModelError` for
-    a model that cannot serve streams.
+    `model` is a loaded recognizer, or what `linnet.load` takes as its name, with its keywords (`loading`). `block` is
+    for causal models: seconds of audio that are encoded at a time. Raises `ModelError` for a model that cannot serve
+    streams, and `OptionError` for what does not go together.
     """
-    recognizer = model if isinstance(model, Recognizer) else load(model, notify=notify, **loading)
+    from linnet.streaming.causal_loading import causal_folder
+
+    if isinstance(model, str | os.PathLike) and causal_folder(os.fspath(model)) is not None:
+        return _causal(os.fspath(model), beam_size, block, notify or ignore, loading)
+    if block is not None:
+        raise OptionError("block is for causal models, which encode each block once: leave it out, or name one of them")
+    recognizer = model if isinstance(model, front.Recognizer) else _load(model, notify, loading)
     backend: Any = recognizer.backend
     if not hasattr(backend, "vocabulary"):
         raise ModelError(
@@ -28,3 +41,22 @@ def streaming_model(
     from linnet.streaming.reencoding import ReencodingModel
 
     return ReencodingModel(backend, recognizer.name, beam_size=beam_size)
+
+
+def _load(name: str | os.PathLike[str] | None, notify: Notify | None, loading: dict[str, Any]) -> front.Recognizer:
+    return front.load(None if name is None else os.fspath(name), notify=notify, **loading)
+
+
+def _causal(name: str, beam_size: int, block: float | None, notify: Notify, loading: dict[str, Any]) -> StreamingModel:
+    from linnet.engines.choice import EngineConfig
+    from linnet.models.device import choose_device
+    from linnet.streaming.causal_loading import load_causal
+
+    if beam_size > 1:
+        raise OptionError("causal models search greedily: leave the beam size out")
+    device, why = choose_device(loading.get("device", "auto"))
+    notify(f"device: {device} ({why})")
+    kind, compute = (loading.get(key) or "auto" for key in ("engine", "compute_type"))
+    engine = EngineConfig(kind, compute, loading.get("threads"))
+    offline = bool(loading.get("offline"))
+    return load_causal(name, engine=engine, device=device, block=block, offline=offline, notify=notify)

@@ -1,0 +1,154 @@
+"""`linnet stream` with the embedded model, for real."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from linnet.audio import load
+from linnet.streaming.events import Final, Partial, Vad
+from tests.streaming.test_sources import DEVICES, fake_sounddevice
+from tests.support.calling import Call, make_call
+
+DIGITS = ("--model", "digits", "--device", "cpu", "--offline", "--language", "en", "--engine", "torch", "--quiet")
+TEXT = "three one four one five nine"
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    return make_call(monkeypatch, capsys)
+
+
+@pytest.fixture
+def clip(root: Path) -> Path:
+    return root / "examples" / "digits-en.flac"
+
+
+def test_a_recording_becomes_a_line_of_text(call: Call, clip: Path) -> None:
+    done = call("stream", clip, *DIGITS)
+    assert (done.status, done.out) == (0, TEXT + "\n")
+
+
+def test_events_as_lines_of_json(call: Call, clip: Path) -> None:
+    done = call("stream", clip, *DIGITS, "--format", "jsonl")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert rows[0]["type"] == "ready"
+    assert [row["type"] for row in rows[-2:]] == ["stats", "bye"]
+    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    finals = [row for row in rows if row["type"] == "final"]
+    assert "".join(row["text"] for row in finals).strip() == TEXT
+    ends = [word["end"] for row in finals for word in row["words"]]
+    assert ends == sorted(ends)
+    assert rows[-1]["time"] == pytest.approx(load(clip).duration, abs=0.001)
+
+
+def test_raw_samples_on_stdin_at_their_rate(call: Call, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import soxr
+
+    samples = soxr.resample(load(clip).samples, 16_000, 44_100)
+    data = (samples * 32767).astype("<i2").tobytes()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+    done = call("stream", "-", "--rate", 44_100, *DIGITS)
+    assert (done.status, done.out) == (0, TEXT + "\n")
+
+
+def test_subtitles_go_to_a_file_when_all_is_heard(call: Call, clip: Path, tmp_path: Path) -> None:
+    target = tmp_path / "live.srt"
+    done = call("stream", clip, *DIGITS, "--format", "srt", "--output", target)
+    assert (done.status, done.out) == (0, "")
+    number, times, text = target.read_text().splitlines()[:3]
+    assert (number, text) == ("1", TEXT)
+    assert times.startswith("00:00:00,")
+
+
+def test_a_microphone_until_it_goes_away(call: Call, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = load(clip).samples
+    module = fake_sounddevice(DEVICES[1:])
+    plain = module.InputStream.start
+
+    def start(stream: object) -> None:
+        plain(stream)
+        size = stream.settings["blocksize"]  # type: ignore[attr-defined]
+        for at in range(0, len(samples), size):
+            block = np.pad(samples[at : at + size], (0, max(0, at + size - len(samples))))
+            stream.callback(block[:, None], size, None, None)  # type: ignore[attr-defined]
+        stream.active = False  # type: ignore[attr-defined]
+
+    module.InputStream.start = start
+    monkeypatch.setitem(sys.modules, "sounddevice", module)
+    done = call("stream", "--mic", *(one for one in DIGITS if one != "--quiet"))
+    assert "microphone Headset: it has gone" in done.err
+    assert (done.status, done.out) == (1, TEXT + "\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name one source"),
+        (("--mic", "a.wav"), "name one source"),
+        (("--mic", "--simulate"), "are for recordings"),
+        (("no-such.wav",), "no-such.wav"),
+        (("examples/digits-en.flac", "--policy", "sometimes"), "policy 'sometimes' is unknown"),
+        (("examples/digits-en.flac", "--format", "doc"), "format 'doc' is unknown: use text, jsonl, srt, vtt"),
+        (("examples/digits-en.flac", "--block", "0.3"), "block is for causal models"),
+        (("examples/digits-en.flac", "--output", "/no/such/folder/a.txt"), "/no/such/folder"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(call: Call, arguments: tuple[str, ...], message: str, root: Path) -> None:
+    named = [str(root / one) if one.startswith("examples/") else one for one in arguments]
+    done = call("stream", *named, *DIGITS)
+    assert done.status == 1
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_ctrl_c_keeps_what_was_heard(clip: Path) -> None:
+    command = [sys.executable, "-m", "linnet", "stream", str(clip), "--simulate", *DIGITS, "--format", "jsonl"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        rows = []
+        for line in running.stdout:
+            rows.append(json.loads(line))
+            if rows[-1]["type"] == "final":
+                os.kill(running.pid, signal.SIGINT)
+                break
+        begun = time.monotonic()
+        rows += [json.loads(line) for line in running.stdout]
+        assert running.wait(30) == 0, running.stderr.read() if running.stderr else ""
+    assert time.monotonic() - begun < 20
+    assert rows[-1]["type"] == "bye"
+    said = "".join(row["text"] for row in rows if row["type"] == "final").strip()
+    assert said
+    assert TEXT.startswith(said.rpartition(" ")[0])
+
+
+def test_the_screen_shows_final_text_plain_and_the_rest_dim() -> None:
+    from rich.console import Console
+
+    from linnet.cli.stream_output import Screen
+
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=40, color_system="truecolor", legacy_windows=False)
+    screen = Screen(console)
+    common = {"time": 1.0, "segment": 0}
+    screen.take(Vad(seq=0, time=1.0, speaking=True, at=0.5))
+    screen.take(Partial(seq=1, stable=" one", volatile=" tooo", **common))  # type: ignore[arg-type]
+    screen.take(Final(seq=2, text=" one", words=(), reason="stable", **common))  # type: ignore[arg-type]
+    screen.take(Partial(seq=3, stable="", volatile=" two", **common))  # type: ignore[arg-type]
+    screen.take(Final(seq=4, text=" two\x1b[31m", words=(), reason="endpoint", last=True, **common))  # type: ignore[arg-type]
+    screen.close()
+    shown = written.getvalue()
+    assert "\x1b[2mone tooo\x1b[0m" in shown
+    assert "one\x1b[2m two\x1b[0m" in shown
+    assert "one two\\x1b[31m\n" in shown  # and no color
+    assert "\x1b[31m" not in shown

@@ -48,11 +48,14 @@ class Steered:
         return getattr(self._engine, name)
 
     def feed(self, state: Any, tokens: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> Any:
-        """See `CausalEngine`; one row."""
-        before = state.columns.lengths[0]
+        """See `CausalEngine`."""
+        texts = [
+            before + place - 1  # after <|startoftranscript|> and <|notimestamps|>
+            for before, places in zip(state.columns.lengths, wanted, strict=True)
+            for place in places
+        ]
         logits = self._engine.feed(state, tokens, wanted)
-        for row, place in enumerate(wanted[0]):
-            text = before + place - 1  # after <|startoftranscript|> and <|notimestamps|>
+        for row, text in enumerate(texts):
             logits[row, self._script[text] if 0 <= text < self.said else self._end] += 1e4
         self.steps += 1
         return logits
@@ -99,8 +102,8 @@ def serve(model: Any, engine: Any, script: Sequence[int]) -> tuple[Any, Steered]
     return ReencodingModel(WhisperBackend(model, steps), model.name), steps
 
 
-def measure(model: Any, engine: Any, minutes: float) -> dict[str, Any]:
-    """Run segments; milliseconds of each chunk, by its place."""
+def measure(model: Any, engine: Any, minutes: float, sessions: int) -> dict[str, Any]:
+    """Run segments of so many sessions in step; milliseconds of each chunk and session, by its place."""
     script = model.vocabulary.tokenizer(TEXT * 8, add_special_tokens=False)["input_ids"]
     served, steered = serve(model, engine, script)
     samples = np.random.default_rng(0).normal(0, 0.05, round(SEGMENT * 16000)).astype(np.float32)
@@ -108,20 +111,22 @@ def measure(model: Any, engine: Any, minutes: float) -> dict[str, Any]:
     rows: list[tuple[float, ...]] = []
     resident = []
     for segment in range(max(2, round(minutes * 60 / SEGMENT))):
-        memory = served.begin(language=None)
+        memories = [served.begin(language=None) for _ in range(sessions)]
         for start in range(0, len(samples) - size + 1, size):
             now = (start + size) / 16000
             steered.said, steered.steps = int(now * RATE), 0
             committed = tuple(script[: max(0, int((now - FINAL_AFTER) * RATE))])
             wall, begun = time.perf_counter(), time.process_time()
-            served.hear(memory, samples[start : start + size])
+            for memory in memories:
+                served.hear(memory, samples[start : start + size])
             heard_at = time.process_time()
-            (heard,) = served.answer([Query(memory, committed)])
+            answers = served.answer([Query(memory, committed) for memory in memories])
             done = time.process_time()
             if segment:  # the first one warms up
-                assert now < WARM or [*committed, *heard.tokens] == script[: steered.said], heard
-                seconds = heard_at - begun, done - heard_at
-                rows.append((segment, now, *seconds, steered.steps, time.perf_counter() - wall))
+                said = script[: steered.said]
+                assert now < WARM or all([*committed, *heard.tokens] == said for heard in answers), answers
+                seconds = (heard_at - begun) / sessions, (done - heard_at) / sessions
+                rows.append((segment, now, *seconds, steered.steps, (time.perf_counter() - wall) / sessions))
         resident.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return report(np.array(rows), resident, engine.name)
 
@@ -155,9 +160,10 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="tiny.en")
     parser.add_argument("--engine", default="torch", help="torch, openvino-f32, -bf16 or -int8, reencoding-int8")
     parser.add_argument("--minutes", type=float, default=2.0, help="of audio")
+    parser.add_argument("--sessions", type=int, default=1, help="decoded together; times are of each")
     options = parser.parse_args()
     model, engine = build(options.model, options.engine)
-    print(json.dumps(measure(model, engine, options.minutes), indent=1))
+    print(json.dumps(measure(model, engine, options.minutes, options.sessions), indent=1))
 
 
 if __name__ == "__main__":

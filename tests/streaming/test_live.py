@@ -193,7 +193,7 @@ def test_who_fetches_nothing_at_all_holds_up_the_source(monkeypatch: pytest.Monk
         assert isinstance(await anext(events), Ready)
         await asyncio.sleep(0.5)
         assert 1 <= len(taken) < 10
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
 
     asyncio.run(run())
 
@@ -204,16 +204,16 @@ def test_a_consumer_that_leaves_ends_the_thread_and_the_source() -> None:
     def endless() -> Iterator[Samples]:
         try:
             while True:
-                yield SOUND[:1600]
+                yield SOUND[:16_000]
         finally:
             closed.set()
 
     async def run() -> None:
         events = stream(AmplitudeModel(), endless())
         async for event in events:
-            if isinstance(event, Ready):
+            if isinstance(event, Partial):
                 break
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
 
     asyncio.run(run())
     assert closed.wait(5)

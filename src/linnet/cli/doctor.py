@@ -39,6 +39,7 @@ _EXTRAS = {
     "av": ("av", "mp4, m4a, aac and webm"),
     "accelerate": ("train", "training"),
     "matplotlib": ("plot", "training curves"),
+    "sounddevice": ("mic", "a microphone for linnet stream"),
 }  # package: (extra, purpose)
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
 _SPACE_FOR_DEFAULT = 2e9  # bytes: the default CPU model, on disk or in memory

@@ -37,14 +37,15 @@ def load_causal(
     device: str = "cpu",
     block: float | None = None,
     base: str | None = None,
+    offline: bool = False,
     notify: Notify | None = None,
 ) -> CausalModel:
     """Load a causal model: a folder with linnet_causal.json and a checkpoint, or an adapter to its base.
 
-    `base` stands above the base that the adapter names, which is found, and fetched if need be, as `models.resolve`
-    says. `block`: seconds of audio that are encoded at a time. Raises `ModelError` for a name that means no causal
-    model, files that are missing or damaged, or an adapter of another model; `OptionError` for a block that the model
-    was not trained for, and for an engine that cannot run it.
+    `base` stands above the base that the adapter names, which is found, and fetched if need be and not `offline`, as
+    `models.resolve` says. `block`: seconds of audio that are encoded at a time. Raises `ModelError` for a name that
+    means no causal model, files that are missing or damaged, or an adapter of another model; `OptionError` for a block
+    that the model was not trained for, and for an engine that cannot run it.
     """
     folder = causal_folder(name)
     if folder is None:
@@ -57,7 +58,7 @@ def load_causal(
     if wanted.engine == "auto":
         tell(f"engine: {chosen} ({why})")
     compute = _compute_type(chosen, device, wanted)
-    source = _Source.of(name, folder, base or spec.base, notify)
+    source = _Source.of(name, folder, base or spec.base, offline=offline, notify=notify)
     build = _openvino if chosen == "openvino" else _torch
     model, runtime = build(source, EngineChoice(chosen, compute, wanted.threads), device, tell)
     return CausalModel(model, runtime, spec, block=block)
@@ -72,9 +73,9 @@ class _Source:
     adapter: Path | None
 
     @classmethod
-    def of(cls, name: str, folder: Path, base: str, notify: Notify | None) -> _Source:
+    def of(cls, name: str, folder: Path, base: str, *, offline: bool, notify: Notify | None) -> _Source:
         if is_adapter(folder):
-            return cls(name, resolve(base, notify=notify).path, folder)
+            return cls(name, resolve(base, offline=offline, notify=notify).path, folder)
         return cls(name, unpacked_folder(folder), None)
 
     def module(self) -> Any:

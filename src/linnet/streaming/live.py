@@ -14,8 +14,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from linnet.transcription.recognizer import Recognizer
 Chunks = AsyncIterable[Any] | Iterable[Any]
 BITE = SAMPLE_RATE // 2  # samples that are heard at once
 AT_ONCE = 1.0  # seconds of audio that a source which waits may be ahead
+CLOSING = 1.0  # seconds that a source may take for its last chunk when nobody wants it
 SLOW = 100  # partials that were dropped before the consumer is told that it is slow
 MOST_EVENTS = 10_000  # that wait for it: hours of speech
 
@@ -65,7 +66,7 @@ async def stream(
     live: bool = False,
     options: StreamOptions | None = None,
     **single: Any,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """The events of a stream, the last of which is `Bye`.
 
     `chunks` are mono samples of any length at `sample_rate` Hz, floats within -1 to 1 or int16, from a generator, a
@@ -75,8 +76,9 @@ async def stream(
     """
     session = StreamSession(_model(model, options, single), choose_options(options, single))
     run = _Run(session, source or Source(sample_rate, live))
-    async for event in run.events(chunks):
-        yield event
+    async with aclosing(run.events(chunks)) as events:  # so that leaving it ends the thread now, not some time later
+        async for event in events:
+            yield event
 
 
 def _model(model: Recognizer | StreamingModel, options: StreamOptions | None, single: dict[str, Any]) -> StreamingModel:
@@ -114,7 +116,7 @@ class _Run:
         self._last = time.monotonic()  # when a chunk came
         self._outbox = _Outbox()
 
-    async def events(self, chunks: Chunks) -> AsyncIterator[Event]:
+    async def events(self, chunks: Chunks) -> AsyncGenerator[Event, None]:
         """All events; closes the source and ends the thread however it is left."""
         loop = asyncio.get_running_loop()
         self._outbox.attach(loop)
@@ -134,9 +136,10 @@ class _Run:
 
     async def _feed(self, chunks: Chunks) -> None:
         try:
-            async for chunk in _each(chunks):
-                if not await self._put(chunk):
-                    return
+            async with aclosing(_each(chunks)) as each:
+                async for chunk in each:
+                    if not await self._put(chunk):
+                        return
             rest = self._resampler.finish()
             with self._changed:
                 self._inbox.append(rest)
@@ -312,18 +315,30 @@ class _Outbox:
             self._loop.call_soon_threadsafe(self._ready.set)
 
 
-async def _each(chunks: Chunks) -> AsyncIterator[Any]:
-    """The chunks of either kind of source; a plain one is waited for in a thread, and closed at the end."""
+async def _each(chunks: Chunks) -> AsyncGenerator[Any, None]:
+    """The chunks of either kind of source, which is closed at the end; a plain one is waited for in a thread."""
     if isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
-            yield chunk
+        coming = aiter(chunks)
+        try:
+            async for chunk in coming:
+                yield chunk
+        finally:
+            if isinstance(coming, AsyncGenerator):
+                await coming.aclose()
         return
     iterator, nothing = iter(chunks), object()
+    loop = asyncio.get_running_loop()
+    coming_next: asyncio.Future[Any] | None = None
     try:
-        while (chunk := await asyncio.to_thread(_next, iterator, nothing)) is not nothing:
+        while True:
+            coming_next = loop.run_in_executor(None, _next, iterator, nothing)
+            if (chunk := await asyncio.shield(coming_next)) is nothing:
+                return
             yield chunk
     finally:
-        with suppress(ValueError, AttributeError):  # it may be waiting for a chunk just now, or be no generator
+        if coming_next is not None and not coming_next.done():  # a generator that runs cannot be closed
+            await asyncio.wait([coming_next], timeout=CLOSING)
+        with suppress(ValueError, AttributeError):  # it waits for a chunk still, or is no generator
             iterator.close()  # type: ignore[attr-defined]
 
 

@@ -22,7 +22,7 @@ from linnet.arrays import Array, one_thread, to_numpy
 from linnet.engines.causal import Columns
 from linnet.engines.checks import check_heads
 from linnet.engines.openvino.cache import CompiledModel, ConvertedModel, compile_converted
-from linnet.engines.openvino.engine import floats, owned, shared
+from linnet.engines.openvino.engine import floats, owned, shared, take
 from linnet.engines.openvino.formats import ModelShape, Precision
 
 STEP = 250  # frames: 5 s of room at a time, of which half is masked on average
@@ -132,12 +132,13 @@ def _stacked(each: Sequence[NDArray[Any]], axis: int, room: int) -> NDArray[Any]
 
 
 class OpenVinoCausalEngine:
-    """Runs a converted causal Whisper on the CPU; a `CausalEngine`."""
+    """Runs a converted causal Whisper on the CPU; a `CausalEngine`, also for several threads."""
 
     def __init__(self, model: CompiledModel, *, label: str) -> None:
         """`label` names the compute type in reports."""
         self._sizes, self._bits, self._label = CausalSizes.of(model), model.precision.bits, label
-        self._encoder, self._decoder = model.encoder.create_infer_request(), model.decoder
+        self._encoder, self._decoder = model.encoder, model.decoder
+        self._encoders: deque[Any] = deque()
         self._decoders: deque[Any] = deque()
         self.encode(self.begin(), np.zeros((9, model.shape.mel_bins), np.float32))  # see `OpenVinoEngine.encode`
 
@@ -173,7 +174,7 @@ class OpenVinoCausalEngine:
 
     def _block(self, memory: OpenVinoMemory, mel: NDArray[np.float32], end: int) -> NDArray[np.float32]:
         """Encode a block into the memory's buffers; returns the first convolution's last output."""
-        request, start = self._encoder, memory.frames
+        request, start = take(self._encoders, self._encoder), memory.frames
         given = {"mel": mel[None], "before": memory.last, "places": np.arange(start, end), "bias": memory.bias}
         inputs = {name: np.ascontiguousarray(array) for name, array in given.items()}
         inputs |= {f"past.{index}": each for index, each in enumerate(memory.own)}
@@ -193,11 +194,12 @@ class OpenVinoCausalEngine:
         for name, place in places:
             place[...] = found[name]
         last: NDArray[np.float32] = request.get_tensor("last").data.copy()
+        self._encoders.append(request)
         return last
 
     def start(self, memories: Sequence[OpenVinoMemory]) -> OpenVinoRows:
         """See `CausalEngine`."""
-        request = self._decoders.pop() if self._decoders else self._decoder.create_infer_request()
+        request = take(self._decoders, self._decoder)
         request.reset_state()
         state = OpenVinoRows(request, memories)
         for index, tensor in enumerate(state.cross):

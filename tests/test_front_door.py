@@ -86,6 +86,18 @@ def test_import_is_quick_and_loads_nothing_heavy() -> None:
     assert float(seconds) < 0.5
 
 
+def test_import_loads_no_feature_and_a_stream_is_asked_for_by_name() -> None:
+    code = (
+        "import sys, linnet, linnet.transcription.recognizer\n"
+        "rooms = ('streaming', 'training', 'evaluation', 'curation', 'compression')\n"
+        "print([name for name in sys.modules if name.split('.')[1:2] and name.split('.')[1] in rooms])\n"
+        "linnet.load('digits', late=True).stream([])\n"
+        "print('linnet.streaming.live' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "True"]
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys, linnet.cli\n"
@@ -95,7 +107,7 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "none"
-    for verb in ("transcribe", "evaluate", "train", "models", "doctor"):
+    for verb in ("transcribe", "stream", "evaluate", "train", "models", "doctor"):
         assert verb in done.stdout
 
 

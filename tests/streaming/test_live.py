@@ -18,7 +18,7 @@ from linnet.streaming import live, session
 from linnet.streaming.events import Bye, Error, Event, Final, Flushed, Partial, Ready
 from linnet.streaming.events import Warning as Said
 from linnet.streaming.live import Source, stream
-from linnet.streaming.protocol import Hypothesis, Query
+from linnet.streaming.protocol import Hypothesis
 from tests.support.amplitude_speech import AmplitudeModel, LoudIsSpeech, spoken, text
 
 WORDS = [3, 57, 9, 52, 5]
@@ -160,18 +160,42 @@ def test_a_live_source_that_a_slow_model_cannot_follow_ends_in_overload() -> Non
     assert [event.code for event in events if isinstance(event, Said)][:1] in ([], ["lag"])
 
 
-def test_a_slow_consumer_misses_partials_and_no_final() -> None:
+def test_a_slow_consumer_misses_partials_and_no_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SLOW", 3)
+    gate = asyncio.Event()
+
     async def run() -> list[Event]:
         events = []
-        async for event in stream(AmplitudeModel(), [np.tile(SOUND, 4)]):
+        asyncio.get_running_loop().call_later(1.0, gate.set)
+        async for event in stream(AmplitudeModel(), [np.tile(SOUND, 2)]):
             events.append(event)
-            await asyncio.sleep(0.02)
+            await gate.wait()  # as long as this, nothing is fetched
         return events
 
     events = asyncio.run(run())
-    assert final(events) == text(WORDS * 4)
-    kept = sum(isinstance(event, Partial) for event in events)
-    assert kept < sum(isinstance(event, Partial) for event in collect([np.tile(SOUND, 4)])) or kept <= 2
+    assert final(events) == text(WORDS * 2)
+    partials, all_partials = (sum(isinstance(one, Partial) for one in some) for some in (events, collect([SOUND] * 2)))
+    assert partials < all_partials
+    assert [event.code for event in events if isinstance(event, Said)] == ["queue"]
+
+
+def test_who_fetches_nothing_at_all_holds_up_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MOST_EVENTS", 5)
+    taken = []
+
+    def watched() -> Iterator[Samples]:
+        for _ in range(100):
+            taken.append(1)
+            yield SOUND
+
+    async def run() -> None:
+        events = stream(AmplitudeModel(), watched())
+        assert isinstance(await anext(events), Ready)
+        await asyncio.sleep(0.5)
+        assert 1 <= len(taken) < 10
+        await events.aclose()
+
+    asyncio.run(run())
 
 
 def test_a_consumer_that_leaves_ends_the_thread_and_the_source() -> None:
@@ -180,16 +204,16 @@ def test_a_consumer_that_leaves_ends_the_thread_and_the_source() -> None:
     def endless() -> Iterator[Samples]:
         try:
             while True:
-                yield SOUND[:1600]
+                yield SOUND[:16_000]
         finally:
             closed.set()
 
     async def run() -> None:
         events = stream(AmplitudeModel(), endless())
         async for event in events:
-            if isinstance(event, Ready):
+            if isinstance(event, Partial):
                 break
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
 
     asyncio.run(run())
     assert closed.wait(5)
@@ -212,11 +236,3 @@ def test_a_model_that_fails_is_an_error_of_the_stream() -> None:
 def test_options_are_checked_before_the_first_event(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         collect([SOUND], **options)
-
-
-def test_queries_are_of_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = AmplitudeModel()
-    assert final(collect([SOUND], model)) == text(WORDS)
-    assert set(model.batches) == {1}
-    assert live.BITE == SAMPLE_RATE // 2
-    assert Query  # the protocol's

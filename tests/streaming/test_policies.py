@@ -56,6 +56,24 @@ def test_the_last_word_is_final_after_a_pause_where_the_model_ended() -> None:
     assert policy().judge(heard("a b", 2.0, silence=0.1, sure="a b")) == Verdict(1, 1)
 
 
+def test_a_sure_word_before_a_pause_needs_no_delay_and_an_unsure_one_does() -> None:
+    assert policy().judge(heard("a b", 1.2, silence=0.25, sure="a b")) == Verdict(2, 2)
+    commit = policy()
+    commit.judge(heard("a b", 0.9))
+    assert commit.judge(heard("a b", 1.2, silence=0.25, sure="a")) == Verdict(1, 2)
+
+
+def test_the_less_probable_a_word_is_the_further_back_it_must_lie() -> None:
+    for now, final in ((1.31, 1), (1.29, 0)):  # a word of 0.5 that ends at 0.5: 0.3 and half of 1.0 behind
+        commit = policy()
+        commit.judge(heard("a b", now - 0.4))
+        assert commit.judge(heard("a b", now)) == Verdict(final, 1)
+    late, soon = policy(patience=2.0), policy(patience=0.0)
+    for commit in (late, soon):
+        commit.judge(heard("a b", 0.8))
+    assert (late.judge(heard("a b", 1.2)).final, soon.judge(heard("a b", 1.2)).final) == (0, 1)
+
+
 def test_words_that_have_become_final_are_forgotten_in_the_hypothesis_before() -> None:
     commit = policy()
     commit.judge(heard("a b c d", 2.0, sure="a"))  # a is final

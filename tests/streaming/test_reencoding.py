@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -146,12 +148,12 @@ def test_what_the_model_does_not_know_is_refused_when_the_stream_is_opened(model
         StreamSession(model, StreamOptions(language="tlhingan"))
 
 
-def test_a_model_of_another_family_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    class Other:
-        name, backend = "some/ctc", object()
+def test_a_model_of_another_family_is_refused_with_the_way_out() -> None:
+    class Backend:
+        """Without a Whisper vocabulary."""
 
-    other = Recognizer.__new__(Recognizer)
-    other.name, other._backend = "some/ctc", Other()  # type: ignore[assignment]  # only what it cannot do is asked
+    ref: Any = SimpleNamespace(name="some/ctc", revision=None)
+    other = Recognizer(cast("Any", Backend()), ref, device="cpu", dtype="float32")
     with pytest.raises(ModelError, match="some/ctc cannot serve streams"):
         streaming_model(other)
 

@@ -14,8 +14,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,9 @@ from linnet.transcription.recognizer import Recognizer
 Chunks = AsyncIterable[Any] | Iterable[Any]
 BITE = SAMPLE_RATE // 2  # samples that are heard at once
 AT_ONCE = 1.0  # seconds of audio that a source which waits may be ahead
+CLOSING = 1.0  # seconds that a source may take for its last chunk when nobody wants it
 SLOW = 100  # partials that were dropped before the consumer is told that it is slow
+MOST_EVENTS = 10_000  # that wait for it: hours of speech
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ async def stream(
     live: bool = False,
     options: StreamOptions | None = None,
     **single: Any,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """The events of a stream, the last of which is `Bye`.
 
     `chunks` are mono samples of any length at `sample_rate` Hz, floats within -1 to 1 or int16, from a generator, a
@@ -74,8 +76,9 @@ async def stream(
     """
     session = StreamSession(_model(model, options, single), choose_options(options, single))
     run = _Run(session, source or Source(sample_rate, live))
-    async for event in run.events(chunks):
-        yield event
+    async with aclosing(run.events(chunks)) as events:  # so that leaving it ends the thread now, not some time later
+        async for event in events:
+            yield event
 
 
 def _model(model: Recognizer | StreamingModel, options: StreamOptions | None, single: dict[str, Any]) -> StreamingModel:
@@ -95,6 +98,9 @@ def choose_options(options: StreamOptions | None, single: dict[str, Any]) -> Str
     return replace(options or StreamOptions(), **single)
 
 
+_LEFT = ("left", "nobody listens any more")
+
+
 class _Run:
     """One stream: what the feeding task, the session's thread and the consumer share."""
 
@@ -110,7 +116,7 @@ class _Run:
         self._last = time.monotonic()  # when a chunk came
         self._outbox = _Outbox()
 
-    async def events(self, chunks: Chunks) -> AsyncIterator[Event]:
+    async def events(self, chunks: Chunks) -> AsyncGenerator[Event, None]:
         """All events; closes the source and ends the thread however it is left."""
         loop = asyncio.get_running_loop()
         self._outbox.attach(loop)
@@ -122,7 +128,7 @@ class _Run:
                 yield event
         finally:
             feeder.cancel()
-            self._end(None)
+            self._end(_LEFT)
             await asyncio.gather(feeder, return_exceptions=True)
             await asyncio.to_thread(worker.join)
 
@@ -130,9 +136,10 @@ class _Run:
 
     async def _feed(self, chunks: Chunks) -> None:
         try:
-            async for chunk in _each(chunks):
-                if not await self._put(chunk):
-                    return
+            async with aclosing(_each(chunks)) as each:
+                async for chunk in each:
+                    if not await self._put(chunk):
+                        return
             rest = self._resampler.finish()
             with self._changed:
                 self._inbox.append(rest)
@@ -171,6 +178,11 @@ class _Run:
         return True
 
     @property
+    def _at_once(self) -> bool:
+        """Whether the stream shall end without hearing what waits."""
+        return self._failure is not None and self._failure[0] in ("overload", "left")
+
+    @property
     def _waiting(self) -> float:
         return self._ahead / SAMPLE_RATE
 
@@ -188,6 +200,12 @@ class _Run:
             self._outbox.put(session.start())
             while not session.closed:
                 self._outbox.put(self._turn())
+                if self._outbox.dropped > SLOW:
+                    session.warn(
+                        "queue", "events are fetched more slowly than speech goes: only the newest partial waits"
+                    )
+                while self._outbox.full and not self._at_once:  # a source that waits is held back by this
+                    time.sleep(0.05)
         except LinnetError as error:
             self._outbox.put(session.fail("model", str(error)))
         except Exception as error:  # noqa: BLE001 - the consumer must be told, whatever it is
@@ -200,21 +218,18 @@ class _Run:
         """Wait for the next thing to do, and do it."""
         with self._changed:
             arrived = self._changed.wait_for(lambda: bool(self._inbox) or self._over, timeout=self._source.pause)
-            overloaded = self._failure is not None and self._failure[0] == "overload"
-            if self._inbox and not overloaded:
-                bite = self._bite()
-            elif self._over:
-                return self._finish()
-            else:
-                bite = None
+            hears = bool(self._inbox) and not self._at_once
+            bite = self._bite() if hears else None
         if not arrived:
             return self._silent()
+        if not hears:
+            return self._finish()
         if self._damaged:
             self._session.repaired(self._damaged)
             self._damaged = 0
         if bite is None:
             return self._session.flush()
-        return self._session.push(bite, behind=self._waiting)
+        return self._session.push(bite, behind=self._waiting if self._source.live else 0.0)
 
     def _bite(self) -> Samples | None:
         """The next half second at most, or None for a flush."""
@@ -230,7 +245,7 @@ class _Run:
     def _finish(self) -> list[Event]:
         if self._failure is None:
             return self._session.finish()
-        heard = [] if self._failure[0] == "overload" else self._session.settle()  # which is not the session's fault
+        heard = [] if self._at_once else self._session.settle()
         return [*heard, *self._session.fail(*self._failure)]
 
     def _silent(self) -> list[Event]:
@@ -247,8 +262,10 @@ class _Outbox:
     """Events on their way from a thread to a consumer. It holds one partial at most, which is the newest."""
 
     def __init__(self) -> None:
+        self.dropped = 0  # partials that gave way to newer ones
         self._lock = threading.Lock()
         self._events: deque[Event] = deque()
+        self._partial: Partial | None = None  # the one among them
         self._closed = False
         self._ready: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -261,10 +278,18 @@ class _Outbox:
         """Add events; a partial takes the place of the one that waits."""
         with self._lock:
             for event in events:
+                if isinstance(event, Partial) and self._partial is not None:
+                    self._events.remove(self._partial)
+                    self.dropped += 1
                 if isinstance(event, Partial):
-                    self._events = deque(one for one in self._events if not isinstance(one, Partial))
+                    self._partial = event
                 self._events.append(event)
         self._wake()
+
+    @property
+    def full(self) -> bool:
+        """Whether so many wait that none should follow."""
+        return len(self._events) > MOST_EVENTS
 
     def close(self) -> None:
         """No more will follow."""
@@ -277,7 +302,9 @@ class _Outbox:
         while True:
             with self._lock:
                 if self._events:
-                    return self._events.popleft()
+                    event = self._events.popleft()
+                    self._partial = None if event is self._partial else self._partial
+                    return event
                 if self._closed:
                     return None
                 self._ready.clear()
@@ -288,18 +315,30 @@ class _Outbox:
             self._loop.call_soon_threadsafe(self._ready.set)
 
 
-async def _each(chunks: Chunks) -> AsyncIterator[Any]:
-    """The chunks of either kind of source; a plain one is waited for in a thread, and closed at the end."""
+async def _each(chunks: Chunks) -> AsyncGenerator[Any, None]:
+    """The chunks of either kind of source, which is closed at the end; a plain one is waited for in a thread."""
     if isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
-            yield chunk
+        coming = aiter(chunks)
+        try:
+            async for chunk in coming:
+                yield chunk
+        finally:
+            if isinstance(coming, AsyncGenerator):
+                await coming.aclose()
         return
     iterator, nothing = iter(chunks), object()
+    loop = asyncio.get_running_loop()
+    coming_next: asyncio.Future[Any] | None = None
     try:
-        while (chunk := await asyncio.to_thread(_next, iterator, nothing)) is not nothing:
+        while True:
+            coming_next = loop.run_in_executor(None, _next, iterator, nothing)
+            if (chunk := await asyncio.shield(coming_next)) is nothing:
+                return
             yield chunk
     finally:
-        with suppress(ValueError, AttributeError):  # it may be waiting for a chunk just now, or be no generator
+        if coming_next is not None and not coming_next.done():  # a generator that runs cannot be closed
+            await asyncio.wait([coming_next], timeout=CLOSING)
+        with suppress(ValueError, AttributeError):  # it waits for a chunk still, or is no generator
             iterator.close()  # type: ignore[attr-defined]
 
 

@@ -86,6 +86,7 @@ class Commit:
     """A word is final when it is complete, lies far enough back, and is sure or was heard alike twice.
 
     Far enough is `delay`, and up to `patience` more the less probable the word is: what follows tells what it was.
+    A sure word before a pause needs no delay: nothing follows.
     """
 
     def __init__(self, delay: float, patience: float, threshold: float) -> None:
@@ -108,14 +109,20 @@ class Commit:
         return Verdict(final, stable)
 
     def _lies_back(self, word: TimedWord, heard: Heard) -> bool:
-        doubt = 0.0 if word.probability is None or word.probability >= self._threshold else 1.0 - word.probability
+        sure = word.probability is not None and word.probability >= self._threshold
+        if sure and _paused(heard):
+            return True
+        doubt = 0.0 if sure or word.probability is None else 1.0 - word.probability
         return word.end <= heard.now - self._delay - doubt * self._patience
+
+
+def _paused(heard: Heard) -> bool:
+    return heard.ended and heard.silence >= PAUSED
 
 
 def _complete(heard: Heard) -> int:
     """Words that are not cut by the end of the audio: all after a pause, else all but the last."""
-    paused = heard.ended and heard.silence >= PAUSED
-    return len(heard.words) if paused else max(len(heard.words) - 1, 0)
+    return len(heard.words) if _paused(heard) else max(len(heard.words) - 1, 0)
 
 
 class Agreement:

@@ -119,7 +119,7 @@ class StreamSession:
             self.accept(heard)
         worked = self._clock() - begun
         if worked < 0.0:
-            self._warn_once("clock", "the clock was set back: the seconds of work are not right any more")
+            self.warn("clock", "the clock was set back: the seconds of work are not right any more")
         self.charge(worked)
         return self.events()
 
@@ -174,7 +174,7 @@ class StreamSession:
         self._decodes += 1
         cut = cut_loop(segment.committed, heard)
         if cut is not None:
-            self._warn_once(f"loop {segment.index}", "the model repeats itself; the repeats are left out")
+            self.warn(f"loop {segment.index}", "the model repeats itself; the repeats are left out")
         heard = cut or heard
         verdict = segment.take(heard, asked.silence)
         speech = self._intake.speech.sure * SECONDS
@@ -205,7 +205,13 @@ class StreamSession:
         """Say once that so many samples were no numbers."""
         if count:
             message = f"{count} samples are no numbers (NaN or infinite): silence is heard in their place"
-            self._warn_once("samples", message)
+            self.warn("samples", message)
+
+    def warn(self, what: str, message: str) -> None:
+        """Put a warning among the events, unless it is there already; the first word of `what` is its code."""
+        if what not in self._said:
+            self._said.add(what)
+            self._say(Said, code=what.split(maxsplit=1)[0], message=message)
 
     def events(self) -> list[Event]:
         """The events since the last call."""
@@ -319,7 +325,7 @@ class StreamSession:
         self._show(segment)
         self._segment = None
         self._floor = intake.speech.end * SECONDS if reason == "endpoint" and not self._ordered else cut
-        if reason == "endpoint" and said and self.model.carries:
+        if reason != "cap" and said and self.model.carries:
             self._last = segment
         if reason == "cap":
             self._open(cut, segment.committed if said else ())
@@ -348,15 +354,10 @@ class StreamSession:
         if self.behind > BEHIND:
             self._step = min(2.0 * self._step, max(RAREST, self.options.step))
             late = f"{self.behind:.1f} s of audio wait: words come later, and are looked at more rarely"
-            self._warn_once("lag", late)
+            self.warn("lag", late)
         elif self.behind < CAUGHT_UP:
             self._step = self.options.step
             self._said.discard("lag")
-
-    def _warn_once(self, what: str, message: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            self._say(Said, code=what.split(maxsplit=1)[0], message=message)
 
     def _tell_stats(self) -> None:
         self._told = self._intake.now

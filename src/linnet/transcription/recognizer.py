@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from importlib import import_module
@@ -201,7 +201,7 @@ class Recognizer:
 
     def stream(
         self, chunks: Any, *, sample_rate: int = SAMPLE_RATE, live: bool = False, **options: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Recognize speech while it is spoken: `async for event in recognizer.stream(chunks)`.
 
         `chunks` are mono samples of any length at `sample_rate` Hz, floats within -1 to 1 or int16, from an
@@ -211,7 +211,7 @@ class Recognizer:
         """
         # the one place where this room needs a feature: by name, so that it is loaded when somebody streams
         module = import_module("linnet.streaming.live")
-        events: AsyncIterator[Any] = module.stream(self, chunks, sample_rate=sample_rate, live=live, **options)
+        events: AsyncGenerator[Any, None] = module.stream(self, chunks, sample_rate=sample_rate, live=live, **options)
         return events
 
     def _transcript(

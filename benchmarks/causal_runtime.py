@@ -1,6 +1,7 @@
 """What a causal model costs as a stream goes on: milliseconds of a chunk with its decode, by its place in the segment.
 
     python benchmarks/causal_runtime.py tiny.en --engine torch --minutes 2
+    python benchmarks/causal_runtime.py tiny.en --engine reencoding-int8   # the same text by re-encoding 30 s each time
 
 One core, one session, chunks of 300 ms, each encoded and decoded at once; segments of 24 s. The model need not be
 trained: its answers are steered, so that it writes a text at the rate of speech (3.3 tokens a second, each after its
@@ -20,20 +21,23 @@ from typing import Any
 import numpy as np
 
 from linnet.engines.causal import CausalEngine
-from linnet.engines.choice import openvino_precision
+from linnet.engines.choice import EngineChoice, build_engine, openvino_precision
 from linnet.models.causal import CausalSpec
 from linnet.models.resolve import resolve
 from linnet.models.whisper import load_whisper
 from linnet.streaming.causal import CausalModel
 from linnet.streaming.protocol import Query
+from linnet.streaming.reencoding import ReencodingModel
+from linnet.transcription.whisper import WhisperBackend
 
 TEXT = " It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness,"
 RATE = 3.3  # tokens a second
 SEGMENT, CHUNK, FINAL_AFTER = 24.0, 0.3, 1.0  # seconds
+WARM = 1.0  # seconds in which a causal model may have no block yet
 
 
 class Steered:
-    """An engine whose logits are raised at the token that the script has next, or at the end where none was said yet."""
+    """An engine whose logits are raised at the token that the script has next, at the end where it has none yet."""
 
     def __init__(self, engine: CausalEngine, script: Sequence[int], end: int) -> None:
         self._engine, self._script, self._end = engine, script, end
@@ -44,19 +48,37 @@ class Steered:
         return getattr(self._engine, name)
 
     def feed(self, state: Any, tokens: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> Any:
-        """See `CausalEngine`; one row."""
-        before = state.columns.lengths[0]
+        """See `CausalEngine`."""
+        texts = [
+            before + place - 1  # after <|startoftranscript|> and <|notimestamps|>
+            for before, places in zip(state.columns.lengths, wanted, strict=True)
+            for place in places
+        ]
         logits = self._engine.feed(state, tokens, wanted)
-        for row, place in enumerate(wanted[0]):
-            text = before + place - 1  # after <|startoftranscript|> and <|notimestamps|>
+        for row, text in enumerate(texts):
             logits[row, self._script[text] if 0 <= text < self.said else self._end] += 1e4
         self.steps += 1
         return logits
 
 
-def build(name: str, engine: str) -> tuple[Any, CausalEngine]:
-    """A loaded model and a causal engine."""
+class SteeredSteps(Steered):
+    """The same of an engine that steps tokens; one row."""
+
+    def step(self, state: Any, tokens: Any) -> Any:
+        """See `Engine`."""
+        logits = self._engine.step(state, tokens)
+        text = state.length - 2
+        logits[0, self._script[text] if 0 <= text < self.said else self._end] += 1e4
+        self.steps += 1
+        return logits
+
+
+def build(name: str, engine: str) -> tuple[Any, Any]:
+    """A loaded model and a causal engine, or one that re-encodes."""
     ref = resolve(name)
+    if engine.startswith("reencoding"):
+        kind = engine.partition("-")[2] or "f32"
+        return build_engine(ref, "cpu", EngineChoice("openvino", kind, threads=1), lambda _: None)
     model = load_whisper(ref.path, name=name)
     if engine == "torch":
         import torch
@@ -71,30 +93,40 @@ def build(name: str, engine: str) -> tuple[Any, CausalEngine]:
     return model, open_causal(model.module, openvino_precision(kind), label=kind, threads=1)
 
 
-def measure(model: Any, engine: CausalEngine, minutes: float) -> dict[str, Any]:
-    """Run segments; milliseconds of each chunk, by its place."""
+def serve(model: Any, engine: Any, script: Sequence[int]) -> tuple[Any, Steered]:
+    """The model of streams, and the steering of it."""
+    if hasattr(engine, "feed"):
+        steered = Steered(engine, script, model.vocabulary.end)
+        return CausalModel(model, steered, CausalSpec(base=model.name), block=CHUNK), steered
+    steps = SteeredSteps(engine, script, model.vocabulary.end)
+    return ReencodingModel(WhisperBackend(model, steps), model.name), steps
+
+
+def measure(model: Any, engine: Any, minutes: float, sessions: int) -> dict[str, Any]:
+    """Run segments of so many sessions in step; milliseconds of each chunk and session, by its place."""
     script = model.vocabulary.tokenizer(TEXT * 8, add_special_tokens=False)["input_ids"]
-    steered = Steered(engine, script, model.vocabulary.end)
-    causal = CausalModel(model, steered, CausalSpec(base=model.name, first_block=30), block=CHUNK)
+    served, steered = serve(model, engine, script)
     samples = np.random.default_rng(0).normal(0, 0.05, round(SEGMENT * 16000)).astype(np.float32)
     size = round(CHUNK * 16000)
-    rows: list[tuple[int, float, float, float, int]] = []
+    rows: list[tuple[float, ...]] = []
     resident = []
     for segment in range(max(2, round(minutes * 60 / SEGMENT))):
-        memory = causal.begin(language=None)
+        memories = [served.begin(language=None) for _ in range(sessions)]
         for start in range(0, len(samples) - size + 1, size):
             now = (start + size) / 16000
             steered.said, steered.steps = int(now * RATE), 0
             committed = tuple(script[: max(0, int((now - FINAL_AFTER) * RATE))])
             wall, begun = time.perf_counter(), time.process_time()
-            causal.hear(memory, samples[start : start + size])
+            for memory in memories:
+                served.hear(memory, samples[start : start + size])
             heard_at = time.process_time()
-            (heard,) = causal.answer([Query(memory, committed)])
+            answers = served.answer([Query(memory, committed) for memory in memories])
             done = time.process_time()
             if segment:  # the first one warms up
-                assert not memory.encoder.frames or [*committed, *heard.tokens] == script[: steered.said]
-                rows.append((segment, now, heard_at - begun, done - heard_at, steered.steps))
-                rows[-1] += (time.perf_counter() - wall,)
+                said = script[: steered.said]
+                assert now < WARM or all([*committed, *heard.tokens] == said for heard in answers), answers
+                seconds = (heard_at - begun) / sessions, (done - heard_at) / sessions
+                rows.append((segment, now, *seconds, steered.steps, (time.perf_counter() - wall) / sessions))
         resident.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return report(np.array(rows), resident, engine.name)
 
@@ -126,11 +158,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="tiny.en")
-    parser.add_argument("--engine", default="torch", help="torch, openvino-f32, openvino-bf16, openvino-int8")
+    parser.add_argument("--engine", default="torch", help="torch, openvino-f32, -bf16 or -int8, reencoding-int8")
     parser.add_argument("--minutes", type=float, default=2.0, help="of audio")
+    parser.add_argument("--sessions", type=int, default=1, help="decoded together; times are of each")
     options = parser.parse_args()
     model, engine = build(options.model, options.engine)
-    print(json.dumps(measure(model, engine, options.minutes), indent=1))
+    print(json.dumps(measure(model, engine, options.minutes, options.sessions), indent=1))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,21 @@ def _openvino(model: WhisperModel) -> CausalEngine:
     return open_causal(model.module, Precision("f32", "f32"), label="f32", threads=1)
 
 
+def _bf16(model: WhisperModel) -> CausalEngine:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    from linnet.engines.openvino.causal import open_causal
+    from linnet.engines.openvino.formats import Precision
+    from linnet.engines.openvino.runtime import has_bf16
+
+    if not has_bf16():
+        pytest.skip("this CPU has no bfloat16")
+    return open_causal(model.module, Precision("f16", "bf16"), label="bf16", threads=1)
+
+
 MAKERS: dict[str, tuple[Callable[[WhisperModel], CausalEngine], float]] = {
     "torch": (_torch, 1e-5),
     "openvino": (_openvino, 1e-4),
+    "openvino in bf16": (_bf16, 0.1),
 }
 
 
@@ -173,6 +186,24 @@ def test_rewound_a_memory_goes_on_as_if_the_tail_had_not_been(made, oracle):
     state = engine.start([memory])
     want = oracle.logits(oracle.hidden(features, [30, 15, 20]), [1, 2, 3])
     close(engine.feed(state, [[1, 2, 3]], [[0, 1, 2]]), want, tolerance)
+
+
+def test_threads_do_not_meet(made):
+    engine, tolerance = made
+    features = random_features(6, seed=9).numpy()
+
+    def run(own: np.ndarray) -> np.ndarray:
+        memory = engine.begin()
+        for mel in blocks_of(own, [20, 8, 8, 8, 8, 8, 8, 8]):
+            engine.encode(memory, mel)
+        state = engine.start([memory])
+        return np.stack([np.asarray(engine.feed(state, [[token]], [[0]]))[0] for token in range(8)])
+
+    alone = [run(own) for own in features]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(run, features))
+    for one, other in zip(alone, together, strict=True):
+        close(other, one, tolerance)
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing(made):

@@ -5,16 +5,22 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from linnet.engines.choice import EngineConfig
 from linnet.errors import ModelError, OptionError
 from linnet.models.causal import CausalSpec
+from linnet.models.whisper import load_module
 from linnet.streaming import causal_loading
 from linnet.streaming.causal_loading import causal_folder, load_causal
+from linnet.streaming.protocol import Query
 from tests.support.tiny_whispers import save_whisper
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT asks for it
+TORCH = EngineConfig("torch", "f32")
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +30,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_whole_checkpoint_and_an_adapter_to_it(base, tmp_path):
     peft = pytest.importorskip("peft", reason="PEFT makes the adapter (extra train)")
-    from linnet.models.whisper import load_module
-
     module = load_module(base, name="base")
     adapted = peft.get_peft_model(copy.deepcopy(module), peft.LoraConfig(r=2, target_modules=["q_proj", "fc2"]))
     with torch.no_grad():
@@ -38,7 +42,7 @@ def test_a_whole_checkpoint_and_an_adapter_to_it(base, tmp_path):
     CausalSpec(base=str(base), first_block=20, default_block=10).save(adapter)
     CausalSpec(base="nowhere", first_block=20, default_block=10).save(whole)
 
-    one, other = (load_causal(str(folder), block=0.3) for folder in (adapter, whole))
+    one, other = (load_causal(str(folder), block=0.3, engine=TORCH) for folder in (adapter, whole))
     assert (one.name, one.block, one.spec.first_block) == (str(adapter), pytest.approx(0.3), 20)
     assert one.engine_name == "torch cpu float32, causal"
     weights, same = (each._model.module.state_dict() for each in (one, other))
@@ -49,8 +53,6 @@ def test_a_whole_checkpoint_and_an_adapter_to_it(base, tmp_path):
     )
     with pytest.raises(OptionError, match="blocks of"):
         load_causal(str(whole), block=9.0)
-    with pytest.raises(OptionError, match="threads"):
-        load_causal(str(whole), threads=0)
 
 
 def test_other_folders_are_no_causal_models(base, tmp_path):
@@ -65,4 +67,67 @@ def test_an_embedded_name_is_found(base, tmp_path, monkeypatch):
     folder = save_whisper(tmp_path / "spoken-stream", seed=6)
     CausalSpec(base="nowhere").save(folder)
     assert causal_folder("spoken-stream") == folder
-    assert load_causal("spoken-stream").name == "spoken-stream"
+    assert load_causal("spoken-stream", engine=TORCH).name == "spoken-stream"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("kind", ["auto", "f32"])
+def test_on_openvino_it_says_the_same(tmp_path, kind):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    folder = save_whisper(tmp_path / "whole", seed=6)
+    CausalSpec(base="nowhere", first_block=20, default_block=10, tail_pad=10).save(folder)
+    told: list[str] = []
+    wanted = EngineConfig("auto" if kind == "auto" else "openvino", kind, threads=1)
+    models = [load_causal(str(folder), engine=each, notify=told.append) for each in (TORCH, wanted)]
+    assert models[1].engine_name.startswith("openvino cpu")
+    assert told[:-1] == (["engine: openvino (the fastest on a CPU)"] if kind == "auto" else [])
+    assert told[-1].startswith(f"engine: converting {folder} for OpenVINO, once")
+    heard = []
+    for model in models:
+        memory = model.begin(language="de")
+        model.hear(memory, np.sin(np.arange(20000) * 0.1).astype(np.float32) * 0.1)
+        heard += model.answer([Query(memory, ())])
+    assert heard[0].tokens
+    if kind == "f32":
+        assert heard[0].tokens == heard[1].tokens
+        np.testing.assert_allclose(heard[0].token_logprobs, heard[1].token_logprobs, atol=1e-3)
+
+
+def test_a_conversion_is_kept_until_the_adapter_changes(base, tmp_path):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    names = ["model.encoder.layers.0.fc1", "model.decoder.layers.1.fc2"]
+    module = load_module(base, name="base")
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        shapes = {name: module.get_submodule(name).weight.shape for name in names}
+        tensors = {f"base_model.model.{name}.lora_A.weight": torch.randn(2, s[1]) for name, s in shapes.items()}
+        tensors |= {f"base_model.model.{name}.lora_B.weight": torch.randn(s[0], 2) for name, s in shapes.items()}
+        folder = tmp_path / f"adapter{seed}"
+        folder.mkdir()
+        save_file(tensors, folder / "adapter_model.safetensors")
+        (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
+        CausalSpec(base=str(base), first_block=20, default_block=10, tail_pad=10).save(folder)
+    wanted, told, heard = EngineConfig("openvino", "f32", threads=1), [], []
+    for seed in (1, 2, 1):
+        model = load_causal(str(tmp_path / f"adapter{seed}"), engine=wanted, notify=told.append)
+        memory = model.begin(language="de")
+        model.hear(memory, np.sin(np.arange(20000) * 0.1).astype(np.float32) * 0.1)
+        heard += model.answer([Query(memory, ())])
+    assert len([line for line in told if "converting" in line]) == 2
+    assert heard[0] == heard[2]
+    assert heard[0].token_logprobs != heard[1].token_logprobs
+    (tmp_path / "adapter1" / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"adapter_model\.safetensors is missing"):
+        load_causal(str(tmp_path / "adapter1"), engine=wanted)
+
+
+def test_what_no_engine_can_is_refused(tmp_path):
+    folder = save_whisper(tmp_path / "whole", seed=6)
+    CausalSpec(base="nowhere").save(folder)
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    with pytest.raises(OptionError, match="w8a8"):
+        load_causal(str(folder), engine=EngineConfig("openvino", "w8a8"))

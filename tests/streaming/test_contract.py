@@ -131,7 +131,7 @@ def test_a_partial_stands_behind_what_is_final(pairs: list[tuple[int, int]], chu
 
 
 def test_a_stream_of_minutes_without_a_pause_keeps_its_window_short() -> None:
-    words = [1 + place % 90 + 100 * (place % 2) for place in range(300)]
+    words = [1 + place % 90 + 100 * (place % 2) for place in range(200)]
     samples = spoken(words, [2] * len(words))
     for model in (AmplitudeModel(), AmplitudeModel(forgets=False)):
         events = run(samples, [1600], model=model)

@@ -24,6 +24,13 @@ def is_adapter(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
+def weights_of(folder: Path) -> Path:
+    """The file of an adapter's weights. Raises `ModelError` where it is missing."""
+    if not (folder / WEIGHTS).is_file():
+        raise _unfit(folder, f"{WEIGHTS} is missing: copy it from where the adapter was made")
+    return folder / WEIGHTS
+
+
 def merge_adapter(module: Any, folder: Path) -> None:
     """Add the LoRA updates in a folder to the weights of a module, in place: W + alpha / r B A.
 
@@ -66,10 +73,9 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     config = read_json(folder / CONFIG)
     if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("fan_in_fan_out"):
         raise _unfit(folder, "only plain LoRA can be merged")
-    if not (folder / WEIGHTS).is_file():
-        raise _unfit(folder, f"{WEIGHTS} is missing: copy it from where the adapter was made")
+    path = weights_of(folder)
     try:
-        return config, load_file(folder / WEIGHTS)
+        return config, load_file(path)
     except Exception as error:  # safetensors' errors share no base
         raise _unfit(folder, f"{WEIGHTS} is damaged ({first_line(error)}): copy it again") from error
 

@@ -86,7 +86,7 @@ class CausalModel:
         self.name, self.engine_name, self.spec = model.name, engine.name, spec
         self.languages = tuple(model.vocabulary.languages)
         self._model, self._engine, self._vocabulary = model, engine, model.vocabulary
-        self._block = _frames(block, spec)
+        self._block = check_block(block, spec)
         self._rules = TextRules(model.vocabulary)
         self._options = DecodingOptions(timestamps=False)
 
@@ -282,7 +282,8 @@ class CausalModel:
         return words
 
 
-def _frames(block: float | None, spec: CausalSpec) -> int:
+def check_block(block: float | None, spec: CausalSpec) -> int:
+    """The encoder frames of a block in seconds. Raises `OptionError` for one that the model was not trained for."""
     if block is None:
         return spec.default_block
     frames = round(block / FRAME_SECONDS)

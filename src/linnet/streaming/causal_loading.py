@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from linnet.engines.causal import CausalEngine
+from linnet.engines.choice import EngineChoice, EngineConfig, choose_engine, openvino_precision, torch_dtype
 from linnet.errors import ModelError, OptionError
-from linnet.models.adapters import is_adapter, merge_adapter
-from linnet.models.causal import SPEC, CausalSpec, read_causal_spec
+from linnet.models.adapters import CONFIG, is_adapter, merge_adapter, weights_of
+from linnet.models.causal import SPEC, read_causal_spec
+from linnet.models.device import choose_dtype
 from linnet.models.resolve import EMBEDDED_ROOT, resolve
 from linnet.models.unpacked import unpacked_folder
-from linnet.models.whisper import WhisperModel, load_whisper
+from linnet.models.whisper import WhisperModel, load_module, load_whisper
 from linnet.notices import Notify
-from linnet.streaming.causal import CausalModel
+from linnet.streaming.causal import CausalModel, check_block
 
 
 def causal_folder(name: str) -> Path | None:
@@ -29,49 +33,90 @@ def causal_folder(name: str) -> Path | None:
 def load_causal(
     name: str,
     *,
+    engine: EngineConfig | None = None,
     device: str = "cpu",
-    threads: int | None = None,
     block: float | None = None,
     base: str | None = None,
+    offline: bool = False,
     notify: Notify | None = None,
 ) -> CausalModel:
     """Load a causal model: a folder with linnet_causal.json and a checkpoint, or an adapter to its base.
 
-    `base` stands above the base that the adapter names, which is found, and fetched if need be, as `models.resolve`
-    says. `block`: seconds of audio that are encoded at a time. Raises `ModelError` for a name that means no causal
-    model, files that are missing or damaged, or an adapter of another model; `OptionError` for a block that the model
-    was not trained for.
+    `base` stands above the base that the adapter names, which is found, and fetched if need be and not `offline`, as
+    `models.resolve` says. `block`: seconds of audio that are encoded at a time. Raises `ModelError` for a name that
+    means no causal model, files that are missing or damaged, or an adapter of another model; `OptionError` for a block
+    that the model was not trained for, and for an engine that cannot run it.
     """
     folder = causal_folder(name)
     if folder is None:
         raise ModelError(
             f"{name} is no causal model: point at a folder with {SPEC}, as `linnet train recipes/causal.yaml` makes it"
         )
-    spec = read_causal_spec(folder)
-    model = _load(name, folder, base or spec.base, device, notify)
-    return causal_model(model, spec, threads=threads, block=block)
+    spec, wanted, tell = read_causal_spec(folder), engine or EngineConfig(), notify or (lambda _: None)
+    check_block(block, spec)
+    chosen, why = choose_engine(device, wanted)
+    if wanted.engine == "auto":
+        tell(f"engine: {chosen} ({why})")
+    compute = _compute_type(chosen, device, wanted)
+    source = _Source.of(name, folder, base or spec.base, offline=offline, notify=notify)
+    build = _openvino if chosen == "openvino" else _torch
+    model, runtime = build(source, EngineChoice(chosen, compute, wanted.threads), device, tell)
+    return CausalModel(model, runtime, spec, block=block)
 
 
-def causal_model(
-    model: WhisperModel, spec: CausalSpec, *, threads: int | None = None, block: float | None = None
-) -> CausalModel:
-    """A loaded Whisper as a causal model of streams. Raises `OptionError`."""
-    import torch
+@dataclass(frozen=True)
+class _Source:
+    """Where the weights of a causal model are: a checkpoint, and the adapter to it, if it is one."""
 
+    name: str
+    checkpoint: Path
+    adapter: Path | None
+
+    @classmethod
+    def of(cls, name: str, folder: Path, base: str, *, offline: bool, notify: Notify | None) -> _Source:
+        if is_adapter(folder):
+            return cls(name, resolve(base, offline=offline, notify=notify).path, folder)
+        return cls(name, unpacked_folder(folder), None)
+
+    def module(self) -> Any:
+        """The whole model in float32 on the CPU."""
+        module = load_module(self.checkpoint, name=self.name)
+        if self.adapter is not None:
+            merge_adapter(module, self.adapter)
+        return module
+
+
+def _compute_type(engine: str, device: str, wanted: EngineConfig) -> str:
+    """The precision of an engine. Raises `OptionError` for one that needs what is not here."""
+    kind = wanted.compute_type
+    if engine == "torch":
+        return str(choose_dtype({"auto": "auto", "f32": "float32", "bf16": "bfloat16"}.get(kind, kind), device)[0])[6:]
+    if kind == "w8a8":
+        raise OptionError("compute type w8a8 is calibrated on whole windows: for a causal model use f32, bf16 or int8")
+    if kind != "auto":
+        return kind
+    from linnet.engines.openvino.runtime import bf16_pays
+
+    return "bf16" if bf16_pays() else "f32"
+
+
+def _torch(source: _Source, chosen: EngineChoice, device: str, tell: Notify) -> tuple[WhisperModel, CausalEngine]:  # noqa: ARG001 - as `_openvino`
     from linnet.engines.torch.causal import TorchCausalEngine
 
-    if threads is not None:
-        if threads < 1:
-            raise OptionError(f"threads must be at least 1, got {threads}")
-        torch.set_num_threads(threads)
-    return CausalModel(model, TorchCausalEngine(model), spec, block=block)
+    model = load_whisper(source.checkpoint, name=source.name)
+    if source.adapter is not None:
+        merge_adapter(model.module, source.adapter)
+    model.module.to(device, torch_dtype(chosen))
+    return model, TorchCausalEngine(model)
 
 
-def _load(name: str, folder: Path, base: str, device: str, notify: Notify | None) -> WhisperModel:
-    if not is_adapter(folder):
-        return load_whisper(unpacked_folder(folder), name=name, device=device)
-    ref = resolve(base, notify=notify)
-    model = load_whisper(ref.path, name=ref.name)
-    merge_adapter(model.module, folder)
-    model.module.to(device)
-    return replace(model, name=name)
+def _openvino(source: _Source, chosen: EngineChoice, device: str, tell: Notify) -> tuple[WhisperModel, CausalEngine]:  # noqa: ARG001 - as `_torch`
+    from linnet.engines.openvino.cache import ModelSource, file_digest, load_compiled
+    from linnet.engines.openvino.causal import OpenVinoCausalEngine
+
+    files = [] if source.adapter is None else [source.adapter / CONFIG, weights_of(source.adapter)]
+    mark = "".join(file_digest(path)[:8] for path in files)
+    whole = ModelSource(source.checkpoint, source.name, source.module, causal=mark)
+    compiled = load_compiled(whole, openvino_precision(chosen.precision), tell, threads=chosen.threads)
+    model = load_whisper(source.checkpoint, name=source.name, weights=False)
+    return model, OpenVinoCausalEngine(compiled, label=chosen.precision)

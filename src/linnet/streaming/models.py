@@ -48,6 +48,7 @@ def _load(name: str | os.PathLike[str] | None, notify: Notify | None, loading: d
 
 
 def _causal(name: str, beam_size: int, block: float | None, notify: Notify, loading: dict[str, Any]) -> StreamingModel:
+    from linnet.engines.choice import EngineConfig
     from linnet.models.device import choose_device
     from linnet.streaming.causal_loading import load_causal
 
@@ -55,4 +56,7 @@ def _causal(name: str, beam_size: int, block: float | None, notify: Notify, load
         raise OptionError("causal models search greedily: leave the beam size out")
     device, why = choose_device(loading.get("device", "auto"))
     notify(f"device: {device} ({why})")
-    return load_causal(name, device=device, threads=loading.get("threads"), block=block, notify=notify)
+    kind, compute = (loading.get(key) or "auto" for key in ("engine", "compute_type"))
+    engine = EngineConfig(kind, compute, loading.get("threads"))
+    offline = bool(loading.get("offline"))
+    return load_causal(name, engine=engine, device=device, block=block, offline=offline, notify=notify)

@@ -67,6 +67,7 @@ class ModelSource:
     name: str
     load_module: Callable[[], Any]
     ctc: bool = False  # else of the Whisper family
+    causal: str | None = None  # of one that runs block by block: what tells it from others of the folder, or nothing
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -171,7 +172,8 @@ class _Entry:
 
     @classmethod
     def of(cls, source: ModelSource, precision: Precision) -> _Entry:
-        model = f"{model_key(source.folder)}-{precision}"
+        form = "" if source.causal is None else f"causal{source.causal}-"
+        model = f"{model_key(source.folder)}-{form}{precision}"
         version = hashlib.sha256(_versions().encode()).hexdigest()[:8]
         return cls(copies_root() / f"{model}-{version}", model, precision, source.models)
 
@@ -291,10 +293,15 @@ def _convert(source: ModelSource, precision: Precision, windows: Sequence[Array]
         return ConvertedModel(
             convert_ctc(source.load_module(), precision), None, ModelShape.without_decoder(), precision, None
         )
-    from linnet.engines.openvino.export import convert  # which takes PyTorch
-
     module = source.load_module()
-    encoder, decoder = convert(module, precision, windows)
+    if source.causal is not None:
+        from linnet.engines.openvino.causal_export import convert_causal
+
+        encoder, decoder = convert_causal(module, precision)
+    else:
+        from linnet.engines.openvino.export import convert  # which takes PyTorch
+
+        encoder, decoder = convert(module, precision, windows)
     return ConvertedModel(encoder, decoder, ModelShape.of(module), precision, None)
 
 

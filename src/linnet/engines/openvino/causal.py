@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from linnet.arrays import Array, one_thread, to_numpy
 from linnet.engines.causal import Columns
 from linnet.engines.checks import check_heads
-from linnet.engines.openvino.engine import floats, owned, shared
+from linnet.engines.openvino.cache import CompiledModel, ConvertedModel, compile_converted
+from linnet.engines.openvino.engine import floats, owned, shared, take
 from linnet.engines.openvino.formats import ModelShape, Precision
-from linnet.engines.openvino.runtime import compile_model, encoder_compute
 
 STEP = 250  # frames: 5 s of room at a time, of which half is masked on average
 
@@ -33,15 +33,19 @@ class CausalSizes:
     """What must be known of a model to run it."""
 
     shape: ModelShape
-    width: int
     encoder_layers: int
     encoder_heads: int
 
+    @property
+    def width(self) -> int:
+        """Of the model."""
+        return self.shape.heads * self.shape.channels
+
     @classmethod
-    def of(cls, module: Any) -> CausalSizes:
-        """Read off a `WhisperForConditionalGeneration`."""
-        config = module.config
-        return cls(ModelShape.of(module), config.d_model, config.encoder_layers, config.encoder_attention_heads)
+    def of(cls, model: CompiledModel) -> CausalSizes:
+        """Read off a compiled model."""
+        past = [port for port in model.encoder.inputs if any(name.startswith("past.") for name in port.names)]
+        return cls(model.shape, len(past) // 2, past[0].get_partial_shape()[1].get_length())
 
 
 @dataclass(frozen=True)
@@ -128,14 +132,15 @@ def _stacked(each: Sequence[NDArray[Any]], axis: int, room: int) -> NDArray[Any]
 
 
 class OpenVinoCausalEngine:
-    """Runs a converted causal Whisper on the CPU; a `CausalEngine`."""
+    """Runs a converted causal Whisper on the CPU; a `CausalEngine`, also for several threads."""
 
-    def __init__(self, encoder: Any, decoder: Any, sizes: CausalSizes, precision: Precision, *, label: str) -> None:
-        """`encoder` and `decoder` are compiled; `label` names the compute type in reports."""
-        self._sizes, self._bits, self._label = sizes, precision.bits, label
-        self._encoder, self._decoder = encoder.create_infer_request(), decoder
+    def __init__(self, model: CompiledModel, *, label: str) -> None:
+        """`label` names the compute type in reports."""
+        self._sizes, self._bits, self._label = CausalSizes.of(model), model.precision.bits, label
+        self._encoder, self._decoder = model.encoder, model.decoder
+        self._encoders: deque[Any] = deque()
         self._decoders: deque[Any] = deque()
-        self.encode(self.begin(), np.zeros((9, sizes.shape.mel_bins), np.float32))
+        self.encode(self.begin(), np.zeros((9, model.shape.mel_bins), np.float32))  # see `OpenVinoEngine.encode`
 
     @property
     def name(self) -> str:
@@ -169,7 +174,7 @@ class OpenVinoCausalEngine:
 
     def _block(self, memory: OpenVinoMemory, mel: NDArray[np.float32], end: int) -> NDArray[np.float32]:
         """Encode a block into the memory's buffers; returns the first convolution's last output."""
-        request, start = self._encoder, memory.frames
+        request, start = take(self._encoders, self._encoder), memory.frames
         given = {"mel": mel[None], "before": memory.last, "places": np.arange(start, end), "bias": memory.bias}
         inputs = {name: np.ascontiguousarray(array) for name, array in given.items()}
         inputs |= {f"past.{index}": each for index, each in enumerate(memory.own)}
@@ -189,11 +194,12 @@ class OpenVinoCausalEngine:
         for name, place in places:
             place[...] = found[name]
         last: NDArray[np.float32] = request.get_tensor("last").data.copy()
+        self._encoders.append(request)
         return last
 
     def start(self, memories: Sequence[OpenVinoMemory]) -> OpenVinoRows:
         """See `CausalEngine`."""
-        request = self._decoders.pop() if self._decoders else self._decoder.create_infer_request()
+        request = take(self._decoders, self._decoder)
         request.reset_state()
         state = OpenVinoRows(request, memories)
         for index, tensor in enumerate(state.cross):
@@ -236,23 +242,22 @@ class OpenVinoCausalEngine:
         queries = {
             layer: np.concatenate([each[layer][row] for each in state.queries], 1)[:, columns] for layer, _ in heads
         }
-        keys = {layer: floats(state.cross[2 * layer][row, :, :, :frames]) for layer, _ in heads}
         with one_thread():
-            scores = np.stack([queries[layer][head] @ keys[layer][head] for layer, head in heads])
+            found = [
+                queries[layer][head] @ floats(state.cross[2 * layer][row, head, :, :frames]) for layer, head in heads
+            ]
+        scores = np.stack(found)
         shares: NDArray[np.float32] = np.exp(scores - scores.max(-1, keepdims=True))
         shares /= shares.sum(-1, keepdims=True)
         return shares
 
 
 def open_causal(module: Any, precision: Precision, *, label: str, threads: int | None = None) -> OpenVinoCausalEngine:
-    """Convert a float32 `WhisperForConditionalGeneration` on the CPU and compile it. Raises `OpenVinoMissing`."""
+    """Convert a float32 `WhisperForConditionalGeneration` on the CPU and compile it; nothing is kept.
+
+    Raises `OpenVinoMissing`.
+    """
     from linnet.engines.openvino.causal_export import convert_causal  # which takes PyTorch
 
-    encoder, decoder = convert_causal(module, precision)
-    return OpenVinoCausalEngine(
-        compile_model(encoder, encoder_compute(precision.compute), threads),
-        compile_model(decoder, precision.compute, threads),
-        CausalSizes.of(module),
-        precision,
-        label=label,
-    )
+    converted = ConvertedModel(*convert_causal(module, precision), ModelShape.of(module), precision, None)
+    return OpenVinoCausalEngine(compile_converted(converted, threads), label=label)

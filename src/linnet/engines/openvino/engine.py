@@ -145,7 +145,7 @@ class OpenVinoEngine:
         new = np.empty if min(map(len, layouts)) == longest else np.zeros  # what is masked must be finite
         cross = tuple(new((batch, shape.heads, *sizes[index % 2]), self._bits) for index in range(2 * shape.layers))
         bias = np.full((batch, longest), -np.inf, np.float32)
-        request = _take(self._encoders, self._encoder)
+        request = take(self._encoders, self._encoder)
         for row, layout in enumerate(layouts):
             bias[row, : len(layout)] = layout.bias
             own = [_positions(each[row : row + 1], index, len(layout)) for index, each in enumerate(cross)]
@@ -163,7 +163,7 @@ class OpenVinoEngine:
     def start(self, encoded: OpenVinoEncoderOutput, *, max_length: int) -> OpenVinoState:
         """A decoder state with one row for each window, for up to `max_length` tokens."""
         check_max_length(max_length, self._shape.tokens)
-        request = _take(self._decoders, self._decoder)
+        request = take(self._decoders, self._decoder)
         request.reset_state()
         state = OpenVinoState(request, encoded, max_length)
         state.attach()
@@ -217,7 +217,8 @@ def _positions(tensor: NDArray[Any], index: int, count: int) -> NDArray[Any]:
     return tensor[:, :, :count] if index % 2 else tensor[..., :count]
 
 
-def _take(idle: deque[Any], compiled: Any) -> Any:
+def take(idle: deque[Any], compiled: Any) -> Any:
+    """An inference request that is idle, or a new one."""
     try:
         return idle.pop()
     except IndexError:

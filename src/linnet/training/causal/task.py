@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +20,6 @@ from linnet.models.families import WHISPER, family_of
 from linnet.models.fusion.adapters import folded_state, lora_layers
 from linnet.models.loading import quiet
 from linnet.models.resolve import ModelRef, resolve
-from linnet.models.speech import load_speech_model
 from linnet.models.whisper import WhisperModel, load_whisper
 from linnet.training.causal.batches import Shape
 from linnet.training.causal.loss import CausalLoss
@@ -29,6 +29,10 @@ from linnet.training.optimization import checkpoint_gradients
 from linnet.training.weights import part_of
 
 _ADAPTER = "base_model.model."  # what PEFT puts before the names of a model's layers
+_INPUT_FILES = (  # of processor and tokenizer, which training does not change
+    *("preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"),
+    *("merges.txt", "normalizer.json", "added_tokens.json", "special_tokens_map.json"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +81,11 @@ class CausalTask:
             if self.only_adapters:
                 save_adapters(self.model, weights, place, base=self.spec.base)
             else:
-                speech = load_speech_model(self.reference, device="cpu", dtype=torch.float32, weights=False)
                 with quiet():
                     self.model.save_pretrained(place, state_dict=folded_state(self.model, weights))
-                    speech.processor.save_pretrained(place)
-                    speech.tokenizer.save_pretrained(place)
+                for name in _INPUT_FILES:
+                    if (self.reference.path / name).is_file():
+                        shutil.copyfile(self.reference.path / name, place / name)
             self.spec.save(place)
 
         return swap_folder(folder, write)

@@ -37,7 +37,7 @@ from linnet.compression.heal import HealOptions, heal
 from linnet.compression.job import Compressed, CompressOptions, Part, Study, compress, put_in, together
 from linnet.compression.judging import narrow
 from linnet.compression.subject import WhisperSubject, load_subject
-from linnet.compression.windows import Audio
+from linnet.compression.windows import Audio, Lessons
 from linnet.data.manifest import Utterance, read_manifest
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
@@ -242,7 +242,7 @@ def run_row(
     layers = dict(made.layers) if made else {}
     if row.heal_minutes:
         healed = heal(
-            subject, layers, study.audio.teaching, study.held_out, HealOptions(minutes=row.heal_minutes), notify=say
+            subject, layers, Lessons(study.audio), study.held_out, HealOptions(minutes=row.heal_minutes), notify=say
         )
         layers = dict(healed.layers)
         facts |= {"kl": healed.divergence, "kl_before": healed.before, "steps": healed.steps, "course": healed.course}

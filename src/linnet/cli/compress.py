@@ -249,6 +249,7 @@ def _made(study: Study, options: CompressOptions, parts: Parts) -> tuple[Compres
     from linnet.compression.heal import heal
     from linnet.compression.job import Study, together
     from linnet.compression.job import compress as compress_model
+    from linnet.compression.windows import Lessons
 
     made = compress_model(study, options, parts.times)
     notice(f"{len(made.layers)} of {len(made.reports)} layers are low-rank now: {made.share:.1%} of the encoder")
@@ -257,7 +258,7 @@ def _made(study: Study, options: CompressOptions, parts: Parts) -> tuple[Compres
         made = together(study, made, compress_model(reader, parts.decoder))
     if parts.heal is None:
         return made, None
-    healed = heal(study.subject, made.layers, study.audio.teaching, study.held_out, parts.heal, notify=notice)
+    healed = heal(study.subject, made.layers, Lessons(study.audio), study.held_out, parts.heal, notify=notice)
     return replace(made, layers=healed.layers), healed
 
 

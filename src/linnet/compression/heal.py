@@ -71,6 +71,8 @@ def heal(
 ) -> Healed:
     """Train copies of `layers`, placed in the dense model of `subject`, on windows without texts.
 
+    Examples that have no transcript of the dense model yet are given it when they are first heard.
+
     `fit(parameters, loss, goes_on)` steps an optimizer on `loss(step)` for as long as `goes_on(step)` and answers with
     the number of steps; by default `adam`. The best state that was seen on the windows held out is kept.
     """
@@ -155,9 +157,10 @@ class _Lesson:
         index = self._order.pop()
         with torch.no_grad():
             example = self._examples[index]
-            if index not in self._tokens:  # features are large, and rebuilt
-                self._tokens[index] = self._subject.transcribed(example).tokens
-            example = replace(example, tokens=self._tokens[index])
+            if example.tokens is None:
+                if index not in self._tokens:  # features are large, and rebuilt
+                    self._tokens[index] = self._subject.transcribed(example).tokens
+                example = replace(example, tokens=self._tokens[index])
             taught, frames = _predictions(self._subject, example)
         with torch.enable_grad(), put_in(self._subject, self._student):
             said, own = _predictions(self._subject, example)

@@ -87,6 +87,26 @@ class Audio:
         self.skipped[why] = self.skipped.get(why, 0) + 1
 
 
+class Lessons(Sequence[Example]):
+    """The windows that teach, each with its transcript where that was made before."""
+
+    def __init__(self, audio: Audio) -> None:
+        self._audio = audio
+
+    def __len__(self) -> int:
+        return len(self._audio.teaching)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """The example with its features, read now."""
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        return replace(self._audio.teaching[index], tokens=self._audio.transcripts.get(index))
+
+
 def read_audio(subject: Subject, utterances: Iterable[Utterance], *, most: int, skipped: Notify) -> Audio:
     """Up to `most` windows of these utterances, in order; every second one is transcribed with times where it can be.
 

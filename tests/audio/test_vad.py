@@ -15,7 +15,7 @@ import torch
 from linnet.audio import load
 from linnet.audio.silero import FRAME, load_network
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.audio.vad import BLOCK, Frames, FrameScorer, Region, RegionFinder
+from linnet.audio.vad import BLOCK, Frames, Region, RegionFinder, Watcher
 from linnet.errors import ModelError
 
 LONGEST = 29 * SAMPLE_RATE
@@ -26,7 +26,7 @@ def blocks(samples: Samples) -> list[Samples]:
 
 
 def watch(samples: Samples) -> list[Frames]:
-    return list(map(FrameScorer().push, blocks(samples)))
+    return list(map(Watcher().push, blocks(samples)))
 
 
 def regions(samples: Samples) -> list[Region]:
@@ -58,9 +58,9 @@ def test_using_it_leaves_the_process_as_it_was() -> None:
     code = """
 import sys, torch, numpy as np
 torch.set_num_threads(3)
-from linnet.audio.vad import FrameScorer
+from linnet.audio.vad import Watcher
 from linnet.errors import ModelError
-FrameScorer().push(np.zeros(16000, np.float32))
+Watcher().push(np.zeros(16000, np.float32))
 assert torch.get_num_threads() == 3, torch.get_num_threads()
 assert "silero_vad" not in sys.modules
 """

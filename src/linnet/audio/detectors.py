@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.audio.vad import BLOCK, FrameScorer, Region, RegionFinder, Sensitivity
+from linnet.audio.vad import BLOCK, Region, RegionFinder, Sensitivity, Watcher
 
 SHORTEST_REST = SAMPLE_RATE // 10  # samples at the end of a recording or window that are too short for a word
 SEARCH_SECONDS = 5.0  # at the end of a window, searched for its last pause
@@ -55,11 +55,11 @@ class VoiceActivity:
 
     def begin(self, longest: int) -> None:
         """Begin a recording. Raises `ModelError` where the network is missing."""
-        self._scorer, self._finder = FrameScorer(), RegionFinder(longest, self._sensitivity)
+        self._watcher, self._finder = Watcher(), RegionFinder(longest, self._sensitivity)
 
     def push(self, samples: Samples) -> list[Region]:
         """Add a block; returns the speech regions that end in it, in whole frames, so the last may end after it."""
-        return self._finder.push(self._scorer.push(samples))
+        return self._finder.push(self._watcher.push(samples))
 
     @property
     def settled(self) -> int:

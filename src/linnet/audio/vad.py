@@ -49,7 +49,7 @@ class Sensitivity:
     least: int = 0  # 0: every region is speech
 
 
-class FrameScorer:
+class Watcher:
     """Computes the frames of successive blocks of a recording; blocks have `BLOCK` samples, the last may be shorter.
 
     The network's state drifts over minutes (silero-vad #725), so each block starts from an empty state and 2 s of the

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.audio import load, log_mel
-from linnet.audio.mel import HOP, N_FFT, SETTLED, LogMel, mel_filters, scale
+from linnet.audio.mel import HOP, N_FFT, SETTLED, LogMel, mel_filters, scale, scale_causal
 from tests.support.sounds import speechlike
 
 RATE = 16_000
@@ -220,3 +220,20 @@ def test_too_short_a_sound_in_pieces_is_refused() -> None:
     with pytest.raises(ValueError, match="expected more than 200 samples, got 200"):
         mel.finish()
     assert mel.finish(np.zeros(1, np.float32)).shape == (1, 80)  # the refusal has lost nothing
+
+
+@settings(deadline=None, max_examples=30)
+@given(cuts=st.lists(st.integers(0, 50), max_size=6), peak=st.floats(-3.0, 2.0), tensor=st.booleans())
+def test_causal_scaling_of_pieces_equals_that_of_the_whole(cuts: list[int], peak: float, tensor: bool) -> None:
+    log = np.random.default_rng(len(cuts)).normal(-2.0, 3.0, (50, 8)).astype(np.float32)
+    wanted, reached = np.empty_like(log), np.float32(peak)
+    for index, frame in enumerate(log):  # a frame at a time
+        reached = max(reached, frame.max())
+        wanted[index] = (np.maximum(frame, reached - 8.0) + 4.0) / 4.0
+    edges = [0, *sorted(cuts), 50]
+    parts, carried = [], peak
+    for start, end in pairwise(edges):
+        part = torch.from_numpy(log[start:end]) if tensor else log[start:end]
+        scaled, carried = scale_causal(part, carried)
+        parts.append(np.asarray(scaled))
+    np.testing.assert_array_equal(np.concatenate(parts), wanted)

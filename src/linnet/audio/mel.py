@@ -39,6 +39,27 @@ def scale(log: Any) -> Any:
     return (xp.maximum(log, xp.max(log, axis=(-2, -1), keepdims=True) - 8.0) + 4.0) / 4.0
 
 
+def scale_causal(log: Any, peak: Any) -> tuple[Any, Any]:
+    """The scaling of `LogMel` frames [..., T, M] by what was heard so far; returns it and the peak [..., 1, 1] reached.
+
+    Each frame is scaled as `scale` does, with the maximum over itself, the frames before it and `peak` (a number, or
+    what the call before returned) in place of that over the window. So chunks of any length give the same frames.
+    """
+    xp = namespace(log)
+    peaks = xp.max(log, axis=-1, keepdims=True)
+    first = xp.broadcast_to(xp.asarray(peak, dtype=log.dtype, device=log.device), (*peaks.shape[:-2], 1, 1))
+    running = _running_maximum(xp.concat([first, peaks], axis=-2))
+    scaled = (xp.maximum(log, running[..., 1:, :] - 8.0) + 4.0) / 4.0
+    return scaled, running[..., -1:, :]
+
+
+def _running_maximum(values: Any) -> Any:
+    """The maximum along [..., T, 1] up to each place."""
+    if hasattr(values, "cummax"):
+        return values.cummax(-2).values
+    return np.maximum.accumulate(values, axis=-2)
+
+
 class LogMel:
     """Streaming log10 mel bins of a recording [..., N] at 16 kHz, in chunks of any length.
 

@@ -159,7 +159,7 @@ def test_dense_weights_can_be_written(model: Path, manifest: Path, tmp_path: Pat
         (["--budget", "1.2"], "between 0 and 1; got 1.2"),
         (["--budget", "0.5", "--preset", "acc"], "give one of --preset, --threshold, --budget and"),
         (["--preset", "tiny"], "preset 'tiny' is unknown: use acc, balanced, fast"),
-        (["--threshold", "0.9:x"], "one share of the variance or two"),
+        (["--threshold", "0.9:x"], "one or two shares of the variance"),
         (["--threshold", "0.9:1.5"], "a share of the variance, above 0 and at most 1; got 1.5"),
         (["--threshold", "1", "--for", "size"], "every layer stays dense"),
         (["--compute-type", "w8a8"], "layers are timed in auto, f32, bf16 or int8, not in w8a8"),

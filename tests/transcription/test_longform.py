@@ -56,7 +56,7 @@ class Scripted:
 
     def play(self, languages: Languages | None = None, ahead: int = 8) -> Outcome:
         languages = languages or Languages("en", each=False)
-        job = batched(self, languages=languages, listener=self, limit=LIMIT, ahead=ahead)  # type: ignore[arg-type]
+        job = batched(self, languages=languages, recognizer=self, limit=LIMIT, ahead=ahead)  # type: ignore[arg-type]
         reply: Sequence[Any] | None = None
         while True:
             try:

@@ -1,4 +1,4 @@
-"""`linnet curate`: the recordings that are worth training on."""
+"""`linnet curate`: choose the recordings that are worth training on."""
 
 from __future__ import annotations
 
@@ -34,66 +34,65 @@ SourceName = Annotated[
         "folder, a Common Voice table, a parquet file, a Hub data set; KIND:SOURCE says which.",
     ),
 ]
-Keep = Annotated[
-    float | None, option("--keep", metavar="X", help="Share of the hours to keep, such as 0.2, the default.")
-]
+Keep = Annotated[float | None, option("--keep", metavar="X", help="Share of the hours to keep. Default: 0.2.")]
 Hours = Annotated[float | None, option("--hours", metavar="H", help="Hours to keep.")]
 Preset = Annotated[
     Literal["balanced", "heep"] | None,
     option(
         "--preset",
         verb="curate",
-        help="balanced (the default): gates, then coverage per second; heep: one score and a growing threshold.",
+        help="balanced (default): gates, then coverage per second; heep: one score and a growing threshold.",
     ),
 ]
 Settings = Annotated[
-    Path | None, option("--options", verb="curate", metavar="FILE.yaml", help="All other settings, see docs/curate.md.")
+    Path | None, option("--options", verb="curate", metavar="FILE.yaml", help="Further settings, see docs/curate.md.")
 ]
 Output = Annotated[
     Path | None,
-    option("--output", verb="curate", metavar="FILE", help="What is kept: a file, or a folder for Kaldi."),
+    option("--output", verb="curate", metavar="FILE", help="File for the selection, or a folder for Kaldi."),
 ]
 Format = Annotated[
     Literal["linnet", "nemo", "lhotse", "kaldi", "parquet"],
-    option("--format", verb="curate", help="Format of --output; parquet is a Hugging Face data set with its audio."),
+    option("--format", verb="curate", help="Format of --output; parquet is a Hugging Face data set including audio."),
 ]
 Mark = Annotated[
     Path | None,
-    option("--mark", metavar="FILE", help="With --format nemo: this manifest again, dropped rows marked _skipme."),
+    option("--mark", metavar="FILE", help="With --format nemo: copy this manifest, with dropped rows marked _skipme."),
 ]
 Work = Annotated[
     Path | None,
-    option("--work", verb="curate", metavar="FOLDER", help="What was measured and scored. Default: OUTPUT.work."),
+    option("--work", verb="curate", metavar="FOLDER", help="Folder for measurements and scores. Default: OUTPUT.work."),
 ]
 HeldOut = Annotated[
     list[str] | None,
-    option("--held-out", metavar="SOURCE", help="An evaluation set: nothing of it is kept. Repeatable."),
+    option("--held-out", metavar="SOURCE", help="Evaluation set: its recordings are never kept. Repeatable."),
 ]
 Errors = Annotated[
     Path | None,
-    option("--errors", metavar="FILE", help="Rows of linnet evaluate on held-out data: what is hard counts more."),
+    option("--errors", metavar="FILE", help="Rows of linnet evaluate on held-out data: difficult speech counts more."),
 ]
 Rounds = Annotated[
     Path | None,
-    option("--rounds", metavar="FOLDER", help="With --preset heep: make the next round after those in the folder."),
+    option("--rounds", metavar="FOLDER", help="With --preset heep: run the next round after those in the folder."),
 ]
 Report = Annotated[
     Path | None,
     option("--report", verb="curate", metavar="FILE.html", help="Write an HTML page: hours, scores, gates, examples."),
 ]
 Workers = Annotated[
-    int | None, option("--workers", verb="curate", metavar="N", min=1, help="Processes. Default: one for each core.")
+    int | None,
+    option("--workers", verb="curate", metavar="N", min=1, help="Processes. Default: one per core."),
 ]
 Cluster = Annotated[
     str | None,
-    option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: ray for one of this machine, or its address."),
+    option("--cluster", metavar="ADDRESS", help="Run on a Ray cluster: ray for one on this machine, or its address."),
 ]
-DryRun = Annotated[bool, option("--dry-run", help="Measure and score, show what budgets would keep, write nothing.")]
-Force = Annotated[bool, option("--force", verb="curate", help="Write although a group would lose nearly everything.")]
-AsJson = Annotated[bool, option("--json", verb="curate", help="Print JSON.")]
-WorkFolder = Annotated[Path, typer.Argument(metavar="WORK", help="The work folder of a curation.")]
+DryRun = Annotated[bool, option("--dry-run", help="Measure and score, show the effect of budgets, write nothing.")]
+Force = Annotated[bool, option("--force", verb="curate", help="Write even if a group would lose nearly everything.")]
+AsJson = Annotated[bool, option("--json", verb="curate", help="Print the result as JSON.")]
+WorkFolder = Annotated[Path, typer.Argument(metavar="WORK", help="Work folder of a curation.")]
 
-STARVED = 0.2  # a group that keeps less than this share of an even part is named
+STARVED = 0.2  # a group that keeps less than this share of an even part is reported
 NAMED = 5
 
 
@@ -118,19 +117,17 @@ def run(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the recordings that deserve training.
-
-    Broken ones, wrong transcripts and duplicates go; of the others those are kept that add most per second to what is
-    kept already. Every recording has its reason on record: see linnet curate explain. A second run goes on where the
-    first one ended, and decodes nothing again.
+    """Choose the recordings that are worth training on. Damaged recordings, wrong transcripts and duplicates are
+    dropped; of the others, those are kept that add most per second to the selection. The reason for every recording is
+    recorded: see linnet curate explain. A second run resumes the first, and decodes nothing again.
     """
     from linnet.data.sources import open_source
 
     if output is None and not dry_run:
-        raise OptionError("name a file for what is kept: --output kept.jsonl (or --dry-run)")
+        raise OptionError("give a file for the selection: --output kept.jsonl (or --dry-run)")
     place = work or (output.with_name(f"{output.name}.work") if output is not None else None)
     if place is None:
-        raise OptionError("name a folder for what is measured: --work FOLDER")
+        raise OptionError("give a folder for measurements: --work FOLDER")
     options = _options(settings, preset, (keep, hours), (held_out, errors), (workers, cluster))
     opened = open_source(source)
     corpus = _measure(opened, place, options)
@@ -150,7 +147,7 @@ def run(
 
 @app.command()
 def explain(work: WorkFolder, name: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
-    """Tell why one recording was kept or not, with everything that was held against it."""
+    """Explain why one recording was kept or dropped, with all reasons."""
     from linnet.curation.explain import explain as explain_one
     from linnet.curation.pool import read_pool
     from linnet.curation.selection import read_selection
@@ -229,7 +226,7 @@ def _choose(corpus: Corpus, rounds: Path | None) -> Curated:
 
 
 def _refuse_starved(selection: Selection, force: bool) -> None:
-    """A choice that leaves nearly nothing of a group is an error, since it is seldom what was meant."""
+    """Refuse a selection that keeps nearly nothing of a group, since this is rarely intended."""
     lost = [
         f"{kind} {name or '(none)'} ({share:.0%} of an even part)"
         for kind in ("language", "domain")

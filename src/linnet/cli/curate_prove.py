@@ -1,4 +1,4 @@
-"""`linnet curate prove`: does the selection train a better model than chance, and than every other simple choice?"""
+"""`linnet curate prove`: test whether a selection trains a better model than chance and other simple selections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from linnet.data.manifest import Utterance
 
 Picture = Annotated[
-    Path | None, option("--picture", verb="curate prove", metavar="FILE", help="Also draw the table, as PNG or SVG.")
+    Path | None, option("--picture", verb="curate prove", metavar="FILE", help="Also plot the table, as PNG or SVG.")
 ]
 
 
@@ -34,12 +34,11 @@ def prove(
         Path, typer.Argument(metavar="RECIPE", help="A YAML file such as recipes/prove-digits.yaml.")
     ],
     picture: Picture = None,
-    table_only: Annotated[bool, option("--table-only", help="Train nothing; show what is there.")] = False,
+    table_only: Annotated[bool, option("--table-only", help="Show existing results without training.")] = False,
 ) -> None:
-    """Train the same recipe on different selections of the same hours, and say which are better.
-
-    Random, stratified and duration-matched choices, the longest and the shortest, gates alone, and all the data, each
-    with several seeds. A second run goes on where the first one ended.
+    """Train the same recipe on different selections of the same hours, and compare the models. Baselines are random,
+    stratified and duration-matched selections, the longest and the shortest, gates alone, and all the data, each with
+    several seeds. A second run resumes the first.
     """
     from linnet.curation.prove.experiment import LOG, read_outcomes
     from linnet.curation.prove.experiment import prove as run
@@ -56,7 +55,7 @@ def prove(
         bench = Bench(options)
         outcomes = run(options, bench, bench.pool, notify=notice)
     if not outcomes:
-        raise LinnetError(f"{options.output}: there is no run to show")
+        raise LinnetError(f"{options.output}: no run to show")
     found = lines(outcomes, options.against)
     print_result(table(found, options.against) + "\n")
     for sentence in not_better(found, options.against):
@@ -76,10 +75,10 @@ class Bench:
         self._normalizers = Normalizers(options.normalizer)
         self._tests = {name: list(read_manifest(path)) for name, path in options.tests.items()}
         self._corpora: dict[int, tuple[Corpus, Scored]] = {}
-        self._by_heep: dict[tuple[int, float], Selection] = {}  # no seed changes it
+        self._by_heep: dict[tuple[int, float], Selection] = {}  # independent of the seed
 
     def pool(self, number: int) -> tuple[Sequence[Utterance], Pool]:
-        """The rows of a pool, and what baselines need to know of them."""
+        """The rows of a pool, and their properties for baselines."""
         import numpy as np
 
         from linnet.curation.job import usable_rows
@@ -98,7 +97,7 @@ class Bench:
         return rows, Pool(scored.seconds, strata, errors, usable_rows(scored, corpus.options.select), clean)
 
     def select(self, pool: int, method: str, budget: float, seed: int) -> Sequence[int]:
-        """The rows that a preset keeps."""
+        """The rows kept by a preset."""
         from dataclasses import replace
 
         import numpy as np
@@ -119,7 +118,7 @@ class Bench:
         return rows
 
     def train(self, manifest: Path, run: Run, folder: Path) -> Path:
-        """The recipe on this manifest, from this seed, for these steps."""
+        """Train the recipe on this manifest, with this seed and number of steps."""
         from linnet.training.context import RunContext
         from linnet.training.folder import result_folder
         from linnet.training.loop import run_recipe
@@ -152,7 +151,7 @@ class Bench:
         )
 
     def _scored(self, number: int) -> tuple[Corpus, Scored]:
-        """A pool, measured and scored once for all runs."""
+        """Measure and score a pool once for all runs."""
         from linnet.curation.job import Watcher, measure, score
         from linnet.data.manifest import read_manifest
 
@@ -171,7 +170,7 @@ class Bench:
 
 
 def _within(rows: Any, seconds: Any, budget: float, priorities: Any) -> Any:
-    """The rows that fit the budget, those of the highest priority first: HEEP's threshold knows no hours."""
+    """The rows of highest priority that fit the budget, since HEEP's threshold ignores hours."""
     import numpy as np
 
     from linnet.curation.prove.baselines import fill
@@ -181,7 +180,7 @@ def _within(rows: Any, seconds: Any, budget: float, priorities: Any) -> Any:
 
 
 def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
-    """The recipe with this data, seed, length and place; `{seed}` in its texts is the seed."""
+    """The recipe with this data, seed, length and output; `{seed}` in its strings is replaced by the seed."""
     import yaml
 
     from linnet.settings import read_yaml_file
@@ -202,7 +201,7 @@ def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
 
 
 def _errors(rows: Sequence[Utterance], path: Path) -> Any:
-    """The error rate of each row by an evaluation of the pool, NaN where it has none."""
+    """The error rate of each row in an evaluation of the pool, NaN if it has none."""
     import numpy as np
 
     from linnet.evaluation.log import read_lines

@@ -1,4 +1,4 @@
-"""Windows of calibration audio: read one by one, checked, and split into those that teach and those that judge."""
+"""Windows of calibration audio: read one by one, checked, and split for calibration and held-out evaluation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from linnet.notices import Notify
 from linnet.transcription.windows import WindowPlan
 from linnet.urls import public_name
 
-SILENT = 1e-4  # root mean square of a window below which it holds no speech
-HELD_OUT = 5  # every so many-th window judges and does not teach
+SILENT = 1e-4  # root mean square of a window below which it has no speech
+HELD_OUT = 5  # every n-th window is held out
 LEAST_WINDOWS = 2 * HELD_OUT
 
 
@@ -32,7 +32,7 @@ class Place:
 
 
 class Examples(Sequence[Example]):
-    """Windows of files, whose features are rebuilt each time: memory does not grow with their number."""
+    """Windows of files, whose features are rebuilt on each access: memory does not grow with their number."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -50,7 +50,7 @@ class Examples(Sequence[Example]):
     @overload
     def __getitem__(self, index: slice) -> list[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """The example with its features, read now."""
+        """Read the example with its features."""
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
         with UtteranceReader() as reader:
@@ -80,7 +80,7 @@ class Audio:
     skipped: dict[str, int] = field(default_factory=dict)
 
     def skip(self, why: str) -> None:
-        """Count one that is left out."""
+        """Count a skipped one."""
         self.skipped[why] = self.skipped.get(why, 0) + 1
 
 
@@ -143,7 +143,7 @@ def _windows(one: Utterance, limit: int) -> Iterator[tuple[int, Samples]]:
 
 
 def _unfit(samples: Samples) -> str | None:
-    """Why a window cannot be calibrated on; None where it can."""
+    """Why a window is unsuitable for calibration; None if it is suitable."""
     if not np.isfinite(samples).all():
         return "not finite"
     if not len(samples) or float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) < SILENT:

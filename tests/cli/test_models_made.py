@@ -107,7 +107,7 @@ def test_a_student_is_made_and_transcribes(call: Call, tmp_path: Path) -> None:
             ("add-languages", "digits", "deu=en"),
             "linnet: model digits already has these languages: de; leave them out\n",
         ),
-        (("add-languages", "digits", "ast=pt"), "linnet: model digits has no language 'pt' to begin ast from"),
+        (("add-languages", "digits", "ast=pt"), "linnet: model digits has no language 'pt' to start ast from"),
         (("add-languages", "digits"), "linnet: no language to add to digits: name some\n"),
         (
             ("add-languages", "digits", "--list", "nllb"),

@@ -242,7 +242,7 @@ def test_only_new_rows_are_trained(new: Path, tied: bool) -> None:
     ("wanted", "said"),
     [
         ({"de": None, "ast": None}, r"already has these languages: de; leave"),
-        ({"ast": "pt"}, r"has no language 'pt' to begin ast from: it has de, en, es, fr, it"),
+        ({"ast": "pt"}, r"has no language 'pt' to start ast from: it has de, en, es, fr, it"),
         ({}, "no language to add"),
     ],
 )

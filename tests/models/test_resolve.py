@@ -146,7 +146,7 @@ def test_near_names_are_suggested(cache: Path, name: str, expected: str) -> None
 
 @pytest.mark.parametrize("name", ["../up", "./here", "~/home", "/abs/olute", "a/b/c", "slash/"])
 def test_a_path_that_is_not_there(name: str) -> None:
-    assert message(name) == f"model folder {name} is not there"
+    assert message(name) == f"model folder {name} does not exist"
 
 
 def test_a_file_is_no_model(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_twelve_and_a_half_rows_a_second_by_default(rate: float, stack: int) -> 
         ({"kind": "qfomer"}, "unknown projector 'qfomer' \\(did you mean 'qformer'\\?\\); use linear, mlp"),
         ({"stack": 0}, "stack must be a whole number of at least 1, got 0"),
         ({"hidden": "big"}, "hidden must be a whole number of at least 1, got 'big'"),
-        ({"activation": "rleu"}, "no activation 'rleu'"),
+        ({"activation": "rleu"}, "unknown activation 'rleu'"),
         ({"kind": "qformer", "hidden": 10, "heads": 3}, "hidden 10 is not divisible by 3 heads"),
     ],
 )

@@ -46,7 +46,7 @@ class SileroNetwork:
     last: tuple[Floats, Floats]  # [128], []
 
     def __call__(self, samples: Samples) -> Floats:
-        """Probabilities [F] for a waveform [64 + F * 512], from a zero state."""
+        """Probabilities [F] of a waveform [64 + F * 512], read from an empty memory."""
         framed = sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]
         framed = np.concatenate([framed, framed[:, -2 : -CONTEXT - 2 : -1]], 1)  # reflected at the end
         waves = sliding_window_view(framed, _WINDOW, 1)[:, ::_STEP] @ self.spectrum  # [F, L, 258]
@@ -60,7 +60,7 @@ class SileroNetwork:
         return probability
 
     def _remember(self, features: Floats) -> Floats:
-        """The hidden state of the LSTM after each frame, [F, 128].
+        """What the LSTM holds after each frame, [F, 128].
 
         The gates are sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one call of tanh serves all four.
         """

@@ -242,7 +242,7 @@ def _owned(array: Any) -> Any:
 
 
 def _shared(array: NDArray[Any]) -> Any:
-    """The same memory as an OpenVINO tensor, which does not own it: keep `array` alive while it is used."""
+    """The same memory as an OpenVINO tensor, which does not keep it: `array` must live as long as it is used."""
     openvino = import_openvino()
     if array.dtype == np.uint16:
         return openvino.Tensor(array, openvino.Shape(array.shape), openvino.Type.bf16)

@@ -86,7 +86,7 @@ def name_ports(ports: list[Any], names: list[str]) -> None:
 
 
 def _make_stateful(model: Any, pairs: dict[str, str], shape: ModelShape) -> None:
-    """Turn inputs and the outputs that continue them into states, initially empty with one row per row of tokens."""
+    """Turn inputs and the outputs that continue them into states, empty and with as many rows as tokens at first."""
     openvino = import_openvino()
     from openvino._offline_transformations import apply_make_stateful_transformation
 

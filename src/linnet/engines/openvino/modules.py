@@ -141,7 +141,7 @@ class _DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, rows: Tensor, seen: Tensor, held: Sequence[Tensor], cross: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        # OpenVINO replaces these by one operation with a growing cache if `rows` is an int32 input.
+        # OpenVINO makes one operation with a cache that grows in place of these, where `rows` is an int32 input.
         query, key, value = (_split(part, self.heads) for part in self.qkv(self.norm1(x)).chunk(3, -1))
         key = torch.cat([held[0].index_select(0, rows), key], 2)
         value = torch.cat([held[1].index_select(0, rows), value], 2)

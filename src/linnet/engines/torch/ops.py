@@ -175,8 +175,8 @@ def _is_exact_gelu(activation: nn.Module) -> bool:
 def attend(query: Tensor, key: Tensor, value: Tensor, *, hidden: Tensor | None = None) -> Tensor:
     """Attention of scaled queries [N, H, L, C] over keys and values [N, H, S, C]; returns [N, H, L, C].
 
-    `hidden` [L, S] is true for masked keys. For few queries over many keys on a CPU in float32, two plain batched
-    products are up to ten times as fast as the fused kernel, which is tiled for long queries.
+    `hidden` [L, S] is true where a query must not look. Few queries over many keys: on a CPU in float32 two plain
+    batched products are up to ten times as fast as the fused kernel, which is tiled for long queries.
     """
     if query.device.type == "cpu" and query.dtype == torch.float32:
         n, h, queries, c = query.shape

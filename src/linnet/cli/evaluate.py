@@ -158,7 +158,7 @@ def run(
         with make_reporter(progress) as reporter, listening(reporter):
             system: System
             if hypotheses is None:
-                choice = ModelChoice.of(given)
+                choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
                 system = ModelSystem(lambda: _load(choice, reporter.notice))
             else:
                 system = ExistingHypotheses(hypotheses, missing, reporter.notice)

@@ -162,7 +162,7 @@ def test_dense_weights_can_be_written(model: Path, manifest: Path, tmp_path: Pat
         (["--threshold", "0.9:x"], "one or two shares of the variance"),
         (["--threshold", "0.9:1.5"], "a share of the variance, above 0 and at most 1; got 1.5"),
         (["--threshold", "1", "--for", "size"], "every layer stays dense"),
-        (["--compute-type", "w8a8"], "layers can be timed in auto, f32, bf16 or int8, not in w8a8"),
+        (["--compute-type", "w8a8"], "layers are timed in auto, f32, bf16 or int8, not in w8a8"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(

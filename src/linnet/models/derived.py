@@ -83,7 +83,7 @@ def copy_files(source: Path, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def check_output(folder: Path) -> None:
-    """Raise `OutputError` if the path exists: nothing is ever overwritten."""
+    """Raise `OutputError` where there is something at this place: nothing is ever overwritten."""
     if folder.exists() or folder.is_symlink():
         raise OutputError(f"{folder} already exists: choose another --output, or remove it first")
 

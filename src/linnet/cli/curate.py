@@ -127,7 +127,7 @@ def run(
         raise OptionError("give a file for the selection: --output kept.jsonl (or --dry-run)")
     place = work or (output.with_name(f"{output.name}.work") if output is not None else None)
     if place is None:
-        raise OptionError("give a folder for measurements: --work FOLDER")
+        raise OptionError("name a folder for what is measured: --work FOLDER")
     options = _options(settings, preset, (keep, hours), (held_out, errors), (workers, cluster))
     opened = open_source(source)
     corpus = _measure(opened, place, options)

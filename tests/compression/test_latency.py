@@ -182,7 +182,7 @@ def test_layers_are_timed_in_the_engine_that_runs_the_model(tmp_path: Path, monk
     times, site = engine_times(ref, "f32", 8, threads=1, step=16), Site("fc1", 64, 96, "mlp", "fc1")
     assert times.where == "openvino cpu f32"
     assert 0 < times.seconds(site, 16, "pivot") <= times.seconds(site, 48, "pivot") < 1.0
-    with pytest.raises(OptionError, match="layers can be timed in auto, f32, bf16 or int8, not in w8a8"):
+    with pytest.raises(OptionError, match="layers are timed in auto, f32, bf16 or int8, not in w8a8"):
         engine_times(ref, "w8a8", 8)
     monkeypatch.setattr(engines, "family_of", lambda _: None)
     monkeypatch.setattr(engines, "choose", lambda *_: EngineChoice("torch", "float32"))

@@ -30,7 +30,7 @@ def engine_times(
     `OptionError` for a compute type that is unknown or not supported by the engine.
     """
     if compute_type not in TIMED:
-        raise OptionError(f"layers can be timed in {', '.join(TIMED[:-1])} or {TIMED[-1]}, not in {compute_type}")
+        raise OptionError(f"layers are timed in {', '.join(TIMED[:-1])} or {TIMED[-1]}, not in {compute_type}")
     chosen = choose(ref, "cpu", EngineConfig("auto", compute_type, threads), ignore)
     where = f"{chosen.engine} cpu {chosen.precision}"
     if chosen.engine == "openvino":

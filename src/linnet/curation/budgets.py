@@ -1,4 +1,4 @@
-"""What other budgets would keep and cover, for a dry run and the page."""
+"""The effect of other budgets, for a dry run and the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Point:
-    """What a budget keeps: its share of the hours, and what share of all that usable recordings have it covers."""
+    """The result of a budget: its share of the hours, and the covered share of the items of usable recordings."""
 
     share: float
     hours: float
@@ -24,12 +24,12 @@ class Point:
     covered: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Plain values for JSON."""
         return asdict(self)
 
 
 def other_budgets(pool: Pool, options: SelectOptions, shares: tuple[float, ...] = SHARES) -> list[Point]:
-    """The balanced choice at each share, by what is scored already."""
+    """The balanced selection at each share, from existing scores."""
     points = []
     for share in shares:
         made = select(pool, replace(options, budget=replace(options.budget, keep=share, hours=None)))
@@ -39,7 +39,7 @@ def other_budgets(pool: Pool, options: SelectOptions, shares: tuple[float, ...] 
 
 
 def covered(pool: Pool, kept: Flags, usable: Flags) -> float:
-    """The share of what usable recordings have (words, pairs of phones and of units) that kept ones have, by weight."""
+    """The weighted share of the items of usable recordings (words, pairs of phones and units) in kept ones."""
     items = coverage_items(pool, usable)
     if not len(items.weights):
         return 0.0

@@ -1,4 +1,4 @@
-"""The same sound twice in a pool, or in a pool and an evaluation set: exactly, or nearly, by MinHash of its units.
+"""Duplicate audio in a pool, or in a pool and an evaluation set: exact, or near by MinHash of units.
 
 Shapes: N recordings, H MinHash values of each, P pairs.
 """
@@ -17,19 +17,18 @@ from linnet.curation.pool import Flags, Integers, Numbers, Pool
 from linnet.curation.ragged import Ragged
 from linnet.settings import SHARE, require
 
-_BAND = 4  # values that must be equal for a look, where the texts differ
-_CROWD = 64  # recordings with one key; more are compared with their neighbors among them, not all with all
-_ILL_FITTING = 0.05  # the share of recordings whose words fit worst
+_BAND = 4  # equal values for a candidate, if the texts differ
+_CROWD = 64  # recordings per key; with more, each is only compared with some of them
+_ILL_FITTING = 0.05  # share of recordings with the worst fit of words
 
 Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class DuplicateOptions:
-    """When two recordings are the same sound: the share of 5-grams of units that both have (Jaccard, by MinHash).
-
-    `near` for any two, `near_same_text` for two with the same words, of which less is asked: two takes of one sentence
-    share next to nothing, a copy with noise or through a codec a tenth.
+    """Thresholds of duplicates: the similarity of their 5-grams of units (Jaccard, by MinHash). `near` for any two
+    recordings, `near_same_text`, which is lower, for two with the same words: two takes of one sentence share almost
+    nothing, a copy with noise or through a codec a tenth.
     """
 
     exact: bool = True
@@ -44,7 +43,7 @@ class DuplicateOptions:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Recordings that are alike: `first` < `second` int64 [P], and how much, [P]."""
+    """Similar recordings: `first` < `second` int64 [P], and their similarity [P]."""
 
     first: Integers
     second: Integers
@@ -56,15 +55,15 @@ class Pairs:
 
 @dataclass(frozen=True)
 class SameSound:
-    """Recordings whose decoded samples are those of another one that is kept."""
+    """Recordings with the same decoded samples as another kept one."""
 
     name = "same-sound"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """All but the best of each group of equal hashes."""
+        """Fail all but the best of each group of equal hashes."""
         rows = np.flatnonzero(usable & pool.hashed)
         keys = pool.hashes[rows].view(np.uint64).reshape(len(rows), 2)
-        order = np.lexsort((_ranks(pool)[rows], keys[:, 1], keys[:, 0]))  # the best of each group is its head
+        order = np.lexsort((_ranks(pool)[rows], keys[:, 1], keys[:, 0]))  # the best of each group comes first
         same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
         heads = np.flatnonzero(np.concatenate([[True], ~same])[: len(order)])
         group = np.cumsum(np.concatenate([[1], ~same]))[: len(order)] - 1
@@ -80,25 +79,23 @@ class SameSound:
 
 @dataclass(frozen=True)
 class NearSound:
-    """Recordings that are nearly the sound of another one that is kept: another codec, level, or a little noise."""
+    """Recordings with nearly the same audio as another kept one: another codec, level, or slight noise."""
 
     options: DuplicateOptions = DuplicateOptions()
     name = "near-sound"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """All that are like one that is kept."""
+        """Fail all that are similar to a kept one."""
         return _keep_best(pool, near_pairs(pool, usable, self.options))
 
     def reason(self, value: float) -> str:
-        """How alike."""
+        """The reason, with the similarity."""
         return f"its sound is nearly that of another recording: {value:.0%} of its 5-grams of units are the same"
 
 
 def near_pairs(pool: Pool, usable: Flags, options: DuplicateOptions | None = None) -> Pairs:
-    """The pairs of usable recordings that are alike by their sketches.
-
-    Candidates share four values side by side of their sketches, or the text and one value. Where more than 64 share a
-    key, each is compared with the first and with the next of them only.
+    """The pairs of usable recordings with similar sketches. Candidates share four consecutive values of their sketches,
+    or the text and one value. If more than 64 share a key, each is only compared with the first and with the next one.
     """
     options = options or DuplicateOptions()
     texts = text_keys(pool.words)
@@ -118,14 +115,14 @@ def near_pairs(pool: Pool, usable: Flags, options: DuplicateOptions | None = Non
 
 
 def likeness(pool: Pool, first: Integers, second: Integers, other: Pool | None = None) -> Numbers:
-    """The share of equal MinHash values of pairs [P]; `second` counts in `other`, if that is given."""
+    """The share of equal MinHash values of pairs [P]; `second` indexes `other`, if given."""
     theirs = pool if other is None else other
     shares: Numbers = (pool.sketches[first] == theirs.sketches[second]).mean(axis=1, dtype=np.float64)
     return np.nan_to_num(shares)
 
 
 def text_keys(words: Ragged) -> Keys:
-    """A 64-bit key of the words of each recording [N], the same for the same words in the same order."""
+    """A 64-bit hash of the words of each recording [N] in order."""
     places = np.arange(len(words.values)) - np.repeat(words.offsets[:-1], words.lengths)
     mixed = mix(words.values.astype(np.uint64), places.astype(np.uint64))
     keys = np.zeros(len(words), np.uint64)
@@ -136,7 +133,7 @@ def text_keys(words: Ragged) -> Keys:
 
 
 def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
-    """A key of each four values that lie side by side."""
+    """A key per four consecutive values."""
     for at in range(0, sketches.shape[1] - _BAND + 1, _BAND):
         keys = np.full(len(sketches), at, np.uint64)
         for column in range(at, at + _BAND):
@@ -145,19 +142,19 @@ def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
 
 
 def mix(left: Keys, right: Keys) -> Keys:
-    """A hash of both, 64 bits."""
+    """A 64-bit hash of both."""
     return hash_keys(left * np.uint64(31) + right)
 
 
 def _repeated(keys: Keys, allowed: Flags) -> NDArray[np.int64]:
-    """Places of the keys that are there more than once."""
+    """Indices of repeated keys."""
     places = np.flatnonzero(allowed)
     _, back, counts = np.unique(keys[places], return_inverse=True, return_counts=True)
     return places[counts[back] > 1]
 
 
 def _same_key(keys: Keys, rows: Integers) -> NDArray[np.int64]:
-    """Pairs of rows with the same key [P, 2], the lesser first."""
+    """Pairs of rows with the same key [P, 2], the smaller first."""
     order = np.lexsort((rows, keys))
     ordered, held = keys[order], rows[order]
     heads = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
@@ -182,7 +179,7 @@ def _verified(pairs: NDArray[np.int64], pool: Pool, least: float) -> NDArray[np.
 
 
 def _keep_best(pool: Pool, pairs: Pairs) -> Verdict:
-    """Fail what is like a recording that is kept, the best of all being kept first."""
+    """Fail recordings similar to a kept one, keeping the best ones first."""
     failed = np.zeros(len(pool), np.bool_)
     values = np.full(len(pool), np.nan)
     others = np.full(len(pool), -1, np.int64)

@@ -1,11 +1,11 @@
-"""HEEP (High Entropy Exponential Pruning): one score of each recording, and a threshold that grows from round to round.
+"""HEEP (High Entropy Exponential Pruning): one score per recording, and a threshold that grows in each round.
 
     S(x) = a1 H_acoustic + a2 H_phonetic + a3 H_linguistic + a4 H_contextual + b MI(x, D)              (equation 1)
     S'(x) = S(x) + l_err ErrorRelevance(x, errors_k) + l_cross CrossLingualOverlap(x)
     D_(k+1) = {x in D_k : S(x) > tau_k},   tau_(k+1) = tau_k x growth                                  (equation 8)
 
-Components are ranks from 0 to 1, so that a threshold above 0 tightens as it grows. They are estimated anew on what is
-left in each round; with scores that never change, all rounds together are one cut at the last threshold.
+Components are ranks from 0 to 1, so that a threshold above 0 tightens as it grows. They are re-estimated on the
+remaining recordings in each round; with constant scores, all rounds together would be one cut at the last threshold.
 
 Shapes: N recordings.
 """
@@ -33,7 +33,7 @@ PARTS: Final = ("h_acoustic", "h_phonetic", "h_linguistic", "h_contextual", "mi"
 
 @dataclass(frozen=True)
 class HeepWeights:
-    """What each part of S(x) weighs (equation 1), and of S'(x) in rounds that know a model's errors."""
+    """The weights of the parts of S(x) (equation 1), and of S'(x) in rounds with a model's errors."""
 
     h_acoustic: float = 0.25
     h_phonetic: float = 0.20
@@ -51,10 +51,9 @@ class HeepWeights:
 
 @dataclass(frozen=True)
 class HeepOptions:
-    """HEEP's method with its own defaults.
-
-    `tau_0` None finds the first threshold for which `keep` of the hours are left after the last round, as scores are in
-    the first. A round leaves at least `min_samples` recordings and `min_share` of all of them.
+    """Options of HEEP with its own defaults. `tau_0` None determines the first threshold such that `keep` of the hours
+    remain after the last round, by the scores of the first. A round leaves at least `min_samples` recordings and
+    `min_share` of all.
     """
 
     weights: HeepWeights = field(default_factory=HeepWeights)
@@ -77,15 +76,14 @@ class HeepOptions:
             raise OptionError(f"growth must be 1 or more, got {self.growth:g}: a threshold that falls keeps all")
 
     def floor(self, recordings: int) -> int:
-        """How many of so many recordings are left at least."""
+        """The minimum number of remaining recordings."""
         return min(recordings, max(self.min_samples, ceil(self.min_share * recordings)))
 
 
 def heep_score(ranks: Mapping[str, Floats], weights: HeepWeights | None = None) -> Floats:
-    """S(x), or S'(x) where `ranks` has `error_relevance` or `cross_lingual`, [N], of components from 0 to 1.
-
-    What is not known of a recording adds nothing. A part that is known of none (such as H_contextual where no domains
-    are) is left out, and the others weigh as much more.
+    """S(x), or S'(x) if `ranks` has `error_relevance` or `cross_lingual`, [N], from components between 0 to 1. Unknown
+    values of a recording add nothing. A part that is unknown for all (such as H_contextual without domains) is omitted,
+    and the weights of the others are increased.
 
     >>> one = {"h_acoustic": np.array([1.0, 0.0]), "mi": np.array([np.nan, 1.0])}
     >>> heep_score(one).round(3).tolist()
@@ -106,7 +104,7 @@ def heep_score(ranks: Mapping[str, Floats], weights: HeepWeights | None = None) 
 
 
 def first_threshold(scores: Floats, seconds: Floats, options: HeepOptions) -> float:
-    """tau_0: as given, or the quantile of the hours that `keep` leaves above it, divided by all growth to come."""
+    """tau_0: as given, or the quantile with `keep` of the hours above it, divided by the total growth."""
     if options.tau_0 is not None:
         return options.tau_0
     known = np.flatnonzero(np.isfinite(scores))
@@ -120,17 +118,16 @@ def first_threshold(scores: Floats, seconds: Floats, options: HeepOptions) -> fl
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """What a round has kept, [N], and whether the floor kept some that the threshold would not."""
+    """The recordings kept in a round, [N], and whether the floor kept some below the threshold."""
 
     kept: Flags
     at_floor: bool
 
 
 def cut(scores: Floats, kept: Flags, threshold: float, floor: int) -> Cut:
-    """Keep what scores above the threshold among what was kept; at least `floor`, the best first, ties by row.
-
-    A score of NaN is below any other. HEEP's code tests its stop conditions before a cut, so that a round can leave
-    nothing; here the threshold is lowered to the floor instead.
+    """Keep recordings above the threshold among those kept before; at least `floor`, the best first, ties by row. NaN
+    is below any other score. HEEP's code tests its stop conditions before a cut, so a round may leave nothing; here the
+    threshold is lowered to the floor instead.
     """
     above: Flags = kept & (scores > threshold)
     if above.sum() >= floor or above.sum() == kept.sum():
@@ -143,7 +140,7 @@ def cut(scores: Floats, kept: Flags, threshold: float, floor: int) -> Cut:
 
 
 def values_of(options: HeepOptions) -> dict[str, Any]:
-    """The options as plain values, for files that say what they were made with."""
+    """The options as plain values, for the metadata of files."""
     from dataclasses import asdict
 
     return asdict(options)

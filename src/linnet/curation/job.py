@@ -1,4 +1,4 @@
-"""One curation: the passes over a corpus in its work folder, and the choice. What is done is not done again."""
+"""One curation: the passes over a corpus in its work folder, and the selection. Finished work is not repeated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from linnet.notices import Notify, ignore
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told how far a curation is: sentences, and shards done of all."""
+    """Receives the progress of a curation: sentences, and the number of finished shards."""
 
     notify: Notify = ignore
     progress: Progress | None = None
@@ -44,7 +44,7 @@ class Watcher:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A corpus whose audio and texts have been measured, in its work folder."""
+    """A corpus with measured audio and texts, in its work folder."""
 
     plan: Plan
     audio: AudioReport
@@ -52,7 +52,7 @@ class Corpus:
 
     @cached_property
     def scoring(self) -> Scoring:
-        """What scores the rows that are asked for."""
+        """The scoring of requested rows."""
         workers = self.options.workers
         return Scoring(
             self.plan.work, self.options.estimators, mapper=lambda function, tasks: map_items(function, tasks, workers)
@@ -66,7 +66,7 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class Curated:
-    """A choice, and the rows that it was made among with their scores."""
+    """A selection, and the pool with scores that it was made from."""
 
     selection: Selection
     pool: Pool
@@ -80,10 +80,9 @@ def measure(
     codebook: Codebook | None = None,
     watcher: Watcher | None = None,
 ) -> Corpus:
-    """Decode every recording once, and read its text, into the work folder; shards that are there are kept.
-
-    Without a `codebook` one is learned on a sample. Raises `OptionError` for a corpus without rows, `OutputError` where
-    nothing can be written.
+    """Decode every recording once and read its text, into the work folder; existing shards are kept. Without a
+    `codebook` one is learned from a sample. Raises `OptionError` for a corpus without rows, `OutputError` if nothing
+    can be written.
     """
     watcher = watcher or Watcher()
     plan = make_plan(utterances, work)
@@ -91,7 +90,7 @@ def measure(
     if codebook is None:
         codebook = obtain_codebook(plan, options.codebook, options.workers)
     audio = hear_corpus(plan, codebook, options.workers, watcher.progress)
-    watcher.notify(f"{audio.seconds / 3600:.2f} hours decoded; {audio.kept:,} of {audio.shards:,} shards were there")
+    watcher.notify(f"{audio.seconds / 3600:.2f} hours decoded; {audio.kept:,} of {audio.shards:,} shards existed")
     if audio.failed:
         named = "; ".join(audio.failures[:3])
         watcher.notify(f"{audio.failed:,} recordings cannot be read, such as {named}")
@@ -130,7 +129,7 @@ def curate(
 
 
 def score(corpus: Corpus, errors: ErrorRates | None = None) -> Pool:
-    """All rows with their scores, which are written into the work folder; no budget and no seed changes them."""
+    """All rows with their scores, which are written to the work folder; they do not depend on budgets and seeds."""
     shards, space = corpus.survey
     write_scores(corpus.plan.work, shards, corpus.scoring.run(shards, space, errors=errors).columns())
     return read_pool(corpus.plan.work)
@@ -157,9 +156,8 @@ def held_out_pools(corpus: Corpus, watcher: Watcher | None = None) -> list[Pool]
 
 
 def read_errors(corpus: Corpus, path: Path) -> ErrorRates:
-    """What a model gets wrong on held-out data, from the rows of its evaluation, in the corpus's words and phones.
-
-    Raises `OptionError` where they cannot be read.
+    """A model's errors on held-out data, from the rows of its evaluation, by the corpus's words and phones. Raises
+    `OptionError` if they cannot be read.
     """
     reader = text_reader(corpus.plan.work, corpus.options.phonemes)
     return ErrorRates.of(read_evaluation(path).rows, reader)
@@ -169,7 +167,7 @@ def read_errors(corpus: Corpus, path: Path) -> ErrorRates:
 
 
 def scorer(corpus: Corpus) -> HeepScorer:
-    """What scores a round of HEEP."""
+    """The scorer of HEEP's rounds."""
     shards, space = corpus.survey
     options = corpus.options
     scoring = replace(corpus.scoring, options=options.heep.estimators)
@@ -178,7 +176,7 @@ def scorer(corpus: Corpus) -> HeepScorer:
 
 
 def advance(corpus: Corpus, folder: Path, errors: ErrorRates | None) -> tuple[Round, Curated]:
-    """Make the next round of HEEP in a folder of rounds; the file contract of the command line."""
+    """Run the next round of HEEP in a folder of rounds, as on the command line."""
     rescore = scorer(corpus)
     rounds = RoundFolder(folder, corpus.plan.digest, corpus.options.heep)
     done = rounds.advance(rescore, read_pool(corpus.plan.work).seconds, errors)

@@ -22,8 +22,9 @@ class CurateOptions:
     """How recordings are chosen.
 
     `preset` is `balanced` (gates, then coverage and value within hours: `select`) or `heep` (one score and a growing
-    threshold: `heep`). `held_out` are manifests of evaluation sets that nothing of may be kept. `errors` are the rows
-    of `linnet evaluate` on held-out data. `known_languages` are those that a model has learned, for HEEP's overlap.
+    threshold: `heep`). `held_out` are manifests of evaluation sets, whose recordings are never kept. `errors` are the
+    rows of `linnet evaluate` on held-out data. `known_languages` are those that a model has learned, for HEEP's
+    overlap.
     """
 
     preset: str = "balanced"
@@ -41,7 +42,7 @@ class CurateOptions:
         require_known(self, "preset", PRESETS)
 
     def keeping(self, share: float | None = None, hours: float | None = None) -> CurateOptions:
-        """The same with another budget: a share of the readable hours, or hours."""
+        """These options with another budget: a share of the readable hours, or hours."""
         if share is None and hours is None:
             return self
         if share is not None and hours is not None:
@@ -56,6 +57,6 @@ def read_options(path: Path) -> CurateOptions:
     """Read options from YAML. Raises `OptionError` for an unknown key (names the nearest) or an impossible value."""
     content = read_yaml_file(path, "options")
     heep = content.get("heep") if isinstance(content, dict) else None
-    if isinstance(heep, dict) and heep.get("tau_0") == "auto":  # None stands for it
+    if isinstance(heep, dict) and heep.get("tau_0") == "auto":  # meaning None
         content["heep"] = {**heep, "tau_0": None}
     return build(CurateOptions, content, str(path))

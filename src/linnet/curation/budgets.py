@@ -29,7 +29,7 @@ class Point:
 
 
 def other_budgets(pool: Pool, options: SelectOptions, shares: tuple[float, ...] = SHARES) -> list[Point]:
-    """The balanced selection at each share, from existing scores."""
+    """The balanced choice at each share, by what is scored already."""
     points = []
     for share in shares:
         made = select(pool, replace(options, budget=replace(options.budget, keep=share, hours=None)))

@@ -1,4 +1,4 @@
-"""Duplicate audio in a pool, or in a pool and an evaluation set: exact, or near by MinHash of units.
+"""The same sound twice in a pool, or in a pool and an evaluation set: exactly, or nearly, by MinHash of its units.
 
 Shapes: N recordings, H MinHash values of each, P pairs.
 """
@@ -17,18 +17,19 @@ from linnet.curation.pool import Flags, Integers, Numbers, Pool
 from linnet.curation.ragged import Ragged
 from linnet.settings import SHARE, require
 
-_BAND = 4  # equal values for a candidate, if the texts differ
-_CROWD = 64  # recordings per key; with more, each is only compared with some of them
-_ILL_FITTING = 0.05  # share of recordings with the worst fit of words
+_BAND = 4  # values that must be equal for a look, where the texts differ
+_CROWD = 64  # recordings with one key; more are compared with their neighbors among them, not all with all
+_ILL_FITTING = 0.05  # the share of recordings whose words fit worst
 
 Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class DuplicateOptions:
-    """Thresholds of duplicates: the similarity of their 5-grams of units (Jaccard, by MinHash). `near` for any two
-    recordings, `near_same_text`, which is lower, for two with the same words: two takes of one sentence share almost
-    nothing, a copy with noise or through a codec a tenth.
+    """When two recordings are the same sound: the share of 5-grams of units that both have (Jaccard, by MinHash).
+
+    `near` for any two, `near_same_text` for two with the same words, of which less is asked: two takes of one sentence
+    share next to nothing, a copy with noise or through a codec a tenth.
     """
 
     exact: bool = True
@@ -43,7 +44,7 @@ class DuplicateOptions:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Similar recordings: `first` < `second` int64 [P], and their similarity [P]."""
+    """Recordings that are alike: `first` < `second` int64 [P], and how much, [P]."""
 
     first: Integers
     second: Integers
@@ -85,17 +86,19 @@ class NearSound:
     name = "near-sound"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """Fail all that are similar to a kept one."""
+        """All that are like one that is kept."""
         return _keep_best(pool, near_pairs(pool, usable, self.options))
 
     def reason(self, value: float) -> str:
-        """The reason, with the similarity."""
+        """How alike."""
         return f"its sound is nearly that of another recording: {value:.0%} of its 5-grams of units are the same"
 
 
 def near_pairs(pool: Pool, usable: Flags, options: DuplicateOptions | None = None) -> Pairs:
-    """The pairs of usable recordings with similar sketches. Candidates share four consecutive values of their sketches,
-    or the text and one value. If more than 64 share a key, each is only compared with the first and with the next one.
+    """The pairs of usable recordings that are alike by their sketches.
+
+    Candidates share four values side by side of their sketches, or the text and one value. Where more than 64 share a
+    key, each is compared with the first and with the next of them only.
     """
     options = options or DuplicateOptions()
     texts = text_keys(pool.words)

@@ -25,9 +25,11 @@ _ENOUGH = 100  # minimum recordings of a language for a check of words against s
 
 @dataclass(frozen=True)
 class GateOptions:
-    """The limits; `None` disables a gate. `rate_outlier` and `match_outlier` are robust standard deviations from the
-    usual value in the language (and, for the match, the length); languages with fewer than 30 recordings are not
-    checked by them. `foreign_text` is in bits per letter. `min_snr_db` is low, since recognizers must handle noise.
+    """The limits; `None` takes a gate out.
+
+    `rate_outlier` and `match_outlier` are robust standard deviations from what is usual in the language (and, for the
+    match, the length); languages with less than 30 recordings are not judged by them. `foreign_text` is in bits a
+    letter. `min_snr_db` is low, as noise is what a recognizer has to live with.
     """
 
     min_seconds: float = 0.1

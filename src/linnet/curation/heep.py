@@ -51,9 +51,10 @@ class HeepWeights:
 
 @dataclass(frozen=True)
 class HeepOptions:
-    """Options of HEEP with its own defaults. `tau_0` None determines the first threshold such that `keep` of the hours
-    remain after the last round, by the scores of the first. A round leaves at least `min_samples` recordings and
-    `min_share` of all.
+    """HEEP's method with its own defaults.
+
+    `tau_0` None finds the first threshold for which `keep` of the hours are left after the last round, as scores are in
+    the first. A round leaves at least `min_samples` recordings and `min_share` of all of them.
     """
 
     weights: HeepWeights = field(default_factory=HeepWeights)
@@ -76,7 +77,7 @@ class HeepOptions:
             raise OptionError(f"growth must be 1 or more, got {self.growth:g}: a threshold that falls keeps all")
 
     def floor(self, recordings: int) -> int:
-        """The minimum number of remaining recordings."""
+        """How many of so many recordings are left at least."""
         return min(recordings, max(self.min_samples, ceil(self.min_share * recordings)))
 
 

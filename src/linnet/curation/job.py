@@ -66,7 +66,7 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class Curated:
-    """A selection, and the pool with scores that it was made from."""
+    """A choice, and the rows that it was made among with their scores."""
 
     selection: Selection
     pool: Pool

@@ -22,9 +22,8 @@ class CurateOptions:
     """How recordings are chosen.
 
     `preset` is `balanced` (gates, then coverage and value within hours: `select`) or `heep` (one score and a growing
-    threshold: `heep`). `held_out` are manifests of evaluation sets, whose recordings are never kept. `errors` are the
-    rows of `linnet evaluate` on held-out data. `known_languages` are those that a model has learned, for HEEP's
-    overlap.
+    threshold: `heep`). `held_out` are manifests of evaluation sets that nothing of may be kept. `errors` are the rows
+    of `linnet evaluate` on held-out data. `known_languages` are those that a model has learned, for HEEP's overlap.
     """
 
     preset: str = "balanced"

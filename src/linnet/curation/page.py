@@ -87,8 +87,7 @@ def render(corpus: Corpus, curated: Curated) -> str:
 
 
 def confounds(pool: Pool, selection: Selection) -> list[tuple[str, float]]:
-    """The rank correlation (Spearman) of duration with the selection criterion and with each score, without NaN
-    values."""
+    """The rank correlation (Spearman) of duration with what decided, and with each score; NaN values left out."""
     usable = selection.weights > 0
     columns: dict[str, NDArray[Any]] = {"priority per second": selection.priorities}
     columns |= {name: values for name, values in pool.scores.items() if not name.endswith("_raw")}

@@ -88,9 +88,11 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """All candidate recordings. `ids`, `texts` and `errors` are object arrays [N] of str or None, `numbers` the
-    measurements by name, `scores` a float32 column for each component. `hashes` uint8 [N, 16] are those of the decoded
-    audio, valid where `hashed`. `sketches` uint32 [N, H] are MinHash values, valid where `sketched`.
+    """All recordings that may be chosen from.
+
+    `ids`, `texts` and `errors` are object arrays [N] of str or None, `numbers` the measured ones by name, `scores` a
+    column of float32 for each component. `hashes` uint8 [N, 16] are of the decoded sound, `hashed` says of which
+    recordings there is one. `sketches` uint32 [N, H] are MinHash values, meaningless where `sketched` is false.
     """
 
     ids: NDArray[Any]

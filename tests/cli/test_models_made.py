@@ -114,7 +114,7 @@ def test_a_student_is_made_and_transcribes(call: Call, tmp_path: Path) -> None:
             "linnet: unknown list of languages 'nllb': use heep or",
         ),
         (("resize", "digits"), "linnet: model digits has only 5 + 2 layers: choose fewer\n"),
-        (("resize", "digits", "--encoder-layers", "7"), "linnet: the encoder of digits has 5 layers, so 7 cannot"),
+        (("resize", "digits", "--encoder-layers", "7"), "linnet: the encoder of digits has 5 layers, not 7: choose"),
     ],
 )
 def test_what_cannot_be_made(call: Call, tmp_path: Path, words: tuple[str, ...], said: str) -> None:

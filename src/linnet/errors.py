@@ -1,5 +1,7 @@
-"""Errors for the user, each also a suitable builtin. The text of a `LinnetError` is safe to show: it names the input,
-what was expected and what to do next. Any other error that escapes is a defect of Linnet.
+"""Errors for the user, each also a suitable builtin.
+
+The text of a `LinnetError` is safe to show: it names the input, what was expected and what to do next. Any other error
+that escapes is a defect of Linnet.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Atomic files and folders, and logs that survive their process. Output is written to a draft next to its destination
-and renamed when it is complete: after a crash or `kill -9`, readers see the old version or the new one. Drafts of
-killed processes are removed by the next process that writes there.
+"""Atomic files and folders, and logs that survive their process.
+
+Output is written to a draft next to its destination and renamed when it is complete: after a crash or `kill -9`,
+readers see the old version or the new one. Drafts of killed processes are removed by the next process that writes
+there.
 """
 
 from __future__ import annotations
@@ -103,9 +105,11 @@ def whole_folder(path: Path, existing: Existing = "refuse") -> Iterator[Path]:
 
 
 def place_folder(made: Path, path: Path, existing: Existing = "refuse") -> None:
-    """Rename a folder to its destination. Raises `OSError`. `existing`: an existing folder is an error, or is kept and
-    `made` left (another process was faster), or is replaced. A replaced folder is moved aside first; if the process is
-    killed between the two renames, `restore_folder` moves it back.
+    """Rename a folder to its destination. Raises `OSError`.
+
+    `existing`: an existing folder is an error, or is kept and `made` left (another process was faster), or is replaced.
+    A replaced folder is moved aside first; if the process is killed between the two renames, `restore_folder` moves it
+    back.
     """
     if existing == "replace":
         restore_folder(path)
@@ -146,8 +150,10 @@ def open_folder(path: Path) -> None:
 
 class JsonLog(Closing):
     """An append-only file of JSON lines: a line is passed to the system before `append` returns, so it survives `kill
-    -9`. An existing file is continued; an incomplete last line is removed. `restart` empties it. `allow_nan` writes
-    numbers that are not finite, which JSON does not support, in Python's way. Raises `OSError`.
+    -9`.
+
+    An existing file is continued; an incomplete last line is removed. `restart` empties it. `allow_nan` writes numbers
+    that are not finite, which JSON does not support, in Python's way. Raises `OSError`.
     """
 
     def __init__(self, path: Path, *, restart: bool = False, allow_nan: bool = True) -> None:
@@ -192,9 +198,10 @@ def _end_of_lines(file: BinaryIO) -> int:
 
 
 def draft_path(folder: Path) -> Path:
-    """A new hidden path in a folder, for a file or folder that is renamed when it is complete. Creates nothing. Drafts
-    of killed processes in this folder are removed, once per process. The name identifies the owner of a draft: the
-    machine (and container), the process and its start time.
+    """A new hidden path in a folder, for a file or folder that is renamed when it is complete. Creates nothing.
+
+    Drafts of killed processes in this folder are removed, once per process. The name identifies the owner of a draft:
+    the machine (and container), the process and its start time.
     """
     clear_once(folder)
     pid = os.getpid()
@@ -211,8 +218,10 @@ def clear_once(folder: Path) -> None:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether the owner of a draft is dead. This is known for processes of this user on this machine. Others, as on a
-    shared disk, count as dead if the draft has not changed for a day.
+    """Whether the owner of a draft is dead.
+
+    This is known for processes of this user on this machine. Others, as on a shared disk, count as dead if the draft
+    has not changed for a day.
     """
     found = _NAME.fullmatch(path.name)
     status = path.lstat()

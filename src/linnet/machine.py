@@ -27,8 +27,9 @@ _UNITS |= {f"{name}i": 1024**power for power, name in enumerate("kmgt", 1)}
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The versions of installed packages, without importing them. Raises `importlib.metadata.PackageNotFoundError` for
-    a missing one.
+    """The versions of installed packages, without importing them.
+
+    Raises `importlib.metadata.PackageNotFoundError` for a missing one.
     """
     return {package: _version(package) for package in packages}
 

@@ -75,8 +75,9 @@ def require_known(options: object, name: str, known: Iterable[str]) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str] | Mapping[str, str], *, most: int = 1, cutoff: float = 0.6) -> str:
-    """A clause in brackets with similar known words; empty without any, or if the word is known. A mapping gives the
-    displayed form of each word.
+    """A clause in brackets with similar known words; empty without any, or if the word is known.
+
+    A mapping gives the displayed form of each word.
 
     >>> did_you_mean("bema_size", ["beam_size", "seed"])
     " (did you mean 'beam_size'?)"
@@ -158,9 +159,11 @@ def read_yaml_file(path: Path, what: str) -> Any:
 
 
 def build(kind: type[T], content: Any, where: str) -> T:
-    """Build a (nested) dataclass from plain values; `where` names the source in messages. `true` means a part with all
-    its defaults, `false` an omitted part. Raises `OptionError` for an unknown key, with the nearest one (or the new
-    name, by the class's `FORMER_KEYS`), a missing key, and a value that is invalid or of another type.
+    """Build a (nested) dataclass from plain values; `where` names the source in messages.
+
+    `true` means a part with all its defaults, `false` an omitted part. Raises `OptionError` for an unknown key, with
+    the nearest one (or the new name, by the class's `FORMER_KEYS`), a missing key, and a value that is invalid or of
+    another type.
     """
     if not isinstance(content, dict):
         raise OptionError(f"{where}: expected keys and values, got {content!r}")

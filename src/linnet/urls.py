@@ -22,9 +22,10 @@ def is_url(text: str) -> bool:
 
 
 def public_name(url: str) -> str:
-    """The URL for messages, records and transcripts: without login, query and fragment. The last two, which may hold
-    keys, become `?…` and four hexadecimal digits, which distinguish URLs that differ only there but are too few to
-    verify guesses. A public name or a path is unchanged.
+    """The URL for messages, records and transcripts: without login, query and fragment.
+
+    The last two, which may hold keys, become `?…` and four hexadecimal digits, which distinguish URLs that differ only
+    there but are too few to verify guesses. A public name or a path is unchanged.
 
     >>> public_name("https://me:secret@example.org/a.wav?key=1")
     'https://example.org/a.wav?…914d'

@@ -61,6 +61,7 @@ class Aligner:
         prompts: Sequence[Sequence[int]] | None = None,
     ) -> list[list[TimedWord]]:
         """The words of the results of `Decoder.decode` for the same windows, options and prompts; see `word_times`.
+
         `samples` are each window's audio without padding. Raises `ValueError` for sequences of different lengths, or
         prompts that `decode` refuses.
         """
@@ -83,11 +84,12 @@ def word_times(
     heads: Sequence[Head],
     lag: float = 0.0,
 ) -> list[list[TimedWord]]:
-    """The words of each window, in order, without overlap, from 0 to the end of its samples. A word's span follows from
-    the attention of the (layer, head) pairs `heads` while the word is decoded, shifted by `lag` seconds, and from the
-    onset of sound (`dtw.align_words`). Timestamps, which are coarser and sometimes wrong, are used only if a window is
-    too short for its words: these are then distributed over the time between timestamps. Such words are marked as
-    interpolated, and so are words with little attention in their own span.
+    """The words of each window, in order, without overlap, from 0 to the end of its samples.
+
+    A word's span follows from the attention of the (layer, head) pairs `heads` while the word is decoded, shifted by
+    `lag` seconds, and from the onset of sound (`dtw.align_words`). Timestamps, which are coarser and sometimes wrong,
+    are used only if a window is too short for its words: these are then distributed over the time between timestamps.
+    Such words are marked as interpolated, and so are words with little attention in their own span.
     """
     words = [split_words(vocabulary, window.tokens) for window in windows]
     spoken = [row for row, found in enumerate(words) if found]

@@ -16,10 +16,11 @@ _SINK_ROWS = 6  # from this number of words on, what most rows attend to is not 
 
 
 def word_attention(attention: Floats, rows: Sequence[Sequence[int]], positions: int) -> Floats:
-    """The attention of each word, [N, positions]; a row sums to at most 1, to 0 without attention. `attention` [H, L,
-    P] is cut to the positions of the audio without padding and normalized row by row. With enough words (6), each
-    head's median over the words, which is not specific to a word, is subtracted. A word's row is the mean over heads
-    and its own `rows`.
+    """The attention of each word, [N, positions]; a row sums to at most 1, to 0 without attention.
+
+    `attention` [H, L, P] is cut to the positions of the audio without padding and normalized row by row. With enough
+    words (6), each head's median over the words, which is not specific to a word, is subtracted. A word's row is the
+    mean over heads and its own `rows`.
     """
     cut = attention[..., :positions]
     cut = cut / np.maximum(cut.sum(-1, keepdims=True), 1e-9)
@@ -31,9 +32,10 @@ def word_attention(attention: Floats, rows: Sequence[Sequence[int]], positions: 
 
 
 def smear(looked: Floats, frames: int, lag: int = 0) -> Floats:
-    """Attention over positions [N, P] as attention over frames [N, T], decaying over 50 ms after each position. `lag`:
-    frames by which the decoder attends too late (below 0: too early); attention before the start of the audio goes to
-    its first frame.
+    """Attention over positions [N, P] as attention over frames [N, T], decaying over 50 ms after each position.
+
+    `lag`: frames by which the decoder attends too late (below 0: too early); attention before the start of the audio
+    goes to its first frame.
     """
     early = max(-lag, 0)
     lag = max(lag, 0)

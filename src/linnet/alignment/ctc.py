@@ -19,12 +19,13 @@ Text = Callable[[Sequence[int]], str]
 def ctc_words(
     tokens: Sequence[int], log_probabilities: Sequence[float], silent: set[int | None], text: Text, *, seconds: float
 ) -> tuple[TimedWord, ...]:
-    """The words of a greedy CTC path of T frames over `seconds`, each from its first token to its last. `tokens` [T]
-    are the most probable per frame, `silent` those without text (blank, word delimiter); `text` decodes the beginning
-    of such a path. The most probable path (Graves et al. 2006, "Connectionist temporal classification", best path
-    decoding) is also the most probable of those that spell its text, so it is a forced alignment of that text and no
-    further search is needed. Models with peaky posteriors emit a word in less time than it lasts; their spans are too
-    short. A word's probability is the mean over its frames.
+    """The words of a greedy CTC path of T frames over `seconds`, each from its first token to its last.
+
+    `tokens` [T] are the most probable per frame, `silent` those without text (blank, word delimiter); `text` decodes
+    the beginning of such a path. The most probable path (Graves et al. 2006, "Connectionist temporal classification",
+    best path decoding) is also the most probable of those that spell its text, so it is a forced alignment of that text
+    and no further search is needed. Models with peaky posteriors emit a word in less time than it lasts; their spans
+    are too short. A word's probability is the mean over its frames.
     """
     runs: list[tuple[int, int]] = []  # runs of frames with one spoken token
     at = 0

@@ -1,7 +1,9 @@
-"""Dynamic time warping of words to audio, with silences between them. Plain DTW of attention (as in OpenAI's Whisper)
-has no silence: a word lasts until the next one begins, and the boundary between two sharp peaks is arbitrary. Here the
-path may pause between words. It scores the attention of a word inside its span, and the evidence of speech and silence
-in the audio. The weights were tuned on FSDD's training and validation speakers (`benchmarks/word_times.py`).
+"""Dynamic time warping of words to audio, with silences between them.
+
+Plain DTW of attention (as in OpenAI's Whisper) has no silence: a word lasts until the next one begins, and the boundary
+between two sharp peaks is arbitrary. Here the path may pause between words. It scores the attention of a word inside
+its span, and the evidence of speech and silence in the audio. The weights were tuned on FSDD's training and validation
+speakers (`benchmarks/word_times.py`).
 
 Shapes: N words, T frames (10 ms).
 """
@@ -26,12 +28,13 @@ _NEVER = -1e18
 
 
 def align_words(mass: Floats, score: Floats, level: Floats) -> list[tuple[int, int]] | None:
-    """The best [start, end) frames of N words, in order and without overlap; None if they do not fit. `mass` [N, T] is
-    each word's attention per frame (a row sums to at most 1); `score` [T], from -1 to 1, is positive in speech and
-    negative in silence; `level` [T] is the loudness. A path gains 40 * mass + score in a frame inside a word and -score
-    between words. Where two words touch it pays 0.5 and the lower level of the two frames there, and for each frame of
-    a word over 0.4 s before or 0.8 s after the middle 80 % of its attention 2.5. A word has at least 3 frames. This is
-    the exact optimum, found word by word with running maxima over time, in O(N T).
+    """The best [start, end) frames of N words, in order and without overlap; None if they do not fit.
+
+    `mass` [N, T] is each word's attention per frame (a row sums to at most 1); `score` [T], from -1 to 1, is positive
+    in speech and negative in silence; `level` [T] is the loudness. A path gains 40 * mass + score in a frame inside a
+    word and -score between words. Where two words touch it pays 0.5 and the lower level of the two frames there, and
+    for each frame of a word over 0.4 s before or 0.8 s after the middle 80 % of its attention 2.5. A word has at least
+    3 frames. This is the exact optimum, found word by word with running maxima over time, in O(N T).
     """
     count, frames = mass.shape
     if not count or frames < count * SHORTEST:

@@ -1,7 +1,8 @@
-"""Group tokens to words. Words are separated by spaces and include their punctuation; in scripts without spaces
-(Chinese, Japanese, Thai, Lao, Burmese, Khmer) a word is one token, or the few that spell one character together. The
-rules are those of OpenAI's Whisper, except that `1,234` and `well-known` stay whole, and that the script decides, not
-the language.
+"""Group tokens to words.
+
+Words are separated by spaces and include their punctuation; in scripts without spaces (Chinese, Japanese, Thai, Lao,
+Burmese, Khmer) a word is one token, or the few that spell one character together. The rules are those of OpenAI's
+Whisper, except that `1,234` and `well-known` stay whole, and that the script decides, not the language.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ class WordTokens:
 
 
 def split_words(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> list[WordTokens]:
-    """The words of decoded tokens; timestamps and special tokens end a word and are omitted. Their concatenated texts
-    equal `vocabulary.text` of each run of text tokens.
+    """The words of decoded tokens; timestamps and special tokens end a word and are omitted.
+
+    Their concatenated texts equal `vocabulary.text` of each run of text tokens.
     """
     words: list[WordTokens] = []
     run: list[int] = []

@@ -44,8 +44,9 @@ class KnownWords:
 
 
 def read_known_words(path: Path) -> Iterator[KnownWords]:
-    """Read a JSONL manifest with the keys `audio`, `words` ([{"word", "start", "end"}]) and optionally `language`. A
-    relative `audio` path is relative to the manifest. Raises `LinnetError` that names the line.
+    """Read a JSONL manifest with the keys `audio`, `words` ([{"word", "start", "end"}]) and optionally `language`.
+
+    A relative `audio` path is relative to the manifest. Raises `LinnetError` that names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -88,9 +89,10 @@ class DecoderInput:
 def feed(
     model: WhisperModel, engine: EncoderEngine, utterances: Iterable[KnownWords], *, skipped: Notify
 ) -> Iterator[DecoderInput]:
-    """Encode utterances one by one for teacher forcing with their true words, without timestamps. An utterance that is
-    longer than the model's window, or whose words the tokenizer does not reproduce, is skipped and reported to
-    `skipped`.
+    """Encode utterances one by one for teacher forcing with their true words, without timestamps.
+
+    An utterance that is longer than the model's window, or whose words the tokenizer does not reproduce, is skipped and
+    reported to `skipped`.
     """
     for one in utterances:
         with open_audio(one.audio) as source:
@@ -103,8 +105,9 @@ def feed(
 
 
 def score_heads(model: WhisperModel, engine: DecoderEngine, fed: Iterable[DecoderInput]) -> dict[Head, float]:
-    """The share of each head's attention that lies within the current word, averaged over all words. Attention is cut
-    to the audio without padding. Raises `OptionError` if there is no utterance.
+    """The share of each head's attention that lies within the current word, averaged over all words.
+
+    Attention is cut to the audio without padding. Raises `OptionError` if there is no utterance.
     """
     config = model.module.config
     heads = [(layer, head) for layer in range(config.decoder_layers) for head in range(config.decoder_attention_heads)]
@@ -119,8 +122,9 @@ def score_heads(model: WhisperModel, engine: DecoderEngine, fed: Iterable[Decode
 
 
 def measure_lag(model: WhisperModel, engine: Engine, fed: Iterable[DecoderInput], heads: Sequence[Head]) -> float:
-    """The seconds by which these heads attend after the onset of a word. The value from -0.1 to 0.24 s, in steps of
-    0.02, with the smallest mean error of word starts, each clipped to 0.3 s.
+    """The seconds by which these heads attend after the onset of a word.
+
+    The value from -0.1 to 0.24 s, in steps of 0.02, with the smallest mean error of word starts, each clipped to 0.3 s.
     """
     errors = dict.fromkeys(LAGS, 0.0)
     for one in fed:

@@ -11,8 +11,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TimedWord:
-    """One word with the space before it; seconds from the window's start. `indices` are those of its tokens in the
-    window. `interpolated`: the times are not from attention.
+    """One word with the space before it; seconds from the window's start.
+
+    `indices` are those of its tokens in the window. `interpolated`: the times are not from attention.
     """
 
     text: str

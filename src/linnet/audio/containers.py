@@ -187,8 +187,9 @@ class ContainerDecoder:
 
 
 class Clock:
-    """Compares frames with their timestamps, which take precedence: a jump ahead means silence. A jump ahead or back is
-    accepted only if the next frame confirms it, since single timestamps are often damaged.
+    """Compares frames with their timestamps, which take precedence: a jump ahead means silence.
+
+    A jump ahead or back is accepted only if the next frame confirms it, since single timestamps are often damaged.
     """
 
     def __init__(self, start: float) -> None:

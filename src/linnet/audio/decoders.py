@@ -71,8 +71,10 @@ def credible_silence(silence: float, sound: float) -> bool:
 
 
 def credible(size: int, rate: int, codec: str) -> float:
-    """Seconds that `size` bytes can hold. Digital silence needs over 8 bytes per second, except in codecs with large
-    blocks: FLAC packs 65,535 equal samples into 11 bytes, and Monkey's Audio marks whole frames as silent.
+    """Seconds that `size` bytes can hold.
+
+    Digital silence needs over 8 bytes per second, except in codecs with large blocks: FLAC packs 65,535 equal samples
+    into 11 bytes, and Monkey's Audio marks whole frames as silent.
     """
     samples_per_byte = 6000.0 if codec.lower() in ("flac", "ape") else rate / 4.0
     return 10.0 + size * max(samples_per_byte / rate, 0.25)

@@ -30,7 +30,9 @@ _SIDES = {"left": 0, "right": 1}
 def measure_scale(decoder: AudioDecoder) -> float:
     """The power of two that scales float samples to full scale 1; reads `decoder` to its end. 1 unless more than a few
     samples are far beyond full scale, as for 16-bit values stored as floats: then all but those few are scaled to
-    within it. A power of two is exact.
+    within it.
+
+    A power of two is exact.
     """
     total, exponents = 0, np.zeros(64, np.int64)
     while len(block := decoder.read()):

@@ -1,6 +1,8 @@
 """Ogg files of several parts: chained streams, and stretches between damaged pages. libsndfile reads only the first
-stream and stops at the first hole. Each part is therefore read separately, after the headers of its stream; the
-positions of pages tell how much audio is missing between two parts.
+stream and stops at the first hole.
+
+Each part is therefore read separately, after the headers of its stream; the positions of pages tell how much audio is
+missing between two parts.
 """
 
 from __future__ import annotations

@@ -109,8 +109,9 @@ class _Chunk(NamedTuple):
 
 
 def missing_share(file: BinaryIO) -> float:
-    """The size of the audio by its header / the bytes that exist; 1 if nothing is missing. For formats whose header
-    states bytes: wav (also over 2 and 4 GB), aiff, caf, w64, au, sph and voc.
+    """The size of the audio by its header / the bytes that exist; 1 if nothing is missing.
+
+    For formats whose header states bytes: wav (also over 2 and 4 GB), aiff, caf, w64, au, sph and voc.
     """
     head, end, layout = _survey(file)
     if layout is not None:
@@ -131,8 +132,9 @@ def missing_share(file: BinaryIO) -> float:
 
 
 def left_over(file: BinaryIO) -> int:
-    """Unexpected bytes after the end that the header declares, for wav-like formats and FLAC; else 0. Another recording
-    was appended, or the length in the header is too short.
+    """Unexpected bytes after the end that the header declares, for wav-like formats and FLAC; else 0.
+
+    Another recording was appended, or the length in the header is too short.
     """
     head, end, layout = _survey(file)
     if head.startswith(b"fLaC"):

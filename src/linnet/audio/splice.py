@@ -1,7 +1,8 @@
 """Correct headers that hide audio from libsndfile, on the fly. libsndfile trusts an mp3's first frame: it stops early
-in a variable-rate file without an index, and after the first of several concatenated files. It also finds nothing in a
-wav whose recorder was interrupted before it wrote the length. A corrected header in front of the same bytes solves
-both.
+in a variable-rate file without an index, and after the first of several concatenated files.
+
+It also finds nothing in a wav whose recorder was interrupted before it wrote the length. A corrected header in front of
+the same bytes solves both.
 """
 
 from __future__ import annotations
@@ -100,8 +101,9 @@ def parse_frame(head: bytes) -> Mp3Frame | None:
 
 
 def whole_mp3(file: BinaryIO, frames: int) -> SplicedFile | None:
-    """The mp3 with an index of its true length if `frames` (by its own index, or estimated) is wrong; else None. An
-    index that declares more than exists is kept: the file is truncated.
+    """The mp3 with an index of its true length if `frames` (by its own index, or estimated) is wrong; else None.
+
+    An index that declares more than exists is kept: the file is truncated.
     """
     start, first, count, indexed = _scan_mp3(file)
     if first is None or not count:

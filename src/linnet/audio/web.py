@@ -42,8 +42,9 @@ class DownloadLimits:
 
 
 def open_url(url: str, agent: str, limits: DownloadLimits) -> http.client.HTTPResponse:
-    """The response to a GET request, after redirects. Its reads raise `OSError` when the time is over. A login in the
-    URL is sent to its own host only. Raises `HTTPError` for an unsuccessful status, `OSError` and
+    """The response to a GET request, after redirects. Its reads raise `OSError` when the time is over.
+
+    A login in the URL is sent to its own host only. Raises `HTTPError` for an unsuccessful status, `OSError` and
     `http.client.HTTPException` for a network failure, `ValueError` for an invalid URL.
     """
     opener = OpenerDirector()
@@ -175,8 +176,10 @@ class _Ending(io.RawIOBase):
 def connect_public(
     address: tuple[str, int], timeout: float | None = None, source_address: tuple[str, int] | None = None
 ) -> socket.socket:
-    """As `socket.create_connection`, but to hosts on the public internet only. A name is resolved once, and only the
-    checked addresses are connected to, which defeats DNS rebinding. Raises `OSError` if any address is private.
+    """As `socket.create_connection`, but to hosts on the public internet only.
+
+    A name is resolved once, and only the checked addresses are connected to, which defeats DNS rebinding. Raises
+    `OSError` if any address is private.
     """
     host, port = address
     places = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]

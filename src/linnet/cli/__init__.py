@@ -62,8 +62,9 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line: a `LinnetError` becomes one line on stderr and exit status 1; Ctrl-C gives 130. Of several
-    processes started by torchrun, the first one reports.
+    """Run the command line: a `LinnetError` becomes one line on stderr and exit status 1; Ctrl-C gives 130.
+
+    Of several processes started by torchrun, the first one reports.
     """
     try:
         build_app(sys.argv[1] if len(sys.argv) > 1 else None)()

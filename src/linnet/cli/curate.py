@@ -117,9 +117,11 @@ def run(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the recordings that are worth training on. Damaged recordings, wrong transcripts and duplicates are
-    dropped; of the others, those are kept that add most per second to the selection. The reason for every recording is
-    recorded: see linnet curate explain. A second run resumes the first, and decodes nothing again.
+    """Choose the recordings that are worth training on.
+
+    Damaged recordings, wrong transcripts and duplicates are dropped; of the others, those are kept that add most per
+    second to the selection. The reason for every recording is recorded: see linnet curate explain. A second run resumes
+    the first, and decodes nothing again.
     """
     from linnet.data.sources import open_source
 

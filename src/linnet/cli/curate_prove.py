@@ -36,9 +36,10 @@ def prove(
     picture: Picture = None,
     table_only: Annotated[bool, option("--table-only", help="Show existing results without training.")] = False,
 ) -> None:
-    """Train the same recipe on different selections of the same hours, and compare the models. Baselines are random,
-    stratified and duration-matched selections, the longest and the shortest, gates alone, and all the data, each with
-    several seeds. A second run resumes the first.
+    """Train the same recipe on different selections of the same hours, and compare the models.
+
+    Baselines are random, stratified and duration-matched selections, the longest and the shortest, gates alone, and all
+    the data, each with several seeds. A second run resumes the first.
     """
     from linnet.curation.prove.experiment import LOG, read_outcomes
     from linnet.curation.prove.experiment import prove as run

@@ -215,8 +215,9 @@ class ModelChoice:
         return cls(given["model"], *(given[field.name] for field in fields(cls)[1:]))
 
     def load(self, notify: Notify, *, late: bool = False) -> Recognizer:
-        """Load the model (`late`: its weights when a recording has been opened) and report choices. Raises
-        `ModelError`, `OptionError`.
+        """Load the model (`late`: its weights when a recording has been opened) and report choices.
+
+        Raises `ModelError`, `OptionError`.
         """
         from linnet.transcription import recognizer
 

@@ -125,9 +125,11 @@ def transcribe(
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Transcribe speech. One recording goes to stdout. With --output or --beside, required for several, each is written
-    to a file as soon as it is done, named by the input's stem (by its whole name if two stems are equal). The exit
-    status is 1 if any recording failed.
+    """Transcribe speech.
+
+    One recording goes to stdout. With --output or --beside, required for several, each is written to a file as soon as
+    it is done, named by the input's stem (by its whole name if two stems are equal). The exit status is 1 if any
+    recording failed.
     """
     given = locals()
     from linnet.transcription.batch import RunOptions

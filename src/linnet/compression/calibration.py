@@ -1,7 +1,9 @@
 """Second moments of the inputs and outputs of linear layers, streamed over windows: the only statistics for the
-factors. The covariance of a layer's outputs is exactly W Cov(inputs) W^T, so a site is measured on its narrower side:
-the inputs of q, k, v and the first layer of an MLP, and the outputs of the second layer of an MLP. Memory does not grow
-with the number of windows. Shapes: n frames of a window, D width of the side that is measured.
+factors.
+
+The covariance of a layer's outputs is exactly W Cov(inputs) W^T, so a site is measured on its narrower side: the inputs
+of q, k, v and the first layer of an MLP, and the outputs of the second layer of an MLP. Memory does not grow with the
+number of windows. Shapes: n frames of a window, D width of the side that is measured.
 """
 
 from __future__ import annotations
@@ -77,9 +79,10 @@ def measure(
     include_padding: bool = False,
     run: Callable[[Example], Any] | None = None,
 ) -> dict[str, Measured]:
-    """The moments of each site, by name, over the frames without padding, or all with `include_padding`. `run` passes
-    an example through the model, by default through its encoder. Raises `OptionError` with the required amount of audio
-    if there are too few frames for the widest site.
+    """The moments of each site, by name, over the frames without padding, or all with `include_padding`.
+
+    `run` passes an example through the model, by default through its encoder. Raises `OptionError` with the required
+    amount of audio if there are too few frames for the widest site.
     """
     moments = {_key(site): Moments(_width(site)) for site in sites}
     padding: list[Example | None] = [None]

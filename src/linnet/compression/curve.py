@@ -36,9 +36,10 @@ def size_curve(
     *,
     times: LayerTimes | None = None,
 ) -> dict[str, list[Point]]:
-    """Points of the options' method at several budgets, and of LiteASR's rule at its presets, from large to small. With
-    `times` of layers, the first method keeps layers dense that are not faster; the rule is as published. A budget that
-    cannot be met ends the first line. The study's model is unchanged.
+    """Points of the options' method at several budgets, and of LiteASR's rule at its presets, from large to small.
+
+    With `times` of layers, the first method keeps layers dense that are not faster; the rule is as published. A budget
+    that cannot be met ends the first line. The study's model is unchanged.
     """
     say = notify or ignore
     own, rule = [], []
@@ -58,8 +59,9 @@ def size_curve(
 
 @torch.no_grad()
 def multiply_adds(study: Study, made: Compressed, example: Example) -> tuple[int, int]:
-    """Multiply-adds of the encoder for one window, dense by PyTorch's counter, and with the ranks of `made`. A pivot
-    layer counts k (D + O) - k^2 per frame, even if an engine runs it as a pair.
+    """Multiply-adds of the encoder for one window, dense by PyTorch's counter, and with the ranks of `made`.
+
+    A pivot layer counts k (D + O) - k^2 per frame, even if an engine runs it as a pair.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode

@@ -26,8 +26,9 @@ TIMED = ("auto", "f32", "bf16", "int8")
 def engine_times(
     ref: ModelRef, compute_type: str, frames: int, *, threads: int | None = None, step: int = STEP
 ) -> LayerTimes:
-    """The times of a model's encoder layers for this number of frames, in Linnet's engine for it on this CPU. Raises
-    `OptionError` for a compute type that is unknown or not supported by the engine.
+    """The times of a model's encoder layers for this number of frames, in Linnet's engine for it on this CPU.
+
+    Raises `OptionError` for a compute type that is unknown or not supported by the engine.
     """
     if compute_type not in TIMED:
         raise OptionError(f"layers are timed in {', '.join(TIMED[:-1])} or {TIMED[-1]}, not in {compute_type}")

@@ -22,11 +22,13 @@ RIDGE = 0.25  # share of the Fisher's mean diagonal, added to it: directions wit
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """A layer's outputs in their r principal directions. `energies` [r] of the directions, descending: variance, or
-    Fisher loss if weighted. `prices` [r] are the Fisher loss of omitting each, or the energies without a Fisher. `back`
-    [O, r] maps directions to outputs, and `into` [O, r] outputs to directions: G back, with the Fisher G [O, O] as
-    weights, since back is L^-T V and into L V; the same without a Fisher. `weight` [O, D] of the layer, `bias` [O], and
-    the measured `mean` [O] of outputs. Weight and Fisher are not copied: all of a model's are in memory at once.
+    """A layer's outputs in their r principal directions.
+
+    `energies` [r] of the directions, descending: variance, or Fisher loss if weighted. `prices` [r] are the Fisher loss
+    of omitting each, or the energies without a Fisher. `back` [O, r] maps directions to outputs, and `into` [O, r]
+    outputs to directions: G back, with the Fisher G [O, O] as weights, since back is L^-T V and into L V; the same
+    without a Fisher. `weight` [O, D] of the layer, `bias` [O], and the measured `mean` [O] of outputs. Weight and
+    Fisher are not copied: all of a model's are in memory at once.
     """
 
     weight: Tensor

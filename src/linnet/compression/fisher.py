@@ -29,6 +29,7 @@ def fisher(
     include_padding: bool = False,
 ) -> dict[str, Tensor]:
     """G [O, O] of each site's outputs, in the model's own precision, by name. The examples have their transcripts.
+
     Padding frames count only with `include_padding`. The model's gradients are unchanged.
     """
     precision = {site.name: dense_of(subject, site).weight.dtype for site in sites}

@@ -1,6 +1,7 @@
-"""Healing: train the low-rank layers to follow the dense model, on audio without texts. The loss is KL(dense ||
-compressed) at each token of the dense model's own transcripts, plus a share of the error of the encoder's output. The
-result is kept only if it is better on held-out windows. The caller may supply the optimizer loop.
+"""Healing: train the low-rank layers to follow the dense model, on audio without texts.
+
+The loss is KL(dense || compressed) at each token of the dense model's own transcripts, plus a share of the error of the
+encoder's output. The result is kept only if it is better on held-out windows. The caller may supply the optimizer loop.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ class HealOptions:
 
 @dataclass(frozen=True, eq=False)
 class Healed:
-    """The layers after healing, or the original ones if it did not help. `divergence` is their mean KL on held-out
-    windows, `before` that of the original ones, `kept` whether healing was kept, `steps` the number of training
-    windows, `course` the divergence at each check.
+    """The layers after healing, or the original ones if it did not help.
+
+    `divergence` is their mean KL on held-out windows, `before` that of the original ones, `kept` whether healing was
+    kept, `steps` the number of training windows, `course` the divergence at each check.
     """
 
     layers: Mapping[str, nn.Module]
@@ -64,9 +66,10 @@ def heal(
     fit: Fit | None = None,
     notify: Notify | None = None,
 ) -> Healed:
-    """Train copies of `layers`, placed in the dense model of `subject`, on windows without texts. `fit(parameters,
-    loss, goes_on)` steps an optimizer on `loss(step)` while `goes_on(step)` and returns the number of steps; the
-    default is `adam`. The best state on held-out windows is kept.
+    """Train copies of `layers`, placed in the dense model of `subject`, on windows without texts.
+
+    `fit(parameters, loss, goes_on)` steps an optimizer on `loss(step)` while `goes_on(step)` and returns the number of
+    steps; the default is `adam`. The best state on held-out windows is kept.
     """
     if not layers:
         raise OptionError("nothing to heal: no layer is low-rank")

@@ -52,8 +52,9 @@ CONDITIONS: dict[str, Change] = {"as recorded": as_recorded, "white noise at 5 d
 
 @dataclass(frozen=True)
 class Judgment:
-    """Errors of the dense and the compressed model on the same utterances under one condition. `rates` with their
-    intervals, and the paired interval of the difference; None for too few utterances.
+    """Errors of the dense and the compressed model on the same utterances under one condition.
+
+    `rates` with their intervals, and the paired interval of the difference; None for too few utterances.
     """
 
     condition: str

@@ -53,7 +53,9 @@ class Shape:
 
 def in_turn(runner: Runner, rounds: int = ROUNDS) -> Measure:
     """Time two layers in turn for a minimum number of rounds; returns the minimum seconds of each, since other load
-    only adds. The runner of the dense layer is cached with the layer.
+    only adds.
+
+    The runner of the dense layer is cached with the layer.
     """
     prepared: WeakKeyDictionary[nn.Module, Run] = WeakKeyDictionary()
 
@@ -76,8 +78,9 @@ def in_turn(runner: Runner, rounds: int = ROUNDS) -> Measure:
 
 
 class LayerTimes:
-    """The seconds of layers by shape and rank: some ranks of a shape are timed on its first use. `where` names the
-    engine in reports. `measure` returns the seconds of a dense layer and a factored one.
+    """The seconds of layers by shape and rank: some ranks of a shape are timed on its first use.
+
+    `where` names the engine in reports. `measure` returns the seconds of a dense layer and a factored one.
     """
 
     def __init__(self, measure: Measure, where: str, *, step: int = STEP) -> None:

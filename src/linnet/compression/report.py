@@ -15,9 +15,10 @@ from linnet.compression.speed import EncoderTime, products
 
 @dataclass(frozen=True)
 class Account:
-    """A compression with its context: the model's name, the command, the calibration set. Missing measurements are
-    empty: `judgments` on test recordings, `times` of the encoders, the `curve` of other sizes, `multiply_adds` of the
-    encoder and `bytes` of the folder, dense and compressed.
+    """A compression with its context: the model's name, the command, the calibration set.
+
+    Missing measurements are empty: `judgments` on test recordings, `times` of the encoders, the `curve` of other sizes,
+    `multiply_adds` of the encoder and `bytes` of the folder, dense and compressed.
     """
 
     model: str

@@ -30,9 +30,11 @@ SHORTEST = SAMPLE_RATE // 10  # samples: shorter windows are padded
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One window as model input. `features` are the tensors of its processor, for a batch of one. `frames` of the
-    encoder's `positions` are not padding; both are None if all are. `tokens` [L + P] are the P tokens of the prompt and
-    the model's own transcript, once available; CTC models have none.
+    """One window as model input.
+
+    `features` are the tensors of its processor, for a batch of one. `frames` of the encoder's `positions` are not
+    padding; both are None if all are. `tokens` [L + P] are the P tokens of the prompt and the model's own transcript,
+    once available; CTC models have none.
     """
 
     features: Mapping[str, Tensor]

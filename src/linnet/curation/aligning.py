@@ -1,7 +1,9 @@
 """Align sound units with tokens, learned from the corpus alone: without a model, and without labels except the
-transcripts. Evenly spread tokens give initial emissions. With these, each transcript is aligned again, with tokens in
-order, for a few rounds (hard EM from a flat start, as for hidden Markov models of speech). A recording is aligned by
-the counts of other folds of the corpus, so that it does not confirm itself.
+transcripts.
+
+Evenly spread tokens give initial emissions. With these, each transcript is aligned again, with tokens in order, for a
+few rounds (hard EM from a flat start, as for hidden Markov models of speech). A recording is aligned by the counts of
+other folds of the corpus, so that it does not confirm itself.
 
 Shapes: N rows, R units of a row, W tokens within the band around the diagonal.
 """
@@ -37,7 +39,9 @@ _ADDED: Final = 0.5
 @dataclass(frozen=True, eq=False)
 class Emissions:
     """log2 P(unit | token) / P(unit) by fold and group of rows, flattened: cell `starts[fold, group] + unit *
-    tokens[group] + token`. Those of a fold are from the counts of all other folds.
+    tokens[group] + token`.
+
+    Those of a fold are from the counts of all other folds.
     """
 
     bits: Floats32
@@ -106,10 +110,11 @@ def folds_of(rows: Integers) -> Integers:
 def align(
     units: Ragged, runs: Ragged, tokens: Ragged, groups: Integers, folds: Integers, emissions: Emissions
 ) -> Segments:
-    """The best assignment of the units of each row (runs of frames) to its tokens in order. `groups` and `folds` [N]
-    are those of the rows. From one unit to the next the token stays, advances by one, or by two at a cost; it stays
-    within ten tokens of an even spread. A row without frames or tokens has no segments; one without a valid path keeps
-    evenly spread tokens.
+    """The best assignment of the units of each row (runs of frames) to its tokens in order.
+
+    `groups` and `folds` [N] are those of the rows. From one unit to the next the token stays, advances by one, or by
+    two at a cost; it stays within ten tokens of an even spread. A row without frames or tokens has no segments; one
+    without a valid path keeps evenly spread tokens.
     """
     even = Segments.spread(units, runs, tokens)
     usable = np.flatnonzero((even.totals > 0) & (tokens.lengths <= 2 * units.lengths))

@@ -41,8 +41,9 @@ class ShardFiles:
 
 
 def find_shards(folder: Path) -> list[ShardFiles]:
-    """The shards of the audio and text passes in a folder, in order. Raises `OptionError` if there are none, or if the
-    text pass is missing.
+    """The shards of the audio and text passes in a folder, in order.
+
+    Raises `OptionError` if there are none, or if the text pass is missing.
     """
     pq = parquet()
     shards, start = [], 0
@@ -63,8 +64,9 @@ def find_shards(folder: Path) -> list[ShardFiles]:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The languages, voices (pairs of language and phonemizer) and domains of a data set, numbered in order. With fewer
-    than two known domains, `topics` clusters words instead, per language.
+    """The languages, voices (pairs of language and phonemizer) and domains of a data set, numbered in order.
+
+    With fewer than two known domains, `topics` clusters words instead, per language.
     """
 
     languages: tuple[str, ...]
@@ -77,8 +79,9 @@ class Space:
     def survey(
         cls, shards: Sequence[ShardFiles], phones: Mapping[Voice, Mapping[str, int]] | None = None, *, seed: int = 0
     ) -> Self:
-        """Collect from all shards; `phones` counts the symbols of each voice in the order of their numbers. Raises
-        `OptionError` for more than 4096 languages or voices.
+        """Collect from all shards; `phones` counts the symbols of each voice in the order of their numbers.
+
+        Raises `OptionError` for more than 4096 languages or voices.
         """
         pq, voices, domains = parquet(), set(), Counter[str]()
         for shard in shards:
@@ -184,8 +187,10 @@ class Block:
 
     @classmethod
     def read(cls, shard: ShardFiles, space: Space) -> Self:
-        """Read the rows of a shard. Raises: OptionError: its two files hold different rows, as after a change of the
-        manifest.
+        """Read the rows of a shard.
+
+        Raises:
+            OptionError: its two files hold different rows, as after a change of the manifest.
         """
         wanted = ["row", "duration", "frames", "language", "domain", "source", "units", "runs", "snr_db"]
         measured = parquet().read_table(shard.measured, columns=wanted)

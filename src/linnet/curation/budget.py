@@ -24,9 +24,10 @@ _ABOVE_ONE = ValueRule("1 or more", lambda value: value >= 1)
 
 @dataclass(frozen=True)
 class StratumOptions:
-    """Floor and cap of each group of one kind, such as each speaker. At least `floor_hours` and `floor_share` (of the
-    group's usable hours), whichever is larger, are kept, as far as available. At most `cap_hours` and `cap_share` (of
-    the budget) are kept.
+    """Floor and cap of each group of one kind, such as each speaker.
+
+    At least `floor_hours` and `floor_share` (of the group's usable hours), whichever is larger, are kept, as far as
+    available. At most `cap_hours` and `cap_share` (of the budget) are kept.
     """
 
     floor_hours: float = 0.0
@@ -45,10 +46,12 @@ class StratumOptions:
 
 @dataclass(frozen=True)
 class BudgetOptions:
-    """The budget of hours and its allocation. `hours`, or else the share `keep` of all readable hours. Languages get
-    hours in proportion to their usable hours to the power of 1 / `temperature`: 1 keeps the proportions, higher values
-    favor smaller languages; unused hours go to the others. At most `same_text` recordings of one text are kept (0: any
-    number), for texts long enough not to be equal by chance.
+    """The budget of hours and its allocation.
+
+    `hours`, or else the share `keep` of all readable hours. Languages get hours in proportion to their usable hours to
+    the power of 1 / `temperature`: 1 keeps the proportions, higher values favor smaller languages; unused hours go to
+    the others. At most `same_text` recordings of one text are kept (0: any number), for texts long enough not to be
+    equal by chance.
     """
 
     keep: float = 0.2
@@ -93,9 +96,10 @@ class Floor:
 
 
 def allocate(available: Numbers, budget: float, temperature: float = 1.0, least: Numbers | None = None) -> Numbers:
-    """Seconds of each group [G] in proportion to available ** (1 / temperature), not more than available. They sum to
-    the budget, or to everything available if that is less. `least` [G] is allocated first; if it exceeds the budget,
-    only it is allocated, in proportion.
+    """Seconds of each group [G] in proportion to available ** (1 / temperature), not more than available.
+
+    They sum to the budget, or to everything available if that is less. `least` [G] is allocated first; if it exceeds
+    the budget, only it is allocated, in proportion.
 
     >>> allocate(np.array([900.0, 100.0, 4.0]), 400.0, temperature=2.0).tolist()
     [297.0, 99.0, 4.0]
@@ -129,8 +133,9 @@ def _rounded(below: Numbers, above: Numbers, budget: float) -> Numbers:
 
 
 class Ledger:
-    """Tracks selected recordings, and whether a further one fits the budget and all caps. `seconds` [N] are the
-    durations of the recordings.
+    """Tracks selected recordings, and whether a further one fits the budget and all caps.
+
+    `seconds` [N] are the durations of the recordings.
     """
 
     def __init__(self, seconds: Numbers, budget: float, caps: Sequence[Cap] = ()) -> None:
@@ -180,8 +185,9 @@ class Ledger:
 
 
 class FloorLedger:
-    """A ledger on top of another one that only admits recordings of groups below their floor. `taken` are the rows
-    taken earlier.
+    """A ledger on top of another one that only admits recordings of groups below their floor.
+
+    `taken` are the rows taken earlier.
     """
 
     def __init__(self, ledger: Ledger, floors: Sequence[Floor], taken: NDArray[Any]) -> None:

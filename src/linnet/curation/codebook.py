@@ -57,9 +57,10 @@ class RecordingFrames:
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """Units by the nearest of `centroids` [K, C], after subtracting a recording's mean from its frames. `typical` [C]
-    is the mean of all recordings, mixed in for short recordings, whose own mean reflects only a few sounds. `scale` [C]
-    divides each coefficient.
+    """Units by the nearest of `centroids` [K, C], after subtracting a recording's mean from its frames.
+
+    `typical` [C] is the mean of all recordings, mixed in for short recordings, whose own mean reflects only a few
+    sounds. `scale` [C] divides each coefficient.
     """
 
     centroids: Floats
@@ -84,8 +85,9 @@ class Codebook:
         return int(self.centroids.shape[1])
 
     def encode(self, features: Floats) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-        """The units of a recording's speech frames [n, C], one per run [R], and the number of frames of each run. Runs
-        longer than 65,535 frames are split.
+        """The units of a recording's speech frames [n, C], one per run [R], and the number of frames of each run.
+
+        Runs longer than 65,535 frames are split.
         """
         if not len(features):
             return np.zeros(0, np.uint16), np.zeros(0, np.uint16)
@@ -126,9 +128,10 @@ class Codebook:
 
 
 def learn(recordings: Sequence[RecordingFrames], options: CodebookOptions | None = None) -> Codebook:
-    """Learn a codebook from recordings: k-means (Lloyd, initialized by k-means++) over their frames. The same
-    recordings in the same order with the same seed yield the same codebook. With fewer different frames than units,
-    each is a unit; without any speech, there is one unit.
+    """Learn a codebook from recordings: k-means (Lloyd, initialized by k-means++) over their frames.
+
+    The same recordings in the same order with the same seed yield the same codebook. With fewer different frames than
+    units, each is a unit; without any speech, there is one unit.
     """
     options = options or CodebookOptions()
     heard = [one for one in recordings if one.count]
@@ -142,8 +145,9 @@ def learn(recordings: Sequence[RecordingFrames], options: CodebookOptions | None
 
 
 def normalize(frames: Floats, mean: Floats, count: int, typical: Floats) -> Floats:
-    """Subtract from frames [., C] of a recording its mean [C] over `count` frames, mixed with `typical` [C]. The
-    typical mean has the weight of two seconds: the mean of a long recording reflects speaker and channel, that of a
+    """Subtract from frames [., C] of a recording its mean [C] over `count` frames, mixed with `typical` [C].
+
+    The typical mean has the weight of two seconds: the mean of a long recording reflects speaker and channel, that of a
     short one its words. Gain is removed completely.
     """
     share = np.full(len(mean), count / (count + _TRUST), np.float32)

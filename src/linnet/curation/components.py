@@ -161,8 +161,9 @@ class Corpus:
         )
 
     def estimate(self, block: Block, options: EstimatorOptions) -> dict[str, Floats]:
-        """The raw value of each component for each row, [N]; NaN if undefined. The block's rows must be among the
-        counted ones: their own counts are subtracted first.
+        """The raw value of each component for each row, [N]; NaN if undefined.
+
+        The block's rows must be among the counted ones: their own counts are subtracted first.
         """
         return {name: find(self, block, options) for name, find in _FORMS.items()}
 

@@ -1,6 +1,8 @@
-"""Information of a text about its domain, in bits. HEEP uses the entropy of p(domain | text), which is largest for a
-text that could be from any domain. The default here is the information gain, the divergence of p(d | x) from p(d),
-which is 0 for such a text. Domains are labels of the user, or topics by k-means.
+"""Information of a text about its domain, in bits.
+
+HEEP uses the entropy of p(domain | text), which is largest for a text that could be from any domain. The default here
+is the information gain, the divergence of p(d | x) from p(d), which is 0 for such a text. Domains are labels of the
+user, or topics by k-means.
 
 Shapes: N rows, V words in all, D domains, K topics, H hashed words.
 """

@@ -28,8 +28,10 @@ _AT_LEAST = 1 << 18  # pending keys before summation
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """The distinct values of each row and their counts. `keys` and `counts` have an entry per distinct value of a row,
-    in ascending order; `own` [V] is the count of each value in its row.
+    """The distinct values of each row and their counts.
+
+    `keys` and `counts` have an entry per distinct value of a row, in ascending order; `own` [V] is the count of each
+    value in its row.
     """
 
     keys: Ragged
@@ -183,7 +185,9 @@ class Table:
 
 class Tally:
     """Growing counts: parts are collected until they are as many as the existing keys, so that the total cost is that
-    of one sort. Two tallies with the same keys have equal counts, in any order and partition.
+    of one sort.
+
+    Two tallies with the same keys have equal counts, in any order and partition.
     """
 
     def __init__(self) -> None:

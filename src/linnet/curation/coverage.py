@@ -54,8 +54,9 @@ class Picks:
 
 
 class CoverageGreedy:
-    """Takes recordings one by one by the largest priority, gain / cost; each one taken lowers the gains of others. The
-    gain of x, given S, is that of f(S) = sum over items u of w_u log2(1 + c_u(S)), where c_u(S) is the number of
+    """Takes recordings one by one by the largest priority, gain / cost; each one taken lowers the gains of others.
+
+    The gain of x, given S, is that of f(S) = sum over items u of w_u log2(1 + c_u(S)), where c_u(S) is the number of
     recordings in S with u: sum over u in x of w_u log2((2 + c_u) / (1 + c_u)). It never increases, so an earlier
     priority is an upper bound: only rows with the largest bounds are recomputed (lazy greedy, Minoux 1978), yet each
     row taken has the largest priority of all admitted rows, the first one for ties. With a `tolerance` its priority is

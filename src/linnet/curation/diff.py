@@ -19,10 +19,12 @@ _GROUPS = 20
 
 @dataclass(frozen=True)
 class SelectionDiff:
-    """The difference of two selections, A and B. Hours of A, of B, and of both; `overlap` is the hours in both / those
-    in either. `moves` counts the recordings kept by only one, by their fates in A and B. `strata` are hours in A and B
-    of each group of a kind. `only_a` and `only_b` name the first recordings kept by only one of them, in the order of
-    selection. `missing` are recordings that only one of them has.
+    """The difference of two selections, A and B.
+
+    Hours of A, of B, and of both; `overlap` is the hours in both / those in either. `moves` counts the recordings kept
+    by only one, by their fates in A and B. `strata` are hours in A and B of each group of a kind. `only_a` and `only_b`
+    name the first recordings kept by only one of them, in the order of selection. `missing` are recordings that only
+    one of them has.
     """
 
     hours_a: float

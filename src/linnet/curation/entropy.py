@@ -1,7 +1,8 @@
 """The entropy of each row from its counts, in bits, by estimators that differ in their treatment of unseen kinds.
-Counts are those of one row: n_i of K kinds, N in total. The plug-in estimate grows with N if N < K; no correction makes
-short and long rows fully comparable, so `linnet.curation.moments` compares rows of similar length. A row without counts
-has no entropy: NaN.
+Counts are those of one row: n_i of K kinds, N in total.
+
+The plug-in estimate grows with N if N < K; no correction makes short and long rows fully comparable, so
+`linnet.curation.moments` compares rows of similar length. A row without counts has no entropy: NaN.
 """
 
 from __future__ import annotations
@@ -65,8 +66,9 @@ def chao_shen(counts: Ragged) -> Floats:
 
 
 def rarefied(counts: Ragged, size: int = RAREFIED_TO) -> Floats:
-    """The expected plug-in estimate for `size` counts sampled without replacement; for all counts if N <= `size`. Rows
-    of more than `size` counts become comparable (Hurlbert 1971). Exact, without sampling.
+    """The expected plug-in estimate for `size` counts sampled without replacement; for all counts if N <= `size`.
+
+    Rows of more than `size` counts become comparable (Hurlbert 1971). Exact, without sampling.
     """
     total = counts.sums()
     rows = counts.rows

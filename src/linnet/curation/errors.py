@@ -243,8 +243,10 @@ def cross_lingual_overlap(
     phones: Mapping[tuple[str, str], Mapping[str, int]], known: Sequence[str], voices: Sequence[tuple[str, str]]
 ) -> Floats:
     """The share of phones of each voice (language and phonemizer) in common with known languages, [voices]: sum over
-    phones of min(p_voice, p_known), 1 for equal distributions. `phones` counts the symbols (IPA) of each voice, `known`
-    names the languages that a model has learned; NaN if either is unknown.
+    phones of min(p_voice, p_known), 1 for equal distributions.
+
+    `phones` counts the symbols (IPA) of each voice, `known` names the languages that a model has learned; NaN if either
+    is unknown.
     """
     wanted = {base_language(name) or name for name in known}
     spoken = [

@@ -19,10 +19,11 @@ _NEAR = 200_000  # ids to search for a similar one
 
 @dataclass(frozen=True)
 class Explanation:
-    """The fate of a recording. `rank` counts from 1 among the `kept_of_all` kept ones, in the order of selection.
-    `priority` is its gain per cost when it was taken, or at the end if it was not; `last_priority` that of the last one
-    taken by coverage. `like` names the recording that it duplicates. `checks`, `measured` and `scores` hold the
-    available values.
+    """The fate of a recording.
+
+    `rank` counts from 1 among the `kept_of_all` kept ones, in the order of selection. `priority` is its gain per cost
+    when it was taken, or at the end if it was not; `last_priority` that of the last one taken by coverage. `like` names
+    the recording that it duplicates. `checks`, `measured` and `scores` hold the available values.
     """
 
     id: str
@@ -67,8 +68,10 @@ class Explanation:
 
 
 def explain(selection: Selection, name: str, pool: Pool | None = None) -> Explanation:
-    """Explain the recording with this id; with the pool, also its measurements. Raises: OptionError: no recording has
-    this id; names a similar one.
+    """Explain the recording with this id; with the pool, also its measurements.
+
+    Raises:
+        OptionError: no recording has this id; names a similar one.
     """
     found = np.flatnonzero(selection.ids == name)
     if not len(found):

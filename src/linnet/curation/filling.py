@@ -40,10 +40,15 @@ def fill_tables(
     workers: WorkerOptions | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write missing or outdated tables `NAME-00000.parquet` and so on; returns the number of existing ones. `function`,
-    at the top level of a module, makes the table of a shard from `given`, which is sent to the workers with every
-    shard: small values, or the path of a file. A killed run resumes. Raises: OutputError: a table cannot be written.
-    MissingExtra: pyarrow or Ray is not installed. Any error of the function.
+    """Write missing or outdated tables `NAME-00000.parquet` and so on; returns the number of existing ones.
+
+    `function`, at the top level of a module, makes the table of a shard from `given`, which is sent to the workers with
+    every shard: small values, or the path of a file. A killed run resumes.
+
+    Raises:
+        OutputError: a table cannot be written.
+        MissingExtra: pyarrow or Ray is not installed.
+        Any error of the function.
     """
     parquet()
     jobs = [

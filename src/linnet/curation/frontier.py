@@ -16,9 +16,10 @@ from linnet.curation.pool import Integers, Numbers
 
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """Coverage by hours, [P + 1] each, from none to all of an order. `kinds` is the covered share of the pool's
-    distinct items, `uses` the covered share of their occurrences: a common item counts once in the first and often in
-    the second. `gain` is f(S) of the greedy selection.
+    """Coverage by hours, [P + 1] each, from none to all of an order.
+
+    `kinds` is the covered share of the pool's distinct items, `uses` the covered share of their occurrences: a common
+    item counts once in the first and often in the second. `gain` is f(S) of the greedy selection.
     """
 
     hours: Numbers
@@ -33,8 +34,9 @@ class Frontier:
 
 
 def frontier(items: Items, order: Integers, seconds: Numbers, points: int = 50) -> Frontier:
-    """The frontier of recordings in an order: that of a selection, or another one for comparison. `order` are rows,
-    `seconds` [N] durations. The points are equidistant in hours.
+    """The frontier of recordings in an order: that of a selection, or another one for comparison.
+
+    `order` are rows, `seconds` [N] durations. The points are equidistant in hours.
     """
     hours = np.concatenate([[0.0], np.cumsum(seconds[order])]) / HOUR
     uses = np.bincount(items.rows.values, minlength=len(items.weights)).astype(np.float64)

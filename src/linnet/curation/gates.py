@@ -119,8 +119,9 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Between:
-    """Recordings with a value below `lowest` or above `highest`; missing values pass. The length is an exception:
-    without a valid one there is no audio.
+    """Recordings with a value below `lowest` or above `highest`; missing values pass.
+
+    The length is an exception: without a valid one there is no audio.
     """
 
     name: str
@@ -208,8 +209,9 @@ class MixedScripts:
 
 @dataclass(frozen=True)
 class ForeignScript:
-    """Recordings whose text is in an unusual script of their language in this pool. A script is usual if a twentieth of
-    the language's recordings have it.
+    """Recordings whose text is in an unusual script of their language in this pool.
+
+    A script is usual if a twentieth of the language's recordings have it.
     """
 
     share: float = 0.05
@@ -235,11 +237,12 @@ class ForeignScript:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Recordings whose sounds do not match their words, by their share of the corpus's mutual information. This is far
-    below the usual value for language and length if the text is wrong. `columns` name the scores, the first existing
-    one is used: `mi` is low if spoken words are not in the transcript, `mi_tokens` if words of the transcript are not
-    spoken. Without scores nothing fails, nor in a language with fewer than 100 recordings, which are too few to learn
-    how its words sound.
+    """Recordings whose sounds do not match their words, by their share of the corpus's mutual information.
+
+    This is far below the usual value for language and length if the text is wrong. `columns` name the scores, the first
+    existing one is used: `mi` is low if spoken words are not in the transcript, `mi_tokens` if words of the transcript
+    are not spoken. Without scores nothing fails, nor in a language with fewer than 100 recordings, which are too few to
+    learn how its words sound.
     """
 
     limit: float

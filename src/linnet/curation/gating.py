@@ -18,8 +18,9 @@ from linnet.curation.pool import Flags, Numbers, Pool
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """Which recordings fail [N], and the checked values [N], NaN if there is none. `others` int64 [N] are similar
-    recordings, -1 for none.
+    """Which recordings fail [N], and the checked values [N], NaN if there is none.
+
+    `others` int64 [N] are similar recordings, -1 for none.
     """
 
     failed: Flags

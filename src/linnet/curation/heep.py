@@ -82,9 +82,10 @@ class HeepOptions:
 
 
 def heep_score(ranks: Mapping[str, Floats], weights: HeepWeights | None = None) -> Floats:
-    """S(x), or S'(x) if `ranks` has `error_relevance` or `cross_lingual`, [N], from components between 0 to 1. Unknown
-    values of a recording add nothing. A part that is unknown for all (such as H_contextual without domains) is omitted,
-    and the weights of the others are increased.
+    """S(x), or S'(x) if `ranks` has `error_relevance` or `cross_lingual`, [N], from components between 0 to 1.
+
+    Unknown values of a recording add nothing. A part that is unknown for all (such as H_contextual without domains) is
+    omitted, and the weights of the others are increased.
 
     >>> one = {"h_acoustic": np.array([1.0, 0.0]), "mi": np.array([np.nan, 1.0])}
     >>> heep_score(one).round(3).tolist()
@@ -126,9 +127,10 @@ class Cut:
 
 
 def cut(scores: Floats, kept: Flags, threshold: float, floor: int) -> Cut:
-    """Keep recordings above the threshold among those kept before; at least `floor`, the best first, ties by row. NaN
-    is below any other score. HEEP's code tests its stop conditions before a cut, so a round may leave nothing; here the
-    threshold is lowered to the floor instead.
+    """Keep recordings above the threshold among those kept before; at least `floor`, the best first, ties by row.
+
+    NaN is below any other score. HEEP's code tests its stop conditions before a cut, so a round may leave nothing; here
+    the threshold is lowered to the floor instead.
     """
     above: Flags = kept & (scores > threshold)
     if above.sum() >= floor or above.sum() == kept.sum():

@@ -155,8 +155,10 @@ class Information:
 
     @classmethod
     def of(cls, counts: JointCounts, groups: int, *, parent: Information | None = None) -> Self:
-        """From the counts of all shards, for groups 0 to `groups` - 1. `parent` is that of all groups together, if a
-        token means the same in each: it complements rare counts of a group.
+        """From the counts of all shards, for groups 0 to `groups` - 1.
+
+        `parent` is that of all groups together, if a token means the same in each: it complements rare counts of a
+        group.
         """
         joint = counts.joint.counts
         owner, unit, token = _parts(joint.keys)
@@ -191,8 +193,9 @@ class Information:
         return sums
 
     def bias(self) -> Floats:
-        """The bias of I, [G]: (K - 1) (V - 1) / (2 S ln 2), for K units, V tokens and S segments. Frames of one segment
-        are alike, so there are fewer samples than frames.
+        """The bias of I, [G]: (K - 1) (V - 1) / (2 S ln 2), for K units, V tokens and S segments.
+
+        Frames of one segment are alike, so there are fewer samples than frames.
         """
         kinds = [
             np.bincount((one.keys >> np.uint64(16)).astype(np.int64), minlength=len(self.totals)) - 1
@@ -210,16 +213,20 @@ class Information:
         return _mean(segments, segments.joint.counts.sums(bits))
 
     def pointwise(self, segments: Segments, groups: Integers) -> Floats:
-        """i(x) of each row [N] by the other rows of its group; NaN for a row without segments. P(j | l) without x is
-        shrunk toward P(j), so that a pair seen nowhere else counts against x, but to a limited extent.
+        """i(x) of each row [N] by the other rows of its group; NaN for a row without segments.
+
+        P(j | l) without x is shrunk toward P(j), so that a pair seen nowhere else counts against x, but to a limited
+        extent.
         """
         bits = segments.frames * self.judge(segments, groups)
         return _mean(segments, segments.units.replace(bits).sums())
 
     def by_token(self, segments: Segments, groups: Integers) -> Floats:
         """The mean over the tokens of each row [N] of their bits per frame; NaN for a row without segments. i(x) is low
-        if spoken words are not in the transcript. This value is low if words of the transcript are not spoken: in a
-        truncated recording the last tokens have few frames that do not fit, or none, which counts as -4 bits.
+        if spoken words are not in the transcript.
+
+        This value is low if words of the transcript are not spoken: in a truncated recording the last tokens have few
+        frames that do not fit, or none, which counts as -4 bits.
         """
         bits = self.judge(segments, groups)
         begins = np.ones(len(bits), np.bool_)

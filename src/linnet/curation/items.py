@@ -26,10 +26,11 @@ Family = Callable[[Pool], Ragged]
 
 @dataclass(frozen=True)
 class CoverageOptions:
-    """The weights of the families of items, and the cost of a second. A weight is the family's contribution to the gain
-    of a typical first recording; 0 disables it. The gain is divided by seconds ** `duration_power`: 0 favors long
-    recordings, 1 short ones. Each recording taken adds the most of all remaining ones, or at most the share `tolerance`
-    less, which saves computation.
+    """The weights of the families of items, and the cost of a second.
+
+    A weight is the family's contribution to the gain of a typical first recording; 0 disables it. The gain is divided
+    by seconds ** `duration_power`: 0 favors long recordings, 1 short ones. Each recording taken adds the most of all
+    remaining ones, or at most the share `tolerance` less, which saves computation.
     """
 
     words: float = 1.0
@@ -102,9 +103,10 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def coverage_items(pool: Pool, usable: Flags, options: CoverageOptions | None = None) -> Items:
-    """The items of the usable recordings, unique per recording; others have none. Pairs in only one recording do not
-    count. All items of a family have the same weight: the family's weight / the mean number of items per usable
-    recording.
+    """The items of the usable recordings, unique per recording; others have none.
+
+    Pairs in only one recording do not count. All items of a family have the same weight: the family's weight / the mean
+    number of items per usable recording.
     """
     options = options or CoverageOptions()
     parts: list[list[Ragged]] = [[] for _ in range(0, len(pool), _CHUNK)]

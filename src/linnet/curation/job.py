@@ -80,9 +80,10 @@ def measure(
     codebook: Codebook | None = None,
     watcher: Watcher | None = None,
 ) -> Corpus:
-    """Decode every recording once and read its text, into the work folder; existing shards are kept. Without a
-    `codebook` one is learned from a sample. Raises `OptionError` for a corpus without rows, `OutputError` if nothing
-    can be written.
+    """Decode every recording once and read its text, into the work folder; existing shards are kept.
+
+    Without a `codebook` one is learned from a sample. Raises `OptionError` for a corpus without rows, `OutputError` if
+    nothing can be written.
     """
     watcher = watcher or Watcher()
     plan = make_plan(utterances, work)
@@ -156,8 +157,9 @@ def held_out_pools(corpus: Corpus, watcher: Watcher | None = None) -> list[Pool]
 
 
 def read_errors(corpus: Corpus, path: Path) -> ErrorRates:
-    """A model's errors on held-out data, from the rows of its evaluation, by the corpus's words and phones. Raises
-    `OptionError` if they cannot be read.
+    """A model's errors on held-out data, from the rows of its evaluation, by the corpus's words and phones.
+
+    Raises `OptionError` if they cannot be read.
     """
     reader = text_reader(corpus.plan.work, corpus.options.phonemes)
     return ErrorRates.of(read_evaluation(path).rows, reader)

@@ -27,6 +27,7 @@ from linnet.text.language_lists import LISTS
 @dataclass(frozen=True)
 class LanguageRow:
     """One language of a list: its code in the list, its BCP-47 code, and the backend for its texts on this machine.
+
     `setting` is the backend's own name for the language, `best` the backend with all extras installed, `why` an
     explanation.
     """

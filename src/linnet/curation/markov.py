@@ -1,5 +1,7 @@
-"""Bigrams of a corpus, the surprisal of a row, and its conditional entropy, in bits. A row is scored by the rest of its
-corpus: its own counts are subtracted (leave-one-out), otherwise surprisal would be smallest in the smallest corpus.
+"""Bigrams of a corpus, the surprisal of a row, and its conditional entropy, in bits.
+
+A row is scored by the rest of its corpus: its own counts are subtracted (leave-one-out), otherwise surprisal would be
+smallest in the smallest corpus.
 
 Shapes: N rows, V symbols in all, P pairs in all (V minus one per non-empty row).
 """
@@ -24,8 +26,9 @@ _ADDED = 0.5  # added to each symbol's count, including one unseen symbol (Krich
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Rows of symbols (below 2**`bits`), with cached counts. Bigrams of symbols with more than 16 bits are identified
-    by a 40-bit hash: 45 of ten million collide.
+    """Rows of symbols (below 2**`bits`), with cached counts.
+
+    Bigrams of symbols with more than 16 bits are identified by a 40-bit hash: 45 of ten million collide.
     """
 
     symbols: Ragged
@@ -111,8 +114,9 @@ class BigramCounts:
 
 @dataclass(frozen=True, eq=False)
 class BigramModel:
-    """p(symbol | previous) in each group, smoothed by a Dirichlet prior toward a less specific distribution. A bigram
-    backs off to its symbol, or to the bigram in `parent` (all groups together) if given; a symbol to a uniform
+    """p(symbol | previous) in each group, smoothed by a Dirichlet prior toward a less specific distribution.
+
+    A bigram backs off to its symbol, or to the bigram in `parent` (all groups together) if given; a symbol to a uniform
     distribution over the symbols of its group and one unseen symbol.
     """
 
@@ -165,6 +169,7 @@ class BigramModel:
 
     def surprisal(self, rows: Sequences, groups: Integers) -> Floats:
         """-log2 of the probability of each symbol [V] by the rest of the corpus; the first of a row without context.
+
         `groups` [N] are those of the rows, which must be among the counted rows.
         """
         of_symbols = groups[rows.symbols.rows]
@@ -212,8 +217,9 @@ def _repeats_of_last(rows: Sequences) -> Integers:
 @dataclass(frozen=True, eq=False)
 class ConditionalEntropy:
     """H(symbol | previous) of single rows, each shrunk toward its group's bigrams. p(f | c) = (n_cf + k q(f | c)) /
-    (n_c + k): 60 phones are too few for 41 x 41 cells, so the plug-in estimate is near zero for any row. The sum over
-    all symbols f of a group is in closed form; only those of the row are visited.
+    (n_c + k): 60 phones are too few for 41 x 41 cells, so the plug-in estimate is near zero for any row.
+
+    The sum over all symbols f of a group is in closed form; only those of the row are visited.
     """
 
     model: BigramModel

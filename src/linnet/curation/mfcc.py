@@ -40,8 +40,10 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Summary of a recording's short-time spectrum. `bands` [T, M] are mean powers in mel bands, `power` [T] the mean
-    square of each frame above 80 Hz, `highest` [F] the maximum power of each frequency over all frames.
+    """Summary of a recording's short-time spectrum.
+
+    `bands` [T, M] are mean powers in mel bands, `power` [T] the mean square of each frame above 80 Hz, `highest` [F]
+    the maximum power of each frequency over all frames.
     """
 
     bands: Floats
@@ -74,9 +76,10 @@ def analyze(samples: Samples) -> Spectrum:
 
 
 def find_speech(spectrum: Spectrum) -> Flags:
-    """Which frames [T] are loud enough for speech, by energy alone and independent of gain. A frame must be at most 35
-    dB below loud frames, above the quietest ones if there are pauses, and not digital silence. The frame on either side
-    counts too, for soft consonants.
+    """Which frames [T] are loud enough for speech, by energy alone and independent of gain.
+
+    A frame must be at most 35 dB below loud frames, above the quietest ones if there are pauses, and not digital
+    silence. The frame on either side counts too, for soft consonants.
     """
     level = spectrum.level_db
     sounding = level >= NO_SOUND_DB
@@ -94,9 +97,10 @@ def find_speech(spectrum: Spectrum) -> Flags:
 
 
 def cepstra(bands: Floats, coefficients: int = COEFFICIENTS) -> Floats:
-    """The first mel-frequency cepstral coefficients [T, C] of the natural logarithm of band powers [T, M]. Gain only
-    adds a constant to the first coefficient: nothing is added to bands, which are limited to 50 dB below the loudest
-    one.
+    """The first mel-frequency cepstral coefficients [T, C] of the natural logarithm of band powers [T, M].
+
+    Gain only adds a constant to the first coefficient: nothing is added to bands, which are limited to 50 dB below the
+    loudest one.
     """
     least = max(float(bands.max(initial=0.0)) * _RANGE, _SILENCE * _RANGE)
     made: Floats = np.log(np.maximum(bands, np.float32(least))) @ _cosines(coefficients)

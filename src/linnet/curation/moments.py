@@ -1,5 +1,6 @@
-"""Comparable scores: relative to recordings of similar length in the same language, then as a rank from 0 to 1. Raw
-scores grow with length, so selecting by them selects by length. Each is therefore compared with the usual mean and
+"""Comparable scores: relative to recordings of similar length in the same language, then as a rank from 0 to 1.
+
+Raw scores grow with length, so selecting by them selects by length. Each is therefore compared with the usual mean and
 deviation for its group and duration, and then ranked among the hours of its group. Only integers are merged, so the
 result does not depend on the number and order of shards.
 
@@ -64,9 +65,10 @@ class Moments:
         return Moments(self.sums + other.sums)
 
     def residuals(self, scores: Floats, groups: Integers, seconds: Floats) -> Floats:
-        """The deviations of each score from the usual value for its group and length, [N]. The usual value is a line
-        through the bin. A bin of fewer than 30 rows is merged with its neighbors; a group of fewer than 30 rows is
-        complemented with recordings of that length from all groups.
+        """The deviations of each score from the usual value for its group and length, [N].
+
+        The usual value is a line through the bin. A bin of fewer than 30 rows is merged with its neighbors; a group of
+        fewer than 30 rows is complemented with recordings of that length from all groups.
         """
         bins = duration_bin(seconds)
         mean, center, slope, deviation = (line[groups, bins] for line in self._lines())
@@ -142,8 +144,10 @@ class Histogram:
         return Histogram(self.mass + other.mass)
 
     def ranks(self, scores: Floats, groups: Integers) -> Floats:
-        """The share of the group's hours below each score, above 0 and below 1, [N]; NaN for NaN. Ten minutes of all
-        groups together are added to each group, so that ranks in a language with three recordings are not extreme.
+        """The share of the group's hours below each score, above 0 and below 1, [N]; NaN for NaN.
+
+        Ten minutes of all groups together are added to each group, so that ranks in a language with three recordings
+        are not extreme.
         """
         known = np.isfinite(scores)
         height = _height(np.where(known, scores, 0.0))

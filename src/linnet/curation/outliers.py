@@ -23,10 +23,11 @@ def robust_scores(
     spread: Literal["both", "upper"] = "both",
     least_spread: float = 0.0,
 ) -> Numbers:
-    """Distance from the group's median in robust standard deviations [N]; NaN if undefined. `groups` [N] are numbers,
-    negative for none. The standard deviation is that of a normal distribution with the same quartiles, or with `upper`
-    the same upper quartile, for values where wrong ones are low. Groups with fewer than 30 usable values are not
-    scored.
+    """Distance from the group's median in robust standard deviations [N]; NaN if undefined.
+
+    `groups` [N] are numbers, negative for none. The standard deviation is that of a normal distribution with the same
+    quartiles, or with `upper` the same upper quartile, for values where wrong ones are low. Groups with fewer than 30
+    usable values are not scored.
     """
     scores = np.full(len(values), np.nan)
     judged = np.flatnonzero(usable & (groups >= 0) & np.isfinite(values))
@@ -55,8 +56,9 @@ def _quantile(ordered: Numbers, starts: NDArray[Any], counts: NDArray[Any], shar
 
 
 def length_groups(codes: NDArray[Any], seconds: Numbers, usable: Flags) -> NDArray[np.int64]:
-    """A group for each name [N] and half octave of length; rare lengths are merged with shorter ones. Values of short
-    recordings vary more. Rows without a name form one group.
+    """A group for each name [N] and half octave of length; rare lengths are merged with shorter ones.
+
+    Values of short recordings vary more. Rows without a name form one group.
     """
     steps = np.floor(2 * np.log2(np.clip(seconds, 0.25, 256.0))).astype(np.int64) + 4  # 0 to 20
     groups = np.asarray(codes, np.int64) + 1

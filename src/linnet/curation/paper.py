@@ -1,6 +1,7 @@
-"""HEEP's own estimators, by the paper's equations and defaults, for `estimators: paper`. They are kept for comparison.
-Their defects: `acoustic_entropy` only measures duration, `conditional_entropy` is near zero for any text, and both word
-entropies grow with the number of words.
+"""HEEP's own estimators, by the paper's equations and defaults, for `estimators: paper`.
+
+They are kept for comparison. Their defects: `acoustic_entropy` only measures duration, `conditional_entropy` is near
+zero for any text, and both word entropies grow with the number of words.
 """
 
 from __future__ import annotations

@@ -34,9 +34,10 @@ def obtain_codebook(
     workers: WorkerOptions | None = None,
     progress: Progress | None = None,
 ) -> Codebook:
-    """The codebook of a corpus, from its work folder if it was learned from the same rows and options. Its recordings
-    are sampled by the hash of their ids, evenly over languages as far as possible, so that the same corpus yields the
-    same codebook for any number of workers. Unreadable recordings are skipped.
+    """The codebook of a corpus, from its work folder if it was learned from the same rows and options.
+
+    Its recordings are sampled by the hash of their ids, evenly over languages as far as possible, so that the same
+    corpus yields the same codebook for any number of workers. Unreadable recordings are skipped.
     """
     options = options or CodebookOptions()
     path = plan.work / CODEBOOK
@@ -83,9 +84,10 @@ def _hear_sample(
 
 
 def draw(utterances: Iterable[Utterance], count: int, seed: int) -> list[int]:
-    """The positions of `count` utterances, sampled by the hash of their ids and evenly over languages. The first of
-    each language come first, then the second of each, so a prefix is also even. The order and partition of the
-    utterances do not matter.
+    """The positions of `count` utterances, sampled by the hash of their ids and evenly over languages.
+
+    The first of each language come first, then the second of each, so a prefix is also even. The order and partition of
+    the utterances do not matter.
     """
     lowest: dict[str, list[tuple[int, int]]] = {}
     for place, one in enumerate(utterances):
@@ -122,8 +124,10 @@ def _rows(plan: Plan, places: list[int]) -> list[Utterance]:
 
 @dataclass(frozen=True)
 class AudioReport:
-    """Report of the audio pass: rows, `failed` ones whose audio cannot be read, with the first reasons. `seconds` of
-    audio were decoded; `kept` of `shards` shards existed from an earlier run. `codebook` is the hash of the codebook.
+    """Report of the audio pass: rows, `failed` ones whose audio cannot be read, with the first reasons.
+
+    `seconds` of audio were decoded; `kept` of `shards` shards existed from an earlier run. `codebook` is the hash of
+    the codebook.
     """
 
     rows: int
@@ -141,9 +145,10 @@ def hear_corpus(
     workers: WorkerOptions | None = None,
     progress: Progress | None = None,
 ) -> AudioReport:
-    """Decode and measure every recording, and write `measured-00000.parquet` and so on to the work folder. A shard with
-    an existing table for the same rows and codebook is done; a killed run resumes. Raises `OutputError` if a table
-    cannot be written, and `MissingExtra` without pyarrow.
+    """Decode and measure every recording, and write `measured-00000.parquet` and so on to the work folder.
+
+    A shard with an existing table for the same rows and codebook is done; a killed run resumes. Raises `OutputError` if
+    a table cannot be written, and `MissingExtra` without pyarrow.
     """
     path = plan.work / f"codebook-{codebook.digest}.safetensors"
     if not path.is_file():

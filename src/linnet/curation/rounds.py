@@ -37,8 +37,9 @@ Rescore = Callable[
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """A finished round: its scores [N] and the kept recordings [N]. `at_floor`: the threshold would have left fewer
-    than the options allow, so this is the last round.
+    """A finished round: its scores [N] and the kept recordings [N].
+
+    `at_floor`: the threshold would have left fewer than the options allow, so this is the last round.
     """
 
     number: int
@@ -79,9 +80,10 @@ def run_rounds(
     train_callback: Callable[[Round], None] | None = None,
     eval_callback: Callable[[Round], ErrorRates | None] | None = None,
 ) -> Iterator[Round]:
-    """Yield the rounds one by one, until `max_rounds` are done or the floor is reached. After each round but the last,
-    `train_callback` may train on the kept recordings, and `eval_callback` returns the errors of the model on held-out
-    data for the next round's scores.
+    """Yield the rounds one by one, until `max_rounds` are done or the floor is reached.
+
+    After each round but the last, `train_callback` may train on the kept recordings, and `eval_callback` returns the
+    errors of the model on held-out data for the next round's scores.
     """
     done: Round | None = None
     errors: ErrorRates | None = None
@@ -102,9 +104,11 @@ def run_rounds(
 @dataclass
 class HeepScorer:
     """A `Rescore` over the shards of a work folder: components of the remaining recordings, S(x), and S'(x) with
-    errors. Components are compared with the usual values of the first round, since HEEP's are scaled once. `phones`
-    counts the phones of each language by phonemizer and `known` names the languages a model has learned, both for the
-    overlap of languages. After a call `columns` has the score columns of all recordings.
+    errors.
+
+    Components are compared with the usual values of the first round, since HEEP's are scaled once. `phones` counts the
+    phones of each language by phonemizer and `known` names the languages a model has learned, both for the overlap of
+    languages. After a call `columns` has the score columns of all recordings.
     """
 
     scoring: Scoring
@@ -142,8 +146,10 @@ class RoundFolder:
     options: HeepOptions
 
     def last(self) -> Round | None:
-        """The last existing round; None before the first. Raises: OptionError: it cannot be read, or is from another
-        corpus or other options.
+        """The last existing round; None before the first.
+
+        Raises:
+            OptionError: it cannot be read, or is from another corpus or other options.
         """
         states = sorted(self.path.glob("round-*.json"))
         if not states:
@@ -185,7 +191,11 @@ class RoundFolder:
         write_atomic(path.with_suffix(".json"), json.dumps(state, indent=1) + "\n")
 
     def advance(self, rescore: Rescore, seconds: Floats, errors: ErrorRates | None = None) -> Round:
-        """Run the next round and save it. Raises: OptionError: the options allow no further round."""
+        """Run the next round and save it.
+
+        Raises:
+            OptionError: the options allow no further round.
+        """
         before = self.last()
         if before is not None and (before.at_floor or before.number + 1 >= self.options.max_rounds):
             why = "no fewer recordings are allowed" if before.at_floor else f"max_rounds is {self.options.max_rounds}"

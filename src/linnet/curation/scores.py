@@ -116,8 +116,9 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """Computes the scores of the shards in a folder, for all rows or those of a round. `mapper` is `map`, or applies a
-    function to tasks in many processes and returns the results in order.
+    """Computes the scores of the shards in a folder, for all rows or those of a round.
+
+    `mapper` is `map`, or applies a function to tasks in many processes and returns the results in order.
     """
 
     folder: Path
@@ -138,8 +139,9 @@ class Scoring:
         scale: Scale | None = None,
         errors: ErrorRates | None = None,
     ) -> Scores:
-        """Score the `kept` rows [all rows] by the remaining corpus, compared by `scale` or a new one. With the `errors`
-        of a model there is another component, `error_relevance`.
+        """Score the `kept` rows [all rows] by the remaining corpus, compared by `scale` or a new one.
+
+        With the `errors` of a model there is another component, `error_relevance`.
         """
         tasks = self._tasks(shards, space, kept)
         with TemporaryDirectory(prefix="scoring-", dir=self.folder) as drafts:

@@ -55,8 +55,10 @@ class ValueOptions:
 
 @dataclass(frozen=True)
 class SelectOptions:
-    """All options of the balanced selection. The share `rescue` of the budget goes to usable recordings by a hash of id
-    and `seed`, regardless of scores, so that a wrong rule never excludes anything completely.
+    """All options of the balanced selection.
+
+    The share `rescue` of the budget goes to usable recordings by a hash of id and `seed`, regardless of scores, so that
+    a wrong rule never excludes anything completely.
     """
 
     gates: GateOptions = field(default_factory=GateOptions)
@@ -73,6 +75,7 @@ class SelectOptions:
 
 def select(pool: Pool, options: SelectOptions | None = None, more_gates: Sequence[Gate] = ()) -> Selection:
     """Choose recordings; each has a reason why it is kept or not. The same pool and options yield the same selection.
+
     `more_gates` are applied last, such as `Leak`. Unfilled budgets and unmet floors are reported in the selection's
     notices.
     """
@@ -89,6 +92,7 @@ def select(pool: Pool, options: SelectOptions | None = None, more_gates: Sequenc
 
 def select_by_score(pool: Pool, score: NDArray[Any], kept: Flags, gates: Sequence[Gate] = (Unreadable(),)) -> Selection:
     """The selection by a rule based on scores only, such as HEEP's threshold: `kept` [N], ranked by `score` [N].
+
     Recordings that fail a gate are not kept. Ties are in the order of the rows; NaN is last. A sampling weight is
     relative to the smallest kept score.
     """

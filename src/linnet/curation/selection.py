@@ -77,13 +77,14 @@ class Notices:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The fate of each recording, in the order of the manifest. `fates` [N] are names: why it is kept (`floor`,
-    `coverage`, `rescue`, `score`) or not (`budget`, `threshold`, a cap, or the name of the first failed gate). `ranks`
-    int64 [N] count the kept ones in the order of selection, -1 for others. `priorities` [N] are gains per cost when
-    they were taken, and for others at the end. `weights` float32 [N] are for a sampler over all recordings: 1 for a
-    kept one, 0 for an unusable one, else the gain per second relative to the last one taken. `values` [N] are the
-    values that failed a gate, `others` [N] the duplicated recordings. `checks` holds all values compared with the
-    gates' limits.
+    """The fate of each recording, in the order of the manifest.
+
+    `fates` [N] are names: why it is kept (`floor`, `coverage`, `rescue`, `score`) or not (`budget`, `threshold`, a cap,
+    or the name of the first failed gate). `ranks` int64 [N] count the kept ones in the order of selection, -1 for
+    others. `priorities` [N] are gains per cost when they were taken, and for others at the end. `weights` float32 [N]
+    are for a sampler over all recordings: 1 for a kept one, 0 for an unusable one, else the gain per second relative to
+    the last one taken. `values` [N] are the values that failed a gate, `others` [N] the duplicated recordings. `checks`
+    holds all values compared with the gates' limits.
     """
 
     ids: NDArray[Any]

@@ -33,6 +33,7 @@ _TABLE = re.compile(r"[a-z]+-(\d{5,})\.parquet")
 @dataclass(frozen=True)
 class Shard:
     """Rows `first` to `first + rows` of the corpus: the position of their lines in `file`, and the hash of these lines.
+
     It holds no rows, so it is small enough to be sent to workers. Relative paths of recordings are relative to
     `folder`.
     """
@@ -78,8 +79,9 @@ class Plan:
 
 
 def make_plan(utterances: Iterable[Utterance], work: Path) -> Plan:
-    """Write the rows of a corpus to `work` and split them into shards; tables of obsolete shards are removed. Shards
-    with unchanged rows keep their tables. Raises `OutputError`, and `OptionError` for a corpus without rows.
+    """Write the rows of a corpus to `work` and split them into shards; tables of obsolete shards are removed.
+
+    Shards with unchanged rows keep their tables. Raises `OutputError`, and `OptionError` for a corpus without rows.
     """
     shards: list[Shard] = []
     work, here = work.absolute(), str(Path.cwd())
@@ -170,8 +172,9 @@ def table_key(path: Path) -> str | None:
 
 
 def read_tables(plan: Plan, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Some columns of a pass's tables for all shards, in the order of the rows. Raises `OptionError` if a shard's table
-    is missing or cannot be read.
+    """Some columns of a pass's tables for all shards, in the order of the rows.
+
+    Raises `OptionError` if a shard's table is missing or cannot be read.
     """
     reader = parquet()
     import pyarrow as pa

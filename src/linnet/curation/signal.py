@@ -31,11 +31,13 @@ _NEIGHBORS = (1.0, 4 / 9, 1 / 36)  # correlation of the powers of frequencies 0,
 
 @dataclass(frozen=True)
 class Signal:
-    """Signal measurements of a recording; NaN for too little audio. `level_db` is the mean level of the speech frames
-    below full scale, `snr_db` the signal-to-noise ratio, `clipped` the share of samples in runs of three or more at the
-    recording's own peak, `bandwidth_hz` the highest frequency within 60 dB of the strongest. `leading_silence` and
-    `trailing_silence` are the seconds before and after the speech; `edge_level` is the level of the first or last 30
-    ms, whichever is louder, relative to `level_db`: near 0 if a recording is cut in the middle of speech.
+    """Signal measurements of a recording; NaN for too little audio.
+
+    `level_db` is the mean level of the speech frames below full scale, `snr_db` the signal-to-noise ratio, `clipped`
+    the share of samples in runs of three or more at the recording's own peak, `bandwidth_hz` the highest frequency
+    within 60 dB of the strongest. `leading_silence` and `trailing_silence` are the seconds before and after the speech;
+    `edge_level` is the level of the first or last 30 ms, whichever is louder, relative to `level_db`: near 0 if a
+    recording is cut in the middle of speech.
     """
 
     level_db: float
@@ -68,11 +70,12 @@ def inspect(samples: Samples, spectrum: Spectrum, speech: Flags) -> Signal:
 
 
 def signal_to_noise(spectrum: Spectrum, speech: Flags) -> float:
-    """The signal-to-noise ratio in dB, by the quietest moments of each band; NaN below 5 usable frames. In each band
-    the powers are smoothed over 100 ms, and their lowest tenth is taken as noise (after Martin 2001, "Noise power
-    spectral density estimation based on optimal smoothing and minimum statistics"), so no pauses in speech are needed.
-    The bias of a low quantile relative to the mean is corrected in closed form, since smoothed powers of noise have a
-    gamma distribution.
+    """The signal-to-noise ratio in dB, by the quietest moments of each band; NaN below 5 usable frames.
+
+    In each band the powers are smoothed over 100 ms, and their lowest tenth is taken as noise (after Martin 2001,
+    "Noise power spectral density estimation based on optimal smoothing and minimum statistics"), so no pauses in speech
+    are needed. The bias of a low quantile relative to the mean is corrected in closed form, since smoothed powers of
+    noise have a gamma distribution.
     """
     heard = spectrum.power > _DIGITAL
     bands = spectrum.bands[heard]
@@ -90,8 +93,9 @@ def signal_to_noise(spectrum: Spectrum, speech: Flags) -> float:
 
 
 def clipped_share(samples: Samples) -> float:
-    """The share of samples [N] in runs of three or more within 2 % of the recording's peak. Relative to the peak, so
-    that a clipped recording that was attenuated later is found too.
+    """The share of samples [N] in runs of three or more within 2 % of the recording's peak.
+
+    Relative to the peak, so that a clipped recording that was attenuated later is found too.
     """
     size = np.abs(samples)
     peak = float(size.max(initial=0.0))
@@ -121,8 +125,9 @@ def _decibels(power: float) -> float:
 
 @lru_cache(maxsize=1)
 def _weights_and_bias() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weight of each band in a sum of powers, and the lowest tenth of smoothed noise relative to its mean, [M]. A
-    band of several frequencies has less variance than one: its degrees of freedom follow from its filter and the
+    """The weight of each band in a sum of powers, and the lowest tenth of smoothed noise relative to its mean, [M].
+
+    A band of several frequencies has less variance than one: its degrees of freedom follow from its filter and the
     correlation of neighboring frequencies under the window.
     """
     filters = mel_filters(MELS).astype(np.float64)

@@ -20,9 +20,10 @@ _HALF = np.uint64(32)
 
 
 def sketch(units: NDArray[np.uint16]) -> NDArray[np.uint32]:
-    """The sketch [S] of a sequence of units [R]: the minimum of each of 64 hash functions over all 5-grams. Two
-    sketches agree in a value with a probability equal to the Jaccard similarity of their sets of 5-grams (Broder 1997,
-    "On the resemblance and containment of documents"). One to four units form one gram; an empty sequence has no
+    """The sketch [S] of a sequence of units [R]: the minimum of each of 64 hash functions over all 5-grams.
+
+    Two sketches agree in a value with a probability equal to the Jaccard similarity of their sets of 5-grams (Broder
+    1997, "On the resemblance and containment of documents"). One to four units form one gram; an empty sequence has no
     sketch.
     """
     if not len(units):

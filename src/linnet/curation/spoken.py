@@ -46,10 +46,11 @@ def shard_paths(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def speak_shard(measured: Path, heard: Path, options: PhonemeOptions) -> int:
-    """Phonemize the texts of one measured shard to its draft; returns the number of rows. An existing draft is kept,
-    unless it was made with other options, lexicons or libraries. Map it over `shard_paths` with any number of
-    processes, each with its own backends. Raises `OptionError` for a lexicon that cannot be read, `OutputError` for a
-    draft that cannot be written.
+    """Phonemize the texts of one measured shard to its draft; returns the number of rows.
+
+    An existing draft is kept, unless it was made with other options, lexicons or libraries. Map it over `shard_paths`
+    with any number of processes, each with its own backends. Raises `OptionError` for a lexicon that cannot be read,
+    `OutputError` for a draft that cannot be written.
     """
     reader = parquet()
     made_by = options.fingerprint
@@ -65,6 +66,7 @@ def speak_shard(measured: Path, heard: Path, options: PhonemeOptions) -> int:
 
 def finish_shards(folder: Path) -> Inventory:
     """Apply a common numbering of phones to all drafts: writes `phones.json`, and a spoken shard for each measured one.
+
     Raises `OptionError` if a draft is missing.
     """
     reader = parquet()

@@ -20,8 +20,9 @@ Voice = tuple[str, str]  # (language, phonemizer)
 
 @dataclass(frozen=True, eq=False)
 class Symbols:
-    """Maps the phones of each voice to the symbols of all voices, the most frequent first. A voice with unknown symbols
-    has separate numbers.
+    """Maps the phones of each voice to the symbols of all voices, the most frequent first.
+
+    A voice with unknown symbols has separate numbers.
     """
 
     numbers: Mapping[int, NDArray[np.int64]]
@@ -58,8 +59,9 @@ class Symbols:
 
 
 def read_inventory(folder: Path) -> dict[Voice, dict[str, int]]:
-    """The counts of symbols per voice, from the inventory of the text pass; empty if there is none. Raises
-    `OptionError` if it cannot be read.
+    """The counts of symbols per voice, from the inventory of the text pass; empty if there is none.
+
+    Raises `OptionError` if it cannot be read.
     """
     path = folder / INVENTORY
     if not path.exists():

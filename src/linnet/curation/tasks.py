@@ -23,8 +23,9 @@ from linnet.files import whole_file
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Some shards, their remaining rows (None: all), and the files shared by all tasks. `drafts` is the folder for
-    alignments, written when counting and read when estimating.
+    """Some shards, their remaining rows (None: all), and the files shared by all tasks.
+
+    `drafts` is the folder for alignments, written when counting and read when estimating.
     """
 
     shards: Sequence[ShardFiles]

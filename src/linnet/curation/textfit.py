@@ -29,9 +29,10 @@ _UNKNOWN = ("und", "mul", "zxx")
 
 @dataclass(frozen=True)
 class ForeignText:
-    """Recordings whose text fits another language of the pool better, by more than `limit` bits per letter. The
-    probability of character trigrams is estimated from each language's other texts. Short texts, languages with fewer
-    than 30 texts, and a pool of one language are not checked.
+    """Recordings whose text fits another language of the pool better, by more than `limit` bits per letter.
+
+    The probability of character trigrams is estimated from each language's other texts. Short texts, languages with
+    fewer than 30 texts, and a pool of one language are not checked.
     """
 
     limit: float = 0.5

@@ -23,9 +23,11 @@ _WORDS_KEPT: Final = 1 << 18
 
 @dataclass(frozen=True)
 class TextWords:
-    """The words of a transcript. `words`: in lower case, without punctuation, with all combining marks. `units`: the
-    same, but grapheme clusters for scripts without spaces. `characters`: the number of letters and digits, without
-    marks. `script`: that of most letters (ISO 15924), `share` their share of all.
+    """The words of a transcript.
+
+    `words`: in lower case, without punctuation, with all combining marks. `units`: the same, but grapheme clusters for
+    scripts without spaces. `characters`: the number of letters and digits, without marks. `script`: that of most
+    letters (ISO 15924), `share` their share of all.
     """
 
     words: tuple[str, ...]

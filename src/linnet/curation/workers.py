@@ -1,5 +1,6 @@
-"""Map a function over items: in this process, in several processes, or on a Ray cluster, with the same results. Items
-and results are small; recordings and tables are passed as files.
+"""Map a function over items: in this process, in several processes, or on a Ray cluster, with the same results.
+
+Items and results are small; recordings and tables are passed as files.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _PATIENCE = 10.0  # seconds for an answer
 @dataclass(frozen=True)
 class WorkerOptions:
     """Options of workers: `workers` single-threaded processes (None: one per core), here or on a Ray `cluster`.
+
     `cluster` is `ray` for a new one on this machine, or the address of a running one, such as `10.0.0.5:6379`, whose
     processors are all used. All its machines need the recordings and the work folder at the same paths, and an
     installed Linnet.
@@ -50,9 +52,14 @@ def map_items(
     function: Callable[[Item], Result], items: Sequence[Item], options: WorkerOptions | None = None
 ) -> Iterator[Result]:
     """Yield the function's results in the order of the items, each as soon as it and the earlier ones are done.
+
     `function` is at the top level of a module; items and results can be pickled. Linear algebra always uses one thread,
-    so that results are the same everywhere. Raises: LinnetError: a worker died, for example out of memory.
-    MissingExtra: Ray is not installed. Any error of the function.
+    so that results are the same everywhere.
+
+    Raises:
+        LinnetError: a worker died, for example out of memory.
+        MissingExtra: Ray is not installed.
+        Any error of the function.
     """
     options = options or WorkerOptions()
     if options.cluster is not None:
@@ -65,8 +72,9 @@ def map_items(
 
 @contextmanager
 def connected(options: WorkerOptions | None = None) -> Iterator[None]:
-    """A context in which all calls of `map_items` share one connection to Ray. No effect for processes of this machine.
-    Raises as `map_items`.
+    """A context in which all calls of `map_items` share one connection to Ray.
+
+    No effect for processes of this machine. Raises as `map_items`.
     """
     if options is None or options.cluster is None:
         yield

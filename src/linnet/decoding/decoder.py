@@ -39,8 +39,10 @@ class Decoder:
         prompt: Sequence[int] = (),
     ) -> str:
         """The language of one window: the most probable, or, if that is uncertain, the one that explains the audio
-        best. `probabilities` are those of `detect_language`. If the highest is below 0.8, the window is decoded in up
-        to three languages, greedily and up to 48 tokens. See `language.best_explained`.
+        best.
+
+        `probabilities` are those of `detect_language`. If the highest is below 0.8, the window is decoded in up to
+        three languages, greedily and up to 48 tokens. See `language.best_explained`.
         """
         likeliest = max(probabilities, key=probabilities.__getitem__)
         codes = rivals(probabilities)
@@ -59,12 +61,13 @@ class Decoder:
         languages: Sequence[str | None] | None = None,
         prompts: Sequence[Sequence[int]] | None = None,
     ) -> list[DecodingResult]:
-        """Decode all windows together; returns one result per window. `languages`, one per window, override
-        `options.language`; if neither is given, the language is detected. `prompts`, one per window, are the tokens
-        before it without <|startofprev|>, all of one length (`ValueError` otherwise); `None` means `options.context`. A
-        window whose result is repetitive or improbable is decoded again, with others like it, at the next of
-        `options.temperatures`; if all fail, the best result is kept. Raises `OptionError` for options that the model
-        does not support.
+        """Decode all windows together; returns one result per window.
+
+        `languages`, one per window, override `options.language`; if neither is given, the language is detected.
+        `prompts`, one per window, are the tokens before it without <|startofprev|>, all of one length (`ValueError`
+        otherwise); `None` means `options.context`. A window whose result is repetitive or improbable is decoded again,
+        with others like it, at the next of `options.temperatures`; if all fail, the best result is kept. Raises
+        `OptionError` for options that the model does not support.
         """
         check_options(options, self._vocabulary)
         spoken = self._languages(encoded, options, languages)

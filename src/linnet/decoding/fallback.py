@@ -9,8 +9,9 @@ from linnet.decoding.result import DecodingResult
 
 
 def compression_ratio(text: str) -> float:
-    """Bytes of the text / its bytes compressed by zlib; 0 for no text. Ordinary speech is below 2, repetition loops are
-    far above.
+    """Bytes of the text / its bytes compressed by zlib; 0 for no text.
+
+    Ordinary speech is below 2, repetition loops are far above.
     """
     data = text.strip().encode()
     return len(data) / len(zlib.compress(data)) if data else 0.0
@@ -27,9 +28,10 @@ def needs_fallback(decoded: DecodingResult, options: DecodingOptions) -> bool:
 
 
 def shortfall(decoded: DecodingResult, options: DecodingOptions) -> float:
-    """How far a result exceeds the two thresholds in total; 0 if it needs no fallback. If every temperature fails, the
-    result with the smallest shortfall is kept: sampled text may be worse than the first result, for example for a
-    chorus that really is repetitive.
+    """How far a result exceeds the two thresholds in total; 0 if it needs no fallback.
+
+    If every temperature fails, the result with the smallest shortfall is kept: sampled text may be worse than the first
+    result, for example for a chorus that really is repetitive.
     """
     ratio, log_probability = options.compression_ratio_threshold, options.log_probability_threshold
     improbable = 0.0 if log_probability is None else max(log_probability - decoded.avg_logprob, 0.0)

@@ -36,8 +36,10 @@ def likeliest(logits: Array) -> Array:
 
 
 class Sampler:
-    """Samples from softmax(logits / temperature); a `Picker`. All rows use the same random number per step, so a
-    window's tokens depend only on the seed, the temperature and the window, not on the rest of the batch.
+    """Samples from softmax(logits / temperature); a `Picker`.
+
+    All rows use the same random number per step, so a window's tokens depend only on the seed, the temperature and the
+    window, not on the rest of the batch.
     """
 
     def __init__(self, temperature: float, seed: int) -> None:
@@ -52,9 +54,10 @@ class Sampler:
 
 
 def follow(search: Search, primed: DecoderStart, rules: Sequence[Rule], pick: Picker = likeliest) -> list[Hypothesis]:
-    """Extend each row by picked tokens until <|endoftext|> or the limit. Finished rows leave the batch once there are
-    enough of them. Log-probabilities are those of the allowed tokens at temperature 1, as in Radford et al. 2022's
-    reference code.
+    """Extend each row by picked tokens until <|endoftext|> or the limit.
+
+    Finished rows leave the batch once there are enough of them. Log-probabilities are those of the allowed tokens at
+    temperature 1, as in Radford et al. 2022's reference code.
     """
     logits = primed.logits
     xp = namespace(logits)

@@ -58,9 +58,10 @@ def prime(
     no_speech: int | None,
     max_length: int,
 ) -> DecoderStart:
-    """Feed each window its prefix, all of one length; `start` is the position of <|startoftranscript|> in them. The
-    no-speech probability is that of `no_speech` right after <|startoftranscript|>, over the whole vocabulary, so the
-    prefix is fed in two parts.
+    """Feed each window its prefix, all of one length; `start` is the position of <|startoftranscript|> in them.
+
+    The no-speech probability is that of `no_speech` right after <|startoftranscript|>, over the whole vocabulary, so
+    the prefix is fed in two parts.
     """
     tokens = np.array(prefixes, np.int64)
     state = engine.start(encoded, max_length=max_length)

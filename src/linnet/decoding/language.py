@@ -24,8 +24,10 @@ LANGUAGE_WEIGHT = 0.1  # relative to the average log-probability; tuned on clips
 
 def resolve_language(name: str | None, vocabulary: WhisperVocabulary) -> str | None:
     """The model's code for a language named by code (de, de-AT, <|de|>) or in English (german); None stays None
-    (detect). Script and region are ignored if the model does not distinguish them. For an English-only model the result
-    is always `en`. Raises `OptionError` for a language that the model does not know.
+    (detect).
+
+    Script and region are ignored if the model does not distinguish them. For an English-only model the result is always
+    `en`. Raises `OptionError` for a language that the model does not know.
     """
     if not vocabulary.languages:
         if name is None or name.lower() in ("en", "english") or _meant(name, ("en",)):
@@ -51,8 +53,9 @@ def _meant(code: str, known: Iterable[str]) -> str | None:
 
 
 def detect_language(engine: Engine, encoded: EncoderOutput, vocabulary: WhisperVocabulary) -> list[dict[str, float]]:
-    """The probability of each of the model's languages, per window; they sum to 1. The softmax over the language tokens
-    after <|startoftranscript|>. An English-only model yields {"en": 1.0}.
+    """The probability of each of the model's languages, per window; they sum to 1.
+
+    The softmax over the language tokens after <|startoftranscript|>. An English-only model yields {"en": 1.0}.
     """
     if not vocabulary.languages:
         return [{"en": 1.0}] * encoded.batch
@@ -65,7 +68,9 @@ def detect_language(engine: Engine, encoded: EncoderOutput, vocabulary: WhisperV
 
 def rivals(probabilities: Mapping[str, float]) -> list[str]:
     """The languages worth decoding in if detection is uncertain, most probable first; none if it is certain (a
-    probability of 0.8 or more). At most 3 languages, each of at least 3 %.
+    probability of 0.8 or more).
+
+    At most 3 languages, each of at least 3 %.
 
     >>> rivals({"ca": 0.61, "es": 0.33, "gl": 0.03, "en": 0.02}), rivals({"de": 0.9, "en": 0.1})
     (['ca', 'es', 'gl'], [])
@@ -81,6 +86,7 @@ def best_explained(
     decoded: Sequence[DecodingResult], probabilities: Mapping[str, float], ratio: float | None
 ) -> str | None:
     """The language with the most probable text: the average log-probability of its tokens + 0.1 * log P(language).
+
     `decoded` holds the same window decoded in each candidate language. Texts that are empty, or whose compression ratio
     exceeds `ratio`, do not count; None if no text counts.
     """

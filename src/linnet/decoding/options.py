@@ -16,9 +16,10 @@ Task = Literal["transcribe", "translate"]
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """Decoding options of a window; `None` means the value of the model's generation config. The thresholds are those
-    of Radford et al. 2022, section 4.5: a window is decoded again at the next temperature while its text is repetitive
-    (compression ratio) or improbable (average log-probability).
+    """Decoding options of a window; `None` means the value of the model's generation config.
+
+    The thresholds are those of Radford et al. 2022, section 4.5: a window is decoded again at the next temperature
+    while its text is repetitive (compression ratio) or improbable (average log-probability).
     """
 
     language: str | None = None  # a code (de, de-AT) or an English name (german); None or auto: detect

@@ -61,9 +61,10 @@ def build_prefixes(
     prompts: Sequence[Sequence[int]] | None = None,
     max_length: int,
 ) -> tuple[list[list[int]], int]:
-    """The prefix of each window of a batch, and the position of <|startoftranscript|> in all of them. `languages` and
-    `prompts` have one entry per window; without prompts all have `options.context`. Raises `ValueError` if the prompts
-    differ in number from the windows, or in length from each other.
+    """The prefix of each window of a batch, and the position of <|startoftranscript|> in all of them.
+
+    `languages` and `prompts` have one entry per window; without prompts all have `options.context`. Raises `ValueError`
+    if the prompts differ in number from the windows, or in length from each other.
     """
     batch = len(languages)
     if prompts is None:

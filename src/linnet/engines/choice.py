@@ -74,8 +74,9 @@ def short_compute_type(name: str) -> str:
 
 
 def replace_dtype(dtype: str, wanted: EngineConfig, notify: Notify) -> EngineConfig:
-    """Replace the former option `dtype`: this compute type on the torch engine. `notify` receives its new name. Raises
-    `OptionError` if it contradicts the other options.
+    """Replace the former option `dtype`: this compute type on the torch engine. `notify` receives its new name.
+
+    Raises `OptionError` if it contradicts the other options.
     """
     if wanted.engine == "openvino":
         raise OptionError(f"dtype {dtype} is for the torch engine: for OpenVINO choose --compute-type")
@@ -99,8 +100,10 @@ class EngineChoice:
 
 
 def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> EngineChoice:
-    """The engine and precision for a model that is not loaded yet. `notify` receives a sentence for each automatic
-    choice. Raises `ModelError`, `OptionError`, and `OpenVinoMissing` if OpenVINO was requested by name.
+    """The engine and precision for a model that is not loaded yet.
+
+    `notify` receives a sentence for each automatic choice. Raises `ModelError`, `OptionError`, and `OpenVinoMissing` if
+    OpenVINO was requested by name.
     """
     family = family_of(ref.path)
     if family is WHISPER:

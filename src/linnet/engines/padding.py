@@ -1,8 +1,9 @@
-"""Condense the silence that pads a window to few encoder frames instead of up to 1,500. Whisper was trained on windows
-of 30 s: a clip of 8 s is followed by 22 s of silence, and without it, words are hallucinated. But the encoding of
-silence hardly depends on its position. So one of every `STRIDE` padding positions represents all of them: log(count) is
-added to its attention scores, exactly the effect of `count` equal keys. Only the position embeddings are coarser. The
-audio and a margin after it keep a position per 20 ms.
+"""Condense the silence that pads a window to few encoder frames instead of up to 1,500.
+
+Whisper was trained on windows of 30 s: a clip of 8 s is followed by 22 s of silence, and without it, words are
+hallucinated. But the encoding of silence hardly depends on its position. So one of every `STRIDE` padding positions
+represents all of them: log(count) is added to its attention scores, exactly the effect of `count` equal keys. Only the
+position embeddings are coarser. The audio and a margin after it keep a position per 20 ms.
 
 Shapes: P positions of a whole window, K positions that are kept.
 """
@@ -23,8 +24,10 @@ BEST_SHARE = 2 / 3  # share of a window's positions: attention makes a full wind
 
 @dataclass(frozen=True)
 class Layout:
-    """The kept positions and their attention bias. `indices` [K], int64, increasing; `bias` [K], float32: the logarithm
-    of the number of positions that each represents.
+    """The kept positions and their attention bias.
+
+    `indices` [K], int64, increasing; `bias` [K], float32: the logarithm of the number of positions that each
+    represents.
     """
 
     indices: NDArray[np.int64]
@@ -59,9 +62,10 @@ def condense(positions: int, sound: int) -> Layout:
 
 
 def best_sound(positions: int) -> int | None:
-    """Mel frames of audio in a window of `positions` with the least cost per second; None: a full window. An encoder's
-    time grows faster than its positions: for Whisper base 1,500 take 300 to 360 ms, 1,000 163, 750 111 (two Xeon
-    cores). Below two thirds, speech is split more often and windows are less full, and tiny gains nothing.
+    """Mel frames of audio in a window of `positions` with the least cost per second; None: a full window.
+
+    An encoder's time grows faster than its positions: for Whisper base 1,500 take 300 to 360 ms, 1,000 163, 750 111
+    (two Xeon cores). Below two thirds, speech is split more often and windows are less full, and tiny gains nothing.
 
     >>> best_sound(1500), len(condense(1500, 1832)), len(condense(1500, 1833))
     (1832, 1000, 1250)

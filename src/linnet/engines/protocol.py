@@ -35,15 +35,18 @@ class State(Protocol):
         ...
 
     def reorder(self, rows: Sequence[int]) -> None:
-        """Let row i continue row `rows[i]`. The number of rows may change, with equally many adjacent rows per window:
-        a prompt is fed once and then expanded to beams. Rows of different windows must not be mixed.
+        """Let row i continue row `rows[i]`.
+
+        The number of rows may change, with equally many adjacent rows per window: a prompt is fed once and then
+        expanded to beams. Rows of different windows must not be mixed.
         """
         ...
 
     def keep(self, rows: Sequence[int]) -> bool:
-        """Keep only these windows, in this order; the state has one row per window. Returns False, without any change,
-        if that would cost more than it saves. Raises `ValueError` for a state with several rows per window, or without
-        rows.
+        """Keep only these windows, in this order; the state has one row per window.
+
+        Returns False, without any change, if that would cost more than it saves. Raises `ValueError` for a state with
+        several rows per window, or without rows.
         """
         ...
 
@@ -74,8 +77,9 @@ class EncoderEngine(Protocol):
 
 
 class DecoderEngine(Protocol):
-    """The decoder of one loaded model, without the state of a decode. `encoded` and `state` always come from the same
-    engine, so they are typed loosely.
+    """The decoder of one loaded model, without the state of a decode.
+
+    `encoded` and `state` always come from the same engine, so they are typed loosely.
     """
 
     def start(self, encoded: Any, *, max_length: int) -> State:
@@ -90,11 +94,12 @@ class DecoderEngine(Protocol):
         ...
 
     def align(self, encoded: Any, tokens: Array, heads: Sequence[tuple[int, int]]) -> Array:
-        """Cross-attention probabilities [B, H, L, P], float32, of one teacher-forced pass. `tokens` [B, L] are whole
-        sequences including the prefix, one per window, padded on the right with any token. `heads` are (decoder layer,
-        head) pairs, in the order of the result; P is that of `encode`. Row i belongs to the step that reads token i and
-        predicts token i + 1. Raises `ValueError` for another number of rows, no or too many tokens, no heads, or heads
-        that the model lacks.
+        """Cross-attention probabilities [B, H, L, P], float32, of one teacher-forced pass.
+
+        `tokens` [B, L] are whole sequences including the prefix, one per window, padded on the right with any token.
+        `heads` are (decoder layer, head) pairs, in the order of the result; P is that of `encode`. Row i belongs to the
+        step that reads token i and predicts token i + 1. Raises `ValueError` for another number of rows, no or too many
+        tokens, no heads, or heads that the model lacks.
         """
         ...
 

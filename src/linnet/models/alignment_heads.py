@@ -30,11 +30,14 @@ MEASURED_LAGS: dict[tuple[Head, ...], float] = {
 
 @dataclass(frozen=True)
 class AlignmentHeads:
-    """(decoder layer, head) pairs and their origin. `calibrated`: found by `linnet models align-heads`; `model`: listed
-    in generation_config.json; `assumed`: all heads of the upper half of the layers, as OpenAI's Whisper assumes for a
-    model without a list. `lag`: seconds by which these heads attend after the onset of the decoded word: that of the
-    calibration, else `alignment_lag` of generation_config.json, else the value measured for exactly these heads
-    (tiny.en attends to the end of a word), else 0.
+    """(decoder layer, head) pairs and their origin.
+
+    `calibrated`: found by `linnet models align-heads`; `model`: listed in generation_config.json; `assumed`: all heads
+    of the upper half of the layers, as OpenAI's Whisper assumes for a model without a list.
+
+    `lag`: seconds by which these heads attend after the onset of the decoded word: that of the calibration, else
+    `alignment_lag` of generation_config.json, else the value measured for exactly these heads (tiny.en attends to the
+    end of a word), else 0.
     """
 
     pairs: tuple[Head, ...]
@@ -82,7 +85,9 @@ def save_alignment_heads(
     folder: Path, scores: Mapping[Head, float], *, chosen: Sequence[Head], lag: float, shared: bool
 ) -> Path:
     """Write a calibration to a model's folder, or to Linnet's cache if the folder is `shared` (in the Hub's cache, or
-    embedded); returns the file. Raises `OutputError`.
+    embedded); returns the file.
+
+    Raises `OutputError`.
     """
     path = cache_folder() / "alignment_heads" / f"{fingerprint(folder)}.json" if shared else folder / FILE
     rows = [{"layer": layer, "head": head, "score": round(score, 4)} for (layer, head), score in scores.items()]

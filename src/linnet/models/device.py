@@ -16,8 +16,10 @@ GPU_FILES = ("nvidia0", "nvidiactl", "kfd", "dxg")  # of NVIDIA, AMD, and Window
 
 
 def choose_device(name: str = "auto") -> tuple[str, str]:
-    """The device by PyTorch's name, and the reason. `auto` is the first CUDA (or ROCm) device if there is one, else the
-    CPU. Raises `OptionError` if a named device is missing.
+    """The device by PyTorch's name, and the reason.
+
+    `auto` is the first CUDA (or ROCm) device if there is one, else the CPU. Raises `OptionError` if a named device is
+    missing.
 
     >>> choose_device("cpu")
     ('cpu', 'as asked')
@@ -54,8 +56,10 @@ def _may_have_gpu() -> bool:
 
 
 def choose_dtype(name: str, device: str) -> tuple[torch.dtype, str]:
-    """The precision of computation, and the reason. `auto` is bfloat16 on a GPU that supports it, float16 on an older
-    one, float32 on a CPU. Raises `OptionError` for others.
+    """The precision of computation, and the reason.
+
+    `auto` is bfloat16 on a GPU that supports it, float16 on an older one, float32 on a CPU. Raises `OptionError` for
+    others.
     """
     import torch
 

@@ -1,6 +1,7 @@
-"""Folders in Linnet's cache that are derived from a source once, sealed with checksums of their files. An entry appears
-by one rename and its manifest is written last, so two processes may create it at once: one wins, the other uses its
-result.
+"""Folders in Linnet's cache that are derived from a source once, sealed with checksums of their files.
+
+An entry appears by one rename and its manifest is written last, so two processes may create it at once: one wins, the
+other uses its result.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ def is_whole(entry: Path, manifest: str) -> bool:
 
 
 def place(made: Path, entry: Path, manifest: str, *, replace: bool = False) -> None:
-    """Rename a draft to its place; if another process was faster, its entry is kept. Entries of the same source by
-    other versions of the code are removed: the name of an entry is KEY-VERSION. Raises `OutputError`.
+    """Rename a draft to its place; if another process was faster, its entry is kept.
+
+    Entries of the same source by other versions of the code are removed: the name of an entry is KEY-VERSION. Raises
+    `OutputError`.
     """
     try:
         place_folder(made, entry, "replace" if replace or not is_whole(entry, manifest) else "keep")

@@ -11,10 +11,11 @@ from linnet.errors import MissingExtra, ModelError
 
 
 def import_gguf(source: Path, output: Path, *, card: Mapping[str, str] | None = None) -> None:
-    """Write the causal language model and tokenizer of one GGUF file as a Transformers folder. `output` must not exist;
-    it appears when it is complete. Quantized weights become float32, so that nothing is rounded again; `card` has lines
-    for README.md. Raises `MissingExtra` without the extra `gguf`, `ModelError` for a file that Transformers cannot
-    read, `OutputError` if the folder cannot be written.
+    """Write the causal language model and tokenizer of one GGUF file as a Transformers folder.
+
+    `output` must not exist; it appears when it is complete. Quantized weights become float32, so that nothing is
+    rounded again; `card` has lines for README.md. Raises `MissingExtra` without the extra `gguf`, `ModelError` for a
+    file that Transformers cannot read, `OutputError` if the folder cannot be written.
     """
     from linnet.models.derived import check_output, new_folder
 

@@ -25,8 +25,9 @@ _TIMEOUT = 10.0  # seconds to wait for the Hub's first answer
 
 
 class FetchError(ModelError):
-    """A model could not be fetched from the Hub. `reason` is a clause about `it`. `unknown`: the Hub has no such model;
-    `unreachable`: the Hub did not answer, so another source may be tried.
+    """A model could not be fetched from the Hub. `reason` is a clause about `it`.
+
+    `unknown`: the Hub has no such model; `unreachable`: the Hub did not answer, so another source may be tried.
     """
 
     def __init__(self, model_id: str, reason: str, *, unknown: bool = False, unreachable: bool = False) -> None:
@@ -54,8 +55,10 @@ def _set(*variables: str) -> str | None:
 
 
 def cached(model_id: str, revision: str | None = None) -> Path | None:
-    """The snapshot folder of a Hub model with config and weights in the cache, else None. Uses no network. The result
-    equals that of `huggingface_hub.try_to_load_from_cache`, whose import alone takes longer than loading tiny.en.
+    """The snapshot folder of a Hub model with config and weights in the cache, else None. Uses no network.
+
+    The result equals that of `huggingface_hub.try_to_load_from_cache`, whose import alone takes longer than loading
+    tiny.en.
     """
     from huggingface_hub import constants
 
@@ -88,6 +91,7 @@ def fetch(
     patience: float | None = None,
 ) -> Path:
     """Download config, tokenizer, processor and weights of a Hub model to the cache; returns its snapshot folder.
+
     Existing files are not fetched again; weights are safetensors, or .bin if there are no others. `notify` receives the
     size before the download. The Hub counts as unreachable without a first answer in `patience` seconds, including name
     resolution; by default each step of the connection has 10 s. Raises `ModelError` with the reason if the Hub cannot
@@ -118,8 +122,9 @@ def fetch(
 
 
 def within(seconds: float | None, work: Callable[[], T]) -> T:
-    """The result of `work` within a time limit in seconds; else `TimeoutError`, while it continues. For calls without a
-    time limit, such as resolving a host name.
+    """The result of `work` within a time limit in seconds; else `TimeoutError`, while it continues.
+
+    For calls without a time limit, such as resolving a host name.
     """
     if seconds is None:
         return work()
@@ -151,7 +156,9 @@ def _sizes(model_id: str, revision: str | None, timeout: float) -> dict[str, int
 
 def needed_files(names: Sequence[str]) -> list[str]:
     """The required files of a repository: its weights, and the small files in its root (config, tokenizer, processor,
-    card). CTranslate2's weights are used if there are none for Transformers.
+    card).
+
+    CTranslate2's weights are used if there are none for Transformers.
     """
     weights = choose_weights(names) or tuple(name for name in names if name == CT2_WEIGHTS)
     top = [name for name in names if "/" not in name and not name.endswith(".index.json")]

@@ -1,5 +1,6 @@
-"""Models in wheels on a package index, for users who can reach such an index but not the Hub. The catalog lists wheels
-published by others, each pinned by its hash. A new entry is a row of `CATALOG`.
+"""Models in wheels on a package index, for users who can reach such an index but not the Hub.
+
+The catalog lists wheels published by others, each pinned by its hash. A new entry is a row of `CATALOG`.
 """
 
 from __future__ import annotations
@@ -104,8 +105,9 @@ def entry(model_id: str) -> IndexEntry | None:
 
 
 def fetch_files(row: IndexEntry, folder: Path, *, patience: float | None = None) -> list[Path]:
-    """Download an entry's wheels and write its data files to a folder; returns the files. The wheels are not kept.
-    Raises `WheelError`.
+    """Download an entry's wheels and write its data files to a folder; returns the files.
+
+    The wheels are not kept. Raises `WheelError`.
     """
     files = dict.fromkeys(folder / member.output for wheel in row.wheels for member in wheel.members)
     for file in files:
@@ -131,8 +133,9 @@ def kept_ids() -> list[str]:
 
 
 def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> Path:
-    """Create a model folder in Linnet's cache from an entry's wheels, if it does not exist; returns the folder. It
-    appears only when it is complete; of two processes the second waits and uses the result of the first. Raises
+    """Create a model folder in Linnet's cache from an entry's wheels, if it does not exist; returns the folder.
+
+    It appears only when it is complete; of two processes the second waits and uses the result of the first. Raises
     `WheelError` for failures of the index, `ModelError` for files that cannot be read or written.
     """
     target = _folder(row.model_id)

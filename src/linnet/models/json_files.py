@@ -107,8 +107,10 @@ _SIZES = {
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a model folder. Raises `ModelError` that names the file, and the field if possible, for
-    anything but a regular file of limited size with a JSON object of limited depth and fields according to `FIELDS`.
+    """Read a JSON object of a model folder.
+
+    Raises `ModelError` that names the file, and the field if possible, for anything but a regular file of limited size
+    with a JSON object of limited depth and fields according to `FIELDS`.
     """
     value = load_json(path)
     if not isinstance(value, dict):

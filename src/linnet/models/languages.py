@@ -1,7 +1,9 @@
 """Add languages to a Whisper-family model: tokens at the end of its vocabulary, and initial embedding rows for
-training. Whisper's ids are text, then special tokens (including languages), then timestamps up to the last id. A new
-language cannot have an id among the languages without moving timestamps, so it comes after them. Code that takes "at or
-above <|0.00|>" for a timestamp never meets such an id in a transcript, due to `suppress_tokens`.
+training.
+
+Whisper's ids are text, then special tokens (including languages), then timestamps up to the last id. A new language
+cannot have an id among the languages without moving timestamps, so it comes after them. Code that takes "at or above
+<|0.00|>" for a timestamp never meets such an id in a transcript, due to `suppress_tokens`.
 """
 
 from __future__ import annotations
@@ -44,12 +46,13 @@ class NewLanguage:
 def add_languages(
     name: str, wanted: Mapping[str, str | None], output: Path, *, listed: Iterable[str] = (), offline: bool = False
 ) -> tuple[list[NewLanguage], list[str]]:
-    """Write a Whisper-family model with additional languages to a new folder. `wanted` maps canonical codes
-    (`language_codes.parse_languages`) to a language of the model to start from; None means the same language in another
-    script or region, else the mean of all. `listed` codes that the model has are skipped and returned second. Ids and
-    weights of all other tokens are unchanged. Raises `OptionError` for a model of another family or for English only,
-    for wanted languages that it has already and related ones that it lacks; `ModelError` for a model that cannot be
-    used; `OutputError` for the folder.
+    """Write a Whisper-family model with additional languages to a new folder.
+
+    `wanted` maps canonical codes (`language_codes.parse_languages`) to a language of the model to start from; None
+    means the same language in another script or region, else the mean of all. `listed` codes that the model has are
+    skipped and returned second. Ids and weights of all other tokens are unchanged. Raises `OptionError` for a model of
+    another family or for English only, for wanted languages that it has already and related ones that it lacks;
+    `ModelError` for a model that cannot be used; `OutputError` for the folder.
     """
     check_output(output)
     base = load_base(name, offline=offline, purpose="support language tokens")
@@ -80,10 +83,12 @@ def added_languages(config: Any) -> dict[str, int]:
 
 
 def train_new_rows(module: nn.Module, tokens: Sequence[int]) -> list[nn.Parameter]:
-    """Freeze a model except for the embeddings of these tokens; returns their parameters, for an optimizer. `module` is
-    a Transformers model with input and output embeddings [vocabulary, width], which are one parameter if tied. The
-    gradient of every other row is zero, so an optimizer without weight decay leaves those rows exactly unchanged. Set
-    `weight_decay` to 0, since decay would shrink them. Raises `ValueError` for a token that the embeddings lack.
+    """Freeze a model except for the embeddings of these tokens; returns their parameters, for an optimizer.
+
+    `module` is a Transformers model with input and output embeddings [vocabulary, width], which are one parameter if
+    tied. The gradient of every other row is zero, so an optimizer without weight decay leaves those rows exactly
+    unchanged. Set `weight_decay` to 0, since decay would shrink them. Raises `ValueError` for a token that the
+    embeddings lack.
 
     >>> model = nn.Module()
     >>> model.get_input_embeddings = lambda table=nn.Embedding(4, 2): table

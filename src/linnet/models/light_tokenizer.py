@@ -10,9 +10,10 @@ from linnet.models.loading import first_line, no_panic
 
 
 class LightTokenizer:
-    """The tokenizer methods that recognition needs, from tokenizer.json by the library tokenizers. Results equal those
-    of `transformers.AutoTokenizer` for Whisper's files; it cannot train, save or pad. Raises `ModelError` for a damaged
-    file.
+    """The tokenizer methods that recognition needs, from tokenizer.json by the library tokenizers.
+
+    Results equal those of `transformers.AutoTokenizer` for Whisper's files; it cannot train, save or pad. Raises
+    `ModelError` for a damaged file.
     """
 
     def __init__(self, path: Path) -> None:

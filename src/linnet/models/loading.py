@@ -11,8 +11,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress Transformers' log lines, warnings and progress bars on stderr. Every error that leaves it is an
-    `Exception`, as by `no_panic`.
+    """Suppress Transformers' log lines, warnings and progress bars on stderr.
+
+    Every error that leaves it is an `Exception`, as by `no_panic`.
     """
     from transformers.utils import logging as hf_logging
 
@@ -45,8 +46,9 @@ PICKLE_WAY_OUT = "use a model with model.safetensors, or, if you trust the sourc
 
 
 def refused_pickle(error: BaseException | None) -> str | None:
-    """The reason why torch refused a pickle, from an error or its cause; None for other errors. A pickle is a program.
-    Torch runs only what builds tensors and plain values, and refuses everything else unread.
+    """The reason why torch refused a pickle, from an error or its cause; None for other errors.
+
+    A pickle is a program. Torch runs only what builds tensors and plain values, and refuses everything else unread.
     """
     while error is not None:
         if isinstance(error, pickle.UnpicklingError):

@@ -15,10 +15,11 @@ from linnet.models.speech import load_speech_model
 
 
 def merge(name: str, output: Path, *, dtype: str = "float32", offline: bool = False) -> int:
-    """Write a fusion model with all its weights to a new folder; returns the number of parameters. The new folder
-    refers to no base models and needs neither them nor PEFT. Adapters are merged in float32, then all weights are
-    stored as `dtype`. Raises `OptionError` for a model of another kind or that is already standalone, `ModelError` if
-    it or a base model cannot be loaded, `OutputError` if the folder cannot be created.
+    """Write a fusion model with all its weights to a new folder; returns the number of parameters.
+
+    The new folder refers to no base models and needs neither them nor PEFT. Adapters are merged in float32, then all
+    weights are stored as `dtype`. Raises `OptionError` for a model of another kind or that is already standalone,
+    `ModelError` if it or a base model cannot be loaded, `OutputError` if the folder cannot be created.
     """
     import torch
 

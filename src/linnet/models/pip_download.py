@@ -29,8 +29,9 @@ _ENVIRONMENT = {
 
 
 def download(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Path:
-    """Let pip download a wheel to a folder; returns the unchecked file. Raises `WheelError`. Nothing is built,
-    installed or imported, and pip's cache is not used. See `wheels.fetch_wheel` for `patience`.
+    """Let pip download a wheel to a folder; returns the unchecked file. Raises `WheelError`.
+
+    Nothing is built, installed or imported, and pip's cache is not used. See `wheels.fetch_wheel` for `patience`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

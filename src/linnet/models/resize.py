@@ -1,5 +1,6 @@
-"""Derive a smaller Whisper from a larger one: evenly chosen layers, everything else unchanged. The result is a student
-to be trained, for example by distillation; untrained it recognizes little.
+"""Derive a smaller Whisper from a larger one: evenly chosen layers, everything else unchanged.
+
+The result is a student to be trained, for example by distillation; untrained it recognizes little.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ class ResizeReport:
 
 
 def choose_layers(have: int, want: int) -> tuple[int, ...]:
-    """Choose `want` of `have` layers: the first, the last, and evenly spaced ones in between. Layer i of the student is
-    layer round(i (have - 1) / (want - 1)) of the teacher, with halves rounded up; a single one is the last. After the
-    "maximally spaced layers" of Shleifer and Rush 2020 (arXiv 2010.13002) and of Distil-Whisper (Gandhi et al. 2023,
-    arXiv 2311.00430), which rounds down instead.
+    """Choose `want` of `have` layers: the first, the last, and evenly spaced ones in between.
+
+    Layer i of the student is layer round(i (have - 1) / (want - 1)) of the teacher, with halves rounded up; a single
+    one is the last. After the "maximally spaced layers" of Shleifer and Rush 2020 (arXiv 2010.13002) and of
+    Distil-Whisper (Gandhi et al. 2023, arXiv 2311.00430), which rounds down instead.
 
     >>> choose_layers(12, 4)
     (0, 4, 7, 11)
@@ -67,11 +69,12 @@ def choose_layers(have: int, want: int) -> tuple[int, ...]:
 def resize(
     name: str, output: Path, *, encoder_layers: int | None, decoder_layers: int | None, offline: bool = False
 ) -> ResizeReport:
-    """Write a student with these numbers of layers (None: all) of a Whisper-family model to a new folder. The layers
-    are those of `choose_layers`; all weights are exact copies. Alignment heads in generation_config.json are renumbered
-    with their layers or dropped. Raises `OptionError` for a model of another family and for an impossible number of
-    layers, `ModelError` for a model that cannot be loaded, `OutputError` if the folder already exists or cannot be
-    written.
+    """Write a student with these numbers of layers (None: all) of a Whisper-family model to a new folder.
+
+    The layers are those of `choose_layers`; all weights are exact copies. Alignment heads in generation_config.json are
+    renumbered with their layers or dropped. Raises `OptionError` for a model of another family and for an impossible
+    number of layers, `ModelError` for a model that cannot be loaded, `OutputError` if the folder already exists or
+    cannot be written.
     """
     check_output(output)
     base = load_base(name, offline=offline, purpose="can be resized")
@@ -100,9 +103,10 @@ def resize(
 
 
 def shorten_window(module: Any, processor: Any, seconds: float) -> None:
-    """Shorten a Whisper's window to `seconds`, in place: the first encoder positions, and the features. Saved with its
-    processor it is a Whisper with this window, also for Transformers. Raises `OptionError` for anything but a whole
-    number of seconds, which its processor requires.
+    """Shorten a Whisper's window to `seconds`, in place: the first encoder positions, and the features.
+
+    Saved with its processor it is a Whisper with this window, also for Transformers. Raises `OptionError` for anything
+    but a whole number of seconds, which its processor requires.
     """
     if seconds < 1 or seconds != round(seconds):
         raise OptionError(f"a Whisper's window must be a whole number of seconds, at least 1, got {seconds:g}")

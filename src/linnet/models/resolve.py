@@ -43,8 +43,9 @@ Origin = Literal["embedded", "folder", "hub", "index", "imported"]
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model on this disk. `revision` is the Hub's commit hash, or, for all others, the 12 digits of
-    `checkpoint.fingerprint`.
+    """A model on this disk.
+
+    `revision` is the Hub's commit hash, or, for all others, the 12 digits of `checkpoint.fingerprint`.
     """
 
     name: str  # as requested
@@ -111,8 +112,9 @@ def last_resort() -> str:
 
 
 def hub_id(name: str) -> str:
-    """The Hub id for a name: `small` is `openai/whisper-small`. Raises `ModelError` with similar names for anything but
-    a short name or an id of the form owner/name.
+    """The Hub id for a name: `small` is `openai/whisper-small`.
+
+    Raises `ModelError` with similar names for anything but a short name or an id of the form owner/name.
     """
     if name in SHORT_NAMES:
         return SHORT_NAMES[name]
@@ -132,8 +134,9 @@ def near(name: str) -> str:
 
 
 def default_model(device_is_gpu: bool) -> tuple[str, str, bool]:
-    """The default model, its reason, and whether LINNET_MODEL names it. See `models.default` for the alternatives if it
-    is not available.
+    """The default model, its reason, and whether LINNET_MODEL names it.
+
+    See `models.default` for the alternatives if it is not available.
     """
     if name := os.environ.get("LINNET_MODEL", "").strip():
         return name, "named by LINNET_MODEL", True
@@ -143,9 +146,10 @@ def default_model(device_is_gpu: bool) -> tuple[str, str, bool]:
 
 
 def find_folder(name: str) -> Path | None:
-    """The model folder for a name; None if it is not a path. A folder without config.json is ignored if the name may
-    mean something else (`digits` next to a folder of recordings), else it raises `ModelError`, and so does a missing
-    path.
+    """The model folder for a name; None if it is not a path.
+
+    A folder without config.json is ignored if the name may mean something else (`digits` next to a folder of
+    recordings), else it raises `ModelError`, and so does a missing path.
     """
     path = Path(name).expanduser()
     try:

@@ -23,8 +23,10 @@ def is_packed(folder: Path) -> bool:
 
 
 def unpacked_folder(source: Path) -> Path:
-    """The Transformers folder of a packed one, unpacked if necessary; any other folder unchanged. It is in the cache,
-    with float16 weights. Raises `ModelError` for a damaged source, `OutputError` if the cache cannot be written.
+    """The Transformers folder of a packed one, unpacked if necessary; any other folder unchanged.
+
+    It is in the cache, with float16 weights. Raises `ModelError` for a damaged source, `OutputError` if the cache
+    cannot be written.
     """
     if not is_packed(source):
         return source

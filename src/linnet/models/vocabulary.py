@@ -49,8 +49,9 @@ class WhisperVocabulary:
         return text
 
     def prompt(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text assumed to precede the recording, without <|startofprev|>. Raises `OptionError` for a
-        text with a special token, and for a model without prompts.
+        """The tokens of a text assumed to precede the recording, without <|startofprev|>.
+
+        Raises `OptionError` for a text with a special token, and for a model without prompts.
         """
         if self.start_of_previous is None:
             raise OptionError("this model takes no prompt: its tokenizer has no <|startofprev|> token")

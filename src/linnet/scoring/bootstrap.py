@@ -20,8 +20,9 @@ _AUTHORS = {"exact binomial": "Clopper-Pearson", "exact Poisson": "Garwood"}
 
 @dataclass(frozen=True)
 class Interval:
-    """The confidence interval of a rate at `level`, over other units of the same kind. If all units are alike,
-    resampling shows no spread: then an exact bound counts words as independent.
+    """The confidence interval of a rate at `level`, over other units of the same kind.
+
+    If all units are alike, resampling shows no spread: then an exact bound counts words as independent.
     """
 
     low: float
@@ -98,6 +99,7 @@ def bootstrap_ratio(
     error*. Each end is the farther of this one and that of Student's t, which helps where there are few clusters or few
     errors; with more than `MANY_CLUSTERS` clusters both agree, and t is used alone. The plain percentile interval
     covers the true value too rarely: about 82 of 100 times with five speakers, 90 with twenty (benchmarks/scoring.py).
+
     If all clusters are alike, all draws are equal, and the interval is that of `exact_bounds`. For the difference of
     two systems, give differences of errors as numerators. `None` for fewer than two clusters or denominators that are
     all 0.

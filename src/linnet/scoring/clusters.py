@@ -56,6 +56,7 @@ class ResamplingClusters:
 
 def choose_clusters(rows: Sequence[Any], by: Unit | None = None) -> ResamplingClusters:
     """Cluster by speaker if every row names one and there are at least two; else by session, recording or utterance.
+
     Rows have `speaker`, `session`, `recording` and `audio`; rows cut from the same `audio` are one recording. `by`
     selects one of them.
 

@@ -62,8 +62,10 @@ class Scorer:
             raise OptionError(f"workers {self.workers} is not possible: use 1 or more")
 
     def score(self, pairs: Iterable[Pair]) -> CorpusScore:
-        """Score all texts; they are read on demand, and only counts are kept. With an empty reference, every word of
-        the hypothesis is an insertion. Raises `MissingExtra` if the protocol's library is not installed.
+        """Score all texts; they are read on demand, and only counts are kept.
+
+        With an empty reference, every word of the hypothesis is an insertion. Raises `MissingExtra` if the protocol's
+        library is not installed.
         """
         protocol = find_protocol(self.protocol)
         protocol.align()  # a missing library is reported before a process is started

@@ -119,8 +119,9 @@ def find_protocol(name: str) -> Protocol:
 
 
 def count_errors(reference: str, hypothesis: str, protocol: str = "plain") -> WordErrors:
-    """Align two texts word by word; words are separated by whitespace. With an empty reference, the whole hypothesis
-    counts as insertions.
+    """Align two texts word by word; words are separated by whitespace.
+
+    With an empty reference, the whole hypothesis counts as insertions.
 
     >>> count_errors("three one four", "three four four five")
     WordErrors(words=3, substitutions=1, deletions=0, insertions=1)
@@ -216,8 +217,9 @@ class Score:
 
 
 def set_rate(score: Score) -> float:
-    """A set's WER as on the leaderboard: in percent, rounded to two decimals. Raises `OptionError` if the set has no
-    reference words.
+    """A set's WER as on the leaderboard: in percent, rounded to two decimals.
+
+    Raises `OptionError` if the set has no reference words.
     """
     if score.wer is None:
         raise OptionError("a set without reference words has no word error rate: exclude it from the average")

@@ -1,7 +1,8 @@
-"""Whisper's English normalizer, as in transformers, fast enough for millions of rows. Its some sixty regular
-expressions cost far more than the alignment that follows. Nearly all of them apply to single words, so the result for
-each word is cached; only stretches of dependent words (numbers, "it's been") go through the expressions together,
-between two stand-in words, and these are cached as well. The result is identical.
+"""Whisper's English normalizer, as in transformers, fast enough for millions of rows.
+
+Its some sixty regular expressions cost far more than the alignment that follows. Nearly all of them apply to single
+words, so the result for each word is cached; only stretches of dependent words (numbers, "it's been") go through the
+expressions together, between two stand-in words, and these are cached as well. The result is identical.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _Word = tuple[str, bool]
 
 class EnglishNormalizer:
     """`EnglishTextNormalizer` of transformers (Radford et al. 2022, appendix C), with cached results per word.
+
     `spelling` maps British spellings to American ones. The returned text has single spaces between its words. With
     `digits` each digit of a number is its own word (`linnet.text.spoken_numbers`).
 

@@ -14,11 +14,12 @@ _SPELLED = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")  # a valid language token:
 
 
 def canonical(code: str) -> str:
-    """The canonical code of a language: BCP-47 in lower case, without the default script. ISO 639-3 and FLORES-200
-    codes (`arb_Arab`) become the shortest BCP-47 tag, and a language that dominates its macrolanguage becomes that
-    (rules of Unicode CLDR, by the library langcodes): Whisper's `jw` and `jv` are one language, and so are `cmn` and
-    `zh`, but not `yue` and `zh`. Raises `OptionError`, with similar codes, for a code that is not a registered
-    language.
+    """The canonical code of a language: BCP-47 in lower case, without the default script.
+
+    ISO 639-3 and FLORES-200 codes (`arb_Arab`) become the shortest BCP-47 tag, and a language that dominates its
+    macrolanguage becomes that (rules of Unicode CLDR, by the library langcodes): Whisper's `jw` and `jv` are one
+    language, and so are `cmn` and `zh`, but not `yue` and `zh`. Raises `OptionError`, with similar codes, for a code
+    that is not a registered language.
 
     >>> [canonical(code) for code in ("deu", "jw", "cmn_Hant", "arb_Arab", "ckb")]
     ['de', 'jv', 'zh-hant', 'ar', 'ckb']
@@ -56,8 +57,9 @@ def same_language(code: str, known: Iterable[str]) -> str | None:
 
 
 def parse_languages(words: Iterable[str]) -> dict[str, str | None]:
-    """Parse `CODE` and `CODE=RELATED`: canonical codes, each with its related language or None. Raises `OptionError`
-    for a code that is not a language, and for a language given twice.
+    """Parse `CODE` and `CODE=RELATED`: canonical codes, each with its related language or None.
+
+    Raises `OptionError` for a code that is not a language, and for a language given twice.
 
     >>> parse_languages(["ckb=fa", "ast"])
     {'ckb': 'fa', 'ast': None}
@@ -73,7 +75,9 @@ def parse_languages(words: Iterable[str]) -> dict[str, str | None]:
 
 def listed_languages(name: str) -> tuple[str, ...]:
     """The languages of a published list, canonical and unique; with a script only if the list has the language in
-    several scripts. Raises `OptionError` for an unknown list.
+    several scripts.
+
+    Raises `OptionError` for an unknown list.
     """
     if name not in LISTS:
         raise OptionError(f"unknown list of languages {name!r}: use {' or '.join(LISTS)}")

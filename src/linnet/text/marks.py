@@ -50,6 +50,7 @@ _WRITTEN = _Table(
 
 def keep_marks(text: str, language: str | None = None) -> str:
     """The words of a text in lower case without punctuation and symbols, in any script; combining marks are kept.
+
     Whisper's `BasicTextNormalizer` replaces each mark by a space, including every vowel sign of Devanagari, Thai or
     Arabic, which makes different words equal and splits words. Here NFC composes characters, only the Unicode
     categories P* and S* become spaces, and Cf (joiners, direction marks) is removed; bracketed text is removed too, as
@@ -66,9 +67,10 @@ def keep_marks(text: str, language: str | None = None) -> str:
 
 
 def keep_case(text: str) -> str:
-    """The words of a text as written, each punctuation mark its own word. For the cased and punctuated word error rate:
-    variants of apostrophes, dashes and quotation marks are unified, since they sound the same; an apostrophe stays
-    within its word.
+    """The words of a text as written, each punctuation mark its own word.
+
+    For the cased and punctuated word error rate: variants of apostrophes, dashes and quotation marks are unified, since
+    they sound the same; an apostrophe stays within its word.
 
     >>> keep_case("“Don’t”, she said…")
     '" Don\\'t " , she said . . .'

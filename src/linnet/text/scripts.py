@@ -36,8 +36,9 @@ def script_group(code: str) -> str:
 
 
 def text_script(text: str) -> tuple[str, float]:
-    """The script of most letters of a text, and its share of the letters; ("Zyyy", 0.0) without letters. Han together
-    with any kana is Japanese, `Jpan`. Ties: the first in alphabetical order.
+    """The script of most letters of a text, and its share of the letters; ("Zyyy", 0.0) without letters.
+
+    Han together with any kana is Japanese, `Jpan`. Ties: the first in alphabetical order.
 
     >>> text_script("привет"), text_script("今日は"), text_script("今日"), text_script("3 5")
     (('Cyrl', 1.0), ('Jpan', 1.0), ('Hani', 1.0), ('Zyyy', 0.0))

@@ -28,9 +28,10 @@ class NumberWords(EnglishNumberNormalizer):  # type: ignore[misc,unused-ignore]
 
 
 class DigitWords(NumberWords):
-    """Each digit is a word, so "3 5 7", "357" and "three five seven" are the same three words. Numerals are first
-    written as spoken digit by digit; Whisper's rules then join them to one number, including leading zeros, and that is
-    split.
+    """Each digit is a word, so "3 5 7", "357" and "three five seven" are the same three words.
+
+    Numerals are first written as spoken digit by digit; Whisper's rules then join them to one number, including leading
+    zeros, and that is split.
 
     >>> [DigitWords()(text) for text in ("3 5 7", "357", "three five seven", "twenty one dollars", "point 0 5")]
     ['3 5 7', '3 5 7', '3 5 7', '$2 one', '.0 5']

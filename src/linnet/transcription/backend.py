@@ -1,7 +1,9 @@
-"""The interface of a model family for `Recognizer`: files, long audio and batches. One recording is a job: a generator
-that yields the windows that can be recognized now and receives their results. It yields a single window if the next one
-depends on its result, and several if they are independent. It holds a bounded number of windows, so memory is constant
-for audio of any length, and windows of one or several recordings share a batch.
+"""The interface of a model family for `Recognizer`: files, long audio and batches.
+
+One recording is a job: a generator that yields the windows that can be recognized now and receives their results. It
+yields a single window if the next one depends on its result, and several if they are independent. It holds a bounded
+number of windows, so memory is constant for audio of any length, and windows of one or several recordings share a
+batch.
 """
 
 from __future__ import annotations
@@ -66,8 +68,9 @@ class Backend(Protocol):
         ...
 
     def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
-        """Recognize one recording, up to about `ahead` windows at once. Raises `OptionError` immediately for options
-        that the model does not support.
+        """Recognize one recording, up to about `ahead` windows at once.
+
+        Raises `OptionError` immediately for options that the model does not support.
         """
         ...
 

@@ -1,7 +1,8 @@
-"""Runs over many recordings: each is written as soon as it is done, and a second run resumes the first. A hidden record
-next to the files of a recording, `.NAME.linnet`, holds the fingerprint of model, options and input for each format. It
-is written before the files (then claimed, not done) and again after them, each file by a rename, so a format counts as
-done only if its file is complete, whenever a run is killed.
+"""Runs over many recordings: each is written as soon as it is done, and a second run resumes the first.
+
+A hidden record next to the files of a recording, `.NAME.linnet`, holds the fingerprint of model, options and input for
+each format. It is written before the files (then claimed, not done) and again after them, each file by a rename, so a
+format counts as done only if its file is complete, whenever a run is killed.
 """
 
 from __future__ import annotations
@@ -105,8 +106,10 @@ def run_batch(
 
     A failed recording does not affect the others, but a full disk ends the run: the rest is "not begun". With
     `skip_existing`, an item is skipped if every format exists and was made with the same model, revision, precision and
-    options from the same input (path, size, modification time). Raises: OptionError: options that the model does not
-    support.
+    options from the same input (path, size, modification time).
+
+    Raises:
+        OptionError: options that the model does not support.
     """
     pending: list[tuple[int, Item, str]] = []
     for index, item in enumerate(items):

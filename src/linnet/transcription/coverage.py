@@ -1,5 +1,6 @@
-"""Compare the words of a window with the speech detected in it: stretches without words, and words without speech. A
-model in timestamps mode may skip sentences inside a window, with a high probability; only the time line shows it::
+"""Compare the words of a window with the speech detected in it: stretches without words, and words without speech.
+
+A model in timestamps mode may skip sentences inside a window, with a high probability; only the time line shows it::
 
     regions     -----  ---- -----  --------  ------      12 s of speech
     segments   [one two three][four five six      ]      6 words in the last 9 s: too few, decoded again
@@ -98,8 +99,9 @@ def _rate(segment: Segment, regions: Sequence[Region]) -> float | None:
 
 
 def may_skip(segment: Segment, regions: Sequence[Region], earliest: float, usual: float) -> bool:
-    """Whether a phrase may be missing in a segment that is not thin; its word times decide (`is_stretched`). The
-    segment begins in the middle of speech that is not in an earlier segment (the last of which ends at `earliest`
+    """Whether a phrase may be missing in a segment that is not thin; its word times decide (`is_stretched`).
+
+    The segment begins in the middle of speech that is not in an earlier segment (the last of which ends at `earliest`
     seconds), or it holds a pause and a phrase, and fewer words than usual.
     """
     start, end = round(segment.start * SAMPLE_RATE), round(segment.end * SAMPLE_RATE)
@@ -130,8 +132,9 @@ def is_crowded(segment: Segment, regions: Sequence[Region]) -> bool:
 
 
 def uncovered(regions: Sequence[Region], segments: Sequence[Segment], start: int, end: int) -> Iterator[list[Region]]:
-    """Speech from sample `start` to `end` outside of segments. The rest of a region that overlaps a segment counts if
-    it is too long to belong to the segment.
+    """Speech from sample `start` to `end` outside of segments.
+
+    The rest of a region that overlaps a segment counts if it is too long to belong to the segment.
     """
     said = sorted((round(one.start * SAMPLE_RATE), math.ceil(one.end * SAMPLE_RATE)) for one in segments)
     edges = [start, *(edge for times in said for edge in times), max(end, said[-1][1] if said else end)]

@@ -17,10 +17,11 @@ FAREWELL = 2.0  # seconds for the thread to finish the current source
 
 
 class Feed(Closing):
-    """Hands out sources one by one: those of a list directly, those of any other iterable from a thread. A source is
-    created only on demand. An error in the iterable ends the sources. Closing the feed closes a generator of sources
-    and calls `discard` with each source that was created but not taken: immediately, or, if the generator is still busy
-    after 2 s, as soon as it returns.
+    """Hands out sources one by one: those of a list directly, those of any other iterable from a thread.
+
+    A source is created only on demand. An error in the iterable ends the sources. Closing the feed closes a generator
+    of sources and calls `discard` with each source that was created but not taken: immediately, or, if the generator is
+    still busy after 2 s, as soon as it returns.
     """
 
     def __init__(self, sources: Iterable[Any], discard: Callable[[Any], None]) -> None:

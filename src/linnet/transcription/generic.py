@@ -1,5 +1,6 @@
-"""Recognize recordings with Transformers speech models other than Whisper: sequence-to-sequence, or CTC. These models
-have no timestamp tokens: a recording is split into windows at pauses, and each window becomes a segment.
+"""Recognize recordings with Transformers speech models other than Whisper: sequence-to-sequence, or CTC.
+
+These models have no timestamp tokens: a recording is split into windows at pauses, and each window becomes a segment.
 
 Shapes: B windows, T output frames of a CTC model, V vocabulary, L tokens.
 """
@@ -77,10 +78,11 @@ def load_generic(ref: ModelRef, *, device: str, dtype: torch.dtype) -> GenericBa
 
 
 class GenericBackend:
-    """A sequence-to-sequence or CTC model of Transformers, as `transcription.backend.Backend`. Windows of different
-    lengths share a batch only if padding does not change the encoder's output, so that results do not depend on
-    batching. This is measured when the model is loaded: models without an attention mask, with a normalization over
-    time or with unmasked convolutions only batch equal lengths.
+    """A sequence-to-sequence or CTC model of Transformers, as `transcription.backend.Backend`.
+
+    Windows of different lengths share a batch only if padding does not change the encoder's output, so that results do
+    not depend on batching. This is measured when the model is loaded: models without an attention mask, with a
+    normalization over time or with unmasked convolutions only batch equal lengths.
     """
 
     def __init__(self, speech: SpeechModel) -> None:
@@ -233,8 +235,9 @@ class GenericBackend:
 
 
 class _WindowRecognizer:
-    """A `longform.WindowRecognizer` for this family. Windows are independent and never decoded again, since these
-    models do not tell where they stopped.
+    """A `longform.WindowRecognizer` for this family.
+
+    Windows are independent and never decoded again, since these models do not tell where they stopped.
     """
 
     def __init__(self, backend: GenericBackend, options: TranscriptionOptions) -> None:
@@ -284,8 +287,9 @@ class _Recorder:
 
 
 def _ctc_text(tokenizer: Any, tokens: Sequence[int]) -> str:
-    """The text after merging repetitions, then removing blanks and other special tokens. `skip_special_tokens` of the
-    CTC tokenizers removes blanks first, which merges double letters (hello: helo).
+    """The text after merging repetitions, then removing blanks and other special tokens.
+
+    `skip_special_tokens` of the CTC tokenizers removes blanks first, which merges double letters (hello: helo).
     """
     merged = [token for token, _ in groupby(tokens)]
     text: str = tokenizer.decode(merged, skip_special_tokens=False)

@@ -1,7 +1,8 @@
-"""Results of the windows of one long recording, written to a file as they come, so that a killed run can resume. A
-resumed run goes through the recording as before; windows with the same samples, options and preceding text as an entry
-of the journal take their results from it. So the transcript equals that of an uninterrupted run; only decoding the
-audio and detecting speech are repeated, at several hundred times real time.
+"""Results of the windows of one long recording, written to a file as they come, so that a killed run can resume.
+
+A resumed run goes through the recording as before; windows with the same samples, options and preceding text as an
+entry of the journal take their results from it. So the transcript equals that of an uninterrupted run; only decoding
+the audio and detecting speech are repeated, at several hundred times real time.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ _VERSION = 2  # of the keys; a journal of another version is discarded
 
 
 class Journal:
-    """The results for one recording, in the file at `path`; those of another `fingerprint` or version are discarded. If
-    the file cannot be written, `broken` gives the reason and the run continues without it.
+    """The results for one recording, in the file at `path`; those of another `fingerprint` or version are discarded.
+
+    If the file cannot be written, `broken` gives the reason and the run continues without it.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:

@@ -1,7 +1,8 @@
-"""Batched long-form: independent windows are recognized together and joined by time. No speech must be lost at the
-edges: if a window's end cuts a phrase, or the model skips speech, the window is decoded again from there; if speech
-continues without a pause for longer than a window, the next window waits for this one and begins where its last
-complete phrase ended.
+"""Batched long-form: independent windows are recognized together and joined by time.
+
+No speech must be lost at the edges: if a window's end cuts a phrase, or the model skips speech, the window is decoded
+again from there; if speech continues without a pause for longer than a window, the next window waits for this one and
+begins where its last complete phrase ended.
 """
 
 from __future__ import annotations

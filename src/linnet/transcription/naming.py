@@ -1,8 +1,9 @@
-"""Output names of a run: from the inputs' stems, and unique per input. The default is the stem (`talk` for
-`talks/talk.mp3`). Inputs of one run with the same name in the same folder, ignoring case, all use their whole file name
-instead (`talk.mp3`, `talk.wav`), and if these are equal too, the stem with eight hexadecimal digits of the input's
-absolute path (`talk-1f3a9c02`). The names depend only on the set of inputs, not on their order, so a repeated run finds
-its own files.
+"""Output names of a run: from the inputs' stems, and unique per input.
+
+The default is the stem (`talk` for `talks/talk.mp3`). Inputs of one run with the same name in the same folder, ignoring
+case, all use their whole file name instead (`talk.mp3`, `talk.wav`), and if these are equal too, the stem with eight
+hexadecimal digits of the input's absolute path (`talk-1f3a9c02`). The names depend only on the set of inputs, not on
+their order, so a repeated run finds its own files.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
 
 @dataclass(frozen=True)
 class Item:
-    """One recording of a run and its output files. `beside`: the files are next to the input, because no folder was
-    given.
+    """One recording of a run and its output files.
+
+    `beside`: the files are next to the input, because no folder was given.
     """
 
     source: str
@@ -60,8 +62,9 @@ def place(source: str) -> str:
 
 
 def plan_items(sources: Sequence[str], extensions: Sequence[str], output: Path | None) -> list[Item]:
-    """The output files of each recording: in `output`, else beside it (URLs and stdin: the current folder). An input
-    given twice is one item. No output file has the name of another or of an input.
+    """The output files of each recording: in `output`, else beside it (URLs and stdin: the current folder).
+
+    An input given twice is one item. No output file has the name of another or of an input.
 
     >>> [item.name for item in plan_items(["a.wav", "x/A.mp3", "b.wav"], ["txt"], Path("out"))]
     ['a.wav', 'A.mp3', 'b']

@@ -20,8 +20,9 @@ LONG_PAUSE = SAMPLE_RATE // 2  # samples of a pause: longer pauses are not bette
 
 @dataclass(frozen=True)
 class WindowSpan:
-    """A window from sample `start` to `end`, and the regions of speech in it. `joined`: it starts at the end of the
-    window before it, in the middle of speech, so a word may be split.
+    """A window from sample `start` to `end`, and the regions of speech in it.
+
+    `joined`: it starts at the end of the window before it, in the middle of speech, so a word may be split.
     """
 
     start: int
@@ -36,10 +37,11 @@ def longest_region(limit: int) -> int:
 
 
 class WindowPacker:
-    """Packs regions, in order, into windows of at most `limit` samples without overlap. Regions have at most
-    `longest_region(limit)` samples. A window is filled while the next region fits, and ends in the last long pause of
-    its second half, else in the longest pause there, else before the region that does not fit. It has a pad at each
-    end, at most half of the pause there. A pause over `longest_gap` always ends a window.
+    """Packs regions, in order, into windows of at most `limit` samples without overlap.
+
+    Regions have at most `longest_region(limit)` samples. A window is filled while the next region fits, and ends in the
+    last long pause of its second half, else in the longest pause there, else before the region that does not fit. It
+    has a pad at each end, at most half of the pause there. A pause over `longest_gap` always ends a window.
     """
 
     def __init__(self, limit: int, longest_gap: int | None = None) -> None:

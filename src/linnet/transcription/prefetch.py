@@ -15,9 +15,10 @@ _END = object()
 
 
 class Prefetch(Closing, Generic[T]):
-    """An iterator over `items` that prepares up to `ahead` of them in a thread, which starts immediately. NumPy's
-    products run on that one thread, since a pool would compete with the model. An error in `items` is raised in place
-    of its item. Use it in a `with` block or close it: then the thread ends, `items` is closed, and no more items
+    """An iterator over `items` that prepares up to `ahead` of them in a thread, which starts immediately.
+
+    NumPy's products run on that one thread, since a pool would compete with the model. An error in `items` is raised in
+    place of its item. Use it in a `with` block or close it: then the thread ends, `items` is closed, and no more items
     follow.
 
     >>> with Prefetch(range(3), ahead=2) as numbers:

@@ -46,9 +46,10 @@ class CalibrationClip:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """Errors and speed of w8a8 compared with int8. `errors` are those of int8 and w8a8 against the texts; without texts
-    int8 has none, and those of w8a8 are the words that differ. `seconds` are medians for encoding one window; `speedup`
-    is the median of paired int8 / w8a8.
+    """Errors and speed of w8a8 compared with int8.
+
+    `errors` are those of int8 and w8a8 against the texts; without texts int8 has none, and those of w8a8 are the words
+    that differ. `seconds` are medians for encoding one window; `speedup` is the median of paired int8 / w8a8.
     """
 
     has_texts: bool
@@ -71,6 +72,7 @@ class QuantizationReport:
 
 def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, skipped: Notify) -> list[CalibrationClip]:
     """Read clips of these utterances in a random but fixed order, for about this number of windows of `window` samples.
+
     Utterances with a text are used whole; each of the others yields windows of speech: 8, or more if there are few.
     Utterances that cannot be read, or hold no speech, are reported to `skipped`. Raises `OptionError` for too little
     audio.
@@ -112,8 +114,9 @@ class QuantizationRun:
     """Quantizes a model on one half of some clips and compares it with int8 on the other half."""
 
     def __init__(self, ref: ModelRef, utterances: Iterable[Utterance], *, windows: int, notify: Notify) -> None:
-        """Load the model and read clips of about `windows` windows for each half. `notify` receives skipped recordings.
-        Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
+        """Load the model and read clips of about `windows` windows for each half.
+
+        `notify` receives skipped recordings. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
         """
         self._model, self._int8 = build_engine(ref, "cpu", EngineChoice("openvino", "int8"), notify)
         self._ref = ref
@@ -129,8 +132,9 @@ class QuantizationRun:
         return calibrate(openvino_source(self._ref), openvino_precision("w8a8"), windows)
 
     def judge(self, converted: ConvertedModel) -> QuantizationReport:
-        """Compare errors and speed of this model and int8 on the held-out clips. Raises `OptionError` if these hold no
-        words.
+        """Compare errors and speed of this model and int8 on the held-out clips.
+
+        Raises `OptionError` if these hold no words.
         """
         w8a8 = OpenVinoEngine(compile_converted(converted), label="w8a8")
         transcripts = [self._texts(engine) for engine in (self._int8, w8a8)]

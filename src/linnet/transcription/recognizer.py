@@ -174,7 +174,9 @@ class Recognizer:
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Result]:
         """Transcribe recordings, with batches of `batch_size` windows from one or several of them; yields a `Result`
-        for each. Takes the options of `transcribe`, for all recordings. Results come in the order of the inputs; with
+        for each.
+
+        Takes the options of `transcribe`, for all recordings. Results come in the order of the inputs; with
         `in_order=False` as they are done, with `index` for the input. A failed recording yields a `Result` with its
         error, and the others continue. Raises `OptionError` for options that the model does not support. A source may
         be a `schedule.Recording`, with its own channel, track and journal. A generator of sources runs in its own

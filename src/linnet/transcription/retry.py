@@ -1,6 +1,7 @@
-"""Decode again where speech has no words or too few, and choose the result. A stretch is decoded again as a whole,
-without timestamps; if words are still missing, in two parts split at a pause, and so on. The result with more words is
-kept::
+"""Decode again where speech has no words or too few, and choose the result.
+
+A stretch is decoded again as a whole, without timestamps; if words are still missing, in two parts split at a pause,
+and so on. The result with more words is kept::
 
     first      [ one two three                                  ]   15 s of speech: too few words
     whole      [ one two three                                  ]   the model skips again
@@ -60,8 +61,10 @@ def judge(
     window: Window, segments: Sequence[Segment], thin: Sequence[Segment], skipping: Sequence[Segment] = ()
 ) -> tuple[list[Segment], list[Window]]:
     """The current segments of a window, and the windows to decode again: those of `thin` segments, with few words for
-    their speech. These may be slow speech; if words must be missing, they have low confidence. `skipping` segments are
-    known to miss words: if the next result has no more words, they are decoded again in parts.
+    their speech.
+
+    These may be slow speech; if words must be missing, they have low confidence. `skipping` segments are known to miss
+    words: if the next result has no more words, they are decoded again in parts.
     """
     if not window.again:
         kept = [one for one in segments if one not in thin]
@@ -129,8 +132,9 @@ def halves(window: Window) -> list[Window]:
 
 
 def passed_over(window: Window, segments: Sequence[Segment], end: int) -> Iterator[Window]:
-    """Stretches of speech before sample `end` that the model skipped in a window. Each extends from the segment before
-    it to the one after it, at most a pad beyond its speech.
+    """Stretches of speech before sample `end` that the model skipped in a window.
+
+    Each extends from the segment before it to the one after it, at most a pad beyond its speech.
     """
     if window.again or not segments:
         return

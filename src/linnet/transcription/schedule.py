@@ -1,5 +1,6 @@
-"""Run jobs of one or several recordings together, with shared batches of windows. A job (see `transcription.backend`)
-is a generator that yields windows to recognize and receives the results.
+"""Run jobs of one or several recordings together, with shared batches of windows.
+
+A job (see `transcription.backend`) is a generator that yields windows to recognize and receives the results.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ _LEAST_AHEAD = 8  # windows that a job may hold even for small batches
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording to open when it is its turn, with its own options of `audio.open_audio`. `journal` creates the
-    journal of its windows if it is long.
+    """A recording to open when it is its turn, with its own options of `audio.open_audio`.
+
+    `journal` creates the journal of its windows if it is long.
     """
 
     sound: Any
@@ -142,10 +144,11 @@ class _PendingRequest(NamedTuple):
 
 
 class Scheduler(Closing):
-    """Transcribes several recordings on one model with shared batches of `batch_size` windows. `submit` begins a
-    recording; each `step` runs all requested windows and returns the results of finished recordings, in no fixed order.
-    If a batch does not fit into memory, it and all later ones are halved. Results do not depend on batching. Use it
-    from one thread, in a `with` block or until `close`.
+    """Transcribes several recordings on one model with shared batches of `batch_size` windows.
+
+    `submit` begins a recording; each `step` runs all requested windows and returns the results of finished recordings,
+    in no fixed order. If a batch does not fit into memory, it and all later ones are halved. Results do not depend on
+    batching. Use it from one thread, in a `with` block or until `close`.
     """
 
     def __init__(
@@ -174,8 +177,9 @@ class Scheduler(Closing):
         return bool(self._running)
 
     def submit(self, source: Any, options: TranscriptionOptions) -> int:
-        """Begin a recording, which may be a `Recording`; returns its index, from 0, which identifies its `Result`. A
-        recording that cannot be opened has a result with the error immediately. Raises `OptionError` for options that
+        """Begin a recording, which may be a `Recording`; returns its index, from 0, which identifies its `Result`.
+
+        A recording that cannot be opened has a result with the error immediately. Raises `OptionError` for options that
         the model does not support.
         """
         index, begun = self._submitted, time.perf_counter()
@@ -245,8 +249,9 @@ def run_jobs(
     template: Recording | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[Result]:
-    """Recognize recordings with batches of `batch_size` windows; yields each as it is done, in no fixed order. A
-    recording begins when the ones before it leave room in a batch. A slow generator of sources does not delay running
+    """Recognize recordings with batches of `batch_size` windows; yields each as it is done, in no fixed order.
+
+    A recording begins when the ones before it leave room in a batch. A slow generator of sources does not delay running
     recordings (see `feed.Feed`); an error in it ends the sources and is raised after the running ones are done. Sources
     other than a `Recording` are opened with the options of `template`.
     """

@@ -24,10 +24,11 @@ class Piece:
 def cut_pieces(
     tokens: Sequence[int], *, timestamp_begin: int, precision: float, duration: float
 ) -> tuple[list[Piece], float]:
-    """Split decoded tokens at their timestamps; returns the pieces and the seconds to advance. A pair of timestamps
-    closes one piece and opens the next. An open piece is cut by the window's end: it is left to the next window, which
-    starts at the end of the last closed piece. Otherwise the whole window (`duration` seconds) is done. Radford et al.
-    2022, section 3.8. The advance is always more than 0.
+    """Split decoded tokens at their timestamps; returns the pieces and the seconds to advance.
+
+    A pair of timestamps closes one piece and opens the next. An open piece is cut by the window's end: it is left to
+    the next window, which starts at the end of the last closed piece. Otherwise the whole window (`duration` seconds)
+    is done. Radford et al. 2022, section 3.8. The advance is always more than 0.
     """
     times = [(token - timestamp_begin) * precision if token >= timestamp_begin else None for token in tokens]
     pieces: list[Piece] = []

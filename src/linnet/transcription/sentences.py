@@ -26,9 +26,11 @@ def ends_sentence(text: str) -> bool:
 
 
 def without_invented_stops(segments: Sequence[Segment]) -> Iterator[Segment]:
-    """The segments in order, without full stops inside sentences. At the end of a window, a model often writes a full
-    stop, since it cannot see what follows; if the next segment begins immediately with a lower-case letter, the full
-    stop is removed. Those of abbreviations (`U.S.`) and ellipses are kept.
+    """The segments in order, without full stops inside sentences.
+
+    At the end of a window, a model often writes a full stop, since it cannot see what follows; if the next segment
+    begins immediately with a lower-case letter, the full stop is removed. Those of abbreviations (`U.S.`) and ellipses
+    are kept.
     """
     for place, one in enumerate(segments):
         following = segments[place + 1] if place + 1 < len(segments) else None
@@ -49,8 +51,10 @@ def _without_stop(segment: Segment) -> Segment:
 
 
 def paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
-    """The text as paragraphs, one per line. A new one begins after a sentence followed by a pause of 1.5 s or reaching
-    600 characters, and at any pause of 4 s or change of language.
+    """The text as paragraphs, one per line.
+
+    A new one begins after a sentence followed by a pause of 1.5 s or reaching 600 characters, and at any pause of 4 s
+    or change of language.
     """
     parts: list[str] = []
     last: Segment | None = None

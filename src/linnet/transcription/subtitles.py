@@ -1,7 +1,8 @@
-"""Convert segments to readable subtitles: cues of a few short lines, each long enough on screen. A segment is split
-into units (words), units into cues, a cue's units into lines. Cues end preferably at the end of a sentence, then of a
-clause, then at a pause, and have similar lengths; lines likewise. Without word times, the segment's time is divided
-among its units by characters. Shapes: U units.
+"""Convert segments to readable subtitles: cues of a few short lines, each long enough on screen.
+
+A segment is split into units (words), units into cues, a cue's units into lines. Cues end preferably at the end of a
+sentence, then of a clause, then at a pause, and have similar lengths; lines likewise. Without word times, the segment's
+time is divided among its units by characters. Shapes: U units.
 """
 
 from __future__ import annotations

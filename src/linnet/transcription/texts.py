@@ -10,8 +10,9 @@ from linnet.transcription.recognizer import Recognizer
 
 
 def greedy_texts(recognizer: Recognizer, recordings: Sequence[Audio], languages: Sequence[str | None]) -> list[str]:
-    """The text of each recording at temperature 0, in this language (None: detected). Raises the error of the first
-    recording that cannot be transcribed.
+    """The text of each recording at temperature 0, in this language (None: detected).
+
+    Raises the error of the first recording that cannot be transcribed.
     """
     texts = [""] * len(recordings)
     for language in dict.fromkeys(languages):

@@ -11,8 +11,9 @@ MOST_LANGUAGES = 5  # in a transcript's JSON
 
 @dataclass(frozen=True)
 class Word:
-    """One word including punctuation, with its times in seconds from the start of the recording. `interpolated`: its
-    times are not from the audio but divide the time between its neighbors.
+    """One word including punctuation, with its times in seconds from the start of the recording.
+
+    `interpolated`: its times are not from the audio but divide the time between its neighbors.
     """
 
     word: str

@@ -108,9 +108,10 @@ class WhisperBackend:
         return (yield from batched(plan, recognizer, languages, limit=limit, ahead=ahead))
 
     def _best_window(self) -> int:
-        """The window length in samples for English: shorter than possible where padding costs little. Unpadded windows
-        have no padding. In other languages, which models know less well, full windows gain a point: base in int8 made
-        202 errors in 1,530 words of eight languages with them, 218 with these (docs/lab/accuracy.md).
+        """The window length in samples for English: shorter than possible where padding costs little.
+
+        Unpadded windows have no padding. In other languages, which models know less well, full windows gain a point:
+        base in int8 made 202 errors in 1,530 words of eight languages with them, 218 with these (docs/lab/accuracy.md).
         """
         best = self._engine.best_sound if self._model.pads_window else None
         return self._model.window_samples if best is None else best * HOP
@@ -144,9 +145,10 @@ class WhisperBackend:
         return ledger.outcome(source.duration or seek / SAMPLE_RATE, language=detected[0], probabilities=detected[1])
 
     def prompt(self, options: TranscriptionOptions, *, timed: bool) -> tuple[int, ...]:
-        """The tokens of the options' hotwords and prompt, in the form of the previous window's end. In training, the
-        preceding text had timestamps if the window had them; after text without timestamps, a model writes none within
-        a window.
+        """The tokens of the options' hotwords and prompt, in the form of the previous window's end.
+
+        In training, the preceding text had timestamps if the window had them; after text without timestamps, a model
+        writes none within a window.
         """
         vocabulary = self.vocabulary
         tokens = vocabulary.prompt(options.context) if options.context else ()
@@ -373,9 +375,10 @@ def _needs_words(request: Request, result: WindowResult) -> bool:
 
 
 def _is_invented(segment: Segment, window: Window) -> bool:
-    """Whether words are probably hallucinated: with low confidence, and without enough speech in the audio. Both must
-    agree: voice activity detection finds little speech, and the model assigns the words a low probability together with
-    a high no-speech probability, or a probability that is low anywhere.
+    """Whether words are probably hallucinated: with low confidence, and without enough speech in the audio.
+
+    Both must agree: voice activity detection finds little speech, and the model assigns the words a low probability
+    together with a high no-speech probability, or a probability that is low anywhere.
     """
     probable, silence = segment.avg_logprob, segment.no_speech_prob or 0.0
     if probable is None or probable > SURE:

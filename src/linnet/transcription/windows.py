@@ -34,6 +34,7 @@ class Retry(Protocol):
 @dataclass(frozen=True)
 class Window:
     """The input of one encoder pass: samples of the recording from `start` on, and the regions of speech in them.
+
     `joined`: it starts at the end of the window before it, and a word may be split. `again`: it holds speech that the
     model skipped before; `retry`: its result must have more words than an earlier one.
     """
@@ -76,9 +77,11 @@ class Window:
 
 
 class WindowPlan:
-    """The windows of a recording in order, at most `limit` samples each; iterate once. They hold the regions of
-    `detector`: those separated by pauses are packed by `packing.WindowPacker`, those that cover the recording are used
-    one by one. `length`: samples of the recording read so far, all of them after the last window.
+    """The windows of a recording in order, at most `limit` samples each; iterate once.
+
+    They hold the regions of `detector`: those separated by pauses are packed by `packing.WindowPacker`, those that
+    cover the recording are used one by one. `length`: samples of the recording read so far, all of them after the last
+    window.
     """
 
     def __init__(self, source: AudioSource, limit: int, detector: Detector, *, longest_gap: int | None = None) -> None:

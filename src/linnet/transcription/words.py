@@ -14,9 +14,10 @@ from linnet.transcription.transcript import Segment, Word
 def words_of_pieces(
     pieces: Sequence[Piece], tokens: Sequence[int], words: Sequence[TimedWord], *, timestamp_begin: int
 ) -> list[list[TimedWord]]:
-    """The words of each piece of a window; `words` are those of all tokens of the window. Pieces hold the window's text
-    tokens in order, from the first on; words of tokens outside of pieces (a phrase cut by the window's end) are
-    omitted.
+    """The words of each piece of a window; `words` are those of all tokens of the window.
+
+    Pieces hold the window's text tokens in order, from the first on; words of tokens outside of pieces (a phrase cut by
+    the window's end) are omitted.
     """
     owner: dict[int, int] = {}
     text = (place for place, token in enumerate(tokens) if token < timestamp_begin)

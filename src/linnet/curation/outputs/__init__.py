@@ -22,9 +22,10 @@ FORMATS = ("linnet", "nemo", "lhotse", "kaldi", "parquet")
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Output options: `kind` is one of `FORMATS`. `embed` includes the audio in the Parquet file; else it has paths.
-    `marked` is a NeMo manifest whose rows are copied, with dropped ones marked with `_skipme`, so that its archives
-    remain valid.
+    """Output options: `kind` is one of `FORMATS`.
+
+    `embed` includes the audio in the Parquet file; else it has paths. `marked` is a NeMo manifest whose rows are
+    copied, with dropped ones marked with `_skipme`, so that its archives remain valid.
     """
 
     kind: str = "linnet"
@@ -37,8 +38,11 @@ class OutputOptions:
 
 
 def write_selection(path: Path, rows: Iterable[Chosen], options: OutputOptions | None = None) -> Written:
-    """Write a selection's rows (see `chosen_rows`) atomically to a file, or a folder for Kaldi. Raises: OutputError: it
-    cannot be written. OptionError: the manifest is not that of the selection.
+    """Write a selection's rows (see `chosen_rows`) atomically to a file, or a folder for Kaldi.
+
+    Raises:
+        OutputError: it cannot be written.
+        OptionError: the manifest is not that of the selection.
     """
     options = options or OutputOptions()
     try:

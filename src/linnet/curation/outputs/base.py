@@ -45,7 +45,11 @@ class Written:
 def chosen_rows(
     utterances: Iterable[Utterance], selection: Selection, scores: Mapping[str, NDArray[Any]]
 ) -> Iterator[Chosen]:
-    """Each utterance of the manifest with its fate. Raises: OptionError: the manifest is not that of the selection."""
+    """Each utterance of the manifest with its fate.
+
+    Raises:
+        OptionError: the manifest is not that of the selection.
+    """
     row = -1
     for row, utterance in enumerate(utterances):
         name = utterance.id.encode("utf-8", "replace").decode()  # as in Parquet, which has no surrogates

@@ -59,8 +59,10 @@ def write_nemo(path: Path, rows: Iterable[Chosen]) -> Written:
 
 
 def mark_nemo(path: Path, rows: Iterable[Chosen], original: Path) -> Written:
-    """The unchanged rows of a NeMo manifest in order, with dropped ones marked with `_skipme`. Paths are unchanged: the
-    new manifest belongs next to the old one. A line that is not JSON is dropped; an invalid row is marked.
+    """The unchanged rows of a NeMo manifest in order, with dropped ones marked with `_skipme`.
+
+    Paths are unchanged: the new manifest belongs next to the old one. A line that is not JSON is dropped; an invalid
+    row is marked.
     """
     written = Written()
     left = iter(rows)

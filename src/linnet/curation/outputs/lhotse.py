@@ -18,9 +18,10 @@ _EIGHT = 8  # decimal places
 
 
 def write_lhotse(path: Path, rows: Iterable[Chosen]) -> Written:
-    """A cut with one supervision per kept utterance; gzipped if the name ends with `.gz`. A cut has the rate and the
-    length of its recording, read from the file's header. Audio inside other files, at URLs, and in containers that
-    soundfile cannot read is not supported and counted.
+    """A cut with one supervision per kept utterance; gzipped if the name ends with `.gz`.
+
+    A cut has the rate and the length of its recording, read from the file's header. Audio inside other files, at URLs,
+    and in containers that soundfile cannot read is not supported and counted.
     """
     written = Written()
     with whole_file(path) as raw:

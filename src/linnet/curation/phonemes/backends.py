@@ -1,6 +1,7 @@
-"""Choose the backend of a text: the first suitable one of a user's lexicon, epitran, espeak-ng, uroman, graphemes. The
-choice depends on the language and the script of a row, so Serbian in Latin and Cyrillic letters get different ones. A
-row has one backend, whose name is recorded with it.
+"""Choose the backend of a text: the first suitable one of a user's lexicon, epitran, espeak-ng, uroman, graphemes.
+
+The choice depends on the language and the script of a row, so Serbian in Latin and Cyrillic letters get different ones.
+A row has one backend, whose name is recorded with it.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ _APART = frozenset({"zh"})  # macrolanguages whose members differ in spelling or
 
 @dataclass(frozen=True)
 class PhonemeOptions:
-    """Options of phoneme backends. `backends` are the allowed ones: a lexicon first, then epitran and espeak-ng in the
-    given order, uroman, and always graphemes as the last resort. `lexicons` are pairs of a language and the path of its
-    lexicon. A backend is used for a row if it knows at least `coverage` of the row's words.
+    """Options of phoneme backends.
+
+    `backends` are the allowed ones: a lexicon first, then epitran and espeak-ng in the given order, uroman, and always
+    graphemes as the last resort. `lexicons` are pairs of a language and the path of its lexicon. A backend is used for
+    a row if it knows at least `coverage` of the row's words.
     """
 
     backends: tuple[str, ...] = ORDER
@@ -173,8 +176,9 @@ class Phonemizers(Closing):
         return self._espeak.ended
 
     def chain(self, language: str, script: str) -> list[PhonemeBackend]:
-        """The installed backends for a language and script, in order; the last one knows every word. Raises
-        `OptionError` for a lexicon that cannot be read.
+        """The installed backends for a language and script, in order; the last one knows every word.
+
+        Raises `OptionError` for a lexicon that cannot be read.
         """
         key = language, script
         if key not in self._chains:

@@ -1,5 +1,6 @@
-"""espeak-ng in a separate process: voices for languages, and their phones. The library is GPL-3.0, so it is an extra,
-and it runs in a process that shares only two pipes with this one.
+"""espeak-ng in a separate process: voices for languages, and their phones.
+
+The library is GPL-3.0, so it is an extra, and it runs in a process that shares only two pipes with this one.
 """
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ def voices() -> dict[tuple[str, str], str]:
 
 
 class EspeakProcess(Closing):
-    """The process of espeak-ng; it is started for the first word and ended by `close`. A word that crashes it is
-    unknown, and a new process continues with the next word. `command` is the command to start. Raises `MissingExtra` if
-    espeak-ng is not installed.
+    """The process of espeak-ng; it is started for the first word and ended by `close`.
+
+    A word that crashes it is unknown, and a new process continues with the next word. `command` is the command to
+    start. Raises `MissingExtra` if espeak-ng is not installed.
     """
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
@@ -126,9 +128,10 @@ class EspeakProcess(Closing):
 
 
 class Espeak:
-    """The phones of words by one voice: IPA without stress and tones, with numbers spelled out. A word with letters of
-    another script than the voice's is unknown, since espeak-ng would name them ("Chinese letter"); voices of other
-    scripts read Latin words in English, as speakers do.
+    """The phones of words by one voice: IPA without stress and tones, with numbers spelled out.
+
+    A word with letters of another script than the voice's is unknown, since espeak-ng would name them ("Chinese
+    letter"); voices of other scripts read Latin words in English, as speakers do.
     """
 
     def __init__(self, process: EspeakProcess, voice: str, script: str) -> None:

@@ -25,8 +25,9 @@ Tally = Mapping[Key, Mapping[str, int]]  # count of each symbol
 
 @dataclass(frozen=True)
 class Inventory:
-    """The symbols of each language and backend, the most frequent first, with counts. A symbol's number is its index.
-    Ties are sorted alphabetically, so the numbers depend only on the corpus.
+    """The symbols of each language and backend, the most frequent first, with counts.
+
+    A symbol's number is its index. Ties are sorted alphabetically, so the numbers depend only on the corpus.
 
     >>> inventory = Inventory.of([{("de", "g"): {"a": 2, "b": 1}}, {("de", "g"): {"b": 1, "c": 9}}])
     >>> inventory.symbols["de", "g"], inventory.numbers(("de", "g"), ["b", "c"]).tolist()

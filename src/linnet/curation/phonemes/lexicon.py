@@ -14,8 +14,10 @@ from linnet.text.marks import keep_marks
 
 
 class Lexicon:
-    """Phones by word; missing words are composed of the longest entries. This is only done for scripts without spaces
-    (`joined`), since in other scripts a part of a word tells little about its pronunciation.
+    """Phones by word; missing words are composed of the longest entries.
+
+    This is only done for scripts without spaces (`joined`), since in other scripts a part of a word tells little about
+    its pronunciation.
 
     >>> Lexicon({"你": ("n", "i"), "好": ("x", "au")}, joined=True).phones(["你好", "你们"])
     [('n', 'i', 'x', 'au'), None]
@@ -29,10 +31,11 @@ class Lexicon:
 
     @classmethod
     def read(cls, path: Path, language: str | None = None, *, joined: bool = False) -> Self:
-        """Read lines of a word, a tab or spaces, and its phones separated by spaces (CMUdict, MFA, Kaldi). Of several
-        pronunciations of a word, also `word(2)`, the first is used. `;;;` and `#` begin comments. Words are normalized
-        as texts: lower case, without punctuation. Raises `OptionError` for an unreadable file, or a line without
-        phones, which it names.
+        """Read lines of a word, a tab or spaces, and its phones separated by spaces (CMUdict, MFA, Kaldi).
+
+        Of several pronunciations of a word, also `word(2)`, the first is used. `;;;` and `#` begin comments. Words are
+        normalized as texts: lower case, without punctuation. Raises `OptionError` for an unreadable file, or a line
+        without phones, which it names.
         """
         entries: dict[str, Phones] = {}
         try:

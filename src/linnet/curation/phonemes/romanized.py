@@ -17,8 +17,9 @@ def is_installed() -> bool:
 
 
 class Romanized:
-    """The romanized letters of a word by uroman, for languages without a better backend. Tones and marks of Latin
-    letters are lost; digits are kept.
+    """The romanized letters of a word by uroman, for languages without a better backend.
+
+    Tones and marks of Latin letters are lost; digits are kept.
     """
 
     def __init__(self, language: str) -> None:

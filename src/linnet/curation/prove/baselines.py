@@ -21,9 +21,11 @@ DURATION_BINS = 16  # equally filled duration bins of a matched sample
 
 @dataclass(frozen=True)
 class Pool:
-    """The rows to select from. `seconds` [N] are durations; `strata` [N] are names such as language and domain;
-    `errors` [N] is the error rate of a proxy model on each utterance, if known; `valid` [N] are the rows that pass the
-    gates; `clean` [N] those without an injected defect.
+    """The rows to select from.
+
+    `seconds` [N] are durations; `strata` [N] are names such as language and domain; `errors` [N] is the error rate of a
+    proxy model on each utterance, if known; `valid` [N] are the rows that pass the gates; `clean` [N] those without an
+    injected defect.
     """
 
     seconds: Floats

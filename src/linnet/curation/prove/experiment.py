@@ -1,5 +1,6 @@
-"""Run an experiment: every method, budget, seed and draw, with each run stored as soon as it is done. Training and
-scoring are passed in as functions.
+"""Run an experiment: every method, budget, seed and draw, with each run stored as soon as it is done.
+
+Training and scoring are passed in as functions.
 """
 
 from __future__ import annotations
@@ -95,9 +96,10 @@ def plan(options: ProveOptions) -> Iterator[Run]:
 def prove(
     options: ProveOptions, laboratory: Laboratory, read_pool: PoolReader, *, notify: Notify = ignore
 ) -> list[Outcome]:
-    """Yield the outcome of every run; those of an earlier call with the same experiment are read from its log. A failed
-    run is reported and skipped; the next call tries it again. Raises `OutputError` if nothing can be written, and
-    `OptionError` if the folder holds another experiment.
+    """Yield the outcome of every run; those of an earlier call with the same experiment are read from its log.
+
+    A failed run is reported and skipped; the next call tries it again. Raises `OutputError` if nothing can be written,
+    and `OptionError` if the folder holds another experiment.
     """
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,6 +126,7 @@ def prove(
 
 def check_same(options: ProveOptions, folder: Path) -> None:
     """Check that a folder holds only one experiment: the first call stores its options, later ones must have the same.
+
     Seeds, draws, budgets, methods and `against` may change.
     """
     free = {"seeds", "draws", "budgets", "methods", "against", "output"}

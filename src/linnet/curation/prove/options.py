@@ -37,8 +37,9 @@ _BUDGET = ValueRule("more than 0 and below 1", lambda value: 0 < value < 1)
 
 @dataclass(frozen=True)
 class PoolFiles:
-    """One pool: its manifest, and known properties of its rows. `errors` are rows of `linnet evaluate` on the pool by a
-    proxy model, `clean` a manifest of its rows without defects.
+    """One pool: its manifest, and known properties of its rows.
+
+    `errors` are rows of `linnet evaluate` on the pool by a proxy model, `clean` a manifest of its rows without defects.
     """
 
     manifest: str
@@ -48,11 +49,12 @@ class PoolFiles:
 
 @dataclass(frozen=True)
 class ProveOptions:
-    """An experiment: pools, tests, budgets, methods, seeds, and the common training recipe. Each seed uses the next
-    pool in turn. `budgets` are shares of a pool's hours. `steps` are equal for all methods but `full-epochs`, which
-    trains as many epochs as the selections. Random methods are sampled `draws` times. `against` is the reference for
-    every method in the table; choose it before any result. Without `methods` all possible ones are run. `curation` is a
-    file for `linnet curate --options`.
+    """An experiment: pools, tests, budgets, methods, seeds, and the common training recipe.
+
+    Each seed uses the next pool in turn. `budgets` are shares of a pool's hours. `steps` are equal for all methods but
+    `full-epochs`, which trains as many epochs as the selections. Random methods are sampled `draws` times. `against` is
+    the reference for every method in the table; choose it before any result. Without `methods` all possible ones are
+    run. `curation` is a file for `linnet curate --options`.
     """
 
     pools: tuple[PoolFiles, ...]

@@ -20,9 +20,11 @@ _SURE = 0.05
 
 @dataclass(frozen=True)
 class Line:
-    """One method at one budget on one test. `rates` are the error rates by seed, averaged over draws. `difference` is
-    the method's rate minus that of the reference, over common seeds, with an interval over speakers and seeds;
-    `p_value` is adjusted for all methods of the table (Holm). Both are None if there is no comparison.
+    """One method at one budget on one test.
+
+    `rates` are the error rates by seed, averaged over draws. `difference` is the method's rate minus that of the
+    reference, over common seeds, with an interval over speakers and seeds; `p_value` is adjusted for all methods of the
+    table (Holm). Both are None if there is no comparison.
     """
 
     test: str

@@ -1,9 +1,11 @@
-"""The disk cache of converted models: converted once, found by their source, rebuilt if damaged. An entry (see
-`copies`) is a folder with the models, two for a Whisper-family model and one for a CTC model, and a manifest that is
-written last. Entries appear by one rename, so two processes may convert at once: one wins, the other uses its result.
-Calibrated models are made only on request and never rebuilt, since the audio is not kept. An entry also holds
-OpenVINO's compiled model for one kind of CPU, in a folder with its own manifest: with it a process starts in a fifth of
-the time.
+"""The disk cache of converted models: converted once, found by their source, rebuilt if damaged.
+
+An entry (see `copies`) is a folder with the models, two for a Whisper-family model and one for a CTC model, and a
+manifest that is written last. Entries appear by one rename, so two processes may convert at once: one wins, the other
+uses its result. Calibrated models are made only on request and never rebuilt, since the audio is not kept.
+
+An entry also holds OpenVINO's compiled model for one kind of CPU, in a folder with its own manifest: with it a process
+starts in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ _COMPILED = "compiled-"
 
 @dataclass(frozen=True)
 class ConvertedModel:
-    """A model in OpenVINO's format, not compiled; `folder` is None if it could not be kept. A CTC model is an encoder
-    that yields logits, without a decoder.
+    """A model in OpenVINO's format, not compiled; `folder` is None if it could not be kept.
+
+    A CTC model is an encoder that yields logits, without a decoder.
     """
 
     encoder: Any
@@ -73,9 +76,10 @@ class ModelSource:
 def load_compiled(
     source: ModelSource, precision: Precision, notify: Notify, *, threads: int | None = None
 ) -> CompiledModel:
-    """Load the compiled model in this precision, for this number of threads or all cores. An intact compiled copy is
-    used; else the result of `load_converted`, with its errors, is compiled and kept for the next process if the disk
-    allows.
+    """Load the compiled model in this precision, for this number of threads or all cores.
+
+    An intact compiled copy is used; else the result of `load_converted`, with its errors, is compiled and kept for the
+    next process if the disk allows.
     """
     entry = _Entry.of(source, precision)
     found = entry.read_compiled(threads)
@@ -97,10 +101,12 @@ def compile_converted(converted: ConvertedModel, threads: int | None = None) -> 
 
 
 def load_converted(source: ModelSource, precision: Precision, notify: Notify) -> ConvertedModel:
-    """Load the converted model in this precision, from the cache if it is intact. Else it is converted and kept, and
-    `notify` receives the reason. Entries are checked by size and checksum and by the versions of Linnet's export and of
-    OpenVINO. If the disk is not writable, each start converts and notifies. Raises `ModelError` for a model that cannot
-    be loaded, or that needs a calibration which is missing or outdated; `OpenVinoMissing`.
+    """Load the converted model in this precision, from the cache if it is intact.
+
+    Else it is converted and kept, and `notify` receives the reason. Entries are checked by size and checksum and by the
+    versions of Linnet's export and of OpenVINO. If the disk is not writable, each start converts and notifies. Raises
+    `ModelError` for a model that cannot be loaded, or that needs a calibration which is missing or outdated;
+    `OpenVinoMissing`.
     """
     entry = _Entry.of(source, precision)
     if precision.calibrated:
@@ -126,8 +132,9 @@ def load_converted(source: ModelSource, precision: Precision, notify: Notify) ->
 
 
 def calibrate(source: ModelSource, precision: Precision, windows: Sequence[Array]) -> ConvertedModel:
-    """Convert to a precision calibrated on `windows`, log-mel features [T, M]; call `keep` to keep the result. Raises
-    `OutputError` before the work if it could not be kept; `ModelError`, `OpenVinoMissing`.
+    """Convert to a precision calibrated on `windows`, log-mel features [T, M]; call `keep` to keep the result.
+
+    Raises `OutputError` before the work if it could not be kept; `ModelError`, `OpenVinoMissing`.
     """
     entry = _Entry.of(source, precision)
     try:
@@ -138,8 +145,9 @@ def calibrate(source: ModelSource, precision: Precision, windows: Sequence[Array
 
 
 def keep(source: ModelSource, made: ConvertedModel) -> Path:
-    """Write a converted model where `load_converted` finds it, replacing an earlier one; returns its folder. Raises
-    `OutputError`; an earlier one then remains.
+    """Write a converted model where `load_converted` finds it, replacing an earlier one; returns its folder.
+
+    Raises `OutputError`; an earlier one then remains.
     """
     entry = _Entry.of(source, made.precision)
     try:
@@ -203,8 +211,9 @@ class _Entry:
             return None
 
     def compile(self, shape: ModelShape, threads: int | None) -> CompiledModel:
-        """Compile this entry and keep the result, if there is space, replacing that for other CPUs. Raises `OSError` if
-        nothing can be written, `_Unfit`.
+        """Compile this entry and keep the result, if there is space, replacing that for other CPUs.
+
+        Raises `OSError` if nothing can be written, `_Unfit`.
         """
         with draft_folder(self.folder) as draft:
             with _telling_damage():
@@ -242,8 +251,9 @@ class _Entry:
         )
 
     def write(self, made: ConvertedModel, *, replace: bool = False) -> None:
-        """Write next to the destination and rename; if another process was faster, its result is kept. `replace`
-        replaces an existing entry.
+        """Write next to the destination and rename; if another process was faster, its result is kept.
+
+        `replace` replaces an existing entry.
         """
         openvino = import_openvino()
         with whole_folder(self.folder, "replace" if replace else "keep") as draft:

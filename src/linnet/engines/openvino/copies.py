@@ -1,5 +1,6 @@
-"""Find, measure and remove the converted copies of models on this disk, without loading OpenVINO. A copy is a folder
-`<root>/openvino/<key of the model>-<precision>-<versions>`, written by `cache`.
+"""Find, measure and remove the converted copies of models on this disk, without loading OpenVINO.
+
+A copy is a folder `<root>/openvino/<key of the model>-<precision>-<versions>`, written by `cache`.
 """
 
 from __future__ import annotations

@@ -28,9 +28,10 @@ _OTHERS = ((1.7, 0.6, 1.1), (0.9,))  # seconds of the windows that the result is
 
 @torch.no_grad()
 def convert_ctc(speech: SpeechModel, precision: Precision) -> Any:
-    """Convert a float32 CTC model to an `openvino.Model` from its processor's tensors to logits [B, T, V]. The result
-    is compared with the model on windows of other lengths, separately and in a batch. Raises `OptionError` for a model
-    that cannot be traced or whose results differ, `OpenVinoMissing`.
+    """Convert a float32 CTC model to an `openvino.Model` from its processor's tensors to logits [B, T, V].
+
+    The result is compared with the model on windows of other lengths, separately and in a batch. Raises `OptionError`
+    for a model that cannot be traced or whose results differ, `OpenVinoMissing`.
     """
     with quiet():
         try:
@@ -96,8 +97,9 @@ class Output:
 
 
 class OpenVinoCtc:
-    """A compiled CTC model with the interface of its Transformers model: features in, logits out. Other attributes (the
-    config, the number of output frames) come from `skeleton`, that model without weights.
+    """A compiled CTC model with the interface of its Transformers model: features in, logits out.
+
+    Other attributes (the config, the number of output frames) come from `skeleton`, that model without weights.
     """
 
     def __init__(self, compiled: Any, skeleton: Any) -> None:

@@ -29,6 +29,7 @@ _NOTHING = ("indices", np.zeros(1, np.int64)), ("bias", np.zeros(1, np.float32))
 @dataclass(frozen=True)
 class OpenVinoEncoderOutput:
     """The cross-attention keys [B, H, C, P] and values [B, H, P, C] of B windows, alternating, for each decoder layer.
+
     They are in the precision of the decoder: converting them at each step would cost more than the rest of the step.
     NumPy has no bfloat16, so its bits are stored as uint16. `bias` [B, P] is added to cross-attention scores: the
     weight of condensed padding positions, and minus infinity where a window has fewer positions than others in its
@@ -92,8 +93,10 @@ class OpenVinoState:
 
 
 class OpenVinoEngine:
-    """Runs a converted Whisper-family model; an `Engine`. The two compiled models hold the weights once. Each decode
-    has an inference request with its own states, so one engine serves many decodes, also from several threads.
+    """Runs a converted Whisper-family model; an `Engine`.
+
+    The two compiled models hold the weights once. Each decode has an inference request with its own states, so one
+    engine serves many decodes, also from several threads.
     """
 
     def __init__(self, model: CompiledModel, *, label: str) -> None:

@@ -20,6 +20,7 @@ from linnet.models.lowrank.rewriting import for_frames, in_order, untangle, with
 
 class ExportEncoder(nn.Module):
     """From log-mel features [B, T, M] to every decoder layer's cross-attention keys and values: k0, v0, k1, v1, ...
+
     Keys are [B, H, C, P], the layout that the step multiplies without a copy, values [B, H, P, C]. Only the positions
     `indices` [P] are kept; `bias` [P] is added to attention scores over them (`padding.Layout`). `reduce`: attention in
     the dimension of its ranks, in layers where this needs fewer multiply-adds.
@@ -88,11 +89,12 @@ class _Attention(nn.Module):
 
 
 class ExportDecoder(nn.Module):
-    """One step: from tokens [N, L] after the S tokens of each row to the logits [N, V] after the last of them. The
-    inputs are tokens, `rows` [N] (the row that each one continues), `bias` [B, P] (added to cross-attention scores),
-    then for every layer the self-attention keys and values [., H, S, C] so far (k0, v0, k1, v1, ...), then in the same
-    order the encoder's outputs, multiplied in `cross_dtype`. The outputs are the logits, the extended self-attention
-    keys and values and, for word times, every layer's scaled cross-attention queries [B, H, k x L, C].
+    """One step: from tokens [N, L] after the S tokens of each row to the logits [N, V] after the last of them.
+
+    The inputs are tokens, `rows` [N] (the row that each one continues), `bias` [B, P] (added to cross-attention
+    scores), then for every layer the self-attention keys and values [., H, S, C] so far (k0, v0, k1, v1, ...), then in
+    the same order the encoder's outputs, multiplied in `cross_dtype`. The outputs are the logits, the extended
+    self-attention keys and values and, for word times, every layer's scaled cross-attention queries [B, H, k x L, C].
     """
 
     def __init__(self, decoder: Any, output: nn.Module, cross_dtype: torch.dtype = torch.float32) -> None:
@@ -165,8 +167,9 @@ class _DecoderLayer(nn.Module):
 
 
 class _Fused(nn.Module):
-    """The concatenated outputs of layers with the same input: one product for all plain or low-rank layers. For
-    low-rank layers it computes the input of their second halves.
+    """The concatenated outputs of layers with the same input: one product for all plain or low-rank layers.
+
+    For low-rank layers it computes the input of their second halves.
     """
 
     def __init__(self, modules: list[Any]) -> None:

@@ -33,8 +33,9 @@ def import_nncf() -> Any:
 
 
 def compress_weights(model: Any) -> Any:
-    """Store the weights of an `openvino.Model` in 8 bits, with a scale and a zero point per output channel. Products
-    are unchanged. Raises `OpenVinoMissing`.
+    """Store the weights of an `openvino.Model` in 8 bits, with a scale and a zero point per output channel.
+
+    Products are unchanged. Raises `OpenVinoMissing`.
     """
     nncf = import_nncf()
     with _silent():
@@ -43,6 +44,7 @@ def compress_weights(model: Any) -> Any:
 
 def quantize(encoder: Any, windows: Sequence[Array]) -> Any:
     """Quantize an encoder to products of 8-bit weights and 8-bit activations, with ranges calibrated on these windows.
+
     `windows` are log-mel features [T, M], at least one. Activations are smoothed against the weights before
     (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), and biases corrected afterwards. All products are quantized:
     excluding those of attention, the first convolution or the cross-attention keys did not improve the embedded model.

@@ -23,8 +23,9 @@ class OpenVinoMissing(LinnetError, ImportError):  # noqa: N818 (reads better whe
 
 @contextmanager
 def no_telemetry() -> Iterator[None]:
-    """Import OpenVINO's packages in this context: they then use their own stub for missing telemetry. Otherwise `import
-    openvino` alone writes a client id to the home folder and reports the import.
+    """Import OpenVINO's packages in this context: they then use their own stub for missing telemetry.
+
+    Otherwise `import openvino` alone writes a client id to the home folder and reports the import.
     """
     name = "openvino_telemetry"
     held = {key: sys.modules.pop(key) for key in [*sys.modules] if key.partition(".")[0] == name}
@@ -66,9 +67,10 @@ def has_bf16() -> bool:
 
 @lru_cache(maxsize=1)
 def bf16_pays() -> bool:
-    """Whether large products in bfloat16 are faster than in float32 on this CPU. Intel's AVX512_BF16 alone does no more
-    operations per cycle than float32 and needs conversions: an encoder takes longer than in float32. With AMX, and on
-    AMD's CPUs, it takes half the time.
+    """Whether large products in bfloat16 are faster than in float32 on this CPU.
+
+    Intel's AVX512_BF16 alone does no more operations per cycle than float32 and needs conversions: an encoder takes
+    longer than in float32. With AMX, and on AMD's CPUs, it takes half the time.
     """
     if not has_bf16():
         return False
@@ -93,6 +95,7 @@ _GROUP = 128  # inputs that share a scale when activations are quantized on the 
 
 def compile_model(model: Any, compute: str, threads: int | None, kept: Path | None = None) -> Any:
     """Compile for this CPU: one stream, products and states in `compute`, on this number of threads or all cores.
+
     `model` is an `openvino.Model` or its path. The folder `kept` caches compiled models of the same file.
 
     f32 products with 8-bit weights are computed in 8 bits if the CPU has VNNI, with one scale per 128 inputs of a row.

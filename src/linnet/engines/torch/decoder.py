@@ -84,8 +84,9 @@ class TorchState:
                 self.leave()
 
     def keep(self, rows: Sequence[int]) -> bool:
-        """Keep only these windows, each with one row; not in static memory, whose shape is recorded in a graph. Raises
-        `ValueError` for other states.
+        """Keep only these windows, each with one row; not in static memory, whose shape is recorded in a graph.
+
+        Raises `ValueError` for other states.
         """
         check_kept(rows, self.rows, self.encoded.batch)
         if self.static is not None:
@@ -129,8 +130,9 @@ class TorchDecoder:
     def static_step(
         self, tokens: Tensor, place: Tensor, cache: Tensor, cross: Sequence[tuple[Tensor, Tensor]]
     ) -> Tensor:
-        """`step` for tokens [N, 1] at `place` [1] of a larger cache: shapes and addresses do not change. The cache
-        after `place` is masked, so its values must be finite.
+        """`step` for tokens [N, 1] at `place` [1] of a larger cache: shapes and addresses do not change.
+
+        The cache after `place` is masked, so its values must be finite.
         """
         x = functional.embedding(tokens, self.tokens) + self.positions.index_select(0, place)
         hidden = (torch.arange(cache.shape[4], device=place.device) > place)[None]

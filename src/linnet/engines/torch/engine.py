@@ -22,16 +22,18 @@ from linnet.models.whisper import WhisperModel
 
 
 class TorchEngine:
-    """Runs a loaded Whisper-family model with its own forward pass; an `Engine`. The module's weights are used in
-    place, in the model's dtype and on its device. In addition it holds a fused copy of the query, key and value weights
-    and, on a CPU from the first step with several rows on, a packed copy of the decoder's. The state of a decode is
-    separate, so one engine serves many decodes.
+    """Runs a loaded Whisper-family model with its own forward pass; an `Engine`.
+
+    The module's weights are used in place, in the model's dtype and on its device. In addition it holds a fused copy of
+    the query, key and value weights and, on a CPU from the first step with several rows on, a packed copy of the
+    decoder's. The state of a decode is separate, so one engine serves many decodes.
     """
 
     def __init__(self, model: WhisperModel, *, static: bool | None = None, reduce: bool | None = None) -> None:
-        """`static`: steps on fixed memory, each as one CUDA graph; by default on a GPU. `reduce`: the encoder's
-        attention in the dimension of its ranks where this needs fewer multiply-adds. By default never on a CPU, and on
-        a GPU in the layers where it is measured to be faster.
+        """`static`: steps on fixed memory, each as one CUDA graph; by default on a GPU.
+
+        `reduce`: the encoder's attention in the dimension of its ranks where this needs fewer multiply-adds. By default
+        never on a CPU, and on a GPU in the layers where it is measured to be faster.
         """
         parameter = next(model.module.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype

@@ -41,8 +41,9 @@ class FastestAttention:
 
     @torch.no_grad()
     def choose(self, plain: Apply, reduced: ReducedAttention) -> ReducedAttention | None:
-        """The reduced form with its attention function, or None if the plain form is the fastest. A form that fails, or
-        whose result differs from the plain one's, is rejected.
+        """The reduced form with its attention function, or None if the plain form is the fastest.
+
+        A form that fails, or whose result differs from the plain one's, is rejected.
         """
         ranks = tuple(reduced.widths), reduced.reducible, tuple(type(each).__name__ for each in reduced.seconds)
         if ranks not in self._known:

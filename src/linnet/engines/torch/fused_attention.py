@@ -33,6 +33,7 @@ def available() -> bool:
 
 def attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *, scale: float) -> Tensor:
     """`scaled_dot_product_attention` of queries and keys [B, H, P, q] and values [B, H, P, v]; returns [B, H, P, v].
+
     Keys and values shared by all heads are passed expanded (stride 0) and read once. Sums are float32. With a mask,
     PyTorch's own function is used.
     """

@@ -21,9 +21,10 @@ PACK_ROWS = 64  # the row count that a packed weight is optimized for; good from
 
 @lru_cache(maxsize=8)
 def has_onednn(dtype: torch.dtype) -> bool:
-    """Whether torch's oneDNN product with a fused bias and GELU runs on this CPU with correct results. It reads weights
-    at twice the bandwidth of `functional.linear` for few rows, and packed ones four times as fast. The operators are
-    internal to torch's compiler, so they are tested first.
+    """Whether torch's oneDNN product with a fused bias and GELU runs on this CPU with correct results.
+
+    It reads weights at twice the bandwidth of `functional.linear` for few rows, and packed ones four times as fast. The
+    operators are internal to torch's compiler, so they are tested first.
     """
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
@@ -40,8 +41,10 @@ def has_onednn(dtype: torch.dtype) -> bool:
 
 
 class Product:
-    """`gelu?(x @ weight.T + bias)` with a constant weight [O, K]. On a CPU with oneDNN, the weight is read in place for
-    one row, and from a packed copy, made by `pack`, for several. Elsewhere it is `functional.linear`.
+    """`gelu?(x @ weight.T + bias)` with a constant weight [O, K].
+
+    On a CPU with oneDNN, the weight is read in place for one row, and from a packed copy, made by `pack`, for several.
+    Elsewhere it is `functional.linear`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
@@ -129,6 +132,7 @@ class Fused:
 
 def product(module: nn.Module, activation: nn.Module | None = None) -> Apply:
     """Return `module` followed by `activation` as one function, in the fast form for plain and low-rank linear layers.
+
     Any other module (such as an adapted layer) is called as is.
     """
     gelu = activation is not None and _is_exact_gelu(activation)

@@ -1,5 +1,6 @@
-"""Families of models, one file each: detection, loading and use. A new family is a class in its own file and an entry
-in `FAMILIES`.
+"""Families of models, one file each: detection, loading and use.
+
+A new family is a class in its own file and an entry in `FAMILIES`.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ _MODULE = "transformers.models.auto.modeling_auto"
 
 
 def known(table: str) -> dict[str, str]:
-    """A table of Transformers' Auto classes, such as MODEL_FOR_CTC_MAPPING_NAMES: model type to architecture. It is a
-    literal in the source; if it is not, or the module is already loaded, the module is used, which then also has our
-    own models.
+    """A table of Transformers' Auto classes, such as MODEL_FOR_CTC_MAPPING_NAMES: model type to architecture.
+
+    It is a literal in the source; if it is not, or the module is already loaded, the module is used, which then also
+    has our own models.
     """
     if _MODULE not in sys.modules:
         with suppress(OSError, SyntaxError, ValueError, LookupError, TypeError):

@@ -36,8 +36,9 @@ class Lora:
 
 
 def add_lora(module: nn.Module, options: Lora) -> None:
-    """Add new adapters, initially without effect, to the linear layers of a module, in place. Raises `ModelError` if no
-    layer matches, `MissingExtra` without PEFT.
+    """Add new adapters, initially without effect, to the linear layers of a module, in place.
+
+    Raises `ModelError` if no layer matches, `MissingExtra` without PEFT.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

@@ -268,8 +268,9 @@ def speech_encoder(config: Any, *, normalize: bool = False, pad_seconds: float =
 
 
 def steady(encoder: nn.Module) -> nn.Module:
-    """Disable layer dropping and time masking of an encoder, in place. Augmentation belongs to the recipe, with its
-    seed, and a dropped layer would have no gradient to synchronize.
+    """Disable layer dropping and time masking of an encoder, in place.
+
+    Augmentation belongs to the recipe, with its seed, and a dropped layer would have no gradient to synchronize.
     """
     for owner in (encoder.config, *encoder.modules()):
         for name, value in (("layerdrop", 0.0), ("apply_spec_augment", False)):

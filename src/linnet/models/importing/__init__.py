@@ -1,6 +1,7 @@
-"""Import Whisper models of other programs (CTranslate2, openai-whisper, whisper.cpp) as Transformers folders. Files are
-read as data: no pickle is executed, every size is checked against the file before allocation, and weights are copied
-one at a time.
+"""Import Whisper models of other programs (CTranslate2, openai-whisper, whisper.cpp) as Transformers folders.
+
+Files are read as data: no pickle is executed, every size is checked against the file before allocation, and weights are
+copied one at a time.
 """
 
 from __future__ import annotations

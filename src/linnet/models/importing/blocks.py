@@ -1,7 +1,8 @@
-"""Dequantize ggml's blocks of 32 weights to float32. A block is a scale d (float16), in some formats a minimum m
-(float16), the fifth bits of its 32 values as one u32, and the lower four bits, with values i and i + 16 in one byte;
-q8_0 holds signed bytes. Values are d * (q - offset), or d * q + m (ggml-org/ggml, src/ggml-common.h and ggml-quants.c,
-`dequantize_row_*`).
+"""Dequantize ggml's blocks of 32 weights to float32.
+
+A block is a scale d (float16), in some formats a minimum m (float16), the fifth bits of its 32 values as one u32, and
+the lower four bits, with values i and i + 16 in one byte; q8_0 holds signed bytes. Values are d * (q - offset), or d *
+q + m (ggml-org/ggml, src/ggml-common.h and ggml-quants.c, `dequantize_row_*`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Imported models in Linnet's cache: imported once, found by the content of the source, rebuilt if damaged. An entry is
-a folder `<cache>/imported/<key of the source>-<version>` with a manifest that is written last. Entries appear by one
-rename, so two processes may import at once: one wins, the other uses its result.
+"""Imported models in Linnet's cache: imported once, found by the content of the source, rebuilt if damaged.
+
+An entry is a folder `<cache>/imported/<key of the source>-<version>` with a manifest that is written last. Entries
+appear by one rename, so two processes may import at once: one wins, the other uses its result.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def imports_root() -> Path:
 
 
 def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mapping[str, str] | None = None) -> Path:
-    """The Transformers folder of a source, imported if necessary, with a log line. A `tokenizer` imports it again with
-    this one. Raises `ModelError`, and `OutputError` if the cache cannot be written.
+    """The Transformers folder of a source, imported if necessary, with a log line.
+
+    A `tokenizer` imports it again with this one. Raises `ModelError`, and `OutputError` if the cache cannot be written.
     """
     entry = _entry(source)
     if tokenizer is None and entry.exists():

@@ -86,8 +86,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class WhisperSource:
-    """A model in another program's format. `pieces`: the bytes of its text tokens in order, if included; `tokenizer`:
-    its tokenizer.json; `files`: all files read; `description`: its precision, such as `float16` or `int8`.
+    """A model in another program's format.
+
+    `pieces`: the bytes of its text tokens in order, if included; `tokenizer`: its tokenizer.json; `files`: all files
+    read; `description`: its precision, such as `float16` or `int8`.
     """
 
     format: str

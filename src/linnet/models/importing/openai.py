@@ -1,6 +1,7 @@
-"""Read checkpoints of openai-whisper (`*.pt`): a torch file with `dims` and `model_state_dict`. It is read with
-`weights_only`, which builds tensors and plain values and refuses everything else in a pickle. (openai/whisper,
-whisper/__init__.py `load_model` and whisper/model.py `ModelDimensions`)
+"""Read checkpoints of openai-whisper (`*.pt`): a torch file with `dims` and `model_state_dict`.
+
+It is read with `weights_only`, which builds tensors and plain values and refuses everything else in a pickle.
+(openai/whisper, whisper/__init__.py `load_model` and whisper/model.py `ModelDimensions`)
 """
 
 from __future__ import annotations

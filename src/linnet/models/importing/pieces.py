@@ -1,4 +1,5 @@
 """Rebuild a byte-level BPE tokenizer from the bytes of its text tokens: the order of tokens is the order of merges.
+
 Token i is the result of merge i, so its two parts are the result of applying the earlier merges to its bytes (Sennrich
 et al., 2016; the byte alphabet is that of GPT-2, Radford et al., 2019).
 """
@@ -43,8 +44,9 @@ def split_vocabulary(tokens: Sequence[str], path: Path) -> tuple[list[bytes], di
 
 
 def special_tokens(text_tokens: int, vocabulary: int, timestamps: int) -> dict[str, int]:
-    """The special tokens of a Whisper vocabulary, from the counts alone: end, start, languages, tasks, timestamps. The
-    number of languages is the remainder. Raises `ModelError` for impossible counts. Order: openai/whisper,
+    """The special tokens of a Whisper vocabulary, from the counts alone: end, start, languages, tasks, timestamps.
+
+    The number of languages is the remainder. Raises `ModelError` for impossible counts. Order: openai/whisper,
     whisper/tokenizer.py `get_encoding`.
     """
     from transformers.models.whisper.tokenization_whisper import LANGUAGES

@@ -1,5 +1,7 @@
-"""The checkpoints published by OpenAI: how to recognize them, and their alignment heads. Facts from openai/whisper,
-whisper/__init__.py (release 20250625): the SHA-256 of each file, and its alignment heads. MIT license, as the weights.
+"""The checkpoints published by OpenAI: how to recognize them, and their alignment heads.
+
+Facts from openai/whisper, whisper/__init__.py (release 20250625): the SHA-256 of each file, and its alignment heads.
+MIT license, as the weights.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ class PublishedModel:
 
 
 def of_dimensions(dimensions: Dimensions, hint: str) -> PublishedModel | None:
-    """The published checkpoint of these sizes, which its fine-tunes share; None if there is none. large-v1 and large-v2
-    differ only in their weights: `hint`, a file's name, distinguishes them.
+    """The published checkpoint of these sizes, which its fine-tunes share; None if there is none.
+
+    large-v1 and large-v2 differ only in their weights: `hint`, a file's name, distinguishes them.
     """
     found = list(_same_sizes(dimensions))
     if len(found) > 1:

@@ -1,4 +1,5 @@
 """Create config.json, generation_config.json and preprocessor_config.json of an imported model, equal to the originals.
+
 `forced_decoder_ids` are omitted: they are deprecated in Transformers, in favor of language and task tokens, which are
 all here.
 """

@@ -10,8 +10,9 @@ from linnet.models.importing.detection import CT2_WEIGHTS, detect_format
 
 
 def find_source(name: str, *, offline: bool = False) -> tuple[Path, dict[str, str]]:
-    """The path of a source and lines for its card: a path itself, or the snapshot of a Hub id. Raises `ModelError` for
-    a Hub model that is not available, and for one that needs no import.
+    """The path of a source and lines for its card: a path itself, or the snapshot of a Hub id.
+
+    Raises `ModelError` for a Hub model that is not available, and for one that needs no import.
     """
     from linnet.models.resolve import hub_id
 

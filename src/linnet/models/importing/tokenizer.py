@@ -37,8 +37,9 @@ class ChosenTokenizer:
 
 
 def choose_tokenizer(source: WhisperSource, named: Path | None = None) -> ChosenTokenizer:
-    """The tokenizer of a model: from the `named` folder, its own, or one for the same vocabulary. Raises `ModelError`
-    if there is none or if it does not fit the model.
+    """The tokenizer of a model: from the `named` folder, its own, or one for the same vocabulary.
+
+    Raises `ModelError` if there is none or if it does not fit the model.
     """
     if named is not None:
         return _read(_named_file(named), source, f"{FILE} of the folder given by --tokenizer")

@@ -21,8 +21,9 @@ _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 def storage_dtype(weights: Mapping[str, Weight]) -> torch.dtype:
     """The precision in which every weight keeps its exact value: the source's own if it has only one. ggml's float16
-    files hold small tensors in float32: if those are exact in float16, the model is float16, else float32. Quantized
-    weights become float32, so that nothing is rounded again.
+    files hold small tensors in float32: if those are exact in float16, the model is float16, else float32.
+
+    Quantized weights become float32, so that nothing is rounded again.
     """
     if any(weight.quantized for weight in weights.values()):
         return torch.float32

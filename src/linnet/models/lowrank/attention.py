@@ -1,8 +1,10 @@
-"""Self-attention in the dimension of the ranks, for keys or values with a rank below the channels of a head. All heads
-of a low-rank layer share the output of its first half, here A = x Q1' for queries, B = x K1' for keys and C = x V1' for
-values. So the scores of head i are A (Q2_i' K2_i) B' plus a bias, with one small matrix per head, which is computed
-once, and its result is (S_i C) V2_i' plus a bias, which is merged into the output layer. Terms that are constant over
-the keys are omitted, since softmax ignores them. Source: Kamahori et al., "LiteASR", arXiv 2502.20583, 3.2.2.
+"""Self-attention in the dimension of the ranks, for keys or values with a rank below the channels of a head.
+
+All heads of a low-rank layer share the output of its first half, here A = x Q1' for queries, B = x K1' for keys and C =
+x V1' for values. So the scores of head i are A (Q2_i' K2_i) B' plus a bias, with one small matrix per head, which is
+computed once, and its result is (S_i C) V2_i' plus a bias, which is merged into the output layer. Terms that are
+constant over the keys are omitted, since softmax ignores them. Source: Kamahori et al., "LiteASR", arXiv 2502.20583,
+3.2.2.
 
 Shapes: B windows, P positions, D width, H heads, C channels of a head, q, k, v the ranks.
 """
@@ -25,8 +27,9 @@ Attend = Callable[..., Tensor]  # the used arguments of PyTorch's `scaled_dot_pr
 
 @dataclass(frozen=True)
 class Reducible:
-    """Whether the keys and the values of an attention have a rank below the channels of a head. For P positions this
-    saves H (C - k) P^2 multiply-adds, and likewise for values; other ranks save nothing.
+    """Whether the keys and the values of an attention have a rank below the channels of a head.
+
+    For P positions this saves H (C - k) P^2 multiply-adds, and likewise for values; other ranks save nothing.
     """
 
     keys: bool
@@ -44,9 +47,10 @@ class Reducible:
 
 
 class ReducedAttention(nn.Module):
-    """Attention and its output layer, from x [B, P, D] to [B, P, D]. `bias` [1, 1, 1, P], if any, is added to all
-    scores. `attend` may be set to another function with PyTorch's arguments. Raises `ValueError` if nothing is
-    reducible.
+    """Attention and its output layer, from x [B, P, D] to [B, P, D].
+
+    `bias` [1, 1, 1, P], if any, is added to all scores. `attend` may be set to another function with PyTorch's
+    arguments. Raises `ValueError` if nothing is reducible.
     """
 
     def __init__(self, attention: Any) -> None:

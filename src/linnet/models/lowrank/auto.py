@@ -1,5 +1,6 @@
-"""Register low-rank models with the Auto classes of Transformers: config types when `AutoConfig` is first imported. The
-classes of a model are created and registered when the config of such a folder is read.
+"""Register low-rank models with the Auto classes of Transformers: config types when `AutoConfig` is first imported.
+
+The classes of a model are created and registered when the config of such a folder is read.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ def is_low_rank_config(config: Mapping[str, Any]) -> bool:
 
 
 def as_dense_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with the type and the architectures of the dense model; other configs unchanged. Raises `ModelError`
-    if the base is missing.
+    """The config with the type and the architectures of the dense model; other configs unchanged.
+
+    Raises `ModelError` if the base is missing.
 
     >>> told = {"model_type": "linnet_low_rank", "linnet_low_rank": {"base_model_type": "whisper"}}
     >>> as_dense_config(told)["model_type"]

@@ -47,10 +47,11 @@ class Factors:
 
 
 def low_rank_layer(factors: Factors, form: Form) -> PairLinear | PivotLinear:
-    """Create a layer of this form, with weights in the dtype of `factors`; the result's `form` is the actual one. For
-    "pivot" the pivots are k rows of `second` by QR with column pivoting, in float64. It becomes a pair if that form is
-    unsuitable: for k = O, if `second` has not rank k, and if other rows need coefficients above 64, which would amplify
-    rounding. Raises `ValueError` as `low_rank_linear`.
+    """Create a layer of this form, with weights in the dtype of `factors`; the result's `form` is the actual one.
+
+    For "pivot" the pivots are k rows of `second` by QR with column pivoting, in float64. It becomes a pair if that form
+    is unsuitable: for k = O, if `second` has not rank k, and if other rows need coefficients above 64, which would
+    amplify rounding. Raises `ValueError` as `low_rank_linear`.
     """
     rows = _pivot_rows(factors) if form == "pivot" else None
     outputs, inputs = int(factors.second.shape[0]), int(factors.first.shape[1])

@@ -66,9 +66,10 @@ class PairLinear(nn.Module):
 
 
 class PivotLinear(nn.Module):
-    """k pivot outputs, and the others as combinations of them: k (D + O) - k^2 parameters (PIFA). `first` [k, D] holds
-    the pivot rows of the dense weight, `rest` [O - k, k] the coefficients of the other rows. Output i is entry
-    `order[i]` of (pivots, rest). Source: Zhao et al., "PIFA", arXiv 2501.19090, section 3.
+    """k pivot outputs, and the others as combinations of them: k (D + O) - k^2 parameters (PIFA).
+
+    `first` [k, D] holds the pivot rows of the dense weight, `rest` [O - k, k] the coefficients of the other rows.
+    Output i is entry `order[i]` of (pivots, rest). Source: Zhao et al., "PIFA", arXiv 2501.19090, section 3.
     """
 
     form: Form = "pivot"
@@ -96,7 +97,10 @@ class PivotLinear(nn.Module):
         return weight, torch.cat([pivots, rest @ pivots + self.rest.bias.double()])[self.order]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to [..., O]. For many rows the weight is reordered instead of the outputs, which moves less data."""
+        """[..., D] to [..., O].
+
+        For many rows the weight is reordered instead of the outputs, which moves less data.
+        """
         pivots = self.first(x)
         if type(self.rest) is nn.Linear and type(self.rest.weight.data) is Tensor and _rows(x) > self.rank:
             return nn.functional.linear(pivots, *self._spread())
@@ -140,9 +144,10 @@ def low_rank_linear(inputs: int, outputs: int, rank: int, form: Form, *, bias: b
 
 
 def apply_plan(model: nn.Module, layers: dict[str, dict[str, Any]], prefix: str = "") -> None:
-    """Replace linear layers by empty low-rank ones according to `layers`: name to rank, form and bias. `prefix` is the
-    prefix of names if the model is a part of the saved one; other names are ignored. Raises `ValueError` for a name
-    that does not exist or is not a linear layer.
+    """Replace linear layers by empty low-rank ones according to `layers`: name to rank, form and bias.
+
+    `prefix` is the prefix of names if the model is a part of the saved one; other names are ignored. Raises
+    `ValueError` for a name that does not exist or is not a linear layer.
     """
     for name, told in layers.items():
         if not name.startswith(prefix):

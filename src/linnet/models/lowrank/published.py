@@ -1,7 +1,8 @@
-"""Load the published `efficient-speech/lite-whisper-*` checkpoints into our layers without their own code. Their config
-is Whisper's with `low_rank_config`: the ranks of the low-rank linear layers for each encoder layer. Their weights are
-`weight1` [D, k] and `weight2` [k, O], laid out for `x @ weight1 @ weight2 + bias`, and the output head is stored beside
-the embedding to which it is tied. Source: Kamahori et al., "LiteASR", arXiv 2502.20583.
+"""Load the published `efficient-speech/lite-whisper-*` checkpoints into our layers without their own code.
+
+Their config is Whisper's with `low_rank_config`: the ranks of the low-rank linear layers for each encoder layer. Their
+weights are `weight1` [D, k] and `weight2` [k, O], laid out for `x @ weight1 @ weight2 + bias`, and the output head is
+stored beside the embedding to which it is tied. Source: Kamahori et al., "LiteASR", arXiv 2502.20583.
 """
 
 from __future__ import annotations

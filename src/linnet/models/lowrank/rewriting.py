@@ -24,8 +24,9 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 def without_bias(layer: nn.Module) -> nn.Module:
     """The layer without its bias: for attention keys, whose bias adds the same to all scores of a query, which softmax
-    ignores (factors of centered data give keys a bias that the dense layer lacks). A layer of another kind is returned
-    unchanged.
+    ignores (factors of centered data give keys a bias that the dense layer lacks).
+
+    A layer of another kind is returned unchanged.
     """
     if type(layer) is nn.Linear:
         return linear(layer.weight, None)
@@ -37,8 +38,9 @@ def without_bias(layer: nn.Module) -> nn.Module:
 
 
 def untangle(before: nn.Module, after: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Two layers with an activation between, the first of which outputs its pivots first, in computed order. The inputs
-    of the second are reordered instead, at no cost. Layers of other kinds are unchanged.
+    """Two layers with an activation between, the first of which outputs its pivots first, in computed order.
+
+    The inputs of the second are reordered instead, at no cost. Layers of other kinds are unchanged.
     """
     if not isinstance(before, PivotLinear) or not isinstance(after, nn.Linear | PairLinear | PivotLinear):
         return before, after
@@ -59,10 +61,11 @@ MOVED, JOINED = 200, 150  # multiply-adds that cost as much as reordering, or on
 
 
 def for_frames(layer: nn.Module) -> nn.Module:
-    """The layer in its fastest form for many frames. A pivot layer becomes two plain products, with k O multiply-adds
-    for the second instead of k (O - k), unless k^2 exceeds the cost of joining and reordering the outputs: 100
-    multiply-adds per output with OpenVINO in float32, 200 in 8 bits and 230 with PyTorch; 90 to 190 if they may stay in
-    computed order. Layers of other kinds are unchanged.
+    """The layer in its fastest form for many frames.
+
+    A pivot layer becomes two plain products, with k O multiply-adds for the second instead of k (O - k), unless k^2
+    exceeds the cost of joining and reordering the outputs: 100 multiply-adds per output with OpenVINO in float32, 200
+    in 8 bits and 230 with PyTorch; 90 to 190 if they may stay in computed order. Layers of other kinds are unchanged.
     """
     if not isinstance(layer, PivotLinear):
         return layer

@@ -26,10 +26,12 @@ _SCORES = (
 def save_low_rank(
     model: Any, source_folder: Path, output: Path, *, card: str | None = None, dtype: torch.dtype | None = None
 ) -> None:
-    """Write a Transformers model with low-rank layers to a new folder, which loads wherever the base does. In addition
-    to config, weights (in `dtype`, or unchanged; a tied head once) and their code, all other files of `source_folder`
-    are copied: processor, tokenizer, generation config, license. `card` becomes README.md. Raises `OptionError` for a
-    model without low-rank layers or with adapters, `OutputError` if the folder already exists or cannot be written.
+    """Write a Transformers model with low-rank layers to a new folder, which loads wherever the base does.
+
+    In addition to config, weights (in `dtype`, or unchanged; a tied head once) and their code, all other files of
+    `source_folder` are copied: processor, tokenizer, generation config, license. `card` becomes README.md. Raises
+    `OptionError` for a model without low-rank layers or with adapters, `OutputError` if the folder already exists or
+    cannot be written.
     """
     if not is_low_rank(model):
         raise OptionError(f"{type(model).__name__} has no low-rank layers: save the model itself")
@@ -70,10 +72,11 @@ def as_low_rank(model: Any, dtype: torch.dtype | None = None) -> Any:
 def materialize(
     model: Any, output: Path, *, source_folder: Path | None = None, dtype: torch.dtype | None = None
 ) -> None:
-    """Write a low-rank model, or the model of such a folder, as a dense checkpoint of its base type. Its results are
-    the same, at the base's size and speed, in any runtime; the other files of the folder (or of `source_folder`) are
-    copied. Raises `OptionError` for a model without low-rank layers, `ModelError` for a bias that the base lacks and
-    that has an effect.
+    """Write a low-rank model, or the model of such a folder, as a dense checkpoint of its base type.
+
+    Its results are the same, at the base's size and speed, in any runtime; the other files of the folder (or of
+    `source_folder`) are copied. Raises `OptionError` for a model without low-rank layers, `ModelError` for a bias that
+    the base lacks and that has an effect.
     """
     if isinstance(model, str | Path):
         source_folder = Path(model)

@@ -11,8 +11,9 @@ from linnet.transcription.writers.base import cue_times
 
 @dataclass(frozen=True)
 class SrtWriter:
-    """Cues numbered from 1; segments without text are omitted. SubRip has no escapes, so an arrow `-->` in a text,
-    which players read as a time line, becomes `->`.
+    """Cues numbered from 1; segments without text are omitted.
+
+    SubRip has no escapes, so an arrow `-->` in a text, which players read as a time line, becomes `->`.
     """
 
     layout: SubtitleLayout | None = None

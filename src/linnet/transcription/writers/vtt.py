@@ -14,9 +14,11 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True)
 class VttWriter:
-    """Cues after the `WEBVTT` line; `&`, `<`, `>` and `-->` are escaped as required by the W3C's WebVTT. Words with
-    times are tagged, so that players highlight them one by one: `<00:00:01.000><c>word</c>`. A tag's time must lie
-    after the cue's start and the previous tag, and before the cue's end; words with other times have no time tag.
+    """Cues after the `WEBVTT` line; `&`, `<`, `>` and `-->` are escaped as required by the W3C's WebVTT.
+
+    Words with times are tagged, so that players highlight them one by one: `<00:00:01.000><c>word</c>`. A tag's time
+    must lie after the cue's start and the previous tag, and before the cue's end; words with other times have no time
+    tag.
     """
 
     layout: SubtitleLayout | None = None

@@ -65,7 +65,7 @@ class ModelSource:
     folder: Path
     name: str
     load_module: Callable[[], Any]
-    ctc: bool = False  # else a Whisper-family model
+    ctc: bool = False  # else of the Whisper family
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -290,7 +290,7 @@ def _convert(source: ModelSource, precision: Precision, windows: Sequence[Array]
         return ConvertedModel(
             convert_ctc(source.load_module(), precision), None, ModelShape.without_decoder(), precision, None
         )
-    from linnet.engines.openvino.export import convert  # needs PyTorch
+    from linnet.engines.openvino.export import convert  # which takes PyTorch
 
     module = source.load_module()
     encoder, decoder = convert(module, precision, windows)

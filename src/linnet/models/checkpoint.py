@@ -25,7 +25,7 @@ SETTINGS = (
     "merges.txt",
 )  # small files that affect a model's output
 
-_VOCABULARIES = ("tokenizer.json", "vocab.json")  # settings read only by tokenizers
+_VOCABULARIES = ("tokenizer.json", "vocab.json")  # settings that only tokenizers read
 _OBJECTS = (*(n for n in SETTINGS if n.endswith(".json") and n not in _VOCABULARIES), "adapter_config.json")
 _LOADED = (".json", ".safetensors", ".bin", ".txt", ".model", ".jinja", ".tiktoken")  # files that loaders may open
 

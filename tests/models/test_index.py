@@ -123,7 +123,7 @@ def test_the_default_is_the_best_at_hand(row: IndexEntry, monkeypatch: pytest.Mo
     assert default.resolve_default(False, offline=True, notify=told.append).name == "digits"
     assert told == [
         "model: digits (openai/whisper-small is not on this disk, and offline mode was requested); "
-        "it recognizes spoken digits only, any other speech becomes digits or nothing"
+        "it recognizes spoken digits only; any other speech becomes digits or nothing"
     ]
     told.clear()
     assert default.resolve_default(False, notify=told.append).name == MODEL

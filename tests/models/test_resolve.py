@@ -160,7 +160,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     write_files(tmp_path / "sounds", {"a.wav": b""})
     assert message("sounds").startswith("folder sounds holds no config.json and so no model: a model folder is")
     write_files(tmp_path / "lora", {"adapter_config.json": b"{}"})
-    assert "it is an adapter, merge it into its model first" in message("lora")
+    assert "it is an adapter: merge it into its model first" in message("lora")
 
 
 def test_a_revision_of_a_folder_is_its_fingerprint() -> None:

@@ -80,7 +80,7 @@ def test_a_setting_that_takes_too_long_is_ended(call: Call) -> None:
     ("arguments", "message"),
     [
         (("--engine", "onnx"), "linnet: engine 'onnx' is unknown: use auto, torch or openvino"),
-        (("--batch-size", "1,many"), "linnet: batch size must be a number, or several with commas"),
+        (("--batch-size", "1,many"), "linnet: batch size must be a number, or several separated by commas"),
         (("--format", "yaml"), "linnet: format 'yaml' is unknown: use table or json"),
         (("nothing.wav",), "linnet: nothing.wav: "),
     ],

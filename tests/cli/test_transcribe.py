@@ -220,7 +220,7 @@ def test_notices_of_a_sound_are_told(call: Call, talks: Path) -> None:
         (["missing.wav"], "missing.wav: there is no such file or folder; check the path"),
         (["three.flac", "--format", "docx"], "format 'docx' is unknown: use txt, srt, vtt, tsv, json, jsonl"),
         (["three.flac", "--task", "sing"], "task 'sing' is unknown: use transcribe or translate"),
-        (["three.flac", "--temperature", "hot"], "temperature must be a number, or several with commas between them"),
+        (["three.flac", "--temperature", "hot"], "temperature must be a number, or several separated by commas"),
         (["three.flac", "--no-speech-threshold", "x"], "no-speech threshold must be a number"),
         (["three.flac", "--progress", "dots"], "progress 'dots' is unknown: use auto, bar, json, none"),
         (["three.flac", "--language", "xx"], "language 'xx' is unknown to this model"),

@@ -98,7 +98,7 @@ def _sizes(text: str) -> list[int]:
     try:
         return [int(part) for part in _names(text)]
     except ValueError:
-        raise OptionError(f"batch size must be a number, or several with commas between them, got {text!r}") from None
+        raise OptionError(f"batch size must be a number, or several separated by commas, got {text!r}") from None
 
 
 def _find(model: str | None, device: str, *, offline: bool) -> ModelRef:

@@ -38,8 +38,8 @@ _ENGINE_PACKAGES = {"openvino": "the fast engine on a CPU", "nncf": "weights in 
 _EXTRAS = {
     "av": ("av", "mp4, m4a, aac and webm"),
     "accelerate": ("train", "training"),
-    "matplotlib": ("plot", "training curves"),
-}  # package: (extra, purpose)
+    "matplotlib": ("plot", "curves of training"),
+}  # package: extra, what it is for
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
 _SPACE_FOR_DEFAULT = 2e9  # bytes: the default CPU model, on disk or in memory
 

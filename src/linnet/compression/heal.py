@@ -68,8 +68,8 @@ def heal(
 ) -> Healed:
     """Train copies of `layers`, placed in the dense model of `subject`, on windows without texts.
 
-    `fit(parameters, loss, goes_on)` steps an optimizer on `loss(step)` while `goes_on(step)` and returns the number of
-    steps; the default is `adam`. The best state on held-out windows is kept.
+    `fit(parameters, loss, goes_on)` steps an optimizer on `loss(step)` for as long as `goes_on(step)` and answers with
+    the number of steps; by default `adam`. The best state that was seen on the windows held out is kept.
     """
     if not layers:
         raise OptionError("nothing to heal: no layer is low-rank")
@@ -152,7 +152,7 @@ class _Lesson:
         index = self._order.pop()
         with torch.no_grad():
             example = self._examples[index]
-            if index not in self._tokens:  # features are large and rebuilt on demand
+            if index not in self._tokens:  # features are large, and rebuilt
                 self._tokens[index] = self._subject.transcribed(example).tokens
             example = replace(example, tokens=self._tokens[index])
             taught, frames = _predictions(self._subject, example)

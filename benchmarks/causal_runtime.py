@@ -37,7 +37,7 @@ WARM = 1.0  # seconds in which a causal model may have no block yet
 
 
 class Steered:
-    """An engine whose logits are raised at the token that the script has next, at the end where it has none yet."""
+    """An engine whose logits are raised at the script's next token, or at the end where it has none yet."""
 
     def __init__(self, engine: CausalEngine, script: Sequence[int], end: int) -> None:
         self._engine, self._script, self._end = engine, script, end

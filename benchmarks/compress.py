@@ -7,8 +7,9 @@
 Calibration is on speech without texts (libri_speakers_notext, coffee_commands, aligned_lj; a third of it once more with
 noise, a third at 8 kHz), the tests on other speakers. Greedy, without times, on windows of `--window` seconds (of 30 s
 for a clip that is longer): Whisper hears 30 s windows better, and every row hears the same. A finished row is not made
-again; what was measured of a model is kept beside the rows. `--table` prints what is there, each row set beside the
-dense model by the paired bootstrap over speakers. `--speed` times encoders instead (see `compress_speed`), and what
+again; what was measured of a model is kept beside the rows. PyTorch hears in float32, OpenVINO in the compute type that
+`--engine` names. `--table` prints what is there, each row set beside the dense model by the paired bootstrap over
+speakers. `--speed` times encoders instead (see `compress_speed`), and what
 calibration takes; nothing else may run beside it.
 """
 
@@ -36,10 +37,16 @@ from linnet.compression.heal import HealOptions, heal
 from linnet.compression.job import Compressed, CompressOptions, Part, Study, compress, put_in, together
 from linnet.compression.judging import narrow
 from linnet.compression.subject import WhisperSubject, load_subject
-from linnet.compression.windows import Audio
+from linnet.compression.windows import Audio, Lessons
 from linnet.data.manifest import Utterance, read_manifest
 from linnet.decoding.decoder import Decoder
 from linnet.decoding.options import DecodingOptions
+from linnet.engines.choice import openvino_precision
+from linnet.engines.openvino import OpenVinoEngine
+from linnet.engines.openvino.cache import ConvertedModel, compile_converted
+from linnet.engines.openvino.export import convert
+from linnet.engines.openvino.formats import ModelShape
+from linnet.engines.protocol import Engine
 from linnet.engines.torch import TorchEngine
 from linnet.files import JsonLog, whole_lines
 from linnet.models.resolve import resolve
@@ -74,8 +81,8 @@ def rows() -> list[Row]:
     budget = CompressOptions(budget=0.5)
     found = [Row("dense")]
     found += [Row(f"lite-{preset}", CompressOptions.preset(preset)) for preset in ("fast", "balanced", "acc")]
-    found += [Row(f"budget-{share}", replace(budget, budget=share)) for share in (0.7, 0.6, 0.5)]
     found.append(Row("budget-as-fast", budget, share_of="lite-fast"))
+    found += [Row(f"budget-{share}", replace(budget, budget=share)) for share in (0.7, 0.6, 0.5)]
     found += [
         Row("pair-as-fast", replace(budget, form="pair"), share_of="lite-fast"),
         Row("pair-0.7", replace(budget, budget=0.7, form="pair")),
@@ -171,13 +178,21 @@ def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
 # --- hearing
 
 
-def hear(subject: WhisperSubject, clips: Sequence[TestClip], seconds: float) -> list[str]:
-    """The greedy text of each clip, without times, by the engine and the decoder of Linnet itself."""
+def engine_of(subject: WhisperSubject, engine: str, threads: int) -> Engine:
+    """The model as it is now in PyTorch (`torch`), or in OpenVINO in one of its compute types."""
+    if engine == "torch":
+        config = subject.model.config
+        mels, most = config.num_mel_bins, config.max_target_positions
+        return TorchEngine(WhisperModel(subject.model, subject.vocabulary, subject.name, mels, subject.window, most))
+    kind = openvino_precision(engine)
+    made = ConvertedModel(*convert(subject.model, kind), ModelShape.of(subject.model), kind, None)
+    return OpenVinoEngine(compile_converted(made, threads), label=engine)
+
+
+def hear(subject: WhisperSubject, clips: Sequence[TestClip], engine: Engine, seconds: float) -> list[str]:
+    """The greedy text of each clip, without times, by an engine and the decoder of Linnet itself."""
     config = subject.model.config
-    most = config.max_target_positions
-    model = WhisperModel(subject.model, subject.vocabulary, subject.name, config.num_mel_bins, subject.window, most)
-    engine = TorchEngine(model)
-    decoder = Decoder(engine, subject.vocabulary, most)
+    decoder = Decoder(engine, subject.vocabulary, config.max_target_positions)
     language = "en" if subject.vocabulary.languages else None
     options = DecodingOptions(
         language=language, timestamps=False, temperatures=(0.0,), max_new_tokens=MOST_TOKENS, no_speech_threshold=None
@@ -227,19 +242,20 @@ def run_row(
     layers = dict(made.layers) if made else {}
     if row.heal_minutes:
         healed = heal(
-            subject, layers, study.audio.teaching, study.held_out, HealOptions(minutes=row.heal_minutes), notify=say
+            subject, layers, Lessons(study.audio), study.held_out, HealOptions(minutes=row.heal_minutes), notify=say
         )
         layers = dict(healed.layers)
         facts |= {"kl": healed.divergence, "kl_before": healed.before, "steps": healed.steps, "course": healed.course}
     with put_in(subject, layers):
         facts["made_s"] = round(time.perf_counter() - begun, 1)
-        texts = hear(subject, clips, args.window)
+        texts = hear(subject, clips, engine_of(subject, args.engine, args.threads), args.window)
     english = Normalizers("english").function("en")
     errors = [count_errors(english(clip.text), english(text)) for clip, text in zip(clips, texts, strict=True)]
     return {
         "model": name,
         "row": row.name,
         "window": args.window,
+        "engine": args.engine,
         **facts,
         "heard_s": round(time.perf_counter() - begun - facts["made_s"], 1),
         "clips": [
@@ -370,10 +386,14 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=97, help="clips")
     parser.add_argument("--fisher", type=int, default=64, help="windows")
     parser.add_argument("--include-padding", action="store_true", help="calibrate on the padding of windows, too")
+    parser.add_argument(
+        "--engine", choices=("torch", "f32", "bf16", "int8"), default="torch", help="or OpenVINO in a compute type"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--speed", nargs="+", metavar="MODEL", help="time encoders, or `calibration`")
     parser.add_argument("--rounds", type=int, default=5, help="of --speed")
+    parser.add_argument("--precisions", nargs="+", metavar="ENGINE", help="of --speed: f32, bf16, int8, 'torch f32'")
     parser.add_argument("--windows", type=int, default=100, help="of --speed calibration")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -11,9 +11,9 @@ encoder makes for it is computed. `calibration` is of small with all its layers.
 - budget: 0.7 of the encoder's parameters, the published profile scaled to that (real models: `linnet compress`'s own
   choice), layers dense that are not faster.
 
-Engines: OpenVINO in f32, bf16 (products in f32 where the CPU has none) and int8 by the engine's own path, and
-Linnet's PyTorch encoder in f32. `allowed` is the ratio of multiply-adds of the whole encoder, in which a pivot layer
-counts k (D + O) - k^2 for each frame.
+Engines (`--precisions` names some of them): OpenVINO in f32, bf16 (products in f32 where the CPU has none) and int8 by
+the engine's own path, and Linnet's PyTorch encoder in f32. `allowed` is the ratio of multiply-adds of the whole
+encoder, in which a pivot layer counts k (D + O) - k^2 for each frame.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import gc
 import json
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -34,6 +34,7 @@ import torch
 from torch import nn
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
+import linnet.compression.subject
 from linnet.audio.types import SAMPLE_RATE
 from linnet.compression.engine_times import openvino_runner, torch_runner
 from linnet.compression.job import CompressOptions, Study, compress
@@ -228,9 +229,11 @@ def in_place(one: Encoder, plan: Plan, layers: Mapping[str, nn.Module] | None = 
 
 
 @torch.no_grad()
-def measure(one: Encoder, rounds: int, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+def measure(
+    one: Encoder, rounds: int, say: Callable[[str], None], precisions: Sequence[str] = PRECISIONS
+) -> Iterator[dict[str, Any]]:
     """All rows of a model."""
-    for precision in PRECISIONS:
+    for precision in precisions:
         say(f"{one.name} {precision}: timing layers")
         times = layer_times(one, precision)
         fast = published(one.sites)
@@ -304,7 +307,11 @@ HEAD = (
 
 
 def calibrate(shape: str, windows: int, *, fisher: int = 64, say: Callable[[str], None]) -> dict[str, Any]:
-    """Seconds and peak memory of measuring a random model on windows of noise, and of its Fisher information."""
+    """Seconds and peak memory of measuring a random model on windows of noise, and of its Fisher information.
+
+    It does not end a transcript by itself: each is cut after 40 tokens.
+    """
+    linnet.compression.subject.MOST_TOKENS = 40
     module = random_whisper(shape, decoder_layers=SHAPES[shape][1], vocabulary=51865)
     config = module.config
     vocabulary: Any = SimpleNamespace(
@@ -315,7 +322,7 @@ def calibrate(shape: str, windows: int, *, fisher: int = 64, say: Callable[[str]
     random = np.random.default_rng(0)
 
     class Noise:
-        """Windows that are made when they are read, as those of files are, with transcripts of 40 tokens."""
+        """Windows that are made when they are read, as those of files are."""
 
         def __init__(self, count: int) -> None:
             self.count = count
@@ -330,8 +337,6 @@ def calibrate(shape: str, windows: int, *, fisher: int = 64, say: Callable[[str]
         def __iter__(self) -> Iterator[Any]:
             return (self[index] for index in range(self.count))
 
-    tokens = torch.from_numpy(random.integers(3, VOCABULARY, 42))
-    subject.transcribed = lambda example: _with(example, tokens)  # type: ignore[method-assign]
     options = CompressOptions(budget=BUDGET, fisher_windows=fisher)
     found: dict[str, Any] = {"model": shape, "windows": windows}
     for count in (max(10, windows // 4), windows):
@@ -350,12 +355,6 @@ def calibrate(shape: str, windows: int, *, fisher: int = 64, say: Callable[[str]
     return found | {"compress_s": time.perf_counter() - begun, "peak_gb_compress": _peak()}
 
 
-def _with(example: Any, tokens: torch.Tensor) -> Any:
-    from dataclasses import replace
-
-    return replace(example, tokens=tokens)
-
-
 def _peak() -> float:
     """GB that this process has held at most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
@@ -368,7 +367,7 @@ def run(args: argparse.Namespace, audio: Callable[[WhisperSubject], Audio] | Non
     for name in args.speed:
         if name.startswith("calibration"):
             continue
-        for row in measure(encoder_of(name, audio), args.rounds, say):
+        for row in measure(encoder_of(name, audio), args.rounds, say, args.precisions or PRECISIONS):
             print(row_text(row), flush=True)
         gc.collect()
     for name in args.speed:

@@ -7,7 +7,7 @@
 defective and skewed (digits after Zipf, one speaker with 45 %, defects as below, a fifth near duplicates), clean-K is
 clean and balanced. Beside each lie `clean.jsonl`, its rows without a defect, and the tests: lucas to choose settings
 on, theo to report. `real` copies sets of transcribed speech with defects in them. Each row's key `defect` names what
-was done to it:
+was done to it, and `copy_of` of which row it is a copy:
 
     wrong-text       the transcript of an utterance of another speaker
     swapped-text     that of another utterance of the same speaker
@@ -57,6 +57,7 @@ class Clip:
     speaker: str
     language: str
     defect: str = ""
+    copy_of: str = ""
 
 
 def write(folder: Path, clips: Sequence[Clip]) -> None:
@@ -72,7 +73,8 @@ def write(folder: Path, clips: Sequence[Clip]) -> None:
             "language": clip.language,
             "speaker": clip.speaker,
         }
-        lines.append(row | ({"defect": clip.defect} if clip.defect else {}))
+        marks = {"defect": clip.defect, "copy_of": clip.copy_of}
+        lines.append(row | {key: value for key, value in marks.items() if value})
     for name, kept in (("manifest", lines), ("clean", [row for row in lines if "defect" not in row])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
 
@@ -123,7 +125,7 @@ def duplicate(clip: Clip, name: str, rng: Rng) -> Clip:
     level = float(np.sqrt(np.mean(clip.samples**2)))
     noise = rng.standard_normal(len(shifted), dtype=np.float32) * level * 10 ** (-30 / 20)
     samples = (float(rng.uniform(0.6, 1.3)) * shifted + noise).astype(np.float32)
-    return replace(clip, name=name, samples=samples, defect="duplicate")
+    return replace(clip, name=name, samples=samples, defect="duplicate", copy_of=clip.name)
 
 
 def with_defects(clips: Sequence[Clip], kinds: Sequence[str], rate: float, duplicates: float, rng: Rng) -> list[Clip]:

@@ -19,6 +19,7 @@ from linnet.errors import OutputError
 from linnet.files import (
     Existing,
     JsonLog,
+    check_place,
     clear_once,
     draft_path,
     restore_folder,
@@ -273,3 +274,11 @@ def test_a_log_may_refuse_what_json_does_not_know(tmp_path: Path) -> None:
     with JsonLog(tmp_path / "log.jsonl", allow_nan=False) as log, pytest.raises(ValueError, match="not JSON compliant"):
         log.append({"loss": float("nan")})
     assert whole_lines(tmp_path / "log.jsonl") == []
+
+
+def test_a_place_where_nothing_can_be_written_is_seen_before_the_work(tmp_path: Path) -> None:
+    check_place(tmp_path / "new" / "deep" / "a.txt")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"file/a.txt: cannot write: .*choose another --output"):
+        check_place(tmp_path / "file" / "a.txt")

@@ -11,9 +11,9 @@ import torch
 
 from linnet.errors import OptionError
 from linnet.training.loop import Validate
+from linnet.training.numbered import NumberedPlan
 from linnet.training.trainer import Trainer, make_accelerator
 
-from ..plans import NumberedPlan
 from .bank import Voices, load_fsdd
 from .dataset import DigitBatches
 from .recipe import DigitsRecipe

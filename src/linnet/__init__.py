@@ -1,6 +1,6 @@
 """Linnet: speech recognition made efficient, from data to desk.
 
-The front door: `load` a model and let it `transcribe`. Nothing heavy is imported until it is used.
+The front door: `load` a model and `transcribe`. Heavy modules are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""NumPy arrays and PyTorch tensors by the same code: the names that both know are those of the array API standard.
+"""The same code for NumPy arrays and PyTorch tensors, with the names of the array API standard.
 
-What decodes on OpenVINO never imports PyTorch, which takes a second; what decodes on a GPU never leaves it.
+Decoding on OpenVINO never imports PyTorch, which takes a second; decoding on a GPU never leaves it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = Any  # of NumPy, or a tensor of PyTorch
+Array: TypeAlias = Any  # a NumPy array or a PyTorch tensor
 
 
 def namespace(array: Array) -> Any:
-    """The functions for such an array, as https://data-apis.org/array-api names them.
+    """The functions for an array, with the names of https://data-apis.org/array-api.
 
     >>> namespace(np.ones(3)).sum(np.ones(3)).item()
     3.0
@@ -29,12 +29,12 @@ def namespace(array: Array) -> Any:
 
 
 def on_cpu(array: Array) -> bool:
-    """Whether the numbers are in the CPU's memory."""
+    """Whether the values are in the CPU's memory."""
     return isinstance(array, np.ndarray) or str(array.device) == "cpu"
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
-    """The numbers as a NumPy array, from wherever they are.
+    """The values as a NumPy array, from any device.
 
     >>> to_numpy(np.ones(2))
     array([1., 1.])
@@ -43,10 +43,10 @@ def to_numpy(array: Array) -> NDArray[Any]:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """A `with` block in which NumPy's own products are made on one thread.
+    """A context in which NumPy's products run on one thread.
 
     After each product OpenBLAS's threads wait for the next one by spinning, on cores that an engine's threads need: on
-    two busy cores that made the products of word times 100 times slower. A BLAS of PyTorch's is left as it is.
+    two busy cores this made the products of word times 100 times slower. PyTorch's BLAS is not affected.
 
     >>> with one_thread():
     ...     (np.ones((2, 2)) @ np.ones((2, 2))).tolist()
@@ -60,4 +60,4 @@ def one_thread() -> AbstractContextManager[Any]:
 def _own_blas() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(prefix="libscipy_openblas")  # as NumPy's wheels call it
+    return ThreadpoolController().select(prefix="libscipy_openblas")  # its name in NumPy's wheels

@@ -1,4 +1,4 @@
-"""What is closed when a `with` block ends."""
+"""Objects that are closed at the end of a `with` block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release what is held; a second call does nothing."""
+        """Release resources; a second call does nothing."""
 
     def __enter__(self) -> Self:
         return self

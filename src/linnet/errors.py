@@ -1,14 +1,14 @@
-"""What goes wrong for a user, each error also the fitting builtin.
+"""Errors for the user, each also a suitable builtin.
 
-The text of a `LinnetError` is safe to show: it names the input, what was expected and what to do next.
-Anything else that escapes is a defect of Linnet.
+The text of a `LinnetError` is safe to show: it names the input, what was expected and what to do next. Any other error
+that escapes is a defect of Linnet.
 """
 
 from __future__ import annotations
 
 
 class LinnetError(Exception):
-    """Base of every error that a user of Linnet is meant to read."""
+    """Base of all errors meant for users of Linnet."""
 
 
 class AudioError(LinnetError, ValueError):
@@ -16,11 +16,11 @@ class AudioError(LinnetError, ValueError):
 
 
 class ModelError(LinnetError, ValueError):
-    """A model that is missing, incomplete, damaged or not fit for the task."""
+    """A model that is missing, incomplete, damaged or unsuitable."""
 
 
 class OptionError(LinnetError, ValueError):
-    """An option, recipe key or manifest row that cannot be honored."""
+    """An option, recipe key or manifest row that is invalid or not supported."""
 
 
 class OutputError(LinnetError, OSError):

@@ -1,7 +1,8 @@
-"""Files and folders that appear whole or not at all, and logs that outlive the process that writes them.
+"""Atomic files and folders, and logs that survive their process.
 
-What is written lies beside its place as a draft, and is renamed when it is whole: a reader, a crash or `kill -9` sees
-the old one or the new one. Drafts of killed processes are removed by the next process that writes there.
+Output is written to a draft next to its destination and renamed when it is complete: after a crash or `kill -9`,
+readers see the old version or the new one. Drafts of killed processes are removed by the next process that writes
+there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO, Literal
 from linnet.closing import Closing
 from linnet.errors import OutputError
 
-_UNTOUCHED = 24 * 3600.0  # seconds after which a draft is left behind whoever made it: no work pauses that long
+_UNTOUCHED = 24 * 3600.0  # seconds after which any unchanged draft counts as abandoned
 _UNKNOWN = "elsewhere"
 _NAME = re.compile(r"\.linnet-(?P<machine>[a-z0-9]+)-(?P<pid>\d+)-(?P<begun>\d+)-[0-9a-f]{8}\.tmp")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -38,7 +39,7 @@ Existing = Literal["refuse", "keep", "replace"]
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes `path` when the block ends, and is removed where it fails. Raises `OSError`."""
+    """A file to write that becomes `path` at the end of the block, and is removed on failure. Raises `OSError`."""
     draft = draft_path(path.parent)
     try:
         with draft.open("xb") as file:
@@ -53,10 +54,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def write_atomic(path: str | os.PathLike[str], text: str) -> None:
     r"""Write UTF-8 text so that a reader, a crash or `kill -9` sees the old file or the whole new one.
 
-    What UTF-8 cannot hold (file names in another encoding) is written as `\udcxx`, which JSON reads back.
+    Characters that UTF-8 cannot encode (file names in another encoding) are written as `\udcxx`, which JSON reads back.
 
     Raises:
-        OutputError: the disk is full, the folder is missing or closed to us; names the path and the way out.
+        OutputError: the disk is full, the folder is missing or not writable; names the path and the way out.
     """
     target = Path(path)
     try:
@@ -67,7 +68,7 @@ def write_atomic(path: str | os.PathLike[str], text: str) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """The message for a failed write: what failed, and what to do about that kind of failure."""
+    """The message for a failed write: the cause and the way out."""
     if error.errno in _FULL:
         way_out = "the disk is full; free some space or choose another --output"
     elif error.errno in _CLOSED:
@@ -86,7 +87,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 @contextmanager
 def draft_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to work in, within `folder`; it is removed when the block ends. Raises `OSError`."""
+    """An empty working folder within `folder`, removed at the end of the block. Raises `OSError`."""
     draft = draft_path(folder)
     try:
         draft.mkdir(parents=True)
@@ -97,18 +98,18 @@ def draft_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path, existing: Existing = "refuse") -> Iterator[Path]:
-    """A folder to fill that becomes `path` when the block ends, as `place_folder` says; removed where it fails."""
+    """A folder to fill that becomes `path` at the end of the block, as in `place_folder`; removed on failure."""
     with draft_folder(path.parent) as draft:
         yield draft
         place_folder(draft, path, existing)
 
 
 def place_folder(made: Path, path: Path, existing: Existing = "refuse") -> None:
-    """Rename a folder to its place. Raises `OSError`.
+    """Rename a folder to its destination. Raises `OSError`.
 
-    `existing` says what becomes of one that is there: it is an error, or it is kept and `made` left (another process
-    was faster), or it makes way. For that it is put aside, and a process that is killed between the two renames leaves
-    it there: `restore_folder` puts it back.
+    `existing`: an existing folder is an error, or is kept and `made` left (another process was faster), or is replaced.
+    A replaced folder is moved aside first; if the process is killed between the two renames, `restore_folder` moves it
+    back.
     """
     if existing == "replace":
         restore_folder(path)
@@ -125,7 +126,7 @@ def place_folder(made: Path, path: Path, existing: Existing = "refuse") -> None:
 
 
 def restore_folder(path: Path) -> None:
-    """Undo a replacement that was killed half way."""
+    """Undo an interrupted replacement."""
     old = _aside(path)
     if old.is_dir() and not path.exists():
         old.replace(path)
@@ -137,50 +138,60 @@ def _aside(path: Path) -> Path:
 
 
 def open_folder(path: Path) -> None:
-    """Make a folder where there is none, and see that files can be written in it. Raises `OSError`."""
+    """Create a folder if it is missing, and check that it is writable. Raises `OSError`."""
     path.mkdir(parents=True, exist_ok=True)
     probe = draft_path(path)
     probe.touch()
     probe.unlink()
 
 
+def check_place(path: Path) -> None:
+    """Raise `OutputError` where nothing can be written at this path, before the work. Missing folders are no fault."""
+    found = next(one for one in path.absolute().parents if one.exists())
+    try:
+        open_folder(found)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 # --- logs
 
 
 class JsonLog(Closing):
-    """A file of JSON lines that grows: a line is with the system when `append` returns, so it outlives `kill -9`.
+    """An append-only file of JSON lines: a line is passed to the system before `append` returns, so it survives `kill
+    -9`.
 
-    It goes on with a file that is there; a last line that was cut short is taken out. `restart` empties it.
-    `allow_nan` writes numbers that are not finite, which JSON does not know, in Python's way. Raises `OSError`.
+    An existing file is continued; an incomplete last line is removed. `restart` empties it. `allow_nan` writes numbers
+    that are not finite, which JSON does not support, in Python's way. Raises `OSError`.
     """
 
     def __init__(self, path: Path, *, restart: bool = False, allow_nan: bool = True) -> None:
         self.path = path
         self._allow_nan = allow_nan
-        kept = path.is_file() and not restart  # a pipe or a device has nothing to go on with
+        kept = path.is_file() and not restart  # a pipe or a device cannot be continued
         self._file: BinaryIO = path.open("r+b" if kept else "wb")
         if kept:
             self._file.truncate(self._file.seek(_end_of_lines(self._file)))
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write a row behind the others. Raises `OSError`, and `ValueError` for a number that is not allowed."""
+        """Append a row. Raises `OSError`, and `ValueError` for a number that is not allowed."""
         line = json.dumps(row, ensure_ascii=False, allow_nan=self._allow_nan) + "\n"
         self._file.write(line.encode("utf-8", errors="backslashreplace"))
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        with suppress(OSError):  # what could not be written was said when it was tried
+        with suppress(OSError):  # a failed write was already reported
             self._file.close()
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file without their ends; a last one that was cut short is left out. Raises `OSError`."""
+    """The lines of a file without line ends; an incomplete last one is omitted. Raises `OSError`."""
     return path.read_bytes().split(b"\n")[:-1]
 
 
 def _end_of_lines(file: BinaryIO) -> int:
-    """The place behind the last whole line."""
+    """The position after the last complete line."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - _BLOCK)
@@ -196,10 +207,10 @@ def _end_of_lines(file: BinaryIO) -> int:
 
 
 def draft_path(folder: Path) -> Path:
-    """A new hidden path in a folder for a file or folder that is renamed once it is whole. Makes nothing.
+    """A new hidden path in a folder, for a file or folder that is renamed when it is complete. Creates nothing.
 
-    Drafts that killed processes left in that folder are removed, once in the life of this process. The name says whose
-    a draft is: the machine (and container), the process and when it began.
+    Drafts of killed processes in this folder are removed, once per process. The name identifies the owner of a draft:
+    the machine (and container), the process and its start time.
     """
     clear_once(folder)
     pid = os.getpid()
@@ -208,7 +219,7 @@ def draft_path(folder: Path) -> Path:
 
 @cache
 def clear_once(folder: Path) -> None:
-    """Remove the drafts of processes that are gone, once for each folder in the life of this process."""
+    """Remove the drafts of dead processes, once per folder and process."""
     for path in list(folder.glob(".linnet-*.tmp")):
         with suppress(OSError):  # another process was faster, or it is not ours to remove
             if _is_left(path):
@@ -216,10 +227,10 @@ def clear_once(folder: Path) -> None:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether the maker of a draft is gone.
+    """Whether the owner of a draft is dead.
 
-    Known of processes of this user on this machine. Others, as on a disk that machines share, count as gone when the
-    draft has not changed for a day.
+    This is known for processes of this user on this machine. Others, as on a shared disk, count as dead if the draft
+    has not changed for a day.
     """
     found = _NAME.fullmatch(path.name)
     status = path.lstat()
@@ -239,7 +250,8 @@ def _remove(path: Path) -> None:
 
 @cache
 def _machine() -> str:
-    """8 digits of what numbers the processes here: this boot, and the container; another word where /proc is not."""
+    """8 hexadecimal digits for this boot and container, within which process ids are unique; a constant without
+    /proc."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         numbers = Path("/proc/self/ns/pid").stat().st_ino
@@ -249,7 +261,7 @@ def _machine() -> str:
 
 
 def _begun(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks, which distinguishes a number that is used again; None if gone."""
+    """The start time of a process in kernel ticks, which distinguishes reused process ids; None if it is dead."""
     try:
         told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""This machine: versions, cores, memory, precisions; amounts of memory as people write them."""
+"""This machine: versions, cores, memory, precisions; parsing and formatting of memory sizes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _UNITS |= {f"{name}i": 1024**power for power, name in enumerate("kmgt", 1)}
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The versions of installed packages, none of which is imported.
+    """The versions of installed packages, without importing them.
 
-    Raises `importlib.metadata.PackageNotFoundError` for one that is not installed.
+    Raises `importlib.metadata.PackageNotFoundError` for a missing one.
     """
     return {package: _version(package) for package in packages}
 
@@ -43,12 +43,12 @@ def _version(package: str) -> str:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hardware(device: str) -> str:
-    """What does the work, in words: a GPU's name, the CPU's with the cores it may use, or `remote` of a service."""
+    """The hardware in words: a GPU's name, the CPU's with the usable cores, or `remote` for a service."""
     if device == "remote":
         return device
     if device.startswith("cuda"):
@@ -60,12 +60,12 @@ def hardware(device: str) -> str:
 
 
 def cpu_flags() -> list[str]:
-    """The features of the processor as the kernel names them; none where it does not say."""
+    """The processor's features by the kernel's names; empty if unknown."""
     return next((value.split() for name in ("flags", "Features") for value in _cpuinfo(name)), [])
 
 
 def _cpuinfo(wanted: str) -> Iterator[str]:
-    with suppress(OSError):  # Linux alone has this file
+    with suppress(OSError):  # only Linux has this file
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == wanted:
@@ -76,7 +76,7 @@ def _cpuinfo(wanted: str) -> Iterator[str]:
 
 
 def working_dtypes(device: torch.device) -> list[str]:
-    """Which of `DTYPES` multiply matrices on a device, each tried."""
+    """Those of `DTYPES` in which a device multiplies matrices, by trial."""
     import torch
 
     working = []
@@ -92,7 +92,7 @@ def working_dtypes(device: torch.device) -> list[str]:
 
 
 def free_memory() -> int | None:
-    """Bytes that a program may still use: of the system, or of its container if that is less; None if unknown."""
+    """Free bytes of the system, or of the container if that is less; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -107,7 +107,7 @@ def free_memory() -> int | None:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process has held so far; None where the system does not say."""
+    """The peak memory of this process in bytes; None if unknown."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -122,12 +122,12 @@ def parse_bytes(text: str) -> int:
     (1500000000, 2048)
 
     Raises:
-        OptionError: it is no such text.
+        OptionError: the text has another form.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text, re.IGNORECASE)
     unit = found and _UNITS.get(found[2].lower())
     if not found or not unit or not float(found[1]):
-        raise OptionError(f"memory {text!r} is no amount: write it as 40GB, 500MB or 24GiB.")
+        raise OptionError(f"invalid amount of memory {text!r}: write it as 40GB, 500MB or 24GiB.")
     return int(float(found[1]) * unit)
 
 

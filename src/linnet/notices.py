@@ -1,4 +1,4 @@
-"""What the library has to say beside its results, and to whom."""
+"""Notices: messages of the library in addition to its results."""
 
 from __future__ import annotations
 

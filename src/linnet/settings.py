@@ -1,4 +1,4 @@
-"""Settings: YAML or a mapping -> a frozen dataclass, its values held to rules; an unknown key names the nearest one."""
+"""Settings: YAML or a mapping to a frozen dataclass, with checked values; an unknown key names the nearest one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from linnet.errors import OptionError
@@ -27,7 +28,7 @@ _TOO_LARGE = 2**63  # for NumPy, PyTorch, and any run
 
 @dataclass(frozen=True)
 class ValueRule:
-    """What a value may be: in words, and as a test."""
+    """The allowed values of a setting: in words, and as a test."""
 
     words: str
     allows: Callable[[Any], bool]
@@ -36,7 +37,7 @@ class ValueRule:
         return ValueRule(f"{self.words} or {other.words}", lambda value: self.allows(value) or other.allows(value))
 
     def check(self, name: str, value: Any) -> None:
-        """Raise an `OptionError` that names the key where its value is not allowed.
+        """Raise an `OptionError` that names the key if its value is not allowed.
 
         >>> SHARE.check("warmup", 500)
         Traceback (most recent call last):
@@ -57,13 +58,13 @@ BELOW_ONE = ValueRule("from 0 to below 1", lambda value: 0 <= value < 1)
 
 
 def require(options: object, rule: ValueRule, *names: str) -> None:
-    """Hold fields of a dataclass to a rule. Raises `OptionError`."""
+    """Check fields of a dataclass against a rule. Raises `OptionError`."""
     for name in names:
         rule.check(name, getattr(options, name))
 
 
 def require_known(options: object, name: str, known: Iterable[str]) -> None:
-    """Hold a field to the words that are known; an empty one among them stands for leaving it out."""
+    """Check that a field is one of the known words; an empty word means that it may be left out."""
     value, words = getattr(options, name), tuple(known)
     if value not in words:
         left_out = ", or leave it out" if "" in words else ""
@@ -74,9 +75,9 @@ def require_known(options: object, name: str, known: Iterable[str]) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str] | Mapping[str, str], *, most: int = 1, cutoff: float = 0.6) -> str:
-    """A clause in brackets with the known words that look like this one; empty where none does, or where it is one.
+    """A clause in brackets with similar known words; empty without any, or if the word is known.
 
-    A mapping says how each word is shown.
+    A mapping gives the displayed form of each word.
 
     >>> did_you_mean("bema_size", ["beam_size", "seed"])
     " (did you mean 'beam_size'?)"
@@ -87,7 +88,7 @@ def did_you_mean(word: str, known: Iterable[str] | Mapping[str, str], *, most: i
 
 
 def unknown(what: str, word: object, known: Iterable[str]) -> str:
-    """A sentence on a word that is not known, which always names the nearest.
+    """A sentence on an unknown word, which always names the nearest one.
 
     >>> unknown("kind", "Deepgramm", ["deepgram", "openai"])
     "unknown kind 'Deepgramm'; did you mean 'deepgram'? Known: deepgram, openai"
@@ -106,10 +107,10 @@ def _nearest(word: str, shown: Mapping[str, str], most: int, cutoff: float) -> l
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """The values of a YAML document. `no`, `on`, dates and 010 stay words: what they stand for is the field's to say.
+    """The values of a YAML document. `no`, `on`, dates and 010 stay strings: the field decides what they mean.
 
     Raises:
-        OptionError: it is not YAML, or gives a key twice; `where` names the place.
+        OptionError: it is not YAML, or gives a key twice; `where` names the source.
     """
     import yaml
 
@@ -135,19 +136,34 @@ def read_yaml(text: str, where: str) -> Any:
         raise
     except RecursionError:
         raise OptionError(f"{where}: not YAML: its values are nested too deeply.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an integer without end
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an integer with too many digits
         raise OptionError(f"{where}: not YAML: {error}") from error
+
+
+def read_yaml_file(path: Path, what: str) -> Any:
+    """The values of a YAML file, as by `read_yaml`; `{}` for an empty one. `what` names the file's kind in messages.
+
+    Raises:
+        OptionError: the file cannot be read, or as `read_yaml`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the {what}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path}: not YAML: {error}") from error
+    return read_yaml(text, str(path)) or {}
 
 
 # --- dataclasses
 
 
 def build(kind: type[T], content: Any, where: str) -> T:
-    """Make a (nested) dataclass from plain values; `where` names the place in messages.
+    """Build a (nested) dataclass from plain values; `where` names the source in messages.
 
-    Within it `true` stands for a part with all its defaults, `false` for one that is left out. Raises `OptionError` for
-    an unknown key, which names the nearest (or the new name, by the class's `FORMER_KEYS`), a missing key, and a value
-    that is invalid or of another type.
+    `true` means a part with all its defaults, `false` an omitted part. Raises `OptionError` for an unknown key, with
+    the nearest one (or the new name, by the class's `FORMER_KEYS`), a missing key, and a value that is invalid or of
+    another type.
     """
     if not isinstance(content, dict):
         raise OptionError(f"{where}: expected keys and values, got {content!r}")
@@ -171,7 +187,7 @@ def build(kind: type[T], content: Any, where: str) -> T:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    """The value in the type that the hint says: a class, a dataclass, a list or mapping of one, or one or nothing."""
+    """The value in the type of the hint: a class, a dataclass, a list or mapping of one, or an optional one."""
     optional = isinstance(hint, types.UnionType)
     inner = typing.get_args(hint)[0] if optional else hint
     is_part = dataclasses.is_dataclass(inner)
@@ -190,7 +206,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _as_asked(hint: Any, value: Any) -> Any:
-    """The value in the type of its field, where YAML has it in another one: to PyYAML (YAML 1.1) 1e-5 is a text."""
+    """The value converted to the type of its field: to PyYAML (YAML 1.1), 1e-5 is a string."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and hint in (bool, Any):
@@ -205,7 +221,7 @@ def _as_asked(hint: Any, value: Any) -> Any:
 
 
 def _values(hint: Any, value: Any, where: str) -> Any:
-    """The items of a list, or the values of keys."""
+    """The items of a list, or the values of a mapping."""
     if typing.get_origin(hint) is dict:
         if not isinstance(value, dict):
             raise OptionError(f"{where}: expected keys and values, got {value!r}")

@@ -1,4 +1,4 @@
-"""Timing two ways of doing the same side by side, so that what disturbs the machine disturbs both."""
+"""Time two ways of doing the same in turn, so that other load affects both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PairedTimes:
-    """Seconds of each round of both, without the one that warms up."""
+    """Seconds of each round of both, without the warm-up round."""
 
     first: tuple[float, ...]
     second: tuple[float, ...]
@@ -22,7 +22,7 @@ class PairedTimes:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Of each round, how many times as fast the second is."""
+        """The ratio first / second of each round."""
         return tuple(a / b for a, b in zip(self.first, self.second, strict=True))
 
     @property
@@ -32,7 +32,7 @@ class PairedTimes:
 
 
 def time_in_turn(first: Callable[[int], object], second: Callable[[int], object], rounds: int) -> PairedTimes:
-    """Call both with the number of each round, from 0, and take turns at which goes first; round 0 is first to warm up.
+    """Call both with the number of each round, from 0, in alternating order; round 0 is repeated first as warm-up.
 
     >>> calls = []
     >>> times = time_in_turn(lambda n: calls.append(f"a{n}"), lambda n: calls.append(f"b{n}"), 2)

@@ -1,4 +1,4 @@
-"""Addresses of sounds: what counts as one, what of it may be shown, and the login in it."""
+"""URLs of recordings: detection, public form, and login."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _MISTYPED = re.compile(r"^(\s*(?:[A-Za-z][A-Za-z0-9+.-]+:)?/{1,2})[^/@\s]*:[^/@\
 _AT = re.compile(r".*(?:@|%40)", re.DOTALL)  # all up to the last one
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
 _HIDDEN = re.compile(r"\?…[0-9a-f]{4}")
-_SHORT = 2  # characters: hiding fewer would blot out every other word
+_SHORT = 2  # characters: hiding shorter texts would hide parts of ordinary words
 
 
 def is_url(text: str) -> bool:
-    """Whether a recording is fetched rather than opened."""
+    """Whether a recording is downloaded rather than opened."""
     return _START.match(text) is not None
 
 
 def public_name(url: str) -> str:
-    """The address as messages, records and transcripts show it: without its login, its query and its fragment.
+    """The URL for messages, records and transcripts: without login, query and fragment.
 
-    The last two, which may hold keys, become `?…` and four hexadecimal digits, by which addresses that differ there
-    alone are distinguished; they are too few to try guesses on. A public name stays as it is, and so does a path.
+    The last two, which may hold keys, become `?…` and four hexadecimal digits, which distinguish URLs that differ only
+    there but are too few to verify guesses. A public name or a path is unchanged.
 
     >>> public_name("https://me:secret@example.org/a.wav?key=1")
     'https://example.org/a.wav?…914d'
@@ -43,7 +43,7 @@ def public_name(url: str) -> str:
 
 
 def split_login(url: str) -> tuple[str, str | None]:
-    """The address without user name and password, and these as the value of an Authorization header (RFC 7617).
+    """The URL without user name and password, and these as the value of an Authorization header (RFC 7617).
 
     >>> split_login("https://me:s%40d@example.org/a.wav")
     ('https://example.org/a.wav', 'Basic bWU6c0Bk')
@@ -58,7 +58,7 @@ def split_login(url: str) -> tuple[str, str | None]:
 
 
 def secrets(url: str) -> set[str]:
-    """What of an address must not be quoted, as it is written and as it is meant: login, query, values in the query.
+    """The parts of a URL that must not be quoted, encoded and decoded: login, query, values in the query.
 
     >>> sorted(secrets("https://me:s%40d@example.org/?key=1234"))
     ['1234', 'key=1234', 's%40d', 's@d']

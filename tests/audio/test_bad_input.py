@@ -28,7 +28,7 @@ def complaint(source: object) -> str:
 
 def test_missing_folder_empty_and_device(tmp_path: Path) -> None:
     assert complaint(tmp_path / "no.wav") == f"{tmp_path}/no.wav: there is no such file; check the path"
-    assert "is a folder, where one audio file is expected" in complaint(tmp_path)
+    assert "is a folder, expected an audio file" in complaint(tmp_path)
     (tmp_path / "empty.wav").touch()
     assert "empty.wav: is empty (0 bytes); record, copy" in complaint(tmp_path / "empty.wav")
     assert complaint(b"").startswith("bytes: is empty")
@@ -66,9 +66,9 @@ def test_permission_denied(locked: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"Hello, this is a plain text.\n" * 300, "is text, not sound, whatever its name says"),
-        ("Grüße aus Köln\n".encode() * 400, "is text, not sound"),
-        (b"\n <!DOCTYPE html>\n<html><body>Sign in</body></html>", "is a web page, not sound"),
+        (b"Hello, this is a plain text.\n" * 300, "is text, not audio, despite its name"),
+        ("Grüße aus Köln\n".encode() * 400, "is text, not audio"),
+        (b"\n <!DOCTYPE html>\n<html><body>Sign in</body></html>", "is a web page, not audio"),
         (b"%PDF-1.7 \xe2\xe3\xcf\xd3" + bytes(100), "is a PDF document"),
         (b"PK\x03\x04" + bytes(100), "is a zip archive"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "is a PNG image"),
@@ -147,8 +147,8 @@ def test_nan_and_infinite(tmp_path: Path, subtype: str) -> None:
     with open_audio(path) as source:
         samples = source.read(0, EVERYTHING)
         assert source.notices == (
-            "10,001 of 160,000 samples are NaN and infinite in some of its channels, the first at 0.312 s: the others "
-            "were read there.",
+            "10,001 of 160,000 samples are NaN and infinite in some channels, the first at 0.312 s: the other "
+            "channels were used there.",
         )
     assert samples[4999:5002].tolist() == [0.5, 0.5, 0.5]  # the other channel is sound
     assert (samples[150_000:] == 0.5).all()
@@ -162,7 +162,7 @@ def test_mostly_bad_samples_are_no_sound(tmp_path: Path) -> None:
     sound[:80_000] = np.nan
     assert len(load(sound).samples) == 160_000
     sound[80_000] = np.inf
-    words = "80001 of 160000 samples are NaN and infinite, the first at 0.000 s; export the sound again"
+    words = "80001 of 160000 samples are NaN and infinite, the first at 0.000 s; export it again"
     assert f"array: {words}" in complaint(sound)
     assert f"nan.wav: {words}" in complaint(write(tmp_path / "nan.wav", sound, 16000, subtype="FLOAT"))
     assert "array: 9 of 9 samples are absurdly large" in complaint(np.full(9, 1e20))
@@ -226,14 +226,14 @@ def test_video_without_audio(tmp_path: Path) -> None:
         for _ in range(5):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
         container.mux(stream.encode(None))
-    assert complaint(path) == f"{path}: has no audio track (pictures only); give a file with sound"
+    assert complaint(path) == f"{path}: has no audio track (video only); give a file with audio"
 
 
 def test_playlists_are_not_followed(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", speechlike(1, 16000), 16000)
     playlist = tmp_path / "list.m3u8"
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:5,\n{tmp_path}/a.wav\n#EXT-X-ENDLIST\n")
-    assert "list.m3u8: is text, not sound" in complaint(playlist)
+    assert "list.m3u8: is text, not audio" in complaint(playlist)
 
 
 def test_files_are_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,4 +257,4 @@ def test_full_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     if not full.exists() or not stat.S_ISCHR(full.stat().st_mode):
         pytest.skip("there is no /dev/full here")
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", lambda **_: full.open("wb"))
-    assert "bytes: no room for it in the temporary folder" in complaint(bytes(3_000_000))
+    assert "bytes: no space for it in the temporary folder" in complaint(bytes(3_000_000))

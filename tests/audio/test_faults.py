@@ -204,7 +204,7 @@ def test_ogg_without_its_end(tmp_path: Path) -> None:
         assert heard(data)[1] == ""
         samples, notices = heard(data[: len(data) * 3 // 5])
         assert 9 < len(samples) / 16000 < 13
-        assert notices == "it has no end mark: the file is cut short, or its recording was interrupted."
+        assert notices == "it has no end mark: the file is truncated, or its recording was interrupted."
 
 
 def test_chained_speech() -> None:
@@ -287,5 +287,5 @@ def test_a_channel_of_nothing_leaves_the_other_one() -> None:
         notices = source.notices
     assert np.array_equal(heard, good)
     assert notices == (
-        "16,000 of 16,000 samples are NaN in some of its channels, the first at 0.000 s: the others were read there.",
+        "16,000 of 16,000 samples are NaN in some channels, the first at 0.000 s: the other channels were used there.",
     )

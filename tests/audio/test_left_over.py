@@ -22,7 +22,7 @@ def sound(path: Path, seconds: float = 2.0, **options: str) -> bytes:
 def told(path: Path) -> list[str]:
     with open_audio(path) as source:
         source.read(0, 2**40)
-        return [notice for notice in source.notices if "bytes behind the end" in notice]
+        return [notice for notice in source.notices if "bytes after the end" in notice]
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "w64", "caf", "rf64"])
@@ -38,7 +38,7 @@ def test_two_files_joined(tmp_path: Path, suffix: str) -> None:
     data = sound(path)
     path.write_bytes(data + data)
     (notice,) = told(path)
-    assert notice.startswith(f"{len(data):,} bytes behind the end")
+    assert notice.startswith(f"{len(data):,} bytes after the end")
 
 
 def test_headers_that_promise_too_little(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_a_pipe_that_nobody_writes_into_is_not_waited_for(tmp_path: Path, monkey
     monkeypatch.setattr(fetch, "WRITER", 0.2)
     os.mkfifo(tmp_path / "a.wav")
     begun = time.monotonic()
-    assert "a.wav: no program writes into this pipe; start the one that does first" in complaint(tmp_path / "a.wav")
+    assert "a.wav: no program writes to this pipe; start the writer first" in complaint(tmp_path / "a.wav")
     assert time.monotonic() - begun < 2
 
 
@@ -37,9 +37,9 @@ def test_a_pipe_whose_writer_sends_nothing_is_given_up(tmp_path: Path, monkeypat
     os.mkfifo(path)
     silent = os.open(path, os.O_RDWR)
     try:
-        assert "a.wav: the program that writes into this pipe sends nothing" in complaint(path)
+        assert "a.wav: the program that writes to this pipe sends nothing" in complaint(path)
         os.write(silent, b"RIFF")  # and no more
-        assert "the program that writes into this pipe sends nothing" in complaint(path)
+        assert "the program that writes to this pipe sends nothing" in complaint(path)
     finally:
         os.close(silent)
 

@@ -121,6 +121,6 @@ def test_a_wheel_that_is_missing_or_damaged_names_the_way_out(tmp_path: Path, mo
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "silero_vad.jit").write_bytes(b"torn")
-    with pytest.raises(ModelError, match=r"silero_vad\.jit cannot be used"):
+    with pytest.raises(ModelError, match=r"silero_vad\.jit cannot be read"):
         load_network()
     load_network.cache_clear()

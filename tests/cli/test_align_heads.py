@@ -67,7 +67,7 @@ def test_heads_trained_to_look_at_words_are_found_and_used(
     assert scores[heads.pairs[0]] == best["score"]  # several may be equally good
     assert best["score"] > 0.5
     assert f"{best['layer']:>5}  {best['head']:>4}" in done.out
-    assert f"they look {heads.lag:.2f} s behind" in done.out
+    assert f"they attend {heads.lag:.2f} s after" in done.out
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_the_table_names_the_fastest_and_why_one_is_missing(call: Call) -> None:
     assert (engine, kind, batch) == ("torch", "f32", "2")
     assert min(float(rtfx), float(load), float(memory)) > 0
     assert second.split()[:3] == ["torch", "int8", "2"]
-    assert "compute type int8 is of the openvino engine" in second
+    assert "compute type int8 needs the openvino engine" in second
     options = "--engine torch --compute-type f32 --batch-size 2 --threads 1"
     assert last == f"fastest: {options} (RTFx {rtfx})"
 
@@ -80,7 +80,7 @@ def test_a_setting_that_takes_too_long_is_ended(call: Call) -> None:
     ("arguments", "message"),
     [
         (("--engine", "onnx"), "linnet: engine 'onnx' is unknown: use auto, torch or openvino"),
-        (("--batch-size", "1,many"), "linnet: batch size must be a number, or several with commas"),
+        (("--batch-size", "1,many"), "linnet: batch size must be a number, or several separated by commas"),
         (("--format", "yaml"), "linnet: format 'yaml' is unknown: use table or json"),
         (("nothing.wav",), "linnet: nothing.wav: "),
     ],

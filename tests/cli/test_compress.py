@@ -159,9 +159,13 @@ def test_dense_weights_can_be_written(model: Path, manifest: Path, tmp_path: Pat
         (["--budget", "1.2"], "between 0 and 1; got 1.2"),
         (["--budget", "0.5", "--preset", "acc"], "give one of --preset, --threshold, --budget and"),
         (["--preset", "tiny"], "preset 'tiny' is unknown: use acc, balanced, fast"),
-        (["--threshold", "0.9:x"], "one share of the variance or two"),
+        (["--threshold", "0.9:x"], "one or two shares of the variance"),
         (["--threshold", "0.9:1.5"], "a share of the variance, above 0 and at most 1; got 1.5"),
         (["--threshold", "1", "--for", "size"], "every layer stays dense"),
+        (["--decoder", "2"], "a share of the parameters, between 0 and 1; got 2"),
+        (["--heal", "inf"], "a number of minutes and a rate, both above 0"),
+        (["--report", "/proc/none/page.html"], "/proc/none/page.html: cannot write"),
+        (["--output", "/proc/none/lite"], "/proc/none/lite: cannot write"),
         (["--compute-type", "w8a8"], "layers are timed in auto, f32, bf16 or int8, not in w8a8"),
     ],
 )
@@ -172,6 +176,37 @@ def test_what_makes_no_sense_is_refused_and_leaves_nothing(
     assert done.status == 1
     assert said in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--decoder", "2"), ("--heal", "-1"), ("--threshold", "nan"), ("--report", "/proc/none/x"), ("--test", "{none}")],
+)
+def test_what_can_be_seen_at_once_is_refused_before_the_work(
+    manifest: Path, tmp_path: Path, call: Call, options: tuple[str, str]
+) -> None:
+    """There is no such model, and that is not what is complained about."""
+    none = tmp_path / "none.jsonl"
+    none.write_text(json.dumps({"audio": "a.wav"}) + "\n")
+    asked = [one.format(none=none) for one in options]
+    done = call("compress", "no-such-model", "--calibration", manifest, "--output", tmp_path / "lite", *asked)
+    assert done.status == 1
+    assert "no-such-model" not in done.err
+
+
+def test_a_budget_that_is_too_small_blames_slow_layers_only_where_there_are_some(
+    model: Path, manifest: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gain = [0.5]
+
+    def times(*_: object, step: int) -> LayerTimes:
+        return LayerTimes(lambda *_: (1.0, gain[0]), "a machine", step=step)
+
+    monkeypatch.setattr(engine_times, "engine_times", times)
+    asked = ("compress", model, "--calibration", manifest, "--output", tmp_path / "lite", "--budget", "0.05")
+    assert "--for size" not in call(*asked).err
+    gain[0] = 1.0
+    assert "12 of 12 layers are faster dense at every rank on a machine" in call(*asked).err
 
 
 def test_too_little_audio_says_how_much_is_needed(model: Path, manifest: Path, tmp_path: Path, call: Call) -> None:

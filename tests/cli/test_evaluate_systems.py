@@ -151,7 +151,7 @@ def test_two_systems_are_compared(call: Call, corpus: Path, tmp_path: Path) -> N
     assert str(files["good"]) in told.splitlines()[0]
     alone = call("evaluate", "compare", files["good"])
     assert (alone.status, alone.out) == (1, "")
-    assert "name two files of rows or more" in alone.err
+    assert "give two or more files of rows" in alone.err
     assert "given twice" in call("evaluate", "compare", files["good"], files["good"]).err
     assert "is not a rows file" in call("evaluate", "compare", files["good"], corpus).err
 

@@ -52,7 +52,7 @@ def test_what_was_left_out_is_counted_and_said(call: Call, tmp_path: Path, root:
     assert document["language_probability"] == max(document["language_probabilities"].values())
     assert {segment["low_confidence"] for segment in document["segments"]} == {False}
     assert "there is little speech: " in done.err
-    assert "--no-vad takes them in" in done.err
+    assert "--no-vad includes them" in done.err
 
 
 def test_options_are_environment_variables_too(call: Call, talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

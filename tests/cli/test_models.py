@@ -22,7 +22,7 @@ def test_a_model_from_pull_to_rm(tmp_path: Path) -> None:
     assert sorted(downloaded) == sorted(WHISPER)  # safetensors are there: no .bin, no copies, no other formats
     assert typed.returncode == 1
     assert typed.stderr == (
-        "linnet: cannot fetch acme/tyny (did you mean acme/tiny?): the Hub knows no such model "
+        "linnet: cannot fetch acme/tyny (did you mean acme/tiny?): the Hub has no such model "
         "(if it is private: log in with `hf auth login`)\n"
     )
     # from here on there is no Hub
@@ -42,7 +42,7 @@ def test_bin_weights_are_taken_where_there_are_no_others(tmp_path: Path) -> None
         assert linnet("models", "pull", "acme/old", cache=tmp_path, endpoint=endpoint).returncode == 0
         assert "pytorch_model.bin" in downloaded
         ct2 = linnet("models", "pull", "acme/ct2", cache=tmp_path, endpoint=endpoint)
-    assert "its model.bin is none of CTranslate2: ask for the original model" in ct2.stderr
+    assert "its model.bin is not in CTranslate2's format: use the original model" in ct2.stderr
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
         "the Hub cannot be reached (http://127.0.0.1:9: Connection refused)\n"
     )
     offline = linnet("models", "pull", "small", "--offline", cache=tmp_path)
-    assert offline.stderr == "linnet: cannot fetch openai/whisper-small: offline mode was asked for\n"
+    assert offline.stderr == "linnet: cannot fetch openai/whisper-small: offline mode was requested\n"
 
 
 def test_the_list_as_json_and_what_it_hides(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -152,3 +154,23 @@ def test_the_screen_shows_final_text_plain_and_the_rest_dim() -> None:
     assert "one\x1b[2m two\x1b[0m" in shown
     assert "one two\\x1b[31m\n" in shown  # and no color
     assert "\x1b[31m" not in shown
+
+
+def test_speech_without_a_pause_does_not_outgrow_the_screen() -> None:
+    from rich.console import Console
+
+    from linnet.cli.stream_output import Screen
+
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=30, height=5, legacy_windows=False)
+    screen = Screen(console)
+    numbers = [f"word{number}" for number in range(100)]
+    for seq, number in enumerate(numbers):
+        screen.take(Final(seq=seq, time=1.0, segment=0, text=f" {number}", words=(), reason="stable"))
+    screen.close()
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue()).replace("\r", "\n").splitlines()
+    kept = [line for line, after in pairwise([*lines, ""]) if line.strip() and not after.startswith(line)]
+    assert "\u2026" not in written.getvalue()  # rich's mark of what does not fit
+    assert kept[-1].split()[-1] == numbers[-1]
+    assert max(map(len, lines)) <= 30
+    assert {word for line in lines for word in line.split()} == set(numbers)

@@ -45,8 +45,8 @@ def test_what_is_to_be_remembered_stays_above_the_line() -> None:
     lines = [line.strip() for line in drawn(140).splitlines()]
     assert "step 20: WER 25.00 %, the best so far" in lines
     assert "step 30: WER 50.00 %" in lines
-    assert "step 30: 2 steps skipped: no finite loss" in lines
-    assert "step 30: left out, cannot be read: a, b" in lines
+    assert "step 30: 2 steps skipped: loss not finite" in lines
+    assert "step 30: skipped, cannot be read: a, b" in lines
 
 
 def test_a_narrow_terminal_gets_one_line_that_is_cut() -> None:

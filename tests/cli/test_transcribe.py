@@ -75,9 +75,7 @@ def test_silence_prints_nothing(call: Call, talks: Path) -> None:
 def test_several_formats_need_a_folder(call: Call, talks: Path) -> None:
     done = call("transcribe", "three.flac", "--format", "txt,srt", model=FakeRecognizer())
     assert (done.status, done.out) == (1, "")
-    assert done.err == (
-        "linnet: several formats do not fit on stdout: choose one --format, or a folder with --output\n"
-    )
+    assert done.err == ("linnet: several formats need files: choose one --format, or a folder with --output\n")
     done = call("transcribe", "three.flac", "--format", "txt,srt", "--output", "out", model=FakeRecognizer())
     assert done.status == 0
     assert set(written(talks / "out")) == {"three.txt", "three.srt"}
@@ -113,11 +111,11 @@ def test_several_recordings_need_a_place(
     done = call("transcribe", *inputs)
     assert (done.status, done.out) == (1, "")
     assert done.err == (
-        "linnet: several recordings, or a folder of them, do not fit on stdout: name a folder for the transcripts with "
-        "--output, or write each beside its recording with --beside\n"
+        "linnet: several recordings, or a folder of them, need files: give a folder for the transcripts with "
+        "--output, or write each next to its recording with --beside\n"
     )
     both = call("transcribe", "three.flac", "--beside", "--output", "out")
-    assert (both.status, "--beside and --output name two places" in both.err) == (1, True)
+    assert (both.status, "--beside and --output exclude each other" in both.err) == (1, True)
     assert set(talks.rglob("*")) == before
 
 
@@ -164,11 +162,11 @@ def test_an_error_that_ends_the_run_commands_no_terminal(call: Call, talks: Path
 def test_the_log_of_downloads_is_told(call: Call, talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Downloads(FakeRecognizer):
         def transcribe_many(self, *arguments: Any, **options: Any) -> Iterator[Result]:
-            logging.getLogger("linnet.audio").info("a.wav: 1.0 of 2.0 MB have come so far")
+            logging.getLogger("linnet.audio").info("a.wav: 1.0 of 2.0 MB downloaded")
             return super().transcribe_many(*arguments, **options)
 
     done = call("transcribe", "three.flac", model=Downloads())
-    assert "linnet: a.wav: 1.0 of 2.0 MB have come so far\n" in done.err
+    assert "linnet: a.wav: 1.0 of 2.0 MB downloaded\n" in done.err
     assert logging.getLogger("linnet.audio").handlers == []
 
 
@@ -222,7 +220,7 @@ def test_notices_of_a_sound_are_told(call: Call, talks: Path) -> None:
         (["missing.wav"], "missing.wav: there is no such file or folder; check the path"),
         (["three.flac", "--format", "docx"], "format 'docx' is unknown: use txt, srt, vtt, tsv, json, jsonl"),
         (["three.flac", "--task", "sing"], "task 'sing' is unknown: use transcribe or translate"),
-        (["three.flac", "--temperature", "hot"], "temperature must be a number, or several with commas between them"),
+        (["three.flac", "--temperature", "hot"], "temperature must be a number, or several separated by commas"),
         (["three.flac", "--no-speech-threshold", "x"], "no-speech threshold must be a number"),
         (["three.flac", "--progress", "dots"], "progress 'dots' is unknown: use auto, bar, json, none"),
         (["three.flac", "--language", "xx"], "language 'xx' is unknown to this model"),
@@ -255,7 +253,7 @@ def test_ctrl_c_says_how_to_go_on(call: Call, talks: Path) -> None:
     (talks / "stop.wav").touch()
     done = call(*ONE_BY_ONE, "three.flac", "stop.wav", "four.mp3", "--output", "out", model=FakeRecognizer())
     assert done.status == 130
-    assert done.err.endswith("linnet: stopped: 1 of 3 done; run again with --skip-existing to go on\n")
+    assert done.err.endswith("linnet: stopped: 1 of 3 done; run again with --skip-existing to resume\n")
     assert written(talks / "out") == {"three.txt": "three\n"}
 
 
@@ -270,7 +268,7 @@ def test_other_signals_are_as_ctrl_c(call: Call, talks: Path, number: signal.Sig
     before = signal.getsignal(number)
     done = call(*ONE_BY_ONE, "three.flac", "four.mp3", "--output", "out", model=Stopped())
     assert done.status == 128 + number
-    assert done.err.endswith("linnet: stopped: 1 of 2 done; run again with --skip-existing to go on\n")
+    assert done.err.endswith("linnet: stopped: 1 of 2 done; run again with --skip-existing to resume\n")
     assert written(talks / "out") == {"three.txt": "three\n"}
     assert signal.getsignal(number) is before
 
@@ -283,7 +281,7 @@ def test_a_full_disk_says_how_to_go_on(call: Call, talks: Path, monkeypatch: pyt
     done = call("transcribe", "three.flac", "four.mp3", "--output", "out", model=FakeRecognizer())
     assert done.status == 1
     assert "cannot write: the disk is full; free some space or choose another --output" in done.err
-    assert "linnet: stopped, the disk is full: 1 not begun; make room, then go on with --skip-existing\n" in done.err
+    assert "linnet: stopped, the disk is full: 1 not begun; free space, then resume with --skip-existing\n" in done.err
     assert list((talks / "out").iterdir()) == []
 
 

@@ -105,7 +105,7 @@ def test_a_model_without_tokenizer(call: Call, tmp_path: Path, model: Path) -> N
     last = done.err.splitlines()[-1]
     assert last.startswith("linnet: ")
     assert str(broken) in last
-    assert "copy tokenizer.json from the model that this one was made from" in last
+    assert "copy tokenizer.json from the model that this one is derived from" in last
 
 
 def test_damaged_weights(call: Call, tmp_path: Path, model: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
         rest = process.stderr.read()
         assert process.wait(60) == (130 if how == signal.SIGINT else -signal.SIGKILL)
     if how == signal.SIGINT:
-        assert "run again with --skip-existing to go on" in rest
+        assert "run again with --skip-existing to resume" in rest
         assert f"of {COUNT} done" in rest
     before = _whole(output)
     assert {f"{stem}.{kind}" for stem in done for kind in ("txt", "json")} <= before.keys()
@@ -248,7 +248,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, model: Path) -> None:
     )
     assert done.returncode == 1
     assert "cannot write: the disk is full; free some space or choose another --output" in done.stderr
-    assert "linnet: stopped, the disk is full: 1 not begun; make room, then go on with --skip-existing" in done.stderr
+    assert "linnet: stopped, the disk is full: 1 not begun; free space, then resume with --skip-existing" in done.stderr
     assert "Traceback" not in done.stderr
     files, _, document = done.stdout.partition("{")
     assert {"a.json", ".a.linnet"} <= set(files.split())
@@ -270,7 +270,7 @@ def test_no_weights_are_read_where_nothing_is_to_be_heard(
     assert call(*run).status == 0
     (tmp_path / "b.wav").write_text("no sound\n")
     done = call("transcribe", str(tmp_path / "b.wav"), "--model", str(model), *QUICK)
-    assert (done.status, "is text, not sound" in done.err) == (1, True)
+    assert (done.status, "is text, not audio" in done.err) == (1, True)
     with pytest.raises(AssertionError, match="the weights are read"):
         call("transcribe", str(noise(tmp_path / "c.wav")), "--model", str(model), *QUICK)
 

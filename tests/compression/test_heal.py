@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from linnet.compression.heal import HealOptions, heal
 from linnet.compression.job import Compressed, CompressOptions, Study, compress
+from linnet.compression.windows import Lessons
 from linnet.errors import OptionError
 from tests.support.tiny_subjects import audio_of, whisper_subject
 
@@ -68,8 +69,24 @@ def test_our_own_loop_ends_with_the_time(study: Study, made: Compressed) -> None
     assert healed.divergence <= healed.before
 
 
+def test_windows_that_were_transcribed_are_not_transcribed_again(
+    study: Study, made: Compressed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lessons, heard = Lessons(study.audio), []
+    assert len(lessons) == len(study.audio.teaching)
+    assert [one.tokens is not None for one in lessons] == [True] * len(lessons)  # 64 windows are, and here are fewer
+    transcribed = study.subject.transcribed
+    monkeypatch.setattr(study.subject, "transcribed", lambda one: heard.append(1) or transcribed(one))  # type: ignore[func-returns-value]
+    found = [
+        heal(study.subject, made.layers, examples, study.held_out, HealOptions(minutes=5), fit=descend(1e-4, 3))
+        for examples in (lessons, study.audio.teaching)
+    ]
+    assert len(heard) == 3  # of the second
+    assert found[0].course == found[1].course
+
+
 def test_settings_without_sense_are_refused(study: Study) -> None:
-    with pytest.raises(OptionError, match="minutes and a rate above 0"):
+    with pytest.raises(OptionError, match="minutes and a rate, both above 0"):
         HealOptions(minutes=0)
     with pytest.raises(OptionError, match="nothing to heal"):
         heal(study.subject, {}, study.audio.teaching, study.held_out)

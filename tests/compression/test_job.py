@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,25 @@ def test_it_can_be_repeated(tmp_path: Path) -> None:
     assert found[0].divergence == found[1].divergence
 
 
+def test_windows_are_transcribed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those whose gradients are asked for in the pass that measures the encoder, all others for the decoder."""
+    monkeypatch.setattr("linnet.compression.subject.MOST_TOKENS", 64)  # a decoder's layers need that many
+    subject = whisper_subject(tmp_path / "w")
+    audio, heard = audio_of(subject), []
+    transcribed = subject.transcribed
+    monkeypatch.setattr(subject, "transcribed", lambda one: heard.append(1) or transcribed(one))  # type: ignore[func-returns-value]
+    options = CompressOptions(budget=0.5, step=4, fisher_windows=3)
+    study = Study(subject, audio, options)
+    assert audio.transcripts.keys() == {0, 1, 2}
+    for index, tokens in audio.transcripts.items():
+        assert torch.equal(tokens, transcribed(audio.teaching[index]).tokens)  # type: ignore[arg-type]
+    before = len(heard)
+    assert study.fisher
+    assert len(heard) == before
+    Study(subject, audio, options, part="decoder")
+    assert len(heard) == before + 1 + len(audio.teaching) - 3 + len(audio.held_out)  # 1 to see which layers run
+
+
 def test_a_study_can_be_taken_up_again(study: Study) -> None:
     again = Study(study.subject, study.audio, CompressOptions(budget=0.5, step=4), state=study.state())
     options = CompressOptions(budget=0.6, step=4)
@@ -119,7 +139,8 @@ def test_the_decoder_is_compressed_too(study: Study, monkeypatch: pytest.MonkeyP
     """Measured on its own transcripts: what cross-attention reads without padding, what else it reads by token."""
     monkeypatch.setattr("linnet.compression.subject.MOST_TOKENS", 64)  # each layer needs twice its width of them
     options = CompressOptions(budget=0.7, step=4)
-    decoder = Study(study.subject, study.audio, options, part="decoder")
+    audio = replace(study.audio, transcripts={})
+    decoder = Study(study.subject, audio, options, part="decoder")
     assert len(decoder.sites) == 20  # q, k, v, out twice, and two of the MLP, in two layers
     made = compress(decoder, options)
     assert 0.6 < made.share <= 0.7
@@ -131,7 +152,7 @@ def test_the_decoder_is_compressed_too(study: Study, monkeypatch: pytest.MonkeyP
     assert frames["model.decoder.layers.0.self_attn.k_proj"] == tokens
     # an error in a row costs what the Fisher of one row says, as often as there are rows
     even = {site.name: torch.eye(site.outputs, dtype=torch.float64) for site in decoder.sites}
-    priced = Study(study.subject, study.audio, options, part="decoder", state={**decoder.state(), "fisher": even})
+    priced = Study(study.subject, audio, options, part="decoder", state={**decoder.state(), "fisher": even})
     for name, rows in (("encoder_attn.k_proj", 80 * len(study.audio.teaching)), ("self_attn.k_proj", tokens)):
         site = next(one for one in decoder.sites if one.name.endswith(f"layers.0.{name}"))
         of_one = analyze(dense_of(decoder.subject, site), decoder.measured[site.name], even[site.name])

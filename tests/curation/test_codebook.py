@@ -114,7 +114,7 @@ def test_other_files_are_no_codebooks(tmp_path: Path, codebook: Codebook) -> Non
     with pytest.raises(ModelError, match=r"c\.safetensors: cannot be read"):
         Codebook.load(path)
     save_file({"a": np.zeros(1)}, path)
-    with pytest.raises(ModelError, match="no codebook of this version"):
+    with pytest.raises(ModelError, match="not a codebook of this version"):
         Codebook.load(path)
     codebook.save(path)
     data = bytearray(path.read_bytes())

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from linnet.curation.duplicates import DuplicateOptions, NearSound, SameSound, near_pairs, text_keys
+from linnet.curation.duplicates import (
+    DuplicateOptions,
+    NearSound,
+    SameSound,
+    contour_pairs,
+    near_pairs,
+    text_keys,
+)
 from linnet.curation.leaks import Leak, LeakOptions, listen
 from linnet.curation.ragged import Ragged
 from linnet.data import Utterance
-from linnet.data.samples import UtteranceReader
 from tests.support.pools import pool_of
 from tests.support.syllables import RATE, speechlike
 
@@ -102,6 +108,42 @@ def test_what_looks_alike_can_be_heard_again(tmp_path: Path) -> None:
     for name, seed, gain in (("a", 1, 1.0), ("quiet", 1, 0.1), ("b", 2, 1.0)):
         soundfile.write(tmp_path / f"{name}.wav", gain * speechlike(seed, 2.0), RATE)
     one, quiet, other = (Utterance(str(tmp_path / f"{name}.wav")) for name in ("a", "quiet", "b"))
-    with UtteranceReader() as reader:
-        hear = listen({0: quiet, 1: other, 2: Utterance("missing.wav")}, {0: one}, reader)
-        assert [hear(row, 0) for row in range(3)] == [True, False, True]
+    hear = listen([quiet, other, Utterance("missing.wav")].__getitem__, [one].__getitem__)
+    assert [hear(row, 0) for row in range(3)] == [True, False, True]
+
+
+def contour_of(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Any levels from 0 to 10 in eight bands."""
+    steps = rng.integers(0, 11, size=(frames, 8)).astype(np.uint32)
+    return (steps << (4 * np.arange(8)).astype(np.uint32)).sum(axis=1, dtype=np.uint32)
+
+
+def test_a_copy_that_begins_elsewhere_is_found_by_its_contour() -> None:
+    rng = np.random.default_rng(5)
+    first, other = contour_of(rng, 80), contour_of(rng, 80)
+    shifted = np.concatenate([np.zeros(4, np.uint32), first])
+    pool = pool_of(["one two"] * 3 + ["six"], words=[[1, 2]] * 3 + [[6]], contours=[first, other, shifted, first])
+    verdict = NearSound().check(pool, ALL(4, bool))
+    assert verdict.failed.tolist() == [False, False, True, False]  # another text is not compared
+    assert verdict.others is not None
+    assert verdict.others[2] == 0
+    assert verdict.values[2] > 0.9 > verdict.values[1]
+    assert verdict.values[0] == verdict.values[2]
+    assert np.isnan(verdict.values[3])
+    off = NearSound(DuplicateOptions(near_contour=None)).check(pool, ALL(4, bool))
+    assert not off.failed.any()
+    assert np.isnan(off.values).all()
+
+
+def test_what_is_much_longer_is_not_compared_and_crowds_are_compared_by_length() -> None:
+    rng = np.random.default_rng(6)
+    contours = [contour_of(rng, 40 + at) for at in range(80)]
+    pool = pool_of(["one"] * 81, words=[[1]] * 81, contours=[*contours, contour_of(rng, 400)])
+    found = contour_pairs(pool, ALL(81, bool))
+    gaps = found.second - found.first
+    assert gaps.min() == 1
+    assert gaps.max() == 16
+    assert 80 not in found.second
+    few = contour_pairs(pool, np.arange(81) < 10)
+    expected = [(a, b) for a in range(10) for b in range(a + 1, 10) if (40 + b) <= (40 + a) * 4 / 3]
+    assert sorted(zip(few.first.tolist(), few.second.tolist(), strict=True)) == expected

@@ -14,7 +14,6 @@ from linnet.curation.errors import (
     HeldOutRow,
     SpokenText,
     cross_lingual_overlap,
-    mislabeled,
     read_evaluation,
 )
 from linnet.curation.ragged import Ragged
@@ -119,7 +118,3 @@ def test_overlap_of_languages():
     both = cross_lingual_overlap(phones, ["en", "de"], voices)
     assert both[0] == pytest.approx(min(0.5, (0.5 + 0.25) / 3) + min(0.5, 0.5 / 3))
     assert np.isnan(cross_lingual_overlap(phones, ["xx"], voices)).all()
-
-
-def test_a_wrong_label_is_no_hard_example():
-    assert mislabeled(np.array([0.9, 0.9, 0.2]), np.array([0.02, 0.6, 0.02])).tolist() == [True, False, False]

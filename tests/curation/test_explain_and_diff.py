@@ -28,7 +28,7 @@ def test_a_kept_one_and_one_that_was_not() -> None:
     assert found.last_priority is not None
     assert found.priority <= found.last_priority
     assert found.weight == pytest.approx(found.priority / found.last_priority)
-    assert any("of what the last one added" in line for line in found.lines())
+    assert any("of the gain per second of the last one" in line for line in found.lines())
     assert found.to_dict()["id"] == left
 
 

@@ -49,6 +49,28 @@ def test_a_first_threshold_is_found_for_a_share_of_the_hours():
     assert first_threshold(np.array([np.nan]), np.ones(1), options) == 0.0
 
 
+def test_a_keep_schedule_leaves_the_same_share_of_each_round():
+    options = HeepOptions(schedule="keep", keep=0.2, max_rounds=4, min_samples=1, min_share=0.0)
+    rounds = list(run_rounds(static, SECONDS, options))
+    shares = [one.seconds / SECONDS.sum() for one in rounds]
+    assert shares == pytest.approx([0.2 ** (k / 4) for k in range(1, 5)], abs=0.002)
+    changing = iter(range(4))  # whatever the scores of a round are
+
+    def rescore(kept, errors):
+        return np.where(kept, np.random.default_rng(next(changing)).normal(-5, 1, 5000), np.nan)
+
+    assert [one.seconds / SECONDS.sum() for one in run_rounds(rescore, SECONDS, options)] == pytest.approx(
+        shares, abs=0.002
+    )
+
+
+def test_a_small_corpus_is_cut_too():
+    assert HeepOptions(keep=0.2).floor(200) == 40
+    assert HeepOptions(keep=0.2, min_share=0.5).floor(200) == 100
+    assert HeepOptions(keep=0.2).floor(100_000) == 10_000  # by min_share
+    assert HeepOptions(keep=0.2, min_share=0.0).floor(100_000) == 1000
+
+
 def test_a_round_never_leaves_less_than_the_floor():
     rounds = list(run_rounds(static, SECONDS, HeepOptions(growth=2.0, min_samples=700)))
     assert [one.at_floor for one in rounds] == [False, False, True]
@@ -57,7 +79,7 @@ def test_a_round_never_leaves_less_than_the_floor():
     tied = cut(np.array([0.1, np.nan, 0.5, 0.1, 0.1]), np.ones(5, bool), 0.9, 3)
     assert tied.kept.tolist() == [True, False, True, True, False]
     assert tied.at_floor
-    few = next_round(None, lambda kept, errors: np.array([0.1, 0.2]), np.ones(2), HeepOptions())
+    few = next_round(None, lambda kept, errors: np.array([0.1, 0.2]), np.ones(2), HeepOptions(min_share=1.0))
     assert few.rows == 2  # fewer than the floor to begin with
 
 
@@ -137,6 +159,7 @@ def test_rounds_look_at_what_is_left_and_at_the_errors(tmp_path):
         ({"tau_0": 0.0}, "tau_0"),
         ({"min_share": 2.0}, "min_share"),
         ({"max_rounds": 0}, "max_rounds"),
+        ({"schedule": "keeps"}, "keep"),
     ],
 )
 def test_options_that_cannot_be_honored(options, message):

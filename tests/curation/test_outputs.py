@@ -118,7 +118,7 @@ def test_a_manifest_of_archives_is_marked_as_it_is(tmp_path: Path) -> None:
     assert [line.get("_skipme") for line in lines] == [None, True, True, True]
     assert lines[0]["other"] == [1]
     assert [line["audio_filepath"] for line in lines] == ["a.wav", "", "b.wav", "c.wav"]
-    assert written.lines() == ["1 kept recordings are not written: a line of the manifest is not JSON"]
+    assert written.lines() == ["1 kept recordings were not written: a line of the manifest is not JSON"]
     assert [one.text for one in open_source(target, "nemo")] == ["one"]
 
 
@@ -149,7 +149,7 @@ def test_what_a_format_cannot_name_is_counted(corpus: list[Utterance], tmp_path:
     inside = [replace(row, utterance=replace(row.utterance, audio="x.tar::a.wav")) for row in rows(corpus)]
     written = write_selection(tmp_path / "out", inside, OutputOptions(kind))
     assert written.rows == 0
-    assert "3 kept recordings are not written" in written.lines()[0]
+    assert "3 kept recordings were not written" in written.lines()[0]
     assert reason in written.lines()[0]
 
 
@@ -177,7 +177,7 @@ def test_a_manifest_that_changed_is_refused(corpus: list[Utterance], tmp_path: P
     pool = pool_of(["one"] * 4, ids=[one.id for one in corpus])
     selection = select(pool)
     for changed in (corpus[1:], corpus[:3], [*corpus, corpus[0]]):
-        with pytest.raises(OptionError, match=r"choose again|and had 4"):
+        with pytest.raises(OptionError, match=r"choose again|but had 4"):
             write_selection(tmp_path / "k.jsonl", chosen_rows(changed, selection, {}))
     assert not (tmp_path / "k.jsonl").exists()
     with pytest.raises(OutputError, match="folder is missing"):

@@ -28,7 +28,8 @@ def chosen(pool: Any = POOL, **budget: Any) -> Any:
 
 @pytest.mark.parametrize("keep", [0.05, 0.2, 0.5])
 def test_the_hours_are_those_asked_for(keep: float) -> None:
-    assert chosen(keep=keep).hours == pytest.approx(keep * HOURS, rel=0.005)
+    shortest = POOL.seconds.min() / 3600  # less than it cannot be filled
+    assert 0 <= keep * HOURS - chosen(keep=keep).hours <= max(0.005 * keep * HOURS, shortest)
 
 
 def test_the_same_again_and_each_has_a_reason() -> None:

@@ -37,6 +37,8 @@ def test_rows_come_back_from_their_shards(tmp_path: Path) -> None:
     ]
     assert list(plan.utterances()) == rows
     assert plan.shards[1].utterances() == rows[ROWS : 2 * ROWS]
+    assert plan.at_home(ROWS + 1) == plan.shards[1].at_home(rows[ROWS + 1])
+    assert plan.at_home(2 * ROWS + 2).audio == str(Path(f"{2 * ROWS + 2}.wav").absolute())
     assert plan.rows == len(rows)
 
 

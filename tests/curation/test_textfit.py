@@ -69,4 +69,4 @@ def test_what_cannot_be_judged_passes() -> None:
     for labels in (["de"] * 450, ["und"] * 450, [None] * 450, ["de"] * 430 + ["fr"] * 20):
         assert not ForeignText().check(pool_of(texts, language=labels), np.ones(450, bool)).failed.any()
     assert not ForeignText().check(pool_of([None, ""], language=["de", "fr"]), np.ones(2, bool)).failed.any()
-    assert "by 0.8 bits a letter" in ForeignText().reason(0.8)
+    assert "by 0.8 bits per letter" in ForeignText().reason(0.8)

@@ -250,7 +250,7 @@ def test_beams_find_what_greedy_misses() -> None:
 
 
 def test_numbers_without_meaning_are_an_error() -> None:
-    with pytest.raises(ModelError, match="without meaning on scripted: try dtype float32"):
+    with pytest.raises(ModelError, match="NaN or infinity on scripted: try compute type float32"):
         decode(lambda tokens: {0: float("nan")})
 
 

@@ -84,7 +84,7 @@ def test_prompts(model: WhisperModel) -> None:
     assert vocabulary.prompt("  ") == ()
     prefix, start = build_prefix(vocabulary, DecodingOptions(), language="de", prompt=tokens, max_length=64)
     assert prefix[: start + 1] == [vocabulary.start_of_previous, *tokens, vocabulary.start]
-    with pytest.raises(OptionError, match=r"spells the special token <\|nospeech\|>"):
+    with pytest.raises(OptionError, match=r"contains the special token <\|nospeech\|>"):
         check_options(DecodingOptions(prompt="one <|nospeech|>"), vocabulary)
     with pytest.raises(OptionError, match=r"no <\|startofprev\|> token"):
         check_options(DecodingOptions(prompt="one"), replace(vocabulary, start_of_previous=None))
@@ -92,7 +92,7 @@ def test_prompts(model: WhisperModel) -> None:
 
 def test_tokens_to_suppress_must_be_the_models(model: WhisperModel) -> None:
     for options in (DecodingOptions(suppress_tokens=(9999,)), DecodingOptions(begin_suppress_tokens=(-1,))):
-        with pytest.raises(OptionError, match="not one of the model's: use 0 to"):
+        with pytest.raises(OptionError, match="not in the vocabulary: use 0 to"):
             check_options(options, model.vocabulary)
 
 

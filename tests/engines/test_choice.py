@@ -55,7 +55,7 @@ def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(runtime, "capabilities", lambda: frozenset(["FP32"]))
     recognizer, told = load(compute_type="int8", threads=1)
     assert recognizer.engine_name == "openvino cpu int8"
-    assert "this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32" in told
+    assert "this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are computed in float32" in told
 
 
 def test_torch_takes_a_compute_type_or_a_dtype() -> None:
@@ -63,7 +63,7 @@ def test_torch_takes_a_compute_type_or_a_dtype() -> None:
     assert load(engine="torch", compute_type="bf16")[0].engine_name == "torch cpu bfloat16"
     recognizer, told = load(dtype="bfloat16")
     assert recognizer.engine_name == "torch cpu bfloat16"
-    assert "engine: torch (its dtype bfloat16 was asked for)" in told
+    assert "engine: torch (requested by dtype bfloat16)" in told
     assert "dtype is deprecated: use --engine torch --compute-type bfloat16" in told
 
 
@@ -95,8 +95,8 @@ def test_threads_of_torch() -> None:
         ({"engine": "onnx"}, "engine 'onnx' is unknown: use auto, torch or openvino"),
         ({"compute_type": "int4"}, "compute type 'int4' is unknown: use auto, f32, bf16, int8 or w8a8"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"engine": "openvino", "compute_type": "float16"}, "float16 is of the torch engine: use --engine torch"),
-        ({"engine": "torch", "compute_type": "int8"}, "int8 is of the openvino engine"),
+        ({"engine": "openvino", "compute_type": "float16"}, "float16 needs the torch engine: use --engine torch"),
+        ({"engine": "torch", "compute_type": "int8"}, "int8 needs the openvino engine"),
     ],
 )
 def test_what_does_not_go_together_is_refused(wanted: dict[str, Any], message: str) -> None:
@@ -136,5 +136,5 @@ def test_nothing_is_reported_to_anyone() -> None:
 def test_the_wrong_family_is_refused(tmp_path: Path) -> None:
     told = '{"architectures": ["MoonshineForConditionalGeneration"], "model_type": "moonshine"}'
     (tmp_path / "config.json").write_text(told)
-    with pytest.raises(OptionError, match=r"neither of the Whisper family nor a CTC model, .*: use --engine torch"):
+    with pytest.raises(OptionError, match=r"not a Whisper-family or CTC model, .*: use --engine torch"):
         linnet.load(str(tmp_path), device="cpu", engine="openvino")

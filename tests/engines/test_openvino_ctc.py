@@ -127,7 +127,7 @@ class Strange(Baked):
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [(Baked, "its logits would be off by [0-9.]+%"), (Strange, "no such operation")]
+    ("kind", "message"), [(Baked, "its logits would differ by [0-9.]+%"), (Strange, "no such operation")]
 )
 def test_a_model_that_does_not_agree_is_refused(folders: dict[str, Path], kind: type[Baked], message: str) -> None:
     speech = on_torch(folders["wav2vec2-group"])
@@ -137,7 +137,7 @@ def test_a_model_that_does_not_agree_is_refused(folders: dict[str, Path], kind: 
 
 
 def test_what_a_ctc_model_cannot_do_on_openvino_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="w8a8 is of Whisper-family models: for a CTC model use f32, bf16 or int8"):
+    with pytest.raises(OptionError, match="w8a8 needs a Whisper-family model: for a CTC model use f32, bf16 or int8"):
         linnet.load(str(folders["parakeet"]), device="cpu", engine="openvino", compute_type="w8a8")
     (tmp_path / "config.json").write_text('{"architectures": ["Wav2Vec2ForCTC"], "model_type": "wav2vec2"}')
     with pytest.raises(ModelError):

@@ -23,7 +23,6 @@ from linnet.evaluation.log import ScoredRow
 from linnet.evaluation.rows import rescore
 from linnet.scoring.scores import total
 from linnet.text.normalizers import Normalizers
-from linnet.text.scripts import main_script
 
 WORDS = st.lists(st.sampled_from(["one", "two", "three", "four"]), max_size=7).map(" ".join)
 PAIRS = st.lists(st.tuples(WORDS, WORDS), max_size=8)
@@ -332,14 +331,6 @@ def test_each_kind_is_counted_with_examples() -> None:
     assert by_key["silence"].group.share == 1 / 4
     assert [(one.id, one.reference, one.hypothesis) for one in by_key["empty"].examples] == [("u1", "one", "")]
     assert [(one.reference, one.hypothesis) for one in by_key["case"].examples] == [("Four.", "four")]
-
-
-@pytest.mark.parametrize(
-    ("words", "script"),
-    [(["hello"], "LATIN"), (["ｈｅｌｌｏ"], "LATIN"), (["カタカナ"], "HAN AND KANA"), (["12", "%"], None), ([], None)],
-)
-def test_scripts(words: list[str], script: str | None) -> None:
-    assert main_script(words) == script
 
 
 # Groups, the worst, the failed

@@ -93,7 +93,7 @@ def test_what_is_not_ours_is_not_removed(cache: Path, tmp_path: Path) -> None:
     folder = write_files(tmp_path / "mine", model_files())
     with pytest.raises(ModelError, match="digits is part of Linnet and cannot be removed"):
         catalog.remove("digits")
-    with pytest.raises(ModelError, match="is a folder of yours"):
+    with pytest.raises(ModelError, match="is your own folder"):
         catalog.remove(str(folder))
     assert (folder / "config.json").exists()
 

@@ -106,7 +106,7 @@ def test_large_weights_are_sampled_over_their_whole_length(tmp_path: Path) -> No
         (b"", "is damaged"),
         (b"not a tensor in sight", "is damaged"),
         (model_files()["model.safetensors"][:-100], "is damaged"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer and not the weights"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer, not the weights"),
     ],
 )
 def test_damaged_weights_are_named(tmp_path: Path, content: bytes, said: str) -> None:

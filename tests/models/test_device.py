@@ -27,7 +27,7 @@ def test_auto_without_a_gpu() -> None:
 @NO_GPU
 @pytest.mark.parametrize("name", ["cuda", "cuda:3"])
 def test_a_gpu_that_is_not_there(name: str) -> None:
-    with pytest.raises(OptionError, match=f"device {name} was asked for, but .*use --device cpu or --device auto"):
+    with pytest.raises(OptionError, match=f"device {name} was requested, but .*use --device cpu or --device auto"):
         choose_device(name)
 
 

@@ -203,28 +203,28 @@ def test_any_weights_load_or_are_refused(whisper: Path, ctc: Path, tmp_path: Pat
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "too deep": (
         set_field("generation_config.json", ("lang_to_id",), DEEP),
-        r"generation_config\.json holds .* deeper than 64",
+        r"generation_config\.json is nested more than 64",
     ),
     "far too deep": (
         set_field("config.json", ("d_model",), "[" * 50_000 + "]" * 50_000),
-        r"config\.json holds .* deeper than",
+        r"config\.json is nested more than",
     ),
     "long number": (
         set_field("config.json", ("d_model",), "9" * 5000),
         r"config\.json is not valid .*number of thousands",
     ),
-    "no UTF-8": (set_file("config.json", b'{"a": "\xff"}'), r"config\.json is not valid JSON \(no UTF-8 at byte 7\)"),
+    "no UTF-8": (set_file("config.json", b'{"a": "\xff"}'), r"config\.json is not valid JSON \(not UTF-8 at byte 7\)"),
     "too many layers": (
         set_field("config.json", ("encoder_layers",), "1000000"),
-        r"config\.json: encoder_layers should be a whole number from -1 to 1,000, but is 1000000: fetch or save",
+        r"config\.json: encoder_layers must be a whole number from -1 to 1,000, but is 1000000: fetch or save",
     ),
     "languages": (
         set_field("generation_config.json", ("lang_to_id", "<|de|>"), "null"),
-        r"generation_config\.json: lang_to_id should be an object that gives a token id for each name, but is \{",
+        r"generation_config\.json: lang_to_id must be an object that maps names to token ids, but is \{",
     ),
     "window": (
         set_field("preprocessor_config.json", ("chunk_length",), '"x"'),
-        r'preprocessor_config\.json: chunk_length should be a whole number from 1 to 3,600, but is "x"',
+        r'preprocessor_config\.json: chunk_length must be a whole number from 1 to 3,600, but is "x"',
     ),
     "calibration": (
         set_file("alignment_heads.json", b'{"alignment_heads": [[0, "x"]]}'),
@@ -232,13 +232,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other weights": (
         set_field("config.json", ("transformers_weights",), '"../x.safetensors"'),
-        r"config\.json: transformers_weights should be the name of a file in this folder",
+        r"config\.json: transformers_weights must be the name of a file in this folder",
     ),
     "pipe": (set_kind("model.safetensors", "pipe"), r"model\.safetensors is a pipe or a device"),
     "device": (set_kind("config.json", "device"), r"config\.json is a pipe or a device"),
     "folder": (
         set_kind("tokenizer.json", "folder"),
-        r"tokenizer\.json is a folder, and a model's files are regular ones",
+        r"tokenizer\.json is a folder, but a model's files must be regular files",
     ),
 }
 
@@ -290,7 +290,7 @@ def test_shards_elsewhere_are_never_opened(tmp_path: Path, place: Any) -> None:
     index = {"weight_map": {"model.encoder.conv1.bias": place}}
     (folder / "model.safetensors").rename(tmp_path / "secret.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match=r"index\.json: weight_map should be .* the name of a file in this folder"):
+    with pytest.raises(ModelError, match=r"index\.json: weight_map must be .* names of files in this folder"):
         load(folder)
 
 
@@ -312,7 +312,7 @@ def test_a_damaged_model_of_the_cache_is_listed_and_can_be_removed(
     add_to_cache(tmp_path, "some/model", files)
     monkeypatch.setattr("huggingface_hub.scan_cache_dir", partial(scan_cache_dir, tmp_path))
     assert [entry.kind for entry in catalog.list_models() if entry.name == "some/model"] == ["damaged"]
-    with pytest.raises(ModelError, match=r"generation_config\.json should hold a JSON object, but holds list"):
+    with pytest.raises(ModelError, match=r"generation_config\.json must hold a JSON object, but holds list"):
         catalog.info("some/model")
     assert catalog.folders("some/model")
     assert catalog.remove("some/model") > 0
@@ -327,9 +327,7 @@ def test_a_pickle_that_may_hold_code_is_refused_as_one(
     (folder / "model.safetensors").unlink()
     evil = {"model.encoder.conv1.weight": Evil(tmp_path / "it-ran")}
     torch.save(evil, folder / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(
-        ModelError, match=r"pytorch_model\.bin was refused.*nothing of it was run.*may hold code"
-    ) as caught:
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin was refused without running it.*may hold code") as caught:
         load(folder)
     assert "mkdir" in str(caught.value)
     assert "model.safetensors" in str(caught.value)

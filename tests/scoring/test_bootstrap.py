@@ -176,7 +176,7 @@ def test_utterances_without_words_add_their_insertions() -> None:
 def test_an_interval_says_what_was_resampled() -> None:
     known = bootstrap_interval([1, 0, 2], [9, 9, 9], clusters=ResamplingClusters.of("speakers", ["a", "b", "c"]))
     unknown = bootstrap_interval([1, 0, 2], [9, 9, 9])
-    assert str(known).endswith("over 3 speakers: so few say little")
+    assert str(known).endswith("over 3 speakers: too few for a reliable interval")
     many = bootstrap_interval([1] * 7 + [2], [9] * 8, clusters=ResamplingClusters.of("speakers", list("abcdefgh")))
     assert str(many).endswith("over 8 speakers")
     assert str(unknown).endswith("over 3 utterances: no speaker, session or recording is known, it may be too narrow")

@@ -45,7 +45,7 @@ def test_a_whole_checkpoint_and_an_adapter_to_it(base, tmp_path):
     one, other = (load_causal(str(folder), block=0.3, engine=TORCH) for folder in (adapter, whole))
     assert (one.name, one.block, one.spec.first_block) == (str(adapter), pytest.approx(0.3), 20)
     assert one.engine_name == "torch cpu float32, causal"
-    weights, same = (each._model.module.state_dict() for each in (one, other))
+    weights, same = (each.whisper.module.state_dict() for each in (one, other))
     for name, value in weights.items():
         torch.testing.assert_close(value, same[name], rtol=0, atol=1e-6)
     assert not torch.equal(

@@ -101,10 +101,11 @@ def test_each_look_gives_what_greedy_decoding_of_the_whole_gives(whisper, model,
         (heard,) = model.answer([Query(memory, committed)])
         assert memory.encoder.frames == frames_of(taken)
         if not memory.encoder.frames:
-            assert heard == Hypothesis((), (), (), ended=True, language="de")
+            assert heard == Hypothesis((), (), (), ended=True, language="de", until=0.0)
             continue
         want = greedy(whisper, samples[:taken], memory.encoder.frames, committed, len(heard.tokens) + heard.ended)
         assert list(heard.tokens) == want
+        assert heard.until == pytest.approx(min(memory.encoder.frames / 50, taken / 16000))
         covered = [place for word in heard.words for place in word.indices]
         assert covered == list(range(len(heard.tokens)))
         times = [time for word in heard.words for time in (word.start, word.end)]
@@ -122,6 +123,7 @@ def test_the_tail_is_heard_with_silence_behind_it_and_taken_back(whisper, model)
     want = greedy(whisper, samples, padded, (), len(heard.tokens) + heard.ended)
     assert list(heard.tokens) == want
     assert all(word.end <= 1.25 for word in heard.words)
+    assert heard.until == 1.25
     more = sound(5, 6000)
     model.hear(memory, more)
     model.hear(other, np.concatenate([samples, more]))

@@ -29,5 +29,5 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "manifest gone": ("manifest.json", Path.unlink, "is damaged"),
     "manifest cut": ("manifest.json", cut, "is damaged"),
     "manifest of nothing": ("manifest.json", lambda path: path.write_text("[]"), "is damaged"),
-    "other versions": ("manifest.json", relabel, r"is of other versions \(export 0, OpenVINO 1\)"),
+    "other versions": ("manifest.json", relabel, r"is from other versions \(export 0, OpenVINO 1\)"),
 }

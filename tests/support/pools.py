@@ -54,6 +54,7 @@ def pool_of(texts: Sequence[str | None], **columns: Any) -> Pool:
         hashed=np.ones(count, bool),
         sketches=np.asarray(sketches, np.uint32),
         sketched=np.ones(count, bool),
+        contours=Ragged.from_lists(columns.get("contours", [[]] * count), np.uint32),
         scores={name: np.asarray(found, np.float32) for name, found in columns.get("scores", {}).items()},
     )
 

@@ -50,13 +50,13 @@ def test_the_spelling_is_the_same_language_and_fits_into_a_token(code: str) -> N
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("germn", r"'germn' is no language code of BCP-47: did you mean de \(german\)"),
+        ("germn", r"'germn' is not a BCP-47 language code: did you mean de \(german\)"),
         ("ckbb", "did you mean ckb"),
-        ("xx", "'xx' is no language code of BCP-47"),
-        ("", "'' is no language code"),
-        ("und", "'und' is no language code"),
-        ("de-", "'de-' is no language code of BCP-47"),
-        ("<|de|>", "is no language code"),
+        ("xx", "'xx' is not a BCP-47 language code"),
+        ("", "'' is not a BCP-47 language code"),
+        ("und", "'und' is not a BCP-47 language code"),
+        ("de-", "'de-' is not a BCP-47 language code"),
+        ("<|de|>", "is not a BCP-47 language code"),
         ("en-x-foo", "'en-x-foo' cannot be written as a token: use language, script and region only"),
     ],
 )
@@ -67,9 +67,9 @@ def test_what_is_no_language(code: str, said: str) -> None:
 
 def test_what_a_command_line_asks_for() -> None:
     assert parse_languages(["ckb=fa", "deu", "zho_Hant=zh"]) == {"ckb": "fa", "de": None, "zh-hant": "zh"}
-    with pytest.raises(OptionError, match="'deu' is asked for twice"):
+    with pytest.raises(OptionError, match="'deu' is given twice"):
         parse_languages(["de", "deu=nl"])
-    with pytest.raises(OptionError, match="no list of languages 'nllb': use heep or flores200"):
+    with pytest.raises(OptionError, match="unknown list of languages 'nllb': use heep or flores200"):
         listed_languages("nllb")
 
 

@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from linnet.errors import ModelError, OptionError
 from linnet.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from linnet.training.loop import train
+from linnet.training.numbered import NumberedPlan
 from linnet.training.recipe import read_recipe
 from recipes.digits.losses import DigitsLosses
 from recipes.digits.recipe import DigitsRecipe
 from recipes.digits.run import prepare
 from recipes.digits.training_task import DigitsTask
-from recipes.plans import NumberedPlan
 from tests.support.digits_bank import tiny_recipe
 from tests.support.forked import Killed, run_linnet
 

@@ -243,7 +243,9 @@ def test_beside_the_inputs_no_foreign_file_is_replaced(sounds: list[str]) -> Non
     recognizer = FakeRecognizer()
     found = run(recognizer, sounds[:2], None)
     assert [step.status for step in found] == ["failed", "done"]
-    assert str(found[0].error) == (f"{notes}: already exists and Linnet did not write it; name a folder with --output")
+    assert str(found[0].error) == (
+        f"{notes}: already exists and was not written by Linnet; choose a folder with --output"
+    )
     assert notes.read_text() == "my own notes"
     assert recognizer.heard == [sounds[1]]
     assert [step.status for step in run(FakeRecognizer(), sounds[1:2], None)] == ["done"]  # our own are replaced

@@ -263,12 +263,12 @@ def test_bfloat16(name: str, folders: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("moonshine", {"language": "de"}, "language='de': it takes no language"),
+        ("moonshine", {"language": "de"}, "language='de': it has no language option"),
         ("moonshine", {"task": "translate"}, "task='translate': it only transcribes"),
         ("speech2text", {"prompt": "Ada"}, "prompt='Ada': it takes no prompt"),
         ("speech2text", {"condition_on_previous": True}, "condition_on_previous=True: sequence-to-sequence models"),
         ("moonshine", {"language_per_segment": True}, "language_per_segment=True: it does not detect languages"),
-        ("parakeet", {"beam_size": 5}, "beam_size=5: CTC models other than Whisper have no such choice"),
+        ("parakeet", {"beam_size": 5}, "beam_size=5: CTC models other than Whisper have no such option"),
         ("parakeet", {"max_new_tokens": 5}, "max_new_tokens=5"),
         ("parakeet", {"temperatures": (0.4,)}, "temperatures="),
         ("wav2vec2-group", {"no_speech_threshold": 0.9}, "no_speech_threshold=0.9"),
@@ -347,7 +347,7 @@ def test_a_model_that_wants_more_than_sound(folders: dict[str, Path]) -> None:
 
     whole = load_speech_model(resolve(str(folders["moonshine"])), device="cpu", dtype=torch.float32)
     speech = replace(whole, processor=processor)
-    with pytest.raises(ModelError, match=r"moonshine wants more than sound, which Linnet cannot give it: .*'language'"):
+    with pytest.raises(ModelError, match=r"moonshine needs more than audio, which Linnet does .*: .*'language'"):
         GenericBackend(speech)
 
 

@@ -150,7 +150,7 @@ def test_short_recordings_leave_none(tmp_path: Path) -> None:
 def test_a_journal_that_cannot_be_written_is_said_and_the_run_goes_on(tmp_path: Path) -> None:
     result = go(Seconds(), tmp_path / "nowhere" / "journal")
     assert text(result) == " ".join(map(str, range(SECONDS)))
-    assert result.notices == ("no journal could be kept of it (No such file or directory).",)
+    assert result.notices == ("its journal could not be written (No such file or directory).",)
 
 
 def answers() -> Iterator[Any]:

@@ -56,7 +56,7 @@ class Scripted:
 
     def play(self, languages: Languages | None = None, ahead: int = 8) -> Outcome:
         languages = languages or Languages("en", each=False)
-        job = batched(self, languages=languages, listener=self, limit=LIMIT, ahead=ahead)  # type: ignore[arg-type]
+        job = batched(self, languages=languages, recognizer=self, limit=LIMIT, ahead=ahead)  # type: ignore[arg-type]
         reply: Sequence[Any] | None = None
         while True:
             try:
@@ -91,7 +91,7 @@ def test_windows_are_asked_together_and_stitched_by_time() -> None:
     assert text(outcome) == "a b"
     assert outcome.counts is not None
     assert (outcome.counts.windows, outcome.counts.nonspeech_seconds) == (2, 51.0)
-    assert ["51.0 of 60.0 s were left out" in notice for notice in outcome.notices] == [True]
+    assert ["51.0 of 60.0 s were skipped" in notice for notice in outcome.notices] == [True]
 
 
 def test_no_more_windows_are_held_than_asked_for() -> None:
@@ -452,7 +452,7 @@ def test_silence_music_and_noise_say_nothing(digits: Recognizer, vad: bool) -> N
 def test_what_was_left_out_is_said(digits: Recognizer) -> None:
     (result,) = digits.transcribe_many([Audio(np.zeros(30 * SAMPLE_RATE, np.float32))])
     assert result.notices == (
-        "no speech was detected: 30.0 of 30.0 s were left out (--no-vad takes them in; for singing, say).",
+        "no speech was detected: 30.0 of 30.0 s were skipped (--no-vad includes them, as for singing).",
     )
 
 
@@ -480,9 +480,9 @@ def test_each_window_may_tell_its_own_language(digits: Recognizer, root: Path) -
 
 
 def test_options_that_exclude_one_another() -> None:
-    with pytest.raises(OptionError, match="one after another: use long_form sequential"):
+    with pytest.raises(OptionError, match="in sequence: use long_form sequential"):
         TranscriptionOptions(long_form="batched", condition_on_previous=True)
     with pytest.raises(OptionError, match="'chunked' is unknown: use batched or sequential"):
         TranscriptionOptions(long_form="chunked")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="leave language out"):
+    with pytest.raises(OptionError, match="give only one"):
         TranscriptionOptions(language="de", language_per_segment=True)

@@ -161,7 +161,7 @@ def test_a_batch_that_memory_cannot_hold_is_halved_and_said_once(fault: Exceptio
     assert texts([result]) == {0: "3 3 3 3 3 3 3 3 3"}
     assert [len(batch) for batch in backend.batches] == [2, 2, 2, 2, 1]
     halved = [notice for notice in result.notices if "out of memory" in notice]
-    assert halved == ["out of memory with 8 windows at once; went on with 2 (--batch-size sets it)."]
+    assert halved == ["out of memory with 8 windows per batch; continued with 2 (set by --batch-size)."]
     assert result.notices[-1] == "It was long."
 
 

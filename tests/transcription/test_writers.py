@@ -126,5 +126,5 @@ def test_formats_come_one_by_one_or_by_commas() -> None:
     assert parse_formats(["txt", "srt, json", ".VTT", "srt"]) == ("txt", "srt", "json", "vtt")
     with pytest.raises(OptionError, match=r"format 'docx' is unknown: use txt, srt, vtt, tsv, json, jsonl"):
         parse_formats(["txt,docx"])
-    with pytest.raises(OptionError, match="no format was named"):
+    with pytest.raises(OptionError, match="no format was given"):
         parse_formats([" , "])

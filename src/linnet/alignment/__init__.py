@@ -1,1 +1,1 @@
-"""When each word was said: by what a Whisper decoder looks at, or by the frames in which a CTC model writes."""
+"""Word times: from the cross-attention of a Whisper decoder, or from the frames of a CTC model's tokens."""

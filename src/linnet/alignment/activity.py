@@ -1,4 +1,4 @@
-"""How much each 10 ms of a recording stands out of its background: the edges of words, where an alignment needs them.
+"""Signal against background per 10 ms of a recording: finds the edges of words for the alignment.
 
 Shapes: N samples, T frames of 10 ms, K bands.
 """
@@ -16,10 +16,10 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 FRAME = SAMPLE_RATE // 100  # samples: 10 ms
 _WINDOW = SAMPLE_RATE // 40  # samples: 25 ms, around the middle of a frame
 _BANDS = 20
-_QUIET_SHARE = 0.1  # of the frames are taken to be background in each band
-_STEADY = 9  # frames over which a band's power is averaged for that: noise then hardly swings
-_RANGE = 1e-5  # what lies 50 dB under a band's loud frames is background
-_CLEAR = 30.0  # of a band's ratio: one loud band alone makes no more sound of a frame than this
+_QUIET_SHARE = 0.1  # percentile of a band's frames that is taken as background
+_STEADY = 9  # frames over which a band's power is averaged to estimate the background
+_RANGE = 1e-5  # 50 dB below a band's loud frames is background
+_CLEAR = 30.0  # limit of a band's ratio, so that one loud band alone does not dominate a frame
 _MIDDLE, _SLOPE = 0.2, 0.3  # of log(1 + likelihood ratio); tuned on FSDD's training and validation speakers
 
 Scores = NDArray[np.float64]
@@ -37,13 +37,13 @@ class SpeechActivity:
 
 
 def speech_activity(samples: Samples) -> SpeechActivity:
-    """How each 10 ms of samples [N] stands out of the recording's background; T = N / 160, rounded up.
+    """The signal against the recording's background per 10 ms of samples [N]; T = N / 160, rounded up.
 
     In each of 20 mel-spaced bands the power over its background, g, gives the log likelihood ratio g - 1 - log g of
     Sohn, Kim and Sung (1999, "A statistical model-based voice activity detection", with the maximum-likelihood estimate
     g - 1 of the signal-to-noise ratio). The mean over bands, compressed, is the level; smoothed over 30 ms and scaled
-    to [-1, 1], the score. The background is the 10th percentile of each band's means over 90 ms, so both are of this
-    recording alone: in one that never pauses they mean little.
+    to [-1, 1], the score. The background is the 10th percentile of each band's means over 90 ms, so both are relative
+    to this recording: if it has no pauses, they mean little.
 
     >>> tone = np.sin(np.arange(1600) * 0.3).astype(np.float32)
     >>> speech_activity(np.concatenate([np.zeros(1600, np.float32), tone])).score.round()[[0, 5, 14, 19]]
@@ -63,7 +63,7 @@ def speech_activity(samples: Samples) -> SpeechActivity:
 
 
 def _steadied(power: Scores) -> Scores:
-    """Means over 90 ms of power [T, K], in time around each frame."""
+    """Moving averages over 90 ms of power [T, K]."""
     summed = np.cumsum(np.pad(power, ((_STEADY // 2 + 1, _STEADY // 2), (0, 0)), mode="edge"), 0)
     steady: Scores = (summed[_STEADY:] - summed[:-_STEADY]) / _STEADY
     return steady
@@ -81,7 +81,7 @@ def _band_power(samples: Samples) -> Scores:
 
 @lru_cache(maxsize=1)
 def _bands() -> Scores:
-    """Means over mel-spaced bands from 60 Hz up: [bins, K]; bands narrower than a bin are left out."""
+    """Averaging weights of mel-spaced bands from 60 Hz up, [bins, K]; bands narrower than a bin are omitted."""
     frequencies = np.fft.rfftfreq(_WINDOW, 1 / SAMPLE_RATE)
     mel = 2595 * np.log10(1 + frequencies / 700)
     lowest = 2595 * np.log10(1 + 60 / 700)

@@ -1,4 +1,4 @@
-"""When each word of windows that a Whisper-family model decoded was said.
+"""Word times of windows decoded by a Whisper-family model.
 
 Shapes: B windows, H heads, L tokens, P encoder frames (20 ms), T frames (10 ms), N words.
 """
@@ -28,14 +28,14 @@ from linnet.models.vocabulary import WhisperVocabulary
 from linnet.text.words import bears_sound
 
 SECONDS = FRAME / SAMPLE_RATE  # of a frame
-LEAST_LOOKED = 0.2  # of a word's attention that must lie in its span, or its place is a guess
-_BUDGET = 64_000_000  # numbers of attention held at a time: 256 MB
-_POSITIONS = 1500  # of a Whisper window, for the budget
+LEAST_LOOKED = 0.2  # the share of a word's attention that must lie in its span; below it, the word is `interpolated`
+_BUDGET = 64_000_000  # attention values held at a time: 256 MB
+_POSITIONS = 1500  # of a Whisper window, for this budget
 
 
 @dataclass(frozen=True)
 class DecodedWindow:
-    """One decoded window: what was fed before its tokens, its tokens and their log-probabilities, its true samples."""
+    """One decoded window: the prefix, the tokens and their log-probabilities, and the samples without padding."""
 
     prefix: Sequence[int]
     tokens: Sequence[int]
@@ -44,7 +44,7 @@ class DecodedWindow:
 
 
 class Aligner:
-    """Tells when each word of decoded windows was said, by the alignment heads of one model on any engine."""
+    """Computes word times of decoded windows with the alignment heads of one model on any engine."""
 
     def __init__(
         self, engine: DecoderEngine, vocabulary: WhisperVocabulary, heads: AlignmentHeads, *, max_length: int
@@ -60,10 +60,10 @@ class Aligner:
         samples: Sequence[Samples],
         prompts: Sequence[Sequence[int]] | None = None,
     ) -> list[list[TimedWord]]:
-        """The words of what `Decoder.decode` gave for the same windows, options and prompts; see `word_times`.
+        """The words of the results of `Decoder.decode` for the same windows, options and prompts; see `word_times`.
 
-        `samples` are each window's true sound, without padding. Raises `ValueError` for as many of one and not of the
-        other, or prompts that `decode` refuses.
+        `samples` are each window's audio without padding. Raises `ValueError` for sequences of different lengths, or
+        prompts that `decode` refuses.
         """
         languages = [one.language for one in decoded]
         prefixes, _ = build_prefixes(
@@ -86,10 +86,10 @@ def word_times(
 ) -> list[list[TimedWord]]:
     """The words of each window, in order, without overlap, from 0 to the end of its samples.
 
-    Where the (layer, head) pairs `heads` look while a word is written, `lag` seconds earlier, and where the sound rises
-    from silence, give its span (`dtw.warp`). Timestamps, which are coarser and at times wrong, have no say, but
-    where a window is too short for its words these are divided over the time between them. Those words are marked as
-    interpolated, and so is a word that hardly looks into its own span.
+    A word's span follows from the attention of the (layer, head) pairs `heads` while the word is decoded, shifted by
+    `lag` seconds, and from the onset of sound (`dtw.align_words`). Timestamps, which are coarser and sometimes wrong,
+    are used only if a window is too short for its words: these are then distributed over the time between timestamps.
+    Such words are marked as interpolated, and so are words with little attention in their own span.
     """
     words = [split_words(vocabulary, window.tokens) for window in windows]
     spoken = [row for row, found in enumerate(words) if found]
@@ -124,7 +124,7 @@ def _attention(
     rows: Sequence[int],
     heads: Sequence[Head],
 ) -> Iterator[tuple[int, Floats]]:
-    """For each of these windows its attention [H, L, P], a few windows at a time."""
+    """Yield the attention [H, L, P] of each window, computed a few windows at a time."""
     sequences = {row: [*windows[row].prefix, *windows[row].tokens] for row in rows}
     waiting = sorted(rows, key=lambda row: -len(sequences[row]))
     while waiting:
@@ -146,7 +146,9 @@ def _window(
     sound: SpeechActivity,
 ) -> list[TimedWord]:
     frames, duration = len(sound.score), len(window.samples) / SAMPLE_RATE
-    positions = min(attention.shape[-1], math.ceil((frames + max(lag, 0)) / 2))  # of the last word into the padding
+    positions = min(
+        attention.shape[-1], math.ceil((frames + max(lag, 0)) / 2)
+    )  # the last word may reach into the padding
     looked = word_attention(attention, [_rows(window, word, vocabulary) for word in words], positions)
     mass = smear(looked, frames, lag)  # [N, T]
     spans = align_words(mass, sound.score, sound.level)
@@ -166,7 +168,7 @@ def _window(
 
 
 def _rows(window: DecodedWindow, word: WordTokens, vocabulary: WhisperVocabulary) -> list[int]:
-    """The steps that write a word's tokens, without those of its punctuation, which look at pauses."""
+    """The decoding steps of a word's tokens, without those of its punctuation, which attend to pauses."""
     texts = {place: vocabulary.text([window.tokens[place]]) for place in word.indices}
     sounding = [place for place, text in texts.items() if bears_sound(text) or "\ufffd" in text]
     return [len(window.prefix) + place - 1 for place in sounding or word.indices]
@@ -175,7 +177,7 @@ def _rows(window: DecodedWindow, word: WordTokens, vocabulary: WhisperVocabulary
 def _bounds(
     window: DecodedWindow, word: WordTokens, vocabulary: WhisperVocabulary, duration: float
 ) -> tuple[float, float]:
-    """The timestamps around a word, in seconds; the window's own bounds where there are none."""
+    """The timestamps around a word, in seconds; the bounds of the window if there are none."""
     begin, step = vocabulary.timestamp_begin, vocabulary.seconds_per_timestamp
     before = [token for token in window.tokens[: word.indices[0]] if token >= begin]
     after = [token for token in window.tokens[word.indices[-1] :] if token >= begin]
@@ -193,7 +195,7 @@ def _probability(window: DecodedWindow, word: WordTokens) -> float | None:
 def _divided(
     window: DecodedWindow, words: Sequence[WordTokens], bounds: Sequence[tuple[float, float]]
 ) -> list[TimedWord]:
-    """Words by their characters over the time between the timestamps around them."""
+    """Distribute words over the time between the timestamps around them, in proportion to their characters."""
     times: list[tuple[float, float]] = []
     reached = 0.0
     begins = [0, *(at for at, (one, two) in enumerate(pairwise(bounds), start=1) if one != two), len(words)]

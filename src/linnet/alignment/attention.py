@@ -1,4 +1,4 @@
-"""Where the decoder looks while it writes each word: rows of attention as weights over time.
+"""The decoder's cross-attention for each word, as weights over time.
 
 Shapes: N words, H heads, L rows of attention, P encoder frames (20 ms), T frames (10 ms).
 """
@@ -11,16 +11,16 @@ import numpy as np
 
 from linnet.alignment.dtw import Floats
 
-TRAIL = 5.0  # frames in which what attention looks at fades: a decoder looks at a word's beginning, not at its end
-_SINK_ROWS = 6  # from here on, what most rows look at is no word's own place
+TRAIL = 5.0  # frames of decay: a decoder attends to the beginning of a word, not to its end
+_SINK_ROWS = 6  # from this number of words on, what most rows attend to is not specific to a word
 
 
 def word_attention(attention: Floats, rows: Sequence[Sequence[int]], positions: int) -> Floats:
-    """Where each word is looked at: [N, positions], a row summing to 1 at most, to 0 where it looks at nothing.
+    """The attention of each word, [N, positions]; a row sums to at most 1, to 0 without attention.
 
-    `attention` [H, L, P] is cut to the positions of the true sound and made to sum to 1 again, row by row, so that
-    padding draws nothing. Where there are rows enough (6 words), each head's median over the words, what all look at
-    whatever they say, is taken off. A word's row is the mean over heads and its own `rows`.
+    `attention` [H, L, P] is cut to the positions of the audio without padding and normalized row by row. With enough
+    words (6), each head's median over the words, which is not specific to a word, is subtracted. A word's row is the
+    mean over heads and its own `rows`.
     """
     cut = attention[..., :positions]
     cut = cut / np.maximum(cut.sum(-1, keepdims=True), 1e-9)
@@ -32,9 +32,9 @@ def word_attention(attention: Floats, rows: Sequence[Sequence[int]], positions: 
 
 
 def smear(looked: Floats, frames: int, lag: int = 0) -> Floats:
-    """Attention over positions [N, P] as attention over frames [N, T], fading over 50 ms after where it looks.
+    """Attention over positions [N, P] as attention over frames [N, T], decaying over 50 ms after each position.
 
-    `lag`: frames by which the decoder looks too late (below 0: too early); attention that would fall before the audio
+    `lag`: frames by which the decoder attends too late (below 0: too early); attention before the start of the audio
     goes to its first frame.
     """
     early = max(-lag, 0)

@@ -1,4 +1,4 @@
-"""Word times of CTC models, from the frames in which they write.
+"""Word times of CTC models, from the frames of their tokens.
 
 Shapes: T output frames.
 """
@@ -19,15 +19,15 @@ Text = Callable[[Sequence[int]], str]
 def ctc_words(
     tokens: Sequence[int], log_probabilities: Sequence[float], silent: set[int | None], text: Text, *, seconds: float
 ) -> tuple[TimedWord, ...]:
-    """The words that a greedy CTC path of T frames over `seconds` spells, from their first token's to their last one's.
+    """The words of a greedy CTC path of T frames over `seconds`, each from its first token to its last.
 
-    `tokens` [T] are each frame's likeliest, `silent` those that say nothing (blank, word delimiter), `text` decodes the
-    beginning of such a path. The likeliest path of all (Graves et al. 2006, "Connectionist temporal classification",
-    best path decoding) is also the likeliest of those that spell its text, so it is that text's forced alignment and
-    no other search is needed. Models whose posteriors are spikes write less than a word lasts: that is all they tell.
-    A word's probability is the mean over its frames.
+    `tokens` [T] are the most probable per frame, `silent` those without text (blank, word delimiter); `text` decodes
+    the beginning of such a path. The most probable path (Graves et al. 2006, "Connectionist temporal classification",
+    best path decoding) is also the most probable of those that spell its text, so it is a forced alignment of that text
+    and no further search is needed. Models with peaky posteriors emit a word in less time than it lasts; their spans
+    are too short. A word's probability is the mean over its frames.
     """
-    runs: list[tuple[int, int]] = []  # of frames with one token that is spoken
+    runs: list[tuple[int, int]] = []  # runs of frames with one spoken token
     at = 0
     for token, frames in groupby(tokens):
         begin, at = at, at + len(list(frames))
@@ -52,7 +52,7 @@ def ctc_words(
 
 
 def _spans(whole: str) -> list[tuple[int, int]]:
-    """The indices (first, end) of the words of a text."""
+    """The (start, end) indices of the words of a text."""
     spans = []
     for match in re.finditer(r"\S+", whole):
         at = match.start()

@@ -1,9 +1,9 @@
 """Dynamic time warping of words to audio, with silences between them.
 
-Plain DTW of attention (as in OpenAI's Whisper) has no place for silence: a word lasts until the next one begins, and
-where both begin between two sharp peaks is left to chance. Here the path may rest between words. It gains what the
-attention of a word's own row puts inside its span, and what the sound itself says of speech and silence there. The
-weights were tuned on FSDD's training and validation speakers (`benchmarks/word_times.py`).
+Plain DTW of attention (as in OpenAI's Whisper) has no silence: a word lasts until the next one begins, and the boundary
+between two sharp peaks is arbitrary. Here the path may pause between words. It scores the attention of a word inside
+its span, and the evidence of speech and silence in the audio. The weights were tuned on FSDD's training and validation
+speakers (`benchmarks/word_times.py`).
 
 Shapes: N words, T frames (10 ms).
 """
@@ -19,27 +19,27 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Frames = NDArray[np.int64]
 
-ATTENTION_WEIGHT = 40.0  # all of a word's attention counts as much as 0.4 s of clear sound
-TOUCH_COST = 0.5  # of going from word to word without a pause, and more where the sound is loud
-SHORTEST = 3  # frames of a word
-REACH = (40, 80)  # frames before and after what a word's attention looks at that it covers freely
-STRETCH_COST = 2.5  # of each frame beyond: what is heard there is rather a word that was missed, or music
+ATTENTION_WEIGHT = 40.0  # a word's whole attention counts as much as 0.4 s of clear speech
+TOUCH_COST = 0.5  # cost of going from word to word without a pause, and more where the audio is loud
+SHORTEST = 3  # minimum frames per word
+REACH = (40, 80)  # frames before and after its attention that a word may cover at no cost
+STRETCH_COST = 2.5  # cost of each frame beyond: more likely a missed word, or music
 _NEVER = -1e18
 
 
 def align_words(mass: Floats, score: Floats, level: Floats) -> list[tuple[int, int]] | None:
-    """The best [begin, end) frames of N words, in order and without overlap; None where they do not fit.
+    """The best [start, end) frames of N words, in order and without overlap; None if they do not fit.
 
-    `mass` [N, T] is how much each word's attention looks at each frame (a row sums to at most 1); `score` [T], from -1
-    to 1, is positive in sound and negative in silence; `level` [T] is its loudness. A path gains 40 * mass + score in a
-    frame inside a word and -score between words. Where two words touch it pays 0.5 and the lower level of the two
-    frames there, and for each frame of a word over 0.4 s before or 0.8 s after the middle 80 % of its attention 2.5. A
-    word has at least 3 frames. This is the exact optimum, found word by word with running maxima over time, in O(N T).
+    `mass` [N, T] is each word's attention per frame (a row sums to at most 1); `score` [T], from -1 to 1, is positive
+    in speech and negative in silence; `level` [T] is the loudness. A path gains 40 * mass + score in a frame inside a
+    word and -score between words. Where two words touch it pays 0.5 and the lower level of the two frames there, and
+    for each frame of a word over 0.4 s before or 0.8 s after the middle 80 % of its attention 2.5. A word has at least
+    3 frames. This is the exact optimum, found word by word with running maxima over time, in O(N T).
     """
     count, frames = mass.shape
     if not count or frames < count * SHORTEST:
         return None if count else []
-    between = np.concatenate([[0.0], np.cumsum(-score)])  # gain of silence up to each border between frames
+    between = np.concatenate([[0.0], np.cumsum(-score)])  # score of silence up to each boundary between frames
     padded = np.pad(level, 1, mode="edge")
     touch = TOUCH_COST + np.minimum(padded[:-1], padded[1:])
     time = np.arange(frames + 1)
@@ -59,7 +59,7 @@ def align_words(mass: Floats, score: Floats, level: Floats) -> list[tuple[int, i
 
 
 def _out_of_reach(row: Floats) -> NDArray[np.bool_]:
-    """Which frames [T] a word whose attention is `row` [T] should not last to; none where it looks at nothing."""
+    """The frames [T] that are too far from a word with attention `row` [T]; none without attention."""
     seen, frame = np.cumsum(row), np.arange(len(row))
     first, last = np.searchsorted(seen, [0.1 * seen[-1], 0.9 * seen[-1]])
     far: NDArray[np.bool_] = ((frame < first - REACH[0]) | (frame > last + REACH[1])) & bool(seen[-1] > 0.0)
@@ -71,7 +71,7 @@ def _later(values: NDArray[Any], by: int, fill: float) -> NDArray[Any]:
 
 
 def _running_maximum(values: Floats) -> tuple[Floats, Frames]:
-    """The largest value so far, and where it (of equals, the last) stands."""
+    """The running maximum and its index (of equals, the last)."""
     largest = np.maximum.accumulate(values)
     return largest, np.maximum.accumulate(np.where(values >= largest, np.arange(len(values)), 0))
 

@@ -1,8 +1,8 @@
-"""From tokens to words.
+"""Group tokens to words.
 
-A word is what stands between spaces, with its punctuation; in scripts without spaces (Chinese, Japanese, Thai, Lao,
-Burmese, Khmer) it is one token, or the few that spell one character together. Other than in OpenAI's Whisper, whose
-rules these follow, `1,234` and `well-known` stay whole, and the script decides, not the language.
+Words are separated by spaces and include their punctuation; in scripts without spaces (Chinese, Japanese, Thai, Lao,
+Burmese, Khmer) a word is one token, or the few that spell one character together. The rules are those of OpenAI's
+Whisper, except that `1,234` and `well-known` stay whole, and that the script decides, not the language.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.text.words import bears_sound, without_spaces
 
-_BROKEN = "\ufffd"  # what a tokenizer shows for a character that is not complete yet
-_EITHER_SIDE = "\"'-"  # opens where a space is before it, else closes
+_BROKEN = "\ufffd"  # shown by a tokenizer for an incomplete character
+_EITHER_SIDE = "\"'-"  # opens after a space, else closes
 _OPENING = "¡¿"
 
 
 @dataclass(frozen=True)
 class WordTokens:
-    """One word: its text with the space before it, and the indices of its tokens in the sequence given."""
+    """One word: its text with the space before it, and the indices of its tokens in the given sequence."""
 
     text: str
     indices: tuple[int, ...]
 
 
 def split_words(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> list[WordTokens]:
-    """The words of decoded tokens; timestamps and special tokens end a word and are left out.
+    """The words of decoded tokens; timestamps and special tokens end a word and are omitted.
 
-    Their texts, joined, are what `vocabulary.text` makes of each run of text tokens.
+    Their concatenated texts equal `vocabulary.text` of each run of text tokens.
     """
     words: list[WordTokens] = []
     run: list[int] = []
@@ -44,7 +44,7 @@ def split_words(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> list[Wo
 
 
 def _characters(vocabulary: WhisperVocabulary, tokens: Sequence[int], indices: Sequence[int]) -> list[WordTokens]:
-    """Tokens one by one, together where only together they spell a whole character."""
+    """Single tokens, or groups of tokens that together spell one character."""
     whole = _text(vocabulary, [tokens[place] for place in indices])
     pieces: list[WordTokens] = []
     pending: list[int] = []
@@ -53,7 +53,7 @@ def _characters(vocabulary: WhisperVocabulary, tokens: Sequence[int], indices: S
         pending.append(place)
         text = _text(vocabulary, [tokens[waiting] for waiting in pending])
         at = done + text.find(_BROKEN)
-        if _BROKEN not in text or whole[at : at + 1] == _BROKEN:  # whole, or broken for good
+        if _BROKEN not in text or whole[at : at + 1] == _BROKEN:  # complete, or invalid
             pieces.append(WordTokens(text, tuple(pending)))
             done += len(text)
             pending = []
@@ -83,13 +83,13 @@ def _begins(before: str, text: str) -> bool:
         return False
     if text[0].isspace():
         return True
-    if unicodedata.category(text[0])[0] == "M":  # a combining mark belongs to the letter before it
+    if unicodedata.category(text[0])[0] == "M":  # a combining mark belongs to the preceding letter
         return False
     return without_spaces(before[-1]) or without_spaces(text[0])
 
 
 def _glued(words: Sequence[WordTokens]) -> list[WordTokens]:
-    """Words that are punctuation only, joined to the word that they open or close."""
+    """Join words that are only punctuation to the word that they open or close."""
     glued: list[WordTokens] = []
     opening: WordTokens | None = None
     for word in words:
@@ -116,7 +116,7 @@ def _opens(text: str) -> bool:
 
 
 def _is_symbol(text: str) -> bool:
-    """Whether a text consists of signs that are spoken or stand for audio: `+`, `€`, a note."""
+    """Whether a text consists of symbols that are spoken or stand for audio: `+`, `€`, a note."""
     marks = text.strip()
     return bool(marks) and all(unicodedata.category(char)[0] == "S" for char in marks)
 

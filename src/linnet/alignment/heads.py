@@ -1,4 +1,4 @@
-"""Which heads of a model's decoder look at the word being written: found on utterances whose word times are known."""
+"""Find the alignment heads of a model's decoder on utterances with known word times."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from linnet.urls import public_name
 
 MOST_HEADS = 10
 LAGS = tuple(step / 50 for step in range(-5, 13))  # seconds
-_FAR = 0.3  # seconds: a word that is further off is lost, not late
-NEAR_BEST = 0.8  # heads that score at least this share of the best one's score are taken
+_FAR = 0.3  # seconds: a larger error means a misaligned word, not a late one
+NEAR_BEST = 0.8  # heads with at least this share of the best score are chosen
 
 
 @dataclass(frozen=True)
 class KnownWords:
-    """An utterance with its words and the seconds (start, end) of each."""
+    """An utterance with its words and their (start, end) in seconds."""
 
     audio: str
     language: str | None
@@ -44,9 +44,9 @@ class KnownWords:
 
 
 def read_known_words(path: Path) -> Iterator[KnownWords]:
-    """Utterances of a JSONL manifest: `audio`, `language` if wanted, `words`: [{"word", "start", "end"}].
+    """Read a JSONL manifest with the keys `audio`, `words` ([{"word", "start", "end"}]) and optionally `language`.
 
-    A relative `audio` is relative to the manifest. Raises `LinnetError` that names the line.
+    A relative `audio` path is relative to the manifest. Raises `LinnetError` that names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -76,7 +76,7 @@ def _parse(line: str, path: Path, number: int) -> KnownWords:
 
 @dataclass(frozen=True)
 class DecoderInput:
-    """An utterance with known words, encoded, and what the decoder is fed: a prefix and the words' own tokens."""
+    """An encoded utterance with known words, and the decoder's input: a prefix and the tokens of the words."""
 
     known: KnownWords
     samples: Samples
@@ -89,10 +89,10 @@ class DecoderInput:
 def feed(
     model: WhisperModel, engine: EncoderEngine, utterances: Iterable[KnownWords], *, skipped: Notify
 ) -> Iterator[DecoderInput]:
-    """Encode utterances one by one, to be fed with their true words (teacher forcing), without timestamps.
+    """Encode utterances one by one for teacher forcing with their true words, without timestamps.
 
-    An utterance longer than the model's window, or whose words do not come back from the tokenizer one by one, is left
-    out and told to `skipped`.
+    An utterance that is longer than the model's window, or whose words the tokenizer does not reproduce, is skipped and
+    reported to `skipped`.
     """
     for one in utterances:
         with open_audio(one.audio) as source:
@@ -105,9 +105,9 @@ def feed(
 
 
 def score_heads(model: WhisperModel, engine: DecoderEngine, fed: Iterable[DecoderInput]) -> dict[Head, float]:
-    """For every head the share of its attention that lies within the word being written, the mean over all words.
+    """The share of each head's attention that lies within the current word, averaged over all words.
 
-    Attention is cut to the true sound. Raises `OptionError` where there is no utterance.
+    Attention is cut to the audio without padding. Raises `OptionError` if there is no utterance.
     """
     config = model.module.config
     heads = [(layer, head) for layer in range(config.decoder_layers) for head in range(config.decoder_attention_heads)]
@@ -117,14 +117,14 @@ def score_heads(model: WhisperModel, engine: DecoderEngine, fed: Iterable[Decode
         total += found.sum(1)
         count += found.shape[1]
     if not count:
-        raise OptionError("no utterance could be used to find alignment heads: see what was left out")
+        raise OptionError("no utterance could be used to find alignment heads: see the skipped ones")
     return dict(zip(heads, (total / count).tolist(), strict=True))
 
 
 def measure_lag(model: WhisperModel, engine: Engine, fed: Iterable[DecoderInput], heads: Sequence[Head]) -> float:
-    """Seconds by which these heads look behind the onset of a word: those with which starts come nearest to the known.
+    """The seconds by which these heads attend after the onset of a word.
 
-    Of -0.1 to 0.24 s in steps of 0.02 the one with the least mean error of starts, each counted up to 0.3 s.
+    The value from -0.1 to 0.24 s, in steps of 0.02, with the smallest mean error of word starts, each clipped to 0.3 s.
     """
     errors = dict.fromkeys(LAGS, 0.0)
     for one in fed:
@@ -143,21 +143,21 @@ def choose_heads(scores: dict[Head, float]) -> list[Head]:
 
 
 def _feed(model: WhisperModel, engine: EncoderEngine, one: KnownWords, samples: Samples) -> DecoderInput | str:
-    """One utterance, or the reason why it cannot be used."""
+    """The decoder input of one utterance, or the reason why it cannot be used."""
     if len(samples) > model.window_samples:
         return "longer than the model's window"
     if one.times and one.times[-1][1] > len(samples) / SAMPLE_RATE + 0.1:
-        return "its last word ends after the sound"
+        return "its last word ends after the audio"
     vocabulary: Any = model.vocabulary
     tokens = vocabulary.tokenizer(" " + " ".join(one.words), add_special_tokens=False)["input_ids"]
     words = split_words(vocabulary, tokens)
     if not words or [word.text.strip() for word in words] != list(one.words):
-        return "its words are not the tokenizer's"
+        return "the tokenizer does not reproduce its words"
     language = resolve_language(one.language or next(iter(vocabulary.languages), None), vocabulary)
     options = DecodingOptions(timestamps=False)
     prefix, _ = build_prefix(vocabulary, options, language=language, max_length=model.max_length)
     if len(prefix) + len(tokens) > model.max_length:
-        return "more words than the model's tokens hold"
+        return "its words exceed the model's maximum number of tokens"
     wave = np.pad(samples, (0, model.padded(len(samples)) - len(samples)))
     features = log_mel(engine.place(wave[None]), model.n_mels)
     return DecoderInput(one, samples, engine.encode(features), tuple(prefix), tuple(tokens), tuple(words))

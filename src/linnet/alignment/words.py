@@ -1,4 +1,4 @@
-"""A word with its times, and how time is divided among words that have none of their own."""
+"""Words with times, and interpolation for words without times of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 class TimedWord:
     """One word with the space before it; seconds from the window's start.
 
-    `indices` are those of its tokens in the window's. `interpolated`: no attention says where it is.
+    `indices` are those of its tokens in the window. `interpolated`: the times are not from attention.
     """
 
     text: str
@@ -25,11 +25,11 @@ class TimedWord:
 
 
 def interpolate(weights: Sequence[float], start: float, end: float) -> list[tuple[float, float]]:
-    """Divide the time from start to end among words, each by its weight (its characters).
+    """Divide the time from start to end among words in proportion to their weights (characters).
 
     >>> interpolate([1, 3], 1.0, 2.0)
     [(1.0, 1.25), (1.25, 2.0)]
     """
     total = sum(weights) or 1.0
-    borders = np.interp(np.cumsum([0.0, *weights]), (0.0, total), (start, end))  # which ends at `end` to the last bit
+    borders = np.interp(np.cumsum([0.0, *weights]), (0.0, total), (start, end))  # the last one ends exactly at `end`
     return list(pairwise(borders.tolist()))

@@ -1,4 +1,4 @@
-"""Any recording as mono float32 at 16 kHz, and its features. Heavy modules are imported on first use."""
+"""Load any recording as mono float32 at 16 kHz and compute its features. Heavy modules are imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sound of mp4, m4a, aac, webm, mkv and other containers, by PyAV (the extra `av`).
+"""Decode the audio of mp4, m4a, aac, webm, mkv and other containers with PyAV (the extra `av`).
 
 Shapes: n frames, C channels.
 """
@@ -24,32 +24,32 @@ from linnet.audio.decoders import (
 )
 from linnet.errors import AudioError
 
-# Playlists and other formats that lead to further files or addresses are left out on purpose.
+# Playlists and other formats that refer to further files or URLs are excluded on purpose.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,adts,asf,avi,flv,mpegts,mpeg,mpegvideo,mp3,ogg,wav,w64,aiff,caf,"
     "flac,amr,amrnb,amrwb,ape,au,dts,dtshd,gsm,loas,mlp,mpc,mpc8,mxf,nut,oma,rm,shn,sln,sox,spdif,tak,thd,truehd,tta,voc,wv,xwma"
 )
 _MOST_PLANES = 7
-_JITTER = 0.1  # seconds by which time stamps and samples may differ: rounding, buffers of recorders, priming of codecs
-_RESET = 1.0  # seconds back are another recording's clock
+_JITTER = 0.1  # seconds by which timestamps and samples may differ: rounding, recorder buffers, codec priming
+_RESET = 1.0  # seconds; a larger step back means that another recording's clock begins
 _FAILURES = (av.error.FFmpegError, ValueError, RuntimeError, OSError, NotImplementedError)
 
 
 class Frame(NamedTuple):
-    """Decoded samples [n, C] and the time stamp that the container gives them."""
+    """Decoded samples [n, C] and their timestamp in the container."""
 
     rate: int
     samples: Block
-    time: float | None  # seconds, as the container says
+    time: float | None  # seconds, from the container
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Its duration."""
         return len(self.samples) / self.rate
 
 
 class ContainerDecoder:
-    """One audio track of a media file, each frame at the time that the container gives it; gaps are silence."""
+    """One audio track of a media file. Each frame is placed at its timestamp; gaps become silence."""
 
     def __init__(self, path: str, name: str, track: int | None = None) -> None:
         self.notices: list[str] = []
@@ -71,7 +71,7 @@ class ContainerDecoder:
             raise
 
     def _begin(self, stream: Any) -> None:
-        """Decode the first frames of a track, which tell what its sound is like."""
+        """Decode the first frames of a track to learn its sample rate and channels."""
         start = max(0.0, (self._container.start_time or 0) / av.time_base)
         self._clock = Clock(start)
         self._frames = self._decode(stream)
@@ -86,15 +86,15 @@ class ContainerDecoder:
         with open(self._path, "rb") as file:  # noqa: PTH123
             self._missing = sniff.missing_share(file)
         self.longest = credible(os.stat(self._path).st_size, self.rate, stream.codec_context.name)  # noqa: PTH116
-        self._silence = 0  # samples still to come before the next frame
+        self._silence = 0  # samples left before the next frame
         self._advance()
 
     def _choose(self, name: str) -> Any:
         """The audio track to read."""
         tracks = self._container.streams.audio
         if not tracks:
-            there = "pictures only" if self._container.streams.video else "no track that can be read"
-            raise AudioError(f"{name}: has no audio track ({there}); give a file with sound")
+            there = "video only" if self._container.streams.video else "no readable track"
+            raise AudioError(f"{name}: has no audio track ({there}); give a file with audio")
         index = track_index(self._track, len(tracks), name)
         stream = (self._container.streams.best("audio") or tracks[0]) if index is None else tracks[index]
         if stream.codec_context is None:
@@ -109,19 +109,19 @@ class ContainerDecoder:
         if stream.duration and stream.time_base:
             lead = float((stream.start_time or 0) * stream.time_base) - start
             seconds = float(stream.duration * stream.time_base) + max(0.0, lead)
-        else:  # that of the whole file: in Matroska its end, in bare frames an estimate
+        else:  # of the whole file: in Matroska its end, for bare frames an estimate
             seconds = (self._container.duration or 0) / av.time_base
             seconds -= start if "matroska" in self._container.format.name else 0.0
         return seconds if seconds > 0 else None
 
     def _is_promise(self, stream: Any) -> bool:
-        """Whether the length by the header is this track's: it tells its own, or the file holds no other sound."""
+        """Whether the header's duration is this track's: the track states its own, or is the only audio track."""
         if self._container.format.name == "aac":
             return False
         return bool(stream.duration and stream.time_base) or len(self._container.streams.audio) == 1
 
     def _decode(self, stream: Any) -> Generator[Frame, None, None]:
-        """The frames; packets that cannot be decoded are counted and passed over."""
+        """Yield the frames; packets that cannot be decoded are counted and skipped."""
         try:
             for packet in self._container.demux(stream):
                 try:
@@ -133,19 +133,19 @@ class ContainerDecoder:
         except _FAILURES as error:
             self.notices.append(f"reading ended early ({_reason(error)}).")
         if self._damaged:
-            self.notices.append(f"{self._damaged} damaged packets were passed over.")
+            self.notices.append(f"{self._damaged} damaged packets were skipped.")
 
     @property
     def promised(self) -> float | None:
-        """Seconds by the header, also where it tells them in bytes."""
+        """Duration by the header in seconds, also if it is stated in bytes."""
         return max(self._promised, self._clock.at * self._missing)
 
     def again(self) -> ContainerDecoder:
-        """The same track from its start."""
+        """A new decoder of the same track, at its start."""
         return ContainerDecoder(self._path, self._name, self._track)
 
     def read(self) -> Block:
-        """About a second of frames of one rate and channel count, or of the silence before them."""
+        """Read about a second of frames of one rate and channel count, or of the silence before them."""
         if self._next is None:
             return np.zeros((0, self.channels), np.float32)
         self.rate, channels = self._next.rate, self._next.samples.shape[1]
@@ -162,12 +162,12 @@ class ContainerDecoder:
         return np.concatenate(parts)
 
     def _follows(self, channels: int) -> bool:
-        """Whether the next frame goes on in the block that is being read."""
+        """Whether the next frame belongs to the block being read."""
         ahead = self._next
         return bool(ahead and not self._silence and (ahead.rate, ahead.samples.shape[1]) == (self.rate, channels))
 
     def _advance(self) -> None:
-        """Go to the next frame, and see how much silence comes before it."""
+        """Move to the next frame and compute the silence before it."""
         self._next, self._after = self._after, next(self._frames, None)
         if self._next is None:
             self.notices += self._clock.notices()
@@ -179,7 +179,7 @@ class ContainerDecoder:
         self.longest += gap
 
     def close(self) -> None:
-        """Close decoder and file, frames first."""
+        """Close the decoder, then the file."""
         if getattr(self, "_frames", None) is not None:
             self._frames.close()
         self._next = self._after = None
@@ -187,21 +187,20 @@ class ContainerDecoder:
 
 
 class Clock:
-    """Holds the frames against their time stamps, which rule: where they jump ahead, there was silence.
+    """Compares frames with their timestamps, which take precedence: a jump ahead means silence.
 
-    Both a jump ahead and one back are believed only where the frame after them agrees, for single stamps are often
-    damaged.
+    A jump ahead or back is accepted only if the next frame confirms it, since single timestamps are often damaged.
     """
 
     def __init__(self, start: float) -> None:
-        self._start = start  # the stamp of our second 0
+        self._start = start  # the timestamp of our second 0
         self.at = 0.0  # seconds so far
         self._silence = 0.0
-        self._gaps: list[tuple[float, float]] = []  # the first one: where, and of how many seconds
+        self._gaps: list[tuple[float, float]] = []  # the first gap: its position and length in seconds
         self._filled, self._refused, self._resets = 0, 0, 0
 
     def gap(self, frame: Frame, after: Frame | None) -> float:
-        """Seconds of silence before `frame`; both it and the silence then count as read."""
+        """Seconds of silence before `frame`; advances past both."""
         jump = self._jump(frame, after)
         if jump < -_RESET:
             self._start += jump
@@ -211,7 +210,7 @@ class Clock:
             self._start += jump
             self._refused += 1
             silence = 0.0
-        if silence and self.at:  # a late start is no gap
+        if silence and self.at:  # a late start is not a gap
             self._gaps = self._gaps or [(self.at, silence)]
             self._filled += 1
         self._silence += silence
@@ -219,7 +218,7 @@ class Clock:
         return silence
 
     def _jump(self, frame: Frame, after: Frame | None) -> float:
-        """Seconds by which a frame is later than what was read so far, as it and its follower say."""
+        """Seconds between the end of what was read and this frame, as it and the next frame agree."""
         if frame.time is None or after is None:
             return 0.0
         jump = frame.time - self._start - self.at
@@ -229,30 +228,28 @@ class Clock:
         return min(jump, of_after, key=abs) if jump * of_after > 0 else 0.0
 
     def notices(self) -> list[str]:
-        """What was done about jumps, in sentences."""
+        """Sentences on how jumps were handled."""
         said = []
         if self._filled:
             at, seconds = self._gaps[0]
-            gaps = "1 gap" if self._filled == 1 else f"{self._filled} gaps"
-            said.append(f"{gaps} in its time stamps became silence, the first at {at:.1f} s, of {seconds:.1f} s.")
+            gaps = "1 gap in its timestamps was" if self._filled == 1 else f"{self._filled} gaps in its timestamps were"
+            said.append(f"{gaps} filled with silence, the first at {at:.1f} s ({seconds:.1f} s long).")
         if self._resets:
-            said.append(
-                f"its time stamps go back in {self._resets} places: what follows was put behind what came before."
-            )
+            said.append(f"its timestamps jump back in {self._resets} places: the audio was joined there.")
         if self._refused:
-            said.append(f"its time stamps jump too far ahead in {self._refused} places: no silence was made there.")
+            said.append(f"its timestamps jump too far ahead in {self._refused} places: no silence was inserted there.")
         return said
 
 
 class _Frames:
-    """Frames of any sample format as float32 [n, C]."""
+    """Converts frames of any sample format to float32 [n, C]."""
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] = ()
         self._packer: Any = None
 
     def samples(self, frame: Any) -> Block:
-        """The samples of one frame; 8 planes (7.1 sound) and more are interleaved first, for PyAV misses their end."""
+        """The samples of one frame. 8 planes (7.1 audio) or more are interleaved first, since PyAV truncates them."""
         channels = frame.layout.nb_channels
         if not frame.format.is_planar:
             return to_float(frame.to_ndarray().reshape(-1, channels))

@@ -1,4 +1,4 @@
-"""Sounds that are not plain files yet: standard input, pipes, file objects, URLs. Each becomes a temporary file."""
+"""Audio that is not a regular file (standard input, pipes, file objects, URLs), copied to a temporary file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from linnet.audio import web
 from linnet.errors import AudioError, OptionError
 from linnet.urls import public_name
 
-WRITER = 5.0  # seconds that a named pipe may be without anyone who writes into it
-SILENCE = 300.0  # seconds that a pipe's writer may send nothing
-MOST_GB, MOST_MINUTES = 10.0, 240.0  # of a download, where LINNET_DOWNLOAD_GB and LINNET_DOWNLOAD_MINUTES say nothing
+WRITER = 5.0  # seconds to wait for a writer of a named pipe
+SILENCE = 300.0  # seconds to wait for a writer that sends nothing
+MOST_GB, MOST_MINUTES = 10.0, 240.0  # of a download, unless LINNET_DOWNLOAD_GB and LINNET_DOWNLOAD_MINUTES are set
 _BLOCK = 1 << 20
-FIRST_WORD = 5.0  # seconds of a download after which its progress is told; then after twice as many, and so on
+FIRST_WORD = 5.0  # seconds after which the progress of a download is first logged; doubled each time
 _WAY_OUT = {
     401: "check the login, given as in  http://user:password@host",
     404: "check the address",
@@ -36,20 +36,17 @@ _WAY_OUT = {
 
 
 def check_path(path: str, stack: ExitStack) -> str:
-    """A readable regular file for `path`, spooled first where it is a pipe; `AudioError` says what else was found."""
+    """A readable regular file for `path`; a pipe is copied first. Raises `AudioError`."""
     try:
         status = os.stat(path)  # noqa: PTH116  a path may hold bytes that pathlib would not show otherwise
         if stat.S_ISDIR(status.st_mode):
             raise AudioError(
-                f"{path}: is a folder, where one audio file is expected; "
-                "give a file in it (linnet transcribe takes folders)"
+                f"{path}: is a folder, expected an audio file; give a file in it (linnet transcribe takes folders)"
             )
         if stat.S_ISFIFO(status.st_mode):
             return _spool_pipe(path, stack)
         if not stat.S_ISREG(status.st_mode):
-            raise AudioError(
-                f"{path}: is a device or a socket, where an audio file is expected; give a file, or - for stdin"
-            )
+            raise AudioError(f"{path}: is a device or a socket, expected an audio file; give a file, or - for stdin")
         with open(path, "rb"):  # noqa: PTH123
             return path
     except (OSError, ValueError) as error:
@@ -74,7 +71,7 @@ def _why_unreadable(path: str, error: Exception) -> str:
 def spool_stdin(stack: ExitStack) -> str:
     """Standard input as a temporary file."""
     if sys.stdin is None or sys.stdin.isatty():
-        raise AudioError("stdin: no sound comes in; pipe a file into it, as in  cat a.wav | linnet transcribe -")
+        raise AudioError("stdin: no input; pipe a file into it, as in  cat a.wav | linnet transcribe -")
     return spool(sys.stdin.buffer, "stdin", stack)
 
 
@@ -84,7 +81,7 @@ def spool_bytes(data: bytes, name: str, stack: ExitStack) -> str:
 
 
 def spool(stream: Any, name: str, stack: ExitStack) -> str:
-    """Copy a binary file object from where it stands to a temporary file, removed when `stack` closes."""
+    """Copy a binary file object, from its current position, to a temporary file that is removed when `stack` closes."""
     return _copy(_blocks(stream.read), name, stack)
 
 
@@ -94,8 +91,8 @@ def _blocks(read: Callable[[int], Any]) -> Iterator[Any]:
 
 
 def _spool_pipe(path: str, stack: ExitStack) -> str:
-    """A named pipe, or the shell's `<(command)`, as a temporary file; it is not waited for without end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # else opening it waits for a writer
+    """A named pipe, or the shell's `<(command)`, as a temporary file; waiting has a time limit."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening would otherwise wait for a writer
     with ExitStack() as opened:
         opened.callback(os.close, descriptor)
         selector = opened.enter_context(selectors.DefaultSelector())
@@ -104,24 +101,24 @@ def _spool_pipe(path: str, stack: ExitStack) -> str:
 
 
 def _read_pipe(descriptor: int, count: int, selector: selectors.BaseSelector, path: str) -> bytes:
-    """What is in the pipe, once anything is; nothing at its end."""
-    patience, fault = WRITER, "no program writes into this pipe; start the one that does first"
+    """The next bytes of the pipe; empty at its end."""
+    patience, fault = WRITER, "no program writes to this pipe; start the writer first"
     while True:
         try:
             if block := os.read(descriptor, count):
                 return block
-        except BlockingIOError:  # someone has it open
-            patience, fault = SILENCE, "the program that writes into this pipe sends nothing; see what it waits for"
+        except BlockingIOError:  # a writer has it open
+            patience, fault = SILENCE, "the program that writes to this pipe sends nothing; check what it waits for"
         if not selector.select(patience):
             raise AudioError(f"{path}: {fault} (waited {patience:g} s)")
         try:
-            return os.read(descriptor, count)  # nothing now: its writers have gone
+            return os.read(descriptor, count)  # empty now: its writers are gone
         except BlockingIOError:
             continue
 
 
 def _copy(blocks: Iterable[Any], name: str, stack: ExitStack) -> str:
-    """A temporary file with all the blocks."""
+    """Write all blocks to a temporary file."""
     size = 0
     try:
         file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="linnet-"))  # noqa: SIM115
@@ -133,19 +130,19 @@ def _copy(blocks: Iterable[Any], name: str, stack: ExitStack) -> str:
     except (OSError, http.client.HTTPException) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise AudioError(
-                f"{name}: no room for it in the temporary folder {tempfile.gettempdir()}; "
-                "free some, or name another folder in TMPDIR"
+                f"{name}: no space for it in the temporary folder {tempfile.gettempdir()}; "
+                "free some, or set TMPDIR to another folder"
             ) from error
         raise AudioError(f"{name}: reading stopped after {size} bytes ({_reason(error)}); try again") from error
     return file.name
 
 
 def download(url: str, stack: ExitStack, *, public_only: bool = False) -> str:
-    """Fetch an http(s) URL to a temporary file; `AudioError` says what the server or the network did.
+    """Download an http(s) URL to a temporary file. Raises `AudioError` for a failure of the server or the network.
 
     A login in the URL is sent as an Authorization header. `public_only` refuses hosts that are not on the public
-    internet, also where a redirect leads to them: for a server that fetches what strangers name. How far a slow
-    download has come goes to the log `linnet.audio`. Raises `OptionError` for limits in the environment that are none.
+    internet, also after a redirect, for servers that fetch URLs of untrusted users. The progress of slow downloads goes
+    to the log `linnet.audio`. Raises `OptionError` for invalid limits in the environment.
     """
     name = public_name(url)
     size = int(_limit("LINNET_DOWNLOAD_GB", MOST_GB) * 1e9)
@@ -160,24 +157,22 @@ def download(url: str, stack: ExitStack, *, public_only: bool = False) -> str:
         error.close()
         way_out = _WAY_OUT.get(error.code, "check that it is public, or download it first")
         raise AudioError(f"{name}: the server answered {_status(error.code)}; {way_out}") from error
-    except (ValueError, http.client.InvalidURL):  # their texts quote the address
-        raise AudioError(f"{name}: is no valid address; check it, a login's special characters as %40") from None
+    except (ValueError, http.client.InvalidURL):  # their messages quote the URL
+        raise AudioError(f"{name}: is not a valid URL; check it, and write special characters as %40") from None
     except (OSError, http.client.HTTPException) as error:
-        raise AudioError(
-            f"{name}: cannot be downloaded ({_reason(error)}); check the address and the network"
-        ) from error
+        raise AudioError(f"{name}: cannot be downloaded ({_reason(error)}); check the URL and the network") from error
 
 
 def _receive(response: http.client.HTTPResponse, name: str, limits: web.DownloadLimits, stack: ExitStack) -> str:
-    """The body of an answer as a temporary file."""
+    """The body of a response as a temporary file."""
     if any(key.lower().startswith("icy-") for key in response.headers):
-        raise AudioError(f"{name}: is a live radio stream without an end; record a part of it to a file first")
+        raise AudioError(f"{name}: is an endless radio stream; record a part of it to a file first")
     promised = response.length
     blocks = _watched(web.body(response), name, limits.size, promised)
     try:
         path = _copy(blocks, name, stack)
     except (EOFError, zlib.error) as error:
-        raise AudioError(f"{name}: the gzip encoding of what comes breaks off or is damaged; try again") from error
+        raise AudioError(f"{name}: its gzip encoding is truncated or damaged; try again") from error
     if promised and response.length:
         raise AudioError(
             f"{name}: the download broke off after {promised - response.length} of {promised} bytes; try again"
@@ -186,7 +181,7 @@ def _receive(response: http.client.HTTPResponse, name: str, limits: web.Download
 
 
 def _watched(blocks: Iterable[bytes], name: str, most: int, promised: int | None) -> Iterator[bytes]:
-    """The blocks of a download while they are not too many; from time to time the log is told of them."""
+    """Pass on the blocks of a download, with a size limit and progress in the log."""
     size, begun, word = 0, time.monotonic(), FIRST_WORD
     for block in blocks:
         size += len(block)
@@ -198,7 +193,7 @@ def _watched(blocks: Iterable[bytes], name: str, most: int, promised: int | None
         if time.monotonic() - begun > word:
             word *= 2
             whole = f" of {promised / 1e6:.1f}" if promised else ""
-            logging.getLogger("linnet.audio").info("%s: %.1f%s MB have come so far", name, size / 1e6, whole)
+            logging.getLogger("linnet.audio").info("%s: %.1f%s MB downloaded", name, size / 1e6, whole)
         yield block
 
 
@@ -215,7 +210,7 @@ def _limit(variable: str, usual: float) -> float:
 
 
 def _status(code: int) -> str:
-    """The code of an answer in words: ours, as the server's own may quote what was asked for."""
+    """The status in our words, since the server's may quote the request."""
     try:
         return f"{code} {HTTPStatus(code).phrase}"
     except ValueError:
@@ -223,7 +218,7 @@ def _status(code: int) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost sentence of a network error."""
+    """The message of the innermost network error."""
     if isinstance(error, URLError):
         return _reason(error.reason) if isinstance(error.reason, BaseException) else error.reason
     if isinstance(error, TimeoutError):

@@ -16,7 +16,7 @@ from linnet.audio.types import SAMPLE_RATE
 
 N_FFT = 400
 HOP = 160
-SETTLED = N_FFT // 2  # samples after its center that a frame needs
+SETTLED = N_FFT // 2  # samples that a frame needs after its center
 
 
 def log_mel(samples: Any, n_mels: int = 80) -> Any:
@@ -122,7 +122,7 @@ class LogMel:
 def _frames(xp: Any, samples: Any, count: int) -> Any:
     """The samples of the first `count` frames, [..., T, 400], one every 160."""
     lead, lacking = samples.shape[:-1], (count + 2) * HOP - samples.shape[-1]
-    if lacking > 0:  # of the last hop, of which a frame has the half
+    if lacking > 0:  # of the last hop, half of which is in a frame
         samples = xp.concat([samples, xp.zeros((*lead, lacking), dtype=samples.dtype, device=samples.device)], axis=-1)
     hops = xp.reshape(samples[..., : (count + 2) * HOP], (*lead, count + 2, HOP))
     rest = N_FFT - 2 * HOP

@@ -1,4 +1,4 @@
-"""A block of any channels as one channel that a model can hear: on the right scale, finite, not canceled out.
+"""Mix the channels of a block to mono: scaled, finite, and not canceled out.
 
 Shapes: n frames of a block, C channels.
 """
@@ -14,24 +14,25 @@ from linnet.audio.types import Samples
 from linnet.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
-    from linnet.audio.decoders import Decoder
+    from linnet.audio.decoders import AudioDecoder
 
     Block = npt.NDArray[np.float32]  # [n, C]
 
-_LOUDEST = 4.0  # 12 dB over full scale, the most that sums of tracks leave; more is another scale, or no sound
-_STRAY = 1e-4  # of all samples may be beyond it without being the sound itself: clicks, damage
-_ABSURD = 2.0**40  # no scale of any recorder
-_CANCELED = 0.02  # of the power that C unrelated channels leave in their mean: in stereo a correlation under -0.98
-_STEP = 0.25  # seconds that are looked at together
+_LOUDEST = 4.0  # 12 dB over full scale, the most that a mix of tracks reaches; more is another scale, or not audio
+_STRAY = 1e-4  # the share of samples beyond it that may be clicks or damage
+_ABSURD = 2.0**40  # beyond the scale of any recorder
+_CANCELED = 0.02  # of the power of the mean of C uncorrelated channels: in stereo a correlation below -0.98
+_STEP = 0.25  # seconds per measurement
 _AUDIBLE = 1e-8  # power of a channel, -80 dB
 _SIDES = {"left": 0, "right": 1}
 
 
-def measure_scale(decoder: Decoder) -> float:
-    """The power of two by which float samples come to full scale 1; reads `decoder` to its end.
+def measure_scale(decoder: AudioDecoder) -> float:
+    """The power of two that scales float samples to full scale 1; reads `decoder` to its end. 1 unless more than a few
+    samples are far beyond full scale, as for 16-bit values stored as floats: then all but those few are scaled to
+    within it.
 
-    1 unless more than a few samples lie far beyond full scale, as in 16-bit values stored as floats: then all but those
-    few come to lie within it. A power of two keeps each sample exact.
+    A power of two is exact.
     """
     total, exponents = 0, np.zeros(64, np.int64)
     while len(block := decoder.read()):
@@ -39,25 +40,25 @@ def measure_scale(decoder: Decoder) -> float:
         total += int(np.count_nonzero(size))
         loud = size[(size > _LOUDEST) & (size < _ABSURD)]
         exponents += np.bincount(np.frexp(loud)[1], minlength=64)  # e where 2**(e - 1) <= size < 2**e
-    beyond = exponents[::-1].cumsum()[::-1]  # of each e, how many samples are larger than 2**(e - 1)
+    beyond = exponents[::-1].cumsum()[::-1]  # for each e, the number of samples above 2**(e - 1)
     return float(0.5 ** int(np.argmax(beyond[1:] <= _STRAY * total)))
 
 
 class _Tally:
-    """How many frames were found so, and at which second the first."""
+    """The number of frames found, and the second of the first."""
 
     def __init__(self) -> None:
         self.frames, self.first = 0, 0.0
 
     def add(self, found: npt.NDArray[np.bool_], at: float, rate: int) -> None:
-        """Count the frames of a block [n] that begins at `at` seconds."""
+        """Count the frames of a block [n] that starts at `at` seconds."""
         if found.any() and not self.frames:
             self.first = at + int(found.argmax()) / rate
         self.frames += int(found.sum())
 
 
 class Mixer:
-    """Makes mono of blocks, one after the other, and keeps what the user should know of it."""
+    """Mixes successive blocks to mono and collects notices."""
 
     def __init__(self, channel: str, channels: int, name: str) -> None:
         self._channel = _channel_index(channel, channels, name)
@@ -69,20 +70,20 @@ class Mixer:
         self._canceled, self._first_canceled = 0.0, 0.0
         self._missing: list[str] = []
 
-    def measure(self, decoder: Decoder) -> None:
-        """Find the scale of a recording in its own decoder."""
+    def measure(self, decoder: AudioDecoder) -> None:
+        """Determine the scale of a recording with its own decoder."""
         self._scale = measure_scale(decoder)
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Sentences on what was found so far, without the name."""
+        """Sentences on the recording so far, without its name."""
         said = list(self._missing)
         if self._scale != 1.0:
             said.append(f"its samples reach far beyond full scale 1: all were divided by {1 / self._scale:,.0f}.")
         if self._partly.frames:
             said.append(
-                f"{self._partly.frames:,} of {self._frames:,} samples are {self._what()} in some of its channels, the "
-                f"first at {self._partly.first:.3f} s: the others were read there."
+                f"{self._partly.frames:,} of {self._frames:,} samples are {self._what()} in some channels, the "
+                f"first at {self._partly.first:.3f} s: the other channels were used there."
             )
         if self._bad.frames and not self._refused:
             said.append(
@@ -97,7 +98,7 @@ class Mixer:
         return tuple(said)
 
     def mono(self, block: Block, at: float, rate: int) -> Samples:
-        """The samples of a block that begins at `at` seconds, [n]."""
+        """Mix a block that starts at `at` seconds; returns [n]."""
         chosen = self._choose(block, at)
         if self._scale != 1.0:
             with np.errstate(invalid="ignore"):  # some kinds of NaN
@@ -112,24 +113,24 @@ class Mixer:
         return np.concatenate([self._mixed(chosen[one : one + step], at + one / rate, rate) for one in starts])
 
     def _mixed(self, part: Block, at: float, rate: int) -> Samples:
-        """The mean of the channels, or one of them where the mean would be next to nothing."""
+        """The mean of the channels, or one channel if they cancel out."""
         mean: Samples = part.mean(axis=1, dtype=np.float64).astype(np.float32)
         power = np.array([_power(part[:, channel]) for channel in range(part.shape[1])])
         if power.mean() < _AUDIBLE or _power(mean) > _CANCELED * power.mean() / len(power):
             return mean
         self._first_canceled = self._first_canceled if self._canceled else at
         self._canceled += len(mean) / rate
-        loud: Samples = part[:, int(np.argmax(power >= power.max() / 2))]  # the first such: the same all the time
+        loud: Samples = part[:, int(np.argmax(power >= power.max() / 2))]  # the first of them: the same throughout
         return loud
 
     def check(self) -> None:
-        """Raise `AudioError` where most of the sound was no sound."""
+        """Raise `AudioError` if most samples are invalid."""
         if 2 * self._bad.frames > self._frames:
             self._refused = True
             raise AudioError(
                 f"{self._name}: {self._bad.frames} of {self._frames} samples are {self._what()}, the first at "
-                f"{self._bad.first:.3f} s; export the sound again, repair the program that wrote it, or, where one "
-                "channel is sound, choose it (--channel)"
+                f"{self._bad.first:.3f} s; export it again, fix the program that wrote it, or choose a valid "
+                "channel (--channel)"
             )
 
     def _choose(self, block: Block, at: float) -> Block:
@@ -142,9 +143,8 @@ class Mixer:
         return block
 
     def _silence_bad(self, chosen: Block, at: float, rate: int) -> Block:
-        """The block without samples that are no number or absurdly large; counts the frames that had them.
-
-        Where only some channels have them, the mean of the others stands for these.
+        """Replace samples that are not numbers or absurdly large, and count their frames: by the mean of the other
+        channels, or by silence.
         """
         bad = ~(np.abs(chosen) <= _LOUDEST)
         channels, found = bad.shape[1], np.count_nonzero(bad, axis=1)  # the latter in each frame
@@ -162,12 +162,12 @@ class Mixer:
 
 
 def _power(samples: Samples) -> float:
-    """Of what swings in samples [n]: their variance."""
+    """The AC power of samples [n]: their variance."""
     return float(samples @ samples) / len(samples) - float(samples.mean()) ** 2
 
 
 def _channel_index(channel: str, channels: int, name: str) -> int | None:
-    """Which channel to read, None for the mean of all; `OptionError` where it is not there."""
+    """The index of the chosen channel, None for the mean. Raises `OptionError` if it does not exist."""
     word = str(channel).strip().lower()
     if word == "mix":
         return None

@@ -1,7 +1,8 @@
-"""Ogg files of several parts: streams joined one behind the other (chained), and stretches between damaged pages.
+"""Ogg files of several parts: chained streams, and stretches between damaged pages. libsndfile reads only the first
+stream and stops at the first hole.
 
-libsndfile reads the first stream only, and stops at the first hole. Each part is therefore read on its own, behind the
-headers of its stream; the positions that pages carry say how much sound is missing between two parts.
+Each part is therefore read separately, after the headers of its stream; the positions of pages tell how much audio is
+missing between two parts.
 """
 
 from __future__ import annotations
@@ -26,41 +27,41 @@ _MOST_LOOKED_AT = 100
 
 
 class OggPage(NamedTuple):
-    """One page, its checksum being right."""
+    """One page with a valid checksum."""
 
     start: int
     end: int
     flags: int
-    position: int  # samples of its stream up to the last packet that ends on it
+    position: int  # samples of the stream up to the last packet that ends on this page
     stream: int
     number: int
-    body: bytes  # how it begins
+    body: bytes  # its first bytes
 
 
 class OggPart(NamedTuple):
     """A stretch of pages without a hole."""
 
-    headers: tuple[int, int]  # bytes in the file that must stand before it; none where it begins with its own
+    headers: tuple[int, int]  # ranges of bytes to read before it; empty if it starts with its own headers
     start: int
     end: int
-    rate: int  # positions a second
-    begun: int  # position where the part before it ended, 0 in a new stream
-    position: int  # where it ends
-    ended: bool  # whether its stream was finished
+    rate: int  # positions per second
+    begun: int  # end position of the part before it, 0 in a new stream
+    position: int  # its end position
+    ended: bool  # whether the stream has an end mark
 
     def silence(self, seconds: float) -> float:
-        """Seconds of the hole before it, where `seconds` of it can be read; 0 in a new stream."""
+        """Seconds of the hole before this part, of which `seconds` can be read; 0 in a new stream."""
         whole = (self.position - self.begun) / self.rate
         return max(0.0, whole - seconds) if self.headers[1] else 0.0
 
     def cut(self, file: BinaryIO) -> SplicedFile:
-        """It as its own file."""
+        """This part as a file."""
         file.seek(self.headers[0])
         return SplicedFile(file.read(self.headers[1] - self.headers[0]), file, self.start, self.end)
 
 
 class OggDecoder:
-    """All parts of an Ogg file, each as libsndfile reads it, with silence for what is missing between them."""
+    """Decoder of all parts of an Ogg file, by libsndfile, with silence for missing audio."""
 
     floating = False
 
@@ -72,14 +73,14 @@ class OggDecoder:
         self.notices: list[str] = []
         self.seconds = self.promised = self._length()
         self._at = 0.0  # seconds read
-        self._silent = 0.0  # of them made of holes
-        self._silence = 0  # samples still to come before the part
+        self._silent = 0.0  # of these, silence for holes
+        self._silence = 0  # samples left before the part
         first = self._parts.pop(0) if self._parts else None
         self._sound = SoundFileDecoder(path, first if self._parts else None)
         self.rate, self.channels, self.longest = self._sound.rate, self._sound.channels, self._sound.longest
 
     def _length(self) -> float | None:
-        """Seconds by the headers; None where looking at so many would take long."""
+        """Duration by the headers in seconds; None if there are too many parts to look at."""
         if len(self._parts) > _MOST_LOOKED_AT:
             return None
         length = 0.0
@@ -93,11 +94,11 @@ class OggDecoder:
         return length or None
 
     def again(self) -> OggDecoder:
-        """The same file from its start."""
+        """A new decoder of the same file, at its start."""
         return OggDecoder(self._path)
 
     def read(self) -> Block:
-        """The next frames of the part that is being read, or of the silence before it."""
+        """Read the next frames of the current part, or of the silence before it."""
         while not self._silence:
             block = self._sound.read()
             if len(block):
@@ -111,7 +112,7 @@ class OggDecoder:
         return np.zeros((count, self.channels), np.float32)
 
     def _go_on(self) -> bool:
-        """Open the next part that can be read; False at the end."""
+        """Open the next readable part; returns False at the end."""
         if self._sound.notices:
             self.notices += self._sound.notices
             self._sound.notices = []
@@ -126,7 +127,7 @@ class OggDecoder:
             self._sound, self.rate, self.channels = sound, sound.rate, sound.channels
             gap = part.silence(sound.seconds or 0.0)
             if not credible_silence(self._silent + gap, self._at - self._silent):
-                self.notices.append(f"damaged at {self._at:.1f} s: how long the damage lasts is not known.")
+                self.notices.append(f"damaged at {self._at:.1f} s: the length of the damage is unknown.")
                 gap = 0.0
             elif gap:
                 self.notices.append(f"damaged at {self._at:.1f} s: {gap:.1f} s there were replaced by silence.")
@@ -135,19 +136,19 @@ class OggDecoder:
             self.longest += gap
             return True
         if not self._ended:
-            self.notices.append("it has no end mark: the file is cut short, or its recording was interrupted.")
+            self.notices.append("it has no end mark: the file is truncated, or its recording was interrupted.")
         self._ended = True
         return False
 
     def close(self) -> None:
-        """Close the part that is being read."""
+        """Close the current part."""
         self._sound.close()
 
 
 def parts(file: BinaryIO) -> list[OggPart]:
     """The parts of an Ogg file in order."""
     found: list[OggPart] = []
-    headers = (0, 0)  # of the stream that is being read
+    headers = (0, 0)  # of the current stream
     last: dict[int, int] = {}  # the last page number of each stream in it
     opening = False
     for page in _pages(file):
@@ -170,7 +171,7 @@ def parts(file: BinaryIO) -> list[OggPart]:
 
 
 def _rate(body: bytes) -> int:
-    """Positions a second, by the first page of a stream."""
+    """Positions per second, by the first page of a stream."""
     rate = 0
     if body.startswith(b"\x01vorbis") and len(body) >= 16:
         rate = struct.unpack_from("<I", body, 12)[0]
@@ -197,7 +198,7 @@ def _pages(file: BinaryIO) -> Iterator[OggPage]:
 
 
 def _page(file: BinaryIO, at: int) -> OggPage | None:
-    """The page that begins where `file` stands, None where none does, or a damaged one."""
+    """The page at the position of `file`; None if there is none or it is damaged."""
     head = file.read(27)
     if len(head) < 27 or not head.startswith(b"OggS\0"):
         return None
@@ -212,6 +213,6 @@ def _page(file: BinaryIO, at: int) -> OggPage | None:
 
 
 def _checksum(data: bytes) -> int:
-    """The CRC of Ogg: that of zlib, but with all bits in the other order and nothing inverted."""
+    """Ogg's CRC: zlib's with reversed bit order and without inversion."""
     reflected = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED), "big")

@@ -1,8 +1,8 @@
-"""The network that tells how probable speech is in each 32 ms, read from its wheel and computed with NumPy.
+"""The voice activity network: the probability of speech per 32 ms, computed with NumPy from the wheel's weights.
 
 It is Silero VAD 6 at 16 kHz (https://github.com/snakers4/silero-vad, MIT). Only the weights are taken from the wheel
-`silero-vad`: its code sets the process to one thread, and PyTorch takes a second to import. A test holds this file to
-the wheel's own model.
+`silero-vad`: its code sets the process to one thread, and PyTorch takes a second to import. A test compares this file
+with the wheel's own model.
 
 Shapes: F frames of 512 samples, L positions within a frame, C channels.
 """
@@ -28,8 +28,8 @@ from linnet.audio.types import Samples
 from linnet.errors import ModelError
 
 FRAME = 512  # samples
-CONTEXT = 64  # samples before a frame that the network sees
-_WEIGHTS = Path("data") / "silero_vad.jit"  # the wheel's safetensors file is of an older release
+CONTEXT = 64  # samples of context before each frame
+_WEIGHTS = Path("data") / "silero_vad.jit"  # the wheel's safetensors file is from an older release
 _WINDOW, _STEP, _BINS = 256, 128, 129  # of the spectrum within a frame
 _STRIDES = (1, 2, 2, 1)  # of the four convolutions
 
@@ -39,7 +39,7 @@ Memory = tuple[Floats, Floats]  # what the LSTM holds, and its cell, [128] each
 
 @dataclass(frozen=True)
 class SileroNetwork:
-    """Silero VAD at 16 kHz, many frames at once: only its LSTM runs frame by frame."""
+    """Silero VAD at 16 kHz for many frames at once; only the LSTM runs frame by frame."""
 
     spectrum: Floats  # [256, 258]: cosines, then sines
     convolutions: tuple[tuple[Floats, Floats], ...]  # kernels [3 * C in, C out] and biases [C out]
@@ -47,16 +47,16 @@ class SileroNetwork:
     last: tuple[Floats, Floats]  # [128], []
 
     def __call__(self, samples: Samples) -> Floats:
-        """Probabilities [F] of a waveform [64 + F * 512], read from an empty memory."""
+        """Probabilities [F] for a waveform [64 + F * 512], from a zero state."""
         return self.resume(samples, self.empty())[0]
 
     def empty(self) -> Memory:
-        """The memory before the first frame."""
+        """The zero state, before the first frame."""
         size = self.lstm[1].shape[0]
         return np.zeros(size, np.float32), np.zeros(size, np.float32)
 
     def resume(self, samples: Samples, memory: Memory) -> tuple[Floats, Memory]:
-        """Probabilities [F] of a waveform [64 + F * 512] that goes on from a memory, and the memory after it."""
+        """Probabilities [F] for a waveform [64 + F * 512] that continues from a state, and the state after it."""
         framed = sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]
         framed = np.concatenate([framed, framed[:, -2 : -CONTEXT - 2 : -1]], 1)  # reflected at the end
         waves = sliding_window_view(framed, _WINDOW, 1)[:, ::_STEP] @ self.spectrum  # [F, L, 258]
@@ -70,7 +70,7 @@ class SileroNetwork:
         return probability, (held[-1].copy() if len(held) else memory[0], cell)
 
     def _remember(self, features: Floats, memory: Memory) -> tuple[Floats, Floats]:
-        """What the LSTM holds after each frame, [F, 128], and its cell after the last.
+        """The hidden state of the LSTM after each frame, [F, 128], and its cell after the last.
 
         The gates are sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one call of tanh serves all four.
         """
@@ -95,7 +95,7 @@ class SileroNetwork:
 
 
 def _convolve(hidden: Floats, kernel: Floats, bias: Floats, stride: int) -> Floats:
-    """A convolution over three of [F, L, C], zeros around, and its ReLU."""
+    """A zero-padded convolution of width 3 over [F, L, C], then ReLU."""
     padded = np.pad(hidden, ((0, 0), (1, 1), (0, 0)))
     taps = np.concatenate([padded[:, at : at + hidden.shape[1] : stride] for at in range(3)], 2)
     found: Floats = np.maximum(taps @ kernel + bias, 0.0)
@@ -104,10 +104,10 @@ def _convolve(hidden: Floats, kernel: Floats, bias: Floats, stride: int) -> Floa
 
 @lru_cache(maxsize=1)
 def load_network() -> SileroNetwork:
-    """The network with the weights of the installed wheel. Raises `ModelError` where they are missing or damaged."""
+    """Load the weights from the installed wheel. Raises `ModelError` if they are missing or damaged."""
     spec = importlib.util.find_spec("silero_vad")
     if spec is None or spec.origin is None:
-        raise ModelError("voice activity needs the package silero-vad: pip install silero-vad, or use --no-vad")
+        raise ModelError("voice activity detection needs silero-vad: pip install silero-vad, or use --no-vad")
     path = Path(spec.origin).parent / _WEIGHTS
     try:
         return _network(_read(path))
@@ -122,7 +122,7 @@ def load_network() -> SileroNetwork:
         EOFError,
     ) as error:
         raise ModelError(
-            f"the voice activity model {path} cannot be used ({type(error).__name__}): "
+            f"the voice activity model {path} cannot be read ({type(error).__name__}): "
             "pip install --upgrade silero-vad, or use --no-vad"
         ) from error
 
@@ -150,24 +150,24 @@ def _network(model: Any) -> SileroNetwork:
 
 
 def _gates(stacked: Floats) -> Floats:
-    """From PyTorch's order of an LSTM's gates, in, forget, new, out, to ours."""
+    """Reorder the gates of an LSTM from PyTorch's in, forget, new, out to in, forget, out, new."""
     enter, forget, new, leave = np.split(stacked, 4)
     return np.concatenate([enter, forget, leave, new])
 
 
 class _Module:
-    """Any module of the archive: what it holds are its attributes."""
+    """Any module of the archive, its content as attributes."""
 
 
 class _Reader(pickle.Unpickler):
-    """Reads a TorchScript archive's tensors; nothing of what the file names is imported or run."""
+    """Reads the tensors of a TorchScript archive without importing or running anything that it names."""
 
     def __init__(self, archive: zipfile.ZipFile, index: str) -> None:
         self._archive, self._root = archive, index.removesuffix("data.pkl")
         super().__init__(archive.open(index))
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a class or function."""
+        """The stand-in for a class or function."""
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _tensor
         if (module, name) == ("collections", "OrderedDict"):
@@ -178,10 +178,10 @@ class _Reader(pickle.Unpickler):
             return list
         if module.startswith("__torch__."):
             return _Module
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in it")
+        raise pickle.UnpicklingError(f"{module}.{name} is not expected here")
 
     def persistent_load(self, pid: Any) -> Floats:
-        """The numbers of a storage: ("storage", type, key, device, count)."""
+        """The array of a storage: ("storage", type, key, device, count)."""
         _, kind, key, _, count = pid
         return np.frombuffer(self._archive.read(f"{self._root}data/{key}"), kind, count)
 
@@ -190,7 +190,7 @@ def _tensor(storage: Floats, offset: int, shape: tuple[int, ...], strides: tuple
     found = storage[offset:][: math.prod(shape)].reshape(shape)
     steps = [step // storage.itemsize for step in found.strides]
     if any(size > 1 and one != other for size, one, other in zip(shape, steps, strides, strict=True)):
-        raise ValueError("a tensor is laid out otherwise")
+        raise ValueError("a tensor has an unexpected memory layout")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, for choosing a decoder's message and for what a header promises."""
+"""Detect what a file is by its first bytes, and compare the length in its header with its size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-HEAD = 4096  # bytes looked at
+HEAD = 4096  # bytes read
 _MOST_CHUNKS = 10_000
 
-_FOREIGN = (  # not sound, and worth its own sentence
+_FOREIGN = (  # not audio
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a zip archive or office document"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -38,7 +38,7 @@ _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1b")
 
 
 def foreign(head: bytes) -> str | None:
-    """What the file is where it is plainly no sound: `text`, `a web page`, `a PDF document`, ...
+    """What the file is if it is clearly not audio: `text`, `a web page`, `a PDF document`, ...
 
     >>> foreign(b"<!DOCTYPE html><html>")
     'a web page'
@@ -61,7 +61,7 @@ def foreign(head: bytes) -> str | None:
 
 
 def container(head: bytes) -> str | None:
-    """The container that PyAV is needed for, None where the bytes look like none.
+    """The container format that needs PyAV; None for anything else.
 
     >>> container(b"\\x00\\x00\\x00\\x20ftypM4A ")
     'mp4/m4a'
@@ -75,19 +75,19 @@ def container(head: bytes) -> str | None:
 
 
 class _Chunks(NamedTuple):
-    """How a format made of chunks is laid out."""
+    """The layout of a chunked format."""
 
-    first: int  # byte at which the chunks begin
-    name: int  # bytes of a name
-    size: str  # of a chunk, for struct
+    first: int  # offset of the first chunk
+    name: int  # bytes per name
+    size: str  # struct format of a chunk's size
     align: int
-    data: bytes  # name of the chunk with the sound
-    skip: int = 0  # bytes in it before the sound
-    inclusive: bool = False  # whether the size counts name and size too
+    data: bytes  # name of the audio chunk
+    skip: int = 0  # bytes in it before the audio
+    inclusive: bool = False  # whether the size includes name and size
 
 
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
-_FEW = 4096  # bytes behind a recording that nobody needs to know of
+_FEW = 4096  # bytes after a recording that are not worth a notice
 _CHUNKED = {
     b"RIFF": _Chunks(12, 4, "<I", 2, b"data"),
     b"RIFX": _Chunks(12, 4, ">I", 2, b"data"),
@@ -103,15 +103,15 @@ class _Chunk(NamedTuple):
     """One chunk of a file."""
 
     name: bytes
-    start: int  # of what it holds
-    size: int  # bytes of that by its header
-    end: int  # where the next one begins
+    start: int  # of its content
+    size: int  # bytes of content by its header
+    end: int  # start of the next one
 
 
 def missing_share(file: BinaryIO) -> float:
-    """How many times as long the sound is by its header as the bytes that are there; 1 where nothing is missing.
+    """The size of the audio by its header / the bytes that exist; 1 if nothing is missing.
 
-    For formats whose header tells bytes: wav (also over 2 and 4 GB), aiff, caf, w64, au, sph and voc.
+    For formats whose header states bytes: wav (also over 2 and 4 GB), aiff, caf, w64, au, sph and voc.
     """
     head, end, layout = _survey(file)
     if layout is not None:
@@ -132,9 +132,9 @@ def missing_share(file: BinaryIO) -> float:
 
 
 def left_over(file: BinaryIO) -> int:
-    """Bytes behind the end of the sound that the header tells of, where they are nothing that may stand there; else 0.
+    """Unexpected bytes after the end that the header declares, for wav-like formats and FLAC; else 0.
 
-    Of wav and its kin, and of FLAC: another recording was joined to it, or the header tells too short a length.
+    Another recording was appended, or the length in the header is too short.
     """
     head, end, layout = _survey(file)
     if head.startswith(b"fLaC"):
@@ -153,12 +153,12 @@ def left_over(file: BinaryIO) -> int:
 
 
 def tell_left_over(file: BinaryIO) -> list[str]:
-    """A sentence on what `left_over` finds, none where that is nothing."""
+    """A sentence on what `left_over` finds; empty if nothing."""
     count = left_over(file)
     if not count:
         return []
     return [
-        f"{count:,} bytes behind the end that its header declares were not read: another recording joined to it, or a "
+        f"{count:,} bytes after the end that its header declares were not read: another recording was appended, or a "
         "wrong length in the header."
     ]
 
@@ -168,7 +168,7 @@ def _is_name(name: bytes) -> bool:
 
 
 def _behind_flac(file: BinaryIO, head: bytes, end: int) -> int:
-    """Bytes from a second FLAC stream on, or that so much sound cannot take up uncompressed."""
+    """Bytes from a second FLAC stream on, or in excess of the uncompressed size."""
     at, last = 4, False
     while not last and at < end:
         file.seek(at)
@@ -188,7 +188,7 @@ def _behind_flac(file: BinaryIO, head: bytes, end: int) -> int:
 
 
 def _survey(file: BinaryIO) -> tuple[bytes, int, _Chunks | None]:
-    """The first bytes of a file, how many it has, and its layout where it is made of chunks."""
+    """The first bytes of a file, its size, and its layout if it is chunked."""
     end = file.seek(0, 2)
     file.seek(0)
     head = file.read(64)
@@ -196,7 +196,7 @@ def _survey(file: BinaryIO) -> tuple[bytes, int, _Chunks | None]:
 
 
 def _chunks(file: BinaryIO, layout: _Chunks, at: int, end: int) -> Iterator[_Chunk]:
-    """The chunks from byte `at` on, up to one that cannot be."""
+    """Yield the chunks from byte `at` on, up to an invalid one."""
     header = layout.name + struct.calcsize(layout.size)
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
@@ -216,7 +216,7 @@ def _aligned(size: int, layout: _Chunks) -> int:
 
 
 def _chunk_with_sound(file: BinaryIO, layout: _Chunks, end: int) -> tuple[int, int]:
-    """Where the sound begins, and of how many bytes the header says it is; size 0 where it does not say."""
+    """The start of the audio and its bytes by the header; size 0 if not stated."""
     long = 0
     for name, start, size, _ in _chunks(file, layout, layout.first, end):
         if name == layout.data:
@@ -228,7 +228,7 @@ def _chunk_with_sound(file: BinaryIO, layout: _Chunks, end: int) -> tuple[int, i
 
 
 def _nist(file: BinaryIO) -> tuple[int, int]:
-    """As `_chunk_with_sound`, of a NIST sphere file."""
+    """As `_chunk_with_sound`, for a NIST SPHERE file."""
     file.seek(0)
     head = file.read(1024)
     fields: dict[bytes, bytes] = dict(re.findall(rb"(\w+) -i (\d{1,12})", head))
@@ -240,7 +240,7 @@ def _nist(file: BinaryIO) -> tuple[int, int]:
 
 
 def _voc(file: BinaryIO, at: int) -> tuple[int, int]:
-    """As `_chunk_with_sound`, of a Creative voice file: to the end of the last block that has begun."""
+    """As `_chunk_with_sound`, for a Creative voice file: to the end of the last block that was started."""
     start = 0
     for _ in range(_MOST_CHUNKS):
         file.seek(at)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from linnet.audio.decoders import Decoder
+    from linnet.audio.decoders import AudioDecoder
 
     Sound: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Audio | npt.NDArray[np.generic] | Tensor
 
@@ -121,7 +121,7 @@ def load(source: Sound, *, channel: str = "mix", sample_rate: int | None = None,
         return audio
 
 
-def _decode(source: Any, sample_rate: int | None, track: int | None, stack: ExitStack) -> tuple[Decoder, str]:
+def _decode(source: Any, sample_rate: int | None, track: int | None, stack: ExitStack) -> tuple[AudioDecoder, str]:
     """The decoder and the name of an input of `open_audio`; temporary files go on the stack."""
     from linnet.audio import decoders, fetch
     from linnet.audio.stream import RATES
@@ -160,7 +160,7 @@ def _unpacked(source: Any, sample_rate: int | None) -> tuple[Any, int | None]:
     rates = [source[key] for key in ("sampling_rate", "sample_rate") if source.get(key) is not None]
     if source.get("array") is not None:
         if not rates and sample_rate is None:
-            raise AudioError(f"a mapping with {', '.join(map(repr, source))}: its 'sampling_rate' in Hz is missing")
+            raise AudioError(f"a mapping with {', '.join(map(repr, source))}: 'sampling_rate' (in Hz) is missing")
         return source["array"], rates[0] if rates else sample_rate
     if (found := source.get("bytes") or source.get("path")) is not None:
         return found, sample_rate
@@ -169,7 +169,7 @@ def _unpacked(source: Any, sample_rate: int | None) -> tuple[Any, int | None]:
     raise AudioError(f"a mapping with {there}: not a recording; expected {expected}")
 
 
-def _decode_named(text: str, track: int | None, stack: ExitStack) -> tuple[Decoder, str]:
+def _decode_named(text: str, track: int | None, stack: ExitStack) -> tuple[AudioDecoder, str]:
     """Open a path, a URL or "-"."""
     from linnet import urls
     from linnet.audio import decoders, fetch

@@ -1,8 +1,8 @@
-"""Headers that would hide sound from libsndfile, corrected on the fly.
+"""Correct headers that hide audio from libsndfile, on the fly. libsndfile trusts an mp3's first frame: it stops early
+in a variable-rate file without an index, and after the first of several concatenated files.
 
-libsndfile believes an mp3's first frame: it stops early in a variable-rate file without an index, and after the first
-part of several files joined into one. It also finds nothing in a wav whose recorder was interrupted before it wrote the
-length. Both are cured by a better header in front of the same bytes.
+It also finds nothing in a wav whose recorder was interrupted before it wrote the length. A corrected header in front of
+the same bytes solves both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SplicedFile(io.RawIOBase):
         end = os.fstat(file.fileno()).st_size if end is None else end
         self._size = len(prefix) + max(0, end - skip)
         self._at = 0
-        self.fault: OSError | None = None  # kept for who reads through a library that would not pass it on
+        self.fault: OSError | None = None  # kept, since libsndfile does not pass it on
 
     def readable(self) -> bool:
         """Always."""
@@ -40,16 +40,16 @@ class SplicedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Bytes from the start of the prefix."""
+        """The position from the start of the prefix."""
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move within the joined bytes."""
+        """Set the position."""
         self._at = max(0, offset + (0, self._at, self._size)[whence])
         return self._at
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        """Fill `buffer`; fewer bytes at the seam and at the end."""
+        """Fill `buffer`; fewer bytes at the end of the file."""
         view = memoryview(buffer).cast("B")
         data = self._prefix[self._at : self._at + len(view)]
         if len(data) < len(view):
@@ -65,7 +65,7 @@ class SplicedFile(io.RawIOBase):
 
 
 def unfinished_wav(file: BinaryIO) -> SplicedFile | None:
-    """A wav whose length was left at 0 with its sound behind it, with a header that says: to the end of the file."""
+    """A wav whose length was left at 0 although audio follows, with a header that extends to the end of the file."""
     file.seek(0)
     head = file.read(65536)
     at = head.find(b"data\0\0\0\0", 12)
@@ -76,8 +76,8 @@ def unfinished_wav(file: BinaryIO) -> SplicedFile | None:
     return SplicedFile(head[: at + 4] + struct.pack("<I", size), file, at + 8)
 
 
-class Frame(NamedTuple):
-    """What the four bytes of an mp3 frame header say."""
+class Mp3Frame(NamedTuple):
+    """The fields of an mp3 frame header."""
 
     head: bytes
     size: int  # bytes
@@ -86,8 +86,8 @@ class Frame(NamedTuple):
     mono: bool
 
 
-def parse_frame(head: bytes) -> Frame | None:
-    """The frame of layer III that starts with these four bytes, if any."""
+def parse_frame(head: bytes) -> Mp3Frame | None:
+    """The layer III frame that starts with these four bytes, if any."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return None
     version = head[1] >> 3 & 3  # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5
@@ -97,13 +97,13 @@ def parse_frame(head: bytes) -> Frame | None:
         return None
     samples = 1152 if version == 3 else 576
     size = samples // 8 * kbps * 1000 // rate + (head[2] >> 1 & 1)
-    return Frame(head[:4], size, samples, version == 3, head[3] >> 6 == 3)
+    return Mp3Frame(head[:4], size, samples, version == 3, head[3] >> 6 == 3)
 
 
 def whole_mp3(file: BinaryIO, frames: int) -> SplicedFile | None:
-    """The mp3 with an index of its true length, where `frames` (of its own index, else a guess) is wrong; else None.
+    """The mp3 with an index of its true length if `frames` (by its own index, or estimated) is wrong; else None.
 
-    An index that promises more than there is stays: the file was cut short.
+    An index that declares more than exists is kept: the file is truncated.
     """
     start, first, count, indexed = _scan_mp3(file)
     if first is None or not count:
@@ -121,12 +121,12 @@ def whole_mp3(file: BinaryIO, frames: int) -> SplicedFile | None:
     return SplicedFile(tag.ljust(index.size, b"\0"), file, start)
 
 
-def _scan_mp3(file: BinaryIO) -> tuple[int, Frame | None, int, bool]:
-    """Offset and header of the first frame with sound, how many frames there are, whether an index stands before."""
+def _scan_mp3(file: BinaryIO) -> tuple[int, Mp3Frame | None, int, bool]:
+    """Offset and header of the first audio frame, the number of frames, and whether an index precedes them."""
     file.seek(0, os.SEEK_END)
     end = file.tell()
     at, start, count = 0, 0, 0
-    first: Frame | None = None
+    first: Mp3Frame | None = None
     indexed = False
     while at < end - 4:
         file.seek(at)
@@ -148,7 +148,7 @@ def _scan_mp3(file: BinaryIO) -> tuple[int, Frame | None, int, bool]:
 
 
 def _next_frame(file: BinaryIO, at: int, head: bytes) -> int:
-    """Where to look next after bytes at `at` that are no frame: behind a tag, or at the next pair of frames."""
+    """Where to look next after bytes at `at` that are not a frame: after a tag, or at the next pair of frames."""
     if head[:3] == b"ID3":
         file.seek(at + 6)
         digits = file.read(4).ljust(4, b"\0")

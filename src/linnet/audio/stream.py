@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linnet.audio.decoders import Decoder, unreadable
+from linnet.audio.decoders import AudioDecoder, unreadable
 from linnet.audio.mix import Mixer
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.closing import Closing
@@ -24,9 +24,9 @@ QUALITY = "HQ"  # soxr's 20-bit quality
 
 
 class StreamSource(Closing):
-    """An `AudioSource` over a `Decoder`; thread-safe."""
+    """An `AudioSource` over an `AudioDecoder`; thread-safe."""
 
-    def __init__(self, decoder: Decoder, name: str, channel: str = "mix") -> None:
+    def __init__(self, decoder: AudioDecoder, name: str, channel: str = "mix") -> None:
         self._decoder = decoder
         self._name = name
         self._mixer = Mixer(channel, decoder.channels, name)
@@ -38,7 +38,7 @@ class StreamSource(Closing):
         self._held: list[Samples] = []  # samples from self._start on, in blocks
         self._start = 0
         self._end = 0  # samples at 16 kHz made so far
-        self._seconds = 0.0  # of input decoded so far
+        self._seconds = 0.0  # of input decoded
         self._first: Samples | None = None
         self._finished = False
         self._closed = False
@@ -63,7 +63,7 @@ class StreamSource(Closing):
 
     @property
     def buffered(self) -> int:
-        """Samples now held in memory."""
+        """Samples held in memory."""
         return sum(map(len, self._held))
 
     def begin(self) -> None:
@@ -89,7 +89,7 @@ class StreamSource(Closing):
             if self._closed:
                 raise ValueError(f"{self._name}: the source is closed")
             if start < self._start:
-                raise ValueError(f"window({start}, {count}): sound before sample {self._start} was already forgotten")
+                raise ValueError(f"window({start}, {count}): samples before {self._start} were already dropped")
             self._forget(start)
             while self._end < start + count and not self._finished:
                 self._pull()
@@ -119,7 +119,7 @@ class StreamSource(Closing):
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Close on failure, and turn any library's error into one that names this recording."""
+        """Close on failure, and turn any library's error into one that names the recording."""
         try:
             yield
         except BaseException as error:

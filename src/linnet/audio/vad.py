@@ -50,7 +50,7 @@ class Sensitivity:
 
 
 class Watcher:
-    """Computes the frames of each block of a recording; blocks have `BLOCK` samples, the last may be shorter.
+    """Computes the frames of successive blocks of a recording; blocks have `BLOCK` samples, the last may be shorter.
 
     The network's state drifts over minutes (silero-vad #725), so each block starts from an empty state and 2 s of the
     previous block; a frame depends on the last 2 to 18 s only. The network misses quiet voices, so quiet blocks are
@@ -60,7 +60,7 @@ class Watcher:
     def __init__(self) -> None:
         self._network = load_network()
         self._before = np.zeros(CONTEXT + _WARM_UP, np.float32)
-        self._warm = 0  # frames of `before` that are of the recording
+        self._warm = 0  # frames of `before` that belong to the recording
 
     def push(self, block: Samples) -> Frames:
         """The frames of the next block, the last one padded with silence."""
@@ -100,7 +100,7 @@ class RegionFinder:
         self._start: int | None = None  # of the open region
         self._end = 0  # after its last frame of speech
         self._joined = False
-        self._sure = 0  # frames of the open region that are speech for certain
+        self._sure = 0  # frames of the open region with probability `sure`
         self._scores: list[float] = []  # for each frame of the open region: low is a good place to cut
 
     @property

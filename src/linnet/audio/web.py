@@ -1,4 +1,4 @@
-"""An http(s) request for a recording: login, redirects, encoded bodies, a time limit, hosts that are off limits."""
+"""HTTP(S) requests for recordings: login, redirects, encoded bodies, a time limit, forbidden hosts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 @dataclass(frozen=True)
 class DownloadLimits:
-    """Of one download: bytes, seconds in all, and whether only hosts of the public internet may be asked."""
+    """Limits of one download: bytes, total seconds, and whether only hosts on the public internet are allowed."""
 
     size: int
     seconds: float
@@ -42,14 +42,14 @@ class DownloadLimits:
 
 
 def open_url(url: str, agent: str, limits: DownloadLimits) -> http.client.HTTPResponse:
-    """The answer to a GET request, redirects followed. Its reads raise `OSError` when the time is over.
+    """The response to a GET request, after redirects. Its reads raise `OSError` when the time is over.
 
-    A login in the address is sent to its own host only. Raises `HTTPError` for a status that is no success, `OSError`
-    and `http.client.HTTPException` for a failing network, `ValueError` for what is no address.
+    A login in the URL is sent to its own host only. Raises `HTTPError` for an unsuccessful status, `OSError` and
+    `http.client.HTTPException` for a network failure, `ValueError` for an invalid URL.
     """
     opener = OpenerDirector()
     connections = _Connections(limits)
-    proxies = [] if limits.public_only else [ProxyHandler()]  # behind a proxy, nobody knows what is connected to
+    proxies = [] if limits.public_only else [ProxyHandler()]  # a proxy hides which host is connected to
     for handler in (*proxies, connections, HTTPDefaultErrorHandler(), HTTPErrorProcessor()):
         opener.add_handler(handler)
     request = _request(quote(url, safe=_SAFE), agent)
@@ -75,27 +75,27 @@ def _request(url: str, agent: str) -> Request:
 
 
 def _follow(request: Request, place: str, agent: str) -> Request:
-    """The request that a redirect asks for; a login goes along on the same host only."""
+    """The request for a redirect; a login is kept on the same host only."""
     url = urljoin(request.full_url, place)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
-        raise URLError(f"it redirects to a {parts.scheme}: address, and only http and https are followed")
+        raise URLError(f"it redirects to a {parts.scheme}: URL; only http and https are followed")
     new = _request(url, agent)
     login = request.get_header("Authorization")
-    old = urlsplit(request.full_url)  # request.host may be a proxy by now
+    old = urlsplit(request.full_url)  # request.host may be a proxy
     if login is not None and (parts.scheme, parts.netloc.rpartition("@")[2]) == (old.scheme, old.netloc):
         new.headers.setdefault("Authorization", login)
     return new
 
 
 def body(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The bytes of an answer, decoded where the server has compressed them; `EOFError` where that breaks off."""
+    """The body of a response, decompressed if necessary. Raises `EOFError` for a truncated one."""
     blocks = iter(partial(response.read, BLOCK), b"")
     coding = response.headers.get("Content-Encoding", "").strip().lower()
     if coding in ("gzip", "x-gzip", "deflate"):
         return _inflated(blocks)
     if coding in ("br", "zstd", "compress"):
-        raise URLError(f"the server compresses it by {coding}, which it was not asked for")
+        raise URLError(f"the server compresses it by {coding}, which was not requested")
     return blocks
 
 
@@ -106,7 +106,7 @@ def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
         while block:
             if inflate.eof:  # a gzip file may have several members
                 inflate = make()
-            yield inflate.decompress(block, BLOCK)  # never much more than a block, however well it is compressed
+            yield inflate.decompress(block, BLOCK)  # never much more than a block, at any compression ratio
             block = inflate.unused_data.lstrip(b"\0") if inflate.eof else inflate.unconsumed_tail  # noqa: PLW2901
     yield inflate.flush()
     if not inflate.eof:
@@ -114,7 +114,7 @@ def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class _Connections(AbstractHTTPHandler):
-    """Connections that keep to the limits."""
+    """Connections that enforce the limits."""
 
     def __init__(self, limits: DownloadLimits) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class _Connections(AbstractHTTPHandler):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer whose head and body come before `end`."""
+    """A response whose head and body must arrive before `end`."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, end: float, seconds: float, **more: Any) -> None:
         super().__init__(sock, *arguments, **more)
@@ -149,7 +149,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Ending(io.RawIOBase):
-    """A socket's bytes up to a moment: its own timeout begins anew with each byte, and a server may drip for ever."""
+    """A socket with a deadline: its own timeout restarts with each byte, so a slow server could take forever."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, end: float, seconds: float) -> None:
         self._socket, self._raw, self._end, self._seconds = sock, raw, end, seconds
@@ -166,7 +166,7 @@ class _Ending(io.RawIOBase):
             except TimeoutError:
                 if left > TIMEOUT:
                     raise
-        raise OSError(f"it is not over after {self._seconds:g} s, the limit that LINNET_DOWNLOAD_MINUTES sets")
+        raise OSError(f"it is not complete after {self._seconds:g} s, the limit set by LINNET_DOWNLOAD_MINUTES")
 
     def close(self) -> None:
         self._raw.close()
@@ -176,16 +176,16 @@ class _Ending(io.RawIOBase):
 def connect_public(
     address: tuple[str, int], timeout: float | None = None, source_address: tuple[str, int] | None = None
 ) -> socket.socket:
-    """As `socket.create_connection`, to hosts of the public internet only: for a server that fetches for others.
+    """As `socket.create_connection`, but to hosts on the public internet only.
 
-    A name is resolved once, and the addresses that were checked are those that are connected to, so that a name server
-    that answers otherwise the next time ("DNS rebinding") gains nothing. Raises `OSError` where any of them is private.
+    A name is resolved once, and only the checked addresses are connected to, which defeats DNS rebinding. Raises
+    `OSError` if any address is private.
     """
     host, port = address
     places = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     for place in places:
         if not is_public(place):
-            raise OSError(f"{place} is no address of the public internet")
+            raise OSError(f"{place} is not an address on the public internet")
     return _first(places, lambda place: socket.create_connection((place, port), timeout, source_address))
 
 
@@ -194,12 +194,12 @@ def _first(places: list[str], connect: Callable[[str], socket.socket]) -> socket
         try:
             return connect(place)
         except OSError:
-            continue  # the last one's error is told
+            continue  # the last one's error is raised
     return connect(places[-1])
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, also where it wraps up an address of version 4.
+    """Whether an IP address is on the public internet; an IPv4 address embedded in IPv6 is checked itself.
 
     >>> is_public("8.8.8.8"), is_public("10.0.0.1"), is_public("64:ff9b::a00:1")
     (True, False, False)

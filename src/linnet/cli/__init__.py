@@ -1,4 +1,4 @@
-"""The command `linnet`: one file per verb, each parses, calls the library and prints."""
+"""The command `linnet`: one file per verb, which parses arguments, calls the library and prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 
 import typer
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: its other threads cost 0.1 s and are of no use here
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: its other threads cost 0.1 s and are useless here
 
 from linnet.cli.console import notice
 from linnet.cli.processes import reports_errors
@@ -21,6 +21,7 @@ _VERBS = {
     "evaluate": "linnet.cli.evaluate:app",
     "train": "linnet.cli.train:train",
     "curate": "linnet.cli.curate:app",
+    "data": "linnet.cli.data:app",
     "compress": "linnet.cli.compress:compress",
     "models": "linnet.cli.models:app",
     "bench": "linnet.cli.bench:bench",
@@ -29,14 +30,14 @@ _VERBS = {
 
 
 def build_app(verb: str | None = None) -> typer.Typer:
-    """The command line, of one verb where it is known: the others' options take a tenth of a second to build."""
+    """Build the command line, only for one verb if it is known: the options of all take a tenth of a second."""
     app = typer.Typer(
         name="linnet",
         help="Speech recognition made efficient, from data to desk.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # boxes cut the names of options and variables short at 80 columns
+        rich_markup_mode=None,  # boxes truncate the names of options and variables at 80 columns
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, home in _VERBS.items():
@@ -65,7 +66,7 @@ def _root(
 def main() -> None:
     """Run the command line: a `LinnetError` becomes one line on stderr and exit status 1; Ctrl-C gives 130.
 
-    Of processes that torchrun has started the first reports.
+    Of several processes started by torchrun, the first one reports.
     """
     try:
         build_app(sys.argv[1] if len(sys.argv) > 1 else None)()

@@ -1,4 +1,4 @@
-"""`linnet bench`: how fast this machine runs a model, and with which options it is fastest."""
+"""`linnet bench`: the speed of a model on this machine, and its fastest options."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _sizes(text: str) -> list[int]:
     try:
         return [int(part) for part in _names(text)]
     except ValueError:
-        raise OptionError(f"batch size must be a number, or several with commas between them, got {text!r}") from None
+        raise OptionError(f"batch size must be a number, or several separated by commas, got {text!r}") from None
 
 
 def _find(model: str | None, device: str, *, offline: bool) -> ModelRef:
@@ -198,7 +198,7 @@ def _numbers(speed: Speed) -> tuple[str, str, str]:
 
 
 def _note(speed: Speed) -> str:
-    """The reason why there are no numbers, or a note on them."""
+    """The reason for missing numbers, or a note on them."""
     if speed.timing is None:
         return speed.reason or ""
     return "; ".join(said for said in speed.timing.notices if said.startswith("compute type:"))

@@ -58,7 +58,7 @@ def compare(
 
     with traced(verbose):
         if len(files) < 2:
-            raise OptionError(f"{files[0]} alone cannot be compared: name two files of rows or more")
+            raise OptionError(f"{files[0]} alone cannot be compared: give two or more files of rows")
         options = CompareOptions(by=by, level=level, resamples=resamples, seed=seed)  # type: ignore[arg-type]
         read = {name: [read_rows(Path(run)) for run in name.split(",")] for name in files}
         for line in (line for runs in read.values() for run in runs for line in run.bad):

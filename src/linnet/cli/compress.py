@@ -1,4 +1,4 @@
-"""`linnet compress`: a smaller and faster checkpoint of a model."""
+"""`linnet compress`: make a smaller and faster checkpoint of a model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import typer
 from linnet.cli.console import notice
 from linnet.cli.options import Offline, option
 from linnet.errors import OptionError
-from linnet.files import write_atomic
+from linnet.files import check_place, write_atomic
 
 if TYPE_CHECKING:
-    from linnet.compression.heal import Healed
+    from linnet.compression.heal import Healed, HealOptions
     from linnet.compression.job import Compressed, CompressOptions, Study
     from linnet.compression.latency import LayerTimes
     from linnet.compression.report import Account
@@ -28,16 +28,19 @@ Name = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a short Wh
 Calibration = Annotated[
     Path,
     typer.Option(
-        "--calibration", metavar="MANIFEST", help="JSON lines with the key audio: speech, no texts needed, 100 clips."
+        "--calibration",
+        metavar="MANIFEST",
+        help="JSON lines with the key audio: 100 clips of speech or more, no texts needed.",
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", metavar="FOLDER", help="A new folder for the model.")]
+Output = Annotated[Path, typer.Option("--output", metavar="FOLDER", help="New folder for the model.")]
 Preset = Annotated[
-    str | None, option("--preset", verb="compress", metavar="NAME", help="LiteASR's own ranks: acc, balanced or fast.")
+    str | None,
+    option("--preset", verb="compress", metavar="NAME", help="LiteASR's preset: acc, balanced or fast."),
 ]
 Threshold = Annotated[
     str | None,
-    option("--threshold", metavar="A[:M]", help="LiteASR's rule: shares of the variance to keep, attention and MLP."),
+    option("--threshold", metavar="A[:M]", help="LiteASR's rule: shares of variance to keep, attention and MLP."),
 ]
 Budget = Annotated[
     float | None,
@@ -45,39 +48,44 @@ Budget = Annotated[
         "--budget",
         verb="compress",
         metavar="X",
-        help="Share of the encoder's parameters to keep, such as 0.6. By default 0.7.",
+        help="Share of the encoder's parameters to keep, such as 0.6. Default: 0.7.",
     ),
 ]
 Latency = Annotated[
     float | None,
-    option("--budget-latency", metavar="X", help="Share of the time that the encoder's layers take on this machine."),
+    option("--budget-latency", metavar="X", help="Share of the time of the encoder's layers on this machine to keep."),
 ]
 Purpose = Annotated[
     Literal["speed", "size"],
-    option("--for", verb="compress", help="speed: factor only layers that are faster so on this machine. size: any."),
+    option("--for", verb="compress", help="speed: factor only layers that get faster here; size: any layer."),
 ]
 ComputeType = Annotated[
     str,
-    option("--compute-type", verb="compress", help="What layers are timed in: f32, bf16, int8; auto: as transcribing."),
+    option(
+        "--compute-type",
+        verb="compress",
+        help="Precision of timings: f32, bf16, int8; auto: as for transcribing.",
+    ),
 ]
 FormName = Annotated[
     Literal["auto", "pair", "pivot"],
-    option("--form", help="Two thin layers, or some outputs and the others from those. auto: pivot for a budget."),
+    option("--form", help="pair: two thin layers; pivot: some outputs, the rest from them; auto: pivot for budgets."),
 ]
 Weighted = Annotated[
-    bool, option("--weighted/--unweighted", help="Keep what matters to the transcript, or the most variance.")
+    bool, option("--weighted/--unweighted", help="Keep what affects the transcript, or the most variance.")
 ]
-Padding = Annotated[bool, option("--include-padding", help="Calibrate on the silence that pads a window, too.")]
-Windows = Annotated[int, option("--windows", verb="compress", metavar="N", min=10, help="Most windows to read.")]
+Padding = Annotated[bool, option("--include-padding", help="Also calibrate on the silence that pads windows.")]
+Windows = Annotated[int, option("--windows", verb="compress", metavar="N", min=10, help="Maximum windows to read.")]
 Decoder = Annotated[
-    float | None, option("--decoder", metavar="X", help="Also the decoder: share of its layers' parameters to keep.")
+    float | None,
+    option("--decoder", metavar="X", help="Share of the decoder's parameters to keep. Default: all."),
 ]
 Heal = Annotated[
     float | None,
-    option("--heal", metavar="MINUTES", help="Let the layers learn from the dense model; kept where it helps."),
+    option("--heal", metavar="MINUTES", help="Train the layers to follow the dense model; kept only if it helps."),
 ]
 Materialize = Annotated[
-    bool, option("--materialize", help="Write dense weights: any runtime loads them, no smaller and no faster.")
+    bool, option("--materialize", help="Write dense weights for any runtime: not smaller and not faster.")
 ]
 Report = Annotated[
     Path | None, option("--report", metavar="FILE.html", help="Write an HTML page: sizes, words, times, ranks.")
@@ -88,10 +96,10 @@ Test = Annotated[
         "--test",
         verb="compress",
         metavar="MANIFEST",
-        help="Report WER beside the dense model: clean, noise, 8 kHz.",
+        help="Compare WER with the dense model: clean, in noise, at 8 kHz.",
     ),
 ]
-Seed = Annotated[int, option("--seed", verb="compress", metavar="N", help="Of drawn labels and of healing.")]
+Seed = Annotated[int, option("--seed", verb="compress", metavar="N", help="Random seed of sampled labels and healing.")]
 
 
 def compress(
@@ -118,11 +126,10 @@ def compress(
 ) -> None:
     """Make a smaller, faster checkpoint: the encoder's linear layers as low-rank factors, at ranks chosen on audio.
 
-    By default ranks fill a budget, each direction priced by what losing it costs the transcript; a preset or thresholds
-    choose them as LiteASR does. A layer that would be no faster on this machine stays dense. Only sound is needed. The
-    folder loads as a model of Transformers, and in Linnet.
+    By default ranks fill a budget, with each direction weighted by its effect on the transcript; a preset or thresholds
+    choose them as in LiteASR. A layer that would not be faster on this machine stays dense. Only audio is needed, no
+    texts. The folder loads in Transformers and in Linnet.
     """
-    from linnet.data.manifest import read_manifest
     from linnet.models.derived import check_output
     from linnet.models.resolve import resolve
 
@@ -134,29 +141,31 @@ def compress(
         windows=windows,
         seed=seed,
     )
+    parts = _parts(options, decoder, heal)
     check_output(output)
-    spoken = [] if test is None else list(read_manifest(test))
+    if report is not None:
+        check_place(report)
+    spoken = [] if test is None else _spoken(test)
     ref = resolve(name, offline=offline)
     study = _study(ref, calibration, options)
-    times = None
     if (purpose == "speed" and not materialize) or options.latency is not None:
-        times = _times(study, ref, compute_type, options)
-    made, healed = _made(study, options, Parts(times, decoder, heal))
-    _write(study, made, healed, Files(ref, calibration, output, spoken, report, materialize), times)
+        parts = replace(parts, times=_times(study, ref, compute_type, options))
+    made, healed = _made(study, options, parts)
+    _write(study, made, healed, Files(ref, calibration, output, spoken, report, materialize), parts.times)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What is asked for beyond the ranks: times that decide, the decoder's budget, minutes of healing."""
+    """What is asked for beyond the ranks: times that decide, the decoder's budget, healing."""
 
     times: LayerTimes | None
-    decoder: float | None
-    heal: float | None
+    decoder: CompressOptions | None
+    heal: HealOptions | None
 
 
 @dataclass(frozen=True)
 class Files:
-    """What is read and what is written."""
+    """Input and output files."""
 
     source: ModelRef
     calibration: Path
@@ -167,7 +176,7 @@ class Files:
 
 
 def _options(preset: str | None, threshold: str | None, budget: float | None, latency: float | None) -> CompressOptions:
-    """The one of these that was given. Raises `OptionError` for more than one."""
+    """The options of a preset, thresholds or budget. Raises `OptionError` for more than one of them."""
     from linnet.compression.job import CompressOptions
 
     given = [told for told in (preset, threshold, budget, latency) if told is not None]
@@ -182,6 +191,28 @@ def _options(preset: str | None, threshold: str | None, budget: float | None, la
     return CompressOptions(budget=0.7 if budget is None else budget)
 
 
+def _parts(options: CompressOptions, decoder: float | None, heal: float | None) -> Parts:
+    """What is asked for beyond the ranks of the encoder, without times. Raises `OptionError`, before all work."""
+    from linnet.compression.heal import HealOptions
+    from linnet.compression.job import CompressOptions
+
+    lessons = None if heal is None else HealOptions(minutes=heal, seed=options.seed)
+    if decoder is None:
+        return Parts(None, None, lessons)
+    settings = CompressOptions(budget=decoder, form=options.form, weighted=options.weighted, seed=options.seed)
+    return Parts(None, settings, lessons)
+
+
+def _spoken(manifest: Path) -> list[Utterance]:
+    """The test utterances. Raises `OptionError` where they have no words."""
+    from linnet.compression.judging import check_words
+    from linnet.data.manifest import read_manifest
+
+    found = list(read_manifest(manifest))
+    check_words(found)
+    return found
+
+
 def _thresholds(text: str) -> tuple[float, float]:
     parts = text.split(":")
     try:
@@ -189,7 +220,7 @@ def _thresholds(text: str) -> tuple[float, float]:
     except ValueError:
         shares = []
     if len(shares) not in (1, 2):
-        raise OptionError(f"--threshold is one share of the variance or two, such as 0.99:0.999; got {text!r}")
+        raise OptionError(f"--threshold must be one or two shares of the variance, such as 0.99:0.999; got {text!r}")
     return shares[0], shares[-1]
 
 
@@ -210,34 +241,31 @@ def _times(study: Study, ref: ModelRef, compute_type: str, options: CompressOpti
     from linnet.compression.engine_times import engine_times
 
     times = engine_times(ref, compute_type, study.frames, step=options.step)
-    notice(f"timing layers on {times.where}, dense and at ranks: what is not faster stays dense")
+    notice(f"timing layers on {times.where}, dense and low-rank: layers that are not faster stay dense")
     return times
 
 
 def _made(study: Study, options: CompressOptions, parts: Parts) -> tuple[Compressed, Healed | None]:
-    from linnet.compression.heal import HealOptions, heal
-    from linnet.compression.job import CompressOptions, Study, together
+    from linnet.compression.heal import heal
+    from linnet.compression.job import Study, together
     from linnet.compression.job import compress as compress_model
+    from linnet.compression.windows import Lessons
 
     made = compress_model(study, options, parts.times)
     notice(f"{len(made.layers)} of {len(made.reports)} layers are low-rank now: {made.share:.1%} of the encoder")
     if parts.decoder is not None:
-        settings = CompressOptions(
-            budget=parts.decoder, form=options.form, weighted=options.weighted, seed=options.seed
-        )
-        reader = Study(study.subject, study.audio, settings, notice, part="decoder")
-        made = together(study, made, compress_model(reader, settings))
+        reader = Study(study.subject, study.audio, parts.decoder, notice, part="decoder")
+        made = together(study, made, compress_model(reader, parts.decoder))
     if parts.heal is None:
         return made, None
-    lessons = HealOptions(minutes=parts.heal, seed=options.seed)
-    healed = heal(study.subject, made.layers, study.audio.teaching, study.held_out, lessons, notify=notice)
+    healed = heal(study.subject, made.layers, Lessons(study.audio), study.held_out, parts.heal, notify=notice)
     return replace(made, layers=healed.layers), healed
 
 
 def _write(
     study: Study, made: Compressed, healed: Healed | None, files: Files, times: LayerTimes | None = None
 ) -> None:
-    """Save the model, measure what was asked for, and tell it: on stdout, in the card, on the page."""
+    """Save the model, measure it, and report: on stdout, in the card, on the page."""
     from linnet.compression.page import write_page
     from linnet.compression.report import Account, card, figures
 
@@ -256,7 +284,7 @@ def _write(
 
 
 def _with_sizes(account: Account, study: Study, times: LayerTimes | None) -> Account:
-    """The account with other sizes, the encoder's multiply-adds and its time in PyTorch, for the page."""
+    """Add other sizes, the encoder's multiply-adds and its time in PyTorch to the account, for the page."""
     from linnet.compression.curve import multiply_adds, size_curve
     from linnet.compression.speed import time_layers
 
@@ -270,7 +298,7 @@ def _with_sizes(account: Account, study: Study, times: LayerTimes | None) -> Acc
 
 
 def _measured(account: Account, files: Files) -> Account:
-    """The account with word error rates and times beside the dense model, as far as they are asked for."""
+    """Add the requested word error rates and times, compared with the dense model, to the account."""
     from linnet.compression.judging import judge
     from linnet.compression.speed import time_encoders
     from linnet.models.checkpoint import weight_files
@@ -300,10 +328,10 @@ def _save(study: Study, made: Compressed, files: Files, text: str) -> None:
                 f"every layer stays dense: at these ranks none is faster on {made.timed_on}, so there is nothing to "
                 "save; give a smaller budget, or  --for size  for a smaller model that is no faster"
             )
-        raise OptionError("every layer stays dense at these ranks, so there is nothing to save: give a smaller budget")
+        raise OptionError("every layer stays dense at these ranks, so nothing is saved: give a smaller budget")
     replace_layers(model, made.layers)
     source = files.source.path
-    dtype = choose_dtype(stored_dtype(read_json(source / "config.json")), "cpu")[0]  # no larger than it was
+    dtype = choose_dtype(stored_dtype(read_json(source / "config.json")), "cpu")[0]  # not larger than before
     if files.materialize:
         write_dense(model, files.output, source_folder=source, dtype=dtype)
     else:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from linnet.transcription.schedule import Progress
 
 PROGRESS_KINDS = ("auto", "bar", "json", "none")
-_MANY = 1000  # recordings, beyond which the bar is redrawn at most every
+_MANY = 1000  # recordings, above which the bar is redrawn at most every
 _DRAWN_EVERY = 0.05  # seconds
 
 
@@ -34,7 +34,7 @@ _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _UNSAF
 
 
 def shown(text: str) -> str:
-    """A text that is safe for a terminal: control characters, line breaks and direction marks are escaped.
+    """Make a text safe for a terminal: escape control characters, line breaks and direction marks.
 
     >>> shown("a\x1b[31m.wav")
     'a\\\\x1b[31m.wav'
@@ -43,7 +43,7 @@ def shown(text: str) -> str:
 
 
 def notice(text: str) -> None:
-    """Print a notice to stderr where no progress is shown."""
+    """Print a notice to stderr, without progress output."""
     lines = "\n".join(map(shown, text.split("\n")))
     print(f"linnet: {lines}", file=sys.stderr, flush=True)
 
@@ -91,17 +91,17 @@ class Reporter:
         """Restore the terminal."""
 
     def notice(self, text: str) -> None:
-        """A notice: a choice that was made, something skipped."""
+        """Report a choice that was made, or something skipped."""
         self.console.print(f"linnet: {shown(text)}", markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, files: int) -> None:
-        """The work starts, on `files` recordings."""
+        """Begin the work on `files` recordings."""
 
     def progress(self, progress: Progress) -> None:
-        """Progress within one recording."""
+        """Report progress within one recording."""
 
     def finished(self, row: FileResult) -> None:
-        """One recording is finished."""
+        """Report a finished recording."""
         if row.error:
             self.notice(_failure(row))
 
@@ -111,7 +111,7 @@ class Reporter:
         yield
 
     def end(self, rows: Sequence[FileResult], seconds: float) -> None:
-        """All recordings are finished: print a table if there is more than one."""
+        """End the work: print a table for more than one recording."""
         if len(rows) > 1:
             self.console.print(rows_table(rows, seconds))
 
@@ -138,8 +138,8 @@ class BarReporter(Reporter):
         super().__init__(console)
         self._files = 0
         self._over = 0
-        self._position = self._duration = 0.0  # sums of those below, which may be a million
-        self._sounds = 0  # how many of those below last at all
+        self._position = self._duration = 0.0  # sums of those below: there may be a million
+        self._sounds = 0  # how many of those below have a duration
         self._positions: dict[str, float] = {}
         self._durations: dict[str, float] = {}
         self._drawn = 0.0
@@ -223,20 +223,20 @@ class JsonReporter(Reporter):
         self._line("notice", {"message": text})
 
     def begin(self, files: int) -> None:
-        """`files`: how many recordings."""
+        """`files`: the number of recordings."""
         self._line("begin", {"files": files})
 
     def progress(self, progress: Progress) -> None:
-        """`file`, `position` and `duration` (seconds of audio, null where unknown)."""
+        """`file`, `position` and `duration` (seconds of audio, null if unknown)."""
         data = {"file": progress.source, "position": round(progress.position, 3), "duration": progress.duration}
         self._line("progress", data)
 
     def finished(self, row: FileResult) -> None:
-        """`file`, `status`, `duration`, `seconds` (of work), `error`, `rtfx`."""
+        """`file`, `status`, `duration`, `seconds` (of computation), `error`, `rtfx`."""
         self._line("finished", {**asdict(row), "rtfx": row.rtfx})
 
     def end(self, rows: Sequence[FileResult], seconds: float) -> None:
-        """`files`, how many of each status, `duration` and `seconds` in all."""
+        """`files`, the number of each status, total `duration` and `seconds`."""
         counts = {status.replace(" ", "_"): count for status, count in _counts(rows).items()}
         duration = round(sum(row.duration for row in rows), 3)
         self._line("end", {"files": len(rows), **counts, "duration": duration, "seconds": round(seconds, 3)})
@@ -331,7 +331,7 @@ def listening(reporter: Reporter) -> Iterator[None]:
 
 
 def print_result(text: str) -> None:
-    """Write a result to stdout, as UTF-8 whatever the terminal's encoding, at once. Raises `OutputError`."""
+    """Write a result to stdout immediately, as UTF-8 regardless of the terminal's encoding. Raises `OutputError`."""
     import typer
 
     try:

@@ -1,4 +1,4 @@
-"""`linnet curate`: the recordings that are worth training on."""
+"""`linnet curate`: choose the recordings that are worth training on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from linnet.errors import LinnetError, OptionError
 if TYPE_CHECKING:
     from linnet.curation.job import Corpus, Curated
     from linnet.curation.options import CurateOptions
-    from linnet.curation.pool import Pool
     from linnet.curation.selection import Selection
     from linnet.data.sources import Source
 
@@ -34,66 +33,69 @@ SourceName = Annotated[
         "folder, a Common Voice table, a parquet file, a Hub data set; KIND:SOURCE says which.",
     ),
 ]
-Keep = Annotated[
-    float | None, option("--keep", metavar="X", help="Share of the hours to keep, such as 0.2, the default.")
-]
+Keep = Annotated[float | None, option("--keep", metavar="X", help="Share of the hours to keep. Default: 0.2.")]
 Hours = Annotated[float | None, option("--hours", metavar="H", help="Hours to keep.")]
 Preset = Annotated[
     Literal["balanced", "heep"] | None,
     option(
         "--preset",
         verb="curate",
-        help="balanced (the default): gates, then coverage per second; heep: one score and a growing threshold.",
+        help="balanced (default): gates, then coverage per second; heep: one score and a growing threshold.",
     ),
 ]
 Settings = Annotated[
-    Path | None, option("--options", verb="curate", metavar="FILE.yaml", help="All other settings, see docs/curate.md.")
+    Path | None, option("--options", verb="curate", metavar="FILE.yaml", help="Further settings, see docs/curate.md.")
 ]
 Output = Annotated[
     Path | None,
-    option("--output", verb="curate", metavar="FILE", help="What is kept: a file, or a folder for Kaldi."),
+    option("--output", verb="curate", metavar="FILE", help="File for the selection, or a folder for Kaldi."),
 ]
 Format = Annotated[
     Literal["linnet", "nemo", "lhotse", "kaldi", "parquet"],
-    option("--format", verb="curate", help="Format of --output; parquet is a Hugging Face data set with its audio."),
+    option("--format", verb="curate", help="Format of --output; parquet is a Hugging Face data set including audio."),
 ]
 Mark = Annotated[
     Path | None,
-    option("--mark", metavar="FILE", help="With --format nemo: this manifest again, dropped rows marked _skipme."),
+    option("--mark", metavar="FILE", help="With --format nemo: copy this manifest, with dropped rows marked _skipme."),
 ]
 Work = Annotated[
     Path | None,
-    option("--work", verb="curate", metavar="FOLDER", help="What was measured and scored. Default: OUTPUT.work."),
+    option("--work", verb="curate", metavar="FOLDER", help="Folder for measurements and scores. Default: OUTPUT.work."),
 ]
 HeldOut = Annotated[
     list[str] | None,
-    option("--held-out", metavar="SOURCE", help="An evaluation set: nothing of it is kept. Repeatable."),
+    option("--held-out", metavar="SOURCE", help="Evaluation set: its recordings are never kept. Repeatable."),
 ]
 Errors = Annotated[
     Path | None,
-    option("--errors", metavar="FILE", help="Rows of linnet evaluate on held-out data: what is hard counts more."),
+    option("--errors", metavar="FILE", help="Rows of linnet evaluate on held-out data: difficult speech counts more."),
+]
+Heard = Annotated[
+    Path | None,
+    option("--heard", metavar="FILE", help="Rows of linnet evaluate on SOURCE itself: finds wrong transcripts."),
 ]
 Rounds = Annotated[
     Path | None,
-    option("--rounds", metavar="FOLDER", help="With --preset heep: make the next round after those in the folder."),
+    option("--rounds", metavar="FOLDER", help="With --preset heep: run the next round after those in the folder."),
 ]
 Report = Annotated[
     Path | None,
     option("--report", verb="curate", metavar="FILE.html", help="Write an HTML page: hours, scores, gates, examples."),
 ]
 Workers = Annotated[
-    int | None, option("--workers", verb="curate", metavar="N", min=1, help="Processes. Default: one for each core.")
+    int | None,
+    option("--workers", verb="curate", metavar="N", min=1, help="Processes. Default: one per core."),
 ]
 Cluster = Annotated[
     str | None,
-    option("--cluster", metavar="ADDRESS", help="Work on a Ray cluster: ray for one of this machine, or its address."),
+    option("--cluster", metavar="ADDRESS", help="Run on a Ray cluster: ray for one on this machine, or its address."),
 ]
-DryRun = Annotated[bool, option("--dry-run", help="Measure and score, show what budgets would keep, write nothing.")]
-Force = Annotated[bool, option("--force", verb="curate", help="Write although a group would lose nearly everything.")]
-AsJson = Annotated[bool, option("--json", verb="curate", help="Print JSON.")]
-WorkFolder = Annotated[Path, typer.Argument(metavar="WORK", help="The work folder of a curation.")]
+DryRun = Annotated[bool, option("--dry-run", help="Measure and score, show the effect of budgets, write nothing.")]
+Force = Annotated[bool, option("--force", verb="curate", help="Write even if a group would lose nearly everything.")]
+AsJson = Annotated[bool, option("--json", verb="curate", help="Print the result as JSON.")]
+WorkFolder = Annotated[Path, typer.Argument(metavar="WORK", help="Work folder of a curation.")]
 
-STARVED = 0.2  # a group that keeps less than this share of an even part is named
+STARVED = 0.2  # a group that keeps less than this share of an even part is reported
 NAMED = 5
 
 
@@ -110,6 +112,7 @@ def run(
     work: Work = None,
     held_out: HeldOut = None,
     errors: Errors = None,
+    heard: Heard = None,
     rounds: Rounds = None,
     report: Report = None,
     workers: Workers = None,
@@ -118,26 +121,26 @@ def run(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the recordings that deserve training.
+    """Choose the recordings that are worth training on.
 
-    Broken ones, wrong transcripts and duplicates go; of the others those are kept that add most per second to what is
-    kept already. Every recording has its reason on record: see linnet curate explain. A second run goes on where the
-    first one ended, and decodes nothing again.
+    Damaged recordings, wrong transcripts and duplicates are dropped; of the others, those are kept that add most per
+    second to the selection. The reason for every recording is recorded: see linnet curate explain. A second run resumes
+    the first, and decodes nothing again.
     """
     from linnet.data.sources import open_source
 
     if output is None and not dry_run:
-        raise OptionError("name a file for what is kept: --output kept.jsonl (or --dry-run)")
+        raise OptionError("give a file for the selection: --output kept.jsonl (or --dry-run)")
     place = work or (output.with_name(f"{output.name}.work") if output is not None else None)
     if place is None:
-        raise OptionError("name a folder for what is measured: --work FOLDER")
-    options = _options(settings, preset, (keep, hours), (held_out, errors), (workers, cluster))
+        raise OptionError("give a folder for measurements: --work FOLDER")
+    options = _options(settings, preset, (keep, hours), (held_out, errors, heard), (workers, cluster))
     opened = open_source(source)
     corpus = _measure(opened, place, options)
     curated = _choose(corpus, rounds)
     curated.selection.write(place)
     if dry_run or output is None:
-        _print_budgets(curated.pool, options, as_json)
+        _print_budgets(curated, options, as_json)
         return
     _refuse_starved(curated.selection, force)
     _write(opened, curated, (output, format, mark))
@@ -150,7 +153,7 @@ def run(
 
 @app.command()
 def explain(work: WorkFolder, name: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
-    """Tell why one recording was kept or not, with everything that was held against it."""
+    """Explain why one recording was kept or dropped, with all reasons."""
     from linnet.curation.explain import explain as explain_one
     from linnet.curation.pool import read_pool
     from linnet.curation.selection import read_selection
@@ -179,7 +182,7 @@ def _options(
     settings: Path | None,
     preset: str | None,
     budget: tuple[float | None, float | None],
-    known: tuple[list[str] | None, Path | None],
+    known: tuple[list[str] | None, Path | None, Path | None],
     work: tuple[int | None, str | None],
 ) -> CurateOptions:
     from dataclasses import replace
@@ -189,11 +192,13 @@ def _options(
     options = CurateOptions() if settings is None else read_options(settings)
     if preset is not None:
         options = replace(options, preset=preset)
-    held_out, errors = known
+    held_out, errors, heard = known
     if held_out:
         options = replace(options, held_out=tuple(held_out))
     if errors is not None:
         options = replace(options, errors=str(errors))
+    if heard is not None:
+        options = replace(options, heard=str(heard))
     workers, cluster = work
     if workers is not None:
         options = replace(options, workers=replace(options.workers, workers=workers))
@@ -214,7 +219,7 @@ def _progress(done: int, count: int) -> None:
 
 
 def _choose(corpus: Corpus, rounds: Path | None) -> Curated:
-    from linnet.curation.job import Watcher, advance, curate, held_out_pools, read_errors
+    from linnet.curation.job import Watcher, advance, curate, leak_gates, read_errors
 
     options = corpus.options
     watcher = Watcher(notice)
@@ -225,11 +230,11 @@ def _choose(corpus: Corpus, rounds: Path | None) -> Curated:
         done, curated = advance(corpus, rounds, errors)
         notice(done.line)
         return curated
-    return curate(corpus, held_out=held_out_pools(corpus, watcher), errors=errors, watcher=watcher)
+    return curate(corpus, gates=leak_gates(corpus, watcher), errors=errors, watcher=watcher)
 
 
 def _refuse_starved(selection: Selection, force: bool) -> None:
-    """A choice that leaves nearly nothing of a group is an error, since it is seldom what was meant."""
+    """Refuse a selection that keeps nearly nothing of a group, since this is rarely intended."""
     lost = [
         f"{kind} {name or '(none)'} ({share:.0%} of an even part)"
         for kind in ("language", "domain")
@@ -269,10 +274,10 @@ def _print_summary(selection: Selection, output: Path, as_json: bool) -> None:
     print_result("".join(f"{name:<20} {value}\n" for name, value in rows))
 
 
-def _print_budgets(pool: Pool, options: CurateOptions, as_json: bool) -> None:
+def _print_budgets(curated: Curated, options: CurateOptions, as_json: bool) -> None:
     from linnet.curation.budgets import other_budgets
 
-    points = other_budgets(pool, options.select)
+    points = other_budgets(curated.pool, options.select, curated.more_gates)
     if as_json:
         print_result(json.dumps([point.to_dict() for point in points], indent=2) + "\n")
         return

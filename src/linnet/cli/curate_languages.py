@@ -1,4 +1,4 @@
-"""`linnet curate languages`: which phoneme backend each language gets."""
+"""`linnet curate languages`: the phoneme backend of each language."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def languages(
-    list_name: str = typer.Option("heep", "--list", metavar="NAME", help="A published list: heep or flores200."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    list_name: str = typer.Option("heep", "--list", metavar="NAME", help="Published list: heep or flores200."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
-    """Show the 204 languages of a published list and the phoneme backend that each gets on this machine."""
+    """Show the 204 languages of a published list and their phoneme backends on this machine."""
     from linnet.curation.languages import backend_counts, language_table
 
     rows = language_table(list_name)

@@ -1,4 +1,4 @@
-"""`linnet curate prove`: does the selection train a better model than chance, and than every other simple choice?"""
+"""`linnet curate prove`: test whether a selection trains a better model than chance and other simple selections."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from linnet.curation.prove.options import ProveOptions
     from linnet.curation.selection import Selection
     from linnet.data.manifest import Utterance
+    from linnet.scoring.scores import WordErrors
 
 Picture = Annotated[
-    Path | None, option("--picture", verb="curate prove", metavar="FILE", help="Also draw the table, as PNG or SVG.")
+    Path | None, option("--picture", verb="curate prove", metavar="FILE", help="Also plot the table, as PNG or SVG.")
 ]
 
 
@@ -34,12 +35,12 @@ def prove(
         Path, typer.Argument(metavar="RECIPE", help="A YAML file such as recipes/prove-digits.yaml.")
     ],
     picture: Picture = None,
-    table_only: Annotated[bool, option("--table-only", help="Train nothing; show what is there.")] = False,
+    table_only: Annotated[bool, option("--table-only", help="Show existing results without training.")] = False,
 ) -> None:
-    """Train the same recipe on different selections of the same hours, and say which are better.
+    """Train the same recipe on different selections of the same hours, and compare the models.
 
-    Random, stratified and duration-matched choices, the longest and the shortest, gates alone, and all the data, each
-    with several seeds. A second run goes on where the first one ended.
+    Baselines are random, stratified and duration-matched selections, the longest and the shortest, gates alone, and all
+    the data, each with several seeds. A second run resumes the first.
     """
     from linnet.curation.prove.experiment import LOG, read_outcomes
     from linnet.curation.prove.experiment import prove as run
@@ -56,7 +57,7 @@ def prove(
         bench = Bench(options)
         outcomes = run(options, bench, bench.pool, notify=notice)
     if not outcomes:
-        raise LinnetError(f"{options.output}: there is no run to show")
+        raise LinnetError(f"{options.output}: no run to show")
     found = lines(outcomes, options.against)
     print_result(table(found, options.against) + "\n")
     for sentence in not_better(found, options.against):
@@ -66,7 +67,10 @@ def prove(
 
 
 class Bench:
-    """Selects by `linnet.curation`, trains by `linnet.training`, tests by `linnet.evaluation`."""
+    """Selects by `linnet.curation`, trains by `linnet.training`, tests by `linnet.evaluation` or a method `transcribe`.
+
+    A recipe of an own task may have it: (folder of the model, utterances) -> texts.
+    """
 
     def __init__(self, options: ProveOptions) -> None:
         from linnet.data.manifest import read_manifest
@@ -74,12 +78,14 @@ class Bench:
 
         self._options = options
         self._normalizers = Normalizers(options.normalizer)
-        self._tests = {name: list(read_manifest(path)) for name, path in options.tests.items()}
+        self._tests = {
+            name: [row for row in read_manifest(path) if row.text is not None] for name, path in options.tests.items()
+        }
         self._corpora: dict[int, tuple[Corpus, Scored]] = {}
-        self._by_heep: dict[tuple[int, float], Selection] = {}  # no seed changes it
+        self._by_heep: dict[tuple[int, float], Selection] = {}  # independent of the seed
 
     def pool(self, number: int) -> tuple[Sequence[Utterance], Pool]:
-        """The rows of a pool, and what baselines need to know of them."""
+        """The rows of a pool, and their properties for baselines."""
         import numpy as np
 
         from linnet.curation.job import usable_rows
@@ -98,7 +104,7 @@ class Bench:
         return rows, Pool(scored.seconds, strata, errors, usable_rows(scored, corpus.options.select), clean)
 
     def select(self, pool: int, method: str, budget: float, seed: int) -> Sequence[int]:
-        """The rows that a preset keeps."""
+        """The rows kept by a preset."""
         from dataclasses import replace
 
         import numpy as np
@@ -119,7 +125,7 @@ class Bench:
         return rows
 
     def train(self, manifest: Path, run: Run, folder: Path) -> Path:
-        """The recipe on this manifest, from this seed, for these steps."""
+        """Train the recipe on this manifest, with this seed and number of steps."""
         from linnet.training.context import RunContext
         from linnet.training.folder import result_folder
         from linnet.training.loop import run_recipe
@@ -134,6 +140,21 @@ class Bench:
     def test(self, model: Path, name: str, folder: Path) -> SetErrors:
         """Errors on one of the tests; after the last the model and its checkpoints are removed."""
         from linnet.curation.prove.experiment import SetErrors
+        from linnet.training.recipe import read_recipe
+
+        rows = self._tests[name]
+        transcribe = getattr(read_recipe(folder / "recipe.yaml"), "transcribe", None)
+        counts = self._loaded(model, name) if transcribe is None else self._own(transcribe(model, rows), rows)
+        if name == next(reversed(self._tests)):
+            shutil.rmtree(folder / "run", ignore_errors=True)
+        return SetErrors(
+            tuple(row.speaker or "" for row in rows),
+            tuple(one.errors for one in counts),
+            tuple(one.words for one in counts),
+        )
+
+    def _loaded(self, model: Path, name: str) -> list[WordErrors]:
+        """The errors of a model that Linnet loads."""
         from linnet.evaluation.run import EvaluationOptions, evaluate_rows, select
         from linnet.transcription.recognizer import load
 
@@ -142,17 +163,20 @@ class Bench:
         scored = sorted(evaluate_rows(load(str(model), offline=True), rows, options), key=lambda row: row.row)
         if failed := next((row for row in scored if row.error is not None), None):
             raise LinnetError(f"{name}: {failed.id} cannot be scored: {failed.error}")
-        if name == next(reversed(self._tests)):
-            shutil.rmtree(folder / "run", ignore_errors=True)
-        counts = [row.counts for row in scored]
-        return SetErrors(
-            tuple(row.speaker or "" for row in scored),
-            tuple(one.errors for one in counts),
-            tuple(one.words for one in counts),
-        )
+        return [row.counts for row in scored]
+
+    def _own(self, heard: Sequence[str], rows: Sequence[Utterance]) -> list[WordErrors]:
+        """The errors of a model that only its recipe can load."""
+        from linnet.scoring.scores import count_errors
+
+        plain = self._normalizers.normalize
+        return [
+            count_errors(plain(row.text or "", row.language), plain(text, row.language))
+            for row, text in zip(rows, heard, strict=True)
+        ]
 
     def _scored(self, number: int) -> tuple[Corpus, Scored]:
-        """A pool, measured and scored once for all runs."""
+        """Measure and score a pool once for all runs."""
         from linnet.curation.job import Watcher, measure, score
         from linnet.data.manifest import read_manifest
 
@@ -171,7 +195,7 @@ class Bench:
 
 
 def _within(rows: Any, seconds: Any, budget: float, priorities: Any) -> Any:
-    """The rows that fit the budget, those of the highest priority first: HEEP's threshold knows no hours."""
+    """The rows of highest priority that fit the budget, since HEEP's threshold ignores hours."""
     import numpy as np
 
     from linnet.curation.prove.baselines import fill
@@ -181,17 +205,13 @@ def _within(rows: Any, seconds: Any, budget: float, priorities: Any) -> Any:
 
 
 def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
-    """The recipe with this data, seed, length and place; `{seed}` in its texts is the seed."""
+    """The recipe with this data, seed, length and output; `{seed}` in its strings is replaced by the seed."""
     import yaml
 
-    from linnet.settings import read_yaml
+    from linnet.settings import read_yaml_file
     from linnet.training.task import is_own
 
-    try:
-        text = template.read_text(encoding="utf-8").replace("{seed}", str(run.seed))
-    except OSError as error:
-        raise OptionError(f"{template}: cannot read the recipe: {error.strerror}.") from error
-    content = read_yaml(text, str(template)) or {}
+    content = read_yaml_file(template, "recipe")
     if not isinstance(content, dict):
         raise OptionError(f"{template}: expected keys and values")
     task = content.get("task", "")
@@ -202,11 +222,11 @@ def _recipe(template: Path, manifest: Path, run: Run, folder: Path) -> str:
     content["optimization"].pop("epochs", None)
     content.setdefault("run", {})["seed"] = run.seed
     content["run"]["output"] = str((folder / "run").absolute())
-    return yaml.safe_dump(content, sort_keys=False)
+    return yaml.safe_dump(content, sort_keys=False).replace("{seed}", str(run.seed))
 
 
 def _errors(rows: Sequence[Utterance], path: Path) -> Any:
-    """The error rate of each row by an evaluation of the pool, NaN where it has none."""
+    """The error rate of each row in an evaluation of the pool, NaN if it has none."""
     import numpy as np
 
     from linnet.evaluation.log import read_lines

@@ -8,12 +8,12 @@ from typer.core import TyperGroup
 
 
 class WithDefault(TyperGroup):
-    """Runs the command `run` where the first argument is none of its commands, and shows its help as its own."""
+    """A group that runs its command `run` if the first argument is not a command, and includes the help of `run`."""
 
     default = "run"
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default's name in front, except before a command's name and a call for help."""
+        """Insert the name of the default, except before a command's name or a help option."""
         if not args or args[0] not in {*self.commands, *self.get_help_option_names(ctx)}:
             args = [self.default, *args]
         return super().parse_args(ctx, args)

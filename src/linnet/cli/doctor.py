@@ -1,4 +1,4 @@
-"""`linnet doctor`: what this machine has, what works, what is missing and how to get it."""
+"""`linnet doctor`: check this machine, and report what is missing and how to install it."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ _ENGINE_PACKAGES = {"openvino": "the fast engine on a CPU", "nncf": "weights in 
 _EXTRAS = {
     "av": ("av", "mp4, m4a, aac and webm"),
     "accelerate": ("train", "training"),
-    "matplotlib": ("plot", "curves of training"),
-}  # package: extra, what it is for
+    "matplotlib": ("plot", "training curves"),
+    "sounddevice": ("mic", "a microphone for linnet stream"),
+}  # package: (extra, purpose)
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
 _SPACE_FOR_DEFAULT = 2e9  # bytes: the default CPU model, on disk or in memory
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `fix` is the exact command, or what to do, where it is not ok."""
+    """One line of the report. `fix` is the exact command, or advice, if it is not ok."""
 
     section: str
     name: str
@@ -68,7 +69,7 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
 
 
 def examine() -> list[Finding]:
-    """All findings. `failed` is only what keeps the embedded model from transcribing; `missing` is of use, no more."""
+    """All findings. `failed` prevents the embedded model from transcribing; `missing` is only useful."""
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (
         versions,
         processor,
@@ -89,7 +90,7 @@ def examine() -> list[Finding]:
 
 
 def versions() -> Iterator[Finding]:
-    """What is installed."""
+    """Installed packages."""
     yield Finding(
         "versions", "python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     )
@@ -126,7 +127,7 @@ def processor() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-    """What can compute, and in which precisions."""
+    """Devices and their precisions."""
     import torch
 
     yield _dtypes(torch.device("cpu"), "cpu")
@@ -136,17 +137,13 @@ def devices() -> Iterator[Finding]:
         yield _dtypes(torch.device("cuda", index), f"cuda:{index}", name)
     if not torch.cuda.is_available():
         built = torch.version.cuda or torch.version.hip
-        why = (
-            "this PyTorch is built for CPUs" if built is None else f"PyTorch is built for CUDA {built}, but sees no GPU"
-        )
-        fix = (
-            "on a machine with a GPU: install the PyTorch of https://pytorch.org/get-started" if built is None else None
-        )
+        why = "this PyTorch is built for CPUs only" if built is None else f"PyTorch for CUDA {built} finds no GPU"
+        fix = "on a machine with a GPU: install PyTorch from https://pytorch.org/get-started" if built is None else None
         yield Finding("devices", "cuda", "missing", why, fix or "check the driver: nvidia-smi")
 
 
 def decoders() -> Iterator[Finding]:
-    """Which kinds of sound can be read."""
+    """Readable audio formats."""
     import soundfile
 
     formats = soundfile.available_formats()
@@ -155,7 +152,7 @@ def decoders() -> Iterator[Finding]:
     yield Finding("audio", f"libsndfile {soundfile.__libsndfile_version__}", "ok", " ".join(names))
     if "MP3" not in formats:
         fix = "pip install --upgrade soundfile"
-        yield Finding("audio", "mp3", "missing", "this libsndfile is older than 1.1 and reads no mp3", fix)
+        yield Finding("audio", "mp3", "missing", "this libsndfile is older than 1.1 and cannot read mp3", fix)
     if _version("av"):
         import av
 
@@ -165,7 +162,7 @@ def decoders() -> Iterator[Finding]:
 
 
 def places() -> Iterator[Finding]:
-    """Where models are kept, and whether more fit there."""
+    """The folders for models, and their free space."""
     from huggingface_hub import constants
 
     from linnet.models.catalog import folder_size
@@ -177,7 +174,7 @@ def places() -> Iterator[Finding]:
     existing = next(place for place in (cache, *cache.parents) if place.exists())
     free = shutil.disk_usage(existing).free
     enough = free >= _SPACE_FOR_DEFAULT
-    fix = None if enough else "make room (linnet models rm NAME), or set HF_HOME to a larger disk"
+    fix = None if enough else "free space (linnet models rm NAME), or set HF_HOME to a larger disk"
     yield Finding("models", "free disk", "ok" if enough else "missing", show_bytes(free), fix)
     yield Finding("models", "network", "ok", offline_reason() or f"used to fetch models from {constants.ENDPOINT}")
 
@@ -190,7 +187,7 @@ def models() -> Iterator[Finding]:
 
     names = embedded_names()
     status: Status = "ok" if names else "failed"
-    fix = None if names else "install Linnet again from its wheel: this copy has no weights"
+    fix = None if names else "reinstall Linnet from its wheel: this copy has no weights"
     yield Finding("models", "embedded", status, " ".join(names) or "none", fix)
     on_gpu = choose_device("auto")[0].startswith("cuda")
     name = default_model(on_gpu)[0]
@@ -199,16 +196,16 @@ def models() -> Iterator[Finding]:
     except ModelError as error:
         yield Finding("models", "default", "missing", str(error), "set LINNET_MODEL to an available model, or unset it")
         return
-    value = f"{name} is not here yet" if here is None else f"{here.name} is here"
+    value = f"{name} is not on this disk yet" if here is None else f"{here.name} is installed"
     if here is not None and here.name != name:
-        value += f"; {name}, which the Hub is asked for first, is not"
+        value += f"; {name}, the first choice, is not"
     yield Finding(
         "models", "default", "ok" if here else "missing", value, None if here else f"linnet models pull {name}"
     )
 
 
 def transcription() -> Iterator[Finding]:
-    """Whether each embedded model transcribes."""
+    """Whether the embedded models transcribe."""
     import time
 
     import numpy as np
@@ -235,7 +232,7 @@ def _capability() -> str:
 
 
 def _dtypes(device: torch.device, name: str, what: str = "") -> Finding:
-    """Which precisions multiply matrices on a device, each tried."""
+    """The precisions in which a device multiplies matrices, by trial."""
     working = working_dtypes(device)
     value = ", ".join(filter(None, [what, " ".join(working)]))
     ok = "float32" in working
@@ -264,8 +261,8 @@ def _print_report(findings: list[Finding]) -> None:
         print(f" {mark} {finding.name:<{width}}  {finding.value}")
     wanting = [finding for finding in findings if finding.fix]
     if wanting:
-        print("\nmissing (-) or broken (!), and how to get it")
+        print("\nmissing (-) or broken (!), and how to fix it")
     for finding in wanting:
         print(f"   {finding.name:<{width}}  {finding.fix}")
     if any(finding.status == "failed" for finding in findings):
-        print("\nlinnet: transcription with the embedded model does not work here", file=sys.stderr)
+        print("\nlinnet: transcription with the embedded model does not work", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`linnet evaluate`: how good recognizers are, and which is better."""
+"""`linnet evaluate`: score and compare recognizers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from linnet.cli import options as shared
 from linnet.cli.compare import compare, contamination
 from linnet.cli.console import FileResult, Reporter, listening, make_reporter, print_result, traced
 from linnet.cli.default_command import WithDefault
-from linnet.cli.options import ModelChoice, numbers, option
+from linnet.cli.options import ModelChoice, option, transcription_options
 from linnet.cli.processes import exit_status, stoppable
 from linnet.errors import OptionError
 from linnet.urls import public_name
@@ -59,7 +59,7 @@ HypothesesFile = Annotated[
     option(
         "--hypotheses",
         metavar="FILE",
-        help="Score existing transcripts: JSONL, CTM, trn, Kaldi text, a line for each reference, or the "
+        help="Score existing transcripts: JSONL, CTM, trn, Kaldi text, one line per reference, or the "
         "rows of an evaluation; 'source' for those that SOURCE's own rows hold (leaderboard files).",
     ),
 ]
@@ -99,8 +99,8 @@ Output = Annotated[
         "--output",
         verb="evaluate",
         metavar="FILE",
-        help="Write one JSON line per utterance as it finishes; a second run with the same file goes "
-        "on where the first one ended. In a folder: MANIFEST's name with .evaluation.jsonl.",
+        help="Write one JSON line per utterance as it finishes; a second run with the same file "
+        "resumes. In a folder: MANIFEST's name with .evaluation.jsonl.",
     ),
 ]
 Limit = Annotated[
@@ -151,34 +151,23 @@ def run(
     progress: shared.ProgressKind = "auto",
     verbose: shared.Verbose = False,
 ) -> None:
-    """Score a model, another system, or transcripts that exist already.
+    """Score a model, another system, or existing transcripts.
 
     The corpus word error rate (errors summed over reference words summed) with its 95 % interval, the character error
-    rate, and RTFx. What cannot be scored is listed and left out, and the exit status is 1.
+    rate, and RTFx. If something cannot be scored, it is listed and skipped, and the exit status is 1.
     """
+    given = locals()
     from linnet.evaluation.job import EvaluationJob, Files, Scoring
     from linnet.evaluation.systems import ExistingHypotheses, ModelSystem
-    from linnet.transcription.options import TranscriptionOptions
 
     with traced(verbose), stoppable():
-        decoding = TranscriptionOptions(
-            language=language,
-            prompt=prompt,
-            timestamps=timestamps,
-            beam_size=beam_size,
-            max_new_tokens=max_new_tokens,
-            temperatures=numbers(temperature, "temperature"),
-            long_form=long_form,  # type: ignore[arg-type]  # checked by TranscriptionOptions
-            vad=vad,
-            seed=seed,
-        )
-        scoring = Scoring(normalizer, protocol, decoding, batch_size=batch_size, channel=channel)
+        scoring = Scoring(normalizer, protocol, transcription_options(given), batch_size=batch_size, channel=channel)
         files = Files(output, report, restart=restart, limit=limit)
         request = live.StreamRequest(streaming, policy, delay, step, chunk, block, align)
         request.check(hypotheses=hypotheses, model=model)
         with make_reporter(progress) as reporter, listening(reporter):
             system: System
-            choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
+            choice = ModelChoice.of(given)
             if streaming:
                 options = request.options(prompt=prompt, beam_size=beam_size)
                 system = request.system(choice, options, reporter.notice)
@@ -199,7 +188,7 @@ class _Watch:
         self._reporter = reporter
 
     def finished(self, row: ScoredRow) -> None:
-        """One utterance is over."""
+        """Report a finished utterance."""
         status = "failed" if row.error else "done"
         self._reporter.finished(FileResult(public_name(row.audio), status, row.duration, row.seconds, row.error))
 
@@ -216,7 +205,7 @@ def _load(choice: ModelChoice, notify: Notify) -> Any:
 
 
 def _score(job: EvaluationJob, source: str | None, suite: str | None, files: Files, *, as_json: bool) -> bool:
-    """Score and print; whether something could not be scored."""
+    """Score and print; returns whether something could not be scored."""
     if source is not None and suite is not None:
         raise OptionError(f"give a source ({source}) or a suite ({suite}), not both")
     try:

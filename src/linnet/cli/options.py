@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from linnet.errors import OptionError
 from linnet.notices import Notify
 
 if TYPE_CHECKING:
+    from linnet.transcription.options import TranscriptionOptions
     from linnet.transcription.recognizer import Recognizer
     from linnet.transcription.subtitles import SubtitleLayout
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def option(*names: str, help: str, verb: str = "", **more: Any) -> Any:
     """A typer option whose environment variable is its long name: `--beam-size` is LINNET_BEAM_SIZE.
 
-    `verb` is for a name that says something else elsewhere: the `--format` of `bench` is LINNET_BENCH_FORMAT.
+    `verb` is for a name with another meaning elsewhere: the `--format` of `bench` is LINNET_BENCH_FORMAT.
     """
     words = [*verb.split(), *names[0].partition("/")[0].removeprefix("--").split("-")]
     return typer.Option(*names, help=help, envvar="_".join(["LINNET", *words]).upper(), show_envvar=True, **more)
@@ -147,16 +149,23 @@ Quiet = Annotated[bool, option("--quiet", "-q", help="Print failures only on std
 Verbose = Annotated[bool, option("--verbose", help="Show the traceback of an error.")]
 
 
+_THRESHOLDS = {
+    "compression_ratio_threshold": "compression ratio threshold",
+    "log_probability_threshold": "log probability threshold",
+    "no_speech_threshold": "no-speech threshold",
+}
+
+
 def numbers(text: str, name: str) -> tuple[float, ...]:
-    """Numbers with commas between them. Raises `OptionError`."""
+    """Parse numbers separated by commas. Raises `OptionError`."""
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise OptionError(f"{name} must be a number, or several with commas between them, got {text!r}") from None
+        raise OptionError(f"{name} must be a number, or several separated by commas, got {text!r}") from None
 
 
 def number_or_none(text: str, name: str) -> float | None:
-    """A number, or `None` for `none`. Raises `OptionError`."""
+    """Parse a number, or `None` for `none`. Raises `OptionError`."""
     if text.strip().lower() in ("none", "off"):
         return None
     found = numbers(text, name)
@@ -168,7 +177,7 @@ def number_or_none(text: str, name: str) -> float | None:
 def subtitle_layout(
     preset: bool, width: int | None, lines: int | None, characters_per_second: float | None
 ) -> SubtitleLayout | None:
-    """The layout that the options ask for: the preset's where they leave it open; None where none is asked for."""
+    """The layout of the options, with the preset's values for unset ones; None without layout options."""
     from linnet.transcription.subtitles import SUBTITLE, SubtitleLayout
 
     named = {"max_line_width": width, "max_lines": lines, "max_chars_per_second": characters_per_second}
@@ -178,9 +187,19 @@ def subtitle_layout(
     return SubtitleLayout(**given) if given else None
 
 
+def transcription_options(given: Mapping[str, Any]) -> TranscriptionOptions:
+    """The transcription options among a command's parameters. Raises `OptionError`."""
+    from linnet.transcription.options import TranscriptionOptions
+
+    chosen = {field.name: given[field.name] for field in fields(TranscriptionOptions) if field.name in given}
+    for name in _THRESHOLDS.keys() & given.keys():
+        chosen[name] = number_or_none(given[name], _THRESHOLDS[name])
+    return TranscriptionOptions(**chosen, temperatures=numbers(given["temperature"], "temperature"))
+
+
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model the user asked for, and where it shall run."""
+    """Which model the user chose, and where it runs."""
 
     name: str | None
     device: str
@@ -190,8 +209,13 @@ class ModelChoice:
     compute_type: str = "auto"
     threads: int | None = None
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> ModelChoice:
+        """The model options among a command's parameters."""
+        return cls(given["model"], *(given[field.name] for field in fields(cls)[1:]))
+
     def load(self, notify: Notify, *, late: bool = False) -> Recognizer:
-        """The model, `late` with its weights read when a recording could be opened; what was chosen is reported.
+        """Load the model (`late`: its weights when a recording has been opened) and report choices.
 
         Raises `ModelError`, `OptionError`.
         """

@@ -83,6 +83,7 @@ class Screen:
             self._tail = ""
             if event.last:
                 self._print()
+            self._let_go()
         else:
             return
         self._draw()
@@ -93,6 +94,17 @@ class Screen:
         line = Styled(shown(self._final.lstrip()))
         line.append(shown(self._tail if self._final else self._tail.lstrip()), style="dim")
         self._live.update(line, refresh=True)
+
+    def _let_go(self) -> None:
+        """Leave full lines above while the speaker does not pause: what is redrawn must not outgrow the screen."""
+        width = max(self._console.width, 20)
+        while len(self._final) > 2 * width:
+            line, _, _ = self._final[:width].rpartition(" ")
+            line = line if line.strip() else self._final[:width]
+            rest = self._final[len(line) :]
+            self._final = line
+            self._print()
+            self._final = rest
 
     def _print(self) -> None:
         """Leave the segment's text above, for good."""

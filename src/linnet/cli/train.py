@@ -183,10 +183,8 @@ def _require_extra(track: str = "") -> None:
 def _require_known(recipe: Recipe) -> None:
     """Reject an unknown normalizer, which the recipe itself cannot check."""
     from linnet.text.normalizers import Normalizers
-    from linnet.training.speech.recipe import SpeechRecipe
 
-    if isinstance(recipe, SpeechRecipe):
-        Normalizers(recipe.run.normalizer)
+    Normalizers(getattr(recipe.run, "normalizer", "auto"))
 
 
 def _train(recipe: Recipe, skip_bad: bool) -> None:
@@ -195,15 +193,14 @@ def _train(recipe: Recipe, skip_bad: bool) -> None:
     from linnet.training.folder import result_folder
     from linnet.training.loop import run_recipe
     from linnet.training.shutdown import Signals, StoppedError
-    from linnet.training.speech.recipe import SpeechRecipe
 
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    first = os.environ.get("RANK", "0") == "0"  # in processes started by torchrun
     notify = notice if first else _say_nothing
     with Signals(notify) as stop:
-        normalizer = recipe.run.normalizer if isinstance(recipe, SpeechRecipe) else "auto"
+        normalizer = getattr(recipe.run, "normalizer", "auto")
         rows = run_recipe(recipe, RunContext(skip_bad, notify, ValidationScore(normalizer, notify), stop))
         try:
-            show(rows) if first else deque(rows, maxlen=0)  # the first process has them
+            show(rows) if first else deque(rows, maxlen=0)  # reported by the first process
         except StoppedError as stopped:
             notify(str(stopped))
             raise typer.Exit(130) from None

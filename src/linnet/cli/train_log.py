@@ -1,4 +1,4 @@
-"""The log of a training run on stderr: one line that is redrawn on a terminal, JSON lines elsewhere."""
+"""The log of a training run on stderr: one updated line on a terminal, JSON lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _FIGURES = {
     "memory_gb": "{:.1f} GB",
 }
 _EVENTS = {
-    "skipped": "{} steps skipped: no finite loss",
+    "skipped": "{} steps skipped: loss not finite",
     "out_of_memory": "out of memory: {}",
-    "left_out": "left out, cannot be read: {}",
+    "left_out": "skipped, cannot be read: {}",
 }
-_LINE = 100  # columns that the figures take; a bar gets what is left, up to
+_LINE = 100  # columns of the figures; the bar gets the rest, up to
 _BAR = 40
 
 
@@ -41,21 +41,21 @@ def show(rows: Iterable[Row]) -> None:
 
 
 def show_line(rows: Iterable[Row], console: Console) -> None:
-    """A line with the newest figures, whose time left runs on between rows; `events` stay on the screen above it."""
+    """A line with the latest figures and a running time left; `events` stay on the screen above it."""
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.table import Column
     from rich.text import Text
 
     class TimeLeft(ProgressColumn):
-        """Runs down from what the newest row says."""
+        """Counts down from the value in the latest row."""
 
         def render(self, task: Task) -> Text:
-            """As `1:02:03 left`."""
+            """Text such as `1:02:03 left`."""
             until = task.fields["until"]
             return Text("" if until is None else f"{clock(max(0.0, until - time.monotonic()))} left", style="bold")
 
     whole = Column(no_wrap=True)
-    cut = Column(no_wrap=True, overflow="ellipsis")  # where the terminal is narrow
+    cut = Column(no_wrap=True, overflow="ellipsis")  # on a narrow terminal
     columns = [
         TextColumn("{task.description}", markup=False, table_column=whole),
         TimeLeft(table_column=whole),
@@ -64,7 +64,7 @@ def show_line(rows: Iterable[Row], console: Console) -> None:
     if console.width >= _LINE + 8:
         columns.insert(1, BarColumn(bar_width=min(_BAR, console.width - _LINE)))
     known: Row = {}
-    # what else is written to stderr appears above the line; results belong on stdout
+    # other output on stderr appears above the line; results go to stdout
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, refresh_per_second=2) as bar:
         task = bar.add_task("preparing", total=None, until=None, figures="")
         for row in rows:
@@ -83,7 +83,7 @@ def show_line(rows: Iterable[Row], console: Console) -> None:
 
 
 def step_of(row: Row) -> str:
-    """The step, and of how many.
+    """The step and the number of steps.
 
     >>> step_of({"step": 1200, "steps": 50000})
     'step 1,200/50,000'
@@ -92,7 +92,7 @@ def step_of(row: Row) -> str:
 
 
 def figures(row: Row) -> str:
-    """The figures of a row that matter while one waits.
+    """The main figures of a row.
 
     >>> figures({"step": 20, "loss": 2.5, "wer": 0.25, "tokens_per_second": None})
     'loss 2.5000  WER 25.00 %'
@@ -102,10 +102,10 @@ def figures(row: Row) -> str:
 
 
 def events(row: Row) -> list[str]:
-    """What of a row is to be remembered: a validation, and what was skipped, made smaller or left out.
+    """The lasting events of a row: a validation, skipped steps, smaller batches, skipped utterances.
 
     >>> events({"step": 2000, "loss": 1.0, "wer": 0.031, "best_wer": 0.031, "skipped": 1})
-    ['step 2,000: 1 steps skipped: no finite loss', 'step 2,000: WER 3.10 %, the best so far']
+    ['step 2,000: 1 steps skipped: loss not finite', 'step 2,000: WER 3.10 %, the best so far']
     """
     said = []
     for key, form in _EVENTS.items():

@@ -1,4 +1,4 @@
-"""`linnet train --remote`: a recipe is trained on another machine."""
+"""`linnet train --remote`: train a recipe on another machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """What the options say of the other machine."""
+    """Options of the remote machine."""
 
     host: str
     folder: str

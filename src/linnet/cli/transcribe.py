@@ -1,4 +1,4 @@
-"""`linnet transcribe`: speech to text, one recording or thousands."""
+"""`linnet transcribe`: transcribe one recording or thousands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from linnet.cli import options as shared
 from linnet.cli.console import FileResult, Reporter, listening, make_reporter, print_result, print_trace, shown, traced
-from linnet.cli.options import ModelChoice, number_or_none, numbers, option, subtitle_layout
+from linnet.cli.options import ModelChoice, option, subtitle_layout, transcription_options
 from linnet.cli.processes import exit_status, stoppable
 from linnet.errors import AudioError, OptionError
 
@@ -74,7 +74,7 @@ Output = Annotated[
     ),
 ]
 Paragraphs = Annotated[bool, option("--paragraphs", help="Write txt as paragraphs instead of one line per segment.")]
-Beside = Annotated[bool, option("--beside", help="Write each file beside its recording instead of to a folder.")]
+Beside = Annotated[bool, option("--beside", help="Write each file next to its recording instead of to a folder.")]
 SkipExisting = Annotated[
     bool, option("--skip-existing", help="Skip recordings already transcribed with the same model and options.")
 ]
@@ -125,50 +125,28 @@ def transcribe(
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Turn speech into text.
+    """Transcribe speech.
 
-    One recording goes to stdout. With --output or --beside, which several need, each becomes a file, written when it is
-    done and named by the input's stem (by its whole name where two stems are equal). The exit status is 1 if any
+    One recording goes to stdout. With --output or --beside, required for several, each is written to a file as soon as
+    it is done, named by the input's stem (by its whole name if two stems are equal). The exit status is 1 if any
     recording failed.
     """
+    given = locals()
     from linnet.transcription.batch import RunOptions
-    from linnet.transcription.options import TranscriptionOptions
     from linnet.transcription.writers import parse_formats
 
     with traced(verbose), stoppable():
-        decoding = TranscriptionOptions(
-            language=language,
-            task=task,  # type: ignore[arg-type]  # checked by TranscriptionOptions
-            prompt=prompt,
-            hotwords=hotwords,
-            timestamps=timestamps,
-            beam_size=beam_size,
-            length_penalty=length_penalty,
-            max_new_tokens=max_new_tokens,
-            temperatures=numbers(temperature, "temperature"),
-            compression_ratio_threshold=number_or_none(compression_ratio_threshold, "compression ratio threshold"),
-            log_probability_threshold=number_or_none(log_probability_threshold, "log probability threshold"),
-            no_speech_threshold=number_or_none(no_speech_threshold, "no-speech threshold"),
-            condition_on_previous=condition_on_previous,
-            long_form=long_form,  # type: ignore[arg-type]  # checked by TranscriptionOptions
-            vad=vad,
-            language_per_segment=language_per_segment,
-            seed=seed,
-            word_timestamps=word_timestamps,
-        )
-        layout = subtitle_layout(subtitle, max_line_width, max_lines, max_chars_per_second)
         options = RunOptions(
             formats=parse_formats(format or ["txt"]),
-            decoding=decoding,
+            decoding=transcription_options(given),
             batch_size=batch_size,
             channel=channel,
             track=track,
             skip_existing=skip_existing,
-            layout=layout,
+            layout=subtitle_layout(subtitle, max_line_width, max_lines, max_chars_per_second),
             paragraphs=paragraphs,
         )
-        choice = ModelChoice(model, device, dtype, offline, engine, compute_type, threads)
-        command = _Command(choice, options, output, beside=beside, show=show, verbose=verbose)
+        command = _Command(ModelChoice.of(given), options, output, beside=beside, show=show, verbose=verbose)
         with make_reporter(progress, quiet=quiet) as reporter, listening(reporter):
             failed = command.run(inputs, reporter)
     if failed:
@@ -187,12 +165,12 @@ class _Command:
     verbose: bool
 
     def run(self, inputs: Sequence[str], reporter: Reporter) -> bool:
-        """One recording to stdout, all else to files."""
+        """Write one recording to stdout, several to files."""
         from linnet.transcription.batch import prepare_folder
         from linnet.transcription.naming import plan_items
 
         if self.beside and self.output is not None:
-            raise OptionError("--beside and --output name two places for the same files: choose one")
+            raise OptionError("--beside and --output exclude each other: choose one")
         sources, missing = _expand(inputs)
         items = plan_items(sources, self.options.formats, self.output)
         if self.output is not None:
@@ -200,8 +178,8 @@ class _Command:
         elif not self.beside:
             if len(inputs) > 1 or len(items) > 1 or Path(inputs[0]).is_dir():
                 raise OptionError(
-                    "several recordings, or a folder of them, do not fit on stdout: name a folder for the transcripts "
-                    "with --output, or write each beside its recording with --beside"
+                    "several recordings, or a folder of them, need files: give a folder for the transcripts "
+                    "with --output, or write each next to its recording with --beside"
                 )
             self._to_stdout(items[0], reporter)
             return False
@@ -212,7 +190,7 @@ class _Command:
         from linnet.transcription.schedule import Recording
 
         if len(self.options.formats) > 1:
-            raise OptionError("several formats do not fit on stdout: choose one --format, or a folder with --output")
+            raise OptionError("several formats need files: choose one --format, or a folder with --output")
         (name,) = self.options.formats
         recognizer = self.model.load(reporter.notice, late=True)
         reporter.begin(1)
@@ -249,15 +227,17 @@ class _Command:
                     self._report_words(recognizer, reporter)
         except KeyboardInterrupt as stop:
             done = _count(rows, "done", "skipped")
-            reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to go on")
+            reporter.notice(f"stopped: {done} of {len(items)} done; run again with --skip-existing to resume")
             raise typer.Exit(exit_status(stop)) from None
         if len(items) == 1 and rows[-1].status == "done":
             reporter.notice(f"written: {', '.join(str(items[0].target(name)) for name in self.options.formats)}")
         elif len(items) == 1 and rows[-1].status == "skipped":
             reporter.notice(f"skipped: {items[0].target(self.options.formats[0])} already exists")
         if left := _count(rows, "not begun"):
-            reporter.notice(f"stopped, the disk is full: {left} not begun; make room, then go on with --skip-existing")
-        with reporter:  # the bar goes before the table comes
+            reporter.notice(
+                f"stopped, the disk is full: {left} not begun; free space, then resume with --skip-existing"
+            )
+        with reporter:  # remove the bar before the table
             pass
         reporter.end(rows, time.perf_counter() - begun - recognizer.loading_seconds)
         return _count(rows, "failed", "not begun") > 0
@@ -281,7 +261,7 @@ class _Command:
 
 
 def _expand(inputs: Sequence[str]) -> tuple[list[str], list[FileResult]]:
-    """Recordings, and inputs that are none; raises the `AudioError` where nothing else is left to do."""
+    """Recordings and invalid inputs; raises the `AudioError` if there are no recordings."""
     from linnet.audio.inputs import expand
     from linnet.urls import public_name
 

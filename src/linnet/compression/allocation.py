@@ -47,6 +47,13 @@ def threshold_rank(energies: Tensor, threshold: float, *, step: int = STEP) -> i
     return None
 
 
+def check_thresholds(*shares: float) -> None:
+    """Raise `OptionError` for a share of the variance that is none."""
+    for share in shares:
+        if not 0.0 < share <= 1.0:
+            raise OptionError(f"a threshold is a share of the variance, above 0 and at most 1; got {share:g}")
+
+
 def by_threshold(
     sites: Sequence[Site], analyses: Mapping[str, Analysis], attention: float, mlp: float, *, step: int = STEP
 ) -> Ranks:
@@ -55,9 +62,7 @@ def by_threshold(
     A layer stays dense where its rank is more than 0.5 of the narrower width in attention, 0.8 of it in the MLP, and
     where no multiple of the step carries the share. Raises `OptionError` for shares that are not between 0 and 1.
     """
-    for share in (attention, mlp):
-        if not 0.0 < share <= 1.0:
-            raise OptionError(f"a threshold is a share of the variance, above 0 and at most 1; got {share:g}")
+    check_thresholds(attention, mlp)
     ranks: Ranks = {}
     for site in sites:
         rank = threshold_rank(analyses[site.name].energies, attention if site.kind == "attention" else mlp, step=step)

@@ -1,8 +1,9 @@
-"""Second moments of what linear layers read and write, streamed over windows: all that the factors are made from.
+"""Second moments of the inputs and outputs of linear layers, streamed over windows: the only statistics for the
+factors.
 
-The covariance of a layer's outputs is W Cov(inputs) W^T exactly, so a site is measured on its narrower side: what q, k,
-v and the first layer of an MLP read, and what the second layer of an MLP writes. Nothing grows with the number of
-windows. Shapes: n frames of a window, D width of the side that is measured.
+The covariance of a layer's outputs is exactly W Cov(inputs) W^T, so a site is measured on its narrower side: the inputs
+of q, k, v and the first layer of an MLP, and the outputs of the second layer of an MLP. Memory does not grow with the
+number of windows. Shapes: n frames of a window, D width of the side that is measured.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from linnet.compression.subject import Example, Subject
 from linnet.errors import OptionError
 
 Side = Literal["inputs", "outputs"]
-FRAMES_PER_DIMENSION = 4  # below this the small eigenvalues are noise
+FRAMES_PER_DIMENSION = 4  # rows per dimension: with fewer, small eigenvalues are noise
 
 
 class Moments:
@@ -36,7 +37,7 @@ class Moments:
         if not len(rows):
             return
         exact = rows.detach().double()
-        if self._shift is None:  # a mean far from 0 would eat the digits of what differs
+        if self._shift is None:  # a mean far from 0 would cost precision
             self._shift = exact.mean(0)
         exact = exact - self._shift
         self.count += len(exact)
@@ -66,7 +67,7 @@ class Measured:
 
 
 def side_of(site: Site) -> Side:
-    """The narrower one; what it reads where both are equal, for other sites may read the same."""
+    """The narrower side; the inputs if both are equal, since other sites may share them."""
     return "inputs" if site.inputs <= site.outputs else "outputs"
 
 
@@ -78,10 +79,10 @@ def measure(
     include_padding: bool = False,
     run: Callable[[Example], Any] | None = None,
 ) -> dict[str, Measured]:
-    """The moments of each site, by name, over the frames that hold sound, or all with `include_padding`.
+    """The moments of each site, by name, over the frames without padding, or all with `include_padding`.
 
-    `run` passes an example through the model, by default through its encoder. Raises `OptionError` with the smallest
-    safe number of seconds where the frames are too few for the widest site.
+    `run` passes an example through the model, by default through its encoder. Raises `OptionError` with the required
+    amount of audio if there are too few frames for the widest site.
     """
     moments = {_key(site): Moments(_width(site)) for site in sites}
     padding: list[Example | None] = [None]
@@ -97,7 +98,7 @@ def measure(
 
 
 def rows_of(values: Tensor, padded: Example | None) -> Tensor:
-    """What a layer reads or writes of one window [1, T, D] as rows [n, D]; without the frames that pad it, if given."""
+    """The inputs or outputs of a layer for one window [1, T, D] as rows [n, D]; without padding frames, if given."""
     if padded is not None and padded.frames is not None and values.ndim == 3 and values.shape[1] == padded.positions:
         values = values[:, : padded.frames]
     return values.reshape(-1, values.shape[-1])

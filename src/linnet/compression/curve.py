@@ -1,4 +1,4 @@
-"""How much of the encoder can go before it shows: held-out divergence and work over sizes, by budget and by LiteASR."""
+"""Held-out divergence and computation over encoder sizes, for budgets and for LiteASR's presets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUDGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 
 @dataclass(frozen=True)
 class Point:
-    """One size: the share of the encoder's parameters that is left, and the divergence in nats on held-out windows."""
+    """One size: the remaining share of the encoder's parameters, and the divergence in nats on held-out windows."""
 
     name: str
     share: float
@@ -36,10 +36,10 @@ def size_curve(
     *,
     times: LayerTimes | None = None,
 ) -> dict[str, list[Point]]:
-    """Points of the options' own method at several budgets, and of LiteASR's rule at its presets, large to small.
+    """Points of the options' method at several budgets, and of LiteASR's rule at its presets, from large to small.
 
-    With `times` of layers the first keeps dense what is not faster; the rule is as published. A budget that cannot be
-    met ends the first line. The study's model is left as it was.
+    With `times` of layers, the first method keeps layers dense that are not faster; the rule is as published. A budget
+    that cannot be met ends the first line. The study's model is unchanged.
     """
     say = notify or ignore
     own, rule = [], []
@@ -47,7 +47,7 @@ def size_curve(
         say(f"trying a budget of {budget:g}")
         try:
             made = compress(study, replace(options, thresholds=None, latency=None, budget=budget), times)
-        except OptionError:  # smaller ones cannot be met either
+        except OptionError:  # smaller budgets cannot be met either
             break
         own.append(Point(f"{budget:g}", made.share, made.divergence))
     for name in PRESETS:
@@ -59,9 +59,9 @@ def size_curve(
 
 @torch.no_grad()
 def multiply_adds(study: Study, made: Compressed, example: Example) -> tuple[int, int]:
-    """Multiply-adds of the encoder for one window, dense by PyTorch's own counter, and with the ranks of `made`.
+    """Multiply-adds of the encoder for one window, dense by PyTorch's counter, and with the ranks of `made`.
 
-    A pivot layer counts k (D + O) - k^2 for a frame, also where an engine makes a plain pair of it.
+    A pivot layer counts k (D + O) - k^2 per frame, even if an engine runs it as a pair.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
@@ -72,7 +72,7 @@ def multiply_adds(study: Study, made: Compressed, example: Example) -> tuple[int
         return lambda _, given: rows.__setitem__(name, given[0].numel() // given[0].shape[-1])
 
     hooks = {one.name: count(one.name) for one in made.reports if one.name in made.layers}
-    counter = FlopCounterMode(display=False)  # it does not know the CPU's fused attention, so that is done in products
+    counter = FlopCounterMode(display=False)  # the counter lacks the CPU's fused attention, so plain products are used
     with counter, sdpa_kernel(SDPBackend.MATH), hooked(study.subject.model, hooks, before=True):
         study.subject.encode(example)
     dense = int(counter.get_total_flops()) // 2

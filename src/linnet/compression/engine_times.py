@@ -1,4 +1,4 @@
-"""The times of layers in the engine that will run a model: OpenVINO where it is used for it, else PyTorch."""
+"""Times of layers in the engine that runs a model: OpenVINO if available for it, else PyTorch."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ TIMED = ("auto", "f32", "bf16", "int8")
 def engine_times(
     ref: ModelRef, compute_type: str, frames: int, *, threads: int | None = None, step: int = STEP
 ) -> LayerTimes:
-    """The times of a model's encoder layers over so many frames, in the engine that Linnet runs it with on this CPU.
+    """The times of a model's encoder layers for this number of frames, in Linnet's engine for it on this CPU.
 
-    Raises `OptionError` for a compute type that is unknown, or that this engine has not.
+    Raises `OptionError` for a compute type that is unknown or not supported by the engine.
     """
     if compute_type not in TIMED:
         raise OptionError(f"layers are timed in {', '.join(TIMED[:-1])} or {TIMED[-1]}, not in {compute_type}")
@@ -43,7 +43,8 @@ def engine_times(
 
 
 def openvino_runner(precision: Precision, frames: int, threads: int | None = None) -> Runner:
-    """Run a layer as a converted Whisper encoder holds it, over random frames [1, frames, inputs]."""
+    """A function that runs a layer, in the form of a converted Whisper encoder, on random frames [1, frames,
+    inputs]."""
     from linnet.engines.openvino.export import hold_weights, trace
     from linnet.engines.openvino.modules import framewise
     from linnet.engines.openvino.runtime import compile_model, encoder_compute, import_openvino
@@ -65,7 +66,8 @@ def openvino_runner(precision: Precision, frames: int, threads: int | None = Non
 
 
 def torch_runner(frames: int, dtype: torch.dtype = torch.float32, *, engine: bool) -> Runner:
-    """Run a layer over random frames: as Linnet's own Whisper encoder in PyTorch does, or as Transformers does."""
+    """A function that runs a layer on random frames, as in Linnet's Whisper encoder in PyTorch, or as in
+    Transformers."""
     from linnet.engines.torch.ops import product
     from linnet.models.lowrank.rewriting import for_frames
 
@@ -76,7 +78,7 @@ def torch_runner(frames: int, dtype: torch.dtype = torch.float32, *, engine: boo
         if engine:
             made = product(for_frames(layer), activation)
             return lambda: made(given)
-        if isinstance(layer, PivotLinear):  # nothing is folded: outputs are put in order
+        if isinstance(layer, PivotLinear):  # nothing is merged: outputs are reordered
             layer.order.copy_(torch.randperm(layer.out_features))
         return lambda: layer(given) if activation is None else activation(layer(given))
 

@@ -1,9 +1,10 @@
-"""Low-rank factors of a layer from the moments of its inputs or outputs: LiteASR's, and weighted by the Fisher.
+"""Low-rank factors of a layer from the moments of its inputs or outputs: LiteASR's, and weighted by the Fisher
+information.
 
 Row vectors: y = x W + b, with x [D], W [D, O]. LiteASR takes the principal directions V of the outputs' covariance
-(paper, equations 2 to 5): y' = x (W V) V^T + b', b' = mean + (b - mean) V V^T. Where an error e costs e G e^T with
-G = L L^T, the same is done to y L: y' = x (W L V) (V^T L^-1) + b', the projector V V^T replaced by L V V^T L^-1. Both
-are optimal for their measure, and lose the eigenvalues that are left out.
+(paper, equations 2 to 5): y' = x (W V) V^T + b', b' = mean + (b - mean) V V^T. Where an error e costs e G e^T with G =
+L L^T, the same is done to y L: y' = x (W L V) (V^T L^-1) + b', the projector V V^T replaced by L V V^T L^-1. Both are
+optimal for their measure, and lose the omitted eigenvalues.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from torch import Tensor, nn
 from linnet.compression.calibration import Measured
 from linnet.models.lowrank.layers import Factors
 
-RIDGE = 0.25  # of the Fisher's mean diagonal, added to all of it: what no gradient was seen for is not free
+RIDGE = 0.25  # share of the Fisher's mean diagonal, added to it: directions without gradients are not free
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """A layer's outputs in their principal directions, r of them.
+    """A layer's outputs in their r principal directions.
 
-    `energies` [r] are what each direction carries, descending: variance, or Fisher loss where weighted. `prices` [r]
-    are the Fisher loss of leaving each out, or the energies where there is no Fisher. `back` [O, r] takes directions to
-    outputs, and `into` [O, r] outputs to directions: G back, with the Fisher G [O, O] that they are weighted by, for
-    back is L^-T V and into L V; the same where there is none. `weight` [O, D] as the layer holds it, `bias` [O] and
-    `mean` [O] of outputs as measured. Weight and Fisher are not copied: all of a model's are alive at once.
+    `energies` [r] of the directions, descending: variance, or Fisher loss if weighted. `prices` [r] are the Fisher loss
+    of omitting each, or the energies without a Fisher. `back` [O, r] maps directions to outputs, and `into` [O, r]
+    outputs to directions: G back, with the Fisher G [O, O] as weights, since back is L^-T V and into L V; the same
+    without a Fisher. `weight` [O, D] of the layer, `bias` [O], and the measured `mean` [O] of outputs. Weight and
+    Fisher are not copied: all of a model's are in memory at once.
     """
 
     weight: Tensor
@@ -39,29 +40,29 @@ class Analysis:
     back: Tensor
 
     def factors(self, rank: int) -> Factors:
-        """The best factors of this rank, in float64; the bias folds what is left out, at its mean."""
+        """The best factors of this rank, in float64; the bias includes the mean of the omitted directions."""
         back, weight = self.back[:, :rank], self.weight.double()
         into = back if self.fisher is None else ridge(self.fisher.double()) @ back
         bias = self.mean + back @ (into.T @ (self.bias - self.mean))
         if self.fisher is None:  # orthonormal
             return Factors(into.T @ weight, back, bias)
-        even, triangle = torch.linalg.qr(back)  # directions of one length: for rounding, and for whoever trains them
+        even, triangle = torch.linalg.qr(back)  # directions of equal length: for rounding, and for training
         return Factors(triangle @ into.T @ weight, even, bias)
 
     def loss(self, rank: int) -> float:
-        """What leaving out all but `rank` directions costs, in units of `prices`."""
+        """The loss of keeping only `rank` directions, in units of `prices`."""
         return float(self.prices[rank:].sum())
 
     def share_left(self, rank: int) -> float:
-        """The share of the energy that is left out."""
+        """The omitted share of the energy."""
         return float(self.energies[rank:].sum() / self.energies.sum())
 
 
 def analyze(layer: nn.Linear, measured: Measured, fisher: Tensor | None = None, *, weighted: bool = True) -> Analysis:
     """The principal directions of a layer's outputs.
 
-    With the `fisher` [O, O] of its outputs they are those that matter to the transcript, or with `weighted=False` those
-    of the variance, only priced by it.
+    With the `fisher` [O, O] of its outputs they are those that affect the transcript most, or with `weighted=False`
+    those of the variance, with prices from the Fisher.
     """
     weight = layer.weight.detach().double()
     bias = torch.zeros(len(weight), dtype=torch.float64) if layer.bias is None else layer.bias.detach().double()
@@ -85,7 +86,7 @@ def analyze(layer: nn.Linear, measured: Measured, fisher: Tensor | None = None, 
 
 
 def ridge(fisher: Tensor, share: float = RIDGE) -> Tensor:
-    """The Fisher with a share of its mean diagonal added, so that no direction is free and all can be divided by."""
+    """The Fisher with a share of its mean diagonal added, so that no direction is free and it is invertible."""
     level = fisher.diagonal().mean()
     level = level if level > 0 else torch.ones((), dtype=fisher.dtype)
     return fisher + share * level * torch.eye(len(fisher), dtype=fisher.dtype)

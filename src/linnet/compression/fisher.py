@@ -1,8 +1,8 @@
-"""What an error in each layer's output costs the transcript: the Fisher information of the outputs.
+"""The effect of an error in each layer's output on the transcript: the Fisher information of the outputs.
 
-For outputs y [n, O] of a layer, g = d loss / d y of the log-likelihood of labels that are *drawn* from the model's own
-predictions, and G = E[g g^T] over frames: an error e costs e^T G e / 2 nats a frame to second order, where frames err
-independently (Martens 2020, https://arxiv.org/abs/1412.1193, section 8; labels drawn, not taken from the data, or it
+For outputs y [n, O] of a layer, g = d loss / d y of the log-likelihood of labels that are *sampled* from the model's
+own predictions, and G = E[g g^T] over frames: an error e costs e^T G e / 2 nats per frame to second order, for
+independent errors of frames (Martens 2020, https://arxiv.org/abs/1412.1193, section 8; with labels from the data it
 would be the empirical Fisher). No transcripts are needed.
 """
 
@@ -30,7 +30,7 @@ def fisher(
 ) -> dict[str, Tensor]:
     """G [O, O] of each site's outputs, in the model's own precision, by name. The examples have their transcripts.
 
-    Frames of padding count with `include_padding` only. The model's gradients are left as they were.
+    Padding frames count only with `include_padding`. The model's gradients are unchanged.
     """
     precision = {site.name: dense_of(subject, site).weight.dtype for site in sites}
     sums = {site.name: torch.zeros(site.outputs, site.outputs, dtype=precision[site.name]) for site in sites}
@@ -46,14 +46,14 @@ def fisher(
 
 
 def sampled_loss(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """The negative log-likelihood, summed, of labels drawn from these predictions [L, V] themselves."""
+    """The summed negative log-likelihood of labels sampled from these predictions [L, V]."""
     logs = logits.float().log_softmax(-1)
     drawn = torch.multinomial(logs.detach().exp(), 1, generator=generator)
     return -logs.gather(-1, drawn).sum()
 
 
 def differentiable(example: Example) -> Example:
-    """The example with features that gradients reach, so that all layers behind them have some, weights frozen."""
+    """The example with differentiable features, so that all layers get gradients although weights are frozen."""
     features = {
         name: value.detach().clone().requires_grad_() if value.is_floating_point() else value
         for name, value in example.features.items()
@@ -66,7 +66,7 @@ def _listening(
 ) -> Callable[..., None]:
     def add(gradient: Tensor) -> None:
         rows = rows_of(gradient, padding[0])
-        sums[name].addmm_(rows.T, rows)  # in the model's own precision: no digits are lost to a mean
+        sums[name].addmm_(rows.T, rows)  # in the model's own precision: no mean is subtracted
         counts[name] += len(rows)
 
     def hook(_: nn.Module, __: Any, made: Tensor) -> None:

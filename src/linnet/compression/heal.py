@@ -1,8 +1,7 @@
-"""Healing: the low-rank layers learn to predict what the dense model predicts, on audio without texts.
+"""Healing: train the low-rank layers to follow the dense model, on audio without texts.
 
-The loss is KL(dense || compressed) at each token of the dense model's own transcripts, and a share of the error of the
-encoder's output. What is no better on the windows held out is not kept. The loop that steps the optimizer may be the
-caller's own.
+The loss is KL(dense || compressed) at each token of the dense model's own transcripts, plus a share of the error of the
+encoder's output. The result is kept only if it is better on held-out windows. The caller may supply the optimizer loop.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from linnet.errors import OptionError
 from linnet.notices import Notify, ignore
 
 Fit = Callable[[Sequence[nn.Parameter], Callable[[int], Tensor], Callable[[int], bool]], int]
-CHECKS = 8  # times that the windows held out are asked, evenly over the time
+CHECKS = 8  # evaluations on held-out windows, evenly over the time
 
 
 @dataclass(frozen=True)
 class HealOptions:
-    """For how long to heal, and how. `feature_share` weighs the encoder's output beside the predictions."""
+    """Options of healing. `feature_share` is the weight of the encoder's output relative to the predictions."""
 
     minutes: float = 10.0
     rate: float = 1e-4
@@ -37,16 +36,19 @@ class HealOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.minutes > 0 and self.rate > 0 and self.feature_share >= 0):
-            raise OptionError("healing needs minutes and a rate above 0, and no negative share of features")
+        if not (0 < self.minutes < math.inf and self.rate > 0 and self.feature_share >= 0):
+            raise OptionError(
+                "healing needs a number of minutes and a rate, both above 0, and no negative share of features; "
+                f"got {self.minutes:g} minutes"
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class Healed:
-    """The layers after healing, or those that were given where healing did not help.
+    """The layers after healing, or the original ones if it did not help.
 
-    `divergence` is their mean KL on the windows held out, `before` that of those that were given, `kept` whether
-    healing was kept, `steps` how many windows it learned from, `course` the divergence at each check.
+    `divergence` is their mean KL on held-out windows, `before` that of the original ones, `kept` whether healing was
+    kept, `steps` the number of training windows, `course` the divergence at each check.
     """
 
     layers: Mapping[str, nn.Module]
@@ -67,13 +69,15 @@ def heal(
     fit: Fit | None = None,
     notify: Notify | None = None,
 ) -> Healed:
-    """Train copies of `layers`, which stand in the dense model of `subject`, on windows without texts.
+    """Train copies of `layers`, placed in the dense model of `subject`, on windows without texts.
+
+    Examples that have no transcript of the dense model yet are given it when they are first heard.
 
     `fit(parameters, loss, goes_on)` steps an optimizer on `loss(step)` for as long as `goes_on(step)` and answers with
     the number of steps; by default `adam`. The best state that was seen on the windows held out is kept.
     """
     if not layers:
-        raise OptionError("there is nothing to heal: no layer is low-rank")
+        raise OptionError("nothing to heal: no layer is low-rank")
     options, say = options or HealOptions(), notify or ignore
     student = copy.deepcopy(dict(layers))
     parameters = [value for layer in student.values() for value in layer.parameters()]
@@ -108,7 +112,7 @@ def adam(
     options: HealOptions,
     clock: _Clock,
 ) -> int:
-    """Adam with a short warm-up; the rate falls as a half cosine over the time that is given."""
+    """Adam with a short warm-up; the learning rate decays as a half cosine over the given time."""
     optimizer = torch.optim.AdamW(parameters, lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
     step = 0
     while goes_on(step):
@@ -124,7 +128,7 @@ def adam(
 
 
 class _Clock:
-    """How much of the time is gone."""
+    """Measures the elapsed share of the time."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._begun = seconds, time.perf_counter()
@@ -135,7 +139,7 @@ class _Clock:
 
 
 class _Lesson:
-    """The loss of one window after the other, in a random order that never repeats one before all were heard."""
+    """The loss of one window after another, in random order without repetition within a pass."""
 
     def __init__(
         self, subject: Subject, student: Mapping[str, nn.Module], examples: Sequence[Example], options: HealOptions
@@ -153,9 +157,10 @@ class _Lesson:
         index = self._order.pop()
         with torch.no_grad():
             example = self._examples[index]
-            if index not in self._tokens:  # features are large, and rebuilt
-                self._tokens[index] = self._subject.transcribed(example).tokens
-            example = replace(example, tokens=self._tokens[index])
+            if example.tokens is None:
+                if index not in self._tokens:  # features are large, and rebuilt
+                    self._tokens[index] = self._subject.transcribed(example).tokens
+                example = replace(example, tokens=self._tokens[index])
             taught, frames = _predictions(self._subject, example)
         with torch.enable_grad(), put_in(self._subject, self._student):
             said, own = _predictions(self._subject, example)
@@ -167,7 +172,7 @@ class _Lesson:
 
 
 def _predictions(subject: Subject, example: Example) -> tuple[Tensor, list[Tensor]]:
-    """The logits, and what the encoder wrote on the way."""
+    """The logits and the encoder's output."""
     written: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, made: object) -> None:
@@ -180,7 +185,7 @@ def _predictions(subject: Subject, example: Example) -> tuple[Tensor, list[Tenso
 
 
 class _Guard:
-    """Remembers the state of the layers that was best on the windows held out."""
+    """Keeps the best state of the layers on held-out windows."""
 
     def __init__(self, subject: Subject, student: Mapping[str, nn.Module], held_out: HeldOut, say: Notify) -> None:
         self._subject, self._student, self._held_out, self._say = subject, student, held_out, say

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from linnet.compression.allocation import PRESETS, STEP, Ranks
+from linnet.compression.allocation import PRESETS, STEP, Ranks, check_thresholds
 from linnet.compression.calibration import Measured, measure
 from linnet.compression.factors import Analysis, analyze
 from linnet.compression.fisher import fisher
@@ -61,7 +62,8 @@ class CompressOptions:
             raise OptionError("compressing takes either thresholds (or a preset of them) or a budget")
         for share, what in ((self.budget, "parameters"), (self.latency, "time")):
             if share is not None and not 0.0 < share < 1.0:
-                raise OptionError(f"the budget is a share of the encoder's {what}, between 0 and 1; got {share:g}")
+                raise OptionError(f"the budget is a share of the {what}, between 0 and 1; got {share:g}")
+        check_thresholds(*(self.thresholds or ()))
 
     @classmethod
     def preset(cls, name: str) -> CompressOptions:
@@ -142,10 +144,9 @@ class Study:
 
         Raises `OptionError` (too little audio), `ModelError` (nothing to do, or compressed already).
         """
-        say = notify or ignore
+        self._say = notify or ignore
         self.subject, self.audio, self.part = subject, audio, part
         self._options = options
-        self._tokens: dict[int, Tensor | None] = {}
         self._analyses: dict[tuple[bool, bool], dict[str, Analysis]] = {}
         refuse_compressed(subject)
         self.sites: list[Site]
@@ -156,13 +157,13 @@ class Study:
             return
         decoding = part == "decoder"
         self.sites = find_sites(subject, subject.transcribed(audio.teaching[0]), part)
-        say(f"measuring {len(self.sites)} layers of the {part} on {len(audio.teaching)} windows")
+        self._say(f"measuring {len(self.sites)} layers of the {part} on {len(audio.teaching)} windows")
         self.measured = measure(
             subject,
             self._transcribed(len(audio.teaching)) if decoding else audio.teaching,
             self.sites,
             include_padding=options.include_padding,
-            run=subject.logits if decoding else None,
+            run=subject.logits if decoding else self._heard(),
         )
         self.held_out = HeldOut(subject, [subject.transcribed(one) for one in islice(audio.held_out, HELD_OUT)])
 
@@ -170,18 +171,33 @@ class Study:
         """All that was measured, to begin another study with."""
         return dict(zip(_STATE, (self.sites, self.measured, self.fisher, self.held_out.examples), strict=True))
 
+    def _heard(self) -> Callable[[Example], None]:
+        """A pass of one example after the other through the encoder, with transcripts where they will be needed."""
+        count = self._options.fisher_windows if self._options.thresholds is None else 0
+        places = itertools.count()
+
+        def hear(example: Example) -> None:
+            if (index := next(places)) < count and self.subject.decoder is not None:
+                self.audio.transcripts[index] = self.subject.transcribed(example).tokens
+            else:
+                self.subject.encode(example)
+
+        return hear
+
     def _transcribed(self, count: int) -> Iterator[Example]:
         """The first windows with their transcripts, which are all made now: whoever measures must not see that."""
         for index, one in enumerate(islice(self.audio.teaching, count)):
-            if index not in self._tokens:
-                self._tokens[index] = self.subject.transcribed(one).tokens
+            if index not in self.audio.transcripts:
+                self.audio.transcripts[index] = self.subject.transcribed(one).tokens
         first = enumerate(islice(self.audio.teaching, count))
-        return (replace(one, tokens=self._tokens[index]) for index, one in first)
+        return (replace(one, tokens=self.audio.transcripts[index]) for index, one in first)
 
     @cached_property
     def fisher(self) -> dict[str, Tensor]:
         """The Fisher information of each layer's outputs, measured when it is first asked for."""
-        examples = self._transcribed(self._options.fisher_windows)
+        count = min(self._options.fisher_windows, len(self.audio.teaching))
+        self._say(f"differentiating the transcripts of {count} windows by the outputs of the {self.part}'s layers")
+        examples = self._transcribed(count)
         return fisher(
             self.subject,
             examples,

@@ -1,4 +1,4 @@
-"""What a compressed model costs in words, beside the model that it was made from."""
+"""Word error rates of a compressed model, compared with its dense model."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Change = Callable[[Samples, np.random.Generator], Samples]
 
 
 def as_recorded(samples: Samples, random: np.random.Generator) -> Samples:
-    """The samples [N] as they are."""
+    """The samples [N] unchanged."""
     del random
     return samples
 
 
 def noisy(samples: Samples, random: np.random.Generator) -> Samples:
-    """With white noise, 5 dB below the level of the whole recording [N]."""
+    """Add white noise, 5 dB below the level of the whole recording [N]."""
     level = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) * 10 ** (-NOISE_DB / 20)
     return samples + random.normal(0.0, level, len(samples)).astype(np.float32)
 
 
 def narrow(samples: Samples, random: np.random.Generator) -> Samples:
-    """With what a line of 8 kHz lets through [N]."""
+    """Limit to the bandwidth of 8 kHz audio [N]."""
     import soxr
 
     del random
@@ -52,9 +52,9 @@ CONDITIONS: dict[str, Change] = {"as recorded": as_recorded, "white noise at 5 d
 
 @dataclass(frozen=True)
 class Judgment:
-    """Errors of the dense model and the compressed one on the same utterances, changed in the same way.
+    """Errors of the dense and the compressed model on the same utterances under one condition.
 
-    `rates` with their intervals, and the interval of the difference, paired; None where there are too few utterances.
+    `rates` with their intervals, and the paired interval of the difference; None for too few utterances.
     """
 
     condition: str
@@ -91,8 +91,7 @@ def judge(
     sounds = _read(known, say)
     rows = [one for one, samples in zip(known, sounds, strict=True) if samples is not None]
     kept = [samples for samples in sounds if samples is not None]
-    if not any((one.text or "").strip() for one in rows):
-        raise OptionError("the test utterances hold no words: give a manifest with the text of each utterance")
+    check_words(rows)
     recognizers = [load(str(ref.path), device="cpu", compute_type=compute_type, threads=threads) for ref in models]
     scorer = Scorer(normalizers=Normalizers(normalizer))
     found = []
@@ -102,6 +101,12 @@ def judge(
         texts = [_texts(recognizer, rows, changed) for recognizer in recognizers]
         found.append(_judgment(name, rows, texts, scorer, len(known) - len(rows)))
     return found
+
+
+def check_words(utterances: Sequence[Utterance]) -> None:
+    """Raise `OptionError` where there is nothing to count errors in."""
+    if not any((one.text or "").strip() for one in utterances):
+        raise OptionError("the test utterances hold no words: give a manifest with the text of each utterance")
 
 
 def _read(utterances: Sequence[Utterance], say: Notify) -> list[Samples | None]:
@@ -117,7 +122,7 @@ def _read(utterances: Sequence[Utterance], say: Notify) -> list[Samples | None]:
 
 
 def _texts(recognizer: Recognizer, rows: Sequence[Utterance], sounds: Sequence[Samples]) -> list[str]:
-    """What is heard, in the utterance's language where the model knows it."""
+    """The transcripts, in the utterance's language if the model supports it."""
     known = recognizer.languages
     recordings = [Audio(samples, one.id) for one, samples in zip(rows, sounds, strict=True)]
     return greedy_texts(recognizer, recordings, [one.language if one.language in known else None for one in rows])

@@ -1,4 +1,4 @@
-"""What a layer takes on this machine, dense and at each rank, in the engine that will run the model."""
+"""Times of a layer on this machine, dense and at each rank, in the engine that runs the model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from linnet.compression.allocation import STEP
 from linnet.compression.sites import Site
 from linnet.models.lowrank.layers import Form, PivotLinear, low_rank_linear
 
-POINTS = 8  # ranks that are timed for each shape; times between them are interpolated
-ROUNDS, SECONDS = 8, 0.3  # of a pair of layers: at least so many, and as many as take so long together
-FASTER = 0.95  # of the dense layer's time: what a factored one may take to be worth its errors
-DOUBT = 0.7  # of the dense layer's time: above it, a rank that is chosen is timed itself
+POINTS = 8  # timed ranks per shape; times between them are interpolated
+ROUNDS, SECONDS = 8, 0.3  # rounds per pair of layers: at least this number, and at least this many seconds
+FASTER = 0.95  # of the dense layer's time: a factored layer must be faster than this to be worth its errors
+DOUBT = 0.7  # of the dense layer's time: above it, a chosen rank is timed itself
 
 Run = Callable[[], object]
 Runner = Callable[[nn.Module, bool], Run]
@@ -27,7 +27,8 @@ Measure = Callable[[nn.Module, nn.Module, bool], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides about the time of a layer; `activated`: the activation follows, and takes any order of outputs."""
+    """What determines the time of a layer; `activated`: an activation follows, for which the order of outputs is
+    free."""
 
     inputs: int
     outputs: int
@@ -35,15 +36,15 @@ class Shape:
 
     @classmethod
     def of(cls, site: Site) -> Shape:
-        """Of a layer of a model: the first one of an MLP is activated."""
+        """The shape of a layer of a model: the first one of an MLP is activated."""
         return cls(site.inputs, site.outputs, site.kind == "mlp" and site.outputs > site.inputs)
 
     def dense(self) -> nn.Linear:
-        """A dense layer of random weights."""
+        """A dense layer with random weights."""
         return nn.Linear(self.inputs, self.outputs)
 
     def factored(self, rank: int, form: Form) -> nn.Module:
-        """A low-rank layer of random weights, its outputs in an order as any where that matters."""
+        """A low-rank layer with random weights, and a random output order if that matters."""
         made = low_rank_linear(self.inputs, self.outputs, rank, form)
         if isinstance(made, PivotLinear) and not self.activated:
             made.order.copy_(torch.randperm(self.outputs, generator=torch.Generator().manual_seed(rank)))
@@ -51,9 +52,10 @@ class Shape:
 
 
 def in_turn(runner: Runner, rounds: int = ROUNDS) -> Measure:
-    """Time two layers in turn, at least so many rounds: the least seconds of each, for other work only adds to them.
+    """Time two layers in turn for a minimum number of rounds; returns the minimum seconds of each, since other load
+    only adds.
 
-    What runs the dense layer is kept as long as the layer is.
+    The runner of the dense layer is cached with the layer.
     """
     prepared: WeakKeyDictionary[nn.Module, Run] = WeakKeyDictionary()
 
@@ -76,9 +78,9 @@ def in_turn(runner: Runner, rounds: int = ROUNDS) -> Measure:
 
 
 class LayerTimes:
-    """The seconds of layers by shape and rank: some ranks of a shape are timed when it is first asked for.
+    """The seconds of layers by shape and rank: some ranks of a shape are timed on its first use.
 
-    `where` names the engine in reports. `measure` gives the seconds of a dense layer and a factored one.
+    `where` names the engine in reports. `measure` returns the seconds of a dense layer and a factored one.
     """
 
     def __init__(self, measure: Measure, where: str, *, step: int = STEP) -> None:
@@ -96,16 +98,16 @@ class LayerTimes:
         return self._dense[shape]
 
     def seconds(self, site: Site, rank: int, form: Form) -> float:
-        """Seconds at a rank: as timed, or between the ranks around it. A higher rank never takes less."""
+        """Seconds at a rank: measured, or interpolated. A higher rank is never faster."""
         return self._share(Shape.of(site), rank, form) * self.dense(site)
 
     def is_faster(self, site: Site, rank: int, form: Form) -> bool:
-        """Whether the layer takes at most 0.95 of the dense one's time at this rank."""
+        """Whether the layer needs at most 0.95 of the dense layer's time at this rank."""
         table = self._table(Shape.of(site), form)
         return table.get(rank, self._share(Shape.of(site), rank, form)) <= FASTER
 
     def settle(self, chosen: Iterable[tuple[Site, int, Form]]) -> int:
-        """Time those layers themselves whose gain is in doubt; how many were not timed before."""
+        """Time layers with an uncertain gain at their own rank; returns the number of new timings."""
         count = 0
         for site, rank, form in chosen:
             shape = Shape.of(site)
@@ -119,7 +121,7 @@ class LayerTimes:
         if not table:
             return 1.0
         ranks, shares = zip(*table, strict=True)
-        least = np.minimum.accumulate(shares[::-1])[::-1]  # what disturbs only adds: the higher rank's time bounds
+        least = np.minimum.accumulate(shares[::-1])[::-1]  # disturbances only add: the higher rank's time is a bound
         return float(np.interp(rank, ranks, least))
 
     def _table(self, shape: Shape, form: Form) -> dict[int, float]:
@@ -129,7 +131,7 @@ class LayerTimes:
             places = {max(self._step, round(most * place / POINTS)) for place in range(1, POINTS + 1)}
             for rank in sorted(places & set(range(1, most + 1))):
                 self._time(shape, rank, form)
-            if not table:  # narrower than a step: it stays dense
+            if not table:  # narrower than a step: the layer stays dense
                 self._dense.setdefault(shape, 0.0)
         return table
 

@@ -1,4 +1,4 @@
-"""A compression as one HTML page that needs no network: sizes, ranks, spectra, errors and times before and after.
+"""A self-contained HTML page of a compression: sizes, ranks, spectra, errors and times before and after.
 
 The page is `page/compress.html` with `page/compress.css`, on the base of `linnet.pages`.
 """
@@ -28,12 +28,12 @@ class Group:
 
 
 def write_page(path: str | os.PathLike[str], account: Account) -> None:
-    """Write the page whole or not at all. Raises `OutputError` where it cannot be written."""
+    """Write the page atomically. Raises `OutputError` if it cannot be written."""
     write_atomic(path, render(account))
 
 
 def render(account: Account) -> str:
-    """The page as a text."""
+    """The page as HTML."""
     made = account.made
     values = {
         "title": f"{account.model}, compressed",
@@ -48,7 +48,7 @@ def render(account: Account) -> str:
 
 
 def group_layers(reports: Sequence[LayerReport]) -> list[Group]:
-    """Layers by the last part of their names, each group in the order of its layers."""
+    """Group layers by the last part of their names, in order."""
     kinds: dict[str, list[LayerReport]] = {}
     for one in reports:
         kinds.setdefault(one.name.rpartition(".")[2], []).append(one)
@@ -56,19 +56,19 @@ def group_layers(reports: Sequence[LayerReport]) -> list[Group]:
 
 
 def _spectra(name: str, layers: Sequence[LayerReport]) -> LineChart:
-    """The energy that a rank keeps, for the first layer, the middle one and the last."""
+    """The kept energy by rank, for the first, the middle and the last layer."""
     chosen = sorted({0, len(layers) // 2, len(layers) - 1})
     lines = {f"layer {index}": _kept(layers[index].spectrum) for index in chosen}
     return line_chart(f"{name}: energy kept by rank", lines, label_x="rank", label_y="share of the energy")
 
 
 def _kept(spectrum: Sequence[float]) -> list[tuple[float, float]]:
-    """The share of the energy that each rank of the spectrum keeps."""
+    """The kept share of the energy at each rank of the spectrum."""
     return [(float(STEP * index), 1.0 - left) for index, left in enumerate(spectrum)]
 
 
 def _ranks(name: str, layers: Sequence[LayerReport]) -> LineChart:
-    """Ranks through the depth; the full width where a layer stayed dense."""
+    """Ranks by depth; the full width for dense layers."""
     full = [(float(index), float(min(one.inputs, one.outputs))) for index, one in enumerate(layers)]
     made = [(x, float(one.rank) if one.rank is not None else y) for one, (x, y) in zip(layers, full, strict=True)]
     return line_chart(f"{name}: rank by layer", {"rank": made, "full": full}, label_x="layer", label_y="rank")

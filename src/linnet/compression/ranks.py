@@ -68,8 +68,8 @@ def _by_parameters(
     if least > room:
         enough = (fixed + least) / whole
         ways = [f"give at least {enough:.3f}"] if enough < 1 else []
-        if times is not None:
-            ways.append(f"factor layers that are not faster, too, with  --for size  ({_slow(choices, times)})")
+        if times is not None and (slow := _slow(choices, times)):
+            ways.append(f"factor layers that are not faster, too, with  --for size  ({slow})")
         raise OptionError(
             f"a budget of {options.budget:g} cannot be met: {fixed:,} of the {study.part}'s {whole:,} parameters are "
             f"not in layers that can be factored, and the smallest ranks take {least:,.0f}: "
@@ -94,7 +94,7 @@ def _by_latency(
     if least > share * whole:
         raise OptionError(
             f"a budget of {share:g} of the time cannot be met: the smallest ranks take {least / whole:.3f} of it: "
-            f"give more ({_slow(choices, times)})"
+            f"give more{f' ({slow})' if (slow := _slow(choices, times)) else ''}"
         )
     return allocate(choices, share * whole)
 
@@ -117,6 +117,6 @@ def _choices(
 
 
 def _slow(choices: Mapping[str, list[Choice]], times: LayerTimes) -> str:
-    """How many layers gain nothing here."""
+    """How many layers gain nothing here; empty where all gain."""
     slow = sum(all(one.rank is None for one in found) for found in choices.values())
-    return f"{slow} of {len(choices)} layers are faster dense at every rank on {times.where}"
+    return f"{slow} of {len(choices)} layers are faster dense at every rank on {times.where}" if slow else ""

@@ -1,4 +1,4 @@
-"""What a compression did, in figures and as the model card of the new folder; `page` has it as a page."""
+"""Report a compression as figures and as the model card of the new folder; `page` makes an HTML page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from linnet.compression.speed import EncoderTime, products
 
 @dataclass(frozen=True)
 class Account:
-    """A compression with what belongs beside it: the model's name, the command, what it was calibrated on.
+    """A compression with its context: the model's name, the command, the calibration set.
 
-    What was not measured stays empty: `judgments` on test recordings, `times` of the encoders, the `curve` of other
-    sizes, `multiply_adds` of the encoder and `bytes` of the folder, dense and compressed.
+    Missing measurements are empty: `judgments` on test recordings, `times` of the encoders, the `curve` of other sizes,
+    `multiply_adds` of the encoder and `bytes` of the folder, dense and compressed.
     """
 
     model: str
@@ -34,12 +34,12 @@ class Account:
 
     @property
     def divergence(self) -> float:
-        """Of the model that is saved."""
+        """The divergence of the saved model."""
         return self.made.divergence if self.healed is None else self.healed.divergence
 
 
 def method(options: CompressOptions) -> str:
-    """How ranks were chosen, in words."""
+    """The method of choosing ranks, in words."""
     if options.thresholds is not None:
         preset = next((name for name, pair in PRESETS.items() if pair == options.thresholds), None)
         shares = "attention {:g}, MLP {:g} of the variance".format(*options.thresholds)
@@ -52,7 +52,7 @@ def method(options: CompressOptions) -> str:
 
 
 def figures(account: Account) -> list[tuple[str, str]]:
-    """Names and values: what matters most, in order."""
+    """Names and values, the most important first."""
     made = account.made
     dense, now = products(made.reports)
     told = [
@@ -84,14 +84,14 @@ def figures(account: Account) -> list[tuple[str, str]]:
 
 
 def _layer_times(made: Compressed) -> str:
-    """On what, and what they take together."""
+    """The total times of layers, with the engine."""
     timed = [one.seconds for one in made.reports if one.seconds is not None]
     dense, now = (1000 * sum(pair[index] for pair in timed) for index in (0, 1))
     return f"on {made.timed_on}: {dense:.1f} ms dense, {now:.1f} now; what is not faster stays dense"
 
 
 def _milliseconds(one: LayerReport) -> str:
-    """The cells of a layer's times, where it was timed."""
+    """The table cells of a layer's times, if timed."""
     if one.seconds is None:
         return ""
     dense, now = (f"{1000 * value:.2f}" for value in one.seconds)
@@ -99,7 +99,7 @@ def _milliseconds(one: LayerReport) -> str:
 
 
 def _change(one: Judgment) -> str:
-    """Both rates, and the paired interval of their difference."""
+    """Both error rates, and the paired interval of their difference."""
     text = f"{one.rates[1]:.2%}, dense {one.rates[0]:.2%}, on {one.utterances} utterances of {one.words:,} words"
     if one.difference is None:
         return text

@@ -1,4 +1,4 @@
-"""Which linear layers of a model can be factored, and which of them read the same input."""
+"""Find the linear layers of a model that can be factored, and those that share an input."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from linnet.errors import ModelError
 
 Kind = Literal["attention", "mlp"]
 _ATTENTION = ("attn", "attention")
-_POSITIONS = ("relative", "pos")  # projections of positions, not of frames: nothing to gain
+_POSITIONS = ("relative", "pos")  # projections of positions, not of frames: no gain
 
 
 @dataclass(frozen=True)
 class Site:
-    """A linear layer: `name` in the whole model, widths, and the first site that reads the same input as it."""
+    """A linear layer: `name` in the whole model, widths, and the first site with the same input."""
 
     name: str
     inputs: int
@@ -37,8 +37,8 @@ class Site:
 def find_sites(subject: Subject, example: Example, part: Literal["encoder", "decoder"] = "encoder") -> list[Site]:
     """The linear layers within the repeated blocks of the encoder (or decoder), in the order in which they run.
 
-    One pass over the example shows which run once, and which share an input. Raises `ModelError` that names the
-    modules looked for where there is none.
+    One pass over the example shows which ones run once, and which ones share an input. Raises `ModelError` that names
+    the required modules if there are none.
     """
     module = subject.encoder if part == "encoder" else subject.decoder
     linears = {} if module is None else _block_linears(subject.path(module), module)
@@ -86,7 +86,7 @@ def _remember(seen: list[tuple[str, Tensor]], name: str) -> Callable[..., None]:
 
 @contextmanager
 def hooked(model: Any, hooks: dict[str, Callable[..., Any]], *, before: bool = False) -> Iterator[None]:
-    """Forward hooks on parts of a model, by name, for the length of the block."""
+    """A context with forward hooks on parts of a model, by name."""
     handles = []
     try:
         for name, hook in hooks.items():
@@ -99,7 +99,7 @@ def hooked(model: Any, hooks: dict[str, Callable[..., Any]], *, before: bool = F
 
 
 def dense_of(subject: Subject, site: Site) -> nn.Linear:
-    """The layer at a site. Raises `TypeError` where it is not dense any more."""
+    """The layer at a site. Raises `TypeError` if it is not dense."""
     layer = subject.model.get_submodule(site.name)
     if not isinstance(layer, nn.Linear):
         raise TypeError(f"{site.name} is a {type(layer).__name__}, not a dense layer")

@@ -1,4 +1,4 @@
-"""What an encoder works, before and after: multiply-adds, and time on this machine."""
+"""The computation of an encoder, before and after: multiply-adds, and time on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROUNDS = 7
 
 
 def products(reports: Sequence[LayerReport]) -> tuple[int, int]:
-    """Multiply-adds of these layers for one frame: dense, and as they are made now."""
+    """Multiply-adds of these layers per frame: dense and compressed."""
     dense = sum(one.inputs * one.outputs for one in reports)
     made = 0
     for one in reports:
@@ -39,7 +39,8 @@ def products(reports: Sequence[LayerReport]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class EncoderTime:
-    """Milliseconds of both encoders for one window, medians over rounds in turn, and the median of their ratios."""
+    """Milliseconds of both encoders for one window, as medians over alternating rounds, and the median of their
+    ratios."""
 
     compute_type: str
     dense: float

@@ -1,7 +1,7 @@
-"""What compression asks of a model, by family: the features of a window, its frames, its transcript, its predictions.
+"""The interface of a model for compression, by family: features of a window, frames, transcript, predictions.
 
-Shapes: N samples of a window, T encoder frames, L predictions of a window (tokens, or frames of a CTC model),
-V vocabulary. Windows go through the model one by one, so nothing is padded but what the model itself pads.
+Shapes: N samples of a window, T encoder frames, L predictions of a window (tokens, or frames of a CTC model), V
+vocabulary. Windows are processed one by one, so there is no padding except the model's own.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from linnet.models.speech import SpeechModel, load_speech_model
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import SAMPLES_PER_POSITION, load_whisper
 
-MOST_TOKENS = 200  # of one window's transcript: what is longer is a loop, and says little
-SHORTEST = SAMPLE_RATE // 10  # samples: a shorter window is padded to it
+MOST_TOKENS = 200  # maximum tokens of a window's transcript: longer ones are repetition loops
+SHORTEST = SAMPLE_RATE // 10  # samples: shorter windows are padded
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One window as the model is given it.
+    """One window as model input.
 
-    `features` are the tensors of its processor, for a batch of one. `frames` of the `positions` of the encoder hold
-    sound; both are None where all do. `tokens` [L + P] are the model's own transcript behind the P tokens of its
-    prompt, once there is one; CTC models have none.
+    `features` are the tensors of its processor, for a batch of one. `frames` of the encoder's `positions` are not
+    padding; both are None if all are. `tokens` [L + P] are the P tokens of the prompt and the model's own transcript,
+    once available; CTC models have none.
     """
 
     features: Mapping[str, Tensor]
@@ -46,26 +46,26 @@ class Example:
 
 
 class Subject(ABC):
-    """A model to be compressed, with what its family needs to be run and differentiated."""
+    """A model to compress, with the operations of its family for running and differentiating it."""
 
     def __init__(self, name: str, model: Any, *, encoder: nn.Module, decoder: nn.Module | None, window: int) -> None:
         self.name, self.model, self.encoder, self.decoder, self.window = name, model, encoder, decoder, window
 
     @abstractmethod
     def example(self, samples: Samples, language: str | None = None, *, timed: bool = False) -> Example:
-        """The features of at most one window of samples [N] at 16 kHz, without a transcript yet."""
+        """The features of at most one window of samples [N] at 16 kHz, without a transcript."""
 
     @abstractmethod
     def transcribed(self, example: Example) -> Example:
-        """The example with the greedy transcript of the model as it is now."""
+        """The example with the greedy transcript of the current model."""
 
     @abstractmethod
     def logits(self, example: Example) -> Tensor:
-        """What is predicted at each place of the example's own transcript, [L, V]; gradients flow."""
+        """The differentiable predictions at each position of the example's own transcript, [L, V]."""
 
     @abstractmethod
     def encode(self, example: Example) -> None:
-        """Run the encoder, for what hooks see of it."""
+        """Run the encoder, for hooks."""
 
     def path(self, module: nn.Module) -> str:
         """The dotted name of a part of the model."""
@@ -109,7 +109,7 @@ class WhisperSubject(Subject):
 
     @torch.no_grad()
     def transcribed(self, example: Example) -> Example:
-        """See `Subject`; a language that is not known is detected first."""
+        """See `Subject`; an unknown language is detected first."""
         encoded = self.encoder(example.features["input_features"]).last_hidden_state
         tokens, cache = self._prompt(example, encoded), None
         most = min(MOST_TOKENS, self.model.config.max_target_positions - len(tokens))
@@ -136,7 +136,7 @@ class WhisperSubject(Subject):
         self.encoder(example.features["input_features"])
 
     def decode(self, encoded: Tensor, tokens: list[int], cache: Any) -> Any:
-        """One pass of the decoder over tokens behind those in the cache."""
+        """One pass of the decoder over tokens after those in the cache."""
         from transformers.modeling_outputs import BaseModelOutput
 
         return self.model(
@@ -163,7 +163,7 @@ class WhisperSubject(Subject):
 
 
 class _OtherSubject(Subject):
-    """What families share whose processor of Transformers makes the features."""
+    """The common part of families with a Transformers processor for features."""
 
     def __init__(self, speech: SpeechModel) -> None:
         family, model = speech.family, speech.model
@@ -190,7 +190,7 @@ class CtcSubject(_OtherSubject):
     """A CTC model: predictions are those of its frames."""
 
     def transcribed(self, example: Example) -> Example:
-        """The example as it is: the predictions of a CTC model do not depend on a transcript."""
+        """The example unchanged: the predictions of a CTC model do not depend on a transcript."""
         return example
 
     def logits(self, example: Example) -> Tensor:
@@ -222,5 +222,5 @@ class Seq2SeqSubject(_OtherSubject):
 
 def _tokens(example: Example) -> Tensor:
     if example.tokens is None:
-        raise ValueError("this example has no transcript yet: `transcribed` gives it one")
+        raise ValueError("this example has no transcript yet: call `transcribed` first")
     return example.tokens

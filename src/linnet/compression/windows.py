@@ -1,4 +1,4 @@
-"""Windows of calibration audio: read one by one, checked, and split into those that teach and those that judge."""
+"""Windows of calibration audio: read one by one, checked, and split for calibration and held-out evaluation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
+from torch import Tensor
 
 from linnet.audio.detectors import PauseCutter
 from linnet.audio.types import SAMPLE_RATE, Samples
@@ -18,8 +19,8 @@ from linnet.notices import Notify
 from linnet.transcription.windows import WindowPlan
 from linnet.urls import public_name
 
-SILENT = 1e-4  # root mean square of a window below which it holds no speech
-HELD_OUT = 5  # every so many-th window judges and does not teach
+SILENT = 1e-4  # root mean square of a window below which it has no speech
+HELD_OUT = 5  # every n-th window is held out
 LEAST_WINDOWS = 2 * HELD_OUT
 
 
@@ -32,7 +33,7 @@ class Place:
 
 
 class Examples(Sequence[Example]):
-    """Windows of files, whose features are rebuilt each time: memory does not grow with their number."""
+    """Windows of files, whose features are rebuilt on each access: memory does not grow with their number."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -50,7 +51,7 @@ class Examples(Sequence[Example]):
     @overload
     def __getitem__(self, index: slice) -> list[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """The example with its features, read now."""
+        """Read the example with its features."""
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
         with UtteranceReader() as reader:
@@ -71,17 +72,39 @@ class Examples(Sequence[Example]):
 class Audio:
     """Windows of speech of a calibration set, as examples: `teaching`, and `held_out`, which nothing is fitted to.
 
-    `seconds` of sound in all of them; `skipped` counts windows and files left out, by the reason.
+    `seconds` of sound in all of them; `skipped` counts windows and files left out, by the reason. `transcripts` are the
+    dense model's, by the place of a window in `teaching`, as far as they were made.
     """
 
     teaching: MutableSequence[Example] | Examples = field(default_factory=list)
     held_out: MutableSequence[Example] | Examples = field(default_factory=list)
     seconds: float = 0.0
     skipped: dict[str, int] = field(default_factory=dict)
+    transcripts: dict[int, Tensor | None] = field(default_factory=dict)
 
     def skip(self, why: str) -> None:
-        """Count one that is left out."""
+        """Count a skipped one."""
         self.skipped[why] = self.skipped.get(why, 0) + 1
+
+
+class Lessons(Sequence[Example]):
+    """The windows that teach, each with its transcript where that was made before."""
+
+    def __init__(self, audio: Audio) -> None:
+        self._audio = audio
+
+    def __len__(self) -> int:
+        return len(self._audio.teaching)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """The example with its features, read now."""
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        return replace(self._audio.teaching[index], tokens=self._audio.transcripts.get(index))
 
 
 def read_audio(subject: Subject, utterances: Iterable[Utterance], *, most: int, skipped: Notify) -> Audio:
@@ -143,7 +166,7 @@ def _windows(one: Utterance, limit: int) -> Iterator[tuple[int, Samples]]:
 
 
 def _unfit(samples: Samples) -> str | None:
-    """Why a window cannot be calibrated on; None where it can."""
+    """Why a window is unsuitable for calibration; None if it is suitable."""
     if not np.isfinite(samples).all():
         return "not finite"
     if not len(samples) or float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) < SILENT:

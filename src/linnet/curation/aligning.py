@@ -1,8 +1,9 @@
-"""Which token each stretch of sound belongs to, learned from the corpus alone: no model, no labels but the transcripts.
+"""Align sound units with tokens, learned from the corpus alone: without a model, and without labels except the
+transcripts.
 
-Evenly spread tokens give a first idea of how each token sounds. With it each transcript is aligned again, tokens in
-order, and so on for a few rounds (hard EM from a flat start, as hidden Markov models of speech are begun). A recording
-is aligned by what was counted in other parts of the corpus, so that it never finds its own words in itself.
+Evenly spread tokens give initial emissions. With these, each transcript is aligned again, with tokens in order, for a
+few rounds (hard EM from a flat start, as for hidden Markov models of speech). A recording is aligned by the counts of
+other folds of the corpus, so that it does not confirm itself.
 
 Shapes: N rows, R units of a row, W tokens within the band around the diagonal.
 """
@@ -27,9 +28,9 @@ Floats32 = NDArray[np.float32]
 
 FOLDS: Final = 4
 ROUNDS: Final = 3
-MOST_TOKENS: Final = 4096  # those that are rarer, by their numbers, sound alike
+MOST_TOKENS: Final = 4096  # rarer tokens, by their numbers, share emissions
 _BAND: Final = 10  # tokens on either side of the diagonal
-_SKIP: Final = 4.0  # bits, for a token that no sound is left for
+_SKIP: Final = 4.0  # bits, for a skipped token
 _PAD: Final = 8
 _NEVER: Final = np.float32(-1e9)
 _ADDED: Final = 0.5
@@ -37,15 +38,16 @@ _ADDED: Final = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Emissions:
-    """log2 P(unit | token) / P(unit) by fold and group of rows, end to end.
+    """log2 P(unit | token) / P(unit) by fold and group of rows, flattened: cell `starts[fold, group] + unit *
+    tokens[group] + token`.
 
-    Cell `starts[fold, group] + unit * tokens[group] + token`. A fold's are of what was counted in all other folds.
+    Those of a fold are from the counts of all other folds.
     """
 
     bits: Floats32
     starts: Integers  # [F, G]
-    tokens: Integers  # [G]; the last is one that cannot be, the one before stands for those that were not met
-    units: int  # the last stands for those that were not met
+    tokens: Integers  # [G]; the last token is impossible, the one before it is for unseen tokens
+    units: int  # the last one is for unseen units
 
     @classmethod
     def of(cls, folds: Sequence[Counts], groups: int) -> Self:
@@ -75,7 +77,7 @@ class Emissions:
         return cls(others.astype(np.float32).ravel(), starts + steps, tokens, units)
 
     def save(self, folder: Path) -> Path:
-        """Write it into a folder as one file of NumPy's, named by what is in it."""
+        """Write to a folder as one NumPy file, named by its content."""
         sizes = np.array([self.units])
         arrays: dict[str, NDArray[Any]] = {
             "bits": self.bits,
@@ -91,7 +93,7 @@ class Emissions:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What `save` has written."""
+        """Load the output of `save`."""
         with np.load(path) as arrays:
             return cls(arrays["bits"], arrays["starts"], arrays["tokens"], int(arrays["units"][0]))
 
@@ -101,29 +103,28 @@ def _few(tokens: Integers) -> Integers:
 
 
 def folds_of(rows: Integers) -> Integers:
-    """The part of the corpus that each row is in, by its number, [N]."""
+    """The fold of each row, by its number, [N]."""
     return (mix(rows) % np.uint64(FOLDS)).astype(np.int64)
 
 
 def align(
     units: Ragged, runs: Ragged, tokens: Ragged, groups: Integers, folds: Integers, emissions: Emissions
 ) -> Segments:
-    """The best way to share out the units of each row among its tokens in order, each unit (a run of frames) whole.
+    """The best assignment of the units of each row (runs of frames) to its tokens in order.
 
-    `groups` and `folds` [N] are those of the rows. From one unit to the
-    next the token stays, moves on by one, or by two at a cost; it stays within ten tokens of where it would be if all
-    were spread evenly. A row without frames or tokens has no segments; one with no such way keeps its tokens spread
-    evenly.
+    `groups` and `folds` [N] are those of the rows. From one unit to the next the token stays, advances by one, or by
+    two at a cost; it stays within ten tokens of an even spread. A row without frames or tokens has no segments; one
+    without a valid path keeps evenly spread tokens.
     """
     even = Segments.spread(units, runs, tokens)
     usable = np.flatnonzero((even.totals > 0) & (tokens.lengths <= 2 * units.lengths))
-    order = usable[np.argsort(-units.lengths[usable], kind="stable")]  # longest first: those still going come first
+    order = usable[np.argsort(-units.lengths[usable], kind="stable")]  # longest first: unfinished rows come first
     if not len(order):
         return even
     sounds, frames = units.select(order), runs.select(order)
     paths = _Paths(sounds, frames, tokens.select(order), groups[order], folds[order], emissions)
     best, places = paths.best()
-    source = np.arange(len(units)) + len(order)  # rows that were not aligned stay as they were
+    source = np.arange(len(units)) + len(order)  # rows that were not aligned are unchanged
     source[order[paths.alive]] = np.flatnonzero(paths.alive)
 
     def placed(aligned: Ragged, otherwise: Ragged) -> Ragged:
@@ -139,7 +140,7 @@ def align(
 
 
 class _Paths:
-    """The dynamic program for rows in order of falling length: unit by unit, all rows at once."""
+    """The dynamic program for rows in order of decreasing length: unit by unit, all rows at once."""
 
     def __init__(
         self, units: Ragged, runs: Ragged, tokens: Ragged, groups: Integers, folds: Integers, emissions: Emissions
@@ -151,18 +152,18 @@ class _Paths:
         count = tokens.lengths[rows]
         self._centers = np.minimum((middle / np.maximum(total[rows], 1) * count).astype(np.int64), count - 1)
         longer = len(units) - np.searchsorted(units.lengths[::-1], np.arange(units.lengths[0]), side="right")
-        self._active = longer  # how many rows have a unit r, for each r
+        self._active = longer  # number of rows with a unit r, for each r
         self._skips_last = self.alive = np.zeros(len(units), np.bool_)
 
     def best(self) -> tuple[Ragged, Ragged]:
-        """The token of each unit, and its place in the row."""
+        """The token of each unit, and its position in the row."""
         steps, offsets, last = self._forward(), self._units.offsets, self._tokens.lengths - 1
         places = np.empty(len(self._units.values), np.int64)
         at = last - self._skips_last
         for r in range(len(self._active) - 1, -1, -1):
             n = self._active[r]
             cells = offsets[:n] + r
-            places[cells] = at[:n]  # of a row that ends here: where it ends
+            places[cells] = at[:n]  # end position of rows that end here
             at[:n] -= steps[r][np.arange(n), np.clip(at[:n] - self._centers[cells] + _BAND, 0, 2 * _BAND)]
         row = self._units.rows
         places = np.clip(places, 0, last[row])
@@ -170,15 +171,15 @@ class _Paths:
         return self._units.replace(chosen), self._units.replace(places)
 
     def _forward(self) -> list[NDArray[np.int8]]:
-        """Fill the table; of each cell the step that led to it."""
+        """Fill the table with the step that led to each cell."""
         tokens, starts = self._padded_tokens()
         band = np.arange(2 * _BAND + 1)
         rows = self._units.rows
         sound = np.minimum(self._units.values.astype(np.int64), self._emissions.units - 1)
         sound = self._starts[rows] + sound * self._widths[rows]
         frames = self._runs.values.astype(np.float32)
-        first = starts[rows] + self._centers  # in the padded tokens: where the band begins
-        best = np.full((len(self._units), len(band) + 2 * _PAD), _NEVER)  # with a margin that steps may come from
+        first = starts[rows] + self._centers  # start of the band in the padded tokens
+        best = np.full((len(self._units), len(band) + 2 * _PAD), _NEVER)  # with a margin for steps
         steps: list[NDArray[np.int8]] = []
         for r, n in enumerate(self._active):
             cells = self._units.offsets[:n] + r
@@ -186,13 +187,13 @@ class _Paths:
             place = tokens.take(first[cells][:, None] + band)
             place += sound[cells][:, None]
             score += frames[cells][:, None] * self._emissions.bits.take(place)
-            best[:n, _PAD:-_PAD] = score  # of a row that ends here it stays
+            best[:n, _PAD:-_PAD] = score  # unchanged for rows that end here
             steps.append(step)
         self._finish(best[:, _PAD:-_PAD])
         return steps
 
     def _padded_tokens(self) -> tuple[Integers, Integers]:
-        """The tokens of all rows with a band of impossible ones around each row, and where each row's begin."""
+        """The tokens of all rows with a band of impossible ones around each row, and the start of each row."""
         count, width = self._tokens.lengths, self._widths[self._tokens.rows]
         begin = self._tokens.offsets[:-1] + 2 * _BAND * np.arange(len(count))
         padded = np.repeat(self._widths - 1, count + 2 * _BAND)
@@ -208,7 +209,7 @@ class _Paths:
         return score, np.zeros(token.shape, np.int8)
 
     def _came(self, best: Floats32, cells: Integers, n: int) -> tuple[Floats32, NDArray[np.int8]]:
-        """The best score that each cell is reached with, and by how many tokens the way there moved on."""
+        """The best score of each cell, and the number of tokens advanced."""
         jump = self._centers[cells] - self._centers[cells - 1]
         moved = np.minimum(jump, _PAD)
         width = best.shape[1]
@@ -222,7 +223,7 @@ class _Paths:
         return np.maximum(score, skip), step
 
     def _finish(self, score: Floats32) -> None:
-        """Which rows have come to their end, and which of them skip the last token, by scores [N, W] of last units."""
+        """Finish rows that end here, and find those that skip the last token, by scores [N, W] of last units."""
         last = self._tokens.lengths - 1
         place = last - self._centers[self._units.offsets[1:] - 1] + _BAND
         rows = np.arange(len(last))

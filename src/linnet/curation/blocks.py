@@ -1,4 +1,4 @@
-"""What the estimators see of a shard: its rows as arrays, with languages, phonemizers and domains as numbers.
+"""Shards as input of the estimators: rows as arrays, with languages, phonemizers and domains as numbers.
 
 Shapes: N rows of a shard.
 """
@@ -26,13 +26,13 @@ from linnet.curation.symbols import Symbols, Voice
 from linnet.errors import OptionError
 
 UNDETERMINED = "und"
-_SAMPLED = 2000  # texts of a language that its topics are found in
-_FEW = 200  # texts that have no topics
+_SAMPLED = 2000  # texts of a language for topic clustering
+_FEW = 200  # fewer texts have no topics
 
 
 @dataclass(frozen=True)
 class ShardFiles:
-    """The files of one shard, and where its rows begin among all rows."""
+    """The files of one shard, and the index of its first row among all rows."""
 
     measured: Path
     spoken: Path
@@ -41,9 +41,9 @@ class ShardFiles:
 
 
 def find_shards(folder: Path) -> list[ShardFiles]:
-    """The shards that the passes over sounds and texts have left in a folder, in order.
+    """The shards of the audio and text passes in a folder, in order.
 
-    Raises `OptionError` where there are none, or where a text pass is missing.
+    Raises `OptionError` if there are none, or if the text pass is missing.
     """
     pq = parquet()
     shards, start = [], 0
@@ -64,9 +64,9 @@ def find_shards(folder: Path) -> list[ShardFiles]:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The languages, voices (a language by a phonemizer) and domains of a data set, in order: their places are numbers.
+    """The languages, voices (pairs of language and phonemizer) and domains of a data set, numbered in order.
 
-    Where no two domains are known, `topics` finds them in the words, for each language on its own.
+    With fewer than two known domains, `topics` clusters words instead, per language.
     """
 
     languages: tuple[str, ...]
@@ -79,7 +79,7 @@ class Space:
     def survey(
         cls, shards: Sequence[ShardFiles], phones: Mapping[Voice, Mapping[str, int]] | None = None, *, seed: int = 0
     ) -> Self:
-        """Read from all shards; `phones` counts the symbols of each voice in the order of their numbers.
+        """Collect from all shards; `phones` counts the symbols of each voice in the order of their numbers.
 
         Raises `OptionError` for more than 4096 languages or voices.
         """
@@ -92,13 +92,13 @@ class Space:
             domains.update(one for one in _domains(table) if one)
         named = tuple(sorted({language for language, _ in voices}))
         if max(len(named), len(voices)) > GROUPS:
-            raise OptionError(f"{len(voices)} languages by phonemizer; at most {GROUPS} can be told apart")
+            raise OptionError(f"{len(voices)} languages by phonemizer; at most {GROUPS} are supported")
         ordered = tuple(sorted(voices))
         space = cls(named, ordered, _most(domains), symbols=Symbols.of(phones or {}, ordered))
         return space if len(space.domains) > 1 else space.with_topics(shards, seed)
 
     def with_topics(self, shards: Sequence[ShardFiles], seed: int) -> Self:
-        """With topics in place of domains, from up to 2000 texts of each language that has 200."""
+        """Replace domains by topics, from up to 2000 texts of each language with at least 200."""
         rows, languages = self._sample(shards, seed)
         texts: dict[int, list[Ragged]] = {}
         for shard in shards:
@@ -113,7 +113,7 @@ class Space:
         return replace(self, domains=tuple(f"topic {at + 1}" for at in range(TOPICS)), topics=topics)
 
     def _sample(self, shards: Sequence[ShardFiles], seed: int) -> tuple[Integers, Integers]:
-        """The rows to find topics in, in order, and their languages: those whose hash is smallest."""
+        """The rows for topic clustering, in order, and their languages: those with the smallest hashes."""
         columns = [parquet().read_table(shard.measured, columns=["language"])["language"] for shard in shards]
         of = np.concatenate([self.language_numbers(_texts(column, UNDETERMINED)) for column in columns])
         order = np.lexsort((mix(np.arange(len(of), dtype=np.uint64) ^ mix(np.array([seed]))), of))
@@ -124,7 +124,7 @@ class Space:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """How many languages, voices and domains there are."""
+        """The numbers of languages, voices and domains."""
         return len(self.languages), len(self.voices), len(self.domains)
 
     def language_numbers(self, names: Sequence[str]) -> Integers:
@@ -138,7 +138,7 @@ class Space:
         return np.array([known[voice] for voice in zip(names, backends, strict=True)], np.int64)
 
     def domain_numbers(self, names: Sequence[str | None], languages: Integers, words: Ragged) -> Integers:
-        """The number of each row's domain, or topic, [N]; `UNLABELED` where it has none."""
+        """The number of each row's domain, or topic, [N]; `UNLABELED` if it has none."""
         known = {name: at for at, name in enumerate(self.domains)}
         if not self.topics:
             return np.array([known.get(name or "", UNLABELED) for name in names], np.int64)
@@ -155,7 +155,7 @@ def _most(domains: Counter[str]) -> tuple[str, ...]:
 
 
 def _domains(table: Any) -> Iterator[str | None]:
-    """Of each row its domain, else its source."""
+    """The domain of each row, else its source."""
     pairs = zip(table["domain"].to_pylist(), table["source"].to_pylist(), strict=True)
     return (domain or source for domain, source in pairs)
 
@@ -169,7 +169,7 @@ def _texts(column: Any, otherwise: str) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """N rows: their numbers, durations, groups, and sequences, with what is counted in them once for all."""
+    """N rows: numbers, durations, groups and sequences, with shared counts."""
 
     rows: Integers
     seconds: NDArray[np.float64]
@@ -182,22 +182,22 @@ class Block:
     runs: Ragged
     phones: Ragged
     words: Ragged
-    tokens: Ragged  # the phones under one numbering for all languages
-    aligned: Segments | None = None  # units beside tokens, where it is known how these sound
+    tokens: Ragged  # phones in the common numbering of all languages
+    aligned: Segments | None = None  # units aligned with tokens, if emissions are known
 
     @classmethod
     def read(cls, shard: ShardFiles, space: Space) -> Self:
-        """The rows of a shard.
+        """Read the rows of a shard.
 
         Raises:
-            OptionError: its two files hold other rows, as after a manifest was changed.
+            OptionError: its two files hold different rows, as after a change of the manifest.
         """
         wanted = ["row", "duration", "frames", "language", "domain", "source", "units", "runs", "snr_db"]
         measured = parquet().read_table(shard.measured, columns=wanted)
         spoken = parquet().read_table(shard.spoken, columns=["row", "words", "phones", "backend"])
         rows = measured["row"].to_numpy()
         if not np.array_equal(rows, spoken["row"].to_numpy()):
-            raise OptionError(f"{shard.spoken}: has other rows than {shard.measured.name}; run the text pass again")
+            raise OptionError(f"{shard.spoken}: has different rows than {shard.measured.name}; run the text pass again")
         names = _texts(measured["language"], UNDETERMINED)
         languages, words = space.language_numbers(names), Ragged.from_arrow(spoken["words"])
         voices, phones = space.voice_numbers(names, _texts(spoken["backend"], "")), Ragged.from_arrow(spoken["phones"])
@@ -217,7 +217,7 @@ class Block:
         )
 
     def select(self, kept: NDArray[np.bool_]) -> Self:
-        """Only the rows that `kept` [N] says."""
+        """Only the rows selected by `kept` [N]."""
         flat = {name: getattr(self, name)[kept] for name in ("rows", "seconds", "frames", "snr", *_GROUPS)}
         lists = {name: getattr(self, name).select(kept) for name in ("units", "runs", "phones", "words", "tokens")}
         return type(self)(**flat, **lists)
@@ -227,7 +227,7 @@ class Block:
 
     @cached_property
     def sounds(self) -> Sequences:
-        """The sound units, repeats collapsed."""
+        """The sound units with collapsed repetitions."""
         return Sequences(self.units)
 
     @cached_property
@@ -241,7 +241,7 @@ class Block:
         return Sequences(self.words, 32)
 
     def segments(self, tokens: str) -> Segments:
-        """Units beside "phones" or "words"."""
+        """Units aligned with "phones" or "words"."""
         if tokens == "words":
             return self._by_words
         return self.aligned or self._by_phones

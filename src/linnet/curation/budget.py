@@ -1,4 +1,4 @@
-"""Hours: how many each language gets, the least and the most that a stratum may have, and a ledger of what is spent.
+"""Budgets of hours: allocation to languages, floors and caps of strata, and a ledger of selected hours.
 
 Shapes: N recordings, G groups.
 """
@@ -16,7 +16,7 @@ from linnet.curation.pool import Flags, Labels, Numbers
 from linnet.settings import NOT_NEGATIVE, SHARE, ValueRule, require
 
 HOUR = 3600.0  # seconds
-_SLACK = 1e-6  # seconds: sums of floats
+_SLACK = 1e-6  # seconds: tolerance for sums of floats
 _HALVINGS = 200
 
 _ABOVE_ONE = ValueRule("1 or more", lambda value: value >= 1)
@@ -24,10 +24,10 @@ _ABOVE_ONE = ValueRule("1 or more", lambda value: value >= 1)
 
 @dataclass(frozen=True)
 class StratumOptions:
-    """The least and the most of each group of one kind, such as each speaker.
+    """Floor and cap of each group of one kind, such as each speaker.
 
-    `floor_hours` and `floor_share` (of the group's own usable hours) are kept at least, as far as the group has them;
-    of both the larger counts. `cap_hours` and `cap_share` (of the budget) are kept at most.
+    At least `floor_hours` and `floor_share` (of the group's usable hours), whichever is larger, are kept, as far as
+    available. At most `cap_hours` and `cap_share` (of the budget) are kept.
     """
 
     floor_hours: float = 0.0
@@ -46,12 +46,12 @@ class StratumOptions:
 
 @dataclass(frozen=True)
 class BudgetOptions:
-    """How many hours are kept, and how they are spread.
+    """The budget of hours and its allocation.
 
-    `hours`, or else the share `keep` of all hours that could be read. Languages get hours in proportion to their usable
-    hours to the power of 1 / `temperature`: 1 keeps the proportions, more favors the smaller ones; what a language
-    cannot fill goes to the others. At most `same_text` recordings are kept of one text (0: any number), of those texts
-    that are long enough not to be said by chance.
+    `hours`, or else the share `keep` of all readable hours. Languages get hours in proportion to their usable hours to
+    the power of 1 / `temperature`: 1 keeps the proportions, higher values favor smaller languages; unused hours go to
+    the others. At most `same_text` recordings of one text are kept (0: any number), for texts long enough not to be
+    equal by chance.
     """
 
     keep: float = 0.2
@@ -71,13 +71,14 @@ class BudgetOptions:
             require(self, NOT_NEGATIVE, "hours")
 
     def seconds(self, readable: float) -> float:
-        """The budget, of so many seconds that could be read."""
+        """The budget in seconds, for this number of readable seconds."""
         return self.keep * readable if self.hours is None else min(self.hours * HOUR, readable)
 
 
 @dataclass(frozen=True, eq=False)
 class Cap:
-    """The most of each group: `limits` [G] of the `amounts` [N] of its recordings (seconds, or ones to count them)."""
+    """The maximum of each group: `limits` [G] for the sums of `amounts` [N] of its recordings (seconds, or ones to
+    count them)."""
 
     name: str
     labels: Labels
@@ -87,7 +88,7 @@ class Cap:
 
 @dataclass(frozen=True, eq=False)
 class Floor:
-    """The least of each group in seconds, `needs` [G]."""
+    """The minimum of each group in seconds, `needs` [G]."""
 
     name: str
     labels: Labels
@@ -95,10 +96,10 @@ class Floor:
 
 
 def allocate(available: Numbers, budget: float, temperature: float = 1.0, least: Numbers | None = None) -> Numbers:
-    """Seconds of each group [G] in proportion to available ** (1 / temperature), not more than are available.
+    """Seconds of each group [G] in proportion to available ** (1 / temperature), not more than available.
 
-    They sum to the budget, or to all that is available if that is less. `least` [G] is given first; where it exceeds
-    the budget by itself, it is what is spread, in its own proportions.
+    They sum to the budget, or to everything available if that is less. `least` [G] is allocated first; if it exceeds
+    the budget, only it is allocated, in proportion.
 
     >>> allocate(np.array([900.0, 100.0, 4.0]), 400.0, temperature=2.0).tolist()
     [297.0, 99.0, 4.0]
@@ -124,7 +125,7 @@ def allocate(available: Numbers, budget: float, temperature: float = 1.0, least:
 
 
 def _rounded(below: Numbers, above: Numbers, budget: float) -> Numbers:
-    """Between two that differ by rounding alone, so that the sum is the budget."""
+    """Adjust within rounding errors, so that the sum equals the budget."""
     free = below < above
     if free.any():
         below = below + np.where(free, (budget - below.sum()) / free.sum(), 0.0)
@@ -132,9 +133,9 @@ def _rounded(below: Numbers, above: Numbers, budget: float) -> Numbers:
 
 
 class Ledger:
-    """What was taken so far, and whether a recording may still be taken: within the budget and within every cap.
+    """Tracks selected recordings, and whether a further one fits the budget and all caps.
 
-    `seconds` [N] are the recordings' lengths.
+    `seconds` [N] are the durations of the recordings.
     """
 
     def __init__(self, seconds: Numbers, budget: float, caps: Sequence[Cap] = ()) -> None:
@@ -145,7 +146,7 @@ class Ledger:
         self._used = [np.zeros(len(cap.limits)) for cap in self.caps]
 
     def open_to(self, rows: NDArray[Any]) -> Flags:
-        """Which of the rows may be taken now."""
+        """Which of the rows may still be taken."""
         allowed: Flags = self.spent + self.seconds[rows] <= self.budget + _SLACK
         for cap, used in zip(self.caps, self._used, strict=True):
             codes = cap.labels.codes[rows]
@@ -154,7 +155,7 @@ class Ledger:
         return allowed
 
     def blocker(self, row: int) -> str | None:
-        """The name of the cap that keeps a row out now, `budget` for the hours of all; None where none does."""
+        """The name of the cap that excludes a row, `budget` for the total hours; None if it may be taken."""
         for cap, used in zip(self.caps, self._used, strict=True):
             code = cap.labels.codes[row]
             if code >= 0 and used[code] + cap.amounts[row] > cap.limits[code] + _SLACK:
@@ -170,7 +171,7 @@ class Ledger:
                 used[code] += cap.amounts[row]
 
     def add_cap(self, cap: Cap, taken: NDArray[Any]) -> None:
-        """Another cap, with the rows that were taken before it was there."""
+        """Add a cap, counting rows taken earlier."""
         self.caps.append(cap)
         codes = cap.labels.codes[taken]
         named = codes >= 0
@@ -178,15 +179,15 @@ class Ledger:
         self._used.append(used.astype(np.float64))
 
     def drop_cap(self, name: str) -> None:
-        """Without the cap of that name."""
+        """Remove the cap with this name."""
         kept = [at for at, cap in enumerate(self.caps) if cap.name != name]
         self.caps, self._used = [self.caps[at] for at in kept], [self._used[at] for at in kept]
 
 
 class FloorLedger:
-    """A ledger in front of another, open only to recordings of a group that has less than its floor.
+    """A ledger on top of another one that only admits recordings of groups below their floor.
 
-    `taken` are the rows that were taken before.
+    `taken` are the rows taken earlier.
     """
 
     def __init__(self, ledger: Ledger, floors: Sequence[Floor], taken: NDArray[Any]) -> None:
@@ -197,7 +198,7 @@ class FloorLedger:
         self._missing = [floor.needs - floor.labels.sums(amounts) for floor in self._floors]
 
     def open_to(self, rows: NDArray[Any]) -> Flags:
-        """Which of the rows may be taken now."""
+        """Which of the rows may still be taken."""
         wanted = np.zeros(len(rows), np.bool_)
         for floor, missing in zip(self._floors, self._missing, strict=True):
             codes = floor.labels.codes[rows]
@@ -214,7 +215,7 @@ class FloorLedger:
 
     @property
     def unmet(self) -> list[tuple[str, str, float]]:
-        """The floors that were not reached: the kind of group, its name, the seconds that are missing."""
+        """Unmet floors: the kind of group, its name, and the missing seconds."""
         return [
             (floor.name, floor.labels.names[at], float(missing[at]))
             for floor, missing in zip(self._floors, self._missing, strict=True)

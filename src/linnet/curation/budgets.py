@@ -1,22 +1,24 @@
-"""What other budgets would keep and cover, for a dry run and the page."""
+"""The effect of other budgets, for a dry run and the page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from linnet.curation.gating import Gate
 from linnet.curation.items import coverage_items
 from linnet.curation.pool import Flags, Pool
-from linnet.curation.select import SelectOptions, select
+from linnet.curation.select import SelectOptions, ask_gates, select_gated
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a budget keeps: its share of the hours, and what share of all that usable recordings have it covers."""
+    """The result of a budget: its share of the hours, and the covered share of the items of usable recordings."""
 
     share: float
     hours: float
@@ -24,22 +26,24 @@ class Point:
     covered: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Plain values for JSON."""
         return asdict(self)
 
 
-def other_budgets(pool: Pool, options: SelectOptions, shares: tuple[float, ...] = SHARES) -> list[Point]:
-    """The balanced choice at each share, by what is scored already."""
-    points = []
+def other_budgets(
+    pool: Pool, options: SelectOptions, more_gates: Sequence[Gate] = (), shares: tuple[float, ...] = SHARES
+) -> list[Point]:
+    """The balanced choice at each share, by what is scored already and with the same `more_gates`."""
+    gated, points = ask_gates(pool, options, more_gates), []
     for share in shares:
-        made = select(pool, replace(options, budget=replace(options.budget, keep=share, hours=None)))
+        made = select_gated(pool, gated, replace(options, budget=replace(options.budget, keep=share, hours=None)))
         usable = made.weights > 0
         points.append(Point(share, made.hours, int(made.kept.sum()), covered(pool, made.kept, usable)))
     return points
 
 
 def covered(pool: Pool, kept: Flags, usable: Flags) -> float:
-    """The share of what usable recordings have (words, pairs of phones and of units) that kept ones have, by weight."""
+    """The weighted share of the items of usable recordings (words, pairs of phones and units) in kept ones."""
     items = coverage_items(pool, usable)
     if not len(items.weights):
         return 0.0

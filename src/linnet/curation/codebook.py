@@ -1,6 +1,6 @@
-"""The codebook: k-means units of MFCC frames, learned once of a sample and frozen, so that sounds can be counted.
+"""The codebook: k-means units of MFCC frames, learned once from a sample and frozen, so that sounds can be counted.
 
-Shapes: n speech frames of one recording, P frames to learn from, C coefficients, K units, R runs of one unit.
+Shapes: n speech frames of one recording, P training frames, C coefficients, K units, R runs of one unit.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from linnet.curation.mfcc import COEFFICIENTS, Floats
 from linnet.errors import ModelError
 from linnet.files import cannot_write, whole_file
 
-_LOUDNESS = 0  # the coefficient that gain adds to
-_TRUST = 100.0  # frames (2 s) of a recording that count as much as what is typical, for its own mean
+_LOUDNESS = 0  # the coefficient that depends on gain
+_TRUST = 100.0  # weight of the typical mean, in frames (2 s)
 _ROUNDS = 25
-_BLOCK = 2048  # points compared at once
+_BLOCK = 2048  # points per comparison
 _LONGEST = 65_535  # frames of a run that fit into 16 bits
 _FORMAT = "linnet-codebook-1"
 
 
 @dataclass(frozen=True)
 class CodebookOptions:
-    """How a codebook is learned: `units`, MFCC `coefficients`, of `rows` recordings and `frames` of them in all."""
+    """Options of learning a codebook: `units`, MFCC `coefficients`, number of recordings (`rows`) and total
+    `frames`."""
 
     units: int = 256
     coefficients: int = COEFFICIENTS
@@ -40,7 +41,7 @@ class CodebookOptions:
 
 @dataclass(frozen=True, eq=False)
 class RecordingFrames:
-    """What a recording gives to learn from: the mean of its speech frames [C], how many, and some of them [., C]."""
+    """Training data from a recording: the mean of its speech frames [C], their number, and some of them [., C]."""
 
     mean: Floats
     count: int
@@ -48,7 +49,7 @@ class RecordingFrames:
 
     @classmethod
     def of(cls, features: Floats, most: int) -> Self:
-        """Of the speech frames of a recording [n, C], evenly spaced ones, `most` or fewer."""
+        """Take at most `most` evenly spaced speech frames of a recording [n, C]."""
         places = np.linspace(0, len(features) - 1, min(most, len(features))).round().astype(np.int64)
         mean = features.mean(axis=0, dtype=np.float64) if len(features) else np.zeros(features.shape[1])
         return cls(mean.astype(np.float32), len(features), features[places])
@@ -56,10 +57,10 @@ class RecordingFrames:
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """Units by the nearest of `centroids` [K, C], after a recording's own mean is taken from its frames.
+    """Units by the nearest of `centroids` [K, C], after subtracting a recording's mean from its frames.
 
-    `typical` [C] is the mean of all recordings: of a short recording, whose mean is that of a few sounds, it stands for
-    a part. `scale` [C] divides each coefficient.
+    `typical` [C] is the mean of all recordings, mixed in for short recordings, whose own mean reflects only a few
+    sounds. `scale` [C] divides each coefficient.
     """
 
     centroids: Floats
@@ -71,7 +72,7 @@ class Codebook:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits of the content: equal codebooks give equal units."""
+        """Sixteen hexadecimal digits of a hash of the content: codebooks with equal digests yield equal units."""
         found = blake2b(_FORMAT.encode(), digest_size=8)
         for array in self._arrays().values():
             found.update(repr(array.shape).encode())
@@ -84,9 +85,9 @@ class Codebook:
         return int(self.centroids.shape[1])
 
     def encode(self, features: Floats) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-        """The units of a recording's speech frames [n, C], each run of one unit once [R], and the frames of each run.
+        """The units of a recording's speech frames [n, C], one per run [R], and the number of frames of each run.
 
-        A run of more than 65,535 frames is several.
+        Runs longer than 65,535 frames are split.
         """
         if not len(features):
             return np.zeros(0, np.uint16), np.zeros(0, np.uint16)
@@ -98,7 +99,7 @@ class Codebook:
         return {"centroids": self.centroids, "typical": self.typical, "scale": self.scale}
 
     def save(self, path: Path, **note: Any) -> None:
-        """Write it, with a note of plain values; the file appears whole or not at all. Raises `OutputError`."""
+        """Write the codebook atomically, with a note of plain values. Raises `OutputError`."""
         from safetensors.numpy import save
 
         metadata = {"format": _FORMAT, "digest": self.digest, "note": json.dumps(note)}
@@ -110,14 +111,14 @@ class Codebook:
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, dict[str, Any]]:
-        """What `save` wrote, and its note. Raises `ModelError` for a file that is missing or something else."""
+        """Load the output of `save` and its note. Raises `ModelError` for a missing or invalid file."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(path, "numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != _FORMAT:
-                    raise ModelError(f"{path}: is no codebook of this version; remove it, and it is learned again")
+                    raise ModelError(f"{path}: is not a codebook of this version; remove it to learn it again")
                 made = cls(*(file.get_tensor(name) for name in ("centroids", "typical", "scale")))
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path}: cannot be read as a codebook ({error}); remove it to learn it again") from error
@@ -127,10 +128,10 @@ class Codebook:
 
 
 def learn(recordings: Sequence[RecordingFrames], options: CodebookOptions | None = None) -> Codebook:
-    """The codebook of some recordings: k-means (Lloyd, begun by k-means++) over their frames.
+    """Learn a codebook from recordings: k-means (Lloyd, initialized by k-means++) over their frames.
 
-    The same recordings in the same order and the same seed give the same codebook. Where there are fewer different
-    frames than units, each is a unit; where there is no speech at all, there is one unit.
+    The same recordings in the same order with the same seed yield the same codebook. With fewer different frames than
+    units, each is a unit; without any speech, there is one unit.
     """
     options = options or CodebookOptions()
     heard = [one for one in recordings if one.count]
@@ -144,10 +145,10 @@ def learn(recordings: Sequence[RecordingFrames], options: CodebookOptions | None
 
 
 def normalize(frames: Floats, mean: Floats, count: int, typical: Floats) -> Floats:
-    """Frames [., C] of a recording less its mean [C] over `count` frames, which `typical` [C] is mixed with.
+    """Subtract from frames [., C] of a recording its mean [C] over `count` frames, mixed with `typical` [C].
 
-    The typical mean weighs as much as two seconds: the mean of a long recording is that of its speaker and channel, the
-    mean of a short one is that of its words. Gain is taken away whole.
+    The typical mean has the weight of two seconds: the mean of a long recording reflects speaker and channel, that of a
+    short one its words. Gain is removed completely.
     """
     share = np.full(len(mean), count / (count + _TRUST), np.float32)
     share[_LOUDNESS] = 1.0
@@ -155,7 +156,7 @@ def normalize(frames: Floats, mean: Floats, count: int, typical: Floats) -> Floa
 
 
 def collapse(units: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Each run of equal units [n] once [R], and how long the runs are [R].
+    """One unit per run of equal units [n], [R], and the lengths of the runs [R].
 
     >>> [part.tolist() for part in collapse(np.array([7, 7, 2, 7], np.uint16))]
     [[7, 2, 7], [2, 1, 1]]
@@ -172,7 +173,7 @@ def collapse(units: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], NDArray[np.
 
 
 def nearest(points: Floats, centroids: Floats) -> NDArray[np.uint16]:
-    """The nearest centroid [K, C] of each point [P, C]; of equally near ones the first."""
+    """The nearest centroid [K, C] of each point [P, C]; the first one for ties."""
     half = np.square(centroids).sum(axis=1) / 2
     found = np.empty(len(points), np.uint16)
     for at in range(0, len(points), _BLOCK):
@@ -181,13 +182,13 @@ def nearest(points: Floats, centroids: Floats) -> NDArray[np.uint16]:
 
 
 def k_means(points: Floats, units: int, seed: int, rounds: int = _ROUNDS) -> Floats:
-    """At most `units` centroids [K, C] of points [P, C], by Lloyd's algorithm from a start by k-means++."""
+    """At most `units` centroids [K, C] of points [P, C], by Lloyd's algorithm with k-means++ initialization."""
     centroids = _plus_plus(points, units, np.random.Generator(np.random.PCG64(seed)))
     owners = nearest(points, centroids)
     for _ in range(rounds):
         counts = np.bincount(owners, minlength=len(centroids))
         sums = np.stack([np.bincount(owners, column, len(centroids)) for column in points.T.astype(np.float64)], axis=1)
-        filled = counts > 0  # an empty one stays where it is
+        filled = counts > 0  # an empty one is unchanged
         centroids = centroids.copy()
         centroids[filled] = (sums[filled] / counts[filled, None]).astype(np.float32)
         moved = nearest(points, centroids)
@@ -198,7 +199,7 @@ def k_means(points: Floats, units: int, seed: int, rounds: int = _ROUNDS) -> Flo
 
 
 def _plus_plus(points: Floats, units: int, generator: np.random.Generator) -> Floats:
-    """Points far from each other, drawn by their squared distance (Arthur and Vassilvitskii 2007)."""
+    """Distant points, sampled by their squared distance (Arthur and Vassilvitskii 2007)."""
     chosen = [int(generator.integers(len(points)))]
     distances = np.square(points - points[chosen[0]]).sum(axis=1, dtype=np.float64)
     while len(chosen) < units and distances.max() > 0.0:

@@ -1,4 +1,4 @@
-"""The parts of a score: what is counted over a corpus, and what each row gets out of it. In bits.
+"""The components of a score: statistics over a corpus, and their values for each row, in bits.
 
 Shapes: N rows of a shard.
 """
@@ -34,21 +34,21 @@ BY_VOICE: Final = (
     "s_phonetic",
     "mi",
     "mi_tokens",
-)  # compared within a language and a phonemizer; others by language
+)  # compared within language and phonemizer; others within language
 _WORD_BITS: Final = 32
 
 
 @dataclass(frozen=True)
 class EstimatorOptions:
-    """How each component is estimated. `paper` is HEEP as it was published; what it says goes before the other keys."""
+    """The estimators of the components. `paper` is HEEP as published and overrides the other keys."""
 
     estimators: str = "repaired"
     acoustic: str = "rarefied"  # of sound units; an estimator of `linnet.curation.entropy`
     linguistic: str = "grassberger"  # of words
     rarefied_to: int = RAREFIED_TO  # sound units
-    information: str = "pmi"  # "rarity": how seldom the sounds are, which HEEP's code takes for it
-    tokens: str = "phones"  # that sounds are set beside; or "words"
-    alignment: str = "learned"  # which sound is which phone's; or "even": phones share the sounds in order
+    information: str = "pmi"  # "rarity": the rarity of sounds, as in HEEP's code
+    tokens: str = "phones"  # tokens aligned with sounds; or "words"
+    alignment: str = "learned"  # learned alignment of sounds and phones; or "even": an even spread in order
     context: str = "information-gain"  # or HEEP's "posterior-entropy"
 
     def __post_init__(self) -> None:
@@ -63,21 +63,21 @@ class EstimatorOptions:
 
     @property
     def is_aligned(self) -> bool:
-        """Whether it is learned which sound is which phone's. Words are too many for it."""
+        """Whether sounds and phones are aligned by learning. There are too many words for it."""
         return self.alignment == "learned" and self.tokens == "phones" and not self.is_paper
 
     @property
     def is_paper(self) -> bool:
-        """Whether HEEP's own forms are asked for."""
+        """Whether HEEP's published forms are used."""
         return self.estimators == "paper"
 
 
-# --- what is counted
+# --- statistics
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """All that is counted over a corpus. Integers only: shards add up to the same in any order."""
+    """All statistics of a corpus, as integers: shards sum to the same result in any order."""
 
     sounds: BigramCounts = field(default_factory=BigramCounts)
     phones: BigramCounts = field(default_factory=BigramCounts)
@@ -94,12 +94,12 @@ class Statistics:
         self.domains.add(block.language, block.languages, block.domains)
 
     def merge(self, other: Statistics) -> None:
-        """Add what was counted elsewhere."""
+        """Add other statistics."""
         for name, part in self._parts():
             part.merge(getattr(other, name))
 
     def save(self, folder: Path) -> Path:
-        """Write the counts into a folder as one file of NumPy's, whole or not at all, named by what is in it."""
+        """Write the counts to a folder atomically as one NumPy file, named by its content."""
         arrays: dict[str, NDArray[Any]] = {}
         digest = blake2b(digest_size=8)
         for name, tally in self._tallies():
@@ -114,7 +114,7 @@ class Statistics:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What `save` has written."""
+        """Load the output of `save`."""
         found = cls()
         with np.load(path) as arrays:
             for name, tally in found._tallies():
@@ -130,12 +130,12 @@ class Statistics:
                 yield f"{name}.{inner}", tally
 
 
-# --- what each row gets
+# --- values of rows
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The merged counts, ready to be asked."""
+    """Models from the merged statistics."""
 
     sounds: BigramModel
     phones: BigramModel
@@ -146,7 +146,7 @@ class Corpus:
 
     @classmethod
     def of(cls, statistics: Statistics, sizes: tuple[int, int, int]) -> Self:
-        """From the statistics of all shards, for so many languages, voices and domains."""
+        """From the statistics of all shards, for these numbers of languages, voices and domains."""
         languages, voices, domains = sizes
         everyone = BigramModel.of(statistics.sounds.together(16), 1)
         together = Information.of(statistics.joint.together(), 1)
@@ -161,9 +161,9 @@ class Corpus:
         )
 
     def estimate(self, block: Block, options: EstimatorOptions) -> dict[str, Floats]:
-        """Each component of each row, [N], before it is compared with others; NaN where it cannot be told.
+        """The raw value of each component for each row, [N]; NaN if undefined.
 
-        The block's rows must be among those that were counted: they are taken off before they are judged.
+        The block's rows must be among the counted ones: their own counts are subtracted first.
         """
         return {name: find(self, block, options) for name, find in _FORMS.items()}
 
@@ -234,7 +234,7 @@ def _entropy(estimator: str, counts: Ragged, options: EstimatorOptions) -> Float
 
 
 def _mean(rows: Ragged, values: Floats) -> Floats:
-    """Means by row, [N]; NaN for an empty one."""
+    """Means by row, [N]; NaN for empty rows."""
     lengths = rows.lengths
     means: Floats = np.where(lengths > 0, rows.replace(values).sums() / np.maximum(lengths, 1), np.nan)
     return means

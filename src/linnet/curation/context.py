@@ -1,8 +1,8 @@
-"""What a text says of the domain it is from. In bits.
+"""Information of a text about its domain, in bits.
 
-HEEP takes the entropy of p(domain | text) for information, which is greatest for a text that could be from anywhere.
-Here the default is what the text adds to what is known without it, the divergence of p(d | x) from p(d): 0 for such a
-text. Domains are the labels of the user, or topics by k-means.
+HEEP uses the entropy of p(domain | text), which is largest for a text that could be from any domain. The default here
+is the information gain, the divergence of p(d | x) from p(d), which is 0 for such a text. Domains are labels of the
+user, or topics by k-means.
 
 Shapes: N rows, V words in all, D domains, K topics, H hashed words.
 """
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 UNLABELED: Final = 255
 MOST_DOMAINS: Final = 64
 TOPICS: Final = 8
-_WORDS: Final = 8.0  # a text counts as so many words at most: independent words they are not
+_WORDS: Final = 8.0  # maximum number of words that a text counts as, since its words are not independent
 _STRENGTH: Final = 64.0
 _HASHED: Final = 1024
 _ITERATIONS: Final = 20
@@ -44,18 +44,18 @@ class DomainCounts:
         self.rows.add(pack((groups, 12), (domains, 8)))
 
     def merge(self, other: DomainCounts) -> None:
-        """Add what was counted elsewhere."""
+        """Add other counts."""
         self.words.merge(other.words.counts)
         self.rows.merge(other.rows.counts)
 
 
 @dataclass(frozen=True, eq=False)
 class DomainModel:
-    """p(domain | text) by the other rows of its group: naive Bayes, a text's words counted as eight at most."""
+    """p(domain | text) by the other rows of the group: naive Bayes, with a text's words counted as at most eight."""
 
-    keys: NDArray[np.uint64]  # (group, word), ascending: words met twice or more, the others say nothing of a domain
+    keys: NDArray[np.uint64]  # (group, word), ascending: words with two or more occurrences
     counts: Integers  # [., D]
-    everywhere: Integers  # the same of all rows, the unlabeled ones among them
+    everywhere: Integers  # the same for all rows, including unlabeled ones
     words: Integers  # [G, D]
     rows: Integers  # [G, D]
     totals: Integers  # [G] words of all rows
@@ -81,12 +81,12 @@ class DomainModel:
         return cls(keys, table, all_words.counts[often], by_domain, rows, totals)
 
     def information_gain(self, words: Sequences, groups: Integers, domains: Integers) -> Floats:
-        """The divergence of p(d | x) from p(d) of each row, [N]; NaN where no two domains are known."""
+        """The divergence of p(d | x) from p(d) of each row, [N]; NaN for fewer than two known domains."""
         prior, posterior = self._chances(words, groups, domains)
         return self._known(words, groups, (posterior * np.log2(posterior / prior)).sum(axis=1))
 
     def posterior_entropy(self, words: Sequences, groups: Integers, domains: Integers) -> Floats:
-        """The entropy of p(d | x) of each row, [N], as HEEP has it; NaN where no two domains are known."""
+        """The entropy of p(d | x) of each row, [N], as in HEEP; NaN for fewer than two known domains."""
         _, posterior = self._chances(words, groups, domains)
         return self._known(words, groups, -(posterior * np.log2(posterior)).sum(axis=1))
 
@@ -125,23 +125,23 @@ class DomainModel:
         count = (self.counts[place] - own[:, None] * of_domain) * known[:, None] if len(self.keys) else 0
         total = self.words[owner] - size[:, None] * of_domain
         ratio = (count + _STRENGTH * chance[:, None]) / ((total + _STRENGTH) * chance[:, None])
-        # a word met in no other row says nothing, also not that the domains with most words have not got it
+        # a word in no other row carries no information, also not against domains with many words
         return np.where((everywhere > 0)[:, None], np.log(ratio), 0.0)
 
 
-# --- topics, where no domains are known
+# --- topics, without known domains
 
 
 @dataclass(frozen=True, eq=False)
 class Topics:
-    """Texts in K heaps by their words: spherical k-means of hashed TF-IDF vectors. Deterministic, on any threads."""
+    """Topics of texts: spherical k-means of hashed TF-IDF vectors. Deterministic for any number of threads."""
 
     centroids: Floats  # [H, K]
     weights: Floats  # [H]: inverse document frequency
 
     @classmethod
     def fit(cls, words: Ragged, *, topics: int = TOPICS, seed: int = 0) -> Self:
-        """Of a sample of texts as words of 32 bits, a few thousand rows of one language."""
+        """Fit on a sample of texts as 32-bit words, a few thousand rows of one language."""
         hashed = group(_hashed(words.select(words.lengths > 0)))
         documents = np.bincount(hashed.keys.values.astype(np.int64), minlength=_HASHED)
         weights = np.log((1.0 + len(hashed.keys)) / (1.0 + documents))
@@ -160,7 +160,7 @@ class Topics:
         return found
 
     def assign(self, words: Ragged) -> Integers:
-        """The topic of each row, [N]; `UNLABELED` for one without words."""
+        """The topic of each row, [N]; `UNLABELED` for rows without words."""
         if not self.centroids.shape[1]:
             return np.full(len(words), UNLABELED, np.int64)
         hashed = group(_hashed(words))

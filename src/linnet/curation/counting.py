@@ -1,4 +1,4 @@
-"""Counts within rows and over a corpus, as integers: added in any order they are the same to the last bit.
+"""Counts within rows and over a corpus, as integers, so that the order of summation does not matter.
 
 Shapes: N rows, V values in all, K distinct keys.
 """
@@ -20,7 +20,7 @@ Integers = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 
 _WORD = 64  # bits
-_AT_LEAST = 1 << 18  # keys that wait before they are added up
+_AT_LEAST = 1 << 18  # pending keys before summation
 
 
 # --- within rows
@@ -28,10 +28,10 @@ _AT_LEAST = 1 << 18  # keys that wait before they are added up
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """The values of rows put together where they are equal: what each row holds, and how often.
+    """The distinct values of each row and their counts.
 
-    `keys` and `counts` have a value for each distinct value of a row, in ascending order; `own` [V] is how often the
-    row of a value holds it.
+    `keys` and `counts` have an entry per distinct value of a row, in ascending order; `own` [V] is the count of each
+    value in its row.
     """
 
     keys: Ragged
@@ -40,7 +40,7 @@ class Grouped:
 
 
 def group(values: Ragged, weights: NDArray[Any] | None = None) -> Grouped:
-    """Count the values (integers, not negative) of each row, each as often as its weight (an integer, [V]) says.
+    """Count the values (non-negative integers) of each row, with integer weights [V].
 
     >>> Ragged.from_lists([[7, 3, 7], []], np.int64).lengths.tolist()
     [3, 0]
@@ -53,7 +53,7 @@ def group(values: Ragged, weights: NDArray[Any] | None = None) -> Grouped:
         empty = Ragged(np.zeros(0, np.int64), values.offsets)
         return Grouped(Ragged(keys, values.offsets), empty, np.zeros(0, np.int64))
     order = _order(values.rows, keys)
-    ordered, rows = keys[order], values.rows  # rows stay in their order
+    ordered, rows = keys[order], values.rows  # rows keep their order
     first = np.ones(len(keys), np.bool_)
     first[1:] = (ordered[1:] != ordered[:-1]) | (rows[1:] != rows[:-1])
     starts = np.flatnonzero(first)
@@ -66,7 +66,7 @@ def group(values: Ragged, weights: NDArray[Any] | None = None) -> Grouped:
 
 
 def _order(rows: Integers, keys: Keys) -> Integers:
-    """The order by row and then by key. One sort of packed numbers takes a fourth of the time of an argsort."""
+    """The order by row and then by key. Sorting packed numbers is four times as fast as an argsort."""
     row_bits, key_bits = int(rows[-1]).bit_length(), int(keys.max()).bit_length()
     if row_bits + key_bits > _WORD:
         return np.lexsort((keys, rows))
@@ -87,14 +87,14 @@ def _order_of(keys: Keys) -> Integers:
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often each of K keys occurs: `keys` uint64 [K] ascending, `counts` int64 [K]."""
+    """The counts of K keys: `keys` uint64 [K] ascending, `counts` int64 [K]."""
 
     keys: Keys
     counts: Integers
 
     @classmethod
     def of(cls, keys: NDArray[Any], weights: NDArray[Any] | None = None) -> Self:
-        """Of keys [V] that may repeat, each as often as its weight [V] says.
+        """Count keys [V] that may repeat, with weights [V].
 
         >>> Counts.of(np.array([5, 2, 5])).lookup(np.array([2, 3, 5])).tolist()
         [1, 0, 2]
@@ -108,7 +108,7 @@ class Counts:
 
     @classmethod
     def merge(cls, parts: Iterable[Counts]) -> Self:
-        """The counts of all parts together."""
+        """The sum of the counts of all parts."""
         parts = list(parts)
         keys = np.concatenate([np.zeros(0, np.uint64), *(part.keys for part in parts)])
         counts = np.concatenate([np.zeros(0, np.int64), *(part.counts for part in parts)])
@@ -137,10 +137,10 @@ _DENSE: Final = 1 << 23  # cells
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Counts by keys of several parts (`pack`), asked for by the parts: a cell for each where there are few enough."""
+    """Counts by keys of several parts (`pack`), accessed by the parts: a dense table if it is small enough."""
 
     counts: Counts
-    widths: tuple[int, ...]  # bits of each part
+    widths: tuple[int, ...]  # bits per part
 
     def get(self, *parts: NDArray[Any]) -> Integers:
         """The counts of keys, [V], given in parts [V] each; 0 for one that does not occur.
@@ -184,9 +184,10 @@ class Table:
 
 
 class Tally:
-    """Counts that grow: parts wait until there are as many as were added up before, so that all of it costs one sort.
+    """Growing counts: parts are collected until they are as many as the existing keys, so that the total cost is that
+    of one sort.
 
-    Two tallies that have seen the same keys hold the same counts, whatever the order and the parts.
+    Two tallies with the same keys have equal counts, in any order and partition.
     """
 
     def __init__(self) -> None:
@@ -195,11 +196,11 @@ class Tally:
         self._size = 0
 
     def add(self, keys: NDArray[Any], weights: NDArray[Any] | None = None) -> None:
-        """Count keys [V], each as often as its weight [V] says."""
+        """Count keys [V] with weights [V]."""
         self.merge(Counts.of(keys, weights))
 
     def merge(self, counts: Counts) -> None:
-        """Add what was counted elsewhere."""
+        """Add other counts."""
         self._waiting.append(counts)
         self._size += len(counts)
         if self._size > max(_AT_LEAST, len(self._sum)):
@@ -211,7 +212,7 @@ class Tally:
 
     @property
     def counts(self) -> Counts:
-        """All that was counted."""
+        """The total counts."""
         if self._waiting:
             self._add_up()
         return self._sum
@@ -219,7 +220,7 @@ class Tally:
 
 # --- keys of several parts
 
-GROUPS = 1 << 12  # groups of rows (a language, or a language by a phonemizer) that keys can tell apart
+GROUPS = 1 << 12  # maximum number of groups of rows (a language, or a language and phonemizer) in keys
 
 
 def pack(*parts: tuple[NDArray[Any], int]) -> Keys:

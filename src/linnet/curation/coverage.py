@@ -1,4 +1,4 @@
-"""Choosing recordings that have what the ones chosen before lack, per second: exact greedy, by upper bounds.
+"""Choose recordings that add most to the earlier ones, per second: exact greedy selection by upper bounds.
 
 Shapes: N recordings, V items (a word, a pair of phones, a pair of units, a speaker ...), B rows of a band.
 """
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from linnet.curation.pool import Flags, Integers, Numbers
 from linnet.curation.ragged import Ragged
 
-ONE = 2**40  # the unit of gains, which are whole numbers so that their sums have no order
+ONE = 2**40  # the unit of gains, which are integers so that their sums do not depend on order
 NARROW, _WIDE = 4096, 2**16  # rows of a band
-_SINGLE = 4  # rows whose gain is found one by one; often the next one is it
-_FEW = 32  # rows whose gains are found at once after that
+_SINGLE = 4  # rows whose gains are computed one by one; often the next one is the best
+_FEW = 32  # rows whose gains are computed at once after that
 
 
 class Admission(Protocol):
-    """Says which recordings may still be taken; one that may not be is closed for good."""
+    """Decides which recordings may still be taken; an excluded one stays excluded."""
 
     def open_to(self, rows: NDArray[Any]) -> Flags:
-        """Which of the rows may be taken now."""
+        """Which of the rows may still be taken."""
         ...
 
     def take(self, row: int) -> None:
@@ -34,35 +34,34 @@ class Admission(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """What recordings have: `rows` of int32 item numbers, each once in a row, and the weight of each item [V]."""
+    """The items of recordings: `rows` of int32 item numbers, unique within a row, and the weight of each item [V]."""
 
     rows: Ragged
     weights: Numbers
 
     @classmethod
     def none(cls, count: int) -> Items:
-        """Recordings that all have the same one item with a gain that does not fall."""
+        """Recordings with one common item whose gain does not decrease."""
         return cls(Ragged.from_lengths(np.zeros(0, np.int32), np.zeros(count, np.int64)), np.zeros(0))
 
 
 @dataclass(eq=False)
 class Picks:
-    """The rows that were taken, in their order, and the priority of each when it was taken."""
+    """The rows taken, in order, and the priority of each when it was taken."""
 
     rows: list[int] = field(default_factory=list)
     priorities: list[float] = field(default_factory=list)
 
 
 class CoverageGreedy:
-    """Takes the recordings with the greatest priority, one by one: gain / cost, where taking others lowers gains.
+    """Takes recordings one by one by the largest priority, gain / cost; each one taken lowers the gains of others.
 
-    The gain of x, after S was taken, is that of f(S) = sum over items u of w_u log2(1 + c_u(S)), c_u(S) being how many
-    recordings of S have u: sum over u in x of w_u log2((2 + c_u) / (1 + c_u)). It can only fall, so that a priority
-    found earlier bounds the present one: only rows whose bound is among the greatest are looked at again (lazy greedy,
-    Minoux 1978), yet each row taken is the one with the greatest priority of all that are open, the first of equal
-    ones. With a `tolerance` it is one whose priority is at most that share below the greatest, so that fewer are found
-    again, and no less the same every time. `costs` [N] are positive. Without items every gain is 1: the order is that
-    of 1 / cost.
+    The gain of x, given S, is that of f(S) = sum over items u of w_u log2(1 + c_u(S)), where c_u(S) is the number of
+    recordings in S with u: sum over u in x of w_u log2((2 + c_u) / (1 + c_u)). It never increases, so an earlier
+    priority is an upper bound: only rows with the largest bounds are recomputed (lazy greedy, Minoux 1978), yet each
+    row taken has the largest priority of all admitted rows, the first one for ties. With a `tolerance` its priority is
+    at most this share below the largest, which needs fewer computations and is still deterministic. `costs` [N] are
+    positive. Without items every gain is 1, and the order is that of 1 / cost.
 
     >>> items = Items(Ragged.from_lists([[0, 1], [0], [2]], np.int32), np.ones(3))
     >>> greedy = CoverageGreedy(items, np.ones(3))
@@ -85,16 +84,16 @@ class CoverageGreedy:
 
     @property
     def taken(self) -> Flags:
-        """Which rows were taken [N]."""
+        """Whether each row was taken [N]."""
         return self._taken
 
     @property
     def priorities(self) -> Numbers:
-        """The present priority of each row [N], taken ones too: what it would add once more."""
+        """The current priority of each row [N], also of taken ones."""
         return self._fresh(np.arange(len(self._costs)))
 
     def add(self, row: int, priority: float | None = None) -> None:
-        """Take a row, whatever its priority."""
+        """Take a row regardless of its priority."""
         self.picks.rows.append(row)
         self.picks.priorities.append(float(self._fresh(np.array([row]))[0]) if priority is None else priority)
         self._taken[row] = True
@@ -105,7 +104,7 @@ class CoverageGreedy:
             self._marginals[items] = np.rint(ONE * self._weights[items] * np.log2((counts + 2) / (counts + 1)))
 
     def run(self, candidates: Flags, admission: Admission) -> None:
-        """Take rows among the candidates [N] until none of them may be taken."""
+        """Take rows among the candidates [N] until none may be taken."""
         waiting = candidates & ~self._taken
         width = NARROW
         while True:
@@ -123,7 +122,7 @@ class CoverageGreedy:
             width = min(width * 4, _WIDE) if not picked else max(width // 2, NARROW)
 
     def _work(self, rows: Integers, least: float, admission: Admission) -> None:
-        """Take rows of a band as long as the greatest priority is `least` or more: no row outside has as much."""
+        """Take rows of a band while the largest priority is at least `least`: no row outside has more."""
         band = _Band(rows, self._items.select(rows), self._costs[rows], self._bounds[rows])
         while (at := band.best()) is not None and band.bounds[at] >= least:
             chosen = band.near(at, self._tolerance)
@@ -141,7 +140,7 @@ class CoverageGreedy:
         self._bounds[rows] = band.found
 
     def _fresh(self, rows: Integers) -> Numbers:
-        """The present priorities of rows."""
+        """The current priorities of rows."""
         return np.concatenate(
             [
                 self._gains(self._items.select(part)) / self._costs[part]
@@ -152,28 +151,28 @@ class CoverageGreedy:
     def _gains(self, items: Ragged) -> Integers:
         if self._plain:
             return np.full(len(items), ONE, np.int64)
-        if len(items) == 1:  # most often
+        if len(items) == 1:  # the usual case
             return np.array([self._marginals[items.values].sum()])
         gains: Integers = Ragged(self._marginals[items.values], items.offsets).sums()
         return gains
 
 
 class _Band:
-    """The rows that are worked on: their items, and bounds of their priorities, -inf for one that is gone."""
+    """The rows under consideration: their items and priority bounds, -inf for removed ones."""
 
     def __init__(self, rows: Integers, items: Ragged, costs: Numbers, bounds: Numbers) -> None:
         self._items, self._costs, self.bounds = items, costs, bounds
-        self.found = bounds.copy()  # the last bound of each, also of one that is gone
+        self.found = bounds.copy()  # the last bound of each, also of removed ones
         self.fresh = np.zeros(len(rows), np.bool_)
         self._tries = 0
 
     def best(self) -> int | None:
-        """The place of the greatest bound, the first of equal ones."""
+        """The index of the largest bound, the first one for ties."""
         at = int(self.bounds.argmax())
         return None if self.bounds[at] == -np.inf else at
 
     def near(self, at: int, tolerance: float) -> int | None:
-        """The place to take if the greatest bound is at `at`: that one, or a fresh one that is within the tolerance."""
+        """The index to take if the largest bound is at `at`: this one, or a fresh one within the tolerance."""
         if self.fresh[at]:
             return at
         if not tolerance or not self._tries:
@@ -182,7 +181,7 @@ class _Band:
         return best if self.fresh[best] and self.bounds[best] >= (1 - tolerance) * self.bounds[at] else None
 
     def stale(self, at: int) -> Integers:
-        """Places to find the gains of: one at first, then ever more of those with the greatest bounds."""
+        """Indices whose gains to compute: first one, then more of those with the largest bounds."""
         self._tries += 1
         if self._tries <= _SINGLE:
             return np.array([at])
@@ -203,17 +202,17 @@ class _Band:
         return Ragged(values, np.array([0, len(values)]))
 
     def renew(self, places: Integers, gains: Integers) -> None:
-        """Present priorities in place of bounds."""
+        """Replace bounds by current priorities."""
         self.bounds[places] = self.found[places] = gains / self._costs[places]
         self.fresh[places] = True
 
     def outdate(self) -> None:
-        """A row was taken: what was found before is a bound."""
+        """Mark earlier priorities as bounds, since a row was taken."""
         self.fresh[:] = False
         self._tries = 0
 
     def remove(self, at: int) -> None:
-        """A row that is not to be taken any more."""
+        """Remove a row."""
         self.bounds[at] = -np.inf
 
 
@@ -221,15 +220,16 @@ class Unlimited:
     """Admits every row."""
 
     def open_to(self, rows: NDArray[Any]) -> Flags:
-        """All of them."""
+        """All rows."""
         return np.ones(len(rows), np.bool_)
 
     def take(self, row: int) -> None:
-        """There is nothing to count."""
+        """Nothing to count."""
 
 
 def _greatest(rows: Integers, bounds: Numbers, width: int) -> tuple[Integers, float]:
-    """The rows with the greatest bounds, in their order, all that are equal to the least of them, and that least."""
+    """The rows with the largest bounds, in order, including all ties with the smallest of them, and this smallest
+    bound."""
     if len(rows) <= width:
         return rows, -np.inf
     mine = bounds[rows]

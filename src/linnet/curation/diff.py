@@ -1,4 +1,4 @@
-"""Two selections of the same recordings, compared."""
+"""Compare two selections of the same recordings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _GROUPS = 20
 
 @dataclass(frozen=True)
 class SelectionDiff:
-    """What two selections, A and B, share.
+    """The difference of two selections, A and B.
 
-    Hours of both, of A alone and of B alone; `overlap` is the hours of both over those of either. `moves` counts the
-    recordings that only one keeps, by their fates in A and in B. `strata` are hours in A and B of each group of a kind.
-    `only_a` and `only_b` name the first that one of them keeps alone, in the order in which it took them. `missing` are
-    recordings that only one of them knows.
+    Hours of A, of B, and of both; `overlap` is the hours in both / those in either. `moves` counts the recordings kept
+    by only one, by their fates in A and B. `strata` are hours in A and B of each group of a kind. `only_a` and `only_b`
+    name the first recordings kept by only one of them, in the order of selection. `missing` are recordings that only
+    one of them has.
     """
 
     hours_a: float
@@ -38,11 +38,11 @@ class SelectionDiff:
     missing: int
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Plain values for JSON."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For a person."""
+        """Lines of text."""
         said = [
             f"A keeps {self.hours_a:.2f} h, B {self.hours_b:.2f} h, both the same {self.hours_both:.2f} h "
             f"({self.overlap:.0%} of the hours that either keeps)"
@@ -83,7 +83,7 @@ def compare(first: Selection, second: Selection) -> SelectionDiff:
 
 
 def _strata(first: Selection, second: Selection, kind: str) -> dict[str, tuple[float, float]]:
-    """Hours of the groups that differ most, of both; none where there are no groups."""
+    """Hours in both of the groups that differ most; empty without groups."""
     a = {name: hours[2] for name, hours in first.by_stratum(kind).items()}
     b = {name: hours[2] for name, hours in second.by_stratum(kind).items()}
     names = sorted({*a, *b}, key=lambda name: (-abs(a.get(name, 0.0) - b.get(name, 0.0)), name))

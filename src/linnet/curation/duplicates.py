@@ -1,4 +1,4 @@
-"""The same sound twice in a pool, or in a pool and an evaluation set: exactly, or nearly, by MinHash of its units.
+"""The same sound twice in a pool, or in a pool and an evaluation set: exactly, or nearly, by units and contour.
 
 Shapes: N recordings, H MinHash values of each, P pairs.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.curation.contour import levels
+from linnet.curation.contour import likeness as alike_contours
 from linnet.curation.counting import mix as hash_keys
 from linnet.curation.gating import Verdict
 from linnet.curation.pool import Flags, Integers, Numbers, Pool
@@ -19,6 +21,8 @@ from linnet.settings import SHARE, require
 
 _BAND = 4  # values that must be equal for a look, where the texts differ
 _CROWD = 64  # recordings with one key; more are compared with their neighbors among them, not all with all
+_NEIGHBORS = 16  # in length, that a recording is compared with where more say the same
+_STRETCH = 4 / 3  # a copy is at most so much longer
 _ILL_FITTING = 0.05  # the share of recordings whose words fit worst
 
 Keys = NDArray[np.uint64]
@@ -29,42 +33,52 @@ class DuplicateOptions:
     """When two recordings are the same sound: the share of 5-grams of units that both have (Jaccard, by MinHash).
 
     `near` for any two, `near_same_text` for two with the same words, of which less is asked: two takes of one sentence
-    share next to nothing, a copy with noise or through a codec a tenth.
+    share next to nothing, a copy with noise or through a codec a tenth. `near_contour` is the correlation of the
+    contours of two with the same words: a copy has 0.9 or more, another take of a sentence about 0.5.
     """
 
     exact: bool = True
     near: float | None = 0.5
     near_same_text: float | None = 0.07
+    near_contour: float | None = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("near", "near_same_text"):
+        for name in ("near", "near_same_text", "near_contour"):
             if getattr(self, name) is not None:
                 require(self, SHARE, name)
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Recordings that are alike: `first` < `second` int64 [P], and how much, [P]."""
+    """Recordings that are alike: `first` and `second` int64 [P], and how much, [P]."""
 
     first: Integers
     second: Integers
     alike: Numbers
 
+    @classmethod
+    def of(cls, edges: NDArray[np.int64], alike: Numbers) -> Pairs:
+        """From pairs [P, 2]."""
+        return cls(edges[:, 0], edges[:, 1], alike)
+
     def __len__(self) -> int:
         return len(self.first)
 
 
+_NONE = Pairs.of(np.zeros((0, 2), np.int64), np.zeros(0))
+
+
 @dataclass(frozen=True)
 class SameSound:
-    """Recordings whose decoded samples are those of another one that is kept."""
+    """Recordings with the same decoded samples as another kept one."""
 
     name = "same-sound"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """All but the best of each group of equal hashes."""
+        """Fail all but the best of each group of equal hashes."""
         rows = np.flatnonzero(usable & pool.hashed)
         keys = pool.hashes[rows].view(np.uint64).reshape(len(rows), 2)
-        order = np.lexsort((_ranks(pool)[rows], keys[:, 1], keys[:, 0]))  # the best of each group is its head
+        order = np.lexsort((_ranks(pool)[rows], keys[:, 1], keys[:, 0]))  # the best of each group comes first
         same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
         heads = np.flatnonzero(np.concatenate([[True], ~same])[: len(order)])
         group = np.cumsum(np.concatenate([[1], ~same]))[: len(order)] - 1
@@ -80,25 +94,33 @@ class SameSound:
 
 @dataclass(frozen=True)
 class NearSound:
-    """Recordings that are nearly the sound of another one that is kept: another codec, level, or a little noise."""
+    """Recordings with nearly the same audio as another kept one: another codec, level, or slight noise."""
 
     options: DuplicateOptions = DuplicateOptions()
     name = "near-sound"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """All that are like one that is kept."""
-        return _keep_best(pool, near_pairs(pool, usable, self.options))
+        """All that are like one that is kept; the value of others is that of the most alike with the same words."""
+        contours = contour_pairs(pool, usable) if self.options.near_contour is not None else _NONE
+        verdict = _keep_best(pool, near_pairs(pool, usable, self.options, contours))
+        closest = np.full(len(pool), -np.inf)
+        np.maximum.at(closest, np.concatenate([contours.first, contours.second]), np.tile(contours.alike, 2))
+        found = ~verdict.failed & np.isfinite(closest)
+        verdict.values[found] = closest[found]
+        return verdict
 
     def reason(self, value: float) -> str:
         """How alike."""
-        return f"its sound is nearly that of another recording: {value:.0%} of its 5-grams of units are the same"
+        return f"its sound is nearly that of another recording ({value:.0%} alike)"
 
 
-def near_pairs(pool: Pool, usable: Flags, options: DuplicateOptions | None = None) -> Pairs:
-    """The pairs of usable recordings that are alike by their sketches.
+def near_pairs(
+    pool: Pool, usable: Flags, options: DuplicateOptions | None = None, contours: Pairs | None = None
+) -> Pairs:
+    """The pairs of usable recordings that are alike by their sketches, `first` < `second`, or by `contours`.
 
     Candidates share four values side by side of their sketches, or the text and one value. Where more than 64 share a
-    key, each is compared with the first and with the next of them only.
+    key, each is compared with the first and with the next of them only. `contours` are what `contour_pairs` found.
     """
     options = options or DuplicateOptions()
     texts = text_keys(pool.words)
@@ -114,18 +136,50 @@ def near_pairs(pool: Pool, usable: Flags, options: DuplicateOptions | None = Non
             keys = mix(texts[rows[often]], sketches[often, at].astype(np.uint64))
             found.append(_verified(_same_key(keys, rows[often]), pool, options.near_same_text))
     edges = np.unique(np.concatenate([*found, np.zeros((0, 2), np.int64)]), axis=0)
-    return Pairs(edges[:, 0], edges[:, 1], likeness(pool, edges[:, 0], edges[:, 1]))
+    alike = likeness(pool, edges[:, 0], edges[:, 1])
+    if contours is None or options.near_contour is None:
+        return Pairs.of(edges, alike)
+    near = contours.alike >= options.near_contour
+    more = np.sort(np.stack([contours.first[near], contours.second[near]], axis=1), axis=1)
+    both = np.concatenate([more, edges])
+    kept, first = np.unique(both, axis=0, return_index=True)  # of a pair that both found, the contour's
+    return Pairs.of(kept, np.concatenate([contours.alike[near], alike])[first])
+
+
+def contour_pairs(pool: Pool, usable: Flags) -> Pairs:
+    """Usable recordings with the same words, of which the longer is at most a third longer, and how alike they are.
+
+    Where more than 64 have the same words, each is compared with the next 16 in length.
+    """
+    lengths = pool.contours.lengths
+    rows = np.flatnonzero(usable & (pool.words.lengths > 0) & (lengths > 0))
+    rows = rows[np.lexsort((rows, lengths[rows], text_keys(pool.words)[rows]))]
+    keys = text_keys(pool.words)[rows]
+    found: list[tuple[int, int]] = []
+    alike: list[float] = []
+    for group in np.split(rows, np.flatnonzero(keys[1:] != keys[:-1]) + 1):
+        if len(group) < 2:
+            continue
+        reach = len(group) if len(group) <= _CROWD else _NEIGHBORS
+        held = [levels(pool.contours[row]) for row in group.tolist()]
+        for at, one in enumerate(held):
+            for to in range(at + 1, min(at + 1 + reach, len(group))):
+                if len(held[to]) > _STRETCH * len(one):
+                    break
+                found.append((int(group[at]), int(group[to])))
+                alike.append(alike_contours(one, held[to]))
+    return Pairs.of(np.array(found, np.int64).reshape(-1, 2), np.array(alike, np.float64))
 
 
 def likeness(pool: Pool, first: Integers, second: Integers, other: Pool | None = None) -> Numbers:
-    """The share of equal MinHash values of pairs [P]; `second` counts in `other`, if that is given."""
+    """The share of equal MinHash values of pairs [P]; `second` indexes `other`, if given."""
     theirs = pool if other is None else other
     shares: Numbers = (pool.sketches[first] == theirs.sketches[second]).mean(axis=1, dtype=np.float64)
     return np.nan_to_num(shares)
 
 
 def text_keys(words: Ragged) -> Keys:
-    """A 64-bit key of the words of each recording [N], the same for the same words in the same order."""
+    """A 64-bit hash of the words of each recording [N] in order."""
     places = np.arange(len(words.values)) - np.repeat(words.offsets[:-1], words.lengths)
     mixed = mix(words.values.astype(np.uint64), places.astype(np.uint64))
     keys = np.zeros(len(words), np.uint64)
@@ -136,7 +190,7 @@ def text_keys(words: Ragged) -> Keys:
 
 
 def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
-    """A key of each four values that lie side by side."""
+    """A key per four consecutive values."""
     for at in range(0, sketches.shape[1] - _BAND + 1, _BAND):
         keys = np.full(len(sketches), at, np.uint64)
         for column in range(at, at + _BAND):
@@ -145,19 +199,19 @@ def _bands(sketches: NDArray[np.uint32]) -> Iterator[Keys]:
 
 
 def mix(left: Keys, right: Keys) -> Keys:
-    """A hash of both, 64 bits."""
+    """A 64-bit hash of both."""
     return hash_keys(left * np.uint64(31) + right)
 
 
 def _repeated(keys: Keys, allowed: Flags) -> NDArray[np.int64]:
-    """Places of the keys that are there more than once."""
+    """Indices of repeated keys."""
     places = np.flatnonzero(allowed)
     _, back, counts = np.unique(keys[places], return_inverse=True, return_counts=True)
     return places[counts[back] > 1]
 
 
 def _same_key(keys: Keys, rows: Integers) -> NDArray[np.int64]:
-    """Pairs of rows with the same key [P, 2], the lesser first."""
+    """Pairs of rows with the same key [P, 2], the smaller first."""
     order = np.lexsort((rows, keys))
     ordered, held = keys[order], rows[order]
     heads = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
@@ -182,7 +236,7 @@ def _verified(pairs: NDArray[np.int64], pool: Pool, least: float) -> NDArray[np.
 
 
 def _keep_best(pool: Pool, pairs: Pairs) -> Verdict:
-    """Fail what is like a recording that is kept, the best of all being kept first."""
+    """Fail recordings similar to a kept one, keeping the best ones first."""
     failed = np.zeros(len(pool), np.bool_)
     values = np.full(len(pool), np.nan)
     others = np.full(len(pool), -1, np.int64)

@@ -1,8 +1,8 @@
-"""The entropy of each row from its counts, by estimators that differ in how they treat what was not seen. In bits.
+"""The entropy of each row from its counts, in bits, by estimators that differ in their treatment of unseen kinds.
+Counts are those of one row: n_i of K kinds, N in total.
 
-Counts are those of one row: n_i of K kinds, N in all. The plug-in estimate grows with N for N < K alone; none of the
-corrections makes short and long rows comparable in full, for which `linnet.curation.moments` compares rows of one
-length with one another. A row without counts has no entropy: NaN.
+The plug-in estimate grows with N if N < K; no correction makes short and long rows fully comparable, so
+`linnet.curation.moments` compares rows of similar length. A row without counts has no entropy: NaN.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ def grassberger(counts: Ragged) -> Floats:
 def chao_shen(counts: Ragged) -> Floats:
     """By coverage and Horvitz-Thompson weights (Chao and Shen 2003, "Nonparametric estimation of Shannon's index").
 
-    The share of the kinds that were seen is C = 1 - f_1 / N, with f_1 kinds seen once; where all were, f_1 = N - 1.
+    The coverage is C = 1 - f_1 / N, with f_1 kinds seen once; if all were, f_1 = N - 1.
     """
     total = _totals(counts)
     singles = counts.replace(counts.values == 1).sums()
     coverage = 1.0 - np.where(singles == total, total - 1.0, singles) / total
     rows = counts.rows
     share = coverage[rows] * counts.values / total[rows]
-    with np.errstate(divide="ignore"):  # a share of 1 is seen for sure
+    with np.errstate(divide="ignore"):  # a share of 1 is always seen
         seen = -np.expm1(total[rows] * np.log1p(-np.minimum(share, 1.0)))
     sums = counts.replace(-share * np.log2(share) / seen).sums()
     return np.where(np.isnan(total), np.nan, sums + 0.0)
 
 
 def rarefied(counts: Ragged, size: int = RAREFIED_TO) -> Floats:
-    """The plug-in estimate that is expected of `size` counts drawn without replacement; of all, where N <= `size`.
+    """The expected plug-in estimate for `size` counts sampled without replacement; for all counts if N <= `size`.
 
-    Rows of more than `size` counts become comparable (Hurlbert 1971). Exact: no draws are made.
+    Rows of more than `size` counts become comparable (Hurlbert 1971). Exact, without sampling.
     """
     total = counts.sums()
     rows = counts.rows
@@ -82,7 +82,8 @@ def rarefied(counts: Ragged, size: int = RAREFIED_TO) -> Floats:
 
 
 def _expected_terms(total: NDArray[Any], count: NDArray[Any], size: int) -> Floats:
-    """E[-(k / m) log2(k / m)] for k of m = `size` draws from N = `total` that are among n = `count`, hypergeometric."""
+    """E[-(k / m) log2(k / m)] for the number k among n = `count`, of m = `size` samples from N = `total`,
+    hypergeometric."""
     from scipy.special import gammaln
 
     most = np.minimum(count, size)
@@ -109,7 +110,7 @@ ESTIMATORS: Final[dict[str, Callable[[Ragged], Floats]]] = {
 
 
 def find_estimator(name: str) -> Callable[[Ragged], Floats]:
-    """The estimator of that name. Raises `OptionError` for an unknown one."""
+    """The estimator with this name. Raises `OptionError` for an unknown one."""
     if name not in ESTIMATORS:
         from linnet.errors import OptionError
 
@@ -118,7 +119,7 @@ def find_estimator(name: str) -> Callable[[Ragged], Floats]:
 
 
 def _totals(counts: Ragged) -> Floats:
-    """N of each row as a float; NaN where it is 0."""
+    """N of each row as a float; NaN if it is 0."""
     total = counts.sums().astype(np.float64)
     return np.where(total > 0, total, np.nan)
 

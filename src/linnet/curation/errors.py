@@ -1,11 +1,11 @@
-"""What a model still gets wrong, from an evaluation of held-out data, and which recordings are full of it.
+"""Error relevance: what a model gets wrong in an evaluation of held-out data, and which recordings contain it.
 
     e_u = (errors_u + a e) / (n_u + a)        for each word, bigram of phones, language, domain and step of noise u
     ER(x) = sum of n_u(x) max(0, e_u - e) / sum of n_u(x)
 
-with e the error rate over all u of a kind; a recording's relevance is the mean over the kinds that were measured. The
-errors are those of an alignment: a word counts as wrong where it was misheard, not where it is missing from what was
-heard. Held-out data only: errors on what was trained on say what was not learned by heart.
+with e the error rate over all u of a kind; a recording's relevance is the mean over the measured kinds. The errors are
+those of an alignment: a word counts as wrong if it was substituted or deleted at that position. Held-out data only:
+errors on training data only show what was not memorized.
 
 Shapes: N rows of a shard, V words or bigrams in them.
 """
@@ -41,7 +41,7 @@ _PHONE_BITS: Final = 16
 
 @dataclass(frozen=True)
 class HeldOutRow:
-    """What was said in a recording of the held-out data, and what a model heard."""
+    """Reference and hypothesis of a held-out recording."""
 
     said: str
     heard: str
@@ -52,14 +52,14 @@ class HeldOutRow:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """An evaluation: its rows, and how many lines had none (failed, without a reference, or damaged)."""
+    """An evaluation: its rows, and the number of lines without one (failed, without a reference, or damaged)."""
 
     rows: Sequence[HeldOutRow]
     left_out: int
 
 
 def read_evaluation(path: Path) -> HeldOut:
-    """Read what `linnet evaluate --output` writes, or the rows of an Open ASR Leaderboard result.
+    """Read the output of `linnet evaluate --output`, or the rows of an Open ASR Leaderboard result.
 
     Rows have `text` and `hypothesis` (or `pred_text`), and may have `language`, `domain` and `snr`.
 
@@ -80,7 +80,7 @@ def read_evaluation(path: Path) -> HeldOut:
 
 
 def _row(line: bytes) -> HeldOutRow | bool:
-    """The row of a line; False for one that has none, True for a line that says what the file was made with."""
+    """The row of a line; False if it has none, True for a header line."""
     try:
         content = parse_json(line)
     except BadRow:
@@ -104,7 +104,7 @@ def _row(line: bytes) -> HeldOutRow | bool:
 
 @dataclass(frozen=True)
 class SpokenText:
-    """A text as the passes see it: words (or grapheme clusters), their numbers of 32 bits, and its phones' numbers."""
+    """A text in the form of the passes: words (or grapheme clusters), their 32-bit hashes, and its phones' numbers."""
 
     words: Sequence[str]
     numbers: Sequence[int]
@@ -116,7 +116,7 @@ Reader = Callable[[str, str], SpokenText]  # (text, language)
 
 @dataclass
 class _Rates:
-    """Errors and chances of each thing of one kind."""
+    """Errors and occurrences of each item of one kind."""
 
     errors: dict[Any, int] = field(default_factory=lambda: defaultdict(int))
     chances: dict[Any, int] = field(default_factory=lambda: defaultdict(int))
@@ -127,7 +127,7 @@ class _Rates:
             self.chances[thing] += 1
 
     def excess(self) -> dict[Any, float]:
-        """max(0, e_u - e) of each thing."""
+        """max(0, e_u - e) of each item."""
         usual = sum(self.errors.values()) / max(sum(self.chances.values()), 1)
         rates = {u: (self.errors[u] + SMOOTHING * usual) / (n + SMOOTHING) for u, n in self.chances.items()}
         return {u: max(0.0, rate - usual) for u, rate in rates.items()}
@@ -135,7 +135,7 @@ class _Rates:
 
 @dataclass(frozen=True, eq=False)
 class Excess:
-    """How much more often than usual each of some keys is wrong: `keys` uint64 ascending, `rates`."""
+    """The excess error rate of keys: `keys` uint64 ascending, `rates`."""
 
     keys: NDArray[np.uint64]
     rates: Floats
@@ -147,7 +147,7 @@ class Excess:
         return cls(keys, np.array([rates[int(key)] for key in keys], np.float64))
 
     def get(self, keys: NDArray[Any]) -> Floats:
-        """Of each key, [V]; 0 for one that was not met."""
+        """The excess of each key, [V]; 0 for unseen keys."""
         if not len(self.keys):
             return np.zeros(len(keys))
         places = np.minimum(np.searchsorted(self.keys, keys.astype(np.uint64)), len(self.keys) - 1)
@@ -156,9 +156,9 @@ class Excess:
 
 @dataclass(frozen=True, eq=False)
 class ErrorRates:
-    """Where a model is wrong more often than usual: by word, bigram of phones, language, domain and noise."""
+    """Excess error rates of a model by word, bigram of phones, language, domain and noise."""
 
-    languages: tuple[str, ...]  # without script and region: their numbers are in the keys
+    languages: tuple[str, ...]  # without script and region; numbered in the keys
     words: Excess  # (language, word)
     pairs: Excess  # (language, bigram of phones)
     by_language: Mapping[str, float]
@@ -167,7 +167,7 @@ class ErrorRates:
 
     @classmethod
     def of(cls, rows: Iterable[HeldOutRow], read: Reader) -> Self:
-        """From held-out rows; `read` makes words and phones of a text as was done with the corpus."""
+        """From held-out rows; `read` extracts words and phones of a text as for the corpus."""
         rows = list(rows)
         languages = tuple(sorted({base_language(row.language) or row.language for row in rows}))
         words, pairs, by_language, by_domain, by_snr = (_Rates() for _ in range(5))
@@ -189,7 +189,7 @@ class ErrorRates:
         return cls(languages, Excess.of(words.excess()), Excess.of(pairs.excess()), by_language.excess(), known, noise)
 
     def relevance(self, block: Block, space: Space) -> Floats:
-        """ER(x) of each row, [N]: 0 for what is heard as well as anything, or was not met; NaN without words."""
+        """ER(x) of each row, [N]: 0 for items without excess errors or unseen ones; NaN without words."""
         bases = [base_language(name) or name for name in space.languages]
         numbers = np.array([self.languages.index(one) if one in self.languages else 4095 for one in bases], np.int64)
         of_rows = numbers[block.languages]
@@ -225,27 +225,17 @@ def _step(snr: float | None) -> int | None:
     return None if snr is None or not np.isfinite(snr) else int(np.clip(snr, -20.0, 60.0) // SNR_STEP)
 
 
-def mislabeled(
-    own_error_rate: Floats, information: Floats, *, most: float = 0.5, least: float = 0.1
-) -> NDArray[np.bool_]:
-    """Which recordings are wrongly labeled rather than hard, [N]: a model's own CER is above `most`, i(x) ranks low.
-
-    An error on such a recording is no reason to keep it.
-    """
-    veto: NDArray[np.bool_] = (own_error_rate > most) & (information < least)
-    return veto
-
-
 # --- other languages
 
 
 def cross_lingual_overlap(
     phones: Mapping[tuple[str, str], Mapping[str, int]], known: Sequence[str], voices: Sequence[tuple[str, str]]
 ) -> Floats:
-    """What share of its phones each voice (a language by a phonemizer) has in common with known languages, [voices].
+    """The share of phones of each voice (language and phonemizer) in common with known languages, [voices]: sum over
+    phones of min(p_voice, p_known), 1 for equal distributions.
 
-    sum over phones of min(p_voice, p_known): 1 where they sound alike. `phones` counts the symbols (IPA) of each voice,
-    `known` names the languages that a model has learned already; NaN where nothing is known of either.
+    `phones` counts the symbols (IPA) of each voice, `known` names the languages that a model has learned; NaN if either
+    is unknown.
     """
     wanted = {base_language(name) or name for name in known}
     spoken = [

@@ -1,4 +1,4 @@
-"""Why one recording is kept or not, with everything that was held against it."""
+"""Explain why one recording is kept or dropped."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from linnet.curation.selection import Selection
 from linnet.errors import OptionError
 from linnet.settings import did_you_mean
 
-_NEAR = 200_000  # ids among which a similar one is looked for
+_NEAR = 200_000  # ids to search for a similar one
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What became of a recording.
+    """The fate of a recording.
 
-    `rank` counts from 1 among the `kept_of_all` kept ones, in the order in which they were taken. `priority` is what it
-    added per cost when it was taken, or would have added at the end; `last_priority` that of the last one that coverage
-    took. `like` names the recording that it is a copy of. `checks`, `measured` and `scores` have what is known.
+    `rank` counts from 1 among the `kept_of_all` kept ones, in the order of selection. `priority` is its gain per cost
+    when it was taken, or at the end if it was not; `last_priority` that of the last one taken by coverage. `like` names
+    the recording that it duplicates. `checks`, `measured` and `scores` hold the available values.
     """
 
     id: str
@@ -45,11 +45,11 @@ class Explanation:
     text: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Plain values for JSON."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For a person, the most important first."""
+        """Lines of text, the most important first."""
         labels = ", ".join(f"{kind} {name}" for kind, name in self.labels.items())
         said = [f"{self.id} ({self.seconds:.2f} s{', ' if labels else ''}{labels})", self.reason]
         if self.like is not None:
@@ -58,7 +58,7 @@ class Explanation:
             said.append(f"taken as number {self.rank} of {self.kept_of_all}")
         elif self.weight > 0 and self.last_priority:
             share = self.priority / self.last_priority
-            said.append(f"it would add {share:.0%} of what the last one added per second; weight {self.weight:.3f}")
+            said.append(f"it would add {share:.0%} of the gain per second of the last one; weight {self.weight:.3f}")
         if self.text is not None:
             said.append(f"text: {self.text}")
         for title, values in (("scores", self.scores), ("gates", self.checks), ("measured", self.measured)):
@@ -68,10 +68,10 @@ class Explanation:
 
 
 def explain(selection: Selection, name: str, pool: Pool | None = None) -> Explanation:
-    """Why the recording with an id is kept or not; with the pool, also what was measured of it.
+    """Explain the recording with this id; with the pool, also its measurements.
 
     Raises:
-        OptionError: no recording has that id; names one that is similar.
+        OptionError: no recording has this id; names a similar one.
     """
     found = np.flatnonzero(selection.ids == name)
     if not len(found):
@@ -105,7 +105,7 @@ def explain(selection: Selection, name: str, pool: Pool | None = None) -> Explan
 
 
 def last_priority(selection: Selection) -> float | None:
-    """What the last recording that was taken by its worth added per cost; None where none was."""
+    """The gain per cost of the last recording taken by coverage; None without any."""
     names = [at for at, name in enumerate(selection.fates.names) if name in ("coverage", "score")]
     worth = np.flatnonzero(np.isin(selection.fates.codes, names))
     return float(selection.priorities[worth[np.argmax(selection.ranks[worth])]]) if len(worth) else None

@@ -1,4 +1,4 @@
-"""A pass over the corpus: a table for each shard, made wherever the workers are, and not made twice."""
+"""Passes over the corpus: one table per shard, computed by workers, and only once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass by the `name` of its tables, and the `version` of how they are made: its options, code, and models."""
+    """A pass: the `name` of its tables, and their `version` by options, code and models."""
 
     name: str
     version: str
 
     def key(self, shard: Shard) -> str:
-        """What the table of a shard is made of."""
+        """The inputs of a shard's table."""
         return key_of(self.name, self.version, shard.digest)
 
 
@@ -40,14 +40,15 @@ def fill_tables(
     workers: WorkerOptions | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write `NAME-00000.parquet` and so on where they are missing or of another version; how many were there already.
+    """Write missing or outdated tables `NAME-00000.parquet` and so on; returns the number of existing ones.
 
-    `function` is one of a module; it makes the table of a shard with what is `given`, which is sent to the workers with
-    every shard: small, or the path of a file. A run that was killed goes on from there.
+    `function`, at the top level of a module, makes the table of a shard from `given`, which is sent to the workers with
+    every shard: small values, or the path of a file. A killed run resumes.
 
     Raises:
-        OutputError: a table cannot be written. MissingExtra: pyarrow or Ray is not installed.
-        What the function raises.
+        OutputError: a table cannot be written.
+        MissingExtra: pyarrow or Ray is not installed.
+        Any error of the function.
     """
     parquet()
     jobs = [

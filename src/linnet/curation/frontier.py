@@ -1,4 +1,4 @@
-"""What more hours would bring: how much of what a pool has is in the first recordings of an order, hour by hour.
+"""The effect of more hours: the coverage of a pool by the first recordings of an order, by hours.
 
 Shapes: N recordings, V items, P points.
 """
@@ -16,10 +16,10 @@ from linnet.curation.pool import Integers, Numbers
 
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """Coverage by hours, [P + 1] each from nothing to all of an order.
+    """Coverage by hours, [P + 1] each, from none to all of an order.
 
-    `kinds` is the share of the pool's different items that are covered, `uses` the share of all that recordings have of
-    them: a common item counts once in the first and often in the second. `gain` is f(S) as the greedy counts it.
+    `kinds` is the covered share of the pool's distinct items, `uses` the covered share of their occurrences: a common
+    item counts once in the first and often in the second. `gain` is f(S) of the greedy selection.
     """
 
     hours: Numbers
@@ -29,14 +29,14 @@ class Frontier:
     gain: Numbers
 
     def at(self, hours: float) -> tuple[float, float]:
-        """Kinds and uses after so many hours, between two points in proportion."""
+        """Kinds and uses after this number of hours, interpolated linearly."""
         return float(np.interp(hours, self.hours, self.kinds)), float(np.interp(hours, self.hours, self.uses))
 
 
 def frontier(items: Items, order: Integers, seconds: Numbers, points: int = 50) -> Frontier:
-    """The frontier of recordings taken in an order: a selection's, or any other to compare it with.
+    """The frontier of recordings in an order: that of a selection, or another one for comparison.
 
-    `order` are rows, `seconds` [N] their lengths. The points lie at equal numbers of hours.
+    `order` are rows, `seconds` [N] durations. The points are equidistant in hours.
     """
     hours = np.concatenate([[0.0], np.cumsum(seconds[order])]) / HOUR
     uses = np.bincount(items.rows.values, minlength=len(items.weights)).astype(np.float64)

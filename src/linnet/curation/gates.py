@@ -1,4 +1,4 @@
-"""What a recording must be to be usable at all: small checks, each with a limit, the value that failed, and a reason.
+"""Gates: checks for usable recordings, each with a limit, the failing value, and a reason.
 
 Shapes: N recordings.
 """
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linnet.curation.cuts import CutSound, CutText
 from linnet.curation.gating import Gate, Verdict
 from linnet.curation.outliers import length_groups, robust_scores
 from linnet.curation.pool import FRAME, Flags, Numbers, Pool
 from linnet.curation.textfit import ForeignText
 from linnet.settings import NOT_NEGATIVE, SHARE, require
-from linnet.text.scripts import scripts
+from linnet.text.scripts import NONE, text_script
 from linnet.text.words import bears_sound
 
-_ALL_SCRIPTS = "Zyyy"
-_ENOUGH = 100  # recordings of a language before they say how its words sound
+_ENOUGH = 100  # minimum recordings of a language for a check of words against sounds
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class GateOptions:
 
     `rate_outlier` and `match_outlier` are robust standard deviations from what is usual in the language (and, for the
     match, the length); languages with less than 30 recordings are not judged by them. `foreign_text` is in bits a
-    letter. `min_snr_db` is low, as noise is what a recognizer has to live with.
+    letter. `cut_outlier` is for sounds or texts of which the end is missing, by several signs together: see
+    `linnet.curation.cuts`. `min_snr_db` is low, as noise is what a recognizer has to live with.
     """
 
     min_seconds: float = 0.1
@@ -48,19 +49,20 @@ class GateOptions:
     foreign_script: bool = True
     foreign_text: float | None = 0.5
     match_outlier: float | None = 2.5
+    cut_outlier: float | None = 2.5
 
     def __post_init__(self) -> None:
         require(self, NOT_NEGATIVE, "min_seconds")
         for name in ("max_clipped", "min_script_share"):
             if getattr(self, name) is not None:
                 require(self, SHARE, name)
-        for name in ("max_seconds", "rate_outlier", "match_outlier"):
+        for name in ("max_seconds", "rate_outlier", "match_outlier", "cut_outlier"):
             if getattr(self, name) is not None:
                 require(self, NOT_NEGATIVE, name)
 
 
 def gates_of(options: GateOptions) -> list[Gate]:
-    """The gates of the options, in the order in which they are asked: the plain ones first."""
+    """The gates of the options, in the order of application: simple ones first."""
     gates: list[Gate | None] = [
         Unreadable(),
         Between("duration", "duration", "lasts {value:.2f} s", options.min_seconds, options.max_seconds),
@@ -89,6 +91,8 @@ def gates_of(options: GateOptions) -> list[Gate]:
         None if options.foreign_text is None else ForeignText(options.foreign_text),
         None if options.match_outlier is None else Mismatch(options.match_outlier),
         None if options.match_outlier is None else Mismatch(options.match_outlier, *UNSPOKEN),
+        None if options.cut_outlier is None else CutSound(options.cut_outlier),
+        None if options.cut_outlier is None else CutText(options.cut_outlier),
     ]
     return [gate for gate in gates if gate is not None]
 
@@ -104,12 +108,12 @@ def _between(
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Recordings that could not be decoded; the error is on record beside."""
+    """Recordings that could not be decoded; the error is recorded separately."""
 
     name = "unreadable"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:  # noqa: ARG002  a Gate's
-        """Those with an error."""
+        """Fail those with an error."""
         failed = np.array([error is not None for error in pool.errors], np.bool_)
         return Verdict(failed, np.full(len(pool), np.nan))
 
@@ -120,9 +124,9 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Between:
-    """Recordings with a number below `lowest` or above `highest`; one that was not measured passes.
+    """Recordings with a value below `lowest` or above `highest`; missing values pass.
 
-    The length is an exception: what has none, or one that is not a number, has no sound.
+    The length is an exception: without a valid one there is no audio.
     """
 
     name: str
@@ -132,7 +136,7 @@ class Between:
     highest: float | None = None
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:  # noqa: ARG002  a Gate's
-        """Those outside."""
+        """Fail values outside the limits."""
         values = np.asarray(_COLUMNS.get(self.column, _measured(self.column))(pool), np.float64)
         failed = ~np.isfinite(values) if self.column == "duration" else np.zeros(len(values), np.bool_)
         if self.lowest is not None:
@@ -150,12 +154,12 @@ class Between:
 
 @dataclass(frozen=True)
 class WithoutText:
-    """Recordings without a transcript, or with one in which nothing is spoken."""
+    """Recordings without a transcript, or with a transcript without words."""
 
     name = "no-text"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:  # noqa: ARG002  a Gate's
-        """Those whose text is missing, empty, or punctuation alone."""
+        """Fail missing or empty texts, and texts of punctuation only."""
         failed = np.array([text is None or not bears_sound(text) for text in pool.texts], np.bool_)
         return Verdict(failed, np.full(len(pool), np.nan))
 
@@ -166,13 +170,14 @@ class WithoutText:
 
 @dataclass(frozen=True)
 class UnusualRate:
-    """Recordings that are spoken far faster or slower than others of their language: a text of another length."""
+    """Recordings with a much higher or lower speaking rate than others of their language, which indicates a wrong
+    text."""
 
     limit: float
     name = "unusual-rate"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """By the logarithm of characters per second of speech."""
+        """Check the logarithm of characters per second of speech."""
         with np.errstate(divide="ignore", invalid="ignore"):
             rates = np.log(_characters_per_second(pool))
         groups = pool.labels["language"].codes.astype(np.int64) + 1
@@ -180,7 +185,7 @@ class UnusualRate:
         return Verdict(np.abs(scores) > self.limit, scores)
 
     def reason(self, value: float) -> str:
-        """Which way, and how far."""
+        """The reason, with direction and deviation."""
         return (
             f"its text is {'long' if value > 0 else 'short'} for its sound: {abs(value):.1f} standard deviations from "
             f"what is usual in its language, more than {self.limit:g}"
@@ -189,13 +194,13 @@ class UnusualRate:
 
 @dataclass(frozen=True)
 class MixedScripts:
-    """Recordings whose text is in several scripts, none of which has most letters."""
+    """Recordings whose text mixes several scripts without a dominant one."""
 
     limit: float
     name = "mixed-scripts"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:  # noqa: ARG002  a Gate's
-        """By the share of letters of the main script; a text without letters passes."""
+        """Check the share of letters of the main script; a text without letters passes."""
         known = pool.numbers.get("script_share")
         if known is None or np.isnan(known).all():
             known = np.array([_main_share(text) for text in pool.texts])
@@ -209,16 +214,16 @@ class MixedScripts:
 
 @dataclass(frozen=True)
 class ForeignScript:
-    """Recordings whose text is in a script that its language is hardly written in, in this pool.
+    """Recordings whose text is in an unusual script of their language in this pool.
 
-    A script counts as the language's own where a twentieth of its recordings have it.
+    A script is usual if a twentieth of the language's recordings have it.
     """
 
     share: float = 0.05
     name = "foreign-script"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """By the share of the language's recordings that have the same script; languages with less than 30 pass."""
+        """Check the share of the language's recordings with the same script; languages with fewer than 30 pass."""
         script, language = pool.labels["script"], pool.labels["language"]
         width = len(script.names) + 1
         both = (language.codes.astype(np.int64) + 1) * width + script.codes + 1
@@ -237,12 +242,12 @@ class ForeignScript:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Recordings whose sounds do not go with their words, by their own share of the corpus's mutual information.
+    """Recordings whose sounds do not match their words, by their share of the corpus's mutual information.
 
-    The share of a wrong text is far below what is usual for the language and the length. `columns` name the scores, the
-    first that is there counts: `mi` falls where something is heard that is not written, `mi_tokens` where something is
-    written that is not heard. Where they are missing, nothing fails, nor in a language with less than 100 recordings:
-    so few do not say how its words sound.
+    This is far below the usual value for language and length if the text is wrong. `columns` name the scores, the first
+    existing one is used: `mi` is low if spoken words are not in the transcript, `mi_tokens` if words of the transcript
+    are not spoken. Without scores nothing fails, nor in a language with fewer than 100 recordings, which are too few to
+    learn how its words sound.
     """
 
     limit: float
@@ -251,7 +256,7 @@ class Mismatch:
     says: str = "its sounds do not go with its words"
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """By robust standard deviations below the median."""
+        """Check robust standard deviations below the median."""
         column = next((one for one in self.columns if one in pool.scores), None)
         if column is None:
             return Verdict(np.zeros(len(pool), np.bool_), np.full(len(pool), np.nan))
@@ -263,14 +268,14 @@ class Mismatch:
         return Verdict(scores < -self.limit, scores)
 
     def reason(self, value: float) -> str:
-        """How far below."""
+        """The reason, with the deviation."""
         return f"{self.says}: {-value:.1f} standard deviations below what is usual, more than {self.limit:g}"
 
 
 UNSPOKEN = (("mi_tokens_raw", "mi_tokens"), "unspoken", "some of its words are not heard in it")
 
 
-# --- what is held against the limits
+# --- checked values
 
 
 def _measured(column: str) -> Callable[[Pool], NDArray[Any]]:
@@ -295,9 +300,9 @@ _COLUMNS: dict[str, Callable[[Pool], NDArray[Any]]] = {
 
 
 def _without_script(pool: Pool) -> Flags:
-    """Which texts have no letters [N]: ISO 15924 says Zyyy, for what all scripts share."""
+    """Which texts have no letters [N]: script Zyyy in ISO 15924."""
     script = pool.labels["script"]
-    code = script.names.index(_ALL_SCRIPTS) if _ALL_SCRIPTS in script.names else -2
+    code = script.names.index(NONE) if NONE in script.names else -2
     return np.asarray(script.codes == code, np.bool_)
 
 
@@ -305,5 +310,5 @@ def _main_share(text: str | None) -> float:
     """The share of letters that are of the main script; 1 where there are none."""
     if text is None or text.isascii():
         return 1.0
-    found = scripts([text])
-    return max(found.values()) / found.total() if found else 1.0
+    script, share = text_script(text)
+    return 1.0 if script == NONE else share

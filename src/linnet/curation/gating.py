@@ -1,4 +1,4 @@
-"""How gates are asked, one after another, and what they found.
+"""Apply gates one after another, and collect their verdicts.
 
 Shapes: N recordings, G gates.
 """
@@ -18,9 +18,9 @@ from linnet.curation.pool import Flags, Numbers, Pool
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """Which recordings fail [N], and the value that was held against the limit [N]; NaN where there is none.
+    """Which recordings fail [N], and the checked values [N], NaN if there is none.
 
-    `others` int64 [N] is the recording that one is like, -1 for none.
+    `others` int64 [N] are similar recordings, -1 for none.
     """
 
     failed: Flags
@@ -33,21 +33,21 @@ class Gate(Protocol):
 
     @property
     def name(self) -> str:
-        """A word for tables and files."""
+        """The name in tables and files."""
         ...
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """Hold each recording to the limit; `usable` [N] passed the gates before, and says what is usual."""
+        """Check each recording; `usable` [N] passed the gates before, and determine what is usual."""
         ...
 
     def reason(self, value: float) -> str:
-        """Why a recording with such a value fails, for a person."""
+        """The reason for failing with this value, in words."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Gated:
-    """What the gates found: `names` [G] and, of each gate, its verdict; `usable` [N] passed all of them."""
+    """The results of the gates: `names` [G] and the verdict of each gate; `usable` [N] passed all of them."""
 
     gates: tuple[Gate, ...]
     verdicts: tuple[Verdict, ...]
@@ -67,7 +67,7 @@ class Gated:
 
 
 def run_gates(pool: Pool, gates: Sequence[Gate]) -> Gated:
-    """Ask all gates of all recordings, each judging what is usual by those that passed the ones before."""
+    """Apply all gates to all recordings; each determines what is usual from those that passed the gates before."""
     usable = np.ones(len(pool), np.bool_)
     verdicts = []
     for gate in gates:

@@ -1,11 +1,11 @@
-"""HEEP (High Entropy Exponential Pruning): one score of each recording, and a threshold that grows from round to round.
+"""HEEP (High Entropy Exponential Pruning): one score per recording, and a threshold that grows in each round.
 
     S(x) = a1 H_acoustic + a2 H_phonetic + a3 H_linguistic + a4 H_contextual + b MI(x, D)              (equation 1)
     S'(x) = S(x) + l_err ErrorRelevance(x, errors_k) + l_cross CrossLingualOverlap(x)
     D_(k+1) = {x in D_k : S(x) > tau_k},   tau_(k+1) = tau_k x growth                                  (equation 8)
 
-Components are ranks from 0 to 1, so that a threshold above 0 tightens as it grows. They are estimated anew on what is
-left in each round; with scores that never change, all rounds together are one cut at the last threshold.
+Components are ranks from 0 to 1, so that a threshold above 0 tightens as it grows. They are re-estimated on the
+remaining recordings in each round; with constant scores, all rounds together would be one cut at the last threshold.
 
 Shapes: N recordings.
 """
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from linnet.curation.components import EstimatorOptions
 from linnet.curation.moments import milliseconds
 from linnet.errors import OptionError
-from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require
+from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require, require_known
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -33,7 +33,7 @@ PARTS: Final = ("h_acoustic", "h_phonetic", "h_linguistic", "h_contextual", "mi"
 
 @dataclass(frozen=True)
 class HeepWeights:
-    """What each part of S(x) weighs (equation 1), and of S'(x) in rounds that know a model's errors."""
+    """The weights of the parts of S(x) (equation 1), and of S'(x) in rounds with a model's errors."""
 
     h_acoustic: float = 0.25
     h_phonetic: float = 0.20
@@ -54,11 +54,14 @@ class HeepOptions:
     """HEEP's method with its own defaults.
 
     `tau_0` None finds the first threshold for which `keep` of the hours are left after the last round, as scores are in
-    the first. A round leaves at least `min_samples` recordings and `min_share` of all of them.
+    the first. `schedule: keep` has no threshold that grows: of all hours, round k of K leaves keep ** (k / K), so that
+    each leaves the same share of the one before and the last one `keep`. A round leaves at least `min_share` of all
+    recordings, and `min_samples` unless that is more than the share `keep` of them.
     """
 
     weights: HeepWeights = field(default_factory=HeepWeights)
     tau_0: float | None = 0.3
+    schedule: str = "threshold"
     growth: float = 1.1
     max_rounds: int = 10
     min_samples: int = 1000
@@ -71,6 +74,7 @@ class HeepOptions:
         require(self, ONE_OR_MORE, "max_rounds")
         require(self, NOT_NEGATIVE, "min_samples")
         require(self, SHARE, "min_share", "keep")
+        require_known(self, "schedule", ("threshold", "keep"))
         if self.tau_0 is not None:
             require(self, POSITIVE, "tau_0")
         if self.growth < 1.0:
@@ -78,14 +82,15 @@ class HeepOptions:
 
     def floor(self, recordings: int) -> int:
         """How many of so many recordings are left at least."""
-        return min(recordings, max(self.min_samples, ceil(self.min_share * recordings)))
+        most = ceil(self.keep * recordings)
+        return min(recordings, max(min(self.min_samples, most), ceil(self.min_share * recordings)))
 
 
 def heep_score(ranks: Mapping[str, Floats], weights: HeepWeights | None = None) -> Floats:
-    """S(x), or S'(x) where `ranks` has `error_relevance` or `cross_lingual`, [N], of components from 0 to 1.
+    """S(x), or S'(x) if `ranks` has `error_relevance` or `cross_lingual`, [N], from components between 0 to 1.
 
-    What is not known of a recording adds nothing. A part that is known of none (such as H_contextual where no domains
-    are) is left out, and the others weigh as much more.
+    Unknown values of a recording add nothing. A part that is unknown for all (such as H_contextual without domains) is
+    omitted, and the weights of the others are increased.
 
     >>> one = {"h_acoustic": np.array([1.0, 0.0]), "mi": np.array([np.nan, 1.0])}
     >>> heep_score(one).round(3).tolist()
@@ -106,31 +111,52 @@ def heep_score(ranks: Mapping[str, Floats], weights: HeepWeights | None = None) 
 
 
 def first_threshold(scores: Floats, seconds: Floats, options: HeepOptions) -> float:
-    """tau_0: as given, or the quantile of the hours that `keep` leaves above it, divided by all growth to come."""
+    """tau_0: as given, or the quantile with `keep` of the hours above it, divided by the total growth."""
     if options.tau_0 is not None:
         return options.tau_0
+    return threshold_for(scores, seconds, options.keep) / options.growth ** (options.max_rounds - 1)
+
+
+def threshold_for(scores: Floats, seconds: Floats, keep: float) -> float:
+    """The threshold above which the share `keep` of the hours lies, or a little less where scores are equal.
+
+    Recordings of which the score or the length is not known do not count; 0 where there are no others.
+    """
     known = np.flatnonzero(np.isfinite(scores))
     if not len(known):
         return 0.0
     order = known[np.argsort(scores[known], kind="stable")]
     below = np.cumsum(milliseconds(seconds[order]))
-    place = np.searchsorted(below, (1.0 - options.keep) * below[-1])
-    return float(scores[order[min(place, len(order) - 1)]]) / options.growth ** (options.max_rounds - 1)
+    place = int(np.searchsorted(below, (1.0 - keep) * below[-1]))
+    return float(scores[order[min(place, len(order) - 1)]])
+
+
+def next_threshold(
+    number: int, before: float, scores: Floats, seconds: Floats, left: float, options: HeepOptions
+) -> float:
+    """The threshold of a round, the first being number 0, from the one `before` and the round's scores [N].
+
+    `left` is the share of all hours that the rounds before have kept: the `keep` schedule asks for a share of all.
+    """
+    if options.schedule == "keep":
+        share = options.keep ** ((number + 1) / options.max_rounds)
+        return threshold_for(scores, seconds, min(1.0, share / max(left, share)))
+    return first_threshold(scores, seconds, options) if number == 0 else before * options.growth
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """What a round has kept, [N], and whether the floor kept some that the threshold would not."""
+    """The recordings kept in a round, [N], and whether the floor kept some below the threshold."""
 
     kept: Flags
     at_floor: bool
 
 
 def cut(scores: Floats, kept: Flags, threshold: float, floor: int) -> Cut:
-    """Keep what scores above the threshold among what was kept; at least `floor`, the best first, ties by row.
+    """Keep recordings above the threshold among those kept before; at least `floor`, the best first, ties by row.
 
-    A score of NaN is below any other. HEEP's code tests its stop conditions before a cut, so that a round can leave
-    nothing; here the threshold is lowered to the floor instead.
+    NaN is below any other score. HEEP's code tests its stop conditions before a cut, so a round may leave nothing; here
+    the threshold is lowered to the floor instead.
     """
     above: Flags = kept & (scores > threshold)
     if above.sum() >= floor or above.sum() == kept.sum():
@@ -143,7 +169,7 @@ def cut(scores: Floats, kept: Flags, threshold: float, floor: int) -> Cut:
 
 
 def values_of(options: HeepOptions) -> dict[str, Any]:
-    """The options as plain values, for files that say what they were made with."""
+    """The options as plain values, for the metadata of files."""
     from dataclasses import asdict
 
     return asdict(options)

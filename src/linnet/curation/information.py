@@ -1,11 +1,12 @@
-"""How much the sounds of a corpus say about its transcripts, and what each recording adds to that. In bits per frame.
+"""Mutual information of the sounds and transcripts of a corpus, and the contribution of each recording, in bits per
+frame.
 
     I = sum over j, l of P(j, l) log2 [P(j, l) / (P(j) P(l))]
 
-with P(j, l) the share of all speech frames that have sound unit j and lie in the span of token l. Spans need no model:
-the tokens of a transcript share its speech frames evenly and in order. A recording x has the share w_x of the frames
-and its own p_x(j, l); with i(x) = sum p_x log2 [P(j, l) / (P(j) P(l))] the sum of w_x i(x) is I exactly. Where a
-transcript is another recording's, i(x) is low: the check of a transcript that needs no model.
+with P(j, l) the share of all speech frames with sound unit j in the span of token l. Spans need no model: the tokens of
+a transcript divide its speech frames evenly and in order. A recording x has the share w_x of the frames and its own
+p_x(j, l); with i(x) = sum p_x log2 [P(j, l) / (P(j) P(l))] the sum of w_x i(x) is exactly I. If a transcript belongs to
+another recording, i(x) is low: a transcript check without a model.
 
 Shapes: N rows, S segments (stretches of one unit within one token), G groups.
 """
@@ -24,15 +25,15 @@ from linnet.curation.ragged import Ragged
 
 Floats = NDArray[np.float64]
 
-WORD_BITS = 10  # words are told apart by a hash: more kinds of words than that need more frames than most corpora have
-STRENGTH = 16.0  # frames that a token needs before its own sounds weigh as much as everyone's
-_STRENGTH_OF_PARENT = 64.0  # frames that a group needs before it is believed more than all groups
+WORD_BITS = 10  # bits of a hash of words: more kinds of words would need more frames than most corpora have
+STRENGTH = 16.0  # frames of a token at which its own sounds have the same weight as the prior
+_STRENGTH_OF_PARENT = 64.0  # frames of a group at which it has the same weight as all groups
 _UNHEARD = 4.0  # bits
 _ADDED = 0.5
 
 
 def fold_words(words: Ragged) -> Ragged:
-    """Words as tokens of 10 bits."""
+    """Hash words to tokens of 10 bits."""
     return words.replace(mix(words.values, WORD_BITS).astype(np.int64))
 
 
@@ -41,13 +42,13 @@ def fold_words(words: Ragged) -> Ragged:
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """For each row its units (below 2**16) beside its tokens (below 2**16), and for how many frames."""
+    """The units (below 2**16) of each row aligned with its tokens (below 2**16), with the number of frames."""
 
     units: Ragged
     tokens: Ragged
     frames: Integers  # [S]
-    places: Integers  # [S]: which token of its row it is, from 0
-    expected: Integers  # [N]: how many tokens a row has, also those that no frame is left for
+    places: Integers  # [S]: index of the token in its row, from 0
+    expected: Integers  # [N]: number of tokens per row, including those without frames
 
     @classmethod
     def spread(cls, units: Ragged, runs: Ragged, tokens: Ragged) -> Self:
@@ -65,12 +66,12 @@ class Segments:
         total, share = frames[rows], count[rows]
         first = (2 * starts + 1) * share // (2 * total)
         last = (2 * ends - 1) * share // (2 * total)
-        pieces = Ragged.from_lengths(np.zeros(0), last - first + 1)  # of each run: the tokens it touches
+        pieces = Ragged.from_lengths(np.zeros(0), last - first + 1)  # tokens that overlap each run
         of_piece = np.repeat(np.arange(len(rows)), pieces.lengths)
         token = first[of_piece] + np.arange(len(of_piece)) - pieces.offsets[:-1][of_piece]
         begin = np.maximum(starts[of_piece], _first_frame(token, total[of_piece], share[of_piece]))
         end = np.minimum(ends[of_piece], _first_frame(token + 1, total[of_piece], share[of_piece]))
-        kept = end > begin  # more tokens than frames: some have none
+        kept = end > begin  # more tokens than frames: some have no frames
         of_piece, token = of_piece[kept], token[kept]
         row = rows[of_piece]
         lengths = np.bincount(row, minlength=len(units))
@@ -114,7 +115,7 @@ def _first_frame(token: Integers, frames: Integers, tokens: Integers) -> Integer
 
 @dataclass(frozen=True, eq=False)
 class JointCounts:
-    """Frames of a corpus by group and unit and token, and how many segments they are in."""
+    """Frames of a corpus by group, unit and token, and their number of segments."""
 
     joint: Tally = field(default_factory=Tally)  # (group, unit, token)
     segments: Tally = field(default_factory=Tally)  # (group)
@@ -127,7 +128,7 @@ class JointCounts:
         self.segments.add(groups, segments.units.lengths)
 
     def together(self) -> JointCounts:
-        """The same counts with all groups as one, number 0."""
+        """The counts with all groups merged as number 0."""
         found = JointCounts()
         joint, segments = self.joint.counts, self.segments.counts
         found.joint.add(joint.keys & np.uint64(0xFFFFFFFF), joint.counts)
@@ -135,14 +136,14 @@ class JointCounts:
         return found
 
     def merge(self, other: JointCounts) -> None:
-        """Add what was counted elsewhere."""
+        """Add other counts."""
         self.joint.merge(other.joint.counts)
         self.segments.merge(other.segments.counts)
 
 
 @dataclass(frozen=True, eq=False)
 class Information:
-    """What units say of tokens in each group of rows, from merged counts."""
+    """The information of units about tokens in each group of rows, from merged counts."""
 
     joint: Counts  # (group, unit, token)
     units: Counts  # (group, unit)
@@ -156,8 +157,8 @@ class Information:
     def of(cls, counts: JointCounts, groups: int, *, parent: Information | None = None) -> Self:
         """From the counts of all shards, for groups 0 to `groups` - 1.
 
-        `parent` is that of all groups together, where a token means the same in each: what a group has not heard often,
-        others have.
+        `parent` is that of all groups together, if a token means the same in each: it complements rare counts of a
+        group.
         """
         joint = counts.joint.counts
         owner, unit, token = _parts(joint.keys)
@@ -192,9 +193,9 @@ class Information:
         return sums
 
     def bias(self) -> Floats:
-        """What I is too large by, [G]: (K - 1) (V - 1) / (2 S ln 2), K units and V tokens, S segments.
+        """The bias of I, [G]: (K - 1) (V - 1) / (2 S ln 2), for K units, V tokens and S segments.
 
-        Frames of one segment are alike, so that there are fewer samples than frames.
+        Frames of one segment are alike, so there are fewer samples than frames.
         """
         kinds = [
             np.bincount((one.keys >> np.uint64(16)).astype(np.int64), minlength=len(self.totals)) - 1
@@ -206,25 +207,26 @@ class Information:
         return bits
 
     def shares(self, segments: Segments, groups: Integers) -> Floats:
-        """i(x) of each row [N] as in the equation: weighted by frames they sum to I. NaN for a row without segments."""
+        """i(x) of each row [N] by the equation: weighted by frames they sum to I. NaN for a row without segments."""
         keys = segments.joint.keys
         bits = self._bits(groups[keys.rows], keys.values >> np.uint64(16), keys.values & np.uint64(0xFFFF))
         return _mean(segments, segments.joint.counts.sums(bits))
 
     def pointwise(self, segments: Segments, groups: Integers) -> Floats:
-        """i(x) of each row [N] by what the other rows of its group say; NaN for a row without segments.
+        """i(x) of each row [N] by the other rows of its group; NaN for a row without segments.
 
-        P(j | l) without x is shrunk toward P(j), so that a pair met nowhere else counts against x, but not endlessly.
+        P(j | l) without x is shrunk toward P(j), so that a pair seen nowhere else counts against x, but to a limited
+        extent.
         """
         bits = segments.frames * self.judge(segments, groups)
         return _mean(segments, segments.units.replace(bits).sums())
 
     def by_token(self, segments: Segments, groups: Integers) -> Floats:
-        """The mean over the tokens of each row [N] of their bits per frame; NaN for a row without segments.
+        """The mean over the tokens of each row [N] of their bits per frame; NaN for a row without segments. i(x) is low
+        if spoken words are not in the transcript.
 
-        i(x) is low where something is heard that is not written. This is low where something is written that is not
-        heard: a recording that was cut off leaves its last tokens a few frames that do not fit, or none, which count as
-        4 bits against it.
+        This value is low if words of the transcript are not spoken: in a truncated recording the last tokens have few
+        frames that do not fit, or none, which counts as -4 bits.
         """
         bits = self.judge(segments, groups)
         begins = np.ones(len(bits), np.bool_)
@@ -258,7 +260,7 @@ class Information:
         return chance
 
     def rarity(self, segments: Segments, groups: Integers) -> Floats:
-        """-log2 P(unit) of each row's frames [N], by the other rows: what HEEP's code calls information."""
+        """-log2 P(unit) of each row's frames [N], by the other rows: called information in HEEP's code."""
         chance = self._unit_chance(segments, groups[segments.units.rows])
         return _mean(segments, segments.units.replace(segments.frames * -np.log2(chance)).sums())
 
@@ -270,7 +272,7 @@ class Information:
         return chance
 
     def _bits(self, owner: Integers, unit: NDArray[Any], token: NDArray[Any]) -> Floats:
-        """log2 [P(j, l) / (P(j) P(l))] without smoothing, of pairs that the corpus has."""
+        """log2 [P(j, l) / (P(j) P(l))] without smoothing, for pairs in the corpus."""
         joint = self._of_pairs.get(owner, unit, token).astype(np.float64)
         alone = self._of_units.get(owner, unit).astype(np.float64)
         spoken = self._of_tokens.get(owner, token).astype(np.float64)
@@ -279,7 +281,7 @@ class Information:
 
 
 def _mean(segments: Segments, sums: NDArray[Any]) -> Floats:
-    """Sums by frame, [N]; NaN where there are none."""
+    """Means per frame, [N]; NaN without frames."""
     means: Floats = np.where(segments.totals > 0, sums / np.maximum(segments.totals, 1), np.nan)
     return means
 

@@ -1,4 +1,4 @@
-"""What recordings can have in common, as numbered items: words, pairs of phones, pairs of units, speakers.
+"""Items that recordings can share, as numbers: words, pairs of phones, pairs of units, speakers.
 
 Shapes: N recordings, V items.
 """
@@ -17,20 +17,20 @@ from linnet.curation.pool import Flags, Integers, Labels, Pool
 from linnet.curation.ragged import Ragged
 from linnet.settings import BELOW_ONE, NOT_NEGATIVE, require
 
-_CHUNK = 2**17  # recordings whose repeated items are found at once
-_MOST_BITS = 24  # of a hash, by which the items of a family are told apart
-_LEAST = {"words": 1, "voices": 1}  # recordings that have it; a pair that only one has may well be a mistake
+_CHUNK = 2**17  # recordings per batch for finding repeated items
+_MOST_BITS = 24  # bits of a hash that identifies the items of a family
+_LEAST = {"words": 1, "voices": 1}  # minimum recordings with a pair; a pair in only one may be an error
 
 Family = Callable[[Pool], Ragged]
 
 
 @dataclass(frozen=True)
 class CoverageOptions:
-    """How much each family of items counts, and how much a second costs.
+    """The weights of the families of items, and the cost of a second.
 
-    A weight is what the family adds to the gain of a usual recording that comes first; 0 leaves it out. The gain is
-    divided by seconds ** `duration_power`: 0 favors long recordings, 1 short ones. Each recording that is taken adds
-    the most of all that are left, or at most the share `tolerance` less, so that fewer gains are found again.
+    A weight is the family's contribution to the gain of a typical first recording; 0 disables it. The gain is divided
+    by seconds ** `duration_power`: 0 favors long recordings, 1 short ones. Each recording taken adds the most of all
+    remaining ones, or at most the share `tolerance` less, which saves computation.
     """
 
     words: float = 1.0
@@ -53,12 +53,12 @@ def words(pool: Pool) -> Ragged:
 
 
 def word_pairs(pool: Pool) -> Ragged:
-    """Each word with the next one."""
+    """Pairs of consecutive words."""
     return _joined(pool.words.pairs(), 32)
 
 
 def word_units(pool: Pool) -> Ragged:
-    """Each unit with the word that is said about then, if all words took equally long."""
+    """Each unit with the word spoken at that time, if all words were equally long."""
     units, found = pool.units, pool.words
     spoken = np.where(found.lengths > 0, units.lengths, 0)
     place = np.arange(len(units.values)) - np.repeat(units.offsets[:-1], units.lengths)
@@ -70,7 +70,7 @@ def word_units(pool: Pool) -> Ragged:
 
 
 def phone_pairs(pool: Pool) -> Ragged:
-    """Each phone with the next one, in its language and from its backend, whose numbers are its own."""
+    """Pairs of consecutive phones, by language and backend, since backends have their own numbers."""
     pairs = _joined(pool.phones.pairs(), 16)
     language, backend = pool.labels["language"], pool.labels["backend"]
     kind = (language.codes.astype(np.int64) + 1) * (len(backend.names) + 1) + backend.codes + 1
@@ -78,12 +78,12 @@ def phone_pairs(pool: Pool) -> Ragged:
 
 
 def unit_pairs(pool: Pool) -> Ragged:
-    """Each unit with the next one."""
+    """Pairs of consecutive units."""
     return _joined(pool.units.pairs(), 16)
 
 
 def voices(pool: Pool) -> Ragged:
-    """The speaker (of a source) in the domain; a recording without any of them has none."""
+    """The speaker (of a source) in the domain; none if all are missing."""
     codes = np.zeros(len(pool), np.int64)
     for name in ("speaker", "source", "domain"):
         labels = pool.labels[name]
@@ -103,10 +103,10 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def coverage_items(pool: Pool, usable: Flags, options: CoverageOptions | None = None) -> Items:
-    """The items of the usable recordings, each once in a recording; others have none.
+    """The items of the usable recordings, unique per recording; others have none.
 
-    Pairs that only one recording has do not count. All items of a family weigh the same: the family's weight over the
-    items that a usable recording has on average.
+    Pairs in only one recording do not count. All items of a family have the same weight: the family's weight / the mean
+    number of items per usable recording.
     """
     options = options or CoverageOptions()
     parts: list[list[Ragged]] = [[] for _ in range(0, len(pool), _CHUNK)]
@@ -129,7 +129,7 @@ def coverage_items(pool: Pool, usable: Flags, options: CoverageOptions | None = 
 
 
 def same_text(keys: NDArray[np.uint64], long_enough: Flags) -> Labels:
-    """A label for each text [N] that several recordings have; none where it is short."""
+    """A label for each text [N] shared by several recordings; none for short texts."""
     codes = np.full(len(keys), -1, np.int32)
     _, back, counts = np.unique(keys[long_enough], return_inverse=True, return_counts=True)
     codes[long_enough] = np.where(counts[back] > 1, back, -1)
@@ -142,11 +142,11 @@ def _joined(pairs: Ragged, bits: int) -> Ragged:
 
 
 def _numbered(pool: Pool, name: str, usable: Flags, first: int) -> tuple[list[Ragged], int]:
-    """A family's items numbered from `first`, the most common first, each once in a row, and how many there are."""
+    """The items of a family numbered from `first`, the most common first, unique per row, and their number."""
     held: list[Ragged] = []
     bits = min(_MOST_BITS, len(pool.units.values).bit_length() + 4)
     counts = np.zeros(2**bits, np.int64)
-    for start in range(0, len(pool), _CHUNK):  # the pairs of all at once would fill the memory
+    for start in range(0, len(pool), _CHUNK):  # all pairs at once would exceed the memory
         rows = _of_usable(pool, FAMILIES[name], usable, start)
         pairs = np.sort((rows.rows << bits) | _hashed(rows.values, bits))
         pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # much faster here than np.unique
@@ -163,20 +163,20 @@ def _numbered(pool: Pool, name: str, usable: Flags, first: int) -> tuple[list[Ra
 
 
 def _hashed(keys: NDArray[np.uint64], bits: int) -> Integers:
-    """The upper bits of a hash; at most one in thirty of a million different keys has another's."""
+    """The upper bits of a hash; of a million different keys, at most one in thirty collides."""
     hashed: Integers = (mix(keys, np.zeros(1, np.uint64)) >> np.uint64(64 - bits)).astype(np.int64)
     return hashed
 
 
 def _of_usable(pool: Pool, family: Family, usable: Flags, start: int) -> Ragged:
-    """The items of some recordings, none for those that are not usable."""
+    """The items of the usable recordings, none for others."""
     chosen = usable[start : start + _CHUNK]
     found = family(pool.part(start, min(start + _CHUNK, len(pool))))
     return Ragged.from_lengths(found.values[np.repeat(chosen, found.lengths)], np.where(chosen, found.lengths, 0))
 
 
 def _beside(chunks: list[list[Ragged]]) -> Ragged:
-    """Rows that have the values of all parts of their chunk; the chunks are emptied on the way, to save memory."""
+    """Rows with the values of all parts of their chunk; chunks are emptied on the way to save memory."""
     lengths = np.concatenate([np.sum([part.lengths for part in parts], axis=0) for parts in chunks])
     whole = Ragged.from_lengths(np.empty(int(lengths.sum()), np.int32), lengths)
     row = 0

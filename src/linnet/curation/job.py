@@ -1,4 +1,4 @@
-"""One curation: the passes over a corpus in its work folder, and the choice. What is done is not done again."""
+"""One curation: the passes over a corpus in its work folder, and the selection. Finished work is not repeated."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from linnet.curation.blocks import ShardFiles, Space
 from linnet.curation.codebook import Codebook
 from linnet.curation.errors import ErrorRates, read_evaluation
 from linnet.curation.filling import Progress
-from linnet.curation.gates import gates_of
-from linnet.curation.gating import Gate, run_gates
-from linnet.curation.leaks import Leak
+from linnet.curation.gating import Gate
+from linnet.curation.heard import Misheard, read_heard
+from linnet.curation.leaks import Leak, listen
 from linnet.curation.options import CurateOptions
 from linnet.curation.passes import AudioReport, hear_corpus, obtain_codebook
 from linnet.curation.pool import Pool, read_pool
 from linnet.curation.reading import text_reader
 from linnet.curation.rounds import HeepScorer, Round, RoundFolder, run_rounds
 from linnet.curation.scores import Scoring, write_scores
-from linnet.curation.select import SelectOptions, duplicate_gates, select, select_by_score
+from linnet.curation.select import SelectOptions, ask_gates, select, select_by_score
 from linnet.curation.selection import Selection
 from linnet.curation.shards import Plan, make_plan
 from linnet.curation.spoken import finish_shards, shard_paths, speak_shard
@@ -36,7 +36,7 @@ from linnet.notices import Notify, ignore
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told how far a curation is: sentences, and shards done of all."""
+    """Receives the progress of a curation: sentences, and the number of finished shards."""
 
     notify: Notify = ignore
     progress: Progress | None = None
@@ -44,7 +44,7 @@ class Watcher:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A corpus whose audio and texts have been measured, in its work folder."""
+    """A corpus with measured audio and texts, in its work folder."""
 
     plan: Plan
     audio: AudioReport
@@ -52,7 +52,7 @@ class Corpus:
 
     @cached_property
     def scoring(self) -> Scoring:
-        """What scores the rows that are asked for."""
+        """The scoring of requested rows."""
         workers = self.options.workers
         return Scoring(
             self.plan.work, self.options.estimators, mapper=lambda function, tasks: map_items(function, tasks, workers)
@@ -66,10 +66,11 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class Curated:
-    """A choice, and the rows that it was made among with their scores."""
+    """A choice, the rows that it was made among with their scores, and the gates that it had beside the options'."""
 
     selection: Selection
     pool: Pool
+    more_gates: tuple[Gate, ...] = ()
 
 
 def measure(
@@ -80,9 +81,9 @@ def measure(
     codebook: Codebook | None = None,
     watcher: Watcher | None = None,
 ) -> Corpus:
-    """Decode every recording once, and read its text, into the work folder; shards that are there are kept.
+    """Decode every recording once and read its text, into the work folder; existing shards are kept.
 
-    Without a `codebook` one is learned on a sample. Raises `OptionError` for a corpus without rows, `OutputError` where
+    Without a `codebook` one is learned from a sample. Raises `OptionError` for a corpus without rows, `OutputError` if
     nothing can be written.
     """
     watcher = watcher or Watcher()
@@ -91,7 +92,7 @@ def measure(
     if codebook is None:
         codebook = obtain_codebook(plan, options.codebook, options.workers)
     audio = hear_corpus(plan, codebook, options.workers, watcher.progress)
-    watcher.notify(f"{audio.seconds / 3600:.2f} hours decoded; {audio.kept:,} of {audio.shards:,} shards were there")
+    watcher.notify(f"{audio.seconds / 3600:.2f} hours decoded; {audio.kept:,} of {audio.shards:,} shards existed")
     if audio.failed:
         named = "; ".join(audio.failures[:3])
         watcher.notify(f"{audio.failed:,} recordings cannot be read, such as {named}")
@@ -110,27 +111,33 @@ def _speak(task: tuple[Path, Path, CurateOptions]) -> int:
 def curate(
     corpus: Corpus,
     *,
-    held_out: Sequence[Pool] = (),
+    gates: Sequence[Gate] = (),
     errors: ErrorRates | None = None,
     watcher: Watcher | None = None,
 ) -> Curated:
     """Score what was measured and choose by the corpus's preset. Scores are written into the work folder.
 
-    `held_out` are pools of evaluation sets, measured with the same codebook. `errors` are those of a model on held-out
-    data. The same corpus and options give the same choice, for any number of workers.
+    `gates` are asked after those of the options, such as `leak_gates`. `errors` are those of a model on held-out data.
+    The same corpus and options give the same choice, for any number of workers.
     """
     watcher = watcher or Watcher()
     if corpus.options.preset == "heep":
         return _by_heep(corpus, errors, watcher)
     pool = score(corpus, errors)
-    made = select(pool, corpus.options.select, [Leak(held) for held in held_out])
+    gates = (*gates, *_heard(corpus))
+    made = select(pool, corpus.options.select, gates)
     for sentence in made.notices:
         watcher.notify(sentence)
-    return Curated(made, pool)
+    return Curated(made, pool, gates)
+
+
+def _heard(corpus: Corpus) -> list[Gate]:
+    path = corpus.options.heard
+    return [Misheard(read_heard(Path(path)))] if path else []
 
 
 def score(corpus: Corpus, errors: ErrorRates | None = None) -> Pool:
-    """All rows with their scores, which are written into the work folder; no budget and no seed changes them."""
+    """All rows with their scores, which are written to the work folder; they do not depend on budgets and seeds."""
     shards, space = corpus.survey
     write_scores(corpus.plan.work, shards, corpus.scoring.run(shards, space, errors=errors).columns())
     return read_pool(corpus.plan.work)
@@ -138,28 +145,31 @@ def score(corpus: Corpus, errors: ErrorRates | None = None) -> Pool:
 
 def usable_rows(pool: Pool, options: SelectOptions) -> NDArray[np.bool_]:
     """Which rows of a scored pool pass the gates of sound, text and duplicates alone [N]."""
-    gates: list[Gate] = [*gates_of(options.gates), *duplicate_gates(options.duplicates)]
-    return run_gates(pool, gates).usable
+    return ask_gates(pool, options).usable
 
 
-def held_out_pools(corpus: Corpus, watcher: Watcher | None = None) -> list[Pool]:
-    """The evaluation sets that the options name, measured into the work folder with the corpus's codebook."""
+def leak_gates(corpus: Corpus, watcher: Watcher | None = None) -> list[Gate]:
+    """The gates against the evaluation sets of the options, which are measured into the work folder.
+
+    They have the corpus's codebook.
+    """
     from linnet.data.sources import open_source
 
     codebook, _ = Codebook.load(corpus.plan.work / f"codebook-{corpus.audio.codebook}.safetensors")
     options = replace(corpus.options, held_out=())
-    pools = []
+    gates: list[Gate] = []
     for number, name in enumerate(corpus.options.held_out):
         place = corpus.plan.work / f"held-out-{number}"
-        measure(open_source(name), place, options, codebook=codebook, watcher=watcher)
-        pools.append(read_pool(place))
-    return pools
+        held = measure(open_source(name), place, options, codebook=codebook, watcher=watcher)
+        hear = listen(corpus.plan.at_home, held.plan.at_home) if options.leaks.listen else None
+        gates.append(Leak(read_pool(place), options.leaks, hear))
+    return gates
 
 
 def read_errors(corpus: Corpus, path: Path) -> ErrorRates:
-    """What a model gets wrong on held-out data, from the rows of its evaluation, in the corpus's words and phones.
+    """A model's errors on held-out data, from the rows of its evaluation, by the corpus's words and phones.
 
-    Raises `OptionError` where they cannot be read.
+    Raises `OptionError` if they cannot be read.
     """
     reader = text_reader(corpus.plan.work, corpus.options.phonemes)
     return ErrorRates.of(read_evaluation(path).rows, reader)
@@ -169,7 +179,7 @@ def read_errors(corpus: Corpus, path: Path) -> ErrorRates:
 
 
 def scorer(corpus: Corpus) -> HeepScorer:
-    """What scores a round of HEEP."""
+    """The scorer of HEEP's rounds."""
     shards, space = corpus.survey
     options = corpus.options
     scoring = replace(corpus.scoring, options=options.heep.estimators)
@@ -178,7 +188,7 @@ def scorer(corpus: Corpus) -> HeepScorer:
 
 
 def advance(corpus: Corpus, folder: Path, errors: ErrorRates | None) -> tuple[Round, Curated]:
-    """Make the next round of HEEP in a folder of rounds; the file contract of the command line."""
+    """Run the next round of HEEP in a folder of rounds, as on the command line."""
     rescore = scorer(corpus)
     rounds = RoundFolder(folder, corpus.plan.digest, corpus.options.heep)
     done = rounds.advance(rescore, read_pool(corpus.plan.work).seconds, errors)

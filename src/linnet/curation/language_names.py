@@ -1,4 +1,4 @@
-"""English names of the languages that the published lists name, as Unicode's CLDR has them."""
+"""English names of the languages in the published lists, from Unicode's CLDR."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMES: dict[str, str] = {
 
 
 def language_name(code: str) -> str:
-    """The English name of a language; its code where that is not known.
+    """The English name of a language; its code if unknown.
 
     >>> language_name("zh-hant"), language_name("tlh")
     ('Chinese', 'tlh')

@@ -1,4 +1,4 @@
-"""The languages of the published lists, and which phoneme backend each of them gets."""
+"""The languages of the published lists and their phoneme backends."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from linnet.text.language_lists import LISTS
 
 @dataclass(frozen=True)
 class LanguageRow:
-    """One language of a list: its code there, its BCP-47 code here, and the backend that its texts get on this machine.
+    """One language of a list: its code in the list, its BCP-47 code, and the backend for its texts on this machine.
 
-    `setting` is the backend's own name for the language, `best` the backend with all extras installed, `why` a
-    sentence for people.
+    `setting` is the backend's own name for the language, `best` the backend with all extras installed, `why` an
+    explanation.
     """
 
     listed: str
@@ -45,17 +45,17 @@ class LanguageRow:
 def language_table(list_name: str, options: PhonemeOptions | None = None) -> list[LanguageRow]:
     """A row for each language of a published list (`heep` or `flores200`), in its order; 204 rows each.
 
-    Several codes of a list may mean one language (`pes` and `fa`); each has its row. Raises `OptionError` for a list
-    that is not known.
+    Several codes of a list may mean one language (`pes` and `fa`); each has its own row. Raises `OptionError` for an
+    unknown list.
     """
     if list_name not in LISTS:
-        raise OptionError(f"there is no list of languages {list_name!r}: use {' or '.join(LISTS)}")
+        raise OptionError(f"unknown list of languages {list_name!r}: use {' or '.join(LISTS)}")
     options = options or PhonemeOptions()
     return [_row(listed, options) for listed in LISTS[list_name]]
 
 
 def backend_counts(rows: Iterable[LanguageRow]) -> dict[str, int]:
-    """How many languages get each backend, the most first."""
+    """The number of languages per backend, in descending order."""
     return dict(Counter(row.backend for row in rows).most_common())
 
 

@@ -6,9 +6,9 @@ looks alike can then be heard again, by fingerprint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,12 @@ class LeakOptions:
     """What counts as a leak besides the same and nearly the same sound.
 
     `texts: near` drops what anybody says of the evaluation set's sentences, too: right where its sentences are its
-    own, wrong where all read the same prompts. `text_threshold` is the share of common pieces of two texts.
+    own, wrong where all read the same prompts. `text_threshold` is the share of common pieces of two texts. With
+    `listen` sounds that are nearly the same are decoded again and compared by fingerprint, which has the last word.
     """
 
     texts: Literal["off", "near"] = "off"
+    listen: bool = True
     text_threshold: float = 0.75
     sounds: DuplicateOptions = field(default_factory=DuplicateOptions)
 
@@ -122,15 +124,17 @@ class Leak:
                 yield row, best[0], best[1]
 
 
-def listen(utterances: Mapping[int, Utterance], held: Mapping[int, Utterance], reader: UtteranceReader) -> Hear:
+def listen(of_pool: Callable[[int], Utterance], of_held: Callable[[int], Utterance]) -> Hear:
     """Whether two recordings are the same by fingerprint, whatever their level, codec and beginning.
 
-    One that cannot be read is taken for the same: what only looks alike is no loss, a leak is.
+    The functions give the utterance of a row. One that cannot be read is taken for the same: what only looks alike is
+    no loss, a leak is.
     """
 
     def hear(row: int, other: int) -> bool:
-        index = DuplicateIndex([held[other]], reader, HeardOptions(texts=False))
-        found: list[Any] = index.find(utterances[row])
+        with UtteranceReader() as reader:
+            index = DuplicateIndex([of_held(other)], reader, HeardOptions(texts=False))
+            found = index.find(of_pool(row))
         return bool(found) or index.held.recordings == 0 or index.passed.recordings == 0
 
     return hear

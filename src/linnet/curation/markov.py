@@ -1,9 +1,9 @@
-"""What follows what: bigrams of a corpus, a row's surprise at them, and a row's own conditional entropy. In bits.
+"""Bigrams of a corpus, the surprisal of a row, and its conditional entropy, in bits.
 
-A row is judged by the rest of its corpus: its own counts are taken off first (leave-one-out), or its surprise would be
-smallest where a corpus is smallest.
+A row is scored by the rest of its corpus: its own counts are subtracted (leave-one-out), otherwise surprisal would be
+smallest in the smallest corpus.
 
-Shapes: N rows, V symbols in all, P pairs in all (V minus one for each row that is not empty).
+Shapes: N rows, V symbols in all, P pairs in all (V minus one per non-empty row).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from linnet.curation.ragged import Ragged
 
 Floats = NDArray[np.float64]
 
-STRENGTH = 8.0  # the counts that what is less specific weighs as much as
-_ADDED = 0.5  # to each symbol's count, one that was never met among them (Krichevsky and Trofimov 1981)
+STRENGTH = 8.0  # pseudo-counts of the less specific distribution
+_ADDED = 0.5  # added to each symbol's count, including one unseen symbol (Krichevsky and Trofimov 1981)
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Rows of symbols (below 2**`bits`), with what is counted in them once for all that asks for it.
+    """Rows of symbols (below 2**`bits`), with cached counts.
 
-    Bigrams of symbols of more than 16 bits are told apart by a hash of 40 bits: of ten million 45 share one.
+    Bigrams of symbols with more than 16 bits are identified by a 40-bit hash: 45 of ten million collide.
     """
 
     symbols: Ragged
@@ -36,7 +36,7 @@ class Sequences:
 
     @cached_property
     def unigrams(self) -> Grouped:
-        """How often each row holds each symbol."""
+        """The counts of symbols in each row."""
         return group(self.symbols)
 
     @cached_property
@@ -47,7 +47,7 @@ class Sequences:
 
     @cached_property
     def bigrams(self) -> Grouped:
-        """How often each row holds each bigram."""
+        """The counts of bigrams in each row."""
         return group(self.pairs)
 
     @cached_property
@@ -68,12 +68,12 @@ def _marks(size: int, places: Integers, lengths: Integers) -> NDArray[np.bool_]:
 
 
 def pair_bits(bits: int) -> int:
-    """How wide the key of a bigram is, of symbols of so many bits."""
+    """The number of bits of a bigram's key, for symbols with this number of bits."""
     return 2 * bits if bits <= 16 else 40
 
 
 def join(first: NDArray[Any], second: NDArray[Any], bits: int) -> Keys:
-    """The key of a bigram: both symbols side by side, or a hash of them where they are wider than 16 bits."""
+    """The key of a bigram: both symbols concatenated, or a hash for more than 16 bits."""
     both = pack((first, bits), (second, bits))
     return both if bits <= 16 else mix(both, pair_bits(bits))
 
@@ -87,7 +87,7 @@ class BigramCounts:
 
     unigrams: Tally = field(default_factory=Tally)  # (group, symbol)
     bigrams: Tally = field(default_factory=Tally)  # (group, bigram)
-    contexts: Tally = field(default_factory=Tally)  # (group, symbol): of those that another one follows
+    contexts: Tally = field(default_factory=Tally)  # (group, symbol): symbols followed by another one
 
     def add(self, rows: Sequences, groups: Integers) -> None:
         """Count the rows of a shard, whose groups are [N]."""
@@ -98,7 +98,7 @@ class BigramCounts:
         self.bigrams.add(pack((of_symbols[followed], 12), (rows.pairs.values, pair_bits(rows.bits))))
 
     def together(self, bits: int) -> BigramCounts:
-        """The same counts with all groups as one, number 0; `bits` are those of a symbol."""
+        """The counts with all groups merged as number 0; `bits` are those of a symbol."""
         found = BigramCounts()
         for name, width in (("unigrams", bits), ("bigrams", pair_bits(bits)), ("contexts", bits)):
             counts = getattr(self, name).counts
@@ -106,7 +106,7 @@ class BigramCounts:
         return found
 
     def merge(self, other: BigramCounts) -> None:
-        """Add what was counted elsewhere."""
+        """Add other counts."""
         self.unigrams.merge(other.unigrams.counts)
         self.bigrams.merge(other.bigrams.counts)
         self.contexts.merge(other.contexts.counts)
@@ -114,10 +114,10 @@ class BigramCounts:
 
 @dataclass(frozen=True, eq=False)
 class BigramModel:
-    """p(symbol | the one before) in each group, smoothed: by Dirichlet's prior toward what is less specific.
+    """p(symbol | previous) in each group, smoothed by a Dirichlet prior toward a less specific distribution.
 
-    A bigram falls back on its symbol, or on the bigram in `parent` (all groups together) where there is one; a symbol
-    on an even spread over the symbols met in its group and one never met.
+    A bigram backs off to its symbol, or to the bigram in `parent` (all groups together) if given; a symbol to a uniform
+    distribution over the symbols of its group and one unseen symbol.
     """
 
     unigrams: Counts
@@ -153,24 +153,24 @@ class BigramModel:
         return Table(self.bigrams, (12, pair_bits(self.bits)) if hashed else (12, self.bits, self.bits))
 
     def count_symbols(self, groups: Integers, symbols: NDArray[Any]) -> Integers:
-        """How often the groups [V] have the symbols [V]."""
+        """The counts of symbols [V] in groups [V]."""
         return self._of_symbols.get(groups, symbols)
 
     def count_contexts(self, groups: Integers, symbols: NDArray[Any]) -> Integers:
-        """How often another symbol follows the symbols [V] in the groups [V]."""
+        """How often the symbols [V] are followed by another one in the groups [V]."""
         return self._of_contexts.get(groups, symbols)
 
     def count_pairs(self, groups: Integers, pairs: Keys) -> Integers:
-        """How often the groups [V] have the bigrams [V], keys as `join` makes them."""
+        """The counts of bigrams [V], as keys of `join`, in groups [V]."""
         if self.bits > 16:
             return self._of_pairs.get(groups, pairs)
         low = np.uint64((1 << self.bits) - 1)
         return self._of_pairs.get(groups, pairs >> np.uint64(self.bits), pairs & low)
 
     def surprisal(self, rows: Sequences, groups: Integers) -> Floats:
-        """-log2 of what the rest of the corpus expects, for each symbol [V]; the first of a row without what is before.
+        """-log2 of the probability of each symbol [V] by the rest of the corpus; the first of a row without context.
 
-        `groups` [N] are those of the rows, which must be among the rows that were counted.
+        `groups` [N] are those of the rows, which must be among the counted rows.
         """
         of_symbols = groups[rows.symbols.rows]
         chance = self._alone(rows, of_symbols)
@@ -187,7 +187,7 @@ class BigramModel:
         return chance
 
     def _following(self, rows: Sequences, of_symbols: Integers, alone: Floats) -> Floats:
-        """p(symbol | the one before), [P]."""
+        """p(symbol | previous), [P]."""
         followed = ~rows.is_last
         groups = of_symbols[followed]
         before = alone
@@ -203,7 +203,7 @@ class BigramModel:
 
 
 def _repeats_of_last(rows: Sequences) -> Integers:
-    """1 for each symbol [V] that is the same as the last one of its row, which nothing follows; else 0."""
+    """1 for each symbol [V] equal to the last one of its row, which has no successor; else 0."""
     filled = rows.symbols.lengths > 0
     last = np.zeros(len(rows.symbols), rows.symbols.values.dtype)
     last[filled] = rows.symbols.values[rows.symbols.offsets[1:][filled] - 1]
@@ -216,10 +216,10 @@ def _repeats_of_last(rows: Sequences) -> Integers:
 
 @dataclass(frozen=True, eq=False)
 class ConditionalEntropy:
-    """H(symbol | the one before) of single rows, each shrunk toward its group's own bigrams.
+    """H(symbol | previous) of single rows, each shrunk toward its group's bigrams. p(f | c) = (n_cf + k q(f | c)) /
+    (n_c + k): 60 phones are too few for 41 x 41 cells, so the plug-in estimate is near zero for any row.
 
-    p(f | c) = (n_cf + k q(f | c)) / (n_c + k): 60 phones say little of 41 x 41 cells, so that the plug-in estimate is
-    near zero for any row. The entropy of all symbols f of a group is in closed form; only those of the row are visited.
+    The sum over all symbols f of a group is in closed form; only those of the row are visited.
     """
 
     model: BigramModel
@@ -228,11 +228,11 @@ class ConditionalEntropy:
 
     @classmethod
     def of(cls, model: BigramModel) -> Self:
-        """From a model of symbols of 16 bits without a parent."""
+        """From a model of 16-bit symbols without a parent."""
         contexts = model.contexts
         owner = (contexts.keys >> np.uint64(model.bits)).astype(np.int64)
         symbol_chance, symbol_sums = cls._symbols(model)
-        # -sum q log2 q over a context's symbols: those met after it, and all others, which have the prior's share only
+        # -sum q log2 q over a context's symbols: observed ones, and all others, which have only the prior's share
         keys = model.bigrams.keys
         group_of = (keys >> np.uint64(2 * model.bits)).astype(np.int64)
         first = (keys >> np.uint64(model.bits)) & np.uint64((1 << model.bits) - 1)
@@ -250,21 +250,21 @@ class ConditionalEntropy:
 
     @staticmethod
     def _symbols(model: BigramModel) -> tuple[Floats, Floats]:
-        """p of each symbol of `unigrams` in its group, without one never met, and sum p log2 p of each group."""
+        """p of each symbol of `unigrams` in its group, without the unseen one, and sum p log2 p of each group."""
         owner = (model.unigrams.keys >> np.uint64(model.bits)).astype(np.int64)
         chance: Floats = (model.unigrams.counts + _ADDED) / (model.totals + _ADDED * model.types)[owner]
         sums: Floats = np.bincount(owner, _xlogx(chance), len(model.totals)).astype(np.float64)
         return chance, sums
 
     def measure(self, rows: Sequences, groups: Integers) -> Floats:
-        """The entropy of each row, [N], contexts weighted by how often the row has them; NaN without a bigram."""
+        """The entropy of each row, [N], with contexts weighted by their counts in the row; NaN without a bigram."""
         model, strength = self.model, self.model.strength
         low = np.uint64((1 << model.bits) - 1)
         found = rows.bigrams
         of_pairs = groups[found.keys.rows]
         first, second = found.keys.values >> np.uint64(model.bits), found.keys.values & low
         chance = self._prior(of_pairs, first, second)
-        # n_c of each distinct bigram's context, and what only the prior gives in that context
+        # n_c of each distinct bigram's context, and the prior's contribution in this context
         by_context = group(found.keys.replace(first), found.counts.values)
         begins = np.concatenate([[True], (first[1:] != first[:-1])]) if len(first) else np.zeros(0, np.bool_)
         begins |= _marks(len(first), found.keys.offsets[:-1], found.keys.lengths)

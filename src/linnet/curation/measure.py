@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.curation.codebook import Codebook, RecordingFrames
+from linnet.curation.contour import contour
 from linnet.curation.mfcc import Flags, Floats, Spectrum, analyze, cepstra, find_speech, smooth
 from linnet.curation.parquet import parquet
 from linnet.curation.shards import Shard
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNKNOWN_LANGUAGE = "und"
-VERSION = "1"  # of what is measured: tables of another one are made again
+VERSION = "2"  # of what is measured: tables of another one are made again
 
 _TEXTS = ("id", "audio", "text", "language", "speaker", "domain", "source", "session", "recording")
 
@@ -49,10 +50,11 @@ class Measurement:
     signal: Signal
     pcm_hash: bytes
     sketch: NDArray[np.uint32]
+    contour: NDArray[np.uint32]
 
 
 def measure(samples: Samples, codebook: Codebook) -> Measurement:
-    """All that the passes ask of samples [N]: units, signal, hash and sketch, from one spectrum."""
+    """All that the passes ask of samples [N]: units, signal, hash, sketch and contour, from one spectrum."""
     spectrum, speech, features = _features(samples, codebook.coefficients)
     units, runs = codebook.encode(features)
     return Measurement(
@@ -64,6 +66,7 @@ def measure(samples: Samples, codebook: Codebook) -> Measurement:
         signal=inspect(samples, spectrum, speech),
         pcm_hash=exact_hash(samples),
         sketch=sketch(units),
+        contour=contour(spectrum.bands, speech),
     )
 
 
@@ -143,7 +146,7 @@ def table_schema() -> pa.Schema:
     `row` is the place in the manifest. Where `error` says why a recording cannot be read, its numbers are null, its
     counts 0 and its lists empty. `frames` are 20 ms; `units` are those of the frames with speech, with the frames of
     each in `runs`; the numbers of `Signal` follow, null where there is no speech; `pcm_hash` is that of the samples,
-    `sketch` that of the units.
+    `sketch` that of the units, `contour` the levels of all frames.
     """
     parquet()
     import pyarrow as pa
@@ -162,6 +165,7 @@ def table_schema() -> pa.Schema:
             *signal,
             ("pcm_hash", pa.binary(16)),
             ("sketch", pa.list_(pa.uint32())),
+            ("contour", pa.list_(pa.uint32())),
         ]
     )
 
@@ -189,7 +193,7 @@ def _told(row: Utterance) -> dict[str, Any]:
 
 def _failed(error: str) -> dict[str, Any]:
     numbers: dict[str, Any] = {field.name: None for field in fields(Signal)}
-    nothing = {"duration": 0.0, "frames": 0, "speech_frames": 0, "units": [], "runs": [], "sketch": []}
+    nothing = {"duration": 0.0, "frames": 0, "speech_frames": 0, "units": [], "runs": [], "sketch": [], "contour": []}
     return {**numbers, **nothing, "pcm_hash": None, "error": _clean(error)}
 
 

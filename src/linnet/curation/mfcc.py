@@ -1,4 +1,4 @@
-"""From samples to what units are made of: band powers every 20 ms, which frames hold speech, and their MFCC.
+"""Features of sound units from samples: band powers every 20 ms, speech frames, and their MFCC.
 
 Shapes: N samples at 16 kHz, T frames (25 ms long, one every 20 ms), M mel bands, F frequencies, C coefficients.
 """
@@ -21,15 +21,18 @@ HOP_SECONDS = HOP / SAMPLE_RATE
 MELS = 40
 COEFFICIENTS = 13
 BIN_HERTZ = SAMPLE_RATE / WINDOW
-NO_SOUND_DB = -80.0  # below full scale; a frame that is quieter holds no speech
+NO_SOUND_DB = -80.0  # below full scale; quieter frames hold no speech
 
 _BLOCK = 256  # frames transformed at once: they stay in the cache
-_LOWEST = 2  # the first frequency that counts for a frame's power, 80 Hz: hum and offset do not
-_RANGE = 1e-5  # of the loudest band: what is 50 dB below it counts as that, so that codecs and soft noise change little
+_LOWEST = 2  # the lowest frequency for a frame's power, 80 Hz: excludes hum and offset
+_RANGE = 1e-5  # floor relative to the loudest band, -50 dB, so that codecs and soft noise change little
 _SILENCE = 1e-12  # power
-_REACH_DB = 35.0  # below loud frames, the quietest speech
-_ABOVE_FLOOR_DB, _ABOVE_FLOOR = 6.0, 0.25  # of the quietest frames: decibels, and a share of the range if that is less
-_STEADY_DB = 6.0  # what is never further below its loud frames has no pauses
+_REACH_DB = 35.0  # the quietest speech, relative to loud frames
+_ABOVE_FLOOR_DB, _ABOVE_FLOOR = (
+    6.0,
+    0.25,
+)  # above the quietest frames: dB, or a share of the range if less
+_STEADY_DB = 6.0  # a recording with a smaller range has no pauses
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -37,10 +40,10 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What of a recording is kept of its short-time spectrum.
+    """Summary of a recording's short-time spectrum.
 
     `bands` [T, M] are mean powers in mel bands, `power` [T] the mean square of each frame above 80 Hz, `highest` [F]
-    the greatest power of each frequency over all frames.
+    the maximum power of each frequency over all frames.
     """
 
     bands: Floats
@@ -57,7 +60,7 @@ class Spectrum:
 def analyze(samples: Samples) -> Spectrum:
     """The spectrum of samples [N], with a Hann window; T is 1 + (N - 400) // 320, and 1 for fewer than 400 samples.
 
-    The samples behind the last whole frame (less than 20 ms) are left out.
+    Samples after the last complete frame (less than 20 ms) are ignored.
     """
     padded = samples if len(samples) >= WINDOW else np.pad(samples, (0, WINDOW - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
@@ -73,10 +76,10 @@ def analyze(samples: Samples) -> Spectrum:
 
 
 def find_speech(spectrum: Spectrum) -> Flags:
-    """Which frames [T] are loud enough for speech: by energy alone, whatever the recording's gain.
+    """Which frames [T] are loud enough for speech, by energy alone and independent of gain.
 
-    A frame counts from 35 dB below loud frames on, and must stand out from the quietest ones where there are pauses;
-    digital silence is none of these. The frame on either side counts too: soft consonants are there.
+    A frame must be at most 35 dB below loud frames, above the quietest ones if there are pauses, and not digital
+    silence. The frame on either side counts too, for soft consonants.
     """
     level = spectrum.level_db
     sounding = level >= NO_SOUND_DB
@@ -94,10 +97,10 @@ def find_speech(spectrum: Spectrum) -> Flags:
 
 
 def cepstra(bands: Floats, coefficients: int = COEFFICIENTS) -> Floats:
-    """The first mel-frequency cepstral coefficients [T, C] of band powers [T, M], of their natural logarithm.
+    """The first mel-frequency cepstral coefficients [T, C] of the natural logarithm of band powers [T, M].
 
-    They differ by a constant in the first coefficient where two recordings differ in gain: nothing is added to a band,
-    and what lies over 50 dB below the loudest one counts as that.
+    Gain only adds a constant to the first coefficient: nothing is added to bands, which are limited to 50 dB below the
+    loudest one.
     """
     least = max(float(bands.max(initial=0.0)) * _RANGE, _SILENCE * _RANGE)
     made: Floats = np.log(np.maximum(bands, np.float32(least))) @ _cosines(coefficients)
@@ -105,7 +108,7 @@ def cepstra(bands: Floats, coefficients: int = COEFFICIENTS) -> Floats:
 
 
 def smooth(features: Floats) -> Floats:
-    """The mean of each frame [T, C] and the two beside it: the same sound that begins half a frame later is like it."""
+    """The mean of each frame [T, C] and its two neighbors, so that a shift by half a frame changes little."""
     padded = np.pad(features, ((1, 1), (0, 0)), mode="edge")
     made: Floats = (padded[:-2] + padded[1:-1] + padded[2:]) / np.float32(3.0)
     return made
@@ -113,13 +116,13 @@ def smooth(features: Floats) -> Floats:
 
 @lru_cache(maxsize=1)
 def _hann() -> Floats:
-    """The periodic window of Hann."""
+    """The periodic Hann window."""
     return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
 def _filters() -> Floats:
-    """The mel filters, and beside them what makes a mean square of a power spectrum (Parseval), [F, M + 1]."""
+    """The mel filters, and a column for the mean square of a power spectrum (Parseval), [F, M + 1]."""
     once = np.full(WINDOW // 2 + 1, 2.0)
     once[0] = once[-1] = 1.0
     once[:_LOWEST] = 0.0

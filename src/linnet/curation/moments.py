@@ -1,8 +1,8 @@
-"""Scores that can be compared: against recordings as long and in the same language, then as a rank from 0 to 1.
+"""Comparable scores: relative to recordings of similar length in the same language, then as a rank from 0 to 1.
 
-Raw scores grow with length, and a choice by them is a choice by length. Each is therefore compared with the mean and
-the deviation that are usual for its group and duration, and then takes its place among the hours of its group. What is
-merged are integers, so that any number of shards in any order gives the same to the last bit.
+Raw scores grow with length, so selecting by them selects by length. Each is therefore compared with the usual mean and
+deviation for its group and duration, and then ranked among the hours of its group. Only integers are merged, so the
+result does not depend on the number and order of shards.
 
 Shapes: N rows, G groups, B bins of duration.
 """
@@ -19,40 +19,40 @@ from linnet.curation.counting import Integers
 
 Floats = NDArray[np.float64]
 
-PER_OCTAVE: Final = 6  # bins of duration: each reaches over 12 %
-_SHORTEST, _OCTAVES = 0.125, 16  # seconds: up to 2.3 hours; what is shorter or longer is in the first or last bin
+PER_OCTAVE: Final = 6  # bins of duration: each spans 12 %
+_SHORTEST, _OCTAVES = 0.125, 16  # seconds: up to 2.3 hours; others are in the first or last bin
 _EDGES: Final = _SHORTEST * 2.0 ** (np.arange(PER_OCTAVE * _OCTAVES + 1) / PER_OCTAVE)
 BINS: Final = len(_EDGES) + 1
-ENOUGH: Final = 30  # rows for a mean and a deviation of their own
+ENOUGH: Final = 30  # minimum rows for a separate mean and deviation
 _ONE: Final = 1 << 20  # of scores in fixed point
 _ONE_BIN: Final = 1 << 8  # of durations
 _MOST: Final = 1 << 7  # bits, in absolute value: the sums of a hundred million rows fit in 64 bits
-_FLAT: Final = 1e-4  # a deviation that is none
+_FLAT: Final = 1e-4  # a deviation that counts as zero
 STEPS: Final = 4096  # of a histogram
-_PRIOR: Final = 600_000  # milliseconds of all groups together beside each group's own
+_PRIOR: Final = 600_000  # milliseconds of all groups together, added to each group
 _EDGE: Final = 1e-6
 
 
 def duration_bin(seconds: Floats) -> Integers:
-    """The bin of each duration [N]: sixth parts of an octave. NaN is in the last one."""
+    """The bin of each duration [N]: sixths of an octave. NaN is in the last one."""
     return np.searchsorted(_EDGES, seconds, side="right").astype(np.int64)
 
 
-# --- what recordings of one length have in common
+# --- usual values by length
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Sums over the rows of each group and bin of duration, int64 [6, G, B], in fixed point.
 
-    They are of 1, y, y^2, x, x^2 and x y, with the score y and the duration's place x in its bin, from 0 to 1.
+    They are sums of 1, y, y^2, x, x^2 and x y, with the score y and the duration's position x in its bin, from 0 to 1.
     """
 
     sums: Integers
 
     @classmethod
     def of(cls, scores: Floats, groups: Integers, seconds: Floats, count: int) -> Self:
-        """Of the rows of a shard, of `count` groups in all. A score that is NaN is left out."""
+        """From the rows of a shard, for `count` groups. NaN scores are ignored."""
         known = np.isfinite(scores)
         y, x = _fixed(scores[known], _ONE), _fixed(_place(seconds[known]), _ONE_BIN)
         place = groups[known] * BINS + duration_bin(seconds[known])
@@ -65,10 +65,10 @@ class Moments:
         return Moments(self.sums + other.sums)
 
     def residuals(self, scores: Floats, groups: Integers, seconds: Floats) -> Floats:
-        """How many deviations each score lies above what is usual for its group and length, [N].
+        """The deviations of each score from the usual value for its group and length, [N].
 
-        Usual is a straight line through the bin. A bin of fewer than 30 rows takes in the bins beside it; a group of
-        fewer than 30 rows in all is filled up with recordings of that length of all groups.
+        The usual value is a line through the bin. A bin of fewer than 30 rows is merged with its neighbors; a group of
+        fewer than 30 rows is complemented with recordings of that length from all groups.
         """
         bins = duration_bin(seconds)
         mean, center, slope, deviation = (line[groups, bins] for line in self._lines())
@@ -82,7 +82,7 @@ class Moments:
         """Mean of y, mean of x, slope and deviation around it in each group and bin, [G, B] each."""
         one, y, yy, x, xx, xy = self.sums.astype(np.float64)
         y, yy, x, xx, xy = y / _ONE, yy / _ONE, x / _ONE_BIN, xx / _ONE_BIN**2, xy / _ONE_BIN / _ONE
-        at = np.arange(BINS)  # from places within the bins to places among all bins
+        at = np.arange(BINS)  # from positions within bins to positions among all bins
         sums = np.stack([one, y, yy, x + at * one, xx + 2.0 * at * x + at**2 * one, xy + at * y])
         around, everyone = _widened(sums), _widened(sums.sum(axis=1, keepdims=True))
         lacking = np.maximum(ENOUGH - around[0], 0.0)
@@ -90,7 +90,7 @@ class Moments:
         rows = np.maximum(mixed[0], 1.0)
         y, yy, x, xx, xy = mixed[1:] / rows
         spread, together = np.maximum(xx - x * x, 0.0), xy - x * y
-        slope = together / (spread + 1.0 / rows)  # the last: no slope out of rows of one length
+        slope = together / (spread + 1.0 / rows)  # the last one: no slope for rows of one length
         variance = yy - y * y - 2.0 * slope * together + slope * slope * spread
         return y, x, slope, np.sqrt(np.maximum(variance, 0.0))
 
@@ -100,7 +100,7 @@ def _fixed(values: Floats, one: int) -> Integers:
 
 
 def _place(seconds: Floats) -> Floats:
-    """Where in their bins durations are, from 0 to 1; 0 in the last bin, which has no end."""
+    """The positions of durations in their bins, from 0 to 1; 0 in the last bin, which has no end."""
     bins = duration_bin(seconds)
     edges = np.concatenate([[0.0], _EDGES, [np.inf]])
     start, end = edges[bins], edges[bins + 1]
@@ -109,7 +109,7 @@ def _place(seconds: Floats) -> Floats:
 
 
 def _widened(sums: Floats) -> Floats:
-    """Each bin with as many bins beside it as give it enough rows, or with all there are, [., G, B]."""
+    """Each bin with enough neighbors for the required rows, or with all bins, [., G, B]."""
     before = np.concatenate([np.zeros_like(sums[:, :, :1]), np.cumsum(sums, axis=2)], axis=2)
     bins = np.arange(sums.shape[2])
     result, wanting = sums.copy(), sums[0] < ENOUGH
@@ -122,18 +122,18 @@ def _widened(sums: Floats) -> Floats:
     return result
 
 
-# --- a place among the hours
+# --- ranks among the hours
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """The milliseconds of each group at each height of a score, int64 [G, 4096]."""
+    """The milliseconds of each group per level of a score, int64 [G, 4096]."""
 
     mass: Integers
 
     @classmethod
     def of(cls, scores: Floats, groups: Integers, seconds: Floats, count: int) -> Self:
-        """Of the rows of a shard, of `count` groups in all. A score that is NaN is left out."""
+        """From the rows of a shard, for `count` groups. NaN scores are ignored."""
         known = np.isfinite(scores)
         mass = np.zeros(count * STEPS, np.int64)
         step = np.minimum(_height(scores[known]).astype(np.int64), STEPS - 1)
@@ -144,10 +144,10 @@ class Histogram:
         return Histogram(self.mass + other.mass)
 
     def ranks(self, scores: Floats, groups: Integers) -> Floats:
-        """The share of its group's hours that lies below each score, above 0 and below 1, [N]; NaN stays NaN.
+        """The share of the group's hours below each score, above 0 and below 1, [N]; NaN for NaN.
 
-        Ten minutes of all groups together count in each group, so that a language of three recordings gets no more
-        out of three ranks than there is in them.
+        Ten minutes of all groups together are added to each group, so that ranks in a language with three recordings
+        are not extreme.
         """
         known = np.isfinite(scores)
         height = _height(np.where(known, scores, 0.0))
@@ -161,11 +161,11 @@ class Histogram:
 
 
 def milliseconds(seconds: Floats) -> Integers:
-    """Durations in whole milliseconds, one at least; NaN is one."""
+    """Durations in whole milliseconds, at least one; NaN is one."""
     return np.maximum(np.rint(np.nan_to_num(seconds, posinf=0.0) * 1000.0), 1).astype(np.int64)
 
 
 def _height(scores: Floats) -> Floats:
-    """Any score as a height from 0 to 4095, in the same order; 0, what is usual, is in the middle of a step."""
+    """Map any score monotonically to a level from 0 to 4095; the usual value 0 is in the middle of a level."""
     height: Floats = (scores / (1.0 + np.abs(scores)) + 1.0) * ((STEPS - 1) / 2)
     return height

@@ -8,11 +8,12 @@ from pathlib import Path
 from linnet.curation.codebook import CodebookOptions
 from linnet.curation.components import EstimatorOptions
 from linnet.curation.heep import HeepOptions
+from linnet.curation.leaks import LeakOptions
 from linnet.curation.phonemes.backends import PhonemeOptions
 from linnet.curation.select import SelectOptions
 from linnet.curation.workers import WorkerOptions
 from linnet.errors import OptionError
-from linnet.settings import build, read_yaml, require_known
+from linnet.settings import build, read_yaml_file, require_known
 
 PRESETS = ("balanced", "heep")
 
@@ -22,8 +23,9 @@ class CurateOptions:
     """How recordings are chosen.
 
     `preset` is `balanced` (gates, then coverage and value within hours: `select`) or `heep` (one score and a growing
-    threshold: `heep`). `held_out` are manifests of evaluation sets that nothing of may be kept. `errors` are the rows
-    of `linnet evaluate` on held-out data. `known_languages` are those that a model has learned, for HEEP's overlap.
+    threshold: `heep`). `held_out` are manifests of evaluation sets that nothing of may be kept, `leaks` what counts as
+    a part of them. `errors` are the rows of `linnet evaluate` on held-out data, `heard` those on the corpus itself.
+    `known_languages` are those that a model has learned, for HEEP's overlap.
     """
 
     preset: str = "balanced"
@@ -33,7 +35,9 @@ class CurateOptions:
     phonemes: PhonemeOptions = field(default_factory=PhonemeOptions)
     codebook: CodebookOptions = field(default_factory=CodebookOptions)
     held_out: tuple[str, ...] = ()
+    leaks: LeakOptions = field(default_factory=LeakOptions)
     errors: str = ""
+    heard: str = ""
     known_languages: tuple[str, ...] = ()
     workers: WorkerOptions = field(default_factory=WorkerOptions)
 
@@ -41,7 +45,7 @@ class CurateOptions:
         require_known(self, "preset", PRESETS)
 
     def keeping(self, share: float | None = None, hours: float | None = None) -> CurateOptions:
-        """The same with another budget: a share of the readable hours, or hours."""
+        """These options with another budget: a share of the readable hours, or hours."""
         if share is None and hours is None:
             return self
         if share is not None and hours is not None:
@@ -54,13 +58,8 @@ class CurateOptions:
 
 def read_options(path: Path) -> CurateOptions:
     """Read options from YAML. Raises `OptionError` for an unknown key (names the nearest) or an impossible value."""
-    try:
-        content = read_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the options: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{path}: not YAML: {error}") from error
+    content = read_yaml_file(path, "options")
     heep = content.get("heep") if isinstance(content, dict) else None
-    if isinstance(heep, dict) and heep.get("tau_0") == "auto":  # None stands for it
+    if isinstance(heep, dict) and heep.get("tau_0") == "auto":  # meaning None
         content["heep"] = {**heep, "tau_0": None}
     return build(CurateOptions, content, str(path))

@@ -1,4 +1,4 @@
-"""How far a value lies from those of its group, by quantiles that a tenth of wrong values does not move.
+"""Robust outlier scores within groups, by quantiles that tolerate a tenth of wrong values.
 
 Shapes: N recordings.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from linnet.curation.pool import Flags, Numbers
 
-_LEAST = 30  # values of a group before it says what is usual
+_LEAST = 30  # minimum values of a group
 _QUARTERS = 1.3490  # between the quartiles of a normal distribution, in standard deviations
 
 
@@ -23,11 +23,11 @@ def robust_scores(
     spread: Literal["both", "upper"] = "both",
     least_spread: float = 0.0,
 ) -> Numbers:
-    """Distance from the group's median in robust standard deviations [N]; NaN where it cannot be told.
+    """Distance from the group's median in robust standard deviations [N]; NaN if undefined.
 
     `groups` [N] are numbers, negative for none. The standard deviation is that of a normal distribution with the same
-    quartiles; with `upper` with the same upper one, for values of which wrong ones are low. Groups with less than 30
-    usable values say nothing.
+    quartiles, or with `upper` the same upper quartile, for values where wrong ones are low. Groups with fewer than 30
+    usable values are not scored.
     """
     scores = np.full(len(values), np.nan)
     judged = np.flatnonzero(usable & (groups >= 0) & np.isfinite(values))
@@ -46,7 +46,7 @@ def robust_scores(
 
 
 def _quantile(ordered: Numbers, starts: NDArray[Any], counts: NDArray[Any], share: float) -> Numbers:
-    """A quantile of each group of sorted values, between two values in proportion."""
+    """A quantile of each group of sorted values, with linear interpolation."""
     place = share * (counts - 1)
     first = starts + np.floor(place).astype(np.int64)
     second = np.minimum(first + 1, starts + counts - 1)
@@ -56,9 +56,9 @@ def _quantile(ordered: Numbers, starts: NDArray[Any], counts: NDArray[Any], shar
 
 
 def length_groups(codes: NDArray[Any], seconds: Numbers, usable: Flags) -> NDArray[np.int64]:
-    """A group for each name [N] and half octave of length; lengths of which there are few join the shorter ones.
+    """A group for each name [N] and half octave of length; rare lengths are merged with shorter ones.
 
-    Values of short recordings scatter more. Without a name the group is that of all that have none.
+    Values of short recordings vary more. Rows without a name form one group.
     """
     steps = np.floor(2 * np.log2(np.clip(seconds, 0.25, 256.0))).astype(np.int64) + 4  # 0 to 20
     groups = np.asarray(codes, np.int64) + 1

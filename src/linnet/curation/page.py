@@ -1,4 +1,4 @@
-"""A curation as one HTML page that needs no network: what is kept of what, what each gate removed, and how it sounds.
+"""A self-contained HTML page of a curation: kept hours, the effect of each gate, and audio examples.
 
 The page is `page/curate.html` with `page/curate.css`, on the base of `linnet.pages`.
 """
@@ -20,6 +20,7 @@ from linnet.curation.frontier import frontier
 from linnet.curation.items import coverage_items
 from linnet.curation.job import Corpus, Curated
 from linnet.curation.pool import STRATA, Pool
+from linnet.curation.select import ValueOptions, values
 from linnet.curation.selection import FATES, REASONS, Selection
 from linnet.data.manifest import Utterance
 from linnet.data.samples import UtteranceReader
@@ -29,10 +30,10 @@ from linnet.pages.charts import LineChart, line_chart
 from linnet.pages.media import AudioClip, audio_url
 from linnet.pages.page import render_page
 
-_SHOWN = 20  # recordings at either end, with their sound
+_SHOWN = 20  # recordings at either end, with audio
 _EXAMPLES = 3  # of each gate
 _GROUPS = 50  # of each kind
-_SECONDS = 15.0  # of sound of each
+_SECONDS = 15.0  # of audio per example
 _BINS = 24
 
 
@@ -49,7 +50,7 @@ class Example:
 
 @dataclass(frozen=True)
 class GateRow:
-    """What a gate removed."""
+    """The recordings removed by a gate."""
 
     name: str
     rows: int
@@ -58,19 +59,21 @@ class GateRow:
 
 
 def write_page(path: str | os.PathLike[str], corpus: Corpus, curated: Curated) -> None:
-    """Write the page whole or not at all. Raises `OutputError` where it cannot be written."""
+    """Write the page atomically. Raises `OutputError` if it cannot be written."""
     write_atomic(path, render(corpus, curated))
 
 
 def render(corpus: Corpus, curated: Curated) -> str:
-    """The page as a text."""
+    """The page as HTML."""
     selection, pool = curated.selection, curated.pool
-    points = other_budgets(pool, corpus.options.select) if corpus.options.preset == "balanced" else []
+    points = (
+        other_budgets(pool, corpus.options.select, curated.more_gates) if corpus.options.preset == "balanced" else []
+    )
     values: dict[str, Any] = {
         "title": f"{selection.hours:.2f} of {selection.seconds.sum() / HOUR:.2f} hours kept",
         "selection": selection,
         "preset": corpus.options.preset,
-        "confounds": confounds(pool, selection),
+        "confounds": confounds(pool, selection, corpus.options.select.value),
         "strata": {kind: rows for kind in STRATA if (rows := _strata(selection, kind))},
         "covered": covered(pool, selection.kept, selection.weights > 0),
         "frontier": points,
@@ -86,11 +89,16 @@ def render(corpus: Corpus, curated: Curated) -> str:
     return render_page("linnet.curation", "curate", values, media=("media",))
 
 
-def confounds(pool: Pool, selection: Selection) -> list[tuple[str, float]]:
-    """The rank correlation (Spearman) of duration with what decided, and with each score; NaN values left out."""
+def confounds(pool: Pool, selection: Selection, options: ValueOptions) -> list[tuple[str, float]]:
+    """The rank correlation (Spearman) of duration with the value, with each score, and with what a recording adds.
+
+    The value is the mean of the scores that count for the choice. What a recording adds for its cost grows with its
+    length where `duration_power` is below 1, as is asked for. NaN values are left out.
+    """
     usable = selection.weights > 0
-    columns: dict[str, NDArray[Any]] = {"priority per second": selection.priorities}
+    columns: dict[str, NDArray[Any]] = {"value": values(pool, options)[0]}
     columns |= {name: values for name, values in pool.scores.items() if not name.endswith("_raw")}
+    columns["gain for its cost (by duration_power)"] = selection.priorities
     found = [
         (name, spearman(np.asarray(values)[usable], selection.seconds[usable])) for name, values in columns.items()
     ]
@@ -98,7 +106,7 @@ def confounds(pool: Pool, selection: Selection) -> list[tuple[str, float]]:
 
 
 def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """The rank correlation of two columns [N] over rows where both are known; NaN with fewer than three."""
+    """The rank correlation of two columns [N] over rows with both values; NaN for fewer than three."""
     from scipy.stats import spearmanr
 
     known = np.isfinite(first) & np.isfinite(second)
@@ -108,7 +116,7 @@ def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def _strata(selection: Selection, kind: str) -> list[tuple[str, float, float, float]]:
-    """Name, hours, usable and kept of each group, the largest first; nothing where there is only one without a name."""
+    """Name, total, usable and kept hours of each group, the largest first; empty for a single unnamed group."""
     table = selection.by_stratum(kind)
     if set(table) <= {""}:
         return []
@@ -117,7 +125,7 @@ def _strata(selection: Selection, kind: str) -> list[tuple[str, float, float, fl
 
 
 def _coverage_chart(pool: Pool, selection: Selection) -> LineChart | None:
-    """What is covered after each hour, in the order in which recordings were taken, and in the order of the corpus."""
+    """The coverage by hours, in the order of selection and in the order of the corpus."""
     items = coverage_items(pool, selection.weights > 0)
     kept = np.flatnonzero(selection.kept)
     if not len(kept) or not len(items.weights):
@@ -147,7 +155,7 @@ def _durations(selection: Selection) -> LineChart | None:
 
 
 def _score(pool: Pool, name: str) -> LineChart | None:
-    """The distribution of a component, as it is before it is ranked where that is known."""
+    """The distribution of a component, before ranking if known."""
     raw = pool.scores.get(f"{name}_raw", pool.scores[name])
     known = np.asarray(raw, np.float64)[np.isfinite(raw)]
     if len(known) < 2 or np.ptp(known) == 0:
@@ -169,7 +177,7 @@ def _gates(selection: Selection, show: _Shower) -> list[GateRow]:
 
 
 def _ends(selection: Selection) -> tuple[list[int], list[int]]:
-    """The rows that were taken first, and the usable ones that would be taken last."""
+    """The rows taken first, and the usable ones that would be taken last."""
     kept = np.flatnonzero(selection.kept)
     first = (
         kept[np.argsort(selection.ranks[kept], kind="stable")] if (selection.ranks >= 0).any() else _by(selection, kept)
@@ -185,7 +193,7 @@ def _by(selection: Selection, rows: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class _Shower:
-    """Makes examples of rows, with the beginning of their sound."""
+    """Makes examples of rows, with the beginning of their audio."""
 
     utterances: Sequence[Utterance]
     selection: Selection

@@ -1,7 +1,7 @@
-"""HEEP's own estimators, as its paper's equations and defaults have them, for `estimators: paper`.
+"""HEEP's own estimators, by the paper's equations and defaults, for `estimators: paper`.
 
-They are kept for comparison. What is wrong with them: `acoustic_entropy` is a clock, `conditional_entropy` is near zero
-for any text, and both word entropies grow with the number of words.
+They are kept for comparison. Their defects: `acoustic_entropy` only measures duration, `conditional_entropy` is near
+zero for any text, and both word entropies grow with the number of words.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _ADDED: Final = 0.01
 def acoustic_entropy(frames: NDArray[Any]) -> Floats:
     """The entropy of MFCCs in 64 bins between quantiles of the same recording, [N], from its number of frames alone.
 
-    Frames differ, so each of the 64 bins gets as many as any other: whatever is heard, the entropy is that of the
-    lengths of 64 nearly equal parts. NaN for a recording without frames.
+    Frames differ, so all 64 bins have equal counts: regardless of the audio, the entropy is that of 64 nearly equal
+    parts. NaN for a recording without frames.
     """
     kinds, inverse = np.unique(frames.astype(np.int64), return_inverse=True)
     counts = [_even(int(one)) for one in kinds]
@@ -34,7 +34,7 @@ def acoustic_entropy(frames: NDArray[Any]) -> Floats:
 
 
 def _even(frames: int) -> NDArray[np.int64]:
-    """How many of so many distinct values lie between each two of 65 quantiles; the greatest is in the last bin."""
+    """The number of distinct values between consecutive ones of 65 quantiles; the largest value is in the last bin."""
     if frames < 1:
         return np.zeros(0, np.int64)
     bins = np.minimum(np.arange(frames) * BINS // max(frames - 1, 1), BINS - 1)
@@ -43,7 +43,7 @@ def _even(frames: int) -> NDArray[np.int64]:
 
 
 def conditional_entropy(rows: Sequences, kinds: NDArray[np.int64]) -> Floats:
-    """H(phone | the one before) of each row [N] by its own counts plus 0.01, of `kinds` [N] phones; NaN without any."""
+    """H(phone | previous) of each row [N] from its own counts plus 0.01, for `kinds` [N] phones; NaN without any."""
     found = rows.bigrams
     first = found.keys.values >> np.uint64(rows.bits)
     contexts = group(found.keys.replace(first), found.counts.values)

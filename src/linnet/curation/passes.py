@@ -1,4 +1,4 @@
-"""The passes that hear the corpus: a codebook of a sample (pass 0), then every recording once (pass 1)."""
+"""The audio passes over the corpus: a codebook from a sample (pass 0), then every recording once (pass 1)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from linnet.errors import ModelError
 CODEBOOK = "codebook.safetensors"
 MEASURED = "measured"
 
-_SPARE = 4  # times as many recordings are drawn as are wanted, for those that cannot be read or hold no speech
+_SPARE = 4  # factor of additional recordings to sample, for those that cannot be read or hold no speech
 _ENOUGH = 0.5  # of the wanted frames
-_TOGETHER = 32  # recordings of a task
-_NAMED = 10  # of the recordings that cannot be read
+_TOGETHER = 32  # recordings per task
+_NAMED = 10  # reported reasons of unreadable recordings
 
 
 # --- pass 0
@@ -34,10 +34,10 @@ def obtain_codebook(
     workers: WorkerOptions | None = None,
     progress: Progress | None = None,
 ) -> Codebook:
-    """The codebook of a corpus, from its work folder where it was learned before of the same rows and options.
+    """The codebook of a corpus, from its work folder if it was learned from the same rows and options.
 
-    Its recordings are drawn by the hash of their ids, the same number of each language as far as they reach, so that
-    the same corpus gives the same codebook for any number of workers. One that cannot be read is passed over.
+    Its recordings are sampled by the hash of their ids, evenly over languages as far as possible, so that the same
+    corpus yields the same codebook for any number of workers. Unreadable recordings are skipped.
     """
     options = options or CodebookOptions()
     path = plan.work / CODEBOOK
@@ -51,7 +51,7 @@ def obtain_codebook(
 
 
 def _kept(path: Path, key: str) -> Codebook | None:
-    """The codebook of a file, if it is there, one of ours, and made of the same."""
+    """The codebook in a file, if it is valid and has the same source."""
     try:
         codebook, note = Codebook.load(path)
     except ModelError:
@@ -62,12 +62,12 @@ def _kept(path: Path, key: str) -> Codebook | None:
 def _hear_sample(
     plan: Plan, options: CodebookOptions, workers: WorkerOptions | None, progress: Progress | None
 ) -> list[RecordingFrames]:
-    """Frames of drawn recordings: more of them are drawn until there is enough to learn from."""
+    """Frames of sampled recordings: more are sampled until there are enough."""
     folder = plan.shards[0].folder
     drawn = draw(plan.utterances(), _SPARE * options.rows, options.seed)
     recordings: list[RecordingFrames] = []
     for at in range(0, len(drawn), options.rows):
-        part = sorted(drawn[at : at + options.rows])  # neighbors in the corpus may lie in one recording
+        part = sorted(drawn[at : at + options.rows])  # neighbors in the corpus may share one recording
         share = -(-options.frames // min(options.rows, len(drawn)))
         utterances = [replace(one, audio=absolute(one.audio, folder)) for one in _rows(plan, part)]
         tasks = [
@@ -84,17 +84,17 @@ def _hear_sample(
 
 
 def draw(utterances: Iterable[Utterance], count: int, seed: int) -> list[int]:
-    """The places of `count` utterances, drawn by the hash of their ids and evenly over languages, as they are drawn.
+    """The positions of `count` utterances, sampled by the hash of their ids and evenly over languages.
 
-    The first of each language come first, then the second of each: a part from the beginning is drawn evenly, too.
-    Utterances in another order, or read in parts, give the same ones.
+    The first of each language come first, then the second of each, so a prefix is also even. The order and partition of
+    the utterances do not matter.
     """
     lowest: dict[str, list[tuple[int, int]]] = {}
     for place, one in enumerate(utterances):
         data = f"{seed}:{one.id}".encode("utf-8", "surrogatepass")
         rank = int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
         heap = lowest.setdefault(language_of(one.language), [])
-        entry = (-rank, -place)  # a heap of the greatest
+        entry = (-rank, -place)  # a max-heap
         if len(heap) < count:
             heapq.heappush(heap, entry)
         else:
@@ -105,7 +105,7 @@ def draw(utterances: Iterable[Utterance], count: int, seed: int) -> list[int]:
 
 
 def _rows(plan: Plan, places: list[int]) -> list[Utterance]:
-    """The utterances at some places, which are in order."""
+    """The utterances at sorted positions."""
     wanted = iter(places)
     following = next(wanted, None)
     found: list[Utterance] = []
@@ -124,9 +124,9 @@ def _rows(plan: Plan, places: list[int]) -> list[Utterance]:
 
 @dataclass(frozen=True)
 class AudioReport:
-    """What hearing the corpus gave: its rows, the `failed` ones whose sound cannot be read, with the first reasons.
+    """Report of the audio pass: rows, `failed` ones whose audio cannot be read, with the first reasons.
 
-    `seconds` of sound were decoded; `kept` shards of `shards` were there from an earlier run. `codebook` is the hash of
+    `seconds` of audio were decoded; `kept` of `shards` shards existed from an earlier run. `codebook` is the hash of
     the codebook.
     """
 
@@ -145,10 +145,10 @@ def hear_corpus(
     workers: WorkerOptions | None = None,
     progress: Progress | None = None,
 ) -> AudioReport:
-    """Decode and measure every recording, and write `measured-00000.parquet` and so on into the work folder.
+    """Decode and measure every recording, and write `measured-00000.parquet` and so on to the work folder.
 
-    A shard whose table is there, of the same rows and codebook, is done; a run that was killed goes on from there.
-    Raises `OutputError` where a table cannot be written, and `MissingExtra` without pyarrow.
+    A shard with an existing table for the same rows and codebook is done; a killed run resumes. Raises `OutputError` if
+    a table cannot be written, and `MissingExtra` without pyarrow.
     """
     path = plan.work / f"codebook-{codebook.digest}.safetensors"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""What selection knows of all recordings at once: the columns of the passes' Parquet shards, as arrays.
+"""All recordings for selection: the columns of the passes' Parquet shards, as arrays.
 
 Shapes: N recordings, in the order of the manifest.
 """
@@ -38,14 +38,14 @@ NUMBERS = (
     "edge_level",
     "script_share",
 )
-_SPOKEN = ("script_share",)  # of the pass over texts
+_SPOKEN = ("script_share",)  # of the text pass
 _WIDTH = 16  # bytes of an exact hash
-_NOTHING = np.uint32(2**32 - 1)  # the least hash of no pieces at all
+_NOTHING = np.uint32(2**32 - 1)  # the minimum hash of an empty set
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """A name for each recording: `codes` int32 [N] into `names`, -1 where it has none.
+    """A name for each recording: `codes` int32 [N] into `names`, -1 for none.
 
     >>> Labels.of(["en", None, "de", "en"]).codes.tolist()
     [1, -1, 0, 1]
@@ -75,7 +75,8 @@ class Labels:
         return np.bincount(self.codes[named], weights, minlength=len(self.names)).astype(np.float64)
 
     def joined(self, other: Labels) -> Labels:
-        """Both names as one, where this one is there: speaker 7 of one source is not speaker 7 of another."""
+        """The combination with another label, if this one exists: speaker 7 of one source is not speaker 7 of
+        another."""
         width = len(other.names) + 1
         codes = np.where(self.codes < 0, -1, self.codes.astype(np.int64) * width + other.codes + 1)
         found, back = np.unique(codes, return_inverse=True)
@@ -92,6 +93,7 @@ class Pool:
     `ids`, `texts` and `errors` are object arrays [N] of str or None, `numbers` the measured ones by name, `scores` a
     column of float32 for each component. `hashes` uint8 [N, 16] are of the decoded sound, `hashed` says of which
     recordings there is one. `sketches` uint32 [N, H] are MinHash values, meaningless where `sketched` is false.
+    `contours` are those of `linnet.curation.contour`, empty where they were not measured.
     """
 
     ids: NDArray[Any]
@@ -107,6 +109,7 @@ class Pool:
     hashed: Flags
     sketches: NDArray[np.uint32]
     sketched: Flags
+    contours: Ragged
     scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -114,7 +117,7 @@ class Pool:
 
     @property
     def seconds(self) -> Numbers:
-        """The decoded length of each recording [N]; 0 where it is not known or not a number."""
+        """The decoded length of each recording [N]; 0 if unknown or not a number."""
         seconds: Numbers = np.nan_to_num(np.maximum(self.numbers["duration"], 0.0), nan=0.0, posinf=0.0)
         return seconds
 
@@ -150,18 +153,19 @@ class Pool:
             hashed=self.hashed[here],
             sketches=self.sketches[here],
             sketched=self.sketched[here],
+            contours=_part(self.contours, first, last),
             scores={name: one[here] for name, one in self.scores.items()},
         )
 
     def score(self, name: str) -> NDArray[Any]:
-        """A component's scores [N]. Raises `OptionError` where there is no such column."""
+        """A component's scores [N]. Raises `OptionError` for an unknown column."""
         if name not in self.scores:
             near = did_you_mean(name, self.scores)
             raise OptionError(f"no score column {name!r}{near}: there are {', '.join(sorted(self.scores)) or 'none'}")
         return self.scores[name]
 
     def row_of(self, name: str) -> int:
-        """The place of an id. Raises `OptionError`."""
+        """The index of an id. Raises `OptionError`."""
         found = np.flatnonzero(self.ids == name)
         if not len(found):
             raise OptionError(f"no recording has the id {name!r}{did_you_mean(name, map(str, self.ids[:100_000]))}")
@@ -174,7 +178,7 @@ def _part(rows: Ragged, first: int, last: int) -> Ragged:
 
 
 def read_pool(folder: Path) -> Pool:
-    """The pool of the shards `measured-*`, and `spoken-*` and `scores-*` where they are there, of a folder.
+    """The pool of the shards `measured-*`, and `spoken-*` and `scores-*` if they exist, in a folder.
 
     Raises:
         OptionError: there are no shards, or some are missing. MissingExtra: pyarrow is not installed.
@@ -203,12 +207,13 @@ def read_pool(folder: Path) -> Pool:
         hashed=hashed,
         sketches=sketches,
         sketched=sketched,
+        contours=_ragged(measured, "contour", count, np.uint32),
         scores={} if scores is None else {n: _numbers(scores, n, count) for n in scores.column_names if n != "row"},
     )
 
 
 def _table(folder: Path, name: str) -> Any:
-    """The shards of a name as one table, in the order of their rows; None where there are none."""
+    """The shards with a name as one table, in the order of their rows; None if there are none."""
     pq = parquet()
     import pyarrow as pa
 
@@ -254,7 +259,7 @@ def _labels(tables: Iterable[Any], name: str, count: int) -> Labels:
 
 
 def _numbers(table: Any, name: str, count: int) -> NDArray[Any]:
-    """As they are stored; NaN for a null."""
+    """The stored values; NaN for null."""
     if not _has(table, name):
         return np.full(count, np.nan)
     return np.asarray(table.column(name).to_numpy())

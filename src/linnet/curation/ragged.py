@@ -1,4 +1,4 @@
-"""Rows of unequal length in one flat array: the words, phones and units of a million recordings, without a loop.
+"""Rows of unequal length in one flat array: words, phones and units of millions of recordings without loops.
 
 Shapes: N rows, V values in all.
 """
@@ -12,14 +12,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_INT32 = 2**31  # what the offsets of Arrow's shorter lists can reach
+_INT32 = 2**31  # limit of the offsets of Arrow's shorter lists
 
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
     """N rows, row i being `values[offsets[i] : offsets[i + 1]]`; `values` [V] or [V, ...], `offsets` int64 [N + 1].
 
-    The offsets go from 0 to V: every value is some row's.
+    The offsets go from 0 to V: every value belongs to a row.
 
     >>> rows = Ragged.from_lists([[1, 2, 3], [], [4]], np.uint16)
     >>> rows.lengths.tolist(), rows[0].tolist(), rows.sums().tolist()
@@ -38,14 +38,14 @@ class Ragged:
 
     @classmethod
     def from_lengths(cls, values: NDArray[Any], lengths: NDArray[Any]) -> Self:
-        """From the values of all rows, end to end, and how many each row has, [N]."""
+        """From the concatenated values of all rows and the lengths of the rows, [N]."""
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         return cls(values, offsets)
 
     @classmethod
     def from_arrow(cls, column: Any) -> Self:
-        """From an Arrow list column, in one piece or chunked; a null is an empty row."""
+        """From an Arrow list column, contiguous or chunked; a null is an empty row."""
         import pyarrow as pa
 
         if isinstance(column, pa.ChunkedArray):
@@ -54,7 +54,7 @@ class Ragged:
         return cls.from_lengths(column.flatten().to_numpy(zero_copy_only=False), lengths)
 
     def to_arrow(self) -> Any:
-        """As an Arrow list array; of a large list where there are 2**31 values or more."""
+        """As an Arrow list array; a large list for 2**31 values or more."""
         import pyarrow as pa
 
         kind, offset = (pa.ListArray, np.int32) if len(self.values) < _INT32 else (pa.LargeListArray, np.int64)
@@ -74,7 +74,7 @@ class Ragged:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many values each row has, [N]."""
+        """The number of values in each row, [N]."""
         return np.diff(self.offsets)
 
     @property
@@ -83,7 +83,7 @@ class Ragged:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def select(self, indices: NDArray[Any] | Sequence[int]) -> Self:
-        """The rows with these indices (or where a mask [N] is true), in their order, repeated where they repeat."""
+        """The rows with these indices (or where a mask [N] is true), in this order, with repetitions."""
         indices = np.asarray(indices)
         chosen = np.flatnonzero(indices) if indices.dtype == np.bool_ else indices.astype(np.int64)
         lengths = self.lengths[chosen]
@@ -98,19 +98,19 @@ class Ragged:
     def sums(self, weights: NDArray[Any] | None = None) -> NDArray[Any]:
         """The sum of each row, [N]: int64 for integers, else float64; of `values` times `weights` [V], if given.
 
-        A row's sum depends on its own values alone, to the last bit.
+        A row's sum depends only on its own values, exactly.
         """
         values = _widened(self.values)
         if weights is not None:
             values = values * _widened(np.asarray(weights))
         totals = np.zeros((len(self), *values.shape[1:]), values.dtype)
-        filled = self.lengths > 0  # reduceat gives an empty row the value that follows it
+        filled = self.lengths > 0  # for an empty row, reduceat returns the following value
         if filled.any():
             totals[filled] = np.add.reduceat(values, self.offsets[:-1][filled], axis=0)
         return totals
 
     def pairs(self) -> Self:
-        """Each value with the next one in its row, [., 2]; a row of n values has n - 1 pairs, an empty one none.
+        """Pairs of consecutive values in each row, [., 2]; a row of n values has n - 1 pairs, an empty one none.
 
         >>> Ragged.from_lists([[1, 2, 3], [4]], np.uint16).pairs().values.tolist()
         [[1, 2], [2, 3]]
@@ -129,6 +129,6 @@ class Ragged:
 
 
 def _widened(values: NDArray[Any]) -> NDArray[Any]:
-    """As int64 if they are whole numbers, else as float64: sums of uint16 would wrap around."""
+    """As int64 for integers, else as float64: sums of uint16 would overflow."""
     exact = np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_
     return values.astype(np.int64 if exact else np.float64, copy=False)

@@ -1,7 +1,7 @@
-"""Rounds of HEEP: score what is left, cut, train, look at the errors, and again.
+"""Rounds of HEEP: score the remaining recordings, cut, train, evaluate, and repeat.
 
-In Python `run_rounds` takes two functions, one that trains and one that evaluates. On the command line a folder stands
-between: each call makes one round out of the last one and an evaluation of held-out data.
+In Python `run_rounds` takes two functions, one that trains and one that evaluates. On the command line the state is in
+a folder: each call makes one round from the last one and an evaluation of held-out data.
 
     DIR/round-00.json, DIR/round-00.npz    threshold, hours, and what was kept
     linnet evaluate HELD-OUT --model trained --output errors.jsonl
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from linnet.curation.blocks import ShardFiles, Space
 from linnet.curation.errors import ErrorRates, cross_lingual_overlap
-from linnet.curation.heep import HeepOptions, cut, first_threshold, heep_score, values_of
+from linnet.curation.heep import HeepOptions, cut, heep_score, next_threshold, values_of
 from linnet.curation.scores import Scale, Scoring, whole
 from linnet.errors import OptionError
 from linnet.files import cannot_write, whole_file, write_atomic
@@ -32,14 +32,14 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Rescore = Callable[
     [Flags, ErrorRates | None], Floats
-]  # what is kept, and a model's errors -> scores [N], NaN elsewhere
+]  # kept recordings and a model's errors -> scores [N], NaN elsewhere
 
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """A round that is done: its scores [N] and what it has kept [N].
+    """A finished round: its scores [N] and the kept recordings [N].
 
-    `at_floor`: the threshold would have left fewer than the options allow, so that this is the last round.
+    `at_floor`: the threshold would have left fewer than the options allow, so this is the last round.
     """
 
     number: int
@@ -63,11 +63,13 @@ class Round:
 def next_round(
     before: Round | None, rescore: Rescore, seconds: Floats, options: HeepOptions, errors: ErrorRates | None = None
 ) -> Round:
-    """Make one round: score what `before` has kept (None: all of it) and cut. `seconds` [N] are durations."""
+    """Run one round: score the recordings kept by `before` (None: all) and cut. `seconds` [N] are durations."""
     kept = np.ones(len(seconds), np.bool_) if before is None else before.kept
     scores = rescore(kept, errors)
     number = 0 if before is None else before.number + 1
-    threshold = first_threshold(scores, seconds, options) if before is None else before.threshold * options.growth
+    left = float(np.nan_to_num(seconds[kept]).sum()) / max(float(np.nan_to_num(seconds).sum()), 1e-9)
+    last = 0.0 if before is None else before.threshold
+    threshold = next_threshold(number, last, scores, seconds, left, options)
     done = cut(scores, kept, threshold, options.floor(len(seconds)))
     hours = float(np.nan_to_num(seconds[done.kept]).sum())
     return Round(number, threshold, done.kept, scores, done.at_floor, int(done.kept.sum()), hours)
@@ -80,10 +82,10 @@ def run_rounds(
     train_callback: Callable[[Round], None] | None = None,
     eval_callback: Callable[[Round], ErrorRates | None] | None = None,
 ) -> Iterator[Round]:
-    """Yield the rounds one by one, until `max_rounds` are done or no more may go.
+    """Yield the rounds one by one, until `max_rounds` are done or the floor is reached.
 
-    After each round but the last `train_callback` may train on what was kept, and `eval_callback` gives the errors of
-    the model on held-out data, which weigh in the next round's scores.
+    After each round but the last, `train_callback` may train on the kept recordings, and `eval_callback` returns the
+    errors of the model on held-out data for the next round's scores.
     """
     done: Round | None = None
     errors: ErrorRates | None = None
@@ -103,10 +105,11 @@ def run_rounds(
 
 @dataclass
 class HeepScorer:
-    """A `Rescore` over the shards of a work folder: components of what is left, S(x), and S'(x) where errors are known.
+    """A `Rescore` over the shards of a work folder: components of the remaining recordings, S(x), and S'(x) with
+    errors.
 
-    Components are compared by what was usual in the first round, as HEEP's are scaled once. `phones` counts the phones
-    of each language by phonemizer and `known` names the languages a model has learned: both for the overlap of
+    Components are compared with the usual values of the first round, since HEEP's are scaled once. `phones` counts the
+    phones of each language by phonemizer and `known` names the languages a model has learned, both for the overlap of
     languages. After a call `columns` has the score columns of all recordings.
     """
 
@@ -120,7 +123,7 @@ class HeepScorer:
     _scale: Scale | None = None
 
     def __call__(self, kept: Flags, errors: ErrorRates | None) -> Floats:
-        """The scores of what is `kept` [N]."""
+        """The scores of the `kept` recordings [N]."""
         found = self.scoring.run(self.shards, self.space, kept, self._scale, errors)
         self._scale = self._scale or found.scale
         ranks = dict(found.ranks)
@@ -145,10 +148,10 @@ class RoundFolder:
     options: HeepOptions
 
     def last(self) -> Round | None:
-        """The last round that is there; None before the first.
+        """The last existing round; None before the first.
 
         Raises:
-            OptionError: it cannot be read, or was made of another corpus or with other options.
+            OptionError: it cannot be read, or is from another corpus or other options.
         """
         states = sorted(self.path.glob("round-*.json"))
         if not states:
@@ -169,7 +172,7 @@ class RoundFolder:
         return Round(kept=kept, scores=scores, **facts)
 
     def save(self, done: Round) -> None:
-        """Write a round: the arrays first, so that one with its JSON is whole. Raises `OutputError`."""
+        """Write a round: the arrays first, so that a round with a JSON file is complete. Raises `OutputError`."""
         state = {
             "number": done.number,
             "threshold": done.threshold,
@@ -190,10 +193,10 @@ class RoundFolder:
         write_atomic(path.with_suffix(".json"), json.dumps(state, indent=1) + "\n")
 
     def advance(self, rescore: Rescore, seconds: Floats, errors: ErrorRates | None = None) -> Round:
-        """Make the round after the last one, and save it.
+        """Run the next round and save it.
 
         Raises:
-            OptionError: the last round was the last one that the options allow.
+            OptionError: the options allow no further round.
         """
         before = self.last()
         if before is not None and (before.at_floor or before.number + 1 >= self.options.max_rounds):

@@ -1,9 +1,9 @@
-"""From shards to a table of scores: count, estimate, compare. Only the Parquet of earlier passes is read.
+"""From shards to a table of scores: count, estimate, compare. Only Parquet files of earlier passes are read.
 
     survey -> align (some rounds over a sample) -> count -> estimate -> residuals -> ranks
 
-The three in the middle are maps over shards (`linnet.curation.tasks`) that may run anywhere in any order: tasks are
-small and name files, what they share lies in the work folder.
+The three in the middle are maps over shards (`linnet.curation.tasks`) that can run anywhere in any order: tasks are
+small and refer to files; shared data is in the work folder.
 
 Shapes: N rows in all.
 """
@@ -32,10 +32,10 @@ from linnet.errors import OptionError
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]  # `map`, or one of many processes; keeps order
+Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]  # `map`, or over processes; keeps order
 
 _SHARDS_PER_TASK: Final = 16
-_SAMPLED_SHARDS: Final = 40  # 20,000 recordings say how phones sound
+_SAMPLED_SHARDS: Final = 40  # 20,000 recordings are enough to learn the sounds of phones
 
 
 # --- comparing
@@ -43,9 +43,9 @@ _SAMPLED_SHARDS: Final = 40  # 20,000 recordings say how phones sound
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """What raw components are compared with: fitted on a data set, and kept through the rounds of HEEP."""
+    """The reference for raw components: fitted on a data set, and kept over the rounds of HEEP."""
 
-    groups: Mapping[str, int]  # "language" and "voice": how many
+    groups: Mapping[str, int]  # the numbers of "language" and "voice"
     moments: Mapping[str, Moments] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
@@ -64,11 +64,11 @@ class Scale:
         return replace(found, histograms=histograms)
 
     def residuals(self, name: str, raw: Mapping[str, NDArray[Any]]) -> Floats:
-        """How far each row's component is above those of its group and length, [N]."""
+        """The deviation of each row's component from its group and length, [N]."""
         return self.moments[name].residuals(raw[name], raw[_by(name)], raw["seconds"])
 
     def ranks(self, raw: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
-        """Each component as a rank from 0 to 1 among the hours of its group, [N]; NaN where it is not known."""
+        """Each component as a rank from 0 to 1 among the hours of its group, [N]; NaN if unknown."""
         return {name: self.histograms[name].ranks(self.residuals(name, raw), raw[_by(name)]) for name in COMPONENTS}
 
 
@@ -83,7 +83,8 @@ def rank_of_all(values: Floats, seconds: Floats) -> Floats:
 
 
 def spread_evenly(raw: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
-    """Each component between the smallest and the greatest of all rows, [N], as HEEP does: an outlier moves all."""
+    """Each component scaled between the minimum and maximum of all rows, [N], as in HEEP, although outliers affect all
+    values."""
     ranks = {}
     for name in COMPONENTS:
         known = raw[name][np.isfinite(raw[name])]
@@ -115,9 +116,9 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """The scores of the shards in a folder, for all rows or those of a round.
+    """Computes the scores of the shards in a folder, for all rows or those of a round.
 
-    `mapper` is `map`, or what applies a function to tasks in many processes and gives the results in order.
+    `mapper` is `map`, or applies a function to tasks in many processes and returns the results in order.
     """
 
     folder: Path
@@ -138,9 +139,9 @@ class Scoring:
         scale: Scale | None = None,
         errors: ErrorRates | None = None,
     ) -> Scores:
-        """Score the rows that are `kept` [all rows] by what is left of the corpus, compared by `scale` or anew.
+        """Score the `kept` rows [all rows] by the remaining corpus, compared by `scale` or a new one.
 
-        With the `errors` of a model there is a component more, `error_relevance`.
+        With the `errors` of a model there is another component, `error_relevance`.
         """
         tasks = self._tasks(shards, space, kept)
         with TemporaryDirectory(prefix="scoring-", dir=self.folder) as drafts:
@@ -161,10 +162,10 @@ class Scoring:
         return Scores(raw, scale.ranks(raw) | relevance, scale)
 
     def _learn(self, shards: Sequence[ShardFiles], space: Space, kept: Flags | None, drafts: Path) -> Path:
-        """How the phones of all languages sound, from a sample of shards: the file that says it."""
+        """Learn the sounds of phones of all languages from a sample of shards; returns the file."""
         step = -(-len(shards) // _SAMPLED_SHARDS)
         tasks = self._tasks(shards, space, kept, step)
-        path = self._emissions(tasks, drafts)  # from tokens that are spread evenly
+        path = self._emissions(tasks, drafts)  # from evenly spread tokens
         for _ in range(ROUNDS):
             path = self._emissions([replace(task, emissions=path) for task in tasks], drafts)
         return path
@@ -175,9 +176,9 @@ class Scoring:
         return Emissions.of(folds, 1).save(drafts)
 
     def _tasks(self, shards: Sequence[ShardFiles], space: Space, kept: Flags | None, step: int = 1) -> list[Task]:
-        """Tasks of all shards, or of each `step`th."""
+        """Tasks of all shards, or of every `step`-th one."""
         if kept is not None and len(kept) != (total := sum(shard.rows for shard in shards)):
-            raise OptionError(f"a choice among {len(kept)} rows does not fit the {total} rows of {self.folder}")
+            raise OptionError(f"a selection of {len(kept)} rows does not fit the {total} rows of {self.folder}")
         tasks, shards = [], shards[::step]
         for at in range(0, len(shards), _SHARDS_PER_TASK):
             some = shards[at : at + _SHARDS_PER_TASK]
@@ -187,7 +188,7 @@ class Scoring:
 
 
 def write_scores(folder: Path, shards: Sequence[ShardFiles], columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write `scores-*.parquet`, one for each shard, whole or not at all; `columns` [all rows] with `row` in order."""
+    """Write `scores-*.parquet`, one per shard, atomically; `columns` [all rows] with `row` in order."""
     parquet()
     import pyarrow as pa
 

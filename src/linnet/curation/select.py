@@ -1,4 +1,4 @@
-"""The balanced choice: what is usable, then what adds most to what is there already, per second, within the hours.
+"""The balanced selection: usable recordings, in order of their additional gain per second, within the budget.
 
 Shapes: N recordings.
 """
@@ -17,7 +17,7 @@ from linnet.curation.budget import HOUR, BudgetOptions, Cap, Floor, FloorLedger,
 from linnet.curation.coverage import Admission, CoverageGreedy, Items
 from linnet.curation.duplicates import DuplicateOptions, NearSound, SameSound, text_keys
 from linnet.curation.gates import GateOptions, Unreadable, gates_of
-from linnet.curation.gating import Gate, run_gates
+from linnet.curation.gating import Gate, Gated, run_gates
 from linnet.curation.items import CoverageOptions, coverage_items, same_text
 from linnet.curation.pool import STRATA, Flags, Integers, Numbers, Pool
 from linnet.curation.selection import BUDGET, CAP, COVERAGE, FLOOR, RESCUE, SCORE, THRESHOLD, Notices, Selection
@@ -25,13 +25,13 @@ from linnet.data.duplicates.texts import SHORTEST
 from linnet.settings import NOT_NEGATIVE, SHARE, require
 
 _ALLOCATION = "language hours"
-_SHORTEST = 0.02  # seconds that a recording counts as at least
-_NO_WORTH = 1e-9  # of a score of nothing
+_SHORTEST = 0.02  # minimum seconds that a recording counts as
+_NO_WORTH = 1e-9  # of a score of zero
 
 
 @dataclass(frozen=True)
 class ValueOptions:
-    """How the scores weigh: the weight of each component, and how much all of them count beside coverage.
+    """The weights of the components, and of their combined value relative to coverage.
 
     The gain is multiplied by 2 ** (strength * (2 v - 1)), v being the weighted mean of the components, each from 0 to
     1: at 1 the most valued recording counts four times as much as the least.
@@ -55,10 +55,10 @@ class ValueOptions:
 
 @dataclass(frozen=True)
 class SelectOptions:
-    """Everything that decides about the balanced choice.
+    """All options of the balanced selection.
 
-    The share `rescue` of the budget goes to usable recordings by a hash of id and `seed`, whatever they score, so that
-    nothing is left out for good by a rule that is wrong.
+    The share `rescue` of the budget goes to usable recordings by a hash of id and `seed`, regardless of scores, so that
+    a wrong rule never excludes anything completely.
     """
 
     gates: GateOptions = field(default_factory=GateOptions)
@@ -74,13 +74,22 @@ class SelectOptions:
 
 
 def select(pool: Pool, options: SelectOptions | None = None, more_gates: Sequence[Gate] = ()) -> Selection:
-    """Choose recordings; each has a reason why it is kept or not. The same pool and options give the same choice.
+    """Choose recordings; each has a reason why it is kept or not. The same pool and options yield the same selection.
 
-    `more_gates` are asked last, such as `Leak`. What the budget cannot be filled with, and floors that could not be
-    reached, are told in the selection's notices.
+    `more_gates` are applied last, such as `Leak`. Unfilled budgets and unmet floors are reported in the selection's
+    notices.
     """
     options = options or SelectOptions()
-    gated = run_gates(pool, [*gates_of(options.gates), *duplicate_gates(options.duplicates), *more_gates])
+    return select_gated(pool, ask_gates(pool, options, more_gates), options)
+
+
+def ask_gates(pool: Pool, options: SelectOptions, more_gates: Sequence[Gate] = ()) -> Gated:
+    """Ask all gates of the options, and `more_gates` after them."""
+    return run_gates(pool, [*gates_of(options.gates), *duplicate_gates(options.duplicates), *more_gates])
+
+
+def select_gated(pool: Pool, gated: Gated, options: SelectOptions) -> Selection:
+    """Choose among what has passed the gates already."""
     usable = gated.usable
     budget = options.budget.seconds(float(pool.seconds.sum()))
     items = coverage_items(pool, usable, options.coverage)
@@ -91,10 +100,10 @@ def select(pool: Pool, options: SelectOptions | None = None, more_gates: Sequenc
 
 
 def select_by_score(pool: Pool, score: NDArray[Any], kept: Flags, gates: Sequence[Gate] = (Unreadable(),)) -> Selection:
-    """The choice of a rule that knows scores alone, such as HEEP's threshold: `kept` [N], ranked by `score` [N].
+    """The selection by a rule based on scores only, such as HEEP's threshold: `kept` [N], ranked by `score` [N].
 
-    What fails a gate is not kept. Equal scores are in the order of the rows; one of NaN is the last. A sampling weight
-    is the share of the least score that is kept.
+    Recordings that fail a gate are not kept. Ties are in the order of the rows; NaN is last. A sampling weight is
+    relative to the smallest kept score.
     """
     gated = run_gates(pool, gates)
     worth = np.maximum(np.nan_to_num(np.asarray(score, np.float64)), _NO_WORTH)
@@ -107,7 +116,7 @@ def select_by_score(pool: Pool, score: NDArray[Any], kept: Flags, gates: Sequenc
 
 
 def values(pool: Pool, options: ValueOptions) -> tuple[Numbers, tuple[str, ...]]:
-    """The weighted mean of the components [N], a half where a recording has none, and the components that are there."""
+    """The weighted mean of the components [N], 0.5 if a recording has none, and the existing components."""
     names = tuple(name for name, weight in options.weights.items() if weight > 0 and name in pool.scores)
     total, weight = np.zeros(len(pool)), np.zeros(len(pool))
     for name in names:
@@ -119,14 +128,14 @@ def values(pool: Pool, options: ValueOptions) -> tuple[Numbers, tuple[str, ...]]
 
 
 def hashed_order(ids: NDArray[np.object_], rows: Integers, seed: int) -> Integers:
-    """Rows in an order that depends on their ids and the seed alone."""
+    """Rows in an order that depends only on their ids and the seed."""
     keys = [blake2b(f"{seed} {ids[row]}".encode("utf-8", "surrogatepass"), digest_size=8).digest() for row in rows]
     order: Integers = np.lexsort((rows, np.frombuffer(b"".join(keys), ">u8").astype(np.uint64)))
     return rows[order]
 
 
 def take_in_order(greedy: CoverageGreedy, order: Integers, admission: Admission) -> None:
-    """Take rows one after another as long as they may be taken."""
+    """Take rows one after another while they are admitted."""
     for row in order.tolist():
         if not greedy.taken[row] and admission.open_to(np.array([row]))[0]:
             greedy.add(row)
@@ -134,9 +143,9 @@ def take_in_order(greedy: CoverageGreedy, order: Integers, admission: Admission)
 
 
 def duplicate_gates(options: DuplicateOptions) -> list[Gate]:
-    """The gates that drop copies of sounds."""
+    """The gates that drop duplicates."""
     gates: list[Gate] = [SameSound()] if options.exact else []
-    if options.near is not None or options.near_same_text is not None:
+    if any(one is not None for one in (options.near, options.near_same_text, options.near_contour)):
         gates.append(NearSound(options))
     return gates
 
@@ -148,7 +157,7 @@ def _costs(pool: Pool, options: SelectOptions) -> Numbers:
 
 
 class _Choice:
-    """One choice in the making: floors first, then each language its hours, then whatever is left, then the rescued."""
+    """A selection in progress: floors first, then the hours of each language, then the rest, then rescued ones."""
 
     def __init__(
         self, pool: Pool, options: SelectOptions, usable: Flags, budget: float, greedy: CoverageGreedy
@@ -161,7 +170,7 @@ class _Choice:
         self._ledger = Ledger(self._hours, budget * (1 - options.rescue), self._caps())
 
     def fill(self) -> None:
-        """Take what is to be taken and give every usable recording its fate."""
+        """Select recordings and assign a fate to every usable one."""
         available = float(self._hours.sum())
         if available < self._budget * (1 - 1e-9):
             self.notices.say(
@@ -184,7 +193,7 @@ class _Choice:
         return bool(np.isin(self.fates, list(CAP.values())).any())
 
     def _phase(self, fate: int, capped: bool) -> None:
-        """Greedy within the languages' hours, and again without them for hours that a language did not fill."""
+        """Greedy selection within the languages' hours, then without them for unused hours."""
         self._run(fate, self._ledger)
         if capped:
             self._ledger.drop_cap(_ALLOCATION)
@@ -229,7 +238,7 @@ class _Choice:
             )
 
     def _languages(self) -> bool:
-        """Give each language its hours; a recording without a language is bound by the budget alone."""
+        """Allocate hours to each language; recordings without a language are only limited by the budget."""
         labels = self._pool.labels["language"]
         if len(labels.names) < 2:
             return False

@@ -1,4 +1,4 @@
-"""A choice that was made: of each recording whether it is kept, why, and how much it would be worth to a sampler.
+"""The result of a selection: whether each recording is kept, why, and its weight for a sampler.
 
 Shapes: N recordings.
 """
@@ -58,7 +58,7 @@ REASONS = {
 
 @dataclass
 class Notices:
-    """Sentences for the user; all are counted, the first are kept."""
+    """Collects sentences for the user; all are counted, the first ones kept."""
 
     said: list[str] = field(default_factory=list)
     count: int = 0
@@ -70,21 +70,21 @@ class Notices:
             self.said.append(sentence)
 
     def lines(self) -> list[str]:
-        """All that is to be shown."""
+        """The lines to show."""
         more = self.count - len(self.said)
         return [*self.said, f"and {more} more"] if more else list(self.said)
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """What became of each recording, in the order of the manifest.
+    """The fate of each recording, in the order of the manifest.
 
     `fates` [N] are names: why it is kept (`floor`, `coverage`, `rescue`, `score`) or not (`budget`, `threshold`, a cap,
-    or the name of the first gate that it failed). `ranks` int64 [N] count the kept ones in the order in which they were
-    taken, -1 for others. `priorities` [N] are gains per cost when they were taken, and for others at the end.
-    `weights` float32 [N] are for a sampler that draws from all: 1 for a kept recording, 0 for one that is not usable,
-    else the share of what the last one that was taken added per second. `values` [N] are what failed its gate, `others`
-    [N] the recording that it is like. `checks` has all that was held against the gates' limits.
+    or the name of the first failed gate). `ranks` int64 [N] count the kept ones in the order of selection, -1 for
+    others. `priorities` [N] are gains per cost when they were taken, and for others at the end. `weights` float32 [N]
+    are for a sampler over all recordings: 1 for a kept one, 0 for an unusable one, else the gain per second relative to
+    the last one taken. `values` [N] are the values that failed a gate, `others` [N] the duplicated recordings. `checks`
+    holds all values compared with the gates' limits.
     """
 
     ids: NDArray[Any]
@@ -112,7 +112,7 @@ class Selection:
         notices: Notices,
         budget: float,
     ) -> Selection:
-        """Of a pool whose usable recordings have a place in `FATES` [N]."""
+        """From a pool whose usable recordings have an index in `FATES` [N]."""
         ranks = np.full(len(pool), -1, np.int64)
         ranks[greedy.picks.rows] = np.arange(len(greedy.picks.rows))
         priorities = greedy.priorities / ONE
@@ -142,23 +142,23 @@ class Selection:
 
     @property
     def hours(self) -> float:
-        """The hours that are kept."""
+        """The kept hours."""
         return float(self.seconds[self.kept].sum()) / HOUR
 
     @property
     def order(self) -> Integers:
-        """The rows that are kept, in the order in which they were taken."""
+        """The kept rows in the order of selection."""
         rows = np.flatnonzero(self.ranks >= 0)
         return rows[np.argsort(self.ranks[rows], kind="stable")]
 
     def by_fate(self) -> dict[str, tuple[int, float]]:
-        """Recordings and hours of each fate that occurs, in the order of the gates, after those that are usable."""
+        """Recordings and hours of each fate that occurs: usable ones first, then in the order of the gates."""
         hours = self.fates.sums(self.seconds) / HOUR
         counts = self.fates.sums(np.ones(len(self)))
         return {name: (int(counts[at]), float(hours[at])) for at, name in enumerate(self.fates.names) if counts[at]}
 
     def by_stratum(self, kind: str) -> dict[str, tuple[float, float, float]]:
-        """Hours of each group of a kind: of all, usable, kept; those without a name under an empty one."""
+        """Total, usable and kept hours of each group of a kind; unnamed ones under an empty name."""
         labels = self.labels[kind]
         usable = self.weights > 0
         columns = [self.seconds, np.where(usable, self.seconds, 0.0), np.where(self.kept, self.seconds, 0.0)]
@@ -172,7 +172,7 @@ class Selection:
         return table
 
     def starved(self, kind: str, share: float) -> dict[str, float]:
-        """Groups that keep less than `share` of what they would keep if all kept alike, with what they keep of it."""
+        """Groups that keep less than `share` of an even part, with the kept share of it."""
         overall = self.hours * HOUR / max(float(self.seconds.sum()), 1e-9)
         found = {}
         for name, (whole, _, kept) in self.by_stratum(kind).items():
@@ -194,7 +194,7 @@ class Selection:
         }
 
     def write(self, folder: Path) -> None:
-        """Write `selection.parquet` and `selection.json`, each whole or not at all. Raises `OSError`."""
+        """Write `selection.parquet` and `selection.json`, each atomically. Raises `OSError`."""
         pq = parquet()
         import pyarrow as pa
 
@@ -219,7 +219,7 @@ class Selection:
 
 
 def read_selection(folder: Path) -> Selection:
-    """The selection that was written in a folder. Raises `OptionError`."""
+    """Read the selection in a folder. Raises `OptionError`."""
     pq = parquet()
     path = folder / "selection.parquet"
     if not path.is_file():
@@ -264,7 +264,7 @@ def _reasons(pool: Pool, gated: Gated, codes: NDArray[np.int32], names: tuple[st
 
 
 def _failing(gated: Gated, columns: list[NDArray[Any] | None], nothing: float) -> NDArray[Any]:
-    """Of each recording the value of the first gate that it fails [N]."""
+    """The value of the first failed gate of each recording [N]."""
     found = np.full(len(gated.usable), nothing)
     for at, column in enumerate(columns):
         here = gated.first == at

@@ -1,7 +1,7 @@
 """The corpus in shards of 512 rows, and a Parquet file for each of them in each pass.
 
-A shard is a stretch of the manifest, whatever the number of workers, so that every pass gives the same files. A file
-appears whole or not at all and carries the key of what it was made of: one that is there with the right key is done.
+A shard is a stretch of the manifest, independent of the number of workers, so that every pass writes the same files. A
+file appears atomically and carries a key of its inputs: an existing file with the right key is done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from linnet.files import cannot_write, whole_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 512  # in a shard
+ROWS = 512  # per shard
 MANIFEST = "rows.jsonl"
 
 _KEY = b"linnet.key"
@@ -31,9 +31,9 @@ _TABLE = re.compile(r"[a-z]+-(\d{5,})\.parquet")
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows `first` to `first + rows` of the corpus: where their lines lie in `file`, and the hash of these lines.
+    """Rows `first` to `first + rows` of the corpus: the position of their lines in `file`, and the hash of these lines.
 
-    Small enough to be sent to any worker: it holds no row itself. Paths of recordings that are relative are relative to
+    It holds no rows, so it is small enough to be sent to workers. Relative paths of recordings are relative to
     `folder`.
     """
 
@@ -47,20 +47,20 @@ class Shard:
     digest: str
 
     def utterances(self) -> list[Utterance]:
-        """The rows, as they were planned."""
+        """The rows of the shard."""
         with Path(self.file).open("rb") as file:
             file.seek(self.offset)
             lines = file.read(self.size).splitlines()
         return [from_line(line) for line in lines]
 
     def at_home(self, utterance: Utterance) -> Utterance:
-        """The utterance with the path of its recording made absolute, for workers that live in another folder."""
+        """The utterance with an absolute path of its recording, for workers in another folder."""
         return replace(utterance, audio=absolute(utterance.audio, self.folder))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A corpus cut into shards; its rows lie in the folder `work`, where all passes write."""
+    """A corpus split into shards; its rows are in the folder `work`, where all passes write."""
 
     work: Path
     shards: tuple[Shard, ...]
@@ -76,12 +76,16 @@ class Plan:
         for shard in self.shards:
             yield from shard.utterances()
 
+    def at_home(self, row: int) -> Utterance:
+        """One row, with the path of its recording made absolute."""
+        shard = next(one for one in self.shards if one.first <= row < one.first + one.rows)
+        return shard.at_home(shard.utterances()[row - shard.first])
+
 
 def make_plan(utterances: Iterable[Utterance], work: Path) -> Plan:
-    """Write the rows of a corpus into `work` and cut them into shards; tables of shards that are no more are removed.
+    """Write the rows of a corpus to `work` and split them into shards; tables of obsolete shards are removed.
 
-    Shards whose rows are as before keep their tables. Raises `OutputError`, and `OptionError` for a corpus without
-    rows.
+    Shards with unchanged rows keep their tables. Raises `OutputError`, and `OptionError` for a corpus without rows.
     """
     shards: list[Shard] = []
     work, here = work.absolute(), str(Path.cwd())
@@ -127,7 +131,7 @@ def _remove_beyond(work: Path, count: int) -> None:
 
 
 def absolute(audio: str, folder: str) -> str:
-    """The path of a recording, or of the archive that it lies in, from the root on; a URL stays as it is.
+    """The absolute path of a recording, or of its archive; a URL is unchanged.
 
     >>> absolute("a.wav", "/data"), absolute("x.tar::b.wav", "/data"), absolute("https://a.org/b.wav", "/data")
     ('/data/a.wav', '/data/x.tar::b.wav', 'https://a.org/b.wav')
@@ -142,7 +146,7 @@ def absolute(audio: str, folder: str) -> str:
 
 
 def key_of(*parts: str | bytes) -> str:
-    """Thirty-two hexadecimal digits of some parts and of where one ends and the next begins."""
+    """Thirty-two hexadecimal digits of a hash of the parts, including their boundaries."""
     found = blake2b(digest_size=16)
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -152,17 +156,17 @@ def key_of(*parts: str | bytes) -> str:
 
 
 def table_path(work: Path, name: str, index: int) -> Path:
-    """Where a pass keeps what it made of a shard: `NAME-00000.parquet`."""
+    """The path of a pass's table for a shard: `NAME-00000.parquet`."""
     return work / f"{name}-{index:05d}.parquet"
 
 
 def write_table(path: Path, table: pa.Table, key: str) -> None:
-    """Write a shard's table and the key of what it was made of; equal tables give equal bytes. Raises `OutputError`."""
+    """Write a shard's table and the key of its inputs; equal tables yield equal bytes. Raises `OutputError`."""
     save_table(path, table.replace_schema_metadata({_KEY: key.encode()}))
 
 
 def table_key(path: Path) -> str | None:
-    """The key of a table that is there and whole; None where there is none."""
+    """The key of an intact table; None if there is none."""
     try:
         metadata = parquet().read_schema(path).metadata or {}
     except (OSError, ValueError):  # pyarrow's ArrowInvalid is a ValueError
@@ -172,9 +176,9 @@ def table_key(path: Path) -> str | None:
 
 
 def read_tables(plan: Plan, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Some columns of what a pass made of all shards, in the order of the rows.
+    """Some columns of a pass's tables for all shards, in the order of the rows.
 
-    Raises `OptionError` where a shard's table is missing or cannot be read.
+    Raises `OptionError` if a shard's table is missing or cannot be read.
     """
     reader = parquet()
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Is a recording sound? Level, noise, clipping, bandwidth, silences and cut edges, from one look at it.
+"""Signal quality of a recording: level, noise, clipping, bandwidth, silences and cut edges, in one pass.
 
 Shapes: N samples at 16 kHz, T frames, M mel bands, F frequencies.
 """
@@ -17,27 +17,27 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.curation.mfcc import BIN_HERTZ, HOP_SECONDS, MELS, Flags, Spectrum
 
 SILENT_DB = -120.0
-MOST_SNR, LEAST_SNR = 80.0, -20.0  # dB: beyond them it cannot be told
+MOST_SNR, LEAST_SNR = 80.0, -20.0  # dB: the measurable range
 
 _AT_PEAK = 0.98  # of the loudest sample
-_RUN = 3  # samples there in a row; the crest of a vowel has one or two
+_RUN = 3  # consecutive samples; the peak of a vowel has one or two
 _AUDIBLE_DB = -60.0  # below the strongest frequency
 _EDGE = round(0.03 * SAMPLE_RATE)
 _SMOOTH = 5  # frames, 100 ms
-_QUIETEST = 0.1  # of the frames hold noise alone, in each band for itself
-_DIGITAL = 1e-10  # power below which a frame is digital silence, which tells nothing of the noise
+_QUIETEST = 0.1  # share of frames assumed to be noise, per band
+_DIGITAL = 1e-10  # power below which a frame is digital silence and not noise
 _NEIGHBORS = (1.0, 4 / 9, 1 / 36)  # correlation of the powers of frequencies 0, 1, 2 bins apart under a Hann window
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What is measured of a recording's sound; NaN where there is too little of it to tell.
+    """Signal measurements of a recording; NaN for too little audio.
 
-    `level_db` is the mean level of the speech frames below full scale, `snr_db` how far it stands above the noise,
-    `clipped` the share of samples that stand at the recording's own peak three or more in a row, `bandwidth_hz` the
-    highest frequency within 60 dB of the strongest. `leading_silence` and `trailing_silence` are the seconds before
-    and after the speech; `edge_level` is the level of the first or last 30 ms, whichever is louder, relative to
-    `level_db`: near 0 where a recording is cut in the middle of a sound.
+    `level_db` is the mean level of the speech frames below full scale, `snr_db` the signal-to-noise ratio, `clipped`
+    the share of samples in runs of three or more at the recording's own peak, `bandwidth_hz` the highest frequency
+    within 60 dB of the strongest. `leading_silence` and `trailing_silence` are the seconds before and after the speech;
+    `edge_level` is the level of the first or last 30 ms, whichever is louder, relative to `level_db`: near 0 if a
+    recording is cut in the middle of speech.
     """
 
     level_db: float
@@ -50,7 +50,7 @@ class Signal:
 
 
 def inspect(samples: Samples, spectrum: Spectrum, speech: Flags) -> Signal:
-    """The signal of samples [N], their spectrum and which of its frames hold speech [T]."""
+    """Measure samples [N], with their spectrum and speech frames [T]."""
     seconds = len(samples) / SAMPLE_RATE
     if not speech.any():
         nan = float("nan")
@@ -70,12 +70,12 @@ def inspect(samples: Samples, spectrum: Spectrum, speech: Flags) -> Signal:
 
 
 def signal_to_noise(spectrum: Spectrum, speech: Flags) -> float:
-    """How far speech stands above the noise in dB, by the quietest moments of each band; NaN below 5 usable frames.
+    """The signal-to-noise ratio in dB, by the quietest moments of each band; NaN below 5 usable frames.
 
-    In each band the powers are smoothed over 100 ms, and their lowest tenth is taken for noise (after Martin 2001,
-    "Noise power spectral density estimation based on optimal smoothing and minimum statistics"): speech need not
-    pause as a whole for it. That a low quantile of noise lies below its mean is undone in closed form, for smoothed
-    powers of noise have a gamma distribution.
+    In each band the powers are smoothed over 100 ms, and their lowest tenth is taken as noise (after Martin 2001,
+    "Noise power spectral density estimation based on optimal smoothing and minimum statistics"), so no pauses in speech
+    are needed. The bias of a low quantile relative to the mean is corrected in closed form, since smoothed powers of
+    noise have a gamma distribution.
     """
     heard = spectrum.power > _DIGITAL
     bands = spectrum.bands[heard]
@@ -93,9 +93,9 @@ def signal_to_noise(spectrum: Spectrum, speech: Flags) -> float:
 
 
 def clipped_share(samples: Samples) -> float:
-    """The share of samples [N] that stand within 2 % of the recording's peak, three or more of them in a row.
+    """The share of samples [N] in runs of three or more within 2 % of the recording's peak.
 
-    Relative to the peak, so that a clipped recording that was made quieter afterwards is found too.
+    Relative to the peak, so that a clipped recording that was attenuated later is found too.
     """
     size = np.abs(samples)
     peak = float(size.max(initial=0.0))
@@ -108,7 +108,7 @@ def clipped_share(samples: Samples) -> float:
 
 
 def bandwidth(highest: NDArray[np.float32]) -> float:
-    """The highest frequency in Hz whose greatest power [F] comes within 60 dB of that of the strongest one."""
+    """The highest frequency in Hz whose maximum power [F] is within 60 dB of the strongest one."""
     peak = float(highest.max(initial=0.0))
     if peak == 0.0:
         return 0.0
@@ -125,10 +125,10 @@ def _decibels(power: float) -> float:
 
 @lru_cache(maxsize=1)
 def _weights_and_bias() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each band counts in a sum of powers, and the lowest tenth of smoothed noise as a share of its mean, [M].
+    """The weight of each band in a sum of powers, and the lowest tenth of smoothed noise relative to its mean, [M].
 
-    A band of several frequencies has less spread than one: its degrees of freedom follow from its filter and from how
-    neighboring frequencies are correlated under the window.
+    A band of several frequencies has less variance than one: its degrees of freedom follow from its filter and the
+    correlation of neighboring frequencies under the window.
     """
     filters = mel_filters(MELS).astype(np.float64)
     weights = 1.0 / filters.max(axis=0)

@@ -1,4 +1,4 @@
-"""Sketches of unit sequences (MinHash): the share of equal values estimates how alike two recordings are.
+"""Sketches of unit sequences (MinHash): the share of equal values estimates the similarity of two recordings.
 
 Shapes: R units, S sketch values.
 """
@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE = 64  # values in a sketch
+SIZE = 64  # values per sketch
 GRAM = 5  # units
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -20,11 +20,11 @@ _HALF = np.uint64(32)
 
 
 def sketch(units: NDArray[np.uint16]) -> NDArray[np.uint32]:
-    """The sketch [S] of a sequence of units [R]: for each of 64 hash functions its least value over all 5-grams.
+    """The sketch [S] of a sequence of units [R]: the minimum of each of 64 hash functions over all 5-grams.
 
-    Two sketches agree in a value with the probability that is the Jaccard similarity of their sets of 5-grams
-    (Broder 1997, "On the resemblance and containment of documents"). Of one to four units there is one gram, of all
-    of them; of none there is no sketch.
+    Two sketches agree in a value with a probability equal to the Jaccard similarity of their sets of 5-grams (Broder
+    1997, "On the resemblance and containment of documents"). One to four units form one gram; an empty sequence has no
+    sketch.
     """
     if not len(units):
         return np.zeros(0, np.uint32)
@@ -35,7 +35,7 @@ def sketch(units: NDArray[np.uint16]) -> NDArray[np.uint32]:
 
 
 def likeness(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> float:
-    """The estimated Jaccard similarity of what two sketches are of; 0 where one of them is of nothing."""
+    """The estimated Jaccard similarity of two sketched sequences; 0 if one is empty."""
     return float(np.mean(one == other)) if len(one) and len(other) else 0.0
 
 

@@ -1,7 +1,7 @@
 """Transcripts -> words and phones, shard by shard: the pass over text alone.
 
-A shard is spoken on its own, with the phones numbered as they come; when all are there the numbers are made those of
-the whole corpus. So the result does not depend on who spoke which shard, and a killed run goes on where it was.
+A shard is phonemized separately, with phones numbered in order of appearance; at the end the numbers are replaced by
+those of the whole corpus. So the result does not depend on the workers, and a killed run resumes.
 
     measured-00000.parquet -> heard-00000.parquet -> phones.json -> spoken-00000.parquet
 """
@@ -26,14 +26,14 @@ from linnet.curation.phonemes.inventory import INVENTORY, Inventory, Key, Tally
 from linnet.curation.words import TextWords, read_text
 from linnet.errors import OptionError
 
-_TALLY = b"linnet.phones"  # in the metadata of a shard: its own numbers of phones, and how often each came
+_TALLY = b"linnet.phones"  # in the metadata of a shard: its own numbers of phones and their counts
 _MADE_BY = b"linnet.made_by"
 NO_TEXT = "no transcript"
 
 
 @dataclass(frozen=True)
 class TextRow:
-    """A row of the manifest with what is said of its text; `text` None: there is no transcript."""
+    """A row of the manifest for the text pass; `text` None: no transcript."""
 
     row: int
     text: str | None
@@ -41,16 +41,16 @@ class TextRow:
 
 
 def shard_paths(folder: Path) -> list[tuple[Path, Path]]:
-    """For each measured shard of a work folder, in order, its path and that of its own spoken draft."""
+    """The path of each measured shard of a work folder, in order, and that of its draft."""
     return [(path, _beside(path, "heard")) for path in sorted(folder.glob("measured-*.parquet"))]
 
 
 def speak_shard(measured: Path, heard: Path, options: PhonemeOptions) -> int:
-    """Speak the texts of one measured shard into its draft, and return its rows.
+    """Phonemize the texts of one measured shard to its draft; returns the number of rows.
 
-    A draft that is there is left as it is, unless it was made with other options, lexicons or libraries. To be mapped
-    over `shard_paths` by any number of processes, each with its own backends. Raises `OptionError` for a lexicon that
-    cannot be read, `OutputError` for a draft that cannot be written.
+    An existing draft is kept, unless it was made with other options, lexicons or libraries. Map it over `shard_paths`
+    with any number of processes, each with its own backends. Raises `OptionError` for a lexicon that cannot be read,
+    `OutputError` for a draft that cannot be written.
     """
     reader = parquet()
     made_by = options.fingerprint
@@ -65,14 +65,14 @@ def speak_shard(measured: Path, heard: Path, options: PhonemeOptions) -> int:
 
 
 def finish_shards(folder: Path) -> Inventory:
-    """Number the phones of all drafts alike: `phones.json`, and a spoken shard beside each measured one.
+    """Apply a common numbering of phones to all drafts: writes `phones.json`, and a spoken shard for each measured one.
 
-    Raises `OptionError` where a draft is missing.
+    Raises `OptionError` if a draft is missing.
     """
     reader = parquet()
     drafts = [heard for _, heard in shard_paths(folder)]
     if missing := next((path for path in drafts if not path.is_file()), None):
-        raise OptionError(f"{missing}: this shard is not spoken yet: run the pass over the texts again")
+        raise OptionError(f"{missing}: this shard has no phones yet: run the text pass again")
     inventory = Inventory.of(tally(reader.read_schema(path).metadata) for path in drafts)
     inventory.save(folder / INVENTORY)
     for path in drafts:
@@ -81,10 +81,10 @@ def finish_shards(folder: Path) -> Inventory:
 
 
 def spoken_table(rows: Sequence[TextRow], phonemizers: Phonemizers) -> Any:
-    """The Arrow table of some rows, its phones numbered as they come (`renumbered` makes the numbers final).
+    """The Arrow table of some rows, with phones numbered in order of appearance (`renumbered` makes them final).
 
-    Columns: row, words (a hash of each word, or of each grapheme cluster where the script has no spaces), characters,
-    phones, backend, script, script_share (part of the letters), unknown (words without phones), error.
+    Columns: row, words (a hash of each word, or of each grapheme cluster in scripts without spaces), characters,
+    phones, backend, script, script_share (share of the letters), unknown (words without phones), error.
     """
     texts = [None if one.text is None else read_text(one.text, _known(one.language)) for one in rows]
     spoken = _speak(rows, texts, phonemizers)
@@ -97,7 +97,7 @@ def spoken_table(rows: Sequence[TextRow], phonemizers: Phonemizers) -> Any:
 
 
 def renumbered(table: Any, inventory: Inventory) -> Any:
-    """A table of `spoken_table` with the numbers of an inventory in place of its own."""
+    """A table of `spoken_table` with the numbers of an inventory."""
     import pyarrow as pa
 
     local = {key: list(counts) for key, counts in tally(table.schema.metadata).items()}
@@ -119,12 +119,12 @@ def renumbered(table: Any, inventory: Inventory) -> Any:
 
 
 def tally(metadata: Mapping[bytes, bytes]) -> Tally:
-    """How often each phone came in a shard, in the order of its own numbers."""
+    """The counts of phones in a shard, in the order of its own numbers."""
     return {(one["language"], one["backend"]): dict(one["counts"]) for one in json.loads(metadata[_TALLY])}
 
 
 class _Numbering:
-    """Numbers phones as they come, by language and backend, and counts them by the word."""
+    """Numbers phones in order of appearance, by language and backend, and counts them."""
 
     def __init__(self) -> None:
         self._places: dict[Key, dict[str, int]] = {}
@@ -144,7 +144,7 @@ class _Numbering:
         return np.array(found, np.uint32)
 
     def dump(self) -> bytes:
-        """As JSON."""
+        """The numbering as JSON."""
         rows = []
         for (language, backend), places in self._places.items():
             counts: Counter[str] = Counter()
@@ -159,7 +159,7 @@ class _Numbering:
 def _speak(
     rows: Sequence[TextRow], texts: Sequence[TextWords | None], phonemizers: Phonemizers
 ) -> list[SpokenRow | None]:
-    """The phones of each row that has a text, the rows of a language and script together."""
+    """The phones of each row with a text; rows of one language and script are processed together."""
     groups: dict[tuple[str, str], list[int]] = {}
     for place, (row, text) in enumerate(zip(rows, texts, strict=True)):
         if text is not None:
@@ -207,6 +207,6 @@ def _beside(path: Path, kind: str) -> Path:
 
 @cache
 def _phonemizers(options: PhonemeOptions, fingerprint: str) -> Phonemizers:
-    """Those of this process: a worker speaks many shards, and backends take seconds to load."""
-    del fingerprint  # a lexicon that has changed is read again
+    """The phonemizers of this process: a worker handles many shards, and backends take seconds to load."""
+    del fingerprint  # a changed lexicon is read again
     return Phonemizers(options)

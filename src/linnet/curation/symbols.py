@@ -1,4 +1,4 @@
-"""Phones of all languages under one numbering, so that a sound heard in one language helps to find it in another."""
+"""A common numbering of the phones of all languages, so that sounds are shared between languages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from linnet.curation.counting import Integers
 from linnet.curation.phonemes.inventory import INVENTORY, LARGEST, Inventory
 from linnet.curation.ragged import Ragged
 
-Voice = tuple[str, str]  # a language, and the phonemizer that spoke it
+Voice = tuple[str, str]  # (language, phonemizer)
 
 
 @dataclass(frozen=True, eq=False)
 class Symbols:
-    """The number of each voice's phones among the symbols of all voices, the most frequent first.
+    """Maps the phones of each voice to the symbols of all voices, the most frequent first.
 
-    A voice whose symbols are not known has numbers of its own.
+    A voice with unknown symbols has separate numbers.
     """
 
     numbers: Mapping[int, NDArray[np.int64]]
@@ -30,7 +30,7 @@ class Symbols:
 
     @classmethod
     def of(cls, counts: Mapping[Voice, Mapping[str, int]], voices: Sequence[Voice]) -> Self:
-        """From the symbols of each voice in the order of their numbers there, with how often they were spoken.
+        """From the symbols of each voice in the order of their numbers, with their counts.
 
         >>> symbols = Symbols.of({("en", "x"): {"a": 5, "b": 3}, ("de", "x"): {"b": 4}}, [("de", "x"), ("en", "x")])
         >>> symbols.map(Ragged.from_lists([[0], [0, 1]], np.uint16), np.array([0, 1])).values.tolist()
@@ -48,7 +48,7 @@ class Symbols:
         return cls(numbers, len(voices))
 
     def map(self, phones: Ragged, voices: Integers) -> Ragged:
-        """The phones of rows whose voices are [N], under their common numbers."""
+        """The phones of rows with voices [N], in the common numbering."""
         of_phones = voices[phones.rows]
         own = phones.values.astype(np.int64)
         tokens = np.minimum(own * self.voices + of_phones, LARGEST)
@@ -59,9 +59,9 @@ class Symbols:
 
 
 def read_inventory(folder: Path) -> dict[Voice, dict[str, int]]:
-    """How often each voice speaks each symbol, from the inventory of the text pass; empty where there is none.
+    """The counts of symbols per voice, from the inventory of the text pass; empty if there is none.
 
-    Raises `OptionError` where it cannot be read.
+    Raises `OptionError` if it cannot be read.
     """
     path = folder / INVENTORY
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What is mapped over the shards of a corpus to score it: align, count, estimate. Files in, small results out."""
+"""Tasks over the shards of a corpus for scoring: align, count, estimate. Input are files, results are small."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from linnet.files import whole_file
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Some shards, which of their rows are still there (None: all), and the files that all tasks share.
+    """Some shards, their remaining rows (None: all), and the files shared by all tasks.
 
-    `drafts` is where alignments are left from counting for estimating.
+    `drafts` is the folder for alignments, written when counting and read when estimating.
     """
 
     shards: Sequence[ShardFiles]
@@ -38,7 +38,7 @@ class Task:
     errors: ErrorRates | None = None
 
     def blocks(self) -> Iterator[Block]:
-        """The rows of each shard that are still there, aligned where it is known how phones sound."""
+        """The remaining rows of each shard, aligned if emissions are known."""
         for at, shard in enumerate(self.shards):
             block = Block.read(shard, self.space)
             block = block if self.kept is None else block.select(self.kept[at])
@@ -68,7 +68,7 @@ class Task:
 
 
 def count_folds(task: Task) -> list[Counts]:
-    """The frames of each unit with each token in each fold of a task's rows, all voices together."""
+    """The frames of each unit with each token in each fold of a task's rows, for all voices together."""
     tallies = [Tally() for _ in range(FOLDS)]
     for block in task.blocks():
         segments = block.segments("phones")
@@ -90,9 +90,9 @@ def count(task: Task) -> Statistics:
 
 
 def estimate(task: Task) -> list[dict[str, NDArray[Any]]]:
-    """Of each shard of a task the components before they are compared, with `row`, `seconds` and the groups."""
+    """The raw components of each shard of a task, with `row`, `seconds` and the groups."""
     if task.statistics is None:
-        raise ValueError("a task that estimates needs the statistics of all")
+        raise ValueError("a task for estimating needs the statistics of all shards")
     corpus = _corpus(task.statistics, task.space.sizes)
     return [_columns(corpus, block, task) for block in task.blocks()]
 
@@ -103,7 +103,7 @@ def _columns(corpus: Corpus, block: Block, task: Task) -> dict[str, NDArray[Any]
     return groups | corpus.estimate(block, task.options) | errors
 
 
-# --- what tasks share: files whose names are those of their content, read once in each process
+# --- shared files, named by their content, read once per process
 
 
 @lru_cache(maxsize=1)
@@ -113,5 +113,5 @@ def _corpus(path: Path, sizes: tuple[int, int, int]) -> Corpus:
 
 @lru_cache(maxsize=1)
 def read_emissions(path: Path) -> Emissions:
-    """What `Emissions.save` has written."""
+    """Load the output of `Emissions.save`."""
     return Emissions.load(path)

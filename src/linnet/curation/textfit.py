@@ -1,4 +1,4 @@
-"""Whether a text reads like its language: by what the other texts of the pool are made of, without a model.
+"""Whether a text fits its language, by the statistics of the other texts of the pool, without a model.
 
 Shapes: N recordings, L languages, V trigrams of a chunk of texts, H buckets.
 """
@@ -18,41 +18,41 @@ from linnet.curation.pool import Flags, Integers, Numbers, Pool
 from linnet.curation.ragged import Ragged
 from linnet.data.duplicates.texts import normalize
 
-_BITS = 14  # of the hash of a trigram
-_CHUNK = 2**14  # texts at once
-_LEAST_TEXTS = 30  # of a language, before it is compared with
-_LEAST_TRIGRAMS = 12  # of a text, before it is judged
-_DOUBTFUL = -1.5  # robust standard deviations of the fit below which other languages are tried
-_PRIOR = 200.0  # trigrams that all languages together lend to each
+_BITS = 14  # bits of the hash of a trigram
+_CHUNK = 2**14  # texts per batch
+_LEAST_TEXTS = 30  # minimum texts of a language
+_LEAST_TRIGRAMS = 12  # minimum trigrams of a text
+_DOUBTFUL = -1.5  # robust standard deviations of the fit below which other languages are compared
+_PRIOR = 200.0  # pseudo-counts of trigrams from all languages together
 _UNKNOWN = ("und", "mul", "zxx")
 
 
 @dataclass(frozen=True)
 class ForeignText:
-    """Recordings whose text reads like another language of the pool, by more than `limit` bits a letter.
+    """Recordings whose text fits another language of the pool better, by more than `limit` bits per letter.
 
-    Each language's texts say how probable a trigram of characters is; a text does not count for itself. Short texts,
-    languages with less than 30 texts, and a pool of one language are not judged.
+    The probability of character trigrams is estimated from each language's other texts. Short texts, languages with
+    fewer than 30 texts, and a pool of one language are not checked.
     """
 
     limit: float = 0.5
     name: str = field(default="foreign-text", init=False)
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:
-        """By the best other language's bits a letter over those of its own."""
+        """Check by the advantage of the best other language in bits per letter."""
         fits, other = language_fits(pool, usable)
         gains = other - fits
         return Verdict(gains > self.limit, gains)
 
     def reason(self, value: float) -> str:
-        """By how much."""
-        return f"its text reads like another language of the corpus, by {value:.1f} bits a letter"
+        """The reason, with the value."""
+        return f"its text fits another language of the corpus better, by {value:.1f} bits per letter"
 
 
 def language_fits(pool: Pool, usable: Flags) -> tuple[Numbers, Numbers]:
     """Mean log2 probability of a text's trigrams in its own language and in the best other one, both [N].
 
-    NaN where it cannot be told, and for the other language also where the own one fits as well as it usually does.
+    NaN if undefined, and for the other language also if its own language fits as usual.
     """
     language = pool.labels["language"]
     named = np.array([name not in _UNKNOWN for name in language.names], np.bool_)
@@ -75,7 +75,7 @@ def language_fits(pool: Pool, usable: Flags) -> tuple[Numbers, Numbers]:
 
 
 def _counts(pool: Pool, usable: Flags, codes: NDArray[np.int32], languages: int) -> tuple[Integers, Integers]:
-    """How often each bucket's trigrams come in each language [L, H], and its texts [L]."""
+    """The counts of trigram buckets in each language [L, H], and of its texts [L]."""
     counts = np.zeros((languages, 2**_BITS), np.int64)
     for rows, trigrams in _trigrams(pool, usable):
         place = codes[rows].astype(np.int64)[trigrams.rows] * 2**_BITS + trigrams.values
@@ -84,7 +84,7 @@ def _counts(pool: Pool, usable: Flags, codes: NDArray[np.int32], languages: int)
 
 
 def _lent(counts: Integers) -> Numbers:
-    """What all languages together, each as much as any other, say of each bucket [H]."""
+    """The prior of each bucket [H], with equal weight of all languages."""
     each = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     there = max(int((counts.sum(axis=1) > 0).sum()), 1)
     shares: Numbers = 0.99 * each.sum(axis=0) / there + 0.01 / counts.shape[1]
@@ -99,7 +99,7 @@ def _logarithms(counts: Integers) -> Numbers:
 
 
 def _own(trigrams: Ragged, counts: Integers, codes: NDArray[np.int32]) -> Numbers:
-    """The fit of texts in their own languages, without themselves."""
+    """The fit of texts in their own languages, excluding themselves."""
     of_value = codes[trigrams.rows]
     mine = np.sort((trigrams.rows << _BITS) | trigrams.values)
     first = np.searchsorted(mine, (trigrams.rows << _BITS) | trigrams.values, "left")
@@ -118,7 +118,7 @@ def _means(trigrams: Ragged, logs: Numbers) -> Numbers:
 
 
 def _trigrams(pool: Pool, chosen: Flags) -> Iterator[tuple[Integers, Ragged]]:
-    """Some chosen rows at a time, with the hashed trigrams of characters of their texts."""
+    """Batches of the chosen rows, with the hashed character trigrams of their texts."""
     all_rows = np.flatnonzero(chosen & np.array([text is not None for text in pool.texts], np.bool_))
     for start in range(0, len(all_rows), _CHUNK):
         rows = all_rows[start : start + _CHUNK]

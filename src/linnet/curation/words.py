@@ -1,4 +1,4 @@
-"""The words of a transcript in any script, as selection counts them and as phoneme backends read them."""
+"""The words of a transcript in any script, for selection and for phoneme backends."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.scripts import text_script
 from linnet.text.marks import APOSTROPHES, keep_marks
+from linnet.text.scripts import text_script
 
-_APOSTROPHE: Final = "\ue000"  # stands for one inside a word while punctuation goes: no text has it
-_INSIDE = re.compile(rf"(?<=\w)['{APOSTROPHES}](?=\w)|[ʻʼ](?=\w)|(?<=\w)[ʻʼ]")  # the last two are letters everywhere
+_APOSTROPHE: Final = "\ue000"  # placeholder for an apostrophe inside a word: not in any text
+_INSIDE = re.compile(rf"(?<=\w)['{APOSTROPHES}](?=\w)|[ʻʼ](?=\w)|(?<=\w)[ʻʼ]")  # the last two are always letters
 _WORDS_KEPT: Final = 1 << 18
 
 
 @dataclass(frozen=True)
 class TextWords:
-    """What a transcript says.
+    """The words of a transcript.
 
-    `words`: in lower case, without punctuation, all marks kept. `units`: the same, but a script without spaces cut into
-    grapheme clusters. `characters`: letters and digits, marks not counted. `script`: that of most letters (ISO 15924),
-    `share` their part of all.
+    `words`: in lower case, without punctuation, with all combining marks. `units`: the same, but grapheme clusters for
+    scripts without spaces. `characters`: the number of letters and digits, without marks. `script`: that of most
+    letters (ISO 15924), `share` their share of all.
     """
 
     words: tuple[str, ...]
@@ -38,12 +38,12 @@ class TextWords:
 
     @property
     def hashes(self) -> NDArray[np.uint32]:
-        """A number for each unit, [units]: the same in every process and language."""
+        """A hash of each unit, [units]: equal in all processes and languages."""
         return np.array([word_hash(unit) for unit in self.units], np.uint32)
 
 
 def read_text(text: str, language: str | None = None) -> TextWords:
-    """The words of a transcript. An apostrophe inside a word stays, since it is spoken ("don't", "oʻzbek").
+    """Read the words of a transcript. An apostrophe inside a word is kept, since it is spoken ("don't", "oʻzbek").
 
     >>> read_text("Don’t, 今日は!").units
     ("don't", '今', '日', 'は')
@@ -57,7 +57,7 @@ def read_text(text: str, language: str | None = None) -> TextWords:
 
 @lru_cache(maxsize=_WORDS_KEPT)
 def word_hash(word: str) -> int:
-    """32 bits of a word by BLAKE2b."""
+    """A 32-bit hash of a word by BLAKE2b."""
     digest = hashlib.blake2b(word.encode(errors="backslashreplace"), digest_size=4).digest()
     return int.from_bytes(digest, "little")
 
@@ -68,7 +68,7 @@ def _characters(text: str) -> int:
 
 @cache
 def _unspaced() -> Any:
-    """A letter of a script that writes words without spaces. Tibetan needs no entry: its tsheg is punctuation."""
+    """Whether a letter belongs to a script without spaces. Tibetan needs no entry: its tsheg is punctuation."""
     import regex
 
     scripts = ("Hani", "Hira", "Kana", "Bopo", "Yiii", "Thai", "Laoo", "Khmr", "Mymr", "Tale", "Talu", "Lana", "Tavt")

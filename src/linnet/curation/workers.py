@@ -1,6 +1,6 @@
-"""Many items, one function: in this process, in several processes, or on a Ray cluster, with the same results.
+"""Map a function over items: in this process, in several processes, or on a Ray cluster, with the same results.
 
-Items say what is to be done and results say what came of it; recordings and tables travel through files alone.
+Items and results are small; recordings and tables are passed as files.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _PATIENCE = 10.0  # seconds for an answer
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Who works: `workers` processes of one thread each (None: one for each core), here or on a Ray `cluster`.
+    """Options of workers: `workers` single-threaded processes (None: one per core), here or on a Ray `cluster`.
 
-    `cluster` is `ray` for a Ray of this machine's own, or the address of one that runs, such as `10.0.0.5:6379`, all
-    processors of which are used. All its machines must see the recordings and the work folder under the same paths, and
-    have Linnet installed.
+    `cluster` is `ray` for a new one on this machine, or the address of a running one, such as `10.0.0.5:6379`, whose
+    processors are all used. All its machines need the recordings and the work folder at the same paths, and an
+    installed Linnet.
     """
 
     workers: int | None = None
@@ -44,21 +44,22 @@ class WorkerOptions:
 
     @property
     def count(self) -> int:
-        """How many processes of this machine."""
+        """The number of processes on this machine."""
         return max(1, usable_cores() if self.workers is None else self.workers)
 
 
 def map_items(
     function: Callable[[Item], Result], items: Sequence[Item], options: WorkerOptions | None = None
 ) -> Iterator[Result]:
-    """The function's results in the order of the items, each given when it and those before it are done.
+    """Yield the function's results in the order of the items, each as soon as it and the earlier ones are done.
 
-    `function` is one of a module, items and results can be pickled. It runs with one thread of linear algebra wherever
-    it runs, so that results do not depend on where.
+    `function` is at the top level of a module; items and results can be pickled. Linear algebra always uses one thread,
+    so that results are the same everywhere.
 
     Raises:
-        LinnetError: a worker died, as one that runs out of memory does. MissingExtra: Ray is not installed.
-        Whatever the function raises.
+        LinnetError: a worker died, for example out of memory.
+        MissingExtra: Ray is not installed.
+        Any error of the function.
     """
     options = options or WorkerOptions()
     if options.cluster is not None:
@@ -71,9 +72,9 @@ def map_items(
 
 @contextmanager
 def connected(options: WorkerOptions | None = None) -> Iterator[None]:
-    """A block in which all calls of `map_items` share one connection to Ray, which each would make for itself.
+    """A context in which all calls of `map_items` share one connection to Ray.
 
-    Nothing happens for processes of this machine. Raises as `map_items` does.
+    No effect for processes of this machine. Raises as `map_items`.
     """
     if options is None or options.cluster is None:
         yield
@@ -83,7 +84,7 @@ def connected(options: WorkerOptions | None = None) -> Iterator[None]:
 
 
 def run_alone(function: Callable[[Item], Result], item: Item) -> Result:
-    """The function's result, worked out with one thread of linear algebra."""
+    """The function's result with one thread for linear algebra."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
@@ -91,7 +92,7 @@ def run_alone(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def _map_in_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    context = multiprocessing.get_context("spawn")  # forking a process with threads may hang
     pool = ProcessPoolExecutor(workers, context, _end_with_parent)
     try:
         futures = [pool.submit(run_alone, function, item) for item in items]
@@ -99,7 +100,7 @@ def _map_in_processes(function: Callable[[Item], Result], items: Sequence[Item],
             yield futures.pop(0).result()
     except BrokenProcessPool as error:
         raise LinnetError(
-            "a worker process died, perhaps for lack of memory; run the command again: what is done is kept, and fewer "
+            "a worker process died, perhaps for lack of memory; run the command again: finished work is kept, fewer "
             "--workers need less memory"
         ) from error
     finally:
@@ -107,7 +108,7 @@ def _map_in_processes(function: Callable[[Item], Result], items: Sequence[Item],
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent is gone: one that was killed cannot tell it to."""
+    """End this worker when its parent dies."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -132,7 +133,7 @@ def _map_on_ray(function: Callable[[Item], Result], items: Sequence[Item], optio
 
 
 class _OnRay:
-    """A function of an item as one of Ray's batches, which hold one item each; an error of ours is a result there."""
+    """Adapts a function of an item to Ray's batches of one item; Linnet's errors are returned as results."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
@@ -148,7 +149,7 @@ class _OnRay:
 
 
 def in_order(pairs: Iterable[tuple[int, Result]]) -> Iterator[Result]:
-    """Results that come with their places, from 0 on, in the order of these.
+    """Sort results that come with their index, from 0 on.
 
     >>> list(in_order([(1, "b"), (0, "a"), (2, "c")]))
     ['a', 'b', 'c']
@@ -163,9 +164,9 @@ def in_order(pairs: Iterable[tuple[int, Result]]) -> Iterator[Result]:
 
 
 def _require_reachable(address: str) -> None:
-    """Raise a `LinnetError` where nobody answers at `HOST:PORT`; Ray itself would try for minutes."""
+    """Raise a `LinnetError` if `HOST:PORT` does not answer; Ray itself would try for minutes."""
     found = re.fullmatch(r"(?:ray://)?\[?(?P<host>[^/]+?)\]?:(?P<port>\d+)", address)
-    if found is None:  # `ray`, `auto`: Ray knows where to look
+    if found is None:  # `ray`, `auto`: found by Ray
         return
     try:
         socket.create_connection((found["host"], int(found["port"])), _PATIENCE).close()
@@ -182,7 +183,7 @@ def _unreachable(address: str, error: Exception) -> LinnetError:
 
 @contextmanager
 def _ray(options: WorkerOptions) -> Iterator[Any]:
-    """Ray with its data library, connected; one that was begun here is ended here."""
+    """A context with Ray and its data library, connected; a cluster started here is stopped here."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _require_reachable(options.cluster or LOCAL_RAY)
     try:

@@ -24,7 +24,7 @@ class _Window:
     length_penalty: float
     tokens: list[list[int]]
     scores: list[float]
-    token_logprobs: list[list[float]] = field(default_factory=lambda: [[]])  # of each token
+    token_logprobs: list[list[float]] = field(default_factory=lambda: [[]])  # per token
     ended: list[tuple[float, Hypothesis]] = field(default_factory=list)
     done: bool = False
 

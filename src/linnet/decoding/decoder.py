@@ -1,4 +1,4 @@
-"""From encoded windows to tokens and text: the parts of decoding put together."""
+"""Decode encoded windows to tokens and text: language detection, search, fallback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from linnet.engines.protocol import EncoderOutput, Engine
 from linnet.errors import OptionError
 from linnet.models.vocabulary import WhisperVocabulary
 
-_RIVAL_TOKENS = 48  # enough for 5 s of speech; ends a loop early
+_RIVAL_TOKENS = 48  # enough for 5 s of speech; stops a repetition loop early
 
 
 class Decoder:
@@ -28,7 +28,7 @@ class Decoder:
         self._engine, self._vocabulary, self._max_length = engine, vocabulary, max_length
 
     def detect_language(self, encoded: EncoderOutput) -> list[dict[str, float]]:
-        """For each window the probability of each of the model's languages; they sum to 1."""
+        """The probability of each of the model's languages, per window; they sum to 1."""
         return detect_language(self._engine, encoded, self._vocabulary)
 
     def settle_language(
@@ -38,10 +38,11 @@ class Decoder:
         options: DecodingOptions,
         prompt: Sequence[int] = (),
     ) -> str:
-        """The language of one window: the likeliest, or, where that is unsure, the one that explains the audio best.
+        """The language of one window: the most probable, or, if that is uncertain, the one that explains the audio
+        best.
 
-        `probabilities` are what `detect_language` gave. Only where the likeliest is below 0.8 the window is decoded in
-        up to three languages, greedily and up to 48 tokens. See `language.best_explained`.
+        `probabilities` are those of `detect_language`. If the highest is below 0.8, the window is decoded in up to
+        three languages, greedily and up to 48 tokens. See `language.best_explained`.
         """
         likeliest = max(probabilities, key=probabilities.__getitem__)
         codes = rivals(probabilities)
@@ -60,13 +61,13 @@ class Decoder:
         languages: Sequence[str | None] | None = None,
         prompts: Sequence[Sequence[int]] | None = None,
     ) -> list[DecodingResult]:
-        """Decode all windows together; one result for each.
+        """Decode all windows together; returns one result per window.
 
-        `languages`, one for each window, stand above `options.language`; where neither names one it is detected.
-        `prompts`, one for each window, are the tokens that precede it without <|startofprev|>, all of one length
-        (`ValueError` otherwise); `None` takes `options.context`. A window whose result repeats itself or is improbable
-        is decoded again, alone with its like, at the next of `options.temperatures`; where all fail, the best stands.
-        Raises `OptionError` for what the model cannot do.
+        `languages`, one per window, override `options.language`; if neither is given, the language is detected.
+        `prompts`, one per window, are the tokens before it without <|startofprev|>, all of one length (`ValueError`
+        otherwise); `None` means `options.context`. A window whose result is repetitive or improbable is decoded again,
+        with others like it, at the next of `options.temperatures`; if all fail, the best result is kept. Raises
+        `OptionError` for options that the model does not support.
         """
         check_options(options, self._vocabulary)
         spoken = self._languages(encoded, options, languages)
@@ -94,8 +95,8 @@ class Decoder:
         spoken = [resolve_language(language or options.language, self._vocabulary) for language in given]
         unknown = [row for row, language in enumerate(spoken) if language is None]
         if unknown:
-            for row, heard in zip(unknown, self.detect_language(encoded.select(unknown)), strict=True):
-                spoken[row] = max(heard, key=heard.__getitem__)
+            for row, probabilities in zip(unknown, self.detect_language(encoded.select(unknown)), strict=True):
+                spoken[row] = max(probabilities, key=probabilities.__getitem__)
         return spoken
 
     def _search(
@@ -106,7 +107,7 @@ class Decoder:
         options: DecodingOptions,
         temperature: float,
     ) -> list[tuple[Hypothesis, float]]:
-        """The best hypothesis of each window at one temperature, and its probability of silence."""
+        """The best hypothesis of each window at one temperature, and its no-speech probability."""
         room = self._max_length - len(prefixes[0])
         if room < 1:
             raise OptionError(f"the prompt leaves no room in the model's {self._max_length} tokens: shorten it")

@@ -1,4 +1,4 @@
-"""When a window is decoded again, with more chance in it."""
+"""When to decode a window again at a higher temperature."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from linnet.decoding.result import DecodingResult
 
 
 def compression_ratio(text: str) -> float:
-    """Bytes of the text / bytes of it compressed by zlib; 0 for no text.
+    """Bytes of the text / its bytes compressed by zlib; 0 for no text.
 
-    Ordinary speech stays under 2; a loop of the same words is far above it.
+    Ordinary speech is below 2, repetition loops are far above.
     """
     data = text.strip().encode()
     return len(data) / len(zlib.compress(data)) if data else 0.0
 
 
 def needs_fallback(decoded: DecodingResult, options: DecodingOptions) -> bool:
-    """Whether a result repeats itself or is improbable, and is not silence (Radford et al. 2022, section 4.5)."""
+    """Whether a result is repetitive or improbable, and not silence (Radford et al. 2022, section 4.5)."""
     ratio, log_probability = options.compression_ratio_threshold, options.log_probability_threshold
     improbable = log_probability is not None and decoded.avg_logprob < log_probability
     silent = options.no_speech_threshold is not None and decoded.no_speech_prob > options.no_speech_threshold
@@ -28,10 +28,10 @@ def needs_fallback(decoded: DecodingResult, options: DecodingOptions) -> bool:
 
 
 def shortfall(decoded: DecodingResult, options: DecodingOptions) -> float:
-    """How far a result is beyond the thresholds, both together; 0 where it needs no fallback.
+    """How far a result exceeds the two thresholds in total; 0 if it needs no fallback.
 
-    Where every temperature fails, the result that is least far beyond them stands: text that sampling made at last may
-    be worse than what was found at first, as of a chorus that does repeat itself.
+    If every temperature fails, the result with the smallest shortfall is kept: sampled text may be worse than the first
+    result, for example for a chorus that really is repetitive.
     """
     ratio, log_probability = options.compression_ratio_threshold, options.log_probability_threshold
     improbable = 0.0 if log_probability is None else max(log_probability - decoded.avg_logprob, 0.0)

@@ -1,4 +1,4 @@
-"""One hypothesis for each window: the likeliest token at each step, or a drawn one.
+"""One hypothesis per window: the most probable token at each step, or a sampled one.
 
 Shapes: N rows, V vocabulary.
 """
@@ -16,30 +16,30 @@ from linnet.decoding.hypothesis import DecoderStart, Hypothesis, Search
 from linnet.decoding.logits import logsumexp, softmax
 from linnet.decoding.rules import Rule
 
-MOST_RUNNING = 0.75  # of the rows of a batch: with fewer still running, taking the others out pays
+MOST_RUNNING = 0.75  # share of running rows below which it pays to remove the finished ones from the batch
 
 
 class Picker(Protocol):
-    """How the next tokens are chosen."""
+    """Chooses the next tokens."""
 
     def __call__(self, logits: Array) -> Array:
-        """One token for each row of logits [N, V]; returns [N]."""
+        """One token per row of logits [N, V]; returns [N]."""
         ...
 
 
 def likeliest(logits: Array) -> Array:
-    """The first of the largest; a `Picker`."""
+    """The most probable token (of equals, the first); a `Picker`."""
     if not on_cpu(logits):
         return logits.argmax(-1)
     xp = namespace(logits)
-    return xp.asarray(np.asarray(logits).argmax(-1))  # on one thread NumPy takes a tenth of PyTorch's time
+    return xp.asarray(np.asarray(logits).argmax(-1))  # on one thread NumPy is ten times as fast as PyTorch
 
 
 class Sampler:
-    """Draws from softmax(logits / temperature); a `Picker`.
+    """Samples from softmax(logits / temperature); a `Picker`.
 
-    Every row is decided by the same random number of its step, so that a window's tokens depend on the seed, the
-    temperature and the window alone, never on what else is in the batch.
+    All rows use the same random number per step, so a window's tokens depend only on the seed, the temperature and the
+    window, not on the rest of the batch.
     """
 
     def __init__(self, temperature: float, seed: int) -> None:
@@ -56,13 +56,13 @@ class Sampler:
 def follow(search: Search, primed: DecoderStart, rules: Sequence[Rule], pick: Picker = likeliest) -> list[Hypothesis]:
     """Extend each row by picked tokens until <|endoftext|> or the limit.
 
-    Rows that have ended leave the batch when enough have. Log-probabilities are those of the allowed tokens at
+    Finished rows leave the batch once there are enough of them. Log-probabilities are those of the allowed tokens at
     temperature 1, as in Radford et al. 2022's reference code.
     """
     logits = primed.logits
     xp = namespace(logits)
     sequences = [_Sequence() for _ in range(logits.shape[0])]
-    held = list(sequences)  # what each row of the state continues
+    held = list(sequences)  # the sequence that each row of the state continues
     for length in range(1, search.limit + 1):
         for rule in rules:
             rule(logits, [sequence.tokens for sequence in held])
@@ -81,10 +81,10 @@ def follow(search: Search, primed: DecoderStart, rules: Sequence[Rule], pick: Pi
 
 @dataclass
 class _Sequence:
-    """The tokens of one window; after its end it may be fed on with its like, which changes nothing in it."""
+    """The tokens of one window; after its end, further tokens are ignored."""
 
     tokens: list[int] = field(default_factory=list)
-    token_logprobs: list[float] = field(default_factory=list)  # of the tokens, and of the end
+    token_logprobs: list[float] = field(default_factory=list)  # of the tokens and of the end
     ended: bool = False
 
     def extend(self, token: int, gain: float, end: int) -> None:

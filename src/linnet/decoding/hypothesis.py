@@ -1,4 +1,4 @@
-"""The result of a search, and the start that all searches share.
+"""The result of a search, and the initial state that all searches share.
 
 Shapes: N rows, L tokens, V vocabulary.
 """
@@ -18,22 +18,22 @@ from linnet.errors import ModelError
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One finished sequence: tokens without prefix and end, the sum of their log-probabilities with the end's."""
+    """One finished sequence: its tokens without prefix and end, and the sum of log-probabilities including the end."""
 
     tokens: tuple[int, ...]
     log_probability: float
-    count: int  # of tokens in the sum
-    token_logprobs: tuple[float, ...] = ()  # the log-probability of each of the tokens
+    count: int  # tokens in the sum
+    token_logprobs: tuple[float, ...] = ()  # log-probability of each token
 
     @property
     def avg_logprob(self) -> float:
-        """Of a token, natural logarithm."""
+        """The mean per token, natural logarithm."""
         return self.log_probability / max(self.count, 1)
 
 
 @dataclass(frozen=True)
 class Search:
-    """What every search needs to know: the model's end token and how many tokens may follow the prefix."""
+    """What every search needs: the model's end token and the maximum number of tokens after the prefix."""
 
     engine: Engine
     end: int
@@ -42,7 +42,7 @@ class Search:
 
 @dataclass(frozen=True)
 class DecoderStart:
-    """A state that has read the prefix, its next logits [N, V], and each window's probability of silence."""
+    """The state after the prefix, its next logits [N, V], and each window's no-speech probability."""
 
     state: State
     logits: Array
@@ -58,10 +58,10 @@ def prime(
     no_speech: int | None,
     max_length: int,
 ) -> DecoderStart:
-    """Feed one prefix of the same length to each window; `start` is the place of <|startoftranscript|> in them.
+    """Feed each window its prefix, all of one length; `start` is the position of <|startoftranscript|> in them.
 
-    The probability of silence is that of `no_speech` right after <|startoftranscript|>, over the whole vocabulary, so
-    the prefix goes in two parts.
+    The no-speech probability is that of `no_speech` right after <|startoftranscript|>, over the whole vocabulary, so
+    the prefix is fed in two parts.
     """
     tokens = np.array(prefixes, np.int64)
     state = engine.start(encoded, max_length=max_length)
@@ -74,6 +74,6 @@ def prime(
         logits = engine.step(state, tokens[:, start + 1 :])
     if not bool((logits < float("inf")).all()):  # false for NaN too
         raise ModelError(
-            f"the model gives numbers without meaning on {engine.name}: try dtype float32, or load it again"
+            f"the model computes NaN or infinity on {engine.name}: try compute type float32, or load it again"
         )
     return DecoderStart(state, logits, silence)

@@ -1,4 +1,4 @@
-"""Which language a window speaks, and how languages are named."""
+"""The language of a window, and names of languages."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from linnet.models.vocabulary import WhisperVocabulary
 from linnet.settings import did_you_mean
 from linnet.text.language_codes import base_language, canonical, same_language
 
-SURE = 0.8  # a language at least this probable is believed at once
+SURE = 0.8  # a language at least this probable is accepted without further search
 MOST_RIVALS = 3
 LEAST_PROBABILITY = 0.03
-LANGUAGE_WEIGHT = 0.1  # against the text's average log-probability; chosen on clips of 1 and 2 s (docs/lab/accuracy.md)
+LANGUAGE_WEIGHT = 0.1  # relative to the average log-probability; tuned on clips of 1 and 2 s (docs/lab/accuracy.md)
 
 
 def resolve_language(name: str | None, vocabulary: WhisperVocabulary) -> str | None:
-    """The model's code for a language named by code (de, de-AT, <|de|>) or in English (german); None stays: detect.
+    """The model's code for a language named by code (de, de-AT, <|de|>) or in English (german); None stays None
+    (detect).
 
-    Script and region are passed over where the model does not tell them apart. For an English-only model the answer is
-    always `en`. Raises `OptionError` for a language that the model does not know.
+    Script and region are ignored if the model does not distinguish them. For an English-only model the result is always
+    `en`. Raises `OptionError` for a language that the model does not know.
     """
     if not vocabulary.languages:
         if name is None or name.lower() in ("en", "english") or _meant(name, ("en",)):
@@ -44,17 +45,17 @@ def resolve_language(name: str | None, vocabulary: WhisperVocabulary) -> str | N
 
 
 def _meant(code: str, known: Iterable[str]) -> str | None:
-    """The one of these languages that a BCP-47 code means, if need be without its script and region."""
+    """The language that a BCP-47 code means, if necessary without its script and region."""
     try:
         return same_language(code, known) or same_language(base_language(canonical(code)), known)
     except OptionError:
-        return None  # no language code at all
+        return None  # not a language code
 
 
 def detect_language(engine: Engine, encoded: EncoderOutput, vocabulary: WhisperVocabulary) -> list[dict[str, float]]:
-    """For each window the probability of each of the model's languages; they sum to 1.
+    """The probability of each of the model's languages, per window; they sum to 1.
 
-    The softmax over the language tokens after <|startoftranscript|>. An English-only model answers {"en": 1.0}.
+    The softmax over the language tokens after <|startoftranscript|>. An English-only model yields {"en": 1.0}.
     """
     if not vocabulary.languages:
         return [{"en": 1.0}] * encoded.batch
@@ -66,9 +67,10 @@ def detect_language(engine: Engine, encoded: EncoderOutput, vocabulary: WhisperV
 
 
 def rivals(probabilities: Mapping[str, float]) -> list[str]:
-    """The languages worth decoding in where detection is unsure, likeliest first; none where it is sure.
+    """The languages worth decoding in if detection is uncertain, most probable first; none if it is certain (a
+    probability of 0.8 or more).
 
-    Sure is a probability of 0.8 or more; at most 3 languages, each of at least 3 %.
+    At most 3 languages, each of at least 3 %.
 
     >>> rivals({"ca": 0.61, "es": 0.33, "gl": 0.03, "en": 0.02}), rivals({"de": 0.9, "en": 0.1})
     (['ca', 'es', 'gl'], [])
@@ -83,10 +85,10 @@ def rivals(probabilities: Mapping[str, float]) -> list[str]:
 def best_explained(
     decoded: Sequence[DecodingResult], probabilities: Mapping[str, float], ratio: float | None
 ) -> str | None:
-    """The language whose text is likeliest: the average log-probability of its tokens + 0.1 * log P(language).
+    """The language with the most probable text: the average log-probability of its tokens + 0.1 * log P(language).
 
-    `decoded` holds the same window decoded in each rival language. Texts that are empty, or repeat themselves more
-    than the compression `ratio` allows, do not count; None where no text does.
+    `decoded` holds the same window decoded in each candidate language. Texts that are empty, or whose compression ratio
+    exceeds `ratio`, do not count; None if no text counts.
     """
     scores = {
         one.language: one.avg_logprob + LANGUAGE_WEIGHT * math.log(max(probabilities[one.language], 1e-9))

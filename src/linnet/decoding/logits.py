@@ -11,13 +11,13 @@ from linnet.arrays import Array, namespace
 
 
 def logsumexp(logits: Array) -> Array:
-    """log(sum(exp)) of each row of [N, V]; minus infinity where all of a row is. Returns [N].
+    """log(sum(exp)) of each row of [N, V]; minus infinity for a row of minus infinity. Returns [N].
 
     >>> logsumexp(np.log([[0.25, 0.5, 0.25]])).round(6)
     array([0.])
     """
     xp = namespace(logits)
-    if hasattr(xp, "logsumexp"):  # PyTorch's, in one pass
+    if hasattr(xp, "logsumexp"):  # PyTorch computes it in one pass
         return xp.logsumexp(logits, -1)
     most = logits.max(-1, keepdims=True)
     most[np.isneginf(most)] = 0.0
@@ -33,7 +33,7 @@ def softmax(logits: Array) -> Array:
 
 
 def best(scores: Array, count: int) -> tuple[list[list[float]], list[list[int]]]:
-    """The `count` largest of each row of [N, V], largest first, and their indices.
+    """The `count` largest values of each row of [N, V], in descending order, and their indices.
 
     >>> best(np.array([[3.0, 9.0, 4.0]]), 2)
     ([[9.0, 4.0]], [[1, 2]])

@@ -1,4 +1,4 @@
-"""Every choice of decoding a window, in one frozen place."""
+"""All options of decoding a window."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class DecodingOptions:
     """Decoding options of a window; `None` means the value of the model's generation config.
 
     The thresholds are those of Radford et al. 2022, section 4.5: a window is decoded again at the next temperature
-    while its text repeats itself (compression ratio) or is improbable (average log-probability).
+    while its text is repetitive (compression ratio) or improbable (average log-probability).
     """
 
     language: str | None = None  # a code (de, de-AT) or an English name (german); None or auto: detect
     task: Task = "transcribe"
-    prompt: str | None = None  # text that is taken to precede the recording: names, spelling, style
-    hotwords: str | None = None  # names and terms to expect, with commas between them; put before the prompt
+    prompt: str | None = None  # text assumed to precede the recording: names, spelling, style
+    hotwords: str | None = None  # names and terms to expect, separated by commas; put before the prompt
     timestamps: bool = True  # decode with timestamp tokens; long audio always does
     beam_size: int = 1
     length_penalty: float = 1.0
     max_new_tokens: int | None = None
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    compression_ratio_threshold: float | None = 2.4  # of the text, by zlib; above it: repetition
+    compression_ratio_threshold: float | None = 2.4  # of the text, by zlib; above it, the text is repetitive
     log_probability_threshold: float | None = -1.0  # average over tokens, natural logarithm
     no_speech_threshold: float | None = 0.6
     suppress_tokens: tuple[int, ...] | None = None
@@ -51,7 +51,8 @@ class DecodingOptions:
             raise OptionError(f"temperatures must be one or more numbers from 0 to 2, got {self.temperatures}")
 
     def _set_habits(self) -> None:
-        """Keep what people are used to write: language "auto", a single temperature, lists. Raises `OptionError`."""
+        """Normalize usual forms (language "auto", a single temperature, lists) and check types. Raises
+        `OptionError`."""
         if isinstance(self.temperatures, Real):
             object.__setattr__(self, "temperatures", (self.temperatures,))
         for name in ("temperatures", "suppress_tokens", "begin_suppress_tokens"):
@@ -65,7 +66,7 @@ class DecodingOptions:
 
     @property
     def context(self) -> str | None:
-        """The text that is taken to precede the recording: hotwords, then the prompt; None where neither is given."""
+        """The text assumed to precede the recording: hotwords, then the prompt; None if neither is given."""
         words = ", ".join(word.strip() for word in (self.hotwords or "").split(",") if word.strip())
         parts = [f"{words}." if words else "", (self.prompt or "").strip()]
         return " ".join(part for part in parts if part) or None

@@ -1,4 +1,4 @@
-"""What the decoder is told before its first own token."""
+"""The tokens that the decoder is given before the transcript."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["build_prefix", "build_prefixes", "check_options", "resolve_language"
 
 
 def check_options(options: DecodingOptions, vocabulary: WhisperVocabulary) -> None:
-    """Raise `OptionError` for a language, task, prompt or token that this model cannot honor."""
+    """Raise `OptionError` for a language, task, prompt or token that the model does not support."""
     resolve_language(options.language, vocabulary)
     if options.task == "translate" and "translate" not in vocabulary.tasks:
         which = "a multilingual model" if not vocabulary.languages else "a model that was trained to translate"
@@ -22,7 +22,7 @@ def check_options(options: DecodingOptions, vocabulary: WhisperVocabulary) -> No
         vocabulary.prompt(options.context)
     for token in (*(options.suppress_tokens or ()), *(options.begin_suppress_tokens or ())):
         if not 0 <= token < vocabulary.size:
-            raise OptionError(f"token {token} to suppress is not one of the model's: use 0 to {vocabulary.size - 1}")
+            raise OptionError(f"token {token} to suppress is not in the vocabulary: use 0 to {vocabulary.size - 1}")
 
 
 def build_prefix(
@@ -33,7 +33,7 @@ def build_prefix(
     prompt: Sequence[int] = (),
     max_length: int,
 ) -> tuple[list[int], int]:
-    """The tokens before the transcript, and where <|startoftranscript|> stands among them.
+    """The tokens before the transcript, and the position of <|startoftranscript|> among them.
 
     <|startofprev|> prompt <|startoftranscript|> language task <|notimestamps|>, each where it applies (Radford et al.
     2022, figure 1). The prompt keeps its last max_length // 2 - 1 tokens.
@@ -61,10 +61,10 @@ def build_prefixes(
     prompts: Sequence[Sequence[int]] | None = None,
     max_length: int,
 ) -> tuple[list[list[int]], int]:
-    """The prefix of each window of a batch, and where <|startoftranscript|> stands in all of them.
+    """The prefix of each window of a batch, and the position of <|startoftranscript|> in all of them.
 
-    `languages` and `prompts` are one for each window; without prompts all have `options.context`. Raises `ValueError`
-    where prompts are not as many, or not of one length.
+    `languages` and `prompts` have one entry per window; without prompts all have `options.context`. Raises `ValueError`
+    if the prompts differ in number from the windows, or in length from each other.
     """
     batch = len(languages)
     if prompts is None:

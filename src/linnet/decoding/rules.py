@@ -1,4 +1,4 @@
-"""What the next token may be: each rule forbids tokens by setting their logits to minus infinity.
+"""Rules for the next token: each forbids tokens by setting their logits to minus infinity.
 
 Shapes: N rows, V vocabulary.
 """
@@ -20,12 +20,13 @@ class Rule(Protocol):
     """One condition on the next token."""
 
     def __call__(self, logits: Array, rows: Sequence[Sequence[int]]) -> None:
-        """Write -inf into logits [N, V] where `rows`, the tokens generated so far after the prefix, forbid a token."""
+        """Set the logits [N, V] of forbidden tokens to -inf; `rows` are the tokens generated so far after the
+        prefix."""
         ...
 
 
 class Suppress:
-    """These tokens never."""
+    """Forbids these tokens."""
 
     def __init__(self, tokens: Sequence[int]) -> None:
         self._tokens: Array = list(tokens)
@@ -39,7 +40,7 @@ class Suppress:
 
 
 class SuppressAtBegin(Suppress):
-    """These tokens not as the first one."""
+    """Forbids these tokens as the first one."""
 
     def __call__(self, logits: Array, rows: Sequence[Sequence[int]]) -> None:
         """See `Rule`."""
@@ -48,7 +49,8 @@ class SuppressAtBegin(Suppress):
 
 
 class TimestampRules:
-    """Timestamps come in pairs around text, never go back, and win where together they are likelier than any word.
+    """Timestamps come in pairs around text, never decrease, and are forced if their total probability exceeds that of
+    any text token.
 
     The rules of Radford et al. 2022 (section 4.5 and its reference code), equal to
     `transformers.WhisperTimeStampLogitsProcessor`.
@@ -69,13 +71,13 @@ class TimestampRules:
                 logits[:, begin + self._max_initial + 1 :] = FORBIDDEN
         xp = namespace(logits)
         likelier = logsumexp(logits[:, begin:]) > xp.max(logits[:, :begin], axis=-1)
-        if on_cpu(logits):  # few rows at a step: it does not pay to go over all of them
+        if on_cpu(logits):  # few rows per step: vectorizing does not pay
             logits[likelier, :begin] = FORBIDDEN
         else:
             logits[:, :begin].masked_fill_(likelier[:, None], FORBIDDEN)
 
     def _keep_order(self, row: Array, tokens: Sequence[int]) -> None:
-        """Forbid what breaks a pair, or goes back before the last timestamp, in one row of logits [V]."""
+        """Forbid tokens that break a pair or are earlier than the last timestamp, in one row of logits [V]."""
         last = next((token for token in reversed(tokens) if token >= self._begin), None)
         if last is None:
             return
@@ -84,13 +86,13 @@ class TimestampRules:
         if paired:  # text must follow
             row[self._begin :] = FORBIDDEN
             return
-        if closes:  # a timestamp must follow, or the end
+        if closes:  # a timestamp or the end must follow
             row[: self._end_of_text] = FORBIDDEN
         row[self._begin : last + (0 if closes else 1)] = FORBIDDEN
 
 
 def build_rules(vocabulary: WhisperVocabulary, options: DecodingOptions) -> list[Rule]:
-    """The rules that a model and the options ask for, in the order in which they apply."""
+    """The rules of a model and the options, in the order in which they apply."""
     rules: list[Rule] = []
     begin = vocabulary.begin_suppress if options.begin_suppress_tokens is None else options.begin_suppress_tokens
     always = vocabulary.suppress if options.suppress_tokens is None else options.suppress_tokens

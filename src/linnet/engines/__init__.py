@@ -1,1 +1,1 @@
-"""Runtimes that encode windows and step the decoder."""
+"""Inference runtimes: encode windows and step the decoder."""

@@ -1,4 +1,4 @@
-"""What every engine refuses, in the same words.
+"""Argument checks shared by all engines.
 
 Shapes: B windows, T mel frames, M mel bins, N hypothesis rows, L tokens.
 """
@@ -12,14 +12,14 @@ from linnet.arrays import Array
 
 
 class CheckedState(Protocol):
-    """A decoder state, as far as it is checked here."""
+    """The part of a decoder state that is checked here."""
 
     max_length: int
     length: int
 
     @property
     def rows(self) -> int:
-        """How many rows are held."""
+        """The number of rows."""
         ...
 
 
@@ -31,7 +31,7 @@ def check_features(features: Array, frames: int, mel_bins: int) -> None:
 
 
 def check_max_length(max_length: int, limit: int) -> None:
-    """Raise `ValueError` unless a state can be started for so many tokens."""
+    """Raise `ValueError` unless a state can be started for this many tokens."""
     if not 1 <= max_length <= limit:
         raise ValueError(f"max_length must be from 1 to the model's {limit} tokens, got {max_length}")
 
@@ -44,19 +44,19 @@ def check_tokens(state: CheckedState, tokens: Array) -> None:
     if not length:
         raise ValueError("expected at least one token for each row, got none")
     if state.length + length > state.max_length:
-        raise ValueError(f"the state was started for {state.max_length} tokens, not for {state.length + length}")
+        raise ValueError(f"the state was started for {state.max_length} tokens, got {state.length + length}")
 
 
 def check_spread(rows: Sequence[int], windows: int) -> None:
-    """Raise `ValueError` unless each window gets as many of the rows as every other."""
+    """Raise `ValueError` unless all windows have the same number of rows."""
     if len(rows) % windows:
         raise ValueError(f"{len(rows)} rows do not spread evenly over {windows} windows")
 
 
 def check_kept(rows: Sequence[int], held: int, windows: int) -> None:
-    """Raise `ValueError` unless `rows` are some of the `held` rows of a state with one row for each of the windows."""
+    """Raise `ValueError` unless `rows` are among the `held` rows of a state with one row per window."""
     if held != windows:
-        raise ValueError(f"windows can be left out while each has one row, not with {held} rows for {windows} windows")
+        raise ValueError(f"windows can be removed only if each has one row, got {held} rows for {windows} windows")
     if not rows or any(not 0 <= row < held for row in rows):
         raise ValueError(f"rows to keep must be at least one of 0 to {held - 1}, got {list(rows)}")
 

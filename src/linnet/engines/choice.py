@@ -1,4 +1,4 @@
-"""Which engine runs a model, in which precision, and why."""
+"""Choose the engine and precision for a model."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "torch", "openvino")
 COMPUTE_TYPES = ("auto", "f32", "bf16", "int8", "w8a8")
-SMALL = 32 * 2**20  # bytes of weights below which fewer bits save nothing, but double the time of the conversion
+SMALL = 32 * 2**20  # bytes of weights below which 8 bits save nothing and double the conversion time
 
-_LONG_NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "float16"}  # which PyTorch calls them
+_LONG_NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "float16"}  # as PyTorch calls them
 _TORCH_DTYPES = {"auto": "auto", "f32": "float32", "bf16": "bfloat16", "float16": "float16"}
 _WEIGHTS = {"f32": "f32", "bf16": "f16", "int8": "int8", "w8a8": "w8a8"}
 
@@ -47,10 +47,10 @@ class EngineConfig:
             raise OptionError(f"threads must be at least 1, got {self.threads}")
         if self.engine == "torch" and self.compute_type in ("int8", "w8a8"):
             raise OptionError(
-                f"compute type {self.compute_type} is of the openvino engine: use --engine openvino, or f32 or bf16"
+                f"compute type {self.compute_type} needs the openvino engine: use --engine openvino, or f32 or bf16"
             )
         if self.engine == "openvino" and self.compute_type == "float16":
-            raise OptionError("compute type float16 is of the torch engine: use --engine torch, or f32, bf16 or int8")
+            raise OptionError("compute type float16 needs the torch engine: use --engine torch, or f32, bf16 or int8")
 
 
 def require_engine(name: str) -> None:
@@ -74,18 +74,18 @@ def short_compute_type(name: str) -> str:
 
 
 def replace_dtype(dtype: str, wanted: EngineConfig, notify: Notify) -> EngineConfig:
-    """What the former option `dtype` asks for: that compute type on the torch engine. `notify` receives its new name.
+    """Replace the former option `dtype`: this compute type on the torch engine. `notify` receives its new name.
 
-    Raises `OptionError` where it contradicts what is wanted besides.
+    Raises `OptionError` if it contradicts the other options.
     """
     if wanted.engine == "openvino":
         raise OptionError(f"dtype {dtype} is for the torch engine: for OpenVINO choose --compute-type")
     if wanted.compute_type != "auto":
-        raise OptionError("dtype and compute type say the same thing: give one of them")
+        raise OptionError("dtype and compute type are the same option: give one of them")
     if dtype not in DTYPES:
         raise OptionError(f"dtype {dtype!r} is unknown: use auto, {', '.join(DTYPES)}")
     if wanted.engine == "auto":
-        notify(f"engine: torch (its dtype {dtype} was asked for)")
+        notify(f"engine: torch (requested by dtype {dtype})")
     notify(f"dtype is deprecated: use --engine torch --compute-type {dtype}")
     return EngineConfig("torch", dtype, wanted.threads)
 
@@ -100,10 +100,10 @@ class EngineChoice:
 
 
 def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> EngineChoice:
-    """The engine and precision for a model, which is not loaded yet.
+    """The engine and precision for a model that is not loaded yet.
 
-    `notify` receives a sentence for what was chosen automatically. Raises `ModelError`, `OptionError`, and
-    `OpenVinoMissing` where OpenVINO was asked for by name.
+    `notify` receives a sentence for each automatic choice. Raises `ModelError`, `OptionError`, and `OpenVinoMissing` if
+    OpenVINO was requested by name.
     """
     family = family_of(ref.path)
     if family is WHISPER:
@@ -115,14 +115,13 @@ def choose(ref: ModelRef, device: str, wanted: EngineConfig, notify: Notify) -> 
     elif wanted.engine == "openvino":
         if family is not CTC:
             raise OptionError(
-                f"model {ref.name} is neither of the Whisper family nor a CTC model, which OpenVINO runs: "
-                "use --engine torch"
+                f"model {ref.name} is not a Whisper-family or CTC model, which OpenVINO needs: use --engine torch"
             )
         choose_engine(device, wanted)
         return EngineChoice("openvino", _ctc_precision(ref, wanted, notify), wanted.threads)
     asked = _TORCH_DTYPES.get(wanted.compute_type)
     if asked is None:
-        raise OptionError(f"compute type {wanted.compute_type} is of the openvino engine, which does not run here")
+        raise OptionError(f"compute type {wanted.compute_type} needs the openvino engine, which does not run here")
     precision, why = choose_dtype(asked, device)
     if asked == "auto":
         notify(f"dtype: {str(precision).removeprefix('torch.')} ({why})")
@@ -140,7 +139,7 @@ def build_engine(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notif
 
 
 def build_ctc(ref: ModelRef, chosen: EngineChoice, notify: Notify) -> SpeechModel:
-    """Load a CTC model that runs on OpenVINO. Raises `ModelError`, `OptionError`, `OpenVinoMissing`."""
+    """Load a CTC model for OpenVINO. Raises `ModelError`, `OptionError`, `OpenVinoMissing`."""
     import torch
 
     from linnet.engines.openvino.cache import ModelSource, load_compiled
@@ -166,13 +165,13 @@ def torch_dtype(chosen: EngineChoice) -> torch.dtype:
 
 
 def choose_engine(device: str, wanted: EngineConfig) -> tuple[str, str]:
-    """The engine, and why it was chosen. Raises `OptionError` for OpenVINO on other devices than a CPU."""
+    """The engine and the reason for it. Raises `OptionError` for OpenVINO on a device other than a CPU."""
     from linnet.engines.openvino.runtime import OpenVinoMissing, import_openvino
 
     if wanted.engine == "openvino" and device != "cpu":
         raise OptionError(f"the openvino engine runs on the CPU only, not on {device}: add --device cpu")
     if wanted.engine != "auto":
-        return wanted.engine, "as asked"
+        return wanted.engine, "as requested"
     if device != "cpu":
         return "torch", f"it runs on {device}"
     if wanted.compute_type == "float16":
@@ -192,13 +191,13 @@ def _whisper_precision(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> s
         why = "exact, and fast for a small model" if small else "weights in 8 bits: the fastest"
         notify(f"compute type: {kind} ({why})")
     if kind != openvino_precision(kind).compute == "f32":
-        notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are in float32")
+        notify("compute type: this CPU has no bfloat16 (AVX512_BF16 or AMX), so products are computed in float32")
     return kind
 
 
 def _ctc_precision(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str:
     if wanted.compute_type == "w8a8":
-        raise OptionError("compute type w8a8 is of Whisper-family models: for a CTC model use f32, bf16 or int8")
+        raise OptionError("compute type w8a8 needs a Whisper-family model: for a CTC model use f32, bf16 or int8")
     if wanted.compute_type == "auto":
         notify("compute type: f32 (exact)")
         return "f32"

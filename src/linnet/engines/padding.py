@@ -1,10 +1,9 @@
-"""Silence that fills a window up, held in few encoder frames instead of up to 1,500.
+"""Condense the silence that pads a window to few encoder frames instead of up to 1,500.
 
-Whisper was trained on windows of 30 s: a clip of 8 s is followed by 22 s of silence, and where that is left out, words
-are invented. But what an encoder makes of silence hardly differs from place to place. So of every `STRIDE` positions of
-padding one stands for all, and counts as so many in every attention: log(count) is added to its score, exactly what
-`count` equal keys would give. Only the positions' own embeddings are coarser. The sound itself, and a margin after it,
-keep a position of 20 ms each.
+Whisper was trained on windows of 30 s: a clip of 8 s is followed by 22 s of silence, and without it, words are
+hallucinated. But the encoding of silence hardly depends on its position. So one of every `STRIDE` padding positions
+represents all of them: log(count) is added to its attention scores, exactly the effect of `count` equal keys. Only the
+position embeddings are coarser. The audio and a margin after it keep a position per 20 ms.
 
 Shapes: P positions of a whole window, K positions that are kept.
 """
@@ -16,18 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STRIDE = 16  # positions of padding that one stands for
-MARGIN = 50  # positions after the sound that stay as they are: its end is heard against silence
-STEP = 250  # K is a multiple of it: each new length costs an engine the making of its kernels
+STRIDE = 16  # padding positions that one position represents
+MARGIN = 50  # positions after the audio that are kept: its end needs silence as context
+STEP = 250  # K is a multiple of it, since an engine builds kernels for each new length
 FRAMES_PER_POSITION = 2
-BEST_SHARE = 2 / 3  # of a window's positions: attention makes a full window dearer by the second than this one
+BEST_SHARE = 2 / 3  # share of a window's positions: attention makes a full window more expensive per second
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which positions are kept, and what is added to attention scores over them.
+    """The kept positions and their attention bias.
 
-    `indices` [K], int64, rising; `bias` [K], float32: the logarithm of how many positions each stands for.
+    `indices` [K], int64, increasing; `bias` [K], float32: the logarithm of the number of positions that each
+    represents.
     """
 
     indices: NDArray[np.int64]
@@ -38,12 +38,12 @@ class Layout:
 
 
 def full_layout(positions: int) -> Layout:
-    """Every position for itself."""
+    """The layout that keeps every position."""
     return Layout(np.arange(positions), np.zeros(positions, np.float32))
 
 
 def condense(positions: int, sound: int) -> Layout:
-    """The layout of a window of `positions` of which the first `sound` mel frames hold sound.
+    """The layout of a window of `positions` whose first `sound` mel frames are not padding.
 
     >>> layout = condense(1500, 800)
     >>> len(layout), layout.indices[:3].tolist(), round(np.exp(layout.bias).sum().item())
@@ -62,10 +62,10 @@ def condense(positions: int, sound: int) -> Layout:
 
 
 def best_sound(positions: int) -> int | None:
-    """Mel frames of sound in a window of `positions` that is heard at the least cost by the second; None: all of it.
+    """Mel frames of audio in a window of `positions` with the least cost per second; None: a full window.
 
-    An encoder's time grows faster than its positions: of Whisper base 1,500 take 300 to 360 ms, 1,000 163, 750 111 (two
-    Xeon cores). Below two thirds windows of speech are cut more often and packed less full, and tiny gains nothing.
+    An encoder's time grows faster than its positions: for Whisper base 1,500 take 300 to 360 ms, 1,000 163, 750 111
+    (two Xeon cores). Below two thirds, speech is split more often and windows are less full, and tiny gains nothing.
 
     >>> best_sound(1500), len(condense(1500, 1832)), len(condense(1500, 1833))
     (1832, 1000, 1250)

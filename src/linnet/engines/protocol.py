@@ -1,4 +1,4 @@
-"""What decoding asks of a runtime: encode windows once, then step tokens through the decoder.
+"""The interface between decoding and a runtime: encode windows once, then step tokens through the decoder.
 
 Shapes: B windows, T mel frames, M mel bins, N hypothesis rows (B, or B x beams), L tokens, V vocabulary,
 H chosen heads, P encoder frames (of 20 ms).
@@ -14,39 +14,39 @@ from linnet.audio.types import Samples
 
 
 class EncoderOutput(Protocol):
-    """Encoder results of B windows, with whatever the decoder computes from them once (cross-attention keys)."""
+    """Encoder results of B windows, including what the decoder computes from them once (cross-attention keys)."""
 
     @property
     def batch(self) -> int:
-        """How many windows are held."""
+        """The number of windows."""
         ...
 
     def select(self, rows: Sequence[int]) -> Self:
-        """The same results for these windows only, in this order, repeats allowed."""
+        """The results of these windows only, in this order; repetitions are allowed."""
         ...
 
 
 class State(Protocol):
-    """A decoder in the middle of N sequences: the self-attention keys and values of the tokens so far."""
+    """The decoder state of N sequences: the self-attention keys and values of the tokens so far."""
 
     @property
     def length(self) -> int:
-        """How many tokens each row holds."""
+        """The number of tokens per row."""
         ...
 
     def reorder(self, rows: Sequence[int]) -> None:
-        """Make row i continue what row `rows[i]` held.
+        """Let row i continue row `rows[i]`.
 
-        `rows` may be longer or shorter than before, with equally many adjacent rows for each window: so a prompt is fed
-        once and then spread over beams. Rows of another window must not be mixed.
+        The number of rows may change, with equally many adjacent rows per window: a prompt is fed once and then
+        expanded to beams. Rows of different windows must not be mixed.
         """
         ...
 
     def keep(self, rows: Sequence[int]) -> bool:
-        """Go on with these windows only, in this order, in a state that has one row for each window.
+        """Keep only these windows, in this order; the state has one row per window.
 
-        False, and nothing has changed, where that would cost more than it saves. Raises `ValueError` for a state with
-        more rows for a window, or without rows.
+        Returns False, without any change, if that would cost more than it saves. Raises `ValueError` for a state with
+        several rows per window, or without rows.
         """
         ...
 
@@ -56,7 +56,7 @@ class EncoderEngine(Protocol):
 
     @property
     def best_sound(self) -> int | None:
-        """Mel frames of sound in a window that costs least by the second; None where that is a full window."""
+        """Mel frames of audio in a window with the least cost per second; None for a full window."""
         ...
 
     @property
@@ -65,41 +65,41 @@ class EncoderEngine(Protocol):
         ...
 
     def place(self, samples: Samples) -> Array:
-        """Samples where the engine has its numbers, so that log-mel features are made there."""
+        """Move samples to the engine's device, so that log-mel features are computed there."""
         ...
 
     def encode(self, features: Array, sound: Sequence[int] | None = None) -> EncoderOutput:
         """Encode log-mel features [B, T, M], float32, T at most the model's window.
 
-        `sound`: how many frames of each window are not padding, of which an engine may make less work.
+        `sound`: the number of frames of each window that are not padding; an engine may condense the rest.
         """
         ...
 
 
 class DecoderEngine(Protocol):
-    """The decoder of one loaded model; holds no state of a running decode.
+    """The decoder of one loaded model, without the state of a decode.
 
-    `encoded` and `state` are always what the same engine gave, so they are typed loosely.
+    `encoded` and `state` always come from the same engine, so they are typed loosely.
     """
 
     def start(self, encoded: Any, *, max_length: int) -> State:
-        """A decoder state with one row for each window, for up to `max_length` tokens."""
+        """A new decoder state with one row per window, for up to `max_length` tokens."""
         ...
 
     def step(self, state: Any, tokens: Array) -> Array:
         """Feed tokens [N, L] to the state; returns the float32 logits [N, V] after the last of them.
 
-        The logits are the caller's, who may write into them.
+        The caller may modify the logits.
         """
         ...
 
     def align(self, encoded: Any, tokens: Array, heads: Sequence[tuple[int, int]]) -> Array:
-        """Where the decoder looks: cross-attention probabilities [B, H, L, P], float32, of one teacher-forced pass.
+        """Cross-attention probabilities [B, H, L, P], float32, of one teacher-forced pass.
 
-        `tokens` [B, L] are whole sequences, prefix first, one for each window; shorter ones are filled up on the right
-        with any token, which changes nothing before it. `heads` are (decoder layer, head) pairs, in the order of the
-        result; P is that of `encode`. Row i is of the step that reads token i, and so writes token i + 1.
-        Raises `ValueError` for another number of rows, no or too many tokens, no heads, or heads that the model lacks.
+        `tokens` [B, L] are whole sequences including the prefix, one per window, padded on the right with any token.
+        `heads` are (decoder layer, head) pairs, in the order of the result; P is that of `encode`. Row i belongs to the
+        step that reads token i and predicts token i + 1. Raises `ValueError` for another number of rows, no or too many
+        tokens, no heads, or heads that the model lacks.
         """
         ...
 

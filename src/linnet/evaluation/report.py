@@ -81,7 +81,7 @@ class Summary:
 
     def _rate(self) -> str:
         if self.wer is None:
-            return "not defined: the references hold no words"
+            return "not defined: the references have no words"
         if self.interval is None:
             return f"{self.wer:.2%} (too few utterances for an interval)"
         return f"{self.wer:.2%} ({self.interval})"

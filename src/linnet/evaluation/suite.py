@@ -8,7 +8,7 @@ from typing import Any
 
 from linnet.data.suites import SuiteSet
 from linnet.evaluation.report import Summary
-from linnet.scoring.scores import set_rate
+from linnet.scoring.scores import mean_over_sets, set_rate
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,12 @@ def averages(results: Sequence[SetResult]) -> list[Average]:
     found = []
     for table in dict.fromkeys(result.set.table for result in results):
         own = [result for result in results if result.set.table == table]
-        rated = [(result.set.weight, result.rate) for result in own if result.rate is not None]
-        weight = sum(share for share, _ in rated)
-        rate = round(sum(share * rate for share, rate in rated) / weight, 2) if rated else None
+        rates = [(result.rate, result.set.weight) for result in own if result.rate is not None]
+        mean = mean_over_sets([rate for rate, _ in rates], [weight for _, weight in rates])
         timed = [result.summary for result in own if result.summary is not None]
         work = sum(summary.work_seconds for summary in timed)
         audio = sum(summary.audio_seconds for summary in timed)
-        found.append(Average(table, rate, audio / work if work else None, len(rated), len(own) - len(rated)))
+        found.append(Average(table, mean, audio / work if work else None, len(rates), len(own) - len(rates)))
     return found
 
 

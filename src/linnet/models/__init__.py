@@ -1,1 +1,1 @@
-"""From a name to a model, its tokenizer and what it can do."""
+"""Resolve a name to a model, its tokenizer and its capabilities."""

@@ -1,4 +1,4 @@
-"""Which heads of a Whisper-family decoder look at the word that is being written."""
+"""The alignment heads of a Whisper-family decoder: heads that attend to the word being decoded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Source = Literal["calibrated", "model", "assumed"]
 Head = tuple[int, int]  # decoder layer, head
 
 
-# Seconds by which heads look behind what is being written. OpenAI names each checkpoint's own heads, so they tell which
+# Seconds by which heads attend too late. OpenAI lists specific heads for each checkpoint, so they identify which
 # it is, fine-tuned or not. Measured on the clips `lj_dev` of benchmarks/real_word_times.py.
 MEASURED_LAGS: dict[tuple[Head, ...], float] = {
     ((1, 0), (2, 0), (2, 5), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)): 0.12,  # tiny.en
@@ -30,14 +30,14 @@ MEASURED_LAGS: dict[tuple[Head, ...], float] = {
 
 @dataclass(frozen=True)
 class AlignmentHeads:
-    """(decoder layer, head) pairs, and where they are known from.
+    """(decoder layer, head) pairs and their origin.
 
-    `calibrated`: found by `linnet models align-heads`; `model`: named by generation_config.json; `assumed`: all heads
-    of the upper half of the layers, as OpenAI's Whisper assumes of a model that names none.
+    `calibrated`: found by `linnet models align-heads`; `model`: listed in generation_config.json; `assumed`: all heads
+    of the upper half of the layers, as OpenAI's Whisper assumes for a model without a list.
 
-    `lag`: seconds by which these heads look behind the onset of what is being written: that of the calibration, else
-    `alignment_lag` of generation_config.json, else what was measured of these very heads (tiny.en looks at a word's
-    end), else 0.
+    `lag`: seconds by which these heads attend after the onset of the decoded word: that of the calibration, else
+    `alignment_lag` of generation_config.json, else the value measured for exactly these heads (tiny.en attends to the
+    end of a word), else 0.
     """
 
     pairs: tuple[Head, ...]
@@ -46,11 +46,11 @@ class AlignmentHeads:
 
     @property
     def notice(self) -> str | None:
-        """What the user who asks for word times must know of them."""
+        """A notice for users of word times, if any."""
         if self.source != "assumed":
             return None
         return (
-            "the model does not say which heads to take word times from: all of its upper layers are, which is less "
+            "the model does not list its alignment heads: those of all upper layers are used, which is less "
             "exact; `linnet models align-heads` finds better ones"
         )
 
@@ -58,9 +58,9 @@ class AlignmentHeads:
 def find_alignment_heads(folder: Path, generation: Mapping[str, Any], *, layers: int, heads: int) -> AlignmentHeads:
     """The alignment heads of the model in this folder.
 
-    A calibration comes first, then `alignment_heads` of its generation config, then the upper half of the layers.
-    Pairs that the decoder does not have, as of a checkpoint that was made smaller, are left out. Raises `ModelError`
-    for a calibration, or a lag, that cannot be read.
+    A calibration takes precedence, then `alignment_heads` of its generation config, then the upper half of the layers.
+    Pairs that the decoder lacks, as in a reduced checkpoint, are dropped. Raises `ModelError` for an invalid
+    calibration or lag.
     """
     for path in (folder / FILE, *_cached(folder)):
         if path.is_file():
@@ -84,9 +84,10 @@ def _lag(generation: Mapping[str, Any], pairs: tuple[Head, ...], file: str = "ge
 def save_alignment_heads(
     folder: Path, scores: Mapping[Head, float], *, chosen: Sequence[Head], lag: float, shared: bool
 ) -> Path:
-    """Write a calibration into a model's folder, or into Linnet's own cache where it is `shared`; returns the file.
+    """Write a calibration to a model's folder, or to Linnet's cache if the folder is `shared` (in the Hub's cache, or
+    embedded); returns the file.
 
-    A folder of the Hub's cache, or of an embedded model, belongs to more than us. Raises `OutputError`.
+    Raises `OutputError`.
     """
     path = cache_folder() / "alignment_heads" / f"{fingerprint(folder)}.json" if shared else folder / FILE
     rows = [{"layer": layer, "head": head, "score": round(score, 4)} for (layer, head), score in scores.items()]

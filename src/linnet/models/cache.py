@@ -1,4 +1,4 @@
-"""Where Linnet keeps what it can make again, or ask for again."""
+"""The folder for data that Linnet can recreate or download again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models are on this disk, what each can do; fetching and removing them."""
+"""List, describe, fetch and remove the models on this disk."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from linnet.models.unpacked import unpacked_folder
 class CatalogEntry:
     """A model on this disk.
 
-    `kind`: its family, `other` for no speech recognition, `incomplete` for no weights, `damaged` for files that cannot
-    be read.
+    `kind`: its family, `other` if not for speech recognition, `incomplete` without weights, `damaged` for unreadable
+    files.
     """
 
     name: str
@@ -48,7 +48,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model is and what it can be asked for."""
+    """The properties and capabilities of a model."""
 
     name: str
     origin: Origin
@@ -56,23 +56,22 @@ class ModelInfo:
     revision: str
     family: str
     architecture: str
-    parameters: int | None  # None where the weights are not safetensors
+    parameters: int | None  # None if the weights are not safetensors
     weight_dtypes: tuple[str, ...]
     size: int  # bytes on disk
-    window: float  # seconds that one pass sees at most
+    window: float  # maximum seconds per pass
     sampling_rate: int  # Hz
-    languages: tuple[str, ...]  # codes; of a model that takes none: those that its card names
+    languages: tuple[str, ...]  # codes; those of its card if the model has no language option
     takes_language: bool
     translates: bool
     takes_prompt: bool
-    timestamps: str  # phrases, or windows (a segment for each window)
-    license: str | None  # as its card says
+    timestamps: str  # phrases, or windows (one segment per window)
+    license: str | None  # from its card
 
 
 def list_models() -> list[CatalogEntry]:
-    """All embedded models, those from the package index, imported ones by their sources, then those in the Hub's cache.
-
-    Whatever they are for.
+    """All embedded models, those from the package index, imported ones by their sources, then those in the Hub's cache,
+    of any kind.
     """
     local = [(name, find(name)) for name in embedded_names()]
     entries = [_entry(name, ref.origin, ref.path) for name, ref in local if ref is not None]
@@ -98,7 +97,7 @@ def _hub_entries() -> list[CatalogEntry]:
 
 
 def info(name: str) -> ModelInfo:
-    """Describe a model on this disk. Raises `ModelError` where it is not there, or is no speech recognition model."""
+    """Describe a model on this disk. Raises `ModelError` if it is missing or not a speech recognition model."""
     ref = _present(name)
     config = read_json(ref.path / "config.json")
     kind = family_of(ref.path)
@@ -129,15 +128,15 @@ def info(name: str) -> ModelInfo:
 
 
 def path(name: str) -> Path:
-    """The folder of a model on this disk. Raises `ModelError` where it is not there."""
+    """The folder of a model on this disk. Raises `ModelError` if it is missing."""
     return _present(name).path
 
 
 def pull(name: str, request: obtain.ModelRequest | None = None) -> tuple[ModelRef, bool]:
-    """Fetch a model as `models.obtain` says, or the newest state of one that the Hub gave: it, and whether it was here.
+    """Fetch a model as described in `models.obtain`, or update one from the Hub; returns it and whether it existed.
 
-    Nothing is fetched for a folder, an embedded model, and what the index gave before, unless the Hub alone is asked.
-    Raises `ModelError` with the reason where it cannot be fetched.
+    Nothing is fetched for a folder, an embedded model, or a model from the index, unless only the Hub is allowed.
+    Raises `ModelError` with the reason of a failure.
     """
     request = request or obtain.ModelRequest()
     local = find(name)
@@ -163,10 +162,10 @@ def _index_will_do(local: ModelRef | None, request: obtain.ModelRequest) -> bool
 
 
 def remove(name: str) -> int:
-    """Remove all that the caches hold of a model, and what was imported of it; returns the bytes that this freed.
+    """Remove a model and its imports from all caches; returns the number of bytes freed.
 
-    Of a file or folder of another program, only what was imported of it goes. Raises `ModelError` for an embedded
-    model, a folder (both are not Linnet's to remove) and one that is not there.
+    For a file or folder of another program, only its import is removed. Raises `ModelError` for an embedded model or a
+    folder (which Linnet must not remove) and for a missing model.
     """
     from huggingface_hub import constants
 
@@ -175,7 +174,7 @@ def remove(name: str) -> int:
     if imports := find_imports(name):
         return _remove_imports([one.folder for one in imports])
     if Path(name).expanduser().is_dir():
-        raise ModelError(f"model {name} is a folder of yours: remove it yourself, Linnet only removes what it fetched")
+        raise ModelError(f"model {name} is your own folder: remove it yourself, Linnet only removes what it fetched")
     model_id = hub_id(name)
     made, repository = index.kept(model_id), _repository(model_id)
     if made is None and not repository.is_dir():
@@ -205,9 +204,9 @@ def _size_in_cache(repository: Path) -> int:
 
 
 def folders(name: str) -> list[Path]:
-    """The folder of a model on this disk, or of every state of it that the caches hold; none where it is not.
+    """The folders of a model on this disk: one, or every snapshot in the caches; empty if it is missing.
 
-    Of what another program made, it is the folder that was imported of it.
+    For another program's model, the imported folder.
     """
     if imports := find_imports(name):
         return [one.folder for one in imports]
@@ -227,7 +226,7 @@ def _states(model_id: str) -> list[Path]:
 
 
 def _remove_imports(folders: Sequence[Path]) -> int:
-    """Remove imported models; returns the bytes that this freed."""
+    """Remove imported models; returns the number of bytes freed."""
     freed = 0
     for folder in folders:
         size = folder_size(folder)
@@ -253,15 +252,15 @@ def kind_of(folder: Path) -> str:
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files in a folder, each once though links may lead to it twice."""
+    """Bytes of all files in a folder; linked files count once."""
     files = {file.resolve() for file in folder.rglob("*") if file.is_file()}
     return sum(file.stat().st_size for file in files)
 
 
 def count_parameters(folder: Path) -> tuple[int | None, tuple[str, ...]]:
-    """How many numbers the weights hold and in which formats, from the headers; None where they are not safetensors.
+    """The number of parameters and their formats, from the headers; None if the weights are not safetensors.
 
-    Whole numbers of 64 bits (the order of a low-rank layer's outputs, a BatchNorm's steps) are no weights.
+    64-bit integers (the output order of a low-rank layer, a BatchNorm's steps) are not parameters.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -302,7 +301,7 @@ def _present(name: str) -> ModelRef:
 
 
 def _whisper_languages(folder: Path) -> tuple[tuple[str, ...], bool]:
-    """The codes that a Whisper model takes (none for an English-only one), and whether it translates."""
+    """The language codes of a Whisper model (none for an English-only one), and whether it translates."""
     file = folder / "generation_config.json"
     generation = read_json(file) if file.exists() else {}
     codes = tuple(token.strip("<|>") for token in generation.get("lang_to_id") or {})
@@ -318,7 +317,7 @@ def _processor_settings(folder: Path) -> Mapping[str, Any]:
 
 
 def _card(folder: Path) -> tuple[str | None, tuple[str, ...]]:
-    """License and languages that a model's card states in its head; nothing where there is no card or no head."""
+    """License and languages in the header of a model's card; empty without a card or header."""
     import yaml
     from huggingface_hub import ModelCard
 

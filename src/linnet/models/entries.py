@@ -1,7 +1,7 @@
-"""Folders in Linnet's cache that are made from something else, once: sealed with what every file of them is.
+"""Folders in Linnet's cache that are derived from a source once, sealed with checksums of their files.
 
-An entry appears by one rename and its manifest is written last, so two processes may make it at once: one of them
-wins, the other takes what is there.
+An entry appears by one rename and its manifest is written last, so two processes may create it at once: one wins, the
+other uses its result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from linnet.models.json_files import read_json
 
 
 def seal(folder: Path, manifest: str, facts: Mapping[str, Any]) -> None:
-    """Write the manifest: these facts and what every file is, so that damage is seen. Raises `OutputError`."""
+    """Write the manifest with these facts and the checksums of all files, to detect damage. Raises `OutputError`."""
     files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     try:
         (folder / manifest).write_text(json.dumps({**facts, "files": files}, indent=1) + "\n", encoding="utf-8")
@@ -29,7 +29,7 @@ def seal(folder: Path, manifest: str, facts: Mapping[str, Any]) -> None:
 
 
 def is_whole(entry: Path, manifest: str) -> bool:
-    """Whether an entry exists and every file of it is as it was sealed (large ones are looked at in samples)."""
+    """Whether an entry exists and all its files match the manifest (large ones by samples)."""
     try:
         files = read_json(entry / manifest)["files"]
         return all(_digest(entry / name) == digest for name, digest in files.items())
@@ -38,9 +38,9 @@ def is_whole(entry: Path, manifest: str) -> bool:
 
 
 def place(made: Path, entry: Path, manifest: str, *, replace: bool = False) -> None:
-    """Rename what was made to its place; where another process was faster, what it made stands.
+    """Rename a draft to its place; if another process was faster, its entry is kept.
 
-    Entries of the same source by other versions of the code go: the name of an entry is KEY-VERSION. Raises
+    Entries of the same source by other versions of the code are removed: the name of an entry is KEY-VERSION. Raises
     `OutputError`.
     """
     try:

@@ -1,4 +1,5 @@
-"""A language model in llama.cpp's file format (GGUF) as a Transformers folder, for a fusion model to stand on."""
+"""Convert a language model in llama.cpp's file format (GGUF) to a Transformers folder, as the base of a fusion
+model."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from linnet.errors import MissingExtra, ModelError
 def import_gguf(source: Path, output: Path, *, card: Mapping[str, str] | None = None) -> None:
     """Write the causal language model and tokenizer of one GGUF file as a Transformers folder.
 
-    `output` is a folder that does not exist yet; it appears when all is written. Quantized weights become float32, so
-    that nothing is rounded a second time; `card` has lines for README.md. Raises `MissingExtra` without the extra
-    `gguf`, `ModelError` for a file that Transformers cannot read, `OutputError` where the folder cannot be written.
+    `output` must not exist; it appears when it is complete. Quantized weights become float32, so that nothing is
+    rounded again; `card` has lines for README.md. Raises `MissingExtra` without the extra `gguf`, `ModelError` for a
+    file that Transformers cannot read, `OutputError` if the folder cannot be written.
     """
     from linnet.models.derived import check_output, new_folder
 
@@ -29,7 +30,7 @@ def import_gguf(source: Path, output: Path, *, card: Mapping[str, str] | None = 
 
 
 def _read(source: Path) -> tuple[Any, Any]:
-    """The model without a trace of its quantization, and the tokenizer."""
+    """The model, without any record of its quantization, and the tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -46,10 +47,10 @@ def _read(source: Path) -> tuple[Any, Any]:
             tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
     except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, AttributeError, IndexError) as error:
         raise ModelError(
-            f"{source} cannot be read as a language model in GGUF ({first_line(error)}): get the file again, or name a "
+            f"{source} cannot be read as a GGUF language model ({first_line(error)}): download it again, or use a "
             "Transformers folder of the model"
         ) from error
-    model.hf_quantizer = None  # the weights are plain numbers by now, and may be saved as such
+    model.hf_quantizer = None  # the weights are not quantized any more and may be saved as such
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

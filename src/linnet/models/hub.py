@@ -1,4 +1,4 @@
-"""The Hugging Face Hub and its cache on this disk: look up offline, fetch what is needed, say what went wrong."""
+"""The Hugging Face Hub and its cache on this disk: offline look-up, download, error messages."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _TIMEOUT = 10.0  # seconds to wait for the Hub's first answer
 
 
 class FetchError(ModelError):
-    """A model that the Hub did not give. `reason` is a clause about `it`.
+    """A model could not be fetched from the Hub. `reason` is a clause about `it`.
 
-    `unknown`: the Hub has no such model; `unreachable`: the Hub could not be asked, so another source may have it.
+    `unknown`: the Hub has no such model; `unreachable`: the Hub did not answer, so another source may be tried.
     """
 
     def __init__(self, model_id: str, reason: str, *, unknown: bool = False, unreachable: bool = False) -> None:
@@ -38,13 +38,13 @@ class FetchError(ModelError):
 
 
 def offline_reason(offline: bool = False) -> str | None:
-    """Why the Hub must not be used (`offline`, or an environment variable), or None."""
+    """Why the Hub must not be used (`offline`, or an environment variable); None if it may."""
     return network_reason(offline) or _set("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 def network_reason(offline: bool = False) -> str | None:
-    """Why no network must be used at all, be it the Hub or a package index, or None."""
-    return "offline mode was asked for" if offline else _set("LINNET_OFFLINE")
+    """Why no network must be used at all, neither the Hub nor a package index; None if it may."""
+    return "offline mode was requested" if offline else _set("LINNET_OFFLINE")
 
 
 def _set(*variables: str) -> str | None:
@@ -55,9 +55,10 @@ def _set(*variables: str) -> str | None:
 
 
 def cached(model_id: str, revision: str | None = None) -> Path | None:
-    """The snapshot folder of a Hub model whose config and weights are in the cache, else None. No network.
+    """The snapshot folder of a Hub model with config and weights in the cache, else None. Uses no network.
 
-    The same as `huggingface_hub.try_to_load_from_cache` finds, whose import alone takes longer than loading tiny.en.
+    The result equals that of `huggingface_hub.try_to_load_from_cache`, whose import alone takes longer than loading
+    tiny.en.
     """
     from huggingface_hub import constants
 
@@ -73,7 +74,7 @@ def cached(model_id: str, revision: str | None = None) -> Path | None:
 
 
 def cached_ids() -> list[str]:
-    """The Hub ids of all models in the cache, whole or not."""
+    """The Hub ids of all models in the cache, including incomplete ones."""
     from huggingface_hub import constants
 
     root = Path(constants.HF_HUB_CACHE)
@@ -89,12 +90,12 @@ def fetch(
     notify: Notify | None = None,
     patience: float | None = None,
 ) -> Path:
-    """Download config, tokenizer, processor and weights of a Hub model into the cache: its snapshot folder.
+    """Download config, tokenizer, processor and weights of a Hub model to the cache; returns its snapshot folder.
 
-    What already exists is not fetched again; weights as safetensors, as .bin only where there are no others.
-    `notify` receives the size before the download. A Hub that gives no first answer in `patience` seconds, names
-    resolved and all, cannot be reached; by default each step of the connection has 10 s.
-    Raises `ModelError` with the reason where the Hub cannot be reached, knows no such model or does not let it be read.
+    Existing files are not fetched again; weights are safetensors, or .bin if there are no others. `notify` receives the
+    size before the download. The Hub counts as unreachable without a first answer in `patience` seconds, including name
+    resolution; by default each step of the connection has 10 s. Raises `ModelError` with the reason if the Hub cannot
+    be reached, has no such model or denies access.
     """
     from huggingface_hub import errors, snapshot_download
 
@@ -108,9 +109,9 @@ def fetch(
                 notify(f"fetching {model_id} from the Hub" + (f" ({show_bytes(total)})" if total else ""))
             folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=wanted))
         if CT2_WEIGHTS in wanted and detect_format(folder) is None:
-            raise FetchError(model_id, "its model.bin is none of CTranslate2: ask for the original model")
+            raise FetchError(model_id, "its model.bin is not in CTranslate2's format: use the original model")
         if not weight_files(folder) and CT2_WEIGHTS not in wanted:
-            raise FetchError(model_id, "its download was interrupted: run it again, it goes on where it stopped")
+            raise FetchError(model_id, "its download was interrupted: run it again to resume")
         return folder
     except ModelError:
         raise
@@ -123,7 +124,7 @@ def fetch(
 def within(seconds: float | None, work: Callable[[], T]) -> T:
     """The result of `work` within a time limit in seconds; else `TimeoutError`, while it continues.
 
-    For what has no limit of its own, as the look-up of a host's name.
+    For calls without a time limit, such as resolving a host name.
     """
     if seconds is None:
         return work()
@@ -146,7 +147,7 @@ def within(seconds: float | None, work: Callable[[], T]) -> T:
 
 
 def _sizes(model_id: str, revision: str | None, timeout: float) -> dict[str, int]:
-    """The files of a repository and their bytes, 0 where the Hub does not say."""
+    """The files of a repository and their bytes, 0 if unknown."""
     from huggingface_hub import HfApi
 
     found = HfApi().model_info(model_id, revision=revision, timeout=timeout, files_metadata=True)
@@ -154,9 +155,10 @@ def _sizes(model_id: str, revision: str | None, timeout: float) -> dict[str, int
 
 
 def needed_files(names: Sequence[str]) -> list[str]:
-    """Of a repository's files: its weights, and the small ones at its top: config, tokenizer, processor, card.
+    """The required files of a repository: its weights, and the small files in its root (config, tokenizer, processor,
+    card).
 
-    CTranslate2's weights are taken where there are none for Transformers.
+    CTranslate2's weights are used if there are none for Transformers.
     """
     weights = choose_weights(names) or tuple(name for name in names if name == CT2_WEIGHTS)
     top = [name for name in names if "/" not in name and not name.endswith(".index.json")]
@@ -167,23 +169,23 @@ def _require_weights(model_id: str, wanted: Sequence[str], names: Sequence[str])
     if choose_weights(wanted) or CT2_WEIGHTS in wanted:
         return
     files = [name for name in names if name.endswith(".pt") or (name.startswith("ggml-") and name.endswith(".bin"))]
-    way = f"download {files[0]} and run `linnet models import` on it" if files else "ask for the original model"
-    reason = "it has no weights that can be loaded (model.safetensors, pytorch_model.bin or CTranslate2's model.bin)"
+    way = f"download {files[0]} and run `linnet models import` on it" if files else "use the original model"
+    reason = "it has no weights that Linnet can load (model.safetensors, pytorch_model.bin or CTranslate2's model.bin)"
     raise FetchError(model_id, f"{reason}: {way}")
 
 
 def _transport_error() -> type[Exception]:
-    """The HTTPError of httpx or of httpx2: which one, depends on the version of huggingface_hub."""
+    """The HTTPError of httpx or httpx2, depending on the version of huggingface_hub."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
 
 
 def _unreachable(error: BaseException) -> bool:
-    """Whether the Hub itself did not answer, so that nothing is known: no connection, a proxy's refusal."""
+    """Whether the Hub itself did not answer: no connection, or refused by a proxy."""
     from huggingface_hub import errors
 
-    if isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):  # gated is one of them
+    if isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):  # includes gated
         return False
     chain: BaseException | None = error
     while chain is not None:
@@ -194,15 +196,15 @@ def _unreachable(error: BaseException) -> bool:
 
 
 def describe(error: BaseException, model_id: str, revision: str | None = None) -> str:
-    """Why a model could not be fetched, and what to do, as one clause for the user."""
+    """A clause for the user: why a model could not be fetched, and what to do."""
     from huggingface_hub import constants, errors
 
     page = f"{constants.ENDPOINT}/{model_id}"
     for kind, reason in (
         (errors.GatedRepoError, f"it is gated: accept its terms at {page} and log in with `hf auth login`"),
-        (errors.RepositoryNotFoundError, "the Hub knows no such model (if it is private: log in with `hf auth login`)"),
+        (errors.RepositoryNotFoundError, "the Hub has no such model (if it is private: log in with `hf auth login`)"),
         (errors.RevisionNotFoundError, f"the Hub has no revision {revision} of it: see {page}/commits/main"),
-        (errors.HFValidationError, "that is not a Hub id, which has the form owner/name"),
+        (errors.HFValidationError, "it is not a Hub id (owner/name)"),
     ):
         if isinstance(error, kind):
             return reason
@@ -215,7 +217,7 @@ def describe(error: BaseException, model_id: str, revision: str | None = None) -
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason of a network error: `Connection refused`, not the wrapped repr of three libraries."""
+    """The innermost reason of a network error, such as `Connection refused`."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -224,7 +226,7 @@ def _cause(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hub log lines off stderr; progress bars on a terminal only."""
+    """Suppress Hub log lines on stderr, and progress bars unless on a terminal."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     logger = logging.getLogger("huggingface_hub")

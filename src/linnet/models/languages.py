@@ -1,8 +1,9 @@
-"""Further languages for a Whisper-family model: tokens at the end of its vocabulary, rows to begin to train from.
+"""Add languages to a Whisper-family model: tokens at the end of its vocabulary, and initial embedding rows for
+training.
 
-Where things lie: Whisper's ids are text, then special tokens (languages among them), then timestamps up to the last
-one. A new language cannot have an id among the languages without moving timestamps, so it comes after them. All that
-take "at or above <|0.00|>" for a timestamp are kept from meeting one in a transcript by `suppress_tokens`.
+Whisper's ids are text, then special tokens (including languages), then timestamps up to the last id. A new language
+cannot have an id among the languages without moving timestamps, so it comes after them. Code that takes "at or above
+<|0.00|>" for a timestamp never meets such an id in a transcript, due to `suppress_tokens`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from linnet.models.derived import (
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.text.language_codes import base_language, same_language
 
-_LAST_SPECIAL = "<|notimestamps|>"  # Transformers takes what follows its last special token for timestamps
+_LAST_SPECIAL = "<|notimestamps|>"  # Transformers takes ids after its last special token for timestamps
 
 
 @dataclass(frozen=True)
 class NewLanguage:
-    """One new language: its token, and the language that its row is a copy of (None: the mean of all of them)."""
+    """One new language: its token, and the language whose row is copied (None: the mean of all languages)."""
 
     code: str
     token: int
@@ -45,26 +46,26 @@ class NewLanguage:
 def add_languages(
     name: str, wanted: Mapping[str, str | None], output: Path, *, listed: Iterable[str] = (), offline: bool = False
 ) -> tuple[list[NewLanguage], list[str]]:
-    """Write a Whisper-family model that knows further languages into a new folder.
+    """Write a Whisper-family model with additional languages to a new folder.
 
-    `wanted` maps canonical codes (`language_codes.parse_languages`) to a language of the model to begin from; None
-    begins from the same language in another script or region, else from the mean of all. Of the `listed` codes those
-    that the model has are passed over, and named by the second result. Ids and weights of all other tokens stay as
-    they are. Raises `OptionError` for a model of another family or for English only, for wanted languages that it has
-    already and related ones that it lacks; `ModelError` for a model that cannot be used; `OutputError` for the folder.
+    `wanted` maps canonical codes (`language_codes.parse_languages`) to a language of the model to start from; None
+    means the same language in another script or region, else the mean of all. `listed` codes that the model has are
+    skipped and returned second. Ids and weights of all other tokens are unchanged. Raises `OptionError` for a model of
+    another family or for English only, for wanted languages that it has already and related ones that it lacks;
+    `ModelError` for a model that cannot be used; `OutputError` for the folder.
     """
     check_output(output)
-    base = load_base(name, offline=offline, purpose="can learn languages by their own token")
+    base = load_base(name, offline=offline, purpose="support language tokens")
     known = base.vocabulary.languages
     if not known:
-        raise OptionError(f"model {name} is for English only, it has no language tokens: take its multilingual sibling")
+        raise OptionError(f"model {name} is for English only and has no language tokens: use the multilingual variant")
     asked = {**wanted, **{code: None for code in listed if code not in wanted}}
     there = {code: have for code in asked if (have := same_language(code, known)) is not None}
     if taken := [code if code == have else f"{code} (as {have})" for code, have in there.items() if code in wanted]:
-        raise OptionError(f"model {name} has these languages already: {', '.join(taken)}; leave them out")
+        raise OptionError(f"model {name} already has these languages: {', '.join(taken)}; leave them out")
     starts = {code: _start(name, code, related, known) for code, related in asked.items() if code not in there}
     if not starts:
-        raise OptionError(f"no language to add to {name}: " + ("it has all of the list" if there else "name some"))
+        raise OptionError(f"no language to add to {name}: " + ("it has the whole list" if there else "name some"))
     tokens = _extend_tokenizer(name, base.vocabulary, list(starts))
     added = [NewLanguage(code, tokens[code], start) for code, start in starts.items()]
     _extend_module(base.module, added, known)
@@ -77,17 +78,17 @@ def add_languages(
 
 
 def added_languages(config: Any) -> dict[str, int]:
-    """The languages that `add_languages` gave the model of this config, and their tokens; none for other models."""
+    """The languages added by `add_languages` to the model of this config, and their tokens; empty for other models."""
     return dict((getattr(config, "linnet", None) or {}).get("added_languages", {}))
 
 
 def train_new_rows(module: nn.Module, tokens: Sequence[int]) -> list[nn.Parameter]:
-    """Freeze a model but for the embeddings of these tokens; returns the parameters that hold them, for an optimizer.
+    """Freeze a model except for the embeddings of these tokens; returns their parameters, for an optimizer.
 
-    `module` is a Transformers model with input and output embeddings [vocabulary, width], which are one parameter where
-    they are tied. The gradient of every other row is zero, so any optimizer without weight decay leaves those rows as
-    they are to the bit. Decay would shrink them: give it a `weight_decay` of 0. Raises `ValueError` for a token that
-    the embeddings lack.
+    `module` is a Transformers model with input and output embeddings [vocabulary, width], which are one parameter if
+    tied. The gradient of every other row is zero, so an optimizer without weight decay leaves those rows exactly
+    unchanged. Set `weight_decay` to 0, since decay would shrink them. Raises `ValueError` for a token that the
+    embeddings lack.
 
     >>> model = nn.Module()
     >>> model.get_input_embeddings = lambda table=nn.Embedding(4, 2): table
@@ -111,26 +112,26 @@ def train_new_rows(module: nn.Module, tokens: Sequence[int]) -> list[nn.Paramete
 
 
 def _start(name: str, code: str, related: str | None, known: Mapping[str, int]) -> str | None:
-    """The language of the model that a new one begins from."""
+    """The model's language to start a new one from."""
     if related is None:
         return same_language(base_language(code), known)
     found = same_language(related, known)
     if found is None:
         raise OptionError(
-            f"model {name} has no language {related!r} to begin {code} from: it has {', '.join(sorted(known))}"
+            f"model {name} has no language {related!r} to start {code} from: it has {', '.join(sorted(known))}"
         )
     return found
 
 
 def _extend_tokenizer(name: str, vocabulary: WhisperVocabulary, codes: Sequence[str]) -> dict[str, int]:
-    """Give the tokenizer a special token for each code, with ids from the model's vocabulary size on."""
+    """Add a special token for each code to the tokenizer, with ids from the model's vocabulary size on."""
     from tokenizers import AddedToken
 
     tokenizer, size = vocabulary.tokenizer, vocabulary.size
     following = max(tokenizer.get_vocab().values()) + 1
     if following > size:
         raise ModelError(
-            f"the tokenizer of {name} has {following} tokens, but the model only {size}: take both from the same model"
+            f"the tokenizer of {name} has {following} tokens, but the model only {size}: use both from the same model"
         )
     fillers = [_filler(token, vocabulary) for token in range(following, size)]  # older tokenizers lack the timestamps
     tokenizer.add_tokens([AddedToken(filler, normalized=False, special=False) for filler in fillers])
@@ -138,20 +139,20 @@ def _extend_tokenizer(name: str, vocabulary: WhisperVocabulary, codes: Sequence[
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in new], special_tokens=True)
     ids = tokenizer.convert_tokens_to_ids(new)
     if ids != list(range(size, size + len(new))):
-        raise ModelError(f"the tokenizer of {name} gives new tokens ids of its own choice: it cannot be extended")
+        raise ModelError(f"the tokenizer of {name} assigns other ids to new tokens: it cannot be extended")
     named = [token for token in tokenizer.extra_special_tokens if token != _LAST_SPECIAL]
     tokenizer.extra_special_tokens = [*named, *new, _LAST_SPECIAL]
     return dict(zip(codes, ids, strict=True))
 
 
 def _filler(token: int, vocabulary: WhisperVocabulary) -> str:
-    """What stands for an id that the model knows and its tokenizer does not."""
+    """A placeholder token for an id of the model that its tokenizer lacks."""
     steps = token - vocabulary.timestamp_begin
     return f"<|{steps * vocabulary.seconds_per_timestamp:.2f}|>" if 0 <= steps <= 1500 else f"<|unused{token}|>"
 
 
 def _extend_module(module: Any, added: Sequence[NewLanguage], known: Mapping[str, int]) -> None:
-    """Append rows to the embeddings, and to the output layer where it has its own weights."""
+    """Append rows to the embeddings, and to the output layer if it is not tied."""
     module.resize_token_embeddings(added[-1].token + 1, mean_resizing=False)
     with torch.no_grad():
         for table in _tables(module):
@@ -161,7 +162,7 @@ def _extend_module(module: Any, added: Sequence[NewLanguage], known: Mapping[str
 
 
 def _tables(module: Any) -> list[nn.Parameter]:
-    """The weights of the input and the output embeddings: one where they are tied."""
+    """The weights of the input and output embeddings: one if they are tied."""
     layers = (module.get_input_embeddings(), module.get_output_embeddings())
     return list({id(layer.weight): layer.weight for layer in layers if layer is not None}.values())
 
@@ -171,7 +172,7 @@ def _mean_row(table: Tensor, tokens: Sequence[int]) -> Tensor:
 
 
 def _generation(base: BaseCheckpoint, tokens: Mapping[str, int]) -> dict[str, Any]:
-    """The generation config with the new languages, and with what decoding by language needs where it was not said."""
+    """The generation config with the new languages, and with missing fields for decoding by language."""
     vocabulary, said = base.vocabulary, base.generation
     named = said.get("lang_to_id") or {f"<|{code}|>": token for code, token in vocabulary.languages.items()}
     return {

@@ -1,4 +1,4 @@
-"""The tokenizer of a model on Linnet's engines: as Transformers' own, which takes a second to import."""
+"""A tokenizer for Linnet's engines, equal to that of Transformers, which takes a second to import."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from linnet.models.loading import first_line, no_panic
 
 
 class LightTokenizer:
-    """What recognition asks of a tokenizer, from its tokenizer.json by the library tokenizers.
+    """The tokenizer methods that recognition needs, from tokenizer.json by the library tokenizers.
 
-    The same as `transformers.AutoTokenizer` gives for Whisper's files; it trains, saves and pads nothing. Raises
+    Results equal those of `transformers.AutoTokenizer` for Whisper's files; it cannot train, save or pad. Raises
     `ModelError` for a damaged file.
     """
 
@@ -28,15 +28,15 @@ class LightTokenizer:
         self._tokenizer.no_truncation()
 
     def get_vocab(self) -> dict[str, int]:
-        """The id of every token."""
+        """The ids of all tokens."""
         return self._tokenizer.get_vocab()
 
     def get_added_vocab(self) -> dict[str, int]:
-        """The ids of special and of other added tokens."""
+        """The ids of special and other added tokens."""
         return {token.content: place for place, token in self._tokenizer.get_added_tokens_decoder().items()}
 
     def convert_ids_to_tokens(self, tokens: Sequence[int]) -> list[str]:
-        """How tokens are written in the vocabulary; those that are not in it are left out."""
+        """The vocabulary entries of tokens; unknown ids are omitted."""
         return [text for token in tokens if (text := self._tokenizer.id_to_token(token)) is not None]
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> str:

@@ -1,4 +1,4 @@
-"""Calling Transformers' loaders: what they say is kept off stderr, what they raise becomes one line."""
+"""Call Transformers' loaders: suppress their output on stderr, and turn their errors into one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Transformers' log lines, warnings and progress bars off stderr; what matters becomes an error of ours.
+    """Suppress Transformers' log lines, warnings and progress bars on stderr.
 
     Every error that leaves it is an `Exception`, as by `no_panic`.
     """
@@ -33,7 +33,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def no_panic() -> Iterator[None]:
-    """Turn a panic of a library in Rust (tokenizers), which is no `Exception`, into a `RuntimeError`."""
+    """Turn a panic of a Rust library (tokenizers), which is not an `Exception`, into a `RuntimeError`."""
     try:
         yield
     except BaseException as error:
@@ -42,13 +42,11 @@ def no_panic() -> Iterator[None]:
         raise
 
 
-PICKLE_WAY_OUT = (
-    "take a model with model.safetensors, or, where you trust the source, write the weights anew as docs/models.md says"
-)
+PICKLE_WAY_OUT = "use a model with model.safetensors, or, if you trust the source, convert it as in docs/models.md"
 
 
 def refused_pickle(error: BaseException | None) -> str | None:
-    """What torch found in a pickle that it refused, as the reason of an error or of what led to it; None for others.
+    """The reason why torch refused a pickle, from an error or its cause; None for other errors.
 
     A pickle is a program. Torch runs only what builds tensors and plain values, and refuses everything else unread.
     """
@@ -58,7 +56,7 @@ def refused_pickle(error: BaseException | None) -> str | None:
             found = text.partition("WeightsUnpickler error:")[2] or text.partition("\n\n")[2] or text  # advice is first
             told = next(iter(found.strip().splitlines()), type(error).__name__).split(" was not an allowed")[0][:160]
             return (
-                "was refused, and nothing of it was run: it is a pickle, which may hold code, and this one holds more "
+                "was refused without running it: it is a pickle, which may hold code, and this one holds more "
                 f"than tensors and numbers, or is damaged ({told})"
             )
         error = error.__cause__ or error.__context__
@@ -66,5 +64,5 @@ def refused_pickle(error: BaseException | None) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, at most 200 characters; its type's name where it has none."""
+    """The first line of an error's text, at most 200 characters; the name of its type if it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -1,4 +1,4 @@
-"""A fusion model written whole: adapters folded into their weights, the base models in its own folder."""
+"""Write a standalone fusion model: adapters merged into their weights, base models in its own folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from linnet.models.speech import load_speech_model
 
 
 def merge(name: str, output: Path, *, dtype: str = "float32", offline: bool = False) -> int:
-    """Write a fusion model with all its weights into a new folder; gives their number.
+    """Write a fusion model with all its weights to a new folder; returns the number of parameters.
 
-    The new folder names no base models and needs neither them nor PEFT. Adapters are folded in float32, then all
-    weights are stored as `dtype`. Raises `OptionError` for a model of another kind or that is whole already,
-    `ModelError` where it or a base model cannot be loaded, `OutputError` where the folder cannot be made.
+    The new folder refers to no base models and needs neither them nor PEFT. Adapters are merged in float32, then all
+    weights are stored as `dtype`. Raises `OptionError` for a model of another kind or that is already standalone,
+    `ModelError` if it or a base model cannot be loaded, `OutputError` if the folder cannot be created.
     """
     import torch
 
@@ -27,9 +27,9 @@ def merge(name: str, output: Path, *, dtype: str = "float32", offline: bool = Fa
     ref = resolve(name, offline=offline)
     config, stored = read_json(ref.path / "config.json"), choose_dtype(dtype, "cpu")[0]
     if not FUSION.recognizes(config):
-        raise OptionError(f"model {name} is no fusion model: a checkpoint of another kind is written whole already")
+        raise OptionError(f"model {name} is not a fusion model: other models are already standalone")
     if not config.get("bases") and not config.get("adapters"):
-        raise OptionError(f"model {name} is whole already: it names no base models and has no adapters")
+        raise OptionError(f"model {name} is already standalone: it has no base models and no adapters")
     speech = load_speech_model(ref, device="cpu", dtype=torch.float32)
     with torch.no_grad():
         speech.model.merge()

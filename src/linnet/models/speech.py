@@ -1,4 +1,4 @@
-"""Loading any speech model of Transformers, with its processor, from a folder."""
+"""Load any Transformers speech model, with its processor, from a folder."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ _TOKENIZER_FILES = (
     "tekken.json",
 )
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
-_AS_DATA = {"local_files_only": True, "trust_remote_code": False}  # and Transformers does not ask for leave to run code
-_NOT_LEARNED = ("masked_spec_embed", "embed_positions", "position_ids", "inv_freq")  # may be absent, rebuilt
+_AS_DATA = {
+    "local_files_only": True,
+    "trust_remote_code": False,
+}  # Transformers does not ask to run code
+_NOT_LEARNED = ("masked_spec_embed", "embed_positions", "position_ids", "inv_freq")  # may be absent: it is rebuilt
 
 
 @dataclass(frozen=True)
 class SpeechModel:
-    """A model, the processor that makes its features (`processor(audio=...)` or an extractor), its tokenizer."""
+    """A model, the processor for its features (`processor(audio=...)` or an extractor), and its tokenizer."""
 
     name: str
     family: Family
@@ -39,16 +42,16 @@ class SpeechModel:
     tokenizer: Any
     device: str
     dtype: torch.dtype
-    label: str | None = None  # for reports, where the model runs elsewhere than on PyTorch
+    label: str | None = None  # for reports, if the model does not run on PyTorch
 
 
 def load_speech_model(ref: ModelRef, *, device: str, dtype: torch.dtype, weights: bool = True) -> SpeechModel:
     """Load the model in a folder with AutoModelForSpeechSeq2Seq or AutoModelForCTC, and its processor.
 
-    Without `weights` the model has its config and functions but no numbers (on PyTorch's meta device), and whether the
-    files are whole is not looked at. Code from the folder is never run. Raises `ModelError` that names the file and the
-    way out where the tokenizer or the processor is missing, a weight file is damaged or lacks tensors of the model, or
-    a library is not installed.
+    Without `weights` the model has its config and functions but no values (on PyTorch's meta device), and the weight
+    files are not checked. Code from the folder is never run. Raises `ModelError` that names the file and the way out if
+    the tokenizer or the processor is missing, a weight file is damaged or lacks tensors of the model, or a library is
+    not installed.
     """
     family = family_of(ref.path)
     _require_files(ref)
@@ -63,16 +66,16 @@ def load_speech_model(ref: ModelRef, *, device: str, dtype: torch.dtype, weights
 
 
 def way_out(ref: ModelRef) -> str:
-    """What the user can do about a damaged or incomplete model."""
+    """The user's way out for a damaged or incomplete model."""
     if ref.origin == "hub":
         return f"fetch it again with `linnet models rm {ref.name}` and `linnet models pull {ref.name}`"
     if ref.origin == "index":
-        return f"make it again with `linnet models rm {ref.name}` and `linnet models pull {ref.name}`"
+        return f"recreate it with `linnet models rm {ref.name}` and `linnet models pull {ref.name}`"
     if ref.origin == "embedded":
-        return "install Linnet again"
+        return "reinstall Linnet"
     if ref.origin == "imported":
         return f"import it again: `linnet models rm {ref.name}`"
-    return "save model and processor with save_pretrained again, or copy the files that are missing"
+    return "save model and processor with save_pretrained again, or copy the missing files"
 
 
 def _require_files(ref: ModelRef) -> None:
@@ -82,10 +85,10 @@ def _require_files(ref: ModelRef) -> None:
 
 
 def _load_processor(ref: ModelRef) -> tuple[Any, Any]:
-    """The processor and its tokenizer: the whole one, else (no processor class, or one that needs more) its parts."""
+    """Load the processor and its tokenizer, or (without a usable processor class) its parts."""
     from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer
 
-    with suppress(Exception), quiet():  # whatever a wrong field raises: its parts may still load, or say what is wrong
+    with suppress(Exception), quiet():  # any error from a wrong field: its parts may still load, or say what is wrong
         processor = AutoProcessor.from_pretrained(ref.path, **_AS_DATA)
         if hasattr(processor, "feature_extractor") and hasattr(processor, "tokenizer"):
             return processor, processor.tokenizer
@@ -95,7 +98,7 @@ def _load_processor(ref: ModelRef) -> tuple[Any, Any]:
             return extractor, AutoTokenizer.from_pretrained(ref.path, **_AS_DATA)
     except ImportError as error:
         raise ModelError(f"model {ref.name} needs a library that is not installed: {first_line(error)}") from error
-    except Exception as error:  # whatever a wrong field raises, the files are wrong
+    except Exception as error:  # any error from a wrong field: the files are wrong
         message = f"the processor of model {ref.name} in {ref.path} cannot be loaded ({first_line(error)})"
         raise ModelError(f"{message}: {way_out(ref)}") from error
 
@@ -107,8 +110,8 @@ def _load_skeleton(ref: ModelRef, family: Family) -> Any:
     try:
         with quiet(), torch.device("meta"):
             return family.auto_class().from_config(AutoConfig.from_pretrained(ref.path, **_AS_DATA)).to("meta").eval()
-    except Exception as error:  # whatever a wrong field raises, the file is wrong
-        where = f"model {ref.name} in {ref.path} cannot be made from its config.json"
+    except Exception as error:  # any error from a wrong field: the file is wrong
+        where = f"model {ref.name} in {ref.path} cannot be created from its config.json"
         raise ModelError(f"{where} ({first_line(error)}): {way_out(ref)}") from error
 
 
@@ -117,11 +120,11 @@ def _load_model(ref: ModelRef, family: Family, dtype: torch.dtype) -> Any:
         with quiet():
             load = family.auto_class().from_pretrained
             model, info = load(ref.path, dtype=dtype, output_loading_info=True, **_AS_DATA)
-    except ModelError:  # of our own models: it says what is missing and what to do
+    except ModelError:  # from our own models: it says what is missing and what to do
         raise
     except ImportError as error:
         raise ModelError(f"model {ref.name} needs a library that is not installed: {first_line(error)}") from error
-    except Exception as error:  # whatever a wrong field or byte raises, the files are wrong
+    except Exception as error:  # any error from a wrong field or byte: the files are wrong
         where = f"model {ref.name} in {ref.path} cannot be loaded"
         if (refused := refused_pickle(error)) is not None:
             raise ModelError(f"{where}: its pytorch_model.bin {refused}; {PICKLE_WAY_OUT}") from error
@@ -130,6 +133,6 @@ def _load_model(ref: ModelRef, family: Family, dtype: torch.dtype) -> Any:
     if missing:
         raise ModelError(
             f"the weights of model {ref.name} in {ref.path} lack {len(missing)} tensors of {type(model).__name__} "
-            f"(the first: {missing[0]}), so it would answer at random: is it a model that was trained for recognition?"
+            f"(the first: {missing[0]}), so its output would be random: was it trained for recognition?"
         )
     return model

@@ -1,4 +1,4 @@
-"""The list of British and American spellings that comes with Whisper's checkpoints."""
+"""The list of British and American spellings in Whisper's checkpoints."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from linnet.text.normalizers import Spelling
 
 
 def find_spelling(model: str) -> Spelling:
-    """The list that comes with a model, else with any Whisper model in the local cache, else none. Uses no network."""
+    """The list of a model, else of any Whisper model in the local cache, else an empty one. Uses no network."""
     folders: list[tuple[str, Path]] = []
-    with suppress(ModelError):  # a model that was loaded by other means
+    with suppress(ModelError):  # a model loaded by other means
         folders.append((model, resolve(model, offline=True).path))
     for name in hub.cached_ids():
-        with suppress(ModelError):  # another model, and a damaged one
+        with suppress(ModelError):  # another model that is damaged
             if name.startswith("openai/whisper-") and (path := hub.cached(name)) is not None:
                 folders.append((name, path))
     for name, folder in folders:

@@ -1,4 +1,4 @@
-"""Model folders whose weights are packed, unpacked in Linnet's cache: once, by what is in them."""
+"""Unpack model folders with packed weights to Linnet's cache, once per content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from linnet.models import entries, packed
 from linnet.models.cache import cache_folder
 from linnet.models.checkpoint import SETTINGS, fingerprint, update_digest
 
-UNPACK_VERSION = 1  # of this code: raise it when the folders that it writes change
+UNPACK_VERSION = 1  # of this code: increase it when its folders change
 
 _MANIFEST = "linnet_unpacked.json"
 
@@ -23,9 +23,9 @@ def is_packed(folder: Path) -> bool:
 
 
 def unpacked_folder(source: Path) -> Path:
-    """The Transformers folder of a packed one, unpacked now where it was not yet; any other folder as it is.
+    """The Transformers folder of a packed one, unpacked if necessary; any other folder unchanged.
 
-    It lies in the cache, with float16 weights. Raises `ModelError` for a damaged source, `OutputError` where the cache
+    It is in the cache, with float16 weights. Raises `ModelError` for a damaged source, `OutputError` if the cache
     cannot be written.
     """
     if not is_packed(source):
@@ -43,8 +43,8 @@ def unpacked_folder(source: Path) -> Path:
             entries.place(made, entry, _MANIFEST)
     except OSError as error:
         raise OutputError(
-            f"the model in {source} cannot be unpacked in {_root()} ({error.strerror or error}): make room or access "
-            "there, or let LINNET_CACHE name another folder"
+            f"the model in {source} cannot be unpacked in {_root()} ({error.strerror or error}): free space or "
+            "allow access there, or set LINNET_CACHE to another folder"
         ) from error
     return entry
 
@@ -68,7 +68,7 @@ def _unpack(source: Path, folder: Path) -> None:
 
     found = packed.read_packed(source / packed.FILE)
     if strange := sorted(set(found.files) - set(SETTINGS)):
-        raise ModelError(f"{source / packed.FILE} holds {strange[0]}, which is no file of a model: copy it again")
+        raise ModelError(f"{source / packed.FILE} holds {strange[0]}, which is not a model file: copy it again")
     for name, data in found.files.items():
         (folder / name).write_bytes(data)
     for path in source.iterdir():

@@ -9,13 +9,13 @@ from typing import Any
 
 from linnet.errors import ModelError, OptionError
 
-ENGLISH_ONLY_SIZE = 51864  # the published English-only checkpoints list language tokens that they were never trained on
-LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]{2,8})*)\|>")  # zh-hant: some name their script
+ENGLISH_ONLY_SIZE = 51864  # the published English-only checkpoints list language tokens without training
+LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3}(?:-[a-z0-9]{2,8})*)\|>")  # zh-hant: some include the script
 
 
 @dataclass(frozen=True)
 class WhisperVocabulary:
-    """Token ids as the model's tokenizer and generation config give them.
+    """Token ids from the model's tokenizer and generation config.
 
     `languages` maps codes (`en`) to token ids; it is empty for an English-only model, whose prompt then has neither a
     language nor a task token.
@@ -33,7 +33,7 @@ class WhisperVocabulary:
     suppress: tuple[int, ...]
     begin_suppress: tuple[int, ...]
     max_initial_timestamp_index: int | None
-    seconds_per_timestamp: float  # 0.02: the window's seconds / encoder frames
+    seconds_per_timestamp: float  # seconds, 0.02: window length / encoder frames
 
     @property
     def timestamp_begin(self) -> int:
@@ -41,7 +41,7 @@ class WhisperVocabulary:
         return self.no_timestamps + 1
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of these tokens, without special and timestamp tokens, its leading space kept."""
+        """The text of these tokens, without special and timestamp tokens, including its leading space."""
         spoken = [token for token in tokens if token < self.timestamp_begin]
         if not spoken:
             return ""
@@ -49,9 +49,9 @@ class WhisperVocabulary:
         return text
 
     def prompt(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text that is taken to precede the recording, without <|startofprev|>.
+        """The tokens of a text assumed to precede the recording, without <|startofprev|>.
 
-        Raises `OptionError` for a text that spells a special token, and for a model that takes no prompt.
+        Raises `OptionError` for a text with a special token, and for a model without prompts.
         """
         if self.start_of_previous is None:
             raise OptionError("this model takes no prompt: its tokenizer has no <|startofprev|> token")
@@ -60,7 +60,7 @@ class WhisperVocabulary:
         tokens = tuple(self.tokenizer(" " + text.strip(), add_special_tokens=False)["input_ids"])
         if special := sorted(set(tokens) & set(self.tokenizer.get_added_vocab().values())):
             names = ", ".join(self.tokenizer.convert_ids_to_tokens(special))
-            raise OptionError(f"a prompt is plain text, but this one spells the special token {names}: leave it out")
+            raise OptionError(f"a prompt must be plain text, but it contains the special token {names}: remove it")
         return tokens
 
 
@@ -69,8 +69,8 @@ def build_vocabulary(
 ) -> WhisperVocabulary:
     """Collect the token ids of a Whisper tokenizer from its model's config and generation config (as read from JSON).
 
-    What the generation config lacks is found by the tokens' names, as for checkpoints older than it. Raises
-    `ModelError` for a tokenizer without the tokens that every Whisper-family model has, or that does not fit the model.
+    Fields missing in the generation config, as in old checkpoints, are found by the tokens' names. Raises `ModelError`
+    for a tokenizer without the tokens of every Whisper-family model, or that does not fit the model.
     """
     ids: dict[str, int] = tokenizer.get_added_vocab()
     if not {"<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"} <= ids.keys():
@@ -83,7 +83,7 @@ def build_vocabulary(
     if not (isinstance(start, int) and isinstance(end, int) and isinstance(no_timestamps, int)):
         raise ModelError("its tokenizer has no <|startoftranscript|>, <|endoftext|> or <|notimestamps|> token")
     if max(start, end, no_timestamps) >= size:
-        raise ModelError(f"its tokenizer names token {max(start, end, no_timestamps)}, but the model knows only {size}")
+        raise ModelError(f"its tokenizer has token {max(start, end, no_timestamps)}, but the model only {size}")
     multilingual = generation.get("is_multilingual", size != ENGLISH_ONLY_SIZE)
     limit = settings.get("max_initial_timestamp_index")
     return WhisperVocabulary(

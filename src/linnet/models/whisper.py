@@ -1,4 +1,4 @@
-"""Loading a Whisper-family model from a Transformers folder."""
+"""Load a Whisper-family model from a Transformers folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLES_PER_POSITION = 320  # an encoder position is two frames of 160 samples
 _TOKENIZER = ("tokenizer.json", "vocab.json")
 _PROCESSOR = ("processor_config.json", "preprocessor_config.json")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-DEFAULTS = {  # of WhisperConfig, for the fields that are read here
+DEFAULTS = {  # defaults of WhisperConfig for the fields read here
     "vocab_size": 51865,
     "num_mel_bins": 80,
     "decoder_layers": 4,
@@ -38,31 +38,31 @@ DEFAULTS = {  # of WhisperConfig, for the fields that are read here
 
 @dataclass(frozen=True)
 class WhisperModel:
-    """A loaded `WhisperForConditionalGeneration`, dense or low-rank, and what decoding must know of it."""
+    """A loaded `WhisperForConditionalGeneration`, dense or low-rank, with its properties for decoding."""
 
-    module: Any  # None where it was loaded without weights
+    module: Any  # None if loaded without weights
     vocabulary: WhisperVocabulary
     name: str
     n_mels: int
     window_samples: int  # at 16 kHz
-    max_length: int  # tokens of one sequence, prompt and special tokens among them
+    max_length: int  # tokens of one sequence, including prompt and special tokens
     pads_window: bool = True  # false: trained on windows of the audio's own length
     alignment_heads: AlignmentHeads = field(default_factory=lambda: AlignmentHeads((), "assumed"))  # for word times
 
     @property
     def device(self) -> str:
-        """Where the weights are, and features go: the CPU where an engine holds the weights itself."""
+        """The device of weights and features: the CPU if an engine holds the weights."""
         return "cpu" if self.module is None else str(next(self.module.parameters()).device)
 
     def padded(self, count: int) -> int:
-        """Samples that the encoder is given for `count`: a whole window, or whole seconds where it was trained so."""
+        """The padded length of `count` samples: a whole window, or whole seconds if it was trained so."""
         if self.pads_window:
             return self.window_samples
         return min(math.ceil(count / SAMPLE_RATE) * SAMPLE_RATE, self.window_samples)
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are held in."""
+        """The dtype of the weights."""
         dtype: torch.dtype = next(self.module.parameters()).dtype
         return dtype
 
@@ -77,11 +77,10 @@ def load_whisper(
 ) -> WhisperModel:
     """Load a Whisper-family model folder as Transformers saves it, English-only or multilingual.
 
-    The weights take `dtype`, by default float32, whatever the checkpoint holds. `"linnet": {"pads_window": false}` in
-    config.json says that the model was trained on windows of the audio's own length. `weights=False` leaves the module
-    out, for an engine that holds the weights itself, and PyTorch and Transformers too, which take seconds to import.
-    Raises `ModelError`, which names the folder and the way out, for a folder that is incomplete, damaged or of another
-    family.
+    The weights are converted to `dtype`, by default float32. `"linnet": {"pads_window": false}` in config.json means
+    that the model was trained on windows of the audio's own length. `weights=False` omits the module, for an engine
+    that holds the weights itself, and avoids importing PyTorch and Transformers, which takes seconds. Raises
+    `ModelError`, which names the folder and the way out, for a folder that is incomplete, damaged or of another family.
     """
     try:
         config = _whisper_config(folder, whole=weights)
@@ -114,7 +113,7 @@ def load_whisper(
 
 
 def load_module(folder: Path, *, name: str, dtype: torch.dtype | None = None) -> Any:
-    """Only the `WhisperForConditionalGeneration` of a model folder, on the CPU. Raises `ModelError`."""
+    """Load only the `WhisperForConditionalGeneration` of a model folder, on the CPU. Raises `ModelError`."""
     try:
         return _load_module(folder, dtype)
     except ModelError as error:
@@ -126,11 +125,11 @@ def _unusable(folder: Path, name: str, error: ModelError) -> ModelError:
 
 
 def _whisper_config(folder: Path, *, whole: bool) -> dict[str, Any]:
-    """The model's config with the defaults of its family filled in; `whole`: all of it must make sense."""
+    """The model's config with the defaults of its family; `whole`: check all of it."""
     _require(folder, ("config.json",), "run `linnet models pull` again, or point at the folder that holds the model")
     raw = as_dense_config(read_json(folder / "config.json"))
     if raw.get("model_type") != "whisper":
-        raise ModelError(f"config.json is of a {raw.get('model_type', 'nameless')} model, not of a whisper one")
+        raise ModelError(f"config.json is for a {raw.get('model_type', 'nameless')} model, not for a whisper model")
     if whole:
         from transformers import WhisperConfig
 
@@ -143,7 +142,7 @@ def _whisper_config(folder: Path, *, whole: bool) -> dict[str, Any]:
 
 
 def _read_processor(folder: Path) -> Mapping[str, Any]:
-    hint = "copy it from the model that this one was made from, or run `linnet models pull` again"
+    hint = "copy it from the model that this one is derived from, or run `linnet models pull` again"
     path = _require(folder, _PROCESSOR, hint)
     found = read_json(path)
     return found.get("feature_extractor") or found
@@ -154,7 +153,7 @@ def _window_samples(config: Mapping[str, Any], processor: Mapping[str, Any]) -> 
     seen = int(config["max_source_positions"]) * SAMPLES_PER_POSITION
     if window != seen:
         raise ModelError(
-            f"its processor cuts windows of {window / SAMPLE_RATE:g} s, its encoder takes {seen / SAMPLE_RATE:g} s: "
+            f"its processor makes windows of {window / SAMPLE_RATE:g} s, its encoder takes {seen / SAMPLE_RATE:g} s: "
             "make chunk_length and max_source_positions agree"
         )
     bands = int(processor.get("feature_size") or 80)
@@ -164,7 +163,7 @@ def _window_samples(config: Mapping[str, Any], processor: Mapping[str, Any]) -> 
 
 
 def _load_tokenizer(folder: Path, *, light: bool) -> Any:
-    hint = "copy tokenizer.json from the model that this one was made from, or run `linnet models pull` again"
+    hint = "copy tokenizer.json from the model that this one is derived from, or run `linnet models pull` again"
     path = _require(folder, _TOKENIZER, hint)
     if light and path.name == "tokenizer.json":
         return LightTokenizer(path)
@@ -198,12 +197,12 @@ def _load_module(folder: Path, dtype: torch.dtype | None) -> Any:
         found = "; ".join(
             f"{len(names)} {_MISFITS[kind]}, such as {names[0]}" for kind, names in wrong.items() if names
         )
-        raise ModelError(f"{path.name} does not fit config.json ({found}): take both files from the same model")
+        raise ModelError(f"{path.name} does not fit config.json ({found}): use both files from the same model")
     return module.eval().requires_grad_(False)
 
 
 def _module_class(folder: Path) -> Any:
-    """What loads the weights: of a folder with low-rank layers the Auto class, which knows them."""
+    """The class that loads the weights: for a folder with low-rank layers the Auto class, which supports them."""
     from transformers import AutoModelForSpeechSeq2Seq, WhisperForConditionalGeneration
 
     if not is_low_rank_config(read_json(folder / "config.json")):
@@ -215,12 +214,12 @@ def _module_class(folder: Path) -> Any:
 _MISFITS = {
     "missing_keys": "weights are missing",
     "mismatched_keys": "weights have another shape",
-    "unexpected_keys": "weights have no place",
+    "unexpected_keys": "weights are unexpected",
 }
 
 
 def _require(folder: Path, names: tuple[str, ...], hint: str) -> Path:
-    """The first of these files that exists; raises `ModelError` naming the first when none is."""
+    """The first of these files that exists; raises `ModelError` that names the first if none does."""
     for name in names:
         if (folder / name).is_file():
             return folder / name

@@ -1,1 +1,1 @@
-"""Pages and pictures: HTML files that are whole, need no network and run nothing but their own script; PNG and SVG."""
+"""Pages and pictures: self-contained HTML files without network access or foreign scripts; PNG and SVG."""

@@ -1,4 +1,4 @@
-"""Line charts as numbers that the macro `line_chart` of `parts.html` draws in SVG."""
+"""Line charts as coordinates for the macro `line_chart` of `parts.html`, which draws SVG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 20, 40  # margins
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis and the number there."""
+    """A position on an axis and its number."""
 
     at: float
     text: str
@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LineChart:
-    """A chart in units of its view box, the origin at the top left."""
+    """A chart in units of its view box, with the origin at the top left."""
 
     title: str
     lines: tuple[Line, ...]
@@ -46,7 +46,7 @@ class LineChart:
 def line_chart(
     title: str, series: Mapping[str, Sequence[tuple[float, float]]], *, label_x: str = "", label_y: str = ""
 ) -> LineChart:
-    """A chart of points (x, y) by the names of their lines; those that are not finite are left out."""
+    """A chart of points (x, y) by line names; points that are not finite are omitted."""
     kept = {
         name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)] for name, points in series.items()
     }
@@ -76,7 +76,7 @@ class _Axis:
 
 
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
-    """An axis whose ends are round numbers about these values, with 3 to 11 ticks."""
+    """An axis with round ends around these values and 3 to 11 ticks."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     span = high - low or abs(low) or 1.0
     power = 10.0 ** math.floor(math.log10(span / 4))

@@ -14,27 +14,27 @@ import numpy.typing as npt
 from linnet.errors import LinnetError
 
 _RANGE = 80.0  # dB from black to white
-_WINDOW, _HOP = 0.025, 0.010  # seconds of a column, and from one to the next
-_COLUMNS = 1200  # at most: a longer recording has wider ones
+_WINDOW, _HOP = 0.025, 0.010  # seconds of a column, and between columns
+_COLUMNS = 1200  # at most: longer recordings have wider ones
 
 
 @dataclass(frozen=True)
 class AudioClip:
-    """A recording as a URL, or None, and a note on what is missing."""
+    """A recording as a URL, or None and a note on the reason."""
 
     address: str | None = None
     note: str | None = None
 
 
 def audio_url(samples: npt.NDArray[np.float32], rate: int) -> str:
-    """Samples [n] as MP3, which every browser plays. Raises `LinnetError` where this libsndfile cannot write it."""
+    """Samples [n] as MP3, which every browser plays. Raises `LinnetError` if this libsndfile cannot write it."""
     import soundfile
 
     if not soundfile.check_format("MP3", "MPEG_LAYER_III"):
-        raise LinnetError("this libsndfile cannot write MP3; version 1.1 and later can")
+        raise LinnetError("this libsndfile cannot write MP3; install version 1.1 or later")
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", rate, 1, format="MP3", subtype="MPEG_LAYER_III") as out:
-        for start in range(0, len(samples), rate):  # in short blocks, which libsndfile's encoders need
+        for start in range(0, len(samples), rate):  # in short blocks, required by libsndfile's encoders
             out.write(samples[start : start + rate])
     return _url("audio/mpeg", file.getvalue())
 
@@ -53,7 +53,7 @@ def spectrogram_url(samples: npt.NDArray[np.float32], rate: int) -> str:
 def picture_url(pixels: npt.NDArray[np.floating]) -> str:
     """Gray pixels [height, width] from 0 (black) to 1 (white) as PNG (ISO/IEC 15948)."""
     height, width = pixels.shape
-    rows = np.zeros((height, width + 1), np.uint8)  # each begins with its filter, none
+    rows = np.zeros((height, width + 1), np.uint8)  # each begins with its filter: none
     rows[:, 1:] = np.rint(255 * pixels)
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))

@@ -1,7 +1,7 @@
-"""One base for self-contained HTML: a template of a package on top of `parts/page.html`.
+"""The base of self-contained HTML pages: a package's template on top of `parts/page.html`.
 
-All values are escaped. The content security policy lets the browser apply the page's style, run its script and load
-nothing, whatever the values hold; audio and pictures are `data:` URLs.
+All values are escaped. The content security policy only allows the page's own style and script, whatever the values
+hold; audio and pictures are `data:` URLs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _hash(text: str) -> str:
 
 
 def percent(rate: float | None, digits: int = 2) -> str:
-    """A share in percent; a dash where there is none.
+    """A share in percent; a dash for None.
 
     >>> percent(0.125), percent(None)
     ('12.50%', '–')
@@ -70,12 +70,12 @@ def percent(rate: float | None, digits: int = 2) -> str:
 
 
 def count(number: int) -> str:
-    """A whole number with its thousands apart."""
+    """A whole number with separated thousands."""
     return f"{number:,}"
 
 
 def seconds(length: float) -> str:
-    """A duration in the two units that matter.
+    """A duration in its two largest units.
 
     >>> seconds(8.25), seconds(75), seconds(7265)
     ('8.2 s', '1 min 15 s', '2 h 1 min')

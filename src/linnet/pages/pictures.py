@@ -1,4 +1,4 @@
-"""Charts as PNG or SVG: one place for the looks, the file and what can go wrong with it. Drawn by matplotlib."""
+"""Charts as PNG or SVG by matplotlib: style, file and errors in one place."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")  # told apart by all eyes
+COLORS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#444444",
+)  # safe for color blindness
 STYLES = ("-", "--", ":", "-.")
 ENDINGS = (".png", ".svg")
-_DOTS = 150  # an inch
-_LOOKS = {"svg.fonttype": "none", "svg.hashsalt": "linnet"}  # text stays text, and a picture the same when drawn again
+_DOTS = 150  # per inch
+_LOOKS = {"svg.fonttype": "none", "svg.hashsalt": "linnet"}  # text stays text, and pictures are reproducible
 
 
 def check_picture(path: Path) -> Path:
-    """The path, if a picture of its ending can be drawn here.
+    """The path, if a picture with its suffix can be drawn here.
 
     Raises:
-        OptionError: it ends otherwise than in `.png` or `.svg`.
-        MissingExtra: matplotlib is not installed.
+        OptionError: it does not end with `.png` or `.svg`. MissingExtra: matplotlib is not installed.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise OptionError(f"{path}: pictures are PNG or SVG; name a file that ends in {' or '.join(ENDINGS)}")
+        raise OptionError(f"{path}: pictures are PNG or SVG; give a file name that ends with {' or '.join(ENDINGS)}")
     try:
         import matplotlib as mpl  # noqa: F401
     except ImportError:
@@ -47,7 +54,7 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 
 def plain_axes(axes: Axes, title: str) -> None:
-    """The looks of a panel: its title at the left, a faint grid, no frame at the top and the right."""
+    """The style of a panel: title at the left, a faint grid, no frame at the top and the right."""
     axes.set_title(title, loc="left", fontsize=10, color="#333333", parse_math=False)
     axes.grid(visible=True, color="#e4e4e4", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -59,7 +66,7 @@ def plain_axes(axes: Axes, title: str) -> None:
 
 
 def name_lines(owner: Figure | Axes, lines: Any, names: Any, **options: Any) -> None:
-    """A legend without a border whose names are shown as they are, whatever signs they hold."""
+    """A legend without a border, with names shown literally."""
     legend = owner.legend(list(lines), ["."] * len(names), edgecolor="none", framealpha=0.8, **options)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
@@ -67,13 +74,14 @@ def name_lines(owner: Figure | Axes, lines: Any, names: Any, **options: Any) -> 
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture, its format by its ending. Raises as `check_picture`, and `OutputError` where it cannot write."""
+    """Write a picture in the format of its suffix. Raises as `check_picture`, and `OutputError` if it cannot be
+    written."""
     check_picture(path)
     from matplotlib import rc_context
 
     kind = path.suffix.lower()[1:]
     with rc_context(_LOOKS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name in other letters: shown as boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name in another script: shown as boxes
         try:
             figure.savefig(path, format=kind, dpi=_DOTS, metadata={"Date": None} if kind == "svg" else {})
         except OSError as error:

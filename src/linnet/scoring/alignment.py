@@ -1,4 +1,4 @@
-"""Minimal word alignments of reference and hypothesis, from which all error counts and tables are made."""
+"""Minimal word alignments of reference and hypothesis, the basis of all error counts and tables."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from linnet.scoring.scores import find_protocol
 Operation = Literal["equal", "substitute", "delete", "insert", "compound"]
 
 _KINDS: dict[str, Operation] = {"equal": "equal", "replace": "substitute", "delete": "delete", "insert": "insert"}
-_NOTHING = "\0"  # no word, since words hold no control characters
+_NOTHING = "\0"  # not a word, since words hold no control characters
 
 
 class Span(NamedTuple):
     """Reference words [start, end) aligned with hypothesis words [start, end).
 
     `compound`: the same letters split differently, such as "ice cream" and "icecream", which `open-asr` counts as
-    right.
+    correct.
     """
 
     kind: Operation
@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
     @property
     def right(self) -> bool:
-        """Whether it holds no error."""
+        """Whether it has no error."""
         return self.kind in ("equal", "compound")
 
 
@@ -48,7 +48,7 @@ class Alignment:
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "plain") -> Alignment:
-    """Align by a protocol of `linnet.scoring.scores`; the errors are those that it counts.
+    """Align by a protocol of `linnet.scoring.scores`; its errors are those that the protocol counts.
 
     >>> align("a b c".split(), "a x b d".split()).hypothesis
     ('a', 'b', 'd')
@@ -67,14 +67,14 @@ def align(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "
 
 
 def find_spans(reference: Sequence[str], hypothesis: Sequence[str], protocol: str = "plain") -> tuple[Span, ...]:
-    """The alignment by a protocol as spans of one kind, in order; each compound is its own span.
+    """The alignment by a protocol as spans of one kind, in order; each compound is a separate span.
 
-    Raises `OptionError` for an unknown protocol, `MissingExtra` for one whose library is missing.
+    Raises `OptionError` for an unknown protocol, `MissingExtra` if its library is missing.
 
     >>> [span.kind for span in find_spans("a b c".split(), "a x b d".split())]
     ['equal', 'insert', 'equal', 'substitute']
     """
-    find_protocol(protocol).align()  # refuses an unknown protocol, or one whose library is missing
+    find_protocol(protocol).align()  # raises for an unknown protocol or a missing library
     if list(reference) == list(hypothesis):
         return (Span("equal", 0, len(reference), 0, len(hypothesis)),) if reference else ()
     return _merging(reference, hypothesis) if protocol == "open-asr" else _plain(reference, hypothesis)
@@ -106,7 +106,7 @@ def _merging(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[Span,
 
 
 def _step(reference: str, hypothesis: str) -> tuple[Operation, int, int]:
-    """The kind of a pair that kaldialign aligned, and its numbers of reference and hypothesis words."""
+    """The kind of a pair aligned by kaldialign, and its numbers of reference and hypothesis words."""
     if reference == _NOTHING:
         return "insert", 0, 1
     if hypothesis == _NOTHING:

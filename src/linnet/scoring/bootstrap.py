@@ -1,4 +1,4 @@
-"""How sure a corpus word error rate is, or the difference of two: a studentized bootstrap over clusters."""
+"""Confidence intervals of a corpus word error rate, or of a difference: a studentized bootstrap over clusters."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from linnet.scoring.clusters import UNKNOWN, Floats, ResamplingClusters, Unit
 
 RESAMPLES = 5000
-FEW_BLOCKS = 8  # with fewer the interval is very wide, and at four speakers still misses the truth 11 times of 100
+FEW_BLOCKS = 8  # with fewer the interval is very wide, and with four still misses the true value 11 times in 100
 MANY_CLUSTERS = 5000  # with more, Student's t and the bootstrap agree to a few parts in a thousand
-CHUNK = 2_000_000  # drawn clusters held at once
+CHUNK = 2_000_000  # drawn clusters in memory at once
 
 Method = Literal["bootstrap-t or t, the wider", "t", "t over clusters and runs", "exact binomial", "exact Poisson"]
 _AUTHORS = {"exact binomial": "Clopper-Pearson", "exact Poisson": "Garwood"}
@@ -20,9 +20,9 @@ _AUTHORS = {"exact binomial": "Clopper-Pearson", "exact Poisson": "Garwood"}
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the rate lies with the probability `level`, had other units of the same kind been recorded.
+    """The confidence interval of a rate at `level`, over other units of the same kind.
 
-    Where all units are alike, resampling them shows nothing: then an exact bound counts words, as if each stood alone.
+    If all units are alike, resampling shows no spread: then an exact bound counts words as independent.
     """
 
     low: float
@@ -33,27 +33,27 @@ class Interval:
     resamples: int
     seed: int
     method: Method = "bootstrap-t or t, the wider"
-    why: str = UNKNOWN  # utterances are resampled, where they are
+    why: str = UNKNOWN  # the reason why utterances are resampled
 
     def __str__(self) -> str:
-        """Its place among other words, such as `95% interval 4.10% to 6.20%, over 40 speakers`."""
+        """A phrase such as `95% interval 4.10% to 6.20%, over 40 speakers`."""
         text = f"{self.level:.0%} interval {self.low:.2%} to {self.high:.2%}, "
         if self.unit == "words":
             return f"{text}{self.method} ({_AUTHORS[self.method]}) over {self.units} words: resampling shows no spread"
         text += f"over {self.units} {self.unit}"
         if self.unit == "utterances":
             return f"{text}: {self.why}, it may be too narrow"
-        return f"{text}: so few say little" if self.units < FEW_BLOCKS else text
+        return f"{text}: too few for a reliable interval" if self.units < FEW_BLOCKS else text
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Sums over clusters divided by sums over clusters, with what is known of its spread."""
+    """A ratio of sums over clusters, with its standard error, interval and p-value."""
 
     value: float
     error: float  # standard error, linearized (Cochran 1977, section 2.11)
     interval: Interval
-    p_value: float  # two-sided, that the ratio is 0; it is below 1 - level where the interval leaves out 0
+    p_value: float  # two-sided, for a ratio of 0; below 1 - level if the interval excludes 0
 
 
 def bootstrap_interval(
@@ -67,9 +67,9 @@ def bootstrap_interval(
 ) -> Interval | None:
     """The interval of a corpus error rate: errors summed over words summed.
 
-    `errors[i]` and `words[i]` belong to utterance i. Without `clusters` utterances are resampled. `None` where there
-    are fewer than two clusters or no words. Where all clusters are alike, as with no error at all, it is an exact bound
-    for as many words that stand alone.
+    `errors[i]` and `words[i]` belong to utterance i. Without `clusters` utterances are resampled. `None` for fewer than
+    two clusters or no words. If all clusters are alike, for example without errors, it is an exact bound for that many
+    independent words.
 
     >>> str(bootstrap_interval([0, 0], [12, 12]))
     '95% interval 0.00% to 14.25%, exact binomial (Clopper-Pearson) over 24 words: resampling shows no spread'
@@ -96,14 +96,13 @@ def bootstrap_ratio(
 
     Blocks are drawn with replacement (Bisani and Ney 2004 for utterances, Liu et al. 2019, arXiv 1912.09508, for
     clusters), and each draw's ratio is studentized (Efron and Tibshirani 1993, section 12.5): t = (ratio* - ratio) /
-    error*. Each end is the farther of this one and that of Student's t, which helps where there are few clusters or
-    few errors; with more than `MANY_CLUSTERS` clusters both agree, and t is used alone. The plain percentiles that are
-    often taken hold the truth too rarely: about 82 of 100 times with five speakers, 90 with twenty
-    (benchmarks/scoring.py).
+    error*. Each end is the farther of this one and that of Student's t, which helps where there are few clusters or few
+    errors; with more than `MANY_CLUSTERS` clusters both agree, and t is used alone. The plain percentile interval
+    covers the true value too rarely: about 82 of 100 times with five speakers, 90 with twenty (benchmarks/scoring.py).
 
-    Where all clusters are alike, no draw differs, and the interval is that of `exact_bounds`. For the difference of two
-    systems give differences of errors as numerators. `None` where there are fewer than two clusters or the denominators
-    are all 0.
+    If all clusters are alike, all draws are equal, and the interval is that of `exact_bounds`. For the difference of
+    two systems, give differences of errors as numerators. `None` for fewer than two clusters or denominators that are
+    all 0.
     """
     numerators, denominators = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     clusters = clusters or ResamplingClusters.single(len(numerators))
@@ -113,7 +112,7 @@ def bootstrap_ratio(
         return None
     value = float(tops.sum() / bottoms.sum())
     error = float(np.sqrt(count / (count - 1) * np.sum((tops - value * bottoms) ** 2)) / bottoms.sum())
-    if error <= 1e-12 * max(1.0, abs(value)):  # all clusters alike: no spread is seen
+    if error <= 1e-12 * max(1.0, abs(value)):  # all clusters alike: no spread
         interval = _alike(float(tops.sum()), float(bottoms.sum()), level, seed)
         return Ratio(value, 0.0, interval, 1.0 if value == 0 else 2.0 ** (1 - count))
     reach, p_value = student_t(count - 1, level, value / error)
@@ -132,7 +131,7 @@ def bootstrap_ratio(
 
 
 def _alike(top: float, bottom: float, level: float, seed: int) -> Interval:
-    """The interval where no cluster differs; of a difference it reaches to both sides of 0, or has its sign."""
+    """The interval if all clusters are alike; for a difference it extends to both sides of 0, or has its sign."""
     low, high = exact_bounds(abs(top), bottom, level)
     if top <= 0:
         low, high = -high, high if top == 0 else -low
@@ -141,7 +140,7 @@ def _alike(top: float, bottom: float, level: float, seed: int) -> Interval:
 
 
 def exact_bounds(errors: float, words: float, level: float = 0.95) -> tuple[float, float]:
-    """Bounds of an error rate from its counts alone, each missed by no more than half of 1 - `level`.
+    """Exact bounds of an error rate from its counts; each is exceeded with a probability of at most (1 - `level`) / 2.
 
     Those of a binomial proportion (Clopper and Pearson 1934): without errors the upper one is 1 - ((1 - level) / 2)
     ** (1 / words). With more errors than words, which insertions make, those of a Poisson rate (Garwood 1936).
@@ -160,7 +159,7 @@ def exact_bounds(errors: float, words: float, level: float = 0.95) -> tuple[floa
 
 
 def student_t(freedom: float, level: float, t: float) -> tuple[float, float]:
-    """How many standard errors an interval reaches to each side, and the two-sided p-value of `t`.
+    """The half-width of an interval in standard errors, and the two-sided p-value of `t`.
 
     >>> reach, p_value = student_t(4, 0.95, 2.776445)
     >>> round(reach, 4), round(p_value, 4)
@@ -178,7 +177,7 @@ def _drawn_p_value(drawn: Floats, t: float) -> float:
 
 
 def _studentized(tops: Floats, bottoms: Floats, resamples: int, random: np.random.Generator) -> Floats:
-    """(ratio* - ratio) / error* of drawn corpora, [resamples]; those without a spread or denominators are left out."""
+    """(ratio* - ratio) / error* of drawn corpora, [resamples]; those without spread or denominators are omitted."""
     count = len(tops)
     value = tops.sum() / bottoms.sum()
     moments = np.stack([tops, bottoms, tops**2, tops * bottoms, bottoms**2], axis=1)

@@ -1,4 +1,4 @@
-"""Which utterances hang together: one speaker's, one session's or one recording's errors are not independent."""
+"""Clusters of dependent utterances: errors of one speaker, session or recording are not independent."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _FIELDS: dict[Unit, str] = {"speakers": "speaker", "sessions": "session", "recor
 
 @dataclass(frozen=True)
 class ResamplingClusters:
-    """A cluster for each utterance: `index[i]`, from 0 up to `count`, is utterance i's."""
+    """The cluster of each utterance: `index[i]`, from 0 to `count` - 1, is that of utterance i."""
 
     unit: Unit
     index: npt.NDArray[np.intp]
     count: int
-    why: str = UNKNOWN  # utterances are resampled
+    why: str = UNKNOWN  # the reason why utterances are resampled
 
     @classmethod
     def of(cls, unit: Unit, names: Sequence[str]) -> ResamplingClusters:
-        """Utterances of one name are one cluster.
+        """Utterances with the same name form one cluster.
 
         >>> ResamplingClusters.of("speakers", ["anna", "ben", "anna"]).sums([1, 2, 4]).tolist()
         [5.0, 2.0]
@@ -40,25 +40,25 @@ class ResamplingClusters:
 
     @classmethod
     def single(cls, utterances: int, why: str = UNKNOWN) -> ResamplingClusters:
-        """Each utterance its own cluster, and why not more of them together."""
+        """Each utterance is its own cluster; `why` is the reason."""
         return cls("utterances", np.arange(utterances), utterances, why)
 
     def sums(self, values: Iterable[float] | Floats) -> Floats:
-        """The utterances' values added up for each cluster, [count]."""
+        """Sum the utterances' values per cluster, [count]."""
         weights = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.float64)
         return np.bincount(self.index, weights, self.count).astype(np.float64)
 
     def among(self, utterances: Sequence[int]) -> ResamplingClusters:
-        """The clusters of some of the utterances, in that order."""
+        """The clusters of a subset of the utterances, in this order."""
         known, index = np.unique(self.index[list(utterances)], return_inverse=True)
         return ResamplingClusters(self.unit, index, len(known), self.why)
 
 
 def choose_clusters(rows: Sequence[Any], by: Unit | None = None) -> ResamplingClusters:
-    """Speakers, where every row names one and there are at least two; else sessions; else recordings; else utterances.
+    """Cluster by speaker if every row names one and there are at least two; else by session, recording or utterance.
 
-    Rows are asked for `speaker`, `session`, `recording` and `audio`: rows cut from the same `audio` are of one
-    recording. `by` asks for one of them.
+    Rows have `speaker`, `session`, `recording` and `audio`; rows cut from the same `audio` are one recording. `by`
+    selects one of them.
 
     Raises:
         OptionError: `by` is no unit, or not all rows name it, or all name the same.
@@ -78,7 +78,7 @@ def choose_clusters(rows: Sequence[Any], by: Unit | None = None) -> ResamplingCl
 
 
 def _why_single(rows: Sequence[Any]) -> str:
-    """What is known of speakers, sessions or recordings, and is too little."""
+    """Why speakers, sessions or recordings cannot be used."""
     for unit, name in _FIELDS.items():
         known = {value for row in rows if (value := getattr(row, name, None))}
         if len(known) == 1 and _names(rows, unit) is not None:

@@ -1,4 +1,4 @@
-"""Scoring texts by the million: normalize, align words and characters, add up; in chunks, over processes."""
+"""Score millions of texts: normalize, align words and characters, sum up; in chunks, over processes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from linnet.text.normalizers import Normalizers
 
 Rows = npt.NDArray[np.int32]  # [utterances, 4]: length of the reference, substitutions, deletions, insertions
 
-CHUNK = 4000  # texts that go to a process at once
-_AHEAD = 3  # chunks that wait for each process
+CHUNK = 4000  # texts per task of a process
+_AHEAD = 3  # chunks queued per process
 
 
 class Pair(NamedTuple):
@@ -42,10 +42,10 @@ class CorpusScore:
 
 @dataclass(frozen=True)
 class Scorer:
-    """How texts are normalized and aligned.
+    """Normalizes and aligns texts.
 
-    protocol: `plain` or `open-asr` (`linnet.scoring.scores`). workers: processes; with more than one a script needs
-    `if __name__ == "__main__":`, since each process imports it anew.
+    protocol: `plain` or `open-asr` (`linnet.scoring.scores`). workers: processes; with more than one, a script needs
+    `if __name__ == "__main__":`, since each process imports it again.
 
     >>> scored = Scorer(normalizers=Normalizers("unicode")).score([Pair("A b, c.", "a b d"), Pair("", "oh")])
     >>> scored.score.wer, scored.score.silence.hallucination_rate, scored.words.tolist()
@@ -62,13 +62,13 @@ class Scorer:
             raise OptionError(f"workers {self.workers} is not possible: use 1 or more")
 
     def score(self, pairs: Iterable[Pair]) -> CorpusScore:
-        """Score all texts; they are read as they are needed, and only counts are kept.
+        """Score all texts; they are read on demand, and only counts are kept.
 
-        An empty reference makes every word of its hypothesis an insertion. Raises `MissingExtra` where the protocol's
+        With an empty reference, every word of the hypothesis is an insertion. Raises `MissingExtra` if the protocol's
         library is not installed.
         """
         protocol = find_protocol(self.protocol)
-        protocol.align()  # that it is missing shall be said before a process is started
+        protocol.align()  # a missing library is reported before a process is started
         used: Counter[str] = Counter()
         words, characters = [np.zeros((0, 4), np.int32)], [np.zeros((0, 4), np.int32)]
         for chunk in self._chunks(_batches(pairs)):
@@ -93,7 +93,7 @@ class Scorer:
             yield from map(work, batches)
             return
         fresh = Normalizers(self.normalizers.choice, self.normalizers.spelling)
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        context = multiprocessing.get_context("spawn")  # forking a process with threads may hang
         with ProcessPoolExecutor(self.workers, context, _begin, (self.protocol, fresh)) as pool:
             waiting: deque[Future[_Chunk]] = deque()
             for batch in batches:
@@ -110,7 +110,7 @@ class _Chunk(NamedTuple):
 
 
 class _Work:
-    """Scores chunk after chunk, keeping what the normalizers have learned."""
+    """Scores chunks, keeping the caches of the normalizers."""
 
     def __init__(self, protocol: str, normalizers: Normalizers) -> None:
         self._align = find_protocol(protocol).align()
@@ -136,7 +136,7 @@ class _Work:
         return (len(words), *self._align(words, other.split()), len(plain), *edits(plain, other))
 
 
-_work: _Work | None = None  # of a process that `Scorer` has started
+_work: _Work | None = None  # of a process started by `Scorer`
 
 
 def _begin(protocol: str, normalizers: Normalizers) -> None:
@@ -146,7 +146,7 @@ def _begin(protocol: str, normalizers: Normalizers) -> None:
 
 def _go_on(pairs: list[Pair]) -> _Chunk:
     if _work is None:
-        raise RuntimeError("the process was not begun")
+        raise RuntimeError("the process was not initialized")
     return _work(pairs)
 
 

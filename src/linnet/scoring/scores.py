@@ -15,9 +15,8 @@ Edits = tuple[int, int, int]  # substitutions, deletions, insertions
 
 @dataclass(frozen=True)
 class WordErrors:
-    """Counts of a minimal alignment (Levenshtein 1966) of a hypothesis with its reference.
-
-    Of words, or of characters where a name says so (`Score.characters`).
+    """Counts of a minimal alignment (Levenshtein 1966) of a hypothesis with its reference, in words, or in characters
+    for `Score.characters`.
     """
 
     words: int = 0  # of the reference
@@ -32,11 +31,11 @@ class WordErrors:
 
     @property
     def rate(self) -> float | None:
-        """Errors per reference word, 0.05 for 5 %; `None` where there are no reference words."""
+        """Errors per reference word, 0.05 for 5 %; `None` without reference words."""
         return self.errors / self.words if self.words else None
 
     def __add__(self, other: WordErrors) -> WordErrors:
-        """The counts of both together."""
+        """The sum of the counts."""
         return WordErrors(
             self.words + other.words,
             self.substitutions + other.substitutions,
@@ -47,11 +46,11 @@ class WordErrors:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to count word errors; two rates can be compared where the protocol and the normalizer are the same."""
+    """A way to count word errors; rates are comparable if protocol and normalizer are the same."""
 
     name: str
-    library: str  # that aligns
-    align: Callable[[], Callable[[list[str], list[str]], Edits]]  # gives what counts; imports only when asked
+    library: str  # the library that aligns
+    align: Callable[[], Callable[[list[str], list[str]], Edits]]  # returns the function that counts; imports on demand
 
     @property
     def scorer(self) -> str:
@@ -60,7 +59,7 @@ class Protocol:
 
 
 def edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
-    """Substitutions, deletions and insertions of words, or of characters where two strings are given.
+    """Substitutions, deletions and insertions of words, or of characters if two strings are given.
 
     rapidfuzz finds the alignment, as it does for jiwer, so the three counts are jiwer's own.
 
@@ -109,7 +108,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """`plain`, jiwer's counts, or `open-asr`, the Open ASR Leaderboard's: split and joined compounds are no error.
+    """`plain`, jiwer's counts, or `open-asr`, the Open ASR Leaderboard's: split and joined compounds are not errors.
 
     The leaderboard (its `eval_utils.py` of 2026) sums kaldialign's edits with `merge_compounds` over a set and divides
     by the reference words. Raises `OptionError` for other names.
@@ -120,9 +119,9 @@ def find_protocol(name: str) -> Protocol:
 
 
 def count_errors(reference: str, hypothesis: str, protocol: str = "plain") -> WordErrors:
-    """Align two texts word by word; words are what whitespace separates.
+    """Align two texts word by word; words are separated by whitespace.
 
-    An empty reference has no words: the whole hypothesis counts as insertions.
+    With an empty reference, the whole hypothesis counts as insertions.
 
     >>> count_errors("three one four", "three four four five")
     WordErrors(words=3, substitutions=1, deletions=0, insertions=1)
@@ -132,7 +131,7 @@ def count_errors(reference: str, hypothesis: str, protocol: str = "plain") -> Wo
 
 
 def count_characters(reference: str, hypothesis: str) -> WordErrors:
-    """Align two texts character by character, the single spaces between words among them, as jiwer does.
+    """Align two texts character by character, including the single spaces between words, as jiwer does.
 
     >>> count_characters("a cat", "a chat")
     WordErrors(words=5, substitutions=0, deletions=0, insertions=1)
@@ -158,11 +157,11 @@ def total(counts: Iterable[WordErrors]) -> WordErrors:
 
 @dataclass(frozen=True)
 class Silence:
-    """Words recognized where the reference is empty."""
+    """Words recognized in utterances with an empty reference."""
 
     utterances: int = 0
     with_words: int = 0  # of these, with words in the hypothesis
-    words: int = 0  # hallucinated there; also insertions of the word error rate
+    words: int = 0  # hallucinated words; also insertions of the word error rate
 
     @property
     def hallucination_rate(self) -> float | None:
@@ -170,7 +169,7 @@ class Silence:
         return self.with_words / self.utterances if self.utterances else None
 
     def __str__(self) -> str:
-        """One line for people."""
+        """One line of text."""
         if not self.utterances:
             return "not measured: every reference has words"
         share = f"{self.with_words} of {self.utterances} utterances without speech ({self.hallucination_rate:.1%})"
@@ -179,7 +178,7 @@ class Silence:
 
 @dataclass(frozen=True)
 class Score:
-    """The error counts of a corpus and how they were made: `label` belongs beside every number that is printed."""
+    """The error counts of a corpus and how they were made: print `label` beside every number."""
 
     protocol: str
     scorer: str  # the library that aligned, with its version
@@ -191,12 +190,12 @@ class Score:
 
     @property
     def wer(self) -> float | None:
-        """Corpus word error rate; `None` where there are no reference words."""
+        """Corpus word error rate; `None` without reference words."""
         return self.words.rate
 
     @property
     def cer(self) -> float | None:
-        """Corpus character error rate, spaces counted; `None` where there are no reference characters."""
+        """Corpus character error rate, including spaces; `None` without reference characters."""
         return self.characters.rate
 
     @property
@@ -218,28 +217,30 @@ class Score:
 
 
 def set_rate(score: Score) -> float:
-    """A set's WER as the leaderboard shows it: per cent, rounded to two decimals.
+    """A set's WER as on the leaderboard: in percent, rounded to two decimals.
 
-    Raises `OptionError` where the set's references hold no words.
+    Raises `OptionError` if the set has no reference words.
     """
     if score.wer is None:
-        raise OptionError("a set without reference words has no word error rate: leave it out of the average")
+        raise OptionError("a set without reference words has no word error rate: exclude it from the average")
     return round(100 * score.wer, 2)
 
 
-def mean_over_sets(rates: Sequence[float]) -> float:
-    """The leaderboard's average: the unweighted mean of its sets' rounded rates, to two decimals.
+def mean_over_sets(rates: Sequence[float], weights: Sequence[float] | None = None) -> float | None:
+    """The mean of sets' rounded rates, to two decimals; None for no sets. Without weights it is the leaderboard's.
 
     >>> mean_over_sets([8.13, 10.86, 9.34, 1.25])
     7.4
     """
     if not rates:
-        raise OptionError("an average over no sets was asked for: name at least one set")
-    return round(sum(rates) / len(rates), 2)
+        return None
+    weights = [1.0] * len(rates) if weights is None else weights
+    weighted = sum(weight * rate for weight, rate in zip(weights, rates, strict=True))
+    return round(weighted / sum(weights), 2)
 
 
 def _described(counts: WordErrors, unit: str) -> str:
     if counts.rate is None:
-        return f"not defined: the references hold no {unit} ({counts.insertions} inserted)"
+        return f"not defined: the references have no {unit} ({counts.insertions} inserted)"
     edits = f"{counts.substitutions} substituted, {counts.deletions} deleted, {counts.insertions} inserted"
     return f"{counts.rate:.2%} ({edits}, {counts.words} {unit})"

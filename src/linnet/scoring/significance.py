@@ -14,27 +14,27 @@ from linnet.scoring.alignment import Alignment
 from linnet.scoring.bootstrap import RESAMPLES, Ratio, bootstrap_ratio, student_t
 from linnet.scoring.clusters import Floats, ResamplingClusters
 
-GOOD_WORDS = 2  # right in both systems: what was wrong before cannot have caused what is wrong after
+GOOD_WORDS = 2  # correct in both systems: errors before them cannot have caused errors after them
 
 
 @dataclass(frozen=True)
 class MatchedPairs:
-    """What the matched-pairs test found on `segments` stretches in which either system erred."""
+    """The result of the matched-pairs test on `segments` stretches in which either system erred."""
 
     segments: int
-    mean: float  # errors of A less errors of B, per segment
+    mean: float  # errors of A minus errors of B, per segment
     deviation: float
-    z: float | None  # None: all differences are the same
-    p_value: float  # two-sided, that both err equally often
+    z: float | None  # None: all differences are equal
+    p_value: float  # two-sided, for equal error rates
 
 
 def mapsswe(pairs: Iterable[tuple[Alignment, Alignment]]) -> MatchedPairs:
-    """The matched-pairs sentence-segment word error test (Gillick and Cox 1989) as NIST's sc_stats does it.
+    """The matched-pairs sentence-segment word error test (Gillick and Cox 1989) as in NIST's sc_stats.
 
-    Each pair aligns two systems' hypotheses with the same reference. Segments end where both have `GOOD_WORDS` words
-    right one after the other, with nothing inserted between; the differences of their errors are taken for
-    independent and their mean for normal, so it wants some fifty segments. Speakers count for nothing here: where they
-    are known, trust the bootstrap over them. Where all differences are the same, p is the sign test's.
+    Each pair aligns two systems' hypotheses with the same reference. Segments end where both have `GOOD_WORDS`
+    consecutive words correct, with nothing inserted between; the differences of their errors are assumed to be
+    independent and their mean normal, so it needs about fifty segments. Speakers are ignored: if they are known, prefer
+    the bootstrap over them. If all differences are equal, p is that of the sign test.
     """
     differences = np.array([a - b for first, second in pairs for a, b in segment_errors(first, second)], np.float64)
     count = len(differences)
@@ -51,7 +51,7 @@ def mapsswe(pairs: Iterable[tuple[Alignment, Alignment]]) -> MatchedPairs:
 def segment_errors(first: Alignment, second: Alignment) -> list[tuple[int, int]]:
     """The errors of both systems in each segment of an utterance in which either erred."""
     if first.reference != second.reference:
-        raise OptionError("two systems can be compared where their references, once normalized, are the same")
+        raise OptionError("two systems can be compared only if their normalized references are equal")
     found: list[tuple[int, int]] = []
     errors, good = [0, 0], 0
     wrongs = (first.wrong, second.wrong)
@@ -69,7 +69,7 @@ def segment_errors(first: Alignment, second: Alignment) -> list[tuple[int, int]]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for having looked at them all (Holm 1979), in their order: each may be read as if alone.
+    """P-values adjusted for multiple comparisons (Holm 1979), in their order.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -92,12 +92,12 @@ def runs_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Ratio | None:
-    """The difference of two systems' mean error rates, for other clusters and other seeds of the same kind.
+    """The difference of two systems' mean error rates, generalizing over clusters and seeds.
 
-    `errors_a` [runs of A, utterances] and `errors_b` [runs of B, utterances] are the errors of systems that were
-    trained several times; `words` [utterances]. The variances of the clusters and of each system's runs add up, and
-    Student's t has the degrees of freedom of Welch and Satterthwaite (1946). A system with one run adds nothing for
-    its seed, which is then taken for granted. `None` where there are fewer than two clusters or no words.
+    `errors_a` [runs of A, utterances] and `errors_b` [runs of B, utterances] are the errors of systems trained several
+    times; `words` [utterances]. The variances of the clusters and of each system's runs add up, and Student's t has the
+    degrees of freedom of Welch and Satterthwaite (1946). A system with one run has no variance for its seed. `None` for
+    fewer than two clusters or no words.
     """
     apart = errors_a.mean(axis=0) - errors_b.mean(axis=0)
     over_blocks = bootstrap_ratio(apart, words, clusters=clusters, level=level, resamples=resamples, seed=seed)

@@ -15,7 +15,7 @@ from linnet.text.normalizers import Normalizers
 class ValidationScore:
     """Computes the corpus word error rate (0.05 for 5 %) of references, hypotheses and languages when called.
 
-    `notify` receives a warning above 100 %. Raises `OptionError` where the references have no words.
+    `notify` receives a warning above 100 %. Raises `OptionError` if the references have no words.
     """
 
     normalizer: str
@@ -26,7 +26,7 @@ class ValidationScore:
         pairs = [Pair(*texts) for texts in zip(references, hypotheses, languages, strict=True)]
         rate = _rate(self.normalizer, pairs)
         if rate is None:
-            raise OptionError("data: the validation set has no words, so it has no error rate")
+            raise OptionError("data: the validation set has no reference words, so its error rate is undefined")
         if rate > 1:
             self.notify(self._warning(rate, pairs))
         return rate

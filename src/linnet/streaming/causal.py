@@ -74,7 +74,7 @@ class CausalModel:
     Each answer is what plain greedy decoding of all audio gives after the final tokens, whatever was answered before.
     """
 
-    carries = False  # its positions end where the model's window does
+    carries = False  # each segment is encoded from its own start
 
     def __init__(
         self, model: WhisperModel, engine: CausalEngine, spec: CausalSpec, *, block: float | None = None
@@ -85,7 +85,7 @@ class CausalModel:
         """
         self.name, self.engine_name, self.spec = model.name, engine.name, spec
         self.languages = tuple(model.vocabulary.languages)
-        self._model, self._engine, self._vocabulary = model, engine, model.vocabulary
+        self.whisper, self._engine, self._vocabulary = model, engine, model.vocabulary
         self._block = check_block(block, spec)
         self._rules = TextRules(model.vocabulary)
         self._options = DecodingOptions(timestamps=False)
@@ -105,7 +105,7 @@ class CausalModel:
             language=resolve_language(language or self.spec.language, self._vocabulary),
             prompt=tuple(prompt)[-MOST_PROMPT:] if self.spec.prompts else (),
             encoder=self._engine.begin(),
-            mel=LogMel(self._model.n_mels),
+            mel=LogMel(self.whisper.n_mels),
             peak=self.spec.speech_peak,
         )
 
@@ -191,8 +191,8 @@ class CausalModel:
         """The answer that takes no decoding: no sound yet, no room for tokens, nothing new since the same was asked."""
         memory, committed = query.memory, query.committed
         if not memory.encoder.frames:
-            return Hypothesis((), (), (), ended=True, language=memory.language)
-        if len(memory.prompt) + len(committed) + MOST_SPECIAL >= self._model.max_length:
+            return Hypothesis((), (), (), ended=True, language=memory.language, until=0.0)
+        if len(memory.prompt) + len(committed) + MOST_SPECIAL >= self.whisper.max_length:
             return Hypothesis((), (), (), ended=False, language=memory.language)
         frames, final, heard = memory.answer or (0, (), None)
         return heard if (frames, final) == (memory.encoder.frames, committed) else None
@@ -231,12 +231,12 @@ class CausalModel:
             self._options,
             language=language,
             prompt=memory.prompt,
-            max_length=self._model.max_length,
+            max_length=self.whisper.max_length,
         )
         guess = memory.tokens[len(committed) :] if memory.tokens[: len(committed)] == committed else ()
         seconds = (memory.encoder.frames - memory.looked) * FRAME_SECONDS
         new = max(NEW_TOKENS, math.ceil(seconds * TOKENS_PER_SECOND))
-        room = self._model.max_length - len(prefix) - len(committed)
+        room = self.whisper.max_length - len(prefix) - len(committed)
         return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=min(len(guess) + new, room))
 
     def _hypothesis(
@@ -252,6 +252,7 @@ class CausalModel:
             avg_logprob=one.avg_logprob,
             compression_ratio=compression_ratio(self._vocabulary.text([*query.committed, *tokens])),
             language=language,
+            until=min(memory.encoder.frames * FRAME_SECONDS, memory.count / SAMPLE_RATE),
         )
         if not query.final:
             loops = not one.ended and heard.compression_ratio > REPETITIVE
@@ -268,7 +269,7 @@ class CausalModel:
         memory.ends = [each for each in memory.ends if each[0] <= len(query.committed)]
         if not one.tokens:
             return ()
-        heads, begun = self._model.alignment_heads, memory.ends[-1][1] if memory.ends else 0.0
+        heads, begun = self.whisper.alignment_heads, memory.ends[-1][1] if memory.ends else 0.0
         heard = min(memory.count, memory.encoder.frames * FRAME_SAMPLES)
         cut = max(min(math.floor(begun / FRAME_SECONDS), heard // FRAME_SAMPLES - 1), 0)
         places = range(prefix - 1, prefix - 1 + len(one.tokens))

@@ -34,6 +34,7 @@ class Hypothesis:
     avg_logprob: float = 0.0
     compression_ratio: float = 1.0
     language: str | None = None  # the segment's, given or detected
+    until: float | None = None  # seconds of the segment that were heard, where that is not all: blocks may be open
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Query:
     """One decode that a session asks for; queries of several sessions may share a batch.
 
     `memory` is the segment's, as `StreamingModel.begin` made it and `hear` filled it. `final`: the audio of the segment
-    is complete, so its tail may be padded and every word is wanted.
+    is complete, or speech has paused, so its tail may be padded and every word is wanted.
     """
 
     memory: Any

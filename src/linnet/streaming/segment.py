@@ -96,7 +96,8 @@ class Segment:
         """Take the answer; returns what the policy says of its words, which now are the tail."""
         self.heard = heard
         words = tuple(replace(word, start=self.origin + word.start, end=self.origin + word.end) for word in heard.words)
-        verdict = self._policy.judge(Heard(words, heard.ended, self.looked, silence))
+        now = self.looked if heard.until is None else min(self.origin + heard.until, self.looked)
+        verdict = self._policy.judge(Heard(words, heard.ended, now, max(silence - (self.looked - now), 0.0)))
         self.tail = Tail(words, verdict.stable)
         return verdict
 

@@ -272,7 +272,7 @@ class StreamSession:
         silence = speech.silence
         if silence >= PAUSED:
             if segment.looked < speech.end * SECONDS + PAUSED:  # the first look after speech paused
-                return self._ask(segment)
+                return self._ask(segment, paused=True)
             if silence >= self._patience(segment):
                 return self._at_endpoint(segment)
         elif now - segment.looked >= self._step:
@@ -282,9 +282,12 @@ class StreamSession:
             return self._ask(segment, "cap", self._intake.cut(segment.window))
         return None
 
-    def _ask(self, segment: Segment, reason: Reason | None = None, cut: float | None = None) -> Query:
+    def _ask(
+        self, segment: Segment, reason: Reason | None = None, cut: float | None = None, *, paused: bool = False
+    ) -> Query:
+        """`paused`: all that was said is to be heard, although the segment may go on."""
         self._asked = _Asked(segment, self._intake.speech.silence, reason, cut)
-        return segment.query(final=reason is not None)
+        return segment.query(final=paused or reason is not None)
 
     def _at_endpoint(self, segment: Segment) -> Query | None:
         """One more look where words are not final yet; else the segment just ends."""

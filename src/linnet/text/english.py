@@ -1,9 +1,8 @@
-"""Whisper's English normalizer, as transformers has it, at a speed that serves a million rows.
+"""Whisper's English normalizer, as in transformers, fast enough for millions of rows.
 
-Its sixty or so regular expressions cost far more than the alignment that follows. Nearly all of them look at one word
-at a time, so what a word becomes is kept; only stretches whose words hang together (numbers, "it's been") go through
-the expressions again, between two stand-in words, and these stretches are kept as well. The result is the same, text
-for text.
+Its some sixty regular expressions cost far more than the alignment that follows. Nearly all of them apply to single
+words, so the result for each word is cached; only stretches of dependent words (numbers, "it's been") go through the
+expressions together, between two stand-in words, and these are cached as well. The result is identical.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 _STAND_IN = "zzz"
 _PLAIN = re.compile(r"[a-z,.?!;:\"-]+(?:'[a-z,.?!;:\"-]*)*")
 _LETTERS = re.compile(r"[a-z]+")
-_LITERAL = re.compile(r"(?:\\b)?[a-z' ]+\\b")  # an expression that asks for certain words and no others
+_LITERAL = re.compile(r"(?:\\b)?[a-z' ]+\\b")  # an expression that matches certain words only
 _HESITATIONS = re.compile(r"\\b\([a-z|]+\)\\b")
 _AFTER_CONTRACTION = frozenset({"been", "gone", "done", "got", "half"})  # "it's been", "two and a half"
-_WITH_NEIGHBORS = frozenset({"and", "a", "st", "nd", "rd", "th", "s"})  # part of a number, where one stands beside
+_WITH_NEIGHBORS = frozenset({"and", "a", "st", "nd", "rd", "th", "s"})  # part of a number next to another one
 MOST_KEPT = 1 << 17
 
-# What a word becomes, and whether it may belong to a stretch beside it. None: the word is always part of a stretch.
+# The result for a word, and whether it may belong to an adjacent stretch. None: it is always part of a stretch.
 _Word = tuple[str, bool]
 
 
 class EnglishNormalizer:
-    """`EnglishTextNormalizer` of transformers (Radford et al. 2022, appendix C), with the words' results kept.
+    """`EnglishTextNormalizer` of transformers (Radford et al. 2022, appendix C), with cached results per word.
 
-    `spelling` maps British spellings to American ones. The text that comes back has single spaces between its words.
-    With `digits` each digit of a number is its own word (`linnet.text.spoken_numbers`).
+    `spelling` maps British spellings to American ones. The returned text has single spaces between its words. With
+    `digits` each digit of a number is its own word (`linnet.text.spoken_numbers`).
 
     >>> EnglishNormalizer({"colour": "color"})("Mr. Smith's colour: twenty-one, isn't it?")
     'mister smith is color 21 is not it'
@@ -43,7 +42,7 @@ class EnglishNormalizer:
         whisper.standardize_numbers = DigitWords() if digits else NumberWords()
         self._whisper: Callable[[str], str] = whisper
         self._numbers: frozenset[str] = frozenset(whisper.standardize_numbers.words) | _AFTER_CONTRACTION
-        # brackets drop all between them; an apostrophe without its own word goes to the word before it
+        # brackets remove their content; a lone apostrophe is attached to the word before it
         self._across_words = re.compile(rf"[<>\[\]()]|(?:^|\s)(?:{whisper.ignore_patterns})?'")
         self._spelling = spelling
         self._rewritten = _rewritten(whisper.ignore_patterns, whisper.replacers)
@@ -52,15 +51,15 @@ class EnglishNormalizer:
 
     @property
     def kept(self) -> tuple[int, int]:
-        """How many words, and stretches between them, are remembered: at most `MOST_KEPT` each."""
+        """The number of cached words and stretches: at most `MOST_KEPT` each."""
         return len(self._words), len(self._stretches)
 
     def __call__(self, text: str) -> str:
-        """The text's words as Whisper compares them."""
+        """Normalize a text."""
         lowered = text.lower()
         words = lowered.split()
         if self._across_words.search(lowered) or ("'" in lowered and " ".join(words) != lowered.strip()):
-            return self._slow(text)  # "'s been" and its like ask for exactly one space
+            return self._slow(text)  # "'s been" and the like require exactly one space
         known = self._words
         try:
             found = [known[word] for word in words]
@@ -75,7 +74,7 @@ class EnglishNormalizer:
         return self._whisper(text).strip()
 
     def _pieces(self, words: list[str], found: list[_Word | None]) -> Iterator[str | None]:
-        """What words and stretches become, in order; None where only the whole text tells."""
+        """The results for words and stretches, in order; None if only the whole text determines them."""
         begin = 0
         while begin < len(words):
             end = begin
@@ -97,7 +96,7 @@ class EnglishNormalizer:
         return self._stretches[key]
 
     def _between(self, text: str, before: str, after: str) -> str | None:
-        """What a text becomes between two words; None where they become something else too."""
+        """The result for a text between two stand-in words; None if those change too."""
         whole = f" {self._slow(f'{before} {text} {after}')} "
         if not whole.startswith(f" {before} " if before else " ") or not whole.endswith(f" {after} " if after else " "):
             return None
@@ -125,7 +124,7 @@ class EnglishNormalizer:
 
 
 def _rewritten(hesitations: str, replacers: Iterable[str]) -> frozenset[str] | None:
-    """A superset of the words that the expressions change; None where they ask for more than certain words."""
+    """A superset of the words that the expressions change; None if they match more than certain words."""
     if not _HESITATIONS.fullmatch(hesitations) or not all(map(_LITERAL.fullmatch, replacers)):
         return None
     return frozenset(word for pattern in (hesitations, *replacers) for word in _LETTERS.findall(pattern[2:]))

@@ -1,4 +1,4 @@
-"""Languages by BCP-47: what a code means, whether two codes mean one language."""
+"""Language codes by BCP-47: canonical forms, and which codes mean the same language."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterable
 from linnet.errors import OptionError
 from linnet.text.language_lists import LISTS
 
-_SPELLED = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")  # what can stand in a language token: <|de|>, <|zh-hant|>
+_SPELLED = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")  # a valid language token: <|de|>, <|zh-hant|>
 
 
 def canonical(code: str) -> str:
-    """The one way in which a language is written here: canonical BCP-47, in small letters, the likely script left out.
+    """The canonical code of a language: BCP-47 in lower case, without the default script.
 
-    ISO 639-3 codes and those of FLORES-200 (`arb_Arab`) become the shortest BCP-47 tag, and a language that dominates
-    its macrolanguage becomes that (Unicode CLDR's rules, by the library langcodes): so Whisper's `jw` and `jv` are one
-    language, `cmn` and `zh` too, but not `yue` and `zh`. Raises `OptionError`, which names near codes, for a code that
-    is no registered language.
+    ISO 639-3 and FLORES-200 codes (`arb_Arab`) become the shortest BCP-47 tag, and a language that dominates its
+    macrolanguage becomes that (rules of Unicode CLDR, by the library langcodes): Whisper's `jw` and `jv` are one
+    language, and so are `cmn` and `zh`, but not `yue` and `zh`. Raises `OptionError`, with similar codes, for a code
+    that is not a registered language.
 
     >>> [canonical(code) for code in ("deu", "jw", "cmn_Hant", "arb_Arab", "ckb")]
     ['de', 'jv', 'zh-hant', 'ar', 'ckb']
@@ -32,7 +32,7 @@ def canonical(code: str) -> str:
     except LanguageTagError:
         language = None
     if language is None or language.language is None:
-        raise OptionError(f"{code!r} is no language code of BCP-47{_near(code)}")
+        raise OptionError(f"{code!r} is not a BCP-47 language code{_near(code)}")
     if language.script and language.script == language.update_dict({"script": None}).maximize().script:
         language = language.update_dict({"script": None})
     tag = language.to_tag().lower()
@@ -42,7 +42,7 @@ def canonical(code: str) -> str:
 
 
 def base_language(code: str) -> str:
-    """The language without script and region, in small letters.
+    """The language without script and region, in lower case.
 
     >>> base_language("zh-hant"), base_language("de_AT")
     ('zh', 'de')
@@ -51,15 +51,15 @@ def base_language(code: str) -> str:
 
 
 def same_language(code: str, known: Iterable[str]) -> str | None:
-    """The one among the codes of a model that means the same language, as the model writes it; None where none does."""
+    """The model's own code for the same language; None if it has none."""
     wanted = canonical(code)
     return next((one for one in known if one == wanted or _canonical_or_self(one) == wanted), None)
 
 
 def parse_languages(words: Iterable[str]) -> dict[str, str | None]:
-    """What `CODE` and `CODE=RELATED` ask for: canonical codes, each with its related language or None.
+    """Parse `CODE` and `CODE=RELATED`: canonical codes, each with its related language or None.
 
-    Raises `OptionError` for a code that is no language, and for a language that is asked for twice.
+    Raises `OptionError` for a code that is not a language, and for a language given twice.
 
     >>> parse_languages(["ckb=fa", "ast"])
     {'ckb': 'fa', 'ast': None}
@@ -68,18 +68,19 @@ def parse_languages(words: Iterable[str]) -> dict[str, str | None]:
     for word in words:
         code, _, related = word.partition("=")
         if (key := canonical(code)) in wanted:
-            raise OptionError(f"language {code!r} is asked for twice")
+            raise OptionError(f"language {code!r} is given twice")
         wanted[key] = related.strip() or None
     return wanted
 
 
 def listed_languages(name: str) -> tuple[str, ...]:
-    """The languages of a published list, canonical, each once; with a script only where the list has two of a language.
+    """The languages of a published list, canonical and unique; with a script only if the list has the language in
+    several scripts.
 
-    Raises `OptionError` for a list that is not known.
+    Raises `OptionError` for an unknown list.
     """
     if name not in LISTS:
-        raise OptionError(f"there is no list of languages {name!r}: use {' or '.join(LISTS)}")
+        raise OptionError(f"unknown list of languages {name!r}: use {' or '.join(LISTS)}")
     parts = [code.partition("_") for code in LISTS[name]]  # ace_Arab
     scripts = Counter(language for language, *_ in parts)
     codes = (canonical("".join(part) if scripts[part[0]] > 1 else part[0]) for part in parts)
@@ -89,7 +90,7 @@ def listed_languages(name: str) -> tuple[str, ...]:
 def _canonical_or_self(code: str) -> str:
     try:
         return canonical(code)
-    except OptionError:  # a model may have languages that only it knows
+    except OptionError:  # a model may have private language codes
         return code
 
 

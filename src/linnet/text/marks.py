@@ -1,4 +1,4 @@
-"""Normalizers that keep what a script is written with: combining marks, and, where it counts, case and punctuation."""
+"""Normalizers that keep combining marks, and one that keeps case and punctuation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 
 from linnet.text.language_codes import base_language
 
-VERSION: Final = 1  # raise it when a text comes out differently: it is part of the normalizers' hash
+VERSION: Final = 1  # increase it when a result changes: it is part of the normalizers' hash
 
-BRACKETS: Final = r"\[[^\]]*\]|<[^>]*>|\([^)]*\)"  # "[noise]", "<unk>", "(laughs)": said of the sound, not in it
+BRACKETS: Final = r"\[[^\]]*\]|<[^>]*>|\([^)]*\)"  # "[noise]", "<unk>", "(laughs)": annotations, not speech
 APOSTROPHES: Final = "’‘ʼʻ‛＇`´"  # all written for "'"
 DASHES: Final = "‐‑‒–—―−"
 QUOTES: Final = "“”„‟«»‹›「」『』"
@@ -21,7 +21,8 @@ _IN_BRACKETS = re.compile(BRACKETS)
 
 
 class _Table(dict[int, str | None]):
-    """What each character becomes: punctuation and symbols `mark`, invisible ones nothing, all others themselves."""
+    """Character mapping: punctuation and symbols to `mark`, invisible characters to nothing, all others to
+    themselves."""
 
     def __init__(self, mark: str, known: Mapping[str, str]) -> None:
         super().__init__({ord(character): new for character, new in known.items()})
@@ -48,12 +49,12 @@ _WRITTEN = _Table(
 
 
 def keep_marks(text: str, language: str | None = None) -> str:
-    """The words of a text in lower case without punctuation and symbols, in any script; combining marks stay.
+    """The words of a text in lower case without punctuation and symbols, in any script; combining marks are kept.
 
-    Whisper's `BasicTextNormalizer` turns each mark into a space, and with it every vowel sign of Devanagari, Thai or
-    Arabic, which makes many wrong words equal and cuts words in pieces. Here NFC composes what can be composed, only
-    the Unicode categories P* and S* become spaces, and Cf (joiners, direction marks) goes; what brackets enclose goes
-    too, as in Whisper's. The Unicode tables are those of the running Python.
+    Whisper's `BasicTextNormalizer` replaces each mark by a space, including every vowel sign of Devanagari, Thai or
+    Arabic, which makes different words equal and splits words. Here NFC composes characters, only the Unicode
+    categories P* and S* become spaces, and Cf (joiners, direction marks) is removed; bracketed text is removed too, as
+    in Whisper's. The Unicode tables are those of the running Python.
 
     >>> keep_marks("नमस्ते, दुनिया!"), keep_marks("IŞIK", "tr"), keep_marks("[Musik] Größe: 12 €")
     ('नमस्ते दुनिया', 'ışık', 'größe 12')
@@ -61,15 +62,15 @@ def keep_marks(text: str, language: str | None = None) -> str:
     text = unicodedata.normalize("NFC", text)
     if any(bracket in text for bracket in "[<("):
         text = _IN_BRACKETS.sub(" ", text)
-    composed = unicodedata.normalize("NFC", text.translate(_WORDS))  # again: what stood between may be gone
+    composed = unicodedata.normalize("NFC", text.translate(_WORDS))  # again: text in between may have been removed
     return " ".join(_lower(composed, language).split())
 
 
 def keep_case(text: str) -> str:
-    """The words of a text as they are written, each punctuation mark its own word.
+    """The words of a text as written, each punctuation mark its own word.
 
-    For the cased and punctuated word error rate: the forms of apostrophes, dashes and quotation marks are one, since
-    no listener can tell them apart; an apostrophe stays within its word.
+    For the cased and punctuated word error rate: variants of apostrophes, dashes and quotation marks are unified, since
+    they sound the same; an apostrophe stays within its word.
 
     >>> keep_case("“Don’t”, she said…")
     '" Don\\'t " , she said . . .'

@@ -1,4 +1,4 @@
-"""What texts lose before they are compared: case, punctuation, spelling. Each normalizer has an id with a hash."""
+"""Normalize texts before comparison: case, punctuation, spelling. Each normalizer has an id with a hash."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from linnet.text.language_codes import base_language
 from linnet.text.marks import APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES, VERSION, keep_case, keep_marks
 
 CHOICES = ("auto", "english", "digits", "basic", "unicode", "cased", "none")
-ENGLISH = ("english", "digits")  # those that use a list of spellings
+ENGLISH = ("english", "digits")  # these use the list of spellings
 _TABLES = (APOSTROPHES, BRACKETS, DASHES, DOTLESS, QUOTES)
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """British spellings and their American forms, as Whisper's `normalizer.json` lists them."""
+    """British spellings and their American forms, from Whisper's `normalizer.json`."""
 
     words: Mapping[str, str] = field(default_factory=dict)
-    origin: str | None = None  # where it was found; None: nowhere, all spellings stay as they are
+    origin: str | None = None  # where it was found; None: not found, spellings are kept
 
     @property
     def digest(self) -> str | None:
@@ -46,15 +46,14 @@ def is_english(language: str | None) -> bool:
 class Normalizers:
     """A normalizer for each language.
 
-    auto: english for English, marks for every other and for unknown languages.
-    english: Whisper's, as transformers has it: lower case, numbers as digits, contractions written out, American
-    spelling. It joins numbers spoken one by one, so "three one four" becomes one word, "314", and "3 1 4" stays three.
-    digits: english, then each digit of a number is a word: "three one four", "314" and "3 1 4" are equal, and one digit
-    that is heard wrong is one error. For digit strings, phone numbers, codes.
-    marks: lower case without punctuation and symbols; every script's marks stay (`linnet.text.marks`).
-    basic: Whisper's for all languages; it replaces combining marks by spaces too, so Hindi, Thai or Tamil lose vowels.
-    cased: case stays and each punctuation mark is a word, for the cased and punctuated word error rate.
-    none: the texts as they are, verbatim.
+    auto: english for English, unicode for all other and unknown languages. english: Whisper's, as in transformers:
+    lower case, numbers as digits, contractions expanded, American spelling. It joins consecutive spoken digits, so
+    "three one four" becomes one word, "314", but "3 1 4" stays three. digits: english, then each digit of a number is a
+    word: "three one four", "314" and "3 1 4" are equal, and one wrong digit is one error. For connected digits, phone
+    numbers, codes. unicode: lower case without punctuation and symbols; combining marks of all scripts are kept
+    (`linnet.text.marks`). basic: Whisper's for all languages; it also replaces combining marks by spaces, so Hindi,
+    Thai or Tamil lose vowels. cased: keeps case, and each punctuation mark is a word, for the cased and punctuated word
+    error rate. none: verbatim.
 
     >>> Normalizers("unicode").normalize("Three, one: FOUR!", "en")
     'three one four'
@@ -68,31 +67,31 @@ class Normalizers:
     def __post_init__(self) -> None:
         if self.choice not in CHOICES:
             if self.choice == "marks":
-                raise OptionError("normalizer 'marks' is called unicode now: use unicode")
+                raise OptionError("normalizer 'marks' was renamed: use unicode")
             raise OptionError(f"normalizer {self.choice!r} is unknown: use {', '.join(CHOICES)}")
 
     def name(self, language: str | None) -> str:
-        """Which one is used for a language: english, digits, basic, unicode, cased or none."""
+        """The normalizer for a language: english, digits, basic, unicode, cased or none."""
         if self.choice != "auto":
             return self.choice
         return "english" if is_english(language) else "unicode"
 
     def id(self, language: str | None) -> str:
-        """The name with a hash of what it does, such as unicode@1a2b3c4d: numbers of equal ids can be compared."""
+        """The name with a hash of its rules, such as unicode@1a2b3c4d: results with equal ids are comparable."""
         return self._id(self.name(language))
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits of all that this choice may do, in whatever language."""
+        """Eight hexadecimal digits of the rules of this choice, over all languages."""
         names = ("english", "unicode") if self.choice == "auto" else (self.choice,)
         return _digest(*map(self._id, names))
 
     def normalize(self, text: str, language: str | None) -> str:
-        """The words of a text, separated by single spaces."""
+        """Normalize a text to words separated by single spaces."""
         return self.function(language)(text)
 
     def function(self, language: str | None) -> Callable[[str], str]:
-        """What `normalize` does for a language, for many texts."""
+        """The function that `normalize` applies for a language, for many texts."""
         name = self.name(language)
         if name in ENGLISH:
             return self._digits if name == "digits" else self._english
@@ -114,7 +113,7 @@ class Normalizers:
             does: tuple[object, ...] = (name, whisper_source(), self.spelling.digest if name in ENGLISH else None)
             does += (_rules_of_digits(),) if name == "digits" else ()
         else:
-            first = "marks" if name == "unicode" else name  # its first name: ids of earlier files stay comparable
+            first = "marks" if name == "unicode" else name  # its former name: ids of earlier files stay comparable
             does = (first, VERSION, _TABLES)
         return f"{name}@{_digest(*does)}"
 
@@ -139,7 +138,7 @@ class Normalizers:
 
 
 def verbatim(text: str) -> str:
-    """The text as it is, single spaces between its words.
+    """The text unchanged, except for single spaces between words.
 
     >>> verbatim(" As it  IS. ")
     'As it IS.'
@@ -149,7 +148,7 @@ def verbatim(text: str) -> str:
 
 @cache
 def whisper_source() -> str:
-    """The code of Transformers' own normalizers, which a digest follows."""
+    """The source code of Transformers' normalizers, for digests."""
     from transformers.models.whisper import english_normalizer
 
     return inspect.getsource(english_normalizer)
@@ -162,5 +161,5 @@ def _rules_of_digits() -> int:
 
 
 def _digest(*parts: object) -> str:
-    """Eight hexadecimal digits of the parts."""
+    """Eight hexadecimal digits of a hash of the parts."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]

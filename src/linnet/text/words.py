@@ -1,4 +1,4 @@
-"""What a word is, by the script it is written in."""
+"""Words in scripts with and without spaces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WITHOUT_SPACES = (
 
 
 def without_spaces(char: str) -> bool:
-    """Whether a character is of a script that writes words without spaces between them.
+    """Whether a character belongs to a script that is written without spaces.
 
     >>> [without_spaces(char) for char in "a語한"]
     [False, True, False]
@@ -27,7 +27,7 @@ def without_spaces(char: str) -> bool:
 
 
 def break_unspaced(token: str) -> list[str]:
-    """A text without spaces, cut before every character of a script without spaces, punctuation left with what it ends.
+    """Split a text without spaces before every character of such a script; punctuation stays with what it ends.
 
     >>> break_unspaced("今日は。ok!")
     ['今', '日', 'は。', 'ok!']
@@ -43,5 +43,5 @@ def _may_begin(before: str, char: str) -> bool:
 
 
 def bears_sound(text: str) -> bool:
-    """Whether a text holds anything but punctuation, symbols and space: what is spoken rather than only written."""
+    """Whether a text holds anything spoken, beyond punctuation, symbols and spaces."""
     return any(unicodedata.category(char)[0] in "LNM" for char in text)

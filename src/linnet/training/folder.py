@@ -46,6 +46,6 @@ def _require_room(trainer: Trainer) -> None:
     free = shutil.disk_usage(at).free
     if free < needed:
         raise OutputError(
-            f"{folder}: the checkpoints need {show_bytes(needed)} and {show_bytes(free)} are free: make room, keep "
+            f"{folder}: the checkpoints need {show_bytes(needed)}, and {show_bytes(free)} are free: delete files, keep "
             "fewer (`keep`), or choose another `output`."
         )

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 from linnet.errors import OptionError
-from linnet.settings import build, read_yaml
+from linnet.settings import build, read_yaml_file
+from linnet.training.causal.recipe import CausalRecipe
 from linnet.training.options import Recipe
 from linnet.training.speech.recipe import SpeechRecipe
 from linnet.training.task import is_own, load_task
 
+_KINDS: dict[str, Any] = {kind.task: kind for kind in (SpeechRecipe, CausalRecipe)}
+
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from YAML; its key `task` is `speech` (the default), or names a class (`load_task`).
+    """Read a recipe from YAML; its key `task` is `speech` (the default), `causal`, or names a class (`load_task`).
 
     Raises:
         OptionError: no such file, not YAML, an unknown key (names the nearest), an invalid value, or an unknown task.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the recipe: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{path}: not YAML: {error}") from error
-    content = read_yaml(text, str(path)) or {}
+    content = read_yaml_file(path, "recipe")
     task = content.pop("task", SpeechRecipe.task) if isinstance(content, dict) else SpeechRecipe.task
-    if task == SpeechRecipe.task:
-        return build(SpeechRecipe, content, str(path))
+    if isinstance(task, str) and task in _KINDS:
+        found: Recipe = build(_KINDS[task], content, str(path))
+        return found
     if task == "digits":  # its former name
         raise OptionError(f"{path}: the task digits is now digits/recipe.py:DigitsRecipe, in the folder recipes/.")
     if not isinstance(task, str) or not is_own(task):
-        known = SpeechRecipe.task
+        known = min(_KINDS, key=lambda kind: -SequenceMatcher(None, kind, str(task)).ratio())
         raise OptionError(f"{path}: unknown task {task!r}; did you mean {known!r}? Or name a FILE.py:Class.")
     try:
         kind, task = load_task(task, path.parent)

@@ -1,1 +1,1 @@
-"""Recordings to transcripts: windows, batches, results and their files."""
+"""Transcribe recordings: windows, batches, results and their files."""

@@ -1,9 +1,9 @@
-"""What a model family must offer for `Recognizer` to drive it over files, long audio and batches.
+"""The interface of a model family for `Recognizer`: files, long audio and batches.
 
 One recording is a job: a generator that yields the windows that can be recognized now and receives their results. It
-yields a single window where the next one depends on its result, and several where they do not depend on one another. It
-holds a bounded number of windows, so audio of any length runs at constant memory, and windows of one or of several
-recordings share a batch.
+yields a single window if the next one depends on its result, and several if they are independent. It holds a bounded
+number of windows, so memory is constant for audio of any length, and windows of one or several recordings share a
+batch.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Request:
     group: Any = None
     prompt: tuple[int, ...] = ()
     language: str | None = None
-    position: float = 0.0  # seconds of the recording that are done when this is asked
-    vote: Any = None  # without a language, those of a batch with an equal vote speak the same one
-    features: Array | None = None  # of the samples, where they were made beforehand
-    needs_words: Callable[[Any], bool] | None = None  # whether word times of this result tell what its segments do not
+    position: float = 0.0  # seconds of the recording that are done before this request
+    vote: Any = None  # without a language, requests of a batch with an equal vote share one language
+    features: Array | None = None  # of the samples, if computed in advance
+    needs_words: Callable[[Any], bool] | None = None  # whether word times are needed to find missing words
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job returns when its recording has ended. `notices` are full sentences that the user should read."""
+    """What a job returns at the end of its recording. `notices` are full sentences for the user."""
 
     segments: tuple[Segment, ...]
     language: str | None = None
@@ -46,7 +46,7 @@ class Outcome:
     notices: tuple[str, ...] = ()
 
 
-Job = Generator[Sequence[Request], Sequence[Any], Outcome]  # each list of results is in the order of its requests
+Job = Generator[Sequence[Request], Sequence[Any], Outcome]  # results are in the order of their requests
 
 
 class Backend(Protocol):
@@ -54,7 +54,7 @@ class Backend(Protocol):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes that `language` may name; empty where the model does not take one."""
+        """Codes for `language`; empty if the model does not take one."""
         ...
 
     @property
@@ -64,16 +64,16 @@ class Backend(Protocol):
 
     @property
     def answer(self) -> type[Any]:
-        """The dataclass of the results of `run`."""
+        """The dataclass of results of `run`."""
         ...
 
     def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
         """Recognize one recording, up to about `ahead` windows at once.
 
-        Raises `OptionError` at once for options that this model cannot honor.
+        Raises `OptionError` immediately for options that the model does not support.
         """
         ...
 
     def run(self, requests: Sequence[Request]) -> list[Any]:
-        """Recognize windows of one group together; one result for each request, sent back into its job."""
+        """Recognize windows of one group together; returns one result per request, which is sent back to its job."""
         ...

@@ -1,8 +1,8 @@
-"""Runs over many recordings: each is written when it is done, and a second run goes on where the first one ended.
+"""Runs over many recordings: each is written as soon as it is done, and a second run resumes the first.
 
-Beside the files of a recording lies a hidden record, `.NAME.linnet`: for each format the fingerprint of what it was
-made with. It is written before the files (which are then claimed, not done) and again after them, each file by a
-rename, so that whatever moment a run is killed at, a format counts as done only when its file is whole.
+A hidden record next to the files of a recording, `.NAME.linnet`, holds the fingerprint of model, options and input for
+each format. It is written before the files (then claimed, not done) and again after them, each file by a rename, so a
+format counts as done only if its file is complete, whenever a run is killed.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _CLAIMED = "being written"
 
 
 class Recognizes(Protocol):
-    """What a run needs of a `Recognizer`."""
+    """The part of a `Recognizer` that a run needs."""
 
     @property
     def name(self) -> str:
-        """The model, as it was asked for."""
+        """The model, as requested."""
         ...
 
     @property
     def revision(self) -> str | None:
-        """The model's state: a commit or a fingerprint of its files."""
+        """The revision of the model: a commit or a fingerprint of its files."""
         ...
 
     @property
     def dtype(self) -> str:
-        """The precision it runs in."""
+        """The precision of the model."""
         ...
 
     def transcribe_many(
@@ -66,7 +66,7 @@ class Recognizes(Protocol):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run makes of every recording."""
+    """Options of a run, for every recording."""
 
     formats: tuple[str, ...] = ("txt",)
     decoding: TranscriptionOptions = field(default_factory=TranscriptionOptions)
@@ -84,7 +84,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class ItemResult:
-    """One recording that a run is through with. `seconds` is of work, `duration` of audio."""
+    """The result for one recording of a run. `seconds` is of computation, `duration` of audio."""
 
     item: Item
     status: Status
@@ -104,12 +104,12 @@ def run_batch(
 ) -> Iterator[ItemResult]:
     """Transcribe and write every item; yields each once, when its files exist or it has failed.
 
-    A recording that fails leaves the others alone, but a full disk ends the run: the rest is "not begun". With
-    `skip_existing`, an item is skipped when every wanted format is there and was made by the same model, revision,
-    precision and options from the same input (path, size, time of change).
+    A failed recording does not affect the others, but a full disk ends the run: the rest is "not begun". With
+    `skip_existing`, an item is skipped if every format exists and was made with the same model, revision, precision and
+    options from the same input (path, size, modification time).
 
     Raises:
-        OptionError: options that the model cannot honor.
+        OptionError: options that the model does not support.
     """
     pending: list[tuple[int, Item, str]] = []
     for index, item in enumerate(items):
@@ -143,7 +143,7 @@ def _transcribe(
         ],
         options=options.decoding,
         batch_size=options.batch_size,
-        in_order=False,  # each is written when it is done
+        in_order=False,  # each is written as soon as it is done
         on_progress=report,
     )
     for result in results:
@@ -175,7 +175,7 @@ def _finish(item: Item, result: Result, fingerprint: str, options: RunOptions) -
 
 
 def write_outputs(item: Item, transcript: Transcript, options: RunOptions, fingerprint: str) -> None:
-    """Write a transcript in every format, then the record that they are done. Raises `OutputError`."""
+    """Write a transcript in every format, then record that they are done. Raises `OutputError`."""
     known = _read_record(item)
     _write_record(item, {**known, **dict.fromkeys(options.formats, _CLAIMED)})
     marks = {}
@@ -188,7 +188,7 @@ def write_outputs(item: Item, transcript: Transcript, options: RunOptions, finge
 
 
 def make_fingerprint(recognizer: Recognizes, source: str, options: RunOptions) -> str:
-    """32 hexadecimal digits of everything that decides a transcript: model, options and input."""
+    """32 hexadecimal digits of everything that determines a transcript: model, options and input."""
     made_of = {
         "model": recognizer.name,
         "revision": recognizer.revision,
@@ -214,10 +214,10 @@ def _stamp(source: str) -> tuple[int, ...]:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Create an output folder and see that files can be written there, before any work is done.
+    """Create an output folder and check that it is writable, before any work is done.
 
     Raises:
-        OutputError: it is a file, cannot be created or is closed to us.
+        OutputError: it is a file, cannot be created, or is not writable.
     """
     try:
         open_folder(folder)
@@ -232,7 +232,7 @@ def _is_done(item: Item, known: dict[str, str], fingerprint: str, formats: Seque
 
 
 def _is_there(path: Path, known: str | None, fingerprint: str) -> bool:
-    """Whether a file was made so. One that was emptied since counts as missing, one that was edited does not."""
+    """Whether a file was made this way. A file that was emptied since counts as missing, an edited one does not."""
     try:
         if not path.is_file():
             return False
@@ -248,12 +248,12 @@ def _mark(fingerprint: str, *, empty: bool) -> str:
 
 
 def _obstacle(item: Item, known: dict[str, str], formats: Sequence[str]) -> OutputError | None:
-    """Why the files of an item can not be written, as far as that shows before the work."""
+    """Why the files of an item cannot be written, as far as this is known before the work."""
     if item.folder.is_dir() and not os.access(item.folder, os.W_OK | os.X_OK):
         return OutputError(f"{item.folder}: cannot write: no permission to write there; choose another --output")
     foreign = [item.target(name) for name in formats if name not in known and item.target(name).exists()]
     if item.beside and foreign:
-        return OutputError(f"{foreign[0]}: already exists and Linnet did not write it; name a folder with --output")
+        return OutputError(f"{foreign[0]}: already exists and was not written by Linnet; choose a folder with --output")
     return None
 
 
@@ -262,7 +262,7 @@ def _read_record(item: Item) -> dict[str, str]:
         formats = json.loads(item.record.read_text(encoding="utf-8"))["formats"]
         return {str(name): str(fingerprint) for name, fingerprint in formats.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # none, or not ours: nothing is known to be done
+        return {}  # none, or not ours: nothing counts as done
 
 
 def _write_record(item: Item, formats: dict[str, str]) -> None:

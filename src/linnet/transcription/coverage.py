@@ -1,9 +1,9 @@
-"""Whether the words of a window fit the speech that was found in it: stretches without words, and words without speech.
+"""Compare the words of a window with the speech detected in it: stretches without words, and words without speech.
 
-A model in timestamps mode skips sentences inside a window, with a high probability and no sign but the time line::
+A model in timestamps mode may skip sentences inside a window, with a high probability; only the time line shows it::
 
     regions     -----  ---- -----  --------  ------      12 s of speech
-    segments   [one two three][four five six      ]      6 words in the last 9 s: too few, it is heard again
+    segments   [one two three][four five six      ]      6 words in the last 9 s: too few, decoded again
 """
 
 from __future__ import annotations
@@ -18,26 +18,29 @@ from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import Region
 from linnet.transcription.transcript import Segment
 
-SHORTEST_SPEECH = round(0.2 * SAMPLE_RATE)  # samples: less of it may be passed over
-LONG_REST = round(1.5 * SAMPLE_RATE)  # samples of a region, of which the rest has words
-SLACK = round(0.2 * SAMPLE_RATE)  # by which a model's times may differ from where speech was found
-SLOWEST = 1.4  # words a second of speech: read and spontaneous speech has 2 to 4
-TYPICAL = 3.0  # words a second of speech in most recordings
-LAGGING = 0.65  # of a recording's usual words a second: below it words may be missing
-LEAST_KNOWN = 3  # segments that tell how fast a recording is spoken
-LONGEST_PLAIN = 3.0  # seconds of speech in a segment of which the rate says nothing yet
-FASTEST = 8.0  # words a second of speech that nobody says
-SPARE_WORDS = 2.0  # in speech too short to be measured
-LITTLE = 1.5  # seconds of speech in a window that may as well be a cry, a laugh or a chord
-SLOW = 0.85  # of a recording's usual words a second: a phrase may be missing
-LATE = round(0.4 * SAMPLE_RATE)  # samples of speech before a segment's start that are more than its times being rough
-PHRASE, PAUSE = SAMPLE_RATE, SAMPLE_RATE // 4  # samples of a phrase that may be skipped, and between phrases
-LONGEST_WORD, _PER_AMOUNT = 1.2, 0.3  # seconds of speech that a word may take, and more for each word of usual length
-_PER_WORD, _PER_WIDE = 6.0, 0.6  # letters of a word of usual length; words in an ideograph or kana
+SHORTEST_SPEECH = round(0.2 * SAMPLE_RATE)  # samples: shorter speech may be ignored
+LONG_REST = round(1.5 * SAMPLE_RATE)  # samples of a region without words, if the rest has words
+SLACK = round(0.2 * SAMPLE_RATE)  # samples by which a model's times may differ from detected speech
+SLOWEST = 1.4  # words per second of speech: read and spontaneous speech has 2 to 4
+TYPICAL = 3.0  # words per second of speech in most recordings
+LAGGING = 0.65  # share of a recording's usual words per second below which words may be missing
+LEAST_KNOWN = 3  # segments for estimating the speaking rate of a recording
+LONGEST_PLAIN = 3.0  # seconds of speech in a segment that are too short to estimate a rate
+FASTEST = 8.0  # words per second of speech that are impossible
+SPARE_WORDS = 2.0  # words in speech too short to be measured
+LITTLE = 1.5  # seconds of speech in a window that may be a cry, a laugh or a chord
+SLOW = 0.85  # share of a recording's usual words per second below which a phrase may be missing
+LATE = round(0.4 * SAMPLE_RATE)  # samples of speech before a segment's start that exceed the error of its times
+PHRASE, PAUSE = SAMPLE_RATE, SAMPLE_RATE // 4  # samples of a phrase that may be skipped, and of a pause between phrases
+LONGEST_WORD, _PER_AMOUNT = (
+    1.2,
+    0.3,
+)  # seconds of speech that a word may last, and per word of usual length
+_PER_WORD, _PER_WIDE = 6.0, 0.6  # letters of a word of usual length; words per ideograph or kana
 
 
 def amount(text: str) -> float:
-    """How much is said, in words of usual length; scripts without spaces count too.
+    """The amount of text in words of usual length, also for scripts without spaces.
 
     >>> amount("and so my fellow Americans"), amount("漢字仮名交")
     (5.5, 3.0)
@@ -56,7 +59,7 @@ def speech(regions: Sequence[Region]) -> int:
 
 
 def speech_between(regions: Sequence[Region], start: float, end: float) -> float:
-    """Seconds of speech from `start` to `end` seconds of the recording."""
+    """Seconds of speech between `start` and `end` (seconds of the recording)."""
     low, high = start * SAMPLE_RATE, end * SAMPLE_RATE
     return sum(max(min(one.end, high) - max(one.start, low), 0.0) for one in regions) / SAMPLE_RATE
 
@@ -68,7 +71,7 @@ class Pace:
         self._rates: list[float] = []
 
     def watch(self, segments: Sequence[Segment], regions: Sequence[Region]) -> None:
-        """Take the segments of one window."""
+        """Add the segments of one window."""
         rates = (_rate(one, regions) for one in segments)
         self._rates += [rate for rate in rates if rate is not None]
 
@@ -84,22 +87,22 @@ class Pace:
 
 
 def is_thin(segment: Segment, regions: Sequence[Region], least: float = SLOWEST) -> bool:
-    """Whether fewer than `least` words a second stand for the speech in a segment; below 1.4 some were skipped."""
+    """Whether a segment has fewer than `least` words per second of speech; below 1.4 some were skipped."""
     rate = _rate(segment, regions)
     return rate is not None and rate < least
 
 
 def _rate(segment: Segment, regions: Sequence[Region]) -> float | None:
-    """Words a second of the speech in a segment; None where it has too little to tell."""
+    """Words per second of speech in a segment; None for too little speech."""
     spoken = speech_between(regions, segment.start, segment.end)
     return amount(segment.text) / spoken if spoken >= LONGEST_PLAIN else None
 
 
 def may_skip(segment: Segment, regions: Sequence[Region], earliest: float, usual: float) -> bool:
-    """Whether a phrase may be missing in a segment that is not thin; the times of its words tell (`is_stretched`).
+    """Whether a phrase may be missing in a segment that is not thin; its word times decide (`is_stretched`).
 
-    It begins in the middle of speech that no segment before it has, the last of which ends at `earliest` seconds; or it
-    holds a pause and a phrase, and fewer words than is usual.
+    The segment begins in the middle of speech that is not in an earlier segment (the last of which ends at `earliest`
+    seconds), or it holds a pause and a phrase, and fewer words than usual.
     """
     start, end = round(segment.start * SAMPLE_RATE), round(segment.end * SAMPLE_RATE)
     if any(max(one.start, round(earliest * SAMPLE_RATE)) + LATE < start < one.end for one in regions):
@@ -114,7 +117,7 @@ def may_skip(segment: Segment, regions: Sequence[Region], earliest: float, usual
 
 
 def is_stretched(segment: Segment, regions: Sequence[Region]) -> bool:
-    """Whether a word of a segment is laid over more speech than it can be: over that of words which are missing."""
+    """Whether a word of a segment spans more speech than one word can, so that words are missing."""
     return any(
         speech_between(regions, word.start, word.end) > LONGEST_WORD + _PER_AMOUNT * amount(word.word)
         for word in segment.words
@@ -122,16 +125,16 @@ def is_stretched(segment: Segment, regions: Sequence[Region]) -> bool:
 
 
 def is_crowded(segment: Segment, regions: Sequence[Region]) -> bool:
-    """Whether a segment has more words than anybody could say in the speech around it."""
+    """Whether a segment has more words than can be said in the speech around it."""
     slack = SLACK / SAMPLE_RATE
     spoken = speech_between(regions, segment.start - slack, segment.end + slack)
     return amount(segment.text) > FASTEST * spoken + SPARE_WORDS
 
 
 def uncovered(regions: Sequence[Region], segments: Sequence[Segment], start: int, end: int) -> Iterator[list[Region]]:
-    """Speech from sample `start` to `end` that is in no segment: before, between and after segments.
+    """Speech from sample `start` to `end` outside of segments.
 
-    Of a region that a segment reaches into, what is left counts where it is too long to be the segment's own.
+    The rest of a region that overlaps a segment counts if it is too long to belong to the segment.
     """
     said = sorted((round(one.start * SAMPLE_RATE), math.ceil(one.end * SAMPLE_RATE)) for one in segments)
     edges = [start, *(edge for times in said for edge in times), max(end, said[-1][1] if said else end)]
@@ -142,7 +145,7 @@ def uncovered(regions: Sequence[Region], segments: Sequence[Segment], start: int
 
 
 def _left(region: Region, lower: int, upper: int, said: Sequence[tuple[int, int]]) -> Region | None:
-    """What of a region lies between two segments: all of it, give or take a little, or a long part."""
+    """The part of a region between two segments, if it is nearly all of the region or long."""
     claimed = any(first + SLACK < region.end and region.start < last - SLACK for first, last in said)
     if not claimed and lower - SLACK <= region.start and region.end <= upper + SLACK:
         return region

@@ -1,4 +1,4 @@
-"""Sources as they come: those of a generator are made in its own thread, so that a slow one holds nothing up."""
+"""Hand out sources; a generator of sources runs in its own thread, so that a slow one does not delay anything."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from typing import Any
 
 from linnet.closing import Closing
 
-PATIENCE = 0.1  # seconds that a source may take before what was begun goes on without it
-FAREWELL = 2.0  # seconds in which the thread is to leave the source that it is at
+PATIENCE = 0.1  # seconds to wait for a source before running recordings continue without it
+FAREWELL = 2.0  # seconds for the thread to finish the current source
 
 
 class Feed(Closing):
-    """Hands out sources one by one; those of a list at once, those of any other iterable as a thread makes them.
+    """Hands out sources one by one: those of a list directly, those of any other iterable from a thread.
 
-    None is made before it is asked for. An error in making them ends them. When the feed is closed, a generator of
-    sources is closed and `discard` is called with each source that was made and not taken: at once, or where the
-    generator is still busy after 2 s, as soon as it comes back.
+    A source is created only on demand. An error in the iterable ends the sources. Closing the feed closes a generator
+    of sources and calls `discard` with each source that was created but not taken: immediately, or, if the generator is
+    still busy after 2 s, as soon as it returns.
     """
 
     def __init__(self, sources: Iterable[Any], discard: Callable[[Any], None]) -> None:
         self._sources, self._discard = iter(sources), discard
         self._made: deque[Any] = deque()
-        self._asked = 0  # how many more are to be made
-        self._since = 0.0  # the time at which the next one was begun
+        self._asked = 0  # number of sources still requested
+        self._since = 0.0  # start time of the next one
         self._over = self._closed = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         if not isinstance(sources, Sequence):
-            run = copy_context().run  # a generator's context variables are its caller's
+            run = copy_context().run  # a generator sees its caller's context variables
             self._thread = threading.Thread(target=run, args=(self._work,), name="linnet-feed", daemon=True)
             self._thread.start()
 
     def ask(self, count: int) -> None:
-        """Let up to `count` sources be made in advance, in the thread."""
+        """Request up to `count` sources in advance, from the thread."""
         with self._changed:
             if not self._asked:
                 self._since = time.monotonic()
@@ -47,7 +47,7 @@ class Feed(Closing):
             self._changed.notify_all()
 
     def take(self, *, wait: bool) -> tuple[Any] | None:
-        """The next source, in a tuple. None where there is no more, or, unless it is to `wait`, none within 0.1 s."""
+        """The next source, in a tuple. None if there are no more, or, without `wait`, none within 0.1 s."""
         if self._thread is None and not self._over:
             self._make()
         self.ask(1)
@@ -61,7 +61,7 @@ class Feed(Closing):
         return None
 
     def check(self) -> None:
-        """Raise the error that ended the sources, where there was one."""
+        """Raise the error that ended the sources, if any."""
         if self._error is not None:
             raise self._error
 
@@ -81,7 +81,7 @@ class Feed(Closing):
             return not self._closed
 
     def _make(self) -> bool:
-        """Make the next source; False where there is none."""
+        """Create the next source; returns False if there is none."""
         made: list[Any] = []
         error: BaseException | None = None
         try:
@@ -103,7 +103,7 @@ class Feed(Closing):
             self._discard(source)
 
     def close(self) -> None:
-        """Ask for no more, and see that the generator and what it made are closed."""
+        """Stop requesting sources, and close the generator and all unused sources."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

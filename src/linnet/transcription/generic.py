@@ -1,6 +1,6 @@
-"""Recognizing recordings with any speech model of Transformers other than Whisper: sequence-to-sequence, or CTC.
+"""Recognize recordings with Transformers speech models other than Whisper: sequence-to-sequence, or CTC.
 
-Such models have no timestamp tokens: a recording is cut into windows in its pauses, each becomes a segment.
+These models have no timestamp tokens: a recording is split into windows at pauses, and each window becomes a segment.
 
 Shapes: B windows, T output frames of a CTC model, V vocabulary, L tokens.
 """
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
     from linnet.models.resolve import ModelRef
 
-SHORTEST = SAMPLE_RATE // 10  # samples: a shorter window is padded to it
-MOST_TOKENS = 448  # for a window, where the model's generation config names no limit
+SHORTEST = SAMPLE_RATE // 10  # samples: shorter windows are padded
+MOST_TOKENS = 448  # per window, if the model's generation config has no limit
 
 _DEFAULTS = TranscriptionOptions()
-_FREE = {"timestamps", "seed", "vad", "long_form"}  # without meaning here, so of no harm
+_FREE = {"timestamps", "seed", "vad", "long_form"}  # without effect here
 _HONORED = {
     "ctc": frozenset(_FREE | {"word_timestamps"}),
     "seq2seq": frozenset(
@@ -51,7 +51,7 @@ _HONORED = {
     ),
 }
 _WHY_NOT = {
-    "language": "it takes no language and recognizes the one that it was trained on",
+    "language": "it has no language option and recognizes the language of its training",
     "language_per_segment": "it does not detect languages",
     "task": "it only transcribes",
     "prompt": "it takes no prompt",
@@ -62,27 +62,27 @@ _WHY_NOT = {
 
 @dataclass(frozen=True)
 class GenericWindowResult:
-    """What one window said, and when, in seconds from its start."""
+    """The text of one window and its times, in seconds from its start."""
 
     text: str
     start: float
     end: float
     avg_logprob: float
     words: tuple[TimedWord, ...] = ()
-    tokens: tuple[int, ...] = field(kw_only=True)  # of the text; a journal's line without them is recognized again
+    tokens: tuple[int, ...] = field(kw_only=True)  # of the text; a journal entry without them is recognized again
 
 
 def load_generic(ref: ModelRef, *, device: str, dtype: torch.dtype) -> GenericBackend:
-    """Load a sequence-to-sequence or CTC model from its folder. Raises `ModelError` where it is unfit or damaged."""
+    """Load a sequence-to-sequence or CTC model from its folder. Raises `ModelError` if it is unsuitable or damaged."""
     return GenericBackend(load_speech_model(ref, device=device, dtype=dtype))
 
 
 class GenericBackend:
     """A sequence-to-sequence or CTC model of Transformers, as `transcription.backend.Backend`.
 
-    Windows of different lengths share a batch only where padding does not change what the encoder makes of the sound,
-    so that a batch gives what its windows give one by one. This is measured when the model is loaded: models without an
-    attention mask, with a normalization over time or with unmasked convolutions fail it and batch equal lengths only.
+    Windows of different lengths share a batch only if padding does not change the encoder's output, so that results do
+    not depend on batching. This is measured when the model is loaded: models without an attention mask, with a
+    normalization over time or with unmasked convolutions only batch equal lengths.
     """
 
     def __init__(self, speech: SpeechModel) -> None:
@@ -107,14 +107,14 @@ class GenericBackend:
         return f"transformers {self._speech.family.name} {self._speech.device} {dtype}"
 
     def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
-        """Recognize one recording. Raises `OptionError` at once for what the model cannot do."""
+        """Recognize one recording. Raises `OptionError` immediately for options that the model does not support."""
         _check(options, self._speech)
         return self._windows(source, options, ahead)
 
     def _windows(self, source: AudioSource, options: TranscriptionOptions, ahead: int) -> Job:
         plan = WindowPlan(source, self._window, choose_detector(vad=options.vad))
-        listener = _WindowRecognizer(self, options)
-        return (yield from batched(plan, listener, Languages(None, each=True), limit=self._window, ahead=ahead))
+        recognizer = _WindowRecognizer(self, options)
+        return (yield from batched(plan, recognizer, Languages(None, each=True), limit=self._window, ahead=ahead))
 
     def request(self, samples: Samples, options: TranscriptionOptions) -> Request:
         """The request for one window."""
@@ -140,16 +140,16 @@ class GenericBackend:
         try:
             with quiet(), np.errstate(all="ignore"):
                 made = self._speech.family.features(processor, windows)
-        except Exception as error:  # its settings are the folder's: whatever they lead to
+        except Exception as error:  # its settings come from the folder: any error is possible
             raise self._unfit(processor, error) from error
         return {name: self._placed(value) for name, value in made.items()}
 
     def _unfit(self, part: Any, error: Exception) -> ModelError:
         said = f"{type(part).__name__}: {str(error).splitlines()[0] if str(error) else repr(error)}"
-        return ModelError(f"model {self._speech.name} wants more than sound, which Linnet cannot give it: {said}")
+        return ModelError(f"model {self._speech.name} needs more than audio, which Linnet does not support: {said}")
 
     def _probe_padding(self) -> bool:
-        """Whether half a second of noise is encoded alike alone and padded to a second."""
+        """Whether half a second of noise is encoded equally with and without padding to one second."""
         import torch
 
         noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32) * 0.1
@@ -162,7 +162,7 @@ class GenericBackend:
             try:
                 short, padded = (family.encode(model, given)[0] for given in (alone, both))
             except (TypeError, ValueError, AttributeError, RuntimeError, LookupError, ArithmeticError):
-                return False  # an encoder that wants more than this: never pad
+                return False  # an encoder that needs more inputs: never pad
         difference = (short - padded[: len(short)]).abs().max()
         tolerance = 1e-4 if self._speech.dtype == torch.float32 else 5e-2
         return bool(difference <= tolerance * short.abs().max())
@@ -186,7 +186,7 @@ class GenericBackend:
         return [self.ctc_window(row[:n], scores[:n], seconds, timed=timed) for row, scores, n, seconds in rows]
 
     def ctc_window(self, tokens: Tensor, scores: Tensor, seconds: float, *, timed: bool = False) -> GenericWindowResult:
-        """What the likeliest tokens [T] of one window say, and when; scores [T] are their log-probabilities."""
+        """The text and times of the most probable tokens [T] of one window; scores [T] are their log-probabilities."""
         tokenizer = self._speech.tokenizer
         silent = {self._speech.model.config.pad_token_id, getattr(tokenizer, "word_delimiter_token_id", None)}
         spoken = [index for index, token in enumerate(tokens.tolist()) if token not in silent]
@@ -235,16 +235,16 @@ class GenericBackend:
 
 
 class _WindowRecognizer:
-    """This family's side of batched long-form, as `longform.WindowRecognizer`.
+    """A `longform.WindowRecognizer` for this family.
 
-    Its windows do not wait for one another and nothing is heard again: the models do not say where they stopped.
+    Windows are independent and never decoded again, since these models do not tell where they stopped.
     """
 
     def __init__(self, backend: GenericBackend, options: TranscriptionOptions) -> None:
         self._backend, self._options = backend, options
 
     def prepare(self, window: Window) -> Window:
-        """Only the audio."""
+        """The window unchanged."""
         return replace(window, joined=False, regions=())
 
     def ask(self, window: Window, language: str | None, vote: Any) -> Request:
@@ -261,7 +261,8 @@ class _WindowRecognizer:
 
 
 class _Recorder:
-    """A last logits processor that notes the log-probability of each step's most probable token and keeps no logits."""
+    """A final logits processor that records the log-probability of each step's most probable token, without keeping
+    logits."""
 
     def __init__(self) -> None:
         self._tokens: list[Tensor] = []
@@ -275,7 +276,7 @@ class _Recorder:
         return scores
 
     def averages(self, ends: Sequence[int]) -> list[float]:
-        """For each row the mean over its tokens, the first end token included."""
+        """The mean per row over its tokens, including the first end token."""
         import torch
 
         tokens, scores = torch.stack(self._tokens, 1), torch.stack(self._scores, 1)  # [B, L]
@@ -286,9 +287,9 @@ class _Recorder:
 
 
 def _ctc_text(tokenizer: Any, tokens: Sequence[int]) -> str:
-    """Repeats merged, then blanks and other special tokens dropped.
+    """The text after merging repetitions, then removing blanks and other special tokens.
 
-    `skip_special_tokens` of the CTC tokenizers drops blanks first, which merges double letters (hello: helo).
+    `skip_special_tokens` of the CTC tokenizers removes blanks first, which merges double letters (hello: helo).
     """
     merged = [token for token, _ in groupby(tokens)]
     text: str = tokenizer.decode(merged, skip_special_tokens=False)
@@ -298,32 +299,32 @@ def _ctc_text(tokenizer: Any, tokens: Sequence[int]) -> str:
 
 
 def _ctc_tokens(tokenizer: Any, tokens: Sequence[int]) -> tuple[int, ...]:
-    """The tokens of `_ctc_text`: repeats merged, without blanks and other special tokens, with word delimiters."""
+    """The tokens of `_ctc_text`: repetitions merged, without blanks and other special tokens, with word delimiters."""
     silent = set(tokenizer.all_special_ids) - {getattr(tokenizer, "word_delimiter_token_id", None)}
     return tuple(token for token, _ in groupby(tokens) if token not in silent)
 
 
-def _segments(heard: GenericWindowResult, offset: float, duration: float) -> list[Segment]:
-    """One segment, or none for no text; times within the window though it may have been padded."""
-    text = heard.text.strip()
+def _segments(result: GenericWindowResult, offset: float, duration: float) -> list[Segment]:
+    """One segment, or none without text; times are clipped to the window without padding."""
+    text = result.text.strip()
     if not text:
         return []
-    start, end = min(heard.start, duration), min(heard.end, duration)
-    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, heard.tokens, heard.avg_logprob)
-    words = [replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in heard.words]
+    start, end = min(result.start, duration), min(result.end, duration)
+    segment = Segment(round(offset + start, 3), round(offset + end, 3), text, result.tokens, result.avg_logprob)
+    words = [replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in result.words]
     return [with_words(segment, words, offset=offset)]
 
 
 def _check(options: TranscriptionOptions, speech: SpeechModel) -> None:
-    """Refuse each option that was changed from its default and that this family does not honor."""
+    """Raise `OptionError` for options that differ from their default and that this family does not support."""
     for each in fields(options):
         value = getattr(options, each.name)
         if each.name in _HONORED[speech.family.name] or value == getattr(_DEFAULTS, each.name):
             continue
         if value is None or (each.name == "temperatures" and value == (0.0,)):
-            continue  # a fallback that is switched off, and there is none
-        why = _WHY_NOT.get(each.name, f"{speech.family.title} models other than Whisper have no such choice")
-        raise OptionError(f"model {speech.name} cannot honor {each.name}={value!r}: {why}")
+            continue  # a disabled fallback: there is none anyway
+        why = _WHY_NOT.get(each.name, f"{speech.family.title} models other than Whisper have no such option")
+        raise OptionError(f"model {speech.name} does not support {each.name}={value!r}: {why}")
 
 
 def _generation(model: Any, options: TranscriptionOptions) -> dict[str, Any]:
@@ -353,7 +354,7 @@ def _ends(model: Any) -> list[int]:
 
 
 def _beam_averages(model: Any, made: Any) -> list[float]:
-    """The mean log-probability of each best hypothesis' tokens."""
+    """The mean log-probability of the tokens of each best hypothesis."""
     scores = model.compute_transition_scores(made.sequences, made.scores, made.beam_indices)  # [B, L]
     counts = (made.beam_indices >= 0).sum(1).clamp(min=1)
     return [float(mean) for mean in scores.nan_to_num(neginf=0.0).sum(1) / counts]

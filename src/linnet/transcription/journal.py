@@ -1,8 +1,8 @@
-"""What a model made of the windows of one long recording, kept in a file as it comes, so that a killed run goes on.
+"""Results of the windows of one long recording, written to a file as they come, so that a killed run can resume.
 
-A run that begins again goes through the recording as before, and windows whose sound, options and text before them are
-those of a line in the journal are answered from there. So the transcript is that of a run without a break; what is done
-again is reading the sound and finding speech in it, at several hundred times the speed of speech.
+A resumed run goes through the recording as before; windows with the same samples, options and preceding text as an
+entry of the journal take their results from it. So the transcript equals that of an uninterrupted run; only decoding
+the audio and detecting speech are repeated, at several hundred times real time.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from linnet.files import JsonLog, whole_lines
 from linnet.transcription.backend import Request
 
-SHORTEST = 120.0  # seconds of a recording: less is done again sooner than it is looked up
+SHORTEST = 120.0  # seconds of a recording: shorter ones are repeated faster than looked up
 
 _MARK = "linnet_journal"
-_VERSION = 2  # of the keys of answers; a journal of another one is dropped
+_VERSION = 2  # of the keys; a journal of another version is discarded
 
 
 class Journal:
-    """The answers for one recording, in the file at `path`; those of another `fingerprint` or version are
-    dropped.
+    """The results for one recording, in the file at `path`; those of another `fingerprint` or version are discarded.
 
-    A file that cannot be written is given up: `broken` then says why, and the run goes on without it.
+    If the file cannot be written, `broken` gives the reason and the run continues without it.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
@@ -43,7 +42,7 @@ class Journal:
             self._known = {row["window"]: row.get("answer") for row in found}
 
     def recall(self, request: Request, kind: type[Any]) -> Any | None:
-        """The answer, of the dataclass `kind`, that this request had before; None where it had none."""
+        """The earlier result of this request, of the dataclass `kind`; None if there is none."""
         known = self._known.get(_key(request)) if self._known else None
         if known is None:
             return None
@@ -53,7 +52,7 @@ class Journal:
             return None  # a damaged line: the window is decoded again
 
     def keep(self, request: Request, answer: Any) -> None:
-        """Write an answer behind the others; it outlives this process when this returns."""
+        """Append a result; it outlives this process once this returns."""
         if self.broken is None:
             try:
                 self._append({"window": _key(request), "answer": asdict(answer)})
@@ -75,7 +74,7 @@ class Journal:
 
 
 def rebuild(kind: Any, data: Any) -> Any:
-    """What `dataclasses.asdict` and JSON made of a value of this type, as it was. Raises `TypeError` for other data.
+    """Rebuild a value of this type from the output of `dataclasses.asdict` and JSON. Raises `TypeError` for other data.
 
     >>> rebuild(tuple[int, ...], [1, 2])
     (1, 2)
@@ -98,7 +97,7 @@ def rebuild(kind: Any, data: Any) -> Any:
 
 
 def _key(request: Request) -> str:
-    """32 hexadecimal digits of all that decides an answer."""
+    """32 hexadecimal digits of everything that determines a result."""
     digest = hashlib.blake2b(request.samples.tobytes(), digest_size=16)
     digest.update(repr((request.options, request.prompt, request.language)).encode())
     return digest.hexdigest()
@@ -115,5 +114,5 @@ def _object(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return None  # cut short
+        return None  # truncated
     return value if isinstance(value, dict) else None

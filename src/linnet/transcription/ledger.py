@@ -1,4 +1,4 @@
-"""What became of a recording, window by window: its segments, and counts of what was left out or is uncertain."""
+"""Collect the results of a recording window by window: segments, and counts of what was skipped or is uncertain."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from linnet.transcription.backend import Outcome
 from linnet.transcription.sentences import without_invented_stops
 from linnet.transcription.transcript import Counts, Segment
 
-MUCH_DROPPED = 0.5  # of a recording: worth a sentence
-MANY_LOW_CONFIDENCE = 0.1  # of the segments
+MUCH_DROPPED = 0.5  # share of a recording that is worth a notice
+MANY_LOW_CONFIDENCE = 0.1  # share of the segments
 
 
 @dataclass
 class Ledger:
-    """Collects the segments of one recording and counts; `outcome` closes it."""
+    """Collects the segments and counts of one recording; `outcome` completes it."""
 
     counts: Counts = field(default_factory=Counts)
     segments: list[Segment] = field(default_factory=list)
 
     def add(self, segments: Sequence[Segment], *, fell_back: bool = False) -> None:
-        """One window is done: its segments, in any order among windows."""
+        """Add the segments of one window, in any order of windows."""
         counts = self.counts
         self.counts = replace(
             counts,
@@ -35,13 +35,13 @@ class Ledger:
         self.segments += segments
 
     def drop(self, seconds: float) -> None:
-        """Count seconds without speech, which went to no window."""
+        """Count seconds without speech, which are in no window."""
         self.counts = replace(self.counts, nonspeech_seconds=round(self.counts.nonspeech_seconds + seconds, 3))
 
     def outcome(
         self, duration: float, *, language: str | None = None, probabilities: Mapping[str, float] | None = None
     ) -> Outcome:
-        """All of it in order of time, for a recording of `duration` seconds."""
+        """The outcome in order of time, for a recording of `duration` seconds."""
         ordered = sorted(probabilities.items(), key=lambda item: -item[1]) if probabilities else []
         in_time = sorted(self.segments, key=lambda segment: (segment.start, segment.end))
         return Outcome(
@@ -59,17 +59,17 @@ class Ledger:
             silent = not self.segments and not self.counts.windows
             what = "no speech was detected" if silent else "there is little speech"
             found.append(
-                f"{what}: {dropped:.1f} of {duration:.1f} s were left out (--no-vad takes them in; for singing, say)."
+                f"{what}: {dropped:.1f} of {duration:.1f} s were skipped (--no-vad includes them, as for singing)."
             )
         elif not self.segments and self.counts.windows:
             found.append(
-                "no words were recognized in it (of several channels --channel selects one; --no-vad takes in singing)."
+                "no words were recognized in it (--channel selects one of several channels; --no-vad includes singing)."
             )
         low_confidence = self.counts.low_confidence_segments
         if low_confidence > MANY_LOW_CONFIDENCE * len(self.segments):
             found.append(
-                f"{low_confidence} of {len(self.segments)} segments have low confidence: improbable or repeating "
-                "themselves (--format json says which)."
+                f"{low_confidence} of {len(self.segments)} segments have low confidence: improbable or repetitive "
+                "(--format json marks them)."
             )
         return found
 

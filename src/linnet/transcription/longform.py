@@ -1,8 +1,8 @@
-"""Batched long-form: windows that do not depend on one another are recognized together and stitched by time.
+"""Batched long-form: independent windows are recognized together and joined by time.
 
-Nothing that was said is to be lost at the edges: where a model says that a window's end cut a phrase, or passes over
-speech, the window is heard again from there; where speech went on without a pause for longer than a window, the next
-window waits to begin where the last whole phrase ended.
+No speech must be lost at the edges: if a window's end cuts a phrase, or the model skips speech, the window is decoded
+again from there; if speech continues without a pause for longer than a window, the next window waits for this one and
+begins where its last complete phrase ended.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from linnet.transcription.retry import judge, passed_over
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
 
-LONGEST_TAIL = SAMPLE_RATE // 2  # samples of speech after a phrase's last timestamp that are still its own
-VOTES = 8  # windows at a recording's start that decide on its language
+LONGEST_TAIL = SAMPLE_RATE // 2  # samples of speech after a phrase's last timestamp that still belong to it
+VOTES = 8  # windows at the start of a recording that determine its language
 
 
 @dataclass(frozen=True)
 class WindowTranscript:
-    """What a model made of one window; times in seconds of the recording."""
+    """The transcript of one window; times in seconds of the recording."""
 
     segments: tuple[Segment, ...]
     resume: float  # decoding resumes from here; the window's end if it is complete
     fell_back: bool = False
     language: str | None = None
-    probabilities: Mapping[str, float] | None = None  # of languages, where it was to tell
-    thin: tuple[Segment, ...] = ()  # those of the segments with too few words for their speech: some were skipped
-    skipping: tuple[Segment, ...] = ()  # those of them of which the times of their words tell so
+    probabilities: Mapping[str, float] | None = None  # of languages, if they were detected
+    thin: tuple[Segment, ...] = ()  # segments with too few words for their speech: some may have been skipped
+    skipping: tuple[Segment, ...] = ()  # those of them whose word times confirm it
 
 
 class WindowRecognizer(Protocol):
-    """A model's side of batched long-form."""
+    """The part of batched long-form that depends on the model."""
 
     def prepare(self, window: Window) -> Window:
-        """Do beforehand, in another thread, what can be done."""
+        """Prepare a window in another thread."""
         ...
 
     def ask(self, window: Window, language: str | None, vote: Any) -> Request:
-        """The request for a window; without a language the model is to tell it."""
+        """The request for a window; without a language, it is detected."""
         ...
 
     def read(self, window: Window, answer: Any) -> WindowTranscript:
@@ -58,28 +58,28 @@ class WindowRecognizer(Protocol):
 
 
 class Languages:
-    """One language for a recording, by the sum of the probabilities of its first windows with speech; or one each."""
+    """The language of a recording, by the summed probabilities of its first windows with speech; or one per window."""
 
     def __init__(self, given: str | None, *, each: bool) -> None:
         self.chosen = given
         self.voting = given is None and not each
         self._sums: dict[str, float] = {}
         self._voices = 0
-        self._first: str | None = None  # of the windows with words
-        self._wordless: str | None = None  # of those in which speech was found and no words
+        self._first: str | None = None  # of windows with words
+        self._wordless: str | None = None  # of windows with speech but without words
 
-    def count(self, heard: WindowTranscript) -> None:
+    def count(self, result: WindowTranscript) -> None:
         """Add the language probabilities of a window; those of windows without words count only if none has words."""
-        if heard.probabilities and heard.segments:
+        if result.probabilities and result.segments:
             self._voices += 1
-            self._first = self._first or heard.language
-            for code, probability in heard.probabilities.items():
+            self._first = self._first or result.language
+            for code, probability in result.probabilities.items():
                 self._sums[code] = self._sums.get(code, 0.0) + probability
-        elif heard.probabilities:
-            self._wordless = self._wordless or heard.language
+        elif result.probabilities:
+            self._wordless = self._wordless or result.language
 
     def decide(self) -> None:
-        """Choose, where there was speech at all."""
+        """Choose the language, if there was speech."""
         if self.voting and self._sums:
             self.chosen, self.voting = self.best, False
 
@@ -92,36 +92,36 @@ class Languages:
 
     @property
     def probabilities(self) -> dict[str, float] | None:
-        """The mean over the windows that voted; they sum to 1. None where none did."""
+        """The mean over the windows that voted; they sum to 1. None without votes."""
         return {code: total / self._voices for code, total in self._sums.items()} if self._voices else None
 
 
-def batched(plan: WindowPlan, listener: WindowRecognizer, languages: Languages, *, limit: int, ahead: int) -> Job:
+def batched(plan: WindowPlan, recognizer: WindowRecognizer, languages: Languages, *, limit: int, ahead: int) -> Job:
     """Recognize a recording, up to `ahead` windows at once; `limit` samples are one window."""
     ledger, covered, ends = Ledger(), 0, 0
     pending: list[Window] = []
-    with Prefetch(map(listener.prepare, plan), max(ahead // 2, 1)) as coming:
+    with Prefetch(map(recognizer.prepare, plan), max(ahead // 2, 1)) as coming:
         while True:
             fresh = list(islice(coming, max(ahead - len(pending), 0)))
-            for window in fresh:  # as planned they do not overlap
+            for window in fresh:  # planned windows do not overlap
                 covered, ends = covered + len(window.samples), window.end
             pending += fresh
             ready = _ready(pending)[: VOTES if languages.voting else None]
             if not ready:
                 break
             done = pending[0].start / SAMPLE_RATE
-            requests = [listener.ask(window, languages.chosen, languages) for window in ready]
+            requests = [recognizer.ask(window, languages.chosen, languages) for window in ready]
             answers = yield [replace(request, position=done) for request in requests]
-            heard = {window.start: listener.read(window, answer) for window, answer in zip(ready, answers, strict=True)}
-            _vote(languages, list(heard.values()))
-            pending = list(_settle(pending, heard, ledger, languages.chosen, limit))
+            results = {one.start: recognizer.read(one, answer) for one, answer in zip(ready, answers, strict=True)}
+            _vote(languages, list(results.values()))
+            pending = list(_settle(pending, results, ledger, languages.chosen, limit))
     length = max(plan.length, ends)
     ledger.drop((length - covered) / SAMPLE_RATE)
     return ledger.outcome(length / SAMPLE_RATE, language=languages.best, probabilities=languages.probabilities)
 
 
 def _ready(pending: Sequence[Window]) -> list[Window]:
-    """Those that do not wait for the one before them."""
+    """Windows that do not wait for the one before them."""
     before = [None, *pending]
     return [
         window
@@ -130,23 +130,23 @@ def _ready(pending: Sequence[Window]) -> list[Window]:
     ]
 
 
-def _vote(languages: Languages, heard: Sequence[WindowTranscript]) -> None:
+def _vote(languages: Languages, results: Sequence[WindowTranscript]) -> None:
     if languages.voting or languages.chosen is None:
-        for one in heard:
+        for one in results:
             languages.count(one)
     languages.decide()
 
 
 def _settle(
-    pending: Sequence[Window], heard: Mapping[int, WindowTranscript], ledger: Ledger, language: str | None, limit: int
+    pending: Sequence[Window], results: Mapping[int, WindowTranscript], ledger: Ledger, language: str | None, limit: int
 ) -> Iterator[Window]:
     """Record results; returns the windows that are still to be decoded, in order.
 
-    A window that was heard in another language than the one chosen since is heard again.
+    A window decoded in another language than the one chosen since is decoded again.
     """
-    rest: Window | None = None  # of the window before, into which this one is joined
+    rest: Window | None = None  # of the window before, to which this one is joined
     for window, following in zip(pending, [*pending[1:], None], strict=True):
-        one = heard.get(window.start)
+        one = results.get(window.start)
         if rest is not None:
             yield from rest.followed_by(window, limit)
             rest = None
@@ -165,9 +165,9 @@ def _settle(
                 yield left
 
 
-def _rest(window: Window, heard: WindowTranscript) -> Window | None:
-    """The part of a window after its last whole phrase, without the silence that it begins with."""
-    resume = max(round(heard.resume * SAMPLE_RATE), window.start + 1)
+def _rest(window: Window, result: WindowTranscript) -> Window | None:
+    """The part of a window after its last complete phrase, without leading silence."""
+    resume = max(round(result.resume * SAMPLE_RATE), window.start + 1)
     if window.end - resume < SHORTEST_REST:
         return None
     left = window.part(resume, window.end)

@@ -1,9 +1,9 @@
-"""Names of the files of a run: from the inputs' stems, and never the same for two inputs.
+"""Output names of a run: from the inputs' stems, and unique per input.
 
-Each input asks for its stem (`talk` of `talks/talk.mp3`). Inputs of one run that ask for the same name in the same
-folder, upper and lower case taken as equal, all take their whole file name instead (`talk.mp3`, `talk.wav`), and where
-those are equal too, the stem with eight hexadecimal digits of the input's absolute path (`talk-1f3a9c02`). The names
-depend on the set of inputs alone, not on their order, so the same run again finds its own files.
+The default is the stem (`talk` for `talks/talk.mp3`). Inputs of one run with the same name in the same folder, ignoring
+case, all use their whole file name instead (`talk.mp3`, `talk.wav`), and if these are equal too, the stem with eight
+hexadecimal digits of the input's absolute path (`talk-1f3a9c02`). The names depend only on the set of inputs, not on
+their order, so a repeated run finds its own files.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from urllib.parse import unquote
 
 from linnet.urls import is_url, public_name
 
-_LONGEST = 180  # bytes of a name; file systems take 255 with extensions
+_LONGEST = 180  # bytes of a name; file systems allow 255 with extensions
 _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
 
 
 @dataclass(frozen=True)
 class Item:
-    """One recording of a run and where its files go.
+    """One recording of a run and its output files.
 
-    `beside`: the files lie next to the input, because no folder was named for them.
+    `beside`: the files are next to the input, because no folder was given.
     """
 
     source: str
@@ -38,11 +38,11 @@ class Item:
 
     @property
     def label(self) -> str:
-        """The input as reports show it: as it was given, URLs without their secrets."""
+        """The input for reports: as given, URLs without their secrets."""
         return "stdin" if self.source == "-" else public_name(self.source)
 
     def target(self, extension: str) -> Path:
-        """The file of one format."""
+        """The path of the file of one format."""
         return self.folder / f"{self.name}.{extension}"
 
     @property
@@ -52,19 +52,19 @@ class Item:
 
     @property
     def journal(self) -> Path:
-        """The hidden file that keeps what is done of a long recording while it is being transcribed."""
+        """The hidden file with the results of a long recording while it is being transcribed."""
         return self.folder / f".{self.name}.linnet-journal"
 
 
 def place(source: str) -> str:
-    """What distinguishes inputs: the URL, `-`, or the absolute path."""
+    """The identity of the input: the URL, `-`, or the absolute path."""
     return source if source == "-" or is_url(source) else os.path.abspath(source)  # noqa: PTH100 (keeps links)
 
 
 def plan_items(sources: Sequence[str], extensions: Sequence[str], output: Path | None) -> list[Item]:
-    """Where the files of each recording go: in `output`, else beside it (URLs and stdin: the current folder).
+    """The output files of each recording: in `output`, else beside it (URLs and stdin: the current folder).
 
-    An input that is given twice is one item. No file of the run has the name of another or of an input.
+    An input given twice is one item. No output file has the name of another or of an input.
 
     >>> [item.name for item in plan_items(["a.wav", "x/A.mp3", "b.wav"], ["txt"], Path("out"))]
     ['a.wav', 'A.mp3', 'b']

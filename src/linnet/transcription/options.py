@@ -1,4 +1,5 @@
-"""Every choice of transcribing a recording: how its windows are decoded, and how it becomes windows and words."""
+"""All options of transcribing a recording: how windows are decoded, and how a recording is split into windows and
+words."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ _FLAGS = ("condition_on_previous", "vad", "language_per_segment", "word_timestam
 
 @dataclass(frozen=True)
 class TranscriptionOptions(DecodingOptions):
-    """The options of decoding, and those of the recording around it."""
+    """Decoding options and options of the whole recording."""
 
-    condition_on_previous: bool = False  # long audio: give each window the text before it as a prompt
-    long_form: LongForm | None = None  # over one window; None: batched, or sequential with condition_on_previous
+    condition_on_previous: bool = False  # long audio: prompt each window with the text before it
+    long_form: LongForm | None = None  # audio over one window; None: batched, or sequential with condition_on_previous
     vad: bool = True  # batched long-form transcribes only detected speech
     language_per_segment: bool = False  # detect the language of each window
     word_timestamps: bool = False  # start and end of each word, from the decoder's cross-attention
@@ -30,13 +31,13 @@ class TranscriptionOptions(DecodingOptions):
         if self.long_form not in (None, "batched", "sequential"):
             raise OptionError(f"long_form {self.long_form!r} is unknown: use batched or sequential")
         if self.condition_on_previous and self.long_form == "batched":
-            raise OptionError("condition_on_previous needs the windows one after another: use long_form sequential")
+            raise OptionError("condition_on_previous needs windows in sequence: use long_form sequential")
         if self.language_per_segment and self.language is not None:
-            raise OptionError("language_per_segment detects the language: leave language out, or the other")
+            raise OptionError("language_per_segment detects the language: give only one of the two")
 
     @classmethod
     def of(cls, options: DecodingOptions | None) -> Self:
-        """These options as options of transcription, the rest at its defaults."""
+        """These options as transcription options, with defaults for the rest."""
         if isinstance(options, cls):
             return options
         decoding = options or DecodingOptions()

@@ -1,4 +1,4 @@
-"""Regions of speech packed into windows for one pass of the model, without splitting words.
+"""Pack regions of speech into windows for one pass of the model, without splitting words.
 
 Time line of one packed window, `-` speech, `.` silence::
 
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from linnet.audio.types import SAMPLE_RATE
 from linnet.audio.vad import Region
 
-PAD = round(0.3 * SAMPLE_RATE)  # of non-speech kept at both ends of a window
-LONG_PAUSE = SAMPLE_RATE // 2  # no pause is a better place to cut than one of this length
+PAD = round(0.3 * SAMPLE_RATE)  # samples of non-speech kept at both ends of a window
+LONG_PAUSE = SAMPLE_RATE // 2  # samples of a pause: longer pauses are not better places to cut
 
 
 @dataclass(frozen=True)
 class WindowSpan:
     """A window from sample `start` to `end`, and the regions of speech in it.
 
-    `joined`: it starts where the window before it ended, in the middle of speech, so that a word may lie across.
+    `joined`: it starts at the end of the window before it, in the middle of speech, so a word may be split.
     """
 
     start: int
@@ -32,29 +32,29 @@ class WindowSpan:
 
 
 def longest_region(limit: int) -> int:
-    """How long a region may be to fit into a window of `limit` samples with its pads."""
+    """The maximum length of a region in a window of `limit` samples with padding."""
     return limit - 2 * PAD
 
 
 class WindowPacker:
-    """Regions in order to windows of at most `limit` samples that hold them all, in order and without overlap.
+    """Packs regions, in order, into windows of at most `limit` samples without overlap.
 
-    The regions are at most `longest_region(limit)` long. A window is filled while the next region fits, and ends in the
+    Regions have at most `longest_region(limit)` samples. A window is filled while the next region fits, and ends in the
     last long pause of its second half, else in the longest pause there, else before the region that does not fit. It
-    has a pad at each end, at most half of the pause there. A pause over `longest_gap` always ends it.
+    has a pad at each end, at most half of the pause there. A pause over `longest_gap` always ends a window.
     """
 
     def __init__(self, limit: int, longest_gap: int | None = None) -> None:
         self._room, self._longest_gap = longest_region(limit), longest_gap
-        self._held: list[Region] = []  # in no window yet
-        self._before = -PAD  # end of the last speech that is in a window
+        self._held: list[Region] = []  # not in a window yet
+        self._before = -PAD  # end of the last speech in a window
 
     def oldest(self, settled: int) -> int:
-        """The sample before which no further window will start, where no further region starts before `settled`."""
+        """The sample before which no further window will start, if no further region starts before `settled`."""
         return max(min(settled, self._held[0].start if self._held else settled) - PAD, 0)
 
     def push(self, region: Region) -> list[WindowSpan]:
-        """Take the next region; the windows that it completes."""
+        """Add the next region; returns the windows that it completes."""
         spans = self.wait(region.start)
         while self._held and region.end - self._held[0].start > self._room:
             spans.append(self._split(region))
@@ -62,7 +62,7 @@ class WindowPacker:
         return spans
 
     def wait(self, settled: int) -> list[WindowSpan]:
-        """The window that is complete where no further region starts before the sample `settled`."""
+        """The window that is complete if no further region starts before the sample `settled`."""
         held = self._held
         full = bool(held) and settled - held[0].start > self._room and settled - held[-1].end >= LONG_PAUSE
         apart = bool(held) and self._longest_gap is not None and settled - held[-1].end > self._longest_gap
@@ -73,7 +73,7 @@ class WindowPacker:
         return [self._window(len(self._held), None)] if self._held else []
 
     def _split(self, region: Region) -> WindowSpan:
-        """A window of the first of the held regions, which together with `region` are too long for one."""
+        """A window of the first of the pending regions, which together with `region` are too long for one."""
         starts = [one.start for one in (*self._held[1:], region)]
         gaps = [start - one.end for start, one in zip(starts, self._held, strict=True)]
         half = self._held[0].start + self._room // 2
@@ -82,7 +82,7 @@ class WindowPacker:
         return self._window(best + 1, starts[best])
 
     def _window(self, count: int, following: int | None) -> WindowSpan:
-        """A window of the first `count` held regions; none starts before `following` after them."""
+        """A window of the first `count` pending regions; the next region starts at `following` or later."""
         regions = tuple(self._held[:count])
         del self._held[:count]
         first, last = regions[0], regions[-1]
@@ -93,10 +93,10 @@ class WindowPacker:
 
 
 class RegionWindows:
-    """In a `WindowPacker`'s place, each region is a window, without pads."""
+    """Instead of a `WindowPacker`: each region is a window, without padding."""
 
     def oldest(self, settled: int) -> int:
-        """As of `WindowPacker`."""
+        """As in `WindowPacker`."""
         return settled
 
     def push(self, region: Region) -> list[WindowSpan]:
@@ -104,9 +104,9 @@ class RegionWindows:
         return [WindowSpan(region.start, region.end, (region,), region.joined)]
 
     def wait(self, settled: int) -> list[WindowSpan]:  # noqa: ARG002  a `WindowPacker`'s
-        """None: there is nothing to wait for."""
+        """None: every region is complete."""
         return []
 
     def finish(self) -> list[WindowSpan]:
-        """None is left."""
+        """None: nothing is pending."""
         return []

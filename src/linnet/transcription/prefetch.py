@@ -15,11 +15,11 @@ _END = object()
 
 
 class Prefetch(Closing, Generic[T]):
-    """An iterator over `items` that makes up to `ahead` of them beforehand, in a thread that begins at once.
+    """An iterator over `items` that prepares up to `ahead` of them in a thread, which starts immediately.
 
-    NumPy's products are made on that one thread: a pool would stand in the way of the model's. An error in `items` is
-    raised where its item would have come. To be used in a `with` block or closed: after that the thread has ended,
-    `items` is closed, and nothing more comes.
+    NumPy's products run on that one thread, since a pool would compete with the model. An error in `items` is raised in
+    place of its item. Use it in a `with` block or close it: then the thread ends, `items` is closed, and no more items
+    follow.
 
     >>> with Prefetch(range(3), ahead=2) as numbers:
     ...     list(numbers)
@@ -61,7 +61,7 @@ class Prefetch(Closing, Generic[T]):
         return self
 
     def __next__(self) -> T:
-        """The next item; waits for it."""
+        """Wait for the next item."""
         if self._over:
             raise StopIteration
         made = self._made.get()
@@ -74,7 +74,7 @@ class Prefetch(Closing, Generic[T]):
         raise made
 
     def close(self) -> None:
-        """End the thread; waits until it has left the item that it is at."""
+        """End the thread; waits for its current item."""
         self._over = True
         self._stop.set()
         self._thread.join()

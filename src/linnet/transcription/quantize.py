@@ -1,4 +1,4 @@
-"""Quantizing a Whisper-family model on the user's own recordings, and judging the result on others of them."""
+"""Quantize a Whisper-family model on the user's recordings, and evaluate the result on held-out ones."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from linnet.transcription.whisper import WhisperBackend
 from linnet.transcription.windows import WindowPlan
 from linnet.urls import public_name
 
-LEAST = 8  # windows to calibrate on, and clips to judge on
-MOST_TIMED = 16  # windows whose encoding is timed
+LEAST = 8  # windows for calibration, and clips for evaluation
+MOST_TIMED = 16  # windows for timing
 
 
 @dataclass(frozen=True)
 class CalibrationClip:
-    """An utterance with its text, or a window of a recording whose text is not known."""
+    """An utterance with its text, or a window of a recording without text."""
 
     name: str
     samples: Samples
@@ -46,10 +46,10 @@ class CalibrationClip:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """What w8a8 costs beside int8, and what it gains.
+    """Errors and speed of w8a8 compared with int8.
 
-    `errors` are of int8 and w8a8 against the texts; without texts int8 has none, and those of w8a8 are the words in
-    which it differs. `seconds` of encoding one window, the medians; `speedup` is the median of int8 / w8a8, in pairs.
+    `errors` are those of int8 and w8a8 against the texts; without texts int8 has none, and those of w8a8 are the words
+    that differ. `seconds` are medians for encoding one window; `speedup` is the median of paired int8 / w8a8.
     """
 
     has_texts: bool
@@ -61,7 +61,7 @@ class QuantizationReport:
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Errors in percent of the words."""
+        """Errors in percent of words."""
         return 100 * self.errors[0] / self.words, 100 * self.errors[1] / self.words
 
     @property
@@ -71,10 +71,11 @@ class QuantizationReport:
 
 
 def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, skipped: Notify) -> list[CalibrationClip]:
-    """Clips of these utterances in a random but fixed order, of about as many windows of `window` samples.
+    """Read clips of these utterances in a random but fixed order, for about this number of windows of `window` samples.
 
-    Utterances with a text are whole. Each of the others gives windows where speech is: 8, or more where they are few.
-    What cannot be read, or holds no speech, is told to `skipped`. Raises `OptionError` where there is too little.
+    Utterances with a text are used whole; each of the others yields windows of speech: 8, or more if there are few.
+    Utterances that cannot be read, or hold no speech, are reported to `skipped`. Raises `OptionError` for too little
+    audio.
     """
     order = list(utterances)
     random.Random(0).shuffle(order)
@@ -90,7 +91,7 @@ def read_clips(utterances: Iterable[Utterance], window: int, *, windows: int, sk
             skipped(str(error))
             continue
         if not found:
-            skipped(f"{public_name(one.audio)}: left out, no speech was found in it")
+            skipped(f"{public_name(one.audio)}: skipped, no speech was found in it")
         clips += found
         left -= sum(math.ceil(len(clip.samples) / window) for clip in found)
     if len(clips) < 2 * LEAST:
@@ -105,17 +106,17 @@ def _clips(one: Utterance, window: int, share: int) -> list[CalibrationClip]:
     with open_audio(one.audio) as source:
         if one.text is not None:
             return [CalibrationClip(one.audio, source.read(0, 2**62), one.text, one.language)]
-        heard = islice(WindowPlan(source, window, VoiceActivity()), share)
-        return [CalibrationClip(one.audio, each.samples, language=one.language) for each in heard]
+        found = islice(WindowPlan(source, window, VoiceActivity()), share)
+        return [CalibrationClip(one.audio, each.samples, language=one.language) for each in found]
 
 
 class QuantizationRun:
-    """A model to be quantized on half of some clips and judged beside int8 on the other half."""
+    """Quantizes a model on one half of some clips and compares it with int8 on the other half."""
 
     def __init__(self, ref: ModelRef, utterances: Iterable[Utterance], *, windows: int, notify: Notify) -> None:
         """Load the model and read clips of about `windows` windows for each half.
 
-        `notify` receives what is left out. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
+        `notify` receives skipped recordings. Raises `ModelError`, `OptionError` (too little audio), `OpenVinoMissing`.
         """
         self._model, self._int8 = build_engine(ref, "cpu", EngineChoice("openvino", "int8"), notify)
         self._ref = ref
@@ -125,24 +126,25 @@ class QuantizationRun:
         self.judged = texts if len(texts) >= LEAST else others
 
     def quantize(self) -> ConvertedModel:
-        """The model with 8 bit weights and activations, not kept yet. Raises `OutputError`, `OpenVinoMissing`."""
+        """Quantize to 8-bit weights and activations; the result is not kept yet. Raises `OutputError`,
+        `OpenVinoMissing`."""
         windows = self._features(self.calibration)
         return calibrate(openvino_source(self._ref), openvino_precision("w8a8"), windows)
 
     def judge(self, converted: ConvertedModel) -> QuantizationReport:
-        """Set what this and int8 make of the clips kept apart, and their times, side by side.
+        """Compare errors and speed of this model and int8 on the held-out clips.
 
-        Raises `OptionError` where these hold no words.
+        Raises `OptionError` if these hold no words.
         """
         w8a8 = OpenVinoEngine(compile_converted(converted), label="w8a8")
-        heard = [self._hear(engine) for engine in (self._int8, w8a8)]
+        transcripts = [self._texts(engine) for engine in (self._int8, w8a8)]
         has_texts = all(clip.text is not None for clip in self.judged)
-        references = [clip.text or "" for clip in self.judged] if has_texts else heard[0]
+        references = [clip.text or "" for clip in self.judged] if has_texts else transcripts[0]
         languages = [clip.language for clip in self.judged]
         scorer = Scorer(normalizers=Normalizers("basic"))
-        counts = [scorer.score(map(Pair, references, texts, languages)).score.words for texts in heard]
+        counts = [scorer.score(map(Pair, references, texts, languages)).score.words for texts in transcripts]
         if not counts[0].words:
-            raise OptionError("w8a8 cannot be judged: there are no words in the recordings kept apart for it")
+            raise OptionError("w8a8 cannot be evaluated: the held-out recordings hold no words")
         windows = self._features(self.judged[:MOST_TIMED])[:MOST_TIMED]
         times = time_in_turn(
             lambda row: self._int8.encode(windows[row][None]), lambda row: w8a8.encode(windows[row][None]), len(windows)
@@ -156,15 +158,15 @@ class QuantizationRun:
             speedup=times.speedup,
         )
 
-    def _hear(self, engine: Engine) -> list[str]:
-        """The text of each judged clip, greedy at temperature 0: the same at every call."""
+    def _texts(self, engine: Engine) -> list[str]:
+        """The text of each held-out clip, greedy at temperature 0, so it is deterministic."""
         backend = WhisperBackend(self._model, engine)
         recognizer = Recognizer(backend, self._ref, device="cpu", dtype=engine.name)
         recordings = [Audio(clip.samples, clip.name) for clip in self.judged]
         return greedy_texts(recognizer, recordings, [clip.language for clip in self.judged])
 
     def _features(self, clips: Iterable[CalibrationClip]) -> list[Array]:
-        """The log-mel features [T, M] of all windows of these clips, as the model is given them."""
+        """The log-mel features [T, M] of all windows of these clips, as the model's input."""
         backend, options, size = (
             WhisperBackend(self._model, self._int8),
             TranscriptionOptions(),

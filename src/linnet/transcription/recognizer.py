@@ -1,4 +1,4 @@
-"""The front door: load a model by name, let it transcribe."""
+"""The front door: load a model by name and transcribe."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may 
     """Load a speech model: an embedded name (`digits`), a folder, or a Hub id; by default the one for this machine.
 
     `device` is auto, cpu or cuda; `engine` auto, torch or openvino, which runs Whisper-family models on a CPU, and CTC
-    models where it is named; `compute_type` auto, f32 (or float32), bf16 (or bfloat16), float16, int8 or w8a8; `dtype`,
-    deprecated, is `compute_type` with `engine="torch"`; `threads` how many the engine uses, by default all cores.
-    `notify` receives each choice made automatically, with its reason. `late`: the weights are read when a first
-    recording could be opened, not now. Raises `ModelError` for a model that is missing or damaged, `OptionError` for
-    what does not go together.
+    models if chosen explicitly; `compute_type` auto, f32 (or float32), bf16 (or bfloat16), float16, int8 or w8a8;
+    `dtype`, deprecated, is `compute_type` with `engine="torch"`; `threads` is the number for the engine, by default all
+    cores. `notify` receives each automatic choice with its reason. `late`: load the weights when the first recording
+    has been opened, not now. Raises `ModelError` for a model that is missing or damaged, `OptionError` for options that
+    exclude each other.
 
     >>> recognizer = load("digits")
     >>> recognizer.languages
@@ -68,7 +68,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may 
     if device == "auto":
         notify(f"device: {place} ({why})")
     if name is None and revision is not None:
-        raise OptionError(f"revision {revision} is of a model: name the model, too")
+        raise OptionError(f"revision {revision} needs a model: name the model, too")
     if name is None:
         ref = resolve_default(place.startswith("cuda"), offline=offline, notify=notify)
     else:
@@ -80,7 +80,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may 
 
 
 def load_backend(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> Backend:
-    """Read the weights: what recognizes with them on this device."""
+    """Load the weights as a backend on this device."""
     from linnet.engines.choice import build_ctc, build_engine, torch_dtype
     from linnet.models.families import WHISPER, family_of
 
@@ -96,11 +96,11 @@ def load_backend(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notif
 
 
 class _LazyBackend:
-    """A `Backend` that is loaded when something is asked of it."""
+    """A `Backend` that is loaded on first use."""
 
     def __init__(self, load: Callable[[], Backend]) -> None:
         self._load = load
-        self.seconds = 0.0  # that loading took
+        self.seconds = 0.0  # of loading
 
     @cached_property
     def _loaded(self) -> Backend:
@@ -130,7 +130,7 @@ class Recognizer:
 
     @property
     def loading_seconds(self) -> float:
-        """How long the weights took that were read late, while recordings waited; 0 where they were there before."""
+        """Seconds for loading the weights while recordings waited; 0 if they were loaded before."""
         return self._backend.seconds if isinstance(self._backend, _LazyBackend) else 0.0
 
     @property
@@ -145,7 +145,7 @@ class Recognizer:
 
     @property
     def word_times_notice(self) -> str | None:
-        """What the user who asks for word times must know of this model's; None where that is nothing."""
+        """A notice for users of this model's word times, if any."""
         notice: str | None = getattr(self._backend, "word_times_notice", None)
         return notice
 
@@ -156,10 +156,10 @@ class Recognizer:
     ) -> Transcript:
         """Transcribe one recording of any length.
 
-        `audio` is a path, a URL, "-" for stdin, bytes, a file object, an `Audio`, an array of samples ([N] or
-        [N, channels]) at `sample_rate` Hz (16000 if not given), or {"array", "sampling_rate"} as data sets hold it.
-        `track` is which of a video's sound tracks is heard, from 1. `options` are those of `TranscribeOptions`.
-        Raises `AudioError` for a recording that cannot be read and `OptionError` for what the model cannot do.
+        `audio` is a path, a URL, "-" for stdin, bytes, a file object, an `Audio`, an array of samples ([N] or [N,
+        channels]) at `sample_rate` Hz (16000 if not given), or {"array", "sampling_rate"} as data sets hold it. `track`
+        selects an audio track of a video, from 1. `options` are those of `TranscribeOptions`. Raises `AudioError` for a
+        recording that cannot be read and `OptionError` for options that the model does not support.
 
         >>> load("digits").transcribe("examples/digits-en.flac", language="en").language
         'en'
@@ -180,13 +180,14 @@ class Recognizer:
         on_progress: Callable[[Progress], None] | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Result]:
-        """Transcribe recordings, `batch_size` windows of one or several of them at once; yields a `Result` for each.
+        """Transcribe recordings, with batches of `batch_size` windows from one or several of them; yields a `Result`
+        for each.
 
         Takes the options of `transcribe`, for all recordings. Results come in the order of the inputs; with
-        `in_order=False` each when it is done, and its `index` names the input. A recording that fails is a `Result`
-        with its error, and the rest goes on. Raises `OptionError` for options that the model cannot honor. A source may
+        `in_order=False` as they are done, with `index` for the input. A failed recording yields a `Result` with its
+        error, and the others continue. Raises `OptionError` for options that the model does not support. A source may
         be a `schedule.Recording`, with its own channel, track and journal. A generator of sources runs in its own
-        thread; waiting for it holds up no result.
+        thread; waiting for it does not delay results.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise OptionError(f"batch size must be at least 1, got {batch_size}")
@@ -217,7 +218,7 @@ class Recognizer:
     def _transcript(
         self, outcome: Outcome, result: Result, options: DecodingOptions, template: Recording
     ) -> Transcript:
-        heard = result.source if isinstance(result.source, Recording) else template
+        recording = result.source if isinstance(result.source, Recording) else template
         return Transcript(
             segments=outcome.segments,
             language=outcome.language,
@@ -232,24 +233,24 @@ class Recognizer:
                 **asdict(options),
                 "device": self.device,
                 "dtype": self.dtype,
-                "channel": heard.channel,
-                "track": heard.track,
+                "channel": recording.channel,
+                "track": recording.track,
             },
             versions=versions("linnet", "torch", "transformers"),
         )
 
 
 def _split(given: Mapping[str, Any]) -> tuple[Recording, TranscriptionOptions]:
-    """How recordings are opened, as a `Recording` without its audio, and how they are transcribed."""
+    """Split keywords into those for opening, as a `Recording` without audio, and transcription options."""
     changes = dict(given)
     opening = {name: changes.pop(name) for name in ("channel", "track", "sample_rate") if name in changes}
     options = changes.pop("options", None)
-    if "temperature" in changes:  # as it is called elsewhere, and on the command line
+    if "temperature" in changes:  # its name elsewhere and on the command line
         changes = {"temperatures": changes["temperature"], **changes}
         del changes["temperature"]
     if not isinstance(options, DecodingOptions | None):
         raise OptionError(
-            f"options must be TranscriptionOptions, got {type(options).__name__}; give single ones by name"
+            f"options must be TranscriptionOptions, got {type(options).__name__}; give single options by name"
         )
     known = list(TranscribeOptions.__annotations__)
     if wrong := next((key for key in changes if key not in known), None):

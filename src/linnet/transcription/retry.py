@@ -1,7 +1,7 @@
-"""Decoding again, and which result is kept: for speech without words, and spans with too few words.
+"""Decode again where speech has no words or too few, and choose the result.
 
-A stretch is heard again as a whole, without timestamps; where words are missing still, in two parts, cut at a pause,
-and so on. At the end the hearing with more words stands::
+A stretch is decoded again as a whole, without timestamps; if words are still missing, in two parts split at a pause,
+and so on. The result with more words is kept::
 
     first      [ one two three                                  ]   15 s of speech: too few words
     whole      [ one two three                                  ]   the model skips again
@@ -20,23 +20,23 @@ from linnet.transcription.packing import PAD
 from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Retry, Window
 
-SPARE = 1.5  # words that a later hearing must have more: it may well hear one more or less
+SPARE = 1.5  # additional words that a later result needs: a difference of one may be chance
 VERY_LONG_PAUSE = 2 * SAMPLE_RATE  # samples
-SHORTEST_PART = SAMPLE_RATE  # samples of speech on each side of a cut
+SHORTEST_PART = SAMPLE_RATE  # samples of speech on each side of a split
 
 
 @dataclass
 class StretchRetry:
-    """The hearings of one stretch: `first` stands unless its parts together have more words. See `windows.Retry`."""
+    """The results for one stretch: `first` is kept unless its parts together have more words. See `windows.Retry`."""
 
     first: tuple[Segment, ...]
-    waiting: int  # parts that are not decoded yet
+    waiting: int  # parts not decoded yet
     missing: bool = False  # words are known to be missing in `first`
-    within: Retry | None = None  # the stretch that this one is a part of
+    within: Retry | None = None  # the stretch that contains this one
     found: list[Segment] = field(default_factory=list)
 
     def must_say_more(self, segments: Sequence[Segment]) -> bool:
-        """Whether words are known to be missing, and this hearing has hardly more of them."""
+        """Whether words are known to be missing, and this result has hardly more of them."""
         return self.missing and not self._is_more(segments)
 
     def _is_more(self, segments: Sequence[Segment]) -> bool:
@@ -53,17 +53,18 @@ class StretchRetry:
 
 
 def words_in(segments: Sequence[Segment]) -> float:
-    """How much is said, in words of usual length."""
+    """The amount of text, in words of usual length."""
     return sum(amount(one.text) for one in segments)
 
 
 def judge(
     window: Window, segments: Sequence[Segment], thin: Sequence[Segment], skipping: Sequence[Segment] = ()
 ) -> tuple[list[Segment], list[Window]]:
-    """The segments of a window that stand now, and what to hear again: `thin`, those with few words for their speech.
+    """The current segments of a window, and the windows to decode again: those of `thin` segments, with few words for
+    their speech.
 
-    They may be slow speech; with so few words that some must be missing they have low confidence. Of those that are
-    `skipping` it is known that words are missing: what does not say more is heard again in parts.
+    These may be slow speech; if words must be missing, they have low confidence. `skipping` segments are known to miss
+    words: if the next result has no more words, they are decoded again in parts.
     """
     if not window.again:
         kept = [one for one in segments if one not in thin]
@@ -80,32 +81,32 @@ def judge(
 
 
 def _marked(segments: Sequence[Segment], window: Window) -> tuple[Segment, ...]:
-    """The segments, of low confidence where they have so few words that some must be missing."""
+    """The segments, with low confidence where words must be missing."""
     return tuple(replace(one, low_confidence=one.low_confidence or is_thin(one, window.regions)) for one in segments)
 
 
 def _try(
     parts: Sequence[Window], first: tuple[Segment, ...], within: Retry | None = None, *, missing: bool = False
 ) -> list[Window]:
-    """The parts of a span, to be decoded again; together they must yield more words than `first`."""
+    """The parts of a span to decode again; together they must yield more words than `first`."""
     retry = StretchRetry(first, len(parts), missing, within)
     return [replace(part, retry=retry, again=True) for part in parts]
 
 
 def _stretch(window: Window, segment: Segment, segments: Sequence[Segment]) -> Window:
-    """The stretch of one segment, up to the next one at most, with the speech that it begins or ends in."""
+    """The stretch of one segment, up to the next one at most, including the speech that it begins or ends in."""
     after = min((one.start for one in segments if one.start >= segment.end), default=window.end / SAMPLE_RATE)
     start, end = round(segment.start * SAMPLE_RATE), round(segment.end * SAMPLE_RATE)
     end = min(max(end, start + SHORTEST_SPEECH) + PAD, round(after * SAMPLE_RATE), window.end)
     before = max((round(one.end * SAMPLE_RATE) for one in segments if one.end <= segment.start), default=window.start)
     begun = [one.start for one in window.regions if one.start < start < one.end and start - one.start < LONG_REST]
-    start = max(begun[0] - PAD, before) if begun else start  # a longer part is decoded again alone
+    start = max(begun[0] - PAD, before) if begun else start  # a longer part is decoded again separately
     start = min(max(start, window.start), window.end - 1)
     return window.part(start, max(end, start + 1))
 
 
 def apart(window: Window) -> list[Window]:
-    """A window cut in its very long pauses, without these: at the first of them a model often stops writing."""
+    """Split a window at very long pauses, without these: a model often stops at the first one."""
     groups: list[list[Region]] = []
     for region in window.regions:
         if groups and region.start - groups[-1][-1].end < VERY_LONG_PAUSE:
@@ -118,7 +119,7 @@ def apart(window: Window) -> list[Window]:
 
 
 def halves(window: Window) -> list[Window]:
-    """A window cut in one of its pauses, a long one near the middle of its speech; nothing where it has none."""
+    """Split a window at a pause, a long one near the middle of its speech; empty without a pause."""
     regions = window.regions
     total, best, place = speech(regions), 0.0, 0
     for count in range(1, len(regions)):
@@ -131,9 +132,9 @@ def halves(window: Window) -> list[Window]:
 
 
 def passed_over(window: Window, segments: Sequence[Segment], end: int) -> Iterator[Window]:
-    """Stretches before sample `end` with speech and no segment, in a window of which the model wrote down other speech.
+    """Stretches of speech before sample `end` that the model skipped in a window.
 
-    Each reaches from the segment before it to the one after it, at most a pad beyond its speech.
+    Each extends from the segment before it to the one after it, at most a pad beyond its speech.
     """
     if window.again or not segments:
         return

@@ -1,6 +1,6 @@
-"""Running jobs of one or several recordings side by side, their windows in common batches.
+"""Run jobs of one or several recordings together, with shared batches of windows.
 
-A job (see `transcription.backend`) is a generator: it yields the windows it wants recognized and is sent the results.
+A job (see `transcription.backend`) is a generator that yields windows to recognize and receives the results.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from linnet.transcription.options import TranscriptionOptions
 from linnet.transcription.transcript import Transcript
 from linnet.urls import public_name
 
-BATCH_SIZE = 8  # windows at once, where nobody says: most of the gain, and what their encoder results take is bounded
+BATCH_SIZE = 8  # default windows per batch: most of the gain at a bounded memory for encoder results
 _REPORT = "and report it as a defect of Linnet"
-_LEAST_AHEAD = 8  # windows that a job may hold however small the batch is
+_LEAST_AHEAD = 8  # windows that a job may hold even for small batches
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording that is to be opened when its turn comes, with its own choices; see `audio.open_audio` for them.
+    """A recording to open when it is its turn, with its own options of `audio.open_audio`.
 
-    `journal` makes the journal of its windows, where it is long.
+    `journal` creates the journal of its windows if it is long.
     """
 
     sound: Any
@@ -49,7 +49,7 @@ class Recording:
         return open_audio(self.sound, channel=self.channel, sample_rate=self.sample_rate, track=self.track)
 
     def name(self, index: int, source: AudioSource | None = None) -> str:
-        """Its name among others, for messages: of what has none (arrays, bytes) its position."""
+        """Its name for messages; the position for unnamed inputs (arrays, bytes)."""
         if source is not None and (source is self.sound or isinstance(self.sound, str | os.PathLike | Audio)):
             return source.name
         if isinstance(self.sound, str | os.PathLike):
@@ -59,7 +59,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one recording is: seconds of audio done, of how many where that is known."""
+    """The progress of one recording: seconds of audio done, and in total if known."""
 
     index: int
     source: str
@@ -69,13 +69,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """One recording that is done: a transcript, or the error that stopped it."""
+    """The result of one recording: a transcript, or the error that stopped it."""
 
-    index: int  # its place among the inputs
-    source: Any  # as it was given
+    index: int  # its position among the inputs
+    source: Any  # as given
     name: str
     duration: float = 0.0  # seconds of audio
-    seconds: float = 0.0  # of work; a batch's time is shared equally among its windows
+    seconds: float = 0.0  # of computation; a batch's time is shared equally among its windows
     outcome: Outcome | None = None
     transcript: Transcript | None = None
     error: LinnetError | None = None
@@ -90,7 +90,7 @@ class _Running:
     source: AudioSource
     job: Job
     journal: Journal | None = None
-    requests: Sequence[Request] = ()  # what it waits for
+    requests: Sequence[Request] = ()  # unanswered requests
     answers: list[Any] = field(default_factory=list)
     outcome: Outcome | None = None
     error: LinnetError | None = None
@@ -98,7 +98,7 @@ class _Running:
     notices: tuple[str, ...] = ()
 
     def resume(self, answers: Any) -> None:
-        """Send answers (None to begin) and keep the next requests, the outcome or the error."""
+        """Send results (None to begin) and keep the next requests, the outcome or the error."""
         begun = time.perf_counter()
         self.requests = ()
         try:
@@ -122,7 +122,7 @@ class _Running:
     def result(self) -> Result:
         said = self.outcome.notices if self.outcome is not None else ()
         if self.journal is not None and self.journal.broken:
-            said = (*said, f"no journal could be kept of it ({self.journal.broken}).")
+            said = (*said, f"its journal could not be written ({self.journal.broken}).")
         return Result(
             index=self.index,
             source=self.given,
@@ -136,7 +136,7 @@ class _Running:
 
 
 class _PendingRequest(NamedTuple):
-    """One request and whose it is."""
+    """One request and its recording."""
 
     one: _Running
     place: int
@@ -144,11 +144,11 @@ class _PendingRequest(NamedTuple):
 
 
 class Scheduler(Closing):
-    """Recordings side by side on one model: the windows that they ask for share batches of `batch_size`.
+    """Transcribes several recordings on one model with shared batches of `batch_size` windows.
 
-    `submit` begins a recording, each `step` runs all windows that are asked for and gives the results of the recordings
-    that have ended, in no fixed order. A batch that does not fit into memory is halved, and all after it. Results do
-    not depend on what shares a batch. One thread drives it, in a `with` block or until `close`.
+    `submit` begins a recording; each `step` runs all requested windows and returns the results of finished recordings,
+    in no fixed order. If a batch does not fit into memory, it and all later ones are halved. Results do not depend on
+    batching. Use it from one thread, in a `with` block or until `close`.
     """
 
     def __init__(
@@ -162,25 +162,25 @@ class Scheduler(Closing):
         self._backend, self._batch_size = backend, batch_size
         self._template, self._on_progress = template or Recording(None), on_progress
         self._batches = _Batches(backend, batch_size)
-        self._running: dict[int, _Running] = {}  # by their index
+        self._running: dict[int, _Running] = {}  # by index
         self._ended: list[Result] = []
         self._submitted = 0
 
     @property
     def room(self) -> int:
-        """How many windows more would fill a batch; 0 or less where a further recording had to wait."""
+        """The number of windows missing in a full batch; 0 or less if another recording would have to wait."""
         return self._batch_size - sum(max(len(one.requests), 1) for one in self._running.values())
 
     @property
     def busy(self) -> bool:
-        """Whether any recording is under way."""
+        """Whether any recording is in progress."""
         return bool(self._running)
 
     def submit(self, source: Any, options: TranscriptionOptions) -> int:
-        """Begin a recording, which may be a `Recording`; its index, 0 for the first, by which its `Result` is known.
+        """Begin a recording, which may be a `Recording`; returns its index, from 0, which identifies its `Result`.
 
-        A recording that cannot be opened has its result at once, with the error. Raises `OptionError` for options that
-        the model cannot honor.
+        A recording that cannot be opened has a result with the error immediately. Raises `OptionError` for options that
+        the model does not support.
         """
         index, begun = self._submitted, time.perf_counter()
         self._submitted += 1
@@ -191,7 +191,7 @@ class Scheduler(Closing):
             name, took = recording.name(index), time.perf_counter() - begun
             self._ended.append(Result(index, source, name=name, error=_failure(name, error), seconds=took))
             return index
-        took = time.perf_counter() - begun  # a model that is loaded now is no work on this recording
+        took = time.perf_counter() - begun  # loading the model is not computation for this recording
         try:
             job = self._backend.job(opened, options, ahead=self._batches.ahead)
         except BaseException:
@@ -205,11 +205,11 @@ class Scheduler(Closing):
         return index
 
     def step(self) -> list[Result]:
-        """Run the windows that are asked for and let their recordings go on; the results of those that have ended."""
+        """Run all requested windows and continue their recordings; returns the results of finished ones."""
         self._batches.answer(self._running.values())
         for one in list(self._running.values()):
             if one.index not in self._running:
-                continue  # `on_progress` has canceled it
+                continue  # canceled by `on_progress`
             if one.error is None and one.requests:
                 one.resume(one.answers)
             self._report(one)
@@ -220,17 +220,17 @@ class Scheduler(Closing):
         return self.ended()
 
     def ended(self) -> list[Result]:
-        """The results that there are and that were not given yet, without running anything."""
+        """Results that were not returned yet, without running anything."""
         given, self._ended = self._ended, []
         return given
 
     def cancel(self, index: int) -> None:
-        """Give up a recording: it is closed and has no result. One that has ended is left as it is."""
+        """Cancel a recording: it is closed without a result. A finished one is not affected."""
         if (one := self._running.pop(index, None)) is not None:
             one.close()
 
     def close(self) -> None:
-        """Give up all that is under way."""
+        """Cancel all recordings in progress."""
         for index in list(self._running):
             self.cancel(index)
 
@@ -249,11 +249,11 @@ def run_jobs(
     template: Recording | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[Result]:
-    """Recognize recordings, `batch_size` windows at once; yields each as it is done, in no fixed order.
+    """Recognize recordings with batches of `batch_size` windows; yields each as it is done, in no fixed order.
 
-    A recording is begun when those before it leave room in a batch. Sources that come slowly from a generator hold up
-    nothing that was begun (see `feed.Feed`); an error in making them ends them and is raised once that is done.
-    Sources other than a `Recording` are opened as `template` says.
+    A recording begins when the ones before it leave room in a batch. A slow generator of sources does not delay running
+    recordings (see `feed.Feed`); an error in it ends the sources and is raised after the running ones are done. Sources
+    other than a `Recording` are opened with the options of `template`.
     """
     with (
         Scheduler(backend, batch_size, template=template, on_progress=on_progress) as scheduler,
@@ -271,14 +271,14 @@ def run_jobs(
 
 
 def _discard(given: Any) -> None:
-    """Close a source that was opened already and will not be submitted."""
+    """Close an open source that will not be submitted."""
     sound = given.sound if isinstance(given, Recording) else given
     if is_source(sound):
         sound.close()
 
 
 def in_order(results: Iterable[Result]) -> Iterator[Result]:
-    """The same results by the index of their input, each as soon as those before it are done."""
+    """Yield results in the order of their inputs, each as soon as those before it are done."""
     early: dict[int, Result] = {}
     wanted = 0
     for result in results:
@@ -289,7 +289,7 @@ def in_order(results: Iterable[Result]) -> Iterator[Result]:
 
 
 def _failure(name: str, error: Exception, *, of_model: bool = False) -> LinnetError:
-    """The error of a recording's result, caused by the audio or `of_model`; other recordings continue."""
+    """The error for a recording's result, caused by the audio or `of_model`; other recordings continue."""
     if isinstance(error, LinnetError):
         return error
     what = f"{type(error).__name__}: {error}"
@@ -297,22 +297,23 @@ def _failure(name: str, error: Exception, *, of_model: bool = False) -> LinnetEr
     if of_model:
         failure = ModelError(f"{name}: the model failed on it ({what}); try another --engine, {_REPORT}")
     else:
-        way_out = "leave it out or convert it, as in  ffmpeg -i INPUT out.flac"
+        way_out = "exclude it or convert it, as in  ffmpeg -i INPUT out.flac"
         failure = AudioError(f"{name}: cannot be transcribed ({what}); {way_out}, {_REPORT}")
     failure.__cause__ = error  # for --verbose
     return failure
 
 
 class _Batches:
-    """Runs windows of one group in batches of similar length; a batch that memory cannot hold halves all after it."""
+    """Runs windows of one group in batches of similar length; if a batch exceeds the memory, all later ones are
+    halved."""
 
     def __init__(self, backend: Backend, size: int) -> None:
         self._backend, self._size = backend, size
-        self._told: tuple[_Running, int] | None = None  # who carries the sentence on it, and what was too much
+        self._told: tuple[_Running, int] | None = None  # the recording with the notice, and the failed size
         self.ahead = max(2 * size, _LEAST_AHEAD)
 
     def answer(self, running: Iterable[_Running]) -> None:
-        """Answer every request that is open, by the recording's journal where that knows the answer."""
+        """Answer all open requests, from the recording's journal if it has the result."""
         groups: dict[Hashable, list[_PendingRequest]] = defaultdict(list)
         for one in running:
             if one.journal is not None:
@@ -324,7 +325,7 @@ class _Batches:
             self.run(sorted(group, key=lambda asked: -len(asked.request.samples)))
 
     def run(self, group: Sequence[_PendingRequest]) -> None:
-        """Answer these requests, the longest first, so that what needs most memory fails first."""
+        """Answer these requests, the longest first, so that the largest memory is needed first."""
         left = list(group)
         while left := [asked for asked in left if asked.one.error is None]:
             batch = left[: self._size]
@@ -340,7 +341,7 @@ class _Batches:
             left = left[len(batch) :]
 
     def _fail(self, batch: Sequence[_PendingRequest], error: Exception) -> None:
-        """Fail the recordings of a batch; where nobody knows which one it was, each is tried alone first."""
+        """Fail the recordings of a batch; if the failing one is unknown, each is tried separately first."""
         if len(batch) > 1 and not isinstance(error, LinnetError):
             for asked in batch:
                 self.run([asked])
@@ -359,7 +360,7 @@ class _Batches:
                 asked.one.journal.keep(asked.request, answer)
 
     def _shrink(self, batch: Sequence[_PendingRequest]) -> None:
-        """Halve the batches, or fail the recording of which not even one window fits."""
+        """Halve the batch size, or fail a recording if not even one of its windows fits."""
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
         one = batch[0].one
@@ -372,13 +373,13 @@ class _Batches:
         kept = one.notices if first else one.notices[:-1]
         one.notices = (
             *kept,
-            f"out of memory with {wanted} windows at once; went on with {self._size} (--batch-size sets it).",
+            f"out of memory with {wanted} windows per batch; continued with {self._size} (set by --batch-size).",
         )
 
 
 def _is_memory(error: Exception) -> bool:
     """Whether an error is out of memory, on a GPU or a CPU, in torch or OpenVINO."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # as PyTorch's is called
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the name in PyTorch
         return True
     said = str(error).lower() if isinstance(error, RuntimeError) else ""
     return any(words in said for words in ("out of memory", "can't allocate", "not enough memory", "bad_alloc"))

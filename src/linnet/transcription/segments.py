@@ -1,4 +1,4 @@
-"""From the timestamp tokens of one window to segments, and to where the next window starts.
+"""Convert the timestamp tokens of one window to segments, and find the start of the next window.
 
 Time line of a window whose end cuts a phrase (tokens below, seconds above)::
 
@@ -24,11 +24,11 @@ class Piece:
 def cut_pieces(
     tokens: Sequence[int], *, timestamp_begin: int, precision: float, duration: float
 ) -> tuple[list[Piece], float]:
-    """Split decoded tokens at their timestamps; returns the pieces and the seconds to move on by.
+    """Split decoded tokens at their timestamps; returns the pieces and the seconds to advance.
 
-    A pair of timestamps closes one piece and opens the next. A piece that opens and does not close is cut by the
-    window's end: it is left to the next window, which starts where the last closed piece ended. Otherwise all of the
-    window (`duration` seconds) is done. Radford et al. 2022, section 3.8. Always moves on by more than 0.
+    A pair of timestamps closes one piece and opens the next. An open piece is cut by the window's end: it is left to
+    the next window, which starts at the end of the last closed piece. Otherwise the whole window (`duration` seconds)
+    is done. Radford et al. 2022, section 3.8. The advance is always more than 0.
     """
     times = [(token - timestamp_begin) * precision if token >= timestamp_begin else None for token in tokens]
     pieces: list[Piece] = []

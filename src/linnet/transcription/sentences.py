@@ -1,4 +1,4 @@
-"""Where sentences end: the marks that close one, full stops that windows invent, and paragraphs."""
+"""Sentence boundaries: closing marks, spurious full stops at window ends, and paragraphs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from linnet.transcription.transcript import Segment
 
-CLOSING = "\"'”’»)]」』"  # may follow the mark that ends a sentence
-SEAM = 1.0  # seconds: after a longer pause a full stop may well be meant
-PAUSE, LONG_PAUSE = 1.5, 4.0  # seconds: worth a paragraph after a sentence; worth one anywhere
-LONG_PARAGRAPH = 600  # characters: from here on any sentence's end will do
+CLOSING = "\"'”’»)]」』"  # may follow the closing mark of a sentence
+SEAM = 1.0  # seconds: before a longer pause, a full stop may be correct
+PAUSE, LONG_PAUSE = 1.5, 4.0  # seconds: a pause that starts a paragraph after a sentence, and anywhere
+LONG_PARAGRAPH = 600  # characters after which a paragraph ends at the next sentence
 
 _ENDS = ".?!…。？！"
 
 
 def ends_sentence(text: str) -> bool:
-    """Whether the text's last mark closes a sentence.
+    """Whether the last mark of the text closes a sentence.
 
     >>> ends_sentence('He said "no."'), ends_sentence("and then,")
     (True, False)
@@ -26,10 +26,11 @@ def ends_sentence(text: str) -> bool:
 
 
 def without_invented_stops(segments: Sequence[Segment]) -> Iterator[Segment]:
-    """The segments in order, without full stops after which the sentence goes on.
+    """The segments in order, without full stops inside sentences.
 
-    Where a window ends, a model that cannot see what follows often writes a full stop; a next segment that begins with
-    a small letter at once shows that it was none. Stops of abbreviations (`U.S.`) and of ellipses stay.
+    At the end of a window, a model often writes a full stop, since it cannot see what follows; if the next segment
+    begins immediately with a lower-case letter, the full stop is removed. Those of abbreviations (`U.S.`) and ellipses
+    are kept.
     """
     for place, one in enumerate(segments):
         following = segments[place + 1] if place + 1 < len(segments) else None
@@ -50,10 +51,10 @@ def _without_stop(segment: Segment) -> Segment:
 
 
 def paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
-    """The text as paragraphs, each one line.
+    """The text as paragraphs, one per line.
 
-    A new one begins after a sentence that a pause of 1.5 s follows, or that fills 600 characters; and at any pause of
-    4 s or change of language.
+    A new one begins after a sentence followed by a pause of 1.5 s or reaching 600 characters, and at any pause of 4 s
+    or change of language.
     """
     parts: list[str] = []
     last: Segment | None = None

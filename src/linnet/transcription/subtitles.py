@@ -1,8 +1,8 @@
-"""From segments to subtitles that can be read: cues of a few short lines, each long enough on the screen.
+"""Convert segments to readable subtitles: cues of a few short lines, each long enough on screen.
 
-A segment is split into units (words), units into cues, a cue's units into lines. Cues end where a sentence ends, else a
-clause, else at a pause, else anywhere, and are of like length; lines the same. Without word times a unit's times are
-its share of the segment's, by characters. Shapes: U units.
+A segment is split into units (words), units into cues, a cue's units into lines. Cues end preferably at the end of a
+sentence, then of a clause, then at a pause, and have similar lengths; lines likewise. Without word times, the segment's
+time is divided among its units by characters. Shapes: U units.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from linnet.transcription.transcript import Segment, Transcript
 
 SENTENCE, CLAUSE, PAUSE, ANYWHERE = 0.0, 2.0, 3.0, 8.0  # cost of ending a cue or a line there
 PIECE = 6.0  # cost of one more cue or line
-BALANCE = 4.0  # cost of an empty one, by the square of its emptiness
+BALANCE = 4.0  # cost of an empty one, by the square of its unused share
 SILENCE = 30.0  # cost of a long pause inside a cue
-SHORT_PAUSE, LONG_PAUSE = 0.3, 2.0  # seconds: worth ending a cue; better not inside of one
+SHORT_PAUSE, LONG_PAUSE = 0.3, 2.0  # seconds of a pause: a good end of a cue; to be avoided inside a cue
 DEFAULT_WIDTH = 42
-FLICKER = 0.1  # seconds: of a shorter gap between cues nothing is seen but a flicker
+FLICKER = 0.1  # seconds: a shorter gap between cues is only a flicker
 _ENDS_CLAUSE = ",;:—、，；："
 
 
 @dataclass(frozen=True)
 class SubtitleLayout:
-    """How subtitles are cut. `None` sets no limit; lengths are in characters, durations in seconds.
+    """The layout of subtitles. `None` sets no limit; lengths are in characters, durations in seconds.
 
     A cue is shown for at least `min_duration` and its characters / `max_chars_per_second`, but never into the next one,
-    and, where it can be split or cut short, for at most `max_duration`. Raises `OptionError` for what no text fits.
+    and, if it can be split or shortened, for at most `max_duration`. Raises `OptionError` for impossible limits.
     """
 
     max_line_width: int | None = None
@@ -50,7 +50,7 @@ class SubtitleLayout:
             object.__setattr__(self, "max_line_width", DEFAULT_WIDTH)
 
     def shortest(self, characters: int) -> float:
-        """Seconds that this number of characters must stay."""
+        """Minimum seconds for this number of characters."""
         rate = self.max_chars_per_second
         wanted = max(self.min_duration, characters / rate if rate is not None else 0.0)
         return wanted if self.max_duration is None else min(wanted, self.max_duration)
@@ -72,7 +72,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Cue:
-    """What is shown from `start` to `end`, line by line."""
+    """The lines shown from `start` to `end`."""
 
     start: float
     end: float
@@ -87,7 +87,7 @@ def line_text(units: Sequence[Unit]) -> str:
 def make_cues(transcript: Transcript, layout: SubtitleLayout | None = None) -> list[Cue]:
     """The cues of a transcript, in order and, with a layout, without overlap; segments without text have none.
 
-    Without a layout each segment is one cue with the lines that its text has.
+    Without a layout, each segment is one cue with the lines of its text.
     """
     if layout is None:
         return list(_joined([cue for segment in transcript.segments if (cue := _as_it_is(segment)) is not None]))
@@ -106,7 +106,7 @@ def _as_it_is(segment: Segment) -> Cue | None:
 
 
 def _units(segment: Segment) -> list[Unit]:
-    """The segment's words where they spell its text, else what stands between spaces, timed by characters."""
+    """The segment's words if they spell its text, else its space-separated units, timed by characters."""
     text = " ".join(segment.text.split())
     units: list[Unit] = []
     at = 0
@@ -157,13 +157,13 @@ def _lines(units: Sequence[Unit], layout: SubtitleLayout) -> list[tuple[Unit, ..
         return len(part) == 1 or len(line_text(part)) <= width
 
     def cost(part: Sequence[Unit]) -> float:
-        return 1e6 + 4 * BALANCE * (len(line_text(part)) / share - 1.0) ** 2  # 1e6: few lines before all else
+        return 1e6 + 4 * BALANCE * (len(line_text(part)) / share - 1.0) ** 2  # 1e6: the number of lines comes first
 
     return [tuple(part) for part in _best_parts(units, fits, cost)]
 
 
 def _line_count(units: Sequence[Unit], width: int | None) -> int:
-    """How many lines of this width units fill, each line as full as it can be."""
+    """The number of lines of this width that units fill, each line as full as possible."""
     if width is None:
         return 1
     count, used = 1, 0
@@ -179,9 +179,9 @@ def _line_count(units: Sequence[Unit], width: int | None) -> int:
 def _best_parts(
     units: Sequence[Unit], fits: Callable[[Sequence[Unit]], bool], cost: Callable[[Sequence[Unit]], float]
 ) -> list[Sequence[Unit]]:
-    """The cheapest split into parts that fit: the sum of each part's cost and of where it ends. Exact, in O(U^2).
+    """The cheapest split into parts that fit, by the sum of the costs of each part and its end. Exact, in O(U^2).
 
-    `fits` must hold for single units, and must not hold for a part when it does not for one that the part begins with.
+    `fits` must hold for single units, and must not hold for a part if it does not hold for a prefix of it.
     """
     best: list[tuple[float, int]] = [(0.0, 0)] + [(float("inf"), 0)] * len(units)
     for first in range(len(units)):
@@ -201,7 +201,7 @@ def _best_parts(
 
 
 def _ending(units: Sequence[Unit], place: int) -> float:
-    """The cost of an end before this unit."""
+    """The cost of ending before this unit."""
     if ends_sentence(units[place - 1].text):
         return SENTENCE
     mark = units[place - 1].text.rstrip(CLOSING)[-1:]
@@ -216,14 +216,14 @@ def _emptiness(part: Sequence[Unit], room: int) -> float:
 
 
 def _joined(cues: Sequence[Cue]) -> Iterator[Cue]:
-    """The same cues, each shown until the next one begins where that is at once."""
+    """The same cues, each extended to the next one across short gaps."""
     for place, cue in enumerate(cues):
         following = cues[place + 1].start if place + 1 < len(cues) else cue.end
         yield replace(cue, end=following) if cue.end < following < cue.end + FLICKER else cue
 
 
 def _shown(cues: Sequence[Cue], layout: SubtitleLayout, duration: float) -> Iterator[Cue]:
-    """Cues with the times that reading needs, in order, none into the next and none after the recording's end."""
+    """Cues with the times needed for reading, in order, without overlap and within the recording."""
     reached = 0.0
     for place, cue in enumerate(cues):
         start = max(cue.start, reached)

@@ -1,4 +1,4 @@
-"""The plain text of many recordings, for comparing models: greedy, and the same at every call."""
+"""The plain text of many recordings, for comparing models: greedy and deterministic."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from linnet.transcription.recognizer import Recognizer
 
 
 def greedy_texts(recognizer: Recognizer, recordings: Sequence[Audio], languages: Sequence[str | None]) -> list[str]:
-    """The transcript of each recording at temperature 0, in this language; None: detected.
+    """The text of each recording at temperature 0, in this language (None: detected).
 
-    Raises what went wrong with the first recording that cannot be transcribed.
+    Raises the error of the first recording that cannot be transcribed.
     """
     texts = [""] * len(recordings)
     for language in dict.fromkeys(languages):

@@ -11,15 +11,15 @@ MOST_LANGUAGES = 5  # in a transcript's JSON
 
 @dataclass(frozen=True)
 class Word:
-    """One word with its times in seconds from the start of the recording, punctuation glued to it.
+    """One word including punctuation, with its times in seconds from the start of the recording.
 
-    `interpolated` says that the audio gave no times for it: its times are a division of what its neighbors left.
+    `interpolated`: its times are not from the audio but divide the time between its neighbors.
     """
 
     word: str
     start: float
     end: float
-    probability: float | None = None  # mean over its tokens; None where the model gives none
+    probability: float | None = None  # mean over its tokens; None if the model has none
     interpolated: bool = False
 
 
@@ -27,9 +27,9 @@ class Word:
 class Segment:
     """A piece of transcript with its times in seconds from the start of the recording.
 
-    `words`, where they were asked for, are in order, do not overlap and lie within the segment; their texts joined by
-    spaces (or by nothing, in scripts without spaces) are the segment's. `tokens` are those of the model's vocabulary
-    that spell the text, as decoded, without timestamps and CTC blanks; empty where the system gives only text.
+    `words`, if requested, are in order, do not overlap and lie within the segment; joined by spaces (or directly, in
+    scripts without spaces) they are the segment's text. `tokens` are those of the text, as decoded, without timestamps
+    and CTC blanks; empty if the system yields only text.
     """
 
     start: float
@@ -41,24 +41,24 @@ class Segment:
     compression_ratio: float | None = None
     temperature: float | None = None
     words: tuple[Word, ...] = ()
-    language: str | None = None  # where each window detects its own
+    language: str | None = None  # if detected per window
     low_confidence: bool = False  # improbable, repetitive, or without detected speech
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a long recording was cut into, and what was left out or has low confidence."""
+    """Counts of windows and segments of a recording, and of what was skipped or has low confidence."""
 
     windows: int = 0
     fallback_windows: int = 0  # decoded again at a temperature above 0
-    empty_windows: int = 0  # in which no words were recognized
+    empty_windows: int = 0  # without recognized words
     low_confidence_segments: int = 0
-    nonspeech_seconds: float = 0.0  # of the recording, which hold no speech and went to no window
+    nonspeech_seconds: float = 0.0  # of the recording without speech, which are in no window
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in one recording, and what it was made with.
+    """The transcript of one recording, and how it was made.
 
     >>> Transcript(segments=(Segment(0.0, 1.0, "one two"), Segment(1.5, 2.0, "three"))).text
     'one two three'
@@ -67,7 +67,7 @@ class Transcript:
     segments: tuple[Segment, ...]
     language: str | None = None
     language_probability: float | None = None
-    language_probabilities: Mapping[str, float] | None = None  # of each language, the most probable first
+    language_probabilities: Mapping[str, float] | None = None  # of each language, most probable first
     counts: Counts | None = None
     duration: float = 0.0  # seconds of audio
     source: str = "audio"
@@ -83,11 +83,11 @@ class Transcript:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words of all segments, where word times were asked for."""
+        """The words of all segments, if word times were requested."""
         return tuple(word for segment in self.segments for word in segment.words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: `text` first, then every field; of the languages the five most probable ones."""
+        """Plain data for JSON: `text` first, then every field; only the five most probable languages."""
         told = self.language_probabilities
         likeliest = None if told is None else dict(sorted(told.items(), key=lambda one: -one[1])[:MOST_LANGUAGES])
         return {"text": self.text, **asdict(self), "language_probabilities": likeliest}

@@ -1,4 +1,4 @@
-"""Recognizing recordings with a Whisper-family model: several windows at once, or each where the last one ended."""
+"""Recognize recordings with a Whisper-family model: several windows at once, or each from the end of the last one."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ from linnet.transcription.transcript import Segment
 from linnet.transcription.windows import Window, WindowPlan
 from linnet.transcription.words import with_words, words_of_pieces
 
-LONGEST_GAP = 0.25  # of a window: a longer pause ends it, so that less silence is encoded
-TURN = SAMPLE_RATE  # samples: after a longer pause another language may be spoken
-CERTAIN_SPEECH = 0.1  # below this probability of silence a window without words is not believed
-SHORT_CLIP = 5 * SAMPLE_RATE  # samples: of less, the language tokens alone are often unsure
-SECONDS_PER_TOKEN = 0.25  # of a prompt, which nobody said
-SURE = -0.5  # average log-probability of words that are believed wherever they are
-UNSURE, MAYBE_SILENCE, IMPROBABLE = -0.7, 0.3, -1.2  # where little speech was found: below, above, and below
-SPARSE = 0.3  # of a window: so little speech may be notes of an instrument
-RELIABLE_TEMPERATURE = 0.5  # text sampled above it is no prompt for the next window
+LONGEST_GAP = 0.25  # samples of a pause: a longer one ends the window, so that less silence is encoded
+TURN = SAMPLE_RATE  # samples of a pause: after a longer one, another language may be spoken
+CERTAIN_SPEECH = 0.1  # below this no-speech probability, a window without words is not accepted
+SHORT_CLIP = 5 * SAMPLE_RATE  # samples: for less, the language tokens alone are often uncertain
+SECONDS_PER_TOKEN = 0.25  # of a prompt: not spoken
+SURE = -0.5  # average log-probability of words that are accepted anywhere
+UNSURE, MAYBE_SILENCE, IMPROBABLE = -0.7, 0.3, -1.2  # with little speech: below, above, and below
+SPARSE = 0.3  # share of a window: less speech may be notes of an instrument
+RELIABLE_TEMPERATURE = 0.5  # text sampled above it is not used as a prompt for the next window
 
 
 @dataclass(frozen=True)
 class WindowResult:
-    """One decoded window, and its given or detected language."""
+    """One decoded window and its given or detected language."""
 
     decoded: DecodingResult
     language: str | None
     probabilities: Mapping[str, float] | None = None  # of each language, if it was detected
-    words: tuple[TimedWord, ...] = ()  # where word times were asked for
+    words: tuple[TimedWord, ...] = ()  # if word times were requested
 
 
 class WhisperBackend:
@@ -75,12 +75,12 @@ class WhisperBackend:
 
     @property
     def device(self) -> str:
-        """Where the model is."""
+        """The device of the model."""
         return self._model.device
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes that `language` may name."""
+        """Codes for `language`."""
         return tuple(self.vocabulary.languages)
 
     answer = WindowResult
@@ -92,11 +92,11 @@ class WhisperBackend:
 
     @property
     def word_times_notice(self) -> str | None:
-        """Where word times are less exact than they could be."""
+        """A notice if word times are less exact than possible."""
         return self._model.alignment_heads.notice
 
     def job(self, source: AudioSource, options: TranscriptionOptions, *, ahead: int = 1) -> Job:
-        """Recognize one recording. Raises `OptionError` at once for what the model cannot do."""
+        """Recognize one recording. Raises `OptionError` immediately for options that the model does not support."""
         check_options(options, self.vocabulary)
         if options.language_per_segment and not self.vocabulary.languages:
             raise OptionError("this model knows English only: leave language_per_segment out")
@@ -105,20 +105,20 @@ class WhisperBackend:
         return self._batched(source, options, ahead)
 
     def _batched(self, source: AudioSource, options: TranscriptionOptions, ahead: int) -> Job:
-        """Windows where speech is, several at once, whatever the recording's length."""
+        """Batched: windows of speech, several at once, for any length."""
         size = self._model.window_samples
         fits = len(source.read(0, size + 1)) <= size
         given = resolve_language(options.language, self.vocabulary)
-        cheap = options.vad and given == "en"  # songs are cut as rarely as can be; see `_best_window` for languages
+        cheap = options.vad and given == "en"  # songs are split as rarely as possible; see `_best_window` for languages
         limit = self._best_window() if cheap and not fits else size
         gap = TURN if options.language_per_segment else round(LONGEST_GAP * size)
         plan = WindowPlan(source, limit, choose_detector(vad=options.vad), longest_gap=gap)
-        listener = _WindowRecognizer(self, replace(options, timestamps=options.timestamps or not fits))
+        recognizer = _WindowRecognizer(self, replace(options, timestamps=options.timestamps or not fits))
         languages = Languages(given, each=options.language_per_segment)
-        return (yield from batched(plan, listener, languages, limit=limit, ahead=ahead))
+        return (yield from batched(plan, recognizer, languages, limit=limit, ahead=ahead))
 
     def _best_window(self) -> int:
-        """Samples of an English recording's windows: fewer than fit where padding costs little.
+        """The window length in samples for English: shorter than possible where padding costs little.
 
         Unpadded windows have no padding. In other languages, which models know less well, full windows gain a point:
         base in int8 made 202 errors in 1,530 words of eight languages with them, 218 with these (docs/lab/accuracy.md).
@@ -127,10 +127,10 @@ class WhisperBackend:
         return self._model.window_samples if best is None else best * HOP
 
     def _sequential(self, source: AudioSource, options: TranscriptionOptions) -> Job:
-        """Each window starts where the last whole phrase ended (Radford et al. 2022, section 3.8)."""
+        """Sequential: each window starts at the end of the last complete phrase (Radford et al. 2022, section 3.8)."""
         size = self._model.window_samples
         language = resolve_language(options.language, self.vocabulary)
-        first: WindowResult | None = None  # with speech: it tells the language
+        first: WindowResult | None = None  # with speech: it determines the language
         history: list[int] = []
         ledger = Ledger()
         seek = 0
@@ -146,18 +146,18 @@ class WhisperBackend:
             pieces, advance = self.pieces(result.decoded, duration, timed=timed, options=options)
             segments = self.segments(pieces, result, seek / SAMPLE_RATE, options)
             ledger.add(segments, fell_back=result.decoded.temperature > 0.0)
-            if pieces:  # silence tells no language and makes no prompt
+            if pieces:  # silence has no language and is no prompt
                 first = first or result
                 language = None if options.language_per_segment else result.language
                 self._remember(history, result.decoded)
             seek += min(round(advance * SAMPLE_RATE), size)
-        heard = (language, None) if first is None else (first.language, first.probabilities)
-        return ledger.outcome(source.duration or seek / SAMPLE_RATE, language=heard[0], probabilities=heard[1])
+        detected = (language, None) if first is None else (first.language, first.probabilities)
+        return ledger.outcome(source.duration or seek / SAMPLE_RATE, language=detected[0], probabilities=detected[1])
 
     def prompt(self, options: TranscriptionOptions, *, timed: bool) -> tuple[int, ...]:
-        """The tokens of the options' hotwords and prompt, as the window before would have ended with them.
+        """The tokens of the options' hotwords and prompt, in the form of the previous window's end.
 
-        In training the text before a window had timestamps where the window had them; after text without them a model
+        In training, the preceding text had timestamps if the window had them; after text without timestamps, a model
         writes none within a window.
         """
         vocabulary = self.vocabulary
@@ -177,7 +177,7 @@ class WhisperBackend:
         language: str | None,
         timed: bool,
     ) -> Request:
-        """The request for one window; windows padded to the same length, with prompts of one length, share a batch."""
+        """The request for one window; windows with equal padded lengths and equal prompt lengths share a batch."""
         padded = self._model.padded(len(samples))
         options = replace(options, timestamps=timed)
         return Request(samples, options, group=(padded, len(prompt), options), prompt=prompt, language=language)
@@ -185,7 +185,7 @@ class WhisperBackend:
     def pieces(
         self, decoded: DecodingResult, duration: float, *, timed: bool, options: TranscriptionOptions
     ) -> tuple[list[Piece], float]:
-        """The phrases of a window of `duration` seconds, and the seconds of it that are done."""
+        """The phrases of a window of `duration` seconds, and the seconds to advance."""
         if _is_silence(decoded, options):
             return [], duration
         if not timed:
@@ -197,11 +197,11 @@ class WhisperBackend:
             precision=vocabulary.seconds_per_timestamp,
             duration=duration,
         )
-        if not pieces and self._hears_speech(decoded, options):
-            advance = min(advance, self._model.window_samples / SAMPLE_RATE / 4)  # look again from a little later
+        if not pieces and self._detects_speech(decoded, options):
+            advance = min(advance, self._model.window_samples / SAMPLE_RATE / 4)  # try again from a little later
         return pieces, advance
 
-    def _hears_speech(self, decoded: DecodingResult, options: TranscriptionOptions) -> bool:
+    def _detects_speech(self, decoded: DecodingResult, options: TranscriptionOptions) -> bool:
         """Whether the model detects speech in a window without words."""
         known = self.vocabulary.no_speech is not None and options.no_speech_threshold is not None
         return known and decoded.no_speech_prob < CERTAIN_SPEECH
@@ -209,7 +209,7 @@ class WhisperBackend:
     def segments(
         self, pieces: Sequence[Piece], result: WindowResult, offset: float, options: TranscriptionOptions
     ) -> list[Segment]:
-        """A window's segments, with their words; `offset` is where it starts, in seconds."""
+        """The segments of a window, with their words; the window starts at `offset` seconds."""
         tokens, begin = result.decoded.tokens, self.vocabulary.timestamp_begin
         words = words_of_pieces(pieces, tokens, result.words, timestamp_begin=begin)
         segments: list[Segment] = []
@@ -237,7 +237,7 @@ class WhisperBackend:
     def _remember(self, history: list[int], decoded: DecodingResult) -> None:
         if decoded.temperature > RELIABLE_TEMPERATURE:
             history.clear()
-        history += decoded.tokens  # with their timestamps: without them the next window writes none, and skips
+        history += decoded.tokens  # with their timestamps: without them the next window writes none, and skips speech
         del history[: -self._model.max_length]
 
     def run(self, requests: Sequence[Request]) -> list[WindowResult]:
@@ -248,14 +248,14 @@ class WhisperBackend:
         features = namespace(each[0]).stack(each)
         sound = [-(-len(request.samples) // HOP) for request in requests]
         encoded = self._engine.encode(features, sound)
-        heard = self._hear_languages(encoded, requests)
+        detected = self._detect_languages(encoded, requests)
         decoded = self._decoder.decode(
             encoded,
             requests[0].options,
-            languages=[language for language, _ in heard],
+            languages=[language for language, _ in detected],
             prompts=[request.prompt for request in requests],
         )
-        results = [WindowResult(one, *language) for one, language in zip(decoded, heard, strict=True)]
+        results = [WindowResult(one, *language) for one, language in zip(decoded, detected, strict=True)]
         rows = [row for row, result in enumerate(results) if _needs_words(requests[row], result)]
         words = self._word_times(encoded.select(rows), [decoded[row] for row in rows], [requests[row] for row in rows])
         for row, own in zip(rows, words, strict=True):
@@ -263,7 +263,7 @@ class WhisperBackend:
         return results
 
     def features(self, request: Request, padded: int) -> Array:
-        """The log-mel features [T, M] of one window of `padded` samples, where the engine has its numbers."""
+        """The log-mel features [T, M] of one window of `padded` samples, on the engine's device."""
         if request.features is not None:
             return request.features
         wave = np.pad(request.samples, (0, padded - len(request.samples)))
@@ -272,7 +272,7 @@ class WhisperBackend:
     def _word_times(
         self, encoded: EncoderOutput, decoded: Sequence[DecodingResult], requests: Sequence[Request]
     ) -> list[tuple[TimedWord, ...]]:
-        """Each window's words."""
+        """The words of each window."""
         if not requests:
             return []
         found = self._aligner.word_times(
@@ -284,14 +284,15 @@ class WhisperBackend:
         )
         return [tuple(words) for words in found]
 
-    def _hear_languages(
+    def _detect_languages(
         self, encoded: EncoderOutput, requests: Sequence[Request]
     ) -> list[tuple[str | None, Mapping[str, float] | None]]:
-        """Each window's language: as given (no probabilities), or the most probable one, in sum over an equal vote."""
+        """The language of each window: as given (without probabilities), or the most probable one, summed over windows
+        with an equal vote."""
         unknown = [row for row, request in enumerate(requests) if request.language is None]
-        heard: list[tuple[str | None, Mapping[str, float] | None]] = [(request.language, None) for request in requests]
+        detected: list[tuple[str | None, Mapping[str, float] | None]] = [(one.language, None) for one in requests]
         if not unknown or not self.vocabulary.languages:
-            return heard
+            return detected
         told = dict(zip(unknown, self._decoder.detect_language(encoded.select(unknown)), strict=True))
         for row, own in told.items():
             vote = requests[row].vote
@@ -301,12 +302,12 @@ class WhisperBackend:
                 code = self._decoder.settle_language(
                     encoded.select([row]), own, requests[row].options, requests[row].prompt
                 )
-            heard[row] = (code, own)
-        return heard
+            detected[row] = (code, own)
+        return detected
 
 
 class _WindowRecognizer:
-    """A Whisper-family model's side of batched long-form, as `longform.WindowRecognizer`."""
+    """A `longform.WindowRecognizer` for Whisper-family models."""
 
     def __init__(self, backend: WhisperBackend, options: TranscriptionOptions) -> None:
         self._backend, self._options = backend, options
@@ -315,7 +316,7 @@ class _WindowRecognizer:
         self._pace = Pace()
 
     def prepare(self, window: Window) -> Window:
-        """Make the features, where the CPU makes them anyway."""
+        """Compute the features, if this is done on the CPU anyway."""
         if self._backend.device != "cpu":
             return window
         request = self.ask(window, None, None)
@@ -335,13 +336,13 @@ class _WindowRecognizer:
         )
 
     def read(self, window: Window, answer: WindowResult) -> WindowTranscript:
-        """Segments in the recording's time; of a stretch that was passed over before, none that has low confidence."""
+        """Segments in the recording's time; for a stretch skipped before, without those of low confidence."""
         offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
         timed = self._timed(window)
         pieces, advance = self._backend.pieces(answer.decoded, duration, timed=timed, options=self._options)
         segments = self._backend.segments(pieces, answer, offset, self._options)
         stretched = [is_stretched(segment, window.regions) for segment in segments]
-        if answer.words and not self._options.word_timestamps:  # then they only tell what is missing
+        if answer.words and not self._options.word_timestamps:  # then they only show what is missing
             segments = self._backend.segments(pieces, replace(answer, words=()), offset, self._options)
         skipping = [segment for segment, found in zip(segments, stretched, strict=True) if found]
         fell_back = answer.decoded.temperature > 0.0
@@ -365,7 +366,7 @@ class _WindowRecognizer:
         )
 
     def _may_skip(self, window: Window, result: WindowResult) -> bool:
-        """Whether a phrase may be missing in one of the segments of a window."""
+        """Whether a phrase may be missing in a segment of a window."""
         offset, duration = window.start / SAMPLE_RATE, len(window.samples) / SAMPLE_RATE
         pieces, _ = self._backend.pieces(result.decoded, duration, timed=True, options=self._options)
         segments = self._backend.segments(pieces, result, offset, self._options)
@@ -379,15 +380,15 @@ class _WindowRecognizer:
 
 
 def _needs_words(request: Request, result: WindowResult) -> bool:
-    """Whether word times are asked for, or tell what is missing."""
+    """Whether word times were requested, or are needed to find missing words."""
     return request.options.word_timestamps or (request.needs_words is not None and request.needs_words(result))
 
 
 def _is_invented(segment: Segment, window: Window) -> bool:
-    """Whether the model is not sure of words for which there is no room, or hardly a sign of speech, in the sound.
+    """Whether words are probably hallucinated: with low confidence, and without enough speech in the audio.
 
-    Two witnesses must agree: voice activity finds little speech, and the model gives the words a low probability
-    and hears silence besides, or gives them a probability at which it would be of low confidence anywhere.
+    Both must agree: voice activity detection finds little speech, and the model assigns the words a low probability
+    together with a high no-speech probability, or a probability that is low anywhere.
     """
     probable, silence = segment.avg_logprob, segment.no_speech_prob or 0.0
     if probable is None or probable > SURE:

@@ -1,4 +1,4 @@
-"""Recordings of any length cut into windows, at constant memory: where speech is, or all of it."""
+"""Split recordings of any length into windows, at constant memory: of detected speech, or of the whole recording."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from linnet.audio.vad import Region
 from linnet.transcription.packing import PAD, RegionWindows, WindowPacker, WindowSpan, longest_region
 from linnet.transcription.transcript import Segment
 
-EDGE = SAMPLE_RATE  # samples without speech at a recording's start and end that stay in its first and last window
+EDGE = SAMPLE_RATE  # samples without speech at the edges of a recording that are kept in its first and last window
 
 
 class Retry(Protocol):
-    """The decoding attempts of a span that yielded too few words at first."""
+    """The decoding attempts for a span that yielded too few words at first."""
 
     def must_say_more(self, segments: Sequence[Segment]) -> bool:
         """Whether words are known to be missing, also in the result for the whole span."""
@@ -35,8 +35,8 @@ class Retry(Protocol):
 class Window:
     """The input of one encoder pass: samples of the recording from `start` on, and the regions of speech in them.
 
-    `joined`: it starts where the window before it ended, and a word may lie across. `again`: it holds what the model
-    passed over when it heard it among other speech; `retry`: what it is heard to say must beat an earlier hearing.
+    `joined`: it starts at the end of the window before it, and a word may be split. `again`: it holds speech that the
+    model skipped before; `retry`: its result must have more words than an earlier one.
     """
 
     start: int
@@ -49,11 +49,11 @@ class Window:
 
     @property
     def end(self) -> int:
-        """The sample of the recording after the last."""
+        """The sample of the recording after the last one."""
         return self.start + len(self.samples)
 
     def part(self, start: int, end: int) -> Window:
-        """What lies from sample `start` to `end` of the recording, with its speech; not joined."""
+        """The part from sample `start` to `end` of the recording, with its speech; not joined."""
         regions = [Region(max(one.start, start), min(one.end, end)) for one in self.regions]
         kept = tuple(one for one in regions if one.end > one.start)
         return replace(
@@ -66,7 +66,8 @@ class Window:
         )
 
     def followed_by(self, other: Window, limit: int) -> list[Window]:
-        """This and the `joined` window after it as one, cut again where both are longer than `limit` samples."""
+        """This and the following `joined` window as one, split again if together they are longer than `limit`
+        samples."""
         samples = np.concatenate([self.samples, other.samples])
         whole = replace(self, samples=samples, regions=self.regions + other.regions, features=None)
         if len(samples) <= limit:
@@ -76,10 +77,11 @@ class Window:
 
 
 class WindowPlan:
-    """The windows of a recording in order, at most `limit` samples each; to be gone through once.
+    """The windows of a recording in order, at most `limit` samples each; iterate once.
 
-    They hold what `detector` finds: regions with pauses between them packed by `packing.WindowPacker`, those that cover
-    the recording one by one. `length`: samples of the recording read so far, all of them after the last window.
+    They hold the regions of `detector`: those separated by pauses are packed by `packing.WindowPacker`, those that
+    cover the recording are used one by one. `length`: samples of the recording read so far, all of them after the last
+    window.
     """
 
     def __init__(self, source: AudioSource, limit: int, detector: Detector, *, longest_gap: int | None = None) -> None:
@@ -89,7 +91,7 @@ class WindowPlan:
     def __iter__(self) -> Iterator[Window]:
         detector, packer = self._detector, self._begin()
         held, start = np.zeros(0, np.float32), 0  # samples from `start` on that a window may still need
-        begun = False  # a window was given
+        begun = False  # a window was returned
 
         def window(span: WindowSpan, *, last: bool = False) -> Window:
             nonlocal begun
@@ -112,7 +114,7 @@ class WindowPlan:
             yield window(span, last=span is spans[-1])
 
     def _begin(self) -> WindowPacker | RegionWindows:
-        """Begin with the detector; what makes windows of its regions."""
+        """Begin detection; returns the packer of its regions."""
         if self._detector.covers:
             self._detector.begin(self._limit)
             return RegionWindows()
@@ -121,7 +123,7 @@ class WindowPlan:
         return WindowPacker(self._limit + 2 * PAD if fits else self._limit, self._longest_gap)
 
     def _with_edges(self, span: WindowSpan, *, first: bool, last: bool) -> tuple[int, int]:
-        """Start and end of a span with the recording's own edges, where these are near and a window has room."""
+        """Extend a span to the start and end of the recording if these are near and the window has room."""
         start, end = span.start, min(span.end, self.length)
         if self._detector.covers:
             return start, end

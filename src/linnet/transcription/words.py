@@ -1,4 +1,4 @@
-"""Words of a window, brought to its segments and to the recording's time."""
+"""Assign the words of a window to its segments and to the recording's time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from linnet.transcription.transcript import Segment, Word
 def words_of_pieces(
     pieces: Sequence[Piece], tokens: Sequence[int], words: Sequence[TimedWord], *, timestamp_begin: int
 ) -> list[list[TimedWord]]:
-    """For each of a window's pieces the words that its tokens spell; `words` are those of the whole window's tokens.
+    """The words of each piece of a window; `words` are those of all tokens of the window.
 
-    Pieces hold the window's text tokens in order, from the first on; words of tokens that no piece holds (a phrase cut
-    by the window's end) are left out.
+    Pieces hold the window's text tokens in order, from the first on; words of tokens outside of pieces (a phrase cut by
+    the window's end) are omitted.
     """
     owner: dict[int, int] = {}
     text = (place for place, token in enumerate(tokens) if token < timestamp_begin)
@@ -37,8 +37,8 @@ def _spoken(piece: Piece, timestamp_begin: int) -> int:
 def with_words(segment: Segment, words: Sequence[TimedWord], *, offset: float, earliest: float = 0.0) -> Segment:
     """The segment with words in the recording's time, which starts `offset` seconds before the window.
 
-    Nothing begins before `earliest` (the end of the segment before). The segment lasts from its first word to its last:
-    word times are finer than timestamps.
+    Nothing begins before `earliest` (the end of the segment before). The segment extends from its first word to its
+    last, since word times are finer than timestamps.
     """
     placed: list[Word] = []
     reached = earliest

@@ -59,6 +59,15 @@ def options(folder: Path, **changed) -> ProveOptions:
     return replace(made, **changed)
 
 
+def test_a_selection_names_recordings_wherever_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [Utterance("sub/0.wav", text="one"), Utterance("https://a.org/1.wav", text="two")]
+    laboratory, pool = FakeLaboratory(), Pool(np.array([1.0, 1.0]))
+    prove(options(Path(), methods=("full-steps",), against="full-steps", seeds=1), laboratory, lambda _: (rows, pool))
+    (manifest,) = tmp_path.glob("prove/*/train.jsonl")
+    assert [row.audio for row in read_manifest(manifest)] == [str(tmp_path / "sub/0.wav"), "https://a.org/1.wav"]
+
+
 def read_pool(number: int):
     return ROWS, POOL
 

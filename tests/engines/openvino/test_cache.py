@@ -117,7 +117,7 @@ def test_a_cache_that_cannot_be_written_costs_a_notice(folder: Path, root: Path)
     converted, told = convert(folder)
     assert converted.folder is None
     assert "cannot be kept in" in told[-1]
-    assert told[-1].endswith("used this once")
+    assert told[-1].endswith("used only this time")
     assert works(converted)
 
 

@@ -226,5 +226,5 @@ def test_words_of_the_embedded_model(fsdd: Path) -> None:
 
 
 def test_torch_does_not_have_it() -> None:
-    with pytest.raises(OptionError, match="w8a8 is of the openvino engine: use --engine openvino"):
+    with pytest.raises(OptionError, match="w8a8 needs the openvino engine: use --engine openvino"):
         linnet.load("digits", device="cpu", engine="torch", compute_type="w8a8")

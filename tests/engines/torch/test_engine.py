@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_refused(engine: TorchEngine) -> None:
     with pytest.raises(ValueError, match="from 1 to the model's 64 tokens, got 65"):
         engine.start(encoded, max_length=65)
     state = engine.start(encoded, max_length=3)
-    with pytest.raises(ValueError, match="started for 3 tokens, not for 4"):
+    with pytest.raises(ValueError, match="started for 3 tokens, got 4"):
         engine.step(state, tokens(2, 4))
     with pytest.raises(ValueError, match="holds 2 rows, got tokens for 3"):
         engine.step(state, tokens(3, 1))

@@ -270,8 +270,7 @@ def test_nobody_is_there(kind: str) -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         error = failure(opened(kind, url, attempts=2))
     assert str(error) == (
-        f"{KINDS[kind][0]}: {url} cannot be reached (Connection refused) (tried 2 times); "
-        "check the address and the network"
+        f"{KINDS[kind][0]}: {url} cannot be reached (Connection refused) (tried 2 times); check the URL and the network"
     )
 
 

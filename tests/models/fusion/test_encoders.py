@@ -192,7 +192,7 @@ def test_a_wrong_length_function_is_an_error_that_names_the_window(bases: dict[s
 
 
 def test_unknown_encoders_and_impossible_windows_are_refused(bases: dict[str, Path]) -> None:
-    with pytest.raises(ModelError, match="no speech encoder of type 'bert' is known; supported are hubert"):
+    with pytest.raises(ModelError, match="unknown speech encoder type 'bert'; supported are hubert"):
         speech_encoder(BertConfig())
     kind, _ = loaded(bases["hubert"])
     with pytest.raises(ModelError, match=r"overlaps of 2\.0 s are invalid"):

@@ -109,11 +109,11 @@ def test_twelve_and_a_half_rows_a_second_by_default(rate: float, stack: int) -> 
     ("given_", "says"),
     [
         ({"stak": 5}, "unknown key 'stak' \\(did you mean 'stack'\\?\\)"),
-        ({"kind": "qfomer"}, "no projector 'qfomer' \\(did you mean 'qformer'\\?\\); there are linear, mlp"),
+        ({"kind": "qfomer"}, "unknown projector 'qfomer' \\(did you mean 'qformer'\\?\\); use linear, mlp"),
         ({"stack": 0}, "stack must be a whole number of at least 1, got 0"),
         ({"hidden": "big"}, "hidden must be a whole number of at least 1, got 'big'"),
-        ({"activation": "rleu"}, "no activation 'rleu'"),
-        ({"kind": "qformer", "hidden": 10, "heads": 3}, "hidden 10 cannot be shared by 3 heads"),
+        ({"activation": "rleu"}, "unknown activation 'rleu'"),
+        ({"kind": "qformer", "hidden": 10, "heads": 3}, "hidden 10 is not divisible by 3 heads"),
     ],
 )
 def test_what_is_no_projector_is_said(given_: dict[str, Any], says: str) -> None:

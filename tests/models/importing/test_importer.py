@@ -206,13 +206,13 @@ def test_the_card_says_where_weights_came_from_and_names_no_path(originals: dict
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, zipped: bool) -> None:
     path, marker = tmp_path / "evil.pt", tmp_path / "it-ran"
     torch.save({"dims": Evil(marker), "model_state_dict": {}}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ModelError, match="refused, and nothing of it was run") as caught:
+    with pytest.raises(ModelError, match="refused without running it") as caught:
         import_model(path, tmp_path / "out")
     assert "mkdir" in str(caught.value)
     assert "may hold code" in str(caught.value)
     for protocol in (2, 4, 5):  # torch knows 2 only, and warns of the others
         path.write_bytes(pickle.dumps(Evil(marker), protocol))
-        with pytest.raises(ModelError, match=r"refused, and nothing of it was run.* may hold code"):
+        with pytest.raises(ModelError, match=r"refused without running it.* may hold code"):
             import_model(path, tmp_path / "out")
     assert not marker.exists()
     assert not (tmp_path / "out").exists()
@@ -224,9 +224,9 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, zipped: bo
         ({"extra.weight": torch.zeros(2)}, "which no Whisper model has"),
         ({"encoder.conv1.bias": torch.zeros(3)}, "has the shape"),
         ({"encoder.conv1.bias": None}, "lacks model.encoder.conv1.bias"),
-        ({"encoder.conv1.bias": torch.zeros(64, dtype=torch.int32)}, "no tensor of float32"),
-        ({"encoder.conv1.bias": torch.full((64,), torch.inf)}, "infinite"),
-        ({"encoder.conv1.bias": torch.zeros(1).expand(64)}, "larger than what is stored"),
+        ({"encoder.conv1.bias": torch.zeros(64, dtype=torch.int32)}, "not a tensor of float32"),
+        ({"encoder.conv1.bias": torch.full((64,), torch.inf)}, "infinity"),
+        ({"encoder.conv1.bias": torch.zeros(1).expand(64)}, "larger than its stored data"),
     ],
 )
 def test_a_checkpoint_with_other_tensors(
@@ -343,14 +343,14 @@ def test_other_folders_and_files_are_none_of_these(tmp_path: Path, originals: di
     assert detect_format(tmp_path / "a.pt") is None
     assert detect_format(originals["float16"]) is None
     assert detect_format(tmp_path / "nothing") is None
-    with pytest.raises(ModelError, match="is not there"):
+    with pytest.raises(ModelError, match="does not exist"):
         import_model(tmp_path / "nothing", tmp_path / "out")
-    with pytest.raises(ModelError, match="none of openai-whisper"):
+    with pytest.raises(ModelError, match="not of openai-whisper"):
         resolve(str(tmp_path / "a.pt"))
 
 
 @pytest.mark.parametrize(
-    ("start", "said"), [((5, b"WhisperSpec\0"), "is of version 5"), ((6, b"TransformerSpec\0"), "no Whisper model")]
+    ("start", "said"), [((5, b"WhisperSpec\0"), "has version 5"), ((6, b"TransformerSpec\0"), "not a Whisper model")]
 )
 def test_other_models_of_ctranslate2(tmp_path: Path, start: tuple[int, bytes], said: str) -> None:
     import struct

@@ -175,14 +175,14 @@ def test_what_is_not_there_is_said_before_anything_is_measured(tmp_path: Path) -
     recipe = read_recipe(recipe_of(tmp_path))
     assert isinstance(recipe, SpeechRecipe)
     for changed, says in [
-        (replace(recipe, run=replace(recipe.run, device="cuda")), "device cuda was asked for, but"),
+        (replace(recipe, run=replace(recipe.run, device="cuda")), "device cuda was requested, but"),
         (replace(recipe, data=replace(recipe.data, train=())), "`train` names no source"),
         (replace(recipe, model=replace(recipe.model, encoder=str(tmp_path / "none"))), "none"),
         (replace(recipe, data=replace(recipe.data, batching=Batching(packed=True))), "packed"),
     ]:
         with pytest.raises(LinnetError, match=says):
             fit_memory(changed, memory="1GB")
-    with pytest.raises(OptionError, match="is no amount"):
+    with pytest.raises(OptionError, match="invalid amount of memory"):
         fit_memory(recipe, memory="lots")
 
 

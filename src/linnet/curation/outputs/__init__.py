@@ -1,4 +1,4 @@
-"""A selection in the formats that trainers read."""
+"""Write a selection in the formats of training toolkits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FORMATS = ("linnet", "nemo", "lhotse", "kaldi", "parquet")
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is written: `kind` is one of `FORMATS`.
+    """Output options: `kind` is one of `FORMATS`.
 
-    `embed` puts the sounds into the Parquet file; else it has their paths. `marked` is a NeMo manifest whose rows are
-    written again as they are, those that are not kept marked with `_skipme`, so that its archives stay as they are.
+    `embed` includes the audio in the Parquet file; else it has paths. `marked` is a NeMo manifest whose rows are
+    copied, with dropped ones marked with `_skipme`, so that its archives remain valid.
     """
 
     kind: str = "linnet"
@@ -38,10 +38,11 @@ class OutputOptions:
 
 
 def write_selection(path: Path, rows: Iterable[Chosen], options: OutputOptions | None = None) -> Written:
-    """Write a selection's rows (see `chosen_rows`) to a file, or a folder for Kaldi; whole or not at all.
+    """Write a selection's rows (see `chosen_rows`) atomically to a file, or a folder for Kaldi.
 
     Raises:
-        OutputError: it cannot be written. OptionError: the manifest is not the one that was chosen from.
+        OutputError: it cannot be written.
+        OptionError: the manifest is not that of the selection.
     """
     options = options or OutputOptions()
     try:

@@ -1,4 +1,4 @@
-"""What every format is written from: the utterances with their fate, and where their sound lies as seen from a file."""
+"""The common input of all formats: utterances with their fate, and paths relative to the output."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ class Chosen:
 
 @dataclass
 class Written:
-    """How many rows were written, and how many of the kept ones could not be, by reason."""
+    """The number of written rows, and of kept rows that could not be written, by reason."""
 
     rows: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
-        """Sentences for the user; none where nothing was left out."""
-        return [f"{count} kept recordings are not written: {why}" for why, count in sorted(self.left_out.items())]
+        """Sentences for the user; empty if all kept rows were written."""
+        return [f"{count} kept recordings were not written: {why}" for why, count in sorted(self.left_out.items())]
 
 
 def chosen_rows(
     utterances: Iterable[Utterance], selection: Selection, scores: Mapping[str, NDArray[Any]]
 ) -> Iterator[Chosen]:
-    """Each utterance of the manifest with what became of it.
+    """Each utterance of the manifest with its fate.
 
     Raises:
-        OptionError: the manifest is not the one that was chosen from.
+        OptionError: the manifest is not that of the selection.
     """
     row = -1
     for row, utterance in enumerate(utterances):
-        name = utterance.id.encode("utf-8", "replace").decode()  # as it is in Parquet, which has no half characters
+        name = utterance.id.encode("utf-8", "replace").decode()  # as in Parquet, which has no surrogates
         if row >= len(selection) or selection.ids[row] != name:
             had = selection.ids[row] if row < len(selection) else "nothing"
             raise OptionError(
-                f"row {row + 1} of the manifest is {utterance.id}, and was {had} when it was chosen from: "
+                f"row {row + 1} of the manifest is {utterance.id}, but was {had} in the selection: "
                 "the manifest has changed; choose again"
             )
         known = {name: _known(float(column[row])) for name, column in scores.items()}
@@ -69,7 +69,7 @@ def chosen_rows(
             known,
         )
     if row + 1 != len(selection):
-        raise OptionError(f"the manifest has {row + 1} rows and had {len(selection)} when it was chosen from")
+        raise OptionError(f"the manifest has {row + 1} rows, but had {len(selection)} in the selection")
 
 
 def _known(value: float) -> float | None:
@@ -77,7 +77,7 @@ def _known(value: float) -> float | None:
 
 
 def place(audio: str, folder: Path) -> str:
-    """Where a sound lies as seen from a folder: relative if it is inside, else absolute; a URL as it is.
+    """The path of a recording from a folder: relative if it is inside, else absolute; a URL unchanged.
 
     >>> place("/data/a/b.wav", Path("/data")), place("/data/b.wav", Path("/out")), place("s3://x/b.wav", Path("/out"))
     ('a/b.wav', '/data/b.wav', 's3://x/b.wav')

@@ -16,7 +16,7 @@ from linnet.data.sources.jsonl import read_nemo
 from linnet.data.sources.lines import read_lines
 from linnet.files import whole_file
 
-_SIX = 6  # digits behind the point
+_SIX = 6  # decimal places
 
 
 def write_linnet(path: Path, rows: Iterable[Chosen]) -> Written:
@@ -34,7 +34,7 @@ def write_linnet(path: Path, rows: Iterable[Chosen]) -> Written:
 
 
 def write_nemo(path: Path, rows: Iterable[Chosen]) -> Written:
-    """All utterances as NeMo's rows; those that are not kept have `_skipme`, which its loaders leave out."""
+    """All utterances as NeMo's rows; dropped ones have `_skipme`, which its loaders skip."""
     written = Written()
     with whole_file(path) as file:
         for row in rows:
@@ -59,10 +59,10 @@ def write_nemo(path: Path, rows: Iterable[Chosen]) -> Written:
 
 
 def mark_nemo(path: Path, rows: Iterable[Chosen], original: Path) -> Written:
-    """The rows of a NeMo manifest as they are, in their order, those that are not kept marked with `_skipme`.
+    """The unchanged rows of a NeMo manifest in order, with dropped ones marked with `_skipme`.
 
-    Its paths stay as they are written: the new manifest belongs beside the old one. A line that is not JSON is left
-    out; a row that was no utterance is marked.
+    Paths are unchanged: the new manifest belongs next to the old one. A line that is not JSON is dropped; an invalid
+    row is marked.
     """
     written = Written()
     left = iter(rows)
@@ -75,13 +75,13 @@ def mark_nemo(path: Path, rows: Iterable[Chosen], original: Path) -> Written:
             marks = {"_skipme": True} if row is None else {**_extras(row), **_mark(row)}
             file.write(_line({**line, **marks}))
             written.rows += 1
-        for _ in left:  # raises where the manifest has changed
+        for _ in left:  # raises if the manifest has changed
             pass
     return written
 
 
 def _nemo(original: Path) -> Iterator[tuple[dict[str, Any] | None, Found | None]]:
-    """Each line, and the utterance that it is."""
+    """Each line with its utterance."""
     from linnet.data import Utterance
 
     for (_, raw), found in zip(read_lines(original), read_nemo(SourceSpec(str(original))), strict=True):

@@ -18,21 +18,21 @@ _BLANK = re.compile(r"\s+")
 def write_kaldi(folder: Path, rows: Iterable[Chosen]) -> Written:
     """A folder with wav.scp, segments, text, utt2spk, spk2utt, utt2lang, utt2dur and utt2weight, sorted by bytes.
 
-    Keys have no blanks: those of ids and speakers become `_`. An utterance's key begins with its speaker's, as Kaldi's
-    sorting asks for; one without a speaker is its own. Sounds inside other files, behind URLs, and single channels of
-    a file have no place in wav.scp without a command, and are counted.
+    Keys have no blanks: those of ids and speakers become `_`. An utterance's key begins with its speaker's, as required
+    by Kaldi's sorting; one without a speaker is its own speaker. Audio inside other files, at URLs, and single channels
+    of a file cannot be in wav.scp without a command, and are counted.
     """
     written = Written()
     tables: dict[str, dict[str, str]] = defaultdict(dict)
-    recordings: dict[str, str] = {}  # of each sound
+    recordings: dict[str, str] = {}  # of each recording
     for row in rows:
         if not row.kept:
             continue
         one = row.utterance
         if split_address(one.audio) is not None or is_url(one.audio):
-            written.left_out["wav.scp names files, and their sound lies inside another file or behind a URL"] += 1
+            written.left_out["wav.scp needs files, but their audio is inside another file or at a URL"] += 1
         elif one.channel is not None:
-            written.left_out["wav.scp names whole files, and they are one channel of a file"] += 1
+            written.left_out["wav.scp needs whole files, but they are one channel of a file"] += 1
         else:
             _add(tables, recordings, row, folder)
             written.rows += 1
@@ -73,7 +73,7 @@ def _key(name: str) -> str:
 
 
 def _new(key: str, known: Mapping[str, str]) -> str:
-    """The key, with a number where it is taken: two ids may differ by blanks alone."""
+    """The key, with a number if it is taken: two ids may differ only by blanks."""
     number, made = 1, key
     while made in known:
         number += 1

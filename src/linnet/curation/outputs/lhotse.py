@@ -14,14 +14,14 @@ from linnet.data.sources.embedded import split_address
 from linnet.files import whole_file
 from linnet.urls import is_url
 
-_EIGHT = 8  # digits behind the point
+_EIGHT = 8  # decimal places
 
 
 def write_lhotse(path: Path, rows: Iterable[Chosen]) -> Written:
-    """A cut of each kept utterance with one supervision; gzipped where the name ends in `.gz`.
+    """A cut with one supervision per kept utterance; gzipped if the name ends with `.gz`.
 
-    A cut names the rate and the length of its recording, which are read from the file's header. Sounds inside other
-    files, behind URLs, and in containers whose header soundfile does not know cannot be named and are counted.
+    A cut has the rate and the length of its recording, read from the file's header. Audio inside other files, at URLs,
+    and in containers that soundfile cannot read is not supported and counted.
     """
     written = Written()
     with whole_file(path) as raw:
@@ -42,10 +42,10 @@ def write_lhotse(path: Path, rows: Iterable[Chosen]) -> Written:
 
 
 def _cut(row: Chosen, folder: Path) -> dict[str, Any] | str:
-    """The cut, or why there can be none."""
+    """The cut, or why it is impossible."""
     one = row.utterance
     if split_address(one.audio) is not None or is_url(one.audio):
-        return "Lhotse names files, and their sound lies inside another file or behind a URL"
+        return "Lhotse needs files, but their audio is inside another file or at a URL"
     header = _header(one.audio)
     if header is None:
         return "the header of their file cannot be read"

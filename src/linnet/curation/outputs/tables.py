@@ -1,4 +1,4 @@
-"""Parquet as Hugging Face's `datasets` reads it: the column `audio` is a sound to it."""
+"""Parquet for Hugging Face's `datasets`, with a column `audio`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from linnet.errors import AudioError, LinnetError, OptionError
 from linnet.files import whole_file
 from linnet.urls import is_url
 
-_GROUP = 256  # rows that are held at once: with their sounds
+_GROUP = 256  # rows in memory at once, with audio
 _TEXTS = ("id", "text", "language", "speaker", "domain", "source", "session", "recording", "fate")
 _NUMBERS = ("duration", "weight")
 
@@ -28,8 +28,7 @@ def write_parquet(path: Path, rows: Iterable[Chosen], *, embed: bool = True) -> 
     """The kept utterances as rows of `audio` {bytes, path}, `text`, `duration`, labels, `weight` and `score_*`.
 
     The bytes are those of the file, or 16 kHz FLAC of a stretch or a channel. Without `embed` only the path is written:
-    a stretch, a channel, and a sound inside another file have none of their own and are counted, as is what cannot be
-    read.
+    a stretch, a channel, and audio inside another file have no path and are counted, as well as unreadable files.
     """
     pq = parquet()
     import pyarrow as pa
@@ -49,7 +48,7 @@ def write_parquet(path: Path, rows: Iterable[Chosen], *, embed: bool = True) -> 
                 written.left_out[str(error)] += 1
                 continue
             except LinnetError:
-                written.left_out["their sound cannot be read"] += 1
+                written.left_out["their audio cannot be read"] += 1
                 continue
             written.rows += 1
             if len(held) == _GROUP:
@@ -72,7 +71,7 @@ def _columns(row: Chosen) -> dict[str, Any]:
 
 
 def _schema(pa: Any, row: Chosen | None) -> Any:
-    """The columns, with what `datasets` says of them; every row has the scores of the selection, or null."""
+    """The columns, with the metadata of `datasets`; every row has the scores of the selection, or null."""
     scores = [] if row is None else [f"score_{name}" for name in row.scores]
     strings = {name: pa.string() for name in _TEXTS}
     numbers = {name: pa.float64() for name in (*_NUMBERS, *scores)}
@@ -91,7 +90,7 @@ def _sound(utterance: Utterance, reader: UtteranceReader, inputs: AudioInputs, *
     inside = split_address(utterance.audio)
     if not embed:
         if not whole or inside is not None:
-            raise OptionError("a stretch, a channel or a member of a file has no path: embed the sounds")
+            raise OptionError("a stretch, a channel or a member of a file has no path: embed the audio")
         return {"bytes": None, "path": _path(utterance.audio)}
     if whole and not is_url(utterance.audio):
         found = inputs.get(utterance)
@@ -104,7 +103,7 @@ def _sound(utterance: Utterance, reader: UtteranceReader, inputs: AudioInputs, *
 
 
 def _path(audio: str) -> str:
-    """Absolute, as `datasets` takes a path to be relative to where it runs."""
+    """The absolute path, since `datasets` resolves relative paths in the current folder."""
     return audio if "://" in audio else os.path.abspath(audio)  # noqa: PTH100  links stay
 
 

@@ -1,1 +1,1 @@
-"""Phones of texts in any language: by a user's lexicon, epitran, espeak-ng, uroman, or the graphemes themselves."""
+"""Phones of texts in any language: by a user's lexicon, epitran, espeak-ng, uroman, or graphemes."""

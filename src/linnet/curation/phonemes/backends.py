@@ -1,7 +1,7 @@
-"""Which backend speaks a text: a user's lexicon, epitran, espeak-ng, uroman, graphemes, the first that can.
+"""Choose the backend of a text: the first suitable one of a user's lexicon, epitran, espeak-ng, uroman, graphemes.
 
-The choice is by the language of a row and the script that its text is written in, so Serbian in Latin letters and in
-Cyrillic get their own. A row has one backend, whose name is recorded with it.
+The choice depends on the language and the script of a row, so Serbian in Latin and Cyrillic letters get different ones.
+A row has one backend, whose name is recorded with it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from linnet.curation.phonemes.graphemes import Graphemes
 from linnet.curation.phonemes.ipa_rules import IpaRules
 from linnet.curation.phonemes.lexicon import Lexicon
 from linnet.curation.phonemes.romanized import Romanized
-from linnet.curation.scripts import NONE, script_group
 from linnet.errors import OptionError
 from linnet.settings import SHARE, require, unknown
 from linnet.text.language_codes import base_language, canonical
+from linnet.text.scripts import NONE, script_group
 
 LEXICON, EPITRAN, ESPEAK, UROMAN, GRAPHEMES = "lexicon", "epitran", "espeak-ng", "uroman", "graphemes"
 ORDER: Final = (LEXICON, EPITRAN, ESPEAK, UROMAN, GRAPHEMES)
@@ -34,16 +34,16 @@ UNKNOWN: Final = "und"
 
 _LIBRARIES = ("epitran", "panphon", "espeakng-loader", "uroman", "regex")
 _UNSPACED = frozenset({"Hani", "Jpan", "Thai", "Laoo", "Khmr", "Mymr"})
-_APART = frozenset({"zh"})  # macrolanguages whose members are not written or read alike
+_APART = frozenset({"zh"})  # macrolanguages whose members differ in spelling or pronunciation
 
 
 @dataclass(frozen=True)
 class PhonemeOptions:
-    """What may make phones of texts.
+    """Options of phoneme backends.
 
-    `backends` are those allowed: a lexicon first, then epitran and espeak-ng in the order given here, uroman, and
-    graphemes as the last resort, allowed or not. `lexicons` are pairs of a language and
-    the path of its lexicon. A backend gets a row if it knows at least `coverage` of the row's words.
+    `backends` are the allowed ones: a lexicon first, then epitran and espeak-ng in the given order, uroman, and always
+    graphemes as the last resort. `lexicons` are pairs of a language and the path of its lexicon. A backend is used for
+    a row if it knows at least `coverage` of the row's words.
     """
 
     backends: tuple[str, ...] = ORDER
@@ -58,7 +58,8 @@ class PhonemeOptions:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of all that phones depend on: these options, lexicons, the libraries installed."""
+        """Sixteen hexadecimal digits of everything that affects phones: these options, lexicons, installed
+        libraries."""
         lexicons = [hashlib.sha256(_bytes(path)).hexdigest() for _, path in self.lexicons]
         told = json.dumps([asdict(self), lexicons, {name: _version(name) for name in _LIBRARIES}])
         return hashlib.sha256(told.encode(errors="backslashreplace")).hexdigest()[:16]
@@ -80,24 +81,24 @@ def _version(library: str) -> str | None:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backend that could speak a language: with which setting, borrowed from which language, and if it is here."""
+    """A possible backend for a language: its setting, the language it is borrowed from, and whether it is installed."""
 
     backend: str
     setting: str = ""
-    borrowed: str = ""  # the macrolanguage that the setting is made for
+    borrowed: str = ""  # the macrolanguage of the setting
     installed: bool = True
 
 
 @dataclass(frozen=True)
 class SpokenRow:
-    """The phones of one row, word by word (None: the backend does not know the word), and what made them."""
+    """The phones of one row, word by word (None: unknown to the backend), and their source."""
 
     backend: str
     words: tuple[Phones | None, ...]
 
 
 def expected_script(language: str) -> str:
-    """The script (group) in which a language is most often written; `Zyyy` where that is not known.
+    """The usual script (group) of a language; `Zyyy` if unknown.
 
     >>> [expected_script(code) for code in ("de", "zh-hant", "sr", "sr-latn", "und")]
     ['Latn', 'Hani', 'Cyrl', 'Latn', 'Zyyy']
@@ -110,7 +111,7 @@ def expected_script(language: str) -> str:
 
 
 def candidates(language: str, script: str, options: PhonemeOptions | None = None) -> list[Candidate]:
-    """All backends that know a language (canonical BCP-47) in a script, in the order in which they are tried."""
+    """All backends for a language (canonical BCP-47) in a script, in the order of preference."""
     options = options or PhonemeOptions()
     script = expected_script(language) if script == NONE else script_group(script)
     found: list[Candidate] = []
@@ -136,7 +137,7 @@ def _by_table(backend: str, names: Sequence[str], script: str, borrowed: str = "
 
 
 def _names(language: str) -> list[str]:
-    """What a language may be listed as: with its region, and alone."""
+    """The possible names of a language in lists: with and without its region."""
     from langcodes import Language
 
     base, region = base_language(language), Language.get(language).territory
@@ -144,7 +145,7 @@ def _names(language: str) -> list[str]:
 
 
 def _macrolanguage(language: str) -> str | None:
-    """The macrolanguage (ISO 639-3) that a language is part of, where its members are read alike."""
+    """The macrolanguage (ISO 639-3) of a language, if its members are pronounced alike."""
     from langcodes.data_dicts import MACROLANGUAGES
 
     macro = MACROLANGUAGES.get(base_language(language))
@@ -152,7 +153,7 @@ def _macrolanguage(language: str) -> str | None:
 
 
 class Phonemizers(Closing):
-    """The backends of all languages that were asked for, and the one process of espeak-ng; close it, or use `with`.
+    """The backends of all requested languages, and one process of espeak-ng; close it, or use `with`.
 
     >>> with Phonemizers(PhonemeOptions(backends=("graphemes",))) as phonemizers:
     ...     phonemizers.speak("de", "Latn", [["drei", "vier"]])[0].words
@@ -171,11 +172,11 @@ class Phonemizers(Closing):
 
     @property
     def ended(self) -> int:
-        """How many words have ended the process of espeak-ng, and so have no phones by it."""
+        """The number of words that crashed the process of espeak-ng, and so have no phones."""
         return self._espeak.ended
 
     def chain(self, language: str, script: str) -> list[PhonemeBackend]:
-        """The backends that are installed here for a language and script, in order; the last one knows every word.
+        """The installed backends for a language and script, in order; the last one knows every word.
 
         Raises `OptionError` for a lexicon that cannot be read.
         """

@@ -1,4 +1,4 @@
-"""What all phoneme backends have in common: words in, the phones of each out."""
+"""The interface of phoneme backends: from words to phones."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final, Protocol
 
 Phones = tuple[str, ...]
 
-MOST_KEPT: Final = 1 << 18  # words whose phones are remembered, of each backend
+MOST_KEPT: Final = 1 << 18  # cached words per backend
 _DIGITS: Final = tuple("0123456789")
 
 
 class PhonemeBackend(Protocol):
     """Turns the words of one language in one script into phones.
 
-    `name` says what made the phones, such as `epitran:deu-Latn`: it is recorded with each row, and only phones of
-    one name are compared. `phones` has an entry for each word, None where the backend does not know the word's sound.
+    `name` identifies the source of the phones, such as `epitran:deu-Latn`: it is recorded with each row, and only
+    phones with the same name are compared. `phones` has an entry for each word, None for unknown words.
     """
 
     @property
@@ -31,7 +31,7 @@ class PhonemeBackend(Protocol):
 
 
 class Kept:
-    """A backend whose results are remembered by the word: a corpus repeats its words, and a word costs microseconds."""
+    """Caches a backend's results per word, since a corpus repeats its words and each costs microseconds."""
 
     def __init__(self, name: str, speak: Callable[[Sequence[str]], list[Phones | None]], *, most: int = MOST_KEPT):
         self.name = name
@@ -40,7 +40,7 @@ class Kept:
         self._known: dict[str, Phones | None] = {}
 
     def phones(self, words: Sequence[str]) -> list[Phones | None]:
-        """The phones of each word; a word is asked for once."""
+        """The phones of each word; each word is looked up once."""
         new = list(dict.fromkeys(word for word in words if word not in self._known))
         if len(self._known) + len(new) > self._most:
             self._known.clear()
@@ -51,12 +51,12 @@ class Kept:
 
 
 def interned(phones: Iterable[str]) -> Phones | None:
-    """Phones as one small object for each symbol; None where there are none."""
+    """Phones with one shared object per symbol; None if there are none."""
     return tuple(map(sys.intern, phones)) or None
 
 
 def spelled_digits(word: str) -> Phones | None:
-    """The digits of a number in any script as they are, for backends that cannot say numbers; None for other words.
+    """The digits of a number in any script, for backends without numbers; None for other words.
 
     >>> spelled_digits("३14"), spelled_digits("a1")
     (('3', '1', '4'), None)

@@ -1,6 +1,6 @@
-"""espeak-ng by its own process: which voice speaks a language, and what it says.
+"""espeak-ng in a separate process: voices for languages, and their phones.
 
-The library is GPL-3.0, so it is an extra, and it runs in a process that shares nothing with this one but two pipes.
+The library is GPL-3.0, so it is an extra, and it runs in a process that shares only two pipes with this one.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from typing import Any, Final
 
 from linnet.closing import Closing
 from linnet.curation.phonemes.base import Kept, Phones, interned
-from linnet.curation.scripts import script_group, scripts_of
 from linnet.errors import MissingExtra
 from linnet.text.language_codes import canonical
+from linnet.text.scripts import script_group, scripts_of
 
-BATCH: Final = 4096  # words a request
+BATCH: Final = 4096  # words per request
 LATIN: Final = "Latn"
 
-# Voices of espeak-ng 1.52 for languages that are spoken. Left out: chr, hak and ja, which name letters of their
-# language's own script in English ("Chinese letter"); and voices for invented worlds.
+# Voices of espeak-ng 1.52 for natural languages. Excluded: chr, hak and ja, which name letters of their
+# language's script in English ("Chinese letter"), and fictional languages.
 _VOICES = """
 af am an ar as az ba be bg bn bpy bs ca cmn cs cv cy da de el en-us en-029 eo es es-419 et eu fa fi fo fr fr-be fr-ch ga
 gd gn grc gu haw he hi hr ht hu hy hyw ia id io is it jbo ka kaa kk kl kn ko kok ku ky la lb lfn lt ltg lv mi mk ml
 mr ms mt my nb ne nl nog om or pa pap pl pt pt-br quc qu ro ru sd shn si sk sl smj sq sr sv sw ta te th ti tk tn tr tt
 ug uk ur uz vi yue
 """
-_KEYS = {"en-us": "en", "cmn": "zh"}  # the language that a voice stands for, where its name does not say
+_KEYS = {"en-us": "en", "cmn": "zh"}  # the language of a voice, if its name does not tell
 _ALSO = {"no": "nb", "en-gb": "en", "en-ie": "en", "en-au": "en", "en-nz": "en"}  # the voice `en` is British
 _MORE_SCRIPTS = {"sr": ("Latn",), "bs": ("Cyrl",), "uz": ("Cyrl",)}
 _OTHER_SCRIPTS = {("fa", "Latn"): "fa-latn"}  # voices for a language in another script than its own
-_TONAL = frozenset({"cmn", "yue", "th", "vi", "my", "shn"})  # where "ɜ" is how tone 3 comes out
+_TONAL = frozenset({"cmn", "yue", "th", "vi", "my", "shn"})  # where "ɜ" stands for tone 3
 
-_SWITCH = re.compile(r"\([a-z-]+\)")  # "(en)": from here in another language
+_SWITCH = re.compile(r"\([a-z-]+\)")  # "(en)": switch to another language
 _UNSPOKEN = re.compile(r"[ˈˌ˥˦˧˨˩0-9|-]")  # stress and tones
 
 
 def is_installed() -> bool:
-    """Whether the library's wheel can be found; it is not loaded."""
+    """Whether the library's wheel is installed, without loading it."""
     return find_spec("espeakng_loader") is not None
 
 
@@ -62,20 +62,20 @@ def voices() -> dict[tuple[str, str], str]:
 
 
 class EspeakProcess(Closing):
-    """The process that speaks; it is started by the first word and ends when this is closed.
+    """The process of espeak-ng; it is started for the first word and ended by `close`.
 
-    A word at which it ends is unknown, and a new one goes on with the next. `command` is what is started. Raises
-    `MissingExtra` where espeak-ng is not installed.
+    A word that crashes it is unknown, and a new process continues with the next word. `command` is the command to
+    start. Raises `MissingExtra` if espeak-ng is not installed.
     """
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        self.ended = 0  # how many words have ended it
+        self.ended = 0  # number of words that crashed it
 
     def ask(self, voice: str, words: Sequence[str]) -> list[str | None]:
-        """The phones of each word with `_` between them; None for a word that ended the process, or if there is no such
-        voice in the espeak-ng that is installed.
+        """The phones of each word separated by `_`; None for a word that crashed the process, or if the installed
+        espeak-ng lacks the voice.
         """
         found: list[str | None] = []
         for begin in range(0, len(words), BATCH):
@@ -96,7 +96,7 @@ class EspeakProcess(Closing):
         return list(answer["phones"])
 
     def _exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer; None where the process ended instead."""
+        """The answer; None if the process ended."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -121,17 +121,17 @@ class EspeakProcess(Closing):
         """End the process."""
         process, self._process = self._process, None
         if process is not None and process.stdin is not None and process.stdout is not None:
-            with suppress(OSError):  # it was gone, and what was left for it has no reader
+            with suppress(OSError):  # it already ended, and pending requests have no reader
                 process.stdin.close()
             process.wait()
             process.stdout.close()
 
 
 class Espeak:
-    """The phones of words by one voice: IPA without stress and tones, numbers spoken.
+    """The phones of words by one voice: IPA without stress and tones, with numbers spelled out.
 
     A word with letters of another script than the voice's is unknown, since espeak-ng would name them ("Chinese
-    letter"); Latin words it reads in English where its own script is another, as its speakers do.
+    letter"); voices of other scripts read Latin words in English, as speakers do.
     """
 
     def __init__(self, process: EspeakProcess, voice: str, script: str) -> None:

@@ -1,12 +1,12 @@
-"""Phones by espeak-ng in a process of its own: a JSON request on each line of stdin, an answer on each of stdout.
+"""Phones by espeak-ng in a separate process: one JSON request per line of stdin, one answer per line of stdout.
 
 espeak-ng is GPL-3.0, so nothing of Linnet is loaded here and nothing here is imported by Linnet: the two exchange
 lines through pipes.
 
     {"voice": "de", "words": ["drei", "vier"]}
 
-is answered by ``{"phones": ["d_r_ˈaɪ", "f_ˈiːɾ"]}``, IPA with ``_`` between phones; a voice that is not there by
-``{"error": "..."}``.
+is answered by ``{"phones": ["d_r_ˈaɪ", "f_ˈiːɾ"]}``, IPA with ``_`` between phones; a missing voice by ``{"error":
+"..."}``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import json
 import sys
 
 _SYNCHRONOUS, _UTF8 = 2, 1
-_IPA, _SEPARATOR = 0x02, ord("_") << 8  # of speak_lib.h, espeak_TextToPhonemes
+_IPA, _SEPARATOR = 0x02, ord("_") << 8  # from speak_lib.h, for espeak_TextToPhonemes
 
 
 def start() -> ctypes.CDLL:
-    """The espeak-ng library of the wheel ``espeakng-loader``, ready to use."""
+    """Load and initialize the espeak-ng library of the wheel ``espeakng-loader``."""
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -33,10 +33,10 @@ def start() -> ctypes.CDLL:
 
 
 def phones(library: ctypes.CDLL, word: str) -> str:
-    """The phones of one word, those of its clauses with a space between them."""
+    """The phones of one word, with clauses separated by spaces."""
     text = ctypes.create_string_buffer(word.encode())
     place, clauses = ctypes.c_void_p(ctypes.addressof(text)), []
-    while place.value:  # it moves on clause by clause, and is null at the end
+    while place.value:  # advances clause by clause, and is null at the end
         clauses.append(library.espeak_TextToPhonemes(ctypes.byref(place), _UTF8, _IPA | _SEPARATOR).decode())
     return " ".join(clauses)
 

@@ -1,4 +1,4 @@
-"""Grapheme clusters: what stands in for phones where nothing better knows a language."""
+"""Grapheme clusters as a substitute for phones, for languages without a better backend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _cluster() -> Any:
 
 
 def clusters(word: str) -> list[str]:
-    """The letters of a word, each with the marks that it bears (UAX 29, extended grapheme clusters).
+    """The letters of a word with their combining marks (UAX 29, extended grapheme clusters).
 
     >>> [len(one) for one in clusters("नमस्ते")]
     [1, 1, 4]
@@ -27,7 +27,7 @@ def clusters(word: str) -> list[str]:
 
 
 class Graphemes:
-    """The grapheme clusters of a word in place of its phones: knows every word of every language."""
+    """The grapheme clusters of a word instead of its phones, for every word of every language."""
 
     name = "graphemes"
 

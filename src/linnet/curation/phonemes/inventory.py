@@ -1,4 +1,4 @@
-"""The phones of each language and backend, numbered: the same numbers however the work was shared out."""
+"""Numbers for the phones of each language and backend, independent of the distribution of work."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from linnet.errors import OptionError
 from linnet.files import write_atomic
 
 INVENTORY: Final = "phones.json"  # in the work folder
-LARGEST: Final = 0xFFFF  # the number of all symbols that come after the 65,535 most frequent
+LARGEST: Final = 0xFFFF  # the number of all symbols after the 65,535 most frequent ones
 
 Key = tuple[str, str]  # language and backend
-Tally = Mapping[Key, Mapping[str, int]]  # how often each symbol was spoken
+Tally = Mapping[Key, Mapping[str, int]]  # count of each symbol
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """For each language and backend its symbols, the most frequent first, and how often each was spoken.
+    """The symbols of each language and backend, the most frequent first, with counts.
 
-    A symbol's number is its place. Equal counts go by the alphabet, so the numbers depend on the corpus alone.
+    A symbol's number is its index. Ties are sorted alphabetically, so the numbers depend only on the corpus.
 
     >>> inventory = Inventory.of([{("de", "g"): {"a": 2, "b": 1}}, {("de", "g"): {"b": 1, "c": 9}}])
     >>> inventory.symbols["de", "g"], inventory.numbers(("de", "g"), ["b", "c"]).tolist()
@@ -39,7 +39,7 @@ class Inventory:
 
     @classmethod
     def of(cls, tallies: Iterable[Tally]) -> Self:
-        """The inventory of what was counted in parts; the sum does not depend on their order."""
+        """The inventory from partial counts, independent of their order."""
         whole: dict[Key, Counter[str]] = {}
         for tally in tallies:
             for key, counts in tally.items():
@@ -51,7 +51,7 @@ class Inventory:
         )
 
     def numbers(self, key: Key, symbols: Sequence[str]) -> NDArray[np.uint16]:
-        """The number of each symbol, [symbols]; from the 65,535th on all have the last. Raises `KeyError`."""
+        """The number of each symbol, [symbols]; from the 65,535th on all have the last number. Raises `KeyError`."""
         place = {symbol: min(number, LARGEST) for number, symbol in enumerate(self.symbols[key])}
         return np.array([place[symbol] for symbol in symbols], np.uint16)
 
@@ -61,12 +61,12 @@ class Inventory:
         return hashlib.sha256(self._json().encode(errors="backslashreplace")).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all. Raises `OutputError`."""
+        """Write as JSON, atomically. Raises `OutputError`."""
         write_atomic(path, self._json() + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Raises `OptionError`."""
+        """Load the output of `save`. Raises `OptionError`."""
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))
             keys = [(row["language"], row["backend"]) for row in rows]
@@ -76,7 +76,7 @@ class Inventory:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OptionError(
-                f"{path}: no inventory of phones ({error}): remove it to have it made anew, and run the text pass again"
+                f"{path}: not an inventory of phones ({error}): remove it and run the text pass again"
             ) from error
 
     def _json(self) -> str:

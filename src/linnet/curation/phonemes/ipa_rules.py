@@ -1,4 +1,4 @@
-"""epitran: letters to IPA by rules, for languages that are written as they are spoken (Mortensen et al. 2018)."""
+"""epitran: letters to IPA by rules, for languages with phonemic spelling (Mortensen et al. 2018)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from linnet.curation.phonemes.base import Kept, Phones, interned, spelled_digits
-from linnet.curation.scripts import script_group, scripts_of
 from linnet.errors import MissingExtra
 from linnet.text.language_codes import canonical
+from linnet.text.scripts import script_group, scripts_of
 
-# The maps of epitran 1.35, one for each language and script. Left out are its maps of kana, which do not know the Han
-# in which most of Japanese is written, and variants of a map (narrow, reduced, reversed). English, Chinese characters
+# The maps of epitran 1.35, one per language and script. Excluded are its maps of kana, which lack the Han characters
+# of most Japanese text, and variants of a map (narrow, reduced, reversed). English, Chinese characters
 # and Japanese it does not map but looks up: they need Flite's lex_lookup (a process for each word) or CC-CEDICT, which
 # its wheel does not have.
 _MAPS = """
@@ -29,7 +29,7 @@ sag-Latn sin-Sinh slv-Latn sna-Latn som-Latn spa-Latn sqi-Latn sro-Latn srp-Cyrl
 tel-Telu tgk-Cyrl tgl-Latn tha-Thai tir-Ethi tpi-Latn tsn-Latn tuk-Cyrl tuk-Latn tur-Latn uig-Arab ukr-Cyrl urd-Arab
 uzb-Cyrl uzb-Latn vie-Latn wuu-Latn xho-Latn xty-Latn yor-Latn yue-Latn zha-Latn zul-Latn
 """
-_ALSO = {"pbu": "ps"}  # the map of one language serves another that it is a form of
+_ALSO = {"pbu": "ps"}  # the map of one language for another form of it
 
 
 def is_installed() -> bool:
@@ -73,16 +73,16 @@ class IpaRules:
         rules = _rules(self._map)
         if rules is None:
             return None
-        # not `strict_trans`: it loses what epitran's first rules have made IPA already, as Polish "dź"
+        # not `strict_trans`: it drops what epitran's first rules have already made IPA, as Polish "dź"
         return interned(rules.ft.ipa_segs(rules.transliterate(unicodedata.normalize("NFC", word))))
 
 
 @cache
 def _rules(name: str) -> Any:
-    """The rules of a map; None where the epitran that is installed does not have it, or has it damaged."""
+    """The rules of a map; None if the installed epitran lacks it or it is damaged."""
     try:
         from epitran.exceptions import DatafileError, MappingError
-        from epitran.simple import SimpleEpitran  # without the second table of features that `Epitran` loads
+        from epitran.simple import SimpleEpitran  # without the second feature table of `Epitran`
     except ImportError as error:
         raise MissingExtra("phones by epitran", extra="phonemes") from error
     try:

@@ -1,4 +1,4 @@
-"""A user's own pronunciations: a word and its phones on each line."""
+"""A user's pronunciation lexicon: one word and its phones per line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from linnet.text.marks import keep_marks
 
 
 class Lexicon:
-    """Phones by word, as a dictionary lists them; a word that it lacks is put together from the longest ones it has.
+    """Phones by word; missing words are composed of the longest entries.
 
-    That is only done where words are written without spaces (`joined`), since an entry of a spaced script that is
-    part of a longer word says little of its sound.
+    This is only done for scripts without spaces (`joined`), since in other scripts a part of a word tells little about
+    its pronunciation.
 
     >>> Lexicon({"你": ("n", "i"), "好": ("x", "au")}, joined=True).phones(["你好", "你们"])
     [('n', 'i', 'x', 'au'), None]
@@ -31,11 +31,11 @@ class Lexicon:
 
     @classmethod
     def read(cls, path: Path, language: str | None = None, *, joined: bool = False) -> Self:
-        """Read lines of a word, a tab or spaces, and its phones with spaces between them (CMUdict, MFA, Kaldi).
+        """Read lines of a word, a tab or spaces, and its phones separated by spaces (CMUdict, MFA, Kaldi).
 
-        Of a word with several pronunciations, also `word(2)`, the first counts. `;;;` and `#` begin remarks. Words
-        are compared as texts are: in lower case, without punctuation. Raises `OptionError` for a file that cannot be
-        read and a line without phones, which it names.
+        Of several pronunciations of a word, also `word(2)`, the first is used. `;;;` and `#` begin comments. Words are
+        normalized as texts: lower case, without punctuation. Raises `OptionError` for an unreadable file, or a line
+        without phones, which it names.
         """
         entries: dict[str, Phones] = {}
         try:
@@ -57,7 +57,7 @@ class Lexicon:
         return cls(entries, joined=joined)
 
     def phones(self, words: Sequence[str]) -> list[Phones | None]:
-        """The phones of each word; None for those that it lacks."""
+        """The phones of each word; None for missing words."""
         return [self._entries.get(word) or self._joined(word) for word in words]
 
     def _joined(self, word: str) -> Phones | None:

@@ -1,4 +1,4 @@
-"""uroman: any script in Latin letters, each letter a phone (Hermjakob, May and Knight 2018)."""
+"""uroman: romanization of any script, with each letter as a phone (Hermjakob, May and Knight 2018)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def is_installed() -> bool:
 
 
 class Romanized:
-    """The Latin letters of a word by uroman, for a language that nothing better knows.
+    """The romanized letters of a word by uroman, for languages without a better backend.
 
-    Tones and the marks of Latin letters are lost; digits stay digits.
+    Tones and marks of Latin letters are lost; digits are kept.
     """
 
     def __init__(self, language: str) -> None:
@@ -38,7 +38,7 @@ class Romanized:
 
 @cache
 def _uroman() -> Any:
-    """Its tables take seconds to load, so they are loaded once in a process."""
+    """uroman's tables, loaded once per process since it takes seconds."""
     try:
         from uroman import Uroman
     except ImportError as error:

@@ -1,1 +1,1 @@
-"""The honest experiment: does a selection train a better model than chance, at equal hours and equal steps?"""
+"""A controlled experiment: does a selection train a better model than chance, at equal hours and equal steps?"""

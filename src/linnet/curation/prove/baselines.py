@@ -1,4 +1,4 @@
-"""The selections that a method has to beat, each at the same seconds of audio. All are deterministic in their seed.
+"""Baseline selections, each with the same seconds of audio. All are deterministic for a seed.
 
 Shapes: N utterances of a pool. A selection is an ascending array of row numbers.
 """
@@ -16,16 +16,16 @@ from linnet.errors import OptionError
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-DURATION_BINS = 16  # equally filled bins of duration that a matched draw keeps the histogram of
+DURATION_BINS = 16  # equally filled duration bins of a matched sample
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What is chosen from.
+    """The rows to select from.
 
     `seconds` [N] are durations; `strata` [N] are names such as language and domain; `errors` [N] is the error rate of a
-    proxy model on each utterance, where one is known; `valid` [N] says which rows the gates let through; `clean` [N]
-    which are known to hold no injected defect.
+    proxy model on each utterance, if known; `valid` [N] are the rows that pass the gates; `clean` [N] those without an
+    injected defect.
     """
 
     seconds: Floats
@@ -39,7 +39,7 @@ class Pool:
 
 
 def fill(order: Rows, seconds: Floats, budget: float) -> Rows:
-    """Rows of `order` while they fit into `budget` seconds; one that does not fit is passed over for later ones.
+    """Rows of `order` that fit into `budget` seconds; rows that do not fit are skipped.
 
     >>> fill(np.array([2, 0, 1]), np.array([4.0, 3.0, 9.0]), 8.0).tolist()
     [0, 1]
@@ -61,7 +61,7 @@ def random(pool: Pool, budget: float, seed: int) -> Rows:
 
 
 def stratified(pool: Pool, budget: float, seed: int) -> Rows:
-    """Any rows, each stratum with its share of the hours."""
+    """Random rows, each stratum with its share of the hours."""
     if not pool.strata:
         raise OptionError("stratified random needs rows with a language or a domain")
     names = np.array(pool.strata)
@@ -75,7 +75,7 @@ def stratified(pool: Pool, budget: float, seed: int) -> Rows:
 
 
 def duration_matched(pool: Pool, budget: float, seed: int, like: Rows) -> Rows:
-    """Any rows with the histogram of durations of the selection `like`, so that length cannot be what made it good."""
+    """Random rows with the duration histogram of the selection `like`, to exclude length as an explanation."""
     if not len(like):
         return like
     edges = np.quantile(pool.seconds, np.linspace(0, 1, DURATION_BINS + 1)[1:-1])
@@ -100,17 +100,17 @@ def shortest(pool: Pool, budget: float, seed: int) -> Rows:
 
 
 def by_error(pool: Pool, budget: float, seed: int, *, highest: bool) -> Rows:
-    """The rows that a proxy model makes most mistakes on, or fewest."""
+    """The rows with the most, or fewest, errors of a proxy model."""
     if pool.errors is None:
-        raise OptionError("a choice by errors needs the rows of an evaluation of the pool: name them under  errors:")
+        raise OptionError("a selection by errors needs the rows of an evaluation of the pool: give them under  errors:")
     known = np.where(np.isfinite(pool.errors), pool.errors, np.inf if not highest else -np.inf)
     return fill(_sorted(-known if highest else known, seed), pool.seconds, budget)
 
 
 def among(pool: Pool, budget: float, seed: int, allowed: NDArray[np.bool_] | None, what: str) -> Rows:
-    """Any of the rows that are allowed: those that passed the gates, or those known to be clean."""
+    """Random rows among the allowed ones: those that pass the gates, or clean ones."""
     if allowed is None:
-        raise OptionError(f"{what} needs to know which rows: nothing says it of this pool")
+        raise OptionError(f"{what} needs the rows of this pool, which are not given")
     order = np.random.default_rng(seed).permutation(len(pool))
     return fill(order[allowed[order]], pool.seconds, budget)
 

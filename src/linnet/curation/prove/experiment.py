@@ -1,6 +1,6 @@
-"""Running an experiment: every method, budget, seed and draw, each run kept as soon as it is done.
+"""Run an experiment: every method, budget, seed and draw, with each run stored as soon as it is done.
 
-Nothing here knows how a model is trained or scored: both are functions passed in.
+Training and scoring are passed in as functions.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 from linnet.curation.prove import baselines
 from linnet.curation.prove.baselines import Pool, Rows
 from linnet.curation.prove.options import DRAWN, PRESETS, WHOLE, ProveOptions
+from linnet.curation.shards import absolute
 from linnet.data.manifest import Utterance, write_manifest
 from linnet.errors import LinnetError, OptionError
 from linnet.files import JsonLog, whole_lines
@@ -27,7 +28,7 @@ LOG = "runs.jsonl"
 
 @dataclass(frozen=True)
 class Run:
-    """One training: which rows, for how many steps, from which seed."""
+    """One training run: its rows, number of steps, and seed."""
 
     pool: int
     budget: float
@@ -38,7 +39,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """A name that is the same whenever the run is."""
+        """A name that identifies the run."""
         return f"{self.method}-{self.budget:g}-seed{self.seed}-draw{self.draw}"
 
 
@@ -53,24 +54,24 @@ class SetErrors:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run made: how much it learned from, and its errors on each test."""
+    """The outcome of a run: the amount of training data, and the errors on each test."""
 
     run: Run
     rows: int
     hours: float
-    digest: str  # of the rows that were chosen
+    digest: str  # of the selected rows
     tests: Mapping[str, SetErrors]
 
 
 class Laboratory(Protocol):
-    """What an experiment needs from outside."""
+    """The external operations of an experiment."""
 
     def select(self, pool: int, method: str, budget: float, seed: int) -> Sequence[int]:
-        """The rows that one of our presets takes of a pool, within `budget` seconds."""
+        """The rows that a preset selects from a pool, within `budget` seconds."""
         ...
 
     def train(self, manifest: Path, run: Run, folder: Path) -> Path:
-        """Train the recipe on a manifest; the folder of the model."""
+        """Train the recipe on a manifest; returns the folder of the model."""
         ...
 
     def test(self, model: Path, name: str, folder: Path) -> SetErrors:
@@ -82,12 +83,12 @@ PoolReader = Callable[[int], tuple[Sequence[Utterance], Pool]]
 
 
 def plan(options: ProveOptions) -> Iterator[Run]:
-    """All runs, seed by seed, so that an experiment that is stopped early holds whole seeds."""
+    """All runs, seed by seed, so that an interrupted experiment has complete seeds."""
     for seed in range(options.seeds):
         for budget in options.budgets:
             for method in options.chosen():
                 if method == "full-steps" and budget != options.budgets[0]:
-                    continue  # it does not depend on the budget
+                    continue  # independent of the budget
                 steps = round(options.steps / budget) if method == "full-epochs" else options.steps
                 for draw in range(options.draws if method in DRAWN else 1):
                     yield Run(seed % len(options.pools), budget, method, seed, draw, steps)
@@ -96,10 +97,10 @@ def plan(options: ProveOptions) -> Iterator[Run]:
 def prove(
     options: ProveOptions, laboratory: Laboratory, read_pool: PoolReader, *, notify: Notify = ignore
 ) -> list[Outcome]:
-    """Every run's outcome; those of an earlier call with the same experiment are taken from its log.
+    """Yield the outcome of every run; those of an earlier call with the same experiment are read from its log.
 
-    A run that fails is said and left out; the next call tries it again. Raises `OutputError` where nothing can be
-    written, and `OptionError` where the folder holds another experiment.
+    A failed run is reported and skipped; the next call tries it again. Raises `OutputError` if nothing can be written,
+    and `OptionError` if the folder holds another experiment.
     """
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,9 +126,9 @@ def prove(
 
 
 def check_same(options: ProveOptions, folder: Path) -> None:
-    """Hold a folder to one experiment: its first call leaves what it was asked for, later ones must ask the same.
+    """Check that a folder holds only one experiment: the first call stores its options, later ones must have the same.
 
-    More seeds and draws, budgets, methods and another `against` may be asked for.
+    Seeds, draws, budgets, methods and `against` may change.
     """
     free = {"seeds", "draws", "budgets", "methods", "against", "output"}
     asked = json.loads(json.dumps({key: value for key, value in asdict(options).items() if key not in free}))
@@ -144,7 +145,7 @@ def check_same(options: ProveOptions, folder: Path) -> None:
 
 
 def choose(options: ProveOptions, run: Run, laboratory: Laboratory, pool: Pool) -> Rows:
-    """The rows of a run. Raises `OptionError` for a method that lacks what it needs."""
+    """The rows of a run. Raises `OptionError` for a method whose input is missing."""
     budget = run.budget * float(pool.seconds.sum())
     seed = 1000 * run.seed + run.draw
     ways: dict[str, Callable[[], Rows]] = {
@@ -174,15 +175,20 @@ def _perform(options: ProveOptions, run: Run, laboratory: Laboratory, rows: Sequ
     folder = Path(options.output) / run.key
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "train.jsonl"
-    write_manifest(manifest, [rows[row] for row in chosen.tolist()])
+    write_manifest(manifest, [_at_home(rows[row]) for row in chosen.tolist()])
     model = laboratory.train(manifest, run, folder)
     tests = {name: laboratory.test(model, name, folder) for name in options.tests}
     digest = hashlib.blake2b(chosen.astype("<i8").tobytes(), digest_size=8).hexdigest()
     return Outcome(run, len(chosen), float(pool.seconds[chosen].sum()) / 3600, digest, tests)
 
 
+def _at_home(row: Utterance) -> Utterance:
+    """With the path of its recording made absolute, for a manifest in another folder."""
+    return replace(row, audio=absolute(row.audio, str(Path.cwd())))
+
+
 def read_outcomes(path: Path) -> list[Outcome]:
-    """The outcomes that a log holds; none where there is no log."""
+    """The outcomes in a log; empty if there is no log."""
     rows: list[dict[str, Any]] = [json.loads(line) for line in whole_lines(path)] if path.exists() else []
     return [
         Outcome(

@@ -1,4 +1,4 @@
-"""What an experiment says: `linnet curate prove RECIPE`."""
+"""Options of an experiment: `linnet curate prove RECIPE`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from linnet.errors import OptionError
-from linnet.settings import ONE_OR_MORE, ValueRule, build, read_yaml, require
+from linnet.settings import ONE_OR_MORE, ValueRule, build, read_yaml_file, require
 
 METHODS = (
     "balanced",
@@ -23,18 +23,23 @@ METHODS = (
     "full-steps",
     "full-epochs",
 )
-PRESETS = ("balanced", "heep")  # selections of ours; all else is a baseline
-DRAWN = ("random", "stratified", "duration-matched", "gate-only", "oracle")  # of which one draw says little
+PRESETS = ("balanced", "heep")  # our selections; all others are baselines
+DRAWN = (
+    "random",
+    "stratified",
+    "duration-matched",
+    "gate-only",
+    "oracle",
+)  # random: one draw tells little
 WHOLE = ("full-steps", "full-epochs")
 _BUDGET = ValueRule("more than 0 and below 1", lambda value: 0 < value < 1)
 
 
 @dataclass(frozen=True)
 class PoolFiles:
-    """One pool: its manifest, what is known of its rows, and where models trained on it are tested.
+    """One pool: its manifest, and known properties of its rows.
 
-    `errors` are rows of `linnet evaluate` on the pool by a proxy model, `clean` a manifest of those of its rows that
-    hold no defect.
+    `errors` are rows of `linnet evaluate` on the pool by a proxy model, `clean` a manifest of its rows without defects.
     """
 
     manifest: str
@@ -44,12 +49,12 @@ class PoolFiles:
 
 @dataclass(frozen=True)
 class ProveOptions:
-    """An experiment: pools, tests, budgets, methods, seeds, and the training recipe that all of them share.
+    """An experiment: pools, tests, budgets, methods, seeds, and the common training recipe.
 
-    Each seed takes the next pool, in turn, and trains from that seed. `budgets` are shares of a pool's hours. `steps`
-    are equal for all methods but `full-epochs`, which has as many more as the pool is longer than the selection. Random
-    methods are drawn `draws` times. `against` is what every method is set beside in the table; its choice comes before
-    any result. `methods` left out means all that can be run. `curation` is a file of `linnet curate --options`.
+    Each seed uses the next pool in turn. `budgets` are shares of a pool's hours. `steps` are equal for all methods but
+    `full-epochs`, which trains as many epochs as the selections. Random methods are sampled `draws` times. `against` is
+    the reference for every method in the table; choose it before any result. Without `methods` all possible ones are
+    run. `curation` is a file for `linnet curate --options`.
     """
 
     pools: tuple[PoolFiles, ...]
@@ -76,7 +81,7 @@ class ProveOptions:
                 raise OptionError(f"method {name!r} is unknown: use {', '.join(METHODS)}")
 
     def chosen(self) -> tuple[str, ...]:
-        """The methods that are run, in the order of the table."""
+        """The methods to run, in the order of the table."""
         if self.methods:
             return tuple(dict.fromkeys((self.against, *self.methods)))
         left_out = set()
@@ -88,18 +93,12 @@ class ProveOptions:
 
 
 def read_experiment(path: Path) -> ProveOptions:
-    """Read an experiment from YAML; the files that it reads are relative to its folder, `output` to where it is run.
+    """Read an experiment from YAML; its input files are relative to its folder, `output` to the current folder.
 
     Raises:
         OptionError: no such file, not YAML, an unknown key (names the nearest) or an impossible value.
     """
-    try:
-        content = read_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
-    except OSError as error:
-        raise OptionError(f"{path}: cannot read the experiment: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{path}: not YAML: {error}") from error
-    found = build(ProveOptions, content, str(path))
+    found = build(ProveOptions, read_yaml_file(path, "experiment"), str(path))
     place = path.parent
     return replace(
         found,

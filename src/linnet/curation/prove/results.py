@@ -1,4 +1,4 @@
-"""What an experiment shows: error rates by method, and whether the method differs from each baseline."""
+"""The results of an experiment: error rates by method, and differences to the reference."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SURE = 0.05
 class Line:
     """One method at one budget on one test.
 
-    `rates` are the error rates by seed, draws of one seed averaged. `difference` is the method's rate minus that of the
-    method it is set beside, over the seeds that both have, with an interval for other speakers and other seeds;
-    `p_value` is adjusted for all methods of the table (Holm). Both are None where there is nothing to compare.
+    `rates` are the error rates by seed, averaged over draws. `difference` is the method's rate minus that of the
+    reference, over common seeds, with an interval over speakers and seeds; `p_value` is adjusted for all methods of the
+    table (Holm). Both are None if there is no comparison.
     """
 
     test: str
@@ -42,7 +42,7 @@ class Line:
         return float(np.mean(self.rates))
 
     def verdict(self, against: str) -> str:
-        """What may be claimed."""
+        """The supported claim."""
         if self.method == against:
             return ""
         if self.difference is None or self.p_value is None:
@@ -53,7 +53,7 @@ class Line:
 
 
 def lines(outcomes: Sequence[Outcome], against: str) -> list[Line]:
-    """A line for each test, budget and method that has runs, in the order of `METHODS`."""
+    """A line for each test, budget and method with runs, in the order of `METHODS`."""
     tests = list(dict.fromkeys(name for one in outcomes for name in one.tests))
     budgets = sorted({one.run.budget for one in outcomes})
     found: list[Line] = []
@@ -64,7 +64,7 @@ def lines(outcomes: Sequence[Outcome], against: str) -> list[Line]:
 
 
 def _compared(outcomes: Sequence[Outcome], test: str, budget: float, against: str) -> list[Line]:
-    """The lines of one test and budget, each set beside `against`."""
+    """The lines of one test and budget, each compared with `against`."""
     errors = {name: _by_seed([one for one in outcomes if one.run.method == name], test) for name in METHODS}
     known = next((one.tests[test] for one in outcomes if test in one.tests), None)
     if known is None:
@@ -93,7 +93,7 @@ def _compared(outcomes: Sequence[Outcome], test: str, budget: float, against: st
 
 
 def _by_seed(outcomes: Sequence[Outcome], test: str) -> dict[int, Floats]:
-    """Errors of each utterance by seed, the mean over draws."""
+    """Errors of each utterance by seed, averaged over draws."""
     seeds: dict[int, list[Floats]] = {}
     for one in outcomes:
         seeds.setdefault(one.run.seed, []).append(np.asarray(one.tests[test].errors, np.float64))
@@ -123,7 +123,7 @@ def table(found: Sequence[Line], against: str) -> str:
 
 
 def not_better(found: Sequence[Line], against: str) -> list[str]:
-    """A sentence for each place where the method was not shown to be better."""
+    """A sentence for each comparison in which the method was not shown to be better."""
     return [
         f"{one.test} at {one.budget:g}: not shown to be better than {one.method}"
         for one in found
@@ -132,7 +132,7 @@ def not_better(found: Sequence[Line], against: str) -> list[str]:
 
 
 def draw(found: Sequence[Line], path: Path) -> None:
-    """Draw a panel for each test and budget, a line for each method, a dot for each seed. Raises `OutputError`."""
+    """Plot a panel per test and budget, with a line per method and a dot per seed. Raises `OutputError`."""
     panels = list(dict.fromkeys((one.test, one.budget) for one in found))
     if not panels:
         return

@@ -161,7 +161,7 @@ class Batches:
             self.change(int(leg["begin"]), world=int(leg["world"]), planner=limits)
         self._go(int(state["step"]))
         if world != self._world:
-            log.warning("the run goes on with %d processes after %d: the rest is planned again", world, self._world)
+            log.warning("the run continues with %d processes, not %d: the rest is planned again", world, self._world)
             self.change(int(state["step"]), world=world)
         return self._step
 

@@ -11,7 +11,7 @@ from typing import Any
 from linnet.data.sources import Source, SourceSpec, open_source
 from linnet.data.sources.detect import is_hub_id
 from linnet.errors import LinnetError, OptionError
-from linnet.settings import build, read_yaml, unknown
+from linnet.settings import build, read_yaml, read_yaml_file, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +78,12 @@ def read_suite(name: str) -> Suite:
     short, colon, table = name.partition(":")
     if short in shipped():
         content = (resources.files(__name__) / f"{short}.yaml").read_text(encoding="utf-8")
-        suite = _parse(content, short, short, None)
+        suite = _parse(read_yaml(content, short), short, short, None)
         return suite.table(table) if colon else suite
     path = Path(name)
-    try:
-        content = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise OptionError(f"{name}: no such file, and {unknown('suite', short, shipped())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{name}: cannot read the suite: {error}") from error
-    return _parse(content, name, path.stem, path.parent)
+    if not path.exists():
+        raise OptionError(f"{name}: no such file, and {unknown('suite', short, shipped())}")
+    return _parse(read_yaml_file(path, "suite"), name, path.stem, path.parent)
 
 
 def shipped() -> tuple[str, ...]:
@@ -107,8 +103,7 @@ def open_sets(suite: Suite) -> Iterator[OpenedSet]:
             yield OpenedSet(one, source)
 
 
-def _parse(content: str, where: str, name: str, folder: Path | None) -> Suite:
-    values = read_yaml(content, where)
+def _parse(values: Any, where: str, name: str, folder: Path | None) -> Suite:
     if not isinstance(values, dict):
         raise OptionError(f"{where}: expected the keys about and sets, got {values!r}")
     rows = values.pop("sets", None)

@@ -1,4 +1,4 @@
-"""The OpenVINO engine, on CPUs: `engine` runs what `export` converts and `cache` keeps."""
+"""The OpenVINO engine for CPUs: `export` converts models, `cache` keeps them, `engine` runs them."""
 
 from linnet.engines.openvino.engine import OpenVinoEngine
 

@@ -1,12 +1,11 @@
-"""Converted models on this disk: made once, found again by what they were made of, rebuilt where they are damaged.
+"""The disk cache of converted models: converted once, found by their source, rebuilt if damaged.
 
-An entry (`copies` says where) is a folder with the models, two of a Whisper-family model and one of a CTC model, and a
-manifest that is written last. Entries appear by one rename, so two processes may convert at once: one of them wins, the
-other takes what is there. What was calibrated on sound is made only where that is asked for, and never anew: the sound
-is not here.
+An entry (see `copies`) is a folder with the models, two for a Whisper-family model and one for a CTC model, and a
+manifest that is written last. Entries appear by one rename, so two processes may convert at once: one wins, the other
+uses its result. Calibrated models are made only on request and never rebuilt, since the audio is not kept.
 
-In an entry lies, of one kind of CPU, what OpenVINO compiled of it, in a folder with its own manifest: with that a
-process starts in a fifth of the time.
+An entry also holds OpenVINO's compiled model for one kind of CPU, in a folder with its own manifest: with it a process
+starts in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from linnet.models.checkpoint import update_digest
 from linnet.models.loading import first_line
 from linnet.notices import Notify
 
-EXPORT_VERSION = 5  # of this code: raise it when the converted models change
+EXPORT_VERSION = 5  # of this code: increase it when the converted models change
 _MANIFEST = "manifest.json"
 _COMPILED = "compiled-"
 
 
 @dataclass(frozen=True)
 class ConvertedModel:
-    """A model as OpenVINO reads it, not compiled yet; `folder` is None where it could not be kept.
+    """A model in OpenVINO's format, not compiled; `folder` is None if it could not be kept.
 
-    A CTC model is an encoder that gives logits, and its decoder None.
+    A CTC model is an encoder that yields logits, without a decoder.
     """
 
     encoder: Any
@@ -61,27 +60,27 @@ class CompiledModel:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model folder, the name that the user knows it by, and how its float32 module is loaded."""
+    """A model folder, its name for the user, and how to load its float32 module."""
 
     folder: Path
     name: str
     load_module: Callable[[], Any]
-    ctc: bool = False  # else of the Whisper family
-    causal: str | None = None  # of one that runs block by block: what tells it from others of the folder, or nothing
+    ctc: bool = False  # else a Whisper-family model
+    causal: str | None = None  # of one that runs block by block: identifies it among others of the folder
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The names of the models that it becomes."""
+        """The names of its converted models."""
         return ("encoder",) if self.ctc else ("encoder", "decoder")
 
 
 def load_compiled(
     source: ModelSource, precision: Precision, notify: Notify, *, threads: int | None = None
 ) -> CompiledModel:
-    """The compiled form of a model in this precision, for so many threads or all cores.
+    """Load the compiled model in this precision, for this number of threads or all cores.
 
-    What was compiled before is taken where it is whole; else `load_converted`, with its errors, and what is compiled is
-    kept for the next process where the disk allows that.
+    An intact compiled copy is used; else the result of `load_converted`, with its errors, is compiled and kept for the
+    next process if the disk allows.
     """
     entry = _Entry.of(source, precision)
     found = entry.read_compiled(threads)
@@ -89,13 +88,13 @@ def load_compiled(
         return found
     converted = load_converted(source, precision, notify)
     if converted.folder is not None:
-        with suppress(OSError, _Unfit):  # of no harm but the time
+        with suppress(OSError, _Unfit):  # costs only time
             return entry.compile(converted.shape, threads)
     return compile_converted(converted, threads)
 
 
 def compile_converted(converted: ConvertedModel, threads: int | None = None) -> CompiledModel:
-    """Compile for this CPU; nothing is kept."""
+    """Compile for this CPU without keeping the result."""
     precision = converted.precision
     encoder = compile_model(converted.encoder, encoder_compute(precision.compute), threads)
     decoder = converted.decoder and compile_model(converted.decoder, precision.compute, threads)
@@ -103,12 +102,12 @@ def compile_converted(converted: ConvertedModel, threads: int | None = None) -> 
 
 
 def load_converted(source: ModelSource, precision: Precision, notify: Notify) -> ConvertedModel:
-    """The converted form of a model in this precision, from the cache where it is there and whole.
+    """Load the converted model in this precision, from the cache if it is intact.
 
-    Else it is converted and kept, and `notify` receives the reason. What is kept is checked by size and checksum and
-    by the versions of Linnet's export and of OpenVINO. A disk that cannot be written costs a conversion each time and a
-    notice, no more. Raises `ModelError` for a model that cannot be loaded, and for one that must be calibrated where
-    that was not done or does not hold any more; `OpenVinoMissing`.
+    Else it is converted and kept, and `notify` receives the reason. Entries are checked by size and checksum and by the
+    versions of Linnet's export and of OpenVINO. If the disk is not writable, each start converts and notifies. Raises
+    `ModelError` for a model that cannot be loaded, or that needs a calibration which is missing or outdated;
+    `OpenVinoMissing`.
     """
     entry = _Entry.of(source, precision)
     if precision.calibrated:
@@ -129,14 +128,14 @@ def load_converted(source: ModelSource, precision: Precision, notify: Notify) ->
         return entry.read()
     except (OSError, _Unfit) as error:
         reason = getattr(error, "strerror", None) or error
-        notify(f"engine: the converted model cannot be kept in {entry.folder.parent} ({reason}): used this once")
+        notify(f"engine: the converted model cannot be kept in {entry.folder.parent} ({reason}): used only this time")
         return made
 
 
 def calibrate(source: ModelSource, precision: Precision, windows: Sequence[Array]) -> ConvertedModel:
-    """Convert to a precision that is calibrated on `windows`, log-mel features [T, M]; `keep` what is good.
+    """Convert to a precision calibrated on `windows`, log-mel features [T, M]; call `keep` to keep the result.
 
-    Raises `OutputError` at once, before the work, where it could not be kept; `ModelError`, `OpenVinoMissing`.
+    Raises `OutputError` before the work if it could not be kept; `ModelError`, `OpenVinoMissing`.
     """
     entry = _Entry.of(source, precision)
     try:
@@ -147,9 +146,9 @@ def calibrate(source: ModelSource, precision: Precision, windows: Sequence[Array
 
 
 def keep(source: ModelSource, made: ConvertedModel) -> Path:
-    """Write a converted model to where `load_converted` finds it, in place of an earlier one; its folder.
+    """Write a converted model where `load_converted` finds it, replacing an earlier one; returns its folder.
 
-    Raises `OutputError`; an earlier one then stays.
+    Raises `OutputError`; an earlier one then remains.
     """
     entry = _Entry.of(source, made.precision)
     try:
@@ -160,15 +159,15 @@ def keep(source: ModelSource, made: ConvertedModel) -> Path:
 
 
 class _Unfit(Exception):  # noqa: N818 (the end of a sentence that begins with the entry)
-    """Why an entry cannot be used."""
+    """The reason why an entry cannot be used."""
 
 
 @dataclass(frozen=True)
 class _Entry:
     folder: Path
-    model: str  # the key of the folder that it was made of, and the precision
+    model: str  # the key of its source folder, and the precision
     precision: Precision
-    models: tuple[str, ...]  # their names
+    models: tuple[str, ...]  # names of the models
 
     @classmethod
     def of(cls, source: ModelSource, precision: Precision) -> _Entry:
@@ -178,7 +177,7 @@ class _Entry:
         return cls(copies_root() / f"{model}-{version}", model, precision, source.models)
 
     def others(self) -> list[Path]:
-        """Entries that other versions made of the same model."""
+        """Entries of the same model by other versions."""
         return [path for path in self.folder.parent.glob(f"{self.model}-*") if path != self.folder]
 
     def read(self) -> ConvertedModel:
@@ -188,21 +187,21 @@ class _Entry:
             return ConvertedModel(encoder, next(iter(decoder), None), shape, self.precision, self.folder)
 
     def _verified(self, folder: Path) -> ModelShape:
-        """Check what a manifest tells of the files beside it."""
+        """Check the files listed in a manifest."""
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if manifest["versions"] != _versions():
-            raise _Unfit(f"is of other versions ({manifest['versions']})")
+            raise _Unfit(f"is from other versions ({manifest['versions']})")
         for name, digest in manifest["files"].items():
             if file_digest(folder / name) != digest:
                 raise _Unfit(f"is damaged ({name} has changed)")
         return ModelShape(**manifest["shape"])
 
     def compiled(self, threads: int | None) -> Path:
-        """The folder of what was compiled on this kind of CPU for so many threads."""
+        """The folder of the compiled model for this kind of CPU and number of threads."""
         return self.folder / f"{_COMPILED}{cpu_key()}-{threads or 'all'}"
 
     def read_compiled(self, threads: int | None) -> CompiledModel | None:
-        """What was compiled before; None where it is not there or cannot be used, and then it is gone."""
+        """The compiled model; None if it is missing, or unusable and therefore removed."""
         kept = self.compiled(threads)
         if not kept.is_dir():
             return None
@@ -214,14 +213,14 @@ class _Entry:
             return None
 
     def compile(self, shape: ModelShape, threads: int | None) -> CompiledModel:
-        """Compile what was read here, and keep what is made, where there is room, in place of that for other CPUs.
+        """Compile this entry and keep the result, if there is space, replacing that for other CPUs.
 
-        Raises `OSError` where nothing can be written, `_Unfit`.
+        Raises `OSError` if nothing can be written, `_Unfit`.
         """
         with draft_folder(self.folder) as draft:
             with _telling_damage():
                 made = self._compile(shape, threads, draft)
-            if len(list(draft.iterdir())) == len(self.models):  # OpenVINO removes what it finds no room for
+            if len(list(draft.iterdir())) == len(self.models):  # OpenVINO removes what does not fit on the disk
                 with suppress(OSError):
                     write_manifest(draft, shape)
                     for old in self.folder.glob(f"{_COMPILED}*"):
@@ -237,7 +236,7 @@ class _Entry:
         return CompiledModel(encoder, decoder, shape, self.precision)
 
     def read_calibrated(self, name: str) -> ConvertedModel:
-        """What was kept. Raises `ModelError` that says how to make it where it is not there or cannot be used."""
+        """Read a calibrated model. Raises `ModelError`, which says how to make it, if it is missing or unusable."""
         command = f"`linnet models quantize {name} AUDIO`"
         if not self.folder.exists():
             why = f"was quantized by other versions ({_versions()} now)" if self.others() else "is not quantized yet"
@@ -249,21 +248,21 @@ class _Entry:
 
     def unwritable(self, error: OSError) -> OutputError:
         return OutputError(
-            f"the converted model cannot be kept in {self.folder.parent} ({error.strerror or error}): make room or "
-            "access there, or let LINNET_CACHE name another folder"
+            f"the converted model cannot be kept in {self.folder.parent} ({error.strerror or error}): free space or "
+            "allow access there, or set LINNET_CACHE to another folder"
         )
 
     def write(self, made: ConvertedModel, *, replace: bool = False) -> None:
-        """Write beside the place and rename; where another process was faster, what it made stands.
+        """Write next to the destination and rename; if another process was faster, its result is kept.
 
-        With `replace` what stands there goes.
+        `replace` replaces an existing entry.
         """
         openvino = import_openvino()
         with whole_folder(self.folder, "replace" if replace else "keep") as draft:
             for name in self.models:
                 try:
                     openvino.save_model(getattr(made, name), draft / f"{name}.xml", compress_to_fp16=False)
-                except RuntimeError as error:  # a full disk, among others
+                except RuntimeError as error:  # for example a full disk
                     raise OSError(f"OpenVINO could not write it: {str(error).strip().splitlines()[-1]}") from error
             write_manifest(draft, made.shape)
         for old in self.others():
@@ -271,7 +270,7 @@ class _Entry:
 
 
 def write_manifest(folder: Path, shape: ModelShape) -> None:
-    """Tell what lies in a folder, so that damage is seen."""
+    """Write the sizes and checksums of a folder's files, to detect damage."""
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     manifest = {"versions": _versions(), "shape": asdict(shape), "files": files}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -279,7 +278,7 @@ def write_manifest(folder: Path, shape: ModelShape) -> None:
 
 @contextmanager
 def _telling_damage() -> Iterator[None]:
-    """Turn whatever damaged files raise into `_Unfit`."""
+    """Turn any error from damaged files into `_Unfit`."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -299,7 +298,7 @@ def _convert(source: ModelSource, precision: Precision, windows: Sequence[Array]
 
         encoder, decoder = convert_causal(module, precision)
     else:
-        from linnet.engines.openvino.export import convert  # which takes PyTorch
+        from linnet.engines.openvino.export import convert  # needs PyTorch
 
         encoder, decoder = convert(module, precision, windows)
     return ConvertedModel(encoder, decoder, ModelShape.of(module), precision, None)
@@ -310,7 +309,7 @@ def _versions() -> str:
 
 
 def file_digest(path: Path) -> str:
-    """16 hexadecimal digits of a file's size and bytes."""
+    """16 hexadecimal digits of a hash of a file's size and bytes."""
     digest = hashlib.sha256(f"{path.stat().st_size}".encode())
     update_digest(digest, path)
     return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Where converted copies of models lie on this disk, what they take, and their end. Loads no OpenVINO.
+"""Find, measure and remove the converted copies of models on this disk, without loading OpenVINO.
 
-A copy is a folder `<root>/openvino/<key of the model>-<precision>-<versions>`, which `cache` writes.
+A copy is a folder `<root>/openvino/<key of the model>-<precision>-<versions>`, written by `cache`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KEY, _VERSIONS = 16, 8  # hexadecimal digits
 
 @dataclass(frozen=True)
 class ConvertedCopy:
-    """A converted copy of a model: its precision (`int8-bf16`) and bytes."""
+    """A converted copy of a model: its precision (`int8-bf16`) and size in bytes."""
 
     folder: Path
     precision: str
@@ -29,12 +29,12 @@ class ConvertedCopy:
 
 
 def copies_root() -> Path:
-    """The folder of all copies."""
+    """The folder that holds all copies."""
     return cache_folder() / "openvino"
 
 
 def model_key(folder: Path) -> str:
-    """16 hexadecimal digits that change when the files of a model do, be it only in their time of change."""
+    """16 hexadecimal digits that change with the files of a model, including their modification times."""
     digest = hashlib.sha256(fingerprint(folder).encode())
     for path in weight_files(folder):
         digest.update(f"\0{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
@@ -42,17 +42,17 @@ def model_key(folder: Path) -> str:
 
 
 def find_copies(folder: Path) -> list[ConvertedCopy]:
-    """All copies of the model in this folder, of whatever precision and versions."""
+    """All copies of the model in this folder, of any precision and version."""
     try:
         key = model_key(folder)
-    except ModelError:  # its files are damaged, so nothing was made of it as it is now
+    except ModelError:  # its files are damaged, so no copy was made of them
         return []
     found = sorted(copies_root().glob(f"{key}-*"))
     return [ConvertedCopy(path, path.name[_KEY + 1 : -_VERSIONS - 1], folder_size(path)) for path in found]
 
 
 def remove_copies(copies: Iterable[ConvertedCopy]) -> int:
-    """Remove these; returns the bytes that this freed. Raises `ModelError` for one that cannot be removed."""
+    """Remove copies; returns the number of bytes freed. Raises `ModelError` for a copy that cannot be removed."""
     freed = 0
     for copy in copies:
         try:

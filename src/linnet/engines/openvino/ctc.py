@@ -21,17 +21,17 @@ from linnet.errors import OptionError
 from linnet.models.loading import first_line, quiet
 from linnet.models.speech import SpeechModel
 
-TOLERANCE = 1e-3  # of the greatest logit: float32 in another order is off by 1e-5
-_EXAMPLE = (1.0, 0.5)  # seconds of the windows that are traced: all lengths are made dynamic
-_OTHERS = ((1.7, 0.6, 1.1), (0.9,))  # of those that the result is checked on
+TOLERANCE = 1e-3  # relative to the largest logit: float32 in another order differs by 1e-5
+_EXAMPLE = (1.0, 0.5)  # seconds of the traced windows: all lengths are made dynamic
+_OTHERS = ((1.7, 0.6, 1.1), (0.9,))  # seconds of the windows that the result is checked on
 
 
 @torch.no_grad()
 def convert_ctc(speech: SpeechModel, precision: Precision) -> Any:
-    """Convert a float32 CTC model on the CPU, as an `openvino.Model` from its processor's tensors to logits [B, T, V].
+    """Convert a float32 CTC model to an `openvino.Model` from its processor's tensors to logits [B, T, V].
 
-    What was traced is compared with the model on windows of other lengths, alone and together. Raises `OptionError`
-    for a model that cannot be traced or does not agree, `OpenVinoMissing`.
+    The result is compared with the model on windows of other lengths, separately and in a batch. Raises `OptionError`
+    for a model that cannot be traced or whose results differ, `OpenVinoMissing`.
     """
     with quiet():
         try:
@@ -40,7 +40,7 @@ def convert_ctc(speech: SpeechModel, precision: Precision) -> Any:
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError) as error:
             raise _unfit(speech, first_line(error)) from error
     if not difference <= TOLERANCE:
-        raise _unfit(speech, f"its logits would be off by {difference:.1%} of the greatest")
+        raise _unfit(speech, f"its logits would differ by {difference:.1%} of the largest")
     return hold_weights(model, precision)
 
 
@@ -63,12 +63,12 @@ def _features(speech: SpeechModel, seconds: Sequence[float]) -> dict[str, Tensor
 
 
 def _difference(speech: SpeechModel, model: Any, seconds: Sequence[float]) -> float:
-    """The greatest difference of logits, as a share of the greatest logit."""
+    """The largest difference of logits, relative to the largest logit."""
     features = _features(speech, seconds)
     wanted = speech.family.encode(speech.model, features)
     found = _run(compile_model(model, "f32", None), features)
     if found.shape != wanted.shape:
-        raise ValueError(f"its output is {list(found.shape)} where it should be {list(wanted.shape)}")
+        raise ValueError(f"its output is {list(found.shape)} instead of {list(wanted.shape)}")
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
@@ -78,7 +78,7 @@ def _run(compiled: Any, features: Mapping[str, Tensor]) -> Tensor:
 
 
 class _Logits(nn.Module):
-    """A model that takes its inputs by place and gives nothing but logits."""
+    """A model with positional inputs that returns only logits."""
 
     def __init__(self, model: Any, names: Sequence[str]) -> None:
         super().__init__()
@@ -91,22 +91,22 @@ class _Logits(nn.Module):
 
 @dataclass(frozen=True)
 class Output:
-    """What a model gives: `logits` [B, T, V], float32."""
+    """The output of a model: `logits` [B, T, V], float32."""
 
     logits: Tensor
 
 
 class OpenVinoCtc:
-    """A compiled CTC model that is called as the one of Transformers that it was made of: features in, logits out.
+    """A compiled CTC model with the interface of its Transformers model: features in, logits out.
 
-    What else is asked of it (its config, how many frames it makes) `skeleton` answers, that model without its weights.
+    Other attributes (the config, the number of output frames) come from `skeleton`, that model without weights.
     """
 
     def __init__(self, compiled: Any, skeleton: Any) -> None:
         self._compiled, self._skeleton = compiled, skeleton
 
     def __call__(self, **features: Tensor) -> Output:
-        """The logits of what the model's processor made, on the CPU."""
+        """The logits for the output of the model's processor, on the CPU."""
         return Output(_run(self._compiled, features))
 
     def __getattr__(self, name: str) -> Any:

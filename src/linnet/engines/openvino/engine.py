@@ -1,7 +1,7 @@
 """The OpenVINO engine: Whisper-family models on a CPU, at two to four times the speed of PyTorch.
 
-Shapes: B windows, T mel frames, M mel bins, P encoder frames, N hypothesis rows, L tokens, V vocabulary,
-H heads, C channels of a head.
+Shapes: B windows, T mel frames, M mel bins, P encoder frames, N hypothesis rows, L tokens, V vocabulary, H heads, C
+channels of a head.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _NOTHING = ("indices", np.zeros(1, np.int64)), ("bias", np.zeros(1, np.float32))
 
 @dataclass(frozen=True)
 class OpenVinoEncoderOutput:
-    """Of B windows, for each decoder layer, the cross-attention keys [B, H, C, P] and values [B, H, P, C] in turn.
+    """The cross-attention keys [B, H, C, P] and values [B, H, P, C] of B windows, alternating, for each decoder layer.
 
-    They stay in the precision that the decoder computes in: turning them into it at each step would cost more than
-    the rest of the step. NumPy knows no bfloat16, so of it these are the bits, as uint16. `bias` [B, P] is added to
-    cross-attention scores: of condensed padding what each position counts, and minus infinity where a window has fewer
-    positions than others of its batch.
+    They are in the precision of the decoder: converting them at each step would cost more than the rest of the step.
+    NumPy has no bfloat16, so its bits are stored as uint16. `bias` [B, P] is added to cross-attention scores: the
+    weight of condensed padding positions, and minus infinity where a window has fewer positions than others in its
+    batch.
     """
 
     cross: tuple[NDArray[Any], ...]
@@ -41,44 +41,44 @@ class OpenVinoEncoderOutput:
 
     @property
     def batch(self) -> int:
-        """How many windows are held."""
+        """The number of windows."""
         return len(self.bias)
 
     def select(self, rows: Sequence[int]) -> Self:
-        """The same results for these windows only, in this order, repeats allowed."""
+        """The results of these windows only, in this order; repetitions are allowed."""
         if list(rows) == list(range(self.batch)):
             return self
-        if list(rows) == list(range(len(rows))):  # the first ones lie together: no copy
+        if list(rows) == list(range(len(rows))):  # the first ones are contiguous: no copy
             return type(self)(tuple(each[: len(rows)] for each in self.cross), self.bias[: len(rows)])
         index = list(rows)
         return type(self)(tuple(each[index] for each in self.cross), self.bias[index])
 
 
 class OpenVinoState:
-    """The tokens so far of N rows; their keys and values are the variables of its own inference request."""
+    """The state of N rows; their keys and values are variables of its own inference request."""
 
     def __init__(self, request: Any, encoded: OpenVinoEncoderOutput, max_length: int) -> None:
         self.request = request
-        self.encoded = encoded  # whose memory the request reads
+        self.encoded = encoded  # the request reads its memory
         self.max_length = max_length
         self.length = 0
-        self.order = np.arange(encoded.batch, dtype=np.int32)  # the row that each row continues at the next step
+        self.order = np.arange(encoded.batch, dtype=np.int32)  # the row that each row continues in the next step
 
     @property
     def rows(self) -> int:
-        """How many rows are held."""
+        """The number of rows."""
         return len(self.order)
 
     def reorder(self, rows: Sequence[int]) -> None:
-        """Make row i continue what row `rows[i]` held; each window may thereby get more or fewer rows, all the same."""
+        """Let row i continue row `rows[i]`; the number of rows per window may change, equally for all windows."""
         check_spread(rows, self.encoded.batch)
         if self.length:
             self.order = self.order[np.asarray(rows)]
-        else:  # nothing is held that could be taken over
+        else:  # there is nothing to reorder
             self.order = np.arange(len(rows), dtype=np.int32)
 
     def keep(self, rows: Sequence[int]) -> bool:
-        """Go on with these windows only, each of one row. Raises `ValueError` for others."""
+        """Keep only these windows, each with one row. Raises `ValueError` for other states."""
         check_kept(rows, self.rows, self.encoded.batch)
         self.encoded = self.encoded.select(rows)
         self.order = self.order[list(rows)]
@@ -86,7 +86,7 @@ class OpenVinoState:
         return True
 
     def attach(self) -> None:
-        """Let the request read the encoder results where they are."""
+        """Let the request read the encoder results in place."""
         for index, tensor in enumerate(self.encoded.cross):
             self.request.set_tensor(f"cross.{index}", shared(tensor))
         self.request.set_tensor("bias", shared(self.encoded.bias))
@@ -95,15 +95,15 @@ class OpenVinoState:
 class OpenVinoEngine:
     """Runs a converted Whisper-family model; an `Engine`.
 
-    The weights are held once, by the two compiled models. Each decode has an inference request with its own states,
-    so one engine serves many decodes, also of several threads.
+    The two compiled models hold the weights once. Each decode has an inference request with its own states, so one
+    engine serves many decodes, also from several threads.
     """
 
     def __init__(self, model: CompiledModel, *, label: str) -> None:
         """`label` names the compute type in reports."""
         self._shape = model.shape
         self._bits, self._label = model.precision.bits, label
-        self._condenses = model.precision.weights != "f32"  # float32 stays exact
+        self._condenses = model.precision.weights != "f32"  # float32 is exact
         self._encoder, self._decoder = model.encoder, model.decoder
         self._encoders: deque[Any] = deque()
         self._decoders: deque[Any] = deque()
@@ -116,19 +116,19 @@ class OpenVinoEngine:
 
     @property
     def best_sound(self) -> int | None:
-        """Mel frames of sound that a window best holds, where padding is condensed."""
+        """The best number of mel frames of audio per window, if padding is condensed."""
         return best_sound(self._shape.frames // 2) if self._condenses else None
 
     def place(self, samples: Samples) -> Samples:
-        """The same samples: the engine computes on the CPU."""
+        """The samples themselves: the engine computes on the CPU."""
         return samples
 
     def encode(self, features: Array, sound: Sequence[int] | None = None) -> OpenVinoEncoderOutput:
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
 
-        `sound`: how many of each window's frames are not padding. Padding is condensed (`padding.condense`) but where
-        everything is computed in float32, which stays exact. One window after the other: together they would not be
-        faster, only hold several times the memory.
+        `sound`: the number of frames of each window that are not padding. Padding is condensed (`padding.condense`),
+        except in float32, which is exact. Windows are encoded one by one: a batch would not be faster, but needs
+        several times the memory.
         """
         shape = self._shape
         features = np.ascontiguousarray(features, np.float32)
@@ -139,10 +139,10 @@ class OpenVinoEngine:
         longest = max(map(len, layouts))
         if not self._begun:
             self._begun = True
-            if len(layouts[0]) == 1:  # OpenVINO 2026.4: whose first window has one position reads longer ones wrongly
+            if len(layouts[0]) == 1:  # OpenVINO 2026.4: else a first window of one position spoils longer ones
                 self.encode(np.zeros((1, min(4, shape.frames), shape.mel_bins), np.float32))
         sizes = (shape.channels, longest), (longest, shape.channels)
-        new = np.empty if min(map(len, layouts)) == longest else np.zeros  # what is masked must be finite
+        new = np.empty if min(map(len, layouts)) == longest else np.zeros  # masked values must be finite
         cross = tuple(new((batch, shape.heads, *sizes[index % 2]), self._bits) for index in range(2 * shape.layers))
         bias = np.full((batch, longest), -np.inf, np.float32)
         request = take(self._encoders, self._encoder)
@@ -161,7 +161,7 @@ class OpenVinoEngine:
         return OpenVinoEncoderOutput(cross, bias)
 
     def start(self, encoded: OpenVinoEncoderOutput, *, max_length: int) -> OpenVinoState:
-        """A decoder state with one row for each window, for up to `max_length` tokens."""
+        """A new decoder state with one row per window, for up to `max_length` tokens."""
         check_max_length(max_length, self._shape.tokens)
         request = take(self._decoders, self._decoder)
         request.reset_state()
@@ -179,7 +179,7 @@ class OpenVinoEngine:
     def align(
         self, encoded: OpenVinoEncoderOutput, tokens: Array, heads: Sequence[tuple[int, int]]
     ) -> NDArray[np.float32]:
-        """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
+        """Cross-attention probabilities [B, H, L, P], float32, of (layer, head) pairs over tokens [B, L]."""
         check_heads(heads, (self._shape.layers, self._shape.heads))
         state = self.start(encoded, max_length=max(tokens.shape[1], 1))
         self._feed(state, tokens)
@@ -232,7 +232,7 @@ def _give_back(idle: deque[Any], request: Any, shape: ModelShape, bits: type[Any
 
 
 def _let_go(request: Any, shape: ModelShape, bits: type[Any]) -> None:
-    """Give an idle request small tensors, so that it points at no window that may be gone."""
+    """Give an idle request small tensors, so that it does not refer to a window that may be freed."""
     openvino = import_openvino()
     kind = openvino.Type.bf16 if bits is np.uint16 else openvino.Type.f32
     for index in range(2 * shape.layers):
@@ -246,7 +246,7 @@ def owned(array: Any) -> Any:
 
 
 def shared(array: NDArray[Any]) -> Any:
-    """The same memory as an OpenVINO tensor, which does not keep it: `array` must live as long as it is used."""
+    """The same memory as an OpenVINO tensor, which does not own it: keep `array` alive while it is used."""
     openvino = import_openvino()
     if array.dtype == np.uint16:
         return openvino.Tensor(array, openvino.Shape(array.shape), openvino.Type.bf16)
@@ -254,7 +254,7 @@ def shared(array: NDArray[Any]) -> Any:
 
 
 def floats(array: NDArray[Any]) -> NDArray[np.float32]:
-    """The precision that bits of bfloat16 stand for; float32 as it is."""
+    """Bits of bfloat16 as float32; float32 unchanged."""
     if array.dtype == np.uint16:
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array

@@ -1,4 +1,4 @@
-"""From a Transformers Whisper module to two OpenVINO models: the encoder, and one step of the decoder with its states.
+"""Convert a Transformers Whisper module to two OpenVINO models: the encoder, and one stateful decoder step.
 
 Shapes: B windows, N hypothesis rows, L new tokens, S tokens held, H heads, C channels of a head, P encoder frames.
 """
@@ -19,14 +19,14 @@ from linnet.engines.openvino.quantize import compress_weights, quantize
 from linnet.engines.openvino.runtime import import_openvino
 from linnet.engines.padding import full_layout
 
-_FRAMES = 16  # of the example that is traced: all lengths are dynamic
+_FRAMES = 16  # lengths of the traced example: all are dynamic
 
 
 @torch.no_grad()
 def convert(module: Any, precision: Precision, windows: Sequence[Tensor] = ()) -> tuple[Any, Any]:
     """Convert a float32 module on the CPU: the encoder and the decoder, as `openvino.Model`.
 
-    `windows`, log-mel features [T, M], are what w8a8 is calibrated on. Raises `OpenVinoMissing`.
+    `windows`, log-mel features [T, M], calibrate w8a8. Raises `OpenVinoMissing`.
     """
     shape = ModelShape.of(module)
     encoder = _encoder(module, shape)
@@ -71,22 +71,22 @@ def _cross_shape(index: int, positions: int, channels: int) -> tuple[int, int]:
 
 
 def trace(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
-    """What a module does with such tensors, as an `openvino.Model`. Raises `OpenVinoMissing`."""
+    """Trace a module with these example tensors; returns an `openvino.Model`. Raises `OpenVinoMissing`."""
     openvino = import_openvino()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing: lengths that are read off the example are all made dynamic
+        warnings.simplefilter("ignore")  # tracing warnings: all lengths in the example are made dynamic
         traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
         return openvino.convert_model(traced)
 
 
 def name_ports(ports: list[Any], names: list[str]) -> None:
-    """Give inputs or outputs their names."""
+    """Name inputs or outputs."""
     for port, name in zip(ports, names, strict=True):
         port.get_tensor().set_names({name})
 
 
 def make_stateful(model: Any, pairs: dict[str, str], shape: ModelShape) -> None:
-    """Turn inputs and the outputs that continue them into states, empty and with as many rows as tokens at first."""
+    """Turn inputs and the outputs that continue them into states, initially empty with one row per row of tokens."""
     openvino = import_openvino()
     from openvino._offline_transformations import apply_make_stateful_transformation
 
@@ -102,7 +102,7 @@ def make_stateful(model: Any, pairs: dict[str, str], shape: ModelShape) -> None:
 
 
 def _typed(encoder: Any, decoder: Any, compute: str) -> tuple[Any, Any]:
-    """Declare that cross-attention keys and values go from encoder to decoder as `compute`."""
+    """Pass cross-attention keys and values from encoder to decoder as `compute`."""
     openvino = import_openvino()
     kind = getattr(openvino.Type, compute)
     results = openvino.preprocess.PrePostProcessor(encoder)
@@ -117,7 +117,7 @@ def _typed(encoder: Any, decoder: Any, compute: str) -> tuple[Any, Any]:
 
 
 def hold_weights(model: Any, precision: Precision) -> Any:
-    """The `openvino.Model` with weights in the bits of a precision; activations stay as they are."""
+    """The `openvino.Model` with weights in the bits of a precision; activations are unchanged."""
     if precision.weights == "f32":
         return model
     if precision.weights != "f16":

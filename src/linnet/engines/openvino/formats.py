@@ -1,4 +1,4 @@
-"""What a converted model is: its sizes and its precision."""
+"""The sizes and the precision of a converted model."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What must be known of a model to run its converted form."""
+    """The sizes that are needed to run a converted model."""
 
     layers: int  # of the decoder
     heads: int
     channels: int
     mel_bins: int
     frames: int  # of a whole window
-    tokens: int  # that a sequence may hold
+    tokens: int  # maximum tokens of a sequence
 
     @classmethod
     def without_decoder(cls) -> Self:
-        """Of a model whose converted form says all of it."""
+        """The shape of a model without a decoder."""
         return cls(0, 0, 0, 0, 0, 0)
 
     @classmethod
     def of(cls, module: Any) -> ModelShape:
-        """Read off a `WhisperForConditionalGeneration`."""
+        """The shape of a `WhisperForConditionalGeneration`."""
         config = module.config
         heads = config.decoder_attention_heads
         return cls(
@@ -43,9 +43,9 @@ class ModelShape:
 class Precision:
     """The precision of a converted model.
 
-    `weights` are f32, f16, int8 with a scale and a zero point for each output channel, or w8a8: int8 too, and the
-    encoder's activations with them, so that its products are of 8 bits. `compute`, f32 or bf16, is what all other
-    products are computed in, and what cross-attention keys and values are handed over in.
+    `weights` are f32, f16, int8 with a scale and a zero point per output channel, or w8a8: int8 weights and int8
+    encoder activations, so that its products are 8-bit. `compute`, f32 or bf16, is the precision of all other products
+    and of cross-attention keys and values.
     """
 
     weights: str
@@ -56,10 +56,10 @@ class Precision:
 
     @property
     def calibrated(self) -> bool:
-        """Whether converting takes sound to calibrate on."""
+        """Whether the conversion needs calibration audio."""
         return self.weights == "w8a8"
 
     @property
     def bits(self) -> type[Any]:
-        """What NumPy holds `compute` in: it knows no bfloat16, so of that the bits."""
+        """The NumPy type for `compute`; for bfloat16, which NumPy lacks, its bits."""
         return np.uint16 if self.compute == "bf16" else np.float32

@@ -1,7 +1,7 @@
 """The Whisper encoder and decoder as plain torch modules for OpenVINO, on the weights of a Transformers module.
 
-Shapes: B windows, T mel frames, M mel bins, P encoder frames, N hypothesis rows (k rows for each window, adjacent),
-L new tokens, S tokens held, D width, H heads, C channels of a head, V vocabulary.
+Shapes: B windows, T mel frames, M mel bins, P encoder frames, N hypothesis rows (k adjacent rows per window), L new
+tokens, S tokens held, D width, H heads, C channels of a head, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from linnet.models.lowrank.rewriting import for_frames, in_order, untangle, with
 
 
 class ExportEncoder(nn.Module):
-    """Log-mel features [B, T, M] to every decoder layer's cross-attention keys and values: k0, v0, k1, v1, ...
+    """From log-mel features [B, T, M] to every decoder layer's cross-attention keys and values: k0, v0, k1, v1, ...
 
-    Keys are [B, H, C, P], the layout in which the step multiplies them without a copy, values [B, H, P, C]. Of the
-    positions only `indices` [P] are kept; `bias` [P] is added to attention scores over them (`padding.Layout`).
-    `reduce`: attention in the dimension of its ranks, in layers where that is fewer multiply-adds.
+    Keys are [B, H, C, P], the layout that the step multiplies without a copy, values [B, H, P, C]. Only the positions
+    `indices` [P] are kept; `bias` [P] is added to attention scores over them (`padding.Layout`). `reduce`: attention in
+    the dimension of its ranks, in layers where this needs fewer multiply-adds.
     """
 
     def __init__(self, encoder: Any, decoder: Any, *, reduce: bool = False) -> None:
@@ -38,7 +38,7 @@ class ExportEncoder(nn.Module):
         self.heads: int = decoder.layers[0].encoder_attn.num_heads
 
     def forward(self, features: Tensor, indices: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        """Run; T and P are any."""
+        """Run the encoder; T and P are dynamic."""
         x = functional.gelu(self.conv1(features.transpose(1, 2)))
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
         x = x.index_select(1, indices) + self.positions.index_select(0, indices)  # type: ignore[operator]
@@ -74,7 +74,7 @@ class _Attention(nn.Module):
         super().__init__()
         parts = [attention.q_proj, without_bias(attention.k_proj), attention.v_proj]
         plain = all(type(part) is nn.Linear for part in parts)
-        # of low-rank ones the first halves stay apart: taking their outputs apart costs more than one product spares
+        # the first halves of low-rank layers stay separate: splitting their outputs costs more than one product saves
         self.qkv = nn.ModuleList([_Fused(parts)] if plain else map(framewise, parts))
         self.out = framewise(attention.out_proj)
         self.heads: int = attention.num_heads
@@ -89,13 +89,12 @@ class _Attention(nn.Module):
 
 
 class ExportDecoder(nn.Module):
-    """One step: tokens [N, L] after the S of each row to the logits [N, V] that follow the last of them.
+    """One step: from tokens [N, L] after the S tokens of each row to the logits [N, V] after the last of them.
 
-    After tokens, `rows` [N], which says the row that each one continues, and `bias` [B, P], which is added to
-    cross-attention scores, come for every layer the self-attention keys and values [., H, S, C] of the tokens so far
-    (k0, v0, k1, v1, ...), then in the same order what the encoder gave, multiplied in `cross_dtype`. Results are the
-    logits, the grown self-attention keys and values and, for word times, every layer's scaled cross-attention queries
-    [B, H, k x L, C].
+    The inputs are tokens, `rows` [N] (the row that each one continues), `bias` [B, P] (added to cross-attention
+    scores), then for every layer the self-attention keys and values [., H, S, C] so far (k0, v0, k1, v1, ...), then in
+    the same order the encoder's outputs, multiplied in `cross_dtype`. The outputs are the logits, the extended
+    self-attention keys and values and, for word times, every layer's scaled cross-attention queries [B, H, k x L, C].
     """
 
     def __init__(self, decoder: Any, output: nn.Module, cross_dtype: torch.dtype = torch.float32) -> None:
@@ -105,13 +104,13 @@ class ExportDecoder(nn.Module):
         self.layers = nn.ModuleList(_DecoderLayer(layer, cross_dtype) for layer in decoder.layers)
 
     def forward(self, tokens: Tensor, rows: Tensor, bias: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
-        """Run; N, L, S and P are any."""
+        """Run the step; N, L, S and P are dynamic."""
         weight = bias[:, None, None]  # [B, 1, 1, P]
         held, cross = caches[: len(caches) // 2], caches[len(caches) // 2 :]
         start, length = held[0].shape[2], tokens.shape[1]
         indices = torch.arange(length, device=tokens.device) + start
         seen = torch.arange(start + length, device=tokens.device) <= indices[:, None]
-        # one for each row: OpenVINO 2026.4 reads a mask that rows share wrongly from the second row on, in bf16
+        # one per row: in bf16, OpenVINO 2026.4 reads a mask shared by rows wrongly from the second row on
         seen = seen.expand(tokens.shape[0], 1, length, -1)  # [N, 1, L, S + L]
         x = self.tokens(tokens) + functional.embedding(indices, self.positions)  # type: ignore[arg-type]
         grown: list[Tensor] = []
@@ -144,7 +143,7 @@ class _DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, rows: Tensor, seen: Tensor, held: Sequence[Tensor], cross: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        # OpenVINO makes one operation with a cache that grows in place of these, where `rows` is an int32 input.
+        # OpenVINO replaces these by one operation with a growing cache if `rows` is an int32 input.
         query, key, value = (split_heads(part, self.heads) for part in self.qkv(self.norm1(x)).chunk(3, -1))
         key = torch.cat([held[0].index_select(0, rows), key], 2)
         value = torch.cat([held[1].index_select(0, rows), value], 2)
@@ -155,7 +154,7 @@ class _DecoderLayer(nn.Module):
         return x + self.fc2(self.activation(self.fc1(self.norm3(x)))), key, value, query
 
     def _across(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        # The rows of one window share its keys: their k x L queries stand side by side, nothing is repeated.
+        # The rows of a window share its keys: their k x L queries are placed side by side, nothing is repeated.
         rows, length, width = x.shape
         shared = (self.cross_query(x) * self.scale).reshape(key.shape[0], -1, width)
         query = split_heads(shared, self.heads)
@@ -168,9 +167,9 @@ class _DecoderLayer(nn.Module):
 
 
 class _Fused(nn.Module):
-    """The concatenated outputs of layers that read the same input: one product for all that are plain or low-rank.
+    """The concatenated outputs of layers with the same input: one product for all plain or low-rank layers.
 
-    Of low-rank ones it makes what their second halves read.
+    For low-rank layers it computes the input of their second halves.
     """
 
     def __init__(self, modules: list[Any]) -> None:
@@ -196,7 +195,7 @@ class _Fused(nn.Module):
 
 
 class _Second(nn.Module):
-    """The outputs of a layer in pivot form, from its pivots."""
+    """Computes the outputs of a layer in pivot form from its pivots."""
 
     def __init__(self, layer: PivotLinear) -> None:
         super().__init__()
@@ -204,7 +203,7 @@ class _Second(nn.Module):
 
     @staticmethod
     def of(layer: nn.Module) -> nn.Module:
-        """What comes after the first product of a layer."""
+        """The function after the first product of a layer."""
         if isinstance(layer, PairLinear):
             return layer.second
         return _Second(layer) if isinstance(layer, PivotLinear) else nn.Identity()
@@ -215,13 +214,14 @@ class _Second(nn.Module):
 
 
 def framewise(layer: nn.Module) -> nn.Module:
-    """A layer as the encoder's graph holds it, which reads many frames at once."""
+    """A layer in the form for the encoder's graph, which reads many frames at once."""
     made = for_frames(layer)
     return nn.Sequential(made.first, _Second(made)) if isinstance(made, PivotLinear) else made
 
 
 def _feed_forward(layer: Any) -> tuple[nn.Module, nn.Module]:
-    """The two layers around the activation; outputs of the first that are computed first are given first."""
+    """The two layers around the activation, with the outputs of the first one in the order in which they are
+    computed."""
     first, second = untangle(layer.fc1, layer.fc2)
     return (nn.Sequential(first.first, _Second(first)) if isinstance(first, PivotLinear) else first), second
 

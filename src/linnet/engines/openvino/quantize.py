@@ -1,4 +1,4 @@
-"""Fewer bits through NNCF: of the weights alone, or of the encoder's weights and activations, calibrated on real sound.
+"""Quantization by NNCF: of the weights alone, or of the encoder's weights and activations, calibrated on real audio.
 
 Shapes: T mel frames, M mel bins.
 """
@@ -33,9 +33,9 @@ def import_nncf() -> Any:
 
 
 def compress_weights(model: Any) -> Any:
-    """Hold the weights of an `openvino.Model` in 8 bits, a scale and a zero point for each output channel.
+    """Store the weights of an `openvino.Model` in 8 bits, with a scale and a zero point per output channel.
 
-    Products stay what they are. Raises `OpenVinoMissing`.
+    Products are unchanged. Raises `OpenVinoMissing`.
     """
     nncf = import_nncf()
     with _silent():
@@ -43,15 +43,15 @@ def compress_weights(model: Any) -> Any:
 
 
 def quantize(encoder: Any, windows: Sequence[Array]) -> Any:
-    """Compute an encoder's products of 8 bit weights with 8 bit activations, whose ranges are read off these windows.
+    """Quantize an encoder to products of 8-bit weights and 8-bit activations, with ranges calibrated on these windows.
 
-    `windows` are log-mel features [T, M], at least one. Activations are evened out against the weights before
-    (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), and the biases corrected after. All products are quantized:
-    leaving out those of attention, the first convolution or the cross-attention keys gained the embedded model nothing.
+    `windows` are log-mel features [T, M], at least one. Activations are smoothed against the weights before
+    (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), and biases corrected afterwards. All products are quantized:
+    excluding those of attention, the first convolution or the cross-attention keys did not improve the embedded model.
     Raises `ValueError` without a window, `OpenVinoMissing`.
     """
     if not windows:
-        raise ValueError("at least one window is needed to calibrate on")
+        raise ValueError("at least one window is needed for calibration")
     nncf = import_nncf()
     samples = [_inputs(window) for window in windows]
     with _silent():
@@ -71,7 +71,7 @@ def _inputs(window: Array) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep NNCF's log lines, its table and its progress bars, which go to stdout, to itself."""
+    """Suppress NNCF's log lines, its table and its progress bars, which go to stdout."""
     logger = logging.getLogger("nncf")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Access to OpenVINO: imported late and without its telemetry; what this CPU can do; how models are compiled."""
+"""Access to OpenVINO: late import without its telemetry, capabilities of this CPU, and compilation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class OpenVinoMissing(LinnetError, ImportError):  # noqa: N818 (reads better whe
 
 @contextmanager
 def no_telemetry() -> Iterator[None]:
-    """Import OpenVINO's packages inside: they then take the stub that they bring for where their telemetry is absent.
+    """Import OpenVINO's packages in this context: they then use their own stub for missing telemetry.
 
-    Without it `import openvino` alone writes a client id into the home folder and reports the import.
+    Otherwise `import openvino` alone writes a client id to the home folder and reports the import.
     """
     name = "openvino_telemetry"
     held = {key: sys.modules.pop(key) for key in [*sys.modules] if key.partition(".")[0] == name}
@@ -50,13 +50,13 @@ def import_openvino() -> Any:
 
 @lru_cache(maxsize=1)
 def core() -> Any:
-    """OpenVINO's entrance, one for the process: making a second one reads all plugins again."""
+    """OpenVINO's core, one per process, since each one reads all plugins."""
     return import_openvino().Core()
 
 
 @lru_cache(maxsize=1)
 def capabilities() -> frozenset[str]:
-    """What OpenVINO says that this CPU computes fast: FP32, BF16, FP16, INT8 and so on."""
+    """The precisions that this CPU computes fast, by OpenVINO: FP32, BF16, FP16, INT8 and so on."""
     return frozenset(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
@@ -67,10 +67,10 @@ def has_bf16() -> bool:
 
 @lru_cache(maxsize=1)
 def bf16_pays() -> bool:
-    """Whether large products in bfloat16 are faster here than in float32.
+    """Whether large products in bfloat16 are faster than in float32 on this CPU.
 
-    Intel's AVX512_BF16 alone does as many operations a cycle as float32 does, and the conversions come on top: an
-    encoder takes longer than in float32. With AMX, and on AMD's CPUs, it takes half of the time.
+    Intel's AVX512_BF16 alone does no more operations per cycle than float32 and needs conversions: an encoder takes
+    longer than in float32. With AMX, and on AMD's CPUs, it takes half the time.
     """
     if not has_bf16():
         return False
@@ -80,27 +80,26 @@ def bf16_pays() -> bool:
 
 
 def encoder_compute(compute: str) -> str:
-    """What an encoder's products are computed in, where `compute`, bf16 or f32, is wanted or whatever is faster."""
+    """The precision of an encoder's products: `compute` (bf16 or f32), or f32 if that is faster."""
     return "f32" if compute == "bf16" and not bf16_pays() else compute
 
 
 def cpu_key() -> str:
-    """8 hexadecimal digits that change with the kind of this CPU, as the kernel tells it."""
+    """8 hexadecimal digits that change with the kind of this CPU, as reported by the kernel."""
     told = f"{core().get_property('CPU', 'FULL_DEVICE_NAME')} {sorted(capabilities())} {sorted(cpu_flags())}"
     return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
-_GROUP = 128  # inputs that share a scale where activations are turned into 8 bits on the fly, in float32 products
+_GROUP = 128  # inputs that share a scale when activations are quantized on the fly, in float32 products
 
 
 def compile_model(model: Any, compute: str, threads: int | None, kept: Path | None = None) -> Any:
-    """Compile for this CPU: one stream, products and states in `compute`, on so many threads or all cores.
+    """Compile for this CPU: one stream, products and states in `compute`, on this number of threads or all cores.
 
-    `model` is an `openvino.Model` or the path of one. In the folder `kept`, what was compiled before of the same file
-    is found, and what is compiled now is left.
+    `model` is an `openvino.Model` or its path. The folder `kept` caches compiled models of the same file.
 
-    Products in f32 of weights in 8 bits are computed in 8 bits where the CPU has VNNI: OpenVINO finds a scale for
-    every 128 inputs of a row by itself. Its own choice, groups of 32, took 1.1 times as long in an encoder.
+    f32 products with 8-bit weights are computed in 8 bits if the CPU has VNNI, with one scale per 128 inputs of a row.
+    OpenVINO's default, groups of 32, took 1.1 times as long in an encoder.
     """
     openvino = import_openvino()
     kind = getattr(openvino.Type, compute)

@@ -1,4 +1,4 @@
-"""The torch engine, on any device that PyTorch has."""
+"""The torch engine, on any device of PyTorch."""
 
 from linnet.engines.torch.engine import TorchEngine
 

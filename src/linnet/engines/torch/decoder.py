@@ -1,7 +1,7 @@
-"""The Whisper decoder, run on the weights of a Transformers module, a few tokens at a time.
+"""The Whisper decoder on the weights of a Transformers module, a few tokens at a time.
 
-Shapes: B windows, N hypothesis rows (k rows for each window, adjacent), L new tokens, P encoder frames,
-D width, H heads, C channels of a head, V vocabulary.
+Shapes: B windows, N hypothesis rows (k adjacent rows per window), L new tokens, P encoder frames, D width, H heads, C
+channels of a head, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from linnet.engines.checks import check_heads, check_kept, check_spread, check_t
 from linnet.engines.torch.ops import attend, fused, normed, pack, product
 from linnet.models.lowrank.rewriting import untangle, without_bias
 
-FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so a short answer does not pay for the longest
+FIRST_CAPACITY = 64  # tokens; the cache doubles from here, so short outputs do not pay for the longest
 
 
 @dataclass(frozen=True)
 class TorchEncoderOutput:
-    """Hidden states [B, P, D] of B windows and, for each decoder layer, their keys and values [B, H, P, C]."""
+    """Hidden states [B, P, D] of B windows and their keys and values [B, H, P, C] for each decoder layer."""
 
     hidden: Tensor
     cross: tuple[tuple[Tensor, Tensor], ...]
 
     @property
     def batch(self) -> int:
-        """How many windows are held."""
+        """The number of windows."""
         return self.hidden.shape[0]
 
     def select(self, rows: Sequence[int]) -> Self:
-        """The same results for these windows only, in this order, repeats allowed."""
+        """The results of these windows only, in this order; repetitions are allowed."""
         if list(rows) == list(range(self.batch)):
             return self
         index = torch.as_tensor(list(rows), dtype=torch.long, device=self.hidden.device)
@@ -43,7 +43,7 @@ class TorchEncoderOutput:
 
 
 class TorchState:
-    """The tokens so far of N rows: self-attention keys and values [layers, 2, N, H, capacity, C]."""
+    """The state of N rows: self-attention keys and values [layers, 2, N, H, capacity, C]."""
 
     def __init__(self, encoded: TorchEncoderOutput, max_length: int) -> None:
         self.encoded = encoded
@@ -52,16 +52,16 @@ class TorchState:
         key = encoded.cross[0][0]
         capacity = min(FIRST_CAPACITY, max_length)
         self.cache = key.new_empty(len(encoded.cross), 2, encoded.batch, key.shape[1], capacity, key.shape[3])
-        self.static: Any = None  # the `StaticStep` whose memory the cache is
-        self.leave: Any = None  # gives that memory back
+        self.static: Any = None  # the `StaticStep` that owns the cache's memory
+        self.leave: Any = None  # returns that memory
 
     @property
     def rows(self) -> int:
-        """How many rows are held."""
+        """The number of rows."""
         return self.cache.shape[2]
 
     def reserve(self, tokens: int) -> None:
-        """Make room for this many more tokens, `max_length` in all at most."""
+        """Reserve memory for this many more tokens, up to `max_length` in total."""
         wanted = self.length + tokens
         if wanted > self.cache.shape[4]:
             shape = list(self.cache.shape)
@@ -71,7 +71,7 @@ class TorchState:
             self.cache = grown
 
     def reorder(self, rows: Sequence[int]) -> None:
-        """Make row i continue what row `rows[i]` held; each window may thereby get more or fewer rows, all the same."""
+        """Let row i continue row `rows[i]`; the number of rows per window may change, equally for all windows."""
         check_spread(rows, self.encoded.batch)
         held = self.cache[..., : self.length, :].index_select(2, self._index(rows))
         if len(rows) == self.rows:
@@ -84,9 +84,9 @@ class TorchState:
                 self.leave()
 
     def keep(self, rows: Sequence[int]) -> bool:
-        """Go on with these windows only, each of one row; not in static memory, whose shape is recorded in a graph.
+        """Keep only these windows, each with one row; not in static memory, whose shape is recorded in a graph.
 
-        Raises `ValueError` for others.
+        Raises `ValueError` for other states.
         """
         check_kept(rows, self.rows, self.encoded.batch)
         if self.static is not None:
@@ -100,7 +100,7 @@ class TorchState:
 
 
 class TorchDecoder:
-    """Tokens [N, L] after those of a state to the logits [N, V] that follow the last of them."""
+    """Computes the logits [N, V] after tokens [N, L] that continue a state."""
 
     def __init__(self, decoder: Any, output: nn.Module) -> None:
         self.tokens: Tensor = decoder.embed_tokens.weight
@@ -114,7 +114,7 @@ class TorchDecoder:
         pack(self.output, *(each for layer in self.layers for each in layer.products))
 
     def cross(self, hidden: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """For each layer the keys and values [B, H, P, C] of encoder states [B, P, D]."""
+        """The keys and values [B, H, P, C] of encoder states [B, P, D], per layer."""
         return tuple(layer.cross(hidden) for layer in self.layers)
 
     def step(self, state: TorchState, tokens: Tensor) -> Tensor:
@@ -130,9 +130,9 @@ class TorchDecoder:
     def static_step(
         self, tokens: Tensor, place: Tensor, cache: Tensor, cross: Sequence[tuple[Tensor, Tensor]]
     ) -> Tensor:
-        """The same for tokens [N, 1] at `place` [1] of a cache with room for more: every shape and address stays.
+        """`step` for tokens [N, 1] at `place` [1] of a larger cache: shapes and addresses do not change.
 
-        The room after `place` is masked, so it must hold finite numbers.
+        The cache after `place` is masked, so its values must be finite.
         """
         x = functional.embedding(tokens, self.tokens) + self.positions.index_select(0, place)
         hidden = (torch.arange(cache.shape[4], device=place.device) > place)[None]
@@ -144,7 +144,7 @@ class TorchDecoder:
     def align(self, state: TorchState, tokens: Tensor, heads: Sequence[tuple[int, int]]) -> Tensor:
         """Feed tokens [N, L] to a fresh state of N windows; returns `heads`' cross-attention [N, heads, L, P], float32.
 
-        It stops after the deepest layer that is asked for and leaves the state unusable.
+        It stops after the deepest requested layer and leaves the state unusable.
         """
         check_heads(heads, (len(self.layers), self.layers[0].heads))
         x, hidden = self._embed(state, tokens)
@@ -157,7 +157,7 @@ class TorchDecoder:
         return torch.stack([found[layer, head] for layer, head in heads], 1)
 
     def _embed(self, state: TorchState, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        """New tokens as vectors [N, L, D], and what each must not look at [L, L so far], with room made for them."""
+        """The embeddings of new tokens [N, L, D] and their causal mask [L, total length]; reserves memory for them."""
         check_tokens(state, tokens)
         length = tokens.shape[1]
         state.reserve(length)
@@ -186,7 +186,7 @@ class _DecoderLayer:
 
     @property
     def products(self) -> tuple[Any, ...]:
-        """The products of every step."""
+        """The linear layers of every step."""
         return self.qkv, self.out, self.cross_query, self.cross_out, self.fc1, self.fc2
 
     def cross(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,7 +205,7 @@ class _DecoderLayer:
     def align(
         self, x: Tensor, cache: Tensor, hidden: Tensor | None, cross: tuple[Tensor, Tensor], heads: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """The result for the first L tokens of N windows, and the cross-attention [N, heads, L, P] of some heads."""
+        """The output for the first L tokens of N windows, and the cross-attention [N, heads, L, P] of some heads."""
         rows, length, _ = x.shape
         x = x + self._own(normed(self.norm1, x), cache, 0, hidden)
         between = normed(self.norm2, x)
@@ -241,7 +241,8 @@ class _DecoderLayer:
         return x + self.fc2(self.fc1(normed(self.norm3, x))), query
 
     def _own(self, x: Tensor, cache: Tensor, start: int | Tensor, hidden: Tensor | None) -> Tensor:
-        """`start` as a number [1] on the device means one token, and attention over the whole room of the cache."""
+        """Self-attention. `start` as a tensor [1] on the device means one token, with attention over the whole
+        cache."""
         rows, length, width = x.shape
         qkv = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, N, H, L, C]
         if isinstance(start, Tensor):
@@ -255,7 +256,7 @@ class _DecoderLayer:
         return self.out(mixed.transpose(1, 2).reshape(rows, length, width))
 
     def _across(self, x: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
-        # The rows of one window share its keys: its k x L queries stand side by side, nothing is repeated.
+        # The rows of a window share its keys: its k x L queries are placed side by side, nothing is repeated.
         rows, length, width = x.shape
         key, value = cross
         batch = key.shape[0]

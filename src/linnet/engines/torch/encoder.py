@@ -1,4 +1,4 @@
-"""The Whisper encoder, run on the weights of a Transformers module, for windows of any length.
+"""The Whisper encoder on the weights of a Transformers module, for windows of any length.
 
 Shapes: B windows, T mel frames, M mel bins, P positions (T / 2, rounded up), D width, H heads, C channels of a head.
 """
@@ -20,11 +20,12 @@ from linnet.models.lowrank.rewriting import for_frames, untangle, without_bias
 class TorchEncoder:
     """Log-mel features [B, T, M] to hidden states [B, P, D].
 
-    The same sums as `transformers`' `WhisperEncoder`, which takes windows of the full length only.
+    Computes the same as `transformers`' `WhisperEncoder`, which only takes full windows.
     """
 
     def __init__(self, encoder: Any, *, reduce: bool | FastestAttention = False) -> None:
-        """`reduce`: attention in the dimension of its ranks, where that is fewer multiply-adds, or is faster."""
+        """`reduce`: compute low-rank attention in the dimension of its ranks where this needs fewer multiply-adds or is
+        faster."""
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
         self.positions: Tensor = encoder.embed_positions.weight
         self.layers = [_EncoderLayer(layer, reduce) for layer in encoder.layers]

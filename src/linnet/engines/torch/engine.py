@@ -1,4 +1,4 @@
-"""The torch engine: Whisper-family models on any device that torch has.
+"""The torch engine: Whisper-family models on any device of PyTorch.
 
 Shapes: B windows, T mel frames, M mel bins, P encoder frames, N hypothesis rows, L tokens, V vocabulary,
 H chosen heads.
@@ -22,18 +22,18 @@ from linnet.models.whisper import WhisperModel
 
 
 class TorchEngine:
-    """Runs a loaded Whisper-family model through its own forward pass; an `Engine`.
+    """Runs a loaded Whisper-family model with its own forward pass; an `Engine`.
 
-    The module's weights are used where they are, in the model's dtype and on its device. Beside them it holds one fused
-    copy of the query, key and value weights and, on a CPU from the first step of several rows on, a packed copy of the
-    decoder's. The running decode lives in the state, so one engine serves many decodes.
+    The module's weights are used in place, in the model's dtype and on its device. In addition it holds a fused copy of
+    the query, key and value weights and, on a CPU from the first step with several rows on, a packed copy of the
+    decoder's. The state of a decode is separate, so one engine serves many decodes.
     """
 
     def __init__(self, model: WhisperModel, *, static: bool | None = None, reduce: bool | None = None) -> None:
-        """`static`: steps on fixed memory, as one CUDA graph each; by default on a GPU.
+        """`static`: steps on fixed memory, each as one CUDA graph; by default on a GPU.
 
-        `reduce`: the encoder's attention in the dimension of its ranks, where that is fewer multiply-adds. By default
-        never on a CPU, and on a GPU in the layers where it proves to be faster, each form of them timed now.
+        `reduce`: the encoder's attention in the dimension of its ranks where this needs fewer multiply-adds. By default
+        never on a CPU, and on a GPU in the layers where it is measured to be faster.
         """
         parameter = next(model.module.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
@@ -48,7 +48,7 @@ class TorchEngine:
         self.static = StaticSteps(self._decoder) if static else None
 
     def _fastest(self) -> FastestAttention:
-        from linnet.engines.torch import fused_attention  # which imports Triton
+        from linnet.engines.torch import fused_attention  # imports Triton
 
         fused = fused_attention.attend if fused_attention.available() else None
         return FastestAttention(self._frames // 2, fused=fused)
@@ -61,21 +61,21 @@ class TorchEngine:
     best_sound = None
 
     def place(self, samples: Samples) -> Array:
-        """Samples as they are for a CPU; on another device, as a tensor there."""
+        """The samples themselves on a CPU, else as a tensor on the device."""
         return samples if self.device.type == "cpu" else torch.from_numpy(samples).to(self.device)
 
     @torch.no_grad()
     def encode(self, features: Array, sound: Sequence[int] | None = None) -> TorchEncoderOutput:  # noqa: ARG002
         """Encode log-mel features [B, T, M], T from 1 to the model's window. Raises `ValueError` for other shapes.
 
-        Padding is encoded like sound, exactly, so `sound` changes nothing.
+        Padding is encoded exactly, like audio; `sound` is ignored.
         """
         check_features(features, self._frames, self._bands)
         hidden = self._encoder(torch.as_tensor(features, device=self.device))
         return TorchEncoderOutput(hidden, self._decoder.cross(hidden))
 
     def start(self, encoded: TorchEncoderOutput, *, max_length: int) -> TorchState:
-        """A decoder state with one row for each window, for up to `max_length` tokens."""
+        """A new decoder state with one row per window, for up to `max_length` tokens."""
         check_max_length(max_length, self._decoder.positions.shape[0])
         return TorchState(encoded, max_length)
 
@@ -92,7 +92,7 @@ class TorchEngine:
 
     @torch.no_grad()
     def align(self, encoded: TorchEncoderOutput, tokens: Array, heads: Sequence[tuple[int, int]]) -> Tensor:
-        """Cross-attention probabilities [B, H, L, P], float32, of these (layer, head) pairs over tokens [B, L]."""
+        """Cross-attention probabilities [B, H, L, P], float32, of (layer, head) pairs over tokens [B, L]."""
         self._pack_for(encoded.batch)
         state = self.start(encoded, max_length=max(tokens.shape[1], 1))
         return self._decoder.align(state, torch.as_tensor(tokens).to(self.device), heads)

@@ -1,4 +1,4 @@
-"""Which form of a low-rank layer's attention is the fastest on a GPU: each is tried before it is taken."""
+"""Choose the fastest form of a low-rank layer's attention on a GPU by measurement."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from linnet.models.lowrank.attention import Attend, ReducedAttention
 
 log = logging.getLogger(__name__)
 Seconds = Callable[[Callable[[], object], torch.device], float]
-_WARM, _TIMED = 3, 10  # runs
+_WARM, _TIMED = 3, 10  # timed runs
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a run, on average over ten, after three that are not counted."""
+    """Mean seconds per run over ten runs, after three for warm-up."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda _: None
     for _ in range(_WARM):
         run()
@@ -32,18 +32,18 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
 
 
 class FastestAttention:
-    """Times one window through the forms of a layer's attention; layers of the same ranks are timed once."""
+    """Times one window in each form of a layer's attention; layers with the same ranks are timed once."""
 
     def __init__(self, positions: int, *, fused: Attend | None = None, seconds: Seconds = seconds_of) -> None:
-        """`fused` is the attention in one kernel, None where there is none."""
+        """`fused` is the attention in one kernel, None if unavailable."""
         self._positions, self._fused, self._seconds = positions, fused, seconds
         self._known: dict[Any, str] = {}
 
     @torch.no_grad()
     def choose(self, plain: Apply, reduced: ReducedAttention) -> ReducedAttention | None:
-        """The reduced form with the attention to use in it, or None where the plain one is the fastest.
+        """The reduced form with its attention function, or None if the plain form is the fastest.
 
-        A form that fails, or whose result is another than the plain one's, is not taken.
+        A form that fails, or whose result differs from the plain one's, is rejected.
         """
         ranks = tuple(reduced.widths), reduced.reducible, tuple(type(each).__name__ for each in reduced.seconds)
         if ranks not in self._known:
@@ -66,12 +66,12 @@ class FastestAttention:
                 if _agree(reduced(x), want):
                     times[name] = self._seconds(lambda: reduced(x), weight.device)
             except Exception as error:  # noqa: BLE001 (whatever a compiler for this GPU may raise)
-                log.warning("attention in reduced dimension (%s) is not to be had here: %s", name, error)
+                log.warning("attention in reduced dimension (%s) is not available: %s", name, error)
             finally:
                 reduced.attend = own
         return min(times, key=times.__getitem__)
 
 
 def _agree(got: Tensor, want: Tensor) -> bool:
-    most = 1e-3 if want.dtype == torch.float32 else 0.03  # of the largest: what rounding in 16 bits may do
+    most = 1e-3 if want.dtype == torch.float32 else 0.03  # relative to the largest value: rounding in 16 bits
     return bool((got.float() - want.float()).abs().max() <= most * want.float().abs().max())

@@ -1,8 +1,8 @@
 """Attention whose keys or values all heads share, as one Triton kernel: imported late, on CUDA only.
 
-PyTorch's fused kernels take queries and values of one width and read what the heads share once for each head. Here the
-widths are the ranks, each padded to a power of two in registers alone. The softmax is made on the way, over blocks of
-keys (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135), so no score is written to memory.
+PyTorch's fused kernels need queries and values of equal width and read shared keys and values once per head. Here the
+widths are the ranks, padded to a power of two in registers only. The softmax is computed online over blocks of keys
+(Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135), so scores are never written to memory.
 
 Shapes: B windows, H heads, P positions, q the rank of the keys and width of the queries, v the rank of the values.
 """
@@ -20,10 +20,10 @@ from torch.nn import functional
 try:
     import triton
     import triton.language as tl
-except ImportError:  # no Triton for this platform: `available` says so
+except ImportError:  # no Triton for this platform: see `available`
     triton = tl = None
 
-ROWS, KEYS = 64, 64  # of one block
+ROWS, KEYS = 64, 64  # per block
 
 
 def available() -> bool:
@@ -32,10 +32,10 @@ def available() -> bool:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *, scale: float) -> Tensor:
-    """What `scaled_dot_product_attention` gives of queries and keys [B, H, P, q] and values [B, H, P, v]: [B, H, P, v].
+    """`scaled_dot_product_attention` of queries and keys [B, H, P, q] and values [B, H, P, v]; returns [B, H, P, v].
 
-    Keys and values that are one for all heads come expanded (stride 0), and are then read once. Sums are float32. With
-    a mask it is PyTorch's own function.
+    Keys and values shared by all heads are passed expanded (stride 0) and read once. Sums are float32. With a mask,
+    PyTorch's own function is used.
     """
     if attn_mask is not None:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, scale=scale)
@@ -53,23 +53,23 @@ def attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None =
 
 
 def _pad(width: int) -> int:
-    """A width that blocks may have: a power of two, at least 16."""
+    """The width of a block: a power of two, at least 16."""
     return max(16, 1 << (width - 1).bit_length())
 
 
 @cache
 def kernel() -> Any:
-    """The kernel, which Triton compiles when it is first launched."""
+    """The kernel, compiled by Triton at its first launch."""
     return triton.jit(_block)
 
 
 def block_sizes(width: int, values: int) -> dict[str, int]:
-    """What the kernel is compiled for, of queries and values of these widths."""
+    """The compile-time constants of the kernel for queries and values of these widths."""
     sizes = {"WIDTH": width, "VALUES": values, "PAD_WIDTH": _pad(width), "PAD_VALUES": _pad(values)}
     return sizes | {"ROWS": ROWS, "KEYS": KEYS}
 
 
-# One block of queries of one head of one window, against all keys. A share is the number of heads with the same keys.
+# One block of queries of one head of one window against all keys. A share is the number of heads with the same keys.
 def _block(  # type: ignore[no-untyped-def]  # noqa: PLR0913 (Triton reads annotations, and knows no types but its own)
     query,
     key,

@@ -1,4 +1,4 @@
-"""Products and attention of the torch engine, each in the fastest form that the device has.
+"""Matrix products and attention of the torch engine, each in the fastest form on the device.
 
 Shapes: R rows, K inputs, O outputs; N sequences, H heads, L queries, S keys, C channels of a head.
 """
@@ -16,15 +16,15 @@ from torch.nn import functional
 from linnet.models.lowrank.layers import PairLinear, PivotLinear
 from linnet.models.lowrank.rewriting import in_order
 
-PACK_ROWS = 64  # the row count that a packed weight's layout is chosen for; good from 1 to at least 64
+PACK_ROWS = 64  # the row count that a packed weight is optimized for; good from 1 to at least 64
 
 
 @lru_cache(maxsize=8)
 def has_onednn(dtype: torch.dtype) -> bool:
-    """Say whether torch's oneDNN product with a fused bias and GELU runs on this CPU and gives the right numbers.
+    """Whether torch's oneDNN product with a fused bias and GELU runs on this CPU with correct results.
 
-    It reads weights at twice the bandwidth of `functional.linear` for few rows, and packed ones four times as fast.
-    The operators are those that torch's own compiler emits, so they are tried before they are trusted.
+    It reads weights at twice the bandwidth of `functional.linear` for few rows, and packed ones four times as fast. The
+    operators are internal to torch's compiler, so they are tested first.
     """
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
@@ -41,10 +41,10 @@ def has_onednn(dtype: torch.dtype) -> bool:
 
 
 class Product:
-    """`gelu?(x @ weight.T + bias)` of a weight [O, K] that never changes again.
+    """`gelu?(x @ weight.T + bias)` with a constant weight [O, K].
 
-    On a CPU with oneDNN the weight is read in place for one row, and through a packed copy, once `pack` has made it,
-    for several. Elsewhere it is `functional.linear`.
+    On a CPU with oneDNN, the weight is read in place for one row, and from a packed copy, made by `pack`, for several.
+    Elsewhere it is `functional.linear`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
@@ -57,7 +57,7 @@ class Product:
             self.pack()
 
     def pack(self) -> None:
-        """Keep a copy of the weight in the layout that is fastest for several rows."""
+        """Keep a copy of the weight in the fastest layout for several rows."""
         if self._onednn and self._packed is None:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous(), PACK_ROWS)
 
@@ -77,7 +77,7 @@ Apply = Callable[[Tensor], Tensor]
 
 
 class Pair:
-    """Two products in a row, the halves of a low-rank layer."""
+    """Two consecutive products: a low-rank layer."""
 
     def __init__(self, first: Product, second: Apply) -> None:
         self.first, self.second = first, second
@@ -92,7 +92,7 @@ class Pair:
 
 
 class Rest:
-    """From the pivots [..., k] of a layer to all of its outputs [..., O], with a GELU where one is wanted."""
+    """From the pivots [..., k] of a layer to all its outputs [..., O], with an optional GELU."""
 
     def __init__(self, layer: PivotLinear, *, gelu: bool = False) -> None:
         self.rest, self.gelu = Product(layer.rest.weight, layer.rest.bias, gelu=gelu), gelu
@@ -109,7 +109,7 @@ class Rest:
 
 
 class Fused:
-    """The concatenated outputs of layers that read the same input: one product for all, then the second halves."""
+    """The concatenated outputs of layers with the same input: one product for all, then the second halves."""
 
     def __init__(self, modules: Sequence[Any]) -> None:
         firsts = [module if type(module) is nn.Linear else module.first for module in modules]
@@ -131,9 +131,9 @@ class Fused:
 
 
 def product(module: nn.Module, activation: nn.Module | None = None) -> Apply:
-    """Return `module` followed by `activation` as one function; plain and low-rank linear layers take the fast forms.
+    """Return `module` followed by `activation` as one function, in the fast form for plain and low-rank linear layers.
 
-    Anything else (an adapted layer) is called as it is.
+    Any other module (such as an adapted layer) is called as is.
     """
     gelu = activation is not None and _is_exact_gelu(activation)
     made: Apply = module
@@ -151,7 +151,7 @@ def product(module: nn.Module, activation: nn.Module | None = None) -> Apply:
 
 
 def fused(modules: list[nn.Module]) -> Apply:
-    """Return the concatenated outputs of several layers that read the same input, as one product where possible."""
+    """Return the concatenated outputs of several layers with the same input, as one product if possible."""
     if not all(type(module) is nn.Linear or isinstance(module, PairLinear | PivotLinear) for module in modules):
         return lambda x: torch.cat([module(x) for module in modules], -1)
     made = Fused(modules)
@@ -159,7 +159,7 @@ def fused(modules: list[nn.Module]) -> Apply:
 
 
 def pack(*products: Any) -> None:
-    """Prepare products, whatever their form, for several rows; others are left as they are."""
+    """Prepare products of any form for several rows; other functions are left unchanged."""
     for each in products:
         if isinstance(each, Product | Pair | Rest | Fused):
             each.pack()
@@ -184,8 +184,8 @@ def normed(module: nn.LayerNorm, x: Tensor) -> Tensor:
 def attend(query: Tensor, key: Tensor, value: Tensor, *, hidden: Tensor | None = None) -> Tensor:
     """Attention of scaled queries [N, H, L, C] over keys and values [N, H, S, C]; returns [N, H, L, C].
 
-    `hidden` [L, S] or [N, 1, L, S] is true where a query must not look. Few queries over many keys: on a CPU in float32
-    two plain batched products are up to ten times as fast as the fused kernel, which is tiled for long queries.
+    `hidden` [L, S] or [N, 1, L, S] is true for masked keys. For few queries over many keys on a CPU in float32, two
+    plain batched products are up to ten times as fast as the fused kernel, which is tiled for long queries.
     """
     if query.device.type == "cpu" and query.dtype == torch.float32:
         n, h, queries, c = query.shape

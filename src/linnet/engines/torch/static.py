@@ -1,4 +1,4 @@
-"""One decoder step on fixed memory, so that a GPU can replay it as one CUDA graph instead of some hundred launches.
+"""One decoder step on fixed memory, which a GPU replays as one CUDA graph instead of some hundred launches.
 
 Shapes: B windows, N hypothesis rows, V vocabulary.
 """
@@ -17,13 +17,13 @@ from linnet.engines.checks import check_tokens
 from linnet.engines.torch.decoder import TorchDecoder, TorchState
 
 log = logging.getLogger(__name__)
-ROOM = 64  # the room of a step is a multiple of this, so that decodes of like length share one
-KEPT = 4  # idle steps that are kept for the next decode
+ROOM = 64  # the capacity of a step is a multiple of this, so that decodes of similar length share one
+KEPT = 4  # idle steps kept for later decodes
 
 
 @dataclass(frozen=True)
 class StepShape:
-    """What two decodes must have in common to use the same memory one after the other."""
+    """What two decodes must have in common to reuse the same memory."""
 
     rows: int
     windows: int
@@ -39,7 +39,7 @@ class StaticStep:
         self._decoder = decoder
         layers, _, _, heads, _, channels = like.cache.shape
         cache = like.cache
-        # zeros, not any memory: what is masked out still takes part as 0 x value, which must not be NaN
+        # zeros: masked values are still multiplied by 0 and must not be NaN
         self.cache = cache.new_zeros(layers, 2, shape.rows, heads, shape.room, channels)
         self.cross = tuple((torch.empty_like(key), torch.empty_like(value)) for key, value in like.encoded.cross)
         self.tokens = torch.zeros(shape.rows, 1, dtype=torch.long, device=cache.device)
@@ -48,7 +48,7 @@ class StaticStep:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def take(self, state: TorchState) -> None:
-        """Copy what `state` holds in here, and let it go on in this memory."""
+        """Copy the content of `state` here and let it continue in this memory."""
         for (key, value), (new_key, new_value) in zip(self.cross, state.encoded.cross, strict=True):
             key.copy_(new_key)
             value.copy_(new_value)
@@ -59,7 +59,7 @@ class StaticStep:
             self._capture()
 
     def __call__(self, length: int, tokens: Tensor) -> Tensor:
-        """Feed tokens [N, 1] after `length` others; returns logits [N, V] that the next call does not touch."""
+        """Feed tokens [N, 1] after `length` others; returns logits [N, V] that the next call does not overwrite."""
         self.tokens.copy_(tokens)
         self.place.fill_(length)
         if self._graph is None:
@@ -72,7 +72,7 @@ class StaticStep:
         return self._decoder.static_step(self.tokens, self.place, self.cache, self.cross)
 
     def _capture(self) -> None:
-        """Record the step. The runs before it write only where the first real step writes again."""
+        """Record the step. The warm-up runs write only where the first real step writes again."""
         stream = torch.cuda.Stream(self.cache.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self.cache.device))
         with torch.cuda.stream(stream):
@@ -86,7 +86,7 @@ class StaticStep:
 
 
 class StaticSteps:
-    """The static steps of one engine: each serves one decode at a time and is then kept for the next of its shape."""
+    """The static steps of one engine: each serves one decode at a time and is then reused for its shape."""
 
     def __init__(self, decoder: TorchDecoder) -> None:
         self._decoder = decoder
@@ -95,7 +95,7 @@ class StaticSteps:
         self._usable = True
 
     def step(self, state: TorchState, tokens: Tensor) -> Tensor | None:
-        """The logits [N, V] after tokens [N, 1]; None where the device refuses to record the step."""
+        """The logits [N, V] after tokens [N, 1]; None if the device cannot record the step."""
         if not self._usable:
             return None
         check_tokens(state, tokens)
@@ -106,7 +106,7 @@ class StaticSteps:
                 raise
             except RuntimeError as error:
                 self._usable = False
-                log.warning("CUDA graphs are not to be had here, decoding goes on without them: %s", error)
+                log.warning("CUDA graphs are not available, decoding continues without them: %s", error)
                 return None
         assert state.static is not None
         logits: Tensor = state.static(state.length, tokens)

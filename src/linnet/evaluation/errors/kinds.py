@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from linnet.evaluation.errors.steps import AlignedRow
-from linnet.text.scripts import main_script, scripts
+from linnet.text.scripts import NONE, scripts_of, text_script
 
 RUN = 4  # consecutive inserted words that make a run
 MUCH_LONGER = 3  # times as many words as the reference
 OUTLIER = 2  # times as many words, or as few
 LEAST_WORDS = 5  # of the reference of an outlier
 LONGEST_LOOP = 8  # words of a repeated phrase
+
+_JAPANESE = frozenset({"Jpan", "Hani"})  # kana and Han: one text mixes them
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ def _units(words: Sequence[str]) -> Sequence[str]:
 def _other_script(aligned: AlignedRow) -> bool:
     if all(map(str.isascii, aligned.reference)) and all(map(str.isascii, aligned.hypothesis)):
         return False
-    reference, hypothesis = scripts(aligned.reference), main_script(aligned.hypothesis)
-    return bool(reference) and hypothesis is not None and hypothesis not in reference
+    reference, (hypothesis, _) = scripts_of(aligned.reference), text_script("".join(aligned.hypothesis))
+    if reference & _JAPANESE:
+        reference |= _JAPANESE
+    return bool(reference) and hypothesis != NONE and hypothesis not in reference
 
 
 def _inserted_run(aligned: AlignedRow) -> bool:

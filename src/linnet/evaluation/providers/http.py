@@ -140,7 +140,7 @@ class Server:
             raise ProviderError(self.name, problem, "raise the timeout, or try again later", passing=True) from error
         except httpx.TransportError as error:
             problem = f"{self.url} cannot be reached ({_cause(error)})"
-            raise ProviderError(self.name, problem, "check the address and the network", passing=True) from error
+            raise ProviderError(self.name, problem, "check the URL and the network", passing=True) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.error(f"the request failed ({_cause(error)})", "run it again") from error
         if not response.is_success:

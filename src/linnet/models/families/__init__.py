@@ -1,6 +1,6 @@
-"""How each family of models is recognized, loaded and used: one file each, listed here.
+"""Families of models, one file each: detection, loading and use.
 
-A new family is a class in its own file, and an entry in `FAMILIES`.
+A new family is a class in its own file and an entry in `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FAMILIES: tuple[Family, ...] = (WHISPER, FUSION, SEQ2SEQ, CTC)
 
 
 def family_of(path: Path) -> Family:
-    """The family of the model in a folder, by its config.json. Raises `ModelError` that lists what is supported."""
+    """The family of the model in a folder, by its config.json. Raises `ModelError` that lists the supported ones."""
     return _find(read_json(path / "config.json"), str(path))
 
 
 def family_of_model(model: Any) -> Family:
-    """The family of a loaded model of Transformers, by its config. Raises `ModelError` as `family_of` does."""
+    """The family of a loaded Transformers model, by its config. Raises `ModelError` as `family_of` does."""
     config = model.config
     said = {name: getattr(config, name, None) for name in ("model_type", "architectures", LOW_RANK_TYPE)}
     return _find(said, type(model).__name__)

@@ -1,4 +1,4 @@
-"""What the rest of Linnet asks of a family of models.
+"""The interface of a family of models.
 
 Shapes: B windows, T output frames, V vocabulary, D encoder width.
 """
@@ -18,23 +18,23 @@ WINDOW_SECONDS = 30.0
 
 
 class Family(ABC):
-    """Models that are loaded and driven in one way. There is one object of each; compare it with `is`."""
+    """A family of models with common loading and use. Each is a single object; compare with `is`."""
 
     name: str  # in reports
     title: str  # in sentences
 
     @abstractmethod
     def recognizes(self, config: Mapping[str, Any]) -> bool:
-        """Whether a model's config.json is of this family; the first match in `FAMILIES` counts."""
+        """Whether a model with this config.json belongs to the family; the first match in `FAMILIES` counts."""
 
     def auto_class(self) -> Any:
-        """The class of Transformers whose `from_pretrained` loads a folder."""
+        """The Transformers class whose `from_pretrained` loads a folder."""
         from transformers import AutoModelForSpeechSeq2Seq
 
         return AutoModelForSpeechSeq2Seq
 
     def window_seconds(self, config: Mapping[str, Any], processor: Mapping[str, Any] | None = None) -> float:
-        """Seconds of audio in one window: 30, or fewer where the config has fewer source positions (of 10 ms or more).
+        """Seconds of audio per window: 30, or less if the config has fewer source positions (of 10 ms or more).
 
         `processor` holds the settings of its feature extractor.
         """
@@ -43,7 +43,7 @@ class Family(ABC):
         return WINDOW_SECONDS if positions is None else min(WINDOW_SECONDS, positions / 100.0)
 
     def features(self, processor: Any, windows: Sequence[Samples]) -> dict[str, Tensor]:
-        """The model's inputs for these windows, padded to the longest, as made by its processor."""
+        """The model's inputs for these windows from its processor, padded to the longest."""
         from transformers import ProcessorMixin
 
         given = {"audio": list(windows)} if isinstance(processor, ProcessorMixin) else {}
@@ -51,29 +51,29 @@ class Family(ABC):
         return dict(processor(*positional, **given, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt"))
 
     def encoder(self, model: Any) -> Any:
-        """The module that turns features into frames."""
+        """The encoder module, from features to frames."""
         return model.get_encoder()
 
     def decoder(self, model: Any) -> Any:
-        """The module that reads tokens."""
+        """The decoder module."""
         return model.get_decoder()
 
     def encode(self, model: Any, features: Mapping[str, Tensor]) -> Tensor:
-        """What the model makes of features before any text, float32: [B, T, D] of its encoder."""
+        """The float32 output of the encoder for features, [B, T, D]."""
         encoded: Tensor = model.get_encoder()(**features).last_hidden_state.float()
         return encoded
 
     def frame_counter(self, model: Any) -> Callable[[Tensor], Tensor] | None:
-        """From the unpadded lengths of inputs [B] to those of outputs [B]; None where a model has none such."""
+        """The function from unpadded input lengths [B] to output lengths [B]; None if the model has none."""
         del model
         return None
 
     def encoder_config(self, config: Any) -> Any:
-        """The encoder's part of a config, where `fusion.encoders` knows its frames; None for other models."""
+        """The encoder's part of a config if `fusion.encoders` supports it; None for other models."""
         del config
         return None
 
     def clip_frames(self, model: Any) -> Callable[[int], int] | None:
-        """From the samples of a clip of any length to its encoder frames, exactly; None where that is not known."""
+        """The exact number of encoder frames for the samples of a clip of any length; None if unknown."""
         del model
         return None

@@ -1,4 +1,4 @@
-"""CTC models: an encoder with a letter or a blank for each frame, as Transformers' AutoModelForCTC loads it."""
+"""CTC models: an encoder that emits a letter or a blank per frame, loaded by Transformers' AutoModelForCTC."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CtcFamily(Family):
         return listed(config, self.types())
 
     def types(self) -> dict[str, str]:
-        """The architecture of each model type that is supported."""
+        """The architecture of each supported model type."""
         return dict(known("MODEL_FOR_CTC_MAPPING_NAMES"))
 
     def auto_class(self) -> Any:
@@ -33,7 +33,7 @@ class CtcFamily(Family):
         return AutoModelForCTC
 
     def encoder(self, model: Any) -> Any:
-        """All but the output layer."""
+        """Everything except the output layer."""
         return getattr(model, "encoder", model.base_model)
 
     def encode(self, model: Any, features: Mapping[str, Tensor]) -> Tensor:
@@ -42,7 +42,7 @@ class CtcFamily(Family):
         return logits
 
     def frame_counter(self, model: Any) -> Callable[[Tensor], Tensor] | None:
-        """The model's own function, by whichever name it has it."""
+        """The model's own function, under any of its names."""
         for name in ("_get_subsampling_output_length", "_get_feat_extract_output_lengths"):
             if hasattr(model, name):
                 found: Callable[[Tensor], Tensor] = getattr(model, name)

@@ -1,4 +1,4 @@
-"""Linnet's own models of a speech encoder, a projector and a language model: see `linnet.models.fusion`."""
+"""Linnet's models of a speech encoder, a projector and a language model: see `linnet.models.fusion`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from linnet.models.families.seq2seq import Seq2SeqFamily
 
 
 class FusionFamily(Seq2SeqFamily):
-    """`linnet_fusion`; reports call it by the way in which it is driven, seq2seq."""
+    """`linnet_fusion`; in reports seq2seq, by its interface."""
 
     def recognizes(self, config: Mapping[str, Any]) -> bool:
-        """By its type."""
+        """By its model type."""
         return config.get("model_type") == "linnet_fusion"
 
     def auto_class(self) -> Any:
-        """See `Family`; Transformers learns of the models first."""
+        """See `Family`; registers the models with Transformers first."""
         from linnet.models.fusion.auto import register
 
         register()
         return super().auto_class()
 
     def encoder(self, model: Any) -> Any:
-        """The speech encoder alone: `get_encoder` has the projector, too."""
+        """The speech encoder without the projector, unlike `get_encoder`."""
         return model.encoder
 
     def decoder(self, model: Any) -> Any:
-        """The language model's."""
+        """That of the language model."""
         return model.language_model.get_decoder()
 
     def encoder_config(self, config: Any) -> Any:
@@ -35,6 +35,6 @@ class FusionFamily(Seq2SeqFamily):
         return config.audio_config
 
     def clip_frames(self, model: Any) -> Callable[[int], int]:
-        """Those of all windows that it is cut into."""
+        """The frames of all its windows."""
         frames: Callable[[int], int] = model.windowing.frames
         return frames

@@ -1,4 +1,4 @@
-"""The architectures that Transformers knows of, read without importing it: that takes seconds, and PyTorch."""
+"""The architectures in Transformers, read without importing it, which takes seconds and PyTorch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _MODULE = "transformers.models.auto.modeling_auto"
 def known(table: str) -> dict[str, str]:
     """A table of Transformers' Auto classes, such as MODEL_FOR_CTC_MAPPING_NAMES: model type to architecture.
 
-    Its source says it as a literal; where a release does not, or the module is loaded already, the module is asked,
-    which then has our own models, too.
+    It is a literal in the source; if it is not, or the module is already loaded, the module is used, which then also
+    has our own models.
     """
     if _MODULE not in sys.modules:
         with suppress(OSError, SyntaxError, ValueError, LookupError, TypeError):
             return _read(table)
-        # the source is written in another way: importing it is slower, and always right
+        # the source has another form: importing it is slower, but always right
     return dict(getattr(importlib.import_module(_MODULE), table))
 
 
 @cache
 def _read(table: str) -> dict[str, str]:
-    """The table from the source. Raises an error of many kinds where it is no `OrderedDict([(..., ...), ...])`."""
+    """The table from the source. Raises various errors if it is not `OrderedDict([(..., ...), ...])`."""
     spec = find_spec("transformers")
     if spec is None or not spec.submodule_search_locations:
         raise LookupError("transformers")

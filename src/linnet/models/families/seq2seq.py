@@ -1,4 +1,4 @@
-"""Any other encoder and decoder that Transformers' AutoModelForSpeechSeq2Seq loads: Moonshine, Speech2Text, ..."""
+"""Other encoder-decoder models of Transformers' AutoModelForSpeechSeq2Seq: Moonshine, Speech2Text, ..."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from linnet.models.families.base import Family
 from linnet.models.families.known import known
 
-# Of Transformers' speech-to-sequence models, those that produce sound or music scores and no transcript.
+# Transformers' speech-to-sequence models that produce audio or music scores instead of a transcript.
 _NOT_RECOGNITION = (
     "DiaForConditionalGeneration",
     "Pop2PianoForConditionalGeneration",
@@ -17,7 +17,7 @@ _NOT_RECOGNITION = (
 
 
 class Seq2SeqFamily(Family):
-    """A model whose own `generate` writes token after token."""
+    """Models that are decoded by their own `generate`."""
 
     name, title = "seq2seq", "sequence-to-sequence"
 
@@ -26,12 +26,12 @@ class Seq2SeqFamily(Family):
         return listed(config, self.types())
 
     def types(self) -> dict[str, str]:
-        """The architecture of each model type that is supported."""
+        """The architecture of each supported model type."""
         listed_there = known("MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES")
         return {kind: name for kind, name in listed_there.items() if name not in _NOT_RECOGNITION}
 
 
 def listed(config: Mapping[str, Any], types: Mapping[str, str]) -> bool:
-    """Whether a config names one of these architectures, or none and one of their types."""
+    """Whether a config names one of these architectures, or none but one of their types."""
     architectures = config.get("architectures") or []
     return bool(set(architectures) & set(types.values()) or (not architectures and config.get("model_type") in types))

@@ -1,4 +1,4 @@
-"""Whisper: the family that Linnet's engines run and its own decoding drives; `models.whisper` loads it for them."""
+"""Whisper: the family of Linnet's engines and decoding, loaded by `models.whisper`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ class WhisperFamily(Family):
     name, title = "whisper", "WhisperFamily"
 
     def recognizes(self, config: Mapping[str, Any]) -> bool:
-        """By its architecture; by its type where the config names none."""
+        """By its architecture, or by its type if the config names none."""
         architectures = config.get("architectures") or []
         typed = config.get("model_type") == "whisper" and not architectures
         return typed or "WhisperForConditionalGeneration" in architectures
 
     def window_seconds(self, config: Mapping[str, Any], processor: Mapping[str, Any] | None = None) -> float:
-        """What its processor pads each window to."""
+        """The length to which its processor pads each window."""
         del config
         return float((processor or {}).get("chunk_length") or WINDOW_SECONDS)
 
     def encoder_config(self, config: Any) -> Any:
-        """All of it."""
+        """The whole config."""
         return config
 
     def clip_frames(self, model: Any) -> Callable[[int], int]:
-        """One for every 20 ms."""
+        """One frame per 20 ms."""
         from linnet.models.fusion.encoders import speech_encoder
 
         kind = speech_encoder(model.config)

@@ -1,4 +1,4 @@
-"""LoRA by PEFT inside any module: added, listed, merged into the weights."""
+"""LoRA by PEFT inside any module: add, list, merge into the weights."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .errors import MissingExtra, ModelError
 class Lora:
     """Options of low-rank adapters (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
 
-    `alpha` 0 stands for the rank, so that the update is B A itself; twice that moved the weights of one model further
-    than full fine-tuning. `targets` are last names of linear layers (`q_proj`); none means all except the output head.
+    `alpha` 0 means the rank, so that the update is B A itself; twice that changed the weights of one model more than
+    full fine-tuning. `targets` are last names of linear layers (`q_proj`); none means all except the output head.
     """
 
     r: int = 64
@@ -36,9 +36,9 @@ class Lora:
 
 
 def add_lora(module: nn.Module, options: Lora) -> None:
-    """Add fresh adapters, initially the identity, to the linear layers of a module, in place.
+    """Add new adapters, initially without effect, to the linear layers of a module, in place.
 
-    Raises `ModelError` where no layer matches, `MissingExtra` without PEFT.
+    Raises `ModelError` if no layer matches, `MissingExtra` without PEFT.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -65,11 +65,11 @@ def lora_update(layer: Any) -> Tensor:
 
 @contextmanager
 def without_lora(module: nn.Module) -> Iterator[None]:
-    """Disable the adapters of a module for a while, without touching `requires_grad`."""
+    """A context without the adapters of a module; `requires_grad` is not changed."""
     layers = [layer for _, layer in lora_layers(module)]
     before = [layer.disable_adapters for layer in layers]
     for layer in layers:
-        layer._disable_adapters = True  # PEFT's own switch also turns off their gradients
+        layer._disable_adapters = True  # PEFT's own switch also disables their gradients
     try:
         yield
     finally:

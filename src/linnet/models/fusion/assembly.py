@@ -1,4 +1,4 @@
-"""Building a new fusion model from two base models."""
+"""Build a new fusion model from two base models."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def skeleton(config: FusionConfig) -> FusionForConditionalGeneration:
     with torch.device("meta"):
         model = FusionForConditionalGeneration(config)
     _freeze_bases(model)
-    empty: FusionForConditionalGeneration = model.to("meta")  # some layers make their parameters elsewhere
+    empty: FusionForConditionalGeneration = model.to("meta")  # some layers create their parameters elsewhere
     return empty
 
 
@@ -173,7 +173,7 @@ def _normalizes(name: str, revision: str | None) -> bool:
     for key, wanted in _FEATURES.items():
         value = found.get(key)
         if value is not None and value != wanted and not (isinstance(wanted, tuple) and value in wanted):
-            raise ModelError(f"the encoder {name} wants features with {key} {value}; only {wanted} is supported")
+            raise ModelError(f"the encoder {name} needs features with {key} {value}; only {wanted} is supported")
     return bool(found.get("do_normalize", False))
 
 

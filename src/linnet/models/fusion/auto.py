@@ -1,4 +1,4 @@
-"""Registering fusion models with the Auto classes of Transformers, at once or on first use.
+"""Register fusion models with the Auto classes of Transformers, immediately or on first use.
 
 On first use, config and processor are registered when the module of their Auto class is imported
 (`linnet.models.when_imported`), the model itself when the first config of its type is created.

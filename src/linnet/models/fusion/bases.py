@@ -98,13 +98,13 @@ def read_weights(folder: Any, place: dict[str, Any]) -> dict[str, Tensor]:
 
 def _check_folder(part: str, name: str, revision: str | None) -> None:
     if Path(name).is_absolute() and not Path(name).is_dir():
-        raise missing_base(part, name, revision, FileNotFoundError("there is no such folder"))
+        raise missing_base(part, name, revision, FileNotFoundError("the folder does not exist"))
     if revision is None or not Path(name).is_dir():
         return
     found = base_revision(name, None)
     if found is not None and found != revision:
         raise ModelError(
-            f"base model {name}, the {PARTS[part]} of this model, is not what it was trained on: its fingerprint is "
+            f"base model {name}, the {PARTS[part]} of this model, is not the one it was trained on: its fingerprint is "
             f"{found} and not {revision}; restore the old weights, or change their location in config.json"
         )
 

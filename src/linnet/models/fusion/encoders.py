@@ -69,7 +69,7 @@ class SpeechEncoder(ABC):
     def encode(self, encoder: nn.Module, windows: Sequence[Tensor]) -> list[Tensor]:
         """The frames [T, D] of each window [N], independent of the others.
 
-        Raises `ModelError` where their number differs from `frames`.
+        Raises `ModelError` if their number differs from `frames`.
         """
         dtype = next(encoder.parameters()).dtype
         done: list[Tensor | None] = [None] * len(windows)
@@ -264,13 +264,13 @@ def speech_encoder(config: Any, *, normalize: bool = False, pad_seconds: float =
                 )
             return made
     known = ", ".join(name for kind in ENCODERS for name in kind.model_types)
-    raise ModelError(f"no speech encoder of type {config.model_type!r} is known; supported are {known}")
+    raise ModelError(f"unknown speech encoder type {config.model_type!r}; supported are {known}")
 
 
 def steady(encoder: nn.Module) -> nn.Module:
-    """Turn off layer dropping and time masking of an encoder, in place.
+    """Disable layer dropping and time masking of an encoder, in place.
 
-    Augmentation is up to the recipe, with its seed; and a dropped layer would have no gradient to synchronize.
+    Augmentation belongs to the recipe, with its seed, and a dropped layer would have no gradient to synchronize.
     """
     for owner in (encoder.config, *encoder.modules()):
         for name, value in (("layerdrop", 0.0), ("apply_spec_augment", False)):

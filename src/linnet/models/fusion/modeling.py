@@ -68,7 +68,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         self, config: FusionConfig, encoder: nn.Module | None = None, language_model: nn.Module | None = None
     ) -> None:
         super().__init__(config)
-        self._held: frozenset[str] = frozenset()  # the weights in the folder that it was loaded from
+        self._held: frozenset[str] = frozenset()  # weights in the folder that the model was loaded from
         self.kind = speech_encoder(config.audio_config, normalize=config.normalize, pad_seconds=config.pad_seconds)
         self.windowing = windowing(self.kind, config.window_seconds, config.overlap_seconds)
         self.encoder: Any = steady(encoder or self.kind.build())
@@ -80,21 +80,21 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         self.post_init()
 
     def add_adapters(self) -> None:
-        """Add fresh adapters if the config has some."""
+        """Add new adapters if the config has any."""
         for part, adapter in (self.config.adapters or {}).items():
             add_lora(self.get_submodule(part), Lora.from_dict(adapter))
 
     # --- lengths
 
     def audio_rows(self, samples: int) -> int:
-        """The exact number of rows that a clip of `samples` takes in the language model's input."""
+        """The exact number of rows of a clip of `samples` in the language model's input."""
         return self.projector.rows(self.windowing.frames(samples))
 
     def prompt_tokens(self, samples: int) -> int:
-        """The number of positions that a clip and its prompt take before the answer."""
+        """The number of positions of a clip and its prompt before the answer."""
         return len(self.config.prompt_before) + self.audio_rows(samples) + len(self.config.prompt_after)
 
-    # --- sound to embeddings
+    # --- audio to embeddings
 
     def get_encoder(self, modality: str | None = None) -> Any:
         """The audio part: called like the model, it returns `last_hidden_state` [B, N, D], padded on the right."""
@@ -122,7 +122,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         rows = [self.projector.rows(count) for count in counts]
         if made.shape[1] != max(rows):
             raise ModelError(
-                f"clip {rows.index(max(rows))} of the batch should take {max(rows)} rows, not {made.shape[1]}"
+                f"clip {rows.index(max(rows))} of the batch must have {max(rows)} rows, not {made.shape[1]}"
             )
         return [row[:count] for row, count in zip(made, rows, strict=True)]
 
@@ -324,7 +324,7 @@ class FusionForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             self.generation_config = GenerationConfig(eos_token_id=self.config.answer_end)
 
     def merge(self) -> None:
-        """Fold adapters into their weights and forget the bases: the next `save_pretrained` writes everything."""
+        """Merge adapters into their weights and drop the bases: the next `save_pretrained` writes everything."""
         for part in self.config.adapters or {}:
             fold_lora(self.get_submodule(part))
         self.config.adapters = None
@@ -337,7 +337,7 @@ _PLACE = ("cache_dir", "force_download", "local_files_only", "token", "revision"
 def _sample_counts(input_values: Tensor, attention_mask: Tensor | None) -> list[int]:
     """Samples of each clip. Raises `ModelError` for other shapes and for masks with gaps."""
     if input_values.dim() != 2:
-        raise ModelError(f"input_values should be [clips, samples] at 16 kHz, got shape {tuple(input_values.shape)}")
+        raise ModelError(f"input_values must be [clips, samples] at 16 kHz, got shape {tuple(input_values.shape)}")
     if attention_mask is None:
         return [input_values.shape[1]] * len(input_values)
     if attention_mask.shape != input_values.shape:

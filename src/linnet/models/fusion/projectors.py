@@ -45,7 +45,7 @@ class ProjectorOptions:
 
 
 def projector_options(given: dict[str, Any], *, frames_per_second: float) -> ProjectorOptions:
-    """Options from plain values; `stack` defaults to what is closest to 12.5 rows per second.
+    """Options from plain values; `stack` defaults to the value closest to 12.5 rows per second.
 
     Raises `ModelError` for an unknown key or kind (names the nearest) and for invalid sizes.
 
@@ -59,15 +59,15 @@ def projector_options(given: dict[str, Any], *, frames_per_second: float) -> Pro
     options = ProjectorOptions(**{"stack": max(1, round(frames_per_second / ROWS_PER_SECOND)), **given})
     if options.kind not in PROJECTORS:
         raise ModelError(
-            f"no projector {options.kind!r}{_near(options.kind, list(PROJECTORS))}; there are {', '.join(PROJECTORS)}"
+            f"unknown projector {options.kind!r}{_near(options.kind, list(PROJECTORS))}; use {', '.join(PROJECTORS)}"
         )
     for name in ("stack", "hidden", "queries", "layers", "heads"):
         if not isinstance(value := getattr(options, name), int) or value < 1:
             raise ModelError(f"projector: {name} must be a whole number of at least 1, got {value!r}")
     if options.activation not in ACT2FN:
-        raise ModelError(f"projector: no activation {options.activation!r}; try gelu, relu or silu")
+        raise ModelError(f"projector: unknown activation {options.activation!r}; use gelu, relu or silu")
     if options.kind == "qformer" and options.hidden % options.heads:
-        raise ModelError(f"projector: hidden {options.hidden} cannot be shared by {options.heads} heads")
+        raise ModelError(f"projector: hidden {options.hidden} is not divisible by {options.heads} heads")
     return options
 
 
@@ -168,7 +168,7 @@ class ConvolutionProjector(Projector):
 
 
 class QFormerProjector(Projector):
-    """Learned queries attend to windows of k * queries frames, each window for itself (Granite Speech, 2505.08699)."""
+    """Learned queries attend to windows of k * queries frames, each window separately (Granite Speech, 2505.08699)."""
 
     def __init__(self, width: int, out: int, options: ProjectorOptions) -> None:
         super().__init__(width, options)
@@ -207,7 +207,7 @@ PROJECTORS: dict[str, Any] = {
 
 
 def make_projector(width: int, out: int, options: ProjectorOptions) -> Projector:
-    """A fresh projector from an encoder of `width` to a language model of width `out`."""
+    """A new projector from an encoder of `width` to a language model of width `out`."""
     made: Projector = PROJECTORS[options.kind](width, out, options)
     return made
 
@@ -216,7 +216,7 @@ def make_projector(width: int, out: int, options: ProjectorOptions) -> Projector
 def calibrate(projector: Projector, width: int, loudness: float, *, seed: int = 0) -> None:
     """Scale the output layer so that frames of RMS 1 yield rows of RMS `loudness`, that of text embeddings.
 
-    Fresh rows can otherwise be ten times as large as text embeddings, and training starts unstably.
+    Otherwise rows may be ten times as large as text embeddings at first, and training is unstable.
     """
     if projector.last.bias is not None:
         projector.last.bias.zero_()

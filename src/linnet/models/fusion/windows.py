@@ -1,4 +1,4 @@
-"""How clips are split into windows for the encoder, and how many frames result.
+"""Split clips into windows for the encoder, and count the resulting frames.
 
 Windows of a long clip overlap by `overlap` on each side of a seam, and frames of the overlap are discarded, so every
 frame has context on both sides. Seams lie on frame boundaries, so the kept frames of all windows are as many as those
@@ -42,7 +42,7 @@ class Windowing:
     overlap: int
 
     def frames(self, samples: int) -> int:
-        """Frames of a clip of `samples`, whatever its length."""
+        """The number of frames of a clip of `samples`, of any length."""
         return self.kind.frames(max(samples, self.kind.shortest))
 
     def plan(self, samples: int) -> tuple[EncoderWindow, ...]:

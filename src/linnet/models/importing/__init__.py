@@ -1,7 +1,7 @@
-"""Whisper in other programs' formats becomes a Transformers folder: CTranslate2, openai-whisper, whisper.cpp.
+"""Import Whisper models of other programs (CTranslate2, openai-whisper, whisper.cpp) as Transformers folders.
 
-Files are read as data: no pickle is executed, every size is checked against the file before anything is allocated, and
-weights go from the source to the new file one at a time.
+Files are read as data: no pickle is executed, every size is checked against the file before allocation, and weights are
+copied one at a time.
 """
 
 from __future__ import annotations

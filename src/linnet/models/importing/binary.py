@@ -1,4 +1,4 @@
-"""Reading a binary file whose every length is checked against what the file still holds."""
+"""Read a binary file with every length checked against the rest of the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from linnet.errors import ModelError
 
 
 class BinaryReader:
-    """A little-endian file read from its start; what runs past the end raises `ModelError` that names the file."""
+    """A little-endian file read from its start; reading past the end raises `ModelError` that names the file."""
 
     def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
         self.path = path
@@ -24,21 +24,21 @@ class BinaryReader:
 
     @property
     def position(self) -> int:
-        """Bytes read or passed over so far."""
+        """Bytes read or skipped so far."""
         return self._file.tell()
 
     @property
     def left(self) -> int:
-        """Bytes that follow."""
+        """Bytes left."""
         return self.size - self.position
 
     def read(self, count: int, what: str) -> bytes:
-        """The next bytes, which are `what`."""
+        """Read the next bytes, named `what` in errors."""
         self._require(count, what)
         return self._file.read(count)
 
     def skip(self, count: int, what: str) -> int:
-        """Pass over bytes that are read later; returns where they begin."""
+        """Skip bytes that are read later; returns their start."""
         self._require(count, what)
         begin = self.position
         self._file.seek(count, 1)
@@ -68,17 +68,17 @@ class BinaryReader:
             raise self.damaged(f"{what} at byte {self.position - count} is not text") from error
 
     def damaged(self, how: str) -> ModelError:
-        """The error for a file that is not what its format says."""
+        """The error for a file that violates its format."""
         return ModelError(f"{self.path} is damaged: {how}; copy or download it again")
 
     def _require(self, count: int, what: str) -> None:
         if count < 0 or count > self.left:
-            raise self.damaged(f"{what} at byte {self.position} takes {count} bytes, and {max(0, self.left)} are left")
+            raise self.damaged(f"{what} at byte {self.position} needs {count} bytes, but {max(0, self.left)} are left")
 
 
 @contextmanager
 def open_binary(path: Path) -> Iterator[BinaryReader]:
-    """A reader of this file. Raises `ModelError` where it cannot be read."""
+    """A reader of this file. Raises `ModelError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             yield BinaryReader(path, file, path.stat().st_size)
@@ -87,7 +87,7 @@ def open_binary(path: Path) -> Iterator[BinaryReader]:
 
 
 def read_slice(path: Path, begin: int, count: int) -> NDArray[np.uint8]:
-    """`count` bytes of a file from byte `begin`. Raises `ModelError` where they are gone or cannot be read."""
+    """Read `count` bytes of a file from byte `begin`. Raises `ModelError` if they are missing or cannot be read."""
     try:
         found = np.fromfile(path, np.uint8, count, offset=begin)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Weights in blocks of 32, as ggml quantizes them, back to float32.
+"""Dequantize ggml's blocks of 32 weights to float32.
 
-A block is a scale d (float16), for some formats a minimum m (float16), the fifth bits of its 32 values as one u32, and
-the lower four bits, value i beside value i + 16 in one byte; q8_0 holds signed bytes. Values are d * (q - offset), or
-d * q + m (ggml-org/ggml, src/ggml-common.h and ggml-quants.c, `dequantize_row_*`).
+A block is a scale d (float16), in some formats a minimum m (float16), the fifth bits of its 32 values as one u32, and
+the lower four bits, with values i and i + 16 in one byte; q8_0 holds signed bytes. Values are d * (q - offset), or d *
+q + m (ggml-org/ggml, src/ggml-common.h and ggml-quants.c, `dequantize_row_*`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BLOCK = 32  # values
 
 @dataclass(frozen=True)
 class BlockFormat:
-    """How one quantized type of ggml lays out a block. `offset` is what stored values are above the true ones."""
+    """The block layout of one quantized type of ggml. `offset` is subtracted from stored values."""
 
     name: str
     has_minimum: bool = False
@@ -37,7 +37,7 @@ BLOCK_FORMATS = {
     6: BlockFormat("q5_0", has_fifth_bits=True, offset=16),
     7: BlockFormat("q5_1", has_minimum=True, has_fifth_bits=True),
     8: BlockFormat("q8_0", whole_bytes=True),
-}  # by ggml's number of the type
+}  # by ggml's type number
 
 
 def dequantize(data: NDArray[np.uint8], form: BlockFormat) -> NDArray[np.float32]:
@@ -55,7 +55,7 @@ def dequantize(data: NDArray[np.uint8], form: BlockFormat) -> NDArray[np.float32
 
 
 def _values(rest: NDArray[np.uint8], form: BlockFormat) -> NDArray[np.float32]:
-    """The stored whole numbers [blocks, 32], less the offset."""
+    """The stored integers [blocks, 32] minus the offset."""
     if form.whole_bytes:
         return rest.view(np.int8).astype(np.float32)
     packed = rest[:, -BLOCK // 2 :]

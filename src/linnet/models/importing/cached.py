@@ -1,7 +1,7 @@
-"""Imported models in Linnet's cache: made once, found again by what is in the source, rebuilt where they are damaged.
+"""Imported models in Linnet's cache: imported once, found by the content of the source, rebuilt if damaged.
 
 An entry is a folder `<cache>/imported/<key of the source>-<version>` with a manifest that is written last. Entries
-appear by one rename, so two processes may import at once: one of them wins, the other takes what is there.
+appear by one rename, so two processes may import at once: one wins, the other uses its result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from linnet.models.importing.detection import CT2_WEIGHTS, detect_format, format
 from linnet.models.importing.importer import import_model
 from linnet.models.json_files import read_json
 
-IMPORT_VERSION = 1  # of this code: raise it when the folders that it writes change
+IMPORT_VERSION = 1  # of this code: increase it when its folders change
 
 _MANIFEST = "linnet_import.json"
 _READ = (CT2_WEIGHTS, "config.json", "vocabulary.json", "vocabulary.txt", "tokenizer.json")
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """An entry of the cache: `source` is the path that it was made from, `format` that of the source."""
+    """An entry of the cache: `source` is the path of the source, `format` its format."""
 
     folder: Path
     source: str
@@ -40,28 +40,28 @@ class ImportedModel:
 
 
 def imports_root() -> Path:
-    """The folder of all imported models."""
+    """The folder that holds all imported models."""
     return cache_folder() / "imported"
 
 
 def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mapping[str, str] | None = None) -> Path:
-    """The Transformers folder of a source, imported now where it was not yet; a log line says so.
+    """The Transformers folder of a source, imported if necessary, with a log line.
 
-    A `tokenizer` imports it again with that. Raises `ModelError`, and `OutputError` where the cache cannot be written.
+    A `tokenizer` imports it again with this one. Raises `ModelError`, and `OutputError` if the cache cannot be written.
     """
     entry = _entry(source)
     if tokenizer is None and entry.exists():
         if entries.is_whole(entry, _MANIFEST):
             return entry
         log.warning("linnet: the imported model %s is damaged: importing %s again", entry, source)
-    elif (kind := detect_format(source)) is not None:  # else `import_model` says what is wrong with it
+    elif (kind := detect_format(source)) is not None:  # else `import_model` reports what is wrong
         log.warning("linnet: importing %s from the format of %s, once", source, format_name(kind))
     try:
         open_folder(imports_root())
     except OSError as error:
         raise OutputError(
-            f"the imported model cannot be kept in {imports_root()} ({error.strerror or error}): make room or access "
-            "there, let LINNET_CACHE name another folder, or use `linnet models import` with --output"
+            f"the imported model cannot be kept in {imports_root()} ({error.strerror or error}): free space or "
+            "allow access there, set LINNET_CACHE to another folder, or use `linnet models import` with --output"
         ) from error
     with draft_folder(imports_root()) as draft:
         import_model(source, draft / "model", tokenizer=tokenizer, card=card)
@@ -72,7 +72,7 @@ def imported_folder(source: Path, *, tokenizer: Path | None = None, card: Mappin
 
 
 def find_import(source: Path) -> Path | None:
-    """The entry that was made from a source, or None. Imports nothing."""
+    """The entry of a source, or None. Imports nothing."""
     try:
         entry = _entry(source)
     except ModelError:
@@ -93,7 +93,7 @@ def list_imports() -> list[ImportedModel]:
 
 
 def find_imports(name: str) -> list[ImportedModel]:
-    """Entries of the source with this path, as it is now or was when they were made."""
+    """Entries of the source with this path, in its current or an earlier state."""
     path = Path(name).expanduser()
     present = find_import(path) if detect_format(path) else None
     return [one for one in list_imports() if one.source == str(path.absolute()) or one.folder == present]
@@ -108,7 +108,7 @@ def remove_import(folder: Path) -> None:
 
 
 def _entry(source: Path) -> Path:
-    """Where the entry of a source lies: its key changes when what the source holds does."""
+    """The path of the entry of a source: its key changes with the content of the source."""
     files = [source / name for name in _READ] if source.is_dir() else [source]
     digest = hashlib.sha256()
     try:
@@ -118,6 +118,6 @@ def _entry(source: Path) -> Path:
                 update_digest(digest, path)
     except OSError as error:
         raise ModelError(f"cannot read {error.filename or source}: {error.strerror or error}") from error
-    if not source.is_dir():  # alignment heads of large-v1 and large-v2 are distinguished by the file's name
+    if not source.is_dir():  # large-v1 and large-v2 are distinguished by the file's name for alignment heads
         digest.update(source.name.encode())
     return imports_root() / f"{digest.hexdigest()[:16]}-{IMPORT_VERSION}"

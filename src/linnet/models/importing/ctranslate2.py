@@ -1,8 +1,9 @@
-"""Folders of CTranslate2, which faster-whisper reads: `model.bin` version 6 of a WhisperSpec, and its vocabulary.
+"""Read folders of CTranslate2, as used by faster-whisper: `model.bin` version 6 of a WhisperSpec, and its vocabulary.
 
 Layout of model.bin (CTranslate2, python/ctranslate2/specs/model_spec.py): u32 version, string spec, u32 revision, u32
-count; per variable string name, u8 rank, u32 sizes, u8 type, u32 bytes, data; u32 count of aliases, each two strings.
-A string is a u16 length and its bytes, NUL-ended. Quantized weights are value * scale: one scale a row, or one in all.
+count; per variable string name, u8 rank, u32 sizes, u8 type, u32 bytes, data; u32 count of aliases, each two strings. A
+string is a u16 length and its bytes, NUL-ended. Quantized weights are value * scale: one scale per row, or one in
+total.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from linnet.models.json_files import LARGEST_VOCABULARY, load_json, read_json, r
 
 VERSION = 6
 SPEC = "WhisperSpec"
-GELU = 3  # of the activations of CTranslate2
+GELU = 3  # of CTranslate2's activations
 
 _TYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)
 _MAX_RANK = 8
 _REQUIRED = {"decoder/activation": GELU, "decoder/pre_norm": 1, "decoder/scale_embeddings": 0}
 _HARMLESS = ("decoder/alignment_heads", "decoder/alignment_layer", "decoder/num_heads", "encoder/num_heads")
-_AGAIN = "convert the original model again with a present ct2-transformers-converter, or import the original"
+_AGAIN = "convert the original model again with a current ct2-transformers-converter, or import the original"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class _Variable:
 
 @dataclass
 class _Variables:
-    """The variables of a model.bin; `used` are those that a weight was made of."""
+    """The variables of a model.bin; `used` are those converted to weights."""
 
     path: Path
     table: Mapping[str, _Variable]
@@ -64,21 +65,21 @@ class _Variables:
     def get(self, name: str) -> _Variable:
         self.used.add(name)
         if name not in self.table:
-            raise ModelError(f"{self.path} holds no variable {name}, which every Whisper model has: {_AGAIN}")
+            raise ModelError(f"{self.path} has no variable {name}, which every Whisper model has: {_AGAIN}")
         return self.table[name]
 
     def find(self, name: str) -> _Variable | None:
         return self.get(name) if name in self.table else None
 
     def layers(self, side: str) -> int:
-        """How many layers one side has: `encoder` or `decoder`."""
+        """The number of layers of one side: `encoder` or `decoder`."""
         prefix = f"{side}/layer_"
         numbers = {name[len(prefix) :].split("/")[0] for name in self.table if name.startswith(prefix)}
         return len([number for number in numbers if number.isdigit()])
 
 
 def read_ctranslate2(folder: Path) -> WhisperSource:
-    """The model in a CTranslate2 folder. Raises `ModelError` that names the file and the way out."""
+    """Read the model in a CTranslate2 folder. Raises `ModelError` that names the file and the way out."""
     path = folder / CT2_WEIGHTS
     variables = _read_variables(path)
     dimensions = _dimensions(variables)
@@ -109,12 +110,10 @@ def _read_variables(path: Path) -> _Variables:
     with open_binary(path) as file:
         version = file.u32("its version")
         if version != VERSION:
-            raise ModelError(
-                f"{path} is of version {version} of CTranslate2's format, Linnet reads {VERSION}: {_AGAIN}"
-            )
-        spec = _string(file, "the name of its kind")
+            raise ModelError(f"{path} has version {version} of CTranslate2's format, Linnet reads {VERSION}: {_AGAIN}")
+        spec = _string(file, "the name of its type")
         if spec != SPEC:
-            raise ModelError(f"{path} is a {spec} of CTranslate2 and no Whisper model: Linnet imports {SPEC} only")
+            raise ModelError(f"{path} is CTranslate2's {spec}, not a Whisper model: Linnet imports only {SPEC}")
         file.u32("its revision")
         table: dict[str, _Variable] = {}
         for _ in range(file.u32("its number of variables")):
@@ -125,7 +124,7 @@ def _read_variables(path: Path) -> _Variables:
         for _ in range(file.u32("its number of aliases")):
             alias, name = _string(file, "an alias"), _string(file, "the name of an alias")
             if name not in table or alias in table:
-                raise file.damaged(f"its alias {alias} of {name} cannot be")
+                raise file.damaged(f"its alias {alias} of {name} is invalid")
             table[alias] = table[name]
         if file.left:
             raise file.damaged(f"{file.left} bytes follow its end")
@@ -140,10 +139,10 @@ def _variable(file: BinaryReader) -> tuple[str, _Variable]:
     shape = tuple(file.u32(f"the shape of {name}") for _ in range(rank))
     kind, count = file.u8(f"the type of {name}"), file.u32(f"the size of {name}")
     if kind >= len(_TYPES):
-        raise file.damaged(f"{name} is of the unknown type {kind}")
+        raise file.damaged(f"{name} has the unknown type {kind}")
     dtype = _TYPES[kind]
     if math.prod(shape) * dtype.itemsize != count:
-        raise file.damaged(f"{name} of shape {shape} and type {dtype} cannot take {count} bytes")
+        raise file.damaged(f"{name} of shape {shape} and type {dtype} cannot have {count} bytes")
     return name, _Variable(file.path, shape, dtype, file.skip(count, f"the data of {name}"))
 
 
@@ -181,12 +180,12 @@ def _dimensions(variables: _Variables) -> Dimensions:
 def _number(variables: _Variables, name: str) -> int:
     variable = variables.get(name)
     if variable.shape:
-        raise ModelError(f"{variables.path} is damaged: {name} is no single number; {_AGAIN}")
+        raise ModelError(f"{variables.path} is damaged: {name} is not a single number; {_AGAIN}")
     return int(variable.whole())
 
 
 def _weights(variables: _Variables, dimensions: Dimensions) -> dict[str, Weight]:
-    """All weights by Transformers' names: stacked projections apart, keys without their bias of zeros."""
+    """All weights by Transformers' names: stacked projections are split, keys lose their zero bias."""
     found: dict[str, Weight] = {}
     for conv in ("conv1", "conv2"):
         found |= _linear(variables, f"encoder/{conv}", [f"model.encoder.{conv}"])
@@ -223,7 +222,7 @@ def _linear(variables: _Variables, source: str, targets: Sequence[str]) -> dict[
     biases = _parts(variables, f"{source}/bias", [f"{target}.bias" for target in targets])
     for name in [name for name in biases if name.endswith(".k_proj.bias")]:
         if biases.pop(name).load().count_nonzero():
-            raise ModelError(f"{variables.path}: {source} gives keys a bias, and Whisper's have none: {_AGAIN}")
+            raise ModelError(f"{variables.path}: {source} has a bias for keys, but Whisper has none: {_AGAIN}")
     return found | biases
 
 
@@ -246,7 +245,7 @@ def _parts(variables: _Variables, source: str, targets: Sequence[str]) -> dict[s
     rows = variable.shape[0] // len(targets)
     return {
         target: _weight(variable, scale, index * rows, rows) for index, target in enumerate(targets)
-    }  # each reads its own rows only
+    }  # each reads only its own rows
 
 
 def _weight(variable: _Variable, scale: _Variable | None, first: int, rows: int) -> Weight:
@@ -262,7 +261,7 @@ def _weight(variable: _Variable, scale: _Variable | None, first: int, rows: int)
 
 
 def _check_tied(variables: _Variables) -> None:
-    """Whisper's output projection is its token embedding: stored as an alias, or a second time."""
+    """Check that the output projection is the token embedding, as in Whisper: stored as an alias, or a second time."""
     for name in ("weight", "weight_scale"):
         projection = variables.find(f"decoder/projection/{name}")
         embedding = variables.find(f"decoder/embeddings/{name}")
@@ -270,7 +269,7 @@ def _check_tied(variables: _Variables) -> None:
             continue
         if projection.shape != embedding.shape or not torch.equal(projection.whole(), embedding.whole()):
             raise ModelError(
-                f"{variables.path} has its own output projection, and Whisper's is its token embedding: "
+                f"{variables.path} has its own output projection, but Whisper's is its token embedding: "
                 "such a model cannot be imported"
             )
 
@@ -278,10 +277,10 @@ def _check_tied(variables: _Variables) -> None:
 def _check_rest(variables: _Variables) -> None:
     for name, value in _REQUIRED.items():
         if name in variables.table and (found := _number(variables, name)) != value:
-            raise ModelError(f"{variables.path} has {name} {found}, and a Whisper model has {value}: {_AGAIN}")
+            raise ModelError(f"{variables.path} has {name} {found}, but a Whisper model has {value}: {_AGAIN}")
     rest = sorted(variables.table.keys() - variables.used - set(_HARMLESS))
     unknown = [name for name in rest if variables.table[name].shape or variables.table[name].whole().item() != 0]
-    if unknown:  # a number that is zero switches something off
+    if unknown:  # a zero disables something
         raise ModelError(
             f"{variables.path} holds {len(unknown)} variables that Linnet does not know, such as {unknown[0]}: "
             "it is no plain Whisper model; import the original"
@@ -289,14 +288,14 @@ def _check_rest(variables: _Variables) -> None:
 
 
 def _description(variables: _Variables) -> str:
-    """The precisions of what has rows and columns: `float16`, `int8`."""
+    """The precisions of matrices: `float16`, `int8`."""
     found = {v.dtype for v in variables.table.values() if len(v.shape) > 1}
     quantized = found & {torch.int8, torch.int16}
     return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in quantized or found))
 
 
 def _read_tokens(folder: Path, size: int, files: list[Path]) -> list[str]:
-    """The vocabulary of a folder, token by token; empty where it has none. Adds what was read to `files`."""
+    """Read the vocabulary of a folder, token by token; empty if it has none. Adds the files read to `files`."""
     for name in ("vocabulary.json", "vocabulary.txt"):
         path = folder / name
         if not path.is_file():
@@ -306,9 +305,9 @@ def _read_tokens(folder: Path, size: int, files: list[Path]) -> list[str]:
         except UnicodeDecodeError as error:
             raise ModelError(f"{path} is damaged ({error}): copy or download it again") from error
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise ModelError(f"{path} should hold a list of tokens: copy or download it again")
+            raise ModelError(f"{path} must hold a list of tokens: copy or download it again")
         if len(tokens) != size:
-            raise ModelError(f"{path} holds {len(tokens)} tokens, and the model has {size}: take both from one model")
+            raise ModelError(f"{path} holds {len(tokens)} tokens, but the model has {size}: use both from one model")
         files.append(path)
         return tokens
     return []
@@ -330,12 +329,12 @@ def _settings(path: Path, dimensions: Dimensions) -> Settings:
 
 
 def _tokens(said: Mapping[str, Any], key: str, path: Path, size: int) -> tuple[int, ...] | None:
-    """A list of token ids; -1, which stands for a list that is known elsewhere, is left out."""
+    """A list of token ids; -1, which refers to a list elsewhere, is dropped."""
     listed = said.get(key)
     if listed is None:
         return None
     if not isinstance(listed, list) or not all(isinstance(token, int) and -1 <= token < size for token in listed):
-        raise ModelError(f"{path}: {key} should list token ids below {size}: copy or download it again")
+        raise ModelError(f"{path}: {key} must list token ids below {size}: copy or download it again")
     return tuple(token for token in listed if token >= 0)
 
 
@@ -348,4 +347,4 @@ def _heads(listed: Any, path: Path, dimensions: Dimensions) -> tuple[tuple[int, 
 
     if isinstance(listed, list) and all(map(known, listed)):
         return tuple((layer, head) for layer, head in listed)
-    raise ModelError(f"{path}: alignment_heads should list pairs of layer and head: copy or download it again")
+    raise ModelError(f"{path}: alignment_heads must list pairs of layer and head: copy or download it again")

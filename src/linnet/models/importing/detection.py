@@ -1,4 +1,4 @@
-"""Which program's format a path holds, by its first bytes."""
+"""Detect the format of another program's model by its first bytes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NAMES: dict[str, str] = {
 
 
 def format_name(kind: str) -> str:
-    """How people call a format."""
+    """The usual name of a format."""
     return _NAMES[kind]
 
 
 def detect_format(path: Path) -> Format | None:
-    """The format of a Whisper model that Linnet imports, or None for anything else. Reads a few bytes only.
+    """The format of a Whisper model that Linnet can import, or None. Reads only a few bytes.
 
     `ctranslate2`: a folder with a model.bin of CTranslate2 (as faster-whisper uses it) and no weights for Transformers;
     `openai`: a checkpoint file of torch named *.pt; `ggml`: a file of whisper.cpp.

@@ -1,4 +1,4 @@
-"""Files of whisper.cpp (`ggml-*.bin`): sizes, mel filters, vocabulary, tensors, in one file.
+"""Read files of whisper.cpp (`ggml-*.bin`): sizes, mel filters, vocabulary, tensors, in one file.
 
 Layout (ggml-org/whisper.cpp, models/convert-pt-to-ggml.py; all numbers i32): magic, eleven sizes; the mel filters' two
 sizes and float32 values; the number of tokens, each a length and its bytes; per tensor its rank, the length of its
@@ -23,8 +23,8 @@ from linnet.models.importing.layout import Dimensions, Shape, Weight, WhisperSou
 from linnet.models.importing.names import transformers_name
 
 _FLOATS = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}
-_FFN = 4  # feed-forward layers are so many times as wide: whisper.cpp knows no other
-_FREQUENCIES = 201  # of a transform of 400 samples
+_FFN = 4  # width factor of feed-forward layers: fixed in whisper.cpp
+_FREQUENCIES = 201  # for a transform of 400 samples
 _MEL_TOLERANCE = 1e-5
 _MAX_RANK = 4
 _MAX_PIECE = 512  # bytes; the longest text token of Whisper has 128
@@ -32,10 +32,10 @@ _END = b"<|endoftext|>"
 
 
 def read_ggml(path: Path) -> WhisperSource:
-    """The model in a file of whisper.cpp. Raises `ModelError` that names the file and the way out."""
+    """Read the model in a file of whisper.cpp. Raises `ModelError` that names the file and the way out."""
     with open_binary(path) as file:
         if file.u32("its magic number") != GGML_MAGIC:
-            raise ModelError(f"{path} is no file of whisper.cpp, which begins with `lmgg`")
+            raise ModelError(f"{path} is not a file of whisper.cpp, which begins with `lmgg`")
         dimensions = _dimensions(file)
         _check_filters(file, dimensions.mels)
         pieces = _pieces(file, dimensions.vocabulary)
@@ -73,10 +73,10 @@ def _dimensions(file: BinaryReader) -> Dimensions:
 
 
 def _check_filters(file: BinaryReader, mels: int) -> None:
-    """The filters must be those that a Transformers processor computes, since a folder does not keep them."""
+    """Check that the filters equal those of a Transformers processor, since a folder does not store them."""
     sizes = file.i32("the mel filters' first size"), file.i32("the mel filters' second size")
     if sizes != (mels, _FREQUENCIES):
-        raise file.damaged(f"its mel filters have the shape {sizes} and should have {(mels, _FREQUENCIES)}")
+        raise file.damaged(f"its mel filters have the shape {sizes} instead of {(mels, _FREQUENCIES)}")
     found = np.frombuffer(file.read(4 * mels * _FREQUENCIES, "the mel filters"), np.float32).reshape(sizes)
     off = np.abs(found - mel_filters(mels)).max()
     if not off <= _MEL_TOLERANCE:
@@ -87,7 +87,7 @@ def _check_filters(file: BinaryReader, mels: int) -> None:
 
 
 def mel_filters(mels: int) -> NDArray[np.float64]:
-    """The filters of Whisper's processor, [mels, 201]."""
+    """The mel filters of Whisper's processor, [mels, 201]."""
     from transformers import WhisperFeatureExtractor
 
     filters: NDArray[np.float64] = WhisperFeatureExtractor(feature_size=mels).mel_filters.T
@@ -95,7 +95,7 @@ def mel_filters(mels: int) -> NDArray[np.float64]:
 
 
 def _pieces(file: BinaryReader, vocabulary: int) -> list[bytes]:
-    """The bytes of the text tokens; special tokens are not in the file, but for `<|endoftext|>` in some."""
+    """Read the bytes of the text tokens; special tokens are not in the file, except for `<|endoftext|>` in some."""
     count = file.i32("its number of tokens")
     if not 0 < count <= vocabulary:
         raise file.damaged(f"it holds {count} tokens for a vocabulary of {vocabulary}")
@@ -118,7 +118,7 @@ def _tensor(file: BinaryReader) -> tuple[str, Weight, str]:
     name = file.text(length, "a tensor's name")
     target = transformers_name(name)
     if target is None:
-        raise ModelError(f"{file.path} holds the tensor {name}, which no Whisper model has: it cannot be imported")
+        raise ModelError(f"{file.path} has the tensor {name}, which no Whisper model has: it cannot be imported")
     if target.endswith(("conv1.bias", "conv2.bias")):
         shape = (math.prod(shape),)  # stored as a column
     return target, *_weight(file, name, kind, shape)
@@ -136,7 +136,7 @@ def _weight(file: BinaryReader, name: str, kind: int, shape: Shape) -> tuple[Wei
     form = BLOCK_FORMATS.get(kind)
     if form is None:
         known = ", ".join(["f32", "f16", "bf16", *(f.name for f in BLOCK_FORMATS.values())])
-        raise ModelError(f"{path}: {name} is of ggml's type {kind}; Linnet reads {known}: take a file of one of these")
+        raise ModelError(f"{path}: {name} has ggml's type {kind}; Linnet reads {known}: use a file of one of these")
     if shape[-1] % BLOCK:
         raise file.damaged(f"{name} of shape {shape} cannot be in blocks of {BLOCK}")
     size = values // BLOCK * form.block_bytes

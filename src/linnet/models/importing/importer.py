@@ -1,4 +1,4 @@
-"""From a model in another program's format to a Transformers folder."""
+"""Convert a model in another program's format to a Transformers folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # these load torch
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was imported: `description` is the source's precision, `dtype` the folder's, `tokenizer` a clause."""
+    """Report of an import: `description` is the source's precision, `dtype` the folder's, `tokenizer` a clause."""
 
     path: Path
     format: Format
@@ -27,7 +27,7 @@ class ImportReport:
     parameters: int
     size: int  # bytes of the new weights file
     tokenizer: str
-    alignment_heads: bool  # known; else word times are taken from all upper layers
+    alignment_heads: bool  # if known; else word times use all upper layers
 
 
 def import_model(
@@ -35,10 +35,10 @@ def import_model(
 ) -> ImportReport:
     """Write a Whisper model of CTranslate2, openai-whisper or whisper.cpp as a Transformers folder.
 
-    `source`: a folder or file that `detect_format` knows; `output`: a folder that is not there yet, which appears when
-    all is written; `tokenizer`: a folder whose tokenizer.json is taken instead of the source's own; `card`: lines for
-    README.md, `license` among them. Weights keep their values bit for bit; quantized ones become float32. Raises
-    `ModelError` that names the file and the way out, `OutputError` where the folder cannot be written.
+    `source`: a folder or file that `detect_format` recognizes; `output`: a new folder, which appears when it is
+    complete; `tokenizer`: a folder whose tokenizer.json replaces the source's own; `card`: lines for README.md,
+    including `license`. Weights keep their exact values; quantized ones become float32. Raises `ModelError` that names
+    the file and the way out, `OutputError` if the folder cannot be written.
     """
     from linnet.models.derived import check_output, new_folder
     from linnet.models.importing.layout import check_weights
@@ -53,10 +53,14 @@ def import_model(
 
 
 def read_source(path: Path) -> WhisperSource:
-    """What a path holds, its weights not read yet. Raises `ModelError`."""
+    """Read the model at a path, without its weights. Raises `ModelError`."""
     kind = detect_format(path)
     if kind is None:
-        what = "is no Whisper model of CTranslate2, openai-whisper or whisper.cpp" if path.exists() else "is not there"
+        what = (
+            "is not a Whisper model of CTranslate2, openai-whisper or whisper.cpp"
+            if path.exists()
+            else "does not exist"
+        )
         if path.exists() and not (path.is_file() or path.is_dir()):
             what = "is a pipe or a device"
         raise ModelError(

@@ -1,4 +1,4 @@
-"""What every source is read into: the sizes of a Whisper model, its weights by Transformers' names, its settings."""
+"""The common form of all sources: the sizes of a Whisper model, its weights by Transformers' names, its settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Dimensions:
     text_ffn: int
 
     def check(self, path: Path) -> None:
-        """Raise `ModelError` for sizes that no Whisper model has, before anything is allocated for them."""
+        """Raise `ModelError` for sizes that no Whisper model has, before any allocation."""
         rows = (
             ("mels", self.mels),
             ("width", self.width),
@@ -59,7 +59,7 @@ class Dimensions:
 
 @dataclass(frozen=True)
 class Weight:
-    """One tensor that is read when it is needed. `dtype` is what `load` gives; `quantized`: the source held less."""
+    """One tensor that is read on demand. `dtype` is that of `load`; `quantized`: the source has fewer bits."""
 
     shape: Shape
     dtype: torch.dtype
@@ -67,16 +67,16 @@ class Weight:
     quantized: bool = False
 
     def checked(self, name: str) -> Tensor:
-        """The tensor. Raises `ModelError` where it has another shape than was said."""
+        """The tensor. Raises `ModelError` if its shape is not the declared one."""
         tensor = self.load()
         if tuple(tensor.shape) != self.shape or tensor.dtype != self.dtype:
-            raise ModelError(f"weight {name} is {tuple(tensor.shape)} and should be {self.shape}: import it again")
+            raise ModelError(f"weight {name} is {tuple(tensor.shape)} instead of {self.shape}: import it again")
         return tensor.contiguous()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a source says of decoding; None where it says nothing."""
+    """A source's settings for decoding; None if not given."""
 
     suppress: tuple[int, ...] | None = None
     begin_suppress: tuple[int, ...] | None = None
@@ -88,8 +88,8 @@ class Settings:
 class WhisperSource:
     """A model in another program's format.
 
-    `pieces`: the bytes of its text tokens in order, where it holds them; `tokenizer`: its tokenizer.json; `files`: all
-    that was read; `description`: of its precision, such as `float16` or `int8`.
+    `pieces`: the bytes of its text tokens in order, if included; `tokenizer`: its tokenizer.json; `files`: all files
+    read; `description`: its precision, such as `float16` or `int8`.
     """
 
     format: str
@@ -99,13 +99,13 @@ class WhisperSource:
     description: str
     files: tuple[Path, ...]
     pieces: Sequence[bytes] | None = None
-    special: Mapping[str, int] = field(default_factory=dict)  # special tokens where the source names them
+    special: Mapping[str, int] = field(default_factory=dict)  # special tokens if the source lists them
     tokenizer: Path | None = None
     settings: Settings = Settings()
 
 
 def expected_shapes(dimensions: Dimensions) -> dict[str, Shape]:
-    """Name and shape of every tensor of a `WhisperForConditionalGeneration`, the tied output projection left out."""
+    """Name and shape of every tensor of a `WhisperForConditionalGeneration`, except for the tied output projection."""
     d = dimensions
     shapes: dict[str, Shape] = {
         "model.encoder.conv1.weight": (d.width, d.mels, 3),
@@ -141,23 +141,23 @@ def _norm(prefix: str, width: int) -> dict[str, Shape]:
 
 
 def check_weights(path: Path, dimensions: Dimensions, weights: Mapping[str, Weight]) -> None:
-    """Raise `ModelError` that names the file where weights are missing, have no place or another shape."""
+    """Raise `ModelError` that names the file for missing or unexpected weights and wrong shapes."""
     expected = expected_shapes(dimensions)
     missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
-    for names, what in ((missing, "lacks"), (unknown, "holds weights that no Whisper model has:")):
+    for names, what in ((missing, "lacks"), (unknown, "has weights that no Whisper model has:")):
         if names:
             raise ModelError(
-                f"{path} {what} {', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({len(names)} in all): "
-                "it is damaged or no Whisper model; copy or download it again"
+                f"{path} {what} {', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({len(names)} in total): "
+                "it is damaged or not a Whisper model; copy or download it again"
             )
     for name, shape in expected.items():
         if weights[name].shape != shape:
             raise ModelError(
-                f"{path}: {name} has the shape {weights[name].shape}, and its sizes ask for {shape}: "
+                f"{path}: {name} has the shape {weights[name].shape} instead of {shape}: "
                 "it is damaged; copy or download it again"
             )
 
 
 def count_parameters(weights: Mapping[str, Weight]) -> int:
-    """How many numbers the weights hold."""
+    """The number of parameters."""
     return sum(math.prod(weight.shape) for weight in weights.values())

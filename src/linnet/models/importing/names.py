@@ -1,4 +1,4 @@
-"""From the names of OpenAI's code, which whisper.cpp uses as well, to those of Transformers."""
+"""Map the names in OpenAI's code, which whisper.cpp also uses, to those of Transformers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOP = {
 
 
 def transformers_name(name: str) -> str | None:
-    """What Transformers calls a tensor of OpenAI's Whisper; None for one that it does not have.
+    """The name in Transformers of a tensor of OpenAI's Whisper; None if it has none.
 
     >>> transformers_name("decoder.blocks.3.cross_attn.query.weight")
     'model.decoder.layers.3.encoder_attn.q_proj.weight'

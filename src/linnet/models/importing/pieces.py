@@ -1,7 +1,7 @@
-"""A byte-level BPE tokenizer from the bytes of its text tokens alone: the order of tokens is the order of merges.
+"""Rebuild a byte-level BPE tokenizer from the bytes of its text tokens: the order of tokens is the order of merges.
 
-Token i is what merge i makes, so the two parts that a token was merged from are what the earlier merges leave of its
-bytes (Sennrich et al., 2016; the byte alphabet is that of GPT-2, Radford et al., 2019).
+Token i is the result of merge i, so its two parts are the result of applying the earlier merges to its bytes (Sennrich
+et al., 2016; the byte alphabet is that of GPT-2, Radford et al., 2019).
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from linnet.errors import ModelError
 END = "<|endoftext|>"
 START = "<|startoftranscript|>"
 NO_TIMESTAMPS = "<|notimestamps|>"
-ENGLISH_END = 50256  # the English-only vocabulary is GPT-2's, its end token the last of it
+ENGLISH_END = 50256  # the English-only vocabulary is GPT-2's, with the end token last
 SECONDS_PER_TIMESTAMP = 0.02
 
 _AFTER_LANGUAGES = ("translate", "transcribe", "startoflm", "startofprev")
-_MOST_WORK = 10**8  # bytes of tokens, squared: Whisper's take 3 million
+_MOST_WORK = 10**8  # sum of squared token lengths: 3 million for Whisper
 
 
 @lru_cache(maxsize=1)
 def byte_alphabet() -> tuple[str, ...]:
-    """The character that stands for each byte: itself where it is printable, else one from U+0100 on."""
+    """The character for each byte: itself if printable, else one from U+0100 on."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in printable]
     return tuple(chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256))
 
 
 def split_vocabulary(tokens: Sequence[str], path: Path) -> tuple[list[bytes], dict[str, int]]:
-    """Text tokens as bytes, and the special tokens behind them with their ids. Raises `ModelError` naming `path`."""
+    """Split text tokens, as bytes, from the special tokens after them, with ids. Raises `ModelError` naming `path`."""
     if END not in tokens:
-        raise ModelError(f"{path} has no token {END}: it is no vocabulary of Whisper; copy or download it again")
+        raise ModelError(f"{path} has no token {END}: it is not a Whisper vocabulary; copy or download it again")
     end = tokens.index(END)
     bytes_of = {letter: byte for byte, letter in enumerate(byte_alphabet())}
     try:
         pieces = [bytes(bytes_of[letter] for letter in token) for token in tokens[:end]]
     except KeyError as error:
-        raise ModelError(f"{path} has a token with {error}, which stands for no byte: download it again") from error
+        raise ModelError(f"{path} has a token with {error}, which is not a byte: download it again") from error
     return pieces, {token: end + index for index, token in enumerate(tokens[end:]) if token}
 
 
 def special_tokens(text_tokens: int, vocabulary: int, timestamps: int) -> dict[str, int]:
-    """The special tokens of a Whisper vocabulary, by the counts alone: end, start, languages, tasks, times.
+    """The special tokens of a Whisper vocabulary, from the counts alone: end, start, languages, tasks, timestamps.
 
-    How many languages there are is what the vocabulary leaves. Raises `ModelError` where that cannot be. Order:
-    openai/whisper, whisper/tokenizer.py `get_encoding`.
+    The number of languages is the remainder. Raises `ModelError` for impossible counts. Order: openai/whisper,
+    whisper/tokenizer.py `get_encoding`.
     """
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
@@ -65,10 +65,10 @@ def special_tokens(text_tokens: int, vocabulary: int, timestamps: int) -> dict[s
 
 
 def recover_merges(pieces: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """The merges of a byte-level BPE vocabulary in order. Raises `ValueError` where it is none."""
+    """The merges of a byte-level BPE vocabulary in order. Raises `ValueError` for any other vocabulary."""
     ranks = {piece: rank for rank, piece in enumerate(pieces)}
     if len(ranks) != len(pieces):
-        raise ValueError("two of its tokens are the same")
+        raise ValueError("two of its tokens are equal")
     if missing := [byte for byte in range(256) if bytes([byte]) not in ranks]:
         raise ValueError(f"it has no token for byte {missing[0]}")
     if sum(len(piece) ** 2 for piece in pieces) > _MOST_WORK:
@@ -77,7 +77,7 @@ def recover_merges(pieces: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
 
 
 def _parts(piece: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
-    """What the merges before this token's leave of its bytes: two parts."""
+    """The result of applying the earlier merges to a token's bytes: two parts."""
     own = ranks[piece]
     parts = [piece[index : index + 1] for index in range(len(piece))]
     while len(parts) > 2:
@@ -104,9 +104,9 @@ def build_tokenizer(pieces: Sequence[bytes], special: Mapping[str, int], path: P
     try:
         merges = [(spelled(left), spelled(right)) for left, right in recover_merges(pieces)]
     except ValueError as error:
-        raise ModelError(
-            f"{path}: its vocabulary is none of Whisper's ({error}): name a folder with --tokenizer"
-        ) from (error)
+        raise ModelError(f"{path}: its vocabulary is not Whisper's ({error}): give a folder with --tokenizer") from (
+            error
+        )
     tokenizer = Tokenizer(models.BPE({spelled(piece): rank for rank, piece in enumerate(pieces)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -123,7 +123,7 @@ def build_tokenizer(pieces: Sequence[bytes], special: Mapping[str, int], path: P
 
 
 def _template(special: Mapping[str, int]) -> object:
-    """What the published tokenizers put around a text that no language is named for."""
+    """The template of the published tokenizers for a text without a language."""
     from tokenizers import processors
 
     around = [(name, special[name]) for name in (START, NO_TIMESTAMPS, END) if name in special]

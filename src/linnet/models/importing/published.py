@@ -1,7 +1,7 @@
-"""The checkpoints that OpenAI published: what they are recognized by, and their alignment heads.
+"""The checkpoints published by OpenAI: how to recognize them, and their alignment heads.
 
-Facts from openai/whisper, whisper/__init__.py (release 20250625): the SHA-256 of each file, and the cross-attention
-heads that follow the words in time. MIT license, as the weights.
+Facts from openai/whisper, whisper/__init__.py (release 20250625): the SHA-256 of each file, and its alignment heads.
+MIT license, as the weights.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class PublishedModel:
 
 
 def of_dimensions(dimensions: Dimensions, hint: str) -> PublishedModel | None:
-    """The published checkpoint of these sizes, which a fine-tune of it shares; None where there is none.
+    """The published checkpoint of these sizes, which its fine-tunes share; None if there is none.
 
-    large-v1 and large-v2 differ in nothing but their weights: one is taken where `hint`, a file's name, says which.
+    large-v1 and large-v2 differ only in their weights: `hint`, a file's name, distinguishes them.
     """
     found = list(_same_sizes(dimensions))
     if len(found) > 1:

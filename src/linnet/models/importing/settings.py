@@ -1,7 +1,7 @@
-"""config.json, generation_config.json and preprocessor_config.json of an imported model, as the originals have them.
+"""Create config.json, generation_config.json and preprocessor_config.json of an imported model, equal to the originals.
 
-The originals' `forced_decoder_ids` are left out: Transformers calls them deprecated, and the language and task tokens
-that it takes instead are all here.
+`forced_decoder_ids` are omitted: they are deprecated in Transformers, in favor of language and task tokens, which are
+all here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from linnet.models.importing.pieces import END, ENGLISH_END, NO_TIMESTAMPS, STAR
 from linnet.models.importing.published import PublishedModel
 from linnet.models.importing.tokenizer import ChosenTokenizer
 
-MAX_INITIAL_TIMESTAMP_INDEX = 50  # one second: openai/whisper, `DecodingOptions.max_initial_timestamp`
+MAX_INITIAL_TIMESTAMP_INDEX = 50  # one second: `DecodingOptions.max_initial_timestamp` in openai/whisper
 SAMPLE_RATE = 16_000
 
 _SPACE = "Ġ"
@@ -54,7 +54,7 @@ def model_config(source: WhisperSource, tokenizer: ChosenTokenizer, dtype: str) 
 def generation_config(
     source: WhisperSource, tokenizer: ChosenTokenizer, published: PublishedModel | None
 ) -> dict[str, Any]:
-    """What generation_config.json holds: the ids of special tokens, what is never written, alignment heads."""
+    """The content of generation_config.json: special token ids, suppressed tokens, alignment heads."""
     ids, said = tokenizer.ids, source.settings
     end = ids[END]
     suppress = said.suppress if said.suppress is not None else _suppressed(source, ids)
@@ -84,12 +84,12 @@ def generation_config(
 
 
 def _is_multilingual(ids: dict[str, int]) -> bool:
-    """Whether its language and task tokens mean something: the English-only models list them untrained."""
+    """Whether its language and task tokens are trained, unlike those of English-only models."""
     return ids[END] != ENGLISH_END and {"<|transcribe|>", "<|translate|>"} <= ids.keys()
 
 
 def language_ids(ids: dict[str, int], listed: Iterable[int] | None) -> dict[str, int]:
-    """Language tokens in the order of their ids: those that are `listed`, or all where no list is known."""
+    """Language tokens in the order of their ids: the `listed` ones, or all without a list."""
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
     wanted = set(listed) if listed is not None else {ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids}
@@ -98,7 +98,7 @@ def language_ids(ids: dict[str, int], listed: Iterable[int] | None) -> dict[str,
 
 
 def _suppressed(source: WhisperSource, ids: dict[str, int]) -> list[int]:
-    """The published lists: marks that are not spoken, and special tokens that are never written."""
+    """The published lists of suppressed tokens: unspoken symbols and special tokens."""
     from transformers.models.whisper.configuration_whisper import NON_SPEECH_TOKENS, NON_SPEECH_TOKENS_MULTI
 
     lists = {_ENGLISH_SIZE: NON_SPEECH_TOKENS, **dict.fromkeys(_MULTILINGUAL_SIZES, NON_SPEECH_TOKENS_MULTI)}
@@ -108,7 +108,7 @@ def _suppressed(source: WhisperSource, ids: dict[str, int]) -> list[int]:
 
 
 def processor_config(source: WhisperSource) -> dict[str, Any]:
-    """What preprocessor_config.json holds."""
+    """The content of preprocessor_config.json."""
     from transformers import WhisperFeatureExtractor
 
     seconds = source.dimensions.audio_context // 50
@@ -118,7 +118,7 @@ def processor_config(source: WhisperSource) -> dict[str, Any]:
 
 
 def tokenizer_config(source: WhisperSource, tokenizer: ChosenTokenizer) -> dict[str, Any]:
-    """What tokenizer_config.json holds: Transformers takes the times to begin behind the last special token."""
+    """The content of tokenizer_config.json: Transformers expects timestamps after the last special token."""
     return {
         "additional_special_tokens": list(tokenizer.special),
         "add_prefix_space": False,

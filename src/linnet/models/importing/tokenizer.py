@@ -1,4 +1,4 @@
-"""Where an imported model's tokenizer comes from: its own file, its vocabulary, or one for the same vocabulary."""
+"""Choose the tokenizer of an imported model: its own file, its vocabulary, or one for the same vocabulary."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _ENGLISH_SIZE = 51864
 
 @dataclass(frozen=True)
 class ChosenTokenizer:
-    """A tokenizer.json, the ids of all its tokens, and a clause on where it came from."""
+    """A tokenizer.json, the ids of all its tokens, and a clause on its origin."""
 
     text: str
     ids: dict[str, int]
     origin: str
-    special: tuple[str, ...]  # in the order of ids
+    special: tuple[str, ...]  # by id
 
 
 def choose_tokenizer(source: WhisperSource, named: Path | None = None) -> ChosenTokenizer:
-    """The tokenizer of a model: from the folder that was `named`, its own, or one that was made for its vocabulary.
+    """The tokenizer of a model: from the `named` folder, its own, or one for the same vocabulary.
 
-    Raises `ModelError` where there is none, or where it does not fit the model.
+    Raises `ModelError` if there is none or if it does not fit the model.
     """
     if named is not None:
-        return _read(_named_file(named), source, f"{FILE} of the folder that --tokenizer names")
+        return _read(_named_file(named), source, f"{FILE} of the folder given by --tokenizer")
     if source.tokenizer is not None:
         return _read(source.tokenizer, source, f"its own {FILE}")
     if source.pieces is not None:
@@ -69,7 +69,7 @@ def choose_tokenizer(source: WhisperSource, named: Path | None = None) -> Chosen
 def _named_file(named: Path) -> Path:
     path = named / FILE if named.is_dir() else named
     if not path.is_file():
-        raise ModelError(f"{named} holds no {FILE}: name the folder of a Whisper model with the same vocabulary")
+        raise ModelError(f"{named} holds no {FILE}: give the folder of a Whisper model with the same vocabulary")
     return path
 
 
@@ -78,14 +78,14 @@ def _special(source: WhisperSource, text_tokens: int) -> dict[str, int]:
     try:
         return special_tokens(text_tokens, dimensions.vocabulary, dimensions.audio_context + 1)
     except ModelError as error:
-        raise ModelError(f"{source.path}: {error}: name a folder that holds its tokenizer with --tokenizer") from error
+        raise ModelError(f"{source.path}: {error}: give a folder that holds its tokenizer with --tokenizer") from error
 
 
 def _elsewhere(source: WhisperSource) -> Iterator[tuple[Path, str]]:
-    """Tokenizers on this disk that may fit, each with a clause on where it lies."""
+    """Tokenizers on this disk that may fit, each with a clause on its origin."""
     if (beside := source.path.parent / FILE).is_file():
-        yield beside, f"the {FILE} beside it"
-    spec = importlib.util.find_spec("whisper")  # looks, and runs nothing of it
+        yield beside, f"the {FILE} next to it"
+    spec = importlib.util.find_spec("whisper")  # finds it without running it
     name = "gpt2" if source.dimensions.vocabulary == _ENGLISH_SIZE else "multilingual"
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (assets := Path(folder) / "assets" / f"{name}.tiktoken").is_file():
@@ -112,7 +112,7 @@ def _read_ranks(path: Path) -> list[bytes]:
         ranks = {int(rank): base64.b64decode(token) for token, rank in rows}
         return [ranks[rank] for rank in range(len(ranks))]
     except (OSError, ValueError, KeyError, binascii.Error) as error:
-        raise ModelError(f"{path} is damaged ({error}): install openai-whisper again") from error
+        raise ModelError(f"{path} is damaged ({error}): reinstall openai-whisper") from error
 
 
 def _read(path: Path, source: WhisperSource, origin: str) -> ChosenTokenizer:
@@ -140,14 +140,15 @@ def _checked(text: str, source: WhisperSource, origin: str, path: Path) -> Chose
 
 
 def _check_fit(ids: dict[str, int], source: WhisperSource, path: Path) -> None:
-    """Its tokens must be the model's: <|0.00|> follows <|notimestamps|>, and the last time is the window's end."""
+    """Check that the tokens fit the model: <|0.00|> follows <|notimestamps|>, and the last timestamp is the window's
+    end."""
     size, times = source.dimensions.vocabulary, source.dimensions.audio_context + 1
     missing = [name for name in (END, START, NO_TIMESTAMPS) if name not in ids]
     if missing:
-        raise ModelError(f"{path} has no token {missing[0]}: it is no tokenizer of Whisper")
+        raise ModelError(f"{path} has no token {missing[0]}: it is not a Whisper tokenizer")
     own = source.tokenizer == path
     first = ids[NO_TIMESTAMPS] + 1
-    fits = first + times <= size if own else first + times == size  # a model's own may have further tokens behind
+    fits = first + times <= size if own else first + times == size  # a model's own may have further tokens after them
     if max(ids.values()) >= size or not fits:
         raise ModelError(
             f"{path} does not fit {source.path}: it has {first} tokens before the times, and the model has "

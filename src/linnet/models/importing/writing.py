@@ -1,4 +1,4 @@
-"""Writing an imported model: weights one at a time into one safetensors file, and its card."""
+"""Write an imported model: weights, one at a time, to one safetensors file, and its card."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 def storage_dtype(weights: Mapping[str, Weight]) -> torch.dtype:
-    """The precision in which every weight keeps its value bit for bit.
+    """The precision in which every weight keeps its exact value: the source's own if it has only one. ggml's float16
+    files hold small tensors in float32: if those are exact in float16, the model is float16, else float32.
 
-    The source's own where it has one. ggml's float16 files hold small tensors in float32: those fit float16 where
-    that is what they were made from, else the model becomes float32. What was quantized becomes float32, so that
-    nothing is rounded a second time.
+    Quantized weights become float32, so that nothing is rounded again.
     """
     if any(weight.quantized for weight in weights.values()):
         return torch.float32
@@ -44,7 +43,7 @@ def _survives(tensor: Tensor, dtype: torch.dtype) -> bool:
 
 
 def write_weights(path: Path, weights: Mapping[str, Weight], dtype: torch.dtype) -> None:
-    """Write a safetensors file while no more than one tensor is in memory. Raises `ModelError`, `OSError`."""
+    """Write a safetensors file with at most one tensor in memory. Raises `ModelError`, `OSError`."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, weight in sorted(weights.items()):
@@ -57,12 +56,12 @@ def write_weights(path: Path, weights: Mapping[str, Weight], dtype: torch.dtype)
         for name, weight in sorted(weights.items()):
             tensor = weight.checked(name)
             if not bool(tensor.isfinite().all()):
-                raise ModelError(f"{name} holds numbers that are infinite or none: the source is damaged; get it again")
+                raise ModelError(f"{name} holds NaN or infinity: the source is damaged; download it again")
             file.write(tensor.to(dtype).reshape(-1).view(torch.uint8).numpy().data)
 
 
 def digests(source: WhisperSource) -> dict[str, str]:
-    """The SHA-256 of every file that a model was read from, by the file's name."""
+    """The SHA-256 of every source file of a model, by file name."""
     return {path.name: _sha256(path) for path in source.files}
 
 
@@ -84,16 +83,14 @@ def card_text(
     published: PublishedModel | None,
     more: Mapping[str, str],
 ) -> str:
-    """The README.md of an imported model: where its weights came from, by names and checksums, without paths."""
+    """The README.md of an imported model: the origin of its weights, by names and checksums, without paths."""
     known = {key.lower(): " ".join(value.split()) for key, value in more.items()}
     model_license = known.get("license") or ("mit" if published else None)
     head = ["library_name: transformers", "pipeline_tag: automatic-speech-recognition"]
     head += [f"license: {json.dumps(model_license)}"] if model_license else []
     head += [f"base_model: {json.dumps(known['original'])}"] if "original" in known else []
     quantized = any(weight.quantized for weight in source.weights.values())
-    how = (
-        "The quantized weights are written out as float32." if quantized else "Every weight has its value bit for bit."
-    )
+    how = "The quantized weights are stored as float32." if quantized else "Every weight has its exact value."
     lines = [
         f"# {known.get('original', source.path.name)}",
         "",
@@ -105,6 +102,6 @@ def card_text(
         lines.append(f"The file is OpenAI's Whisper {published.name} (by its checksum).")
     lines += [f"{key.capitalize()}: {value}." for key, value in known.items() if key != "license"]
     if not model_license:
-        lines.append("The source names no license: that of the original model holds.")
+        lines.append("The source names no license: that of the original model applies.")
     lines += ["", "| file | SHA-256 |", "|---|---|", *(f"| `{name}` | `{digest}` |" for name, digest in hashes.items())]
     return "\n".join(["---", *head, "---", "", *lines, ""])

@@ -1,1 +1,1 @@
-"""Models whose linear layers are low-rank: layers, folders, and the way back to dense ones."""
+"""Models with low-rank linear layers: layers, folders, and conversion back to dense models."""

@@ -1,9 +1,10 @@
-"""Self-attention in the dimension of the ranks: where keys or values have fewer directions than a head has channels.
+"""Self-attention in the dimension of the ranks, for keys or values with a rank below the channels of a head.
 
-All heads of a low-rank layer share what its first half makes of x, here A = x Q1' for queries, B = x K1' for keys and
-C = x V1' for values. So the scores of head i are A (Q2_i' K2_i) B' plus a bias, with one small matrix for each head,
-which is computed once, and its result is (S_i C) V2_i' plus a bias, which goes into the output layer. What is constant
-over the keys is left out, as softmax does not see it. Source: Kamahori et al., "LiteASR", arXiv 2502.20583, 3.2.2.
+All heads of a low-rank layer share the output of its first half, here A = x Q1' for queries, B = x K1' for keys and C =
+x V1' for values. So the scores of head i are A (Q2_i' K2_i) B' plus a bias, with one small matrix per head, which is
+computed once, and its result is (S_i C) V2_i' plus a bias, which is merged into the output layer. Terms that are
+constant over the keys are omitted, since softmax ignores them. Source: Kamahori et al., "LiteASR", arXiv 2502.20583,
+3.2.2.
 
 Shapes: B windows, P positions, D width, H heads, C channels of a head, q, k, v the ranks.
 """
@@ -21,14 +22,14 @@ from torch.nn import functional
 from linnet.models.lowrank.layers import Factors
 from linnet.models.lowrank.rewriting import factors_of, linear, without_bias
 
-Attend = Callable[..., Tensor]  # with the arguments of PyTorch's `scaled_dot_product_attention` that are used here
+Attend = Callable[..., Tensor]  # the used arguments of PyTorch's `scaled_dot_product_attention`
 
 
 @dataclass(frozen=True)
 class Reducible:
-    """Whether the keys and the values of an attention have a rank below the channels of a head, so that less is done.
+    """Whether the keys and the values of an attention have a rank below the channels of a head.
 
-    For P positions that saves H (C - k) P^2 multiply-adds, and as much for values; nothing is saved for other ranks.
+    For P positions this saves H (C - k) P^2 multiply-adds, and likewise for values; other ranks save nothing.
     """
 
     keys: bool
@@ -36,7 +37,7 @@ class Reducible:
 
     @classmethod
     def of(cls, attention: Any) -> Reducible:
-        """Read off an attention with `q_proj`, `k_proj`, `v_proj`, `out_proj` and `num_heads`."""
+        """Inspect an attention with `q_proj`, `k_proj`, `v_proj`, `out_proj` and `num_heads`."""
         channels = attention.q_proj.in_features // attention.num_heads
         ranks = [getattr(factors_of(layer), "rank", channels) for layer in (attention.k_proj, attention.v_proj)]
         return cls(*(rank < channels for rank in ranks))
@@ -46,10 +47,10 @@ class Reducible:
 
 
 class ReducedAttention(nn.Module):
-    """x [B, P, D] to what attention and its output layer make of it [B, P, D].
+    """Attention and its output layer, from x [B, P, D] to [B, P, D].
 
-    `bias` [1, 1, 1, P], if any, is added to all scores. `attend` may be set to another function of the same arguments
-    as PyTorch's. Raises `ValueError` where nothing is reducible.
+    `bias` [1, 1, 1, P], if any, is added to all scores. `attend` may be set to another function with PyTorch's
+    arguments. Raises `ValueError` if nothing is reducible.
     """
 
     def __init__(self, attention: Any) -> None:
@@ -93,7 +94,7 @@ class ReducedAttention(nn.Module):
 
 
 def _scores(attention: Any) -> tuple[nn.Module, nn.Module]:
-    """Layers that make queries [B, P, H k] and keys [B, P, k] of x, whose products are the scores."""
+    """Layers that compute queries [B, P, H k] and keys [B, P, k] from x, whose products are the scores."""
     keys = factors_of(attention.k_proj)
     assert keys is not None
     second = _by_head(keys.second, attention.num_heads)  # [H, C, k]
@@ -111,7 +112,7 @@ def _scores(attention: Any) -> tuple[nn.Module, nn.Module]:
 
 
 def _results(attention: Any) -> tuple[nn.Module, nn.Module]:
-    """Layers that make values [B, P, v] of x, and of the heads' mixtures of them [B, P, H v] the result."""
+    """Layers that compute values [B, P, v] from x, and the result from the heads' mixtures of them [B, P, H v]."""
     values = factors_of(attention.v_proj)
     assert values is not None
     layer, second = attention.out_proj, _by_head(values.second, attention.num_heads)  # [H, C, v]
@@ -130,7 +131,7 @@ def _results(attention: Any) -> tuple[nn.Module, nn.Module]:
 
 
 def _halves(layer: nn.Module) -> tuple[nn.Linear, nn.Module]:
-    """What reads x, and what follows."""
+    """The first and the second half of a layer."""
     if isinstance(layer, nn.Sequential):
         return layer[0], layer[1]  # type: ignore[return-value]
     factors = factors_of(layer)

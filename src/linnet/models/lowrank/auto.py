@@ -1,6 +1,6 @@
-"""How the Auto classes of Transformers learn of low-rank models: config types when `AutoConfig` is first imported.
+"""Register low-rank models with the Auto classes of Transformers: config types when `AutoConfig` is first imported.
 
-The classes of a model itself are made, and registered, when the config of such a folder is read.
+The classes of a model are created and registered when the config of such a folder is read.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from linnet.models.when_imported import when_imported
 
 
 def register() -> None:
-    """Make `AutoConfig`, and with it `AutoModelForSpeechSeq2Seq` and `AutoModelForCTC`, know low-rank folders."""
+    """Let `AutoConfig`, and with it `AutoModelForSpeechSeq2Seq` and `AutoModelForCTC`, load low-rank folders."""
     from transformers import AutoConfig
 
     from linnet.models.lowrank.configuration import LiteWhisperConfig, LowRankConfig
@@ -19,5 +19,5 @@ def register() -> None:
 
 
 def register_when_used() -> None:
-    """The same once `AutoConfig` is imported, now where it already is. Costs nothing before that."""
+    """`register` when `AutoConfig` is imported, now if it already is. Costs nothing before that."""
     when_imported("transformers.models.auto.configuration_auto", register)

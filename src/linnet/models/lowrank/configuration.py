@@ -1,4 +1,4 @@
-"""What the types of low-rank folders stand for in `AutoConfig`. Loads no torch before such a config is read."""
+"""Config classes of low-rank folders for `AutoConfig`, without loading torch before such a config is read."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from transformers import PretrainedConfig
 
 
 class LowRankConfig(PretrainedConfig):  # type: ignore[misc]
-    """Type `linnet_low_rank`: there are no objects of this class, `from_dict` gives those of `LowRank<base>Config`."""
+    """Type `linnet_low_rank`: this class has no instances, `from_dict` returns those of `LowRank<base>Config`."""
 
     model_type = "linnet_low_rank"
 
     def __new__(cls, **values: Any) -> Any:
-        """A config of the base's own class, so that `AutoConfig.for_model` gives one too."""
+        """Create a config of the base's class, also for `AutoConfig.for_model`."""
         return cls.from_dict(values)
 
     def __init__(self, **values: Any) -> None:
-        """Never called: `__new__` gives an object of another class."""
+        """Never called: `__new__` returns an object of another class."""
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """A config of the base's own class. Raises `ValueError` where the base is missing or unknown."""
+        """Create a config of the base's class. Raises `ValueError` if the base is missing or unknown."""
         from linnet.models.lowrank.modeling_linnet_low_rank import base_type, config_class
 
         return config_class(base_type(config_dict)).from_dict(config_dict, **kwargs)
 
 
 class LiteWhisperConfig(PretrainedConfig):  # type: ignore[misc]
-    """Type `lite-whisper`, of the published checkpoints: `from_dict` gives objects of a class in `published`."""
+    """Type `lite-whisper`, of the published checkpoints: `from_dict` returns objects of a class in `published`."""
 
     model_type = "lite-whisper"
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """A config in terms of ours. Raises `ValueError` for one without ranks."""
+        """Convert to our config. Raises `ValueError` for one without ranks."""
         from linnet.models.lowrank import published
 
         published.register()

@@ -1,4 +1,4 @@
-"""What a low-rank folder's config.json says of the base model, read as plain JSON: no torch, no Transformers."""
+"""Read the base model from a low-rank folder's config.json, as plain JSON without torch and Transformers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _PREFIX = "LowRank"
 
 
 def is_low_rank_config(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is of a model with low-rank layers, ours or a published one."""
+    """Whether a config.json is for a model with low-rank layers, ours or a published one."""
     return config.get("model_type") in (LOW_RANK_TYPE, PUBLISHED_TYPE)
 
 
 def as_dense_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same config with the type and the architectures that the dense model would have; others as they are.
+    """The config with the type and the architectures of the dense model; other configs unchanged.
 
-    Raises `ModelError` for one that does not tell its base.
+    Raises `ModelError` if the base is missing.
 
     >>> told = {"model_type": "linnet_low_rank", "linnet_low_rank": {"base_model_type": "whisper"}}
     >>> as_dense_config(told)["model_type"]
@@ -32,7 +32,7 @@ def as_dense_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("model_type") == LOW_RANK_TYPE:
         base = told.get("base_model_type") if isinstance(told, dict) else None
         if not isinstance(base, str):
-            raise ModelError(f"config.json is of a {LOW_RANK_TYPE} model, but does not name the type of its base")
+            raise ModelError(f"config.json is for a {LOW_RANK_TYPE} model, but does not name the type of its base")
         values["model_type"] = base
     if told is not None:
         values["architectures"] = [name.removeprefix(_PREFIX) for name in values.get("architectures") or ()]

@@ -1,8 +1,8 @@
-"""Low-rank replacements of a linear layer: both halves are ordinary `nn.Linear`, so that other tools see them.
+"""Low-rank replacements of a linear layer: both halves are ordinary `nn.Linear`, visible to other tools.
 
 The layers themselves are in `modeling_linnet_low_rank`, the file that is saved with a model.
 
-Shapes: D inputs, O outputs, k the rank. Weights are laid out as PyTorch does: [outputs, inputs].
+Shapes: D inputs, O outputs, k the rank. Weights have PyTorch's layout, [outputs, inputs].
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from linnet.models.lowrank.modeling_linnet_low_rank import (
     plan_of,
 )
 
-LARGEST_COEFFICIENT = 64.0  # of a row as a combination of pivots: above it, rounding to 16 bits would be heard
+LARGEST_COEFFICIENT = 64.0  # of a row as a combination of pivots: above it, rounding to 16 bits is noticeable
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Factors:
         return int(self.first.shape[0])
 
     def dense(self) -> tuple[Tensor, Tensor | None]:
-        """The weight [O, D] and bias [O] of the one layer that computes the same."""
+        """The weight [O, D] and bias [O] of the equivalent dense layer."""
         return self.second @ self.first, self.bias
 
 
 def low_rank_layer(factors: Factors, form: Form) -> PairLinear | PivotLinear:
-    """A layer of this form, with weights in the dtype of `factors`; `form` of the result tells which one it became.
+    """Create a layer of this form, with weights in the dtype of `factors`; the result's `form` is the actual one.
 
-    For "pivot" the pivots are k rows of `second` by QR with column pivoting, in float64. It becomes a pair where that
-    form does not fit: for k = O, where `second` has not the rank k, and where the other rows are combinations of the
-    pivots with coefficients above 64, which rounding would not bear. Raises `ValueError` as `low_rank_linear` does.
+    For "pivot" the pivots are k rows of `second` by QR with column pivoting, in float64. It becomes a pair if that form
+    is unsuitable: for k = O, if `second` has not rank k, and if other rows need coefficients above 64, which would
+    amplify rounding. Raises `ValueError` as `low_rank_linear`.
     """
     rows = _pivot_rows(factors) if form == "pivot" else None
     outputs, inputs = int(factors.second.shape[0]), int(factors.first.shape[1])
@@ -69,7 +69,8 @@ def low_rank_layer(factors: Factors, form: Form) -> PairLinear | PivotLinear:
 
 
 def _pivot_rows(factors: Factors) -> tuple[Tensor, Tensor] | None:
-    """An order [O] of the outputs, pivots first, and the others as combinations of them [O - k, k]; None without."""
+    """The order [O] of the outputs, pivots first, and the other rows as combinations of them [O - k, k]; None if
+    unsuitable."""
     rank, outputs = factors.rank, int(factors.second.shape[0])
     second = factors.second.detach().double().cpu().numpy()
     if rank >= outputs:
@@ -97,7 +98,7 @@ def _fill_pivots(layer: PivotLinear, factors: Factors, order: Tensor, coefficien
 
 
 def replace_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
-    """Put modules in the places of others, by their dotted names. Raises `AttributeError` for a name not there."""
+    """Replace modules by their dotted names. Raises `AttributeError` for a missing name."""
     for name, layer in layers.items():
         parent, _, own = name.rpartition(".")
         place: Any = model.get_submodule(parent)
@@ -106,7 +107,7 @@ def replace_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
 
 
 def parameters_of(inputs: int, outputs: int, rank: int, form: Form) -> int:
-    """Weights (no biases) that a layer of this rank holds."""
+    """The number of weights (without biases) of a layer of this rank."""
     return rank * (inputs + outputs) - (rank * rank if form == "pivot" else 0)
 
 

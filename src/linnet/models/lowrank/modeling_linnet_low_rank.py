@@ -1,15 +1,15 @@
-"""Models of Transformers whose linear layers are low-rank: this one file is saved beside their weights.
+"""Transformers models with low-rank linear layers: this file is saved next to their weights.
 
-It needs PyTorch and Transformers alone, so that `trust_remote_code=True` loads such a folder where Linnet is not
-installed. A folder's config.json is that of the base model with another type and one more field:
+It only needs PyTorch and Transformers, so that `trust_remote_code=True` loads such a folder without Linnet. A folder's
+config.json is that of the base model with another type and one more field:
 
     "model_type": "linnet_low_rank",
     "linnet_low_rank": {"base_model_type": "whisper", "layers": {"model.encoder.layers.0.fc1": {"rank": 32,
                         "form": "pair", "bias": true}, ...}}
 
-Config and model classes are made from those of the base when they are first asked for: `LowRankWhisperConfig` and
-`LowRankWhisperForConditionalGeneration` are attributes of this module, and so are those of any other architecture.
-In memory the config keeps the base's type, by which Transformers chooses what it does with a model.
+Config and model classes are derived from those of the base on first use: `LowRankWhisperConfig` and
+`LowRankWhisperForConditionalGeneration` are attributes of this module, and so are those of any other architecture. In
+memory the config keeps the base's type, which determines Transformers' behavior.
 
 Shapes: D inputs, O outputs, k the rank.
 """
@@ -39,7 +39,7 @@ _AUTO = {
 
 
 class PairLinear(nn.Module):
-    """Two thin layers in a row: D to k without a bias, k to O. Costs k (D + O) parameters."""
+    """Two thin layers: D to k without a bias, then k to O. Costs k (D + O) parameters."""
 
     form: Form = "pair"
 
@@ -66,9 +66,9 @@ class PairLinear(nn.Module):
 
 
 class PivotLinear(nn.Module):
-    """k of the outputs computed as they are, and the others from those: k (D + O) - k^2 parameters (PIFA).
+    """k pivot outputs, and the others as combinations of them: k (D + O) - k^2 parameters (PIFA).
 
-    `first` [k, D] holds the pivot rows of the dense weight, `rest` [O - k, k] the other rows as combinations of them.
+    `first` [k, D] holds the pivot rows of the dense weight, `rest` [O - k, k] the coefficients of the other rows.
     Output i is entry `order[i]` of (pivots, rest). Source: Zhao et al., "PIFA", arXiv 2501.19090, section 3.
     """
 
@@ -99,7 +99,7 @@ class PivotLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., O].
 
-        Of many rows the weight is put in order, not what it makes: that is one product, and moves less.
+        For many rows the weight is reordered instead of the outputs, which moves less data.
         """
         pivots = self.first(x)
         if type(self.rest) is nn.Linear and type(self.rest.weight.data) is Tensor and _rows(x) > self.rank:
@@ -107,7 +107,7 @@ class PivotLinear(nn.Module):
         return torch.cat([pivots, self.rest(pivots)], -1)[..., self.order]
 
     def _spread(self) -> tuple[Tensor, Tensor | None]:
-        """The weight [O, k] from pivots to all outputs in their order, and the bias [O] of the outputs but pivots."""
+        """The weight [O, k] from pivots to all outputs in order, and the bias [O], which is zero for pivots."""
         weight, bias = self.rest.weight, self.rest.bias
         eye = torch.eye(self.rank, dtype=weight.dtype, device=weight.device)
         spread = torch.cat([eye, weight])[self.order]
@@ -122,7 +122,7 @@ def _rows(x: Tensor) -> int:
 
 
 def plan_of(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """The low-rank layers of a model: of each name the `rank`, the `form`, and whether there is a `bias`."""
+    """The low-rank layers of a model: for each name the `rank`, the `form`, and whether there is a `bias`."""
     return {
         name: {"rank": module.rank, "form": module.form, "bias": module.has_bias}
         for name, module in model.named_modules()
@@ -131,7 +131,7 @@ def plan_of(model: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def is_low_rank(model: nn.Module) -> bool:
-    """Whether any layer of a model is low-rank."""
+    """Whether a model has low-rank layers."""
     return any(isinstance(module, LOW_RANK) for module in model.modules())
 
 
@@ -144,10 +144,10 @@ def low_rank_linear(inputs: int, outputs: int, rank: int, form: Form, *, bias: b
 
 
 def apply_plan(model: nn.Module, layers: dict[str, dict[str, Any]], prefix: str = "") -> None:
-    """Put empty low-rank layers in the places of linear ones, as `layers` says: name to rank, form and bias.
+    """Replace linear layers by empty low-rank ones according to `layers`: name to rank, form and bias.
 
-    `prefix` is what names have in front where the model is a part of the one that was saved. What lies outside of it is
-    left out. Raises `ValueError` for a place that is not there or holds no linear layer.
+    `prefix` is the prefix of names if the model is a part of the saved one; other names are ignored. Raises
+    `ValueError` for a name that does not exist or is not a linear layer.
     """
     for name, told in layers.items():
         if not name.startswith(prefix):
@@ -159,7 +159,7 @@ def apply_plan(model: nn.Module, layers: dict[str, dict[str, Any]], prefix: str 
         except AttributeError as error:
             raise ValueError(f"{MODEL_TYPE}: {type(model).__name__} has no layer {name}") from error
         if not isinstance(dense, nn.Linear):
-            raise ValueError(f"{MODEL_TYPE}: {name} of {type(model).__name__} is no linear layer")
+            raise ValueError(f"{MODEL_TYPE}: {name} of {type(model).__name__} is not a linear layer")
         with torch.device(dense.weight.device):
             layer = low_rank_linear(
                 dense.in_features, dense.out_features, told["rank"], told["form"], bias=told.get("bias", True)
@@ -168,29 +168,29 @@ def apply_plan(model: nn.Module, layers: dict[str, dict[str, Any]], prefix: str 
 
 
 class LowRankConfigMixin:
-    """What the config of a base model learns: its type on the disk, so that none takes the folder for a dense one."""
+    """Additions to the config of a base model: its type on disk, so that the folder is not taken for a dense one."""
 
     linnet_low_rank: dict[str, Any]
 
     @classmethod
     def get_config_dict(cls, *args: Any, **kwargs: Any) -> Any:
-        """As the base does; the type is that of the base again."""
+        """As in the base; the type is that of the base again."""
         values, rest = super().get_config_dict(*args, **kwargs)  # type: ignore[misc]
         return _of_base(values), rest
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As the base does, from what `to_dict` gave."""
+        """As in the base, from the output of `to_dict`."""
         return super().from_dict(_of_base(config_dict), **kwargs)  # type: ignore[misc]
 
     def to_dict(self) -> dict[str, Any]:
-        """As the base does, with the type `linnet_low_rank`."""
+        """As in the base, with the type `linnet_low_rank`."""
         values: dict[str, Any] = super().to_dict()  # type: ignore[misc]
         return {**values, "model_type": MODEL_TYPE}
 
 
 class LowRankMixin:
-    """What the model of a base learns: layers by the config's plan, in place before any weight is loaded."""
+    """Additions to the model of a base: layers by the config's plan, created before any weight is loaded."""
 
     config: Any
     base_model_prefix: str
@@ -200,7 +200,7 @@ class LowRankMixin:
         self._follow_plan()
 
     def add_adapters(self) -> None:
-        """As a base does that puts adapters into its layers when it is made: into those of the plan."""
+        """As in a base that adds adapters when it is created: to the layers of the plan."""
         self._follow_plan()
         super().add_adapters()  # type: ignore[misc]
 
@@ -209,44 +209,44 @@ class LowRankMixin:
             apply_plan(self, self.config.linnet_low_rank["layers"], self._prefix())  # type: ignore[arg-type]
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
-        """As the base does; the plan is that of the layers as they are now."""
+        """As in the base; the plan is that of the current layers."""
         made = {f"{self._prefix()}{name}": told for name, told in plan_of(self).items()}  # type: ignore[arg-type]
         self.config.linnet_low_rank = {**self.config.linnet_low_rank, "layers": made}
         return super().save_pretrained(*args, **kwargs)  # type: ignore[misc]
 
     def tie_weights(self, *args: Any, **kwargs: Any) -> Any:
-        """As the base does; what was not in the file counts as missing, which Transformers 5.3 forgets."""
+        """As in the base; weights that are not in the file count as missing, which Transformers 5.3 omits."""
         if (missing := kwargs.get("missing_keys")) is not None:
             tied = getattr(self, "all_tied_weights_keys", {})
             missing.update(name for name in tied if self.get_parameter(name).is_meta)  # type: ignore[attr-defined]
         return super().tie_weights(*args, **kwargs)  # type: ignore[misc]
 
     def _prefix(self) -> str:
-        """What names in the plan have before those of this model, where it is a part of the one that was saved."""
+        """The prefix of names in the plan if this model is a part of the saved one."""
         whole = self.config.linnet_low_rank.get("base_architecture")
         is_part = whole and type(self).__name__ != f"{_PREFIX}{whole}"
         return f"{self.base_model_prefix}." if is_part and self.base_model_prefix else ""
 
 
 def base_type(config: dict[str, Any]) -> str:
-    """The model type of the base, by the dictionary of a low-rank config. Raises `ValueError` where it is missing."""
+    """The model type of the base in the dictionary of a low-rank config. Raises `ValueError` if it is missing."""
     told = config.get(MODEL_TYPE)
     if not isinstance(told, dict) or not isinstance(told.get("base_model_type"), str):
-        raise ValueError(f"the config has no {MODEL_TYPE} with a base_model_type: it is of no low-rank model")
+        raise ValueError(f"the config has no {MODEL_TYPE} with a base_model_type: it is not for a low-rank model")
     return str(told["base_model_type"])
 
 
 def config_class(kind: str) -> Any:
-    """The low-rank config class of a base model type. Raises `ValueError` for a type that is not known."""
+    """The low-rank config class of a base model type. Raises `ValueError` for an unknown type."""
     try:
         base = CONFIG_MAPPING[kind]
     except KeyError as error:
-        raise ValueError(f"this version of Transformers knows no model type {kind!r}, which the model is of") from error
+        raise ValueError(f"this version of Transformers does not know the model type {kind!r}") from error
     return _config_class(base)
 
 
 def model_class(base: Any) -> Any:
-    """The low-rank class of a model class of Transformers; it is made once, and the Auto classes learn of it."""
+    """The low-rank class of a Transformers model class; it is created and registered with the Auto classes once."""
     name = _PREFIX + base.__name__
     if name not in globals():
         config = _config_class(base.config_class)
@@ -258,7 +258,7 @@ def model_class(base: Any) -> Any:
 
 
 def auto_map(base: Any) -> dict[str, str]:
-    """What a config.json says of the classes in this file, by the config class of the base."""
+    """The entry of a config.json for the classes in this file, by the config class of the base."""
     known = {name: auto._model_mapping.get(base, None) for name, auto in _AUTO.items()}
     kinds = {"AutoConfig": base, **{n: k[0] if isinstance(k, tuple) else k for n, k in known.items() if k is not None}}
     return {name: f"{__name__.rpartition('.')[2]}.{_PREFIX}{kind.__name__}" for name, kind in kinds.items()}
@@ -276,7 +276,7 @@ def _config_class(base: Any) -> Any:
         made: Any = type(name, (LowRankConfigMixin, base), body)
         made.register_for_auto_class()
         globals()[name] = made
-        if (told := getattr(base, "when_made", None)) is not None:  # a config of Linnet's own, whose model comes late
+        if (told := getattr(base, "when_made", None)) is not None:  # Linnet's own config: its model is registered later
             told()
         for auto in _AUTO.values():
             known = auto._model_mapping.get(base, None)
@@ -290,7 +290,7 @@ def _register(config: Any, base: type[PreTrainedModel], made: Any) -> None:
         if auto._model_mapping.get(base.config_class, None) is base:
             auto.register(config, made, exist_ok=True)
             made.register_for_auto_class(name)
-    if made._auto_class == "AutoModelForSpeechSeq2Seq":  # the pipeline then knows that it answers in tokens
+    if made._auto_class == "AutoModelForSpeechSeq2Seq":  # tells the pipeline that it generates tokens
         MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES[f"{MODEL_TYPE}_{config.model_type}"] = made.__name__
 
 
@@ -309,4 +309,4 @@ def __getattr__(name: str) -> Any:
         found = getattr(home, base, None)
         if isinstance(found, type):
             return _config_class(found) if issubclass(found, PretrainedConfig) else model_class(found)
-    raise AttributeError(f"{base} is neither of this version of Transformers nor of Linnet: install what has it")
+    raise AttributeError(f"{base} is neither in this version of Transformers nor in Linnet: upgrade one of them")

@@ -1,8 +1,8 @@
-"""The published `efficient-speech/lite-whisper-*` checkpoints, loaded into our layers without their own code.
+"""Load the published `efficient-speech/lite-whisper-*` checkpoints into our layers without their own code.
 
-Their config is Whisper's with `low_rank_config`: for each encoder layer the ranks of those linear layers that are
-low-rank. Their weights are `weight1` [D, k] and `weight2` [k, O], laid out for `x @ weight1 @ weight2 + bias`, and the
-output head is stored beside the embedding to which it is tied. Source: Kamahori et al., "LiteASR", arXiv 2502.20583.
+Their config is Whisper's with `low_rank_config`: the ranks of the low-rank linear layers for each encoder layer. Their
+weights are `weight1` [D, k] and `weight2` [k, O], laid out for `x @ weight1 @ weight2 + bias`, and the output head is
+stored beside the embedding to which it is tied. Source: Kamahori et al., "LiteASR", arXiv 2502.20583.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _OwnConfig: Any = config_class("whisper")
 
 
 class LiteWhisperConfig(_OwnConfig):  # type: ignore[misc]
-    """The config of a published folder in terms of ours."""
+    """The config of a published folder, converted to ours."""
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """From a published config, or from what `to_dict` gave. Raises `ValueError` for one without ranks."""
+        """From a published config, or from the output of `to_dict`. Raises `ValueError` for one without ranks."""
         values = config_dict if MODEL_TYPE in config_dict else _translated(config_dict)
         return super().from_dict(values, **kwargs)
 
 
 class LiteWhisperForConditionalGeneration:
-    """What loads a published folder: the model that it gives is `LowRankWhisperForConditionalGeneration`."""
+    """Loads a published folder as a `LowRankWhisperForConditionalGeneration`."""
 
     config_class = LiteWhisperConfig
 
     @classmethod
     def from_pretrained(cls, name: Any, *args: Any, config: Any = None, **kwargs: Any) -> Any:
-        """As the method of a model of Transformers; the weights are turned into those of `PairLinear`."""
+        """As in a Transformers model; the weights are converted to those of `PairLinear`."""
         place = {key: kwargs[key] for key in _PLACE if kwargs.get(key) is not None}
         config = config if config is not None else LiteWhisperConfig.from_pretrained(name, **place)
         own = _OwnConfig.from_dict(config.to_dict())
@@ -51,7 +51,7 @@ class LiteWhisperForConditionalGeneration:
         )
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.name_or_path = str(name)
-        with suppress(OSError):  # a folder without one keeps that of the config
+        with suppress(OSError):  # without one, that of the config is kept
             model.generation_config = GenerationConfig.from_pretrained(name, **place)
         return loaded
 
@@ -83,6 +83,6 @@ def _renamed(state: dict[str, Tensor], config: Any) -> dict[str, Tensor]:
 
 
 def register() -> None:
-    """Let the Auto classes load a config of this kind: `AutoModel`, too, which its folder names."""
+    """Let the Auto classes load such a config, including `AutoModel`, which its folder names."""
     for auto in (AutoModelForSpeechSeq2Seq, AutoModel):
         auto.register(LiteWhisperConfig, LiteWhisperForConditionalGeneration, exist_ok=True)

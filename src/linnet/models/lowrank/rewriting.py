@@ -1,4 +1,4 @@
-"""Low-rank layers rewritten so that an engine computes the same with less work. Weights are shared where they can be.
+"""Rewrite low-rank layers to compute the same with less work. Weights are shared where possible.
 
 Shapes: D width, k a rank, H heads, C channels of a head.
 """
@@ -14,7 +14,7 @@ from linnet.models.lowrank.layers import Factors, PairLinear, PivotLinear, low_r
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A layer that holds just these, without a copy, and is never trained."""
+    """A layer with these weights, without a copy, not for training."""
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     made.weight = nn.Parameter(weight.detach(), requires_grad=False)
     if bias is not None:
@@ -23,10 +23,10 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def without_bias(layer: nn.Module) -> nn.Module:
-    """The layer without its bias: for attention's keys, where it adds the same to all scores of a query.
+    """The layer without its bias: for attention keys, whose bias adds the same to all scores of a query, which softmax
+    ignores (factors of centered data give keys a bias that the dense layer lacks).
 
-    Softmax does not see that (the note of `PairLinear` factors of centered data: they give keys a bias that the dense
-    layer has not). A layer of another kind than ours is given back as it is.
+    A layer of another kind is returned unchanged.
     """
     if type(layer) is nn.Linear:
         return linear(layer.weight, None)
@@ -38,9 +38,9 @@ def without_bias(layer: nn.Module) -> nn.Module:
 
 
 def untangle(before: nn.Module, after: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Two layers with an activation between, the first of which gives its pivots first, as they are computed.
+    """Two layers with an activation between, the first of which outputs its pivots first, in computed order.
 
-    The order goes into the inputs of the second instead, which costs nothing. Layers of other kinds stay as they are.
+    The inputs of the second are reordered instead, at no cost. Layers of other kinds are unchanged.
     """
     if not isinstance(before, PivotLinear) or not isinstance(after, nn.Linear | PairLinear | PivotLinear):
         return before, after
@@ -57,16 +57,15 @@ def untangle(before: nn.Module, after: nn.Module) -> tuple[nn.Module, nn.Module]
     return _pivot(before.first, before.rest, plain), rest
 
 
-MOVED, JOINED = 200, 150  # multiply-adds that take as long as one output that is moved to its place, or only joined
+MOVED, JOINED = 200, 150  # multiply-adds that cost as much as reordering, or only joining, one output
 
 
 def for_frames(layer: nn.Module) -> nn.Module:
-    """The layer in the form that an engine computes fastest over many frames.
+    """The layer in its fastest form for many frames.
 
-    A pivot layer is two plain products, k O multiply-adds for the second instead of k (O - k), but where k^2 is worth
-    more than what it takes to join the pivots and the other outputs and to put them in order: 100 multiply-adds an
-    output with OpenVINO in float32, 200 in 8 bits and 230 with PyTorch; 90 to 190 where they may stay in the order in
-    which they are computed. Layers of other kinds stay as they are.
+    A pivot layer becomes two plain products, with k O multiply-adds for the second instead of k (O - k), unless k^2
+    exceeds the cost of joining and reordering the outputs: 100 multiply-adds per output with OpenVINO in float32, 200
+    in 8 bits and 230 with PyTorch; 90 to 190 if they may stay in computed order. Layers of other kinds are unchanged.
     """
     if not isinstance(layer, PivotLinear):
         return layer
@@ -78,12 +77,12 @@ def for_frames(layer: nn.Module) -> nn.Module:
 
 
 def in_order(layer: PivotLinear) -> bool:
-    """Whether the outputs are in the order in which they are computed, pivots first."""
+    """Whether the outputs are in computed order, pivots first."""
     return bool((layer.order == torch.arange(len(layer.order), device=layer.order.device)).all())
 
 
 def factors_of(layer: Any) -> Factors | None:
-    """A low-rank layer as one product of two weights, and its whole bias; None for a layer of another kind."""
+    """A low-rank layer as a product of two weights, with its bias; None for a layer of another kind."""
     if isinstance(layer, PairLinear):
         return Factors(layer.first.weight, layer.second.weight, layer.second.bias)
     if isinstance(layer, PivotLinear):

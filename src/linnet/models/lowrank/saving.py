@@ -1,4 +1,4 @@
-"""Low-rank models in folders: written whole with all that belongs to them, and written dense again."""
+"""Write low-rank models to folders, complete with all their files, and convert them back to dense models."""
 
 from __future__ import annotations
 
@@ -20,23 +20,21 @@ _OWN = ("config.json", "README.md", "model.safetensors.index.json", "pytorch_mod
 _SCORES = (
     "self_attn.k_proj",
     "encoder_attn.k_proj",
-)  # of Whisper: what their bias adds is alike for all that is looked at
+)  # of Whisper: their bias adds the same to all scores
 
 
 def save_low_rank(
     model: Any, source_folder: Path, output: Path, *, card: str | None = None, dtype: torch.dtype | None = None
 ) -> None:
-    """Write a model of Transformers with low-rank layers into a new folder, which loads wherever the base did.
+    """Write a Transformers model with low-rank layers to a new folder, which loads wherever the base does.
 
-    Beside config, weights (in `dtype`, or as they are; a tied head once) and the code that loads them lie all other
-    files of `source_folder`: processor, tokenizer, generation config, license. `card` becomes README.md. Raises
-    `OptionError` for a model without low-rank layers or with adapters, `OutputError` where the folder already exists
-    or cannot be written.
+    In addition to config, weights (in `dtype`, or unchanged; a tied head once) and their code, all other files of
+    `source_folder` are copied: processor, tokenizer, generation config, license. `card` becomes README.md. Raises
+    `OptionError` for a model without low-rank layers or with adapters, `OutputError` if the folder already exists or
+    cannot be written.
     """
     if not is_low_rank(model):
-        raise OptionError(
-            f"{type(model).__name__} has no low-rank layers: there is nothing to save but the model itself"
-        )
+        raise OptionError(f"{type(model).__name__} has no low-rank layers: save the model itself")
     made = as_low_rank(model, dtype)
     with new_folder(output) as folder:
         _save(made, folder)
@@ -48,7 +46,7 @@ def save_low_rank(
 def as_low_rank(model: Any, dtype: torch.dtype | None = None) -> Any:
     """The same weights in the class that saves and loads low-rank layers: `LowRankWhisperForConditionalGeneration`, ...
 
-    Without `dtype` they are shared. Raises `OptionError` for a fusion model that still has adapters or named bases.
+    Without `dtype` they are shared. Raises `OptionError` for a fusion model with adapters or named bases.
     """
     plan = plan_of(model)
     if isinstance(model, LowRankMixin):
@@ -56,10 +54,10 @@ def as_low_rank(model: Any, dtype: torch.dtype | None = None) -> Any:
     else:
         base = type(model)
     if getattr(model.config, "adapters", None):
-        raise OptionError("the model has its own adapters: fold them in first, with its `merge`")
+        raise OptionError("the model has adapters: merge them first, with its `merge`")
     values = _plain_values(model.config)
     if values.get("bases") is not None:
-        values["bases"] = None  # all weights are here
+        values["bases"] = None  # all weights are present
     values["model_type"] = MODEL_TYPE
     values["auto_map"] = auto_map(base.config_class)
     values[MODEL_TYPE] = {
@@ -76,15 +74,15 @@ def materialize(
 ) -> None:
     """Write a low-rank model, or the model of such a folder, as a dense checkpoint of its base type.
 
-    It gives the same as before, at the base's size and speed, in any runtime; the other files of the folder (or of
-    `source_folder`) are copied. Raises `OptionError` for a model without low-rank layers, `ModelError` for one that has
-    a bias where the base has none and where it is not without effect.
+    Its results are the same, at the base's size and speed, in any runtime; the other files of the folder (or of
+    `source_folder`) are copied. Raises `OptionError` for a model without low-rank layers, `ModelError` for a bias that
+    the base lacks and that has an effect.
     """
     if isinstance(model, str | Path):
         source_folder = Path(model)
         model = load_low_rank(source_folder)
     if not is_low_rank(model):
-        raise OptionError(f"{type(model).__name__} has no low-rank layers: it is dense already")
+        raise OptionError(f"{type(model).__name__} has no low-rank layers: it is already dense")
     dense = as_dense(model, dtype)
     with new_folder(output) as folder:
         _save(dense, folder)
@@ -93,7 +91,7 @@ def materialize(
 
 
 def as_dense(model: Any, dtype: torch.dtype | None = None) -> Any:
-    """The dense model of the base type that computes the same. Raises `ModelError` as `materialize` does."""
+    """The equivalent dense model of the base type. Raises `ModelError` as `materialize`."""
     base: Any = next(kind for kind in type(model).__mro__ if not issubclass(kind, LowRankMixin))
     values = {**_plain_values(model.config), "model_type": model.config.model_type}
     for key in (MODEL_TYPE, "auto_map", "architectures"):
@@ -111,7 +109,8 @@ def as_dense(model: Any, dtype: torch.dtype | None = None) -> Any:
 
 
 def load_low_rank(folder: Path, dtype: torch.dtype | None = None) -> Any:
-    """The model of a folder, by the Auto class of its family. Raises `ModelError` for a folder of another kind."""
+    """Load the model of a folder with the Auto class of its family. Raises `ModelError` for a folder of another
+    kind."""
     from linnet.models.families import family_of
 
     auto = family_of(folder).auto_class()
@@ -126,14 +125,12 @@ def _dense_state(name: str, layer: Any, target: nn.Module, kind: str) -> dict[st
     if getattr(target, "bias", None) is not None:
         made[f"{name}.bias"] = (weight.new_zeros(len(weight)) if bias is None else bias).to(dtype)
     elif bias is not None and not (kind == "whisper" and name.endswith(_SCORES)) and bias.abs().max() > 0:
-        raise ModelError(
-            f"{name} has a bias, and the same layer of a dense {kind} model has none: it cannot be written dense"
-        )
+        raise ModelError(f"{name} has a bias, but this layer of a dense {kind} model has none: it cannot be converted")
     return made
 
 
 def _with_weights(kind: Any, config: Any, state: Mapping[str, Tensor], dtype: torch.dtype | None, like: Any) -> Any:
-    """A model of a class with these weights, which are not copied; buffers that are no weights are those of `like`."""
+    """A model of this class with these weights, not copied; other buffers are those of `like`."""
     with torch.device("meta"):
         made = kind(config)
     if dtype is not None:
@@ -160,13 +157,13 @@ def _save(model: Any, folder: Path) -> None:
     from linnet.models.loading import quiet
 
     if getattr(model, "generation_config", None) is not None:
-        model.generation_config = GenerationConfig()  # the file is copied: what a checkpoint says may not pass a check
+        model.generation_config = GenerationConfig()  # the file is copied: that of a checkpoint may fail validation
     with quiet():
         model.save_pretrained(folder)
 
 
 def _copy_rest(source: Path, folder: Path) -> None:
-    """Copy what is neither weights nor config nor card; a file of the source goes before one that was made."""
+    """Copy all files except weights, config and card; a file of the source replaces a generated one."""
     (folder / "generation_config.json").unlink(missing_ok=True)
     for path in sorted(source.iterdir()):
         if path.is_file() and path.suffix not in (*_WEIGHTS, ".py") and path.name not in _OWN:

@@ -24,7 +24,7 @@ WRITERS: dict[str, Writer] = {writer.extension: writer for writer in _ALL}
 def make_writer(
     name: str, *, layout: SubtitleLayout | None = None, fingerprint: str | None = None, paragraphs: bool = False
 ) -> Writer:
-    """The writer of a format for one run: `layout` is for subtitles, `fingerprint` for JSON, `paragraphs` for txt.
+    """The writer of a format: `layout` is for subtitles, `fingerprint` for JSON, `paragraphs` for txt.
 
     >>> make_writer("srt", layout=SubtitleLayout(max_line_width=32))
     SrtWriter(layout=SubtitleLayout(max_line_width=32, ...))
@@ -39,18 +39,18 @@ def make_writer(
 
 
 def parse_formats(texts: Iterable[str]) -> tuple[str, ...]:
-    """Names of formats, given one by one or separated by commas, each once and in the order given.
+    """Parse names of formats, separate or with commas; each once, in the given order.
 
     >>> parse_formats(["srt,JSON", "srt"])
     ('srt', 'json')
 
     Raises:
-        OptionError: a name that is no format, or no name at all.
+        OptionError: an unknown format, or no name.
     """
     names = [name for text in texts for part in text.split(",") if (name := part.strip().lower().lstrip("."))]
     for name in names:
         if name not in WRITERS:
             raise OptionError(f"format {name!r} is unknown: use {', '.join(WRITERS)}")
     if not names:
-        raise OptionError(f"no format was named: use {', '.join(WRITERS)}")
+        raise OptionError(f"no format was given: use {', '.join(WRITERS)}")
     return tuple(dict.fromkeys(names))

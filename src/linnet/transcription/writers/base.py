@@ -1,4 +1,4 @@
-"""What a format of transcript is, and the small things that several formats share."""
+"""The interface of transcript formats, and helpers shared by several formats."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from linnet.transcription.transcript import Segment, Transcript
 
 
 class Writer(Protocol):
-    """One format of transcript."""
+    """One transcript format."""
 
     @property
     def extension(self) -> str:
-        """Of the files, without the dot; also the name of the format on the command line."""
+        """The file extension without the dot; also the name of the format on the command line."""
         ...
 
     def render(self, transcript: Transcript) -> str:
-        """The whole text of a valid file, also for a transcript without segments."""
+        """The content of a valid file, also for a transcript without segments."""
         ...
 
 
@@ -43,7 +43,7 @@ def clock(seconds: float, mark: str) -> str:
 
 
 def lines(segment: Segment) -> list[str]:
-    """The segment's lines of text, stripped and without blank ones: a blank line would end a subtitle."""
+    """The segment's lines of text, stripped and without blank lines, which would end a subtitle."""
     return [line for part in segment.text.splitlines() if (line := part.strip())]
 
 

@@ -1,4 +1,4 @@
-"""One JSON document: everything that is known of a transcript."""
+"""One JSON document with the whole transcript."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from linnet.transcription.transcript import Transcript
 
 
 def plain(value: Any) -> Any:
-    """`value` with numbers that JSON cannot hold (NaN, infinities) as `None`, at any depth."""
+    """`value` with numbers that JSON does not support (NaN, infinity) as `None`, at any depth."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -23,14 +23,14 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class JsonWriter:
-    """`Transcript.to_dict()`, indented; with the run's `fingerprint` where there is one."""
+    """`Transcript.to_dict()`, indented; with the run's `fingerprint` if given."""
 
     fingerprint: str | None = None
 
     extension = "json"
 
     def render(self, transcript: Transcript) -> str:
-        """The document and a line end; UTF-8 letters stay as they are."""
+        """The document and a line end; non-ASCII letters are not escaped."""
         data = plain(transcript.to_dict())
         if self.fingerprint is not None:
             data["fingerprint"] = self.fingerprint

@@ -1,4 +1,4 @@
-"""JSON lines: one object for each segment, to be joined over many recordings with `cat`."""
+"""JSON lines: one object per segment; files of several recordings can be joined with `cat`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from linnet.transcription.writers.json_document import plain
 
 
 class JsonLinesWriter:
-    """One line for each segment, each with the recording's `source` and `language`."""
+    """One line per segment, with the recording's `source` and `language`."""
 
     extension = "jsonl"
 
     def render(self, transcript: Transcript) -> str:
-        """The lines; nothing at all for a transcript without segments."""
+        """The lines; empty for a transcript without segments."""
         rows = (
             {"source": transcript.source, **asdict(segment), "language": segment.language or transcript.language}
             for segment in transcript.segments

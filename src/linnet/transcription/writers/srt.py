@@ -11,9 +11,9 @@ from linnet.transcription.writers.base import cue_times
 
 @dataclass(frozen=True)
 class SrtWriter:
-    """Numbered cues from 1; segments without text are left out.
+    """Cues numbered from 1; segments without text are omitted.
 
-    SubRip knows no escapes, so an arrow `-->` inside a text, which players read as a time line, becomes `->`.
+    SubRip has no escapes, so an arrow `-->` in a text, which players read as a time line, becomes `->`.
     """
 
     layout: SubtitleLayout | None = None
@@ -21,7 +21,7 @@ class SrtWriter:
     extension = "srt"
 
     def render(self, transcript: Transcript) -> str:
-        """The cues, each ended by a blank line."""
+        """The cues, each followed by a blank line."""
         return "".join(
             f"{number}\n{cue_times(cue, ',')}\n{text.replace('-->', '->')}\n\n"
             for number, cue in enumerate(make_cues(transcript, self.layout), start=1)

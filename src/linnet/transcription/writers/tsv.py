@@ -1,4 +1,4 @@
-"""A table: start and end in milliseconds, text."""
+"""A table of start and end in milliseconds, and text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from linnet.transcription.writers.base import milliseconds
 
 
 class TsvWriter:
-    """One row for each segment under a header; whitespace inside a text, tabs and line ends too, becomes one space."""
+    """One row per segment under a header; whitespace in a text, including tabs and line ends, becomes one space."""
 
     extension = "tsv"
 

@@ -11,14 +11,14 @@ from linnet.transcription.writers.base import lines
 
 @dataclass(frozen=True)
 class TextWriter:
-    """One line of text for each segment, or `paragraphs` with a blank line between; nothing where nothing was said."""
+    """One line of text per segment, or `paragraphs` separated by blank lines; empty without text."""
 
     paragraphs: bool = False
 
     extension = "txt"
 
     def render(self, transcript: Transcript) -> str:
-        """The segments' texts, one a line, or run on."""
+        """The segments' texts, one per line, or as paragraphs."""
         if self.paragraphs:
             return "\n\n".join(paragraphs(transcript.segments)) + "\n" * bool(transcript.text)
         texts = (" ".join(lines(segment)) for segment in transcript.segments)

@@ -14,11 +14,11 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True)
 class VttWriter:
-    """Cues after the `WEBVTT` line; `&`, `<` and `>` are escaped as the W3C's WebVTT text asks, and so is `-->`.
+    """Cues after the `WEBVTT` line; `&`, `<`, `>` and `-->` are escaped as required by the W3C's WebVTT.
 
-    Words with times are tagged, so that players light them up one by one: `<00:00:01.000><c>word</c>`. A tag's time
-    lies after the cue's start and the tag before it, and before the cue's end, as WebVTT asks; a word whose time does
-    not has no time tag.
+    Words with times are tagged, so that players highlight them one by one: `<00:00:01.000><c>word</c>`. A tag's time
+    must lie after the cue's start and the previous tag, and before the cue's end; words with other times have no time
+    tag.
     """
 
     layout: SubtitleLayout | None = None
@@ -26,7 +26,7 @@ class VttWriter:
     extension = "vtt"
 
     def render(self, transcript: Transcript) -> str:
-        """The header and the cues, a blank line before each."""
+        """The header and the cues, each after a blank line."""
         cues = (f"\n{cue_times(cue, '.')}\n{_text(cue)}\n" for cue in make_cues(transcript, self.layout))
         return "WEBVTT\n" + "".join(cues)
 
@@ -40,7 +40,7 @@ def _text(cue: Cue) -> str:
 
 
 def _line(units: Sequence[Unit], reached: int, end: int) -> tuple[str, int]:
-    """A line's text, and the time of its last tag in milliseconds."""
+    """The text of a line, and the time of its last tag in milliseconds."""
     parts: list[str] = []
     for place, unit in enumerate(units):
         space = " " if unit.spaced and place else ""

@@ -1,7 +1,7 @@
-"""Silence for libmpg123, which writes what it thinks of an mp3 to standard error, and which libsndfile gives no option.
+"""Silence libmpg123, which writes warnings about an mp3 to standard error and which libsndfile has no option for.
 
-Not the descriptor of standard error is turned away but the C library's own `stderr`, for as long as libsndfile is at
-work: Python's messages, and those of child processes, go on.
+The C library's own `stderr` is redirected, not the file descriptor, and only while libsndfile works: messages of Python
+and of child processes still appear.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from functools import cache
 from typing import Any
 
 _lock = threading.Lock()
-_users = 0  # threads that are inside
-_kept: int | None = None  # the true stream meanwhile
+_users = 0  # threads inside `silenced`
+_kept: int | None = None  # the original stream
 
 
 @cache
 def _stream() -> tuple[Any, int] | None:
-    """The C library's variable `stderr`, and a stream that goes nowhere; None where the variable cannot be set."""
+    """The C library's variable `stderr` and a stream to /dev/null; None if the variable cannot be set."""
     if sys.platform == "darwin":
         name = "__stderrp"
-    elif platform.libc_ver()[0] == "glibc":  # elsewhere it is a constant
+    elif platform.libc_ver()[0] == "glibc":  # elsewhere `stderr` is a constant
         name = "stderr"
     else:
         return None
@@ -36,9 +36,9 @@ def _stream() -> tuple[Any, int] | None:
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
-    """While in here, what C code prints to standard error is dropped; threads may overlap."""
-    global _users, _kept  # noqa: PLW0603 - it is the process's
+def silenced() -> Iterator[None]:
+    """Discard what C code prints to standard error; threads may overlap."""
+    global _users, _kept  # noqa: PLW0603 - state of the process
     stream = _stream()
     with _lock:
         _users += 1

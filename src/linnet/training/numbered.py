@@ -1,4 +1,4 @@
-"""A plan of batches by their numbers, for recipes' own tasks."""
+"""A plan of batches by their numbers, for tasks that put each batch together anew."""
 
 from __future__ import annotations
 

@@ -1,0 +1,155 @@
+"""How surely `linnet curate` finds each kind of broken recording: the area under the ROC curve of its scores.
+
+    python benchmarks/curate_pools.py digits --output build/curate --pools 1
+    python benchmarks/curate_pools.py real --output build/curate-real
+    python benchmarks/curate_detection.py digits build/curate/pool-0 --output build/detection
+    python benchmarks/curate_detection.py real build/curate-real --output build/detection [--heard corpus.eval.jsonl]
+
+Each set is measured and scored as `linnet curate` does it, without a model. What is judged are its scores and what its
+gates hold against their limits, each gate asked by itself, for each defect the one that is made for it:
+
+    wrong-text, swapped-text, wrong-language    mi_tokens_raw: what is written is not what is heard
+    cut-audio, cut-text                         the gates cut-sound and cut-text
+    noise                                       snr_db, of the gate noisy
+    duplicate                                   the gate near-sound: how like the most alike with the same words
+
+The area is that between the recordings with the defect and those with none; 0.5 is chance. Originals of copies are left
+out of the latter for `duplicate`. `real` is all sets of its folder as one corpus. With `--heard`, rows of
+`linnet evaluate` on the corpus's manifest.jsonl, wrong texts are also judged by a model's character error rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from linnet.curation.gates import gates_of
+from linnet.curation.heard import read_heard
+from linnet.curation.job import Corpus, Curated, curate, measure
+from linnet.curation.options import CurateOptions
+from linnet.curation.select import duplicate_gates
+from linnet.curation.workers import WorkerOptions
+from linnet.data import Utterance, read_manifest
+from linnet.files import write_atomic
+
+WORST: dict[str, tuple[str, int]] = {  # the column, and which end of it is the bad one
+    "wrong-text": ("mi_tokens_raw", -1),
+    "swapped-text": ("mi_tokens_raw", -1),
+    "wrong-language": ("mi_tokens_raw", -1),
+    "cut-audio": ("cut-sound", 1),
+    "cut-text": ("cut-text", 1),
+    "noise": ("noisy", -1),
+    "duplicate": ("near-sound", 1),
+}
+TARGETS = {"wrong-text": 0.95, "duplicate": 0.97}  # others 0.9
+Numbers = NDArray[np.float64]
+Row = dict[str, Any]
+
+
+def area(bad: Numbers, good: Numbers) -> float:
+    """The chance that a bad recording scores above a good one, ties half: the area under the ROC curve."""
+    ranks = rankdata(np.concatenate([bad, good]))
+    return float((ranks[: len(bad)].sum() - len(bad) * (len(bad) + 1) / 2) / (len(bad) * len(good)))
+
+
+def column(curated: Curated, name: str, sign: int) -> Numbers:
+    """A score or the values of a gate, greater for worse; what was not measured is the best."""
+    pool, options = curated.pool, CurateOptions().select
+    if name in pool.scores:
+        found = pool.scores[name]
+    else:
+        gates = {one.name: one for one in (*gates_of(options.gates), *duplicate_gates(options.duplicates))}
+        found = gates[name].check(pool, np.ones(len(pool), np.bool_)).values
+    return np.nan_to_num(sign * np.asarray(found, np.float64), nan=-np.inf)
+
+
+def judged(curated: Curated, rows: list[Row], heard: dict[str, float]) -> Iterator[Row]:
+    """A line for each defect."""
+    defects = np.array([row.get("defect", "") for row in rows])
+    originals = {row["copy_of"] for row in rows if row.get("copy_of")}
+    original = np.array([Path(row["audio"]).stem in originals for row in rows])
+    ids = [str(one) for one in curated.pool.ids]
+    for defect, (name, sign) in WORST.items():
+        bad = defects == defect
+        good = (defects == "") & ~(original & (defect == "duplicate"))
+        if not bad.any():
+            continue
+        worse = column(curated, name, sign)
+        failed = ~(curated.selection.weights > 0)
+        yield {
+            "defect": defect,
+            "by": name,
+            "bad": int(bad.sum()),
+            "good": int(good.sum()),
+            "area": round(area(worse[bad], worse[good]), 4),
+            "target": TARGETS.get(defect, 0.9),
+            "gated": round(float(failed[bad].mean()), 4),
+            "good_gated": round(float(failed[good].mean()), 4),
+        }
+        if heard and defect in ("wrong-text", "swapped-text"):
+            rates = np.array([heard.get(one, np.nan) for one in ids])
+            known = np.isfinite(rates)
+            found = area(rates[bad & known], rates[good & known])
+            by = {"by": "a model's character errors", "bad": int((bad & known).sum()), "target": 0.99}
+            yield {"defect": defect, **by, "good": int((good & known).sum()), "area": round(found, 4)}
+
+
+def joined(folder: Path, output: Path) -> Path:
+    """The manifest of all sets of a folder as one corpus, each row with its set as its source."""
+    lines = []
+    for path in sorted(folder.glob("*/manifest.jsonl")):
+        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            audio = str((path.parent / row["audio"]).absolute())
+            named = {"id": f"{path.parent.name}/{row['audio']}", "audio": audio, "source": path.parent.name}
+            lines.append(json.dumps(row | named, ensure_ascii=False) + "\n")
+    manifest = output / "manifest.jsonl"
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomic(manifest, "".join(lines))
+    return manifest
+
+
+def run(manifest: Path, output: Path) -> tuple[Curated, Corpus]:
+    """As `linnet curate` does it, in one process."""
+    rows: list[Utterance] = list(read_manifest(manifest))
+    corpus = measure(rows, output / "work", CurateOptions(workers=WorkerOptions(workers=1)))
+    return curate(corpus), corpus
+
+
+def main() -> None:
+    """Measure one corpus and print its table; the lines are added to `areas.jsonl`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("digits", "real"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--heard", type=Path, help="rows of linnet evaluate on OUTPUT/NAME/manifest.jsonl")
+    asked = parser.parse_args()
+    place = asked.output / f"{asked.kind}-{asked.folder.name}"
+    manifest = joined(asked.folder, place) if asked.kind == "real" else asked.folder / "manifest.jsonl"
+    curated, corpus = run(manifest, place)
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    heard = read_heard(asked.heard) if asked.heard else {}
+    lines = list(judged(curated, rows, heard))
+    print(f"{asked.folder}: {len(rows)} recordings, {corpus.audio.seconds / 3600:.2f} hours")
+    print("defect          area    target  bad   gated   good gated   by")
+    for line in lines:
+        gated = [f"{line[name]:6.1%}" if name in line else "     -" for name in ("gated", "good_gated")]
+        print(
+            f"{line['defect']:<15} {line['area']:.3f}   {line['target']:.2f}    {line['bad']:<5} {gated[0]}  {gated[1]}"
+            f"       {line['by']}"
+        )
+    with (asked.output / "areas.jsonl").open("a", encoding="utf-8") as log:
+        for line in lines:
+            note = {"corpus": place.name, "rows": len(rows), "machine": platform.machine()}
+            log.write(json.dumps(note | line) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Utterances with word times as a causal model is trained on them: read, checked, joined, cut, augmented, batched."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from linnet.alignment.forced import text_tokens
+from linnet.audio.effects import colored
+from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.data.aligned import AlignedUtterance, SpokenWord, read_aligned
+from linnet.data.samples import UtteranceReader
+from linnet.decoding.options import DecodingOptions
+from linnet.decoding.prefix import build_prefix
+from linnet.errors import OptionError
+from linnet.models.whisper import WhisperModel
+from linnet.training.batch import Batch
+from linnet.training.causal.batches import Shape, causal_tensors, window_tensors
+from linnet.training.causal.points import Rng
+from linnet.training.causal.recipe import CausalData, CausalRecipe
+from linnet.training.causal.targets import CausalExample, from_middle
+from linnet.training.context import RunContext
+from linnet.training.speech.augment import SLOWEST, augmented
+from linnet.training.speech.recipe import AugmentOptions
+
+_NAMED = 10
+_NEAR = 0.1  # of the corpus: how far in length the utterances of a batch lie apart
+_LONGEST_GAP = 1.2  # seconds between joined utterances
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedClip:
+    """One utterance with the tokens of its words, and of each token when its word starts and ends, in seconds."""
+
+    aligned: AlignedUtterance
+    seconds: float
+    tokens: tuple[int, ...]
+    starts: tuple[float, ...]
+    ends: tuple[float, ...]
+
+
+def read_clips(paths: Sequence[str], whisper: WhisperModel, longest: float, context: RunContext) -> list[AlignedClip]:
+    """The usable utterances of manifests with word times, of at most `longest` seconds.
+
+    Raises `OptionError` that names what cannot be used (with `context.skip_bad` it is skipped and said), or that
+    nothing is left.
+    """
+    clips: list[AlignedClip] = []
+    bad: list[str] = []
+    long = 0
+    for path in paths:
+        for found in read_aligned(Path(path)):
+            if isinstance(found, str):
+                bad.append(found)
+                continue
+            seconds = _seconds(found)
+            if seconds is None:
+                bad.append(f"{found.utterance.id}: it has no duration: make the manifest with  linnet data align")
+            elif seconds > longest:
+                long += 1
+            else:
+                clips.append(AlignedClip(found, seconds, *token_times(whisper.vocabulary.tokenizer, found.words)))
+    if long:
+        context.notify(f"{long} of {long + len(clips)} utterances are skipped: longer than {longest:g} s")
+    if bad:
+        named = "\n".join(f"  {one}" for one in bad[:_NAMED])
+        message = f"{len(bad)} utterances cannot be used\n{named}"
+        if not context.skip_bad:
+            raise OptionError(f"{message}\nFix them, or skip them with --skip-bad.")
+        context.notify(message)
+    if not clips:
+        raise OptionError(f"no utterance with word times found in {', '.join(paths) or 'no manifest at all'}.")
+    return clips
+
+
+def token_times(
+    tokenizer: Any, words: Sequence[SpokenWord]
+) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """The tokens of words, and the start and end of the word of each.
+
+    Byte pairs never cross the space before a word, so that these are the tokens of the whole text.
+    """
+    found = [(token, word.start, word.end) for word in words for token in text_tokens(tokenizer, word.word)]
+    if not found:
+        return (), (), ()
+    tokens, starts, ends = zip(*found, strict=True)
+    return tokens, starts, ends
+
+
+class CausalBatches(Dataset[Batch]):
+    """`self[number]` is a whole batch, put together anew: it depends on the seed and its number alone."""
+
+    epoch = 0
+
+    def __init__(self, recipe: CausalRecipe, whisper: WhisperModel, clips: Sequence[AlignedClip], shape: Shape) -> None:
+        self._data, self._causal, self._seed = recipe.data, recipe.causal, recipe.run.seed
+        self._language = recipe.model.language or None
+        self._whisper, self._shape = whisper, shape
+        self._clips = sorted(clips, key=lambda clip: clip.seconds)
+        self._reader: tuple[int, UtteranceReader] | None = None
+
+    @cached_property
+    def _voiced(self) -> list[int]:
+        return [row for row, clip in enumerate(self._clips) if clip.tokens]
+
+    def __getitem__(self, number: int) -> Batch:
+        rng = np.random.default_rng([self._seed, number])
+        whole = bool(rng.random() < self._causal.full_context)
+        joined = bool(rng.random() < self._data.join)
+        rows = self._rows(rng, whole=whole, joined=joined)
+        seeds = ([self._seed, number, place] for place in range(len(rows)))
+        examples = [
+            self.example(np.random.default_rng(seed), row, joined=joined) for seed, row in zip(seeds, rows, strict=True)
+        ]
+        tensors = (
+            window_tensors(examples, self._shape) if whole else causal_tensors(examples, self._causal, self._shape, rng)
+        )
+        padded = tensors["features"].shape[1] / 100 * len(examples)
+        ids = [self._clips[row].aligned.utterance.id for row in rows]
+        return Batch(tensors, ids, [one.seconds for one in examples], padded, [])
+
+    def _rows(self, rng: Rng, *, whole: bool, joined: bool) -> list[int]:
+        """Rows of similar length that together fill the seconds of a batch, as whole windows or with others behind."""
+        count = len(self._clips)
+        near = max(round(_NEAR * count), 8)
+        center = int(rng.integers(count))
+        low, high = max(center - near, 0), min(center + near + 1, count)
+        window = self._shape.window / SAMPLE_RATE
+        padded = window if whole else min(self._clips[high - 1].seconds * (1 + joined) / SLOWEST, window)
+        size = max(1, round(self._data.batch_seconds / padded))
+        return [int(row) for row in rng.integers(low, high, size)]
+
+    def example(self, rng: Rng, row: int, *, joined: bool = False) -> CausalExample:
+        """One recording: an utterance, with one of similar length behind it if `joined`, by chance without its
+        beginning, or noise in its place."""
+        data, clip = self._data, self._clips[row]
+        if rng.random() < data.empty:
+            return CausalExample(_noise(rng, clip.seconds), prefix_of(self._whisper, self._language_of(clip)))
+        samples, starts, ends, tokens = self._sound(clip), clip.starts, clip.ends, clip.tokens
+        if joined and self._voiced:
+            other = self._clips[self._near(rng, row)]
+            gap = round(float(rng.uniform(0.1, _LONGEST_GAP)) * SAMPLE_RATE)
+            shift = (len(samples) + gap) / SAMPLE_RATE
+            if shift + other.seconds < (self._shape.window / SAMPLE_RATE - 1.0) * SLOWEST:
+                samples = np.concatenate([samples, np.zeros(gap, np.float32), self._sound(other)])
+                starts = (*starts, *(shift + start for start in other.starts))
+                ends = (*ends, *(shift + end for end in other.ends))
+                tokens = (*tokens, *other.tokens)
+        made = CausalExample(samples, prefix_of(self._whisper, self._language_of(clip)), tokens, ends)
+        previous = self._whisper.vocabulary.start_of_previous
+        if previous is not None and rng.random() < data.middle:
+            made = from_middle(made, starts, previous, rng)
+        return made if data.augment is None else augmented_example(made, data.augment, rng)
+
+    def _near(self, rng: Rng, row: int) -> int:
+        """Another row with words, near in length."""
+        place = bisect_left(self._voiced, row)
+        reach = max(round(_NEAR * len(self._voiced)), 4)
+        return self._voiced[int(rng.integers(max(place - reach, 0), min(place + reach + 1, len(self._voiced))))]
+
+    def _language_of(self, clip: AlignedClip) -> str | None:
+        return clip.aligned.utterance.language or self._language
+
+    def _sound(self, clip: AlignedClip) -> Samples:
+        if self._reader is None or self._reader[0] != os.getpid():  # file positions must not be shared with a fork
+            self._reader = os.getpid(), UtteranceReader()
+        return self._reader[1].read(clip.aligned.utterance).samples
+
+
+def augmented_example(example: CausalExample, options: AugmentOptions, rng: Rng) -> CausalExample:
+    """The recording as `training.speech.augment` changes it; where that changes its length, so are the word ends."""
+    before = max(len(example.samples), 1)
+    samples = augmented(example.samples, options, [int(rng.integers(2**31))])
+    ratio = len(samples) / before
+    return CausalExample(samples, example.prefix, example.tokens, tuple(end * ratio for end in example.ends))
+
+
+def prefix_of(whisper: WhisperModel, language: str | None) -> tuple[int, ...]:
+    """What the decoder is given before the text, without timestamps. Raises `OptionError` for an unknown language."""
+    known = whisper.vocabulary.languages
+    if known and language not in known:
+        raise OptionError(
+            f"model: language: {language or 'none'} is not one that {whisper.name} knows: name it in the recipe or the "
+            "manifest"
+        )
+    options = DecodingOptions(timestamps=False)
+    prefix, _ = build_prefix(whisper.vocabulary, options, language=language, max_length=whisper.max_length)
+    return tuple(prefix)
+
+
+def validation_examples(
+    data: CausalData, whisper: WhisperModel, language: str | None, context: RunContext
+) -> list[tuple[CausalExample, str | None]]:
+    """The recordings that are decoded as streams, and their languages."""
+    clips = read_clips([data.validation], whisper, data.longest, context)
+    made: list[tuple[CausalExample, str | None]] = []
+    with UtteranceReader() as reader:
+        for clip in clips[: data.validation_limit or None]:
+            spoken = clip.aligned.utterance.language or language
+            samples = reader.read(clip.aligned.utterance).samples
+            made.append((CausalExample(samples, prefix_of(whisper, spoken), clip.tokens, clip.ends), spoken))
+    return made
+
+
+def _seconds(found: AlignedUtterance) -> float | None:
+    """The length of an utterance, as its row states it."""
+    one = found.utterance
+    return one.end - (one.start or 0.0) if one.end is not None else one.duration
+
+
+def _noise(rng: Rng, seconds: float) -> Samples:
+    """Silence, or noise between white and brown at -75 to -20 dB of full scale."""
+    count = max(round(seconds * SAMPLE_RATE), SAMPLE_RATE // 2)
+    if rng.random() < 0.15:
+        return np.zeros(count, np.float32)
+    level = np.float32(10 ** (rng.uniform(-75, -20) / 20))
+    noise: Samples = (level * colored(rng, count, float(rng.uniform(0, 2)))[:count]).astype(np.float32)
+    return noise

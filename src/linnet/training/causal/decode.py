@@ -1,0 +1,146 @@
+"""Decode recordings as a stream is decoded, many at once: the choice of a checkpoint rests on it.
+
+Each recording is encoded once with the mask, which gives the frames that a runtime would compute block by block. At the
+end of each block the decoder goes on from the words that are final; a word becomes final when it is complete and either
+sure or unchanged since the block before.
+
+Shapes: B recordings, R rows, P encoder frames (20 ms), D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from linnet.alignment.grouping import split_words
+from linnet.models.causal import FRAME_SECONDS, block_ends, encode_causal
+from linnet.models.vocabulary import WhisperVocabulary
+from linnet.training.causal.batches import Shape
+from linnet.training.causal.features import frame_count, padded_frames, stream_features, window_features
+from linnet.training.causal.loss import decode_limited
+from linnet.training.causal.options import CausalOptions
+from linnet.training.causal.targets import CausalExample
+
+SURE = 0.9  # the probability of each token of a word that becomes final at once
+_AT_ONCE, _RATE = 15, 12.0  # new tokens of a block at most; tokens of a second of audio
+
+
+@dataclass
+class Heard:
+    """What was heard of one recording: the tokens that are final, and when each became so, in seconds of audio."""
+
+    prefix: tuple[int, ...]
+    ends: list[int]  # of its blocks
+    tokens: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    before: tuple[int, ...] = ()  # all tokens of the hypothesis at the block before
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Tokens after the final ones, the probability of each, and whether the end token followed."""
+
+    tokens: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    ended: bool
+
+
+@torch.no_grad()
+def decode_stream(
+    model: Any,
+    vocabulary: WhisperVocabulary,
+    shape: Shape,
+    examples: Sequence[CausalExample],
+    options: CausalOptions,
+    *,
+    block: int,
+) -> list[Heard]:
+    """What a stream in blocks of `block` frames after a first block of `first_block` gives for each recording."""
+    counts = [min(frame_count(len(one.samples), options.tail_pad), shape.frames) for one in examples]
+    longest = padded_frames(counts, shape.frames)
+    ends = torch.full((len(examples), longest), longest)
+    heard: list[Heard] = []
+    for row, (one, count) in enumerate(zip(examples, counts, strict=True)):
+        own = block_ends(count, [options.first_block, block])
+        ends[row, :count] = torch.as_tensor(own)
+        heard.append(Heard(one.prefix, sorted({int(end) for end in own})))
+    features = stream_features([one.samples for one in examples], longest, mels=shape.mels, peak=options.speech_peak)
+    device = next(model.parameters()).device
+    encoded = encode_causal(model.model.encoder, features.to(device), ends)
+    for number in range(max(len(one.ends) for one in heard)):
+        open_rows = [row for row, one in enumerate(heard) if number < len(one.ends)]
+        limits = [heard[row].ends[number] for row in open_rows]
+        begun = [[*heard[row].prefix, *heard[row].tokens] for row in open_rows]
+        tails = extend(model, shape, encoded[open_rows], begun, limits)
+        for row, limit, tail in zip(open_rows, limits, tails, strict=True):
+            _settle(heard[row], tail, vocabulary, limit * FRAME_SECONDS, last=limit == heard[row].ends[-1])
+    return heard
+
+
+@torch.no_grad()
+def decode_windows(model: Any, shape: Shape, examples: Sequence[CausalExample]) -> list[list[int]]:
+    """The tokens of each recording, decoded greedily from its whole window as by a model that is not causal."""
+    device = next(model.parameters()).device
+    features = window_features([one.samples for one in examples], shape.window, mels=shape.mels).to(device)
+    encoded = encode_causal(model.model.encoder, features, torch.full((shape.frames,), shape.frames))
+    begun = [list(one.prefix) for one in examples]
+    tails = extend(model, shape, encoded, begun, [shape.frames] * len(begun), most=shape.places)
+    return [list(tail.tokens) for tail in tails]
+
+
+def extend(
+    model: Any,
+    shape: Shape,
+    encoded: Tensor,
+    begun: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    *,
+    most: int = _AT_ONCE,
+) -> list[Tail]:
+    """Go on greedily from `begun` on the first `limits` frames of encoded rows [R, P, D], up to `most` tokens."""
+    tails: list[tuple[list[int], list[float]]] = [([], []) for _ in begun]
+    ended = [False] * len(begun)
+    room = [min(most, shape.places - len(row)) for row in begun]
+    unfinished = list(range(len(begun)))
+    suppressed = shape.end + 1  # no special token and no timestamp
+    while unfinished:
+        rows = [[*begun[row], *tails[row][0]] for row in unfinished]
+        length = max(map(len, rows))
+        tokens = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=encoded.device)
+        bounds = torch.tensor([limits[row] for row in unfinished], device=encoded.device)
+        hidden = decode_limited(model.model.decoder, tokens, encoded[unfinished], bounds)
+        last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
+        scores = model.proj_out(last).float()
+        scores[:, suppressed:] = -torch.inf
+        best = scores.log_softmax(-1).max(-1)
+        for row, token, score in zip(unfinished, best.indices.tolist(), best.values.tolist(), strict=True):
+            if token == shape.end:
+                ended[row] = True
+            else:
+                tails[row][0].append(token)
+                tails[row][1].append(math.exp(score))
+        unfinished = [row for row in unfinished if not ended[row] and len(tails[row][0]) < room[row]]
+    return [Tail(tuple(tokens), tuple(sure), done) for (tokens, sure), done in zip(tails, ended, strict=True)]
+
+
+def _settle(heard: Heard, tail: Tail, vocabulary: WhisperVocabulary, time: float, *, last: bool) -> None:
+    """Make the words of a tail final that may be; all of them where the recording ends."""
+    done = len(heard.tokens)
+    words = split_words(vocabulary, tail.tokens)
+    taken = 0
+    for number, word in enumerate(words):
+        complete = tail.ended or number + 1 < len(words)
+        sure = all(tail.probabilities[place] >= SURE for place in word.indices)
+        end = word.indices[-1] + 1
+        agreed = heard.before[done : done + end] == tail.tokens[:end]
+        if not (last or (complete and (sure or agreed))):
+            break
+        taken = end
+    heard.before = (*heard.tokens, *tail.tokens)
+    heard.tokens += tail.tokens[:taken]
+    heard.times += [time] * taken

@@ -1,0 +1,101 @@
+"""The recipe of a causal model (`task: causal`), as frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from linnet.errors import OptionError
+from linnet.settings import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, require
+from linnet.training.causal.options import CausalOptions
+from linnet.training.freeze import parse
+from linnet.training.options import Optimization, RunSettings
+from linnet.training.speech.recipe import AugmentOptions
+
+if TYPE_CHECKING:
+    from linnet.training.causal.corpus import CausalBatches
+    from linnet.training.context import RunContext
+    from linnet.training.loop import Validate
+    from linnet.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class CausalModelChoice:
+    """The Whisper to make causal, a folder or Hub id; `language` applies to utterances without one."""
+
+    checkpoint: str = ""
+    language: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint:
+            raise OptionError("model: name the `checkpoint` to make causal, such as openai/whisper-tiny.en.")
+
+
+@dataclass(frozen=True)
+class CausalData:
+    """Manifests with word times (`linnet data align`), and how a batch is put together.
+
+    Utterances above `longest` seconds are skipped. A batch holds `batch_seconds` of padded audio. A share `join` of the
+    batches has two utterances in each recording. Of the recordings, a share `empty` is noise or silence alone, and
+    `middle` begins between two words, with the words before as prompt. `augment` is that of `task: speech`.
+    """
+
+    train: tuple[str, ...] = ()
+    validation: str = ""
+    validation_limit: int = 40
+    longest: float = 28.0
+    batch_seconds: float = 96.0
+    empty: float = 0.08
+    join: float = 0.2
+    middle: float = 0.15
+    augment: AugmentOptions | None = None
+
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, "validation_limit")
+        require(self, POSITIVE, "longest", "batch_seconds")
+        require(self, SHARE, "empty", "join", "middle")
+        if isinstance(self.train, str):
+            raise OptionError(f"data: train is a list of manifests: write  train: [{self.train}]")
+
+
+@dataclass(frozen=True)
+class CausalRunSettings(RunSettings):
+    """Run settings, and how a validation is scored."""
+
+    normalizer: str = "auto"
+
+
+@dataclass(frozen=True)
+class CausalRecipe:
+    """Everything that causal training depends on.
+
+    `freeze` maps parts to policies of `linnet.training.freeze`; by default all weights are trained. Where only adapters
+    are, they alone are saved, as PEFT saves them.
+    """
+
+    model: CausalModelChoice = field(default_factory=lambda: CausalModelChoice("openai/whisper-tiny.en"))
+    causal: CausalOptions = field(default_factory=CausalOptions)
+    freeze: dict[str, str] = field(default_factory=dict)
+    data: CausalData = field(default_factory=CausalData)
+    smoothing: float = 0.0
+    optimization: Optimization = field(default_factory=Optimization)
+    run: CausalRunSettings = field(default_factory=CausalRunSettings)
+    task: str = "causal"
+
+    def __post_init__(self) -> None:
+        require(self, BELOW_ONE, "smoothing")
+        for policy in self.freeze.values():
+            parse(policy)
+
+    def prepare(self, context: RunContext) -> tuple[Trainer, CausalBatches, Validate | None]:
+        """The trainer at its first step, its batches, and its validation by streams."""
+        from linnet.training.causal.run import prepare
+
+        return prepare(self, context)
+
+    def outline(self, context: RunContext) -> Iterator[tuple[str, str]]:
+        """A dry run: parameters, utterances, hours, steps."""
+        from linnet.training.causal.run import outline
+
+        return outline(self, context)

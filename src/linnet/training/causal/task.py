@@ -1,0 +1,149 @@
+"""A Whisper that learns to be causal: loaded, frozen by its policies, saved as an adapter or as a whole model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from linnet.errors import OptionError
+from linnet.models.causal import CausalSpec
+from linnet.models.families import WHISPER, family_of
+from linnet.models.fusion.adapters import folded_state, lora_layers
+from linnet.models.loading import quiet
+from linnet.models.resolve import ModelRef, resolve
+from linnet.models.whisper import WhisperModel, load_whisper
+from linnet.training.causal.batches import Shape
+from linnet.training.causal.loss import CausalLoss
+from linnet.training.checkpoint import swap_folder
+from linnet.training.freeze import freeze
+from linnet.training.optimization import checkpoint_gradients
+from linnet.training.weights import part_of
+
+_ADAPTER = "base_model.model."  # what PEFT puts before the names of a model's layers
+_INPUT_FILES = (  # of processor and tokenizer, which training does not change
+    *("preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"),
+    *("merges.txt", "normalizer.json", "added_tokens.json", "special_tokens_map.json"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CausalTask:
+    """The model with its policies applied, what it is trained for, and how it is saved."""
+
+    whisper: WhisperModel
+    reference: ModelRef
+    policy: Mapping[str, str]
+    spec: CausalSpec
+    smoothing: float = 0.0
+
+    @property
+    def model(self) -> Any:
+        """Transformers' Whisper."""
+        return self.whisper.module
+
+    @cached_property
+    def loss(self) -> CausalLoss:
+        """The module that computes the loss."""
+        return CausalLoss(self.model, smoothing=self.smoothing)
+
+    @property
+    def shape(self) -> Shape:
+        """What batches need to know of the model."""
+        whisper = self.whisper
+        return Shape(whisper.n_mels, whisper.window_samples, whisper.max_length, whisper.vocabulary.end)
+
+    def trained_on(self, hours: float) -> CausalTask:
+        """The same, with the hours of its data in its spec."""
+        return replace(self, spec=replace(self.spec, hours=round(hours, 3)))
+
+    @property
+    def only_adapters(self) -> bool:
+        """Whether nothing but adapters is trained, so that they alone are saved."""
+        return all("lora_" in name for name, value in self.model.named_parameters() if value.requires_grad)
+
+    def export(self, folder: Path, state: dict[str, Tensor] | None = None) -> Path:
+        """Write the adapters as PEFT does, or the whole model with its processor, and `linnet_causal.json` beside.
+
+        `state` are the weights of `loss`, by default its own.
+        """
+        weights = part_of(self.loss.state_dict() if state is None else state, "model")
+
+        def write(place: Path) -> None:
+            if self.only_adapters:
+                save_adapters(self.model, weights, place, base=self.spec.base)
+            else:
+                with quiet():
+                    self.model.save_pretrained(place, state_dict=folded_state(self.model, weights))
+                for name in _INPUT_FILES:
+                    if (self.reference.path / name).is_file():
+                        shutil.copyfile(self.reference.path / name, place / name)
+            self.spec.save(place)
+
+        return swap_folder(folder, write)
+
+
+def load_causal(
+    name: str,
+    policies: Mapping[str, str],
+    spec: CausalSpec,
+    *,
+    seed: int,
+    checkpointing: bool = False,
+    smoothing: float = 0.0,
+) -> CausalTask:
+    """Load a Whisper in float32 and apply the policies; without any, all weights are trained.
+
+    Raises `ModelError` where it cannot be loaded, `OptionError` where it is no Whisper or nothing is trained.
+    """
+    reference = resolve(name)
+    if family_of(reference.path) is not WHISPER:
+        raise OptionError(f"model: checkpoint: {name} is no Whisper: only Whisper models can be made causal.")
+    whisper = load_whisper(reference.path, name=name)
+    model: Any = whisper.module
+    torch.manual_seed(seed)  # for random adapters
+    policy = dict(policies) or {child: "all" for child, _ in model.named_children()}
+    freeze(model, policy)
+    if not any(value.requires_grad for value in model.parameters()):
+        raise OptionError("freeze: nothing is trained: give one part `all`, `top:4` or `lora(r=32)`.")
+    if checkpointing:
+        checkpoint_gradients(model)
+    return CausalTask(whisper, reference, policy, spec, smoothing)
+
+
+def save_adapters(model: Any, weights: Mapping[str, Tensor], folder: Path, *, base: str) -> None:
+    """Write the adapters among the weights of a model as `PeftModel.from_pretrained` reads them.
+
+    Raises `OptionError` where its parts have adapters of different ranks.
+    """
+    layers = dict(lora_layers(model))
+    options = {(layer.r["default"], layer.lora_alpha["default"]) for layer in layers.values()}
+    if len(options) != 1:
+        raise OptionError("freeze: give all parts adapters of the same rank and alpha, so that they fit one file.")
+    (rank, alpha) = options.pop()
+    config = {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": 0.0,
+        "target_modules": sorted(layers),
+        "bias": "none",
+        "inference_mode": True,
+    }
+    tensors = {
+        f"{_ADAPTER}{name.replace('.default.', '.')}": value.detach().float().contiguous()
+        for name, value in weights.items()
+        if "lora_" in name
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -1,0 +1,45 @@
+"""`linnet data align` end to end on the embedded model."""
+
+from __future__ import annotations
+
+import json
+
+from typer.testing import CliRunner
+
+from linnet.cli import build_app
+from linnet.data.aligned import AlignedUtterance, read_aligned
+from tests.support.places import ROOT
+
+
+def test_word_times_for_a_manifest(tmp_path):
+    manifest, output = tmp_path / "rows.jsonl", tmp_path / "aligned.jsonl"
+    audio = str(ROOT / "examples" / "digits-en.flac")
+    rows = [
+        {"audio": audio, "text": "three one four one five nine", "language": "en"},
+        {"audio": audio, "language": "en", "id": "untold"},
+        {"audio": "none.flac", "text": "one", "id": "gone"},
+    ]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = ["data", "align", str(manifest), "--model", "digits", "--output", str(output), "--device", "cpu"]
+    done = CliRunner().invoke(build_app("data"), [*told, "--transcribe"])
+    assert done.exit_code == 0, done.output
+    found = list(read_aligned(output))
+    assert len(found) == 2
+    for one in found:
+        assert isinstance(one, AlignedUtterance)
+        assert [word.word for word in one.words] == rows[0]["text"].split()
+        assert one.score is not None
+        assert one.score > -0.5
+    assert str(output) in done.stdout
+    assert "2 of 3 rows have word times" in done.stderr
+    assert "unreadable audio" in done.stderr
+
+
+def test_nothing_to_align_is_an_error(tmp_path):
+    manifest = tmp_path / "rows.jsonl"
+    manifest.write_text(json.dumps({"audio": "none.flac", "text": "one"}) + "\n")
+    told = ["data", "align", str(manifest), "--model", "digits", "--output", str(tmp_path / "out.jsonl")]
+    done = CliRunner().invoke(build_app("data"), told)
+    assert done.exit_code != 0
+    assert "no row could be aligned" in str(done.exception)
+    assert not (tmp_path / "out.jsonl").exists()

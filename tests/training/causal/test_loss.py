@@ -1,0 +1,135 @@
+"""One encoder pass and K points are exactly K truncated passes, and the future never changes the past."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from linnet.models.causal import CausalSpec, encode_causal
+from linnet.training.batch import IGNORED
+from linnet.training.causal.batches import Shape, causal_tensors, window_tensors
+from linnet.training.causal.decode import decode_stream, decode_windows, extend
+from linnet.training.causal.features import stream_features
+from linnet.training.causal.loss import CausalLoss, decode_limited
+from linnet.training.causal.options import CausalOptions
+from linnet.training.causal.targets import CausalExample
+from linnet.training.causal.task import load_causal
+
+MIX = CausalOptions(points=4, first_block=20, longest_block=30, margin=0.0, jitter=0.0)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_causal("digits", {}, CausalSpec(base="digits"), seed=0)
+
+
+@pytest.fixture(scope="module")
+def model(task):
+    made = task.model.double().eval()
+    yield made
+    made.float()
+
+
+def examples(task) -> list[CausalExample]:
+    rng = np.random.default_rng(0)
+    vocabulary = task.whisper.vocabulary
+    prefix = (vocabulary.start, vocabulary.languages["en"], vocabulary.no_timestamps)
+    words = tuple(vocabulary.tokenizer(" three one four", add_special_tokens=False)["input_ids"])
+    samples = [(rng.standard_normal(16_000 * 2) * 0.1).astype(np.float32), np.zeros(9_000, np.float32)]
+    return [CausalExample(samples[0], prefix, words, (0.5, 1.0, 1.7)), CausalExample(samples[1], prefix)]
+
+
+def test_the_loss_is_that_of_as_many_truncated_passes(task, model):
+    batch = causal_tensors(examples(task), MIX, task.shape, np.random.default_rng(3))
+    batch["features"] = batch["features"].double()
+    whole = CausalLoss(model)(batch)["text"]
+    total = torch.zeros((), dtype=torch.float64)
+    for row, (number, limit) in enumerate(zip(batch["recordings"].tolist(), batch["limits"].tolist(), strict=True)):
+        # a pass that ends there: the block's own frames, and the one mel frame behind it that a stream has, too
+        features = batch["features"][number : number + 1, : 2 * limit + 2]
+        ends = torch.cat([batch["ends"][number, :limit], torch.tensor([limit + 1])])[: features.shape[1] // 2]
+        encoded = encode_causal(model.model.encoder, features, ends)[:, :limit]
+        kept = int((batch["labels"][row] != IGNORED).nonzero().max()) + 1
+        hidden = model.model.decoder(
+            input_ids=batch["inputs"][row : row + 1, :kept], encoder_hidden_states=encoded
+        ).last_hidden_state
+        total += torch.nn.functional.cross_entropy(
+            model.proj_out(hidden)[0].float(), batch["labels"][row, :kept], ignore_index=IGNORED, reduction="sum"
+        )
+    assert len(batch["limits"]) > 4
+    torch.testing.assert_close(whole.double(), total, rtol=1e-6, atol=1e-6)
+
+
+def test_changing_the_future_changes_no_row_of_the_past(task, model):
+    batch = causal_tensors(examples(task), MIX, task.shape, np.random.default_rng(5))
+    features = batch["features"].double()
+    rows, limits = batch["recordings"], batch["limits"]
+
+    def hidden(given: torch.Tensor) -> torch.Tensor:
+        encoded = encode_causal(model.model.encoder, given, batch["ends"])
+        return decode_limited(model.model.decoder, batch["inputs"], encoded[rows], limits)
+
+    before = hidden(features)
+    cut = int(limits[rows == 0].min())
+    changed = features.clone()
+    changed[0, 2 * cut + 1 :] += 1.0
+    after = hidden(changed)
+    same = (rows != 0) | (limits <= cut)
+    torch.testing.assert_close(after[same], before[same], rtol=0, atol=1e-12)
+    assert (after[~same] - before[~same]).abs().max() > 1e-3
+
+
+def test_without_limits_the_decoder_is_that_of_transformers(model):
+    encoded = torch.randn(2, 40, model.config.d_model, dtype=torch.float64)
+    tokens = torch.randint(0, 300, (2, 9))
+    theirs = model.model.decoder(input_ids=tokens, encoder_hidden_states=encoded).last_hidden_state
+    ours = decode_limited(model.model.decoder, tokens, encoded, torch.tensor([40, 40]))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_whole_windows_are_what_the_model_was_trained_on(task, model):
+    one = examples(task)
+    batch = window_tensors(one, task.shape)
+    batch["features"] = batch["features"].double()
+    ours = CausalLoss(model)(batch)["text"]
+    encoded = model.model.encoder(batch["features"].transpose(1, 2)).last_hidden_state
+    hidden = model.model.decoder(input_ids=batch["inputs"], encoder_hidden_states=encoded).last_hidden_state
+    theirs = torch.nn.functional.cross_entropy(
+        model.proj_out(hidden).float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_stream_features_do_not_depend_on_what_follows():
+    rng = np.random.default_rng(0)
+    long = rng.standard_normal(32_000).astype(np.float32)
+    first = stream_features([long[:16_000]], 50, mels=80, peak=1.5)
+    whole = stream_features([long], 100, mels=80, peak=1.5)
+    torch.testing.assert_close(first[:, :98], whole[:, :98], rtol=0, atol=1e-6)  # 200 samples before the cut
+
+
+def test_a_stream_writes_every_token_once_and_in_time(task, model):
+    del model  # in float64
+    shape = Shape(task.shape.mels, task.shape.window, task.shape.places, task.shape.end)
+    task.model.float()
+    found = decode_stream(task.model, task.whisper.vocabulary, shape, examples(task), MIX, block=16)
+    for one in found:
+        assert len(one.tokens) == len(one.times)
+        assert one.times == sorted(one.times)
+        assert not one.times or one.times[-1] <= 0.02 * one.ends[-1] + 1e-9
+    assert len(decode_windows(task.model, shape, examples(task))) == 2
+
+
+def test_greedy_extension_against_generate(task):
+    torch.manual_seed(0)
+    model = task.model.float().eval()
+    encoded = torch.randn(1, 500, model.config.d_model)
+    begun = [[task.whisper.vocabulary.start, task.whisper.vocabulary.languages["en"], 5]]
+    (tail,) = extend(model, task.shape, encoded, begun, [500], most=6)
+    tokens = list(begun[0])
+    for token in tail.tokens:
+        with torch.no_grad():
+            scores = model(encoder_outputs=(encoded,), decoder_input_ids=torch.tensor([tokens])).logits[0, -1]
+        assert int(scores[: task.shape.end + 1].argmax()) == token
+        tokens.append(token)

@@ -42,6 +42,7 @@ class CausalSpec:
     default_block: int = 25
     speech_peak: float = 1.5  # log10 mel of a loud vowel: what the running maximum begins with
     tail_pad: int = 25  # frames of silence after the last sound
+    sure: float = 0.9  # the probability of each token of a word that is final at once, as found on validation speech
     language: str | None = None
     aligner: str = ""  # what gave the word times of its training data
     hours: float = 0.0  # of audio in training

@@ -51,7 +51,9 @@ def trained_rows(
     """The rows of each adapter of a model, or model trained from it."""
     for folder in folders:
         spec = read_causal_spec(folder)
-        options = CausalOptions(first_block=spec.first_block, tail_pad=spec.tail_pad, speech_peak=spec.speech_peak)
+        options = CausalOptions(
+            first_block=spec.first_block, tail_pad=spec.tail_pad, speech_peak=spec.speech_peak, sure=spec.sure
+        )
         made = trained_whisper(folder, whisper)
         own = scored(made, manifest, limit, options)
         for block in blocks:

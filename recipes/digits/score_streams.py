@@ -31,7 +31,9 @@ from .tokens import Vocabulary
 from .validate import nothing
 
 
-def score(name: str, fsdd: Path, speakers: tuple[str, ...], count: int, blocks: list[int]) -> dict[str, Any]:
+def score(
+    name: str, fsdd: Path, speakers: tuple[str, ...], count: int, blocks: list[int], *, sure: float | None = None
+) -> dict[str, Any]:
     """Error rates and lags of `count` strings of each speaker in blocks of these frames, and of whole windows.
 
     `invented` are the clips of silence and noise in which a word became final.
@@ -45,9 +47,15 @@ def score(name: str, fsdd: Path, speakers: tuple[str, ...], count: int, blocks: 
     rng = np.random.default_rng(20)
     cases = [one for voice in voices["en"]["real"] for one in strings(voice, count, rng)]
     words = sum(len(one.tokens) for one in cases)
-    found: dict[str, Any] = {"model": name, "speakers": speakers, "strings": len(cases), "words": words}
+    found: dict[str, Any] = {
+        "model": name,
+        "speakers": speakers,
+        "strings": len(cases),
+        "words": words,
+        "sure": options_of(reference.path, blocks[0], sure).sure,
+    }
     for block in blocks:
-        options = options_of(reference.path, block)
+        options = options_of(reference.path, block, sure)
         scored = StreamValidation(whisper.vocabulary, shape, cases, options, error_rate, ["en"] * len(cases))
         if "whole_wer" not in found:
             found["whole_wer"] = scored.whole(module)
@@ -56,19 +64,24 @@ def score(name: str, fsdd: Path, speakers: tuple[str, ...], count: int, blocks: 
     prefix = prefix_of("en", Vocabulary.build())
     empty = [CausalExample(case.samples[: 9 * 16_000], prefix) for case in nothing(rng)]
     if (reference.path / SPEC).is_file():
-        options = options_of(reference.path, blocks[0])
+        options = options_of(reference.path, blocks[0], sure)
         heard = decode_stream(module, whisper.vocabulary, shape, empty, options, block=blocks[0])
         found["invented"] = f"{sum(bool(one.tokens) for one in heard)} of {len(heard)}"
     return found
 
 
-def options_of(folder: Path, block: int) -> CausalOptions:
+def options_of(folder: Path, block: int, sure: float | None = None) -> CausalOptions:
     """How a model is streamed: as its spec says, with a first block no longer than the others."""
     if not (folder / SPEC).is_file():
         return CausalOptions()
     spec = read_causal_spec(folder)
     first = min(spec.first_block, max(block, spec.shortest_block))
-    return CausalOptions(first_block=first, tail_pad=spec.tail_pad, speech_peak=spec.speech_peak)
+    return CausalOptions(
+        first_block=first,
+        tail_pad=spec.tail_pad,
+        speech_peak=spec.speech_peak,
+        sure=spec.sure if sure is None else sure,
+    )
 
 
 def main() -> None:
@@ -79,9 +92,12 @@ def main() -> None:
     parser.add_argument("--speakers", nargs="+", default=["theo"])
     parser.add_argument("--strings", type=int, default=100)
     parser.add_argument("--blocks", nargs="+", type=int, default=[16])
+    parser.add_argument("--sure", type=float, help="probability of a word that is final at once")
     options = parser.parse_args()
     for name in options.models:
-        print(json.dumps(score(name, options.fsdd, tuple(options.speakers), options.strings, options.blocks)))
+        speakers = tuple(options.speakers)
+        found = score(name, options.fsdd, speakers, options.strings, options.blocks, sure=options.sure)
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from linnet.training.causal.loss import decode_limited
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.targets import CausalExample
 
-SURE = 0.9  # the probability of each token of a word that becomes final at once
 _AT_ONCE, _RATE = 15, 12.0  # new tokens of a block at most; tokens of a second of audio
 
 
@@ -60,7 +59,10 @@ def decode_stream(
     *,
     block: int,
 ) -> list[Heard]:
-    """What a stream in blocks of `block` frames after a first block of `first_block` gives for each recording."""
+    """What a stream in blocks of `block` frames after a first block of `first_block` gives for each recording.
+
+    A word is final at once where each of its tokens has at least the probability `options.sure`.
+    """
     counts = [min(frame_count(len(one.samples), options.tail_pad), shape.frames) for one in examples]
     longest = padded_frames(counts, shape.frames)
     ends = torch.full((len(examples), longest), longest)
@@ -78,7 +80,8 @@ def decode_stream(
         begun = [[*heard[row].prefix, *heard[row].tokens] for row in open_rows]
         tails = extend(model, shape, encoded[open_rows], begun, limits)
         for row, limit, tail in zip(open_rows, limits, tails, strict=True):
-            _settle(heard[row], tail, vocabulary, limit * FRAME_SECONDS, last=limit == heard[row].ends[-1])
+            last = limit == heard[row].ends[-1]
+            _settle(heard[row], tail, vocabulary, limit * FRAME_SECONDS, sure=options.sure, last=last)
     return heard
 
 
@@ -128,17 +131,17 @@ def extend(
     return [Tail(tuple(tokens), tuple(sure), done) for (tokens, sure), done in zip(tails, ended, strict=True)]
 
 
-def _settle(heard: Heard, tail: Tail, vocabulary: WhisperVocabulary, time: float, *, last: bool) -> None:
+def _settle(heard: Heard, tail: Tail, vocabulary: WhisperVocabulary, time: float, *, sure: float, last: bool) -> None:
     """Make the words of a tail final that may be; all of them where the recording ends."""
     done = len(heard.tokens)
     words = split_words(vocabulary, tail.tokens)
     taken = 0
     for number, word in enumerate(words):
         complete = tail.ended or number + 1 < len(words)
-        sure = all(tail.probabilities[place] >= SURE for place in word.indices)
+        certain = all(tail.probabilities[place] >= sure for place in word.indices)
         end = word.indices[-1] + 1
         agreed = heard.before[done : done + end] == tail.tokens[:end]
-        if not (last or (complete and (sure or agreed))):
+        if not (last or (complete and (certain or agreed))):
             break
         taken = end
     heard.before = (*heard.tokens, *tail.tokens)

@@ -16,7 +16,8 @@ class CausalOptions:
     `longest_block`; validation and serving use `default_block`. `points` are the times of a recording at which the
     decoder is trained. A word counts as said `margin` seconds after its end, give or take up to `jitter`. A share
     `full_context` of the batches sees whole windows, as a model that is not causal does. `tail_pad` frames of silence
-    follow the last sound, and `speech_peak` is what the running maximum of the features begins with.
+    follow the last sound, and `speech_peak` is what the running maximum of the features begins with. `sure` is the
+    probability of each token of a word that is final at once, when it is first heard.
     """
 
     first_block: int = 30
@@ -29,11 +30,12 @@ class CausalOptions:
     full_context: float = 0.15
     tail_pad: int = 25
     speech_peak: float = 1.5
+    sure: float = 0.9
 
     def __post_init__(self) -> None:
         require(self, ONE_OR_MORE, "first_block", "shortest_block", "longest_block", "default_block", "points")
         require(self, NOT_NEGATIVE, "margin", "jitter", "tail_pad")
-        require(self, SHARE, "full_context")
+        require(self, SHARE, "full_context", "sure")
         if self.shortest_block > self.longest_block:
             raise OptionError(
                 f"shortest_block ({self.shortest_block}) is above longest_block ({self.longest_block}): swap them."

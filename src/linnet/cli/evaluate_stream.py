@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from linnet.cli.options import ModelChoice, option
 from linnet.errors import LinnetError, OptionError
-from linnet.evaluation.streams.protocol import Update
 
 if TYPE_CHECKING:
     from linnet.audio.types import Samples
     from linnet.data.manifest import WordTime
+    from linnet.evaluation.streams.protocol import Update
     from linnet.evaluation.streams.system import StreamSystem
     from linnet.notices import Notify
     from linnet.streaming.events import Event
@@ -222,6 +222,7 @@ class LiveSession:
         return self._counters
 
     def _update(self, events: Sequence[Event]) -> Update:
+        from linnet.evaluation.streams.protocol import Update
         from linnet.streaming import events as kinds
 
         finals = [event for event in events if isinstance(event, kinds.Final)]

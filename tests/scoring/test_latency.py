@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.scoring.latency import (
@@ -82,6 +82,7 @@ def test_only_words_with_measured_times_have_a_lag() -> None:
     assert [lag.word.text for lag in word_lags(said, [Shown(2.0, 2.0, ("one", "two"))])] == ["two"]
 
 
+@settings(deadline=None)
 @given(screens())
 def test_a_word_is_there_to_stay_as_the_slow_twin_says(shown: list[Shown]) -> None:
     final = [word for change in shown for word in change.final]
@@ -94,6 +95,7 @@ def test_a_word_is_there_to_stay_as_the_slow_twin_says(shown: list[Shown]) -> No
         assert found[place] is shown[since]
 
 
+@settings(deadline=None)
 @given(screens())
 def test_erasure_is_what_the_screens_lose(shown: list[Shown]) -> None:
     screens_ = whole_screens(shown)
@@ -106,6 +108,7 @@ def test_erasure_is_what_the_screens_lose(shown: list[Shown]) -> None:
     assert erased(shown) == lost
 
 
+@settings(deadline=None)
 @given(references(), screens(), st.lists(st.floats(0.0, 10.0), max_size=6))
 def test_prefix_errors_as_the_slow_twin_counts(said: list[SpokenWord], shown: list[Shown], times: list[float]) -> None:
     screens_ = whole_screens(shown)
@@ -153,6 +156,7 @@ def simuleval(delays: list[float], source: float, reference: int) -> float:
     return total / counted
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0.0, 20.0), min_size=1, max_size=12).map(sorted),
     st.floats(0.5, 15.0),
@@ -190,6 +194,7 @@ def test_units_keep_the_times_of_their_word_and_drop_punctuation() -> None:
     assert units.shown([Shown(1.0, 2.0, ("A.",), ("b",))]) == [Shown(1.0, 2.0, ("a",), ("b",))]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-5, 50), min_size=1, max_size=30))
 def test_quantiles_are_numpys(values: list[float]) -> None:
     found = Quantiles.of(values)
@@ -218,6 +223,7 @@ def test_the_interval_of_a_quantile_takes_whole_speakers() -> None:
     assert quantile_interval([slow, []], 0.5) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(-2, 9), max_size=6), min_size=2, max_size=5), st.sampled_from([0.0, 0.5, 0.95]))
 def test_the_interval_as_the_slow_twin_draws_it(groups: list[list[float]], q: float) -> None:
     kept = [group for group in groups if group]

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.audio.types import SAMPLE_RATE
@@ -46,6 +46,7 @@ def test_late_work_makes_what_follows_late_and_the_stream_is_told() -> None:
     assert trace.behind == [0.75, 1.0, 1.25, 1.5, 2.25]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=20), st.floats(0.05, 1.0))
 def test_done_times_as_the_slow_twin_has_them(work: list[float], chunk: float) -> None:
     duration = chunk * (len(work) - 1) - chunk / 3 if len(work) > 1 else 0.0

@@ -8,7 +8,7 @@
 
 Streams are the clips of a speaker joined to `--minutes` with gaps of 0.3 to 1.5 s. Without `--aligned`, `--set` names a
 set whose manifest has word times (aligned_lj, aligned_hand); `--set digits` are connected digits of a held-out speaker.
-A system is `offline` or POLICY[@STEP[@DELAY]], or `causal@BLOCK` with a causal model's folder as `--causal`. Work is
+A system is `offline` or POLICY[@STEP[@DELAY]], or `causal@BLOCK[@DELAY[@THRESHOLD]]` with a causal model's folder as `--causal`. Work is
 measured as CPU time of one thread, so that other programs on the machine hardly count: a wall clock of an idle core.
 Each row is kept as it is made; a second run with the same file goes on, and the table is of all rows there.
 """
@@ -142,7 +142,7 @@ def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: Sp
         text = recognizer.transcribe(stream.samples, language=language_of(recognizer)).text
         return compared(row, "en", normalizers, hypothesis=text, seconds=time.process_time() - begun)
     if system.startswith("causal@"):
-        live = causal(options, recognizer, float(system.partition("@")[2]))
+        live = causal(options, recognizer, *map(float, system.split("@")[1:]))
     else:
         live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
     played = play(
@@ -153,14 +153,18 @@ def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: Sp
         timer=time.process_time,
     )
     trace = played.trace
-    return compared(row, "en", NORMALIZERS, hypothesis=played.text, seconds=sum(trace.compute), stream=trace.to_dict())
+    return compared(row, "en", normalizers, hypothesis=played.text, seconds=sum(trace.compute), stream=trace.to_dict())
 
 
-def causal(options: argparse.Namespace, recognizer: Any, block: float) -> LiveModel:
+def causal(
+    options: argparse.Namespace, recognizer: Any, block: float, delay: float = 0.0, threshold: float = 0.9
+) -> LiveModel:
     """A causal model with blocks of some seconds, which looks at each as it comes."""
     choice = ModelChoice(options.causal, "cpu", "auto", offline=True, threads=1)
-    step = max(block, 0.2)
-    return LiveModel.load(choice, StreamOptions(language=language_of(recognizer), step=step), block, print)
+    own = StreamOptions(
+        language=language_of(recognizer), step=max(block, 0.2), delay=delay, threshold=threshold, patience=0.0
+    )
+    return LiveModel.load(choice, own, block, print)
 
 
 # --- noise

@@ -8,9 +8,10 @@
 
 Streams are the clips of a speaker joined to `--minutes` with gaps of 0.3 to 1.5 s. Without `--aligned`, `--set` names a
 set whose manifest has word times (aligned_lj, aligned_hand); `--set digits` are connected digits of a held-out speaker.
-A system is `offline` or POLICY[@STEP[@DELAY]], or `causal@BLOCK[@DELAY[@THRESHOLD]]` with a causal model's folder as `--causal`. Work is
-measured as CPU time of one thread, so that other programs on the machine hardly count: a wall clock of an idle core.
-Each row is kept as it is made; a second run with the same file goes on, and the table is of all rows there.
+A system is `offline` or POLICY[@STEP[@DELAY]], or `causal@BLOCK[@DELAY[@THRESHOLD]]` with a causal model's folder as
+`--causal`. Work is measured as CPU time of one thread, so that other programs on the machine hardly count: a wall
+clock of an idle core. Each row is kept as it is made; a second run with the same file goes on, and the table is of all
+rows there.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_a_microphone_until_it_goes_away(call: Call, clip: Path, monkeypatch: py
 
     module.InputStream.start = start
     monkeypatch.setitem(sys.modules, "sounddevice", module)
-    done = call("stream", "--mic", *(one for one in DIGITS if one != "--quiet"))
+    done = call("stream", "--mic", *DIGITS)
     assert "microphone Headset: it has gone" in done.err
     assert (done.status, done.out) == (1, TEXT + "\n")
 
@@ -100,6 +100,10 @@ def test_a_microphone_until_it_goes_away(call: Call, clip: Path, monkeypatch: py
         (("--mic", "a.wav"), "name one source"),
         (("--mic", "--simulate"), "are for recordings"),
         (("no-such.wav",), "no-such.wav"),
+        (("examples/digits-en.flac", "--rate", "8000"), "--rate is for raw samples on stdin"),
+        (("-", "--rate", "0"), "sample rate must be from 1000"),
+        (("examples/digits-en.flac", "--mic-device", "3"), "--mic-device is for --mic"),
+        (("examples/digits-en.flac", "--speed", "nan"), "--speed must be a finite number"),
         (("examples/digits-en.flac", "--policy", "sometimes"), "policy 'sometimes' is unknown"),
         (("examples/digits-en.flac", "--format", "doc"), "format 'doc' is unknown: use text, jsonl, srt, vtt"),
         (("examples/digits-en.flac", "--block", "0.3"), "block is for causal models"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import sys
 import threading
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import Reporter, listening, make_reporter, print_result, traced
+from linnet.cli.console import Reporter, listening, make_reporter, notice, print_result, traced
 from linnet.cli.options import ModelChoice, option
 from linnet.cli.processes import stoppable
-from linnet.errors import OptionError
+from linnet.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
     from linnet.cli.stream_output import Output
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from linnet.streaming.protocol import StreamingModel
 
 FORMATS = ("text", "jsonl", "srt", "vtt")
+RATE = 16_000  # of raw samples on stdin
 
 Input = Annotated[
     str | None,
@@ -45,7 +47,10 @@ Speed = Annotated[
     float | None,
     typer.Option("--speed", metavar="X", min=0.0, help="Simulate X times that pace; 0: as fast as it goes."),
 ]
-Rate = Annotated[int, option("--rate", metavar="HZ", help="Sample rate of raw samples on stdin.", verb="stream")]
+Rate = Annotated[
+    int | None,
+    option("--rate", metavar="HZ", help=f"Sample rate of raw samples on stdin. Default: {RATE}.", verb="stream"),
+]
 Policy = Annotated[
     str,
     option(
@@ -88,7 +93,7 @@ def stream(
     mic_device: InputDevice = None,
     simulate: Simulate = False,
     speed: Speed = None,
-    rate: Rate = 16000,
+    rate: Rate = None,
     model: shared.Model = None,
     language: shared.Language = None,
     prompt: shared.Prompt = None,
@@ -138,6 +143,8 @@ def stream(
 def _speed(simulate: bool, speed: float | None, source: str | None, mic: bool) -> float:
     if (simulate or speed is not None) and (mic or source == "-"):
         raise OptionError("--simulate and --speed are for recordings: a microphone and stdin have a pace of their own")
+    if speed is not None and not math.isfinite(speed):
+        raise OptionError(f"--speed must be a finite number, 0 or more, got {speed:g}")
     return speed if speed is not None else float(simulate)
 
 
@@ -149,11 +156,26 @@ class _Place:
     mic: bool
     device: str | None
     speed: float
-    rate: int
+    rate: int | None
 
     def __post_init__(self) -> None:
         if self.mic == (self.source is not None):
             raise OptionError("name one source: a recording, - for stdin, or --mic")
+        if self.rate is not None:
+            from linnet.streaming.samples import check_rate
+
+            check_rate(self.rate)
+        if self.rate is not None and self.source != "-":
+            raise OptionError("--rate is for raw samples on stdin (-): recordings and microphones have their own")
+        if self.device is not None and not self.mic:
+            raise OptionError("--mic-device is for --mic: add it")
+
+    @property
+    def name(self) -> str:
+        """As in messages."""
+        if self.mic:
+            return "microphone"
+        return "stdin" if self.source == "-" else str(self.source)
 
     def open(self, stop: threading.Event, stack: ExitStack) -> tuple[Iterable[Any], Source]:
         """The chunks, and how they come. Raises `AudioError` where nothing can be heard."""
@@ -165,7 +187,10 @@ class _Place:
             microphone = stack.enter_context(sources.Microphone(self.device, stop))
             return microphone, Source(microphone.rate, live=True)
         if self.source == "-":
-            return sources.raw(sys.stdin.buffer, self.rate, stop), Source(self.rate)
+            if sys.stdin is None:
+                raise AudioError("stdin is closed: pipe raw 16-bit samples to  linnet stream -")
+            rate = RATE if self.rate is None else self.rate
+            return sources.raw(sys.stdin.buffer, rate, stop), Source(rate)
         audio = stack.enter_context(open_audio(self.source or ""))
         return sources.recording(audio, stop, speed=self.speed), Source(live=self.speed > 0.0)
 
@@ -203,7 +228,7 @@ class _Command:
     async def _serve(
         self, model: StreamingModel, chunks: Iterable[Any], source: Source, outputs: list[Output], reporter: Reporter
     ) -> bool:
-        from linnet.streaming.events import Error, Stats
+        from linnet.streaming.events import Bye, Error, Stats
         from linnet.streaming.events import Warning as Said
         from linnet.streaming.live import stream as events_of
 
@@ -212,8 +237,13 @@ class _Command:
             async for event in events_of(model, chunks, source=source, options=self.options):
                 for output in outputs:
                     output.take(event)
-                if isinstance(event, Said | Error):
+                if isinstance(event, Said):
                     reporter.notice(event.message)
+                if isinstance(event, Error):
+                    notice(event.message)  # also with --quiet
+                if isinstance(event, Bye) and not event.time and not failed:
+                    notice(f"{self.place.name}: no audio came")
+                    failed = True
                 failed = failed or isinstance(event, Error)
                 latest = event if isinstance(event, Stats) else latest
         finally:

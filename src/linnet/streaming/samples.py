@@ -23,7 +23,9 @@ def checked(samples: Any) -> tuple[Samples, int]:
     try:
         array = np.asarray(samples)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise OptionError(f"a chunk must be an array of samples, got {type(samples).__name__}") from error
+        raise OptionError(f"a chunk must be an array of samples, got {type(samples).__name__} ({error})") from error
+    if isinstance(samples, bytes | bytearray | memoryview):
+        raise OptionError("a chunk must be an array of samples, got bytes: use np.frombuffer(chunk, np.int16)")
     if not array.ndim or array.dtype == object:
         raise OptionError(f"a chunk must be an array of samples, got {type(samples).__name__}")
     if array.ndim == 2 and 1 in array.shape:
@@ -40,11 +42,17 @@ def checked(samples: Any) -> tuple[Samples, int]:
         raise OptionError(f"samples must be floats within -1 to 1, or int16, got {array.dtype}: convert them")
     finite = np.isfinite(array)
     damaged = len(array) - int(finite.sum())
-    found: Samples = (np.where(finite, array, 0.0) if damaged else array).astype(np.float32)
+    found = np.where(finite, array, 0.0) if damaged else array
     loudest = float(np.abs(found).max())
     if loudest > _TOO_LOUD:
         raise OptionError(f"float samples must lie within -1 to 1, got {loudest:.4g}: divide those of int16 by 32768")
-    return found, damaged
+    return found.astype(np.float32), damaged
+
+
+def check_rate(rate: int) -> None:
+    """Raise `OptionError` for a sample rate that no recording has."""
+    if rate not in RATES:
+        raise OptionError(f"sample rate must be from {RATES[0]} to {RATES[-1]} Hz, got {rate}")
 
 
 class Resampler:
@@ -52,8 +60,7 @@ class Resampler:
 
     def __init__(self, rate: int) -> None:
         """Raises `OptionError` for a rate that no recording has."""
-        if rate not in RATES:
-            raise OptionError(f"sample rate must be from {RATES[0]} to {RATES[-1]} Hz, got {rate}")
+        check_rate(rate)
         self._stream: Any = None
         if rate != SAMPLE_RATE:
             import soxr

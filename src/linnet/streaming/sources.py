@@ -5,10 +5,12 @@ Each is a generator of chunks that ends soon after its `stop` event is set, so t
 
 from __future__ import annotations
 
+import os
 import queue
+import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -39,7 +41,7 @@ def raw(stream: BinaryIO, rate: int, stop: threading.Event) -> Iterator[Samples]
     Raises `AudioError` where the bytes are a file of a known format.
     """
     size, rest, first = _BYTES * max(1, round(CHUNK * rate)), b"", True
-    read = getattr(stream, "read1", stream.read)
+    read = _reader(stream, stop)
     while not stop.is_set() and (data := read(size)):
         if first:
             _check(data)
@@ -49,6 +51,24 @@ def raw(stream: BinaryIO, rate: int, stop: threading.Event) -> Iterator[Samples]
         rest = data[whole:]
         if whole:
             yield np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768.0)
+
+
+def _reader(stream: BinaryIO, stop: threading.Event) -> Callable[[int], bytes]:
+    """Reads what has come; b"" at the end, and soon after `stop`, since a silent pipe must not hold up Ctrl-C."""
+    try:
+        number = stream.fileno()
+        select.select([number], [], [], 0.0)
+    except (OSError, ValueError, AttributeError):  # not a file of the system; on Windows only sockets can be waited for
+        read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+        return read
+
+    def wait_and_read(size: int) -> bytes:
+        while not stop.is_set():
+            if select.select([number], [], [], CHUNK)[0]:
+                return os.read(number, size)
+        return b""
+
+    return wait_and_read
 
 
 def _check(data: bytes) -> None:

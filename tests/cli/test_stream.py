@@ -46,7 +46,8 @@ def test_events_as_lines_of_json(call: Call, clip: Path) -> None:
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert rows[0]["type"] == "ready"
     assert [row["type"] for row in rows[-2:]] == ["stats", "bye"]
-    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    numbers = [row["seq"] for row in rows]  # a partial that was not fetched in time is missing
+    assert numbers == sorted(set(numbers))
     finals = [row for row in rows if row["type"] == "final"]
     assert "".join(row["text"] for row in finals).strip() == TEXT
     ends = [word["end"] for row in finals for word in row["words"]]
@@ -89,7 +90,7 @@ def test_a_microphone_until_it_goes_away(call: Call, clip: Path, monkeypatch: py
     module.InputStream.start = start
     monkeypatch.setitem(sys.modules, "sounddevice", module)
     done = call("stream", "--mic", *DIGITS)
-    assert "microphone Headset: it has gone" in done.err
+    assert "microphone Headset: was disconnected" in done.err
     assert (done.status, done.out) == (1, TEXT + "\n")
 
 

@@ -16,7 +16,7 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.errors import LinnetError, OptionError
 from linnet.streaming import live, outbox, session
 from linnet.streaming.events import Bye, Error, Event, Final, Flushed, Partial, Ready
-from linnet.streaming.events import Warning as Said
+from linnet.streaming.events import Warning as StreamWarning
 from linnet.streaming.live import Source, stream
 from linnet.streaming.protocol import Hypothesis
 from tests.support.amplitude_speech import AmplitudeModel, LoudIsSpeech, spoken, text
@@ -114,7 +114,7 @@ def test_a_source_that_is_interrupted_ends_the_stream(error: type[BaseException]
 @pytest.mark.parametrize(
     ("chunks", "hint"),
     [
-        ("a.wav", r"not the file 'a.wav': give \[linnet.audio.load"),
+        ("a.wav", r"not the file 'a.wav': pass \[linnet.audio.load"),
         (SOUND, r"a list, \[samples\]"),
         (b"abcd", "np.frombuffer"),
         (None, "not from NoneType"),
@@ -217,7 +217,7 @@ def test_a_live_source_that_a_slow_model_cannot_follow_ends_in_overload() -> Non
     events = collect(pieces(np.tile(SOUND, 9), SAMPLE_RATE), Slow(0.3), live=True)
     (error,) = [event for event in events if isinstance(event, Error)]
     assert error.code == "overload"
-    assert [event.code for event in events if isinstance(event, Said)][:1] in ([], ["lag"])
+    assert [event.code for event in events if isinstance(event, StreamWarning)][:1] in ([], ["lag"])
 
 
 def test_a_slow_consumer_misses_partials_and_no_final(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +236,7 @@ def test_a_slow_consumer_misses_partials_and_no_final(monkeypatch: pytest.Monkey
     assert final(events) == text(WORDS * 2)
     partials, all_partials = (sum(isinstance(one, Partial) for one in some) for some in (events, collect([SOUND] * 2)))
     assert partials < all_partials
-    assert [event.code for event in events if isinstance(event, Said)] == ["queue"]
+    assert [event.code for event in events if isinstance(event, StreamWarning)] == ["queue"]
 
 
 def test_who_fetches_nothing_at_all_holds_up_the_source(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,11 @@
-"""`async for event in stream(recognizer, chunks)`: a stream in a thread of its own, with bounded queues on both sides.
+"""`async for event in stream(recognizer, chunks)`: a session in its own thread, with bounded queues on both sides.
 
 ::
 
     chunks -> _feed (task) -> Inbox, at most 5 s of audio -> session (thread) -> Outbox -> the consumer
 
-A source that does not wait (`live=True`: a microphone, a socket) and gets more than 5 s ahead ends the stream with an
-error; any other source is held back. Of partials that the consumer has not fetched only the newest is kept.
+A source that cannot wait (`live=True`: a microphone, a socket) and gets more than 5 s ahead ends the stream with an
+error; any other source is held back. Only the newest unfetched partial is kept.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from linnet.streaming.session import StreamSession
 from linnet.transcription.recognizer import Recognizer
 
 Chunks = AsyncIterable[Any] | Iterable[Any]
-BITE = SAMPLE_RATE // 2  # samples that are heard at once
-AT_ONCE = 1.0  # seconds of audio that a source which waits may be ahead
-MOST_CHUNKS = 50_000  # that may wait, however short
-CLOSING = 1.0  # seconds that a source may take for its last chunk when nobody wants it
-SLOW = 100  # partials that were dropped before the consumer is told that it is slow
+BITE = SAMPLE_RATE // 2  # samples processed at once
+AT_ONCE = 1.0  # seconds of audio that a source that can wait may be ahead
+MOST_CHUNKS = 50_000  # maximum number waiting, however short
+CLOSING = 1.0  # seconds to wait for a running source when the consumer has left
+SLOW = 100  # dropped partials after which the consumer is warned
 
 
 @dataclass(frozen=True)
 class Source:
-    """How chunks come: their rate in Hz; `live` ones cannot be held back.
+    """How chunks arrive: their rate in Hz; a `live` source cannot be held back.
 
-    Of a live source, `most_waiting` seconds of audio may wait; after `pause` seconds without a chunk the words so far
-    are final, after `idle` the stream ends.
+    For a live source, at most `most_waiting` seconds of audio may wait; after `pause` seconds without a chunk the words
+    so far become final, after `idle` seconds the stream ends.
     """
 
     sample_rate: int = SAMPLE_RATE
@@ -71,32 +71,32 @@ async def stream(
     options: StreamOptions | None = None,
     **single: Any,
 ) -> AsyncGenerator[Event, None]:
-    """The events of a stream, the last of which is `Bye`.
+    """Yield the events of a stream, the last of which is `Bye`.
 
     `chunks` are mono samples of any length at `sample_rate` Hz, floats within -1 to 1 or int16, from a generator, a
     list or an asynchronous generator; None among them is a flush. Options are those of `StreamOptions`, together or by
-    name. What goes wrong after the start, also in the source, is an `Error` event. Raises `OptionError` for options
-    that make no sense, before the first event.
+    name. Failures after the start, including those of the source, are `Error` events. Raises `OptionError` for
+    invalid options before the first event.
     """
     _check_source(chunks)
     session = StreamSession(_model(model, options, single), choose_options(options, single))
     run = _Run(session, source or Source(sample_rate, live))
-    async with aclosing(run.events(chunks)) as events:  # so that leaving it ends the thread now, not some time later
+    async with aclosing(run.events(chunks)) as events:  # so that leaving it ends the threads immediately
         async for event in events:
             yield event
 
 
 def _check_source(chunks: Any) -> None:
-    """Raise `OptionError` for what gives no chunks of samples: a file's name, one array, raw bytes."""
+    """Raise `OptionError` for a source that yields no chunks of samples: a file name, one array, raw bytes."""
     if isinstance(chunks, str | os.PathLike):
         raise OptionError(
             f"a stream takes chunks of samples, not the file {os.fspath(chunks)!r}: "
-            "give [linnet.audio.load(path).samples]"
+            "pass [linnet.audio.load(path).samples]"
         )
     if isinstance(chunks, bytes | bytearray | memoryview):
-        raise OptionError("a stream takes chunks of samples, not bytes: give [np.frombuffer(data, np.int16)]")
+        raise OptionError("a stream takes chunks of samples, not bytes: pass [np.frombuffer(data, np.int16)]")
     if getattr(chunks, "ndim", None) in (0, 1):
-        raise OptionError("a stream takes chunks of samples, not one array of them: give a list, [samples]")
+        raise OptionError("a stream takes chunks of samples, not one array of them: pass a list, [samples]")
     if not isinstance(chunks, AsyncIterable | Iterable):
         raise OptionError(
             f"a stream takes chunks of samples from a list or a generator, not from {type(chunks).__name__}"
@@ -110,7 +110,7 @@ def _model(model: Recognizer | StreamingModel, options: StreamOptions | None, si
 
 
 def choose_options(options: StreamOptions | None, single: dict[str, Any]) -> StreamOptions:
-    """Options given together, single ones above them. Raises `OptionError` for a name that is none of them."""
+    """Merge options: single ones override `options`. Raises `OptionError` for an unknown name."""
     from dataclasses import fields, replace
 
     known = [field.name for field in fields(StreamOptions)]
@@ -120,11 +120,11 @@ def choose_options(options: StreamOptions | None, single: dict[str, Any]) -> Str
     return replace(options or StreamOptions(), **single)
 
 
-_LEFT = ("left", "nobody listens any more")
+_LEFT = ("left", "the consumer has left")
 
 
 class _Run:
-    """One stream: what the feeding task, the session's thread and the consumer share."""
+    """One stream: the state shared by the feeding task, the session's thread and the consumer."""
 
     def __init__(self, session: StreamSession, source: Source) -> None:
         self._session, self._source = session, source
@@ -132,10 +132,10 @@ class _Run:
         self._changed = threading.Condition()  # of the inbox
         self._inbox: deque[Samples | None] = deque()  # None: a flush
         self._ahead = 0  # samples in it
-        self._damaged = 0  # samples that were no numbers, not yet told
-        self._over = False  # no chunk will follow
+        self._damaged = 0  # samples that were NaN or infinite, not yet reported
+        self._over = False  # no more chunks
         self._failure: tuple[str, str] | None = None
-        self._last = time.monotonic()  # when a chunk came
+        self._last = time.monotonic()  # when the last chunk arrived
         self._outbox = Outbox()
 
     async def events(self, chunks: Chunks) -> AsyncGenerator[Event, None]:
@@ -156,7 +156,7 @@ class _Run:
     # --- the source's side
 
     async def _feed(self, chunks: Chunks) -> None:
-        """Take all chunks: in the loop from an asynchronous source, in a thread of its own from any other."""
+        """Read all chunks: an asynchronous source in the loop, any other in its own thread."""
         if isinstance(chunks, AsyncIterable):
             with self._source_errors():
                 await self._feed_async(aiter(chunks))
@@ -165,13 +165,13 @@ class _Run:
 
         def pull() -> None:
             self._pull(chunks)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: nobody is waiting
                 loop.call_soon_threadsafe(done.set)
 
         threading.Thread(target=pull, name="linnet stream source", daemon=True).start()
         try:
             await done.wait()
-        finally:  # a source that blocks cannot be stopped: its thread is a daemon, and ends with its next chunk
+        finally:  # a blocked source cannot be stopped; its thread is a daemon and ends with its next chunk
             with suppress(TimeoutError):
                 await asyncio.wait_for(done.wait(), CLOSING)
 
@@ -206,7 +206,7 @@ class _Run:
 
     @contextmanager
     def _source_errors(self) -> Iterator[None]:
-        """Whatever a source raises, also a cancellation of its own, ends its stream and nothing else."""
+        """Turn whatever the source raises, including a cancellation, into the end of this stream only."""
         try:
             yield
         except LinnetError as error:
@@ -216,7 +216,7 @@ class _Run:
             self._end(("source", f"the source failed ({what})"))
 
     def _checked(self, chunk: Any) -> Samples | None:
-        """A chunk's samples at 16 kHz; None is a flush."""
+        """The samples of a chunk at 16 kHz; None for a flush."""
         if chunk is None:
             return None
         samples, damaged = self._resampler.push(chunk)
@@ -225,11 +225,11 @@ class _Run:
 
     @property
     def _has_room(self) -> bool:
-        """Whether the next chunk can be taken: a live source cannot wait."""
+        """Whether the next chunk can be queued; a live source never waits."""
         return self._source.live or self._over or (self._waiting <= AT_ONCE and len(self._inbox) < MOST_CHUNKS)
 
     def _put(self, samples: Samples | None) -> bool:
-        """Take a chunk; False where the stream is over."""
+        """Queue a chunk; False if the stream is over."""
         with self._changed:
             if self._over:
                 return False
@@ -242,8 +242,8 @@ class _Run:
             self._end(
                 (
                     "overload",
-                    f"{seconds:.1f} s of audio wait: this machine is too slow for the model; "
-                    "choose a smaller one, or a larger step",
+                    f"{seconds:.1f} s of audio are waiting: this machine is too slow for the model; "
+                    "choose a smaller model or a larger step",
                 )
             )
             return False
@@ -258,7 +258,7 @@ class _Run:
 
     @property
     def _at_once(self) -> bool:
-        """Whether the stream shall end without hearing what waits."""
+        """Whether to end without processing the waiting audio."""
         return self._failure is not None and self._failure[0] in ("overload", "left")
 
     @property
@@ -280,28 +280,26 @@ class _Run:
             while not session.closed:
                 self._outbox.put(self._turn())
                 if self._outbox.dropped > SLOW:
-                    session.warn(
-                        "queue", "events are fetched more slowly than speech goes: only the newest partial waits"
-                    )
-                while self._outbox.full and not self._at_once:  # a source that waits is held back by this
+                    session.warn("queue", "events are fetched too slowly: only the newest partial is kept")
+                while self._outbox.full and not self._at_once:  # holds back a source that can wait
                     time.sleep(0.05)
         except LinnetError as error:
             self._outbox.put(session.fail("model", str(error)))
-        except Exception as error:  # noqa: BLE001 - the consumer must be told, whatever it is
+        except Exception as error:  # noqa: BLE001 - any failure must reach the consumer
             self._outbox.put(session.fail("internal", f"{type(error).__name__}: {error}"))
         finally:
             self._end(None)
             self._outbox.close()
 
     def _turn(self) -> list[Event]:
-        """Wait for the next thing to do, and do it."""
+        """Wait for audio, a flush or the end, and process it."""
         with self._changed:
             arrived = self._changed.wait_for(lambda: bool(self._inbox) or self._over, timeout=self._source.pause)
-            hears = bool(self._inbox) and not self._at_once
-            bite = self._bite() if hears else None
+            has_audio = bool(self._inbox) and not self._at_once
+            bite = self._bite() if has_audio else None
         if not arrived:
             return self._silent()
-        if not hears:
+        if not has_audio:
             return self._finish()
         if self._damaged:
             self._session.repaired(self._damaged)
@@ -311,7 +309,7 @@ class _Run:
         return self._session.push(bite, behind=self._waiting if self._source.live else 0.0)
 
     def _bite(self) -> Samples | None:
-        """The next half second at most, or None for a flush."""
+        """Up to half a second of queued audio, or None for a flush."""
         if self._inbox[0] is None:
             return self._inbox.popleft()
         parts: list[Samples] = []
@@ -324,20 +322,20 @@ class _Run:
             else:
                 self._inbox.popleft()
         self._ahead -= count
-        self._changed.notify_all()  # the source may have room now
+        self._changed.notify_all()  # there is room for the source now
         return np.concatenate(parts)
 
     def _finish(self) -> list[Event]:
         if self._failure is None:
             return self._session.finish()
-        heard = [] if self._at_once else self._session.settle()
-        return [*heard, *self._session.fail(*self._failure)]
+        finals = [] if self._at_once else self._session.settle()
+        return [*finals, *self._session.fail(*self._failure)]
 
     def _silent(self) -> list[Event]:
-        """Nothing came for a while."""
+        """Handle a pause in which no chunk arrived."""
         if not self._source.live:
             return []
         since = time.monotonic() - self._last
         if since >= self._source.idle:
-            return self._session.fail("idle", f"no audio came for {since:.0f} s: the source has stopped without a word")
+            return self._session.fail("idle", f"no audio arrived for {since:.0f} s: the source has stalled")
         return self._session.settle()

@@ -8,27 +8,27 @@ from collections import deque
 
 from linnet.streaming.events import Event, Partial
 
-MOST_EVENTS = 10_000  # that wait for the consumer: hours of speech
+MOST_EVENTS = 10_000  # maximum waiting for the consumer: hours of speech
 
 
 class Outbox:
-    """Events on their way from a thread to a consumer. It holds one partial at most, which is the newest."""
+    """A queue of events from a thread to an asynchronous consumer; it holds only the newest partial."""
 
     def __init__(self) -> None:
-        self.dropped = 0  # partials that gave way to newer ones
+        self.dropped = 0  # partials replaced by newer ones
         self._lock = threading.Lock()
         self._events: deque[Event] = deque()
-        self._partial: Partial | None = None  # the one among them
+        self._partial: Partial | None = None  # the one in the queue
         self._closed = False
         self._ready: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The consumer's loop."""
+        """Set the consumer's loop."""
         self._loop, self._ready = loop, asyncio.Event()
 
     def put(self, events: list[Event]) -> None:
-        """Add events; a partial takes the place of the one that waits."""
+        """Add events; a partial replaces the one in the queue."""
         with self._lock:
             for event in events:
                 if isinstance(event, Partial) and self._partial is not None:
@@ -41,16 +41,16 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        """Whether so many wait that none should follow."""
+        """Whether the producer should pause."""
         return len(self._events) > MOST_EVENTS
 
     def close(self) -> None:
-        """No more will follow."""
+        """Mark the end of the events."""
         self._closed = True
         self._wake()
 
     async def next(self) -> Event | None:
-        """The next event; None at the end."""
+        """Wait for the next event; None at the end."""
         assert self._ready is not None
         while True:
             with self._lock:

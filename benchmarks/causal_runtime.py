@@ -118,7 +118,7 @@ def measure(model: Any, engine: Any, minutes: float, sessions: int) -> dict[str,
             committed = tuple(script[: max(0, int((now - FINAL_AFTER) * RATE))])
             wall, begun = time.perf_counter(), time.process_time()
             for memory in memories:
-                served.hear(memory, samples[start : start + size])
+                served.add_audio(memory, samples[start : start + size])
             heard_at = time.process_time()
             answers = served.answer([Query(memory, committed) for memory in memories])
             done = time.process_time()

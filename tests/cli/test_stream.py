@@ -46,7 +46,8 @@ def test_events_as_lines_of_json(call: Call, clip: Path) -> None:
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert rows[0]["type"] == "ready"
     assert [row["type"] for row in rows[-2:]] == ["stats", "bye"]
-    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    numbers = [row["seq"] for row in rows]  # a partial that was not fetched in time is missing
+    assert numbers == sorted(set(numbers))
     finals = [row for row in rows if row["type"] == "final"]
     assert "".join(row["text"] for row in finals).strip() == TEXT
     ends = [word["end"] for row in finals for word in row["words"]]
@@ -88,8 +89,8 @@ def test_a_microphone_until_it_goes_away(call: Call, clip: Path, monkeypatch: py
 
     module.InputStream.start = start
     monkeypatch.setitem(sys.modules, "sounddevice", module)
-    done = call("stream", "--mic", *(one for one in DIGITS if one != "--quiet"))
-    assert "microphone Headset: it has gone" in done.err
+    done = call("stream", "--mic", *DIGITS)
+    assert "microphone Headset: was disconnected" in done.err
     assert (done.status, done.out) == (1, TEXT + "\n")
 
 
@@ -100,6 +101,10 @@ def test_a_microphone_until_it_goes_away(call: Call, clip: Path, monkeypatch: py
         (("--mic", "a.wav"), "name one source"),
         (("--mic", "--simulate"), "are for recordings"),
         (("no-such.wav",), "no-such.wav"),
+        (("examples/digits-en.flac", "--rate", "8000"), "--rate is for raw samples on stdin"),
+        (("-", "--rate", "0"), "sample rate must be from 1000"),
+        (("examples/digits-en.flac", "--mic-device", "3"), "--mic-device is for --mic"),
+        (("examples/digits-en.flac", "--speed", "nan"), "--speed must be a finite number"),
         (("examples/digits-en.flac", "--policy", "sometimes"), "policy 'sometimes' is unknown"),
         (("examples/digits-en.flac", "--format", "doc"), "format 'doc' is unknown: use text, jsonl, srt, vtt"),
         (("examples/digits-en.flac", "--block", "0.3"), "block is for causal models"),

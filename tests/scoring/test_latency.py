@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.scoring.latency import (
+    DisplayUpdate,
     Pace,
     Quantiles,
-    Shown,
     SpokenWord,
     Units,
     WordLag,
@@ -30,14 +30,14 @@ WORDS = st.sampled_from(["a", "b", "c"])
 
 
 @st.composite
-def screens(draw: st.DrawFn) -> list[Shown]:
+def screens(draw: st.DrawFn) -> list[DisplayUpdate]:
     """Changes in order of time, wall never before audio."""
     shown, audio, wall = [], 0.0, 0.0
     for _ in range(draw(st.integers(0, 8))):
         audio += draw(st.floats(0.0, 1.0))
         wall = max(wall, audio) + draw(st.floats(0.0, 1.0))
         final, tail = draw(st.lists(WORDS, max_size=3)), draw(st.lists(WORDS, max_size=3))
-        shown.append(Shown(audio, wall, tuple(final), tuple(tail)))
+        shown.append(DisplayUpdate(audio, wall, tuple(final), tuple(tail)))
     return shown
 
 
@@ -52,7 +52,7 @@ def references(draw: st.DrawFn) -> list[SpokenWord]:
     return words
 
 
-def whole_screens(shown: list[Shown]) -> list[list[str]]:
+def whole_screens(shown: list[DisplayUpdate]) -> list[list[str]]:
     """All words on screen after each change."""
     final: list[str] = []
     found = []
@@ -65,12 +65,12 @@ def whole_screens(shown: list[Shown]) -> list[list[str]]:
 def test_words_are_final_and_there_to_stay_at_their_own_times() -> None:
     said = [SpokenWord("one", 0.0, 0.5), SpokenWord("two", 0.6, 1.0), SpokenWord("three", 1.1, 2.0)]
     shown = [
-        Shown(0.6, 0.7, (), ("one",)),
-        Shown(0.9, 1.0, (), ("one", "too")),
-        Shown(1.2, 1.5, ("one",), ("two",)),
-        Shown(1.5, 1.6, (), ("oh", "two")),  # no longer at its place
-        Shown(1.8, 2.0, (), ("two",)),
-        Shown(2.5, 2.9, ("two", "tree"), ()),
+        DisplayUpdate(0.6, 0.7, (), ("one",)),
+        DisplayUpdate(0.9, 1.0, (), ("one", "too")),
+        DisplayUpdate(1.2, 1.5, ("one",), ("two",)),
+        DisplayUpdate(1.5, 1.6, (), ("oh", "two")),  # no longer at its place
+        DisplayUpdate(1.8, 2.0, (), ("two",)),
+        DisplayUpdate(2.5, 2.9, ("two", "tree"), ()),
     ]
     first, second = word_lags(said, shown)  # "three" was not recognized
     assert first == WordLag(said[0], *map(pytest.approx, (0.7, 1.0, 0.1, 0.2)))
@@ -79,12 +79,12 @@ def test_words_are_final_and_there_to_stay_at_their_own_times() -> None:
 
 def test_only_words_with_measured_times_have_a_lag() -> None:
     said = [SpokenWord("one", 0.0, 0.5, sure=False), SpokenWord("two", 0.5, 1.0)]
-    assert [lag.word.text for lag in word_lags(said, [Shown(2.0, 2.0, ("one", "two"))])] == ["two"]
+    assert [lag.word.text for lag in word_lags(said, [DisplayUpdate(2.0, 2.0, ("one", "two"))])] == ["two"]
 
 
 @settings(deadline=None)
 @given(screens())
-def test_a_word_is_there_to_stay_as_the_slow_twin_says(shown: list[Shown]) -> None:
+def test_a_word_is_there_to_stay_as_the_slow_twin_says(shown: list[DisplayUpdate]) -> None:
     final = [word for change in shown for word in change.final]
     screens_ = whole_screens(shown)
     found = first_stable(shown)
@@ -97,7 +97,7 @@ def test_a_word_is_there_to_stay_as_the_slow_twin_says(shown: list[Shown]) -> No
 
 @settings(deadline=None)
 @given(screens())
-def test_erasure_is_what_the_screens_lose(shown: list[Shown]) -> None:
+def test_erasure_is_what_the_screens_lose(shown: list[DisplayUpdate]) -> None:
     screens_ = whole_screens(shown)
     lost = 0
     for before, after in pairwise(screens_):
@@ -110,7 +110,9 @@ def test_erasure_is_what_the_screens_lose(shown: list[Shown]) -> None:
 
 @settings(deadline=None)
 @given(references(), screens(), st.lists(st.floats(0.0, 10.0), max_size=6))
-def test_prefix_errors_as_the_slow_twin_counts(said: list[SpokenWord], shown: list[Shown], times: list[float]) -> None:
+def test_prefix_errors_as_the_slow_twin_counts(
+    said: list[SpokenWord], shown: list[DisplayUpdate], times: list[float]
+) -> None:
     screens_ = whole_screens(shown)
     points = [(0.8 * wall, wall) for wall in sorted(times)]
     for clock, at in (("audio", 0), ("wall", 1)):
@@ -127,7 +129,7 @@ def test_prefix_errors_as_the_slow_twin_counts(said: list[SpokenWord], shown: li
 def test_text_that_comes_at_once_has_no_prefix_errors_and_one_that_never_comes_has_all() -> None:
     said = [SpokenWord(word, number, number + 0.5) for number, word in enumerate("abc")]
     points = [(0.25 * k, 0.25 * k) for k in range(1, 13)]
-    at_once = [Shown(word.start, word.start, (word.text,)) for word in said]
+    at_once = [DisplayUpdate(word.start, word.start, (word.text,)) for word in said]
     assert prefix_errors(said, at_once, points, "audio").rate == 0.0
     assert prefix_errors(said, [], points, "audio").rate == 1.0
     assert prefix_errors([], [], points, "audio").rate is None
@@ -135,7 +137,7 @@ def test_text_that_comes_at_once_has_no_prefix_errors_and_one_that_never_comes_h
 
 def test_the_first_text_counts_from_the_first_word() -> None:
     said = [SpokenWord("one", 1.5, 2.0)]
-    shown = [Shown(1.0, 1.0), Shown(2.0, 2.25, (), ("won",)), Shown(3.0, 3.5, ("one",))]
+    shown = [DisplayUpdate(1.0, 1.0), DisplayUpdate(2.0, 2.25, (), ("won",)), DisplayUpdate(3.0, 3.5, ("one",))]
     assert first_text(said, shown, "audio") == 0.5
     assert first_text(said, shown, "wall") == 0.75
     assert first_text([], shown, "audio") is None
@@ -191,7 +193,7 @@ def test_units_keep_the_times_of_their_word_and_drop_punctuation() -> None:
     assert units.of(["Hello,", "!", "日本"]) == ["hello", "日", "本"]
     spoken = units.spoken([SpokenWord("-", 0.0, 0.1), SpokenWord("日本", 1.0, 2.0, sure=False)][1:])
     assert spoken == [SpokenWord("日", 1.0, 2.0, sure=False), SpokenWord("本", 1.0, 2.0, sure=False)]
-    assert units.shown([Shown(1.0, 2.0, ("A.",), ("b",))]) == [Shown(1.0, 2.0, ("a",), ("b",))]
+    assert units.shown([DisplayUpdate(1.0, 2.0, ("A.",), ("b",))]) == [DisplayUpdate(1.0, 2.0, ("a",), ("b",))]
 
 
 @settings(deadline=None)

@@ -89,7 +89,7 @@ def test_what_is_held_is_the_newest_audio_to_the_sample() -> None:
     intake = Intake(Quiet())
     for at in range(0, len(samples), 777):
         intake.add(samples[at : at + 777])
-        while intake.hear(last=False) is not None:
+        while intake.next_frame(last=False) is not None:
             pass
     start, held = intake.since(18.0)
     assert start == pytest.approx(18.0, abs=SECONDS / 2)

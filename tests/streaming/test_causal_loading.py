@@ -58,7 +58,7 @@ def test_a_whole_checkpoint_and_an_adapter_to_it(base, tmp_path):
 def test_other_folders_are_no_causal_models(base, tmp_path):
     assert causal_folder(str(base)) is None
     assert causal_folder("tiny.en") is None
-    with pytest.raises(ModelError, match=r"no causal model: point at a folder with linnet_causal\.json"):
+    with pytest.raises(ModelError, match=r"not a causal model: pass a folder with linnet_causal\.json"):
         load_causal(str(base))
 
 
@@ -89,7 +89,7 @@ def test_on_openvino_it_says_the_same(tmp_path, kind):
     heard = []
     for model in models:
         memory = model.begin(language="de")
-        model.hear(memory, np.sin(np.arange(20000) * 0.1).astype(np.float32) * 0.1)
+        model.add_audio(memory, np.sin(np.arange(20000) * 0.1).astype(np.float32) * 0.1)
         heard += model.answer([Query(memory, ())])
     assert heard[0].tokens
     if kind == "f32":
@@ -115,7 +115,7 @@ def test_a_conversion_is_kept_until_the_adapter_changes(base, tmp_path):
     for seed in (1, 2, 1):
         model = load_causal(str(tmp_path / f"adapter{seed}"), engine=wanted, notify=told.append)
         memory = model.begin(language="de")
-        model.hear(memory, np.sin(np.arange(20000) * 0.1).astype(np.float32) * 0.1)
+        model.add_audio(memory, np.sin(np.arange(20000) * 0.1).astype(np.float32) * 0.1)
         heard += model.answer([Query(memory, ())])
     assert len([line for line in told if "converting" in line]) == 2
     assert heard[0] == heard[2]

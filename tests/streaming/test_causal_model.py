@@ -94,7 +94,7 @@ def test_each_look_gives_what_greedy_decoding_of_the_whole_gives(whisper, model,
     committed: tuple[int, ...] = ()
     while taken < len(samples):
         size = int(random.choice([1, 500, 2560, 5000, 9000]))
-        model.hear(memory, samples[taken : taken + size])
+        model.add_audio(memory, samples[taken : taken + size])
         taken = min(taken + size, len(samples))
         if size == 1 or random.random() < 0.5:
             continue
@@ -117,7 +117,7 @@ def test_each_look_gives_what_greedy_decoding_of_the_whole_gives(whisper, model,
 def test_the_tail_is_heard_with_silence_behind_it_and_taken_back(whisper, model):
     samples = sound(4, 20000)
     memory, other = model.begin(language="de"), model.begin(language="de")
-    model.hear(memory, samples)
+    model.add_audio(memory, samples)
     (heard,) = model.answer([Query(memory, (), final=True)])
     padded = 76  # frames: 62.5 of sound, 10 of silence, up to the end of a block of 8 after the first 20
     want = greedy(whisper, samples, padded, (), len(heard.tokens) + heard.ended)
@@ -125,8 +125,8 @@ def test_the_tail_is_heard_with_silence_behind_it_and_taken_back(whisper, model)
     assert all(word.end <= 1.25 for word in heard.words)
     assert heard.until == 1.25
     more = sound(5, 6000)
-    model.hear(memory, more)
-    model.hear(other, np.concatenate([samples, more]))
+    model.add_audio(memory, more)
+    model.add_audio(other, np.concatenate([samples, more]))
     after, never = (model.answer([Query(each, ())])[0] for each in (memory, other))
     shared = min(len(after.tokens), len(never.tokens))  # with nothing heard before, the limit of new tokens is another
     assert shared > 0
@@ -137,12 +137,12 @@ def test_segments_are_decoded_together_as_alone(model):
     memories: list[Any] = []
     for seed, (count, language) in enumerate([(9000, "de"), (28000, "en"), (3000, "fr"), (16000, "es"), (12000, None)]):
         memory = model.begin(language=language)
-        model.hear(memory, sound(seed, count))
+        model.add_audio(memory, sound(seed, count))
         memories.append(memory)
     queries = [Query(memory, (12, 30)[: row % 3], final=row % 2 == 1) for row, memory in enumerate(memories)]
     together = model.answer(queries)
     for memory in memories:
-        memory.answer, memory.tokens, memory.looked, memory.ends = None, (), 0, []
+        memory.answer, memory.tokens, memory.decoded_frames, memory.ends = None, (), 0, []
     alone = [model.answer([query])[0] for query in queries]
     for one, other in zip(together, alone, strict=True):
         assert (one.tokens, one.ended, one.language) == (other.tokens, other.ended, other.language)
@@ -157,20 +157,20 @@ def test_segments_are_decoded_together_as_alone(model):
 
 def test_nothing_new_is_not_decoded_again(model, monkeypatch):
     memory = model.begin(language="de")
-    model.hear(memory, sound(1, 12000))
+    model.add_audio(memory, sound(1, 12000))
     first = model.answer([Query(memory, ())])
     monkeypatch.setattr(TorchCausalEngine, "feed", lambda *_: pytest.fail("decoded again"))
-    model.hear(memory, sound(2, 100))
+    model.add_audio(memory, sound(2, 100))
     assert model.answer([Query(memory, ())]) == first
 
 
 def test_room_is_kept_for_the_silence_behind_the_last_word(model):
     memory = model.begin(language="de")
     assert model.room(memory) == pytest.approx(1.8)
-    model.hear(memory, sound(1, 20000))
+    model.add_audio(memory, sound(1, 20000))
     assert model.room(memory) == pytest.approx(1.8 - 1.25)
     with pytest.raises(ValueError, match=r"room for 0\.55 s"):
-        model.hear(memory, sound(1, 20000))
+        model.add_audio(memory, sound(1, 20000))
     assert model.forget(memory, 0.5, ()) is None
 
 

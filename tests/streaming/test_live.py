@@ -14,9 +14,9 @@ import pytest
 from linnet.audio.silero import FRAME
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.errors import LinnetError, OptionError
-from linnet.streaming import live, session
+from linnet.streaming import live, outbox, session
 from linnet.streaming.events import Bye, Error, Event, Final, Flushed, Partial, Ready
-from linnet.streaming.events import Warning as Said
+from linnet.streaming.events import Warning as StreamWarning
 from linnet.streaming.live import Source, stream
 from linnet.streaming.protocol import Hypothesis
 from tests.support.amplitude_speech import AmplitudeModel, LoudIsSpeech, spoken, text
@@ -93,6 +93,66 @@ def test_a_source_that_fails_ends_the_stream_and_keeps_what_was_final() -> None:
     assert "cable" in next(event.message for event in events if isinstance(event, Error))
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt, SystemExit])
+def test_a_source_that_is_interrupted_ends_the_stream(error: type[BaseException]) -> None:
+    def breaking() -> Iterator[Samples]:
+        yield SOUND
+        raise error
+
+    async def coming() -> AsyncIterator[Samples]:
+        yield SOUND
+        raise asyncio.CancelledError
+
+    for chunks in (breaking(), coming()):
+        events = collect(chunks)
+        (failure,) = [event for event in events if isinstance(event, Error)]
+        assert failure.code == "source"
+        assert failure.message.endswith("Error)") or error.__name__ in failure.message
+        assert final(events) == text(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "hint"),
+    [
+        ("a.wav", r"not the file 'a.wav': pass \[linnet.audio.load"),
+        (SOUND, r"a list, \[samples\]"),
+        (b"abcd", "np.frombuffer"),
+        (None, "not from NoneType"),
+        (5, "not from int"),
+    ],
+)
+def test_what_gives_no_chunks_is_refused_with_a_hint(chunks: Any, hint: str) -> None:
+    with pytest.raises(OptionError, match=hint):
+        collect(chunks)
+
+
+def test_samples_one_by_one_are_taken_together() -> None:
+    chunks = [*(SOUND[at : at + 1] for at in range(8000)), *pieces(SOUND[8000:], 50)]
+    events = collect(chunks)
+    assert final(events) == text(WORDS)
+    assert events[-1].time == len(SOUND) / SAMPLE_RATE
+
+
+def test_a_source_of_flushes_alone_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MOST_CHUNKS", 5)
+    monkeypatch.setattr(outbox, "MOST_EVENTS", 5)
+    taken = []
+
+    def flushes() -> Iterator[None]:
+        while True:
+            taken.append(1)
+            yield None
+
+    async def run() -> None:
+        events = stream(AmplitudeModel(), flushes())
+        await anext(events)
+        await asyncio.sleep(0.2)
+        assert 1 <= len(taken) < 20
+        await events.aclose()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.arange(3), "abc", np.array([1e6])])
 def test_a_chunk_that_is_no_audio_ends_the_stream_with_the_reason(bad: Any) -> None:
     events = collect([SOUND, bad, SOUND])
@@ -157,7 +217,7 @@ def test_a_live_source_that_a_slow_model_cannot_follow_ends_in_overload() -> Non
     events = collect(pieces(np.tile(SOUND, 9), SAMPLE_RATE), Slow(0.3), live=True)
     (error,) = [event for event in events if isinstance(event, Error)]
     assert error.code == "overload"
-    assert [event.code for event in events if isinstance(event, Said)][:1] in ([], ["lag"])
+    assert [event.code for event in events if isinstance(event, StreamWarning)][:1] in ([], ["lag"])
 
 
 def test_a_slow_consumer_misses_partials_and_no_final(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,11 +236,11 @@ def test_a_slow_consumer_misses_partials_and_no_final(monkeypatch: pytest.Monkey
     assert final(events) == text(WORDS * 2)
     partials, all_partials = (sum(isinstance(one, Partial) for one in some) for some in (events, collect([SOUND] * 2)))
     assert partials < all_partials
-    assert [event.code for event in events if isinstance(event, Said)] == ["queue"]
+    assert [event.code for event in events if isinstance(event, StreamWarning)] == ["queue"]
 
 
 def test_who_fetches_nothing_at_all_holds_up_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "MOST_EVENTS", 5)
+    monkeypatch.setattr(outbox, "MOST_EVENTS", 5)
     taken = []
 
     def watched() -> Iterator[Samples]:
@@ -218,6 +278,68 @@ def test_a_consumer_that_leaves_ends_the_thread_and_the_source() -> None:
     asyncio.run(run())
     assert closed.wait(5)
     assert not [thread for thread in threading.enumerate() if thread.name == "linnet stream"]
+
+
+def test_a_source_that_blocks_holds_up_nobody_who_leaves() -> None:
+    gate = threading.Event()
+
+    def blocking() -> Iterator[Samples]:
+        yield SOUND[:16_000]
+        gate.wait(60)
+
+    async def run() -> None:
+        async for event in stream(AmplitudeModel(), blocking()):
+            if isinstance(event, Partial):
+                break
+
+    try:
+        begun = time.monotonic()
+        asyncio.run(run())
+        assert time.monotonic() - begun < 20
+    finally:
+        gate.set()
+
+
+def test_a_canceled_task_leaves_no_thread_and_closes_its_source() -> None:
+    closed = []
+
+    async def endless() -> AsyncIterator[Samples]:
+        try:
+            while True:
+                await asyncio.sleep(0.001)
+                yield SOUND[:8000]
+        finally:
+            closed.append(True)
+
+    async def consume() -> None:
+        async for _ in stream(AmplitudeModel(), endless()):
+            pass
+
+    async def run() -> None:
+        task = asyncio.create_task(consume())
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("linnet stream")]
+
+    asyncio.run(run())
+    assert closed == [True]
+
+
+def test_a_stream_within_a_stream() -> None:
+    async def run() -> list[str]:
+        model, texts = AmplitudeModel(), [""]
+        async for outer in stream(model, pieces(SOUND)):
+            if not isinstance(outer, Final):
+                continue
+            texts[0] += outer.text
+            texts.append(final([event async for event in stream(model, pieces(SOUND))]))
+        return texts
+
+    texts = asyncio.run(run())
+    assert len(texts) > 1
+    assert set(texts) == {text(WORDS)}
 
 
 def test_a_model_that_fails_is_an_error_of_the_stream() -> None:

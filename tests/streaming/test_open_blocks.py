@@ -21,7 +21,7 @@ WORDS = (
 class Deaf:
     """A model that is not asked."""
 
-    def hear(self, memory: Any, samples: np.ndarray) -> None:
+    def add_audio(self, memory: Any, samples: np.ndarray) -> None:
         """Take samples."""
 
 
@@ -36,7 +36,7 @@ def segment() -> Segment:
 
 def look(one: Segment, seconds: float, until: float | None, silence: float = 0.0) -> int:
     """How many words are final after so much more audio."""
-    one.hear(np.zeros(round(seconds * 16000), np.float32))
+    one.add_audio(np.zeros(round(seconds * 16000), np.float32))
     one.query(final=False)
     return one.take(hypothesis(until), silence).final
 

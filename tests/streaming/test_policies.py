@@ -7,7 +7,7 @@ import pytest
 from linnet.alignment.words import TimedWord
 from linnet.errors import OptionError
 from linnet.streaming.options import Endpointing, StreamOptions
-from linnet.streaming.policies import Heard, Policy, Verdict, build_policy
+from linnet.streaming.policies import Decision, Observation, Policy, build_policy
 
 
 def words(text: str, *, sure: str = "", every: float = 0.5) -> tuple[TimedWord, ...]:
@@ -20,8 +20,8 @@ def words(text: str, *, sure: str = "", every: float = 0.5) -> tuple[TimedWord, 
     )
 
 
-def heard(text: str, now: float, *, silence: float = 0.0, ended: bool = True, sure: str = "") -> Heard:
-    return Heard(words(text, sure=sure), ended, now, silence)
+def observe(text: str, now: float, *, silence: float = 0.0, ended: bool = True, sure: str = "") -> Observation:
+    return Observation(words(text, sure=sure), ended, now, silence)
 
 
 def policy(name: str = "commit", **more: float) -> Policy:
@@ -29,55 +29,55 @@ def policy(name: str = "commit", **more: float) -> Policy:
 
 
 def test_a_sure_word_is_final_at_once_when_the_next_one_has_begun() -> None:
-    assert policy().judge(heard("a b", 1.0, sure="a b")) == Verdict(1, 1)
-    assert policy().judge(heard("a", 1.0, sure="a")) == Verdict(0, 0)
+    assert policy().decide(observe("a b", 1.0, sure="a b")) == Decision(1, 1)
+    assert policy().decide(observe("a", 1.0, sure="a")) == Decision(0, 0)
 
 
 def test_a_word_that_ended_just_now_is_stable_but_not_final() -> None:
-    assert policy().judge(heard("a b", 0.7, sure="a")) == Verdict(0, 1)
-    assert policy(delay=0.1).judge(heard("a b", 0.7, sure="a")) == Verdict(1, 1)
+    assert policy().decide(observe("a b", 0.7, sure="a")) == Decision(0, 1)
+    assert policy(delay=0.1).decide(observe("a b", 0.7, sure="a")) == Decision(1, 1)
 
 
 def test_an_unsure_word_is_final_when_it_was_heard_alike_twice() -> None:
     commit = policy()
-    assert commit.judge(heard("a b c", 2.0)) == Verdict(0, 0)
-    assert commit.judge(heard("A, b! d", 2.1)) == Verdict(0, 0)  # hardly new audio: no second hearing
-    assert commit.judge(heard("A, b! d", 2.3)) == Verdict(2, 2)
-    assert commit.judge(Heard(words("d"), True, 2.5, 0.0)) == Verdict(0, 0)  # alike twice, but may be cut
+    assert commit.decide(observe("a b c", 2.0)) == Decision(0, 0)
+    assert commit.decide(observe("A, b! d", 2.1)) == Decision(0, 0)  # hardly new audio: no second hearing
+    assert commit.decide(observe("A, b! d", 2.3)) == Decision(2, 2)
+    assert commit.decide(Observation(words("d"), True, 2.5, 0.0)) == Decision(0, 0)  # alike twice, but may be cut
 
 
 def test_nothing_is_final_behind_a_word_that_is_not() -> None:
-    assert policy().judge(heard("a b c", 2.0, sure="b c")) == Verdict(0, 0)
+    assert policy().decide(observe("a b c", 2.0, sure="b c")) == Decision(0, 0)
 
 
 def test_the_last_word_is_final_after_a_pause_where_the_model_ended() -> None:
-    assert policy().judge(heard("a b", 2.0, silence=0.25, sure="a b")) == Verdict(2, 2)
-    assert policy().judge(heard("a b", 2.0, silence=0.25, sure="a b", ended=False)) == Verdict(1, 1)
-    assert policy().judge(heard("a b", 2.0, silence=0.1, sure="a b")) == Verdict(1, 1)
+    assert policy().decide(observe("a b", 2.0, silence=0.25, sure="a b")) == Decision(2, 2)
+    assert policy().decide(observe("a b", 2.0, silence=0.25, sure="a b", ended=False)) == Decision(1, 1)
+    assert policy().decide(observe("a b", 2.0, silence=0.1, sure="a b")) == Decision(1, 1)
 
 
 def test_a_sure_word_before_a_pause_needs_no_delay_and_an_unsure_one_does() -> None:
-    assert policy().judge(heard("a b", 1.2, silence=0.25, sure="a b")) == Verdict(2, 2)
+    assert policy().decide(observe("a b", 1.2, silence=0.25, sure="a b")) == Decision(2, 2)
     commit = policy()
-    commit.judge(heard("a b", 0.9))
-    assert commit.judge(heard("a b", 1.2, silence=0.25, sure="a")) == Verdict(1, 2)
+    commit.decide(observe("a b", 0.9))
+    assert commit.decide(observe("a b", 1.2, silence=0.25, sure="a")) == Decision(1, 2)
 
 
 def test_the_less_probable_a_word_is_the_further_back_it_must_lie() -> None:
     for now, final in ((1.31, 1), (1.29, 0)):  # a word of 0.5 that ends at 0.5: 0.3 and half of 1.0 behind
         commit = policy()
-        commit.judge(heard("a b", now - 0.4))
-        assert commit.judge(heard("a b", now)) == Verdict(final, 1)
+        commit.decide(observe("a b", now - 0.4))
+        assert commit.decide(observe("a b", now)) == Decision(final, 1)
     late, soon = policy(patience=2.0), policy(patience=0.0)
     for commit in (late, soon):
-        commit.judge(heard("a b", 0.8))
-    assert (late.judge(heard("a b", 1.2)).final, soon.judge(heard("a b", 1.2)).final) == (0, 1)
+        commit.decide(observe("a b", 0.8))
+    assert (late.decide(observe("a b", 1.2)).final, soon.decide(observe("a b", 1.2)).final) == (0, 1)
 
 
 def test_words_that_have_become_final_are_forgotten_in_the_hypothesis_before() -> None:
     commit = policy()
-    commit.judge(heard("a b c d", 2.0, sure="a"))  # a is final
-    assert commit.judge(Heard(words("b c x"), True, 2.5, 0.0)) == Verdict(2, 2)
+    commit.decide(observe("a b c d", 2.0, sure="a"))  # a is final
+    assert commit.decide(Observation(words("b c x"), True, 2.5, 0.0)) == Decision(2, 2)
 
 
 def test_agreement_waits_for_as_many_hypotheses_as_it_is_named_for() -> None:
@@ -87,17 +87,17 @@ def test_agreement_waits_for_as_many_hypotheses_as_it_is_named_for() -> None:
         found = []
         done = 0
         for step, text in enumerate(texts):
-            verdict = agreement.judge(Heard(words(text)[done:], True, 2.0 + step, 0.0))
-            found.append(verdict.final)
-            done += verdict.final
+            decision = agreement.decide(Observation(words(text)[done:], True, 2.0 + step, 0.0))
+            found.append(decision.final)
+            done += decision.final
         assert found[:2] == expected[:2]
         assert done == (3 if agreement is two else 2)
 
 
 def test_holding_back_and_emitting_all() -> None:
-    assert policy("hold-1").judge(heard("a b c", 2.0)).final == 2
-    assert policy("hold-3").judge(heard("a b", 2.0)).final == 0
-    assert policy("emit-all").judge(heard("a b c", 9.0, silence=5.0, sure="a b c")).final == 0
+    assert policy("hold-1").decide(observe("a b c", 2.0)).final == 2
+    assert policy("hold-3").decide(observe("a b", 2.0)).final == 0
+    assert policy("emit-all").decide(observe("a b c", 9.0, silence=5.0, sure="a b c")).final == 0
 
 
 @pytest.mark.parametrize(

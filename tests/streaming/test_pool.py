@@ -11,7 +11,7 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.errors import LinnetError, OptionError
 from linnet.streaming import session
 from linnet.streaming.events import Bye, Error, Event, Final
-from linnet.streaming.events import Warning as Said
+from linnet.streaming.events import Warning as StreamWarning
 from linnet.streaming.options import StreamOptions
 from linnet.streaming.pool import PoolFull, SessionPool, measure_capacity
 from linnet.streaming.protocol import Hypothesis
@@ -69,7 +69,7 @@ def test_together_they_are_what_they_are_alone_and_share_batches() -> None:
 def test_no_more_are_admitted_than_there_are_places() -> None:
     pool = SessionPool(AmplitudeModel(), capacity=2)
     first, _ = pool.admit(), pool.admit()
-    with pytest.raises(PoolFull, match="all 2 places") as full:
+    with pytest.raises(PoolFull, match="all 2 streams") as full:
         pool.admit()
     assert full.value.retry_after > 0
     assert isinstance(full.value, LinnetError)
@@ -99,8 +99,8 @@ def test_who_falls_behind_is_looked_at_more_rarely_and_told() -> None:
         serve(pool, own)
         told[name] = own[number]
     assert len(late.batches) < len(brisk.batches)
-    assert "lag" in [event.code for event in told["late"] if isinstance(event, Said)]
-    assert not [event for event in told["brisk"] if isinstance(event, Said)]
+    assert "lag" in [event.code for event in told["late"] if isinstance(event, StreamWarning)]
+    assert not [event for event in told["brisk"] if isinstance(event, StreamWarning)]
     for events in told.values():
         assert "".join(event.text for event in events if isinstance(event, Final)) == text(WORDS)
 

@@ -46,7 +46,7 @@ def sound(root: Path) -> Samples:
 def ask(model: ReencodingModel, samples: Samples, committed: Sequence[int] = (), language: str | None = "en") -> Query:
     memory = model.begin(language=language)
     for at in range(0, len(samples), 7000):
-        model.hear(memory, samples[at : at + 7000])
+        model.add_audio(memory, samples[at : at + 7000])
     return Query(memory, tuple(committed))
 
 
@@ -154,7 +154,7 @@ def test_a_model_of_another_family_is_refused_with_the_way_out() -> None:
 
     ref: Any = SimpleNamespace(name="some/ctc", revision=None)
     other = Recognizer(cast("Any", Backend()), ref, device="cpu", dtype="float32")
-    with pytest.raises(ModelError, match="some/ctc cannot serve streams"):
+    with pytest.raises(ModelError, match="some/ctc cannot stream"):
         streaming_model(other)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import OptionError
 from linnet.streaming.events import Bye
-from linnet.streaming.events import Warning as Said
+from linnet.streaming.events import Warning as StreamWarning
 from linnet.streaming.samples import Resampler, checked
 from linnet.streaming.session import StreamSession
 from tests.support.amplitude_speech import AmplitudeModel, LoudIsSpeech
@@ -45,7 +45,7 @@ def test_what_is_no_number_is_silence_and_said_once() -> None:
     assert (damaged, samples[3], samples[5], samples[4]) == (2, 0.0, 0.0, NOISE[4])
     session = StreamSession(AmplitudeModel(), activity=LoudIsSpeech())
     events = session.push(broken) + session.push(broken) + session.finish()
-    assert [event.code for event in events if isinstance(event, Said)] == ["samples"]
+    assert [event.code for event in events if isinstance(event, StreamWarning)] == ["samples"]
     assert isinstance(events[-1], Bye)
     assert events[-1].time == 2 * len(NOISE) / SAMPLE_RATE
 
@@ -98,7 +98,7 @@ def test_a_clock_that_is_set_back_is_said_and_harms_nothing() -> None:
     times = iter([100.0, 50.0, 51.0, 51.5, 60.0, 61.0])
     session = StreamSession(AmplitudeModel(), clock=lambda: next(times), activity=LoudIsSpeech())
     events = session.push(NOISE) + session.push(NOISE) + session.finish()
-    assert [event.code for event in events if isinstance(event, Said)] == ["clock"]
+    assert [event.code for event in events if isinstance(event, StreamWarning)] == ["clock"]
     stats = events[-2]
     assert stats.type == "stats"
     assert stats.compute == 0.5  # type: ignore[attr-defined]

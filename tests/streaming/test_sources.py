@@ -134,13 +134,13 @@ def test_a_microphone_that_goes_away_is_told(monkeypatch: pytest.MonkeyPatch) ->
     with Microphone("1", threading.Event()) as microphone:
         assert microphone.name == "Headset"
         module.InputStream.opened.active = False
-        with pytest.raises(AudioError, match="microphone Headset: it has gone"):
+        with pytest.raises(AudioError, match="microphone Headset: was disconnected"):
             next(iter(microphone))
 
 
 def test_a_device_that_is_not_there_is_told_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", fake_sounddevice(DEVICES))
-    with pytest.raises(AudioError, match=r"Studio.*these are there: Built-in, Headset"):
+    with pytest.raises(AudioError, match=r"Studio.*available: Built-in, Headset"):
         Microphone("Studio", threading.Event())
 
 

@@ -59,7 +59,7 @@ class AmplitudeModel:
     def begin(self, *, language: str | None, prompt: Sequence[int] = ()) -> list[Samples]:
         return []
 
-    def hear(self, memory: list[Samples], samples: Samples) -> None:
+    def add_audio(self, memory: list[Samples], samples: Samples) -> None:
         memory.append(samples)
         self.longest = max(self.longest, sum(map(len, memory)) / SAMPLE_RATE)
 

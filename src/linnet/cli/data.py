@@ -1,4 +1,4 @@
-"""`linnet data`: what corpora are made ready with before training."""
+"""`linnet data`: prepare corpora for training."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from linnet.errors import OptionError
 if TYPE_CHECKING:
     from linnet.transcription.word_alignment import Transcriber
 
-app = typer.Typer(help="Prepare corpora: word times.", no_args_is_help=True)
+app = typer.Typer(help="Prepare corpora: align words.", no_args_is_help=True)
 
 
 @app.callback()
 def _root() -> None:
-    """Prepare corpora: word times."""
+    """Prepare corpora: align words."""
 
 
 @app.command()
 def align(
-    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Manifest or other source of utterances.")],
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Manifest, or another source of utterances.")],
     output: Annotated[
-        Path, option("--output", verb="data align", metavar="FILE", help="JSONL to write: the rows with word times.")
+        Path, option("--output", verb="data align", metavar="FILE", help="Output JSONL: the rows with word times.")
     ],
     model: shared.Model = None,
     transcribe: Annotated[
-        bool, option("--transcribe", help="Give rows without a text the model's own transcript.")
+        bool, option("--transcribe", help="Transcribe rows without text by the model itself.")
     ] = False,
-    limit: Annotated[int, option("--limit", metavar="N", min=0, help="Only the first N rows; 0: all.")] = 0,
+    limit: Annotated[int, option("--limit", metavar="N", min=0, help="Process the first N rows only; 0: all.")] = 0,
     loss: Annotated[
         float,
         option(
-            "--loss", metavar="NATS", min=0.0, help="Leave out rows whose text the model finds less likely a token."
+            "--loss",
+            metavar="NATS",
+            min=0.0,
+            help="Skip rows whose mean loss per token exceeds NATS.",
         ),
     ] = 1.5,
     device: shared.Device = "auto",
     threads: shared.Threads = None,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Add the time of each word to a corpus, for causal training: the model reads the text and shows where it looks.
+    """Add word times to a corpus, for causal training, by forced alignment on the model's cross-attention.
 
-    Each row gets  words: [{"word", "start", "end"}, ...]  and  score, its text's mean log-probability. Rows whose text
-    does not fit their sound are left out and counted.
+    Each row gets  words: [{"word", "start", "end"}, ...]  and  score, the mean log-probability of its text. Rows whose
+    text does not match their audio are skipped and counted.
     """
     from itertools import islice
 
@@ -74,7 +77,7 @@ def align(
 
 
 def _load(name: str | None, device: str, threads: int | None, *, transcribe: bool) -> tuple[Any, Transcriber | None]:
-    """The aligner of a model, and its transcriber where one is wanted."""
+    """Load the aligner of a model, and its transcriber if requested."""
     import torch
 
     from linnet.alignment.forced import ForcedAligner
@@ -90,7 +93,7 @@ def _load(name: str | None, device: str, threads: int | None, *, transcribe: boo
     place, _ = choose_device(device)
     ref = resolve_default(place != "cpu", notify=notice) if name is None else resolve(name, notify=notice)
     if family_of(ref.path) is not WHISPER:
-        raise OptionError(f"model {ref.name} has no alignment heads: only Whisper-family models have")
+        raise OptionError(f"model {ref.name} has no alignment heads: choose a Whisper-family model")
     whisper = load_whisper(ref.path, name=ref.name, device=place, dtype=torch.float32)
     if not transcribe:
         return ForcedAligner(whisper, TorchEngine(whisper)), None

@@ -1,4 +1,4 @@
-"""`linnet evaluate --streaming`: a model's streams in the form that an evaluation plays recordings to."""
+"""`linnet evaluate --streaming`: adapts streaming models to the evaluation of live recognition."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Streaming = Annotated[
     option(
         "--streaming",
         verb="evaluate",
-        help="Score live recognition: play each recording to a stream by a simulated clock and add lags, prefix WER, "
-        "erasure and the work for each chunk. Rows with the key words have lags.",
+        help="Score live recognition: play each recording to a stream on a simulated clock and report lags, prefix "
+        "WER, erasure and computation per chunk. Lags need rows with the key words.",
     ),
 ]
 Policy = Annotated[
@@ -36,7 +36,7 @@ Policy = Annotated[
         "--policy",
         verb="evaluate",
         metavar="NAME",
-        help="When a streamed word is final: commit, hold-N, local-agreement-N, emit-all.",
+        help="When a streamed word becomes final: commit, hold-N, local-agreement-N, emit-all.",
     ),
 ]
 Delay = Annotated[
@@ -45,18 +45,16 @@ Delay = Annotated[
         "--delay",
         verb="evaluate",
         metavar="S",
-        help="Seconds that must lie behind a streamed word before it can be final.",
+        help="Seconds of audio required after a streamed word before it is final.",
     ),
 ]
 Step = Annotated[
     float | None,
-    option("--step", verb="evaluate", metavar="S", help="Seconds of new audio between two decodes of a stream."),
+    option("--step", verb="evaluate", metavar="S", help="Seconds of new audio between decodes of a stream."),
 ]
 Chunk = Annotated[
     float | None,
-    option(
-        "--chunk", verb="evaluate", metavar="S", help="Seconds of audio that a stream is given at a time. Default: 0.1."
-    ),
+    option("--chunk", verb="evaluate", metavar="S", help="Seconds of audio sent to a stream at a time. Default: 0.1."),
 ]
 Block = Annotated[
     float | None,
@@ -67,14 +65,14 @@ Align = Annotated[
     option(
         "--align",
         verb="evaluate",
-        help="Take word times from the model's own offline transcript where a row of --streaming has no words.",
+        help="With --streaming, take word times from the model's offline transcript if a row has no words.",
     ),
 ]
 
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """What the command line asks of `--streaming`; None: the default."""
+    """Command-line options of `--streaming`; None: the default."""
 
     streaming: bool
     policy: str | None
@@ -85,21 +83,21 @@ class StreamRequest:
     align: bool
 
     def check(self, *, hypotheses: str | None, model: str | None) -> None:
-        """Raise `OptionError` for choices of streams without a stream, or a stream of transcripts or a service."""
+        """Raise `OptionError` for options that need `--streaming`, and for streaming of transcripts or a service."""
         from linnet.evaluation.providers import names_provider
 
         if self.streaming and model is not None and names_provider(model):
-            raise OptionError(f"{model}: --streaming plays recordings to Linnet's own models; name one of them")
+            raise OptionError(f"{model}: --streaming works with local models only; choose one of them")
         if self.streaming and hypotheses is not None:
             raise OptionError("--streaming plays recordings to a model, and --hypotheses scores texts: choose one")
         given = {"--policy": self.policy, "--delay": self.delay, "--step": self.step, "--chunk": self.chunk}
         given["--block"] = self.block
         named = [name for name, value in given.items() if value is not None] + ["--align"] * self.align
         if named and not self.streaming:
-            raise OptionError(f"{', '.join(named)} can be used with --streaming only: add it")
+            raise OptionError(f"{', '.join(named)} require --streaming: add it")
 
     def options(self, **shared: Any) -> StreamOptions:
-        """Options of each stream; `shared` are those that other recognition has, too. Raises `OptionError`."""
+        """Build the options of each stream; `shared` are those common to all recognition. Raises `OptionError`."""
         from linnet.streaming.options import StreamOptions
 
         own = {"policy": self.policy, "delay": self.delay, "step": self.step}
@@ -127,7 +125,7 @@ class StreamRequest:
 
 @dataclass(frozen=True)
 class LiveModel:
-    """A model of streams, as `linnet.evaluation.streams.protocol.LiveSystem`."""
+    """A streaming model as a `linnet.evaluation.streams.protocol.LiveSystem`."""
 
     name: str
     revision: str | None
@@ -137,11 +135,11 @@ class LiveModel:
     languages: tuple[str, ...]
     model: StreamingModel
     stream: StreamOptions
-    recognizer: Recognizer | None = None  # which hears the same recordings offline; a causal model has none
+    recognizer: Recognizer | None = None  # transcribes recordings offline; None for a causal model
 
     @classmethod
     def load(cls, choice: ModelChoice, options: StreamOptions, block: float | None, notify: Notify) -> LiveModel:
-        """Raises `ModelError` for a model that cannot serve streams, `OptionError` for what does not go together."""
+        """Load a model. Raises `ModelError` if it cannot stream, `OptionError` for options that cannot be combined."""
         from linnet.models.checkpoint import fingerprint
         from linnet.streaming.causal_loading import causal_folder
         from linnet.streaming.models import streaming_model
@@ -163,7 +161,7 @@ class LiveModel:
 
     @classmethod
     def of(cls, recognizer: Recognizer, options: StreamOptions, block: float | None = None) -> LiveModel:
-        """A recognizer by encoding its windows again. Raises `ModelError`, `OptionError`."""
+        """Wrap a recognizer, by re-encoding. Raises `ModelError`, `OptionError`."""
         from linnet.streaming.models import streaming_model
 
         return cls(
@@ -191,17 +189,17 @@ class LiveModel:
         return LiveSession(StreamSession(self.model, replace(self.stream, language=language)))
 
     def words(self, samples: Samples, language: str | None) -> list[WordTime]:
-        """The words of an offline transcript with their times. Raises `OptionError` for a causal model."""
+        """Word times of an offline transcript. Raises `OptionError` for a causal model."""
         from linnet.data.manifest import WordTime
 
         if self.recognizer is None:
-            raise OptionError(f"{self.name} has no offline transcript for --align: give the rows their words instead")
+            raise OptionError(f"{self.name} has no offline transcript for --align: add words to the rows instead")
         found = self.recognizer.transcribe(samples, language=language, word_timestamps=True)
         return [WordTime(one.word, one.start, one.end) for one in found.words]
 
 
 class LiveSession:
-    """A streaming session, as `linnet.evaluation.streams.protocol.LiveStream`."""
+    """A streaming session as a `linnet.evaluation.streams.protocol.LiveStream`."""
 
     def __init__(self, session: StreamSession) -> None:
         self._session = session
@@ -233,8 +231,8 @@ class LiveSession:
             if isinstance(event, kinds.Partial):
                 tail = tuple(word.word for word in event.words)
             elif isinstance(event, kinds.Stats):
-                told = {"decodes": event.decodes, "late_disagreements": event.late_disagreements}
-                self._counters |= {name: value for name, value in told.items() if value is not None}
+                counted = {"decodes": event.decodes, "late_disagreements": event.late_disagreements}
+                self._counters |= {name: value for name, value in counted.items() if value is not None}
             elif isinstance(event, kinds.Warning):
                 name = f"{event.code}_warnings"
                 self._counters[name] = self._counters.get(name, 0) + 1

@@ -1,13 +1,14 @@
-"""`linnet stream`: live speech to text, from a microphone, a pipe or a recording."""
+"""`linnet stream`: live speech to text from a microphone, a pipe or a recording."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import Reporter, listening, make_reporter, print_result, traced
+from linnet.cli.console import Reporter, listening, make_reporter, notice, print_result, traced
 from linnet.cli.options import ModelChoice, option
 from linnet.cli.processes import stoppable
-from linnet.errors import OptionError
+from linnet.errors import AudioError, OptionError, OutputError
 
 if TYPE_CHECKING:
     from linnet.cli.stream_output import Output
@@ -28,48 +29,50 @@ if TYPE_CHECKING:
     from linnet.streaming.protocol import StreamingModel
 
 FORMATS = ("text", "jsonl", "srt", "vtt")
+RATE = 16_000  # of raw samples on stdin
 
 Input = Annotated[
     str | None,
     typer.Argument(metavar="INPUT", help="A recording (file or URL), or - for raw 16-bit mono samples on stdin."),
 ]
-Mic = Annotated[bool, typer.Option("--mic", help="Listen to a microphone, until Ctrl-C.")]
+Mic = Annotated[bool, typer.Option("--mic", help="Transcribe the microphone until Ctrl-C.")]
 InputDevice = Annotated[
     str | None,
-    option(
-        "--mic-device", metavar="NAME", help="Microphone: its number, or a part of its name. Default: the system's."
-    ),
+    option("--mic-device", metavar="NAME", help="Microphone number, or part of its name. Default: the system default."),
 ]
-Simulate = Annotated[bool, typer.Option("--simulate", help="Hear a recording at the pace at which it was spoken.")]
+Simulate = Annotated[bool, typer.Option("--simulate", help="Play a recording in real time.")]
 Speed = Annotated[
     float | None,
-    typer.Option("--speed", metavar="X", min=0.0, help="Simulate X times that pace; 0: as fast as it goes."),
+    typer.Option("--speed", metavar="X", min=0.0, help="Play a recording at X times real time; 0: unthrottled."),
 ]
-Rate = Annotated[int, option("--rate", metavar="HZ", help="Sample rate of raw samples on stdin.", verb="stream")]
+Rate = Annotated[
+    int | None,
+    option("--rate", metavar="HZ", help=f"Sample rate of raw samples on stdin. Default: {RATE}.", verb="stream"),
+]
 Policy = Annotated[
     str,
     option(
         "--policy",
         metavar="NAME",
-        help="When words are final: commit, hold-N, local-agreement-N, or emit-all (not before the speaker pauses).",
+        help="When words become final: commit, hold-N, local-agreement-N, or emit-all (at pauses only).",
     ),
 ]
 Delay = Annotated[
     float | None,
-    option("--delay", metavar="SECONDS", min=0.0, help="Speech that must lie behind a word before it is final."),
+    option("--delay", metavar="SECONDS", min=0.0, help="Audio required after a word before it is final."),
 ]
-Step = Annotated[float | None, option("--step", metavar="SECONDS", help="New audio between two looks at it.")]
+Step = Annotated[float | None, option("--step", metavar="SECONDS", help="New audio between decodes.")]
 Threshold = Annotated[
     float | None,
     option(
         "--threshold",
         metavar="P",
-        help="Words at least this probable need not be heard alike twice.",
+        help="Minimum token probability for a word to be final after one hypothesis.",
         verb="stream",
     ),
 ]
 Block = Annotated[
-    float | None, option("--block", metavar="SECONDS", help="Of a causal model: audio that is encoded at a time.")
+    float | None, option("--block", metavar="SECONDS", help="Audio encoded at a time (causal models only).")
 ]
 Format = Annotated[
     str,
@@ -79,7 +82,7 @@ Output_ = Annotated[
     Path | None,
     option("--output", "-o", metavar="FILE", help="Write to this file instead of stdout.", verb="stream"),
 ]
-ShowStats = Annotated[bool, typer.Option("--stats", help="Report on stderr how the stream kept up.")]
+ShowStats = Annotated[bool, typer.Option("--stats", help="Print real-time statistics to stderr at the end.")]
 
 
 def stream(
@@ -88,7 +91,7 @@ def stream(
     mic_device: InputDevice = None,
     simulate: Simulate = False,
     speed: Speed = None,
-    rate: Rate = 16000,
+    rate: Rate = None,
     model: shared.Model = None,
     language: shared.Language = None,
     prompt: shared.Prompt = None,
@@ -109,14 +112,14 @@ def stream(
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Turn live speech into text while it is spoken; a word that is final never changes.
+    """Transcribe live speech as it is spoken; a final word never changes.
 
-    On a terminal, final text is plain and the rest dim. Elsewhere final text is written as it comes, one line for each
-    stretch of speech; --format jsonl gives every event as one line. Ctrl-C ends the stream and keeps what was heard.
+    On a terminal, final text is plain and preliminary text dim. Otherwise final text is written as it arrives, one line
+    per segment of speech; --format jsonl writes every event as one line. Ctrl-C ends the stream and keeps its text.
     """
     with traced(verbose), stoppable():
         given: dict[str, Any] = {"delay": delay, "step": step, "threshold": threshold}
-        place = _Place(source, mic, mic_device, _speed(simulate, speed, source, mic), rate)
+        place = _Input(source, mic, mic_device, _speed(simulate, speed, source, mic), rate)
         if format not in FORMATS:
             raise OptionError(f"format {format!r} is unknown: use {', '.join(FORMATS)}")
         from linnet.streaming.options import StreamOptions
@@ -137,26 +140,43 @@ def stream(
 
 def _speed(simulate: bool, speed: float | None, source: str | None, mic: bool) -> float:
     if (simulate or speed is not None) and (mic or source == "-"):
-        raise OptionError("--simulate and --speed are for recordings: a microphone and stdin have a pace of their own")
+        raise OptionError("--simulate and --speed are for recordings: a microphone and stdin are already live")
+    if speed is not None and not math.isfinite(speed):
+        raise OptionError(f"--speed must be a finite number, 0 or more, got {speed:g}")
     return speed if speed is not None else float(simulate)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the audio comes from."""
+class _Input:
+    """The audio source named on the command line."""
 
     source: str | None
     mic: bool
     device: str | None
     speed: float
-    rate: int
+    rate: int | None
 
     def __post_init__(self) -> None:
         if self.mic == (self.source is not None):
             raise OptionError("name one source: a recording, - for stdin, or --mic")
+        if self.rate is not None:
+            from linnet.streaming.samples import check_rate
+
+            check_rate(self.rate)
+        if self.rate is not None and self.source != "-":
+            raise OptionError("--rate is for raw samples on stdin (-): recordings and microphones have their own")
+        if self.device is not None and not self.mic:
+            raise OptionError("--mic-device is for --mic: add it")
+
+    @property
+    def name(self) -> str:
+        """The source's name in messages."""
+        if self.mic:
+            return "microphone"
+        return "stdin" if self.source == "-" else str(self.source)
 
     def open(self, stop: threading.Event, stack: ExitStack) -> tuple[Iterable[Any], Source]:
-        """The chunks, and how they come. Raises `AudioError` where nothing can be heard."""
+        """Open the source; returns its chunks and how they arrive. Raises `AudioError`."""
         from linnet.audio.source import open_audio
         from linnet.streaming import sources
         from linnet.streaming.live import Source
@@ -165,7 +185,10 @@ class _Place:
             microphone = stack.enter_context(sources.Microphone(self.device, stop))
             return microphone, Source(microphone.rate, live=True)
         if self.source == "-":
-            return sources.raw(sys.stdin.buffer, self.rate, stop), Source(self.rate)
+            if sys.stdin is None:
+                raise AudioError("stdin is closed: pipe raw 16-bit samples into `linnet stream -`")
+            rate = RATE if self.rate is None else self.rate
+            return sources.raw(sys.stdin.buffer, rate, stop), Source(rate)
         audio = stack.enter_context(open_audio(self.source or ""))
         return sources.recording(audio, stop, speed=self.speed), Source(live=self.speed > 0.0)
 
@@ -176,19 +199,19 @@ class _Command:
 
     choice: ModelChoice
     options: StreamOptions
-    place: _Place
+    input: _Input
     format: str
     output: Path | None
     stats: bool
     block: float | None = None
 
     def run(self, reporter: Reporter) -> bool:
-        """Hear the source to its end; returns whether anything failed."""
+        """Transcribe the source to its end; returns whether anything failed."""
         from linnet.streaming.models import streaming_model
 
         stop = threading.Event()
         with ExitStack() as stack:
-            chunks, source = self.place.open(stop, stack)
+            chunks, source = self.input.open(stop, stack)
             model = streaming_model(
                 self.choice.name,
                 beam_size=self.options.beam_size,
@@ -203,8 +226,8 @@ class _Command:
     async def _serve(
         self, model: StreamingModel, chunks: Iterable[Any], source: Source, outputs: list[Output], reporter: Reporter
     ) -> bool:
-        from linnet.streaming.events import Error, Stats
-        from linnet.streaming.events import Warning as Said
+        from linnet.streaming.events import Bye, Error, Stats
+        from linnet.streaming.events import Warning as StreamWarning
         from linnet.streaming.live import stream as events_of
 
         failed, latest = False, None
@@ -212,15 +235,20 @@ class _Command:
             async for event in events_of(model, chunks, source=source, options=self.options):
                 for output in outputs:
                     output.take(event)
-                if isinstance(event, Said | Error):
+                if isinstance(event, StreamWarning):
                     reporter.notice(event.message)
+                if isinstance(event, Error):
+                    notice(event.message)  # also with --quiet
+                if isinstance(event, Bye) and not event.time and not failed:
+                    notice(f"{self.input.name}: no audio received")
+                    failed = True
                 failed = failed or isinstance(event, Error)
                 latest = event if isinstance(event, Stats) else latest
         finally:
             for output in outputs:
                 output.close()
         if self.stats and latest is not None:
-            reporter.notice(_kept_up(latest))
+            notice(_kept_up(latest))  # also with --quiet
         return failed
 
     def _outputs(self, stack: ExitStack) -> list[Output]:
@@ -241,7 +269,7 @@ class _Command:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Callable[[str], None]]:
-    """Write to a file as text comes. Raises `OutputError`."""
+    """Write text to a file immediately. Raises `OutputError`."""
     from linnet.files import cannot_write
 
     try:
@@ -256,13 +284,21 @@ def _writing(path: Path) -> Iterator[Callable[[str], None]]:
         except OSError as error:
             raise cannot_write(path, error) from error
 
-    with file:
+    try:
         yield write
+        file.close()
+    except OutputError:
+        raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):  # it would write again what it could not
+            file.close()
 
 
 @contextmanager
 def _ctrl_c(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C ends the source, so that the stream can come to its end; a second one ends everything."""
+    """The first Ctrl-C ends the source, so that the stream can finish; a second one aborts."""
 
     def handle(*_: Any) -> None:
         signal.signal(signal.SIGINT, before)
@@ -279,7 +315,6 @@ def _ctrl_c(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _kept_up(stats: Stats) -> str:
-    pace = f", {stats.time / stats.compute:.1f} times the pace of speech" if stats.compute else ""
-    return (
-        f"{stats.time:.1f} s of audio, {stats.finals} words, {stats.decodes} looks, {stats.compute:.1f} s of work{pace}"
-    )
+    pace = f", {stats.time / stats.compute:.1f} times real time" if stats.compute else ""
+    work = f"{stats.decodes} decodes, {stats.compute:.1f} s of computation"
+    return f"{stats.time:.1f} s of audio, {stats.finals} words, {work}{pace}"

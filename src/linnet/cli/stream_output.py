@@ -1,4 +1,4 @@
-"""What `linnet stream` shows of a stream: a screen that is redrawn, text as it becomes final, JSON lines, subtitles."""
+"""Outputs of `linnet stream`: a redrawn screen, text as it becomes final, JSON lines, subtitles."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Write = Callable[[str], None]
 
 
 class Output(Protocol):
-    """Shows the events of one stream."""
+    """Displays or writes the events of one stream."""
 
     def take(self, event: Event) -> None:
-        """Show an event."""
+        """Process an event."""
         ...
 
     def close(self) -> None:
-        """The stream has ended."""
+        """Finish at the end of the stream."""
         ...
 
 
 class Lines:
-    """Each event as a line of JSON, at once."""
+    """Writes each event as a line of JSON immediately."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -43,7 +43,7 @@ class Lines:
 
 
 class Text:
-    """Final text as it comes, one line a segment."""
+    """Writes final text as it arrives, one line per segment."""
 
     def __init__(self, write: Write) -> None:
         self._write, self._open = write, False
@@ -65,7 +65,7 @@ class Text:
 
 
 class Screen:
-    """On a terminal: final text plain, and behind it what is not final, dim and redrawn in place."""
+    """On a terminal: final text plain, followed by preliminary text, dim and redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live
@@ -96,7 +96,7 @@ class Screen:
         self._live.update(line, refresh=True)
 
     def _let_go(self) -> None:
-        """Leave full lines above while the speaker does not pause: what is redrawn must not outgrow the screen."""
+        """Print full lines permanently while the speaker does not pause: the redrawn part must fit the screen."""
         width = max(self._console.width, 20)
         while len(self._final) > 2 * width:
             line, _, _ = self._final[:width].rpartition(" ")
@@ -107,7 +107,7 @@ class Screen:
             self._final = rest
 
     def _print(self) -> None:
-        """Leave the segment's text above, for good."""
+        """Print the text of the segment permanently."""
         from rich.text import Text as Styled
 
         if self._final.strip():
@@ -122,7 +122,7 @@ class Screen:
 
 
 class Whole:
-    """A transcript when the stream has ended, in one of the formats of `linnet transcribe`."""
+    """Writes a transcript at the end of the stream, in a format of `linnet transcribe`."""
 
     def __init__(self, write: Write, name: str) -> None:
         self._write, self._name = write, name

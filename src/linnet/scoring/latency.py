@@ -1,8 +1,8 @@
-"""How late, how steady and how right live text is while it is shown: texts and times in, numbers out.
+"""Latency, stability and accuracy of live text: texts and times in, numbers out.
 
-Two clocks: `audio`, the seconds of audio that had been taken when something was shown, as if computing took no time
-(computation-unaware), and `wall`, when it was really shown, counted from the stream's first sample. Words are compared
-in the units that `Units` makes of them. Shapes: W final words, P points in time.
+Two clocks: `audio`, the seconds of audio received when text was displayed, as if computation took no time
+(computation-unaware), and `wall`, the actual time of display since the stream's first sample. Words are compared in
+the units of `Units`. Shapes: W final words, P points in time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOCKS: tuple[Clock, ...] = ("audio", "wall")
 
 @dataclass(frozen=True)
 class SpokenWord:
-    """A reference word and when it was said, in seconds of the stream; `sure`: its times are measured, not divided."""
+    """A reference word with its times in seconds of the stream; `sure`: measured, not interpolated."""
 
     text: str
     start: float
@@ -32,8 +32,8 @@ class SpokenWord:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One change on screen: the words that became final, and the whole tail behind them, which may still change."""
+class DisplayUpdate:
+    """One update of the display: words that became final, and the whole tail after them, which may still change."""
 
     audio: float
     wall: float
@@ -41,15 +41,15 @@ class Shown:
     tail: tuple[str, ...] = ()
 
     def at(self, clock: Clock) -> float:
-        """When it was shown."""
+        """Time of the update on a clock."""
         return self.audio if clock == "audio" else self.wall
 
 
 @dataclass(frozen=True)
 class WordLag:
-    """A reference word that was recognized: seconds from its end until it was final, and until it was there to stay.
+    """A recognized reference word: seconds from its end until it was final, and until it was first displayed for good.
 
-    `emitted` is never later than `committed`: the word stood in the tail before, unchanged and at its place.
+    `emitted` is never later than `committed`: the word was in the tail before, unchanged and in place.
     """
 
     word: SpokenWord
@@ -60,7 +60,7 @@ class WordLag:
 
 
 class Units:
-    """Words in the form in which they are compared: each normalized by itself, scripts without spaces by characters.
+    """Splits words into units for comparison: each word normalized separately, unspaced scripts into characters.
 
     >>> Units(str.lower).of(["Hello", "WORLD"])
     ['hello', 'world']
@@ -71,18 +71,20 @@ class Units:
         self._known: dict[str, tuple[str, ...]] = {}
 
     def of(self, words: Iterable[str]) -> list[str]:
-        """The units of words; one of punctuation alone has none."""
+        """Split words into units; pure punctuation has none."""
         return [unit for word in words for unit in self._of_word(word)]
 
     def spoken(self, words: Iterable[SpokenWord]) -> list[SpokenWord]:
-        """The units of reference words, each with its word's times."""
+        """Split reference words into units, each with the times of its word."""
         return [
             SpokenWord(unit, word.start, word.end, word.sure) for word in words for unit in self._of_word(word.text)
         ]
 
-    def shown(self, changes: Iterable[Shown]) -> list[Shown]:
-        """The changes in units."""
-        return [Shown(one.audio, one.wall, tuple(self.of(one.final)), tuple(self.of(one.tail))) for one in changes]
+    def shown(self, changes: Iterable[DisplayUpdate]) -> list[DisplayUpdate]:
+        """Convert display updates to units."""
+        return [
+            DisplayUpdate(one.audio, one.wall, tuple(self.of(one.final)), tuple(self.of(one.tail))) for one in changes
+        ]
 
     def _of_word(self, word: str) -> tuple[str, ...]:
         if word not in self._known:
@@ -91,14 +93,14 @@ class Units:
         return self._known[word]
 
 
-def word_lags(reference: Sequence[SpokenWord], shown: Sequence[Shown]) -> list[WordLag]:
-    """The lags of all reference words that are among the final words, by the alignment that counts word errors.
+def word_lags(reference: Sequence[SpokenWord], shown: Sequence[DisplayUpdate]) -> list[WordLag]:
+    """Compute the lags of all recognized reference words, by the alignment that counts word errors.
 
-    Words of the reference whose times are not `sure` are left out. All words must be `Units`.
+    Reference words whose times are not `sure` are skipped. All words must be `Units`.
 
-    >>> said = [SpokenWord("one", 0.0, 0.5), SpokenWord("two", 0.6, 1.0)]
-    >>> screen = [Shown(0.8, 0.9, (), ("one",)), Shown(1.2, 1.4, ("one", "two"))]
-    >>> [(round(lag.committed_audio, 2), round(lag.emitted_audio, 2)) for lag in word_lags(said, screen)]
+    >>> spoken = [SpokenWord("one", 0.0, 0.5), SpokenWord("two", 0.6, 1.0)]
+    >>> screen = [DisplayUpdate(0.8, 0.9, (), ("one",)), DisplayUpdate(1.2, 1.4, ("one", "two"))]
+    >>> [(round(lag.committed_audio, 2), round(lag.emitted_audio, 2)) for lag in word_lags(spoken, screen)]
     [(0.7, 0.3), (0.2, 0.2)]
     """
     final = [(word, change) for change in shown for word in change.final]
@@ -122,11 +124,12 @@ def _equal_pairs(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterato
             )
 
 
-def first_stable(shown: Sequence[Shown]) -> list[Shown]:
-    """For each final word, [W], the change since when it stood at its place without a break."""
+def first_stable(shown: Sequence[DisplayUpdate]) -> list[DisplayUpdate]:
+    """For each final word [W], the update since which it was displayed in place without interruption."""
     final = [word for change in shown for word in change.final]
-    since: list[Shown] = []  # of the first words of `final` that stand on screen: the final ones and the right part
-    held: dict[int, Shown] = {}  # of places in the tail
+    # the first words of `final` that are displayed: the final ones and the matching part of the tail
+    since: list[DisplayUpdate] = []
+    held: dict[int, DisplayUpdate] = {}  # by position in the tail
     for change in shown:
         begin = len(since)
         visible = [*change.final, *change.tail]
@@ -140,19 +143,19 @@ def first_stable(shown: Sequence[Shown]) -> list[Shown]:
     return since
 
 
-def first_text(reference: Sequence[SpokenWord], shown: Sequence[Shown], clock: Clock) -> float | None:
-    """Seconds from the first word's start until any text is shown; None where nothing is said or shown."""
+def first_text(reference: Sequence[SpokenWord], shown: Sequence[DisplayUpdate], clock: Clock) -> float | None:
+    """Seconds from the first word's start until any text is displayed; None without words or text."""
     texts = [change for change in shown if change.final or change.tail]
     return texts[0].at(clock) - reference[0].start if texts and reference else None
 
 
-def erased(shown: Sequence[Shown]) -> int:
-    """Words that were shown and taken back: the sum of |o(j-1)| - |longest common prefix of o(j-1) and o(j)|.
+def erased(shown: Sequence[DisplayUpdate]) -> int:
+    """Count displayed words that were revised: the sum of |o(j-1)| - |longest common prefix of o(j-1) and o(j)|.
 
-    o(j) are all words on screen after change j. Divided by the final words it is the normalized erasure of Arivazhagan
+    o(j) are all words displayed after update j. Divided by the final words it is the normalized erasure of Arivazhagan
     et al. 2020 (arXiv 1912.03393).
 
-    >>> erased([Shown(1, 1, (), ("the", "cat")), Shown(2, 2, ("the",), ("car", "is"))])
+    >>> erased([DisplayUpdate(1, 1, (), ("the", "cat")), DisplayUpdate(2, 2, ("the",), ("car", "is"))])
     1
     """
     return sum(
@@ -169,7 +172,7 @@ def _common(one: Sequence[str], other: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class PrefixErrors:
-    """Edits and reference words, each summed over points in time."""
+    """Word errors and reference words, each summed over points in time."""
 
     errors: int
     words: int
@@ -182,19 +185,19 @@ class PrefixErrors:
 
 def prefix_errors(
     reference: Sequence[SpokenWord],
-    shown: Sequence[Shown],
+    shown: Sequence[DisplayUpdate],
     points: Sequence[tuple[float, float]],
     clock: Clock,
 ) -> PrefixErrors:
-    """Errors of the text on screen against what had begun to be said, summed over points in time (audio, wall), [P].
+    """Compute errors of the displayed text against the words begun so far, summed over points (audio, wall) [P].
 
-    At each point the reference is all words that start no later than it: on the audio clock the RWER of CarelessWhisper
+    At each point the reference is all words that start no later: on the audio clock the RWER of CarelessWhisper
     (arXiv 2508.12301), on the wall clock its ARWER, which adds the processing time.
     """
     from rapidfuzz.distance import Levenshtein
 
     codes = _Codes()
-    said = codes.text(word.text for word in reference)
+    spoken = codes.text(word.text for word in reference)
     starts = np.array([word.start for word in reference])
     order = np.maximum.accumulate(starts) if len(starts) else starts
     final, screen, used = "", "", 0
@@ -208,13 +211,13 @@ def prefix_errors(
             used += 1
         count = int(np.searchsorted(order, audio if clock == "audio" else wall, side="right"))
         if last != (count, screen):
-            last, distance = (count, screen), Levenshtein.distance(said[:count], screen)
+            last, distance = (count, screen), Levenshtein.distance(spoken[:count], screen)
         words, errors = words + count, errors + distance
     return PrefixErrors(errors, words)
 
 
 class _Codes:
-    """A character for each word, so that texts of words are strings."""
+    """Maps each word to a character, so that word sequences are strings."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
@@ -230,10 +233,10 @@ def _character(number: int) -> str:
 def average_lagging(delays: Sequence[float], source: float, reference: int) -> float | None:
     """LAAL, length-adaptive average lagging in seconds (Papi et al. 2022, arXiv 2206.05807), as SimulEval has it.
 
-    `delays[i]` is how much of the source of `source` seconds had been taken (or, with the time of computing, passed)
-    when word i became final; `reference` the number of reference words. A speaker at an even pace says word i at
-    i * source / max(words, reference); the mean is over the words up to the first one that came at the source's end.
-    None without words.
+    `delays[i]` is how much of the source of `source` seconds had been received (or, computation-aware, had elapsed)
+    when word i became final; `reference` is the number of reference words. An ideal system emits word i at i * source /
+    max(words, reference); the mean is over the words up to the first one emitted at the end of the source. None without
+    words.
     """
     if not delays or source <= 0:
         return None
@@ -246,7 +249,7 @@ def average_lagging(delays: Sequence[float], source: float, reference: int) -> f
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Of times in seconds: how many, the 50th, 95th and 99th percentiles (linear between neighbors), and the mean."""
+    """Summary of times in seconds: count, 50th, 95th and 99th percentiles (linearly interpolated), and mean."""
 
     count: int
     p50: float
@@ -256,7 +259,7 @@ class Quantiles:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Quantiles | None:
-        """None of no values.
+        """Summarize values; None if there are none.
 
         >>> Quantiles.of([1.0, 2.0, 3.0]).p50
         2.0
@@ -270,10 +273,10 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of work for each chunk against its position in the stream.
+    """Seconds of computation per chunk by position in the stream.
 
-    `means[k]` is the mean over part k of equally many chunks each, from the stream's start to its end; `flatness` the
-    last part's mean over the first's: 1 where a chunk costs the same at any time.
+    `means[k]` is the mean over part k of equally sized parts of the stream; `flatness` is the last part's mean divided
+    by the first's: 1 if the cost of a chunk is constant.
     """
 
     chunks: int
@@ -283,12 +286,12 @@ class Pace:
 
     @property
     def flatness(self) -> float | None:
-        """None for too short a stream, or one without work at its start."""
+        """None for a short stream, or without computation at its start."""
         return self.means[-1] / self.means[0] if len(self.means) > 1 and self.means[0] > 0 else None
 
     @classmethod
     def of(cls, seconds: Sequence[float], parts: int = 10) -> Pace | None:
-        """Of the chunks' seconds in order; fewer parts where there are fewer than ten chunks for each.
+        """Summarize the seconds per chunk, in order; fewer parts if there are fewer than ten chunks for each.
 
         >>> Pace.of([0.1] * 100 + [0.2] * 100, parts=2).flatness
         2.0

@@ -1,1 +1,1 @@
-"""Live speech to text: sessions that take audio as it comes and give events."""
+"""Live speech to text: sessions that take audio as it arrives and emit events."""

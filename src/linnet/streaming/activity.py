@@ -1,4 +1,4 @@
-"""Where speech is in a stream, frame by frame as it comes, whatever the chunks.
+"""Streaming voice activity detection, frame by frame, independent of how the audio is chunked.
 
 Shapes: a frame is 512 samples, 32 ms.
 """
@@ -19,23 +19,23 @@ STRETCH = 16  # frames without speech that end a stretch of it: 0.5 s
 _PERIOD, _WARM_UP = 512, 64  # frames: a network is replaced every 16 s by one that began 2 s before
 _FLOOR = -100.0  # dB, of silence
 _LOUD, _START, _MOST_GAIN = -20.0, -40.0, 30.0  # dB
-_FADING = 0.02  # dB a frame: after 30 s without a loud frame the level taken for speech is 20 dB less
+_FADING = 0.02  # dB a frame: after 30 s without a loud frame the assumed speech level is 20 dB lower
 
 
 class Activity(Protocol):
-    """Tells of each frame how probable it is that somebody speaks."""
+    """Estimates the probability of speech in each frame."""
 
     def push(self, frame: Samples) -> float:
-        """Of the next frame [512]."""
+        """Return the probability of speech in the next frame [512]."""
         ...
 
 
 class LiveActivity:
-    """The probability of speech of each frame of a stream.
+    """The silero-vad speech probability of each frame of a stream.
 
-    The network's memory drifts over minutes, so every 16 s another takes over that has heard the 2 s before: what
-    `audio.vad.Watcher` gives for blocks of 16 s of a recording, but for the gain. Quiet voices are amplified by the
-    loudest level of late, which falls slowly.
+    The network's state drifts over minutes, so every 16 s a fresh one takes over that has processed the preceding 2 s:
+    the result equals `audio.vad.Watcher` on 16 s blocks of a recording, except for the gain. Quiet voices are amplified
+    relative to the recent peak level, which decays slowly.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class LiveActivity:
         self._level = _START
 
     def push(self, frame: Samples) -> float:
-        """The probability of speech in the next frame [512]."""
+        """Return the probability of speech in the next frame [512]."""
         place = self._frames % _PERIOD
         if place == 0 and self._frames:
             self._memory = self._next
@@ -68,17 +68,17 @@ class LiveActivity:
 
 
 class SpeechTracker:
-    """From probabilities of frames to the beginning and end of speech, in frames of the stream."""
+    """Turns frame probabilities into speech onsets and ends, counted in frames of the stream."""
 
     def __init__(self) -> None:
         self.frames = 0  # so far
-        self.speaking = False  # in the newest one
-        self.onset = 0  # the first of the present stretch of speech, which short pauses do not end
-        self.end = -STRETCH  # after the last one of speech
-        self.sure = 0  # frames of the present stretch that are speech for certain
+        self.speaking = False  # in the newest frame
+        self.onset = 0  # first frame of the current speech stretch; short pauses do not end it
+        self.end = -STRETCH  # one past the last speech frame
+        self.sure = 0  # frames of the current stretch above the onset threshold
 
     def push(self, probability: float) -> None:
-        """Take a frame."""
+        """Process the probability of the next frame."""
         if not self.speaking and probability >= ON:
             self.speaking = True
             if self.frames - self.end >= STRETCH:
@@ -96,6 +96,6 @@ class SpeechTracker:
         return (self.frames - self.end) * SECONDS
 
     def restart(self) -> None:
-        """Let what follows be a stretch of its own."""
+        """Start a new stretch of speech with the next frame."""
         self.speaking, self.end = False, min(self.end, self.frames - STRETCH)
         self.onset, self.sure = self.frames, 0

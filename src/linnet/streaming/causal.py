@@ -1,4 +1,4 @@
-"""A causal Whisper as a model of streams: each block is encoded once, and only the text after the final words changes.
+"""A causal Whisper as a streaming model: each block is encoded once, and only text after the final words changes.
 
 Shapes: N samples of a segment, T mel frames, M mel bins, P encoder frames, L tokens, H heads.
 """
@@ -31,20 +31,20 @@ from linnet.models.causal import FRAME_SAMPLES, FRAME_SECONDS, LOOKAHEAD_SAMPLES
 from linnet.models.whisper import WhisperModel
 from linnet.streaming.protocol import Hypothesis, Query
 
-MOST_PROMPT = 64  # tokens of the text before that are kept
-NEW_TOKENS = 15  # of a look, beyond those that the look before gave
-TOKENS_PER_SECOND, MORE_TOKENS = 8.0, 25.0  # of English, and of scripts that take several for a letter
-REPETITIVE = 2.4  # compression ratio of a text that is not taken for a guess
-MOST_SPECIAL = 6  # tokens of a prefix that are no text
-_BACKGROUND = 300  # frames of 10 ms before the first word that tell what silence is like
+MOST_PROMPT = 64  # maximum tokens of preceding text
+NEW_TOKENS = 15  # of a decode, beyond those of the previous one
+TOKENS_PER_SECOND, MORE_TOKENS = 8.0, 25.0  # English; scripts with several tokens per character
+REPETITIVE = 2.4  # compression ratio above which text is not reused as a draft
+MOST_SPECIAL = 6  # non-text tokens of a prefix
+_BACKGROUND = 300  # frames of 10 ms before the first word, for the noise floor
 
 
 @dataclass
 class CausalMemory:
-    """A segment: its sound, the encoder's memory of it, and what was last heard in it.
+    """A segment: its audio, the encoder state, and the last hypothesis.
 
-    `language` is None until it is detected. `ends` are of each word so far, final or not: how many tokens there are up
-    to its end, and its end in seconds.
+    `language` is None until it is detected. `ends` holds for each word so far, final or not, the number of tokens up to
+    its end and its end time in seconds.
     """
 
     language: str | None
@@ -53,16 +53,16 @@ class CausalMemory:
     mel: LogMel
     peak: Any
     chunks: list[Samples] = field(default_factory=list)
-    count: int = 0  # samples
-    seen: int = 0  # of them, by `mel`
-    tokens: tuple[int, ...] = ()  # of the last look, the final ones first
+    count: int = 0  # samples received
+    seen: int = 0  # samples processed by `mel`
+    tokens: tuple[int, ...] = ()  # of the last decode, the final ones first
     ends: list[tuple[int, float]] = field(default_factory=list)
-    looked: int = 0  # frames that the last look had
-    answer: tuple[int, tuple[int, ...], Hypothesis] | None = None  # to what was asked last: frames, final tokens
+    decoded_frames: int = 0  # frames available to the last decode
+    answer: tuple[int, tuple[int, ...], Hypothesis] | None = None  # last query (frames, final tokens), answer
 
     @property
     def samples(self) -> Samples:
-        """All of them [N]."""
+        """All samples [N]."""
         if len(self.chunks) != 1:
             self.chunks = [np.concatenate([np.zeros(0, np.float32), *self.chunks])]
         return self.chunks[0]
@@ -71,7 +71,7 @@ class CausalMemory:
 class CausalModel:
     """A `StreamingModel` of a causal Whisper on any engine that runs one.
 
-    Each answer is what plain greedy decoding of all audio gives after the final tokens, whatever was answered before.
+    Each answer equals plain greedy decoding of all audio after the final tokens, regardless of earlier answers.
     """
 
     carries = False  # each segment is encoded from its own start
@@ -79,7 +79,7 @@ class CausalModel:
     def __init__(
         self, model: WhisperModel, engine: CausalEngine, spec: CausalSpec, *, block: float | None = None
     ) -> None:
-        """`block`: seconds of audio that are encoded at a time, by default what the spec says.
+        """`block`: seconds of audio encoded at a time; default: that of the spec.
 
         Raises `OptionError` for a block that the model was not trained for.
         """
@@ -92,11 +92,11 @@ class CausalModel:
 
     @property
     def block(self) -> float:
-        """Seconds of audio that are encoded at a time."""
+        """Seconds of audio encoded at a time."""
         return self._block * FRAME_SECONDS
 
     def prompt(self, text: str) -> tuple[int, ...]:
-        """See `StreamingModel`. Empty where the model was not trained with prompts."""
+        """See `StreamingModel`. Empty if the model was not trained with prompts."""
         return self._vocabulary.prompt(text) if self.spec.prompts else ()
 
     def begin(self, *, language: str | None, prompt: Sequence[int] = ()) -> CausalMemory:
@@ -109,8 +109,8 @@ class CausalModel:
             peak=self.spec.speech_peak,
         )
 
-    def hear(self, memory: CausalMemory, samples: Samples) -> None:
-        """See `StreamingModel`. Raises `ValueError` for more than there is `room` for in the model's window."""
+    def add_audio(self, memory: CausalMemory, samples: Samples) -> None:
+        """See `StreamingModel`. Raises `ValueError` if the samples exceed the `room` in the model's window."""
         if memory.count + len(samples) > self._engine.most_frames * FRAME_SAMPLES:
             raise ValueError(f"{len(samples)} samples do not fit: the segment has room for {self.room(memory):.2f} s")
         memory.chunks.append(np.asarray(samples, np.float32))
@@ -129,7 +129,7 @@ class CausalModel:
             memory.peak = self._encode(memory.encoder, memory.mel, memory.peak, sound, ends)
 
     def forget(self, memory: CausalMemory, before: float, committed: tuple[int, ...]) -> None:  # noqa: ARG002
-        """See `StreamingModel`: what was encoded has seen the audio before it, so nothing can be let go."""
+        """See `StreamingModel`: encoded frames depend on all earlier audio, so nothing can be dropped."""
         return
 
     def room(self, memory: CausalMemory) -> float:
@@ -138,7 +138,7 @@ class CausalModel:
         return most - memory.count / SAMPLE_RATE
 
     def answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
-        """See `StreamingModel`. A final query's tail is encoded with silence behind it, and taken back afterwards."""
+        """See `StreamingModel`. A final query also encodes its tail, padded with silence, and rolls it back."""
         marks = [query.memory.encoder.mark() for query in queries]
         try:
             for query in queries:
@@ -152,11 +152,11 @@ class CausalModel:
     # --- encoding
 
     def _next_end(self, frames: int) -> int:
-        """Where the block after so many frames ends."""
+        """End of the block that follows `frames`."""
         return min(frames + (self._block if frames else self.spec.first_block), self._engine.most_frames)
 
     def _encode(self, encoder: Any, mel: LogMel, peak: Any, sound: Samples, ends: Sequence[int]) -> Any:
-        """Encode the blocks with these ends, which sound completes; returns the peak that was reached."""
+        """Encode the blocks with these ends, which `sound` completes; returns the new peak."""
         with one_thread():
             frames, peak = scale_causal(mel.push(sound), peak)
         for end in ends:
@@ -166,7 +166,7 @@ class CausalModel:
         return peak
 
     def _encode_tail(self, memory: CausalMemory) -> None:
-        """Encode the sound that fills no block yet and silence behind it, in whole blocks as far as there is room."""
+        """Encode the incomplete block, padded with silence, in whole blocks as far as there is room."""
         wanted = min(-(-memory.count // FRAME_SAMPLES) + self.spec.tail_pad, self._engine.most_frames)
         ends, end = [], memory.encoder.frames
         while end < wanted:
@@ -188,14 +188,14 @@ class CausalModel:
         return [known[row] for row in range(len(queries))]
 
     def _known(self, query: Query) -> Hypothesis | None:
-        """The answer that takes no decoding: no sound yet, no room for tokens, nothing new since the same was asked."""
+        """The answer if no decoding is needed: no frames yet, no room for tokens, or the same query as before."""
         memory, committed = query.memory, query.committed
         if not memory.encoder.frames:
             return Hypothesis((), (), (), ended=True, language=memory.language, until=0.0)
         if len(memory.prompt) + len(committed) + MOST_SPECIAL >= self.whisper.max_length:
             return Hypothesis((), (), (), ended=False, language=memory.language)
-        frames, final, heard = memory.answer or (0, (), None)
-        return heard if (frames, final) == (memory.encoder.frames, committed) else None
+        frames, final, known = memory.answer or (0, (), None)
+        return known if (frames, final) == (memory.encoder.frames, committed) else None
 
     def _decode(self, queries: Sequence[Query]) -> list[Hypothesis]:
         languages = self._languages(queries)
@@ -209,7 +209,7 @@ class CausalModel:
         return answers
 
     def _languages(self, queries: Sequence[Query]) -> list[str | None]:
-        """Each segment's language; it is detected at each look until something is final."""
+        """The language of each segment, detected at each decode until it has final words."""
         languages: list[str | None] = [query.memory.language for query in queries]
         unknown = [row for row, language in enumerate(languages) if language is None]
         if not unknown or not self._vocabulary.languages:
@@ -217,9 +217,9 @@ class CausalModel:
         state = self._engine.start([queries[row].memory.encoder for row in unknown])
         logits = self._engine.feed(state, [[self._vocabulary.start]] * len(unknown), [[0]] * len(unknown))
         codes = list(self._vocabulary.languages)
-        told = softmax(logits[:, [self._vocabulary.languages[code] for code in codes]]).tolist()
-        for row, probabilities in zip(unknown, told, strict=True):
-            languages[row] = codes[int(np.argmax(probabilities))]
+        probabilities = softmax(logits[:, [self._vocabulary.languages[code] for code in codes]]).tolist()
+        for row, chances in zip(unknown, probabilities, strict=True):
+            languages[row] = codes[int(np.argmax(chances))]
             if queries[row].committed:
                 queries[row].memory.language = languages[row]
         return languages
@@ -234,7 +234,7 @@ class CausalModel:
             max_length=self.whisper.max_length,
         )
         guess = memory.tokens[len(committed) :] if memory.tokens[: len(committed)] == committed else ()
-        seconds = (memory.encoder.frames - memory.looked) * FRAME_SECONDS
+        seconds = (memory.encoder.frames - memory.decoded_frames) * FRAME_SECONDS
         new = max(NEW_TOKENS, math.ceil(seconds * TOKENS_PER_SECOND))
         room = self.whisper.max_length - len(prefix) - len(committed)
         return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=min(len(guess) + new, room))
@@ -243,7 +243,7 @@ class CausalModel:
         self, query: Query, one: Continued, words: tuple[TimedWord, ...], language: str | None
     ) -> Hypothesis:
         memory, tokens = query.memory, tuple(one.tokens)
-        heard = Hypothesis(
+        hypothesis = Hypothesis(
             tokens=tokens,
             token_logprobs=tuple(one.token_logprobs[: len(tokens)]),
             words=words,
@@ -255,28 +255,28 @@ class CausalModel:
             until=min(memory.encoder.frames * FRAME_SECONDS, memory.count / SAMPLE_RATE),
         )
         if not query.final:
-            loops = not one.ended and heard.compression_ratio > REPETITIVE
+            loops = not one.ended and hypothesis.compression_ratio > REPETITIVE
             memory.tokens = query.committed if loops else (*query.committed, *tokens)
-            memory.looked = memory.encoder.frames
-            memory.answer = memory.encoder.frames, query.committed, heard
-        return heard
+            memory.decoded_frames = memory.encoder.frames
+            memory.answer = memory.encoder.frames, query.committed, hypothesis
+        return hypothesis
 
     # --- word times
 
     def _words(self, query: Query, one: Continued, state: Any, row: int, prefix: int) -> tuple[TimedWord, ...]:
-        """The words of the new tokens, timed behind the final ones by where the decoder looked while it wrote them."""
+        """The words of the new tokens, timed after the final ones by cross-attention during decoding."""
         memory = query.memory
         memory.ends = [each for each in memory.ends if each[0] <= len(query.committed)]
         if not one.tokens:
             return ()
         heads, begun = self.whisper.alignment_heads, memory.ends[-1][1] if memory.ends else 0.0
-        heard = min(memory.count, memory.encoder.frames * FRAME_SAMPLES)
-        cut = max(min(math.floor(begun / FRAME_SECONDS), heard // FRAME_SAMPLES - 1), 0)
+        received = min(memory.count, memory.encoder.frames * FRAME_SAMPLES)
+        cut = max(min(math.floor(begun / FRAME_SECONDS), received // FRAME_SAMPLES - 1), 0)
         places = range(prefix - 1, prefix - 1 + len(one.tokens))
         attention = self._engine.look(state, row, places, heads.pairs)[..., cut:].astype(np.float64)
         with one_thread():
-            sound = _activity(memory.samples[:heard], cut)
-            window = DecodedWindow((0,), one.tokens, (), memory.samples[cut * FRAME_SAMPLES : heard])
+            sound = _activity(memory.samples[:received], cut)
+            window = DecodedWindow((0,), one.tokens, (), memory.samples[cut * FRAME_SAMPLES : received])
             timed = place_words(window, attention, self._vocabulary, lag=heads.lag, sound=sound)
         words = tuple(_placed(word, one, cut * FRAME_SECONDS, begun) for word in timed)
         memory.ends += [(len(query.committed) + word.indices[-1] + 1, word.end) for word in words]
@@ -295,14 +295,14 @@ def check_block(block: float | None, spec: CausalSpec) -> int:
 
 
 def _activity(samples: Samples, cut: int) -> SpeechActivity:
-    """Of samples from encoder frame `cut` on, against a background that is taken from 3 s more."""
+    """Speech activity from encoder frame `cut` on, against the background of up to 3 s before it."""
     before = min(2 * cut, _BACKGROUND)
     sound = speech_activity(samples[(2 * cut - before) * HOP :])
     return SpeechActivity(sound.score[before:], sound.level[before:])
 
 
 def _placed(word: TimedWord, one: Continued, offset: float, begun: float) -> TimedWord:
-    """A word in the segment's time, after the words before it, as probable as its least probable token."""
+    """A word in segment time, not before the previous words, with the probability of its least probable token."""
     start, end = (max(round(offset + time, 3), begun) for time in (word.start, word.end))
     least = min(one.token_logprobs[place] for place in word.indices)
     return replace(word, start=start, end=end, probability=math.exp(least))

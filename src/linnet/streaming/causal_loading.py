@@ -1,4 +1,4 @@
-"""From a name to a causal model of streams: a whole checkpoint, or an adapter that is merged into its base."""
+"""Load a causal model: a whole checkpoint, or an adapter merged into its base."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from linnet.streaming.causal import CausalModel, check_block
 
 
 def causal_folder(name: str) -> Path | None:
-    """The folder of the causal model that a name means, or None where it means none; nothing is fetched.
+    """The folder of a causal model, or None if the name is not one; nothing is downloaded.
 
-    A name is a folder, or that of a model that is shipped inside Linnet.
+    A name is a folder, or a model embedded in Linnet.
     """
     for folder in (Path(name).expanduser(), EMBEDDED_ROOT / name):
         if (folder / SPEC).is_file():
@@ -42,25 +42,25 @@ def load_causal(
 ) -> CausalModel:
     """Load a causal model: a folder with linnet_causal.json and a checkpoint, or an adapter to its base.
 
-    `base` stands above the base that the adapter names, which is found, and fetched if need be and not `offline`, as
-    `models.resolve` says. `block`: seconds of audio that are encoded at a time. Raises `ModelError` for a name that
-    means no causal model, files that are missing or damaged, or an adapter of another model; `OptionError` for a block
-    that the model was not trained for, and for an engine that cannot run it.
+    `base` overrides the base that the adapter names, which is found, and downloaded unless `offline`, as
+    `models.resolve` does. `block`: seconds of audio encoded at a time. Raises `ModelError` for a name that
+    is not a causal model, missing or damaged files, or an adapter of another model; `OptionError` for a block that the
+    model was not trained for, and for an engine that cannot run it.
     """
     folder = causal_folder(name)
     if folder is None:
         raise ModelError(
-            f"{name} is no causal model: point at a folder with {SPEC}, as `linnet train recipes/causal.yaml` makes it"
+            f"{name} is not a causal model: pass a folder with {SPEC}, as written by `linnet train recipes/causal.yaml`"
         )
-    spec, wanted, tell = read_causal_spec(folder), engine or EngineConfig(), notify or (lambda _: None)
+    spec, wanted, report = read_causal_spec(folder), engine or EngineConfig(), notify or (lambda _: None)
     check_block(block, spec)
     chosen, why = choose_engine(device, wanted)
     if wanted.engine == "auto":
-        tell(f"engine: {chosen} ({why})")
+        report(f"engine: {chosen} ({why})")
     compute = _compute_type(chosen, device, wanted)
     source = _Source.of(name, folder, base or spec.base, offline=offline, notify=notify)
     build = _openvino if chosen == "openvino" else _torch
-    model, runtime = build(source, EngineChoice(chosen, compute, wanted.threads), device, tell)
+    model, runtime = build(source, EngineChoice(chosen, compute, wanted.threads), device, report)
     return CausalModel(model, runtime, spec, block=block)
 
 
@@ -100,7 +100,7 @@ def _compute_type(engine: str, device: str, wanted: EngineConfig) -> str:
     return "bf16" if bf16_pays() else "f32"
 
 
-def _torch(source: _Source, chosen: EngineChoice, device: str, tell: Notify) -> tuple[WhisperModel, CausalEngine]:  # noqa: ARG001 - as `_openvino`
+def _torch(source: _Source, chosen: EngineChoice, device: str, report: Notify) -> tuple[WhisperModel, CausalEngine]:  # noqa: ARG001 - as `_openvino`
     from linnet.engines.torch.causal import TorchCausalEngine
 
     model = load_whisper(source.checkpoint, name=source.name)
@@ -110,13 +110,13 @@ def _torch(source: _Source, chosen: EngineChoice, device: str, tell: Notify) -> 
     return model, TorchCausalEngine(model)
 
 
-def _openvino(source: _Source, chosen: EngineChoice, device: str, tell: Notify) -> tuple[WhisperModel, CausalEngine]:  # noqa: ARG001 - as `_torch`
+def _openvino(source: _Source, chosen: EngineChoice, device: str, report: Notify) -> tuple[WhisperModel, CausalEngine]:  # noqa: ARG001 - as `_torch`
     from linnet.engines.openvino.cache import ModelSource, file_digest, load_compiled
     from linnet.engines.openvino.causal import OpenVinoCausalEngine
 
     files = [] if source.adapter is None else [source.adapter / CONFIG, weights_of(source.adapter)]
     mark = "".join(file_digest(path)[:8] for path in files)
     whole = ModelSource(source.checkpoint, source.name, source.module, causal=mark)
-    compiled = load_compiled(whole, openvino_precision(chosen.precision), tell, threads=chosen.threads)
+    compiled = load_compiled(whole, openvino_precision(chosen.precision), report, threads=chosen.threads)
     model = load_whisper(source.checkpoint, name=source.name, weights=False)
     return model, OpenVinoCausalEngine(compiled, label=chosen.precision)

@@ -1,6 +1,6 @@
-"""What a streaming session says, in order.
+"""The events of a streaming session.
 
-The contract, which property tests hold:
+Their contract, verified by property tests:
 
 (a) the words of `Final` events never change and are never repeated; later ones follow them;
 (b) the texts of all finals, joined, are the transcript;
@@ -22,7 +22,7 @@ Reason = Literal["stable", "endpoint", "flush", "cap", "stop"]
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One event; `time` is the audio that the session had taken by then, in seconds at its start's clock."""
+    """One event; `time` is the seconds of audio processed by then."""
 
     type: ClassVar[str] = "event"
     seq: int
@@ -35,7 +35,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Ready(Event):
-    """The first event: what serves the session."""
+    """The first event: model, engine and policy of the session."""
 
     type: ClassVar[str] = "ready"
     model: str
@@ -47,36 +47,36 @@ class Ready(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Partial(Event):
-    """All that was recognized and is not final: `stable`, which will be final next, and `volatile`.
+    """All recognized text that is not final: `stable`, which will be final next, and `volatile`.
 
-    Texts keep their leading space. `segment` counts the stretches of speech from 0, `lag` is how many seconds the
-    session is behind the audio that it was given.
+    Texts keep their leading space. `segment` counts segments of speech from 0; `lag` is the seconds of received audio
+    not processed yet.
     """
 
     type: ClassVar[str] = "partial"
     segment: int
     stable: str
     volatile: str
-    words: tuple[Word, ...] = ()  # of both, with the times known so far
+    words: tuple[Word, ...] = ()  # of both, with preliminary times
     lag: float = 0.0
 
     @property
     def text(self) -> str:
-        """Both, as they are to be shown behind the final text."""
+        """Both, to be displayed after the final text."""
         return self.stable + self.volatile
 
 
 @dataclass(frozen=True, kw_only=True)
 class Final(Event):
-    """Words that will not change; times of words are seconds of the stream.
+    """Words that will not change; word times are seconds of the stream.
 
-    `reason`: `stable` by the policy, or forced by the `endpoint` of speech, a `flush`, the longest segment (`cap`) or
-    the end of the stream (`stop`). `last`: no further final belongs to this segment.
+    `reason`: `stable` by the policy, or forced by an `endpoint` of speech, a `flush`, the maximum segment length
+    (`cap`) or the end of the stream (`stop`). `last`: no further final belongs to this segment.
     """
 
     type: ClassVar[str] = "final"
     segment: int
-    text: str  # with its leading space, so that the texts of all finals can be joined by nothing
+    text: str  # with its leading space, so that all final texts can be concatenated
     words: tuple[Word, ...]
     reason: Reason
     last: bool = False
@@ -93,26 +93,26 @@ class Vad(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Flushed(Event):
-    """A flush was carried out: all words of the audio before it are final."""
+    """A flush is complete: all words of the audio before it are final."""
 
     type: ClassVar[str] = "flushed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stats(Event):
-    """How the session keeps up; sent now and then, and before `Bye`."""
+    """How the session keeps up; emitted periodically and before `Bye`."""
 
     type: ClassVar[str] = "stats"
     decodes: int
-    compute: float  # seconds of work so far
+    compute: float  # seconds of computation so far
     lag: float  # seconds behind
     finals: int  # words
-    late_disagreements: int | None = None  # words that a later decode would have changed; None: not looked for
+    late_disagreements: int | None = None  # words that a later decode would have changed; None: not measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Warning(Event):  # noqa: A001 - the protocol's own word
-    """Something that the user should know and that ends nothing: lag, damaged samples, a text that repeats itself."""
+    """A problem that does not end the stream: lag, invalid samples, repeated text."""
 
     type: ClassVar[str] = "warning"
     code: str  # lag, samples, loop, clock, queue
@@ -121,7 +121,7 @@ class Warning(Event):  # noqa: A001 - the protocol's own word
 
 @dataclass(frozen=True, kw_only=True)
 class Error(Event):
-    """What ended the session; all finals before it hold. A `Bye` follows."""
+    """The failure that ended the session; earlier finals stay valid. A `Bye` follows."""
 
     type: ClassVar[str] = "error"
     code: str
@@ -130,7 +130,7 @@ class Error(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Bye(Event):
-    """The last event: the stream's seconds of audio (`time`) and its number of final words."""
+    """The last event: seconds of audio (`time`) and number of final words."""
 
     type: ClassVar[str] = "bye"
     words: int

@@ -1,4 +1,4 @@
-"""The audio of a stream on its way: cut into frames whatever the chunks, its speech found, its newest seconds held."""
+"""Incoming audio of a stream: framed independently of chunks, with voice activity and a buffer of recent seconds."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ CUT_WITHIN = 4.0  # seconds before the newest audio in which a cut is made
 
 
 class Intake:
-    """What was given, what of it is heard, and what was found in it. Times are seconds of the stream."""
+    """Received audio, how much of it is processed, and its speech activity. Times are seconds of the stream."""
 
     def __init__(self, activity: Activity | None = None) -> None:
-        self.given = 0  # samples
+        self.given = 0  # samples received
         self.speech = SpeechTracker()
         self._activity = activity or LiveActivity()
-        self._waiting: list[Samples] = []  # whole audio that is not heard yet
-        self._held: deque[Samples] = deque(maxlen=_HELD)  # the newest frames that were
+        self._waiting: list[Samples] = []  # audio not processed yet
+        self._held: deque[Samples] = deque(maxlen=_HELD)  # the newest processed frames
         self._probabilities: deque[float] = deque(maxlen=round(CUT_WITHIN / SECONDS))
 
     @property
     def now(self) -> float:
-        """The end of the newest frame, which at the end of a stream is filled up."""
+        """The end of the newest processed frame; the last frame of a stream is zero-padded."""
         return self.speech.frames * SECONDS
 
     @property
     def position(self) -> int:
-        """Samples that were heard."""
+        """Samples processed so far."""
         return min(self.speech.frames * FRAME, self.given)
 
     @property
     def waiting(self) -> float:
-        """Seconds of audio that were given and not heard yet."""
+        """Seconds of audio received and not processed yet."""
         return (self.given - self.position) / SAMPLE_RATE
 
     @property
     def probability(self) -> float:
-        """That the newest frame is speech."""
+        """The probability of speech in the newest frame."""
         return self._probabilities[-1] if self._probabilities else 0.0
 
     def add(self, samples: Samples) -> None:
-        """Take audio."""
+        """Receive audio."""
         if len(samples):
             self._waiting.append(samples)
             self.given += len(samples)
 
-    def hear(self, *, last: bool) -> Samples | None:
-        """The next frame [512], heard; None where no whole one waits. `last`: the rest is one, with silence behind."""
+    def next_frame(self, *, last: bool) -> Samples | None:
+        """Process and return the next frame [512], or None if it is incomplete; `last` zero-pads the rest."""
         count = self.given - self.speech.frames * FRAME
         if count < FRAME and (not last or count <= 0):
             return None
@@ -64,7 +64,7 @@ class Intake:
         return frame
 
     def _take(self, count: int) -> Samples:
-        """The next samples, filled up to a frame."""
+        """The next samples, zero-padded to a frame."""
         parts: list[Samples] = []
         while count:
             first = self._waiting[0]
@@ -78,18 +78,18 @@ class Intake:
         return np.pad(whole, (0, FRAME - len(whole)))
 
     def since(self, start: float) -> tuple[float, Samples]:
-        """The heard audio from about a time on, and when exactly it begins; of old audio what is still held."""
+        """Processed audio from about `start` on, as far as it is still kept, and its exact start time."""
         first = max(self.speech.frames - len(self._held), round(start / SECONDS))
         kept = list(self._held)[len(self._held) - (self.speech.frames - first) :]
         return first * SECONDS, np.concatenate([np.zeros(0, np.float32), *kept])
 
     def cut(self, window: float) -> float:
-        """Where to end a window of so many seconds: after the frame of its last seconds that is least like speech."""
+        """Choose the end of a window of `window` seconds: after the recent frame least likely to be speech."""
         reach = max(1, min(len(self._probabilities), round((window - 1.0) / SECONDS)))
         newest = list(self._probabilities)[::-1][:reach]
         return (self.speech.frames - newest.index(min(newest))) * SECONDS
 
     def clear(self) -> None:
-        """Let all audio go, at the end."""
+        """Release all audio."""
         self._held.clear()
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""From a name or a loaded recognizer to a model of streams."""
+"""Build a streaming model from a name or a loaded recognizer."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def streaming_model(
     notify: Notify | None = None,
     **loading: Any,
 ) -> StreamingModel:
-    """What serves streams: a causal model where the folder holds linnet_causal.json, else any Whisper by re-encoding.
+    """Build a streaming model: causal if the folder holds linnet_causal.json, else any Whisper by re-encoding.
 
-    `model` is a loaded recognizer, or what `linnet.load` takes as its name, with its keywords (`loading`). `block` is
-    for causal models: seconds of audio that are encoded at a time. Raises `ModelError` for a model that cannot serve
-    streams, and `OptionError` for what does not go together.
+    `model` is a loaded recognizer, or a name as `linnet.load` takes it, with its keywords (`loading`). `block` is for
+    causal models: seconds of audio encoded at a time. Raises `ModelError` for a model that cannot stream, and
+    `OptionError` for options that cannot be combined.
     """
     from linnet.streaming.causal_loading import causal_folder
 
     if isinstance(model, str | os.PathLike) and causal_folder(os.fspath(model)) is not None:
         return _causal(os.fspath(model), beam_size, block, notify or ignore, loading)
     if block is not None:
-        raise OptionError("block is for causal models, which encode each block once: leave it out, or name one of them")
+        raise OptionError("block is for causal models, which encode each block once: omit it, or choose a causal model")
     recognizer = model if isinstance(model, front.Recognizer) else _load(model, notify, loading)
     backend: Any = recognizer.backend
     if not hasattr(backend, "vocabulary"):
         raise ModelError(
-            f"{recognizer.name} cannot serve streams, for it is not of the Whisper family: choose one that is, such as "
+            f"{recognizer.name} cannot stream: it is not a Whisper-family model; choose one, such as "
             "openai/whisper-base"
         )
     from linnet.streaming.reencoding import ReencodingModel
@@ -53,7 +53,7 @@ def _causal(name: str, beam_size: int, block: float | None, notify: Notify, load
     from linnet.streaming.causal_loading import load_causal
 
     if beam_size > 1:
-        raise OptionError("causal models search greedily: leave the beam size out")
+        raise OptionError("causal models decode greedily: omit the beam size")
     device, why = choose_device(loading.get("device", "auto"))
     notify(f"device: {device} ({why})")
     kind, compute = (loading.get(key) or "auto" for key in ("engine", "compute_type"))

@@ -1,4 +1,4 @@
-"""Every choice of a stream, in one frozen place."""
+"""All options of a stream."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _NUMBERED = re.compile(r"(hold|local-agreement)-([1-9]\d?)")
 
 @dataclass(frozen=True)
 class Endpointing:
-    """When a stretch of speech has ended, all in seconds of silence.
+    """Seconds of silence that end a segment of speech.
 
-    After text that ends a sentence it takes less silence than after a comma or in the middle of one.
+    The end of a sentence needs less silence than a comma or the middle of a sentence.
     """
 
-    pause: float = 0.8  # after text of which the punctuation says nothing (of languages without it)
+    pause: float = 0.8  # for text of models or languages without punctuation
     after_sentence: float = 0.6
-    after_phrase: float = 0.9  # no punctuation, or a comma: the speaker may be thinking
-    without_text: float = 2.4  # speech was found, but no word in it
+    after_phrase: float = 0.9  # no punctuation or a comma: the speaker may be pausing to think
+    without_text: float = 2.4  # speech detected but no words recognized
 
     def __post_init__(self) -> None:
         require(self, POSITIVE, "pause", "after_sentence", "after_phrase", "without_text")
@@ -32,21 +32,21 @@ class Endpointing:
 class StreamOptions:
     """How a stream is recognized, and how soon its words are final.
 
-    `delay`, the seconds that must lie behind a word's end before it can be final, is the one to turn: less is sooner
-    and a little worse.
+    `delay`, the seconds of audio after a word's end before it can be final, is the main trade-off: a smaller delay
+    costs a little accuracy.
     """
 
     language: str | None = None  # a code or a name; None or auto: detect
-    prompt: str | None = None  # text that is taken to precede the stream: names, spelling, style
+    prompt: str | None = None  # preceding text to condition on: names, spelling, style
     policy: str = "commit"  # commit, hold-N, local-agreement-N, emit-all
     delay: float = 0.3
-    step: float = 0.4  # seconds of new audio between two looks at it
-    patience: float = 1.0  # more seconds of delay for a word of probability 0, in proportion for others
-    threshold: float = 0.9  # a word whose every token is at least so probable need not be heard alike twice
+    step: float = 0.4  # seconds of new audio between decodes
+    patience: float = 1.0  # extra seconds of delay for a word of probability 0, proportionally less for others
+    threshold: float = 0.9  # minimum token probability for a word to be final after one hypothesis
     beam_size: int = 1
     endpointing: Endpointing = field(default_factory=Endpointing)
-    window: float = 15.0  # seconds of speech beyond which audio whose words are final is let go
-    stats_every: float = 30.0  # seconds of audio between two `Stats`
+    window: float = 15.0  # seconds of speech beyond which audio with final words is dropped
+    stats_every: float = 30.0  # seconds of audio between `Stats` events
 
     def __post_init__(self) -> None:
         if self.policy not in ("commit", "emit-all") and not _NUMBERED.fullmatch(self.policy):
@@ -58,7 +58,7 @@ class StreamOptions:
         require(self, SHARE, "threshold")
         require(self, ONE_OR_MORE, "beam_size")
         if self.step > 5.0:
-            raise OptionError(f"step must be at most 5 seconds, got {self.step:g}: words would come late")
+            raise OptionError(f"step must be at most 5 seconds, got {self.step:g}: words would be late")
         if not 5.0 <= self.window <= 25.0:
             raise OptionError(f"window must be from 5 to 25 seconds, got {self.window:g}")
         if self.language is not None and self.language.strip().lower() in ("", "auto"):
@@ -66,6 +66,6 @@ class StreamOptions:
 
     @property
     def count(self) -> int:
-        """The number in the policy's name; 0 where it has none."""
+        """The number in the policy's name; 0 if it has none."""
         found = _NUMBERED.fullmatch(self.policy)
         return int(found[2]) if found else 0

@@ -1,4 +1,4 @@
-"""When a word is final: what each policy makes of one hypothesis after another of the same growing speech."""
+"""Commit policies: when a word of successive hypotheses of the same growing audio becomes final."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from linnet.alignment.words import TimedWord
 from linnet.streaming.options import StreamOptions
 from linnet.text.words import bears_sound
 
-NEW_AUDIO = 0.2  # seconds between two hypotheses that count as two
-PAUSED = 0.2  # seconds of silence after which the last word is no longer taken to be cut
+NEW_AUDIO = 0.2  # seconds of new audio for two hypotheses to count as independent
+PAUSED = 0.2  # seconds of silence after which the last word counts as complete
 
 
 @dataclass(frozen=True)
-class Heard:
+class Observation:
     """One hypothesis of the words that are not final, at `now` seconds of the segment.
 
-    `ended`: the model wrote its end; `silence`: how long nobody has spoken.
+    `ended`: the model emitted the end token; `silence`: seconds since speech ended.
     """
 
     words: Sequence[TimedWord]
@@ -30,46 +30,46 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How many words are final now, and how many, those among them, will hardly change."""
+class Decision:
+    """How many words are final now, and how many, including those, are stable."""
 
     final: int
     stable: int
 
 
 class Policy(Protocol):
-    """Decides for one segment."""
+    """Commit policy of one segment."""
 
-    def judge(self, heard: Heard) -> Verdict:
-        """Take the next hypothesis of what is not final yet."""
+    def decide(self, observation: Observation) -> Decision:
+        """Process the next hypothesis of the words that are not final yet."""
         ...
 
 
-def spoken(text: str) -> str:
-    """What of a word must be alike in two hypotheses: its letters and digits, without case.
+def comparable(text: str) -> str:
+    """The form in which words of two hypotheses are compared: letters and digits, case-folded.
 
-    >>> spoken(" Can't,")
+    >>> comparable(" Can't,")
     'cant'
     """
     return "".join(char for char in text.casefold() if bears_sound(char))
 
 
 class _Memory:
-    """The latest hypotheses, without the words that have become final."""
+    """The latest hypotheses, without final words."""
 
     def __init__(self, length: int) -> None:
         self._held: deque[tuple[float, list[str]]] = deque(maxlen=length)
 
-    def add(self, heard: Heard) -> None:
-        """Take one; it replaces the one before where hardly any audio came between them."""
-        words = [spoken(word.text) for word in heard.words]
-        if self._held and heard.now - self._held[-1][0] < NEW_AUDIO - 1e-6:
+    def add(self, observation: Observation) -> None:
+        """Add a hypothesis; it replaces the previous one if hardly any audio came in between."""
+        words = [comparable(word.text) for word in observation.words]
+        if self._held and observation.now - self._held[-1][0] < NEW_AUDIO - 1e-6:
             self._held[-1] = (self._held[-1][0], words)
         else:
-            self._held.append((heard.now, words))
+            self._held.append((observation.now, words))
 
     def common(self, count: int) -> int:
-        """Words that the last `count` begin with alike; 0 where there are fewer."""
+        """Length of the common prefix of the last `count` hypotheses; 0 if there are fewer."""
         if len(self._held) < count:
             return 0
         latest = [words for _, words in self._held][-count:]
@@ -77,90 +77,90 @@ class _Memory:
         return sum(1 for _ in alike)
 
     def drop(self, words: int) -> None:
-        """These first words are final."""
+        """Remove the first `words` words, which became final."""
         for _, held in self._held:
             del held[:words]
 
 
 class Commit:
-    """A word is final when it is complete, lies far enough back, and is sure or was heard alike twice.
+    """A word is final if it is complete, old enough, and either confident or the same in two hypotheses.
 
-    Far enough is `delay`, and up to `patience` more the less probable the word is: what follows tells what it was.
-    A sure word before a pause needs no delay: nothing follows.
+    Old enough is `delay`, plus up to `patience` in proportion to the improbability of the word, since later context
+    resolves it. A confident word before a pause needs no delay.
     """
 
     def __init__(self, delay: float, patience: float, threshold: float) -> None:
         self._delay, self._patience, self._threshold = delay, patience, threshold
         self._memory = _Memory(2)
 
-    def judge(self, heard: Heard) -> Verdict:
+    def decide(self, observation: Observation) -> Decision:
         """See `Policy`."""
-        self._memory.add(heard)
+        self._memory.add(observation)
         agreed = self._memory.common(2)
-        complete = _complete(heard)
+        complete = _complete(observation)
         stable = 0
-        for place, word in enumerate(heard.words[:complete]):
+        for place, word in enumerate(observation.words[:complete]):
             sure = word.probability is not None and word.probability >= self._threshold
             if not (sure or place < agreed):
                 break
             stable += 1
-        final = sum(1 for _ in takewhile(lambda word: self._lies_back(word, heard), heard.words[:stable]))
+        final = sum(1 for _ in takewhile(lambda word: self._lies_back(word, observation), observation.words[:stable]))
         self._memory.drop(final)
-        return Verdict(final, stable)
+        return Decision(final, stable)
 
-    def _lies_back(self, word: TimedWord, heard: Heard) -> bool:
+    def _lies_back(self, word: TimedWord, observation: Observation) -> bool:
         sure = word.probability is not None and word.probability >= self._threshold
-        if sure and _paused(heard):
+        if sure and _paused(observation):
             return True
         doubt = 0.0 if sure or word.probability is None else 1.0 - word.probability
-        return word.end <= heard.now - self._delay - doubt * self._patience
+        return word.end <= observation.now - self._delay - doubt * self._patience
 
 
-def _paused(heard: Heard) -> bool:
-    return heard.ended and heard.silence >= PAUSED
+def _paused(observation: Observation) -> bool:
+    return observation.ended and observation.silence >= PAUSED
 
 
-def _complete(heard: Heard) -> int:
-    """Words that are not cut by the end of the audio: all after a pause, else all but the last."""
-    return len(heard.words) if _paused(heard) else max(len(heard.words) - 1, 0)
+def _complete(observation: Observation) -> int:
+    """Number of words not cut off by the end of the audio: all after a pause, else all but the last."""
+    return len(observation.words) if _paused(observation) else max(len(observation.words) - 1, 0)
 
 
 class Agreement:
-    """The words that the last `count` hypotheses begin with alike are final (Liu et al. 2020, LocalAgreement-n)."""
+    """The common prefix of the last `count` hypotheses is final (Liu et al. 2020, LocalAgreement-n)."""
 
     def __init__(self, count: int) -> None:
         self._count, self._memory = count, _Memory(count)
 
-    def judge(self, heard: Heard) -> Verdict:
+    def decide(self, observation: Observation) -> Decision:
         """See `Policy`."""
-        self._memory.add(heard)
+        self._memory.add(observation)
         final = self._memory.common(self._count)
         self._memory.drop(final)
-        return Verdict(final, final)
+        return Decision(final, final)
 
 
 class Hold:
-    """All words but the last `count` are final at once."""
+    """All words but the last `count` are final immediately."""
 
     def __init__(self, count: int) -> None:
         self._count = count
 
-    def judge(self, heard: Heard) -> Verdict:
+    def decide(self, observation: Observation) -> Decision:
         """See `Policy`."""
-        final = max(len(heard.words) - self._count, 0)
-        return Verdict(final, final)
+        final = max(len(observation.words) - self._count, 0)
+        return Decision(final, final)
 
 
 class EmitAll:
-    """Nothing is final before the segment's end: all is shown at once, and may be revised."""
+    """Nothing is final before the segment ends: everything is shown immediately and may be revised."""
 
-    def judge(self, heard: Heard) -> Verdict:
+    def decide(self, observation: Observation) -> Decision:
         """See `Policy`."""
-        return Verdict(0, _complete(heard))
+        return Decision(0, _complete(observation))
 
 
 def build_policy(options: StreamOptions) -> Policy:
-    """The policy that the options name, for one segment."""
+    """Build the policy that the options name, for one segment."""
     if options.policy == "commit":
         return Commit(options.delay, options.patience, options.threshold)
     if options.policy == "emit-all":

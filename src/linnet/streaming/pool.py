@@ -1,7 +1,7 @@
-"""Many streams on one model: their looks are answered together, and no more are admitted than can be served in time.
+"""Many streams on one model: decodes are batched, and only as many streams are admitted as can be served in time.
 
 pool = SessionPool(model)
-place = pool.admit(StreamOptions(language="en"))       # PoolFull where another would make all of them late
+place = pool.admit(StreamOptions(language="en"))       # raises PoolFull if another one would delay all
 pool.push(place, samples)
 for place, events in pool.step().items(): ...
 """
@@ -21,25 +21,25 @@ from linnet.streaming.options import StreamOptions
 from linnet.streaming.protocol import Hypothesis, Query, StreamingModel
 from linnet.streaming.session import StreamSession
 
-USABLE = 0.7  # of the time may go into looks, so that a late one can be made up for
-SPEECH = 8.0  # seconds of a typical window, for the measurement
-MOST_WAITING = 5.0  # seconds of audio of a session
+USABLE = 0.7  # share of the time to spend on decoding, so that delays can be caught up
+SPEECH = 8.0  # seconds of a typical window, for measuring capacity
+MOST_WAITING = 5.0  # seconds of audio per session
 MOST_TOGETHER = 16  # windows in a batch
 
 
 class PoolFull(LinnetError, RuntimeError):  # noqa: N818 (reads better where it is raised)
-    """All places are taken; `retry_after` seconds from now one may be free."""
+    """The pool is at capacity; a slot may be free in `retry_after` seconds."""
 
     def __init__(self, capacity: int, retry_after: float) -> None:
         super().__init__(
-            f"all {capacity} places for streams on this machine are taken: try again in {retry_after:.0f} s, "
+            f"all {capacity} streams that this machine can serve are in use: try again in {retry_after:.0f} s, "
             "or serve a smaller model"
         )
         self.retry_after = retry_after
 
 
 class SessionPool:
-    """Sessions of one model. Not safe for several threads: whoever owns it calls `push` and `step` in turn."""
+    """Sessions of one model. Not thread-safe: its owner calls `push` and `step` in turn."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class SessionPool:
         most_together: int = MOST_TOGETHER,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`capacity`: how many sessions at once; None measures it now, which takes a few looks."""
+        """`capacity`: maximum number of sessions; None measures it now by a few decodes."""
         self.model = model
         self._most_waiting, self._most_together, self._clock = most_waiting, most_together, clock
         self.capacity = measure_capacity(model, StreamOptions(), clock) if capacity is None else capacity
@@ -61,7 +61,7 @@ class SessionPool:
         return len(self._sessions)
 
     def admit(self, options: StreamOptions | None = None) -> int:
-        """Open a stream; returns its number. Raises `PoolFull`, and `OptionError` for what the model cannot take."""
+        """Open a stream and return its number. Raises `PoolFull`, and `OptionError` for unsupported options."""
         if len(self._sessions) >= self.capacity:
             raise PoolFull(self.capacity, 10.0)
         session = StreamSession(self.model, options, clock=self._clock)
@@ -72,25 +72,25 @@ class SessionPool:
         return number
 
     def push(self, number: int, samples: Any) -> None:
-        """Give audio to a stream. See `StreamSession.push`. Raises `OptionError` for audio that is none."""
+        """Send audio to a stream. See `StreamSession.push`. Raises `OptionError` for invalid audio."""
         self._session(number).take(samples)
 
     def flush(self, number: int) -> None:
-        """Make the words of all audio so far final."""
+        """Finalize the words of all audio so far."""
         self._session(number).order("flush")
 
     def finish(self, number: int) -> None:
-        """End a stream when its audio is heard; its place is free after its `Bye`."""
+        """End a stream once its audio is processed; its slot is free after its `Bye`."""
         self._session(number).order("stop")
 
     def leave(self, number: int) -> None:
-        """Drop a stream whose listener is gone."""
+        """Drop a stream whose consumer is gone."""
         self._sessions.pop(number, None)
 
     def step(self) -> dict[int, list[Event]]:
-        """Hear all audio, up to the next look of each stream, and take these looks together; returns the events.
+        """Process all audio up to the next decode of each stream, batch these decodes, and return the events.
 
-        Call it again while it gives any. A stream with more audio waiting than may wait ends in an `Error`.
+        Call it again while it returns any. A stream with too much audio waiting ends with an `Error`.
         """
         due: list[tuple[int, Query]] = []
         for number, session in list(self._sessions.items()):
@@ -101,12 +101,12 @@ class SessionPool:
             if len(due) < self._most_together and (query := self._advance(session)) is not None:
                 due.append((number, query))
         self._answer(due)
-        told = {number: events for number, session in self._sessions.items() if (events := session.events())}
+        sent = {number: events for number, session in self._sessions.items() if (events := session.events())}
         for number in [number for number, session in self._sessions.items() if session.closed]:
             del self._sessions[number]
-        if due:  # the next to be served first are those that were not
+        if due:  # streams not served now come first next time
             self._sessions = dict(sorted(self._sessions.items(), key=lambda one: one[0] in dict(due)))
-        return told
+        return sent
 
     def _advance(self, session: StreamSession) -> Query | None:
         begun = self._clock()
@@ -117,7 +117,7 @@ class SessionPool:
     def _overload(self, session: StreamSession) -> None:
         session.end(
             "overload",
-            f"{session.waiting:.1f} s of audio wait: more streams are served than this machine can; try again later",
+            f"{session.waiting:.1f} s of audio are waiting: too many streams for this machine; try again later",
         )
 
     def _answer(self, due: list[tuple[int, Query]]) -> None:
@@ -126,12 +126,12 @@ class SessionPool:
         begun = self._clock()
         try:
             answers: list[Hypothesis] = self.model.answer([query for _, query in due])
-        except LinnetError as error:  # the model's, so of all that asked
+        except LinnetError as error:  # of the model, so it affects all these streams
             for number, _ in due:
                 self._sessions[number].end("model", str(error))
             return
-        for (number, _), heard in zip(due, answers, strict=True):
-            self._sessions[number].accept(heard)
+        for (number, _), hypothesis in zip(due, answers, strict=True):
+            self._sessions[number].accept(hypothesis)
             self._sessions[number].charge(max(self._clock() - begun, 0.0) / len(due))
 
     def _session(self, number: int) -> StreamSession:
@@ -141,13 +141,13 @@ class SessionPool:
 
 
 def measure_capacity(model: StreamingModel, options: StreamOptions, clock: Callable[[], float]) -> int:
-    """How many streams with these options the model serves in time, at least 1.
+    """Measure how many streams with these options the model serves in time, at least 1.
 
-    The cost of a look is that of the second of two at 8 s of faint noise.
+    The cost of a decode is that of the second of two on 8 s of faint noise.
     """
     noise = (np.random.default_rng(0).standard_normal(round(SPEECH * SAMPLE_RATE)) * 1e-3).astype(np.float32)
     memory = model.begin(language=options.language or (model.languages[0] if model.languages else None))
-    model.hear(memory, noise)
+    model.add_audio(memory, noise)
     cost = 0.0
     for _ in range(2):
         begun = clock()

@@ -1,7 +1,7 @@
-"""What a session asks of a model: the words of a stretch of speech that still grows.
+"""What a session needs from a model: hypotheses of a segment of speech that is still growing.
 
-Two kinds of models answer: any Whisper, which encodes the stretch again each time (`reencoding`), and a causal one,
-which encodes each block once (`causal`).
+Two kinds of models implement it: any Whisper, which re-encodes the segment for each decode (`reencoding`), and a causal
+one, which encodes each block once (`causal`).
 
 Shapes: N samples of a segment, L tokens.
 """
@@ -18,12 +18,12 @@ from linnet.audio.types import Samples
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What a model hears in a segment after the tokens that are final.
+    """What a model recognizes in a segment after its final tokens.
 
     `words` cover `tokens` (text only, no timestamps) in order; their times are seconds from the segment's start, their
-    `indices` count from the first of `tokens`, and their probability is the smallest of their tokens' here. `ended`:
-    the model wrote <|endoftext|>, so the last word is complete as far as the audio goes; else the length limit or a
-    guard stopped it, and the last word may be cut.
+    `indices` count from the first of `tokens`, and their probability is the smallest of their tokens'. `ended`:
+    the model emitted <|endoftext|>, so the last word is complete as far as the audio goes; otherwise the length limit
+    or a guard stopped it, and the last word may be cut off.
     """
 
     tokens: tuple[int, ...]
@@ -34,54 +34,54 @@ class Hypothesis:
     avg_logprob: float = 0.0
     compression_ratio: float = 1.0
     language: str | None = None  # the segment's, given or detected
-    until: float | None = None  # seconds of the segment that were heard, where that is not all: blocks may be open
+    until: float | None = None  # seconds of the segment that were encoded, if not all: a block may be incomplete
 
 
 @dataclass(frozen=True)
 class Query:
-    """One decode that a session asks for; queries of several sessions may share a batch.
+    """One decode requested by a session; queries of several sessions may share a batch.
 
-    `memory` is the segment's, as `StreamingModel.begin` made it and `hear` filled it. `final`: the audio of the segment
-    is complete, or speech has paused, so its tail may be padded and every word is wanted.
+    `memory` is the segment's state, created by `StreamingModel.begin` and extended by `add_audio`. `final`: the
+    audio of the segment is complete, or speech has paused, so its tail may be padded and every word is needed.
     """
 
     memory: Any
-    committed: tuple[int, ...]  # the segment's tokens that are final, which the hypothesis continues
+    committed: tuple[int, ...]  # final tokens of the segment, which the hypothesis continues
     final: bool = False
 
 
 class StreamingModel(Protocol):
-    """A model that serves streams. It holds no state of a session; each segment's lies in its memory."""
+    """A model that serves streams. It is stateless; the state of each segment is in its memory."""
 
     name: str
     engine_name: str
     languages: tuple[str, ...]
-    carries: bool  # whether a segment is heard better in the memory of the one before; else each begins a new one
+    carries: bool  # whether a segment continues in the memory of the previous one for accuracy
 
     def prompt(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text that is taken to precede a segment; empty where the model takes none."""
+        """Tokens of a text to condition on before a segment; empty if the model takes no prompt."""
         ...
 
     def begin(self, *, language: str | None, prompt: Sequence[int] = ()) -> Any:
-        """The memory of a new segment; `prompt` are tokens of the text before it."""
+        """Create the memory of a new segment; `prompt` holds tokens of the preceding text."""
         ...
 
-    def hear(self, memory: Any, samples: Samples) -> None:
-        """Add samples [N] at 16 kHz to a segment; a causal model encodes the blocks that they complete."""
+    def add_audio(self, memory: Any, samples: Samples) -> None:
+        """Append samples [N] at 16 kHz to a segment; a causal model encodes the blocks that they complete."""
         ...
 
     def forget(self, memory: Any, before: float, committed: tuple[int, ...]) -> Any | None:
-        """Drop the audio before a time, in seconds of the segment, and the tokens of its words, all `committed`.
+        """Drop the audio before `before`, in seconds of the segment, and the tokens of its words, all `committed`.
 
-        Returns the memory that goes on from there, with these tokens as its prompt; None where the model cannot, so
-        that the session starts a segment.
+        Returns the memory that continues from there, with these tokens as its prompt; None if the model cannot do so,
+        and the session must start a new segment.
         """
         ...
 
     def room(self, memory: Any) -> float:
-        """Seconds of audio that the segment can still take."""
+        """Seconds of audio that still fit into the segment."""
         ...
 
     def answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
-        """Decode segments of several sessions together; one hypothesis for each, in order."""
+        """Decode segments of several sessions in one batch; returns one hypothesis each, in order."""
         ...

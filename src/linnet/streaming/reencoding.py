@@ -1,4 +1,4 @@
-"""Any Whisper as a model of streams: the stretch of speech is encoded again at each look, and its tail decoded.
+"""Any Whisper as a streaming model: each decode re-encodes the segment and decodes the words that are not final.
 
 Shapes: B windows, N samples, T mel frames, M mel bins, L tokens, V vocabulary.
 """
@@ -33,8 +33,8 @@ from linnet.models.whisper import WhisperModel
 from linnet.streaming.protocol import Hypothesis, Query
 from linnet.transcription.whisper import WhisperBackend
 
-MOST_PROMPT = 64  # tokens of the text before that are kept
-TOKENS_PER_SECOND, MORE_TOKENS = 10.0, 25.0  # of English, and of scripts that take several for a letter
+MOST_PROMPT = 64  # maximum tokens of preceding text
+TOKENS_PER_SECOND, MORE_TOKENS = 10.0, 25.0  # English; scripts with several tokens per character
 SPARE_TOKENS = 10
 SHORTEST = SETTLED + 1  # samples that log-mel features need
 _SILENT = np.log10(np.float32(1e-10))
@@ -50,7 +50,7 @@ class Window:
 
     @property
     def samples(self) -> Samples:
-        """All of them [N]."""
+        """All samples [N]."""
         if len(self.chunks) != 1:
             self.chunks = [np.concatenate([np.zeros(0, np.float32), *self.chunks])]
         return self.chunks[0]
@@ -59,7 +59,7 @@ class Window:
 class ReencodingModel:
     """A `StreamingModel` of any Whisper-family model on any engine."""
 
-    carries = True  # it hears as much at once as it may
+    carries = True  # more context is more accurate
 
     def __init__(self, backend: WhisperBackend, name: str, *, beam_size: int = 1) -> None:
         self.name, self.engine_name, self.languages = name, backend.engine_name, backend.languages
@@ -78,7 +78,7 @@ class ReencodingModel:
         """See `StreamingModel`. Raises `OptionError` for a language that the model does not know."""
         return Window(resolve_language(language, self._vocabulary), tuple(prompt)[-MOST_PROMPT:])
 
-    def hear(self, memory: Window, samples: Samples) -> None:
+    def add_audio(self, memory: Window, samples: Samples) -> None:
         """See `StreamingModel`."""
         memory.chunks.append(samples)
 
@@ -120,8 +120,8 @@ class ReencodingModel:
         answers: dict[int, Hypothesis] = {}
         for (_, start), rows in groups.items():
             own = encoded.select(rows)
-            asked = [_Asked(queries[row], prefixes[row], languages[row]) for row in rows]
-            answers |= zip(rows, self._decode(own, asked, start), strict=True)
+            requests = [_Request(queries[row], prefixes[row], languages[row]) for row in rows]
+            answers |= zip(rows, self._decode(own, requests, start), strict=True)
         return [answers[row] for row in range(len(queries))]
 
     def _encode(self, sounds: Sequence[Samples], padded: int) -> EncoderOutput:
@@ -130,24 +130,24 @@ class ReencodingModel:
         return self._engine.encode(namespace(each[0]).stack(each), [-(-len(samples) // HOP) for samples in sounds])
 
     def _languages(self, queries: Sequence[Query], encoded: EncoderOutput) -> list[str | None]:
-        """Each window's language; it is detected at each look until something is final."""
+        """The language of each window, detected at each decode until it has final words."""
         unknown = [row for row, query in enumerate(queries) if query.memory.language is None]
         languages: list[str | None] = [query.memory.language for query in queries]
         if not unknown or not self._vocabulary.languages:
             return languages
-        told = detect_language(self._engine, encoded.select(unknown), self._vocabulary)
-        for row, heard in zip(unknown, told, strict=True):
-            languages[row] = max(heard, key=heard.__getitem__)
+        detected = detect_language(self._engine, encoded.select(unknown), self._vocabulary)
+        for row, probabilities in zip(unknown, detected, strict=True):
+            languages[row] = max(probabilities, key=probabilities.__getitem__)
             if queries[row].committed:
                 queries[row].memory.language = languages[row]
         return languages
 
-    def _decode(self, encoded: EncoderOutput, asked: Sequence[_Asked], start: int) -> list[Hypothesis]:
-        sequences = [[*one.prefix, *one.query.committed] for one in asked]
+    def _decode(self, encoded: EncoderOutput, requests: Sequence[_Request], start: int) -> list[Hypothesis]:
+        sequences = [[*one.prefix, *one.query.committed] for one in requests]
         room = self._model.max_length - len(sequences[0])
-        if room < 1:  # no more tokens fit behind those that are final
-            return [Hypothesis((), (), (), ended=False, language=one.language) for one in asked]
-        limit = min(room, max(one.limit for one in asked))
+        if room < 1:  # no room after the final tokens
+            return [Hypothesis((), (), (), ended=False, language=one.language) for one in requests]
+        limit = min(room, max(one.limit for one in requests))
         primed = prime(
             self._engine,
             encoded,
@@ -157,18 +157,18 @@ class ReencodingModel:
             max_length=len(sequences[0]) + limit,
         )
         search = Search(self._engine, self._vocabulary.end, limit)
-        rules = self._rules if any(not one.query.committed for one in asked) else self._rules[:1]
+        rules = self._rules if any(not one.query.committed for one in requests) else self._rules[:1]
         if self._beam_size > 1:
             found = beam_search(search, primed, rules, beams=self._beam_size, length_penalty=1.0)
         else:
             found = follow(search, primed, rules)
-        words = self._words(encoded, asked, found)
+        words = self._words(encoded, requests, found)
         return [
-            self._hypothesis(*each)  # keeps the order of `asked`
-            for each in zip(asked, found, words, primed.no_speech, strict=True)
+            self._hypothesis(*each)  # keeps the order of `requests`
+            for each in zip(requests, found, words, primed.no_speech, strict=True)
         ]
 
-    def _hypothesis(self, asked: _Asked, found: Found, words: tuple[TimedWord, ...], silence: float) -> Hypothesis:
+    def _hypothesis(self, request: _Request, found: Found, words: tuple[TimedWord, ...], silence: float) -> Hypothesis:
         return Hypothesis(
             tokens=found.tokens,
             token_logprobs=found.token_logprobs,
@@ -176,21 +176,21 @@ class ReencodingModel:
             ended=found.count > len(found.tokens),
             no_speech_prob=silence,
             avg_logprob=found.avg_logprob,
-            compression_ratio=compression_ratio(self._vocabulary.text([*asked.query.committed, *found.tokens])),
-            language=asked.language,
+            compression_ratio=compression_ratio(self._vocabulary.text([*request.query.committed, *found.tokens])),
+            language=request.language,
         )
 
     def _words(
-        self, encoded: EncoderOutput, asked: Sequence[_Asked], found: Sequence[Found]
+        self, encoded: EncoderOutput, requests: Sequence[_Request], found: Sequence[Found]
     ) -> list[tuple[TimedWord, ...]]:
-        """The words of the new tokens of each window, timed among those that are final."""
+        """The words of the new tokens of each window, aligned together with the final ones."""
         rows = [row for row, one in enumerate(found) if one.tokens]
         windows = [
             DecodedWindow(
-                asked[row].prefix,
-                [*asked[row].query.committed, *found[row].tokens],
+                requests[row].prefix,
+                [*requests[row].query.committed, *found[row].tokens],
                 (),
-                asked[row].query.memory.samples,
+                requests[row].query.memory.samples,
             )
             for row in rows
         ]
@@ -198,13 +198,13 @@ class ReencodingModel:
         timed = word_times(self._engine, encoded.select(rows), windows, self._vocabulary, heads.pairs, heads.lag)
         words: list[tuple[TimedWord, ...]] = [() for _ in found]
         for row, times in zip(rows, timed, strict=True):
-            words[row] = _new_words(self._vocabulary, found[row], times, len(asked[row].query.committed))
+            words[row] = _new_words(self._vocabulary, found[row], times, len(requests[row].query.committed))
         return words
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A query with what the decoder is told before the tokens that are final."""
+class _Request:
+    """A query with the decoder prefix that precedes its final tokens."""
 
     query: Query
     prefix: list[int]
@@ -212,14 +212,14 @@ class _Asked:
 
     @property
     def limit(self) -> int:
-        """Most new tokens: more than anybody says in this time is a loop."""
+        """Maximum new tokens: more than can be spoken in this time is a loop."""
         seconds = len(self.query.memory.samples) / SAMPLE_RATE
         rate = TOKENS_PER_SECOND if self.language == "en" else MORE_TOKENS
         return max(SPARE_TOKENS, math.ceil(rate * seconds) + SPARE_TOKENS - len(self.query.committed))
 
 
 def _rules(vocabulary: WhisperVocabulary) -> list[Rule]:
-    """What no token may be, and then what the first one may not be: other than elsewhere, it may be the end."""
+    """Tokens suppressed everywhere, and at the beginning, where, unlike for recordings, the end token is allowed."""
     times = range(vocabulary.no_timestamps, vocabulary.size)
     rules: list[Rule] = [Suppress(sorted({*vocabulary.suppress, *times}))]
     begin = [token for token in vocabulary.begin_suppress if token != vocabulary.end]
@@ -227,9 +227,9 @@ def _rules(vocabulary: WhisperVocabulary) -> list[Rule]:
 
 
 def padded_log_mel(engine: Engine, samples: Samples, padded: int, n_mels: int) -> Array:
-    """`log_mel` of samples [N] that are followed by silence up to `padded`, [T, M]; the silence costs nothing.
+    """Compute `log_mel` [T, M] of samples [N] zero-padded to `padded`.
 
-    It is known what silence gives, so only frames that see sound are computed.
+    The features of silence are known, so only frames that overlap the samples are computed.
     """
     frames = padded // HOP
     seen = min(-(-(len(samples) + SETTLED) // HOP), frames)
@@ -246,7 +246,7 @@ def padded_log_mel(engine: Engine, samples: Samples, padded: int, n_mels: int) -
 def _new_words(
     vocabulary: WhisperVocabulary, found: Found, timed: Sequence[TimedWord], committed: int
 ) -> tuple[TimedWord, ...]:
-    """The words of the tokens after the first `committed`; a word's probability is that of its least probable token."""
+    """The words of the tokens after the first `committed`; a word has the probability of its least probable token."""
     owner = {place: word for word in timed for place in word.indices}
     words: list[TimedWord] = []
     for word in split_words(vocabulary, found.tokens):

@@ -1,8 +1,8 @@
-"""One stream: audio in, events out. No threads, no waiting; a clock only to tell how long the work took.
+"""One stream: audio in, events out. No threads and no waiting; the clock only measures computation.
 
-`push` does what is due at once. Whoever serves several sessions (`pool`) takes the steps apart instead: `take` audio,
-`advance` to the next query, let a model `answer` the queries of all, `accept` the answer, fetch `events`.
-What the events say depends on the audio alone, not on how it was cut into chunks.
+`push` processes audio immediately. A server of several sessions (`pool`) uses the single steps instead: `take` audio,
+`advance` to the next query, let a model `answer` the queries of all, `accept` the hypothesis, fetch `events`.
+Events depend on the audio alone, not on how it is chunked.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import OptionError
 from linnet.streaming.activity import OFF, SECONDS, Activity
+from linnet.streaming.event_writer import MARKS, SENTENCE, EventWriter
 from linnet.streaming.events import Bye, Error, Event, Flushed, Ready, Reason, Stats, Vad
-from linnet.streaming.events import Warning as Said
+from linnet.streaming.events import Warning as StreamWarning
 from linnet.streaming.guards import LEAST_SPEECH, cut_loop, is_credible
 from linnet.streaming.intake import Intake
 from linnet.streaming.options import StreamOptions
@@ -24,19 +25,18 @@ from linnet.streaming.policies import PAUSED, build_policy
 from linnet.streaming.protocol import Hypothesis, Query, StreamingModel
 from linnet.streaming.samples import checked
 from linnet.streaming.segment import Segment
-from linnet.streaming.telling import MARKS, SENTENCE, Teller
 
-PRE_ROLL = 0.5  # seconds before speech was found that are heard with it
-LONGEST = 20.0  # seconds of a segment that a model cannot shorten, after which any short pause ends it
-LEAST_ROOM = 2.0  # seconds that must fit into the model's window, or the segment is cut
-BEHIND, CAUGHT_UP = 1.0, 0.3  # seconds of waiting audio above which looks become rarer, and below which all is well
-FAR = 2.0  # seconds after a segment within which the next one goes on in its window
-RAREST = 3.0  # seconds between looks, however far behind
+PRE_ROLL = 0.5  # seconds before the detected onset that belong to the segment
+LONGEST = 20.0  # seconds of a segment that the model cannot shorten; then any short pause ends it
+LEAST_ROOM = 2.0  # seconds that must still fit into the model's window, else the segment is cut
+BEHIND, CAUGHT_UP = 1.0, 0.3  # seconds of waiting audio: decode less often above, normally below
+FAR = 2.0  # seconds after a segment within which the next one continues its window
+RAREST = 3.0  # longest step in seconds, however far behind
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The query that an answer is awaited for: `reason` where all words become final with it, `cut` where they end."""
+class _PendingQuery:
+    """The query whose answer is pending; `reason`: all words become final with it, up to `cut`."""
 
     segment: Segment
     silence: float
@@ -45,7 +45,7 @@ class _Asked:
 
 
 class StreamSession:
-    """The state of one stream. `clock` gives seconds, for the time that the work takes; `activity` finds speech."""
+    """The state of one stream. `clock` returns seconds, to measure computation; `activity` detects speech."""
 
     def __init__(
         self,
@@ -55,79 +55,79 @@ class StreamSession:
         clock: Callable[[], float] = time.perf_counter,
         activity: Activity | None = None,
     ) -> None:
-        """Raises `OptionError` for a language or a prompt that the model cannot take."""
+        """Raises `OptionError` for a language or a prompt that the model does not support."""
         self.options = options or StreamOptions()
         self.model = model
-        self.behind = 0.0  # seconds of audio that wait, as far as known: looks become rarer then
+        self.behind = 0.0  # seconds of audio waiting, as far as known: the step grows with it
         self.closed = False
         self._clock = clock
         self._prompt = model.prompt(self.options.prompt) if self.options.prompt else ()
-        model.begin(language=self.options.language, prompt=self._prompt)  # refuses what it cannot take, now
-        self._intake, self._teller = Intake(activity), Teller()
+        model.begin(language=self.options.language, prompt=self._prompt)  # raises for unsupported options now
+        self._intake, self._writer = Intake(activity), EventWriter()
         self._segment: Segment | None = None
-        self._last: Segment | None = None  # one that has ended, and in whose window the next may go on
+        self._last: Segment | None = None  # the previous one, whose window the next may continue
         self._segments = 0
-        self._floor = 0.0  # before it no segment begins: what is there has its words
-        self._asked: _Asked | None = None
+        self._floor = 0.0  # no segment starts before it: that audio is transcribed
+        self._pending: _PendingQuery | None = None
         self._ordered: Reason | None = None
-        self._speaking = False  # as said
-        self._said: set[str] = set()  # warnings that are said once
+        self._speaking = False  # as last reported
+        self._warned: set[str] = set()  # warnings already emitted
         self._step = self.options.step
         self._decodes, self._compute = 0, 0.0
-        self._told = 0.0  # when statistics were last sent
+        self._stats_sent = 0.0  # time of the last `Stats`
 
     # --- for one stream
 
     def start(self, notices: tuple[str, ...] = ()) -> list[Event]:
-        """The first event."""
+        """Return the first event."""
         self.begin(notices)
         return self.events()
 
     def push(self, samples: Any, *, behind: float = 0.0) -> list[Event]:
-        """Take mono audio at 16 kHz [N], floats within -1 to 1 or int16; `behind`: seconds that wait outside.
+        """Process mono audio at 16 kHz [N], floats within -1 to 1 or int16; `behind`: seconds waiting elsewhere.
 
-        Raises `OptionError` for anything else, and after the end.
+        Raises `OptionError` for anything else, and after the end of the stream.
         """
         self.behind = behind
         self.take(samples)
         return self._run()
 
     def flush(self) -> list[Event]:
-        """Make the words of all audio so far final; the stream goes on."""
+        """Finalize the words of all audio so far; the stream continues."""
         self.order("flush")
         return self._run()
 
     def settle(self) -> list[Event]:
-        """The same for a source that has gone silent, without a `Flushed`."""
+        """Finalize likewise for a source that stalls, without emitting `Flushed`."""
         self.order("endpoint")
         return self._run()
 
     def finish(self) -> list[Event]:
-        """End the stream; nothing may follow. Ends with `Stats` and `Bye`."""
+        """End the stream; the last events are `Stats` and `Bye`."""
         self.order("stop")
         return self._run()
 
     def fail(self, code: str, message: str) -> list[Event]:
-        """End the stream with an error; what was final stays so."""
+        """End the stream with an error; earlier finals stay valid."""
         self.end(code, message)
         return self.events()
 
     def _run(self) -> list[Event]:
         begun = self._clock()
         while (query := self.advance()) is not None:
-            (heard,) = self.model.answer([query])
-            self.accept(heard)
+            (hypothesis,) = self.model.answer([query])
+            self.accept(hypothesis)
         worked = self._clock() - begun
         if worked < 0.0:
-            self.warn("clock", "the clock was set back: the seconds of work are not right any more")
+            self.warn("clock", "the clock went backwards: the reported seconds of computation are wrong")
         self.charge(worked)
         return self.events()
 
     # --- for several together
 
     def begin(self, notices: tuple[str, ...] = ()) -> None:
-        """Put the first event among the events."""
-        self._say(
+        """Emit `Ready`."""
+        self._emit(
             Ready,
             model=self.model.name,
             engine=self.model.engine_name,
@@ -137,7 +137,7 @@ class StreamSession:
         )
 
     def take(self, samples: Any) -> None:
-        """Take audio without doing anything about it. See `push`."""
+        """Receive audio without processing it. See `push`."""
         if self.closed or self._ordered == "stop":
             raise OptionError("this stream has ended: open another one")
         taken, damaged = checked(samples)
@@ -145,17 +145,17 @@ class StreamSession:
         self._intake.add(taken)
 
     def order(self, what: Reason) -> None:
-        """Ask for a `flush` or a `stop`, which come when all audio before is heard, or for an `endpoint`.
+        """Request a `flush` or a `stop`, carried out once all audio before it is processed, or an `endpoint`.
 
-        That is a flush without an answer of its own, for a source that has gone silent in the middle of speech.
+        An `endpoint` is a flush without a `Flushed`, for a source that stalls in the middle of speech.
         """
         if self.closed or self._ordered:
             raise OptionError("this stream has ended: open another one")
         self._ordered = what
 
     def advance(self) -> Query | None:
-        """Hear what waits up to the next query; None when all is heard, and what was ordered is done."""
-        if self.closed or self._asked is not None:
+        """Process audio up to the next query; None once all audio is processed and all requests are carried out."""
+        if self.closed or self._pending is not None:
             return None
         while True:
             query = self._due()
@@ -163,106 +163,106 @@ class StreamSession:
                 return query
             if not self._next_frame():
                 break
-        return self._obey() if self._ordered else None
+        return self._carry_out() if self._ordered else None
 
-    def accept(self, heard: Hypothesis) -> None:
-        """Take the answer to the query that `advance` gave."""
-        if self._asked is None:
-            raise ValueError("nothing was asked")
-        asked, self._asked = self._asked, None
-        segment = asked.segment
+    def accept(self, hypothesis: Hypothesis) -> None:
+        """Process the hypothesis for the query that `advance` returned."""
+        if self._pending is None:
+            raise ValueError("no query is pending")
+        pending, self._pending = self._pending, None
+        segment = pending.segment
         self._decodes += 1
-        cut = cut_loop(segment.committed, heard)
+        cut = cut_loop(segment.committed, hypothesis)
         if cut is not None:
-            self.warn(f"loop {segment.index}", "the model repeats itself; the repeats are left out")
-        heard = cut or heard
-        verdict = segment.take(heard, asked.silence)
+            self.warn(f"loop {segment.index}", "the model repeats itself; repetitions are dropped")
+        hypothesis = cut or hypothesis
+        decision = segment.take(hypothesis, pending.silence)
         speech = self._intake.speech.sure * SECONDS
-        segment.credible = segment.credible or is_credible(heard, segment.avg_logprob(), speech)
+        segment.credible = segment.credible or is_credible(hypothesis, segment.avg_logprob(), speech)
         if not segment.credible:
             segment.drop_tail()
-        if asked.reason is not None:
-            self._end_segment(asked)
+        if pending.reason is not None:
+            self._end_segment(pending)
         else:
             if segment.credible:
-                self._finalize(segment, verdict.final, "stable")
+                self._finalize(segment, decision.final, "stable")
             self._show(segment)
             if segment.window > self.options.window:
                 segment.let_go()
         self._pace()
 
     def charge(self, seconds: float) -> None:
-        """Add to the seconds of work."""
+        """Add seconds of computation."""
         self._compute += max(seconds, 0.0)
 
     def end(self, code: str, message: str) -> None:
-        """End the stream with an error, which is left for `events` with all that was said before."""
+        """End the stream with an error, which `events` returns after all earlier events."""
         if not self.closed:
-            self._say(Error, code=code, message=message)
+            self._emit(Error, code=code, message=message)
             self._close()
 
     def repaired(self, count: int) -> None:
-        """Say once that so many samples were no numbers."""
+        """Warn once that `count` samples were NaN or infinite."""
         if count:
-            message = f"{count} samples are no numbers (NaN or infinite): silence is heard in their place"
+            message = f"{count} samples are NaN or infinite: replaced by silence"
             self.warn("samples", message)
 
     def warn(self, what: str, message: str) -> None:
-        """Put a warning among the events, unless it is there already; the first word of `what` is its code."""
-        if what not in self._said:
-            self._said.add(what)
-            self._say(Said, code=what.split(maxsplit=1)[0], message=message)
+        """Emit a warning unless it was emitted before; the first word of `what` is its code."""
+        if what not in self._warned:
+            self._warned.add(what)
+            self._emit(StreamWarning, code=what.split(maxsplit=1)[0], message=message)
 
     def events(self) -> list[Event]:
-        """The events since the last call."""
-        return self._teller.fetch()
+        """Return the events since the last call."""
+        return self._writer.fetch()
 
     @property
     def waiting(self) -> float:
-        """Seconds of audio that were taken and not heard yet."""
+        """Seconds of audio received and not processed yet."""
         return self._intake.waiting
 
-    # --- hearing
+    # --- processing audio
 
     def _next_frame(self) -> bool:
         intake = self._intake
-        frame = intake.hear(last=self._ordered == "stop")
+        frame = intake.next_frame(last=self._ordered == "stop")
         if frame is None:
             return False
         if self._segment is not None:
-            self._segment.hear(frame)
+            self._segment.add_audio(frame)
         elif intake.speech.speaking and intake.speech.sure * SECONDS >= LEAST_SPEECH:
             self._open(max(intake.speech.onset * SECONDS - PRE_ROLL, self._floor))
-        self._tell_speech()
-        if intake.now - self._told >= self.options.stats_every:
-            self._tell_stats()
+        self._report_speech()
+        if intake.now - self._stats_sent >= self.options.stats_every:
+            self._report_stats()
         return True
 
     def _open(self, start: float, before: tuple[int, ...] = ()) -> None:
-        """Begin a segment at a time of which the audio is still held, `before` being the tokens said until then."""
+        """Start a segment at `start`, whose audio is still kept; `before` holds the preceding tokens."""
         policy, last = build_policy(self.options), self._last
         if last is not None and start - last.now < FAR and last.room >= FAR + 2.0 * LEAST_ROOM:
             self._segment = last.follow(self._segments, policy)
             _, samples = self._intake.since(last.now)
         else:
-            language = self.options.language or self._teller.language()
+            language = self.options.language or self._writer.language()
             memory = self.model.begin(language=language, prompt=(*self._prompt, *before))
             origin, samples = self._intake.since(start)
             self._segment = Segment(self._segments, self.model, policy, memory, origin)
         self._last = None
         self._segments += 1
         if len(samples):
-            self._segment.hear(samples)
+            self._segment.add_audio(samples)
 
-    def _tell_speech(self) -> None:
+    def _report_speech(self) -> None:
         speech = self._intake.speech
         speaking = self._segment is not None and speech.silence < PAUSED
         if speaking != self._speaking:
             self._speaking = speaking
             at = speech.onset if speaking else speech.end
-            self._say(Vad, speaking=speaking, at=round(max(at * SECONDS, self._floor if speaking else 0.0), 3))
+            self._emit(Vad, speaking=speaking, at=round(max(at * SECONDS, self._floor if speaking else 0.0), 3))
 
-    # --- when to look
+    # --- when to decode
 
     def _due(self) -> Query | None:
         segment = self._segment
@@ -271,11 +271,11 @@ class StreamSession:
         speech, now = self._intake.speech, self._intake.now
         silence = speech.silence
         if silence >= PAUSED:
-            if segment.looked < speech.end * SECONDS + PAUSED:  # the first look after speech paused
+            if segment.decoded_until < speech.end * SECONDS + PAUSED:  # the first decode after speech paused
                 return self._ask(segment, paused=True)
             if silence >= self._patience(segment):
                 return self._at_endpoint(segment)
-        elif now - segment.looked >= self._step:
+        elif now - segment.decoded_until >= self._step:
             return self._ask(segment)
         long = not segment.forgets and segment.window >= LONGEST
         if segment.room < LEAST_ROOM or (long and self._intake.probability < OFF):
@@ -285,15 +285,15 @@ class StreamSession:
     def _ask(
         self, segment: Segment, reason: Reason | None = None, cut: float | None = None, *, paused: bool = False
     ) -> Query:
-        """`paused`: all that was said is to be heard, although the segment may go on."""
-        self._asked = _Asked(segment, self._intake.speech.silence, reason, cut)
+        """`paused`: every word is needed, although the segment may continue."""
+        self._pending = _PendingQuery(segment, self._intake.speech.silence, reason, cut)
         return segment.query(final=paused or reason is not None)
 
     def _at_endpoint(self, segment: Segment) -> Query | None:
-        """One more look where words are not final yet; else the segment just ends."""
+        """Decode once more if words are not final yet; otherwise end the segment."""
         if segment.tail.words:
             return self._ask(segment, "endpoint")
-        self._end_segment(_Asked(segment, self._intake.speech.silence, "endpoint"))
+        self._end_segment(_PendingQuery(segment, self._intake.speech.silence, "endpoint"))
         return None
 
     def _patience(self, segment: Segment) -> float:
@@ -301,82 +301,82 @@ class StreamSession:
         rules, text = self.options.endpointing, segment.shown.rstrip()
         if not text:
             return rules.without_text
-        if not self._teller.marked and text[-1] not in MARKS:
+        if not self._writer.marked and text[-1] not in MARKS:
             return rules.pause
         return rules.after_sentence if text[-1] in SENTENCE else rules.after_phrase
 
-    # --- what becomes of answers
+    # --- processing hypotheses
 
     def _finalize(self, segment: Segment, count: int, reason: Reason, *, last: bool = False) -> None:
         words = segment.commit(count)
         if words or last:
-            language = segment.heard.language if segment.heard else None
-            self._teller.final(self._time, segment.index, words, language, reason, last=last)
+            language = segment.hypothesis.language if segment.hypothesis else None
+            self._writer.final(self._time, segment.index, words, language, reason, last=last)
 
     def _show(self, segment: Segment) -> None:
         lag = max(self.waiting, self.behind)
-        self._teller.partial(self._time, segment.index, segment.tail.words, segment.tail.stable, lag)
+        self._writer.partial(self._time, segment.index, segment.tail.words, segment.tail.stable, lag)
 
-    def _end_segment(self, asked: _Asked) -> None:
-        """All words are final, up to the cut where the speech goes on behind it."""
-        segment, reason, intake = asked.segment, asked.reason or "stop", self._intake
-        cut = intake.now if asked.cut is None else asked.cut
+    def _end_segment(self, pending: _PendingQuery) -> None:
+        """Finalize all words, up to the cut if speech continues after it."""
+        segment, reason, intake = pending.segment, pending.reason or "stop", self._intake
+        cut = intake.now if pending.cut is None else pending.cut
         segment.drop_tail([word for word in segment.tail.words if (word.start + word.end) / 2 < cut])
-        said = bool(segment.text or segment.tail.words)
-        if said:
+        any_text = bool(segment.text or segment.tail.words)
+        if any_text:
             self._finalize(segment, len(segment.tail.words), reason, last=True)
         self._show(segment)
         self._segment = None
         self._floor = intake.speech.end * SECONDS if reason == "endpoint" and not self._ordered else cut
-        if reason != "cap" and said and self.model.carries:
+        if reason != "cap" and any_text and self.model.carries:
             self._last = segment
         if reason == "cap":
-            self._open(cut, segment.committed if said else ())
-        self._tell_speech()
+            self._open(cut, segment.committed if any_text else ())
+        self._report_speech()
         if reason != "cap":
             intake.speech.restart()
 
-    def _obey(self) -> Query | None:
-        """All audio is heard: do what was ordered."""
+    def _carry_out(self) -> Query | None:
+        """Carry out the request, now that all audio is processed."""
         segment, what = self._segment, self._ordered
         if segment is not None:
-            if segment.looked < self._intake.now or segment.tail.words:
+            if segment.decoded_until < self._intake.now or segment.tail.words:
                 return self._ask(segment, what)
-            self._end_segment(_Asked(segment, self._intake.speech.silence, what))
+            self._end_segment(_PendingQuery(segment, self._intake.speech.silence, what))
         self._ordered = None
         if what == "stop":
             self._close()
         elif what == "flush":
-            self._say(Flushed)
+            self._emit(Flushed)
         return None
 
-    # --- how it keeps up
+    # --- keeping up
 
     def _pace(self) -> None:
-        """Look more rarely while audio waits."""
+        """Decode less often while audio is waiting."""
         if self.behind > BEHIND:
             self._step = min(2.0 * self._step, max(RAREST, self.options.step))
-            late = f"{self.behind:.1f} s of audio wait: words come later, and are looked at more rarely"
-            self.warn("lag", late)
+            message = f"{self.behind:.1f} s of audio are waiting: words are delayed, and decoding is less frequent"
+            self.warn("lag", message)
         elif self.behind < CAUGHT_UP:
             self._step = self.options.step
-            self._said.discard("lag")
+            self._warned.discard("lag")
 
-    def _tell_stats(self) -> None:
-        self._told = self._intake.now
+    def _report_stats(self) -> None:
+        self._stats_sent = self._intake.now
         lag, compute = round(max(self.waiting, self.behind), 3), round(self._compute, 3)
-        self._say(Stats, decodes=self._decodes, compute=compute, lag=lag, finals=self._teller.words)
+        self._emit(Stats, decodes=self._decodes, compute=compute, lag=lag, finals=self._writer.words)
 
     def _close(self) -> None:
-        self._tell_stats()
-        self._teller.say(Bye, self._intake.given / SAMPLE_RATE, words=self._teller.words)
+        self._report_stats()
+        self._writer.emit(Bye, self._intake.given / SAMPLE_RATE, words=self._writer.words)
         self.closed = True
-        self._segment, self._last, self._asked = None, None, None
+        self._segment, self._last, self._pending = None, None, None
         self._intake.clear()
 
     @property
     def _time(self) -> float:
         return round(self._intake.position / SAMPLE_RATE, 4)
 
-    def _say(self, kind: type[Event], **fields: Any) -> None:
-        self._teller.say(kind, self._time, **fields)
+    def _emit(self, kind: type[Event], **fields: Any) -> None:
+        self._writer.emit(kind, self._time, **fields)

@@ -1,14 +1,16 @@
-"""Where chunks come from: a recording, as fast as it goes or at the pace of speech; raw samples; a microphone.
+"""Sources of chunks: a recording, as fast as possible or in real time; raw samples; a microphone.
 
-Each is a generator of chunks that ends soon after its `stop` event is set, so that what was heard can still be told.
+Each is a generator of chunks that ends soon after its `stop` event is set, so that pending words are still emitted.
 """
 
 from __future__ import annotations
 
+import os
 import queue
+import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,12 +21,12 @@ from linnet.errors import AudioError, MissingExtra
 
 CHUNK = 0.1  # seconds
 _BYTES = 2  # of a raw sample
-_MOST_BLOCKS = 600  # of a microphone's, a minute: more wait only where nobody takes them
+_MOST_BLOCKS = 600  # of a microphone: one minute; more only wait if nobody reads them
 _KNOWN = {b"RIFF": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an Ogg file", b"ID3": "an MP3 file"}
 
 
 def recording(source: AudioSource, stop: threading.Event, *, speed: float = 0.0) -> Iterator[Samples]:
-    """The chunks of a recording; with a `speed` above 0 none comes before it would have been spoken at that speed."""
+    """Yield the chunks of a recording; with `speed` above 0, paced at that multiple of real time."""
     count, position, begun = round(CHUNK * SAMPLE_RATE), 0, time.monotonic()
     while not stop.is_set() and len(samples := source.read(position, count)):
         position += len(samples)
@@ -34,12 +36,12 @@ def recording(source: AudioSource, stop: threading.Event, *, speed: float = 0.0)
 
 
 def raw(stream: BinaryIO, rate: int, stop: threading.Event) -> Iterator[Samples]:
-    """The chunks of raw samples: 16 bits, little-endian, mono, at `rate` Hz. An odd byte at the end is left out.
+    """Yield chunks of raw samples: 16-bit, little-endian, mono, at `rate` Hz. An odd byte at the end is ignored.
 
-    Raises `AudioError` where the bytes are a file of a known format.
+    Raises `AudioError` if the bytes are a file of a known format.
     """
     size, rest, first = _BYTES * max(1, round(CHUNK * rate)), b"", True
-    read = getattr(stream, "read1", stream.read)
+    read = _reader(stream, stop)
     while not stop.is_set() and (data := read(size)):
         if first:
             _check(data)
@@ -51,21 +53,42 @@ def raw(stream: BinaryIO, rate: int, stop: threading.Event) -> Iterator[Samples]
             yield np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768.0)
 
 
+def _reader(stream: BinaryIO, stop: threading.Event) -> Callable[[int], bytes]:
+    """A read function that returns available bytes, and b"" at the end or soon after `stop`.
+
+    A silent pipe must not block Ctrl-C.
+    """
+    try:
+        number = stream.fileno()
+        select.select([number], [], [], 0.0)
+    except (OSError, ValueError, AttributeError):  # no file descriptor; on Windows select takes sockets only
+        read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+        return read
+
+    def wait_and_read(size: int) -> bytes:
+        while not stop.is_set():
+            if select.select([number], [], [], CHUNK)[0]:
+                return os.read(number, size)
+        return b""
+
+    return wait_and_read
+
+
 def _check(data: bytes) -> None:
     kind = next((kind for magic, kind in _KNOWN.items() if data.startswith(magic)), None)
     if kind is not None:
-        raise AudioError(f"stdin: this is {kind}, but raw 16-bit samples are expected: name the file instead of -")
+        raise AudioError(f"stdin: this is {kind}, but raw 16-bit samples are expected: pass the file name instead of -")
 
 
 class Microphone:
-    """A microphone's chunks, from its opening to `stop`.
+    """The chunks of a microphone, until `stop`.
 
-    A context manager, for the device is opened once and closed for sure. Raises `MissingExtra` where sounddevice is not
-    installed, and `AudioError` where there is no such device, or it goes away.
+    A context manager, which closes the device. Raises `MissingExtra` if sounddevice is not installed, and `AudioError`
+    if there is no such device or it is disconnected.
     """
 
     def __init__(self, device: str | None, stop: threading.Event) -> None:
-        """`device`: its number or a part of its name; None is the system's default."""
+        """`device`: its number or part of its name; None: the system default."""
         self._sound = _sounddevice()
         self._stop = stop
         self._blocks: queue.Queue[Samples] = queue.Queue(_MOST_BLOCKS)
@@ -83,7 +106,7 @@ class Microphone:
             )
         except (ValueError, self._sound.PortAudioError) as error:
             raise AudioError(
-                f"microphone {device or '(default)'}: it cannot be opened ({error}); these are there: {self._devices()}"
+                f"microphone {device or '(default)'}: cannot be opened ({error}); available: {self._devices()}"
             ) from error
 
     def _devices(self) -> str:
@@ -102,13 +125,13 @@ class Microphone:
         self._stream.close()
 
     def __iter__(self) -> Iterator[Samples]:
-        """The chunks."""
+        """Yield chunks."""
         while not self._stop.is_set():
             try:
                 yield self._blocks.get(timeout=2 * CHUNK)
             except queue.Empty:
                 if not self._stream.active:
-                    raise AudioError(f"microphone {self.name}: it has gone; plug it in and start again") from None
+                    raise AudioError(f"microphone {self.name}: was disconnected; plug it in and start again") from None
 
 
 def _sounddevice() -> Any:
@@ -116,6 +139,6 @@ def _sounddevice() -> Any:
         import sounddevice
     except ImportError as error:
         raise MissingExtra("the microphone", extra="mic") from error
-    except OSError as error:  # the package is there, the system's PortAudio is not
+    except OSError as error:  # the package is installed, the PortAudio library is not
         raise AudioError(f"the microphone needs the library PortAudio ({error}): install libportaudio2") from error
     return sounddevice

@@ -14,7 +14,7 @@ from linnet.data.fields import BadRow
 from linnet.errors import AudioError, OptionError
 from linnet.evaluation.streams.simulate import play
 from linnet.evaluation.streams.trace import StreamTrace
-from linnet.scoring.latency import Shown, SpokenWord
+from linnet.scoring.latency import DisplayUpdate, SpokenWord
 from tests.support.fake_live import FakeStream, FakeTimer
 
 WORDS = ("one", "two", "three")
@@ -29,10 +29,12 @@ def test_words_come_with_the_chunk_that_completes_their_second() -> None:
     played = play(FakeStream(WORDS, timer, cost=0.25), seconds(3.2), chunk=0.5, timer=timer)
     assert played.text == "one two three"
     assert played.trace.shown == [
-        Shown(1.0, 1.25, (), ("one",)),
-        Shown(2.0, 2.25, ("one",), ("two",)),
-        Shown(3.0, 3.25, ("two",), ("three",)),
-        Shown(3.2, pytest.approx(3.75), ("three",), ()),  # the last chunk, then the end: 3.2 + 0.25 (+ 0.05) + 0.25
+        DisplayUpdate(1.0, 1.25, (), ("one",)),
+        DisplayUpdate(2.0, 2.25, ("one",), ("two",)),
+        DisplayUpdate(3.0, 3.25, ("two",), ("three",)),
+        DisplayUpdate(
+            3.2, pytest.approx(3.75), ("three",), ()
+        ),  # the last chunk, then the end: 3.2 + 0.25 (+ 0.05) + 0.25
     ]
     assert played.trace.points[-2:] == [(3.2, pytest.approx(3.5)), (3.2, pytest.approx(3.75))]
     assert played.trace.counters == {"decodes": 7}

@@ -11,7 +11,7 @@ from linnet.training.batch import IGNORED
 from linnet.training.causal.batches import Shape, causal_tensors, window_tensors
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.points import random_blocks, random_points, recording_ends
-from linnet.training.causal.targets import CausalExample, decoder_row, from_middle, heard
+from linnet.training.causal.targets import CausalExample, count_ended, decoder_row, from_middle
 
 END = 9
 TIMES = st.lists(st.floats(0, 5), max_size=12)
@@ -31,7 +31,7 @@ def slow_row(prefix: list[int], tokens: list[int], ends: list[float], time: floa
 @given(ends=TIMES, time=st.floats(0, 5), prefix=st.lists(st.integers(10, 20), min_size=1, max_size=4))
 def test_rows_against_a_slow_twin(ends, time, prefix):
     tokens = list(range(100, 100 + len(ends)))
-    row = decoder_row(prefix, tokens[: heard(ends, time)], END)
+    row = decoder_row(prefix, tokens[: count_ended(ends, time)], END)
     assert row == slow_row(prefix, tokens, ends, time)
     assert len(row[0]) == len(row[1])
 

@@ -15,10 +15,10 @@ from linnet.scoring.clusters import choose_clusters
 from linnet.scoring.latency import (
     CLOCKS,
     Clock,
+    DisplayUpdate,
     Pace,
     PrefixErrors,
     Quantiles,
-    Shown,
     SpokenWord,
     Units,
     WordLag,
@@ -133,7 +133,7 @@ class _Measured:
 
     trace: StreamTrace
     reference: list[SpokenWord]
-    shown: list[Shown]
+    shown: list[DisplayUpdate]
     lags: list[WordLag]
 
     @classmethod

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from linnet.data.fields import BadRow
-from linnet.scoring.latency import Shown, SpokenWord
+from linnet.scoring.latency import DisplayUpdate, SpokenWord
 
 _DIGITS = 5  # of seconds of work: 10 microseconds
 
@@ -49,9 +49,9 @@ class StreamTrace:
         return [done - arrival for arrival, done in self.points]
 
     @property
-    def shown(self) -> list[Shown]:
+    def shown(self) -> list[DisplayUpdate]:
         """The changes on screen, on both clocks."""
-        return [Shown(*self.points[number], final, tail) for number, final, tail in self.changes]
+        return [DisplayUpdate(*self.points[number], final, tail) for number, final, tail in self.changes]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -1,1 +1,1 @@
-"""Causal training: an encoder-decoder that writes what has been said so far, block by block of audio."""
+"""Causal training: an encoder-decoder that transcribes audio block by block, without future context."""

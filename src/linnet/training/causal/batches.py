@@ -1,4 +1,4 @@
-"""From recordings to the tensors of a causal batch.
+"""Build the tensors of a causal batch from recordings.
 
 Shapes: B recordings, K points of each, R = B K decoder rows at most, T mel frames, M mel bins, P encoder frames,
 L label positions.
@@ -18,7 +18,7 @@ from linnet.training.batch import IGNORED
 from linnet.training.causal.features import frame_count, padded_frames, stream_features, window_features
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.points import Rng, random_blocks, random_points, recording_ends
-from linnet.training.causal.targets import CausalExample, decoder_row, heard
+from linnet.training.causal.targets import CausalExample, count_ended, decoder_row
 from linnet.training.speech.inputs import padded
 
 Row = tuple[list[int], list[int]]
@@ -26,7 +26,7 @@ Row = tuple[list[int], list[int]]
 
 @dataclass(frozen=True)
 class Shape:
-    """What batches need to know of the model: mel bins, the window's samples, the decoder's places, its end token."""
+    """Model dimensions that batches need: mel bins, samples of the window, decoder positions, end token."""
 
     mels: int
     window: int
@@ -42,10 +42,10 @@ class Shape:
 def causal_tensors(
     examples: Sequence[CausalExample], options: CausalOptions, shape: Shape, rng: Rng
 ) -> dict[str, Tensor]:
-    """features [B, T, M], ends [B, P], inputs and labels [R, L], and of each row its recording and its frames [R].
+    """Build features [B, T, M], ends [B, P], inputs and labels [R, L], and each row's recording and frame limit [R].
 
-    Each recording has its own random blocks; its rows are those of its points, which all lie on ends of blocks, so that
-    the rows of one encoder pass are exactly those of passes that end there.
+    Each recording has its own random blocks. Its rows are its points, which all lie on block ends, so that the rows of
+    one encoder pass equal those of passes truncated there.
     """
     frames = [min(frame_count(len(one.samples), options.tail_pad), shape.frames) for one in examples]
     longest = padded_frames(frames, shape.frames)
@@ -57,7 +57,7 @@ def causal_tensors(
         ends.append(own)
         late = np.asarray(one.ends) + options.margin + rng.uniform(-options.jitter, options.jitter, len(one.ends))
         for point in random_points(rng, own[:count], options.points):
-            row = decoder_row(one.prefix, one.tokens[: heard(late, point * FRAME_SECONDS)], shape.end)
+            row = decoder_row(one.prefix, one.tokens[: count_ended(late, point * FRAME_SECONDS)], shape.end)
             if len(row[0]) <= shape.places:
                 rows.append(row)
                 places.append((number, point))
@@ -66,7 +66,7 @@ def causal_tensors(
 
 
 def window_tensors(examples: Sequence[CausalExample], shape: Shape) -> dict[str, Tensor]:
-    """The same for whole windows: all frames see all others, and one row of each recording has all its words."""
+    """Build the same for whole windows: full attention, and one row with all words per recording."""
     rows: list[Row] = []
     places: list[tuple[int, int]] = []
     for number, one in enumerate(examples):

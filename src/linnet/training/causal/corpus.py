@@ -1,4 +1,4 @@
-"""Utterances with word times as a causal model is trained on them: read, checked, joined, cut, augmented, batched."""
+"""Training data of a causal model: utterances with word times, validated, joined, cut, augmented and batched."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from linnet.training.speech.augment import SLOWEST, augmented
 from linnet.training.speech.recipe import AugmentOptions
 
 _NAMED = 10
-_NEAR = 0.1  # of the corpus: how far in length the utterances of a batch lie apart
+_NEAR = 0.1  # share of the corpus, sorted by length, from which a batch is drawn
 _LONGEST_GAP = 1.2  # seconds between joined utterances
 
 
 @dataclass(frozen=True, eq=False)
 class AlignedClip:
-    """One utterance with the tokens of its words, and of each token when its word starts and ends, in seconds."""
+    """One utterance with the tokens of its words, and for each token the start and end of its word in seconds."""
 
     aligned: AlignedUtterance
     seconds: float
@@ -48,10 +48,10 @@ class AlignedClip:
 
 
 def read_clips(paths: Sequence[str], whisper: WhisperModel, longest: float, context: RunContext) -> list[AlignedClip]:
-    """The usable utterances of manifests with word times, of at most `longest` seconds.
+    """Read the usable utterances of manifests with word times, of at most `longest` seconds.
 
-    Raises `OptionError` that names what cannot be used (with `context.skip_bad` it is skipped and said), or that
-    nothing is left.
+    Raises `OptionError` that names unusable utterances (with `context.skip_bad` they are skipped and reported), or if
+    none is left.
     """
     clips: list[AlignedClip] = []
     bad: list[str] = []
@@ -63,7 +63,7 @@ def read_clips(paths: Sequence[str], whisper: WhisperModel, longest: float, cont
                 continue
             seconds = _seconds(found)
             if seconds is None:
-                bad.append(f"{found.utterance.id}: it has no duration: make the manifest with  linnet data align")
+                bad.append(f"{found.utterance.id}: has no duration: make the manifest with  linnet data align")
             elif seconds > longest:
                 long += 1
             else:
@@ -84,9 +84,9 @@ def read_clips(paths: Sequence[str], whisper: WhisperModel, longest: float, cont
 def token_times(
     tokenizer: Any, words: Sequence[SpokenWord]
 ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
-    """The tokens of words, and the start and end of the word of each.
+    """Tokenize words; returns tokens, and the start and end of the word of each token.
 
-    Byte pairs never cross the space before a word, so that these are the tokens of the whole text.
+    Byte pairs never cross the space before a word, so these are also the tokens of the whole text.
     """
     found = [(token, word.start, word.end) for word in words for token in text_tokens(tokenizer, word.word)]
     if not found:
@@ -96,7 +96,7 @@ def token_times(
 
 
 class CausalBatches(Dataset[Batch]):
-    """`self[number]` is a whole batch, put together anew: it depends on the seed and its number alone."""
+    """A dataset of whole batches; `self[number]` depends on the seed and the number alone."""
 
     epoch = 0
 
@@ -128,7 +128,7 @@ class CausalBatches(Dataset[Batch]):
         return Batch(tensors, ids, [one.seconds for one in examples], padded, [])
 
     def _rows(self, rng: Rng, *, whole: bool, joined: bool) -> list[int]:
-        """Rows of similar length that together fill the seconds of a batch, as whole windows or with others behind."""
+        """Choose rows of similar length that fill a batch, as whole windows or joined with other utterances."""
         count = len(self._clips)
         near = max(round(_NEAR * count), 8)
         center = int(rng.integers(count))
@@ -139,8 +139,8 @@ class CausalBatches(Dataset[Batch]):
         return [int(row) for row in rng.integers(low, high, size)]
 
     def example(self, rng: Rng, row: int, *, joined: bool = False) -> CausalExample:
-        """One recording: an utterance, with one of similar length behind it if `joined`, by chance without its
-        beginning, or noise in its place."""
+        """Build one recording: an utterance, followed by another of similar length if `joined`, at random without its
+        beginning or replaced by noise."""
         data, clip = self._data, self._clips[row]
         if rng.random() < data.empty:
             return CausalExample(_noise(rng, clip.seconds), prefix_of(self._whisper, self._language_of(clip)))
@@ -161,7 +161,7 @@ class CausalBatches(Dataset[Batch]):
         return made if data.augment is None else augmented_example(made, data.augment, rng)
 
     def _near(self, rng: Rng, row: int) -> int:
-        """Another row with words, near in length."""
+        """Choose another row with words, of similar length."""
         place = bisect_left(self._voiced, row)
         reach = max(round(_NEAR * len(self._voiced)), 4)
         return self._voiced[int(rng.integers(max(place - reach, 0), min(place + reach + 1, len(self._voiced))))]
@@ -176,7 +176,7 @@ class CausalBatches(Dataset[Batch]):
 
 
 def augmented_example(example: CausalExample, options: AugmentOptions, rng: Rng) -> CausalExample:
-    """The recording as `training.speech.augment` changes it; where that changes its length, so are the word ends."""
+    """Augment a recording as `training.speech.augment` does; word ends are scaled with its length."""
     before = max(len(example.samples), 1)
     samples = augmented(example.samples, options, [int(rng.integers(2**31))])
     ratio = len(samples) / before
@@ -184,11 +184,11 @@ def augmented_example(example: CausalExample, options: AugmentOptions, rng: Rng)
 
 
 def prefix_of(whisper: WhisperModel, language: str | None) -> tuple[int, ...]:
-    """What the decoder is given before the text, without timestamps. Raises `OptionError` for an unknown language."""
+    """Build the decoder prefix, without timestamps. Raises `OptionError` for an unknown language."""
     known = whisper.vocabulary.languages
     if known and language not in known:
         raise OptionError(
-            f"model: language: {language or 'none'} is not one that {whisper.name} knows: name it in the recipe or the "
+            f"model: language: {language or 'none'} is unknown to {whisper.name}: set a known one in the recipe or the "
             "manifest"
         )
     options = DecodingOptions(timestamps=False)
@@ -199,7 +199,7 @@ def prefix_of(whisper: WhisperModel, language: str | None) -> tuple[int, ...]:
 def validation_examples(
     data: CausalData, whisper: WhisperModel, language: str | None, context: RunContext
 ) -> list[tuple[CausalExample, str | None]]:
-    """The recordings that are decoded as streams, and their languages."""
+    """Read the recordings to decode as streams, and their languages."""
     clips = read_clips([data.validation], whisper, data.longest, context)
     made: list[tuple[CausalExample, str | None]] = []
     with UtteranceReader() as reader:
@@ -211,13 +211,13 @@ def validation_examples(
 
 
 def _seconds(found: AlignedUtterance) -> float | None:
-    """The length of an utterance, as its row states it."""
+    """Duration of an utterance according to its row."""
     one = found.utterance
     return one.end - (one.start or 0.0) if one.end is not None else one.duration
 
 
 def _noise(rng: Rng, seconds: float) -> Samples:
-    """Silence, or noise between white and brown at -75 to -20 dB of full scale."""
+    """Silence, or noise between white and brown at -75 to -20 dBFS."""
     count = max(round(seconds * SAMPLE_RATE), SAMPLE_RATE // 2)
     if rng.random() < 0.15:
         return np.zeros(count, np.float32)

@@ -1,8 +1,8 @@
-"""Decode recordings as a stream is decoded, many at once: the choice of a checkpoint rests on it.
+"""Batched streaming decoding of recordings, for choosing a checkpoint.
 
-Each recording is encoded once with the mask, which gives the frames that a runtime would compute block by block. At the
-end of each block the decoder goes on from the words that are final; a word becomes final when it is complete and either
-sure or unchanged since the block before.
+Each recording is encoded once with the mask, which yields the frames that the runtime computes block by block. At the
+end of each block the decoder continues from the final words; a word becomes final if it is complete and either
+confident or unchanged since the previous block.
 
 Shapes: B recordings, R rows, P encoder frames (20 ms), D width, V vocabulary.
 """
@@ -26,23 +26,23 @@ from linnet.training.causal.loss import decode_limited
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.targets import CausalExample
 
-_AT_ONCE, _RATE = 15, 12.0  # new tokens of a block at most; tokens of a second of audio
+_AT_ONCE, _RATE = 15, 12.0  # maximum new tokens per block; tokens per second of audio
 
 
 @dataclass
-class Heard:
-    """What was heard of one recording: the tokens that are final, and when each became so, in seconds of audio."""
+class StreamResult:
+    """The final tokens of one recording, and when each became final, in seconds of audio."""
 
     prefix: tuple[int, ...]
-    ends: list[int]  # of its blocks
+    ends: list[int]  # block ends
     tokens: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    before: tuple[int, ...] = ()  # all tokens of the hypothesis at the block before
+    before: tuple[int, ...] = ()  # all tokens of the hypothesis at the previous block
 
 
 @dataclass(frozen=True)
 class Tail:
-    """Tokens after the final ones, the probability of each, and whether the end token followed."""
+    """Tokens after the final ones, their probabilities, and whether the end token followed."""
 
     tokens: tuple[int, ...]
     probabilities: tuple[float, ...]
@@ -58,36 +58,36 @@ def decode_stream(
     options: CausalOptions,
     *,
     block: int,
-) -> list[Heard]:
-    """What a stream in blocks of `block` frames after a first block of `first_block` gives for each recording.
+) -> list[StreamResult]:
+    """Decode each recording as a stream in blocks of `block` frames after a first block of `first_block`.
 
-    A word is final at once where each of its tokens has at least the probability `options.sure`.
+    A word is final at once if each of its tokens has at least the probability `options.sure`.
     """
     counts = [min(frame_count(len(one.samples), options.tail_pad), shape.frames) for one in examples]
     longest = padded_frames(counts, shape.frames)
     ends = torch.full((len(examples), longest), longest)
-    heard: list[Heard] = []
+    results: list[StreamResult] = []
     for row, (one, count) in enumerate(zip(examples, counts, strict=True)):
         own = block_ends(count, [options.first_block, block])
         ends[row, :count] = torch.as_tensor(own)
-        heard.append(Heard(one.prefix, sorted({int(end) for end in own})))
+        results.append(StreamResult(one.prefix, sorted({int(end) for end in own})))
     features = stream_features([one.samples for one in examples], longest, mels=shape.mels, peak=options.speech_peak)
     device = next(model.parameters()).device
     encoded = encode_causal(model.model.encoder, features.to(device), ends)
-    for number in range(max(len(one.ends) for one in heard)):
-        open_rows = [row for row, one in enumerate(heard) if number < len(one.ends)]
-        limits = [heard[row].ends[number] for row in open_rows]
-        begun = [[*heard[row].prefix, *heard[row].tokens] for row in open_rows]
+    for number in range(max(len(one.ends) for one in results)):
+        open_rows = [row for row, one in enumerate(results) if number < len(one.ends)]
+        limits = [results[row].ends[number] for row in open_rows]
+        begun = [[*results[row].prefix, *results[row].tokens] for row in open_rows]
         tails = extend(model, shape, encoded[open_rows], begun, limits)
         for row, limit, tail in zip(open_rows, limits, tails, strict=True):
-            last = limit == heard[row].ends[-1]
-            _settle(heard[row], tail, vocabulary, limit * FRAME_SECONDS, sure=options.sure, last=last)
-    return heard
+            last = limit == results[row].ends[-1]
+            _settle(results[row], tail, vocabulary, limit * FRAME_SECONDS, sure=options.sure, last=last)
+    return results
 
 
 @torch.no_grad()
 def decode_windows(model: Any, shape: Shape, examples: Sequence[CausalExample]) -> list[list[int]]:
-    """The tokens of each recording, decoded greedily from its whole window as by a model that is not causal."""
+    """Decode each recording greedily from its whole window, as a non-causal model does."""
     device = next(model.parameters()).device
     features = window_features([one.samples for one in examples], shape.window, mels=shape.mels).to(device)
     encoded = encode_causal(model.model.encoder, features, torch.full((shape.frames,), shape.frames))
@@ -105,7 +105,7 @@ def extend(
     *,
     most: int = _AT_ONCE,
 ) -> list[Tail]:
-    """Go on greedily from `begun` on the first `limits` frames of encoded rows [R, P, D], up to `most` tokens."""
+    """Continue `begun` greedily, on the first `limits` frames of encoded rows [R, P, D], by up to `most` tokens."""
     tails: list[tuple[list[int], list[float]]] = [([], []) for _ in begun]
     ended = [False] * len(begun)
     room = [min(most, shape.places - len(row)) for row in begun]
@@ -131,19 +131,21 @@ def extend(
     return [Tail(tuple(tokens), tuple(sure), done) for (tokens, sure), done in zip(tails, ended, strict=True)]
 
 
-def _settle(heard: Heard, tail: Tail, vocabulary: WhisperVocabulary, time: float, *, sure: float, last: bool) -> None:
-    """Make the words of a tail final that may be; all of them where the recording ends."""
-    done = len(heard.tokens)
+def _settle(
+    result: StreamResult, tail: Tail, vocabulary: WhisperVocabulary, time: float, *, sure: float, last: bool
+) -> None:
+    """Commit the words of a tail that may be final; all of them at the end of the recording."""
+    done = len(result.tokens)
     words = split_words(vocabulary, tail.tokens)
     taken = 0
     for number, word in enumerate(words):
         complete = tail.ended or number + 1 < len(words)
         certain = all(tail.probabilities[place] >= sure for place in word.indices)
         end = word.indices[-1] + 1
-        agreed = heard.before[done : done + end] == tail.tokens[:end]
+        agreed = result.before[done : done + end] == tail.tokens[:end]
         if not (last or (complete and (certain or agreed))):
             break
         taken = end
-    heard.before = (*heard.tokens, *tail.tokens)
-    heard.tokens += tail.tokens[:taken]
-    heard.times += [time] * taken
+    result.before = (*result.tokens, *tail.tokens)
+    result.tokens += tail.tokens[:taken]
+    result.times += [time] * taken

@@ -1,4 +1,4 @@
-"""Features of recordings as a stream gives them, and as a window of a model that is not causal has them.
+"""Features of recordings, as in streaming and as in a whole window of a non-causal model.
 
 Shapes: B recordings, N samples, T mel frames (10 ms), M mel bins.
 """
@@ -17,27 +17,27 @@ from linnet.models.causal import FRAME_SAMPLES
 
 
 def frame_count(samples: int, tail: int) -> int:
-    """Encoder frames of a recording of that many samples and `tail` frames of silence."""
+    """Number of encoder frames of `samples` samples and `tail` frames of silence."""
     return -(-samples // FRAME_SAMPLES) + tail
 
 
 def padded_frames(frames: Sequence[int], most: int) -> int:
-    """The encoder frames of a batch of recordings of these: one more than the longest has, where the window allows.
+    """Encoder frames to pad a batch to: one more than the longest recording, if the window allows.
 
-    So the last frame of each has silence behind it, as that of a stream does, and not the edge of the features.
+    So the last frame of each is followed by silence, as in a stream, and not by the edge of the features.
     """
     return min(max(frames) + 1, most)
 
 
 def stream_features(recordings: Sequence[Samples], frames: int, *, mels: int, peak: float) -> Tensor:
-    """Log-mel [B, T, M] with T = 2 x `frames`, scaled by what was heard so far, beginning with `peak`."""
+    """Log-mel [B, T, M] with T = 2 x `frames`, scaled by the running peak, starting at `peak`."""
     waves = _padded(recordings, (frames + 1) * FRAME_SAMPLES)
     scaled, _ = scale_causal(LogMel(mels).finish(waves), peak)
     return torch.from_numpy(np.ascontiguousarray(scaled[:, : 2 * frames], np.float32))
 
 
 def window_features(recordings: Sequence[Samples], samples: int, *, mels: int) -> Tensor:
-    """Log-mel [B, T, M] of windows of that many samples, as Whisper itself scales them."""
+    """Log-mel [B, T, M] of windows of `samples` samples, scaled as in Whisper."""
     return torch.from_numpy(np.ascontiguousarray(log_mel(_padded(recordings, samples), mels), np.float32))
 
 

@@ -1,4 +1,4 @@
-"""One encoder pass, and a decoder row for each point of time, which sees the frames before it.
+"""The causal loss: one encoder pass, and a decoder row per point in time that attends to the frames before it.
 
 Shapes: B recordings, R decoder rows, T mel frames, M mel bins, P encoder frames, L positions, D width, V vocabulary.
 """
@@ -16,15 +16,16 @@ from linnet.training.batch import IGNORED
 
 
 def decode_limited(decoder: Any, tokens: Tensor, encoded: Tensor, limits: Tensor) -> Tensor:
-    """Hidden states [R, L, D] of tokens [R, L], row r seeing the first `limits[r]` of its encoder frames [R, P, D].
+    """Hidden states [R, L, D] of tokens [R, L]; row r attends to the first `limits[r]` of its frames [R, P, D].
 
-    `decoder` is Transformers' `WhisperDecoder`, also one with adapters. Where all limits are P it is that decoder.
+    `decoder` is a `WhisperDecoder` of Transformers, also with adapters. With all limits at P the result equals that
+    decoder's.
     """
     length = tokens.shape[1]
     x = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[:length]
     later = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-    unheard = torch.arange(encoded.shape[1], device=x.device) >= limits.to(x.device)[:, None]
-    own, cross = _mask(later, x.dtype)[None, None], _mask(unheard, x.dtype)[:, None, None]
+    beyond_limit = torch.arange(encoded.shape[1], device=x.device) >= limits.to(x.device)[:, None]
+    own, cross = _mask(later, x.dtype)[None, None], _mask(beyond_limit, x.dtype)[:, None, None]
     x = nn.functional.dropout(x, p=decoder.dropout, training=decoder.training)
     for layer in decoder.layers:
         out = layer(x, own, encoded, cross, use_cache=False)
@@ -34,7 +35,7 @@ def decode_limited(decoder: Any, tokens: Tensor, encoded: Tensor, limits: Tensor
 
 
 def _mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to the scores of attention: nothing, or the lowest number where `hidden`."""
+    """The additive attention mask: 0, or the lowest number where `hidden`."""
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, torch.finfo(dtype).min)
 
 
@@ -46,9 +47,9 @@ class CausalLoss(nn.Module):
         self.model, self._smoothing = model, smoothing
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The loss `text`, summed over label tokens, of the tensors of `causal_tensors` or `window_tensors`.
+        """Compute the loss `text`, summed over label tokens, of tensors of `causal_tensors` or `window_tensors`.
 
-        Logits are made for labelled positions only: the vocabulary is the dearest part of a small decoder.
+        Logits are computed at labelled positions only: the output layer is the most expensive part of a small decoder.
         """
         encoded = encode_causal(self.model.model.encoder, batch["features"], batch["ends"])
         rows = encoded[batch["recordings"]]  # [R, P, D]

@@ -1,4 +1,4 @@
-"""What a causal model is trained for: the options that every causal recipe has."""
+"""Options of causal training that are stored with the model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class CausalOptions:
     """Blocks in encoder frames of 20 ms, times in seconds.
 
     A recording has a first block of at most `first_block` frames, then blocks from `shortest_block` to
-    `longest_block`; validation and serving use `default_block`. `points` are the times of a recording at which the
-    decoder is trained. A word counts as said `margin` seconds after its end, give or take up to `jitter`. A share
-    `full_context` of the batches sees whole windows, as a model that is not causal does. `tail_pad` frames of silence
-    follow the last sound, and `speech_peak` is what the running maximum of the features begins with. `sure` is the
-    probability of each token of a word that is final at once, when it is first heard.
+    `longest_block`; validation and inference use `default_block`. `points` is the number of times per recording at
+    which the decoder is trained. A word is expected `margin` seconds after its end, plus or minus up to `jitter`. A
+    share `full_context` of the batches uses whole windows without a causal mask. `tail_pad` frames of silence follow
+    the end of the audio, and `speech_peak` is the initial running maximum of the features. `sure` is the minimum
+    probability of each token of a word that becomes final when it is first decoded.
     """
 
     first_block: int = 30

@@ -1,4 +1,4 @@
-"""Random blocks of a recording, and the times at which its decoder is trained.
+"""Random blocks of a recording, and the points in time at which its decoder is trained.
 
 Shapes: P encoder frames (20 ms), K points.
 """
@@ -12,13 +12,13 @@ from linnet.models.causal import block_ends
 from linnet.training.causal.options import CausalOptions
 
 Rng = np.random.Generator
-_WHOLE_FIRST, _EVEN = 0.6, 0.5  # shares: of full first blocks, of recordings whose blocks are all of one length
+_WHOLE_FIRST, _EVEN = 0.6, 0.5  # shares of full first blocks, and of recordings with blocks of equal length
 
 
 def random_blocks(rng: Rng, frames: int, options: CausalOptions) -> list[int]:
-    """Lengths of blocks that cover `frames`: the first one, then all of one length, or each of its own.
+    """Draw lengths of blocks that cover `frames`: the first, then blocks of one length or of random lengths.
 
-    Short blocks are as frequent as long ones by the time that they cover, so that there are more of them.
+    Lengths are log-uniform, so there are more short blocks.
     """
     shortest, longest = options.shortest_block, options.longest_block
     first = options.first_block
@@ -33,19 +33,19 @@ def random_blocks(rng: Rng, frames: int, options: CausalOptions) -> list[int]:
 
 
 def _length(rng: Rng, shortest: int, longest: int) -> int:
-    """A length from `shortest` to `longest`, uniform on a logarithmic scale."""
+    """Draw a length from `shortest` to `longest`, log-uniformly."""
     return int(np.clip(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1))), shortest, longest))
 
 
 def recording_ends(frames: int, blocks: list[int], padded: int) -> NDArray[np.int64]:
-    """The ends [padded] of the blocks of a recording's `frames`, which end with it; its padding sees all."""
+    """Block ends [padded] of the `frames` of a recording; padding frames attend to everything."""
     ends = np.full(padded, padded, np.int64)
     ends[:frames] = block_ends(frames, blocks)
     return ends
 
 
 def random_points(rng: Rng, ends: NDArray[np.int64], count: int) -> list[int]:
-    """Up to `count` different block ends of a recording [P], its last one among them, in order."""
+    """Draw up to `count` different block ends of a recording [P], including the last, in order."""
     borders = np.unique(ends)
     chosen = rng.permutation(borders[:-1])[: count - 1]
     return sorted([*map(int, chosen), int(borders[-1])])

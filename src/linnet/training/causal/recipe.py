@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CausalModelChoice:
-    """The Whisper to make causal, a folder or Hub id; `language` applies to utterances without one."""
+    """The Whisper checkpoint to make causal, a folder or Hub id; `language` applies to utterances without one."""
 
     checkpoint: str = ""
     language: str = ""
@@ -34,11 +34,11 @@ class CausalModelChoice:
 
 @dataclass(frozen=True)
 class CausalData:
-    """Manifests with word times (`linnet data align`), and how a batch is put together.
+    """Manifests with word times (`linnet data align`), and how batches are built.
 
     Utterances above `longest` seconds are skipped. A batch holds `batch_seconds` of padded audio. A share `join` of the
-    batches has two utterances in each recording. Of the recordings, a share `empty` is noise or silence alone, and
-    `middle` begins between two words, with the words before as prompt. `augment` is that of `task: speech`.
+    batches has two utterances per recording. A share `empty` of the recordings is noise or silence alone, and a share
+    `middle` starts between two words, with the preceding words as prompt. `augment` is that of `task: speech`.
     """
 
     train: tuple[str, ...] = ()
@@ -61,17 +61,17 @@ class CausalData:
 
 @dataclass(frozen=True)
 class CausalRunSettings(RunSettings):
-    """Run settings, and how a validation is scored."""
+    """Run settings, and the normalizer of validation."""
 
     normalizer: str = "auto"
 
 
 @dataclass(frozen=True)
 class CausalRecipe:
-    """Everything that causal training depends on.
+    """All settings of causal training.
 
-    `freeze` maps parts to policies of `linnet.training.freeze`; by default all weights are trained. Where only adapters
-    are, they alone are saved, as PEFT saves them.
+    `freeze` maps parts to policies of `linnet.training.freeze`; by default all weights are trained. If only adapters
+    are trained, only they are saved, in the format of PEFT.
     """
 
     model: CausalModelChoice = field(default_factory=lambda: CausalModelChoice("openai/whisper-tiny.en"))
@@ -89,13 +89,13 @@ class CausalRecipe:
             parse(policy)
 
     def prepare(self, context: RunContext) -> tuple[Trainer, CausalBatches, Validate | None]:
-        """The trainer at its first step, its batches, and its validation by streams."""
+        """Build the trainer at its first step, its batches, and its streaming validation."""
         from linnet.training.causal.run import prepare
 
         return prepare(self, context)
 
     def outline(self, context: RunContext) -> Iterator[tuple[str, str]]:
-        """A dry run: parameters, utterances, hours, steps."""
+        """Summarize the run: parameters, utterances, hours, steps."""
         from linnet.training.causal.run import outline
 
         return outline(self, context)

@@ -1,4 +1,4 @@
-"""From a causal recipe to the trainer's inputs: model, batches, validation."""
+"""Build the trainer's inputs from a causal recipe: model, batches, validation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from linnet.training.trainer import Trainer, make_accelerator
 
 
 def prepare(recipe: CausalRecipe, context: RunContext) -> tuple[Trainer, CausalBatches, Validate | None]:
-    """The trainer at its first step, its batches, and its validation (None without a score or a manifest for it)."""
+    """Build the trainer at its first step, its batches, and its validation (None without a score or a manifest)."""
     if not recipe.data.train:
         raise OptionError("data: `train` names no manifest, such as  train: [aligned.jsonl]")
     accelerator = make_accelerator(recipe.run)
@@ -33,7 +33,7 @@ def prepare(recipe: CausalRecipe, context: RunContext) -> tuple[Trainer, CausalB
 
 
 def outline(recipe: CausalRecipe, context: RunContext) -> Iterator[tuple[str, str]]:
-    """Rows of a table of names and values."""
+    """Yield the names and values of a summary table."""
     task, clips = _task(recipe, context)
     for part, count in counts(task.model, task.policy).items():
         yield part, f"{count.trained:,} trained, {count.frozen:,} frozen"
@@ -44,7 +44,7 @@ def outline(recipe: CausalRecipe, context: RunContext) -> Iterator[tuple[str, st
 
 
 def steps_of(recipe: CausalRecipe, clips: Sequence[AlignedClip], world: int) -> int:
-    """The steps of a run: those that it names, or as many as take all audio `epochs` times."""
+    """Number of steps: as configured, or enough for `epochs` passes over the audio."""
     options = recipe.optimization
     if options.steps:
         return options.steps
@@ -53,7 +53,7 @@ def steps_of(recipe: CausalRecipe, clips: Sequence[AlignedClip], world: int) -> 
 
 
 def spec_of(base: str, options: CausalOptions, *, language: str | None, aligner: str, hours: float) -> CausalSpec:
-    """What a model with these options is trained for."""
+    """Build the spec that is stored with a model trained with these options."""
     return CausalSpec(
         base=base,
         first_block=options.first_block,
@@ -70,7 +70,7 @@ def spec_of(base: str, options: CausalOptions, *, language: str | None, aligner:
 
 
 def _task(recipe: CausalRecipe, context: RunContext) -> tuple[CausalTask, list[AlignedClip]]:
-    """The model, and the clips as its tokenizer writes them."""
+    """Load the model, and the clips tokenized for it."""
     choice, options = recipe.model, recipe.optimization
     spec = spec_of(
         choice.checkpoint, recipe.causal, language=choice.language or None, aligner="linnet data align", hours=0.0

@@ -1,4 +1,4 @@
-"""What a causal model should write at a point of time: the words that have ended, then the end token.
+"""Decoder targets at a point in time: the words that have ended, then the end token.
 
 Shapes: N tokens of an utterance, L positions of a decoder row.
 """
@@ -17,11 +17,10 @@ from linnet.training.batch import IGNORED
 
 @dataclass(frozen=True, eq=False)
 class CausalExample:
-    """A recording as a causal model is trained on it.
+    """One training recording of a causal model.
 
-    `prefix` is what the decoder is given before the text. `tokens` [N] are those of the words said, and `ends` [N] the
-    seconds at which the word of each token ends; words that the samples cut off are left out. Without tokens it is
-    silence or noise.
+    `prefix` is the decoder prefix. `tokens` [N] are those of the spoken words, and `ends` [N] the seconds at which the
+    word of each token ends; words cut off by the samples are omitted. Without tokens it is silence or noise.
     """
 
     samples: Samples
@@ -35,10 +34,10 @@ class CausalExample:
         return len(self.samples) / SAMPLE_RATE
 
 
-def heard(ends: Sequence[float] | NDArray[np.float64], time: float) -> int:
-    """How many of the tokens, in order, belong to words that have ended at `time`; a later one waits for those before.
+def count_ended(ends: Sequence[float] | NDArray[np.float64], time: float) -> int:
+    """Count the leading tokens whose words have ended at `time`; a token never precedes earlier ones.
 
-    >>> heard([0.5, 0.5, 1.2, 1.0, 2.0], 1.1), heard([0.5, 0.5, 1.2, 1.0, 2.0], 1.2)
+    >>> count_ended([0.5, 0.5, 1.2, 1.0, 2.0], 1.1), count_ended([0.5, 0.5, 1.2, 1.0, 2.0], 1.2)
     (2, 4)
     """
     reached = np.maximum.accumulate(np.asarray(ends, np.float64)) if len(ends) else np.zeros(0)
@@ -46,7 +45,7 @@ def heard(ends: Sequence[float] | NDArray[np.float64], time: float) -> int:
 
 
 def decoder_row(prefix: Sequence[int], tokens: Sequence[int], end: int) -> tuple[list[int], list[int]]:
-    """The decoder's input and labels [L] for `tokens` that have ended: them, then the `end` token, then nothing.
+    """Build decoder input and labels [L] for `tokens` that have ended, followed by the `end` token.
 
     >>> decoder_row([1, 2], [7, 8], 0)
     ([1, 2, 7, 8], [-100, 7, 8, 0])
@@ -57,10 +56,10 @@ def decoder_row(prefix: Sequence[int], tokens: Sequence[int], end: int) -> tuple
 def from_middle(
     example: CausalExample, starts: Sequence[float], previous: int, rng: np.random.Generator, *, most: int = 12
 ) -> CausalExample:
-    """The recording from the pause before one of its words on, with up to `most` tokens of the text before as prompt.
+    """Cut a recording at a random pause between words, with up to `most` tokens of the preceding text as prompt.
 
-    `starts` [N] are the seconds at which the word of each token begins, `previous` the token <|startofprev|>. A
-    recording without a place between two words stays as it is.
+    `starts` [N] are the seconds at which the word of each token starts, `previous` is the token <|startofprev|>. A
+    recording without a pause between words is unchanged.
     """
     places = [place for place in range(1, len(starts)) if starts[place] >= max(example.ends[:place])]
     if not places:

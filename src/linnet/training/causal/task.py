@@ -1,4 +1,4 @@
-"""A Whisper that learns to be causal: loaded, frozen by its policies, saved as an adapter or as a whole model."""
+"""The model of causal training: loading, freezing by policies, saving as an adapter or a whole model."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from linnet.training.freeze import freeze
 from linnet.training.optimization import checkpoint_gradients
 from linnet.training.weights import part_of
 
-_ADAPTER = "base_model.model."  # what PEFT puts before the names of a model's layers
-_INPUT_FILES = (  # of processor and tokenizer, which training does not change
+_ADAPTER = "base_model.model."  # prefix of layer names in PEFT adapters
+_INPUT_FILES = (  # processor and tokenizer, unchanged by training
     *("preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"),
     *("merges.txt", "normalizer.json", "added_tokens.json", "special_tokens_map.json"),
 )
@@ -37,7 +37,7 @@ _INPUT_FILES = (  # of processor and tokenizer, which training does not change
 
 @dataclass(frozen=True, eq=False)
 class CausalTask:
-    """The model with its policies applied, what it is trained for, and how it is saved."""
+    """The model with its policies applied, its spec, and how it is saved."""
 
     whisper: WhisperModel
     reference: ModelRef
@@ -57,23 +57,23 @@ class CausalTask:
 
     @property
     def shape(self) -> Shape:
-        """What batches need to know of the model."""
+        """The model dimensions that batches need."""
         whisper = self.whisper
         return Shape(whisper.n_mels, whisper.window_samples, whisper.max_length, whisper.vocabulary.end)
 
     def trained_on(self, hours: float) -> CausalTask:
-        """The same, with the hours of its data in its spec."""
+        """A copy with the hours of training data in its spec."""
         return replace(self, spec=replace(self.spec, hours=round(hours, 3)))
 
     @property
     def only_adapters(self) -> bool:
-        """Whether nothing but adapters is trained, so that they alone are saved."""
+        """Whether only adapters are trained, and therefore saved."""
         return all("lora_" in name for name, value in self.model.named_parameters() if value.requires_grad)
 
     def export(self, folder: Path, state: dict[str, Tensor] | None = None) -> Path:
-        """Write the adapters as PEFT does, or the whole model with its processor, and `linnet_causal.json` beside.
+        """Write the adapters in PEFT format, or the whole model with its processor, and `linnet_causal.json`.
 
-        `state` are the weights of `loss`, by default its own.
+        `state` holds the weights of `loss`; default: its current ones.
         """
         weights = part_of(self.loss.state_dict() if state is None else state, "model")
 
@@ -100,13 +100,13 @@ def load_causal(
     checkpointing: bool = False,
     smoothing: float = 0.0,
 ) -> CausalTask:
-    """Load a Whisper in float32 and apply the policies; without any, all weights are trained.
+    """Load a Whisper in float32 and apply the policies; without policies, all weights are trained.
 
-    Raises `ModelError` where it cannot be loaded, `OptionError` where it is no Whisper or nothing is trained.
+    Raises `ModelError` if it cannot be loaded, `OptionError` if it is not a Whisper or nothing is trained.
     """
     reference = resolve(name)
     if family_of(reference.path) is not WHISPER:
-        raise OptionError(f"model: checkpoint: {name} is no Whisper: only Whisper models can be made causal.")
+        raise OptionError(f"model: checkpoint: {name} is not a Whisper: only Whisper models can be made causal.")
     whisper = load_whisper(reference.path, name=name)
     model: Any = whisper.module
     torch.manual_seed(seed)  # for random adapters
@@ -120,9 +120,9 @@ def load_causal(
 
 
 def save_adapters(model: Any, weights: Mapping[str, Tensor], folder: Path, *, base: str) -> None:
-    """Write the adapters among the weights of a model as `PeftModel.from_pretrained` reads them.
+    """Write the adapters among the weights of a model in the format that `PeftModel.from_pretrained` reads.
 
-    Raises `OptionError` where its parts have adapters of different ranks.
+    Raises `OptionError` if parts have adapters of different ranks.
     """
     layers = dict(lora_layers(model))
     options = {(layer.r["default"], layer.lora_alpha["default"]) for layer in layers.values()}

@@ -1,4 +1,4 @@
-"""Score a causal model in training: its streams' words, when they became final, and its whole windows' words."""
+"""Validation of a causal model: WER and lag of streaming decoding, and WER of whole windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from linnet.alignment.grouping import split_words
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.scoring.alignment import find_spans
 from linnet.training.causal.batches import Shape
-from linnet.training.causal.decode import Heard, decode_stream, decode_windows
+from linnet.training.causal.decode import StreamResult, decode_stream, decode_windows
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.targets import CausalExample
 from linnet.training.context import Score
@@ -20,7 +20,7 @@ _BATCH = 16
 
 
 class StreamValidation:
-    """Decodes recordings with known words as streams; `languages` are those of the recordings."""
+    """Decodes recordings with known words as streams; `languages` are the recordings' languages."""
 
     def __init__(
         self,
@@ -38,26 +38,26 @@ class StreamValidation:
         self._references = [vocabulary.text(one.tokens).strip() for one in self._examples]
 
     def streamed(self, model: Any, block: int) -> dict[str, float]:
-        """`wer` of streams in blocks of that many frames, `lag_p50` and `lag_p95` of their words in seconds.
+        """Compute `wer` of streams in blocks of `block` frames, and `lag_p50` and `lag_p95` of their words in seconds.
 
-        The lag of a word is the time at which it became final, less the end of the reference word that it is aligned
-        to; only words that were heard correctly have one.
+        The lag of a word is the time at which it became final minus the end of the reference word aligned to it; only
+        correctly recognized words have one.
         """
         was_training = model.training
         model.eval()
-        found: list[Heard] = []
+        found: list[StreamResult] = []
         for first in range(0, len(self._examples), _BATCH):
             group = self._examples[first : first + _BATCH]
             found += decode_stream(model, self._vocabulary, self._shape, group, self._options, block=block)
         model.train(was_training)
         texts = [self._vocabulary.text(one.tokens).strip() for one in found]
-        lags = [lag for one, heard in zip(self._examples, found, strict=True) for lag in self._lags(one, heard)]
+        lags = [lag for one, result in zip(self._examples, found, strict=True) for lag in self._lags(one, result)]
         middle, late = np.percentile(lags, [50, 95]) if lags else (float("nan"), float("nan"))
         wer = self._score(self._references, texts, self._languages)
         return {"wer": wer, "lag_p50": float(middle), "lag_p95": float(late)}
 
     def whole(self, model: Any) -> float:
-        """The error rate of whole windows."""
+        """Compute the WER of whole windows."""
         was_training = model.training
         model.eval()
         texts: list[str] = []
@@ -68,23 +68,23 @@ class StreamValidation:
         return self._score(self._references, texts, self._languages)
 
     def figures(self, model: Any) -> dict[str, float]:
-        """What a validation reports: streams of default blocks, and `whole_wer` of whole windows."""
+        """Compute all validation metrics: streaming with default blocks, and `whole_wer` of whole windows."""
         return {**self.streamed(model, self._options.default_block), "whole_wer": self.whole(model)}
 
-    def _lags(self, example: CausalExample, heard: Heard) -> list[float]:
-        """The lag of each word of a recording that was heard correctly."""
-        said = split_words(self._vocabulary, example.tokens)
-        got = split_words(self._vocabulary, heard.tokens)
-        spans = find_spans([_plain(word.text) for word in said], [_plain(word.text) for word in got])
+    def _lags(self, example: CausalExample, result: StreamResult) -> list[float]:
+        """The lag of each correctly recognized word of a recording."""
+        reference = split_words(self._vocabulary, example.tokens)
+        decoded = split_words(self._vocabulary, result.tokens)
+        spans = find_spans([_plain(word.text) for word in reference], [_plain(word.text) for word in decoded])
         pairs = [
-            (said[span.reference_start + place], got[span.hypothesis_start + place])
+            (reference[span.reference_start + place], decoded[span.hypothesis_start + place])
             for span in spans
             if span.kind == "equal"
             for place in range(span.reference_end - span.reference_start)
         ]
-        return [heard.times[word.indices[-1]] - example.ends[own.indices[-1]] for own, word in pairs]
+        return [result.times[word.indices[-1]] - example.ends[own.indices[-1]] for own, word in pairs]
 
 
 def _plain(word: str) -> str:
-    """A word as words are compared here: letters and digits only."""
+    """The form in which words are compared: letters and digits, case-folded."""
     return "".join(letter for letter in word.casefold() if letter.isalnum())

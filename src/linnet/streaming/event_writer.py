@@ -1,4 +1,4 @@
-"""The events of a stream: numbered, timed, and of words what the contract in `events` says of them."""
+"""Builds the numbered, timed events of a stream so that they satisfy the contract in `events`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from linnet.streaming.events import Event, Final, Partial, Reason
 from linnet.text.words import without_spaces
 from linnet.transcription.transcript import Word
 
-KNOWN = 10.0  # seconds of words of one language after which the stream is taken to be in it
+KNOWN = 10.0  # seconds of words in one language after which it is fixed for the stream
 SENTENCE, MARKS = ".!?。！？।", ".!?。！？।,;:、，；："
 
 
-class Teller:
-    """Keeps the events until they are fetched, and what was told."""
+class EventWriter:
+    """Queues events until they are fetched, and tracks what has been emitted."""
 
     def __init__(self) -> None:
         self.words = 0  # final
@@ -24,24 +24,24 @@ class Teller:
         self._events: list[Event] = []
         self._seq = 0
         self._partial: tuple[int, str, str] = (0, "", "")
-        self._reached = 0.0  # the end of the last final word
+        self._reached = 0.0  # end of the last final word
         self._apart = False  # whether the next final text needs a space before it
         self._languages: dict[str, float] = defaultdict(float)  # seconds of words in each
 
     def fetch(self) -> list[Event]:
-        """The events since the last call."""
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 
-    def say(self, kind: type[Event], time: float, **fields: Any) -> None:
-        """Add an event."""
+    def emit(self, kind: type[Event], time: float, **fields: Any) -> None:
+        """Queue an event."""
         self._events.append(kind(seq=self._seq, time=time, **fields))
         self._seq += 1
 
     def final(
         self, time: float, segment: int, words: Sequence[TimedWord], language: str | None, reason: Reason, *, last: bool
     ) -> None:
-        """These words are final; their times follow those before."""
+        """Emit final words; their times never precede those of earlier words."""
         placed = tuple(self._place(word) for word in words)
         text = "".join(word.text for word in words)
         if text and self._apart and not text[0].isspace() and not without_spaces(text[0]):
@@ -51,7 +51,7 @@ class Teller:
         self.words += len(words)
         if language:
             self._languages[language] += sum(word.end - word.start for word in words)
-        self.say(Final, time, segment=segment, text=text, words=placed, reason=reason, last=last)
+        self.emit(Final, time, segment=segment, text=text, words=placed, reason=reason, last=last)
 
     def _place(self, word: TimedWord) -> Word:
         start = max(round(word.start, 3), self._reached)
@@ -59,20 +59,20 @@ class Teller:
         return Word(word.text.strip(), start, self._reached, word.probability, word.interpolated)
 
     def partial(self, time: float, segment: int, words: Sequence[TimedWord], stable: int, lag: float) -> None:
-        """What is not final, where it differs from what was said last."""
+        """Emit the words that are not final yet, if they differ from the last partial."""
         texts = [word.text for word in words]
-        told = (segment, "".join(texts[:stable]), "".join(texts[stable:]))
-        if told == self._partial or not (told[1] + told[2] or self._partial[1] + self._partial[2]):
+        state = (segment, "".join(texts[:stable]), "".join(texts[stable:]))
+        if state == self._partial or not (state[1] + state[2] or self._partial[1] + self._partial[2]):
             return
-        self._partial = told
+        self._partial = state
         shown = tuple(
             Word(word.text.strip(), round(word.start, 3), round(word.end, 3), word.probability, word.interpolated)
             for word in words
         )
-        self.say(Partial, time, segment=segment, stable=told[1], volatile=told[2], words=shown, lag=round(lag, 3))
+        self.emit(Partial, time, segment=segment, stable=state[1], volatile=state[2], words=shown, lag=round(lag, 3))
 
     def language(self) -> str | None:
-        """The language that most words so far are in, once there are enough of them."""
+        """The majority language of the words so far, once there are enough of them."""
         if not self._languages:
             return None
         code = max(self._languages, key=self._languages.__getitem__)

@@ -13,16 +13,20 @@ from linnet.alignment.forced import ForcedAligner, ForcedWords, text_tokens
 from linnet.data.manifest import Utterance
 from linnet.engines.torch import TorchEngine
 from linnet.models.resolve import resolve
-from linnet.models.whisper import load_whisper
+from linnet.models.whisper import WhisperModel, load_whisper
 from linnet.transcription.word_alignment import AlignmentLimits, AlignmentReport, align_utterances
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @pytest.fixture(scope="module")
-def aligner() -> ForcedAligner:
-    model = load_whisper(resolve("digits").path, name="digits")
-    return ForcedAligner(model, TorchEngine(model))
+def whisper() -> WhisperModel:
+    return load_whisper(resolve("digits").path, name="digits")
+
+
+@pytest.fixture(scope="module")
+def aligner(whisper: WhisperModel) -> ForcedAligner:
+    return ForcedAligner(whisper, TorchEngine(whisper))
 
 
 def joined(fsdd, digits: list[int], speaker: str = "george") -> tuple[np.ndarray, list[float]]:
@@ -53,7 +57,7 @@ def test_words_end_where_their_clips_end(aligner, fsdd):
     assert wrong.score < found.score - 2
 
 
-def test_the_score_is_the_mean_log_probability_of_the_text(aligner, fsdd):
+def test_the_score_is_the_mean_log_probability_of_the_text(whisper, aligner, fsdd):
     import torch
 
     samples, _ = joined(fsdd, [7, 2])
@@ -61,7 +65,7 @@ def test_the_score_is_the_mean_log_probability_of_the_text(aligner, fsdd):
     assert isinstance(found, ForcedWords)
     transcript = linnet.load("digits", engine="torch").transcribe(samples, language="en", timestamps=False)
     assert transcript.text.strip() == "seven two"
-    model = aligner._model
+    model = whisper
     vocabulary = model.vocabulary
     from linnet.audio.mel import log_mel
 

@@ -41,6 +41,14 @@ def test_a_recording_becomes_a_line_of_text(call: Call, clip: Path) -> None:
     assert (done.status, done.out) == (0, TEXT + "\n")
 
 
+def test_settings_of_other_sources_in_the_environment_do_no_harm(
+    call: Call, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINNET_STREAM_RATE", "48000")
+    monkeypatch.setenv("LINNET_MIC_DEVICE", "2")
+    assert call("stream", clip, *DIGITS).out == TEXT + "\n"
+
+
 def test_statistics_are_printed_also_if_quiet(call: Call, clip: Path) -> None:
     assert "4.7 s of audio, 6 words" in call("stream", clip, *DIGITS, "--stats").err
 

@@ -165,9 +165,9 @@ class _SourceChoice:
             from linnet.streaming.samples import check_rate
 
             check_rate(self.rate)
-        if self.rate is not None and self.source != "-":
+        if self.source != "-" and self.rate is not None and "LINNET_STREAM_RATE" not in os.environ:
             raise OptionError("--rate is for raw samples on stdin (-): recordings and microphones have their own")
-        if self.device is not None and not self.mic:
+        if not self.mic and self.device is not None and "LINNET_MIC_DEVICE" not in os.environ:
             raise OptionError("--mic-device is for --mic: add it")
 
     @property

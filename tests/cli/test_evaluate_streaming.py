@@ -59,10 +59,10 @@ def test_a_model_is_streamed_and_its_rows_make_the_same_figures_again(call: Call
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--policy", "commit"], "--policy can be used with --streaming only: add it"),
-        (["--align", "--chunk", "0.2"], "--chunk, --align can be used with --streaming only"),
+        (["--policy", "commit"], "--policy needs --streaming: add it"),
+        (["--align", "--chunk", "0.2"], "--chunk, --align need --streaming"),
         (["--streaming", "--hypotheses", "x.txt"], "--streaming plays recordings to a model"),
-        (["--streaming", "--model", "faster-whisper:tiny"], "plays recordings to Linnet's own models"),
+        (["--streaming", "--model", "faster-whisper:tiny"], "--streaming works with local models only"),
         (["--streaming", "--policy", "never"], "policy 'never' is unknown"),
         (["--streaming", "--chunk", "0"], "chunk must be from 0.001 to 30 seconds, got 0"),
         (["--streaming", "--step", "-1"], "step must be"),

@@ -41,6 +41,18 @@ def test_a_recording_becomes_a_line_of_text(call: Call, clip: Path) -> None:
     assert (done.status, done.out) == (0, TEXT + "\n")
 
 
+def test_settings_of_other_sources_in_the_environment_do_no_harm(
+    call: Call, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINNET_STREAM_RATE", "48000")
+    monkeypatch.setenv("LINNET_MIC_DEVICE", "2")
+    assert call("stream", clip, *DIGITS).out == TEXT + "\n"
+
+
+def test_statistics_are_printed_also_if_quiet(call: Call, clip: Path) -> None:
+    assert "4.7 s of audio, 6 words" in call("stream", clip, *DIGITS, "--stats").err
+
+
 def test_events_as_lines_of_json(call: Call, clip: Path) -> None:
     done = call("stream", clip, *DIGITS, "--format", "jsonl")
     rows = [json.loads(line) for line in done.out.splitlines()]
@@ -74,6 +86,28 @@ def test_subtitles_go_to_a_file_when_all_is_heard(call: Call, clip: Path, tmp_pa
     assert times.startswith("00:00:00,")
 
 
+@pytest.mark.parametrize(
+    ("stdin", "message"),
+    [(None, "stdin is closed"), (SimpleNamespace(buffer=io.BytesIO()), "stdin: no audio received")],
+)
+def test_stdin_without_audio_is_an_error(
+    call: Call, monkeypatch: pytest.MonkeyPatch, stdin: object, message: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", stdin)
+    done = call("stream", "-", *DIGITS)
+    assert (done.status, done.out) == (1, "")
+    assert message in done.err  # also with --quiet
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["text", "jsonl", "srt"])
+def test_a_full_disk_is_one_line(call: Call, clip: Path, name: str) -> None:
+    done = call("stream", clip, *DIGITS, "--format", name, "--output", "/dev/full")
+    assert done.status == 1
+    assert done.err.count("cannot write") == 1
+    assert "Traceback" not in done.err
+
+
 def test_a_microphone_until_it_goes_away(call: Call, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = load(clip).samples
     module = fake_sounddevice(DEVICES[1:])
@@ -104,16 +138,17 @@ def test_a_microphone_until_it_goes_away(call: Call, clip: Path, monkeypatch: py
         (("examples/digits-en.flac", "--rate", "8000"), "--rate is for raw samples on stdin"),
         (("-", "--rate", "0"), "sample rate must be from 1000"),
         (("examples/digits-en.flac", "--mic-device", "3"), "--mic-device is for --mic"),
-        (("examples/digits-en.flac", "--speed", "nan"), "--speed must be a finite number"),
+        (("examples/digits-en.flac", "--speed", "inf"), "--speed must be a finite number"),
         (("examples/digits-en.flac", "--policy", "sometimes"), "policy 'sometimes' is unknown"),
         (("examples/digits-en.flac", "--format", "doc"), "format 'doc' is unknown: use text, jsonl, srt, vtt"),
         (("examples/digits-en.flac", "--block", "0.3"), "block is for causal models"),
         (("examples/digits-en.flac", "--output", "/no/such/folder/a.txt"), "/no/such/folder"),
+        (("examples/digits-en.flac", "--output", "/", "--model", "no/such"), "Is a directory"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(call: Call, arguments: tuple[str, ...], message: str, root: Path) -> None:
     named = [str(root / one) if one.startswith("examples/") else one for one in arguments]
-    done = call("stream", *named, *DIGITS)
+    done = call("stream", *DIGITS, *named)
     assert done.status == 1
     assert message in done.err
     assert "Traceback" not in done.err

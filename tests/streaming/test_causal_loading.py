@@ -80,21 +80,21 @@ def test_on_openvino_it_says_the_same(tmp_path, kind):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     folder = save_whisper(tmp_path / "whole", seed=6)
     CausalSpec(base="nowhere", first_block=20, default_block=10, tail_pad=10).save(folder)
-    told: list[str] = []
+    notices: list[str] = []
     wanted = EngineConfig("auto" if kind == "auto" else "openvino", kind, threads=1)
-    models = [load_causal(str(folder), engine=each, notify=told.append) for each in (TORCH, wanted)]
+    models = [load_causal(str(folder), engine=each, notify=notices.append) for each in (TORCH, wanted)]
     assert models[1].engine_name.startswith("openvino cpu")
-    assert told[:-1] == (["engine: openvino (the fastest on a CPU)"] if kind == "auto" else [])
-    assert told[-1].startswith(f"engine: converting {folder} for OpenVINO, once")
-    heard = []
+    assert notices[:-1] == (["engine: openvino (the fastest on a CPU)"] if kind == "auto" else [])
+    assert notices[-1].startswith(f"engine: converting {folder} for OpenVINO, once")
+    answers = []
     for model in models:
         memory = model.begin(language="de")
         model.add_audio(memory, np.sin(np.arange(20000) * 0.1).astype(np.float32) * 0.1)
-        heard += model.answer([Query(memory, ())])
-    assert heard[0].tokens
+        answers += model.answer([Query(memory, ())])
+    assert answers[0].tokens
     if kind == "f32":
-        assert heard[0].tokens == heard[1].tokens
-        np.testing.assert_allclose(heard[0].token_logprobs, heard[1].token_logprobs, atol=1e-3)
+        assert answers[0].tokens == answers[1].tokens
+        np.testing.assert_allclose(answers[0].token_logprobs, answers[1].token_logprobs, atol=1e-3)
 
 
 def test_a_conversion_is_kept_until_the_adapter_changes(base, tmp_path):
@@ -111,15 +111,15 @@ def test_a_conversion_is_kept_until_the_adapter_changes(base, tmp_path):
         save_file(tensors, folder / "adapter_model.safetensors")
         (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
         CausalSpec(base=str(base), first_block=20, default_block=10, tail_pad=10).save(folder)
-    wanted, told, heard = EngineConfig("openvino", "f32", threads=1), [], []
+    wanted, notices, answers = EngineConfig("openvino", "f32", threads=1), [], []
     for seed in (1, 2, 1):
-        model = load_causal(str(tmp_path / f"adapter{seed}"), engine=wanted, notify=told.append)
+        model = load_causal(str(tmp_path / f"adapter{seed}"), engine=wanted, notify=notices.append)
         memory = model.begin(language="de")
         model.add_audio(memory, np.sin(np.arange(20000) * 0.1).astype(np.float32) * 0.1)
-        heard += model.answer([Query(memory, ())])
-    assert len([line for line in told if "converting" in line]) == 2
-    assert heard[0] == heard[2]
-    assert heard[0].token_logprobs != heard[1].token_logprobs
+        answers += model.answer([Query(memory, ())])
+    assert len([line for line in notices if "converting" in line]) == 2
+    assert answers[0] == answers[2]
+    assert answers[0].token_logprobs != answers[1].token_logprobs
     (tmp_path / "adapter1" / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"adapter_model\.safetensors is missing"):
         load_causal(str(tmp_path / "adapter1"), engine=wanted)

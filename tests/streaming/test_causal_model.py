@@ -55,40 +55,44 @@ def frames_of(samples: int) -> int:
     return reached
 
 
-def greedy(whisper: WhisperModel, samples: np.ndarray, frames: int, committed: Sequence[int], most: int) -> list[int]:
-    """The oracle, up to `most` tokens: the whole segment through the masked encoder, and Transformers' decoder."""
+def best(
+    whisper: WhisperModel, samples: np.ndarray, frames: int, committed: Sequence[int], tokens: Sequence[int]
+) -> list[int]:
+    """The oracle: the whole segment through the masked encoder, and Transformers' decoder.
+
+    The most probable token at the place of each of `tokens` and behind the last, given those before it: where it is
+    that token everywhere, they are what greedy decoding gives.
+    """
     vocabulary, module = whisper.vocabulary, whisper.module
     padded = np.zeros((frames + 8) * FRAME_SAMPLES, np.float32)
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
     mel, _ = scale_causal(LogMel(16).finish(padded), SPEC.speech_peak)
     ends = torch.as_tensor(block_ends(frames + 1, [SPEC.first_block, SPEC.default_block]))
+    prefix = [vocabulary.start, vocabulary.languages["de"], vocabulary.tasks["transcribe"], vocabulary.no_timestamps]
     with torch.no_grad():
         hidden = encode_causal(module.model.encoder, torch.as_tensor(mel)[None, : 2 * frames + 1], ends)[:, :frames]
-        prefix = [
-            vocabulary.start,
-            vocabulary.languages["de"],
-            vocabulary.tasks["transcribe"],
-            vocabulary.no_timestamps,
-        ]
-        tokens: list[int] = []
-        while len(tokens) < most:
-            ids = torch.tensor([[*prefix, *committed, *tokens]])
-            last = module.model.decoder(ids, encoder_hidden_states=hidden).last_hidden_state[0, -1]
-            logits = module.proj_out(last)
-            logits[vocabulary.end + 1 :] = -torch.inf
-            logits[[token for token in vocabulary.suppress if token < vocabulary.end]] = -torch.inf
-            if not committed and not tokens:
-                logits[[token for token in vocabulary.begin_suppress if token != vocabulary.end]] = -torch.inf
-            token = int(logits.argmax())
-            if token == vocabulary.end:
-                return tokens
-            tokens.append(token)
-    return tokens
+        ids = torch.tensor([[*prefix, *committed, *tokens]])
+        states = module.model.decoder(ids, encoder_hidden_states=hidden).last_hidden_state[0, -len(tokens) - 1 :]
+        logits = module.proj_out(states)
+    logits[:, vocabulary.end + 1 :] = -torch.inf
+    logits[:, [token for token in vocabulary.suppress if token < vocabulary.end]] = -torch.inf
+    if not committed:
+        logits[0, [token for token in vocabulary.begin_suppress if token != vocabulary.end]] = -torch.inf
+    found: list[int] = logits.argmax(-1).tolist()
+    return found
+
+
+def assert_greedy(
+    whisper: WhisperModel, samples: np.ndarray, frames: int, committed: Sequence[int], answer: Hypothesis
+) -> None:
+    """The answer's tokens, and the end token where it says so, are the oracle's."""
+    written = [*answer.tokens, *[whisper.vocabulary.end] * answer.ended]
+    assert written == best(whisper, samples, frames, committed, answer.tokens)[: len(written)]
 
 
 @settings(deadline=None, max_examples=6)
 @given(seed=st.integers(0, 999))
-def test_each_look_gives_what_greedy_decoding_of_the_whole_gives(whisper, model, seed):
+def test_each_decode_gives_what_greedy_decoding_of_the_whole_gives(whisper, model, seed):
     random = np.random.default_rng(seed)
     samples, memory, taken = sound(seed), model.begin(language="de"), 0
     committed: tuple[int, ...] = ()
@@ -98,37 +102,35 @@ def test_each_look_gives_what_greedy_decoding_of_the_whole_gives(whisper, model,
         taken = min(taken + size, len(samples))
         if size == 1 or random.random() < 0.5:
             continue
-        (heard,) = model.answer([Query(memory, committed)])
+        (answer,) = model.answer([Query(memory, committed)])
         assert memory.encoder.frames == frames_of(taken)
         if not memory.encoder.frames:
-            assert heard == Hypothesis((), (), (), ended=True, language="de", until=0.0)
+            assert answer == Hypothesis((), (), (), ended=True, language="de", until=0.0)
             continue
-        want = greedy(whisper, samples[:taken], memory.encoder.frames, committed, len(heard.tokens) + heard.ended)
-        assert list(heard.tokens) == want
-        assert heard.until == pytest.approx(min(memory.encoder.frames / 50, taken / 16000))
-        covered = [place for word in heard.words for place in word.indices]
-        assert covered == list(range(len(heard.tokens)))
-        times = [time for word in heard.words for time in (word.start, word.end)]
+        assert_greedy(whisper, samples[:taken], memory.encoder.frames, committed, answer)
+        assert answer.until == pytest.approx(min(memory.encoder.frames / 50, taken / 16000))
+        covered = [place for word in answer.words for place in word.indices]
+        assert covered == list(range(len(answer.tokens)))
+        times = [time for word in answer.words for time in (word.start, word.end)]
         assert times == sorted(times)
         assert all(0 <= time <= taken / 16000 for time in times)
-        committed = (*committed, *heard.tokens[: random.integers(0, len(heard.tokens) + 1)])
+        committed = (*committed, *answer.tokens[: random.integers(0, len(answer.tokens) + 1)])
 
 
-def test_the_tail_is_heard_with_silence_behind_it_and_taken_back(whisper, model):
+def test_the_tail_is_decoded_with_silence_behind_it_and_taken_back(whisper, model):
     samples = sound(4, 20000)
     memory, other = model.begin(language="de"), model.begin(language="de")
     model.add_audio(memory, samples)
-    (heard,) = model.answer([Query(memory, (), final=True)])
+    (answer,) = model.answer([Query(memory, (), final=True)])
     padded = 76  # frames: 62.5 of sound, 10 of silence, up to the end of a block of 8 after the first 20
-    want = greedy(whisper, samples, padded, (), len(heard.tokens) + heard.ended)
-    assert list(heard.tokens) == want
-    assert all(word.end <= 1.25 for word in heard.words)
-    assert heard.until == 1.25
+    assert_greedy(whisper, samples, padded, (), answer)
+    assert all(word.end <= 1.25 for word in answer.words)
+    assert answer.until == 1.25
     more = sound(5, 6000)
     model.add_audio(memory, more)
     model.add_audio(other, np.concatenate([samples, more]))
     after, never = (model.answer([Query(each, ())])[0] for each in (memory, other))
-    shared = min(len(after.tokens), len(never.tokens))  # with nothing heard before, the limit of new tokens is another
+    shared = min(len(after.tokens), len(never.tokens))  # without an earlier decode, the limit of new tokens is another
     assert shared > 0
     assert after.tokens[:shared] == never.tokens[:shared]
 

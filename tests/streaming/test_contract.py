@@ -97,18 +97,18 @@ def test_a_flush_is_answered_once_and_makes_all_words_before_it_final(
     options = StreamOptions()
     session = StreamSession(AmplitudeModel(), options, activity=LoudIsSpeech())
     ends = np.cumsum([(gap + 10) * FRAME for gap in gaps]) + 10 * FRAME
-    heard, at, count = session.start(), 0, 0
+    seen, at, count = session.start(), 0, 0
     while at < len(samples):
         size = chunks[count % len(chunks)]
-        heard += session.push(samples[at : at + size])
+        seen += session.push(samples[at : at + size])
         at, count = at + size, count + 1
         if count in flushes:
             events = session.flush()
             assert [type(event) for event in events].count(Flushed) == 1  # (d)
             assert isinstance(events[-1], Flushed)
-            heard += events
+            seen += events
             whole = int((ends + FRAME <= at).sum())
-            final = sum(len(event.words) for event in heard if isinstance(event, Final))
+            final = sum(len(event.words) for event in seen if isinstance(event, Final))
             assert final >= whole
     session.finish()
 

@@ -38,7 +38,7 @@ def test_a_word_that_ended_just_now_is_stable_but_not_final() -> None:
     assert policy(delay=0.1).decide(observe("a b", 0.7, sure="a")) == Decision(1, 1)
 
 
-def test_an_unsure_word_is_final_when_it_was_heard_alike_twice() -> None:
+def test_an_unsure_word_is_final_when_two_hypotheses_agree() -> None:
     commit = policy()
     assert commit.decide(observe("a b c", 2.0)) == Decision(0, 0)
     assert commit.decide(observe("A, b! d", 2.1)) == Decision(0, 0)  # hardly new audio: no second hearing

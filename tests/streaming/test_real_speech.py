@@ -18,15 +18,13 @@ from linnet.streaming.protocol import StreamingModel
 from linnet.streaming.session import StreamSession
 from linnet.text.normalizers import Normalizers
 
-THOMAS = (
-    "Good morning. This is Thomas, from the bird station near Oslo. Last night we counted forty two finches in the "
-    "garden, and two of them sang until half past nine."
-)
+BEGIN = 5.3  # seconds: the pause before the second sentence
+SENTENCE = "Last night we counted forty two finches in the garden, and two of them sang until half past nine."
 
 
 @pytest.fixture(scope="module")
 def model() -> StreamingModel:
-    return streaming_model("en", threads=1)
+    return streaming_model("en", threads=1, engine="torch", compute_type="bf16")  # quick to load
 
 
 def run(model: StreamingModel, samples: Samples, **options: object) -> list[Event]:
@@ -40,9 +38,10 @@ def words(text: str) -> list[str]:
 
 
 def test_speech_is_recognized_while_it_is_spoken(model: StreamingModel, root: Path) -> None:
-    events = run(model, load(root / "examples" / "speech-thomas.flac").samples)
+    samples = load(root / "examples" / "speech-thomas.flac").samples[round(BEGIN * SAMPLE_RATE) :]
+    events = run(model, samples)
     finals = [event for event in events if isinstance(event, Final)]
-    expected = words(THOMAS)
+    expected = words(SENTENCE)
     assert Levenshtein.distance(words("".join(event.text for event in finals)), expected) <= 0.15 * len(expected)
     lags = [event.time - word.end for event in finals for word in event.words]
     assert median(lags) < 1.0
@@ -56,7 +55,7 @@ def test_speech_is_recognized_while_it_is_spoken(model: StreamingModel, root: Pa
 @pytest.mark.parametrize("level", [-60.0, -30.0, -12.0])
 def test_noise_and_silence_give_no_words(model: StreamingModel, level: float) -> None:
     rng = np.random.default_rng(7)
-    noise = rng.standard_normal(5 * SAMPLE_RATE) * 10 ** (level / 20)
+    noise = rng.standard_normal(3 * SAMPLE_RATE) * 10 ** (level / 20)
     brown = np.cumsum(noise) / 60
     for sound in (noise, brown - brown.mean(), np.sin(np.arange(len(noise)) * 0.05) * 10 ** (level / 20)):
         events = run(model, np.clip(sound, -1.0, 1.0).astype(np.float32))

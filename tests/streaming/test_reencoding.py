@@ -66,13 +66,13 @@ def test_it_hears_what_the_decoder_of_whole_windows_hears(
         suppress_tokens=(*known.suppress, *range(known.no_timestamps, known.size)),
     )
     (plain,) = decoder.decode(encoded, options)
-    (heard,) = model.answer([ask(model, sound)])
-    assert heard.tokens == plain.tokens
-    assert heard.tokens
-    np.testing.assert_allclose(heard.token_logprobs, plain.token_logprobs, atol=1e-4)
-    assert "".join(word.text for word in heard.words) == plain.text
-    assert heard.ended
-    assert heard.language == "en"
+    (hypothesis,) = model.answer([ask(model, sound)])
+    assert hypothesis.tokens == plain.tokens
+    assert hypothesis.tokens
+    np.testing.assert_allclose(hypothesis.token_logprobs, plain.token_logprobs, atol=1e-4)
+    assert "".join(word.text for word in hypothesis.words) == plain.text
+    assert hypothesis.ended
+    assert hypothesis.language == "en"
 
 
 def test_behind_words_that_are_final_it_goes_on_as_it_would_have(model: ReencodingModel, sound: Samples) -> None:
@@ -99,9 +99,9 @@ def test_several_together_are_what_they_are_alone(model: ReencodingModel, sound:
 
 
 def test_a_word_is_as_probable_as_its_least_probable_token(model: ReencodingModel, sound: Samples) -> None:
-    (heard,) = model.answer([ask(model, sound)])
-    for word in heard.words:
-        least = min(heard.token_logprobs[place] for place in word.indices)
+    (hypothesis,) = model.answer([ask(model, sound)])
+    for word in hypothesis.words:
+        least = min(hypothesis.token_logprobs[place] for place in word.indices)
         assert word.probability == pytest.approx(np.exp(least))
 
 
@@ -127,11 +127,11 @@ def test_audio_that_is_let_go_makes_a_prompt_of_its_words(model: ReencodingModel
 
 def test_a_language_is_detected_until_something_is_final(model: ReencodingModel, sound: Samples) -> None:
     query = ask(model, sound, language=None)
-    (heard,) = model.answer([query])
-    assert heard.language in model.languages
+    (hypothesis,) = model.answer([query])
+    assert hypothesis.language in model.languages
     assert query.memory.language is None
-    model.answer([Query(query.memory, heard.tokens[:1])])
-    assert query.memory.language == heard.language
+    model.answer([Query(query.memory, hypothesis.tokens[:1])])
+    assert query.memory.language == hypothesis.language
 
 
 def test_beam_search_begins_with_what_is_final(recognizer: Recognizer, sound: Samples) -> None:
@@ -166,11 +166,11 @@ def transcript(model: ReencodingModel, samples: Samples, options: StreamOptions,
 
 
 def test_digits_stream_to_what_they_are(model: ReencodingModel, sound: Samples) -> None:
-    heard = {transcript(model, sound, StreamOptions(language="en"), chunk) for chunk in (333, 16_000, 10**6)}
-    assert heard == {"three one four one five nine"}
+    hypothesis = {transcript(model, sound, StreamOptions(language="en"), chunk) for chunk in (333, 16_000, 10**6)}
+    assert hypothesis == {"three one four one five nine"}
 
 
 def test_the_hypothesis_of_nothing_is_nothing(model: ReencodingModel) -> None:
-    (heard,) = model.answer([ask(model, np.zeros(100, np.float32))])
-    assert isinstance(heard, Hypothesis)
-    assert len(heard.tokens) <= 12
+    (hypothesis,) = model.answer([ask(model, np.zeros(100, np.float32))])
+    assert isinstance(hypothesis, Hypothesis)
+    assert len(hypothesis.tokens) <= 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 import time
@@ -148,3 +149,19 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(MissingExtra, match=r"linnet\[mic\]"):
         Microphone(None, threading.Event())
+
+
+def test_a_silent_pipe_ends_soon_after_stop() -> None:
+    reading, writing = os.pipe()
+    stop = threading.Event()
+    try:
+        with os.fdopen(reading, "rb") as stream:
+            chunks = raw(stream, 16_000, stop)
+            os.write(writing, b"\x00\x40\x01")  # an odd byte waits for the next one
+            assert next(chunks).tolist() == [0.5]
+            threading.Timer(0.05, stop.set).start()
+            begun = time.monotonic()
+            assert list(chunks) == []
+            assert time.monotonic() - begun < 10
+    finally:
+        os.close(writing)

@@ -94,7 +94,8 @@ class StreamRequest:
         given["--block"] = self.block
         named = [name for name, value in given.items() if value is not None] + ["--align"] * self.align
         if named and not self.streaming:
-            raise OptionError(f"{', '.join(named)} require --streaming: add it")
+            verb = "needs" if len(named) == 1 else "need"
+            raise OptionError(f"{', '.join(named)} {verb} --streaming: add it")
 
     def options(self, **shared: Any) -> StreamOptions:
         """Build the options of each stream; `shared` are those common to all recognition. Raises `OptionError`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
+import os
 import signal
 import sys
 import threading
@@ -119,7 +121,7 @@ def stream(
     """
     with traced(verbose), stoppable():
         given: dict[str, Any] = {"delay": delay, "step": step, "threshold": threshold}
-        place = _Input(source, mic, mic_device, _speed(simulate, speed, source, mic), rate)
+        place = _SourceChoice(source, mic, mic_device, _speed(simulate, speed, source, mic), rate)
         if format not in FORMATS:
             raise OptionError(f"format {format!r} is unknown: use {', '.join(FORMATS)}")
         from linnet.streaming.options import StreamOptions
@@ -147,7 +149,7 @@ def _speed(simulate: bool, speed: float | None, source: str | None, mic: bool) -
 
 
 @dataclass(frozen=True)
-class _Input:
+class _SourceChoice:
     """The audio source named on the command line."""
 
     source: str | None
@@ -163,9 +165,9 @@ class _Input:
             from linnet.streaming.samples import check_rate
 
             check_rate(self.rate)
-        if self.rate is not None and self.source != "-":
+        if self.source != "-" and self.rate is not None and "LINNET_STREAM_RATE" not in os.environ:
             raise OptionError("--rate is for raw samples on stdin (-): recordings and microphones have their own")
-        if self.device is not None and not self.mic:
+        if not self.mic and self.device is not None and "LINNET_MIC_DEVICE" not in os.environ:
             raise OptionError("--mic-device is for --mic: add it")
 
     @property
@@ -199,7 +201,7 @@ class _Command:
 
     choice: ModelChoice
     options: StreamOptions
-    input: _Input
+    input: _SourceChoice
     format: str
     output: Path | None
     stats: bool
@@ -212,6 +214,8 @@ class _Command:
         stop = threading.Event()
         with ExitStack() as stack:
             chunks, source = self.input.open(stop, stack)
+            if self.output is not None:
+                _check_output(self.output)
             model = streaming_model(
                 self.choice.name,
                 beam_size=self.options.beam_size,
@@ -221,10 +225,16 @@ class _Command:
             )
             outputs = self._outputs(stack)
             with _ctrl_c(stop.set):
-                return asyncio.run(self._serve(model, chunks, source, outputs, reporter))
+                return asyncio.run(self._serve(model, chunks, source, outputs, reporter, stop))
 
     async def _serve(
-        self, model: StreamingModel, chunks: Iterable[Any], source: Source, outputs: list[Output], reporter: Reporter
+        self,
+        model: StreamingModel,
+        chunks: Iterable[Any],
+        source: Source,
+        outputs: list[Output],
+        reporter: Reporter,
+        stop: threading.Event,
     ) -> bool:
         from linnet.streaming.events import Bye, Error, Stats
         from linnet.streaming.events import Warning as StreamWarning
@@ -239,7 +249,7 @@ class _Command:
                     reporter.notice(event.message)
                 if isinstance(event, Error):
                     notice(event.message)  # also with --quiet
-                if isinstance(event, Bye) and not event.time and not failed:
+                if isinstance(event, Bye) and not (event.time or failed or stop.is_set()):
                     notice(f"{self.input.name}: no audio received")
                     failed = True
                 failed = failed or isinstance(event, Error)
@@ -265,6 +275,20 @@ class _Command:
             plain: dict[str, Callable[[], Output]] = {"text": lambda: Text(write), "jsonl": lambda: Lines(write)}
             outputs.append(plain.get(self.format, lambda: Whole(write, self.format))())
         return outputs
+
+
+def _check_output(path: Path) -> None:
+    """Raise `OutputError` before the model is loaded if the file cannot be created."""
+    from linnet.files import cannot_write, check_place
+
+    if path.is_dir():
+        raise cannot_write(path, IsADirectoryError(errno.EISDIR, "Is a directory"))
+    if not path.parent.exists():
+        raise cannot_write(path, FileNotFoundError(errno.ENOENT, "No such file or directory"))
+    if not path.exists():
+        check_place(path)
+    elif not os.access(path, os.W_OK):
+        raise cannot_write(path, PermissionError(errno.EACCES, "Permission denied"))
 
 
 @contextmanager

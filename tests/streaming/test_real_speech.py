@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pytest
+import torch
 from rapidfuzz.distance import Levenshtein
 
 from linnet.audio import load
@@ -23,8 +25,10 @@ SENTENCE = "Last night we counted forty two finches in the garden, and two of th
 
 
 @pytest.fixture(scope="module")
-def model() -> StreamingModel:
-    return streaming_model("en", threads=1, engine="torch", compute_type="bf16")  # quick to load
+def model() -> Iterator[StreamingModel]:
+    threads = torch.get_num_threads()
+    yield streaming_model("en", threads=1, engine="torch", compute_type="bf16")  # quick to load
+    torch.set_num_threads(threads)
 
 
 def run(model: StreamingModel, samples: Samples, **options: object) -> list[Event]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 
 from linnet.audio import load as load_audio
 from linnet.audio.mel import log_mel
@@ -27,8 +28,10 @@ from linnet.transcription.whisper import WhisperBackend
 
 
 @pytest.fixture(scope="module")
-def recognizer() -> Recognizer:
-    return load("digits", engine="torch")
+def recognizer() -> Iterator[Recognizer]:
+    threads = torch.get_num_threads()
+    yield load("digits", engine="torch", threads=1)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -158,13 +158,15 @@ def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: Sp
 
 
 def causal(
-    options: argparse.Namespace, recognizer: Any, block: float, delay: float = 0.0, threshold: float = 0.9
+    options: argparse.Namespace,
+    recognizer: Any,
+    block: float,
+    delay: float | None = None,
+    threshold: float | None = None,
 ) -> LiveModel:
-    """A causal model with blocks of some seconds, which looks at each as it comes."""
+    """A causal model with blocks of some seconds, at its own pace where none is named."""
     choice = ModelChoice(options.causal, "cpu", "auto", offline=True, threads=1)
-    own = StreamOptions(
-        language=language_of(recognizer), step=max(block, 0.2), delay=delay, threshold=threshold, patience=0.0
-    )
+    own = StreamOptions(language=language_of(recognizer), delay=delay, threshold=threshold)
     return LiveModel.load(choice, own, block, print)
 
 

@@ -29,6 +29,7 @@ from linnet.engines.causal import CausalEngine
 from linnet.errors import OptionError
 from linnet.models.causal import FRAME_SAMPLES, FRAME_SECONDS, LOOKAHEAD_SAMPLES, CausalSpec
 from linnet.models.whisper import WhisperModel
+from linnet.streaming.options import Pace
 from linnet.streaming.protocol import Hypothesis, Query
 
 MOST_PROMPT = 64  # maximum tokens of preceding text
@@ -68,6 +69,9 @@ class CausalMemory:
         return self.chunks[0]
 
 
+SHORTEST_STEP = 0.2  # seconds between decodes, however short the blocks are
+
+
 class CausalModel:
     """A `StreamingModel` of a causal Whisper on any engine that runs one.
 
@@ -87,6 +91,7 @@ class CausalModel:
         self.languages = tuple(model.vocabulary.languages)
         self.whisper, self._engine, self._vocabulary = model, engine, model.vocabulary
         self._block = check_block(block, spec)
+        self.pace = Pace(delay=0.0, step=max(self.block, SHORTEST_STEP), patience=0.0, threshold=spec.sure)
         self._rules = TextRules(model.vocabulary)
         self._options = DecodingOptions(timestamps=False)
 

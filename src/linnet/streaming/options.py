@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 from linnet.errors import OptionError
 from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require
@@ -29,20 +29,30 @@ class Endpointing:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How soon words of a model are final; see `StreamOptions`, whose fields of the same name override these."""
+
+    delay: float = 0.3
+    step: float = 0.4
+    patience: float = 1.0
+    threshold: float = 0.9
+
+
+@dataclass(frozen=True)
 class StreamOptions:
     """How a stream is recognized, and how soon its words are final.
 
     `delay`, the seconds of audio after a word's end before it can be final, is the main trade-off: a smaller delay
-    costs a little accuracy.
+    costs a little accuracy. Of `delay`, `step`, `patience` and `threshold`, None means the model's own.
     """
 
     language: str | None = None  # a code or a name; None or auto: detect
     prompt: str | None = None  # preceding text to condition on: names, spelling, style
     policy: str = "commit"  # commit, hold-N, local-agreement-N, emit-all
-    delay: float = 0.3
-    step: float = 0.4  # seconds of new audio between decodes
-    patience: float = 1.0  # extra seconds of delay for a word of probability 0, proportionally less for others
-    threshold: float = 0.9  # minimum token probability for a word to be final after one hypothesis
+    delay: float | None = None
+    step: float | None = None  # seconds of new audio between decodes
+    patience: float | None = None  # extra seconds of delay for a word of probability 0, proportionally less for others
+    threshold: float | None = None  # minimum token probability for a word to be final after one hypothesis
     beam_size: int = 1
     endpointing: Endpointing = field(default_factory=Endpointing)
     window: float = 15.0  # seconds of speech beyond which audio with final words is dropped
@@ -53,16 +63,23 @@ class StreamOptions:
             raise OptionError(
                 f"policy {self.policy!r} is unknown: use commit, emit-all, hold-1 or local-agreement-2 (any number)"
             )
-        require(self, NOT_NEGATIVE, "delay", "patience")
-        require(self, POSITIVE, "step", "window", "stats_every")
-        require(self, SHARE, "threshold")
+        rules = {"delay": NOT_NEGATIVE, "patience": NOT_NEGATIVE, "step": POSITIVE, "threshold": SHARE}
+        for name, rule in rules.items():
+            if getattr(self, name) is not None:
+                require(self, rule, name)
+        require(self, POSITIVE, "window", "stats_every")
         require(self, ONE_OR_MORE, "beam_size")
-        if self.step > 5.0:
+        if self.step is not None and self.step > 5.0:
             raise OptionError(f"step must be at most 5 seconds, got {self.step:g}: words would be late")
         if not 5.0 <= self.window <= 25.0:
             raise OptionError(f"window must be from 5 to 25 seconds, got {self.window:g}")
         if self.language is not None and self.language.strip().lower() in ("", "auto"):
             object.__setattr__(self, "language", None)
+
+    def pace(self, model: Pace) -> Pace:
+        """How soon words are final with these options, for a model of its own pace."""
+        given = {one.name: getattr(self, one.name) for one in fields(Pace)}
+        return replace(model, **{name: value for name, value in given.items() if value is not None})
 
     @property
     def count(self) -> int:

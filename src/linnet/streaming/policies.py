@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from linnet.alignment.words import TimedWord
-from linnet.streaming.options import StreamOptions
+from linnet.streaming.options import Pace, StreamOptions
 from linnet.text.words import bears_sound
 
 NEW_AUDIO = 0.2  # seconds of new audio for two hypotheses to count as independent
@@ -159,10 +159,10 @@ class EmitAll:
         return Decision(0, _complete(observation))
 
 
-def build_policy(options: StreamOptions) -> Policy:
+def build_policy(options: StreamOptions, pace: Pace) -> Policy:
     """Build the policy that the options name, for one segment."""
     if options.policy == "commit":
-        return Commit(options.delay, options.patience, options.threshold)
+        return Commit(pace.delay, pace.patience, pace.threshold)
     if options.policy == "emit-all":
         return EmitAll()
     return Hold(options.count) if options.policy.startswith("hold") else Agreement(options.count)

@@ -57,6 +57,7 @@ class StreamSession:
     ) -> None:
         """Raises `OptionError` for a language or a prompt that the model does not support."""
         self.options = options or StreamOptions()
+        self.pace = self.options.pace(model.pace)
         self.model = model
         self.behind = 0.0  # seconds of audio waiting, as far as known: the step grows with it
         self.closed = False
@@ -72,7 +73,7 @@ class StreamSession:
         self._ordered: Reason | None = None
         self._speaking = False  # as last reported
         self._warned: set[str] = set()  # warnings already emitted
-        self._step = self.options.step
+        self._step = self.pace.step
         self._decodes, self._compute = 0, 0.0
         self._stats_sent = 0.0  # time of the last `Stats`
 
@@ -240,7 +241,7 @@ class StreamSession:
 
     def _open(self, start: float, before: tuple[int, ...] = ()) -> None:
         """Start a segment at `start`, whose audio is still kept; `before` holds the preceding tokens."""
-        policy, last = build_policy(self.options), self._last
+        policy, last = build_policy(self.options, self.pace), self._last
         if last is not None and start - last.now < FAR and last.room >= FAR + 2.0 * LEAST_ROOM:
             self._segment = last.follow(self._segments, policy)
             _, samples = self._intake.since(last.now)
@@ -355,11 +356,11 @@ class StreamSession:
     def _pace(self) -> None:
         """Decode less often while audio is waiting."""
         if self.behind > BEHIND:
-            self._step = min(2.0 * self._step, max(RAREST, self.options.step))
+            self._step = min(2.0 * self._step, max(RAREST, self.pace.step))
             message = f"{self.behind:.1f} s of audio are waiting: words are delayed, and decoding is less frequent"
             self.warn("lag", message)
         elif self.behind < CAUGHT_UP:
-            self._step = self.options.step
+            self._step = self.pace.step
             self._warned.discard("lag")
 
     def _report_stats(self) -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.data.aligned import AlignedUtterance, SpokenWord, aligned_line, read_aligned, words_of
+from linnet.data.aligned import AlignedUtterance, aligned_line, read_aligned, words_of
 from linnet.data.fields import BadRow, parse_json
-from linnet.data.manifest import Utterance
+from linnet.data.manifest import Utterance, WordTime
 from linnet.errors import LinnetError
 
 WORDS = st.lists(st.tuples(st.text("abcß字'", min_size=1), st.integers(0, 400), st.integers(0, 400)), max_size=8)
@@ -20,7 +20,7 @@ WORDS = st.lists(st.tuples(st.text("abcß字'", min_size=1), st.integers(0, 400)
 def test_what_is_written_comes_back(given_words):
     words, time = [], 0
     for text, gap, length in given_words:
-        words.append(SpokenWord(text, round((time + gap) / 1000, 3), round((time + gap + length) / 1000, 3)))
+        words.append(WordTime(text, round((time + gap) / 1000, 3), round((time + gap + length) / 1000, 3)))
         time += gap + length
     utterance = Utterance("/a.wav", text=" ".join(word.word for word in words), duration=5.0)
     assert words_of(parse_json(aligned_line(utterance, words).encode())) == tuple(words)

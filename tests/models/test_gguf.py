@@ -85,7 +85,7 @@ def test_quantized_weights_are_what_the_format_says(tmp_path: Path) -> None:
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason='needs the extra: pip install "linnet[gguf]"')
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(40))
-    with pytest.raises(ModelError, match=r"broken\.gguf cannot be read as a language model"):
+    with pytest.raises(ModelError, match=r"broken\.gguf cannot be read as a GGUF language model"):
         import_gguf(tmp_path / "broken.gguf", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

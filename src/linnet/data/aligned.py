@@ -16,19 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from linnet.data.fields import BadRow, Row, parse_json, shown
-from linnet.data.manifest import Utterance, from_row, to_line
+from linnet.data.manifest import Utterance, WordTime, from_row, to_line
 from linnet.errors import LinnetError
 
 _LATE = 0.1  # seconds that a last word may end after its recording
-
-
-@dataclass(frozen=True, slots=True)
-class SpokenWord:
-    """A word as it is written, without the space before it, and when it was said."""
-
-    word: str
-    start: float
-    end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +27,7 @@ class AlignedUtterance:
     """An utterance and its words in order; none where nothing is said. `score` is how well the words fit the sound."""
 
     utterance: Utterance
-    words: tuple[SpokenWord, ...]
+    words: tuple[WordTime, ...]
     score: float | None = None
 
 
@@ -53,13 +44,14 @@ def read_aligned(path: Path) -> Iterator[AlignedUtterance | str]:
         if line.strip():
             try:
                 row = parse_json(line)
-                utterance = from_row(row, path.parent)
-                yield AlignedUtterance(utterance, words_of(row, utterance.duration), row.get("score"))
+                duration = row.get("duration")
+                words = words_of(row, duration if isinstance(duration, int | float) else None)
+                yield AlignedUtterance(from_row(row, path.parent), words, row.get("score"))
             except BadRow as error:
                 yield f"{path}, line {number}: {error}"
 
 
-def words_of(row: Row, duration: float | None = None) -> tuple[SpokenWord, ...]:
+def words_of(row: Row, duration: float | None = None) -> tuple[WordTime, ...]:
     """The words of a row. Raises `BadRow` where it has none, or times that cannot be.
 
     A row with an empty text needs no words.
@@ -80,9 +72,9 @@ def words_of(row: Row, duration: float | None = None) -> tuple[SpokenWord, ...]:
     return words
 
 
-def _word(value: Any) -> SpokenWord:
+def _word(value: Any) -> WordTime:
     try:
-        word = SpokenWord(str(value["word"]).strip(), float(value["start"]), float(value["end"]))
+        word = WordTime(str(value["word"]).strip(), float(value["start"]), float(value["end"]))
     except (KeyError, TypeError, ValueError):
         raise BadRow(f'a word must be {{"word", "start", "end"}}, got {shown(value)}') from None
     if not word.word or not 0 <= word.start <= word.end < math.inf:
@@ -90,7 +82,7 @@ def _word(value: Any) -> SpokenWord:
     return word
 
 
-def aligned_line(utterance: Utterance, words: Sequence[SpokenWord], **more: Any) -> str:
+def aligned_line(utterance: Utterance, words: Sequence[WordTime], **more: Any) -> str:
     """A line of a manifest with word times, without the line break; `more` are further keys."""
     row = json.loads(to_line(utterance))
     row["words"] = [{"word": word.word, "start": round(word.start, 3), "end": round(word.end, 3)} for word in words]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from linnet.alignment.forced import ForcedAligner, ForcedWords
 from linnet.audio.types import Samples
-from linnet.data.aligned import AlignedUtterance, SpokenWord
-from linnet.data.manifest import Utterance
+from linnet.data.aligned import AlignedUtterance
+from linnet.data.manifest import Utterance, WordTime
 from linnet.data.samples import UtteranceReader
 from linnet.errors import AudioError
 from linnet.settings import NOT_NEGATIVE, SHARE, require
@@ -106,5 +106,5 @@ def _kept(utterance: Utterance, found: ForcedWords, limits: AlignmentLimits) -> 
         return "its text does not fit its sound"
     if found.unplaced > limits.unplaced:
         return "too many of its words have no place in its sound"
-    words = tuple(SpokenWord(word.text.strip(), word.start, word.end) for word in found.words)
+    words = tuple(WordTime(word.text.strip(), word.start, word.end) for word in found.words)
     return AlignedUtterance(utterance, words, round(found.score, 3))

@@ -110,10 +110,10 @@ def test_augmentation_moves_the_ends_of_words_with_the_sound():
 
 
 def test_tokens_of_words_are_those_of_the_text():
-    from linnet.data.aligned import SpokenWord
+    from linnet.data.manifest import WordTime
 
     tokenizer = load_whisper(resolve("digits").path, name="digits", weights=False).vocabulary.tokenizer
-    words = [SpokenWord("three", 0.0, 0.4), SpokenWord("hello,", 0.5, 0.7), SpokenWord("four", 0.8, 0.9)]
+    words = [WordTime("three", 0.0, 0.4), WordTime("hello,", 0.5, 0.7), WordTime("four", 0.8, 0.9)]
     tokens, starts, ends = token_times(tokenizer, words)
     assert list(tokens) == tokenizer(" three hello, four", add_special_tokens=False)["input_ids"]
     assert [starts[0], starts[1], starts[-1]] == [0.0, 0.5, 0.8]

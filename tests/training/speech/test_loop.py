@@ -291,7 +291,7 @@ def test_too_little_room_is_said_before_anything_is_trained(
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
-    with pytest.raises(OutputError, match=r"checkpoints need .* [kM]B and 1 B are free"):
+    with pytest.raises(OutputError, match=r"checkpoints need .* [kM]B, and 1 B are free"):
         rows_of(recipe_at(tmp_path, bases, manifest))
 
 

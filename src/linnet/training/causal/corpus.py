@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 from linnet.alignment.forced import text_tokens
 from linnet.audio.effects import colored
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.data.aligned import AlignedUtterance, SpokenWord, read_aligned
+from linnet.data.aligned import AlignedUtterance, read_aligned
+from linnet.data.manifest import WordTime
 from linnet.data.samples import UtteranceReader
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix
@@ -82,7 +83,7 @@ def read_clips(paths: Sequence[str], whisper: WhisperModel, longest: float, cont
 
 
 def token_times(
-    tokenizer: Any, words: Sequence[SpokenWord]
+    tokenizer: Any, words: Sequence[WordTime]
 ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
     """Tokenize words; returns tokens, and the start and end of the word of each token.
 

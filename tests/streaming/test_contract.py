@@ -15,7 +15,7 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.streaming.events import Bye, Event, Final, Flushed, Partial, Ready, Stats
 from linnet.streaming.options import StreamOptions
 from linnet.streaming.session import StreamSession
-from tests.support.amplitude_speech import AmplitudeModel, LoudIsSpeech, spoken, text
+from tests.support.amplitude_speech import LATENT, AmplitudeModel, LoudIsSpeech, spoken, text
 
 POLICIES = ("commit", "hold-1", "hold-2", "local-agreement-2", "local-agreement-3", "emit-all")
 speech = st.lists(st.tuples(st.integers(1, 90), st.sampled_from([1, 2, 3, 8, 30, 90])), min_size=1, max_size=8)
@@ -151,3 +151,16 @@ def test_silence_is_no_segment_and_asks_the_model_nothing() -> None:
 def test_an_empty_stream_is_a_stream() -> None:
     session = StreamSession(AmplitudeModel(), activity=LoudIsSpeech())
     assert [type(event) for event in session.start() + session.finish()] == [Ready, Stats, Bye]
+
+
+@pytest.mark.parametrize("pause", range(3, 14, 2))
+def test_a_full_window_is_not_cut_before_words_that_are_final(pause: int) -> None:
+    words = list(range(1, 31))
+    samples = spoken(words, [pause if place % 10 == 3 else 0 for place in range(30)])  # speech between pauses
+    model = AmplitudeModel(window=6.0, forgets=False)  # full some words after a pause, which are final by then
+    finals = [event for event in run(samples, [1600], model=model) if isinstance(event, Final)]
+    numbers = [int(word.word.strip(" w")) for final in finals for word in final.words]
+    whole = [number for number in numbers if number < LATENT]  # others are words that the cut divides
+    assert whole == sorted(set(whole))
+    assert len(whole) > 25
+    assert any(final.reason == "cap" for final in finals)

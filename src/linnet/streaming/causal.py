@@ -91,7 +91,8 @@ class CausalModel:
         self.languages = tuple(model.vocabulary.languages)
         self.whisper, self._engine, self._vocabulary = model, engine, model.vocabulary
         self._block = check_block(block, spec)
-        self.pace = Pace(delay=0.0, step=max(self.block, SHORTEST_STEP), patience=0.0, threshold=spec.sure)
+        step = max(self.block, SHORTEST_STEP)
+        self.pace = Pace(delay=0.0, step=step, patience=0.0, threshold=spec.sure, ends_after_words=True)
         self._rules = TextRules(model.vocabulary)
         self._options = DecodingOptions(timestamps=False)
 

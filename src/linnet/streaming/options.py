@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 from linnet.errors import OptionError
 from linnet.settings import NOT_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require
@@ -30,12 +30,17 @@ class Endpointing:
 
 @dataclass(frozen=True)
 class Pace:
-    """How soon words of a model are final; see `StreamOptions`, whose fields of the same name override these."""
+    """How soon words of a model are final; see `StreamOptions`, whose fields of the same name override these.
+
+    `ends_after_words`: the model was trained to write a word only after its end, so that the last word before
+    <|endoftext|> is complete. Other models also write the beginning of a word that is cut off.
+    """
 
     delay: float = 0.3
     step: float = 0.4
     patience: float = 1.0
     threshold: float = 0.9
+    ends_after_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class StreamOptions:
 
     def pace(self, model: Pace) -> Pace:
         """How soon words are final with these options, for a model of its own pace."""
-        given = {one.name: getattr(self, one.name) for one in fields(Pace)}
+        given = {name: getattr(self, name) for name in ("delay", "step", "patience", "threshold")}
         return replace(model, **{name: value for name, value in given.items() if value is not None})
 
     @property

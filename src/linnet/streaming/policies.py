@@ -89,18 +89,18 @@ class Commit:
     resolves it. A confident word before a pause needs no delay.
     """
 
-    def __init__(self, delay: float, patience: float, threshold: float) -> None:
-        self._delay, self._patience, self._threshold = delay, patience, threshold
-        self._memory = _Memory(2)
+    def __init__(self, pace: Pace) -> None:
+        self._pace, self._memory = pace, _Memory(2)
 
     def decide(self, observation: Observation) -> Decision:
         """See `Policy`."""
         self._memory.add(observation)
         agreed = self._memory.common(2)
-        complete = _complete(observation)
+        ends = self._pace.ends_after_words and observation.ended
+        complete = len(observation.words) if ends else _complete(observation)
         stable = 0
         for place, word in enumerate(observation.words[:complete]):
-            sure = word.probability is not None and word.probability >= self._threshold
+            sure = word.probability is not None and word.probability >= self._pace.threshold
             if not (sure or place < agreed):
                 break
             stable += 1
@@ -109,11 +109,11 @@ class Commit:
         return Decision(final, stable)
 
     def _lies_back(self, word: TimedWord, observation: Observation) -> bool:
-        sure = word.probability is not None and word.probability >= self._threshold
+        sure = word.probability is not None and word.probability >= self._pace.threshold
         if sure and _paused(observation):
             return True
         doubt = 0.0 if sure or word.probability is None else 1.0 - word.probability
-        return word.end <= observation.now - self._delay - doubt * self._patience
+        return word.end <= observation.now - self._pace.delay - doubt * self._pace.patience
 
 
 def _paused(observation: Observation) -> bool:
@@ -162,7 +162,7 @@ class EmitAll:
 def build_policy(options: StreamOptions, pace: Pace) -> Policy:
     """Build the policy that the options name, for one segment."""
     if options.policy == "commit":
-        return Commit(pace.delay, pace.patience, pace.threshold)
+        return Commit(pace)
     if options.policy == "emit-all":
         return EmitAll()
     return Hold(options.count) if options.policy.startswith("hold") else Agreement(options.count)

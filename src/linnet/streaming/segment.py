@@ -43,6 +43,7 @@ class Segment:
         self.credible = False  # whether its words may become final
         self.warned = False  # of a loop
         self.text = ""  # final
+        self.final_until = origin  # end of the last final word
         self.total, self.count = 0.0, 0  # summed log-probability and number of final tokens
         self._model, self._policy, self._memory = model, policy, memory
         self._committed: list[int] = []  # final tokens in the window
@@ -54,7 +55,7 @@ class Segment:
         """Create the next segment in the same window, with the audio and words of this one as context."""
         after = Segment(index, self._model, policy, self._memory, self.origin)
         after._committed, after._words, after._now = self._committed, self._words, self._now
-        after.decoded_until = self._now
+        after.decoded_until, after.final_until = self._now, self.final_until
         return after
 
     @property
@@ -125,6 +126,7 @@ class Segment:
         for word in done:
             self._words.append((word.end, word.indices[-1] + 1 - reached))
             reached = word.indices[-1] + 1
+        self.final_until = max(self.final_until, done[-1].end)
         self._committed += hypothesis.tokens[:end]
         self.total += sum(hypothesis.token_logprobs[:end])
         self.count += end

@@ -280,7 +280,9 @@ class StreamSession:
             return self._ask(segment)
         long = not segment.forgets and segment.window >= LONGEST
         if segment.room < LEAST_ROOM or (long and self._intake.probability < OFF):
-            return self._ask(segment, "cap", self._intake.cut(segment.window))
+            open_seconds = max(now - segment.final_until, 0.0)  # a cut among final words would repeat those after it
+            cut = self._intake.cut(min(segment.window, open_seconds + 1.0))
+            return self._ask(segment, "cap", max(cut, segment.final_until))
         return None
 
     def _ask(

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from linnet.audio.effects import Rng
 from linnet.audio.types import SAMPLE_RATE as RATE
@@ -23,9 +22,10 @@ from linnet.training.numbered import NumberedPlan
 from linnet.training.trainer import Trainer, make_accelerator
 
 from .augment import Array
-from .bank import Voice, Voices, load_bank, load_fsdd
-from .causal import DigitsCausalRecipe
-from .compose import Composer, Mix, Recording
+from .bank import Voice, Voices, load_fsdd
+from .causal import DigitsCausalData, DigitsCausalRecipe
+from .compose import Recording
+from .dataset import ComposedBatches
 from .tokens import WINDOW, Vocabulary
 from .validate import edit_distance
 from .words import DIGITS
@@ -79,36 +79,14 @@ def outline(recipe: DigitsCausalRecipe) -> Iterator[tuple[str, str]]:
     yield "steps", str(trainer.steps)
 
 
-class DigitStreams(Dataset[Batch]):
+class DigitStreams(ComposedBatches):
     """`self[number]` is a whole batch, which depends on the seed and its number alone."""
 
-    epoch = 0
+    data: DigitsCausalData
 
     def __init__(self, recipe: DigitsCausalRecipe, shape: Shape, count: int) -> None:
-        self.data, self.causal, self.shape, self.count = recipe.data, recipe.causal, shape, count
-        self.seed = recipe.run.seed
-        self.vocabulary = Vocabulary.build()
-        self._composer: Composer | None = None
-
-    def __len__(self) -> int:
-        return self.count
-
-    @property
-    def composer(self) -> Composer:
-        """Made on first use, in the process that uses it."""
-        if self._composer is None:
-            mix = Mix(self.data.english, self.data.empty, self.data.cut, self.data.alone)
-            self._composer = Composer(self.load_voices(self.data.train_speakers), mix, self.seed)
-        return self._composer
-
-    def load_voices(self, speakers: tuple[str, ...]) -> Voices:
-        """The real speakers asked for, and every synthetic voice."""
-        voices: Voices = {}
-        if self.data.fsdd:
-            load_fsdd(Path(self.data.fsdd), speakers, voices)
-        for bank in self.data.banks:
-            load_bank(Path(bank), voices)
-        return voices
+        super().__init__(recipe.data, count, recipe.run.seed)
+        self.causal, self.shape = recipe.causal, shape
 
     def __getitem__(self, number: int) -> Batch:
         if number >= self.count:

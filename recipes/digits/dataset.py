@@ -67,8 +67,8 @@ class DigitsData:
             NOT_NEGATIVE.check("shares", share)
 
 
-class DigitBatches(Dataset[Batch]):
-    """`self[number]` is a whole batch of the `count` that there are."""
+class ComposedBatches(Dataset[Batch]):
+    """Batches of composed speech, `count` of them; a subclass makes `self[number]`."""
 
     epoch = 0
 
@@ -98,6 +98,10 @@ class DigitBatches(Dataset[Batch]):
         for bank in self.data.banks:
             load_bank(Path(bank), voices)
         return voices
+
+
+class DigitBatches(ComposedBatches):
+    """`self[number]` is a whole batch of the `count` that there are."""
 
     def __getitem__(self, number: int) -> Batch:
         if number >= self.count:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from linnet.alignment.words import TimedWord
-from linnet.streaming.options import Pace, StreamOptions
+from linnet.streaming.options import CommitTiming, StreamOptions
 from linnet.streaming.policies import build_policy
 from linnet.streaming.protocol import Hypothesis
 from linnet.streaming.segment import Segment
@@ -30,7 +30,7 @@ def hypothesis(until: float | None) -> Hypothesis:
 
 
 def segment() -> Segment:
-    made: Any = Segment(0, Deaf(), build_policy(StreamOptions(), Pace(delay=0.0, patience=0.0)), None, 10.0)
+    made: Any = Segment(0, Deaf(), build_policy(StreamOptions(), CommitTiming(delay=0.0, patience=0.0)), None, 10.0)
     return made
 
 

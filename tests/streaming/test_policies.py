@@ -6,7 +6,7 @@ import pytest
 
 from linnet.alignment.words import TimedWord
 from linnet.errors import OptionError
-from linnet.streaming.options import Endpointing, Pace, StreamOptions
+from linnet.streaming.options import CommitTiming, Endpointing, StreamOptions
 from linnet.streaming.policies import Decision, Observation, Policy, build_policy
 
 
@@ -26,7 +26,7 @@ def observe(text: str, now: float, *, silence: float = 0.0, ended: bool = True, 
 
 def policy(name: str = "commit", **more: float) -> Policy:
     options = StreamOptions(policy=name, **{"delay": 0.3, "threshold": 0.9, **more})  # type: ignore[arg-type]
-    return build_policy(options, options.pace(Pace(patience=1.0)))
+    return build_policy(options, options.timing(CommitTiming(patience=1.0)))
 
 
 def test_a_sure_word_is_final_at_once_when_the_next_one_has_begun() -> None:
@@ -126,7 +126,7 @@ def test_language_auto_is_none_and_pauses_are_positive() -> None:
 
 
 def test_what_is_not_chosen_is_the_models_own() -> None:
-    own = Pace(delay=0.0, step=0.32, patience=0.0, threshold=0.8)
-    assert StreamOptions().pace(own) == own
-    assert StreamOptions(delay=0.5, threshold=0.7).pace(own) == Pace(0.5, 0.32, 0.0, 0.7)
-    assert StreamOptions(delay=0.0, patience=0.0).pace(Pace()) == Pace(delay=0.0, patience=0.0)
+    own = CommitTiming(delay=0.0, step=0.32, patience=0.0, threshold=0.8)
+    assert StreamOptions().timing(own) == own
+    assert StreamOptions(delay=0.5, threshold=0.7).timing(own) == CommitTiming(0.5, 0.32, 0.0, 0.7)
+    assert StreamOptions(delay=0.0, patience=0.0).timing(CommitTiming()) == CommitTiming(delay=0.0, patience=0.0)

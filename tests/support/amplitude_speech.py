@@ -14,7 +14,7 @@ import numpy as np
 from linnet.alignment.words import TimedWord
 from linnet.audio.silero import FRAME
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.streaming.options import Pace
+from linnet.streaming.options import CommitTiming
 from linnet.streaming.protocol import Hypothesis, Query
 
 WHOLE = 10  # frames of a word; while fewer were heard, the model takes it for another
@@ -48,7 +48,7 @@ class AmplitudeModel:
     name, engine_name = "amplitudes", "numpy"
     languages: tuple[str, ...] = ("en",)
     carries = True
-    pace = Pace()
+    timing = CommitTiming()
 
     def __init__(self, *, window: float = 30.0, forgets: bool = True) -> None:
         self.window, self.forgets = window, forgets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
 from typing import overload
@@ -32,7 +33,25 @@ class Place:
     timed: bool
 
 
-class Examples(Sequence[Example]):
+class ReadWhenAsked(Sequence[Example], ABC):
+    """A sequence whose examples are read on each access, one by one, also those of a slice."""
+
+    @abstractmethod
+    def read(self, index: int) -> Example:
+        """The example with its features, read now."""
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """See `read`."""
+        if isinstance(index, slice):
+            return [self.read(one) for one in range(*index.indices(len(self)))]
+        return self.read(index)
+
+
+class Examples(ReadWhenAsked):
     """Windows of files, whose features are rebuilt on each access: memory does not grow with their number."""
 
     def __init__(self, subject: Subject) -> None:
@@ -46,14 +65,8 @@ class Examples(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """Read the example with its features."""
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Example:
+        """See `ReadWhenAsked`."""
         with UtteranceReader() as reader:
             return self._example(reader, self._places[index])
 
@@ -87,7 +100,7 @@ class Audio:
         self.skipped[why] = self.skipped.get(why, 0) + 1
 
 
-class Lessons(Sequence[Example]):
+class Lessons(ReadWhenAsked):
     """The windows that teach, each with its transcript where that was made before."""
 
     def __init__(self, audio: Audio) -> None:
@@ -96,14 +109,8 @@ class Lessons(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._audio.teaching)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """The example with its features, read now."""
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Example:
+        """See `ReadWhenAsked`."""
         return replace(self._audio.teaching[index], tokens=self._audio.transcripts.get(index))
 
 

@@ -29,7 +29,7 @@ from linnet.engines.causal import CausalEngine
 from linnet.errors import OptionError
 from linnet.models.causal import FRAME_SAMPLES, FRAME_SECONDS, LOOKAHEAD_SAMPLES, CausalSpec
 from linnet.models.whisper import WhisperModel
-from linnet.streaming.options import Pace
+from linnet.streaming.options import CommitTiming
 from linnet.streaming.protocol import Hypothesis, Query
 
 MOST_PROMPT = 64  # maximum tokens of preceding text
@@ -37,6 +37,7 @@ NEW_TOKENS = 15  # of a decode, beyond those of the previous one
 TOKENS_PER_SECOND, MORE_TOKENS = 8.0, 25.0  # English; scripts with several tokens per character
 REPETITIVE = 2.4  # compression ratio above which text is not reused as a draft
 MOST_SPECIAL = 6  # non-text tokens of a prefix
+SHORTEST_STEP = 0.2  # seconds between decodes, however short the blocks are
 _BACKGROUND = 300  # frames of 10 ms before the first word, for the noise floor
 
 
@@ -69,9 +70,6 @@ class CausalMemory:
         return self.chunks[0]
 
 
-SHORTEST_STEP = 0.2  # seconds between decodes, however short the blocks are
-
-
 class CausalModel:
     """A `StreamingModel` of a causal Whisper on any engine that runs one.
 
@@ -92,7 +90,7 @@ class CausalModel:
         self.whisper, self._engine, self._vocabulary = model, engine, model.vocabulary
         self._block = check_block(block, spec)
         step = max(self.block, SHORTEST_STEP)
-        self.pace = Pace(delay=0.0, step=step, patience=0.0, threshold=spec.sure, ends_after_words=True)
+        self.timing = CommitTiming(delay=0.0, step=step, patience=0.0, threshold=spec.sure, ends_after_words=True)
         self._rules = TextRules(model.vocabulary)
         self._options = DecodingOptions(timestamps=False)
 

@@ -83,11 +83,11 @@ class Intake:
         kept = list(self._held)[len(self._held) - (self.speech.frames - first) :]
         return first * SECONDS, np.concatenate([np.zeros(0, np.float32), *kept])
 
-    def cut(self, window: float) -> float:
-        """Choose the end of a window of `window` seconds: after the recent frame least likely to be speech."""
-        reach = max(1, min(len(self._probabilities), round((window - 1.0) / SECONDS)))
+    def cut(self, after: float) -> float:
+        """Choose where a window ends: behind the recent frame least likely to be speech, and not before `after`."""
+        reach = max(1, min(len(self._probabilities), round((self.now - after) / SECONDS)))
         newest = list(self._probabilities)[::-1][:reach]
-        return (self.speech.frames - newest.index(min(newest))) * SECONDS
+        return max((self.speech.frames - newest.index(min(newest))) * SECONDS, after)
 
     def clear(self) -> None:
         """Release all audio."""

@@ -29,7 +29,7 @@ class Endpointing:
 
 
 @dataclass(frozen=True)
-class Pace:
+class CommitTiming:
     """How soon words of a model are final; see `StreamOptions`, whose fields of the same name override these.
 
     `ends_after_words`: the model was trained to write a word only after its end, so that the last word before
@@ -81,8 +81,8 @@ class StreamOptions:
         if self.language is not None and self.language.strip().lower() in ("", "auto"):
             object.__setattr__(self, "language", None)
 
-    def pace(self, model: Pace) -> Pace:
-        """How soon words are final with these options, for a model of its own pace."""
+    def timing(self, model: CommitTiming) -> CommitTiming:
+        """How soon words are final with these options, for a model of its own timing."""
         given = {name: getattr(self, name) for name in ("delay", "step", "patience", "threshold")}
         return replace(model, **{name: value for name, value in given.items() if value is not None})
 

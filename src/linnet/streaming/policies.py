@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from linnet.alignment.words import TimedWord
-from linnet.streaming.options import Pace, StreamOptions
+from linnet.streaming.options import CommitTiming, StreamOptions
 from linnet.text.words import bears_sound
 
 NEW_AUDIO = 0.2  # seconds of new audio for two hypotheses to count as independent
@@ -89,18 +89,18 @@ class Commit:
     resolves it. A confident word before a pause needs no delay.
     """
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace, self._memory = pace, _Memory(2)
+    def __init__(self, timing: CommitTiming) -> None:
+        self._timing, self._memory = timing, _Memory(2)
 
     def decide(self, observation: Observation) -> Decision:
         """See `Policy`."""
         self._memory.add(observation)
         agreed = self._memory.common(2)
-        ends = self._pace.ends_after_words and observation.ended
+        ends = self._timing.ends_after_words and observation.ended
         complete = len(observation.words) if ends else _complete(observation)
         stable = 0
         for place, word in enumerate(observation.words[:complete]):
-            sure = word.probability is not None and word.probability >= self._pace.threshold
+            sure = word.probability is not None and word.probability >= self._timing.threshold
             if not (sure or place < agreed):
                 break
             stable += 1
@@ -109,11 +109,11 @@ class Commit:
         return Decision(final, stable)
 
     def _lies_back(self, word: TimedWord, observation: Observation) -> bool:
-        sure = word.probability is not None and word.probability >= self._pace.threshold
+        sure = word.probability is not None and word.probability >= self._timing.threshold
         if sure and _paused(observation):
             return True
         doubt = 0.0 if sure or word.probability is None else 1.0 - word.probability
-        return word.end <= observation.now - self._pace.delay - doubt * self._pace.patience
+        return word.end <= observation.now - self._timing.delay - doubt * self._timing.patience
 
 
 def _paused(observation: Observation) -> bool:
@@ -159,10 +159,10 @@ class EmitAll:
         return Decision(0, _complete(observation))
 
 
-def build_policy(options: StreamOptions, pace: Pace) -> Policy:
+def build_policy(options: StreamOptions, timing: CommitTiming) -> Policy:
     """Build the policy that the options name, for one segment."""
     if options.policy == "commit":
-        return Commit(pace)
+        return Commit(timing)
     if options.policy == "emit-all":
         return EmitAll()
     return Hold(options.count) if options.policy.startswith("hold") else Agreement(options.count)

@@ -153,4 +153,4 @@ def measure_capacity(model: StreamingModel, options: StreamOptions, clock: Calla
         begun = clock()
         model.answer([Query(memory, ())])
         cost = clock() - begun
-    return max(1, int(USABLE * options.pace(model.pace).step / max(cost, 1e-6)))
+    return max(1, int(USABLE * options.timing(model.timing).step / max(cost, 1e-6)))

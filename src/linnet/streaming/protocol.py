@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from linnet.alignment.words import TimedWord
 from linnet.audio.types import Samples
-from linnet.streaming.options import Pace
+from linnet.streaming.options import CommitTiming
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class StreamingModel(Protocol):
     engine_name: str
     languages: tuple[str, ...]
     carries: bool  # whether a segment continues in the memory of the previous one for accuracy
-    pace: Pace  # how soon its words are final by default
+    timing: CommitTiming  # how soon its words are final by default
 
     def prompt(self, text: str) -> tuple[int, ...]:
         """Tokens of a text to condition on before a segment; empty if the model takes no prompt."""

@@ -30,7 +30,7 @@ from linnet.decoding.rules import Rule, Suppress, SuppressAtBegin
 from linnet.engines.protocol import EncoderOutput, Engine
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import WhisperModel
-from linnet.streaming.options import Pace
+from linnet.streaming.options import CommitTiming
 from linnet.streaming.protocol import Hypothesis, Query
 from linnet.transcription.whisper import WhisperBackend
 
@@ -61,7 +61,7 @@ class ReencodingModel:
     """A `StreamingModel` of any Whisper-family model on any engine."""
 
     carries = True  # more context is more accurate
-    pace = Pace()
+    timing = CommitTiming()
 
     def __init__(self, backend: WhisperBackend, name: str, *, beam_size: int = 1) -> None:
         self.name, self.engine_name, self.languages = name, backend.engine_name, backend.languages

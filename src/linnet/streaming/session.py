@@ -28,6 +28,7 @@ from linnet.streaming.segment import Segment
 
 PRE_ROLL = 0.5  # seconds before the detected onset that belong to the segment
 LONGEST = 20.0  # seconds of a segment that the model cannot shorten; then any short pause ends it
+SHORTEST_WINDOW = 1.0  # seconds of a segment before which it is not cut
 LEAST_ROOM = 2.0  # seconds that must still fit into the model's window, else the segment is cut
 BEHIND, CAUGHT_UP = 1.0, 0.3  # seconds of waiting audio: decode less often above, normally below
 FAR = 2.0  # seconds after a segment within which the next one continues its window
@@ -57,7 +58,7 @@ class StreamSession:
     ) -> None:
         """Raises `OptionError` for a language or a prompt that the model does not support."""
         self.options = options or StreamOptions()
-        self.pace = self.options.pace(model.pace)
+        self.timing = self.options.timing(model.timing)
         self.model = model
         self.behind = 0.0  # seconds of audio waiting, as far as known: the step grows with it
         self.closed = False
@@ -73,7 +74,7 @@ class StreamSession:
         self._ordered: Reason | None = None
         self._speaking = False  # as last reported
         self._warned: set[str] = set()  # warnings already emitted
-        self._step = self.pace.step
+        self._step = self.timing.step
         self._decodes, self._compute = 0, 0.0
         self._stats_sent = 0.0  # time of the last `Stats`
 
@@ -241,7 +242,7 @@ class StreamSession:
 
     def _open(self, start: float, before: tuple[int, ...] = ()) -> None:
         """Start a segment at `start`, whose audio is still kept; `before` holds the preceding tokens."""
-        policy, last = build_policy(self.options, self.pace), self._last
+        policy, last = build_policy(self.options, self.timing), self._last
         if last is not None and start - last.now < FAR and last.room >= FAR + 2.0 * LEAST_ROOM:
             self._segment = last.follow(self._segments, policy)
             _, samples = self._intake.since(last.now)
@@ -280,9 +281,8 @@ class StreamSession:
             return self._ask(segment)
         long = not segment.forgets and segment.window >= LONGEST
         if segment.room < LEAST_ROOM or (long and self._intake.probability < OFF):
-            open_seconds = max(now - segment.final_until, 0.0)  # a cut among final words would repeat those after it
-            cut = self._intake.cut(min(segment.window, open_seconds + 1.0))
-            return self._ask(segment, "cap", max(cut, segment.final_until))
+            after = max(segment.origin + SHORTEST_WINDOW, segment.final_until)  # else final words come twice
+            return self._ask(segment, "cap", self._intake.cut(after))
         return None
 
     def _ask(
@@ -358,11 +358,11 @@ class StreamSession:
     def _pace(self) -> None:
         """Decode less often while audio is waiting."""
         if self.behind > BEHIND:
-            self._step = min(2.0 * self._step, max(RAREST, self.pace.step))
+            self._step = min(2.0 * self._step, max(RAREST, self.timing.step))
             message = f"{self.behind:.1f} s of audio are waiting: words are delayed, and decoding is less frequent"
             self.warn("lag", message)
         elif self.behind < CAUGHT_UP:
-            self._step = self.pace.step
+            self._step = self.timing.step
             self._warned.discard("lag")
 
     def _report_stats(self) -> None:

@@ -80,7 +80,9 @@ def generation_settings(tokenizer: Any, languages: Sequence[str]) -> dict[str, A
     return settings
 
 
-def random_whisper(tokenizer: Any, *, seed: int, size: int | None = None, seconds: int = SECONDS) -> Any:
+def random_whisper(
+    tokenizer: Any, *, seed: int, size: int | None = None, seconds: int = SECONDS, layers: int = 2
+) -> Any:
     """A random `WhisperForConditionalGeneration`, its weights enlarged until tokens vary and the end is reached."""
     ids = tokenizer.get_vocab()
     torch.manual_seed(seed)
@@ -88,8 +90,8 @@ def random_whisper(tokenizer: Any, *, seed: int, size: int | None = None, second
         vocab_size=size or max(ids.values()) + 1,
         num_mel_bins=16,
         d_model=64,
-        encoder_layers=2,
-        decoder_layers=2,
+        encoder_layers=layers,
+        decoder_layers=layers,
         encoder_attention_heads=4,
         decoder_attention_heads=4,
         encoder_ffn_dim=96,
@@ -119,14 +121,21 @@ def random_whisper(tokenizer: Any, *, seed: int, size: int | None = None, second
 
 
 def save_whisper(
-    folder: Path, *, seed: int = 0, tokenizer: Any = None, languages: Sequence[str] = LANGUAGES, size: int | None = None
+    folder: Path,
+    *,
+    seed: int = 0,
+    tokenizer: Any = None,
+    languages: Sequence[str] = LANGUAGES,
+    size: int | None = None,
+    layers: int = 2,
 ) -> Path:
     """Write a random model folder as Transformers saves one; returns it.
 
-    Its weights have one time of change wherever they lie, so that equal models are converted for OpenVINO once.
+    Its weights have one time of change wherever they lie, so that equal models are converted for OpenVINO once. One of
+    one layer (of each side) is converted soonest.
     """
     tokenizer = tokenizer or small_tokenizer(languages=languages)
-    model = random_whisper(tokenizer, seed=seed, size=size)
+    model = random_whisper(tokenizer, seed=seed, size=size, layers=layers)
     model.generation_config = GenerationConfig(**generation_settings(tokenizer, languages))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -26,7 +26,7 @@ from tests.support.tiny_whispers import random_features, save_whisper
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_whisper(tmp_path_factory.mktemp("cached"), seed=2)
+    return save_whisper(tmp_path_factory.mktemp("cached"), seed=2, layers=1)
 
 
 @pytest.fixture(autouse=True)
@@ -103,9 +103,9 @@ def test_other_versions_are_replaced(folder: Path, root: Path, monkeypatch: pyte
 
 
 def test_changed_weights_are_another_entry(tmp_path: Path, root: Path) -> None:
-    model = save_whisper(tmp_path / "model", seed=3)
+    model = save_whisper(tmp_path / "model", seed=3, layers=1)
     before = convert(model)[0].folder
-    save_whisper(model, seed=4)
+    save_whisper(model, seed=4, layers=1)
     after = convert(model)[0].folder
     assert before != after
     assert len(list(root.iterdir())) == 2
@@ -122,7 +122,7 @@ def test_a_cache_that_cannot_be_written_costs_a_notice(folder: Path, root: Path)
 
 
 def test_a_damaged_model_is_an_error_that_names_it(tmp_path: Path) -> None:
-    model = save_whisper(tmp_path / "model", seed=3)
+    model = save_whisper(tmp_path / "model", seed=3, layers=1)
     (model / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"model m in .* cannot be used: model\.safetensors is damaged"):
         convert(model)

@@ -32,7 +32,6 @@ def _torch(model: WhisperModel) -> CausalEngine:
 
 
 def _openvino(model: WhisperModel) -> CausalEngine:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed")
     from linnet.engines.openvino.causal import open_causal
     from linnet.engines.openvino.formats import Precision
 
@@ -40,7 +39,6 @@ def _openvino(model: WhisperModel) -> CausalEngine:
 
 
 def _bf16(model: WhisperModel) -> CausalEngine:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed")
     from linnet.engines.openvino.causal import open_causal
     from linnet.engines.openvino.formats import Precision
     from linnet.engines.openvino.runtime import has_bf16

@@ -31,7 +31,6 @@ def _torch(module: Any, model: WhisperModel) -> Any:
 
 
 def _openvino(module: Any, model: WhisperModel) -> Any:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed")
     from linnet.engines.openvino.causal import open_causal
     from linnet.engines.openvino.formats import Precision
 

@@ -77,7 +77,6 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["auto", "f32"])
 def test_on_openvino_it_says_the_same(tmp_path, kind):
-    pytest.importorskip("openvino", reason="OpenVINO is not installed")
     folder = save_whisper(tmp_path / "whole", seed=6)
     CausalSpec(base="nowhere", first_block=20, default_block=10, tail_pad=10).save(folder)
     notices: list[str] = []
@@ -98,7 +97,6 @@ def test_on_openvino_it_says_the_same(tmp_path, kind):
 
 
 def test_a_conversion_is_kept_until_the_adapter_changes(base, tmp_path):
-    pytest.importorskip("openvino", reason="OpenVINO is not installed")
     names = ["model.encoder.layers.0.fc1", "model.decoder.layers.1.fc2"]
     module = load_module(base, name="base")
     for seed in (1, 2):
@@ -128,6 +126,5 @@ def test_a_conversion_is_kept_until_the_adapter_changes(base, tmp_path):
 def test_what_no_engine_can_is_refused(tmp_path):
     folder = save_whisper(tmp_path / "whole", seed=6)
     CausalSpec(base="nowhere").save(folder)
-    pytest.importorskip("openvino", reason="OpenVINO is not installed")
     with pytest.raises(OptionError, match="w8a8"):
         load_causal(str(folder), engine=EngineConfig("openvino", "w8a8"))

@@ -57,7 +57,7 @@ def test_logits_are_those_of_torch_at_any_length_alone_and_together(folders: dic
     for seconds in ((1.0,), (0.31,), (3.3,), (0.5, 2.0, 1.3), (1.2, 1.2)):
         wanted, found = logits(whole, seconds), logits(converted, seconds)
         assert found.shape == wanted.shape
-        assert (found - wanted).abs().max() <= 3e-5 * wanted.abs().max()
+        assert (found - wanted).abs().max() <= 1e-4 * wanted.abs().max()  # measured: 5e-6, without AVX-512 4e-5
     first = logits(converted, (1.0,))
     kept = first.clone()
     logits(converted, (1.0, 1.0))

@@ -85,7 +85,7 @@ def test_products_of_the_encoder_are_of_8_bits(made: ConvertedModel) -> None:
     kinds: Counter[bool] = Counter()
     for node in compiled.get_runtime_model().get_ops():
         told = {key: node.get_rt_info()[key].value for key in ("layerType", "primitiveType")}
-        if told["layerType"] in ("FullyConnected", "Convolution", "MatMul"):
+        if told["layerType"] in ("FullyConnected", "Convolution"):  # MatMul: inside attention, on some processors
             kinds["i8" in told["primitiveType"].lower()] += 1
     assert kinds == {True: len(products)}
 

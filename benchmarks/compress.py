@@ -72,7 +72,7 @@ class Row:
     name: str
     options: CompressOptions | None = None  # None: dense
     share_of: str | None = None  # the budget is the size of this row
-    heal_minutes: float = 0.0
+    healed: bool = False
     decoder: float | None = None  # share of the decoder's layers; with `options` None the encoder stays dense
 
 
@@ -96,7 +96,7 @@ def rows() -> list[Row]:
         Row("decoder-0.8", decoder=0.8),
         Row("budget-0.85-decoder-0.8", replace(budget, budget=0.85), decoder=0.8),
     ]
-    found += [Row(f"healed-{share}", replace(budget, budget=share), heal_minutes=10.0) for share in (0.5, 0.6)]
+    found += [Row(f"healed-{share}", replace(budget, budget=share), healed=True) for share in (0.5, 0.6)]
     return found
 
 
@@ -240,9 +240,14 @@ def run_row(
         ranks = {one.name: one.rank for one in made.reports}
         facts |= {"kl": made.divergence, "ranks": ranks, "decoder_share": small.share}
     layers = dict(made.layers) if made else {}
-    if row.heal_minutes:
+    if row.healed:
         healed = heal(
-            subject, layers, Lessons(study.audio), study.held_out, HealOptions(minutes=row.heal_minutes), notify=say
+            subject,
+            layers,
+            Lessons(study.audio),
+            study.held_out,
+            HealOptions(minutes=args.heal_minutes, rate=args.heal_rate),
+            notify=say,
         )
         layers = dict(healed.layers)
         facts |= {"kl": healed.divergence, "kl_before": healed.before, "steps": healed.steps, "course": healed.course}
@@ -385,6 +390,8 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=16.0, help="seconds")
     parser.add_argument("--calibration", type=int, default=97, help="clips")
     parser.add_argument("--fisher", type=int, default=64, help="windows")
+    parser.add_argument("--heal-minutes", type=float, default=10.0, help="of the rows healed-*")
+    parser.add_argument("--heal-rate", type=float, default=HealOptions.rate, help="learning rate of the rows healed-*")
     parser.add_argument("--include-padding", action="store_true", help="calibrate on the padding of windows, too")
     parser.add_argument(
         "--engine", choices=("torch", "f32", "bf16", "int8"), default="torch", help="or OpenVINO in a compute type"

@@ -157,10 +157,14 @@ def test_clips(speech: Path, sets: Sequence[str]) -> Iterator[TestClip]:
 
 
 def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
-    """Windows of speech without texts: each plain, and every third once more in noise, every third at 8 kHz."""
+    """Windows of speech without texts: each plain, and every third once more in noise, every third at 8 kHz.
+
+    The last version of each is also joined with those before it until they fill a window, as `linnet compress` does.
+    """
     audio, spread = Audio(), noises(speech)[0::2]
     sounds = [load(one.audio).samples for name in CALIBRATION for one in utterances(speech, name)]
     order = np.random.default_rng(SEED).permutation(len(sounds))
+    waiting: dict[bool, list[Samples]] = {False: [], True: []}
     for count, index in enumerate(order[:limit]):
         samples = sounds[index][: subject.window]
         versions = [samples]
@@ -168,10 +172,15 @@ def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
             versions.append(noisy(samples, spread[count % len(spread)], 10.0))
         if count % 3 == 2:
             versions.append(narrow(samples, np.random.default_rng(0)))
-        place = audio.held_out if count % 6 == 5 else audio.teaching
+        judges = count % 6 == 5
+        place = audio.held_out if judges else audio.teaching
+        waiting[judges].append(versions[-1])
+        if sum(map(len, waiting[judges])) >= subject.window:
+            versions.append(np.concatenate(waiting[judges]))
+            waiting[judges] = []
         for version in versions:
             place.append(subject.example(version, "en", timed=count % 4 == 3))
-            audio.seconds += len(version) / SAMPLE_RATE
+            audio.seconds += min(len(version), subject.window) / SAMPLE_RATE
     return audio
 
 

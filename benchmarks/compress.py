@@ -36,7 +36,7 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.compression.heal import HealOptions, heal
 from linnet.compression.job import Compressed, CompressOptions, Part, Study, compress, put_in, together
 from linnet.compression.judging import narrow
-from linnet.compression.subject import WhisperSubject, load_subject
+from linnet.compression.subject import Example, WhisperSubject, load_subject
 from linnet.compression.windows import Audio, Lessons
 from linnet.data.manifest import Utterance, read_manifest
 from linnet.decoding.decoder import Decoder
@@ -161,7 +161,9 @@ def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
 
     The last version of each is also joined with those before it until they fill a window, as `linnet compress` does.
     """
-    audio, spread = Audio(), noises(speech)[0::2]
+    teaching: list[Example] = []
+    held_out: list[Example] = []
+    audio, spread = Audio(teaching, held_out), noises(speech)[0::2]
     sounds = [load(one.audio).samples for name in CALIBRATION for one in utterances(speech, name)]
     order = np.random.default_rng(SEED).permutation(len(sounds))
     waiting: dict[bool, list[Samples]] = {False: [], True: []}
@@ -173,7 +175,7 @@ def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
         if count % 3 == 2:
             versions.append(narrow(samples, np.random.default_rng(0)))
         judges = count % 6 == 5
-        place = audio.held_out if judges else audio.teaching
+        place = held_out if judges else teaching
         waiting[judges].append(versions[-1])
         if sum(map(len, waiting[judges])) >= subject.window:
             versions.append(np.concatenate(waiting[judges]))

@@ -36,7 +36,7 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.compression.heal import HealOptions, heal
 from linnet.compression.job import Compressed, CompressOptions, Part, Study, compress, put_in, together
 from linnet.compression.judging import narrow
-from linnet.compression.subject import WhisperSubject, load_subject
+from linnet.compression.subject import Example, WhisperSubject, load_subject
 from linnet.compression.windows import Audio, Lessons
 from linnet.data.manifest import Utterance, read_manifest
 from linnet.decoding.decoder import Decoder
@@ -72,7 +72,7 @@ class Row:
     name: str
     options: CompressOptions | None = None  # None: dense
     share_of: str | None = None  # the budget is the size of this row
-    heal_minutes: float = 0.0
+    healed: bool = False
     decoder: float | None = None  # share of the decoder's layers; with `options` None the encoder stays dense
 
 
@@ -96,7 +96,7 @@ def rows() -> list[Row]:
         Row("decoder-0.8", decoder=0.8),
         Row("budget-0.85-decoder-0.8", replace(budget, budget=0.85), decoder=0.8),
     ]
-    found += [Row(f"healed-{share}", replace(budget, budget=share), heal_minutes=10.0) for share in (0.5, 0.6)]
+    found += [Row(f"healed-{share}", replace(budget, budget=share), healed=True) for share in (0.5, 0.6)]
     return found
 
 
@@ -157,10 +157,16 @@ def test_clips(speech: Path, sets: Sequence[str]) -> Iterator[TestClip]:
 
 
 def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
-    """Windows of speech without texts: each plain, and every third once more in noise, every third at 8 kHz."""
-    audio, spread = Audio(), noises(speech)[0::2]
+    """Windows of speech without texts: each plain, and every third once more in noise, every third at 8 kHz.
+
+    The last version of each is also joined with those before it until they fill a window, as `linnet compress` does.
+    """
+    teaching: list[Example] = []
+    held_out: list[Example] = []
+    audio, spread = Audio(teaching, held_out), noises(speech)[0::2]
     sounds = [load(one.audio).samples for name in CALIBRATION for one in utterances(speech, name)]
     order = np.random.default_rng(SEED).permutation(len(sounds))
+    waiting: dict[bool, list[Samples]] = {False: [], True: []}
     for count, index in enumerate(order[:limit]):
         samples = sounds[index][: subject.window]
         versions = [samples]
@@ -168,10 +174,15 @@ def calibration(subject: WhisperSubject, speech: Path, limit: int) -> Audio:
             versions.append(noisy(samples, spread[count % len(spread)], 10.0))
         if count % 3 == 2:
             versions.append(narrow(samples, np.random.default_rng(0)))
-        place = audio.held_out if count % 6 == 5 else audio.teaching
+        judges = count % 6 == 5
+        place = held_out if judges else teaching
+        waiting[judges].append(versions[-1])
+        if sum(map(len, waiting[judges])) >= subject.window:
+            versions.append(np.concatenate(waiting[judges]))
+            waiting[judges] = []
         for version in versions:
             place.append(subject.example(version, "en", timed=count % 4 == 3))
-            audio.seconds += len(version) / SAMPLE_RATE
+            audio.seconds += min(len(version), subject.window) / SAMPLE_RATE
     return audio
 
 
@@ -240,9 +251,14 @@ def run_row(
         ranks = {one.name: one.rank for one in made.reports}
         facts |= {"kl": made.divergence, "ranks": ranks, "decoder_share": small.share}
     layers = dict(made.layers) if made else {}
-    if row.heal_minutes:
+    if row.healed:
         healed = heal(
-            subject, layers, Lessons(study.audio), study.held_out, HealOptions(minutes=row.heal_minutes), notify=say
+            subject,
+            layers,
+            Lessons(study.audio),
+            study.held_out,
+            HealOptions(minutes=args.heal_minutes, rate=args.heal_rate),
+            notify=say,
         )
         layers = dict(healed.layers)
         facts |= {"kl": healed.divergence, "kl_before": healed.before, "steps": healed.steps, "course": healed.course}
@@ -385,6 +401,8 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=16.0, help="seconds")
     parser.add_argument("--calibration", type=int, default=97, help="clips")
     parser.add_argument("--fisher", type=int, default=64, help="windows")
+    parser.add_argument("--heal-minutes", type=float, default=10.0, help="of the rows healed-*")
+    parser.add_argument("--heal-rate", type=float, default=HealOptions.rate, help="learning rate of the rows healed-*")
     parser.add_argument("--include-padding", action="store_true", help="calibrate on the padding of windows, too")
     parser.add_argument(
         "--engine", choices=("torch", "f32", "bf16", "int8"), default="torch", help="or OpenVINO in a compute type"

@@ -46,7 +46,12 @@ class Example:
 
 
 class Subject(ABC):
-    """A model to compress, with the operations of its family for running and differentiating it."""
+    """A model to compress, with the operations of its family for running and differentiating it.
+
+    `fixed_window` tells that all windows are padded to one length, and positions in them are learned.
+    """
+
+    fixed_window = False
 
     def __init__(self, name: str, model: Any, *, encoder: nn.Module, decoder: nn.Module | None, window: int) -> None:
         self.name, self.model, self.encoder, self.decoder, self.window = name, model, encoder, decoder, window
@@ -91,6 +96,8 @@ def subject_of(speech: SpeechModel) -> Subject:
 
 class WhisperSubject(Subject):
     """Whisper: windows of one size, frames of 20 ms, a prompt of special tokens."""
+
+    fixed_window = True
 
     def __init__(self, name: str, model: Any, vocabulary: WhisperVocabulary, *, n_mels: int, window: int) -> None:
         super().__init__(name, model, encoder=model.get_encoder(), decoder=model.get_decoder(), window=window)

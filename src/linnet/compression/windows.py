@@ -1,4 +1,8 @@
-"""Windows of calibration audio: read one by one, checked, and split for calibration and held-out evaluation."""
+"""Windows of calibration audio: read one by one, checked, and split for calibration and held-out evaluation.
+
+Where all windows have one length (Whisper), short recordings are joined to full ones, too: else no layer ever sees
+speech late in a window, and it is lost there.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +27,14 @@ from linnet.urls import public_name
 SILENT = 1e-4  # root mean square of a window below which it has no speech
 HELD_OUT = 5  # every n-th window is held out
 LEAST_WINDOWS = 2 * HELD_OUT
+SHORT = 0.75  # share of a window: shorter recordings are joined, too
 
 
 @dataclass(frozen=True)
 class Place:
-    """A window: a stretch of a recording, and whether it is transcribed with times."""
+    """A window: stretches of recordings, one after the other, and whether it is transcribed with times."""
 
-    stretch: Utterance
+    stretches: tuple[Utterance, ...]
     timed: bool
 
 
@@ -77,8 +82,8 @@ class Examples(ReadWhenAsked):
                 yield self._example(reader, place)
 
     def _example(self, reader: UtteranceReader, place: Place) -> Example:
-        samples = reader.read(place.stretch).samples
-        return self._subject.example(samples, place.stretch.language, timed=place.timed)
+        samples = np.concatenate([reader.read(one).samples for one in place.stretches])
+        return self._subject.example(samples, place.stretches[0].language, timed=place.timed)
 
 
 @dataclass(eq=False)
@@ -117,11 +122,15 @@ class Lessons(ReadWhenAsked):
 def read_audio(subject: Subject, utterances: Iterable[Utterance], *, most: int, skipped: Notify) -> Audio:
     """Up to `most` windows of these utterances, in order; every second one is transcribed with times where it can be.
 
+    Every fifth window of a recording is held out. Where windows have one length, short ones of one language are also
+    joined to full ones, those held out among themselves.
+
     Files that cannot be read, and windows that are silent or not finite, are counted and told to `skipped`. Raises
     `OptionError` where fewer than 10 windows are left.
     """
     teaching, held_out = Examples(subject), Examples(subject)
-    audio = Audio(teaching, held_out)
+    audio, joints = Audio(teaching, held_out), _Joints(subject.window)
+    count = 0
     for one in utterances:
         try:
             for start, samples in _windows(one, subject.window):
@@ -129,18 +138,43 @@ def read_audio(subject: Subject, utterances: Iterable[Utterance], *, most: int, 
                     audio.skip(why)
                     skipped(f"left out a window of {public_name(one.audio)}: {why}")
                     continue
-                count = len(teaching) + len(held_out)
-                if count == most:
+                if len(teaching) + len(held_out) >= most:
                     return audio
                 ends = start / SAMPLE_RATE, (start + len(samples)) / SAMPLE_RATE
-                place = Place(replace(one, start=ends[0], end=ends[1]), timed=count % 4 >= 2)
-                (held_out if count % HELD_OUT == HELD_OUT - 1 else teaching).add(place)
+                stretch = replace(one, start=ends[0], end=ends[1])
+                judges = count % HELD_OUT == HELD_OUT - 1
+                place = held_out if judges else teaching
+                place.add(Place((stretch,), timed=count % 4 >= 2))
+                count += 1
                 audio.seconds += len(samples) / SAMPLE_RATE
+                if subject.fixed_window and (full := joints.add(stretch, len(samples), judges)):
+                    place.add(Place(full, timed=joints.made % 2 == 0))
         except AudioError as error:
             audio.skip("unreadable")
             skipped(f"left out: {error}")
     _check_count(audio)
     return audio
+
+
+class _Joints:
+    """Joins short stretches until they fill a window; each language, and what is held out, by itself."""
+
+    def __init__(self, window: int) -> None:
+        self._window, self.made = window, 0
+        self._waiting: dict[tuple[str | None, bool], tuple[list[Utterance], int]] = {}
+
+    def add(self, stretch: Utterance, length: int, judges: bool) -> tuple[Utterance, ...]:
+        """The stretches of a window that this one filled, whose end is cut; none where it is not full yet."""
+        if length > SHORT * self._window:
+            return ()
+        key = stretch.language, judges
+        found, filled = self._waiting.pop(key, ([], 0))
+        found, filled = [*found, stretch], filled + length
+        if filled < self._window:
+            self._waiting[key] = found, filled
+            return ()
+        self.made += 1
+        return tuple(found)
 
 
 def _check_count(audio: Audio) -> None:

@@ -25,6 +25,7 @@ from linnet.errors import AudioError, OptionError, OutputError
 
 if TYPE_CHECKING:
     from linnet.cli.stream_output import Output
+    from linnet.notices import Notify
     from linnet.streaming.events import Stats
     from linnet.streaming.live import Source
     from linnet.streaming.options import StreamOptions
@@ -177,8 +178,11 @@ class _SourceChoice:
             return "microphone"
         return "stdin" if self.source == "-" else str(self.source)
 
-    def open(self, stop: threading.Event, stack: ExitStack) -> tuple[Iterable[Any], Source]:
-        """Open the source; returns its chunks and how they arrive. Raises `AudioError`."""
+    def open(self, stop: threading.Event, stack: ExitStack, notify: Notify) -> tuple[Iterable[Any], Source]:
+        """Open the source; returns its chunks and how they arrive.
+
+        When the stack is closed, `notify` receives the notices of a recording. Raises `AudioError`.
+        """
         from linnet.audio.source import open_audio
         from linnet.streaming import sources
         from linnet.streaming.live import Source
@@ -192,6 +196,7 @@ class _SourceChoice:
             rate = RATE if self.rate is None else self.rate
             return sources.raw(sys.stdin.buffer, rate, stop), Source(rate)
         audio = stack.enter_context(open_audio(self.source or ""))
+        stack.callback(lambda: [notify(f"{self.name}: {text}") for text in audio.notices])
         return sources.recording(audio, stop, speed=self.speed), Source(live=self.speed > 0.0)
 
 
@@ -213,7 +218,7 @@ class _Command:
 
         stop = threading.Event()
         with ExitStack() as stack:
-            chunks, source = self.input.open(stop, stack)
+            chunks, source = self.input.open(stop, stack, reporter.notice)
             if self.output is not None:
                 _check_output(self.output)
             model = streaming_model(

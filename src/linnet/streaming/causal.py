@@ -241,7 +241,8 @@ class CausalModel:
         seconds = (memory.encoder.frames - memory.decoded_frames) * FRAME_SECONDS
         new = max(NEW_TOKENS, math.ceil(seconds * TOKENS_PER_SECOND))
         room = self.whisper.max_length - len(prefix) - len(committed)
-        return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=min(len(guess) + new, room))
+        limit = min(max(len(guess) + new, query.least), room)
+        return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=limit, least=query.least)
 
     def _hypothesis(
         self, query: Query, one: Continued, words: tuple[TimedWord, ...], language: str | None

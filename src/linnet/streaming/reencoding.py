@@ -26,7 +26,7 @@ from linnet.decoding.hypothesis import Search, prime
 from linnet.decoding.language import detect_language, resolve_language
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix
-from linnet.decoding.rules import Rule, Suppress, SuppressAtBegin
+from linnet.decoding.rules import Rule, Suppress, SuppressAtBegin, SuppressBefore
 from linnet.engines.protocol import EncoderOutput, Engine
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import WhisperModel
@@ -160,6 +160,8 @@ class ReencodingModel:
         )
         search = Search(self._engine, self._vocabulary.end, limit)
         rules = self._rules if any(not one.query.committed for one in requests) else self._rules[:1]
+        if least := max(one.query.least for one in requests):
+            rules = [*rules, SuppressBefore([self._vocabulary.end], least)]
         if self._beam_size > 1:
             found = beam_search(search, primed, rules, beams=self._beam_size, length_penalty=1.0)
         else:

@@ -136,6 +136,10 @@ class CausalModel:
         """See `StreamingModel`: encoded frames depend on all earlier audio, so nothing can be dropped."""
         return
 
+    def encoded(self, memory: CausalMemory) -> float:
+        """See `StreamingModel`."""
+        return float(memory.encoder.frames * FRAME_SECONDS)
+
     def room(self, memory: CausalMemory) -> float:
         """See `StreamingModel`."""
         most = (self._engine.most_frames - self.spec.tail_pad) * FRAME_SECONDS

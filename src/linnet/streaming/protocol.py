@@ -82,6 +82,10 @@ class StreamingModel(Protocol):
         """
         ...
 
+    def encoded(self, memory: Any) -> float:
+        """Seconds of the segment that a decode can use; a causal model waits for the end of a block."""
+        ...
+
     def room(self, memory: Any) -> float:
         """Seconds of audio that still fit into the segment."""
         ...

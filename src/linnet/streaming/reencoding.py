@@ -89,6 +89,10 @@ class ReencodingModel:
         prompt = () if self._vocabulary.start_of_previous is None else (*memory.prompt, *committed)[-MOST_PROMPT:]
         return Window(memory.language, prompt, [memory.samples[round(before * SAMPLE_RATE) :].copy()])
 
+    def encoded(self, memory: Window) -> float:
+        """See `StreamingModel`: all of it."""
+        return len(memory.samples) / SAMPLE_RATE
+
     def room(self, memory: Window) -> float:
         """See `StreamingModel`."""
         return (self._model.window_samples - len(memory.samples)) / SAMPLE_RATE

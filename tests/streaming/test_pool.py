@@ -99,8 +99,8 @@ class Costly(AmplitudeModel):
         return answers
 
     def _spend(self, query: Query, found: Hypothesis) -> Hypothesis:
-        seconds, more = sum(map(len, query.memory)) / SAMPLE_RATE, max(query.least - len(found.tokens), 0)
-        tokens = (*found.tokens, *[1] * more)
+        seconds, more = sum(map(len, query.memory)) / SAMPLE_RATE, max(query.length - len(found.tokens), 0)
+        tokens = (*found.tokens, *[1] * more)[: query.length or None]
         self.asked.append((seconds, len(query.committed), len(tokens)))
         self.now += seconds * self.audio + len(tokens) * self.token
         return replace(found, tokens=tokens, token_logprobs=(-0.05,) * len(tokens))

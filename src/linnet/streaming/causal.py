@@ -245,8 +245,8 @@ class CausalModel:
         seconds = (memory.encoder.frames - memory.decoded_frames) * FRAME_SECONDS
         new = max(NEW_TOKENS, math.ceil(seconds * TOKENS_PER_SECOND))
         room = self.whisper.max_length - len(prefix) - len(committed)
-        limit = min(max(len(guess) + new, query.least), room)
-        return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=limit, least=query.least)
+        limit = min(query.length or len(guess) + new, room)
+        return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=limit, least=query.length)
 
     def _hypothesis(
         self, query: Query, one: Continued, words: tuple[TimedWord, ...], language: str | None

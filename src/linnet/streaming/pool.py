@@ -54,7 +54,7 @@ class SessionPool:
         most_together: int = MOST_TOGETHER,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`capacity`: maximum number of sessions; None measures it now by a few decodes: a second or two."""
+        """`capacity`: maximum number of sessions; None measures it now by a few decodes, which take seconds."""
         self.model = model
         self._most_waiting, self._most_together, self._clock = most_waiting, most_together, clock
         self.capacity = measure_capacity(model, StreamOptions(), clock) if capacity is None else capacity
@@ -163,14 +163,14 @@ def measure_capacity(model: StreamingModel, options: StreamOptions, clock: Calla
     tail = math.ceil(FAST * (timing.delay + timing.patience)) + fresh
     add_audio(window - LOOKS * new)
     said = round(FAST * window)
-    (heard,) = model.answer([Query(memory, (), least=said)])  # also warms up
+    (heard,) = model.answer([Query(memory, (), length=said)])  # also warms up
     final, activity = heard.tokens[: max(said - tail, 0)], LiveActivity()
     begun = clock()
     for _ in range(LOOKS):
         for _ in range(round(timing.step / SECONDS)):
             activity.push(np.zeros(FRAME, np.float32))
         add_audio(new)
-        (heard,) = model.answer([Query(memory, final, least=tail)])
+        (heard,) = model.answer([Query(memory, final, length=tail)])
         final += heard.tokens[:fresh]
     cost = (clock() - begun) / LOOKS
     return max(1, int(USABLE * timing.step / max(cost, 1e-6)))

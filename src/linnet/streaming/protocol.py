@@ -43,14 +43,14 @@ class Query:
     """One decode requested by a session; queries of several sessions may share a batch.
 
     `memory` is the segment's state, created by `StreamingModel.begin` and extended by `add_audio`. `final`: the
-    audio of the segment is complete, or speech has paused, so its tail may be padded and every word is needed. `least`:
-    the fewest tokens to decode, whatever the audio holds, to measure what speech would cost.
+    audio of the segment is complete, or speech has paused, so its tail may be padded and every word is needed.
+    `length`: decode that many tokens, whatever the audio holds, to measure what speech costs; 0: until the model ends.
     """
 
     memory: Any
     committed: tuple[int, ...]  # final tokens of the segment, which the hypothesis continues
     final: bool = False
-    least: int = 0
+    length: int = 0
 
 
 class StreamingModel(Protocol):

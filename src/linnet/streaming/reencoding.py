@@ -153,7 +153,8 @@ class ReencodingModel:
         room = self._model.max_length - len(sequences[0])
         if room < 1:  # no room after the final tokens
             return [Hypothesis((), (), (), ended=False, language=one.language) for one in requests]
-        limit = min(room, max(one.limit for one in requests))
+        length = max(one.query.length for one in requests)
+        limit = min(room, length or max(one.limit for one in requests))
         primed = prime(
             self._engine,
             encoded,
@@ -164,8 +165,8 @@ class ReencodingModel:
         )
         search = Search(self._engine, self._vocabulary.end, limit)
         rules = self._rules if any(not one.query.committed for one in requests) else self._rules[:1]
-        if least := max(one.query.least for one in requests):
-            rules = [*rules, SuppressBefore([self._vocabulary.end], least)]
+        if length:
+            rules = [*rules, SuppressBefore([self._vocabulary.end], length)]
         if self._beam_size > 1:
             found = beam_search(search, primed, rules, beams=self._beam_size, length_penalty=1.0)
         else:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.contour import levels
 from linnet.curation.contour import likeness as alike_contours
 from linnet.curation.counting import mix as hash_keys
 from linnet.curation.gating import Verdict
@@ -151,24 +150,22 @@ def contour_pairs(pool: Pool, usable: Flags) -> Pairs:
 
     Where more than 64 have the same words, each is compared with the next 16 in length.
     """
-    lengths = pool.contours.lengths
+    lengths, texts = pool.contours.lengths, text_keys(pool.words)
     rows = np.flatnonzero(usable & (pool.words.lengths > 0) & (lengths > 0))
-    rows = rows[np.lexsort((rows, lengths[rows], text_keys(pool.words)[rows]))]
-    keys = text_keys(pool.words)[rows]
-    found: list[tuple[int, int]] = []
-    alike: list[float] = []
-    for group in np.split(rows, np.flatnonzero(keys[1:] != keys[:-1]) + 1):
-        if len(group) < 2:
-            continue
-        reach = len(group) if len(group) <= _CROWD else _NEIGHBORS
-        held = [levels(pool.contours[row]) for row in group.tolist()]
-        for at, one in enumerate(held):
-            for to in range(at + 1, min(at + 1 + reach, len(group))):
-                if len(held[to]) > _STRETCH * len(one):
-                    break
-                found.append((int(group[at]), int(group[to])))
-                alike.append(alike_contours(one, held[to]))
-    return Pairs.of(np.array(found, np.int64).reshape(-1, 2), np.array(alike, np.float64))
+    rows = rows[np.lexsort((rows, lengths[rows], texts[rows]))]
+    keys, size = texts[rows], lengths[rows]
+    heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(rows)])
+    counts = np.diff(np.append(heads, len(rows)))
+    last = np.repeat(heads + counts, counts) - 1  # of the same words
+    last = np.where(np.repeat(counts, counts) <= _CROWD, last, np.minimum(last, np.arange(len(rows)) + _NEIGHBORS))
+    at, step, found = np.arange(len(rows)), 0, [np.zeros((0, 2), np.int64)]
+    while len(at):
+        step += 1
+        at = at[at + step <= last[at]]
+        at = at[size[at + step] <= _STRETCH * size[at]]
+        found.append(np.stack([rows[at], rows[at + step]], axis=1))
+    pairs = np.concatenate(found)
+    return Pairs.of(pairs, alike_contours(pool.contours, pairs[:, 0], pairs[:, 1]))
 
 
 def likeness(pool: Pool, first: Integers, second: Integers, other: Pool | None = None) -> Numbers:

@@ -149,7 +149,8 @@ def strings(
     takes: dict[str, list[list[Samples]]], shares: Sequence[float], chances: Sequence[float], hours: float, rng: Rng
 ) -> list[Clip]:
     """Strings of digits, the speakers with these shares, the digits with these chances."""
-    clips, seconds = [], 0.0
+    clips: list[Clip] = []
+    seconds = 0.0
     names = list(takes)
     while seconds < 3600 * hours:
         speaker = names[int(rng.choice(len(names), p=shares))]

@@ -253,4 +253,5 @@ def _came(before: Floats32, step: NDArray[np.int8]) -> Floats32:
     np.greater(on, stay, out=step.view(np.bool_))
     score: Floats32 = np.maximum(stay, on)
     np.copyto(step, np.int8(2), where=skip > score)
-    return np.maximum(score, skip, out=score)
+    np.maximum(score, skip, out=score)
+    return score

@@ -88,7 +88,9 @@ def make(folder: Path, rows: int, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shards = -(-rows // ROWS)
     tasks = [(folder, first, min(first + TOGETHER, shards), rows, seed) for first in range(0, shards, TOGETHER)]
-    counts = sum(map_items(_make, tasks, WorkerOptions(workers=1)), start=np.zeros((len(LANGUAGES), len(LETTERS)), np.int64))
+    counts = sum(
+        map_items(_make, tasks, WorkerOptions(workers=1)), start=np.zeros((len(LANGUAGES), len(LETTERS)), np.int64)
+    )
     keys = [(language, "letters") for language in sorted(LANGUAGES)]
     found = dict(zip(LANGUAGES, counts.tolist(), strict=True))
     Inventory({key: tuple(LETTERS) for key in keys}, {key: tuple(found[key[0]]) for key in keys}).save(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnet.curation.cuts import ENOUGH, CutSound, CutText, cut_sound, cut_text
+from linnet.curation.cuts import CutSound, CutText, cut_sound, cut_text
+from linnet.curation.outliers import ENOUGH, of_learned
 from linnet.curation.pool import Pool
 from tests.support.pools import pool_of
 
@@ -65,6 +66,28 @@ def test_each_sign_counts() -> None:
     for name, worse in (("characters", 25), ("mi", 1.0)):
         values = [cut_text(changed(usual(), 0, **{**base, name: value}), EVERYONE)[0] for value in (base[name], worse)]
         assert values[1] > values[0]
+
+
+def test_the_signs_of_sound_recordings_add_up_to_one_standard_deviation() -> None:
+    count = 6000
+    rng = np.random.default_rng(4)
+    pool = usual(
+        count,
+        speech_frames=np.rint(1750 * np.exp(rng.normal(0, 0.2, count))),
+        duration=np.full(count, 40.0),
+        trailing_silence=np.exp(rng.normal(0, 1, count)),
+        scores={"mi_raw": rng.normal(2, 0.3, count), "mi_tokens_raw": rng.normal(2, 0.3, count)},
+    )
+    everyone = np.ones(count, bool)
+    assert np.std(cut_sound(pool, everyone)) == pytest.approx(1.0, abs=0.03)
+    assert np.std(cut_text(pool, everyone)) == pytest.approx(1.0, abs=0.03)
+
+
+def test_what_few_recordings_have_taught_counts_for_less() -> None:
+    codes = np.repeat([0, 1, 2, -1], [99, 100, 5000, 3])
+    scores, judged = of_learned(np.full(len(codes), 3.0), codes, np.ones(len(codes), bool))
+    assert scores[[0, 99, 199, -1]] == pytest.approx([2.0, 2.0, 3 / 1.01, 2.0])
+    assert judged[[0, 99, 199, -1]].tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize("gate", [CutSound(2.5), CutText(2.5)])

@@ -22,6 +22,7 @@ _BAND = 4  # values that must be equal for a look, where the texts differ
 _CROWD = 64  # recordings with one key; more are compared with their neighbors among them, not all with all
 _NEIGHBORS = 16  # in length, that a recording is compared with where more say the same
 _STRETCH = 4 / 3  # a copy is at most so much longer
+_LONG = 75  # frames; two takes of one short word are alike by chance
 _ILL_FITTING = 0.05  # the share of recordings whose words fit worst
 
 Keys = NDArray[np.uint64]
@@ -33,7 +34,9 @@ class DuplicateOptions:
 
     `near` for any two, `near_same_text` for two with the same words, of which less is asked: two takes of one sentence
     share next to nothing, a copy with noise or through a codec a tenth. `near_contour` is the correlation of the
-    contours of two with the same words: a copy has 0.9 or more, another take of a sentence about 0.5.
+    contours of two with the same words: a copy has 0.9 or more, another take of a sentence about 0.5. Of less than
+    1.5 s more is asked, as takes of a single word have up to 0.9: what may be missing to 1 shrinks with the root of
+    the length.
     """
 
     exact: bool = True
@@ -138,7 +141,8 @@ def near_pairs(
     alike = likeness(pool, edges[:, 0], edges[:, 1])
     if contours is None or options.near_contour is None:
         return Pairs.of(edges, alike)
-    near = contours.alike >= options.near_contour
+    frames = np.minimum(pool.contours.lengths[contours.first], pool.contours.lengths[contours.second])
+    near = contours.alike >= 1 - (1 - options.near_contour) * np.sqrt(np.minimum(frames / _LONG, 1.0))
     more = np.sort(np.stack([contours.first[near], contours.second[near]], axis=1), axis=1)
     both = np.concatenate([more, edges])
     kept, first = np.unique(both, axis=0, return_index=True)  # of a pair that both found, the contour's

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from linnet.curation.cuts import CutSound, CutText
 from linnet.curation.gating import Gate, Verdict
-from linnet.curation.outliers import length_groups, robust_scores
+from linnet.curation.outliers import length_groups, of_learned, robust_scores
 from linnet.curation.pool import FRAME, Flags, Numbers, Pool
 from linnet.curation.textfit import ForeignText
 from linnet.settings import NOT_NEGATIVE, SHARE, require
 from linnet.text.scripts import NONE, text_script
 from linnet.text.words import bears_sound
-
-_ENOUGH = 100  # minimum recordings of a language for a check of words against sounds
 
 
 @dataclass(frozen=True)
@@ -262,9 +260,8 @@ class Mismatch:
             return Verdict(np.zeros(len(pool), np.bool_), np.full(len(pool), np.nan))
         languages = pool.labels["language"].codes
         groups = length_groups(languages, pool.seconds, usable)
-        counts = np.bincount(languages[usable] + 1, minlength=int(languages.max(initial=0)) + 2)
-        groups[counts[languages + 1] < _ENOUGH] = -1
-        scores = robust_scores(pool.scores[column], groups, usable, "upper")
+        scores, judged = of_learned(robust_scores(pool.scores[column], groups, usable, "upper"), languages, usable)
+        scores = np.where(judged, scores, np.nan)
         return Verdict(scores < -self.limit, scores)
 
     def reason(self, value: float) -> str:

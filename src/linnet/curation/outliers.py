@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from linnet.curation.pool import Flags, Numbers
 
+ENOUGH = 100  # recordings of a language, the fewest that how its words sound can be learned from
 _LEAST = 30  # minimum values of a group
 _QUARTERS = 1.3490  # between the quartiles of a normal distribution, in standard deviations
 
@@ -53,6 +54,17 @@ def _quantile(ordered: Numbers, starts: NDArray[Any], counts: NDArray[Any], shar
     part = place - np.floor(place)
     values: Numbers = (1 - part) * ordered[first] + part * ordered[second]
     return values
+
+
+def of_learned(scores: Numbers, codes: NDArray[Any], usable: Flags) -> tuple[Numbers, Flags]:
+    """Scores [N] of what the corpus itself has taught, and which may be judged: those of languages with enough of it.
+
+    What is usual is known to about 1 / n from n usable recordings of a language (`codes` [N], -1 for none), so a score
+    counts for less where they are few: two thirds at 100, nearly all at 2,000.
+    """
+    counts = np.bincount(codes[usable] + 1, minlength=int(codes.max(initial=0)) + 2)[codes + 1]
+    shrunk: Numbers = scores / (1 + ENOUGH / (2 * np.maximum(counts, ENOUGH)))
+    return shrunk, counts >= ENOUGH
 
 
 def length_groups(codes: NDArray[Any], seconds: Numbers, usable: Flags) -> NDArray[np.int64]:

@@ -4,9 +4,9 @@
                                                                 words that are not heard
     cut text  = (-match - rate / 2) / sqrt(5/4)                 sounds that go with no word; too few characters a second
 
-Each sign is in robust standard deviations from the median of the language (and, for the last two, the length), and so
-are the sums, as far as the signs of a sound recording do not depend on each other. Of a language with few recordings it
-is told from all of them together, but nothing fails for it.
+Each sign is in robust standard deviations from the median of the language (and, for those of words and sounds, the
+length and the speaker), and so are the sums, as far as the signs of a sound recording do not depend on each other. Of a
+language with few recordings it is told from all of them together, but nothing fails for it.
 
 Shapes: N recordings.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnet.curation.gating import Verdict
-from linnet.curation.outliers import length_groups, of_learned, robust_scores
+from linnet.curation.outliers import beside_speakers, length_groups, of_learned, robust_scores
 from linnet.curation.pool import Flags, Numbers, Pool
 
 _LEAST_RATE, _LEAST_END = 0.1, 0.3  # of the spread, so that what all share does not make a tiny difference large
@@ -98,7 +98,8 @@ def _fit(pool: Pool, name: str, usable: Flags) -> Numbers:
         return np.full(len(pool), np.nan)
     languages = pool.labels["language"].codes
     groups = length_groups(languages, pool.seconds, usable)
-    return of_learned(_sign(pool.scores[column], groups, usable, upper=True), languages, usable)[0]
+    found = beside_speakers(_sign(pool.scores[column], groups, usable, upper=True), pool.speakers.codes, usable)
+    return of_learned(found, languages, usable)[0]
 
 
 def _sign(

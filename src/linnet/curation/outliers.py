@@ -14,6 +14,7 @@ from linnet.curation.pool import Flags, Numbers
 
 ENOUGH = 100  # recordings of a language, the fewest that how its words sound can be learned from
 _LEAST = 30  # minimum values of a group
+_OF_VOICE = 1.5  # standard deviations that a voice may lie below the others
 _QUARTERS = 1.3490  # between the quartiles of a normal distribution, in standard deviations
 
 
@@ -54,6 +55,22 @@ def _quantile(ordered: Numbers, starts: NDArray[Any], counts: NDArray[Any], shar
     part = place - np.floor(place)
     values: Numbers = (1 - part) * ordered[first] + part * ordered[second]
     return values
+
+
+def beside_speakers(scores: Numbers, speakers: NDArray[Any], usable: Flags) -> Numbers:
+    """Scores [N] in which a speaker's are raised by what the speaker's median lacks to 0, by 1.5 at most.
+
+    Sounds that most of the corpus has taught go less well with the words of a rare voice, in all of its recordings. A
+    speaker with nothing but wrong texts still stands out. `speakers` [N] are numbers, negative for none; those with
+    fewer than 30 usable scores are left as they are.
+    """
+    judged = np.flatnonzero(usable & (speakers >= 0) & np.isfinite(scores))
+    order = judged[np.lexsort((scores[judged], speakers[judged]))]
+    held, starts, counts = np.unique(speakers[order], return_index=True, return_counts=True)
+    lacks = np.zeros(int(speakers.max(initial=0)) + 2)  # the last one is for no speaker
+    middle = _quantile(scores[order], starts, counts, 0.5)
+    lacks[held] = np.where(counts >= _LEAST, np.clip(-middle, 0.0, _OF_VOICE), 0.0)
+    return np.asarray(scores + lacks[speakers], np.float64)
 
 
 def of_learned(scores: Numbers, codes: NDArray[Any], usable: Flags) -> tuple[Numbers, Flags]:

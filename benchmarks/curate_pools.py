@@ -6,8 +6,9 @@
 `digits` puts strings of 1 to 8 digits together from the training speakers of the Free Spoken Digit Dataset: pool-K is
 defective and skewed (digits after Zipf, one speaker with 45 %, defects as below, a fifth near duplicates), clean-K is
 clean and balanced. Beside each lie `clean.jsonl`, its rows without a defect, and the tests: lucas to choose settings
-on, theo to report, and `known`, held-out takes (the first five of each digit) of the training speakers. `real` copies sets of transcribed speech with defects in them. Each row's key `defect` names what
-was done to it, and `copy_of` of which row it is a copy:
+on, theo to report, and `known`, held-out takes (the first five of each digit) of the training speakers. `real` copies
+sets of transcribed speech with defects in them. Each row's key `defect` names what was done to it, and `copy_of` of
+which row it is a copy:
 
     wrong-text       the transcript of an utterance of another speaker
     swapped-text     that of another utterance of the same speaker

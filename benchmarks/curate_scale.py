@@ -1,10 +1,10 @@
 """How long a million recordings take through scoring and selection, from the tables of the passes before.
 
     python benchmarks/curate_scale.py build/scale --make --rows 1000000
-    python benchmarks/curate_scale.py build/scale --workers 2 [--alignment even] [--profile]
+    python benchmarks/curate_scale.py build/scale --workers 2 [--cluster ray] [--alignment even] [--profile]
 
 `--make` writes tables as the audio and text passes leave them, of made-up speech: sentences of three languages after
-Zipf, of which a third are read twice or more; 5 s and 80 runs of units a recording on average, units that go with
+Zipf, of which a third are read twice or more; 4 s and 50 runs of units a recording on average, units that go with
 phones, MinHash sketches and contours, 3,000 speakers in six sources; one of fifty recordings is a copy, another has a
 wrong text. No sound is decoded. Without `--make` the tables are scored, and a fifth of the hours is chosen, as
 `linnet curate` does it; the times are printed as a line of JSON, with the hash of all scores and of the choice, which
@@ -246,6 +246,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cluster", help="ray, or the address of a cluster, instead of processes of this machine")
     parser.add_argument("--alignment", default=EstimatorOptions().alignment)
     parser.add_argument("--profile", action="store_true", help="print where the time goes (with --workers 1)")
     asked = parser.parse_args()
@@ -254,7 +255,7 @@ def main() -> None:
         return
     options = CurateOptions(
         estimators=EstimatorOptions(alignment=asked.alignment),
-        workers=WorkerOptions(workers=asked.workers),
+        workers=WorkerOptions(workers=asked.workers, cluster=asked.cluster),
     )
     print(json.dumps(measured(asked.folder, options, asked.profile)))
 

@@ -6,8 +6,9 @@
 `digits` puts strings of 1 to 8 digits together from the training speakers of the Free Spoken Digit Dataset: pool-K is
 defective and skewed (digits after Zipf, one speaker with 45 %, defects as below, a fifth near duplicates), clean-K is
 clean and balanced. Beside each lie `clean.jsonl`, its rows without a defect, and the tests: lucas to choose settings
-on, theo to report. `real` copies sets of transcribed speech with defects in them. Each row's key `defect` names what
-was done to it, and `copy_of` of which row it is a copy:
+on, theo to report, and `known`, held-out takes (the first five of each digit) of the training speakers. `real` copies
+sets of transcribed speech with defects in them. Each row's key `defect` names what was done to it, and `copy_of` of
+which row it is a copy:
 
     wrong-text       the transcript of an utterance of another speaker
     swapped-text     that of another utterance of the same speaker
@@ -41,6 +42,7 @@ SPEECH = ROOT / "../shared/data/speech"
 FSDD = ROOT / "../shared/data/fsdd"
 TRAINING = ("george", "jackson", "nicolas", "yweweler")
 SHARES = (0.45, 0.3, 0.17, 0.08)
+HELD_OUT = 5  # takes of each digit
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DEFECTS = ("wrong-text", "swapped-text", "cut-audio", "cut-text", "noise")
 Samples = NDArray[np.float32]
@@ -148,7 +150,8 @@ def strings(
     takes: dict[str, list[list[Samples]]], shares: Sequence[float], chances: Sequence[float], hours: float, rng: Rng
 ) -> list[Clip]:
     """Strings of digits, the speakers with these shares, the digits with these chances."""
-    clips, seconds = [], 0.0
+    clips: list[Clip] = []
+    seconds = 0.0
     names = list(takes)
     while seconds < 3600 * hours:
         speaker = names[int(rng.choice(len(names), p=shares))]
@@ -174,7 +177,9 @@ def digit_pools(output: Path, pools: int, hours: float) -> None:
     even = np.full(10, 0.1)
     for name, count in (("lucas", 0.15), ("theo", 0.3)):
         write(output / name, strings({name: takes[name]}, [1.0], even.tolist(), count, np.random.default_rng(7)))
-    train = {name: takes[name] for name in TRAINING}
+    known = {name: [digit[:HELD_OUT] for digit in takes[name]] for name in TRAINING}
+    write(output / "known", strings(known, [0.25] * 4, even.tolist(), 0.3, np.random.default_rng(7)))
+    train = {name: [digit[HELD_OUT:] for digit in takes[name]] for name in TRAINING}
     for number in range(pools):
         rng = np.random.default_rng([number, 11])
         zipf = 1 / rng.permutation(np.arange(1, 11))
@@ -189,12 +194,16 @@ def load_takes(speaker: str) -> list[list[Samples]]:
     found: list[list[Samples]] = []
     for digit in range(10):
         own = []
-        for path in sorted((FSDD / "recordings").glob(f"{digit}_{speaker}_*.wav")):
+        for path in sorted((FSDD / "recordings").glob(f"{digit}_{speaker}_*.wav"), key=_take):
             samples, rate = soundfile.read(path, dtype="float32")
             made = soxr.resample(samples, rate, SAMPLE_RATE)
             own.append((made / max(1e-3, float(np.abs(made).max()))).astype(np.float32))
         found.append(own)
     return found
+
+
+def _take(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])
 
 
 def real_pools(output: Path, sets: Sequence[str], rate: float, seed: int) -> None:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 
 from linnet.audio import load
 from linnet.streaming.events import Final, Partial, Vad
@@ -39,6 +40,23 @@ def clip(root: Path) -> Path:
 def test_a_recording_becomes_a_line_of_text(call: Call, clip: Path) -> None:
     done = call("stream", clip, *DIGITS)
     assert (done.status, done.out) == (0, TEXT + "\n")
+
+
+def test_a_damaged_recording_is_reported_as_for_transcribe(call: Call, clip: Path, tmp_path: Path) -> None:
+    samples = load(clip).samples.copy()
+    samples[20_000:20_010] = np.nan
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+    path.write_bytes(path.read_bytes()[:-8000])
+    said = []
+    for verb in ("stream", "transcribe"):
+        done = call(verb, path, *DIGITS[:-1])
+        said.append([line for line in done.err.splitlines() if str(path) in line and "RTFx" not in line])
+        assert done.out.split() == TEXT.split()
+    assert said[0] == said[1]
+    assert len(said[0]) == 2
+    assert "10 of " in said[0][0]
+    assert "the header promises 4.7 s" in said[0][1]
 
 
 def test_settings_of_other_sources_in_the_environment_do_no_harm(

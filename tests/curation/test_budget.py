@@ -50,6 +50,25 @@ def test_a_ledger_names_what_keeps_a_row_out() -> None:
     assert ledger.blocker(1) == "budget"
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_all_rows_at_once_are_told_what_each_is_told(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    seconds = rng.choice([0.5, 1.0, 2.0], 12)
+    names = [["a", "b", None][at] for at in rng.integers(0, 3, 12)]
+    caps = [
+        Cap("speaker", labels := Labels.of(names), np.full(len(labels.names), 2.0), seconds),
+        Cap("text", labels, np.full(len(labels.names), 2.0), np.ones(12)),
+    ]
+    ledger = Ledger(seconds, 6.0, caps)
+    for row in rng.permutation(12).tolist():
+        if ledger.admits(row):
+            ledger.take(row)
+    told = [ledger.blocker(row) for row in range(12)]
+    first = ledger.first_caps(np.arange(12))
+    assert [caps[at].name if at >= 0 else None for at in first] == [one if one != "budget" else None for one in told]
+    assert [ledger.admits(row) for row in range(12)] == ledger.open_to(np.arange(12)).tolist()
+
+
 def test_a_cap_that_comes_later_counts_what_was_taken() -> None:
     labels = Labels.of(["a", "a"])
     ledger = Ledger(np.ones(2), 9.0)

@@ -12,6 +12,7 @@ import soundfile
 from linnet.curation.duplicates import (
     DuplicateOptions,
     NearSound,
+    Pairs,
     SameSound,
     contour_pairs,
     near_pairs,
@@ -133,6 +134,17 @@ def test_a_copy_that_begins_elsewhere_is_found_by_its_contour() -> None:
     off = NearSound(DuplicateOptions(near_contour=None)).check(pool, ALL(4, bool))
     assert not off.failed.any()
     assert np.isnan(off.values).all()
+
+
+@pytest.mark.parametrize(("frames", "least"), [(75, 0.9), (300, 0.9), (27, 0.94), (12, 0.96)])
+def test_of_short_recordings_more_likeness_is_asked(frames: int, least: float) -> None:
+    rng = np.random.default_rng(8)
+    pool = pool_of(["one"] * 2, words=[[1]] * 2, contours=[contour_of(rng, frames)] * 2)
+    failing = []
+    for alike in (least - 0.001, least + 0.001):
+        pairs = Pairs(np.array([0]), np.array([1]), np.array([alike]))
+        failing.append(len(near_pairs(pool, ALL(2, bool), contours=pairs)))
+    assert failing == [0, 1]
 
 
 def test_what_is_much_longer_is_not_compared_and_crowds_are_compared_by_length() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnet.curation.cuts import ENOUGH, CutSound, CutText, cut_sound, cut_text
+from linnet.curation.cuts import CutSound, CutText, cut_sound, cut_text
+from linnet.curation.outliers import ENOUGH, beside_speakers, of_learned
 from linnet.curation.pool import Pool
 from tests.support.pools import pool_of
 
@@ -65,6 +66,42 @@ def test_each_sign_counts() -> None:
     for name, worse in (("characters", 25), ("mi", 1.0)):
         values = [cut_text(changed(usual(), 0, **{**base, name: value}), EVERYONE)[0] for value in (base[name], worse)]
         assert values[1] > values[0]
+
+
+def test_the_signs_of_sound_recordings_add_up_to_one_standard_deviation() -> None:
+    count = 6000
+    rng = np.random.default_rng(4)
+    pool = usual(
+        count,
+        speech_frames=np.rint(1750 * np.exp(rng.normal(0, 0.2, count))),
+        duration=np.full(count, 40.0),
+        trailing_silence=np.exp(rng.normal(0, 1, count)),
+        scores={"mi_raw": rng.normal(2, 0.3, count), "mi_tokens_raw": rng.normal(2, 0.3, count)},
+    )
+    everyone = np.ones(count, bool)
+    assert np.std(cut_sound(pool, everyone)) == pytest.approx(1.0, abs=0.03)
+    assert np.std(cut_text(pool, everyone)) == pytest.approx(1.0, abs=0.03)
+
+
+def test_what_few_recordings_have_taught_counts_for_less() -> None:
+    codes = np.repeat([0, 1, 2, -1], [99, 100, 5000, 3])
+    scores, judged = of_learned(np.full(len(codes), 3.0), codes, np.ones(len(codes), bool))
+    assert scores[[0, 99, 199, -1]] == pytest.approx([2.0, 2.0, 3 / 1.01, 2.0])
+    assert judged[[0, 99, 199, -1]].tolist() == [False, True, True, False]
+
+
+def test_a_rare_voice_is_judged_beside_itself_and_one_of_wrong_texts_is_not() -> None:
+    rng = np.random.default_rng(9)
+    speakers = np.repeat([0, 1, 2, 3, -1], [500, 60, 60, 29, 1])
+    centers = np.repeat([0.0, -1.2, -6.0, -1.2, -1.2], [500, 60, 60, 29, 1])
+    scores = centers + rng.normal(0, 0.1, len(speakers))
+    scores[500] = -4.0  # a wrong text of the rare voice
+    found = beside_speakers(scores, speakers, np.ones(len(speakers), bool))
+    assert np.abs(found[:500]).max() < 0.5
+    assert np.abs(found[501:560]).max() < 0.5
+    assert found[500] == pytest.approx(-2.8, abs=0.1)
+    assert found[560:620].max() < -4.0
+    assert found[620:] == pytest.approx(scores[620:])
 
 
 @pytest.mark.parametrize("gate", [CutSound(2.5), CutText(2.5)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +17,12 @@ from linnet.errors import ModelError, OptionError
 from linnet.models.causal import CausalSpec
 from linnet.models.whisper import load_module
 from linnet.streaming import causal_loading
+from linnet.streaming.causal import CausalModel
 from linnet.streaming.causal_loading import causal_folder, load_causal
+from linnet.streaming.events import Event
+from linnet.streaming.models import streaming_model
 from linnet.streaming.protocol import Query
+from linnet.transcription.recognizer import Recognizer, load
 from tests.support.tiny_whispers import save_whisper
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT asks for it
@@ -53,6 +59,31 @@ def test_a_whole_checkpoint_and_an_adapter_to_it(base, tmp_path):
     )
     with pytest.raises(OptionError, match="blocks of"):
         load_causal(str(whole), block=9.0)
+
+
+def test_a_recognizer_of_a_causal_model_streams_causally():
+    recognizer = load("digits-stream", device="cpu", engine="torch", compute_type="bf16")
+    model = streaming_model(recognizer, block=0.5)
+    assert isinstance(model, CausalModel)
+    assert (model.engine_name, model.block) == ("torch cpu bfloat16, causal", pytest.approx(0.5))
+
+    async def events() -> list[Event]:
+        return [event async for event in recognizer.stream([np.zeros(1600, np.float32)], language="en")]
+
+    assert asyncio.run(events())[0].engine == model.engine_name
+    with pytest.raises(OptionError, match="greedily"):
+        streaming_model(recognizer, beam_size=2)
+
+
+def test_it_is_loaded_as_the_recognizer_was(monkeypatch):
+    asked: list[EngineConfig] = []
+    monkeypatch.setattr(causal_loading, "load_causal", lambda _, **given: asked.append(given["engine"]))
+    ref = SimpleNamespace(name="digits-stream", revision=None)
+    for kind, dtype, threads in (("openvino", "int8", 3), ("openvino", "f32", None), ("torch", "float32", 1)):
+        backend = SimpleNamespace(engine_name=f"{kind} cpu {dtype}")
+        streaming_model(Recognizer(backend, ref, device="cpu", dtype=dtype, threads=threads))
+    expected = [("openvino", "int8", 3), ("openvino", "f32", None), ("torch", "f32", 1)]
+    assert [(one.engine, one.compute_type, one.threads) for one in asked] == expected
 
 
 def test_other_folders_are_no_causal_models(base, tmp_path):

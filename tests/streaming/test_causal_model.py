@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.audio.mel import LogMel, scale_causal
+from linnet.decoding.drafted import TextRules
 from linnet.engines.torch.causal import TorchCausalEngine
 from linnet.errors import OptionError
 from linnet.models.causal import FRAME_SAMPLES, LOOKAHEAD_SAMPLES, CausalSpec, block_ends, encode_causal
@@ -155,6 +156,24 @@ def test_segments_are_decoded_together_as_alone(model):
         np.testing.assert_allclose(one.no_speech_prob, other.no_speech_prob, atol=1e-5)
     assert [bool(one.tokens) for one in together] == [True, True, False, True, True]
     assert together[4].language in ("en", "de", "fr", "es", "it")
+
+
+def test_so_many_tokens_are_decoded_where_that_is_asked(model, monkeypatch):
+    plain = TextRules.__call__
+
+    def ends(rules, logits, first, early):
+        logits[:, rules.end] = 50.0  # of a model that hears nothing
+        plain(rules, logits, first, early)
+
+    monkeypatch.setattr(TextRules, "__call__", ends)
+    memory = model.begin(language="de")
+    model.add_audio(memory, sound(1, 12000))
+    (none,) = model.answer([Query(memory, ())])
+    assert (none.tokens, none.ended) == ((), True)
+    for length in (3, 20, 30, 5):  # more than a usual decode gives, too
+        memory.answer = None
+        (forced,) = model.answer([Query(memory, (), length=length)])
+        assert len(forced.tokens) == length
 
 
 def test_nothing_new_is_not_decoded_again(model, monkeypatch):

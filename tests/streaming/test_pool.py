@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from linnet.streaming.events import Bye, Error, Event, Final
 from linnet.streaming.events import Warning as StreamWarning
 from linnet.streaming.options import StreamOptions
 from linnet.streaming.pool import PoolFull, SessionPool, measure_capacity
-from linnet.streaming.protocol import Hypothesis
+from linnet.streaming.protocol import Hypothesis, Query
 from linnet.streaming.session import StreamSession
 from tests.support.amplitude_speech import AmplitudeModel, LoudIsSpeech, spoken, text
 
@@ -79,10 +81,70 @@ def test_no_more_are_admitted_than_there_are_places() -> None:
         pool.admit(StreamOptions(policy="never"))
 
 
-def test_capacity_is_what_the_looks_leave_room_for() -> None:
-    for cost, expected in ((0.04, 7), (0.1, 2), (5.0, 1)):
-        times = iter([0.0, 9.0, 10.0, 10.0 + cost])  # of the first look, which warms up, and of the second
-        assert measure_capacity(AmplitudeModel(), StreamOptions(step=0.4), lambda: next(times)) == expected  # noqa: B023
+class Costly(AmplitudeModel):
+    """A model that takes time, by a clock of its own: for a second of audio, and for a token that is decoded."""
+
+    def __init__(self, audio: float, token: float) -> None:
+        super().__init__()
+        self.audio, self.token = audio, token
+        self.now = 0.0
+        self.asked: list[tuple[float, int, int]] = []  # seconds of audio, final tokens, tokens decoded
+
+    def clock(self) -> float:
+        return self.now
+
+    def answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
+        answers = [self._spend(query, found) for query, found in zip(queries, super().answer(queries), strict=True)]
+        self.batches[-1] = len(queries)
+        return answers
+
+    def _spend(self, query: Query, found: Hypothesis) -> Hypothesis:
+        seconds, more = sum(map(len, query.memory)) / SAMPLE_RATE, max(query.length - len(found.tokens), 0)
+        tokens = (*found.tokens, *[1] * more)[: query.length or None]
+        self.asked.append((seconds, len(query.committed), len(tokens)))
+        self.now += seconds * self.audio + len(tokens) * self.token
+        return replace(found, tokens=tokens, token_logprobs=(-0.05,) * len(tokens))
+
+
+def test_capacity_is_measured_on_full_windows_of_fast_speech() -> None:
+    model = Costly(0.004, 0.004)
+    found = measure_capacity(model, StreamOptions(step=0.4), model.clock)
+    tail = 11  # tokens of 1.7 s: the step, the delay and the patience
+    assert model.asked[0][2] == 90  # of 15 s
+    assert [tokens for _, _, tokens in model.asked[1:]] == [tail] * 4
+    assert [final for _, final, _ in model.asked[1:]] == [79, 82, 85, 88]
+    assert [seconds for seconds, _, _ in model.asked[1:]] == pytest.approx([13.8, 14.2, 14.6, 15.0])
+    assert found == int(0.7 * 0.4 / (14.4 * 0.004 + tail * 0.004)) == 2
+    for cost in (0.0, 9.0):
+        extreme = Costly(0.0, cost)
+        assert (measure_capacity(extreme, StreamOptions(), extreme.clock) == 1) == (cost > 0)
+
+
+def behind(model: Costly, sessions: int) -> float:
+    """The 95th percentile of the seconds from the arrival of audio until it was processed, on one simulated core."""
+    pool, size = SessionPool(model, capacity=sessions, most_waiting=99.0, clock=model.clock), SAMPLE_RATE // 10
+    sound = np.tile(spoken(WORDS, [1] * len(WORDS)), 2)
+    numbers, given, done = [pool.admit() for _ in range(sessions)], 0, 0.0
+    found: list[float] = []
+    while given < len(sound) // size:
+        now = max(done, (given + 1) / 10)
+        arrived = min(int(now * 10 + 1e-6), len(sound) // size)
+        for number in numbers:
+            pool.push(number, sound[given * size : arrived * size])
+        begun = model.now
+        serve(pool, {})
+        done = now + model.now - begun
+        found += [done - (place + 1) / 10 for place in range(given, arrived)]
+        given = arrived
+    return float(np.quantile(found, 0.95))
+
+
+def test_as_many_as_are_admitted_are_served_in_time() -> None:
+    model = Costly(0.004, 0.006)
+    capacity = measure_capacity(model, StreamOptions(), model.clock)
+    assert capacity < 8  # what faint noise, for which no token is decoded, would suggest
+    assert behind(model, capacity) < 1.0
+    assert behind(model, 8) > 1.0
 
 
 def test_who_falls_behind_is_looked_at_more_rarely_and_told() -> None:

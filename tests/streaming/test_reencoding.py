@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -120,6 +121,23 @@ def test_silence_behind_the_sound_need_not_be_computed(recognizer: Recognizer, s
     np.testing.assert_allclose(exact, log_mel(sound[: 2 * SAMPLE_RATE], 80), atol=1e-6)
 
 
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_so_many_tokens_are_decoded_where_that_is_asked(
+    model: ReencodingModel, recognizer: Recognizer, sound: Samples, beam_size: int
+) -> None:
+    asked = model if beam_size == 1 else streaming_model(recognizer, beam_size=beam_size)
+    for seconds, committed in ((3, ()), (3, (11, 12))):
+        query = ask(model, sound[: seconds * SAMPLE_RATE], committed)
+        (plain,) = asked.answer([query])
+        assert plain.ended
+        for length in (len(plain.tokens) + 4, len(plain.tokens) - 1):
+            (forced,) = asked.answer([replace(query, length=length)])
+            assert len(forced.tokens) == length
+            if beam_size == 1:  # what would be the end is where it goes on
+                shared = min(length, len(plain.tokens))
+                assert forced.tokens[:shared] == plain.tokens[:shared]
+
+
 def test_audio_that_is_let_go_makes_a_prompt_of_its_words(model: ReencodingModel, sound: Samples) -> None:
     query = ask(model, sound)
     after = model.forget(query.memory, 1.0, (11, 12))
@@ -154,6 +172,8 @@ def test_what_the_model_does_not_know_is_refused_when_the_stream_is_opened(model
 def test_a_model_of_another_family_is_refused_with_the_way_out() -> None:
     class Backend:
         """Without a Whisper vocabulary."""
+
+        engine_name = "transformers ctc cpu float32"
 
     ref: Any = SimpleNamespace(name="some/ctc", revision=None)
     other = Recognizer(cast("Any", Backend()), ref, device="cpu", dtype="float32")

@@ -68,6 +68,9 @@ class AmplitudeModel:
     def forget(self, memory: list[Samples], before: float, committed: tuple[int, ...]) -> Any:
         return [np.concatenate(memory)[round(before * SAMPLE_RATE) :]] if self.forgets else None
 
+    def encoded(self, memory: list[Samples]) -> float:
+        return sum(map(len, memory)) / SAMPLE_RATE
+
     def room(self, memory: list[Samples]) -> float:
         return self.window - sum(map(len, memory)) / SAMPLE_RATE
 

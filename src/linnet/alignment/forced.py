@@ -5,8 +5,9 @@ Shapes: T mel frames, M mel bins, L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,13 +18,16 @@ from linnet.alignment.grouping import split_words
 from linnet.alignment.words import TimedWord
 from linnet.arrays import to_numpy
 from linnet.audio.mel import log_mel
-from linnet.audio.types import Samples
+from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix
 from linnet.engines.protocol import Engine
 from linnet.errors import OptionError
 from linnet.models.whisper import WhisperModel
 from linnet.text.words import without_spaces
+
+LOSS = 1.5  # nats per token between text that is said and text that is not
+HOPELESS = 30.0  # nats: text that falls so far behind is not said
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ class ForcedWords:
 
 
 class ForcedAligner:
-    """Aligns known texts with recordings of at most one window, by one model on one engine.
+    """Aligns known texts with recordings of any length, by one model on one engine.
 
+    A recording longer than the model's window is aligned window by window, each from the end of the last word before.
     Raises `OptionError` for a model whose alignment heads are not known.
     """
 
@@ -56,8 +61,6 @@ class ForcedAligner:
         """The words of a text, or the reason why they cannot be placed."""
         model = self._model
         vocabulary: Any = model.vocabulary
-        if len(samples) > model.window_samples:
-            return "longer than the model's window"
         spoken = language if language in vocabulary.languages else next(iter(vocabulary.languages), None)
         prefix, _ = build_prefix(
             vocabulary, DecodingOptions(timestamps=False), language=spoken, max_length=model.max_length
@@ -65,28 +68,73 @@ class ForcedAligner:
         tokens = tuple(text_tokens(vocabulary.tokenizer, text))
         if not split_words(vocabulary, tokens):
             return "without words"
-        if len(prefix) + len(tokens) > model.max_length:
-            return "more words than the model's tokens hold"
-        wave = np.pad(samples, (0, model.padded(len(samples)) - len(samples)))
-        encoded = self._engine.encode(log_mel(self._engine.place(wave[None]), model.n_mels))
-        scores = self._scores(encoded, prefix, tokens)
-        window = DecodedWindow(tuple(prefix), tokens, scores, samples)
-        (words,) = word_times(self._engine, encoded, [window], vocabulary, self._heads.pairs, self._heads.lag)
-        if not words or any(later.end < before.end for before, later in pairwise(words)):
+        words: list[TimedWord] = []
+        scores: list[float] = []
+        start, room = 0, model.max_length - len(prefix)
+        while rest := tokens[len(scores) :]:
+            sound = samples[start : start + model.window_samples]
+            last = start + len(sound) == len(samples)
+            if last and len(rest) > room:
+                return "more words than the model's tokens hold"
+            placed, own = self._window(sound, tuple(prefix), rest[:room], whole=last)
+            offset = start / SAMPLE_RATE
+            words += [replace(word, start=offset + word.start, end=offset + word.end) for word in placed]
+            scores += own
+            if last:
+                break
+            start = round(words[-1].end * SAMPLE_RATE) if placed else start + len(sound) // 2
+        if len(scores) < len(tokens) or any(later.end < before.end for before, later in pairwise(words)):
             return "its words could not be placed one after another"
         unplaced = sum(word.interpolated for word in words) / len(words)
         return ForcedWords(tuple(words), float(np.mean(scores)), unplaced)
 
-    def _scores(self, encoded: Any, prefix: Sequence[int], tokens: Sequence[int]) -> list[float]:
-        """The log-probability of each token after those before it."""
+    def _window(
+        self, samples: Samples, prefix: tuple[int, ...], tokens: tuple[int, ...], *, whole: bool
+    ) -> tuple[list[TimedWord], list[float]]:
+        """The words in one window, and the scores of their tokens.
+
+        Unless the `whole` text is said in it, they are its first words as far as it is, without the last one, which the
+        window may cut.
+        """
+        model = self._model
+        wave = np.pad(samples, (0, model.padded(len(samples)) - len(samples)))
+        encoded = self._engine.encode(log_mel(self._engine.place(wave[None]), model.n_mels))
+        steps = self._scores(encoded, prefix, tokens)
+        scores = [score for score, _ in steps] if whole else self._said(tokens, steps)
+        window = DecodedWindow(prefix, tokens[: len(scores)], scores, samples)
+        vocabulary, heads = model.vocabulary, self._heads
+        (words,) = word_times(self._engine, encoded, [window], vocabulary, heads.pairs, heads.lag)
+        if whole:
+            return words, scores if words else []
+        return words[:-1], scores[: words[-2].indices[-1] + 1] if len(words) > 1 else []
+
+    def _said(self, tokens: Sequence[int], steps: Iterator[tuple[float, float]]) -> list[float]:
+        """The scores of the first tokens, as many as are said, from those of all and of the end in place of each.
+
+        A token that is said loses less than `LOSS`, one that is not loses more; the text ends between two words.
+        """
+        begins = {word.indices[0] for word in split_words(self._model.vocabulary, tokens)}
+        scores: list[float] = []
+        count, best, total = 0, -math.inf, 0.0
+        for place, (score, end) in enumerate(steps):
+            if place in begins and total + end > best:
+                count, best = place, total + end
+            scores.append(score)
+            total += score + LOSS
+            if total < best - HOPELESS:
+                return scores[:count]
+        return scores if total > best else scores[:count]
+
+    def _scores(self, encoded: Any, prefix: Sequence[int], tokens: Sequence[int]) -> Iterator[tuple[float, float]]:
+        """The log-probability of each token after those before it, and of the end in its place."""
         state = self._engine.start(encoded, max_length=self._model.max_length)
-        given, scores = np.array([list(prefix)]), []
+        given, end = np.array([list(prefix)]), self._model.vocabulary.end
         for token in tokens:
             logits = to_numpy(self._engine.step(state, given))[0].astype(np.float64)
             top = float(logits.max())
-            scores.append(float(logits[token]) - top - float(np.log(np.exp(logits - top).sum())))
+            whole = top + float(np.log(np.exp(logits - top).sum()))
+            yield float(logits[token]) - whole, float(logits[end]) - whole
             given = np.array([[token]])
-        return scores
 
 
 def text_tokens(tokenizer: Any, text: str) -> list[int]:

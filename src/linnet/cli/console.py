@@ -116,6 +116,12 @@ class Reporter:
             self.console.print(rows_table(rows, seconds))
 
 
+def report_notices(notices: Sequence[str], label: str, reporter: Reporter) -> None:
+    """Report the notices on one recording."""
+    for text in notices:
+        reporter.notice(f"{label}: {text}")
+
+
 class QuietReporter(Reporter):
     """Prints failures only."""
 

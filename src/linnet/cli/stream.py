@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import Reporter, listening, make_reporter, notice, print_result, traced
+from linnet.cli.console import Reporter, listening, make_reporter, notice, print_result, report_notices, traced
 from linnet.cli.options import ModelChoice, option
 from linnet.cli.processes import stoppable
 from linnet.errors import AudioError, OptionError, OutputError
@@ -177,8 +177,11 @@ class _SourceChoice:
             return "microphone"
         return "stdin" if self.source == "-" else str(self.source)
 
-    def open(self, stop: threading.Event, stack: ExitStack) -> tuple[Iterable[Any], Source]:
-        """Open the source; returns its chunks and how they arrive. Raises `AudioError`."""
+    def open(self, stop: threading.Event, stack: ExitStack, reporter: Reporter) -> tuple[Iterable[Any], Source]:
+        """Open the source; returns its chunks and how they arrive.
+
+        When the stack is closed, `reporter` receives the notices on a recording. Raises `AudioError`.
+        """
         from linnet.audio.source import open_audio
         from linnet.streaming import sources
         from linnet.streaming.live import Source
@@ -192,6 +195,7 @@ class _SourceChoice:
             rate = RATE if self.rate is None else self.rate
             return sources.raw(sys.stdin.buffer, rate, stop), Source(rate)
         audio = stack.enter_context(open_audio(self.source or ""))
+        stack.callback(lambda: report_notices(audio.notices, self.name, reporter))
         return sources.recording(audio, stop, speed=self.speed), Source(live=self.speed > 0.0)
 
 
@@ -213,7 +217,7 @@ class _Command:
 
         stop = threading.Event()
         with ExitStack() as stack:
-            chunks, source = self.input.open(stop, stack)
+            chunks, source = self.input.open(stop, stack, reporter)
             if self.output is not None:
                 _check_output(self.output)
             model = streaming_model(

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linnet.cli import options as shared
-from linnet.cli.console import FileResult, Reporter, listening, make_reporter, print_result, print_trace, shown, traced
+from linnet.cli.console import (
+    FileResult,
+    Reporter,
+    listening,
+    make_reporter,
+    print_result,
+    print_trace,
+    report_notices,
+    shown,
+    traced,
+)
 from linnet.cli.options import ModelChoice, option, subtitle_layout, transcription_options
 from linnet.cli.processes import exit_status, stoppable
 from linnet.errors import AudioError, OptionError
@@ -200,7 +210,7 @@ class _Command:
             batch_size=self.options.batch_size,
             on_progress=reporter.progress,
         )
-        _report_notices(result.notices, item.label, reporter)
+        report_notices(result.notices, item.label, reporter)
         if result.transcript is None:
             raise result.error or AssertionError("a result holds a transcript or an error")
         self._report_words(recognizer, reporter)
@@ -252,7 +262,7 @@ class _Command:
         row = FileResult(label, finished.status, finished.duration, finished.seconds, error)
         if self.verbose and finished.error is not None:
             print_trace(finished.error)
-        _report_notices(finished.notices, label, reporter)
+        report_notices(finished.notices, label, reporter)
         reporter.finished(row)
         if self.show and finished.transcript is not None:
             with reporter.paused():
@@ -275,11 +285,6 @@ def _expand(inputs: Sequence[str]) -> tuple[list[str], list[FileResult]]:
     if errors and not sources:
         raise AudioError("\n".join(str(error) for _, error in errors)) from errors[0][1]
     return sources, [FileResult(public_name(text), "failed", error=str(error)) for text, error in errors]
-
-
-def _report_notices(notices: Sequence[str], label: str, reporter: Reporter) -> None:
-    for notice in notices:
-        reporter.notice(f"{label}: {notice}")
 
 
 def _measured(row: FileResult) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -140,57 +141,83 @@ def align(
 
 
 class _Paths:
-    """The dynamic program for rows in order of decreasing length: unit by unit, all rows at once."""
+    """The dynamic program for rows in order of decreasing length: unit by unit, all rows at once.
+
+    A cell is a unit of a row. What is known of cells beforehand is laid out step by step: first the cells of all rows'
+    first units, then those of their second ones, so that a step is a slice.
+    """
 
     def __init__(
         self, units: Ragged, runs: Ragged, tokens: Ragged, groups: Integers, folds: Integers, emissions: Emissions
     ) -> None:
-        self._units, self._runs, self._tokens, self._emissions = units, runs, tokens, emissions
-        self._starts, self._widths = emissions.starts[folds, groups], emissions.tokens[groups]
+        self._units, self._tokens = units, tokens
         rows, total = units.rows, runs.sums()
         middle = np.cumsum(runs.values, dtype=np.int64) - (np.cumsum(total) - total)[rows] - runs.values / 2
         count = tokens.lengths[rows]
-        self._centers = np.minimum((middle / np.maximum(total[rows], 1) * count).astype(np.int64), count - 1)
-        longer = len(units) - np.searchsorted(units.lengths[::-1], np.arange(units.lengths[0]), side="right")
-        self._active = longer  # number of rows with a unit r, for each r
+        centers = np.minimum((middle / np.maximum(total[rows], 1) * count).astype(np.int64), count - 1)
+        self._last_centers = centers[units.offsets[1:] - 1]
+        place = np.arange(len(rows)) - units.offsets[:-1][rows]
+        self._order = np.argsort(place.astype(np.uint16) if place.max() < 2**16 else place, kind="stable")
+        self._rows, self._centers = rows[self._order], centers[self._order]
+        self._jumps = np.diff(centers, prepend=0)[self._order]
+        active = len(units) - np.searchsorted(units.lengths[::-1], np.arange(units.lengths[0]), side="right")
+        self._steps = np.concatenate([[0], np.cumsum(active)]).tolist()  # where each step's cells begin
+        sounds = np.minimum(units.values.astype(np.int64), emissions.units - 1)
+        widths = emissions.tokens[groups]
+        self._sounds = (emissions.starts[folds, groups][rows] + sounds * widths[rows])[self._order]
+        self._frames = runs.values.astype(np.float32)[self._order]
+        self._bits, self._widths = emissions.bits, widths
         self._skips_last = self.alive = np.zeros(len(units), np.bool_)
 
     def best(self) -> tuple[Ragged, Ragged]:
         """The token of each unit, and its position in the row."""
-        steps, offsets, last = self._forward(), self._units.offsets, self._tokens.lengths - 1
-        places = np.empty(len(self._units.values), np.int64)
+        steps, last = self._forward().ravel(), self._tokens.lengths - 1
+        width = 2 * _BAND + 1
+        cells = np.arange(len(self._order))
+        shifted = self._centers - _BAND
+        found = np.empty(len(self._order), np.int64)
         at = last - self._skips_last
-        for r in range(len(self._active) - 1, -1, -1):
-            n = self._active[r]
-            cells = offsets[:n] + r
-            places[cells] = at[:n]  # end position of rows that end here
-            at[:n] -= steps[r][np.arange(n), np.clip(at[:n] - self._centers[cells] + _BAND, 0, 2 * _BAND)]
+        for first, end in reversed(list(pairwise(self._steps))):
+            here = at[: end - first]
+            found[first:end] = here  # end position of rows that end here
+            step = np.minimum(np.maximum(here - shifted[first:end], 0), width - 1)
+            here -= steps.take(step * len(cells) + cells[first:end])
+        places = np.empty_like(found)
+        places[self._order] = found
         row = self._units.rows
         places = np.clip(places, 0, last[row])
         chosen = self._tokens.values[self._tokens.offsets[:-1][row] + places]
         return self._units.replace(chosen), self._units.replace(places)
 
-    def _forward(self) -> list[NDArray[np.int8]]:
-        """Fill the table with the step that led to each cell."""
-        tokens, starts = self._padded_tokens()
-        band = np.arange(2 * _BAND + 1)
-        rows = self._units.rows
-        sound = np.minimum(self._units.values.astype(np.int64), self._emissions.units - 1)
-        sound = self._starts[rows] + sound * self._widths[rows]
-        frames = self._runs.values.astype(np.float32)
-        first = starts[rows] + self._centers  # start of the band in the padded tokens
-        best = np.full((len(self._units), len(band) + 2 * _PAD), _NEVER)  # with a margin for steps
-        steps: list[NDArray[np.int8]] = []
-        for r, n in enumerate(self._active):
-            cells = self._units.offsets[:n] + r
-            score, step = self._came(best, cells, n) if r else self._begin(cells)
-            place = tokens.take(first[cells][:, None] + band)
-            place += sound[cells][:, None]
-            score += frames[cells][:, None] * self._emissions.bits.take(place)
-            best[:n, _PAD:-_PAD] = score  # unchanged for rows that end here
-            steps.append(step)
-        self._finish(best[:, _PAD:-_PAD])
+    def _forward(self) -> NDArray[np.int8]:
+        """Fill the table [W, cells] with the step that led to each cell and token of its band."""
+        width, rows = 2 * _BAND + 1, len(self._units)
+        heard = self._heard()
+        best = np.full((width + 2 * _PAD, rows), _NEVER)  # with a margin for steps
+        before_first = (_PAD - 2 + np.minimum(self._jumps, _PAD)) * rows + self._rows
+        ladder, far = np.arange(width + 2)[:, None] * rows, self._jumps > _PAD
+        steps = np.zeros((width, len(self._order)), np.int8)
+        for r, (first, end) in enumerate(pairwise(self._steps)):
+            if r:
+                before = best.ravel().take(before_first[first:end] + ladder)
+                if far[first:end].any():
+                    before[:, far[first:end]] = _NEVER
+                score = _came(before, steps[:, first:end])
+            else:
+                score = self._begin(end)
+            score += heard[:, first:end]
+            best[_PAD:-_PAD, : end - first] = score  # unchanged for rows that end here
+        self._finish(best[_PAD:-_PAD])
         return steps
+
+    def _heard(self) -> Floats32:
+        """The bits of each cell's frames with each token of its band, [W, cells]."""
+        tokens, starts = self._padded_tokens()
+        place = tokens.take((starts[self._rows] + self._centers) + np.arange(2 * _BAND + 1)[:, None])
+        place += self._sounds
+        found: Floats32 = self._bits.take(place)
+        found *= self._frames
+        return found
 
     def _padded_tokens(self) -> tuple[Integers, Integers]:
         """The tokens of all rows with a band of impossible ones around each row, and the start of each row."""
@@ -203,31 +230,28 @@ class _Paths:
         padded[inside] = np.minimum(_few(self._tokens.values.astype(np.int64)), width - 2)
         return padded, begin
 
-    def _begin(self, cells: Integers) -> tuple[Floats32, NDArray[np.int8]]:
-        token = self._centers[cells][:, None] + np.arange(-_BAND, _BAND + 1)
-        score = np.where(token == 0, np.float32(0.0), np.where(token == 1, np.float32(-_SKIP), _NEVER))
-        return score, np.zeros(token.shape, np.int8)
-
-    def _came(self, best: Floats32, cells: Integers, n: int) -> tuple[Floats32, NDArray[np.int8]]:
-        """The best score of each cell, and the number of tokens advanced."""
-        jump = self._centers[cells] - self._centers[cells - 1]
-        moved = np.minimum(jump, _PAD)
-        width = best.shape[1]
-        around = (np.arange(n) * width + _PAD - 2 + moved)[:, None] + np.arange(width - 2 * _PAD + 2)
-        before = best.ravel().take(around)
-        before[jump > _PAD] = _NEVER
-        stay, on, skip = before[:, 2:], before[:, 1:-1], before[:, :-2] - np.float32(_SKIP)
-        step = (on > stay).astype(np.int8)
-        score = np.maximum(stay, on)
-        step[skip > score] = 2
-        return np.maximum(score, skip), step
+    def _begin(self, count: int) -> Floats32:
+        token = self._centers[:count] + np.arange(-_BAND, _BAND + 1)[:, None]
+        score: Floats32 = np.where(token == 0, np.float32(0.0), np.where(token == 1, np.float32(-_SKIP), _NEVER))
+        return score
 
     def _finish(self, score: Floats32) -> None:
-        """Finish rows that end here, and find those that skip the last token, by scores [N, W] of last units."""
+        """Finish rows that end here, and find those that skip the last token, by scores [W, N] of last units."""
         last = self._tokens.lengths - 1
-        place = last - self._centers[self._units.offsets[1:] - 1] + _BAND
+        place = last - self._last_centers + _BAND
         rows = np.arange(len(last))
-        done = np.where(place <= 2 * _BAND, score[rows, np.minimum(place, 2 * _BAND)], _NEVER)
-        before = score[rows, np.clip(place - 1, 0, 2 * _BAND)] - np.float32(_SKIP)
+        done = np.where(place <= 2 * _BAND, score[np.minimum(place, 2 * _BAND), rows], _NEVER)
+        before = score[np.clip(place - 1, 0, 2 * _BAND), rows] - np.float32(_SKIP)
         self._skips_last = (before > done) & (last > 0)
         self.alive = np.maximum(before, done) > _NEVER / 2
+
+
+def _came(before: Floats32, step: NDArray[np.int8]) -> Floats32:
+    """The best score of each cell from those of the step before [W + 2, N]; sets the number of tokens advanced."""
+    stay, on = before[2:], before[1:-1]
+    skip = before[:-2] - np.float32(_SKIP)
+    np.greater(on, stay, out=step.view(np.bool_))
+    score: Floats32 = np.maximum(stay, on)
+    np.copyto(step, np.int8(2), where=skip > score)
+    np.maximum(score, skip, out=score)
+    return score

@@ -20,7 +20,7 @@ from linnet.curation.context import MOST_DOMAINS, TOPICS, UNLABELED, Topics
 from linnet.curation.counting import GROUPS, Integers, mix
 from linnet.curation.information import Segments, fold_words
 from linnet.curation.markov import Sequences
-from linnet.curation.parquet import parquet
+from linnet.curation.parquet import parquet, read_table
 from linnet.curation.ragged import Ragged
 from linnet.curation.symbols import Symbols, Voice
 from linnet.errors import OptionError
@@ -83,12 +83,12 @@ class Space:
 
         Raises `OptionError` for more than 4096 languages or voices.
         """
-        pq, voices, domains = parquet(), set(), Counter[str]()
+        voices, domains = set[Voice](), Counter[str]()
         for shard in shards:
-            table = pq.read_table(shard.measured, columns=["language", "domain", "source"])
-            languages = _texts(table["language"], UNDETERMINED)
-            backends = _texts(pq.read_table(shard.spoken, columns=["backend"])["backend"], "")
-            voices |= set(zip(languages, backends, strict=True))
+            table = read_table(shard.measured, ["language", "domain", "source"])
+            languages, backends = table["language"], read_table(shard.spoken, ["backend"])["backend"]
+            pairs = set(zip(languages.to_pylist(), backends.to_pylist(), strict=True))
+            voices |= {(language or UNDETERMINED, backend or "") for language, backend in pairs}
             domains.update(one for one in _domains(table) if one)
         named = tuple(sorted({language for language, _ in voices}))
         if max(len(named), len(voices)) > GROUPS:
@@ -105,7 +105,7 @@ class Space:
             inside = slice(*np.searchsorted(rows, [shard.start, shard.start + shard.rows]))
             if inside.start == inside.stop:
                 continue
-            words = Ragged.from_arrow(parquet().read_table(shard.spoken, columns=["words"])["words"])
+            words = Ragged.from_arrow(read_table(shard.spoken, ["words"])["words"])
             for of in np.unique(languages[inside]).tolist():
                 mine = rows[inside][languages[inside] == of] - shard.start
                 texts.setdefault(of, []).append(words.select(mine))
@@ -114,8 +114,8 @@ class Space:
 
     def _sample(self, shards: Sequence[ShardFiles], seed: int) -> tuple[Integers, Integers]:
         """The rows for topic clustering, in order, and their languages: those with the smallest hashes."""
-        columns = [parquet().read_table(shard.measured, columns=["language"])["language"] for shard in shards]
-        of = np.concatenate([self.language_numbers(_texts(column, UNDETERMINED)) for column in columns])
+        columns = [read_table(shard.measured, ["language"])["language"] for shard in shards]
+        of = np.concatenate([self.language_numbers(column) for column in columns])
         order = np.lexsort((mix(np.arange(len(of), dtype=np.uint64) ^ mix(np.array([seed]))), of))
         starts = np.searchsorted(of[order], np.arange(len(self.languages) + 1))
         drawn = [order[first : min(last, first + _SAMPLED)] for first, last in pairwise(starts) if last - first >= _FEW]
@@ -127,15 +127,20 @@ class Space:
         """The numbers of languages, voices and domains."""
         return len(self.languages), len(self.voices), len(self.domains)
 
-    def language_numbers(self, names: Sequence[str]) -> Integers:
-        """The number of each language, [N]."""
+    def language_numbers(self, names: Any) -> Integers:
+        """The number of each language of an Arrow column, [N]."""
         known = {name: at for at, name in enumerate(self.languages)}
-        return np.array([known[name] for name in names], np.int64)
+        codes, distinct = _coded(names, UNDETERMINED)
+        return np.array([known[name] for name in distinct], np.int64)[codes]
 
-    def voice_numbers(self, names: Sequence[str], backends: Sequence[str]) -> Integers:
-        """The number of each voice, [N]."""
+    def voice_numbers(self, names: Any, backends: Any) -> Integers:
+        """The number of each voice, by Arrow columns of languages and phonemizers, [N]."""
         known = {voice: at for at, voice in enumerate(self.voices)}
-        return np.array([known[voice] for voice in zip(names, backends, strict=True)], np.int64)
+        (languages, named), (of, phonemizers) = _coded(names, UNDETERMINED), _coded(backends, "")
+        pairs, back = np.unique(languages * len(phonemizers) + of, return_inverse=True)
+        width = len(phonemizers)
+        voices = [known[named[pair // width], phonemizers[pair % width]] for pair in pairs.tolist()]
+        return np.array(voices, np.int64)[back]
 
     def domain_numbers(self, names: Sequence[str | None], languages: Integers, words: Ragged) -> Integers:
         """The number of each row's domain, or topic, [N]; `UNLABELED` if it has none."""
@@ -160,8 +165,12 @@ def _domains(table: Any) -> Iterator[str | None]:
     return (domain or source for domain, source in pairs)
 
 
-def _texts(column: Any, otherwise: str) -> list[str]:
-    return [one or otherwise for one in column.to_pylist()]
+def _coded(column: Any, otherwise: str) -> tuple[Integers, list[str]]:
+    """The texts of an Arrow column as numbers [N], and what each number stands for."""
+    found = column.combine_chunks().dictionary_encode()
+    codes = found.indices.fill_null(len(found.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)
+    distinct = found.dictionary.to_pylist() + [None] * (found.null_count > 0)
+    return codes, [one or otherwise for one in distinct]
 
 
 # --- rows as arrays
@@ -193,14 +202,14 @@ class Block:
             OptionError: its two files hold different rows, as after a change of the manifest.
         """
         wanted = ["row", "duration", "frames", "language", "domain", "source", "units", "runs", "snr_db"]
-        measured = parquet().read_table(shard.measured, columns=wanted)
-        spoken = parquet().read_table(shard.spoken, columns=["row", "words", "phones", "backend"])
+        measured = read_table(shard.measured, wanted)
+        spoken = read_table(shard.spoken, ["row", "words", "phones", "backend"])
         rows = measured["row"].to_numpy()
         if not np.array_equal(rows, spoken["row"].to_numpy()):
             raise OptionError(f"{shard.spoken}: has different rows than {shard.measured.name}; run the text pass again")
-        names = _texts(measured["language"], UNDETERMINED)
-        languages, words = space.language_numbers(names), Ragged.from_arrow(spoken["words"])
-        voices, phones = space.voice_numbers(names, _texts(spoken["backend"], "")), Ragged.from_arrow(spoken["phones"])
+        languages, words = space.language_numbers(measured["language"]), Ragged.from_arrow(spoken["words"])
+        voices = space.voice_numbers(measured["language"], spoken["backend"])
+        phones = Ragged.from_arrow(spoken["phones"])
         return cls(
             rows=rows.astype(np.int64),
             seconds=_numbers(measured["duration"]),

@@ -154,6 +154,10 @@ class Ledger:
                 allowed &= (codes < 0) | (used[codes] + cap.amounts[rows] <= cap.limits[codes] + _SLACK)
         return allowed
 
+    def admits(self, row: int) -> bool:
+        """Whether this row may still be taken."""
+        return self.blocker(row) is None
+
     def blocker(self, row: int) -> str | None:
         """The name of the cap that excludes a row, `budget` for the total hours; None if it may be taken."""
         for cap, used in zip(self.caps, self._used, strict=True):
@@ -161,6 +165,16 @@ class Ledger:
             if code >= 0 and used[code] + cap.amounts[row] > cap.limits[code] + _SLACK:
                 return cap.name
         return "budget" if self.spent + self.seconds[row] > self.budget + _SLACK else None
+
+    def first_caps(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        """The index in `caps` of the first one that excludes each row, -1 where none does."""
+        first = np.full(len(rows), -1)
+        for at in reversed(range(len(self.caps))):
+            cap, used = self.caps[at], self._used[at]
+            codes = cap.labels.codes[rows]
+            if len(used):
+                first[(codes >= 0) & (used[codes] + cap.amounts[rows] > cap.limits[codes] + _SLACK)] = at
+        return first
 
     def take(self, row: int) -> None:
         """Count a row as taken."""
@@ -204,6 +218,10 @@ class FloorLedger:
             codes = floor.labels.codes[rows]
             wanted |= (codes >= 0) & (missing[codes] > _SLACK)
         return wanted & self._ledger.open_to(rows)
+
+    def admits(self, row: int) -> bool:
+        """Whether this row may still be taken."""
+        return bool(self.open_to(np.array([row]))[0])
 
     def take(self, row: int) -> None:
         """Count a row as taken."""

@@ -3,13 +3,16 @@
 Two takes of one sentence differ in time; a copy that is louder, begins elsewhere, has a little noise or went through a
 codec has the same rises and falls at the same distances.
 
-Shapes: T frames of 20 ms, M mel bands, C = 8 bands of a contour, S shifts.
+Shapes: T frames of 20 ms, M mel bands, C = 8 bands of a contour, P pairs of recordings.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
+
+from linnet.curation.ragged import Ragged
 
 BANDS = 8
 STEP_DB = 2.0
@@ -17,7 +20,11 @@ STEPS = 10  # 20 dB: what is softer may be noise
 MOST_SHIFT = 12  # frames, a quarter of a second
 _LOUD = 0.95  # of the frames with speech are softer than what counts as full
 _SOFT = 1e-12  # power
+_SIZES = np.sort(np.concatenate([2 ** np.arange(6, 40), 3 * 2 ** np.arange(5, 39)]))  # frames of a transform
+_TOGETHER = 2**15  # frames of the pairs that are compared at once
 
+Integers = NDArray[np.int64]
+Numbers = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Contour = NDArray[np.uint32]
 
@@ -39,23 +46,50 @@ def contour(bands: Floats, speech: NDArray[np.bool_]) -> Contour:
     return found
 
 
-def levels(found: Contour) -> Floats:
-    """The levels [T, C] of a contour, the mean of each band taken off."""
-    steps = ((found[:, None] >> _places()) & np.uint32(15)).astype(np.float32)
-    centered: Floats = steps - steps.mean(axis=0) if len(steps) else steps
-    return centered
+def likeness(contours: Ragged, first: Integers, second: Integers) -> Numbers:
+    """How alike pairs of recordings are [P]: their levels' correlation at the best shift, at most a quarter second.
+
+    `first` and `second` [P] are rows of `contours`. 0 where one has no contour, or one that never changes.
+    """
+    lengths = contours.lengths
+    sizes = _SIZES[np.searchsorted(_SIZES, np.maximum(lengths[first], lengths[second]) + MOST_SHIFT)]
+    found = np.zeros(len(first))
+    for size in np.unique(sizes).tolist():
+        mine = np.flatnonzero(sizes == size)
+        for at in range(0, len(mine), step := max(1, _TOGETHER // size)):
+            pairs = mine[at : at + step]
+            found[pairs] = _alike(contours, first[pairs], second[pairs], size)
+    return found
 
 
-def likeness(one: Floats, other: Floats) -> float:
-    """How alike two recordings' `levels` [T, C] are: their correlation at the best shift, at most a quarter second."""
-    long, short = (one, other) if len(one) >= len(other) else (other, one)
-    size = float(np.linalg.norm(long)) * float(np.linalg.norm(short))
-    if not len(short) or size == 0.0:
-        return 0.0
-    padded = np.pad(long, ((MOST_SHIFT, MOST_SHIFT + len(short)), (0, 0)))
-    shifts = len(long) - len(short) + 2 * MOST_SHIFT + 1
-    windows = np.lib.stride_tricks.sliding_window_view(padded.ravel(), short.size)[:: short.shape[1]][:shifts]
-    return float((windows @ short.ravel()).max()) / size
+def _alike(contours: Ragged, first: Integers, second: Integers, size: int) -> Numbers:
+    """The likeness of pairs [P] by Fourier transforms of `size`, in which no shift reaches around the end."""
+    rows, back = np.unique(np.concatenate([first, second]), return_inverse=True)
+    some = contours.select(rows)
+    lengths, owner = some.lengths, some.rows
+    place = np.arange(len(owner)) - some.offsets[:-1][owner]
+    steps = _steps(some.values)
+    centered = np.zeros((len(rows), size, BANDS), np.float32)
+    centered[owner, place] = steps
+    means = centered.sum(axis=1) / np.maximum(lengths, 1).astype(np.float32)[:, None]
+    centered[owner, place] = steps - means[owner]
+    norms = np.sqrt(np.einsum("rtc,rtc->r", centered, centered, dtype=np.float64))
+    spectra = fft.rfft(centered, axis=1)
+    one, other = back[: len(first)], back[len(first) :]
+    swapped = lengths[one] < lengths[other]
+    long, short = np.where(swapped, other, one), np.where(swapped, one, other)
+    product = np.einsum("pfc,pfc->pf", spectra[long], spectra[short].conj())
+    shift = np.arange(size)
+    last = lengths[long] - lengths[short] + MOST_SHIFT
+    allowed = (shift <= last[:, None]) | (shift >= size - MOST_SHIFT)
+    best = np.where(allowed, fft.irfft(product, size, axis=1), -np.inf).max(axis=1)
+    scale = norms[long] * norms[short]
+    return np.where(scale > 0, best / np.maximum(scale, _SOFT), 0.0)
+
+
+def _steps(found: Contour) -> Floats:
+    """The levels [T, C] of a contour."""
+    return ((found[:, None] >> _places()) & np.uint32(15)).astype(np.float32)
 
 
 def _places() -> NDArray[np.uint32]:

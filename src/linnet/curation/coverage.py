@@ -27,6 +27,10 @@ class Admission(Protocol):
         """Which of the rows may still be taken."""
         ...
 
+    def admits(self, row: int) -> bool:
+        """Whether this row may still be taken."""
+        ...
+
     def take(self, row: int) -> None:
         """Count a row as taken."""
         ...
@@ -73,9 +77,9 @@ class CoverageGreedy:
     def __init__(self, items: Items, costs: Numbers, tolerance: float = 0.0) -> None:
         self._tolerance = tolerance
         self._items = items.rows
-        self._weights = items.weights
+        self._units = ONE * items.weights
         self._counts = np.zeros(len(items.weights), np.int64)
-        self._marginals = np.rint(ONE * items.weights).astype(np.int64)  # log2(2 / 1) is 1
+        self._marginals = np.rint(self._units).astype(np.int64)  # log2(2 / 1) is 1
         self._plain = not len(items.weights)
         self._costs = np.asarray(costs, np.float64)
         self._bounds = self._fresh(np.arange(len(costs)))
@@ -95,13 +99,13 @@ class CoverageGreedy:
     def add(self, row: int, priority: float | None = None) -> None:
         """Take a row regardless of its priority."""
         self.picks.rows.append(row)
-        self.picks.priorities.append(float(self._fresh(np.array([row]))[0]) if priority is None else priority)
-        self._taken[row] = True
         items = self._items[row]
+        self.picks.priorities.append(self._gain(items) / float(self._costs[row]) if priority is None else priority)
+        self._taken[row] = True
         if len(items):
-            self._counts[items] += 1
-            counts = self._counts[items]
-            self._marginals[items] = np.rint(ONE * self._weights[items] * np.log2((counts + 2) / (counts + 1)))
+            counts = self._counts.take(items) + 1
+            self._counts[items] = counts
+            self._marginals[items] = np.rint(self._units.take(items) * np.log2((counts + 2) / (counts + 1)))
 
     def run(self, candidates: Flags, admission: Admission) -> None:
         """Take rows among the candidates [N] until none may be taken."""
@@ -126,17 +130,18 @@ class CoverageGreedy:
         band = _Band(rows, self._items.select(rows), self._costs[rows], self._bounds[rows])
         while (at := band.best()) is not None and band.bounds[at] >= least:
             chosen = band.near(at, self._tolerance)
-            if chosen is None:
-                places = band.stale(at)
-                band.renew(places, self._gains(band.items(places)))
+            if chosen is None and band.is_begun:
+                band.renew_one(at, self._gain(band.items(at)))
+            elif chosen is None:
+                places = band.stale()
+                band.renew(places, self._gains(band.items_of(places)))
             else:
-                at = chosen
-                row = rows[at]
-                if admission.open_to(rows[at : at + 1])[0]:
-                    self.add(int(row), float(band.bounds[at]))
-                    admission.take(int(row))
+                row = int(rows[chosen])
+                if admission.admits(row):
+                    self.add(row, float(band.bounds[chosen]))
+                    admission.take(row)
                     band.outdate()
-                band.remove(at)
+                band.remove(chosen)
         self._bounds[rows] = band.found
 
     def _fresh(self, rows: Integers) -> Numbers:
@@ -151,17 +156,20 @@ class CoverageGreedy:
     def _gains(self, items: Ragged) -> Integers:
         if self._plain:
             return np.full(len(items), ONE, np.int64)
-        if len(items) == 1:  # the usual case
-            return np.array([self._marginals[items.values].sum()])
         gains: Integers = Ragged(self._marginals[items.values], items.offsets).sums()
         return gains
+
+    def _gain(self, items: NDArray[np.int32]) -> int:
+        """The gain of one row with these items."""
+        return ONE if self._plain else int(self._marginals.take(items).sum())
 
 
 class _Band:
     """The rows under consideration: their items and priority bounds, -inf for removed ones."""
 
     def __init__(self, rows: Integers, items: Ragged, costs: Numbers, bounds: Numbers) -> None:
-        self._items, self._costs, self.bounds = items, costs, bounds
+        self._items, self._offsets = items, items.offsets.tolist()
+        self._costs, self.bounds = costs, bounds
         self.found = bounds.copy()  # the last bound of each, also of removed ones
         self.fresh = np.zeros(len(rows), np.bool_)
         self._tries = 0
@@ -180,11 +188,14 @@ class _Band:
         best = int(np.where(self.fresh, self.bounds, -np.inf).argmax())
         return best if self.fresh[best] and self.bounds[best] >= (1 - tolerance) * self.bounds[at] else None
 
-    def stale(self, at: int) -> Integers:
-        """Indices whose gains to compute: first one, then more of those with the largest bounds."""
+    @property
+    def is_begun(self) -> bool:
+        """Whether gains are to be computed one by one, as for the first few after a row was taken."""
+        return self._tries < _SINGLE
+
+    def stale(self) -> Integers:
+        """Indices whose gains to compute: ever more of those with the largest bounds."""
         self._tries += 1
-        if self._tries <= _SINGLE:
-            return np.array([at])
         few = _FEW << min(self._tries - _SINGLE, 20)
         if few >= len(self.bounds):
             chosen = np.flatnonzero(~self.fresh)
@@ -194,12 +205,20 @@ class _Band:
         places: Integers = chosen[self.bounds[chosen] > -np.inf]
         return places
 
-    def items(self, places: Integers) -> Ragged:
-        """Their items."""
-        if len(places) > 1:
-            return self._items.select(places)
-        values = self._items[int(places[0])]
-        return Ragged(values, np.array([0, len(values)]))
+    def items(self, at: int) -> NDArray[np.int32]:
+        """The items of one row."""
+        found: NDArray[np.int32] = self._items.values[self._offsets[at] : self._offsets[at + 1]]
+        return found
+
+    def items_of(self, places: Integers) -> Ragged:
+        """The items of several rows."""
+        return self._items.select(places)
+
+    def renew_one(self, at: int, gain: int) -> None:
+        """Replace the bound of one row by its current priority."""
+        self._tries += 1
+        self.bounds[at] = self.found[at] = gain / self._costs[at]
+        self.fresh[at] = True
 
     def renew(self, places: Integers, gains: Integers) -> None:
         """Replace bounds by current priorities."""
@@ -222,6 +241,10 @@ class Unlimited:
     def open_to(self, rows: NDArray[Any]) -> Flags:
         """All rows."""
         return np.ones(len(rows), np.bool_)
+
+    def admits(self, row: int) -> bool:  # noqa: ARG002  an Admission's
+        """Every row."""
+        return True
 
     def take(self, row: int) -> None:
         """Nothing to count."""

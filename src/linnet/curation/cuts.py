@@ -1,10 +1,11 @@
 """Recordings that lack their end, and transcripts that lack theirs: several weak signs, each beside what is usual.
 
-    cut sound = rate + end / 2 - unspoken / 2       too many characters a second; speech to the last frame; words that
-                                                    are not heard
-    cut text  = -match - rate / 2                   sounds that go with no word; too few characters a second
+    cut sound = (rate + end / 2 - unspoken / 2) / sqrt(3/2)     too many characters a second; speech to the last frame;
+                                                                words that are not heard
+    cut text  = (-match - rate / 2) / sqrt(5/4)                 sounds that go with no word; too few characters a second
 
-Each sign is in robust standard deviations from the median of the language (and, for the last two, the length). Of a
+Each sign is in robust standard deviations from the median of the language (and, for those of words and sounds, the
+length and the speaker), and so are the sums, as far as the signs of a sound recording do not depend on each other. Of a
 language with few recordings it is told from all of them together, but nothing fails for it.
 
 Shapes: N recordings.
@@ -19,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnet.curation.gating import Verdict
-from linnet.curation.outliers import length_groups, robust_scores
+from linnet.curation.outliers import beside_speakers, length_groups, of_learned, robust_scores
 from linnet.curation.pool import Flags, Numbers, Pool
 
-ENOUGH = 100  # recordings of a language before one of them may fail
 _LEAST_RATE, _LEAST_END = 0.1, 0.3  # of the spread, so that what all share does not make a tiny difference large
 _SHORTEST = 0.03  # seconds of silence; less is none
 
@@ -66,19 +66,20 @@ def cut_sound(pool: Pool, usable: Flags) -> Numbers:
         silence = -np.log(np.asarray(pool.numbers["trailing_silence"], np.float64) + _SHORTEST)
     end = _sign(silence, languages, usable, least_spread=_LEAST_END)
     unspoken = _fit(pool, "mi_tokens", usable)
-    return _rate(pool, languages, usable) + 0.5 * np.nan_to_num(end) - 0.5 * np.nan_to_num(unspoken)
+    signs = _rate(pool, languages, usable) + 0.5 * np.nan_to_num(end) - 0.5 * np.nan_to_num(unspoken)
+    return np.asarray(signs / np.sqrt(1.5))
 
 
 def cut_text(pool: Pool, usable: Flags) -> Numbers:
     """How far each recording looks like one whose text lacks a part [N]; NaN where it has no text or no speech."""
     languages = pool.labels["language"].codes.astype(np.int64) + 1
-    return -np.nan_to_num(_fit(pool, "mi", usable)) - 0.5 * _rate(pool, languages, usable)
+    signs = -np.nan_to_num(_fit(pool, "mi", usable)) - 0.5 * _rate(pool, languages, usable)
+    return np.asarray(signs / np.sqrt(1.25))
 
 
 def _verdict(values: Numbers, limit: float, pool: Pool, usable: Flags) -> Verdict:
-    languages = pool.labels["language"].codes
-    counts = np.bincount(languages[usable] + 1, minlength=int(languages.max(initial=0)) + 2)
-    return Verdict((values > limit) & (counts[languages + 1] >= ENOUGH), values)
+    _, judged = of_learned(values, pool.labels["language"].codes, usable)
+    return Verdict((values > limit) & judged, values)
 
 
 def _rate(pool: Pool, languages: NDArray[np.int64], usable: Flags) -> Numbers:
@@ -95,8 +96,10 @@ def _fit(pool: Pool, name: str, usable: Flags) -> Numbers:
     column = next((one for one in (f"{name}_raw", name) if one in pool.scores), None)
     if column is None:
         return np.full(len(pool), np.nan)
-    groups = length_groups(pool.labels["language"].codes, pool.seconds, usable)
-    return _sign(pool.scores[column], groups, usable, upper=True)
+    languages = pool.labels["language"].codes
+    groups = length_groups(languages, pool.seconds, usable)
+    found = beside_speakers(_sign(pool.scores[column], groups, usable, upper=True), pool.speakers.codes, usable)
+    return of_learned(found, languages, usable)[0]
 
 
 def _sign(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.contour import levels
 from linnet.curation.contour import likeness as alike_contours
 from linnet.curation.counting import mix as hash_keys
 from linnet.curation.gating import Verdict
@@ -23,6 +22,7 @@ _BAND = 4  # values that must be equal for a look, where the texts differ
 _CROWD = 64  # recordings with one key; more are compared with their neighbors among them, not all with all
 _NEIGHBORS = 16  # in length, that a recording is compared with where more say the same
 _STRETCH = 4 / 3  # a copy is at most so much longer
+_LONG = 75  # frames; two takes of one short word are alike by chance
 _ILL_FITTING = 0.05  # the share of recordings whose words fit worst
 
 Keys = NDArray[np.uint64]
@@ -34,7 +34,9 @@ class DuplicateOptions:
 
     `near` for any two, `near_same_text` for two with the same words, of which less is asked: two takes of one sentence
     share next to nothing, a copy with noise or through a codec a tenth. `near_contour` is the correlation of the
-    contours of two with the same words: a copy has 0.9 or more, another take of a sentence about 0.5.
+    contours of two with the same words: a copy has 0.9 or more, another take of a sentence about 0.5. Of less than
+    1.5 s more is asked, as takes of a single word have up to 0.9: what may be missing to 1 shrinks with the root of
+    the length.
     """
 
     exact: bool = True
@@ -139,7 +141,8 @@ def near_pairs(
     alike = likeness(pool, edges[:, 0], edges[:, 1])
     if contours is None or options.near_contour is None:
         return Pairs.of(edges, alike)
-    near = contours.alike >= options.near_contour
+    frames = np.minimum(pool.contours.lengths[contours.first], pool.contours.lengths[contours.second])
+    near = contours.alike >= 1 - (1 - options.near_contour) * np.sqrt(np.minimum(frames / _LONG, 1.0))
     more = np.sort(np.stack([contours.first[near], contours.second[near]], axis=1), axis=1)
     both = np.concatenate([more, edges])
     kept, first = np.unique(both, axis=0, return_index=True)  # of a pair that both found, the contour's
@@ -151,24 +154,22 @@ def contour_pairs(pool: Pool, usable: Flags) -> Pairs:
 
     Where more than 64 have the same words, each is compared with the next 16 in length.
     """
-    lengths = pool.contours.lengths
+    lengths, texts = pool.contours.lengths, text_keys(pool.words)
     rows = np.flatnonzero(usable & (pool.words.lengths > 0) & (lengths > 0))
-    rows = rows[np.lexsort((rows, lengths[rows], text_keys(pool.words)[rows]))]
-    keys = text_keys(pool.words)[rows]
-    found: list[tuple[int, int]] = []
-    alike: list[float] = []
-    for group in np.split(rows, np.flatnonzero(keys[1:] != keys[:-1]) + 1):
-        if len(group) < 2:
-            continue
-        reach = len(group) if len(group) <= _CROWD else _NEIGHBORS
-        held = [levels(pool.contours[row]) for row in group.tolist()]
-        for at, one in enumerate(held):
-            for to in range(at + 1, min(at + 1 + reach, len(group))):
-                if len(held[to]) > _STRETCH * len(one):
-                    break
-                found.append((int(group[at]), int(group[to])))
-                alike.append(alike_contours(one, held[to]))
-    return Pairs.of(np.array(found, np.int64).reshape(-1, 2), np.array(alike, np.float64))
+    rows = rows[np.lexsort((rows, lengths[rows], texts[rows]))]
+    keys, size = texts[rows], lengths[rows]
+    heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(rows)])
+    counts = np.diff(np.append(heads, len(rows)))
+    last = np.repeat(heads + counts, counts) - 1  # of the same words
+    last = np.where(np.repeat(counts, counts) <= _CROWD, last, np.minimum(last, np.arange(len(rows)) + _NEIGHBORS))
+    at, step, found = np.arange(len(rows)), 0, [np.zeros((0, 2), np.int64)]
+    while len(at):
+        step += 1
+        at = at[at + step <= last[at]]
+        at = at[size[at + step] <= _STRETCH * size[at]]
+        found.append(np.stack([rows[at], rows[at + step]], axis=1))
+    pairs = np.concatenate(found)
+    return Pairs.of(pairs, alike_contours(pool.contours, pairs[:, 0], pairs[:, 1]))
 
 
 def likeness(pool: Pool, first: Integers, second: Integers, other: Pool | None = None) -> Numbers:

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from linnet.curation.cuts import CutSound, CutText
 from linnet.curation.gating import Gate, Verdict
-from linnet.curation.outliers import length_groups, robust_scores
+from linnet.curation.outliers import beside_speakers, length_groups, of_learned, robust_scores
 from linnet.curation.pool import FRAME, Flags, Numbers, Pool
 from linnet.curation.textfit import ForeignText
 from linnet.settings import NOT_NEGATIVE, SHARE, require
 from linnet.text.scripts import NONE, text_script
 from linnet.text.words import bears_sound
-
-_ENOUGH = 100  # minimum recordings of a language for a check of words against sounds
 
 
 @dataclass(frozen=True)
@@ -244,10 +242,10 @@ class ForeignScript:
 class Mismatch:
     """Recordings whose sounds do not match their words, by their share of the corpus's mutual information.
 
-    This is far below the usual value for language and length if the text is wrong. `columns` name the scores, the first
-    existing one is used: `mi` is low if spoken words are not in the transcript, `mi_tokens` if words of the transcript
-    are not spoken. Without scores nothing fails, nor in a language with fewer than 100 recordings, which are too few to
-    learn how its words sound.
+    This is far below the usual value for language, length and speaker if the text is wrong. `columns` name the scores,
+    the first existing one is used: `mi` is low if spoken words are not in the transcript, `mi_tokens` if words of the
+    transcript are not spoken. Without scores nothing fails, nor in a language with fewer than 100 recordings, which are
+    too few to learn how its words sound.
     """
 
     limit: float
@@ -262,9 +260,10 @@ class Mismatch:
             return Verdict(np.zeros(len(pool), np.bool_), np.full(len(pool), np.nan))
         languages = pool.labels["language"].codes
         groups = length_groups(languages, pool.seconds, usable)
-        counts = np.bincount(languages[usable] + 1, minlength=int(languages.max(initial=0)) + 2)
-        groups[counts[languages + 1] < _ENOUGH] = -1
-        scores = robust_scores(pool.scores[column], groups, usable, "upper")
+        found = robust_scores(pool.scores[column], groups, usable, "upper")
+        found = beside_speakers(found, pool.speakers.codes, usable)
+        scores, judged = of_learned(found, languages, usable)
+        scores = np.where(judged, scores, np.nan)
         return Verdict(scores < -self.limit, scores)
 
     def reason(self, value: float) -> str:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from linnet.curation.pool import Flags, Numbers
 
+ENOUGH = 100  # recordings of a language, the fewest that how its words sound can be learned from
 _LEAST = 30  # minimum values of a group
+_OF_VOICE = 1.5  # standard deviations that a voice may lie below the others
 _QUARTERS = 1.3490  # between the quartiles of a normal distribution, in standard deviations
 
 
@@ -53,6 +55,33 @@ def _quantile(ordered: Numbers, starts: NDArray[Any], counts: NDArray[Any], shar
     part = place - np.floor(place)
     values: Numbers = (1 - part) * ordered[first] + part * ordered[second]
     return values
+
+
+def beside_speakers(scores: Numbers, speakers: NDArray[Any], usable: Flags) -> Numbers:
+    """Scores [N] in which a speaker's are raised by what the speaker's median lacks to 0, by 1.5 at most.
+
+    Sounds that most of the corpus has taught go less well with the words of a rare voice, in all of its recordings. A
+    speaker with nothing but wrong texts still stands out. `speakers` [N] are numbers, negative for none; those with
+    fewer than 30 usable scores are left as they are.
+    """
+    judged = np.flatnonzero(usable & (speakers >= 0) & np.isfinite(scores))
+    order = judged[np.lexsort((scores[judged], speakers[judged]))]
+    held, starts, counts = np.unique(speakers[order], return_index=True, return_counts=True)
+    lacks = np.zeros(int(speakers.max(initial=0)) + 2)  # the last one is for no speaker
+    middle = _quantile(scores[order], starts, counts, 0.5)
+    lacks[held] = np.where(counts >= _LEAST, np.clip(-middle, 0.0, _OF_VOICE), 0.0)
+    return np.asarray(scores + lacks[speakers], np.float64)
+
+
+def of_learned(scores: Numbers, codes: NDArray[Any], usable: Flags) -> tuple[Numbers, Flags]:
+    """Scores [N] of what the corpus itself has taught, and which may be judged: those of languages with enough of it.
+
+    What is usual is known to about 1 / n from n usable recordings of a language (`codes` [N], -1 for none), so a score
+    counts for less where they are few: two thirds at 100, nearly all at 2,000.
+    """
+    counts = np.bincount(codes[usable] + 1, minlength=int(codes.max(initial=0)) + 2)[codes + 1]
+    shrunk: Numbers = scores / (1 + ENOUGH / (2 * np.maximum(counts, ENOUGH)))
+    return shrunk, counts >= ENOUGH
 
 
 def length_groups(codes: NDArray[Any], seconds: Numbers, usable: Flags) -> NDArray[np.int64]:

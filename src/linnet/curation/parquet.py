@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ def parquet() -> Any:
     except ImportError as error:
         raise MissingExtra("curation", extra="curate") from error
     return pyarrow.parquet
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """Those of the columns that a file has [all columns], in its order.
+
+    On this thread alone, and without looking for a data set of many files: for small files this is several times as
+    fast. Raises as PyArrow does.
+    """
+    with parquet().ParquetFile(path) as file:
+        return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
 def save_table(path: Path, table: Any) -> None:

@@ -5,7 +5,7 @@ Shapes: N recordings, in the order of the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linnet.curation.parquet import parquet
+from linnet.curation.parquet import parquet, read_table
 from linnet.curation.ragged import Ragged
 from linnet.errors import OptionError
 from linnet.settings import did_you_mean
@@ -38,7 +38,8 @@ NUMBERS = (
     "edge_level",
     "script_share",
 )
-_SPOKEN = ("script_share",)  # of the text pass
+_OF_SPOKEN = ("row", "words", "phones", "characters", "backend", "script", "script_share")
+_OF_MEASURED = ("row", "id", "text", "error", "units", "sketch", "contour", "pcm_hash", *LABELS, *NUMBERS)
 _WIDTH = 16  # bytes of an exact hash
 _NOTHING = np.uint32(2**32 - 1)  # the minimum hash of an empty set
 
@@ -183,22 +184,23 @@ def read_pool(folder: Path) -> Pool:
     Raises:
         OptionError: there are no shards, or some are missing. MissingExtra: pyarrow is not installed.
     """
-    measured = _table(folder, "measured")
-    if measured is None:
+    measured = _columns(folder, "measured", _OF_MEASURED)
+    if not measured:
         raise OptionError(f"{folder}: no shards measured-*.parquet; run the audio pass first")
-    spoken, scores = _table(folder, "spoken"), _table(folder, "scores")
-    count = measured.num_rows
-    for name, table in (("spoken", spoken), ("scores", scores)):
-        if table is not None and table.num_rows != count:
-            raise OptionError(f"{folder}: {name}-*.parquet have {table.num_rows} rows, measured-*.parquet {count}")
-    hashes, hashed = _hashes(measured, count)
+    spoken, scores = _columns(folder, "spoken", _OF_SPOKEN), _columns(folder, "scores")
+    count = len(measured.pop("row"))
+    for name, columns in (("spoken", spoken), ("scores", scores)):
+        if columns and (rows := len(columns.pop("row"))) != count:
+            raise OptionError(f"{folder}: {name}-*.parquet have {rows} rows, measured-*.parquet {count}")
+    contours = _ragged(measured, "contour", count, np.uint32)  # the largest first: each column goes when it is read
     sketches, sketched = _sketches(_ragged(measured, "sketch", count, np.uint32))
+    hashes, hashed = _hashes(measured, count)
     return Pool(
         ids=_objects(measured, "id", count),
         texts=_objects(measured, "text", count),
         errors=_objects(measured, "error", count),
-        labels={name: _labels([measured, spoken], name, count) for name in LABELS},
-        numbers={name: _numbers(spoken if name in _SPOKEN else measured, name, count) for name in NUMBERS},
+        labels={name: _labels(spoken if name in _OF_SPOKEN else measured, name, count) for name in LABELS},
+        numbers={name: _numbers(spoken if name in _OF_SPOKEN else measured, name, count) for name in NUMBERS},
         units=_ragged(measured, "units", count, np.uint16),
         words=_ragged(spoken, "words", count, np.uint32),
         phones=_ragged(spoken, "phones", count, np.uint16),
@@ -207,21 +209,24 @@ def read_pool(folder: Path) -> Pool:
         hashed=hashed,
         sketches=sketches,
         sketched=sketched,
-        contours=_ragged(measured, "contour", count, np.uint32),
-        scores={} if scores is None else {n: _numbers(scores, n, count) for n in scores.column_names if n != "row"},
+        contours=contours,
+        scores={name: _numbers(scores, name, count) for name in list(scores)},
     )
 
 
-def _table(folder: Path, name: str) -> Any:
-    """The shards with a name as one table, in the order of their rows; None if there are none."""
-    pq = parquet()
+Columns = dict[str, Any]  # of Arrow
+
+
+def _columns(folder: Path, name: str, wanted: Sequence[str] | None = None) -> Columns:
+    """The wanted columns [all] of the shards with a name, in the order of their rows; empty if there are none."""
+    parquet()
     import pyarrow as pa
 
     files = sorted(folder.glob(f"{name}-*.parquet"))
     if not files:
-        return None
+        return {}
     try:
-        table = pa.concat_tables([pq.read_table(file) for file in files])
+        table = pa.concat_tables([read_table(file, wanted) for file in files])
     except (pa.ArrowInvalid, OSError) as error:
         raise OptionError(f"{folder}: {name}-*.parquet cannot be read ({error}); remove them and run again") from error
     rows = table.column("row").to_numpy()
@@ -229,26 +234,21 @@ def _table(folder: Path, name: str) -> Any:
         missing = np.setdiff1d(np.arange(len(rows)), rows)
         at = f"row {missing[0]} is missing" if len(missing) else "they are not in order"
         raise OptionError(f"{folder}: {name}-*.parquet do not hold each row once ({at}); run the pass to its end")
-    return table
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 
-def _has(table: Any, name: str) -> bool:
-    return table is not None and name in table.column_names
-
-
-def _objects(table: Any, name: str, count: int) -> NDArray[Any]:
-    if not _has(table, name):
+def _objects(columns: Columns, name: str, count: int) -> NDArray[Any]:
+    if name not in columns:
         return np.full(count, None, object)
     values = np.empty(count, object)
-    values[:] = table.column(name).to_pylist()
+    values[:] = columns.pop(name).to_pylist()
     return values
 
 
-def _labels(tables: Iterable[Any], name: str, count: int) -> Labels:
-    table = next((one for one in tables if _has(one, name)), None)
-    if table is None:
+def _labels(columns: Columns, name: str, count: int) -> Labels:
+    if name not in columns:
         return Labels(np.full(count, -1, np.int32), ())
-    column = table.column(name).combine_chunks().dictionary_encode()
+    column = columns.pop(name).combine_chunks().dictionary_encode()
     names = column.dictionary.to_pylist()
     order = sorted(range(len(names)), key=lambda at: str(names[at]))
     places = np.empty(len(names), np.int32)
@@ -258,23 +258,21 @@ def _labels(tables: Iterable[Any], name: str, count: int) -> Labels:
     return Labels(codes.astype(np.int32), tuple(names[at] for at in order))
 
 
-def _numbers(table: Any, name: str, count: int) -> NDArray[Any]:
+def _numbers(columns: Columns, name: str, count: int) -> NDArray[Any]:
     """The stored values; NaN for null."""
-    if not _has(table, name):
-        return np.full(count, np.nan)
-    return np.asarray(table.column(name).to_numpy())
+    return np.asarray(columns.pop(name).to_numpy()) if name in columns else np.full(count, np.nan)
 
 
-def _ragged(table: Any, name: str, count: int, dtype: type) -> Ragged:
-    if not _has(table, name):
+def _ragged(columns: Columns, name: str, count: int, dtype: type) -> Ragged:
+    if name not in columns:
         return Ragged.from_lengths(np.zeros(0, dtype), np.zeros(count, np.int64))
-    return Ragged.from_arrow(table.column(name))
+    return Ragged.from_arrow(columns.pop(name))
 
 
-def _hashes(table: Any, count: int) -> tuple[NDArray[np.uint8], Flags]:
-    if not _has(table, "pcm_hash"):
+def _hashes(columns: Columns, count: int) -> tuple[NDArray[np.uint8], Flags]:
+    if "pcm_hash" not in columns:
         return np.zeros((count, _WIDTH), np.uint8), np.zeros(count, np.bool_)
-    column = table.column("pcm_hash").combine_chunks()
+    column = columns.pop("pcm_hash").combine_chunks()
     known = np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
     joined = b"".join(column.fill_null(bytes(_WIDTH)).to_pylist())
     return np.frombuffer(joined, np.uint8).reshape(count, _WIDTH), known

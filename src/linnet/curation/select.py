@@ -27,6 +27,7 @@ from linnet.settings import NOT_NEGATIVE, SHARE, require
 _ALLOCATION = "language hours"
 _SHORTEST = 0.02  # minimum seconds that a recording counts as
 _NO_WORTH = 1e-9  # of a score of zero
+_TOGETHER = 4096  # rows that are asked for at once; one that may not be taken will not be later
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,12 @@ def hashed_order(ids: NDArray[np.object_], rows: Integers, seed: int) -> Integer
 
 def take_in_order(greedy: CoverageGreedy, order: Integers, admission: Admission) -> None:
     """Take rows one after another while they are admitted."""
-    for row in order.tolist():
-        if not greedy.taken[row] and admission.open_to(np.array([row]))[0]:
-            greedy.add(row)
-            admission.take(row)
+    for at in range(0, len(order), _TOGETHER):
+        some = order[at : at + _TOGETHER]
+        for row in some[admission.open_to(some) & ~greedy.taken[some]].tolist():
+            if admission.admits(row):
+                greedy.add(row)
+                admission.take(row)
 
 
 def duplicate_gates(options: DuplicateOptions) -> list[Gate]:
@@ -180,10 +183,9 @@ class _Choice:
         self._floors()
         self._phase(COVERAGE, self._languages())
         self._rescue()
-        left = self._usable & ~self._greedy.taken
-        for row in np.flatnonzero(left).tolist():
-            blocker = self._ledger.blocker(row)
-            self.fates[row] = BUDGET if blocker in (None, "budget") else CAP[str(blocker)]
+        left = np.flatnonzero(self._usable & ~self._greedy.taken)
+        capped = [CAP[cap.name] for cap in self._ledger.caps]
+        self.fates[left] = np.array([*capped, BUDGET], np.int16)[self._ledger.first_caps(left)]
         spent = self._ledger.spent
         if spent < 0.995 * min(self._budget, available):
             why = "caps keep out the rest" if self._capped() else "what is left is longer"

@@ -254,10 +254,9 @@ def read_selection(folder: Path) -> Selection:
 
 
 def _reasons(pool: Pool, gated: Gated, codes: NDArray[np.int32], names: tuple[str, ...]) -> NDArray[Any]:
-    reasons = np.empty(len(pool), object)
-    known = [REASONS.get(name) for name in names]
-    for row, code in enumerate(codes.tolist()):
-        reasons[row] = known[code] or f"not usable: {gated.reason_at(row, code - len(FATES))}"
+    reasons = np.array([REASONS.get(name) for name in names], object)[codes]
+    for row in np.flatnonzero(codes >= len(FATES)).tolist():
+        reasons[row] = f"not usable: {gated.reason_at(row, codes[row] - len(FATES))}"
         if pool.errors[row] is not None:
             reasons[row] = f"not usable: {pool.errors[row]}"
     return reasons

@@ -57,30 +57,46 @@ def language_fits(pool: Pool, usable: Flags) -> tuple[Numbers, Numbers]:
     language = pool.labels["language"]
     named = np.array([name not in _UNKNOWN for name in language.names], np.bool_)
     codes = np.where((language.codes >= 0) & np.append(named, False)[language.codes], language.codes, -1)
-    counts, texts = _counts(pool, usable & (codes >= 0), codes, len(language.names))
-    known = np.flatnonzero(texts >= _LEAST_TEXTS)
+    held = usable & (codes >= 0)
+    known = np.flatnonzero(np.bincount(codes[held], minlength=len(language.names)) >= _LEAST_TEXTS)
     fits, best = np.full(len(pool), np.nan), np.full(len(pool), np.nan)
     if len(known) < 2:
         return fits, best
+    rows, trigrams = _trigrams(pool, held)
+    counts = _counts(trigrams, codes[rows], len(language.names))
     logs = _logarithms(counts)
-    judged = usable & np.isin(codes, known)
-    for rows, trigrams in _trigrams(pool, judged):
-        fits[rows] = _own(trigrams, counts, codes[rows])
-    doubtful = robust_scores(fits, codes.astype(np.int64), judged) < _DOUBTFUL
-    for rows, trigrams in _trigrams(pool, doubtful):
+    judged = np.isin(codes[rows], known)
+    for some in _chunks(judged):
+        fits[rows[some]] = _own(_wide(trigrams, some), counts, codes[rows[some]])
+    doubtful = robust_scores(fits[rows], codes[rows].astype(np.int64), judged) < _DOUBTFUL
+    for some in _chunks(doubtful):
+        mine, at = _wide(trigrams, some), rows[some]
         for code in known.tolist():
-            there = np.where(codes[rows] == code, np.nan, _means(trigrams, logs[code][trigrams.values]))
-            best[rows] = np.fmax(best[rows], there)
+            there = np.where(codes[at] == code, np.nan, _means(mine, logs[code][mine.values]))
+            best[at] = np.fmax(best[at], there)
     return fits, best
 
 
-def _counts(pool: Pool, usable: Flags, codes: NDArray[np.int32], languages: int) -> tuple[Integers, Integers]:
-    """The counts of trigram buckets in each language [L, H], and of its texts [L]."""
+def _chunks(chosen: Flags) -> Iterator[Integers]:
+    """The indices of what is chosen, some at a time."""
+    places = np.flatnonzero(chosen)
+    return (places[at : at + _CHUNK] for at in range(0, len(places), _CHUNK))
+
+
+def _wide(trigrams: Ragged, some: Integers) -> Ragged:
+    """Some rows, with numbers that can be calculated with."""
+    found = trigrams.select(some)
+    return found.replace(found.values.astype(np.int64))
+
+
+def _counts(trigrams: Ragged, codes: NDArray[np.int32], languages: int) -> Integers:
+    """The counts of trigram buckets in each language [L, H]."""
     counts = np.zeros((languages, 2**_BITS), np.int64)
-    for rows, trigrams in _trigrams(pool, usable):
-        place = codes[rows].astype(np.int64)[trigrams.rows] * 2**_BITS + trigrams.values
+    for some in _chunks(np.ones(len(trigrams), np.bool_)):
+        mine = _wide(trigrams, some)
+        place = codes[some].astype(np.int64)[mine.rows] * 2**_BITS + mine.values
         counts += np.bincount(place, minlength=counts.size).reshape(counts.shape)
-    return counts, np.bincount(codes[usable], minlength=languages)
+    return counts
 
 
 def _lent(counts: Integers) -> Numbers:
@@ -117,15 +133,16 @@ def _means(trigrams: Ragged, logs: Numbers) -> Numbers:
     return np.where(lengths >= _LEAST_TRIGRAMS, sums / np.maximum(lengths, 1), np.nan)
 
 
-def _trigrams(pool: Pool, chosen: Flags) -> Iterator[tuple[Integers, Ragged]]:
-    """Batches of the chosen rows, with the hashed character trigrams of their texts."""
-    all_rows = np.flatnonzero(chosen & np.array([text is not None for text in pool.texts], np.bool_))
-    for start in range(0, len(all_rows), _CHUNK):
-        rows = all_rows[start : start + _CHUNK]
-        plain = [f" {normalize(pool.texts[row])} " for row in rows]
+def _trigrams(pool: Pool, chosen: Flags) -> tuple[Integers, Ragged]:
+    """The chosen rows with a text, and the hashed character trigrams of their texts, uint16."""
+    rows = np.flatnonzero(chosen & np.array([text is not None for text in pool.texts], np.bool_))
+    parts = [Ragged.from_lengths(np.zeros(0, np.uint16), np.zeros(0, np.int64))]
+    for start in range(0, len(rows), _CHUNK):
+        plain = [f" {normalize(text)} " for text in pool.texts[rows[start : start + _CHUNK]]]
         joined = "".join(plain).encode("utf-32-le", "surrogatepass")
         letters = Ragged.from_lengths(np.frombuffer(joined, np.uint32), np.array([len(one) for one in plain]))
-        yield rows, _hashed(letters)
+        parts.append(_hashed(letters))
+    return rows, Ragged.concatenate(parts)
 
 
 def _hashed(letters: Ragged) -> Ragged:
@@ -135,4 +152,4 @@ def _hashed(letters: Ragged) -> Ragged:
     codes = letters.values.astype(np.uint64)
     keys = (codes[first] << np.uint64(42)) | (codes[first + 1] << np.uint64(21)) | codes[first + 2]
     hashed = mix(keys, np.zeros(1, np.uint64)) >> np.uint64(64 - _BITS)
-    return Ragged.from_lengths(hashed.astype(np.int64), lengths)
+    return Ragged.from_lengths(hashed.astype(np.uint16), lengths)

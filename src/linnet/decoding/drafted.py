@@ -29,7 +29,7 @@ class Draft:
     """A row: the tokens that stand, and those that may come after them.
 
     `start` is the place of <|startoftranscript|> in the prefix; `begun`: text precedes, so that what must not be said
-    first may be said; `limit`: how many tokens, one or more, may follow the prefix.
+    first may be said; `limit`: how many tokens, one or more, may follow the prefix; `least`: how many must.
     """
 
     prefix: tuple[int, ...]
@@ -37,6 +37,7 @@ class Draft:
     start: int
     begun: bool
     limit: int
+    least: int = 0
 
 
 @dataclass
@@ -62,13 +63,18 @@ class TextRules:
         self._never = [token for token in vocabulary.suppress if token < self.end]
         self._not_first = [token for token in vocabulary.begin_suppress if token < self.end]
 
-    def __call__(self, logits: Array, first: Sequence[int]) -> None:
-        """Write -inf into logits [K, V] where a token is forbidden; rows `first` are of the first token of all."""
+    def __call__(self, logits: Array, first: Sequence[int], early: Sequence[int]) -> None:
+        """Write -inf into logits [K, V] where a token is forbidden.
+
+        Rows `first` are of the first token of all, rows `early` of tokens before which the text must not end.
+        """
         logits[:, self.end + 1 :] = FORBIDDEN
         if self._never:
             logits[:, self._never] = FORBIDDEN
         for row in first if self._not_first else ():
             logits[row, self._not_first] = FORBIDDEN
+        for row in early:
+            logits[row, self.end] = FORBIDDEN
 
 
 def follow_drafts(engine: CausalEngine, state: Any, drafts: Sequence[Draft], rules: TextRules) -> list[Continued]:
@@ -81,7 +87,7 @@ def follow_drafts(engine: CausalEngine, state: Any, drafts: Sequence[Draft], rul
     while running := [row for row, one in enumerate(found) if not one.ended and len(one.tokens) < drafts[row].limit]:
         tokens = [found[row].tokens[-1:] if row in running else [] for row in range(len(drafts))]
         logits = engine.feed(state, tokens, [range(len(own)) for own in tokens])
-        rules(logits, ())
+        rules(logits, (), [at for at, row in enumerate(running) if len(found[row].tokens) < drafts[row].least])
         for row, token, gain in zip(running, *_best(logits), strict=True):
             _extend(found[row], token, gain, rules.end)
     return found
@@ -102,7 +108,15 @@ def _read(
         silence = namespace(logits).exp(heads[:, rules.no_speech] - logsumexp(heads)).tolist()
         for one, probability in zip(found, silence, strict=True):
             one.no_speech = probability
-    rules(logits, [place + 1 for place, draft in zip(places, drafts, strict=True) if not draft.begun])
+    rules(
+        logits,
+        [place + 1 for place, draft in zip(places, drafts, strict=True) if not draft.begun],
+        [
+            place + 1 + step
+            for place, draft, own in zip(places, drafts, tokens, strict=True)
+            for step in range(min(draft.least, len(own) - len(draft.prefix) + 1))
+        ],
+    )
     best, gains = _best(logits)
     for place, draft, one, own in zip(places, drafts, found, tokens, strict=True):
         guess = own[len(draft.prefix) :]

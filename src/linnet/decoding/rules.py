@@ -48,6 +48,19 @@ class SuppressAtBegin(Suppress):
             super().__call__(logits, rows)
 
 
+class SuppressBefore(Suppress):
+    """Forbids these tokens before the first `count` tokens are generated."""
+
+    def __init__(self, tokens: Sequence[int], count: int) -> None:
+        super().__init__(tokens)
+        self._count = count
+
+    def __call__(self, logits: Array, rows: Sequence[Sequence[int]]) -> None:
+        """See `Rule`."""
+        if len(rows[0]) < self._count:
+            super().__call__(logits, rows)
+
+
 class TimestampRules:
     """Timestamps come in pairs around text, never decrease, and are forced if their total probability exceeds that of
     any text token.

@@ -136,6 +136,10 @@ class CausalModel:
         """See `StreamingModel`: encoded frames depend on all earlier audio, so nothing can be dropped."""
         return
 
+    def encoded(self, memory: CausalMemory) -> float:
+        """See `StreamingModel`."""
+        return float(memory.encoder.frames * FRAME_SECONDS)
+
     def room(self, memory: CausalMemory) -> float:
         """See `StreamingModel`."""
         most = (self._engine.most_frames - self.spec.tail_pad) * FRAME_SECONDS
@@ -241,7 +245,8 @@ class CausalModel:
         seconds = (memory.encoder.frames - memory.decoded_frames) * FRAME_SECONDS
         new = max(NEW_TOKENS, math.ceil(seconds * TOKENS_PER_SECOND))
         room = self.whisper.max_length - len(prefix) - len(committed)
-        return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=min(len(guess) + new, room))
+        limit = min(query.length or len(guess) + new, room)
+        return Draft((*prefix, *committed), guess, start, begun=bool(committed), limit=limit, least=query.length)
 
     def _hypothesis(
         self, query: Query, one: Continued, words: tuple[TimedWord, ...], language: str | None

@@ -21,14 +21,19 @@ def streaming_model(
 ) -> StreamingModel:
     """Build a streaming model: causal if the folder holds linnet_causal.json, else any Whisper by re-encoding.
 
-    `model` is a loaded recognizer, or a name as `linnet.load` takes it, with its keywords (`loading`). `block` is for
-    causal models: seconds of audio encoded at a time. Raises `ModelError` for a model that cannot stream, and
-    `OptionError` for options that cannot be combined.
+    `model` is a loaded recognizer, or a name as `linnet.load` takes it, with its keywords (`loading`). The model of a
+    recognizer is loaded again if it is causal, on the same engine and in the same precision. `block` is for causal
+    models: seconds of audio encoded at a time. Raises `ModelError` for a model that cannot stream, and `OptionError`
+    for options that cannot be combined.
     """
     from linnet.streaming.causal_loading import causal_folder
 
-    if isinstance(model, str | os.PathLike) and causal_folder(os.fspath(model)) is not None:
-        return _causal(os.fspath(model), beam_size, block, notify or ignore, loading)
+    if isinstance(model, front.Recognizer):
+        name, loading = model.name, _loading_of(model)
+    else:
+        name = "" if model is None else os.fspath(model)
+    if name and causal_folder(name) is not None:
+        return _causal(name, beam_size, block, notify or ignore, loading)
     if block is not None:
         raise OptionError("block is for causal models, which encode each block once: omit it, or choose a causal model")
     recognizer = model if isinstance(model, front.Recognizer) else _load(model, notify, loading)
@@ -41,6 +46,13 @@ def streaming_model(
     from linnet.streaming.reencoding import ReencodingModel
 
     return ReencodingModel(backend, recognizer.name, beam_size=beam_size)
+
+
+def _loading_of(recognizer: front.Recognizer) -> dict[str, Any]:
+    """The keywords with which a Whisper-family recognizer was loaded."""
+    engine = "openvino" if "openvino" in recognizer.engine_name else "torch"
+    shared = {"device": recognizer.device, "threads": recognizer.threads}
+    return {**shared, "engine": engine, "compute_type": recognizer.dtype}
 
 
 def _load(name: str | os.PathLike[str] | None, notify: Notify | None, loading: dict[str, Any]) -> front.Recognizer:

@@ -8,21 +8,25 @@ for place, events in pool.step().items(): ...
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from linnet.audio.silero import FRAME
 from linnet.audio.types import SAMPLE_RATE
 from linnet.errors import LinnetError
+from linnet.streaming.activity import SECONDS, LiveActivity
 from linnet.streaming.events import Event
 from linnet.streaming.options import StreamOptions
 from linnet.streaming.protocol import Hypothesis, Query, StreamingModel
 from linnet.streaming.session import StreamSession
 
 USABLE = 0.7  # share of the time to spend on decoding, so that delays can be caught up
-SPEECH = 8.0  # seconds of a typical window, for measuring capacity
+FAST = 6.0  # tokens per second of fast speech, for measuring capacity
+LOOKS = 4  # decodes measured
 MOST_WAITING = 5.0  # seconds of audio per session
 MOST_TOGETHER = 16  # windows in a batch
 
@@ -50,7 +54,7 @@ class SessionPool:
         most_together: int = MOST_TOGETHER,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`capacity`: maximum number of sessions; None measures it now by a few decodes."""
+        """`capacity`: maximum number of sessions; None measures it now by a few decodes, which take seconds."""
         self.model = model
         self._most_waiting, self._most_together, self._clock = most_waiting, most_together, clock
         self.capacity = measure_capacity(model, StreamOptions(), clock) if capacity is None else capacity
@@ -143,14 +147,30 @@ class SessionPool:
 def measure_capacity(model: StreamingModel, options: StreamOptions, clock: Callable[[], float]) -> int:
     """Measure how many streams with these options the model serves in time, at least 1.
 
-    The cost of a decode is that of the second of two on 8 s of faint noise.
+    The cost of a stream is that of a full window of fast speech. The audio is faint noise, but as many tokens are final
+    or decoded as such speech has: a word is decoded again until it is final, as long as policy `commit` may take.
     """
-    noise = (np.random.default_rng(0).standard_normal(round(SPEECH * SAMPLE_RATE)) * 1e-3).astype(np.float32)
+    timing, noise = options.timing(model.timing), np.random.default_rng(0)
+
+    def add_audio(seconds: float) -> None:
+        samples = noise.standard_normal(round(seconds * SAMPLE_RATE)) * 1e-3
+        model.add_audio(memory, samples.astype(np.float32))
+
     memory = model.begin(language=options.language or (model.languages[0] if model.languages else None))
-    model.add_audio(memory, noise)
-    cost = 0.0
-    for _ in range(2):
-        begun = clock()
-        model.answer([Query(memory, ())])
-        cost = clock() - begun
-    return max(1, int(USABLE * options.timing(model.timing).step / max(cost, 1e-6)))
+    window = min(options.window, model.room(memory))
+    new = min(timing.step, window / (2 * LOOKS))  # seconds of audio before each decode
+    fresh = math.ceil(FAST * timing.step)
+    tail = math.ceil(FAST * (timing.delay + timing.patience)) + fresh
+    add_audio(window - LOOKS * new)
+    said = round(FAST * window)
+    (heard,) = model.answer([Query(memory, (), length=said)])  # also warms up
+    final, activity = heard.tokens[: max(said - tail, 0)], LiveActivity()
+    begun = clock()
+    for _ in range(LOOKS):
+        for _ in range(round(timing.step / SECONDS)):
+            activity.push(np.zeros(FRAME, np.float32))
+        add_audio(new)
+        (heard,) = model.answer([Query(memory, final, length=tail)])
+        final += heard.tokens[:fresh]
+    cost = (clock() - begun) / LOOKS
+    return max(1, int(USABLE * timing.step / max(cost, 1e-6)))

@@ -44,11 +44,13 @@ class Query:
 
     `memory` is the segment's state, created by `StreamingModel.begin` and extended by `add_audio`. `final`: the
     audio of the segment is complete, or speech has paused, so its tail may be padded and every word is needed.
+    `length`: decode that many tokens, whatever the audio holds, to measure what speech costs; 0: until the model ends.
     """
 
     memory: Any
     committed: tuple[int, ...]  # final tokens of the segment, which the hypothesis continues
     final: bool = False
+    length: int = 0
 
 
 class StreamingModel(Protocol):
@@ -78,6 +80,10 @@ class StreamingModel(Protocol):
         Returns the memory that continues from there, with these tokens as its prompt; None if the model cannot do so,
         and the session must start a new segment.
         """
+        ...
+
+    def encoded(self, memory: Any) -> float:
+        """Seconds of the segment that a decode can use; a causal model waits for the end of a block."""
         ...
 
     def room(self, memory: Any) -> float:

@@ -26,7 +26,7 @@ from linnet.decoding.hypothesis import Search, prime
 from linnet.decoding.language import detect_language, resolve_language
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix
-from linnet.decoding.rules import Rule, Suppress, SuppressAtBegin
+from linnet.decoding.rules import Rule, Suppress, SuppressAtBegin, SuppressBefore
 from linnet.engines.protocol import EncoderOutput, Engine
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import WhisperModel
@@ -89,6 +89,10 @@ class ReencodingModel:
         prompt = () if self._vocabulary.start_of_previous is None else (*memory.prompt, *committed)[-MOST_PROMPT:]
         return Window(memory.language, prompt, [memory.samples[round(before * SAMPLE_RATE) :].copy()])
 
+    def encoded(self, memory: Window) -> float:
+        """See `StreamingModel`: all of it."""
+        return len(memory.samples) / SAMPLE_RATE
+
     def room(self, memory: Window) -> float:
         """See `StreamingModel`."""
         return (self._model.window_samples - len(memory.samples)) / SAMPLE_RATE
@@ -149,7 +153,8 @@ class ReencodingModel:
         room = self._model.max_length - len(sequences[0])
         if room < 1:  # no room after the final tokens
             return [Hypothesis((), (), (), ended=False, language=one.language) for one in requests]
-        limit = min(room, max(one.limit for one in requests))
+        length = max(one.query.length for one in requests)
+        limit = min(room, length or max(one.limit for one in requests))
         primed = prime(
             self._engine,
             encoded,
@@ -160,6 +165,8 @@ class ReencodingModel:
         )
         search = Search(self._engine, self._vocabulary.end, limit)
         rules = self._rules if any(not one.query.committed for one in requests) else self._rules[:1]
+        if length:
+            rules = [*rules, SuppressBefore([self._vocabulary.end], length)]
         if self._beam_size > 1:
             found = beam_search(search, primed, rules, beams=self._beam_size, length_penalty=1.0)
         else:

@@ -37,7 +37,7 @@ class Segment:
 
     def __init__(self, index: int, model: StreamingModel, policy: Policy, memory: Any, origin: float) -> None:
         self.index, self.origin = index, origin
-        self.decoded_until = origin  # end of the audio at the last decode
+        self.decoded_until = origin  # end of the audio that the last decode used
         self.tail = Tail()
         self.hypothesis: Hypothesis | None = None
         self.credible = False  # whether its words may become final
@@ -49,6 +49,7 @@ class Segment:
         self._committed: list[int] = []  # final tokens in the window
         self._words: list[tuple[float, int]] = []  # final words in the window: end time, number of tokens
         self._now = origin
+        self._heard = origin  # end of the audio that was encoded, without the tail of a final query, at the last decode
         self.forgets = True
 
     def follow(self, index: int, policy: Policy) -> Segment:
@@ -56,6 +57,7 @@ class Segment:
         after = Segment(index, self._model, policy, self._memory, self.origin)
         after._committed, after._words, after._now = self._committed, self._words, self._now
         after.decoded_until, after.final_until = self._now, self.final_until
+        after._heard = self._now
         return after
 
     @property
@@ -74,6 +76,15 @@ class Segment:
         return self._now - self.origin
 
     @property
+    def news(self) -> float:
+        """Seconds of audio encoded since the last decode."""
+        return self._encoded - self._heard
+
+    @property
+    def _encoded(self) -> float:
+        return self.origin + self._model.encoded(self._memory)
+
+    @property
     def committed(self) -> tuple[int, ...]:
         """Final tokens in the model's window."""
         return tuple(self._committed)
@@ -90,7 +101,8 @@ class Segment:
 
     def query(self, *, final: bool) -> Query:
         """Build the query for the next decode."""
-        self.decoded_until = self._now
+        self._heard = self._encoded
+        self.decoded_until = self._now if final else self._heard
         return Query(self._memory, tuple(self._committed), final)
 
     def take(self, hypothesis: Hypothesis, silence: float) -> Decision:
@@ -99,12 +111,8 @@ class Segment:
         words = tuple(
             replace(word, start=self.origin + word.start, end=self.origin + word.end) for word in hypothesis.words
         )
-        now = (
-            self.decoded_until if hypothesis.until is None else min(self.origin + hypothesis.until, self.decoded_until)
-        )
-        decision = self._policy.decide(
-            Observation(words, hypothesis.ended, now, max(silence - (self.decoded_until - now), 0.0))
-        )
+        now = self._now if hypothesis.until is None else min(self.origin + hypothesis.until, self._now)
+        decision = self._policy.decide(Observation(words, hypothesis.ended, now, max(silence - (self._now - now), 0.0)))
         self.tail = Tail(words, decision.stable)
         return decision
 

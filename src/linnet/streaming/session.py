@@ -270,14 +270,14 @@ class StreamSession:
         segment = self._segment
         if segment is None:
             return None
-        speech, now = self._intake.speech, self._intake.now
+        speech = self._intake.speech
         silence = speech.silence
         if silence >= PAUSED:
             if segment.decoded_until < speech.end * SECONDS + PAUSED:  # the first decode after speech paused
                 return self._ask(segment, paused=True)
             if silence >= self._patience(segment):
                 return self._at_endpoint(segment)
-        elif now - segment.decoded_until >= self._step:
+        elif segment.news >= self._step - 1e-6:
             return self._ask(segment)
         long = not segment.forgets and segment.window >= LONGEST
         if segment.room < LEAST_ROOM or (long and self._intake.probability < OFF):
@@ -343,7 +343,7 @@ class StreamSession:
         """Carry out the request, now that all audio is processed."""
         segment, what = self._segment, self._ordered
         if segment is not None:
-            if segment.decoded_until < self._intake.now or segment.tail.words:
+            if segment.decoded_until < self._intake.now - 1e-6 or segment.tail.words:
                 return self._ask(segment, what)
             self._end_segment(_PendingQuery(segment, self._intake.speech.silence, what))
         self._ordered = None

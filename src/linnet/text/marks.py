@@ -60,7 +60,7 @@ def keep_marks(text: str, language: str | None = None) -> str:
     ('नमस्ते दुनिया', 'ışık', 'größe 12')
     """
     text = unicodedata.normalize("NFC", text)
-    if any(bracket in text for bracket in "[<("):
+    if "[" in text or "<" in text or "(" in text:
         text = _IN_BRACKETS.sub(" ", text)
     composed = unicodedata.normalize("NFC", text.translate(_WORDS))  # again: text in between may have been removed
     return " ".join(_lower(composed, language).split())

@@ -76,7 +76,7 @@ def load(  # noqa: PLR0913 (the front door: each is a keyword that the user may 
     chosen = choose(ref, place, wanted, notify)
     read = partial(load_backend, ref, place, chosen, notify)
     backend = cast("Backend", _LazyBackend(read)) if late else read()
-    return Recognizer(backend, ref, device=place, dtype=chosen.precision)
+    return Recognizer(backend, ref, device=place, dtype=chosen.precision, threads=threads)
 
 
 def load_backend(ref: ModelRef, device: str, chosen: EngineChoice, notify: Notify) -> Backend:
@@ -116,12 +116,13 @@ class _LazyBackend:
 class Recognizer:
     """One model, ready to transcribe any number of recordings. Made by `load`."""
 
-    def __init__(self, backend: Backend, ref: ModelRef, *, device: str, dtype: str) -> None:
+    def __init__(self, backend: Backend, ref: ModelRef, *, device: str, dtype: str, threads: int | None = None) -> None:
         self._backend = backend
         self.name = ref.name
         self.revision = ref.revision
         self.device = device
         self.dtype = dtype
+        self.threads = threads
 
     @property
     def backend(self) -> Backend:

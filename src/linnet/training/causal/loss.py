@@ -1,6 +1,7 @@
 """The causal loss: one encoder pass, and a decoder row per point in time that attends to the frames before it.
 
-Shapes: B recordings, R decoder rows, T mel frames, M mel bins, P encoder frames, L positions, D width, V vocabulary.
+Shapes: B recordings, R decoder rows, at most K of each recording, T mel frames, M mel bins, P encoder frames,
+L positions, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,16 +22,34 @@ def decode_limited(decoder: Any, tokens: Tensor, encoded: Tensor, limits: Tensor
     `decoder` is a `WhisperDecoder` of Transformers, also with adapters. With all limits at P the result equals that
     decoder's.
     """
-    length = tokens.shape[1]
-    x = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[:length]
-    later = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-    beyond_limit = torch.arange(encoded.shape[1], device=x.device) >= limits.to(x.device)[:, None]
-    own, cross = _mask(later, x.dtype)[None, None], _mask(beyond_limit, x.dtype)[:, None, None]
-    x = nn.functional.dropout(x, p=decoder.dropout, training=decoder.training)
+    return decode_points(decoder, tokens, encoded, limits, torch.arange(len(tokens)))
+
+
+def decode_points(decoder: Any, tokens: Tensor, encoded: Tensor, limits: Tensor, recordings: Tensor) -> Tensor:
+    """`decode_limited` with rows that share frames: row r belongs to the recording `recordings[r]` of [B, P, D].
+
+    The K rows of a recording are packed into one sequence, in which no row attends to another, so that the keys and
+    values of its frames are computed once.
+    """
+    device, length = encoded.device, tokens.shape[1]
+    recordings, limits = recordings.to(device), limits.to(device)
+    slots = (recordings[:, None] == recordings).tril(-1).sum(1)  # of each row among those of its recording
+    most = int(slots.max()) + 1
+    packed = tokens.new_zeros(len(encoded), most, length)
+    packed[recordings, slots] = tokens
+    bounds = limits.new_ones(len(encoded), most)
+    bounds[recordings, slots] = limits
+    later = torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
+    other = torch.eye(most, dtype=torch.bool, device=device).logical_not()
+    apart = (other[:, None, :, None] | later[:, None]).reshape(most * length, most * length)
+    beyond = torch.arange(encoded.shape[1], device=device) >= bounds.repeat_interleave(length, 1)[:, :, None]
+    x = decoder.embed_tokens(packed) + decoder.embed_positions.weight[:length]
+    x = nn.functional.dropout(x.flatten(1, 2), p=decoder.dropout, training=decoder.training)
+    own, cross = _mask(apart, x.dtype)[None, None], _mask(beyond, x.dtype)[:, None]
     for layer in decoder.layers:
         out = layer(x, own, encoded, cross, use_cache=False)
         x = out[0] if isinstance(out, tuple) else out
-    hidden: Tensor = decoder.layer_norm(x)
+    hidden: Tensor = decoder.layer_norm(x).unflatten(1, (most, length))[recordings, slots]
     return hidden
 
 
@@ -52,8 +71,7 @@ class CausalLoss(nn.Module):
         Logits are computed at labelled positions only: the output layer is the most expensive part of a small decoder.
         """
         encoded = encode_causal(self.model.model.encoder, batch["features"], batch["ends"])
-        rows = encoded[batch["recordings"]]  # [R, P, D]
-        hidden = decode_limited(self.model.model.decoder, batch["inputs"], rows, batch["limits"])
+        hidden = decode_points(self.model.model.decoder, batch["inputs"], encoded, batch["limits"], batch["recordings"])
         labelled = batch["labels"] != IGNORED
         logits = self.model.proj_out(hidden[labelled]).float()
         wanted = batch["labels"][labelled]

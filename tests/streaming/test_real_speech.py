@@ -27,7 +27,8 @@ SENTENCE = "Last night we counted forty two finches in the garden, and two of th
 @pytest.fixture(scope="module")
 def model() -> Iterator[StreamingModel]:
     threads = torch.get_num_threads()
-    yield streaming_model("en", threads=1, engine="torch", compute_type="f32")  # quick to load; bf16 is slow where the processor lacks it
+    # PyTorch is quick to load; bf16 is slow where the processor lacks it
+    yield streaming_model("en", threads=1, engine="torch", compute_type="f32")
     torch.set_num_threads(threads)
 
 

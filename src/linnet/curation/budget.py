@@ -147,12 +147,8 @@ class Ledger:
 
     def open_to(self, rows: NDArray[Any]) -> Flags:
         """Which of the rows may still be taken."""
-        allowed: Flags = self.spent + self.seconds[rows] <= self.budget + _SLACK
-        for cap, used in zip(self.caps, self._used, strict=True):
-            codes = cap.labels.codes[rows]
-            if len(used):
-                allowed &= (codes < 0) | (used[codes] + cap.amounts[rows] <= cap.limits[codes] + _SLACK)
-        return allowed
+        within: Flags = self.spent + self.seconds[rows] <= self.budget + _SLACK
+        return within & (self.first_caps(rows) < 0)
 
     def admits(self, row: int) -> bool:
         """Whether this row may still be taken."""

@@ -16,6 +16,7 @@ from linnet.errors import OptionError
 from linnet.models.resolve import resolve
 from linnet.transcription.generic import load_generic
 from linnet.transcription.recognizer import Recognizer
+from tests.support.slow_ctc import slow_alignment
 from tests.support.tiny_speech import save_all
 
 BLANK, SPACE = 0, 1
@@ -47,31 +48,6 @@ def test_probability_is_the_mean_over_a_words_frames() -> None:
     assert [word.probability for word in words] == pytest.approx([0.75, 0.25])
 
 
-def slow_alignment(log_probabilities: np.ndarray, labels: Sequence[int]) -> list[tuple[int, int]]:
-    """Each label's (first, end) frames on the likeliest CTC path that spells the labels, in float64, cell by cell."""
-    states = [BLANK, *itertools.chain.from_iterable((label, BLANK) for label in labels)]
-    frames = len(log_probabilities)
-    best = np.full((frames, len(states)), -np.inf)
-    back = np.zeros((frames, len(states)), int)
-    best[0, :2] = log_probabilities[0, states[:2]]
-    for frame in range(1, frames):
-        for state, token in enumerate(states):
-            origins = [state, state - 1]
-            if state > 1 and token != BLANK and token != states[state - 2]:
-                origins.append(state - 2)
-            origins = [origin for origin in origins if origin >= 0]
-            back[frame, state] = max(origins, key=lambda origin: best[frame - 1, origin])
-            best[frame, state] = best[frame - 1, back[frame, state]] + log_probabilities[frame, token]
-    state = int(np.argmax(best[-1, -2:])) + len(states) - 2
-    indices = [state]
-    for frame in range(frames - 1, 0, -1):
-        state = int(back[frame, state])
-        indices.append(state)
-    indices.reverse()
-    own = [[frame for frame, at in enumerate(indices) if at == 2 * index + 1] for index in range(len(labels))]
-    return [(found[0], found[-1] + 1) for found in own]
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_the_greedy_path_is_the_forced_alignment_of_its_text(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -79,7 +55,7 @@ def test_the_greedy_path_is_the_forced_alignment_of_its_text(seed: int) -> None:
     log_probabilities = (3 * torch.randn(frames, len(LETTERS), generator=generator)).double().log_softmax(-1)
     scores, tokens = log_probabilities.max(-1)
     labels = [token for token, _ in itertools.groupby(tokens.tolist()) if token != BLANK]
-    aligned = slow_alignment(log_probabilities.numpy(), labels)
+    aligned = slow_alignment(log_probabilities.numpy(), labels, BLANK)
     want: list[tuple[int, int]] = []
     fresh = True
     for label, (first, end) in zip(labels, aligned, strict=True):

@@ -36,7 +36,7 @@ def ctc_words(
     lengths = [len(text(tokens[:end]).lstrip()) for _, end in runs]
     whole = text(tokens).strip()
     words: list[TimedWord] = []
-    for first, last in _spans(whole):
+    for first, last in word_spans(whole):
         own = [
             run
             for run, (before, after) in zip(runs, pairwise([0, *lengths]), strict=True)
@@ -51,8 +51,8 @@ def ctc_words(
     return tuple(words)
 
 
-def _spans(whole: str) -> list[tuple[int, int]]:
-    """The (start, end) indices of the words of a text."""
+def word_spans(whole: str) -> list[tuple[int, int]]:
+    """The (start, end) indices of the words of a text; in scripts without spaces those of characters."""
     spans = []
     for match in re.finditer(r"\S+", whole):
         at = match.start()

@@ -13,7 +13,8 @@ from linnet.cli.options import option
 from linnet.errors import OptionError
 
 if TYPE_CHECKING:
-    from linnet.transcription.word_alignment import Transcriber
+    from linnet.models.resolve import ModelRef
+    from linnet.transcription.word_alignment import TextAligner, Transcriber
 
 app = typer.Typer(help="Prepare corpora: align words.", no_args_is_help=True)
 
@@ -47,10 +48,11 @@ def align(
     threads: shared.Threads = None,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Add word times to a corpus, for causal training, by forced alignment on the model's cross-attention.
+    """Add word times to a corpus, for causal training, by forced alignment with a Whisper or CTC model.
 
-    Each row gets  words: [{"word", "start", "end"}, ...]  and  score, the mean log-probability of its text. Rows whose
-    text does not match their audio are skipped and counted.
+    Each row gets  words: [{"word", "start", "end"}, ...]  and  score, the mean log-probability of its text (of a CTC
+    model: per token, relative to the text that it hears itself). Rows whose text does not match their audio are skipped
+    and counted.
     """
     from itertools import islice
 
@@ -76,27 +78,23 @@ def align(
         print_result(f"{output}\n")
 
 
-def _load(name: str | None, device: str, threads: int | None, *, transcribe: bool) -> tuple[Any, Transcriber | None]:
+def _load(
+    name: str | None, device: str, threads: int | None, *, transcribe: bool
+) -> tuple[TextAligner, Transcriber | None]:
     """Load the aligner of a model, and its transcriber if requested."""
     import torch
 
-    from linnet.alignment.forced import ForcedAligner
-    from linnet.engines.torch import TorchEngine
     from linnet.models.default import resolve_default
     from linnet.models.device import choose_device
-    from linnet.models.families import WHISPER, family_of
     from linnet.models.resolve import resolve
-    from linnet.models.whisper import load_whisper
 
     if threads:
         torch.set_num_threads(threads)
     place, _ = choose_device(device)
     ref = resolve_default(place != "cpu", notify=notice) if name is None else resolve(name, notify=notice)
-    if family_of(ref.path) is not WHISPER:
-        raise OptionError(f"model {ref.name} has no alignment heads: choose a Whisper-family model")
-    whisper = load_whisper(ref.path, name=ref.name, device=place, dtype=torch.float32)
+    aligner = _aligner(ref, place)
     if not transcribe:
-        return ForcedAligner(whisper, TorchEngine(whisper)), None
+        return aligner, None
     from linnet.transcription.recognizer import load
 
     recognizer = load(ref.name, device=device, threads=threads)
@@ -105,4 +103,26 @@ def _load(name: str | None, device: str, threads: int | None, *, transcribe: boo
         spoken = language if language in recognizer.languages else None
         return recognizer.transcribe(samples, language=spoken, timestamps=False).text
 
-    return ForcedAligner(whisper, TorchEngine(whisper)), transcriber
+    return aligner, transcriber
+
+
+def _aligner(ref: ModelRef, device: str) -> TextAligner:
+    """In float32. Raises `OptionError` for a model that cannot align."""
+    import torch
+
+    from linnet.models.families import CTC, WHISPER, family_of
+
+    family = family_of(ref.path)
+    if family is WHISPER:
+        from linnet.alignment.forced import ForcedAligner
+        from linnet.engines.torch import TorchEngine
+        from linnet.models.whisper import load_whisper
+
+        whisper = load_whisper(ref.path, name=ref.name, device=device, dtype=torch.float32)
+        return ForcedAligner(whisper, TorchEngine(whisper))
+    if family is CTC:
+        from linnet.alignment.ctc_forced import CtcAligner
+        from linnet.models.speech import load_speech_model
+
+        return CtcAligner(load_speech_model(ref, device=device, dtype=torch.float32))
+    raise OptionError(f"model {ref.name} cannot align words: choose a Whisper-family or CTC model")

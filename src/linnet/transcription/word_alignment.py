@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from linnet.alignment.forced import ForcedAligner, ForcedWords
+from linnet.alignment.forced import ForcedWords
 from linnet.audio.types import Samples
 from linnet.data.aligned import AlignedUtterance
 from linnet.data.manifest import Utterance, WordTime
@@ -16,6 +17,14 @@ from linnet.settings import NOT_NEGATIVE, SHARE, require
 
 NAMED = 10  # rows left out; all are counted
 Transcriber = Callable[[Samples, str | None], str]
+
+
+class TextAligner(Protocol):
+    """Places the words of a known text: `alignment.forced.ForcedAligner`, `alignment.ctc_forced.CtcAligner`."""
+
+    def align(self, samples: Samples, text: str, language: str | None) -> ForcedWords | str:
+        """The words, or the reason why they cannot be placed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class AlignmentReport:
 
 def align_utterances(
     utterances: Iterable[Utterance],
-    aligner: ForcedAligner,
+    aligner: TextAligner,
     report: AlignmentReport,
     *,
     transcribe: Transcriber | None = None,
@@ -79,7 +88,7 @@ def align_utterances(
 def _aligned(
     utterance: Utterance,
     reader: UtteranceReader,
-    aligner: ForcedAligner,
+    aligner: TextAligner,
     transcribe: Transcriber | None,
     limits: AlignmentLimits,
 ) -> AlignedUtterance | str:

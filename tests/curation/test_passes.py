@@ -20,7 +20,7 @@ from linnet.curation.measure import hear_all, language_of, table_schema
 from linnet.curation.passes import draw, hear_corpus, obtain_codebook
 from linnet.curation.shards import Plan, make_plan, read_tables, table_path
 from linnet.curation.sketch import likeness
-from linnet.curation.workers import WorkerOptions, connected
+from linnet.curation.workers import WorkerOptions, shared_workers
 from linnet.data import Utterance, open_source
 from linnet.data.duplicates.prints import exact_hash
 from linnet.data.samples import UtteranceReader
@@ -141,7 +141,7 @@ def test_ray_writes_the_same_bytes(rows: list[Utterance], tmp_path: Path) -> Non
     made = []
     for workers in (ONE, WorkerOptions(workers=2, cluster="ray")):
         plan = make_plan(rows, tmp_path / str(workers.cluster))
-        with connected(workers):
+        with shared_workers(workers):
             codebook = obtain_codebook(plan, OPTIONS, workers)
             hear_corpus(plan, codebook, workers)
         made.append((codebook.digest, tables(plan)))
@@ -170,7 +170,7 @@ from pathlib import Path
 from linnet.curation import shards
 from linnet.curation.codebook import CodebookOptions
 from linnet.curation.passes import hear_corpus, obtain_codebook
-from linnet.curation.workers import WorkerOptions, connected
+from linnet.curation.workers import WorkerOptions, shared_workers
 from linnet.data import read_manifest
 shards.ROWS = 5
 plan = shards.make_plan(list(read_manifest(sys.argv[1])), Path(sys.argv[2]))

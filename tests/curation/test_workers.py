@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from linnet.curation.workers import WorkerOptions, map_items
+from linnet.curation.workers import WorkerOptions, map_items, shared_workers
 from linnet.errors import LinnetError, MissingExtra, OptionError
 
 ITEMS = list(range(7))
@@ -25,13 +25,27 @@ def square(item: int) -> tuple[int, int, int]:
 
 
 _PARENT = """
-from linnet.curation.workers import WorkerOptions, map_items
+from linnet.curation.workers import WorkerOptions, map_items, shared_workers
 from tests.curation.test_workers import square
 if __name__ == "__main__":
     found = map_items(square, range(4), WorkerOptions(workers=2))
     print(next(found)[1], flush=True)
     import time; time.sleep(60)
 """
+
+
+def test_calls_share_their_processes() -> None:
+    two = WorkerOptions(workers=2)
+    with shared_workers(two), shared_workers(two):
+        first, second = (list(map_items(square, ITEMS, two)) for _ in range(2))
+        with pytest.raises(OptionError, match="item 3 is bad"):
+            list(map_items(fail, ITEMS, two))
+        third = list(map_items(square, ITEMS, two))  # an error in an item is not one of the processes
+    used = {process for found in (first, second, third) for _, process, _ in found}
+    assert len(used) <= 2
+    assert os.getpid() not in used
+    after = {process for _, process, _ in map_items(square, ITEMS, two)}
+    assert not used & after
 
 
 def fail(item: int) -> int:

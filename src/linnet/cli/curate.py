@@ -127,6 +127,7 @@ def run(
     second to the selection. The reason for every recording is recorded: see linnet curate explain. A second run resumes
     the first, and decodes nothing again.
     """
+    from linnet.curation.workers import shared_workers
     from linnet.data.sources import open_source
 
     if output is None and not dry_run:
@@ -136,8 +137,9 @@ def run(
         raise OptionError("give a folder for measurements: --work FOLDER")
     options = _options(settings, preset, (keep, hours), (held_out, errors, heard), (workers, cluster))
     opened = open_source(source)
-    corpus = _measure(opened, place, options)
-    curated = _choose(corpus, rounds)
+    with shared_workers(options.workers):
+        corpus = _measure(opened, place, options)
+        curated = _choose(corpus, rounds)
     curated.selection.write(place)
     if dry_run or output is None:
         _print_budgets(curated, options, as_json)

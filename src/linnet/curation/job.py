@@ -28,7 +28,7 @@ from linnet.curation.selection import Selection
 from linnet.curation.shards import Plan, make_plan
 from linnet.curation.spoken import finish_shards, shard_paths, speak_shard
 from linnet.curation.symbols import read_inventory
-from linnet.curation.workers import map_items
+from linnet.curation.workers import map_items, shared_workers
 from linnet.data.manifest import Utterance
 from linnet.errors import OptionError
 from linnet.notices import Notify, ignore
@@ -89,16 +89,17 @@ def measure(
     watcher = watcher or Watcher()
     plan = make_plan(utterances, work)
     watcher.notify(f"{plan.rows:,} recordings in {len(plan.shards):,} shards")
-    if codebook is None:
-        codebook = obtain_codebook(plan, options.codebook, options.workers)
-    audio = hear_corpus(plan, codebook, options.workers, watcher.progress)
-    watcher.notify(f"{audio.seconds / 3600:.2f} hours decoded; {audio.kept:,} of {audio.shards:,} shards existed")
-    if audio.failed:
-        named = "; ".join(audio.failures[:3])
-        watcher.notify(f"{audio.failed:,} recordings cannot be read, such as {named}")
-    tasks = [(measured, heard, options) for measured, heard in shard_paths(plan.work)]
-    for _ in map_items(_speak, tasks, options.workers):
-        pass
+    with shared_workers(options.workers):
+        if codebook is None:
+            codebook = obtain_codebook(plan, options.codebook, options.workers)
+        audio = hear_corpus(plan, codebook, options.workers, watcher.progress)
+        watcher.notify(f"{audio.seconds / 3600:.2f} hours decoded; {audio.kept:,} of {audio.shards:,} shards existed")
+        if audio.failed:
+            named = "; ".join(audio.failures[:3])
+            watcher.notify(f"{audio.failed:,} recordings cannot be read, such as {named}")
+        tasks = [(measured, heard, options) for measured, heard in shard_paths(plan.work)]
+        for _ in map_items(_speak, tasks, options.workers):
+            pass
     finish_shards(plan.work)
     return Corpus(plan, audio, options)
 
@@ -139,7 +140,9 @@ def _heard(corpus: Corpus) -> list[Gate]:
 def score(corpus: Corpus, errors: ErrorRates | None = None) -> Pool:
     """All rows with their scores, which are written to the work folder; they do not depend on budgets and seeds."""
     shards, space = corpus.survey
-    write_scores(corpus.plan.work, shards, corpus.scoring.run(shards, space, errors=errors).columns())
+    with shared_workers(corpus.options.workers):
+        columns = corpus.scoring.run(shards, space, errors=errors).columns()
+    write_scores(corpus.plan.work, shards, columns)
     return read_pool(corpus.plan.work)
 
 
@@ -191,7 +194,8 @@ def advance(corpus: Corpus, folder: Path, errors: ErrorRates | None) -> tuple[Ro
     """Run the next round of HEEP in a folder of rounds, as on the command line."""
     rescore = scorer(corpus)
     rounds = RoundFolder(folder, corpus.plan.digest, corpus.options.heep)
-    done = rounds.advance(rescore, read_pool(corpus.plan.work).seconds, errors)
+    with shared_workers(corpus.options.workers):
+        done = rounds.advance(rescore, read_pool(corpus.plan.work).seconds, errors)
     return done, _finish(corpus, rescore, done)
 
 
@@ -199,8 +203,10 @@ def _by_heep(corpus: Corpus, errors: ErrorRates | None, watcher: Watcher) -> Cur
     rescore = scorer(corpus)
     last: Round | None = None
     evaluate = None if errors is None else lambda _: errors
-    for last in run_rounds(rescore, read_pool(corpus.plan.work).seconds, corpus.options.heep, eval_callback=evaluate):
-        watcher.notify(last.line)
+    seconds = read_pool(corpus.plan.work).seconds
+    with shared_workers(corpus.options.workers):
+        for last in run_rounds(rescore, seconds, corpus.options.heep, eval_callback=evaluate):
+            watcher.notify(last.line)
     if last is None:
         raise OptionError("max_rounds must be 1 or more")
     return _finish(corpus, rescore, last)

@@ -15,7 +15,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ Result = TypeVar("Result")
 LOCAL_RAY = "ray"
 
 _PATIENCE = 10.0  # seconds for an answer
+_shared: ContextVar[ProcessPoolExecutor | None] = ContextVar("shared", default=None)  # of `shared_workers`
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,24 @@ def map_items(
 
 
 @contextmanager
-def connected(options: WorkerOptions | None = None) -> Iterator[None]:
-    """A context in which all calls of `map_items` share one connection to Ray.
+def shared_workers(options: WorkerOptions | None = None) -> Iterator[None]:
+    """A context in which all calls of `map_items` share their workers: processes, or one connection to Ray.
 
-    No effect for processes of this machine. Raises as `map_items`.
+    Processes start with their first items. Within another such context it has no effect. Raises as `map_items`.
     """
-    if options is None or options.cluster is None:
-        yield
-    else:
+    options = options or WorkerOptions()
+    if options.cluster is not None:
         with _ray(options):
             yield
+    elif options.count == 1 or _shared.get() is not None:
+        yield
+    else:
+        with _processes(options.count) as pool:
+            token = _shared.set(pool)
+            try:
+                yield
+            finally:
+                _shared.reset(token)
 
 
 def run_alone(function: Callable[[Item], Result], item: Item) -> Result:
@@ -92,17 +102,28 @@ def run_alone(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def _map_in_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    shared = _shared.get()
+    with _processes(workers) if shared is None else nullcontext(shared) as pool:
+        futures = [pool.submit(run_alone, function, item) for item in items]
+        try:
+            while futures:
+                yield futures.pop(0).result()
+        except BrokenProcessPool as error:
+            raise LinnetError(
+                "a worker process died, perhaps for lack of memory; run the command again: finished work is kept, "
+                "fewer --workers need less memory"
+            ) from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")  # forking a process with threads may hang
     pool = ProcessPoolExecutor(workers, context, _end_with_parent)
     try:
-        futures = [pool.submit(run_alone, function, item) for item in items]
-        while futures:
-            yield futures.pop(0).result()
-    except BrokenProcessPool as error:
-        raise LinnetError(
-            "a worker process died, perhaps for lack of memory; run the command again: finished work is kept, fewer "
-            "--workers need less memory"
-        ) from error
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -31,7 +31,7 @@ class HealOptions:
     """Options of healing. `feature_share` is the weight of the encoder's output relative to the predictions."""
 
     minutes: float = 10.0
-    rate: float = 3e-5
+    rate: float = 1e-5
     feature_share: float = 0.1
     seed: int = 0
 

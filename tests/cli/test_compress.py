@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from linnet.audio.types import SAMPLE_RATE
-from linnet.compression import engine_times
+from linnet.compression import engine_times, speed
 from linnet.compression.latency import LayerTimes
 from tests.support.calling import Call, make_call
 from tests.support.tiny_subjects import sound
@@ -111,6 +111,7 @@ def test_by_default_no_layer_is_factored_that_is_slower(
         )
 
     monkeypatch.setattr(engine_times, "engine_times", times)
+    monkeypatch.setattr(speed, "time_encoders", lambda *_, **__: [])  # which the first test does
     made, asked = tmp_path / "lite", ("--budget", "0.9", "--compute-type", "int8", "--report", tmp_path / "page.html")
     done = call("compress", model, "--calibration", manifest, "--output", made, *asked)
     assert done.status == 0, done.err

@@ -241,26 +241,6 @@ _SOUND = "import numpy as np; sound = np.random.default_rng(0).standard_normal(8
 _ASK = "print(pipeline('automatic-speech-recognition', folder, {})(sound, num_beams=2, max_new_tokens=7)['text'])\n"
 
 
-def test_stock_transformers_loads_the_folder_with_its_own_code(saved: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.modules['linnet'] = None  # as where it is not installed\n"
-        + _SOUND
-        + f"folder = {str(saved)!r}\n"
-        + "from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, pipeline\n"
-        + _ASK.format("trust_remote_code=True")
-        + "model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, trust_remote_code=True)\n"
-        + "processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)\n"
-        + "answer = model.generate(**processor(sound), num_beams=2, max_new_tokens=7)\n"
-        + "print(processor.decode(answer[0], skip_special_tokens=True), type(model).__module__)\n"
-    )
-    model, processor = load(saved), AutoProcessor.from_pretrained(saved)
-    (answer,) = model.generate(**processor(clips()[0]), num_beams=2, max_new_tokens=7)
-    text = processor.decode(answer, skip_special_tokens=True)
-    first, second = run(code, tmp_path)
-    assert first == text
-    assert second.startswith(f"{text} transformers_modules.")
-
-
 def test_the_auto_classes_know_the_model_after_import_linnet_and_load_it_late(saved: Path, tmp_path: Path) -> None:
     code = (
         "import sys, linnet\n"

@@ -117,16 +117,3 @@ def test_a_user_error_is_one_line_and_status_1() -> None:
     assert done.returncode == 1
     assert "no-such-file.wav" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_the_auto_classes_know_fusion_models_after_import_linnet_and_load_them_late() -> None:
-    code = (
-        "import sys, linnet\n"
-        "from transformers import AutoConfig, AutoModelForSpeechSeq2Seq, AutoProcessor\n"
-        "import transformers.models.auto.modeling_auto, transformers.models.auto.processing_auto\n"
-        "assert 'linnet.models.fusion.modeling' not in sys.modules, 'two seconds for every start'\n"
-        "config = AutoConfig.for_model('linnet_fusion')\n"
-        "print(AutoModelForSpeechSeq2Seq._model_mapping[type(config)].__name__)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "FusionForConditionalGeneration"

@@ -25,7 +25,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_table_names_the_fastest_and_why_one_is_missing(call: Call) -> None:
-    arguments = ("--engine", "torch", "--compute-type", "f32,int8", "--batch-size", "2", "--threads", "1")
+    arguments = ("--engine", "openvino", "--compute-type", "f32,float16", "--batch-size", "2", "--threads", "1")
     done = call("bench", *DIGITS, "--seconds", "20", *arguments)
     assert done.status == 0, done.err
     head, names, first, second, last = done.out.splitlines()
@@ -33,11 +33,11 @@ def test_the_table_names_the_fastest_and_why_one_is_missing(call: Call) -> None:
     assert head.endswith("1 threads: synthetic audio, 2 windows of 10 s with 30 tokens each")
     assert names.split() == ["engine", "compute", "type", "batch", "RTFx", "load", "(s)", "memory", "(MB)"]
     engine, kind, batch, rtfx, load, memory = first.split()
-    assert (engine, kind, batch) == ("torch", "f32", "2")
+    assert (engine, kind, batch) == ("openvino", "f32", "2")
     assert min(float(rtfx), float(load), float(memory)) > 0
-    assert second.split()[:3] == ["torch", "int8", "2"]
-    assert "compute type int8 needs the openvino engine" in second
-    options = "--engine torch --compute-type f32 --batch-size 2 --threads 1"
+    assert second.split()[:3] == ["openvino", "float16", "2"]
+    assert "compute type float16 needs the torch engine" in second
+    options = "--engine openvino --compute-type f32 --batch-size 2 --threads 1"
     assert last == f"fastest: {options} (RTFx {rtfx})"
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +10,9 @@ import pytest
 import soundfile
 
 from linnet.curation.selection import read_selection
+from tests.support.calling import called
 
 WORDS = ("ba", "da", "ga", "ma", "na")
-
-
-def run_linnet(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The real command."""
-    return subprocess.run(
-        [sys.executable, "-m", "linnet", *map(str, arguments)], check=False, capture_output=True, text=True, timeout=120
-    )
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +46,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def curated(corpus: Path) -> Path:
     """A curation of it, with its report."""
     output = corpus / "kept.jsonl"
-    done = run_linnet(
+    done = called(
         *("curate", corpus / "corpus.jsonl", "--keep", "0.4", "--output", output, "--workers", "1", "--json"),
         *("--report", corpus / "report.html"),
     )
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
+    assert done.status == 0, done.err
+    summary = json.loads(done.out)
     assert summary["recordings"] == 44
     assert summary["kept"] == len(output.read_text().splitlines())
     assert summary["kept_hours"] <= 0.4 * summary["hours"] + 1e-9
     assert {"unreadable", "no-speech", "no-text", "same-sound"} <= set(summary["fates"])
-    assert "1 recordings cannot be read" in done.stderr
+    assert "1 recordings cannot be read" in done.err
     return output
 
 
@@ -79,20 +71,20 @@ def test_kept_rows_have_scores_and_nothing_broken(curated: Path) -> None:
 
 def test_a_second_run_decodes_nothing_and_keeps_the_same(corpus: Path, curated: Path) -> None:
     before = curated.read_bytes()
-    done = run_linnet("curate", corpus / "corpus.jsonl", "--keep", "0.4", "--output", curated, "--workers", "2")
-    assert done.returncode == 0, done.stderr
-    assert "1 of 1 shards existed" in done.stderr
+    done = called("curate", corpus / "corpus.jsonl", "--keep", "0.4", "--output", curated, "--workers", "2")
+    assert done.status == 0, done.err
+    assert "1 of 1 shards existed" in done.err
     assert curated.read_bytes() == before
 
 
 def test_one_recording_is_explained_and_an_unknown_one_named(curated: Path) -> None:
     work = curated.with_name("kept.jsonl.work")
-    found = run_linnet("curate", "explain", work, "copy")
-    assert found.returncode == 0, found.stderr
-    assert "the other recording is 7.wav" in found.stdout
-    missing = run_linnet("curate", "explain", work, "copi")
-    assert missing.returncode != 0
-    assert "did you mean" in missing.stderr
+    found = called("curate", "explain", work, "copy")
+    assert found.status == 0, found.err
+    assert "the other recording is 7.wav" in found.out
+    missing = called("curate", "explain", work, "copi")
+    assert missing.status != 0
+    assert "did you mean" in missing.err
 
 
 def test_other_budgets_leave_out_what_is_held_out_or_heard_otherwise(corpus: Path, tmp_path: Path) -> None:
@@ -102,32 +94,32 @@ def test_other_budgets_leave_out_what_is_held_out_or_heard_otherwise(corpus: Pat
     (tmp_path / "held.jsonl").write_text("".join(json.dumps(row) + "\n" for row in held))
     heard = [{"id": "9.wav", "text": "ba da", "hypothesis": "nothing of it"}]
     (tmp_path / "heard.jsonl").write_text("".join(json.dumps(row) + "\n" for row in heard))
-    done = run_linnet(
+    done = called(
         *("curate", corpus / "corpus.jsonl", "--dry-run", "--json", "--work", tmp_path / "work", "--workers", "1"),
         *("--held-out", tmp_path / "held.jsonl", "--heard", tmp_path / "heard.jsonl"),
     )
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     selection = read_selection(tmp_path / "work")
     fates = [selection.fates[row] for row in range(len(rows))]
     assert fates.count("leak") >= 4  # one or two may fail another gate before
     assert selection.checks["misheard"][9] > 0.5
     assert np.isnan(np.delete(selection.checks["misheard"], 9)).all()
-    all_of_it = json.loads(done.stdout)[-1]
+    all_of_it = json.loads(done.out)[-1]
     assert all_of_it["share"] == 1.0
     assert all_of_it["rows"] == (selection.weights > 0).sum() < 40
 
 
 def test_heep_cuts_a_small_corpus_and_the_difference_is_shown(corpus: Path, curated: Path) -> None:
     other = corpus / "heep.jsonl"
-    done = run_linnet(
+    done = called(
         *("curate", corpus / "corpus.jsonl", "--preset", "heep", "--output", other, "--workers", "1"),
     )
-    assert done.returncode == 0, done.stderr
-    left = [int(line.split()[3]) for line in done.stderr.splitlines() if "hours above" in line]
+    assert done.status == 0, done.err
+    left = [int(line.split()[3]) for line in done.err.splitlines() if "hours above" in line]
     assert 9 <= left[-1] < left[0] <= 44  # a fifth at least, whatever min_samples says
-    shown = run_linnet("curate", "diff", curated.with_name("kept.jsonl.work"), other.with_name("heep.jsonl.work"))
-    assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.startswith("A keeps")
+    shown = called("curate", "diff", curated.with_name("kept.jsonl.work"), other.with_name("heep.jsonl.work"))
+    assert shown.status == 0, shown.err
+    assert shown.out.startswith("A keeps")
 
 
 def test_a_page_has_the_confound_first_and_plays(corpus: Path, curated: Path) -> None:
@@ -138,9 +130,9 @@ def test_a_page_has_the_confound_first_and_plays(corpus: Path, curated: Path) ->
 
 
 def test_what_cannot_be_is_refused(corpus: Path, tmp_path: Path) -> None:
-    both = run_linnet("curate", corpus / "corpus.jsonl", "--keep", "0.2", "--hours", "1", "--output", tmp_path / "k")
-    assert both.returncode != 0
-    assert "give one of --keep and --hours" in both.stderr
-    nowhere = run_linnet("curate", corpus / "corpus.jsonl")
-    assert nowhere.returncode != 0
-    assert "--output kept.jsonl" in nowhere.stderr
+    both = called("curate", corpus / "corpus.jsonl", "--keep", "0.2", "--hours", "1", "--output", tmp_path / "k")
+    assert both.status != 0
+    assert "give one of --keep and --hours" in both.err
+    nowhere = called("curate", corpus / "corpus.jsonl")
+    assert nowhere.status != 0
+    assert "--output kept.jsonl" in nowhere.err

@@ -19,7 +19,7 @@ from tests.support.tiny_whispers import save_whisper
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_whisper(tmp_path_factory.mktemp("model"), seed=1)
+    return save_whisper(tmp_path_factory.mktemp("model"), seed=1, layers=1)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Converted here, where the libraries are loaded already: the processes of these tests then need none of them."""
-    folder = save_whisper(tmp_path_factory.mktemp("model"), seed=3)
+    folder = save_whisper(tmp_path_factory.mktemp("model"), seed=3, layers=1)
     linnet.load(str(folder), device="cpu")
     return folder
 

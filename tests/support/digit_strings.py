@@ -11,7 +11,7 @@ import soxr
 
 import linnet
 from linnet.audio.types import SAMPLE_RATE, Audio
-from linnet.decoding.options import DecodingOptions
+from linnet.transcription.options import TranscriptionOptions
 
 ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -45,7 +45,7 @@ def real_strings(recordings: Path) -> list[tuple[Audio, str]]:
 def heard(engine: str, compute_type: str, recordings: Path) -> list[str]:
     recognizer = linnet.load("digits", device="cpu", engine=engine, compute_type=compute_type, threads=1)
     sounds = [sound for sound, _ in real_strings(recordings)]
-    options = DecodingOptions(language="en", timestamps=False)
+    options = TranscriptionOptions(language="en", timestamps=False, vad=False)  # all of it is speech
     found = recognizer.transcribe_many(sounds, options=options, batch_size=8)
     texts = {result.index: result.transcript.text if result.transcript else "" for result in found}
     return [texts[index] for index in range(len(sounds))]

@@ -184,7 +184,11 @@ class Bench:
         for limit, what in ((LOADING_SECONDS, "loading and converting took"), (self.limit, "it took")):
             begun = time.perf_counter()
             try:
-                message = pipe.recv() if pipe.poll(limit) else f"{what} more than {time.perf_counter() - begun:.0f} s"
+                if pipe.poll(limit):
+                    message = pipe.recv()
+                else:
+                    message = f"{what} more than {time.perf_counter() - begun:.0f} s"
+                    process.terminate()
             except EOFError:
                 process.join(5)
                 message = f"its process ended (status {process.exitcode}): perhaps there is too little memory"

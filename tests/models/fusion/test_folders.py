@@ -241,39 +241,25 @@ _SOUND = "import numpy as np; sound = np.random.default_rng(0).standard_normal(8
 _ASK = "print(pipeline('automatic-speech-recognition', folder, {})(sound, num_beams=2, max_new_tokens=7)['text'])\n"
 
 
-def test_stock_transformers_loads_the_folder_with_its_own_code(saved: Path, tmp_path: Path) -> None:
+def test_the_auto_classes_know_the_model_after_import_linnet_and_load_it_late(saved: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; sys.modules['linnet'] = None  # as where it is not installed\n"
-        + _SOUND
-        + f"folder = {str(saved)!r}\n"
-        + "from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, pipeline\n"
-        + _ASK.format("trust_remote_code=True")
-        + "model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, trust_remote_code=True)\n"
-        + "processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)\n"
-        + "answer = model.generate(**processor(sound), num_beams=2, max_new_tokens=7)\n"
-        + "print(processor.decode(answer[0], skip_special_tokens=True), type(model).__module__)\n"
-    )
-    model, processor = load(saved), AutoProcessor.from_pretrained(saved)
-    (answer,) = model.generate(**processor(clips()[0]), num_beams=2, max_new_tokens=7)
-    text = processor.decode(answer, skip_special_tokens=True)
-    first, second = run(code, tmp_path)
-    assert first == text
-    assert second.startswith(f"{text} transformers_modules.")
-
-
-def test_the_auto_classes_know_the_model_once_they_are_used(saved: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom linnet.models.fusion.auto import register_when_used\nregister_when_used()\n"
+        "import sys, linnet\n"
         "print({'torch', 'transformers', 'numpy'} & set(sys.modules) or 'nothing heavy')\n"
         + _SOUND
         + f"folder = {str(saved)!r}\n"
-        + "from transformers import AutoConfig\nprint(type(AutoConfig.from_pretrained(folder)).__module__)\n"
-        + "from transformers import AutoProcessor\nprint(type(AutoProcessor.from_pretrained(folder)).__module__)\n"
-        + "from transformers import AutoModelForSpeechSeq2Seq, pipeline\n"
+        + "from transformers import AutoConfig, AutoModelForSpeechSeq2Seq\n"
+        + "import transformers.models.auto.modeling_auto\n"
+        + "from transformers import AutoProcessor, pipeline\n"
+        + "assert 'linnet.models.fusion.modeling' not in sys.modules, 'two seconds for every start'\n"
+        + "config = AutoConfig.for_model('linnet_fusion')\n"
+        + "print(AutoModelForSpeechSeq2Seq._model_mapping[type(config)].__name__)\n"
+        + "print(type(AutoConfig.from_pretrained(folder)).__module__)\n"
+        + "print(type(AutoProcessor.from_pretrained(folder)).__module__)\n"
         + "print(type(AutoModelForSpeechSeq2Seq.from_pretrained(folder)).__module__)\n"
         + _ASK.format("")
     )
     home = "linnet.models.fusion"
     said = run(code, tmp_path)
-    assert said[:4] == ["nothing heavy", f"{home}.configuration", f"{home}.processing", f"{home}.modeling"]
-    assert FusionForConditionalGeneration.__module__ == said[3]
+    assert said[:2] == ["nothing heavy", "FusionForConditionalGeneration"]
+    assert said[2:5] == [f"{home}.configuration", f"{home}.processing", f"{home}.modeling"]
+    assert FusionForConditionalGeneration.__module__ == said[4]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -109,39 +108,6 @@ def test_weights_are_stored_as_asked(whisper: tuple[Any, Path], tmp_path: Path) 
     assert (
         whisper_logits(load(tmp_path / "half", AutoModelForSpeechSeq2Seq)) - whisper_logits(model)
     ).abs().max() < 0.1
-
-
-_ALONE = """
-import sys
-sys.modules["linnet"] = None
-import torch
-from transformers import AutoModelForSpeechSeq2Seq
-told = torch.load(sys.argv[2])
-model = AutoModelForSpeechSeq2Seq.from_pretrained(sys.argv[1], trust_remote_code=True, dtype=torch.float32).eval()
-with torch.no_grad():
-    assert torch.equal(model(input_features=told["features"], decoder_input_ids=told["ids"]).logits, told["logits"])
-    assert model.generate(told["features"], max_new_tokens=5).shape[0] == 2
-model.save_pretrained(sys.argv[3])
-try:
-    AutoModelForSpeechSeq2Seq.from_pretrained(sys.argv[1], trust_remote_code=False)
-except ValueError as error:
-    print(error)
-"""
-
-
-def test_it_loads_without_linnet(whisper: tuple[Any, Path], tmp_path: Path) -> None:
-    model, folder = whisper
-    ids = torch.randint(0, 300, (2, 7), generator=torch.Generator().manual_seed(3))
-    features = random_features(2).transpose(1, 2)
-    torch.save({"features": features, "ids": ids, "logits": whisper_logits(model)}, tmp_path / "told.pt")
-    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1"}
-    places = [str(folder), str(tmp_path / "told.pt"), str(tmp_path / "again")]
-    command = [sys.executable, "-c", _ALONE, *places]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "trust_remote_code=True" in done.stdout or "linnet_low_rank" in done.stdout  # else it is refused
-    assert (tmp_path / "again" / "modeling_linnet_low_rank.py").is_file()
-    assert torch.equal(whisper_logits(load(tmp_path / "again", AutoModelForSpeechSeq2Seq)), whisper_logits(model))
 
 
 def test_import_linnet_stays_light() -> None:

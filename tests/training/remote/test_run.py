@@ -14,6 +14,7 @@ import linnet
 from linnet.data import Utterance, read_manifest, write_manifest
 from linnet.errors import LinnetError, OptionError
 from linnet.settings import build
+from linnet.training.remote import commands
 from linnet.training.remote.commands import Remote
 from linnet.training.remote.parcel import Parcel, pack
 from linnet.training.remote.run import plan_remote, run_remote
@@ -28,6 +29,7 @@ ROW = '{"step": %d, "steps": 3, "loss": 1.5}'
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
     for name in ("HF_TOKEN", "WANDB_API_KEY", "WANDB_PROJECT", "TRACKIO_PROJECT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(commands, "PAUSE", 0.4)
     made = Elsewhere(tmp_path, monkeypatch)
     yield made
     made.close()

@@ -100,7 +100,7 @@ def test_each_epoch_has_each_utterance_once(tmp_path: Path, bases: dict[str, Pat
 def test_training_lowers_the_loss_and_the_folder_is_used(
     tmp_path: Path, bases: dict[str, Path], manifest: Path
 ) -> None:
-    optimization = {"steps": 60, "learning_rate": 0.01, "accumulate": 2}
+    optimization = {"steps": 30, "learning_rate": 0.01, "accumulate": 2}
     recipe = recipe_at(
         tmp_path, bases, manifest, optimization=optimization, freeze={"language_model": "lora(r=4)"},
         run={"log_every": 10},

@@ -11,6 +11,7 @@ from pathlib import Path
 from linnet import __version__
 from linnet.errors import OptionError
 
+PAUSE = 1.0  # seconds until a run is looked at again, and for the last lines of its output
 FORWARDED = ("HF_TOKEN", "WANDB_API_KEY", "WANDB_PROJECT", "TRACKIO_PROJECT")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:%\[\]-]*")
 _FOLDER = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")  # no characters special to a shell, ssh or rsync
@@ -136,8 +137,9 @@ class Remote:
         """Print the run's output until it ends; the exit status is its own, but never ssh's 255."""
         script = (
             f"cd {self.job} || exit 1; tail -n +1 -f said & tail=$!; "
-            f"while tmux has-session -t ={self.session} 2>/dev/null && kill -0 $tail 2>/dev/null; do sleep 1; done; "
-            'sleep 1; kill $tail 2>/dev/null; test "$(cat status 2>/dev/null)" = 0'
+            f"while tmux has-session -t ={self.session} 2>/dev/null && kill -0 $tail 2>/dev/null; do "
+            f"sleep {PAUSE:g}; done; sleep {PAUSE:g}; "
+            'kill $tail 2>/dev/null; test "$(cat status 2>/dev/null)" = 0'
         )
         return self._ssh("show its output until it ends", script, options=("-o", "ServerAliveInterval=15"))
 

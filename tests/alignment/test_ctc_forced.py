@@ -103,7 +103,7 @@ def test_what_the_model_hears_itself_scores_best(speeches: dict[str, SpeechModel
     """Its most probable path is the path of its text, unless that has tokens that no text has."""
     speech, sound = speeches[name], noise(1.1)
     aligner = CtcAligner(speech)
-    probabilities, _ = aligner._emissions(sound)
+    probabilities, _ = aligner.emissions(sound)
     tokens = [
         one for one, _ in itertools.groupby(probabilities.argmax(1).tolist()) if one != speech.model.config.pad_token_id
     ]
@@ -116,11 +116,9 @@ def test_what_the_model_hears_itself_scores_best(speeches: dict[str, SpeechModel
 
 
 def test_windows_of_a_long_recording_make_one_row_of_frames(speeches: dict[str, SpeechModel]) -> None:
-    aligner = CtcAligner(speeches["wav2vec2-layer"])
-    sound = noise(9.7)
-    whole, times = aligner._emissions(sound)
-    aligner._window = 3 * SAMPLE_RATE
-    parts, cut_times = aligner._emissions(sound)
+    speech, sound = speeches["wav2vec2-layer"], noise(9.7)
+    whole, times = CtcAligner(speech).emissions(sound)
+    parts, cut_times = CtcAligner(speech, window=3.0).emissions(sound)
     assert abs(len(parts) - len(whole)) <= 0.02 * len(whole)
     assert cut_times[-1] == times[-1] == 9.7
     step = times[1] - times[0]

@@ -73,9 +73,11 @@ class CtcAligner:
     peaky posteriors emit a word in less time than it lasts; their spans are too short.
     """
 
-    def __init__(self, speech: SpeechModel) -> None:
+    def __init__(self, speech: SpeechModel, *, window: float | None = None) -> None:
+        """`window`: seconds that are encoded at once; default: those of the model's family."""
         self._speech = speech
-        self._window = int(speech.family.window_seconds(speech.model.config.to_dict()) * SAMPLE_RATE)
+        seconds = window or speech.family.window_seconds(speech.model.config.to_dict())
+        self._window = int(seconds * SAMPLE_RATE)
 
     def align(self, samples: Samples, text: str, language: str | None) -> ForcedWords | str:
         """The words of a text, or the reason why they cannot be placed.
@@ -90,7 +92,7 @@ class CtcAligner:
             return "without words"
         if not spelling.tokens:
             return "without words that the model's tokens can spell"
-        log_probabilities, times = self._emissions(samples)
+        log_probabilities, times = self.emissions(samples)
         if len(log_probabilities) * (2 * len(spelling.tokens) + 1) > MOST_CELLS:
             return "too long to be aligned in one piece"
         found = forced_path(log_probabilities, spelling.tokens, self._speech.model.config.pad_token_id)
@@ -117,8 +119,8 @@ class CtcAligner:
             tokens, owners = [*tokens, *own], [*owners, *(index for _ in own)]
         return _Spelling(words, tokens, owners)
 
-    def _emissions(self, samples: Samples) -> tuple[Floats, Floats]:
-        """Log-probabilities [T, V], and the times in seconds at which frames begin, and the last one ends, [T + 1]."""
+    def emissions(self, samples: Samples) -> tuple[Floats, Floats]:
+        """The log-probabilities [T, V] of a recording, and the times [T + 1] in seconds between which frames lie."""
         samples = np.pad(samples, (0, max(0, SHORTEST - len(samples))))
         context = min(CONTEXT, self._window // 4)
         inner = self._window - 2 * context  # of a window among several

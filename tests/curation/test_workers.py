@@ -25,7 +25,7 @@ def square(item: int) -> tuple[int, int, int]:
 
 
 _PARENT = """
-from linnet.curation.workers import WorkerOptions, map_items, shared_workers
+from linnet.curation.workers import WorkerOptions, map_items
 from tests.curation.test_workers import square
 if __name__ == "__main__":
     found = map_items(square, range(4), WorkerOptions(workers=2))

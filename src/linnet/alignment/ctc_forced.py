@@ -15,18 +15,15 @@ from numpy.typing import NDArray
 
 from linnet.alignment.ctc import word_spans
 from linnet.alignment.forced import ForcedWords
-from linnet.alignment.words import TimedWord
+from linnet.alignment.words import TimedWord, interpolate
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.models.loading import quiet
-from linnet.models.speech import SpeechModel
+from linnet.models.speech import SpeechModel, padded
 
 Floats = NDArray[np.float64]
 
 CONTEXT = 2 * SAMPLE_RATE  # samples heard on either side of a window and left out, where a recording has several
-SHORTEST = SAMPLE_RATE // 10  # samples; less is padded
 MOST_CELLS = 1 << 29  # bytes, of frames by states: about 20 minutes of speech
-
-_NOBODY = -1
 
 
 def forced_path(
@@ -111,17 +108,18 @@ class CtcAligner:
         spelled = [[_tokens(tokenizer, word) for word in case] for case in cases]
         best = max(spelled, key=lambda case: sum(len(own) for own in case))  # the first of equals: as it is written
         delimiter = getattr(tokenizer, "word_delimiter_token_id", None)
-        tokens: list[int] = []
-        owners: list[int] = []
-        for index, own in enumerate(best):
-            if own and tokens and delimiter is not None:
-                tokens, owners = [*tokens, delimiter], [*owners, _NOBODY]
-            tokens, owners = [*tokens, *own], [*owners, *(index for _ in own)]
-        return _Spelling(words, tokens, owners)
+        spelling = _Spelling(words, [], [])
+        for own in best:
+            if own and spelling.tokens and delimiter is not None:
+                spelling.tokens.append(delimiter)
+            first = len(spelling.tokens)
+            spelling.tokens.extend(own)
+            spelling.places.append(range(first, len(spelling.tokens)))
+        return spelling
 
     def emissions(self, samples: Samples) -> tuple[Floats, Floats]:
         """The log-probabilities [T, V] of a recording, and the times [T + 1] in seconds between which frames lie."""
-        samples = np.pad(samples, (0, max(0, SHORTEST - len(samples))))
+        samples = padded(samples)
         context = min(CONTEXT, self._window // 4)
         inner = self._window - 2 * context  # of a window among several
         cuts = [0, *range(context + inner, len(samples) - context, inner), len(samples)]
@@ -155,11 +153,11 @@ class CtcAligner:
 
 @dataclass(frozen=True)
 class _Spelling:
-    """Words, the tokens that spell them, and the word of each token."""
+    """Words, the tokens that spell them, and the places of each word's tokens, none for a word that has none."""
 
     words: list[str]
     tokens: list[int]
-    owners: list[int]
+    places: list[range]
 
 
 def _tokens(tokenizer: Any, word: str) -> list[int]:
@@ -173,21 +171,25 @@ def _placed(
     spelling: _Spelling, spans: list[tuple[int, int]], log_probabilities: Floats, times: Floats
 ) -> tuple[TimedWord, ...]:
     """The words with their times; those without tokens share the time between their neighbors."""
-    own: list[list[int]] = [[] for _ in spelling.words]
-    for index, owner in enumerate(spelling.owners):
-        if owner != _NOBODY:
-            own[owner].append(index)
-    begins = [float(times[spans[indices[0]][0]]) if indices else None for indices in own]
-    ends = [float(times[spans[indices[-1]][1]]) if indices else None for indices in own]
     words: list[TimedWord] = []
-    for index, (text, indices) in enumerate(zip(spelling.words, own, strict=True)):
-        before = words[-1].end if words else 0.0
-        start, end = begins[index], ends[index]
-        if start is None or end is None:
-            after = next((one for one in begins[index:] if one is not None), float(times[-1]))
-            left = next((count for count, one in enumerate(begins[index:]) if one is not None), len(own) - index)
-            start, end = before, before + (after - before) / left
-        scores = [log_probabilities[slice(*spans[at]), spelling.tokens[at]] for at in indices]
-        chance = float(np.exp(np.concatenate(scores)).mean()) if scores else None
-        words.append(TimedWord(text, round(start, 3), round(end, 3), chance, not indices, tuple(indices)))
-    return tuple(words)
+    waiting: list[str] = []
+    for text, places in zip(spelling.words, spelling.places, strict=True):
+        if not places:
+            waiting.append(text)
+            continue
+        start, end = float(times[spans[places[0]][0]]), float(times[spans[places[-1]][1]])
+        scores = [log_probabilities[slice(*spans[at]), spelling.tokens[at]] for at in places]
+        chance = float(np.exp(np.concatenate(scores)).mean())
+        words += _between(waiting, words, start)
+        words.append(TimedWord(text, round(start, 3), round(end, 3), chance, False, tuple(places)))
+        waiting = []
+    return (*words, *_between(waiting, words, float(times[-1])))
+
+
+def _between(texts: list[str], words: list[TimedWord], until: float) -> list[TimedWord]:
+    """Words without tokens, which follow `words` and share the time until the next one evenly."""
+    shares = interpolate([1.0] * len(texts), words[-1].end if words else 0.0, until)
+    return [
+        TimedWord(text, round(start, 3), round(end, 3), None, True, ())
+        for text, (start, end) in zip(texts, shares, strict=True)
+    ]

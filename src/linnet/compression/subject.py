@@ -20,12 +20,11 @@ from linnet.errors import OptionError
 from linnet.models.families import CTC, FUSION, WHISPER
 from linnet.models.loading import quiet
 from linnet.models.resolve import ModelRef
-from linnet.models.speech import SpeechModel, load_speech_model
+from linnet.models.speech import SpeechModel, load_speech_model, padded
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.models.whisper import SAMPLES_PER_POSITION, load_whisper
 
 MOST_TOKENS = 200  # maximum tokens of a window's transcript: longer ones are repetition loops
-SHORTEST = SAMPLE_RATE // 10  # samples: shorter windows are padded
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,10 +182,8 @@ class _OtherSubject(Subject):
     def example(self, samples: Samples, language: str | None = None, *, timed: bool = False) -> Example:
         """See `Subject`; these models take neither a language nor times."""
         del language, timed
-        if len(samples) < SHORTEST:
-            samples = torch.nn.functional.pad(torch.from_numpy(samples), (0, SHORTEST - len(samples))).numpy()
         with quiet():
-            return Example(self.speech.family.features(self.speech.processor, [samples[: self.window]]), None)
+            return Example(self.speech.family.features(self.speech.processor, [padded(samples)[: self.window]]), None)
 
     def encode(self, example: Example) -> None:
         """See `Subject`."""

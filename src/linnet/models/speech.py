@@ -15,6 +15,8 @@ from linnet.models.resolve import ModelRef
 if TYPE_CHECKING:
     import torch
 
+    from linnet.audio.types import Samples
+
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.json",
@@ -28,6 +30,7 @@ _AS_DATA = {
     "local_files_only": True,
     "trust_remote_code": False,
 }  # Transformers does not ask to run code
+SHORTEST = 1600  # samples, 0.1 s: shorter windows are padded
 _NOT_LEARNED = ("masked_spec_embed", "embed_positions", "position_ids", "inv_freq")  # may be absent: it is rebuilt
 
 
@@ -43,6 +46,13 @@ class SpeechModel:
     device: str
     dtype: torch.dtype
     label: str | None = None  # for reports, if the model does not run on PyTorch
+
+
+def padded(samples: Samples) -> Samples:
+    """Samples [N] of a window with silence behind them, at least `SHORTEST` in all."""
+    import numpy as np
+
+    return np.pad(samples, (0, max(0, SHORTEST - len(samples))))
 
 
 def load_speech_model(ref: ModelRef, *, device: str, dtype: torch.dtype, weights: bool = True) -> SpeechModel:

@@ -23,7 +23,7 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.errors import ModelError, OptionError
 from linnet.models.families import CTC
 from linnet.models.loading import quiet
-from linnet.models.speech import SpeechModel, load_speech_model
+from linnet.models.speech import SHORTEST, SpeechModel, load_speech_model, padded
 from linnet.transcription import longform
 from linnet.transcription.backend import Job, Request
 from linnet.transcription.ledger import is_low_confidence
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from linnet.models.resolve import ModelRef
 
-SHORTEST = SAMPLE_RATE // 10  # samples: shorter windows are padded
 MOST_TOKENS = 448  # per window, if the model's generation config has no limit
 
 _DEFAULTS = TranscriptionOptions()
@@ -118,8 +117,7 @@ class GenericBackend:
 
     def request(self, samples: Samples, options: TranscriptionOptions) -> Request:
         """The request for one window."""
-        if len(samples) < SHORTEST:
-            samples = np.pad(samples, (0, SHORTEST - len(samples)))
+        samples = padded(samples)
         length = None if self._pads_safely else len(samples)
         return Request(samples, options, group=(options, length))
 

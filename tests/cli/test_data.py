@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 from typer.testing import CliRunner
 
@@ -34,6 +35,21 @@ def test_word_times_for_a_manifest(tmp_path):
     assert str(output) in done.stdout
     assert "2 of 3 rows have word times" in done.stderr
     assert "unreadable audio" in done.stderr
+
+
+def test_recordings_are_found_from_the_output_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus").mkdir()
+    shutil.copy(ROOT / "examples" / "digits-en.flac", tmp_path / "corpus" / "a.flac")
+    row = {"audio": "a.flac", "text": "three one four one five nine", "language": "en"}
+    (tmp_path / "corpus" / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "elsewhere").mkdir()
+    told = ["data", "align", "corpus/rows.jsonl", "--model", "digits", "--output", "elsewhere/out.jsonl"]
+    done = CliRunner().invoke(build_app("data"), told)
+    assert done.exit_code == 0, done.output
+    (found,) = read_aligned(tmp_path / "elsewhere" / "out.jsonl")
+    assert found.utterance.audio == str(tmp_path / "corpus" / "a.flac")
+    assert found.utterance.id == "a.flac"
 
 
 def test_word_times_of_a_ctc_model(tmp_path):

@@ -54,10 +54,12 @@ def align(
     model: per token, relative to the text that it hears itself). Rows whose text does not match their audio are skipped
     and counted.
     """
+    from dataclasses import replace
     from itertools import islice
 
     from linnet.data import open_source
     from linnet.data.aligned import aligned_line
+    from linnet.data.manifest import place
     from linnet.files import whole_file
     from linnet.transcription.word_alignment import AlignmentLimits, AlignmentReport, align_utterances
 
@@ -70,7 +72,8 @@ def align(
             limits = AlignmentLimits(loss=loss)
             for row in align_utterances(rows, aligner, report, transcribe=transcriber, limits=limits):
                 more = {} if row.score is None else {"score": row.score}
-                file.write(f"{aligned_line(row.utterance, row.words, **more)}\n".encode(errors="backslashreplace"))
+                utterance = replace(row.utterance, audio=place(row.utterance.audio, output.parent))
+                file.write(f"{aligned_line(utterance, row.words, **more)}\n".encode(errors="backslashreplace"))
             if not report.aligned:
                 raise OptionError("\n".join([f"{manifest}: no row could be aligned", *report.lines()]))
         for line in (*source.report.lines(), *report.lines()):

@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 LOCAL_RAY = "ray"
 
 _PATIENCE = 10.0  # seconds for an answer
+_TASKS = 16  # of Ray for each of its processors: each has a cost, and the last ones leave processors idle
 _shared: ContextVar[ProcessPoolExecutor | None] = ContextVar("shared", default=None)  # of `shared_workers`
 
 
@@ -145,7 +146,8 @@ def _map_on_ray(function: Callable[[Item], Result], items: Sequence[Item], optio
         return
     with _ray(options) as ray:
         rows = [{"index": index, "item": pickle.dumps(item)} for index, item in enumerate(items)]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        tasks = min(len(rows), _TASKS * max(1, int(ray.cluster_resources().get("CPU", 1))))
+        dataset = ray.data.from_items(rows, override_num_blocks=tasks)
         done = dataset.map_batches(_OnRay(function), batch_size=1, num_cpus=1)
         for result in in_order((row["index"], pickle.loads(row["result"])) for row in done.iter_rows()):
             if isinstance(result, LinnetError):

@@ -12,7 +12,7 @@ from typing import Any
 from linnet.data.fields import BadRow, Row, integer, label, number, parse_json, resolve, seconds, shown, text, word
 from linnet.errors import LinnetError
 from linnet.files import whole_file
-from linnet.urls import public_name
+from linnet.urls import is_url, public_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +172,22 @@ def from_line(line: str | bytes) -> Utterance:
     return Utterance(**{**values, "words": word_times(values.get("words"))})
 
 
+def place(audio: str, folder: Path) -> str:
+    """The path of a recording in a manifest of `folder`: relative if it is inside, else absolute; not of a URL.
+
+    >>> place("/data/a/b.wav", Path("/data")), place("/data/b.wav", Path("/out")), place("s3://x/b.wav", Path("/out"))
+    ('a/b.wav', '/data/b.wav', 's3://x/b.wav')
+    """
+    if is_url(audio) or "://" in audio:
+        return audio
+    whole, base = os.path.abspath(audio), os.path.abspath(folder)  # noqa: PTH100  links stay
+    return os.path.relpath(whole, base) if whole.startswith(os.path.join(base, "")) else whole  # noqa: PTH118
+
+
 def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> int:
     """Write utterances as JSONL, atomically, and return their number.
 
-    Missing values are omitted. `audio` is written as it is; make it relative to the manifest's folder to move both
-    together.
+    Missing values are omitted. `audio` is written as it is: `place` gives the path to write for one from elsewhere.
     """
     count = 0
     with whole_file(Path(path)) as file:

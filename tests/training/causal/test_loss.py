@@ -11,7 +11,7 @@ from linnet.training.batch import IGNORED
 from linnet.training.causal.batches import Shape, causal_tensors, window_tensors
 from linnet.training.causal.decode import decode_stream, decode_windows, extend
 from linnet.training.causal.features import stream_features
-from linnet.training.causal.loss import CausalLoss, decode_limited
+from linnet.training.causal.loss import CausalLoss, decode_limited, distance
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.targets import CausalExample
 from linnet.training.causal.task import load_causal
@@ -99,6 +99,39 @@ def test_whole_windows_are_what_the_model_was_trained_on(task, model):
         model.proj_out(hidden).float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_the_distance_is_the_share_of_the_variance_that_is_missed():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.standard_normal((2, 7, 3)), rng.standard_normal((2, 9, 3))
+    counts = [4, 7]
+    pairs = [(ours[row, place], theirs[row, place]) for row in range(2) for place in range(counts[row])]
+    wanted = np.array([pair[1] for pair in pairs])
+    squares = sum(float(((one - other) ** 2).sum()) for one, other in pairs)
+    missed = squares / float(((wanted - wanted.mean(0)) ** 2).sum())
+    found = distance(torch.from_numpy(ours), torch.from_numpy(theirs), torch.tensor(counts))
+    assert float(found) == pytest.approx(missed, rel=1e-5)
+    mean = torch.from_numpy(wanted.mean(0)).expand(2, 7, 3)
+    assert float(distance(mean, torch.from_numpy(theirs), torch.tensor(counts))) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_frames_are_taught_by_the_encoder_before_training_on_whole_windows():
+    made = load_causal("digits", {"model.encoder": "lora(r=2)"}, CausalSpec(base="digits"), seed=0, imitation=3.0)
+    loss = made.loss.train()
+    assert not made.teacher.training
+    whole = loss(window_tensors(examples(made), made.shape))
+    assert whole["imitation"].item() == pytest.approx(0.0, abs=1e-3), "adapters begin with nothing"
+    batch = causal_tensors(examples(made), MIX, made.shape, np.random.default_rng(3), windows=True)
+    assert batch["frames"].tolist() == [125, 54], "with the silence after the audio"
+    found = loss(batch)["imitation"]
+    encoder = load_causal("digits", {}, CausalSpec(base="digits"), seed=0).model.model.encoder.eval()
+    taught = encoder(batch["windows"].transpose(1, 2)).last_hidden_state
+    ours = encode_causal(encoder, batch["features"], batch["ends"])
+    labels = int((batch["labels"] != IGNORED).sum())
+    torch.testing.assert_close(found, 3.0 * labels * distance(ours, taught, batch["frames"]), rtol=1e-4, atol=1e-4)
+    found.backward()
+    assert all(value.grad is None for value in made.teacher.parameters())
+    assert any(value.grad is not None for name, value in made.model.named_parameters() if "lora_" in name)
 
 
 def test_stream_features_do_not_depend_on_what_follows():

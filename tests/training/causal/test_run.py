@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from linnet.errors import OptionError
 from linnet.models.causal import read_causal_spec
@@ -67,6 +68,16 @@ def test_a_recipe_trains_and_saves_an_adapter(tmp_path, manifest):
         spec = read_causal_spec(tmp_path / "run" / folder)
         assert (spec.base, spec.language, spec.hours) == ("digits", "en", pytest.approx(0.001, abs=1e-3))
         assert (tmp_path / "run" / folder / "adapter_model.safetensors").is_file()
+
+
+def test_a_recipe_trains_with_a_teacher_and_saves_no_more(tmp_path, manifest):
+    recipe = recipe_of(tmp_path, manifest, imitation=1.0, causal={"full_context": 0.5})
+    rows = list(run_recipe(recipe, RunContext(score=lambda references, texts, languages: 0.5)))
+    assert all(row["loss"] == pytest.approx(row["loss_text"] + row["loss_imitation"], rel=1e-3) for row in rows)
+    assert all(row["loss_imitation"] >= 0 for row in rows)
+    saved = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
+    assert saved
+    assert all("lora_" in name for name in saved)
 
 
 def test_batches_depend_on_their_number_alone(tmp_path, manifest):

@@ -75,6 +75,15 @@ def test_each_row_has_what_the_model_hears_in_it(counts: Counts, bare: Path, tmp
     assert len(counts.asked) == 4
 
 
+def test_recordings_are_found_from_the_folder_of_the_run(
+    counts: Counts, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = TrainingSource(str(bare.relative_to(tmp_path)), transcribe_with="fake")
+    (made,) = with_transcripts([source], Path("run/transcribed"), RunContext(notify=print))
+    assert {row.audio for row in read_manifest(made.path)} < {str(one) for one in bare.parent.glob("*.wav")}
+
+
 def test_other_sources_stay_as_they_are(counts: Counts, bare: Path, tmp_path: Path) -> None:
     (made,) = with_transcripts([TrainingSource(str(bare))], tmp_path / "kept", RunContext(notify=print))
     assert made.path == str(bare)

@@ -1,13 +1,11 @@
-"""The common input of all formats: utterances with their fate, and paths relative to the output."""
+"""The common input of all formats: utterances with their fate."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,7 +13,6 @@ from numpy.typing import NDArray
 from linnet.curation.selection import Selection
 from linnet.data import Utterance
 from linnet.errors import OptionError
-from linnet.urls import is_url
 
 
 @dataclass(frozen=True)
@@ -74,15 +71,3 @@ def chosen_rows(
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def place(audio: str, folder: Path) -> str:
-    """The path of a recording from a folder: relative if it is inside, else absolute; a URL unchanged.
-
-    >>> place("/data/a/b.wav", Path("/data")), place("/data/b.wav", Path("/out")), place("s3://x/b.wav", Path("/out"))
-    ('a/b.wav', '/data/b.wav', 's3://x/b.wav')
-    """
-    if is_url(audio) or "://" in audio:
-        return audio
-    whole, base = os.path.abspath(audio), os.path.abspath(folder)  # noqa: PTH100  links stay
-    return os.path.relpath(whole, base) if whole.startswith(os.path.join(base, "")) else whole  # noqa: PTH118

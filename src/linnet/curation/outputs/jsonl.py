@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from linnet.curation.outputs.base import Chosen, Written, place
+from linnet.curation.outputs.base import Chosen, Written
 from linnet.data.fields import BadRow, parse_json
-from linnet.data.manifest import to_line
+from linnet.data.manifest import place, to_line
 from linnet.data.sources import SourceSpec
 from linnet.data.sources.base import Found
 from linnet.data.sources.jsonl import read_nemo

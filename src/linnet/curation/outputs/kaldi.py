@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from linnet.curation.outputs.base import Chosen, Written, place
+from linnet.curation.outputs.base import Chosen, Written
+from linnet.data.manifest import place
 from linnet.data.sources.embedded import split_address
 from linnet.files import whole_file, whole_folder
 from linnet.urls import is_url

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from linnet.curation.outputs.base import Chosen, Written, place
+from linnet.curation.outputs.base import Chosen, Written
+from linnet.data.manifest import place
 from linnet.data.sources.embedded import split_address
 from linnet.files import whole_file
 from linnet.urls import is_url

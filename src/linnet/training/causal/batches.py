@@ -40,12 +40,13 @@ class Shape:
 
 
 def causal_tensors(
-    examples: Sequence[CausalExample], options: CausalOptions, shape: Shape, rng: Rng
+    examples: Sequence[CausalExample], options: CausalOptions, shape: Shape, rng: Rng, *, windows: bool = False
 ) -> dict[str, Tensor]:
     """Build features [B, T, M], ends [B, P], inputs and labels [R, L], and each row's recording and frame limit [R].
 
     Each recording has its own random blocks. Its rows are its points, which all lie on block ends, so that the rows of
-    one encoder pass equal those of passes truncated there.
+    one encoder pass equal those of passes truncated there. For a teacher there are the encoder `frames` of each
+    recording [B], and with `windows` the features of whole windows.
     """
     frames = [min(frame_count(len(one.samples), options.tail_pad), shape.frames) for one in examples]
     longest = padded_frames(frames, shape.frames)
@@ -62,7 +63,10 @@ def causal_tensors(
                 rows.append(row)
                 places.append((number, point))
     features = stream_features([one.samples for one in examples], longest, mels=shape.mels, peak=options.speech_peak)
-    return {**_rows(rows, places), "features": features, "ends": torch.as_tensor(np.stack(ends))}
+    tensors = {"features": features, "ends": torch.as_tensor(np.stack(ends)), "frames": torch.tensor(frames)}
+    if windows:
+        tensors["windows"] = window_features([one.samples for one in examples], shape.window, mels=shape.mels)
+    return {**_rows(rows, places), **tensors}
 
 
 def window_tensors(examples: Sequence[CausalExample], shape: Shape) -> dict[str, Tensor]:
@@ -76,7 +80,8 @@ def window_tensors(examples: Sequence[CausalExample], shape: Shape) -> dict[str,
             places.append((number, shape.frames))
     features = window_features([one.samples for one in examples], shape.window, mels=shape.mels)
     ends = torch.full((len(examples), shape.frames), shape.frames)
-    return {**_rows(rows, places), "features": features, "ends": ends}
+    frames = torch.tensor([min(frame_count(len(one.samples), 0), shape.frames) for one in examples])
+    return {**_rows(rows, places), "features": features, "ends": ends, "frames": frames}
 
 
 def _rows(rows: Sequence[Row], places: Sequence[tuple[int, int]]) -> dict[str, Tensor]:

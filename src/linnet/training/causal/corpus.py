@@ -103,7 +103,7 @@ class CausalBatches(Dataset[Batch]):
 
     def __init__(self, recipe: CausalRecipe, whisper: WhisperModel, clips: Sequence[AlignedClip], shape: Shape) -> None:
         self._data, self._causal, self._seed = recipe.data, recipe.causal, recipe.run.seed
-        self._language = recipe.model.language or None
+        self._language, self._taught = recipe.model.language or None, recipe.imitation > 0
         self._whisper, self._shape = whisper, shape
         self._clips = sorted(clips, key=lambda clip: clip.seconds)
         self._reader: tuple[int, UtteranceReader] | None = None
@@ -122,7 +122,9 @@ class CausalBatches(Dataset[Batch]):
             self.example(np.random.default_rng(seed), row, joined=joined) for seed, row in zip(seeds, rows, strict=True)
         ]
         tensors = (
-            window_tensors(examples, self._shape) if whole else causal_tensors(examples, self._causal, self._shape, rng)
+            window_tensors(examples, self._shape)
+            if whole
+            else causal_tensors(examples, self._causal, self._shape, rng, windows=self._taught)
         )
         padded = tensors["features"].shape[1] / 100 * len(examples)
         ids = [self._clips[row].aligned.utterance.id for row in rows]

@@ -1,5 +1,8 @@
 """The causal loss: one encoder pass, and a decoder row per point in time that attends to the frames before it.
 
+With a teacher, the encoder before training, the frames of blocks also learn to be those of whole windows: each second
+of any speech has 50 of them, where it has some three words.
+
 Shapes: B recordings, R decoder rows, at most K of each recording, T mel frames, M mel bins, P encoder frames,
 L positions, D width, V vocabulary.
 """
@@ -59,14 +62,26 @@ def _mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class CausalLoss(nn.Module):
-    """The cross-entropy of the words that have ended and of the end token, over all points of a batch."""
+    """The cross-entropy of the words that have ended and of the end token, over all points of a batch.
 
-    def __init__(self, model: Any, *, smoothing: float = 0.0) -> None:
+    `teacher` is an encoder that stays as it is, `imitation` the weight of the distance from its frames.
+    """
+
+    def __init__(self, model: Any, *, smoothing: float = 0.0, teacher: Any = None, imitation: float = 0.0) -> None:
         super().__init__()
-        self.model, self._smoothing = model, smoothing
+        self.model, self.teacher = model, teacher
+        self._smoothing, self._imitation = smoothing, imitation
+
+    def train(self, mode: bool = True) -> CausalLoss:
+        """As in PyTorch, but the teacher never trains."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Compute the loss `text`, summed over label tokens, of tensors of `causal_tensors` or `window_tensors`.
+        """Compute the losses of tensors of `causal_tensors` or `window_tensors`, summed over label tokens: `text`, and
+        with a teacher `imitation`, which is the same for all tokens of a batch.
 
         Logits are computed at labelled positions only: the output layer is the most expensive part of a small decoder.
         """
@@ -75,4 +90,21 @@ class CausalLoss(nn.Module):
         labelled = batch["labels"] != IGNORED
         logits = self.model.proj_out(hidden[labelled]).float()
         wanted = batch["labels"][labelled]
-        return {"text": cross_entropy(logits, wanted, reduction="sum", label_smoothing=self._smoothing)}
+        parts = {"text": cross_entropy(logits, wanted, reduction="sum", label_smoothing=self._smoothing)}
+        if self.teacher is not None:
+            with torch.no_grad():
+                windows = batch.get("windows", batch["features"]).to(self.teacher.conv1.weight.dtype)
+                taught = self.teacher(windows.transpose(1, 2)).last_hidden_state
+            parts["imitation"] = self._imitation * len(wanted) * distance(encoded, taught, batch["frames"])
+        return parts
+
+
+def distance(encoded: Tensor, taught: Tensor, frames: Tensor) -> Tensor:
+    """The mean squared error of frames [B, P, D] beside the teacher's [B, Q, D], as a share of their variance.
+
+    The first `frames[b]` of a recording count. The result is 1 for frames that are all the teacher's mean.
+    """
+    counted = torch.arange(encoded.shape[1], device=encoded.device) < frames.to(encoded.device)[:, None]
+    ours, theirs = encoded[counted].float(), taught[:, : encoded.shape[1]][counted].float()
+    apart: Tensor = (ours - theirs).square().mean() / theirs.var(0, correction=0).mean()
+    return apart

@@ -71,7 +71,8 @@ class CausalRecipe:
     """All settings of causal training.
 
     `freeze` maps parts to policies of `linnet.training.freeze`; by default all weights are trained. If only adapters
-    are trained, only they are saved, in the format of PEFT.
+    are trained, only they are saved, in the format of PEFT. `imitation` is the weight of the distance of the encoder's
+    frames from those that it had for whole windows before training.
     """
 
     model: CausalModelChoice = field(default_factory=lambda: CausalModelChoice("openai/whisper-tiny.en"))
@@ -79,12 +80,14 @@ class CausalRecipe:
     freeze: dict[str, str] = field(default_factory=dict)
     data: CausalData = field(default_factory=CausalData)
     smoothing: float = 0.0
+    imitation: float = 0.0
     optimization: Optimization = field(default_factory=Optimization)
     run: CausalRunSettings = field(default_factory=CausalRunSettings)
     task: str = "causal"
 
     def __post_init__(self) -> None:
         require(self, BELOW_ONE, "smoothing")
+        require(self, NOT_NEGATIVE, "imitation")
         for policy in self.freeze.values():
             parse(policy)
 

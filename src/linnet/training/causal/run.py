@@ -82,6 +82,7 @@ def _task(recipe: CausalRecipe, context: RunContext) -> tuple[CausalTask, list[A
         seed=recipe.run.seed,
         checkpointing=options.gradient_checkpointing,
         smoothing=recipe.smoothing,
+        imitation=recipe.imitation,
     )
     clips = read_clips(recipe.data.train, task.whisper, recipe.data.longest, context)
     hours = sum(clip.seconds for clip in clips) / 3600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ class CausalTask:
     policy: Mapping[str, str]
     spec: CausalSpec
     smoothing: float = 0.0
+    imitation: float = 0.0
+    teacher: Any = None  # the encoder before training, for `imitation`
 
     @property
     def model(self) -> Any:
@@ -53,7 +56,7 @@ class CausalTask:
     @cached_property
     def loss(self) -> CausalLoss:
         """The module that computes the loss."""
-        return CausalLoss(self.model, smoothing=self.smoothing)
+        return CausalLoss(self.model, smoothing=self.smoothing, teacher=self.teacher, imitation=self.imitation)
 
     @property
     def shape(self) -> Shape:
@@ -99,6 +102,7 @@ def load_causal(
     seed: int,
     checkpointing: bool = False,
     smoothing: float = 0.0,
+    imitation: float = 0.0,
 ) -> CausalTask:
     """Load a Whisper in float32 and apply the policies; without policies, all weights are trained.
 
@@ -109,6 +113,7 @@ def load_causal(
         raise OptionError(f"model: checkpoint: {name} is not a Whisper: only Whisper models can be made causal.")
     whisper = load_whisper(reference.path, name=name)
     model: Any = whisper.module
+    teacher = copy.deepcopy(model.model.encoder).requires_grad_(False).eval() if imitation else None
     torch.manual_seed(seed)  # for random adapters
     policy = dict(policies) or {child: "all" for child, _ in model.named_children()}
     freeze(model, policy)
@@ -116,7 +121,7 @@ def load_causal(
         raise OptionError("freeze: nothing is trained: give one part `all`, `top:4` or `lora(r=32)`.")
     if checkpointing:
         checkpoint_gradients(model)
-    return CausalTask(whisper, reference, policy, spec, smoothing)
+    return CausalTask(whisper, reference, policy, spec, smoothing, imitation, teacher)
 
 
 def save_adapters(model: Any, weights: Mapping[str, Tensor], folder: Path, *, base: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from linnet.audio import Samples
 from linnet.data import SourceSpec, Utterance, open_source, write_manifest
+from linnet.data.manifest import place
 from linnet.data.samples import UtteranceReader
 from linnet.errors import AudioError, OptionError
 from linnet.training.context import ALONE, RunContext
@@ -57,7 +58,7 @@ def with_transcripts(
                 )
             context.notify(f"{spec.path}: {len(rows)} of {len(utterances)} rows have texts by {source.transcribe_with}")
             folder.mkdir(parents=True, exist_ok=True)
-            write_manifest(manifest, rows)
+            write_manifest(manifest, [replace(one, audio=place(one.audio, folder)) for one in rows])
             write_key(key_file, key)
         found.append(SourceSpec(str(manifest), kind="linnet", language=spec.language))
     return tuple(found)

@@ -44,7 +44,6 @@ from linnet.text.normalizers import Normalizers
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech"
 SYSTEMS = "offline,commit,local-agreement-2@1,local-agreement-2,local-agreement-3,hold-1,emit-all"
-CHUNK = 0.1
 
 
 def arguments() -> argparse.Namespace:
@@ -62,6 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--speech", type=Path, default=SPEECH)
     parser.add_argument("--minutes", type=float, default=1.0, help="of each speaker")
     parser.add_argument("--speakers", help="names with commas between; default: all")
+    parser.add_argument("--chunk", type=float, default=0.1, help="seconds of audio that arrive at a time")
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--share", type=float, default=0.5, help="of speech in the hours")
     parser.add_argument("--limit", type=int, help="noise: every so many-th stream only")
@@ -149,7 +149,7 @@ def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: Sp
     played = play(
         live.open(language_of(recognizer)),
         stream.samples,
-        chunk=CHUNK,
+        chunk=options.chunk,
         reference=stream.words,
         timer=time.process_time,
     )
@@ -181,7 +181,7 @@ def noise(options: argparse.Namespace, recognizer: Any) -> None:
     for kind, name, samples in noises(options):
         if (options.model, kind, name) in done:
             continue
-        played = play(live.open(language_of(recognizer)), samples, chunk=CHUNK, timer=time.process_time)
+        played = play(live.open(language_of(recognizer)), samples, chunk=options.chunk, timer=time.process_time)
         shown = sum(bool(final or tail) for _, final, tail in played.trace.changes)
         row = {"part": "noise", "model": options.model, "kind": kind, "id": name, "text": played.text, "shown": shown}
         keep(options, {**row, "seconds": sum(played.trace.compute), "duration": len(samples) / SAMPLE_RATE})
@@ -221,10 +221,10 @@ def flat(options: argparse.Namespace, recognizer: Any) -> None:
     """Hours of speech faster than they are spoken: the work on a chunk and the memory against the position."""
     stream = spoken(options)[0]
     live = LiveModel.of(recognizer, StreamOptions(language=language_of(recognizer))).open(language_of(recognizer))
-    size = round(CHUNK * SAMPLE_RATE)
+    size = round(options.chunk * SAMPLE_RATE)
     work: list[float] = []
     parts = 12
-    total = round(options.hours * 3600 / CHUNK)
+    total = round(options.hours * 3600 / options.chunk)
     words = 0
     for number, piece in enumerate(repeated(stream, options.hours * 3600, options.share, size), start=1):
         begun = time.process_time()
@@ -235,7 +235,7 @@ def flat(options: argparse.Namespace, recognizer: Any) -> None:
             row = {
                 "part": "flat",
                 "model": options.model,
-                "hours": round(number * CHUNK / 3600, 3),
+                "hours": round(number * options.chunk / 3600, 3),
                 "mean_ms": round(1000 * float(own.mean()), 3),
                 "p95_ms": round(1000 * float(np.quantile(own, 0.95)), 3),
                 "rss_mb": round(resident() / 1e6, 1),
@@ -271,7 +271,7 @@ def ladder(options: argparse.Namespace, recognizer: Any) -> None:
     sessions = 1
     while True:
         row = {"part": "ladder", "model": options.model, "sessions": sessions, "capacity": capacity}
-        row |= rung(model, choice, streams, sessions)
+        row |= rung(model, choice, streams, sessions, options.chunk)
         keep(options, row)
         print(json.dumps(row), flush=True)
         if row["behind_p95"] > 1.0 or row["ended"]:
@@ -288,22 +288,22 @@ def ladder(options: argparse.Namespace, recognizer: Any) -> None:
         raise SystemExit(f"a stream beyond {capacity} was not refused")
 
 
-def rung(model: Any, choice: StreamOptions, streams: Sequence[SpokenStream], sessions: int) -> Row:
+def rung(model: Any, choice: StreamOptions, streams: Sequence[SpokenStream], sessions: int, chunk: float) -> Row:
     """So many sessions on one core by a simulated clock: each chunk's seconds from its arrival until it was heard.
 
     Session k has speaker k's stream from another place, so that pauses do not fall together.
     """
     pool = SessionPool(model, capacity=sessions, most_waiting=30.0, clock=time.process_time)
     places = [pool.admit(choice) for _ in range(sessions)]
-    size = round(CHUNK * SAMPLE_RATE)
+    size = round(chunk * SAMPLE_RATE)
     shifted = [np.roll(streams[k % len(streams)].samples, -k * 7 * SAMPLE_RATE) for k in range(sessions)]
     length = min(map(len, shifted)) // size
     done, given, ended = 0.0, 0, 0
     behind: list[float] = []
     work = 0.0
     while given < length:
-        now = max(done, (given + 1) * CHUNK)
-        arrived = min(length, int(now / CHUNK + 1e-6))
+        now = max(done, (given + 1) * chunk)
+        arrived = min(length, int(now / chunk + 1e-6))
         for place, samples in zip(places, shifted, strict=True):
             pool.push(place, samples[given * size : arrived * size])
         begun = time.process_time()
@@ -311,10 +311,10 @@ def rung(model: Any, choice: StreamOptions, streams: Sequence[SpokenStream], ses
             ended += sum(event.type == "error" for events in told.values() for event in events)
         seconds = time.process_time() - begun
         done, work = now + seconds, work + seconds
-        behind += [done - (number + 1) * CHUNK for number in range(given, arrived)]
+        behind += [done - (number + 1) * chunk for number in range(given, arrived)]
         given = arrived
     p50, p95, p99 = np.quantile(behind, (0.5, 0.95, 0.99)).round(3).tolist()
-    found = {"seconds": round(length * CHUNK, 1), "load": round(work / (length * CHUNK), 3), "ended": ended}
+    found = {"seconds": round(length * chunk, 1), "load": round(work / (length * chunk), 3), "ended": ended}
     return found | {"behind_p50": p50, "behind_p95": p95, "behind_p99": p99}
 
 

@@ -4,7 +4,7 @@ It is Silero VAD 6 at 16 kHz (https://github.com/snakers4/silero-vad, MIT). Only
 `silero-vad`: its code sets the process to one thread, and PyTorch takes a second to import. A test compares this file
 with the wheel's own model.
 
-Shapes: F frames of 512 samples, L positions within a frame, C channels.
+Shapes: F frames of 512 samples, L positions within a frame, C channels, M memories.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WINDOW, _STEP, _BINS = 256, 128, 129  # of the spectrum within a frame
 _STRIDES = (1, 2, 2, 1)  # of the four convolutions
 
 Floats = NDArray[np.float32]
-Memory = tuple[Floats, Floats]  # what the LSTM holds, and its cell, [128] each
+Memory = tuple[Floats, Floats]  # what the LSTM holds, and its cell, [M, 128] each
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,19 @@ class SileroNetwork:
 
     def __call__(self, samples: Samples) -> Floats:
         """Probabilities [F] for a waveform [64 + F * 512], from a zero state."""
-        return self.resume(samples, self.empty())[0]
+        (found,), _ = self.resume(samples, self.empty())
+        return np.asarray(found)
 
     def empty(self) -> Memory:
-        """The zero state, before the first frame."""
+        """One zero state, before the first frame."""
         size = self.lstm[1].shape[0]
-        return np.zeros(size, np.float32), np.zeros(size, np.float32)
+        return np.zeros((1, size), np.float32), np.zeros((1, size), np.float32)
 
     def resume(self, samples: Samples, memory: Memory) -> tuple[Floats, Memory]:
-        """Probabilities [F] for a waveform [64 + F * 512] that continues from a state, and the state after it."""
+        """Probabilities [M, F] for a waveform [64 + F * 512] that continues from M states, and the states after it.
+
+        All but the LSTM is computed once for all of them.
+        """
         framed = sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]
         framed = np.concatenate([framed, framed[:, -2 : -CONTEXT - 2 : -1]], 1)  # reflected at the end
         waves = sliding_window_view(framed, _WINDOW, 1)[:, ::_STEP] @ self.spectrum  # [F, L, 258]
@@ -67,20 +71,20 @@ class SileroNetwork:
         weight, bias = self.last
         logits = np.maximum(held, 0.0) @ weight + bias
         probability: Floats = (0.5 + 0.5 * np.tanh(0.5 * logits)).astype(np.float32)
-        return probability, (held[-1].copy() if len(held) else memory[0], cell)
+        return probability.T, (held[-1].copy() if len(held) else memory[0], cell)
 
     def _remember(self, features: Floats, memory: Memory) -> tuple[Floats, Floats]:
-        """The hidden state of the LSTM after each frame, [F, 128], and its cell after the last.
+        """The hidden states of the LSTM after each frame, [F, M, 128], and its cells after the last.
 
         The gates are sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one call of tanh serves all four.
         """
         for_input, for_memory, biases = self.lstm
-        size = for_memory.shape[0]
+        count, size = memory[0].shape
         gates_in = features @ for_input + biases
-        hidden = np.zeros((len(features) + 1, size), np.float32)
-        hidden[0], cell, gates = memory[0], memory[1].copy(), np.empty(4 * size, np.float32)
-        opened, new = gates[: 3 * size], gates[3 * size :]
-        enter, forget, leave = opened[:size], opened[size : 2 * size], opened[2 * size :]
+        hidden = np.zeros((len(features) + 1, count, size), np.float32)
+        hidden[0], cell, gates = memory[0], memory[1].copy(), np.empty((count, 4 * size), np.float32)
+        opened, new = gates[:, : 3 * size], gates[:, 3 * size :]
+        enter, forget, leave = np.split(opened, 3, axis=1)
         for frame, given in enumerate(gates_in):
             np.dot(hidden[frame], for_memory, out=gates)
             gates += given
@@ -92,6 +96,18 @@ class SileroNetwork:
             cell += enter
             np.multiply(np.tanh(cell), leave, out=hidden[frame + 1])
         return hidden[1:], cell
+
+
+def joined(*memories: Memory) -> Memory:
+    """All states of some memories, in order."""
+    held, cells = zip(*memories, strict=True)
+    return np.concatenate(held), np.concatenate(cells)
+
+
+def part(memory: Memory, first: int | None, last: int | None) -> Memory:
+    """The states from `first` up to `last`, as in a slice."""
+    held, cells = memory
+    return held[first:last], cells[first:last]
 
 
 def _convolve(hidden: Floats, kernel: Floats, bias: Floats, stride: int) -> Floats:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from linnet.audio.silero import CONTEXT, FRAME, load_network
+from linnet.audio.silero import CONTEXT, FRAME, Memory, joined, load_network, part
 from linnet.audio.types import Samples
 
 BLOCK = 512 * FRAME  # samples per block: 16.4 s
@@ -52,24 +52,34 @@ class Sensitivity:
 class Watcher:
     """Computes the frames of successive blocks of a recording; blocks have `BLOCK` samples, the last may be shorter.
 
-    The network's state drifts over minutes (silero-vad #725), so each block starts from an empty state and 2 s of the
-    previous block; a frame depends on the last 2 to 18 s only. The network misses quiet voices, so quiet blocks are
-    amplified.
+    The network's state drifts over minutes (silero-vad #725), so for each block a network starts from an empty state
+    and 2 s of the previous block. Some starts leave it deaf for the whole block, so each network also goes on through
+    the next block, and the higher probability counts; a frame depends on the last 18 to 34 s only. The network misses
+    quiet voices, so quiet blocks are amplified.
     """
 
     def __init__(self) -> None:
         self._network = load_network()
         self._before = np.zeros(CONTEXT + _WARM_UP, np.float32)
         self._warm = 0  # frames of `before` that belong to the recording
+        self._going_on: Memory | None = None  # that of the network that started for the previous block
 
     def push(self, block: Samples) -> Frames:
         """The frames of the next block, the last one padded with silence."""
         count = -(-len(block) // FRAME)
         padded = np.zeros(count * FRAME, np.float32)
         padded[: len(block)] = block
-        sound = np.concatenate([self._before[len(self._before) - CONTEXT - self._warm * FRAME :], padded])
         levels = _levels(padded)
-        frames = Frames(self._network(sound * _gain(levels))[self._warm :], levels)
+        sound = np.concatenate([self._before[len(self._before) - CONTEXT - self._warm * FRAME :], padded])
+        sound *= _gain(levels)
+        memory, begun = self._network.empty(), self._warm * FRAME
+        if begun:
+            _, memory = self._network.resume(sound[: begun + CONTEXT], memory)
+        if self._going_on is not None:
+            memory = joined(memory, self._going_on)
+        probabilities, after = self._network.resume(sound[begun:], memory)
+        self._going_on = part(after, 0, 1)
+        frames = Frames(probabilities.max(0), levels)
         self._before = np.concatenate([self._before, padded])[-len(self._before) :]
         self._warm = min(self._warm + count, _WARM_UP // FRAME)
         return frames

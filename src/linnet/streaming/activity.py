@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from linnet.audio.silero import CONTEXT, FRAME, load_network
+from linnet.audio.silero import CONTEXT, FRAME, joined, load_network, part
 from linnet.audio.types import SAMPLE_RATE, Samples
 
 SECONDS = FRAME / SAMPLE_RATE  # of a frame
@@ -33,15 +33,14 @@ class Activity(Protocol):
 class LiveActivity:
     """The silero-vad speech probability of each frame of a stream.
 
-    The network's state drifts over minutes, so every 16 s a fresh one takes over that has processed the preceding 2 s:
-    the result equals `audio.vad.Watcher` on 16 s blocks of a recording, except for the gain. Quiet voices are amplified
-    relative to the recent peak level, which decays slowly.
+    Every 16 s a fresh network, which has processed the preceding 2 s, takes the place of the older of two: the result
+    equals `audio.vad.Watcher` on 16 s blocks of a recording, except for the gain. Quiet voices are amplified relative
+    to the recent peak level, which decays slowly.
     """
 
     def __init__(self) -> None:
         self._network = load_network()
-        self._memory = self._network.empty()
-        self._next = self._memory
+        self._memory = self._network.empty()  # of the older, the newer, and for 2 s that of the next one
         self._frames = 0
         self._before = np.zeros(CONTEXT, np.float32)
         self._level = _START
@@ -49,17 +48,16 @@ class LiveActivity:
     def push(self, frame: Samples) -> float:
         """Return the probability of speech in the next frame [512]."""
         place = self._frames % _PERIOD
-        if place == 0 and self._frames:
-            self._memory = self._next
+        if place == 0:
+            self._memory = part(self._memory, -2, None)
         if place == _PERIOD - _WARM_UP:
-            self._next = self._network.empty()
+            self._memory = joined(self._memory, self._network.empty())
         sound = np.concatenate([self._before, frame]) * self._gain(frame)
-        (probability,), self._memory = self._network.resume(sound, self._memory)
-        if place >= _PERIOD - _WARM_UP:
-            _, self._next = self._network.resume(sound, self._next)
+        probabilities, self._memory = self._network.resume(sound, self._memory)
+        grown = probabilities[:-1] if place >= _PERIOD - _WARM_UP else probabilities
         self._before = frame[-CONTEXT:]
         self._frames += 1
-        return float(probability)
+        return float(grown.max())
 
     def _gain(self, frame: Samples) -> np.float32:
         power = float(np.square(frame, dtype=np.float64).mean())

@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--speech", type=Path, default=SPEECH)
     parser.add_argument("--minutes", type=float, default=1.0, help="of each speaker")
-    parser.add_argument("--speakers", help="names with commas between; default: all")
+    parser.add_argument("--speakers", help="names with commas between; default: all; of digits one, default: theo")
     parser.add_argument("--chunk", type=float, default=0.1, help="seconds of audio that arrive at a time")
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--share", type=float, default=0.5, help="of speech in the hours")
@@ -126,7 +126,7 @@ def spoken(options: argparse.Namespace) -> list[SpokenStream]:
     """The streams of the set."""
     if options.set == "digits":
         recordings = options.speech.parent / "fsdd" / "recordings"
-        return list(digit_streams(recordings, options.minutes))
+        return list(digit_streams(recordings, options.minutes, options.speakers or "theo"))
     folder = options.speech / options.set
     manifest = options.aligned or folder / "manifest.jsonl"
     found = spoken_streams(manifest, folder, options.minutes)

@@ -78,8 +78,10 @@ def _gap(samples: Samples, rng: np.random.Generator) -> Samples:
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def digit_streams(recordings: Path, minutes: float, streams: int = 6, seed: int = 11) -> Iterator[SpokenStream]:
-    """Connected digits of the held-out speaker theo: strings of 3 to 8 digits, each word ending where its clip does.
+def digit_streams(
+    recordings: Path, minutes: float, speaker: str = "theo", streams: int = 6, seed: int = 11
+) -> Iterator[SpokenStream]:
+    """Connected digits of a speaker: strings of 3 to 8 digits, each word ending where its clip does.
 
     Clips are cut to their speech; 50 to 250 ms lie between digits, 0.6 to 1.5 s between strings. All streams are of
     one speaker, so an interval over them tells of other strings, not of other speakers.
@@ -93,13 +95,13 @@ def digit_streams(recordings: Path, minutes: float, streams: int = 6, seed: int 
             for place, digit in enumerate(rng.integers(0, 10, int(rng.integers(3, 9)))):
                 low, high = (0.6, 1.5) if place == 0 else (0.05, 0.25)
                 gap = round(rng.uniform(low, high) * SAMPLE_RATE)
-                clip = load(str(recordings / f"{digit}_theo_{rng.integers(50)}.wav")).samples
+                clip = load(str(recordings / f"{digit}_{speaker}_{rng.integers(50)}.wav")).samples
                 pieces += [(1e-4 * rng.standard_normal(gap)).astype(np.float32), clip]
                 start, at = at + gap, at + gap + len(clip)
                 words.append(SpokenWord(WORDS[digit], start / SAMPLE_RATE, at / SAMPLE_RATE))
         pieces.append((1e-4 * rng.standard_normal(SAMPLE_RATE)).astype(np.float32))
         text = " ".join(word.text for word in words)
-        yield SpokenStream(f"theo {number}", f"theo {number}", np.concatenate(pieces), text, words)
+        yield SpokenStream(f"{speaker} {number}", f"{speaker} {number}", np.concatenate(pieces), text, words)
 
 
 def made_noise(seed: int = 7) -> Iterator[tuple[str, Samples]]:

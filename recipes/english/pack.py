@@ -23,6 +23,7 @@ POSITIONS = "model.encoder.embed_positions.weight"
 PLAIN = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer_config.json")
 _NEAR = 0.01  # of the size: what a packed file may stay below it
 _TRIES = 12
+_FARTHEST = 60.0  # doublings of a step of 1, up or down
 _TEXT_TOKENS = 50257  # of Whisper's English vocabulary: 1,607 special tokens and times follow
 
 
@@ -84,7 +85,8 @@ def pack_to_size(
             return made, 2.0**place
         if last is not None and place != last[0]:
             slope = min((found - last[1]) / (place - last[0]), -numbers / 80)
-        place, last = place + (target - found) / slope, (place, found)
+        last = (place, found)
+        place = min(max(place + (target - found) / slope, -_FARTHEST), _FARTHEST)
     raise ValueError(f"no step packs this model into {size:,} bytes and no fewer than {size * (1 - _NEAR):,.0f}")
 
 

@@ -131,10 +131,11 @@ def test_more_bytes_bring_the_predictions_nearer(
     assert loaded.vocabulary.tokenizer.get_vocab() == model.vocabulary.tokenizer.get_vocab()
 
 
-def test_a_size_that_cannot_be_is_refused(model: WhisperModel, statistics: Statistics) -> None:
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_a_size_that_cannot_be_is_refused(size: int, model: WhisperModel, statistics: Statistics) -> None:
     weights = {name: value.detach() for name, value in model.module.named_parameters()}
-    with pytest.raises(ValueError, match="no step packs this model into 1,000 bytes"):
-        pack_to_size(weights, matrices(weights, statistics, Settings()), 1_000, {})
+    with pytest.raises(ValueError, match=f"no step packs this model into {size:,} bytes"):
+        pack_to_size(weights, matrices(weights, statistics, Settings()), size, {})
 
 
 def test_windows_of_recordings(model: WhisperModel, tmp_path: Path) -> None:

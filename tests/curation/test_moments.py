@@ -95,7 +95,7 @@ def test_groups_that_differ_by_chance_have_one_level():
 
 
 def test_length_is_gone_where_groups_are_small_and_differ():
-    """A language of three recordings with low scores and long recordings is not a sign that long ones are worth less."""
+    """Low scores in languages of three long recordings each are no sign that long ones are worth less."""
     rng = np.random.default_rng(5)
     of = np.concatenate([np.zeros(150, np.int64), np.repeat(np.arange(1, 21), 3)])
     middle = np.concatenate([[6.0], np.full(20, 20.0)])

@@ -77,7 +77,9 @@ class ByLoudness:
         self.batches.append(len(sounds))
         assert len(texts) == len(languages) == len(sounds)
         gains = [4.0 if np.abs(sound).max() > 0.1 else 0.0 for sound in sounds]
-        return ["without words" if text == "?" else TextGain(gain, -1.0, 3) for gain, text in zip(gains, texts)]
+        return [
+            "without words" if text == "?" else TextGain(gain, -1.0, 3) for gain, text in zip(gains, texts, strict=True)
+        ]
 
 
 def test_a_corpus_is_heard_once(tmp_path: Path) -> None:

@@ -43,6 +43,23 @@ def duration_bin(seconds: Floats) -> Integers:
     return np.searchsorted(_EDGES, seconds, side="right").astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Lengths:
+    """The bin of each duration [N], and its place in it from 0 to 1 [N]; 0 in the last bin, which has no end."""
+
+    bins: Integers
+    places: Floats
+
+    @classmethod
+    def of(cls, seconds: Floats) -> Self:
+        """Of durations [N]."""
+        bins = duration_bin(seconds)
+        edges = np.concatenate([[0.0], _EDGES, [np.inf]])
+        start, end = edges[bins], edges[bins + 1]
+        places = np.where(np.isfinite(end), (np.nan_to_num(seconds, posinf=0.0) - start) / (end - start), 0.0)
+        return cls(bins, places)
+
+
 # --- usual values by length
 
 
@@ -58,9 +75,13 @@ class Moments:
     @classmethod
     def of(cls, scores: Floats, groups: Integers, seconds: Floats, count: int) -> Self:
         """From the rows of a shard, for `count` groups. NaN scores are ignored."""
+        return cls._of(scores, groups, Lengths.of(seconds), count)
+
+    @classmethod
+    def _of(cls, scores: Floats, groups: Integers, lengths: Lengths, count: int) -> Self:
         known = np.isfinite(scores)
-        y, x = _fixed(scores[known], _ONE), _fixed(_place(seconds[known]), _ONE_BIN)
-        place = groups[known] * BINS + duration_bin(seconds[known])
+        y, x = _fixed(scores[known], _ONE), _fixed(lengths.places[known], _ONE_BIN)
+        place = groups[known] * BINS + lengths.bins[known]
         sums = np.zeros((6, count * BINS), np.int64)
         for row, values in zip(sums, (np.ones_like(y), y, y * y >> 20, x, x * x, x * y), strict=True):
             np.add.at(row, place, values)
@@ -72,11 +93,12 @@ class Moments:
 
         A tenth of broken recordings would otherwise bend the lines by which the others are judged.
         """
-        found = cls.of(scores, groups, seconds, count)
+        lengths = Lengths.of(seconds)
+        found = cls._of(scores, groups, lengths, count)
         for _ in range(2):
-            usual, deviation = found._usual(groups, seconds)
+            usual, deviation = found._usual(groups, lengths)
             cut = np.clip(scores, usual - _FAR * deviation, usual + _FAR * deviation)
-            found = cls.of(cut, groups, seconds, count)
+            found = cls._of(cut, groups, lengths, count)
         return found
 
     def __add__(self, other: Moments) -> Moments:
@@ -88,17 +110,16 @@ class Moments:
         The usual value is a line through the bin. A bin of fewer than 30 rows is merged with its neighbors; a group of
         fewer than 30 rows is complemented with recordings of that length from all groups, moved to its level.
         """
-        usual, deviation = self._usual(groups, seconds)
+        usual, deviation = self._usual(groups, Lengths.of(seconds))
         known = np.isfinite(scores)
         rounded = _fixed(np.where(known, scores, 0.0), _ONE) / _ONE
         residual = np.where(deviation > _FLAT, (rounded - usual) / np.maximum(deviation, _FLAT), 0.0)
         return np.where(known, residual, np.nan)
 
-    def _usual(self, groups: Integers, seconds: Floats) -> tuple[Floats, Floats]:
+    def _usual(self, groups: Integers, lengths: Lengths) -> tuple[Floats, Floats]:
         """The usual value for the group and length of each row, and the deviation from it, [N] each."""
-        bins = duration_bin(seconds)
-        mean, center, slope, deviation = (line[groups, bins] for line in self._lines())
-        return mean + slope * (bins + _place(seconds) - center), deviation
+        mean, center, slope, deviation = (line[groups, lengths.bins] for line in self._lines())
+        return mean + slope * (lengths.bins + lengths.places - center), deviation
 
     def _lines(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Mean of y, mean of x, slope and deviation around it in each group and bin, [G, B] each."""
@@ -155,15 +176,6 @@ def _levels(sums: Floats) -> Floats:
 
 def _fixed(values: Floats, one: int) -> Integers:
     return np.rint(np.clip(values, -_MOST, _MOST) * one).astype(np.int64)
-
-
-def _place(seconds: Floats) -> Floats:
-    """The positions of durations in their bins, from 0 to 1; 0 in the last bin, which has no end."""
-    bins = duration_bin(seconds)
-    edges = np.concatenate([[0.0], _EDGES, [np.inf]])
-    start, end = edges[bins], edges[bins + 1]
-    place: Floats = np.where(np.isfinite(end), (np.nan_to_num(seconds, posinf=0.0) - start) / (end - start), 0.0)
-    return place
 
 
 def _widened(sums: Floats) -> Floats:

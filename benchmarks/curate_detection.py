@@ -5,6 +5,7 @@
     python benchmarks/curate_detection.py digits build/curate/pool-0 --output build/detection
     python benchmarks/curate_detection.py real build/curate-real --output build/detection [--heard corpus.eval.jsonl]
     python benchmarks/curate_detection.py real build/curate-seeds --output build/detection --seeds 5 6 7 8 9
+    ... --seeds 5 6 7 8 9 --hear tiny.en
 
 Each set is measured and scored as `linnet curate` does it, without a model. What is judged are its scores and what its
 gates hold against their limits, each gate asked by itself, for each defect the one that is made for it:
@@ -17,6 +18,8 @@ gates hold against their limits, each gate asked by itself, for each defect the 
 The area is that between the recordings with the defect and those with none; 0.5 is chance. Originals of copies are left
 out of the latter for `duplicate`. `real` is all sets of its folder as one corpus. With `--heard`, rows of
 `linnet evaluate` on the corpus's manifest.jsonl, wrong texts are also judged by a model's character error rate.
+`--hear` judges them by the gain of a model, as `linnet curate hear` finds it, in the recordings of some `--languages`
+(English); gains are kept in OUTPUT for all seeds, and `gated` are the shares below the limit of `--heard`.
 
 The real sets are small, and one draw of defects says little. With `--seeds` they are put into the same recordings anew
 for each seed (FOLDER/seed-K, made where it is missing; some ten CPU seconds each), and the table has the mean and the
@@ -37,8 +40,10 @@ from curate_pools import RATE, REAL, real_pools
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
+from linnet.cli.curate_hear import load_scorer
 from linnet.curation.gates import gates_of
-from linnet.curation.heard import read_heard
+from linnet.curation.heard import Unheard, read_heard
+from linnet.curation.hearing import hear_texts
 from linnet.curation.job import Corpus, Curated, curate, measure
 from linnet.curation.options import CurateOptions
 from linnet.curation.select import duplicate_gates, values
@@ -140,7 +145,30 @@ def examined(manifest: Path, place: Path, heard: dict[str, float]) -> tuple[list
     return [*judged(curated, rows, heard), length], corpus
 
 
-def over_seeds(folder: Path, output: Path, seeds: list[int]) -> list[Row]:
+TEXTS = ("wrong-text", "swapped-text")
+
+
+def by_gain(manifest: Path, output: Path, model: str, languages: list[str]) -> Iterator[Row]:
+    """A line for each defect of texts, by the gain of a model; rows with altered sound are left out."""
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    rows = [row for row in rows if row.get("defect", "") in ("", *TEXTS) and row["language"] in languages]
+    path = output / f"gains-{model.replace('/', '-')}.jsonl"
+    name, scorer = load_scorer(model, "cpu", None)
+    heard = [Utterance(row["audio"], row["text"], language=row["language"], id=row["id"]) for row in rows]
+    hear_texts(heard, path, scorer, name, 8)
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    gains = {(line["id"], line["text"]): line.get("gain", np.nan) for line in lines}
+    found = np.array([gains[row["id"], row["text"]] for row in rows])
+    defects = np.array([row.get("defect", "") for row in rows])
+    known, below = np.isfinite(found), found < Unheard({}).least
+    for defect in TEXTS:
+        bad, good = (defects == defect) & known, (defects == "") & known
+        counts = {"bad": int(bad.sum()), "good": int(good.sum()), "unknown": int((~known).sum()), "target": 0.99}
+        shares = {"gated": float(below[bad].mean()), "good_gated": float(below[good].mean())}
+        yield {"defect": defect, "by": f"gain of {model}", "area": area(-found[bad], -found[good])} | counts | shares
+
+
+def over_seeds(folder: Path, output: Path, seeds: list[int], model: str, languages: list[str]) -> list[Row]:
     """The lines of all seeds as their means, with the lowest and the highest area."""
     found: dict[tuple[str, str], list[Row]] = {}
     for seed in seeds:
@@ -149,7 +177,9 @@ def over_seeds(folder: Path, output: Path, seeds: list[int]) -> list[Row]:
             real_pools(pool, REAL, RATE, seed)
             (pool / "made").touch()
         place = output / f"real-{folder.name}-{seed}"
-        for line in examined(joined(pool, place), place, {})[0]:
+        manifest = joined(pool, place)
+        lines = examined(manifest, place, {})[0] if not model else by_gain(manifest, output, model, languages)
+        for line in lines:
             found.setdefault((line["defect"], line["by"]), []).append(line)
     means = []
     for lines in found.values():
@@ -181,11 +211,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--heard", type=Path, help="rows of linnet evaluate on OUTPUT/NAME/manifest.jsonl")
+    parser.add_argument("--hear", default="", metavar="MODEL", help="with --seeds: judge texts by this model alone")
+    parser.add_argument("--languages", nargs="+", default=["en"], help="of --hear")
     parser.add_argument("--seeds", type=int, nargs="+", help="of defects in the real sets, each a corpus")
     asked = parser.parse_args()
     place = asked.output / f"{asked.kind}-{asked.folder.name}"
     if asked.seeds:
-        lines = over_seeds(asked.folder, asked.output, asked.seeds)
+        lines = over_seeds(asked.folder, asked.output, asked.seeds, asked.hear, asked.languages)
     else:
         manifest = joined(asked.folder, place) if asked.kind == "real" else asked.folder / "manifest.jsonl"
         lines, corpus = examined(manifest, place, read_heard(asked.heard) if asked.heard else {})

@@ -41,14 +41,14 @@ def hear(
 
     with traced(verbose):
         opened = open_source(source)
-        name, scorer = _load(model, device, threads)
+        name, scorer = load_scorer(model, device, threads)
         report = hear_texts(opened, output, scorer, name, batch)
         for line in (*opened.report.lines(), *report.lines()):
             notice(line)
         print_result(f"{output}\n")
 
 
-def _load(name: str | None, device: str, threads: int | None) -> tuple[str, GainScorer]:
+def load_scorer(name: str | None, device: str, threads: int | None) -> tuple[str, GainScorer]:
     """The scorer of a model in float32, and its name. Raises `OptionError` for one that is not of Whisper's family."""
     import torch
 

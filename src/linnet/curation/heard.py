@@ -87,7 +87,7 @@ class Unheard:
     """
 
     gains: Mapping[str, float]
-    least: float = 1.5
+    least: float = 1.0
     name: str = field(default="unheard", init=False)
 
     def check(self, pool: Pool, usable: Flags) -> Verdict:  # noqa: ARG002  a Gate's

@@ -45,6 +45,8 @@ SHARES = (0.45, 0.3, 0.17, 0.08)
 HELD_OUT = 5  # takes of each digit
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DEFECTS = ("wrong-text", "swapped-text", "cut-audio", "cut-text", "noise")
+REAL = ("libri_other", "vctk", "en_misc", "accents", "multilingual", "german_emodb")
+RATE = 0.07
 Samples = NDArray[np.float32]
 Rng = np.random.Generator
 
@@ -227,9 +229,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--pools", type=int, default=6, help="of digits, of each kind")
     parser.add_argument("--hours", type=float, default=1.5, help="of a pool of digits, before duplicates")
-    real = ("libri_other", "vctk", "en_misc", "accents", "multilingual", "german_emodb")
-    parser.add_argument("--sets", nargs="+", default=real)
-    parser.add_argument("--rate", type=float, default=0.07, help="share of the rows that each defect is in")
+    parser.add_argument("--sets", nargs="+", default=REAL)
+    parser.add_argument("--rate", type=float, default=RATE, help="share of the rows that each defect is in")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     if asked.kind == "digits":

@@ -109,6 +109,29 @@ def test_other_budgets_leave_out_what_is_held_out_or_heard_otherwise(corpus: Pat
     assert all_of_it["rows"] == (selection.weights > 0).sum() < 40
 
 
+def test_transcripts_are_heard_by_a_model_and_a_second_run_resumes(corpus: Path, tmp_path: Path) -> None:
+    lines = (corpus / "corpus.jsonl").read_text().splitlines()
+    rows = [row | {"audio": str(corpus / row["audio"])} for row in map(json.loads, lines[:3])]
+    manifest, heard = tmp_path / "some.jsonl", tmp_path / "heard.jsonl"
+    manifest.write_text("".join(json.dumps(row | {"id": f"r{at}"}) + "\n" for at, row in enumerate(rows)))
+    given = ("curate", "hear", manifest, "--model", "digits", "--output", heard, "--threads", "1")
+    first = called(*given)
+    assert first.status == 0, first.err
+    assert "3 transcripts heard" in first.err
+    found = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert sorted(row["id"] for row in found) == ["r0", "r1", "r2"]
+    assert all(row["model"] == "digits" and np.isfinite(row["gain"]) for row in found)
+    again = called(*given)
+    assert "0 transcripts heard, 3 before" in again.err
+    done = called(
+        *("curate", manifest, "--dry-run", "--work", tmp_path / "work", "--workers", "1", "--heard", heard, "--force")
+    )
+    assert done.status == 0, done.err
+    gains = read_selection(tmp_path / "work").checks["unheard"]
+    by_id = {row["id"]: row["gain"] for row in found}
+    assert gains.tolist() == pytest.approx([by_id[f"r{at}"] for at in range(3)], abs=1e-5)
+
+
 def test_heep_cuts_a_small_corpus_and_the_difference_is_shown(corpus: Path, curated: Path) -> None:
     other = corpus / "heep.jsonl"
     done = called(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linnet.curation.information import Information, JointCounts, Segments, fold_words
+from linnet.curation.information import STRENGTH, Information, JointCounts, Segments, fold_words
 from linnet.curation.ragged import Ragged
 
 ROW = st.tuples(
@@ -93,12 +93,58 @@ def test_a_row_is_judged_by_the_others():
         joint, tokens = Counter(others), Counter(token for _, token in others)
         units = Counter(unit for unit, _ in others)
         chance = {unit: (units[unit] + 0.5) / (len(others) + 0.5 * (kinds + 1)) for unit, _ in own}
-        bits = [log2((joint[j, t] + 16 * chance[j]) / (tokens[t] + 16) / chance[j]) for j, t in own]
+        bits = [log2((joint[j, t] + STRENGTH * chance[j]) / (tokens[t] + STRENGTH) / chance[j]) for j, t in own]
         if not own:
             assert np.isnan(pointwise[at])
             continue
         assert pointwise[at] == pytest.approx(np.mean(bits), abs=1e-12)
         assert rarity[at] == pytest.approx(np.mean([-log2(chance[j]) for j, _ in own]), abs=1e-12)
+
+
+def test_a_group_borrows_from_all_how_much_likelier_a_sound_is_with_a_token():
+    rows, groups = corpus(seed=7)
+    counts, segments = JointCounts(), segments_of(rows)
+    counts.add(segments, groups)
+    found = Information.of(counts, 2, parent=Information.of(counts.together(), 1)).pointwise(segments, groups)
+
+    def counted(members):
+        frames = [frame for index in members for frame in frames_of(rows[index])]
+        return Counter(frames), Counter(j for j, _ in frames), Counter(t for _, t in frames), len(frames)
+
+    kinds = len({j for row in rows for j, _ in frames_of(row)})
+    for at, row in enumerate(rows):
+        everyone = counted([index for index in range(len(rows)) if index != at])
+        group = counted([index for index in range(len(rows)) if index != at and groups[index] == groups[at]])
+        bits = []
+        for j, t in frames_of(row):
+            joint, units, tokens, n = everyone
+            alone = (units[j] + 0.5) / (n + 0.5 * (kinds + 1))
+            lift = (joint[j, t] / alone + STRENGTH) / (tokens[t] + STRENGTH)
+            joint, units, tokens, n = group
+            alone = (units[j] + STRENGTH * alone) / (n + STRENGTH)
+            bits.append(log2((joint[j, t] / alone + STRENGTH * lift) / (tokens[t] + STRENGTH)))
+        assert np.isnan(found[at]) if not bits else found[at] == pytest.approx(np.mean(bits), abs=1e-12)
+
+
+def test_a_wrong_transcript_stands_out_in_a_language_of_ten_recordings():
+    rng = np.random.default_rng(8)
+    rows, groups = [], np.repeat(np.arange(30), 10)
+    said = [rng.permutation(10)[:4].tolist() for _ in range(300)]
+    for at, tokens in enumerate(said):
+        own = 40 * (groups[at] % 2)  # every other language has sounds of its own beside the common ones
+        sounds = [
+            ((3 * token + int(rng.integers(0, 9))) % 30 + own * int(rng.integers(0, 2)), 4)
+            for token in tokens
+            for _ in range(2)
+        ]
+        rows.append((sounds, said[at + 1] if at % 10 == 0 else tokens))
+    counts, segments = JointCounts(), segments_of(rows)
+    counts.add(segments, groups)
+    alone = Information.of(counts, 30).pointwise(segments, groups)
+    helped = Information.of(counts, 30, parent=Information.of(counts.together(), 1)).pointwise(segments, groups)
+    wrong = np.arange(300) % 10 == 0
+    areas = [np.mean(found[wrong][:, None] < found[~wrong][None]) for found in (alone, helped)]
+    assert areas[1] > 0.98 > 0.92 > areas[0]
 
 
 def test_by_token_every_token_counts_once():

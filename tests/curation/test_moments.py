@@ -50,14 +50,76 @@ def test_length_is_gone():
     assert abs(spearmanr(ranks, seconds).statistic) < 0.03
 
 
-def test_a_small_group_is_compared_with_everyone():
+def test_a_small_group_is_compared_with_everyone_at_its_own_level():
     rng = np.random.default_rng(1)
     seconds, of = np.full(1003, 4.0), np.repeat([0, 1], [1000, 3])
-    scores = np.concatenate([rng.normal(0, 1, 1000), [5.0, 5.0, 5.0]])
+    scores = np.concatenate([rng.normal(0, 1, 1000), [4.0, 5.0, 6.0]])
     found = Moments.of(scores, of, seconds, 2).residuals(scores, of, seconds)
-    assert found[1000:] == pytest.approx([2.4] * 3, rel=0.3)  # alone they would lie at their own mean
+    assert found[1000:] == pytest.approx([-1.0, 0.0, 1.0], abs=0.2)  # and with the deviation of all: its own is 0.8
     ranks = Histogram.of(found, of, seconds, 2).ranks(found, of)
-    assert (ranks[1000:] > 0.95).all()
+    assert (ranks[1000:] > 0.05).all()
+    assert (ranks[1000:] < 0.95).all()
+
+
+def test_levels_are_those_of_a_random_effect():
+    rng = np.random.default_rng(3)
+    sizes = np.array([400, 100, 7, 5, 3, 2, 1])
+    of = np.repeat(np.arange(7), sizes)
+    seconds = np.full(len(of), 3.0)
+    scores = rng.normal(0, 1.5, 7)[of] + rng.normal(0, 1, len(of))
+    found = Moments.of(scores, of, seconds, 7).residuals(scores, of, seconds)
+    # analysis of variance by hand: all have one length, so the line of all is a mean
+    level = np.zeros(7)
+    for _ in range(3):
+        left = scores - level[of]
+        center, within = left.mean(), left.var()
+        away = np.array([(scores[of == one] - center).mean() for one in range(7)])
+        observed = (sizes * (away - (sizes * away).sum() / sizes.sum()) ** 2).sum()
+        between = max(observed - 6 * within, 0) / (sizes.sum() - (sizes**2).sum() / sizes.sum())
+        level = sizes * between / (sizes * between + within) * away
+    for one in (4, 5, 6):  # 3, 2 and 1 rows, complemented to 30
+        mine, rest = scores[of == one] - level[one], scores - level[of]
+        lacking = 30 - sizes[one]
+        usual = level[one] + (mine.sum() + lacking * rest.mean()) / 30
+        square = ((mine**2).sum() + lacking * (rest**2).mean()) / 30
+        deviation = np.sqrt(square - (usual - level[one]) ** 2)
+        assert found[of == one] == pytest.approx((scores[of == one] - usual) / deviation, abs=0.01)
+
+
+def test_groups_that_differ_by_chance_have_one_level():
+    rng = np.random.default_rng(4)
+    seconds, of = np.full(640, 4.0), np.repeat(np.arange(80), 8)
+    scores = rng.normal(0, 1, 640)
+    found = Moments.of(scores, of, seconds, 80).residuals(scores, of, seconds)
+    assert spearmanr(found, scores).statistic > 0.97
+
+
+def test_length_is_gone_where_groups_are_small_and_differ():
+    """Low scores in languages of three long recordings each are no sign that long ones are worth less."""
+    rng = np.random.default_rng(5)
+    of = np.concatenate([np.zeros(150, np.int64), np.repeat(np.arange(1, 21), 3)])
+    middle = np.concatenate([[6.0], np.full(20, 20.0)])
+    seconds = middle[of] * np.exp(rng.normal(0, 0.3, len(of)))
+    scores = rng.normal(0, 1, len(of)) - 3.0 * (of > 0) * (1 + rng.random(21)[of]) + 0.5 * np.log2(seconds)
+    residuals = Moments.robust(scores, of, seconds, 21).residuals(scores, of, seconds)
+    ranks = Histogram.of(residuals, of, seconds, 21).ranks(residuals, of)
+    assert spearmanr(scores, seconds).statistic < -0.4
+    assert abs(spearmanr(ranks, seconds).statistic) < 0.1
+
+
+def test_outliers_do_not_bend_the_line():
+    rng = np.random.default_rng(6)
+    seconds = np.exp(rng.uniform(0, 3, 900))
+    broken = (rng.random(900) < 0.1) & (seconds > 8)
+    scores = np.log2(seconds) + rng.normal(0, 0.3, 900) - 16.0 * broken
+    of = np.zeros(900, np.int64)
+    long = (seconds > 8) & ~broken
+    above = [
+        np.mean(made(scores, of, seconds, 1).residuals(scores, of, seconds)[long] > 0)
+        for made in (Moments.of, Moments.robust)
+    ]
+    assert above[0] > 0.9  # of sound recordings, because the broken ones draw the line below them
+    assert above[1] < 0.85
 
 
 @settings(deadline=None, max_examples=40)

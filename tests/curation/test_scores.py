@@ -54,6 +54,12 @@ def test_there_is_no_length_in_them(scores):
         assert abs(spearmanr(scores.ranks[name], seconds).statistic) < 0.1, name
 
 
+def test_the_match_is_the_mean_of_both_ways(scores):
+    both = (scores.raw["mi"] + scores.raw["mi_tokens"]) / 2
+    assert np.array_equal(scores.raw["match"], both)
+    assert scores.columns()["match_raw"].dtype == np.float32
+
+
 def test_written_scores_are_those_of_the_shards(scores, folder):
     shards = find_shards(folder)
     write_scores(folder, shards, scores.columns())

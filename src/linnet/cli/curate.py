@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from linnet.cli.console import notice, print_result
+from linnet.cli.curate_hear import hear
 from linnet.cli.curate_languages import languages
 from linnet.cli.curate_prove import prove
 from linnet.cli.default_command import WithDefault
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from linnet.data.sources import Source
 
 app = typer.Typer(cls=WithDefault, help="Choose the recordings that are worth training on, and prove the choice.")
+app.command()(hear)
 app.command()(languages)
 app.command()(prove)
 
@@ -72,7 +74,11 @@ Errors = Annotated[
 ]
 Heard = Annotated[
     Path | None,
-    option("--heard", metavar="FILE", help="Rows of linnet evaluate on SOURCE itself: finds wrong transcripts."),
+    option(
+        "--heard",
+        metavar="FILE",
+        help="Rows of linnet curate hear, or linnet evaluate, on SOURCE itself: finds wrong transcripts.",
+    ),
 ]
 Rounds = Annotated[
     Path | None,

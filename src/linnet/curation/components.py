@@ -19,7 +19,7 @@ from linnet.curation.blocks import Block
 from linnet.curation.context import DomainCounts, DomainModel
 from linnet.curation.counting import Counts, Tally
 from linnet.curation.entropy import ESTIMATORS, RAREFIED_TO, find_estimator, rarefied
-from linnet.curation.information import Information, JointCounts
+from linnet.curation.information import Information, JointCounts, per_frame, per_token
 from linnet.curation.markov import BigramCounts, BigramModel, ConditionalEntropy
 from linnet.curation.ragged import Ragged
 from linnet.files import whole_file
@@ -28,12 +28,13 @@ from linnet.settings import ONE_OR_MORE, require, require_known
 Floats = NDArray[np.float64]
 
 ENTROPIES: Final = ("h_acoustic", "novelty", "h_phonetic", "s_phonetic", "h_linguistic", "s_linguistic", "h_contextual")
-COMPONENTS: Final = (*ENTROPIES, "mi", "mi_tokens")
+COMPONENTS: Final = (*ENTROPIES, "mi", "mi_tokens", "match")
 BY_VOICE: Final = (
     "h_phonetic",
     "s_phonetic",
     "mi",
     "mi_tokens",
+    "match",
 )  # compared within language and phonemizer; others within language
 _WORD_BITS: Final = 32
 
@@ -165,7 +166,7 @@ class Corpus:
 
         The block's rows must be among the counted ones: their own counts are subtracted first.
         """
-        return {name: find(self, block, options) for name, find in _FORMS.items()}
+        return {name: find(self, block, options) for name, find in _FORMS.items()} | _match(self, block, options)
 
 
 def _h_acoustic(_: Corpus, block: Block, options: EstimatorOptions) -> Floats:
@@ -207,23 +208,24 @@ def _h_contextual(corpus: Corpus, block: Block, options: EstimatorOptions) -> Fl
     return form(block.language, block.languages, block.domains)
 
 
-def _mi(corpus: Corpus, block: Block, options: EstimatorOptions) -> Floats:
-    segments = block.segments(options.tokens)
+def _match(corpus: Corpus, block: Block, options: EstimatorOptions) -> dict[str, Floats]:
+    """`mi`, low if what is said is not written, `mi_tokens`, low if what is written is not said, and their mean,
+    `match`, which is the surest sign of a text that belongs to another recording."""
+    information, segments = corpus.information, block.segments(options.tokens)
+    bits = information.judge(segments, block.voices)
+    frames, tokens = per_frame(segments, bits), per_token(segments, bits)
+    found = {"mi": frames, "mi_tokens": tokens, "match": (frames + tokens) / 2}
     if options.information == "rarity":
-        return corpus.information.rarity(segments, block.voices)
-    if options.is_paper:
-        return corpus.information.shares(segments, block.voices)
-    return corpus.information.pointwise(segments, block.voices)
-
-
-def _mi_tokens(corpus: Corpus, block: Block, options: EstimatorOptions) -> Floats:
-    return corpus.information.by_token(block.segments(options.tokens), block.voices)
+        found["mi"] = information.rarity(segments, block.voices)
+    elif options.is_paper:
+        found["mi"] = information.shares(segments, block.voices)
+    return found
 
 
 _FORMS: Final[Mapping[str, Callable[[Corpus, Block, EstimatorOptions], Floats]]] = dict(
     zip(
-        COMPONENTS,
-        (_h_acoustic, _novelty, _h_phonetic, _s_phonetic, _h_linguistic, _s_linguistic, _h_contextual, _mi, _mi_tokens),
+        ENTROPIES,
+        (_h_acoustic, _novelty, _h_phonetic, _s_phonetic, _h_linguistic, _s_linguistic, _h_contextual),
         strict=True,
     )
 )

@@ -26,8 +26,7 @@ from linnet.curation.ragged import Ragged
 Floats = NDArray[np.float64]
 
 WORD_BITS = 10  # bits of a hash of words: more kinds of words would need more frames than most corpora have
-STRENGTH = 16.0  # frames of a token at which its own sounds have the same weight as the prior
-_STRENGTH_OF_PARENT = 64.0  # frames of a group at which it has the same weight as all groups
+STRENGTH = 256.0  # frames at which counts weigh as much as what is expected without them: a stretch's are alike
 _UNHEARD = 4.0  # bits
 _ADDED = 0.5
 
@@ -218,46 +217,31 @@ class Information:
         P(j | l) without x is shrunk toward P(j), so that a pair seen nowhere else counts against x, but to a limited
         extent.
         """
-        bits = segments.frames * self.judge(segments, groups)
-        return _mean(segments, segments.units.replace(bits).sums())
+        return per_frame(segments, self.judge(segments, groups))
 
     def by_token(self, segments: Segments, groups: Integers) -> Floats:
-        """The mean over the tokens of each row [N] of their bits per frame; NaN for a row without segments. i(x) is low
-        if spoken words are not in the transcript.
-
-        This value is low if words of the transcript are not spoken: in a truncated recording the last tokens have few
-        frames that do not fit, or none, which counts as -4 bits.
-        """
-        bits = self.judge(segments, groups)
-        begins = np.ones(len(bits), np.bool_)
-        begins[1:] = segments.places[1:] != segments.places[:-1]
-        begins[segments.units.offsets[:-1][segments.units.lengths > 0]] = True
-        inside = np.cumsum(begins) - 1
-        frames = np.bincount(inside, segments.frames)
-        means = np.bincount(inside, segments.frames * bits) / np.maximum(frames, 1.0)
-        rows, count = segments.units.rows[begins], len(segments.units)
-        heard = np.bincount(rows, minlength=count)
-        sums = np.bincount(rows, means, count) - _UNHEARD * (segments.expected - heard)
-        found: Floats = np.where(heard > 0, sums / np.maximum(segments.expected, 1), np.nan)
-        return found
+        """`per_token` of the bits of each segment by the other rows of its group, [N]."""
+        return per_token(segments, self.judge(segments, groups))
 
     def judge(self, segments: Segments, groups: Integers) -> Floats:
         """log2 [P(j | l) / P(j)] of each segment [S] by the other rows of its group."""
-        of_segments = groups[segments.units.rows]
-        everyone = self._unit_chance(segments, of_segments)
-        bits: Floats = np.log2(self._given_token(segments, of_segments, everyone) / everyone)
+        bits: Floats = np.log2(self._lift(segments, groups[segments.units.rows]))
         return bits
 
-    def _given_token(self, segments: Segments, of_segments: Integers, everyone: Floats) -> Floats:
-        """P(j | l) of each segment without its row, [S], shrunk toward the parent's, and this toward P(j)."""
+    def _lift(self, segments: Segments, of_segments: Integers) -> Floats:
+        """P(j | l) / P(j) of each segment without its row, [S], shrunk toward the parent's, and that toward 1.
+
+        What a group shares with all others is how much likelier a sound is with a token, not how often it is heard:
+        voices and channels differ.
+        """
+        usual: Floats | float = 1.0
         if self.parent is not None:
-            everyone = self.parent._given_token(segments, np.zeros_like(of_segments), everyone)
-        units, tokens = segments.units.values, segments.tokens.values
-        joint = self._of_pairs.get(of_segments, units, tokens) - segments.joint.own
-        token = self._of_tokens.get(of_segments, tokens) - segments.by_token.own
-        strength = self.strength if self.parent is None else _STRENGTH_OF_PARENT
-        chance: Floats = (joint + strength * everyone) / (token + strength)
-        return chance
+            usual = self.parent._lift(segments, np.zeros_like(of_segments))
+        joint = self._of_pairs.get(of_segments, segments.units.values, segments.tokens.values) - segments.joint.own
+        token = self._of_tokens.get(of_segments, segments.tokens.values) - segments.by_token.own
+        alone = self._unit_chance(segments, of_segments)
+        lift: Floats = (joint / alone + self.strength * usual) / (token + self.strength)
+        return lift
 
     def rarity(self, segments: Segments, groups: Integers) -> Floats:
         """-log2 P(unit) of each row's frames [N], by the other rows: called information in HEEP's code."""
@@ -265,8 +249,12 @@ class Information:
         return _mean(segments, segments.units.replace(segments.frames * -np.log2(chance)).sums())
 
     def _unit_chance(self, segments: Segments, of_segments: Integers) -> Floats:
+        """P(j) of each segment without its row, [S], shrunk toward the parent's."""
         count = self._of_units.get(of_segments, segments.units.values) - segments.by_unit.own
         rest = self.totals[of_segments] - segments.totals[segments.units.rows]
+        if self.parent is not None:
+            usual = self.parent._unit_chance(segments, np.zeros_like(of_segments))
+            return np.asarray((count + self.strength * usual) / (rest + self.strength), np.float64)
         kinds = np.bincount((self.units.keys >> np.uint64(16)).astype(np.int64), minlength=len(self.totals))
         chance: Floats = (count + _ADDED) / (rest + _ADDED * (kinds[of_segments] + 1))
         return chance
@@ -278,6 +266,30 @@ class Information:
         spoken = self._of_tokens.get(owner, token).astype(np.float64)
         bits: Floats = np.log2(joint * self.totals[owner] / (alone * spoken))
         return bits
+
+
+def per_frame(segments: Segments, bits: Floats) -> Floats:
+    """The mean over the frames of each row [N] of the bits of segments [S]; NaN for a row without segments."""
+    return _mean(segments, segments.units.replace(segments.frames * bits).sums())
+
+
+def per_token(segments: Segments, bits: Floats) -> Floats:
+    """The mean over the tokens of each row [N] of their bits per frame; NaN for a row without segments.
+
+    The mean over frames is low if spoken words are not in the transcript; this one if words of the transcript are not
+    spoken: in a truncated recording the last tokens have few frames that do not fit, or none, which counts as -4 bits.
+    """
+    begins = np.ones(len(bits), np.bool_)
+    begins[1:] = segments.places[1:] != segments.places[:-1]
+    begins[segments.units.offsets[:-1][segments.units.lengths > 0]] = True
+    inside = np.cumsum(begins) - 1
+    frames = np.bincount(inside, segments.frames)
+    means = np.bincount(inside, segments.frames * bits) / np.maximum(frames, 1.0)
+    rows, count = segments.units.rows[begins], len(segments.units)
+    heard = np.bincount(rows, minlength=count)
+    sums = np.bincount(rows, means, count) - _UNHEARD * (segments.expected - heard)
+    found: Floats = np.where(heard > 0, sums / np.maximum(segments.expected, 1), np.nan)
+    return found
 
 
 def _mean(segments: Segments, sums: NDArray[Any]) -> Floats:

@@ -15,7 +15,7 @@ from linnet.curation.codebook import Codebook
 from linnet.curation.errors import ErrorRates, read_evaluation
 from linnet.curation.filling import Progress
 from linnet.curation.gating import Gate
-from linnet.curation.heard import Misheard, read_heard
+from linnet.curation.heard import heard_gates
 from linnet.curation.leaks import Leak, listen
 from linnet.curation.options import CurateOptions
 from linnet.curation.passes import AudioReport, hear_corpus, obtain_codebook
@@ -134,7 +134,7 @@ def curate(
 
 def _heard(corpus: Corpus) -> list[Gate]:
     path = corpus.options.heard
-    return [Misheard(read_heard(Path(path)))] if path else []
+    return heard_gates(Path(path)) if path else []
 
 
 def score(corpus: Corpus, errors: ErrorRates | None = None) -> Pool:

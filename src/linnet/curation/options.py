@@ -24,8 +24,8 @@ class CurateOptions:
 
     `preset` is `balanced` (gates, then coverage and value within hours: `select`) or `heep` (one score and a growing
     threshold: `heep`). `held_out` are manifests of evaluation sets that nothing of may be kept, `leaks` what counts as
-    a part of them. `errors` are the rows of `linnet evaluate` on held-out data, `heard` those on the corpus itself.
-    `known_languages` are those that a model has learned, for HEEP's overlap.
+    a part of them. `errors` are the rows of `linnet evaluate` on held-out data, `heard` those on the corpus itself, or
+    those of `linnet curate hear`. `known_languages` are those that a model has learned, for HEEP's overlap.
     """
 
     preset: str = "balanced"

@@ -55,7 +55,7 @@ class Scale:
         groups = {"language": len(space.languages), "voice": len(space.voices)}
         found, histograms = cls(groups), {}
         moments = {
-            name: Moments.of(raw[name], raw[_by(name)], raw["seconds"], groups[_by(name)]) for name in COMPONENTS
+            name: Moments.robust(raw[name], raw[_by(name)], raw["seconds"], groups[_by(name)]) for name in COMPONENTS
         }
         found = replace(found, moments=moments)
         for name in COMPONENTS:

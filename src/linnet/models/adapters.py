@@ -41,7 +41,7 @@ def merge_adapter(module: Any, folder: Path) -> None:
     """
     import torch
 
-    config, tensors = _read(folder)
+    config, tensors = read_adapter(folder)
     parameters = dict(module.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name in sorted(tensors):
@@ -67,7 +67,8 @@ def _update(config: Mapping[str, Any], tensors: Mapping[str, Any], name: str, fo
     return _scale(config, _place(name)[0], rank=len(down)) * (up.float() @ down.float())
 
 
-def _read(folder: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def read_adapter(folder: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The settings and weights of a LoRA. Raises `ModelError` for missing or damaged files, and other adapters."""
     from safetensors.torch import load_file
 
     config = read_json(folder / CONFIG)

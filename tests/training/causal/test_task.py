@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from linnet.errors import OptionError
+from linnet.errors import ModelError, OptionError
 from linnet.models.causal import CausalSpec, read_causal_spec
 from linnet.models.resolve import resolve
-from linnet.training.causal.task import load_causal
+from linnet.training.causal.task import load_adapters, load_causal
 
 ADAPTED = {"model.encoder": "lora(r=4)", "model.decoder": "lora(r=4)"}
 
@@ -44,6 +44,25 @@ def test_an_adapter_is_read_by_peft(tmp_path):
     theirs = logits(PeftModel.from_pretrained(base, folder).eval(), features)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
     assert (theirs - plain).abs().max() > 0.01
+
+
+def test_training_starts_from_an_adapter(tmp_path):
+    first = load_causal("digits", ADAPTED, CausalSpec(base="digits"), seed=0)
+    for value in first.model.parameters():
+        if value.requires_grad:
+            torch.nn.init.normal_(value.data, std=0.05)
+    folder = first.export(tmp_path / "adapter")
+    again = load_causal("digits", ADAPTED, CausalSpec(base="digits"), seed=1)
+    load_adapters(again.model, folder)
+    features = torch.randn(1, 80, 1000)
+    torch.testing.assert_close(
+        logits(again.model.eval(), features), logits(first.model.eval(), features), rtol=0, atol=1e-6
+    )
+    other = load_causal("digits", {"model.encoder": "lora(r=4)"}, CausalSpec(base="digits"), seed=0)
+    with pytest.raises(OptionError, match=r"has other layers, ranks or alphas \(base_model.*give `freeze`"):
+        load_adapters(other.model, folder)
+    with pytest.raises(ModelError, match=r"adapter_config\.json"):
+        load_adapters(again.model, tmp_path)
 
 
 def test_a_whole_model_is_saved_with_its_processor(tmp_path):

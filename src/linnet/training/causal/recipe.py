@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CausalModelChoice:
-    """The Whisper checkpoint to make causal, a folder or Hub id; `language` applies to utterances without one."""
+    """The Whisper checkpoint to make causal, a folder or Hub id; `language` applies to utterances without one.
+
+    `adapter` is the folder of an adapter that training starts from, one that this task saved with the same `freeze`.
+    """
 
     checkpoint: str = ""
     language: str = ""
+    adapter: str = ""
 
     def __post_init__(self) -> None:
         if not self.checkpoint:

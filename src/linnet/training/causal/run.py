@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from linnet.errors import OptionError
 from linnet.models.causal import CausalSpec
 from linnet.training.causal.corpus import AlignedClip, CausalBatches, read_clips, validation_examples
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.recipe import CausalRecipe
-from linnet.training.causal.task import CausalTask, load_causal
+from linnet.training.causal.task import CausalTask, load_adapters, load_causal
 from linnet.training.causal.validate import StreamValidation
 from linnet.training.context import RunContext
 from linnet.training.freeze import counts
@@ -84,6 +85,8 @@ def _task(recipe: CausalRecipe, context: RunContext) -> tuple[CausalTask, list[A
         smoothing=recipe.smoothing,
         imitation=recipe.imitation,
     )
+    if choice.adapter:
+        load_adapters(task.model, Path(choice.adapter))
     clips = read_clips(recipe.data.train, task.whisper, recipe.data.longest, context)
     hours = sum(clip.seconds for clip in clips) / 3600
     return task.trained_on(hours), clips

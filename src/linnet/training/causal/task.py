@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from linnet.errors import OptionError
+from linnet.models.adapters import WEIGHTS, read_adapter
 from linnet.models.causal import CausalSpec
 from linnet.models.families import WHISPER, family_of
 from linnet.models.fusion.adapters import folded_state, lora_layers
@@ -124,6 +125,30 @@ def load_causal(
     return CausalTask(whisper, reference, policy, spec, smoothing, imitation, teacher)
 
 
+def load_adapters(model: Any, folder: Path) -> None:
+    """Copy the adapters of a folder of `save_adapters` into those of a model.
+
+    Raises `ModelError` for a missing or damaged adapter, and `OptionError` for one of other layers, ranks or alphas.
+    """
+    config, given = read_adapter(folder)
+    own = {_saved(name): value for name, value in model.named_parameters() if "lora_" in name}
+    odd = sorted(own.keys() ^ given.keys()) or sorted(name for name in own if own[name].shape != given[name].shape)
+    alphas = {layer.lora_alpha["default"] for _, layer in lora_layers(model)} - {config.get("lora_alpha")}
+    if odd or alphas:
+        raise OptionError(
+            f"model: adapter: {folder} has other layers, ranks or alphas ({odd[0] if odd else 'lora_alpha'}): give "
+            "`freeze` as it was trained with"
+        )
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(given[name])
+
+
+def _saved(name: str) -> str:
+    """The name of an adapter's weight in PEFT's file."""
+    return f"{_ADAPTER}{name.replace('.default.', '.')}"
+
+
 def save_adapters(model: Any, weights: Mapping[str, Tensor], folder: Path, *, base: str) -> None:
     """Write the adapters among the weights of a model in the format that `PeftModel.from_pretrained` reads.
 
@@ -145,10 +170,6 @@ def save_adapters(model: Any, weights: Mapping[str, Tensor], folder: Path, *, ba
         "bias": "none",
         "inference_mode": True,
     }
-    tensors = {
-        f"{_ADAPTER}{name.replace('.default.', '.')}": value.detach().float().contiguous()
-        for name, value in weights.items()
-        if "lora_" in name
-    }
+    tensors = {_saved(name): value.detach().float().contiguous() for name, value in weights.items() if "lora_" in name}
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})

@@ -12,7 +12,7 @@ import typer
 
 from linnet.cli.console import notice, print_result
 from linnet.cli.options import option
-from linnet.errors import LinnetError, OptionError
+from linnet.errors import LinnetError, ModelError, OptionError
 
 if TYPE_CHECKING:
     from linnet.curation.job import Corpus
@@ -174,7 +174,10 @@ class Bench:
 
         if self._loaded is not None:
             self._loaded = None
-            remove_copies(find_copies(model))
+            try:
+                remove_copies(find_copies(model))
+            except ModelError as error:  # the run is done
+                notice(str(error))
         shutil.rmtree(folder / "run", ignore_errors=True)
 
     def _evaluated(self, recognizer: Recognizer, name: str) -> list[WordErrors]:

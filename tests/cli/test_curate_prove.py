@@ -114,7 +114,9 @@ def test_every_row_of_the_table_and_the_picture_name_the_model_and_how_few_seeds
     )
     assert len([row for row in rows if row.startswith("| small-whisper, fine-tuned | near | 0.5 | ")]) == 2
     assert len([row for row in rows if row.startswith("| small-whisper, fine-tuned | ")]) == 4
-    assert "small-whisper, fine-tuned: 4 runs" in experiment.with_name("picture.svg").read_text()
+    picture = experiment.with_name("picture.svg").read_text()
+    assert "small-whisper, fine-tuned" in picture
+    assert "4 runs of 3 steps, 1 pool, 2 seeds (few: only large differences can be shown)" in picture
 
 
 def test_a_second_call_trains_nothing_and_shows_the_same(experiment: Path, proved: tuple[Called, list[Any]]) -> None:

@@ -153,7 +153,7 @@ def draw(found: Sequence[Line], path: Path, title: str) -> None:
     panels = list(dict.fromkeys((one.test, one.budget) for one in found))
     if not panels:
         return
-    figure = new_figure(9.0, 1.2 + 3.2 * len(panels), title)
+    figure = new_figure(9.0, 1.4 + 3.2 * len(panels), title.replace(": ", "\n", 1))  # the model has its own line
     for place, (test, budget) in enumerate(panels):
         axes = figure.add_subplot(len(panels), 1, place + 1)
         own = [one for one in found if (one.test, one.budget) == (test, budget)][::-1]

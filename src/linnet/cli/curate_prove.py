@@ -12,7 +12,7 @@ import typer
 
 from linnet.cli.console import notice, print_result
 from linnet.cli.options import option
-from linnet.errors import LinnetError, OptionError
+from linnet.errors import LinnetError, ModelError, OptionError
 
 if TYPE_CHECKING:
     from linnet.curation.job import Corpus
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from linnet.curation.selection import Selection
     from linnet.data.manifest import Utterance
     from linnet.scoring.scores import WordErrors
+    from linnet.training.options import RunSettings
+    from linnet.transcription.recognizer import Recognizer
 
 Picture = Annotated[
     Path | None, option("--picture", verb="curate prove", metavar="FILE", help="Also plot the table, as PNG or SVG.")
@@ -45,7 +47,7 @@ def prove(
     from linnet.curation.prove.experiment import LOG, read_outcomes
     from linnet.curation.prove.experiment import prove as run
     from linnet.curation.prove.options import read_experiment
-    from linnet.curation.prove.results import draw, lines, not_better, table
+    from linnet.curation.prove.results import caption, draw, lines, not_better, table
     from linnet.pages.pictures import check_picture
 
     if picture is not None:
@@ -58,12 +60,12 @@ def prove(
         outcomes = run(options, bench, bench.pool, notify=notice)
     if not outcomes:
         raise LinnetError(f"{options.output}: no run to show")
-    found = lines(outcomes, options.against)
-    print_result(table(found, options.against) + "\n")
+    found, model = lines(outcomes, options.against), trained_model(Path(options.recipe))
+    print_result(f"{caption(outcomes, model)}\n\n{table(found, options.against, model)}\n")
     for sentence in not_better(found, options.against):
         notice(sentence)
     if picture is not None:
-        draw(found, picture)
+        draw(found, picture, caption(outcomes, model))
 
 
 class Bench:
@@ -83,6 +85,7 @@ class Bench:
         }
         self._corpora: dict[int, tuple[Corpus, Scored]] = {}
         self._by_heep: dict[tuple[int, float], Selection] = {}  # independent of the seed
+        self._loaded: tuple[Path, Recognizer] | None = None  # the model of the current run
 
     def pool(self, number: int) -> tuple[Sequence[Utterance], Pool]:
         """The rows of a pool, and their properties for baselines."""
@@ -142,25 +145,48 @@ class Bench:
         from linnet.curation.prove.experiment import SetErrors
         from linnet.training.recipe import read_recipe
 
-        rows = self._tests[name]
-        transcribe = getattr(read_recipe(folder / "recipe.yaml"), "transcribe", None)
-        counts = self._loaded(model, name) if transcribe is None else self._own(transcribe(model, rows), rows)
+        rows, recipe = self._tests[name], read_recipe(folder / "recipe.yaml")
+        transcribe = getattr(recipe, "transcribe", None)
+        if transcribe is None:
+            counts = self._evaluated(self._recognizer(model, recipe.run), name)
+        else:
+            counts = self._own(transcribe(model, rows), rows)
         if name == next(reversed(self._tests)):
-            shutil.rmtree(folder / "run", ignore_errors=True)
+            self._remove(model, folder)
         return SetErrors(
             tuple(row.speaker or "" for row in rows),
             tuple(one.errors for one in counts),
             tuple(one.words for one in counts),
         )
 
-    def _loaded(self, model: Path, name: str) -> list[WordErrors]:
+    def _recognizer(self, model: Path, run: RunSettings) -> Recognizer:
+        """The model of the current run, loaded once for all tests, on the device and threads of its training."""
+        from linnet.transcription.recognizer import load
+
+        if self._loaded is None or self._loaded[0] != model:
+            made = load(str(model), device=run.device, threads=run.threads or None, offline=True)
+            self._loaded = model, made
+        return self._loaded[1]
+
+    def _remove(self, model: Path, folder: Path) -> None:
+        """Remove the model of a run, its checkpoints, and what an engine has made of it."""
+        from linnet.engines.openvino.copies import find_copies, remove_copies
+
+        if self._loaded is not None:
+            self._loaded = None
+            try:
+                remove_copies(find_copies(model))
+            except ModelError as error:  # the run is done
+                notice(str(error))
+        shutil.rmtree(folder / "run", ignore_errors=True)
+
+    def _evaluated(self, recognizer: Recognizer, name: str) -> list[WordErrors]:
         """The errors of a model that Linnet loads."""
         from linnet.evaluation.run import EvaluationOptions, evaluate_rows, select
-        from linnet.transcription.recognizer import load
 
         rows, _ = select(self._tests[name])
         options = EvaluationOptions(normalizers=self._normalizers, batch_size=8)
-        scored = sorted(evaluate_rows(load(str(model), offline=True), rows, options), key=lambda row: row.row)
+        scored = sorted(evaluate_rows(recognizer, rows, options), key=lambda row: row.row)
         if failed := next((row for row in scored if row.error is not None), None):
             raise LinnetError(f"{name}: {failed.id} cannot be scored: {failed.error}")
         return [row.counts for row in scored]
@@ -192,6 +218,19 @@ class Bench:
 
         path = self._options.curation
         return read_options(Path(path)) if path else CurateOptions()
+
+
+def trained_model(recipe: Path) -> str:
+    """What a recipe trains, for tables: `tiny.en, fine-tuned`, or the recipe's name where it names no checkpoint.
+
+    Raises `OptionError` for a recipe that cannot be read.
+    """
+    from linnet.settings import read_yaml_file
+
+    content = read_yaml_file(recipe, "recipe")
+    model = content.get("model") if isinstance(content, dict) else None
+    checkpoint = model.get("checkpoint") if isinstance(model, dict) else None
+    return f"{Path(str(checkpoint)).name}, fine-tuned" if checkpoint else recipe.stem
 
 
 def _within(rows: Any, seconds: Any, budget: float, priorities: Any) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from linnet.curation.prove.baselines import Pool
 from linnet.curation.prove.experiment import LOG, Run, SetErrors, plan, prove
 from linnet.curation.prove.options import METHODS, PoolFiles, ProveOptions, read_experiment
-from linnet.curation.prove.results import draw, lines, not_better, table
+from linnet.curation.prove.results import caption, draw, lines, not_better, table
 from linnet.data.manifest import Utterance, read_manifest
 from linnet.errors import LinnetError, OptionError
 
@@ -91,8 +91,8 @@ def test_an_experiment_finds_what_is_better_and_names_what_is_not(tmp_path: Path
     assert verdicts["balanced"] == ""
     assert any("gate-only" in sentence for sentence in not_better(found, "balanced"))
     assert not any("random" in sentence for sentence in not_better(found, "balanced"))
-    assert "| test | 0.2 | random |" in table(found, "balanced")
-    draw(found, tmp_path / "picture.png")
+    assert "| small | test | 0.2 | random |" in table(found, "balanced", "small")
+    draw(found, tmp_path / "picture.png", caption(outcomes, "small"))
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
@@ -127,6 +127,14 @@ def test_another_experiment_in_the_same_folder_is_refused(tmp_path: Path) -> Non
 def test_one_seed_claims_nothing(tmp_path: Path) -> None:
     outcomes = prove(options(tmp_path, seeds=1), FakeLaboratory(), read_pool)
     assert {one.verdict("balanced") for one in lines(outcomes, "balanced")} == {"", "too few runs to tell"}
+
+
+def test_a_caption_counts_runs_and_says_that_seeds_are_few(tmp_path: Path) -> None:
+    asked = options(tmp_path, methods=("random", "full-epochs"), seeds=4)
+    few = caption(prove(asked, FakeLaboratory(), read_pool), "small")
+    assert few == "small: 16 runs of 10 or 50 steps, 1 pool, 4 seeds (few: only large differences can be shown)"
+    enough = prove(replace(asked, methods=("random",), seeds=5), FakeLaboratory(), read_pool)
+    assert caption(enough, "small") == "small: 15 runs of 10 steps, 1 pool, 5 seeds"
 
 
 def test_an_unknown_method_or_key_is_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from linnet.scoring.clusters import Floats, ResamplingClusters
 from linnet.scoring.significance import holm, runs_difference
 
 _SURE = 0.05
+_FEW = 5  # seeds: with fewer, intervals are wide
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,31 @@ def _clusters(speakers: Sequence[str]) -> ResamplingClusters:
     return ResamplingClusters.single(len(speakers))
 
 
-def table(found: Sequence[Line], against: str) -> str:
-    """All lines in Markdown."""
+def caption(outcomes: Sequence[Outcome], model: str) -> str:
+    """A line that tells what was trained how often: the model, steps, runs, pools and seeds, with a warning of few."""
+    runs = [one.run for one in outcomes]
+    steps = " or ".join(map(str, sorted({run.steps for run in runs})))
+    seeds, pools = len({run.seed for run in runs}), len({run.pool for run in runs})
+    few = " (few: only large differences can be shown)" if seeds < _FEW else ""
+    return f"{model}: {len(runs)} runs of {steps} steps, {_counted(pools, 'pool')}, {_counted(seeds, 'seed')}{few}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def table(found: Sequence[Line], against: str, model: str) -> str:
+    """All lines in Markdown, each with the name of the model that was trained."""
     rows = [
-        f"| test | share | method | WER by seed, % | mean | hours | minus {against}, points (95 %) | |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| model | test | share | method | WER by seed, % | mean | hours | minus {against}, points (95 %) | |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in found:
         each = " ".join(f"{100 * rate:.1f}" for rate in one.rates)
         gap = "" if one.difference is None else _points(one.difference)
         rows.append(
-            f"| {one.test} | {one.budget:g} | {one.method} | {each} | {100 * one.rate:.1f} | {one.hours:.2f} | {gap} "
-            f"| {one.verdict(against)} |"
+            f"| {model} | {one.test} | {one.budget:g} | {one.method} | {each} | {100 * one.rate:.1f} | {one.hours:.2f} "
+            f"| {gap} | {one.verdict(against)} |"
         )
     return "\n".join(rows)
 
@@ -131,12 +145,15 @@ def not_better(found: Sequence[Line], against: str) -> list[str]:
     ]
 
 
-def draw(found: Sequence[Line], path: Path) -> None:
-    """Plot a panel per test and budget, with a line per method and a dot per seed. Raises `OutputError`."""
+def draw(found: Sequence[Line], path: Path, title: str) -> None:
+    """Plot a panel per test and budget, with a line per method and a dot per seed, under the `title` (`caption`).
+
+    Raises `OutputError`.
+    """
     panels = list(dict.fromkeys((one.test, one.budget) for one in found))
     if not panels:
         return
-    figure = new_figure(9.0, 1.2 + 3.2 * len(panels), "Word error rate by selection")
+    figure = new_figure(9.0, 1.4 + 3.2 * len(panels), title.replace(": ", "\n", 1))  # the model has its own line
     for place, (test, budget) in enumerate(panels):
         axes = figure.add_subplot(len(panels), 1, place + 1)
         own = [one for one in found if (one.test, one.budget) == (test, budget)][::-1]

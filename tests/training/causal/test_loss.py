@@ -12,10 +12,11 @@ from linnet.training.causal.batches import Shape, causal_tensors, window_tensors
 from linnet.training.causal.decode import decode_stream, decode_windows, extend
 from linnet.training.causal.features import stream_features
 from linnet.training.causal.loss import CausalLoss, decode_limited, distance
-from linnet.training.causal.options import CausalOptions
+from linnet.training.causal.options import CausalOptions, Imitation
 from linnet.training.causal.targets import CausalExample
 from linnet.training.causal.task import load_causal
 
+ENCODER = {"model.encoder": "lora(r=2)"}
 MIX = CausalOptions(points=4, first_block=20, longest_block=30, margin=0.0, jitter=0.0)
 
 
@@ -116,7 +117,7 @@ def test_the_distance_is_the_share_of_the_variance_that_is_missed():
 
 
 def test_frames_are_taught_by_the_encoder_before_training_on_whole_windows():
-    made = load_causal("digits", {"model.encoder": "lora(r=2)"}, CausalSpec(base="digits"), seed=0, imitation=3.0)
+    made = load_causal("digits", ENCODER, CausalSpec(base="digits"), seed=0, imitation=Imitation(frames=3.0))
     loss = made.loss.train()
     assert not made.teacher.training
     whole = loss(window_tensors(examples(made), made.shape))
@@ -132,6 +133,40 @@ def test_frames_are_taught_by_the_encoder_before_training_on_whole_windows():
     found.backward()
     assert all(value.grad is None for value in made.teacher.parameters())
     assert any(value.grad is not None for name, value in made.model.named_parameters() if "lora_" in name)
+
+
+def test_words_are_taught_by_the_model_before_training_that_hears_all():
+    kinds = {share: Imitation(words=share) for share in (0.0, 0.25, 1.0)}
+    made = load_causal("digits", ENCODER, CausalSpec(base="digits"), seed=0, imitation=kinds[1.0])
+    batch = causal_tensors(examples(made), MIX, made.shape, np.random.default_rng(3), windows=True)
+    plain = load_causal("digits", {}, CausalSpec(base="digits"), seed=0).model.eval()
+
+    def log_chances(frames: torch.Tensor, row: int, limit: int) -> torch.Tensor:
+        number = int(batch["recordings"][row])
+        hidden = decode_limited(
+            plain.model.decoder, batch["inputs"][row : row + 1], frames[number : number + 1], torch.tensor([limit])
+        )
+        return plain.proj_out(hidden)[0].double().log_softmax(-1)
+
+    with torch.no_grad():
+        ours = encode_causal(plain.model.encoder, batch["features"], batch["ends"])
+        taught = plain.model.encoder(batch["windows"].transpose(1, 2)).last_hidden_state
+        hard = soft = torch.zeros((), dtype=torch.float64)
+        for row, labels in enumerate(batch["labels"]):
+            student = log_chances(ours, row, int(batch["limits"][row]))
+            teacher = log_chances(taught, row, taught.shape[1])
+            for place in (labels != IGNORED).nonzero().flatten().tolist():
+                label = int(labels[place])
+                crossed = -student[place, label]
+                apart = (teacher[place].exp() * (teacher[place] - student[place])).sum()
+                hard = hard + crossed
+                soft = soft + (crossed if label == made.shape.end else apart)
+    assert hard > soft > 0
+    for share, kind in kinds.items():
+        found = CausalLoss(made.model, teacher=made.teacher, imitation=kind).eval()(batch)
+        assert found.keys() == {"text"}
+        wanted = (1 - share) * hard + share * soft
+        torch.testing.assert_close(found["text"].detach().double(), wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_stream_features_do_not_depend_on_what_follows():

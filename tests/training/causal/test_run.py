@@ -71,7 +71,7 @@ def test_a_recipe_trains_and_saves_an_adapter(tmp_path, manifest):
 
 
 def test_a_recipe_trains_with_a_teacher_and_saves_no_more(tmp_path, manifest):
-    recipe = recipe_of(tmp_path, manifest, imitation=1.0, causal={"full_context": 0.5})
+    recipe = recipe_of(tmp_path, manifest, imitation={"frames": 1.0, "words": 0.5}, causal={"full_context": 0.5})
     rows = list(run_recipe(recipe, RunContext(score=lambda references, texts, languages: 0.5)))
     assert all(row["loss"] == pytest.approx(row["loss_text"] + row["loss_imitation"], rel=1e-3) for row in rows)
     assert all(row["loss_imitation"] >= 0 for row in rows)

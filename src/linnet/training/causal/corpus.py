@@ -103,7 +103,7 @@ class CausalBatches(Dataset[Batch]):
 
     def __init__(self, recipe: CausalRecipe, whisper: WhisperModel, clips: Sequence[AlignedClip], shape: Shape) -> None:
         self._data, self._causal, self._seed = recipe.data, recipe.causal, recipe.run.seed
-        self._language, self._taught = recipe.model.language or None, recipe.imitation > 0
+        self._language, self._taught = recipe.model.language or None, bool(recipe.imitation)
         self._whisper, self._shape = whisper, shape
         self._clips = sorted(clips, key=lambda clip: clip.seconds)
         self._reader: tuple[int, UtteranceReader] | None = None

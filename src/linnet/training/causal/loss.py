@@ -1,7 +1,8 @@
 """The causal loss: one encoder pass, and a decoder row per point in time that attends to the frames before it.
 
-With a teacher, the encoder before training, the frames of blocks also learn to be those of whole windows: each second
-of any speech has 50 of them, where it has some three words.
+With a teacher, the model before training, the frames of blocks also learn to be those of whole windows, of which each
+second of any speech has 50, where it has some three words; and its predictions of words can be learned instead of the
+words alone (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
 
 Shapes: B recordings, R decoder rows, at most K of each recording, T mel frames, M mel bins, P encoder frames,
 L positions, D width, V vocabulary.
@@ -17,6 +18,8 @@ from torch.nn.functional import cross_entropy
 
 from linnet.models.causal import encode_causal
 from linnet.training.batch import IGNORED
+from linnet.training.causal.options import Imitation
+from linnet.training.speech.distillation import divergence
 
 
 def decode_limited(decoder: Any, tokens: Tensor, encoded: Tensor, limits: Tensor) -> Tensor:
@@ -64,13 +67,15 @@ def _mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
 class CausalLoss(nn.Module):
     """The cross-entropy of the words that have ended and of the end token, over all points of a batch.
 
-    `teacher` is an encoder that stays as it is, `imitation` the weight of the distance from its frames.
+    `teacher` is a Whisper that stays as it is, of which `imitation` says what is learned.
     """
 
-    def __init__(self, model: Any, *, smoothing: float = 0.0, teacher: Any = None, imitation: float = 0.0) -> None:
+    def __init__(
+        self, model: Any, *, smoothing: float = 0.0, teacher: Any = None, imitation: Imitation | None = None
+    ) -> None:
         super().__init__()
         self.model, self.teacher = model, teacher
-        self._smoothing, self._imitation = smoothing, imitation
+        self._smoothing, self._imitation = smoothing, imitation or Imitation()
 
     def train(self, mode: bool = True) -> CausalLoss:
         """As in PyTorch, but the teacher never trains."""
@@ -81,7 +86,7 @@ class CausalLoss(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Compute the losses of tensors of `causal_tensors` or `window_tensors`, summed over label tokens: `text`, and
-        with a teacher `imitation`, which is the same for all tokens of a batch.
+        with taught frames `imitation`, which is the same for all tokens of a batch.
 
         Logits are computed at labelled positions only: the output layer is the most expensive part of a small decoder.
         """
@@ -90,13 +95,32 @@ class CausalLoss(nn.Module):
         labelled = batch["labels"] != IGNORED
         logits = self.model.proj_out(hidden[labelled]).float()
         wanted = batch["labels"][labelled]
-        parts = {"text": cross_entropy(logits, wanted, reduction="sum", label_smoothing=self._smoothing)}
-        if self.teacher is not None:
+        text = cross_entropy(logits, wanted, reduction="none", label_smoothing=self._smoothing)
+        if self.teacher is None:
+            return {"text": text.sum()}
+        with torch.no_grad():
+            taught = self._taught(batch)
+        if self._imitation.words:
             with torch.no_grad():
-                windows = batch.get("windows", batch["features"]).to(self.teacher.conv1.weight.dtype)
-                taught = self.teacher(windows.transpose(1, 2)).last_hidden_state
-            parts["imitation"] = self._imitation * len(wanted) * distance(encoded, taught, batch["frames"])
+                predicted = self.teacher.proj_out(self._hidden(batch, taught)[labelled])
+            share = self._imitation.words * (wanted != self.model.config.eos_token_id)
+            text = text + share * (divergence(logits, predicted, 1.0) - text)
+        parts = {"text": text.sum()}
+        if self._imitation.frames:
+            parts["imitation"] = self._imitation.frames * len(wanted) * distance(encoded, taught, batch["frames"])
         return parts
+
+    def _taught(self, batch: dict[str, Tensor]) -> Tensor:
+        """The teacher's frames [B, Q, D] of whole windows."""
+        encoder = self.teacher.model.encoder
+        windows = batch.get("windows", batch["features"]).to(encoder.conv1.weight.dtype)
+        frames: Tensor = encoder(windows.transpose(1, 2)).last_hidden_state
+        return frames
+
+    def _hidden(self, batch: dict[str, Tensor], taught: Tensor) -> Tensor:
+        """The teacher's hidden states [R, L, D] of the decoder's rows, each of which hears all of its recording."""
+        all_frames = torch.full_like(batch["limits"], taught.shape[1])
+        return decode_points(self.teacher.model.decoder, batch["inputs"], taught, all_frames, batch["recordings"])
 
 
 def distance(encoded: Tensor, taught: Tensor, frames: Tensor) -> Tensor:

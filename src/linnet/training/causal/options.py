@@ -40,3 +40,24 @@ class CausalOptions:
             raise OptionError(
                 f"shortest_block ({self.shortest_block}) is above longest_block ({self.longest_block}): swap them."
             )
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """What is learned from the model as it was before training, which hears whole windows.
+
+    `frames` is the weight of the distance of encoder frames from its frames. `words` is the share of the loss of words
+    that is the divergence from its predictions instead of the cross-entropy; the end of the text is always learned from
+    the word times.
+    """
+
+    frames: float = 0.0
+    words: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self, NOT_NEGATIVE, "frames")
+        require(self, SHARE, "words")
+
+    def __bool__(self) -> bool:
+        """Whether a teacher is needed."""
+        return self.frames > 0 or self.words > 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from linnet.errors import OptionError
 from linnet.settings import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, require
-from linnet.training.causal.options import CausalOptions
+from linnet.training.causal.options import CausalOptions, Imitation
 from linnet.training.freeze import parse
 from linnet.training.options import Optimization, RunSettings
 from linnet.training.speech.recipe import AugmentOptions
@@ -75,8 +75,7 @@ class CausalRecipe:
     """All settings of causal training.
 
     `freeze` maps parts to policies of `linnet.training.freeze`; by default all weights are trained. If only adapters
-    are trained, only they are saved, in the format of PEFT. `imitation` is the weight of the distance of the encoder's
-    frames from those that it had for whole windows before training.
+    are trained, only they are saved, in the format of PEFT.
     """
 
     model: CausalModelChoice = field(default_factory=lambda: CausalModelChoice("openai/whisper-tiny.en"))
@@ -84,14 +83,13 @@ class CausalRecipe:
     freeze: dict[str, str] = field(default_factory=dict)
     data: CausalData = field(default_factory=CausalData)
     smoothing: float = 0.0
-    imitation: float = 0.0
+    imitation: Imitation = field(default_factory=Imitation)
     optimization: Optimization = field(default_factory=Optimization)
     run: CausalRunSettings = field(default_factory=CausalRunSettings)
     task: str = "causal"
 
     def __post_init__(self) -> None:
         require(self, BELOW_ONE, "smoothing")
-        require(self, NOT_NEGATIVE, "imitation")
         for policy in self.freeze.values():
             parse(policy)
 

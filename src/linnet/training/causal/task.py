@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from linnet.models.resolve import ModelRef, resolve
 from linnet.models.whisper import WhisperModel, load_whisper
 from linnet.training.causal.batches import Shape
 from linnet.training.causal.loss import CausalLoss
+from linnet.training.causal.options import Imitation
 from linnet.training.checkpoint import swap_folder
 from linnet.training.freeze import freeze
 from linnet.training.optimization import checkpoint_gradients
@@ -46,8 +47,8 @@ class CausalTask:
     policy: Mapping[str, str]
     spec: CausalSpec
     smoothing: float = 0.0
-    imitation: float = 0.0
-    teacher: Any = None  # the encoder before training, for `imitation`
+    imitation: Imitation = field(default_factory=Imitation)
+    teacher: Any = None  # the model before training, for `imitation`
 
     @property
     def model(self) -> Any:
@@ -103,7 +104,7 @@ def load_causal(
     seed: int,
     checkpointing: bool = False,
     smoothing: float = 0.0,
-    imitation: float = 0.0,
+    imitation: Imitation | None = None,
 ) -> CausalTask:
     """Load a Whisper in float32 and apply the policies; without policies, all weights are trained.
 
@@ -114,7 +115,7 @@ def load_causal(
         raise OptionError(f"model: checkpoint: {name} is not a Whisper: only Whisper models can be made causal.")
     whisper = load_whisper(reference.path, name=name)
     model: Any = whisper.module
-    teacher = copy.deepcopy(model.model.encoder).requires_grad_(False).eval() if imitation else None
+    teacher = copy.deepcopy(model).requires_grad_(False).eval() if imitation else None
     torch.manual_seed(seed)  # for random adapters
     policy = dict(policies) or {child: "all" for child, _ in model.named_children()}
     freeze(model, policy)
@@ -122,7 +123,7 @@ def load_causal(
         raise OptionError("freeze: nothing is trained: give one part `all`, `top:4` or `lora(r=32)`.")
     if checkpointing:
         checkpoint_gradients(model)
-    return CausalTask(whisper, reference, policy, spec, smoothing, imitation, teacher)
+    return CausalTask(whisper, reference, policy, spec, smoothing, imitation or Imitation(), teacher)
 
 
 def load_adapters(model: Any, folder: Path) -> None:

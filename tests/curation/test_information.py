@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linnet.curation.information import STRENGTH, Information, JointCounts, Segments, fold_words
+from linnet.curation.information import STRENGTH, Information, JointCounts, Segments, fold_words, per_frame, per_token
 from linnet.curation.ragged import Ragged
 
 ROW = st.tuples(
@@ -66,6 +66,14 @@ def information(rows, groups):
     return Information.of(counts, 2)
 
 
+def pointwise(found, segments, groups):
+    return per_frame(segments, found.judge(segments, groups))
+
+
+def by_token(found, segments, groups):
+    return per_token(segments, found.judge(segments, groups))
+
+
 def test_shares_sum_to_the_information():
     rows, groups = corpus()
     segments, found = segments_of(rows), information(rows, groups)
@@ -84,7 +92,7 @@ def test_shares_sum_to_the_information():
 def test_a_row_is_judged_by_the_others():
     rows, groups = corpus(seed=1)
     found, segments = information(rows, groups), segments_of(rows)
-    pointwise, rarity = found.pointwise(segments, groups), found.rarity(segments, groups)
+    scores, rarity = pointwise(found, segments, groups), found.rarity(segments, groups)
     for at, row in enumerate(rows):
         own = frames_of(row)
         members = [index for index in range(len(rows)) if groups[index] == groups[at]]
@@ -95,9 +103,9 @@ def test_a_row_is_judged_by_the_others():
         chance = {unit: (units[unit] + 0.5) / (len(others) + 0.5 * (kinds + 1)) for unit, _ in own}
         bits = [log2((joint[j, t] + STRENGTH * chance[j]) / (tokens[t] + STRENGTH) / chance[j]) for j, t in own]
         if not own:
-            assert np.isnan(pointwise[at])
+            assert np.isnan(scores[at])
             continue
-        assert pointwise[at] == pytest.approx(np.mean(bits), abs=1e-12)
+        assert scores[at] == pytest.approx(np.mean(bits), abs=1e-12)
         assert rarity[at] == pytest.approx(np.mean([-log2(chance[j]) for j, _ in own]), abs=1e-12)
 
 
@@ -105,7 +113,7 @@ def test_a_group_borrows_from_all_how_much_likelier_a_sound_is_with_a_token():
     rows, groups = corpus(seed=7)
     counts, segments = JointCounts(), segments_of(rows)
     counts.add(segments, groups)
-    found = Information.of(counts, 2, parent=Information.of(counts.together(), 1)).pointwise(segments, groups)
+    found = pointwise(Information.of(counts, 2, parent=Information.of(counts.together(), 1)), segments, groups)
 
     def counted(members):
         frames = [frame for index in members for frame in frames_of(rows[index])]
@@ -140,8 +148,8 @@ def test_a_wrong_transcript_stands_out_in_a_language_of_ten_recordings():
         rows.append((sounds, said[at + 1] if at % 10 == 0 else tokens))
     counts, segments = JointCounts(), segments_of(rows)
     counts.add(segments, groups)
-    alone = Information.of(counts, 30).pointwise(segments, groups)
-    helped = Information.of(counts, 30, parent=Information.of(counts.together(), 1)).pointwise(segments, groups)
+    alone = pointwise(Information.of(counts, 30), segments, groups)
+    helped = pointwise(Information.of(counts, 30, parent=Information.of(counts.together(), 1)), segments, groups)
     wrong = np.arange(300) % 10 == 0
     areas = [np.mean(found[wrong][:, None] < found[~wrong][None]) for found in (alone, helped)]
     assert areas[1] > 0.98 > 0.92 > areas[0]
@@ -156,13 +164,13 @@ def test_by_token_every_token_counts_once():
     for at, row in enumerate(rows):
         span = slice(*segments.units.offsets[at : at + 2])
         if span.start == span.stop:
-            assert np.isnan(found.by_token(segments, groups)[at])
+            assert np.isnan(by_token(found, segments, groups)[at])
             continue
         places, frames = segments.places[span], segments.frames[span]
         assert [row[1][place] for place in places] == segments.tokens[at].tolist()
         means = [np.average(bits[span][places == place], weights=frames[places == place]) for place in set(places)]
         expected = (sum(means) - 4 * (len(row[1]) - len(means))) / len(row[1])
-        assert found.by_token(segments, groups)[at] == pytest.approx(expected)
+        assert by_token(found, segments, groups)[at] == pytest.approx(expected)
 
 
 def test_what_is_cut_off_is_missed_by_tokens():
@@ -173,7 +181,7 @@ def test_what_is_cut_off_is_missed_by_tokens():
         sounds = [(int(3 * token + rng.integers(0, 3)), 4) for token in tokens for _ in range(2)]
         rows.append((sounds[:-1], [*tokens, *rng.integers(0, 10, 16).tolist()] if at < 30 else tokens))
     groups = np.zeros(300, np.int64)
-    scores = information(rows, groups).by_token(segments_of(rows), groups)
+    scores = by_token(information(rows, groups), segments_of(rows), groups)
     assert np.mean(scores[:30, None] < scores[None, 30:]) > 0.99
 
 
@@ -185,7 +193,7 @@ def test_bias_of_independent_sounds_and_words():
     found = information(rows, np.zeros(250, np.int64))
     assert found.bias()[0] == pytest.approx(15 * 9 / (2 * 10_000 * log(2)))
     assert found.total()[0] == pytest.approx(found.bias()[0], rel=0.25)
-    assert abs(np.mean(found.pointwise(segments_of(rows), np.zeros(250, np.int64)))) < 0.02
+    assert abs(np.mean(pointwise(found, segments_of(rows), np.zeros(250, np.int64)))) < 0.02
 
 
 def test_a_wrong_transcript_has_little_information():
@@ -196,7 +204,7 @@ def test_a_wrong_transcript_has_little_information():
         sounds = [(int(3 * token + rng.integers(0, 4)) % 30, 4) for token in tokens for _ in range(3)]
         rows.append((sounds, rng.permutation(10)[: len(tokens)].tolist() if at < 30 else tokens))
     groups = np.zeros(300, np.int64)
-    scores = information(rows, groups).pointwise(segments_of(rows), groups)
+    scores = pointwise(information(rows, groups), segments_of(rows), groups)
     assert np.mean(scores[:30, None] < scores[None, 30:]) > 0.95
 
 

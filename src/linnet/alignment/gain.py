@@ -46,6 +46,7 @@ class GainScorer:
 
     def __init__(self, model: WhisperModel, engine: Engine) -> None:
         self._model, self._engine = model, engine
+        self._silence: dict[int, Any] = {}  # encoded, by samples: windows have one length with most models
 
     def score(
         self, sounds: Sequence[Samples], texts: Sequence[str], languages: Sequence[str | None]
@@ -85,7 +86,9 @@ class GainScorer:
         length = max(self._model.padded(len(sound)) for sound in sounds)
         waves = np.stack([np.pad(sound, (0, length - len(sound))) for sound in sounds])
         encoded = self._encode(waves)
-        silence = self._encode(np.zeros((1, length), np.float32)).select([0] * len(sounds))
+        if length not in self._silence:
+            self._silence[length] = self._encode(np.zeros((1, length), np.float32))
+        silence = self._silence[length].select([0] * len(sounds))
         with_sound, without = (self._log_probabilities(each, prefix, tokens) for each in (encoded, silence))
         return [
             TextGain(float((one[: len(own)] - other[: len(own)]).mean()), float(one[: len(own)].mean()), len(own))

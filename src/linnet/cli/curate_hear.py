@@ -54,16 +54,10 @@ def load_scorer(name: str | None, device: str, threads: int | None) -> tuple[str
 
     from linnet.alignment.gain import GainScorer
     from linnet.engines.torch import TorchEngine
-    from linnet.models.default import resolve_default
-    from linnet.models.device import choose_device
     from linnet.models.families import WHISPER, family_of
-    from linnet.models.resolve import resolve
     from linnet.models.whisper import load_whisper
 
-    if threads:
-        torch.set_num_threads(threads)
-    place, _ = choose_device(device)
-    ref = resolve_default(place != "cpu", notify=notice) if name is None else resolve(name, notify=notice)
+    place, ref = shared.place_and_model(name, device, threads, notice)
     if family_of(ref.path) is not WHISPER:
         raise OptionError(f"model {ref.name} cannot score a text without its sound: choose a Whisper-family model")
     whisper = load_whisper(ref.path, name=ref.name, device=place, dtype=torch.float32)

@@ -85,16 +85,7 @@ def _load(
     name: str | None, device: str, threads: int | None, *, transcribe: bool
 ) -> tuple[TextAligner, Transcriber | None]:
     """Load the aligner of a model, and its transcriber if requested."""
-    import torch
-
-    from linnet.models.default import resolve_default
-    from linnet.models.device import choose_device
-    from linnet.models.resolve import resolve
-
-    if threads:
-        torch.set_num_threads(threads)
-    place, _ = choose_device(device)
-    ref = resolve_default(place != "cpu", notify=notice) if name is None else resolve(name, notify=notice)
+    place, ref = shared.place_and_model(name, device, threads, notice)
     aligner = _aligner(ref, place)
     if not transcribe:
         return aligner, None

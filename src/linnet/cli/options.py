@@ -12,6 +12,7 @@ from linnet.errors import OptionError
 from linnet.notices import Notify
 
 if TYPE_CHECKING:
+    from linnet.models.resolve import ModelRef
     from linnet.transcription.options import TranscriptionOptions
     from linnet.transcription.recognizer import Recognizer
     from linnet.transcription.subtitles import SubtitleLayout
@@ -195,6 +196,23 @@ def transcription_options(given: Mapping[str, Any]) -> TranscriptionOptions:
     for name in _THRESHOLDS.keys() & given.keys():
         chosen[name] = number_or_none(given[name], _THRESHOLDS[name])
     return TranscriptionOptions(**chosen, temperatures=numbers(given["temperature"], "temperature"))
+
+
+def place_and_model(name: str | None, device: str, threads: int | None, notify: Notify) -> tuple[str, ModelRef]:
+    """The device, and the files of the model with this name, or of this machine's default; PyTorch takes the threads.
+
+    Raises `ModelError`, `OptionError`.
+    """
+    import torch
+
+    from linnet.models.default import resolve_default
+    from linnet.models.device import choose_device
+    from linnet.models.resolve import resolve
+
+    if threads:
+        torch.set_num_threads(threads)
+    place, _ = choose_device(device)
+    return place, resolve_default(place != "cpu", notify=notify) if name is None else resolve(name, notify=notify)
 
 
 @dataclass(frozen=True)

@@ -211,20 +211,12 @@ class Information:
         bits = self._bits(groups[keys.rows], keys.values >> np.uint64(16), keys.values & np.uint64(0xFFFF))
         return _mean(segments, segments.joint.counts.sums(bits))
 
-    def pointwise(self, segments: Segments, groups: Integers) -> Floats:
-        """i(x) of each row [N] by the other rows of its group; NaN for a row without segments.
+    def judge(self, segments: Segments, groups: Integers) -> Floats:
+        """log2 [P(j | l) / P(j)] of each segment [S] by the other rows of its group: `per_frame` is i(x) of each row.
 
         P(j | l) without x is shrunk toward P(j), so that a pair seen nowhere else counts against x, but to a limited
         extent.
         """
-        return per_frame(segments, self.judge(segments, groups))
-
-    def by_token(self, segments: Segments, groups: Integers) -> Floats:
-        """`per_token` of the bits of each segment by the other rows of its group, [N]."""
-        return per_token(segments, self.judge(segments, groups))
-
-    def judge(self, segments: Segments, groups: Integers) -> Floats:
-        """log2 [P(j | l) / P(j)] of each segment [S] by the other rows of its group."""
         bits: Floats = np.log2(self._lift(segments, groups[segments.units.rows]))
         return bits
 

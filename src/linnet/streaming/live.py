@@ -168,12 +168,14 @@ class _Run:
             with suppress(RuntimeError):  # the loop is closed: nobody is waiting
                 loop.call_soon_threadsafe(done.set)
 
-        threading.Thread(target=pull, name="linnet stream source", daemon=True).start()
+        reader = threading.Thread(target=pull, name="linnet stream source", daemon=True)
+        reader.start()
         try:
             await done.wait()
         finally:  # a blocked source cannot be stopped; its thread is a daemon and ends with its next chunk
             with suppress(TimeoutError):
                 await asyncio.wait_for(done.wait(), CLOSING)
+                reader.join()  # it has only to return
 
     async def _feed_async(self, coming: AsyncIterator[Any]) -> None:
         try:

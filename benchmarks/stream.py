@@ -104,6 +104,11 @@ def language_of(recognizer: Any) -> str | None:
     return "en" if len(recognizer.languages) > 1 else None
 
 
+def first_system(options: argparse.Namespace) -> str:
+    """The system of parts that have one: the first that is not offline."""
+    return next(one for one in options.systems.split(",") if one != "offline")
+
+
 # --- policies
 
 
@@ -142,12 +147,8 @@ def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: Sp
         begun = time.process_time()
         text = recognizer.transcribe(stream.samples, language=language_of(recognizer)).text
         return compared(row, "en", normalizers, hypothesis=text, seconds=time.process_time() - begun)
-    if system.startswith("causal@"):
-        live = causal(options, recognizer, *map(float, system.split("@")[1:]))
-    else:
-        live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
     played = play(
-        live.open(language_of(recognizer)),
+        live_model(options, recognizer, system).open(language_of(recognizer)),
         stream.samples,
         chunk=options.chunk,
         reference=stream.words,
@@ -155,6 +156,13 @@ def scored(options: argparse.Namespace, recognizer: Any, system: str, stream: Sp
     )
     trace = played.trace
     return compared(row, "en", normalizers, hypothesis=played.text, seconds=sum(trace.compute), stream=trace.to_dict())
+
+
+def live_model(options: argparse.Namespace, recognizer: Any, system: str) -> LiveModel:
+    """The model and policy of a system that is not offline."""
+    if system.startswith("causal@"):
+        return causal(options, recognizer, *map(float, system.split("@")[1:]))
+    return LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
 
 
 def causal(
@@ -176,8 +184,7 @@ def causal(
 def noise(options: argparse.Namespace, recognizer: Any) -> None:
     """Streams without a voice: how many have a final word."""
     done = {(row["model"], row["kind"], row["id"]) for row in kept_rows(options, "noise")}
-    system = next((one for one in options.systems.split(",") if one != "offline"), "commit")
-    live = LiveModel.of(recognizer, stream_options(system, language_of(recognizer)))
+    live = live_model(options, recognizer, first_system(options))
     for kind, name, samples in noises(options):
         if (options.model, kind, name) in done:
             continue
@@ -220,7 +227,7 @@ def print_noise(rows: Sequence[Row]) -> None:
 def flat(options: argparse.Namespace, recognizer: Any) -> None:
     """Hours of speech faster than they are spoken: the work on a chunk and the memory against the position."""
     stream = spoken(options)[0]
-    live = LiveModel.of(recognizer, StreamOptions(language=language_of(recognizer))).open(language_of(recognizer))
+    live = live_model(options, recognizer, first_system(options)).open(language_of(recognizer))
     size = round(options.chunk * SAMPLE_RATE)
     work: list[float] = []
     parts = 12
@@ -235,6 +242,7 @@ def flat(options: argparse.Namespace, recognizer: Any) -> None:
             row = {
                 "part": "flat",
                 "model": options.model,
+                "system": first_system(options),
                 "hours": round(number * options.chunk / 3600, 3),
                 "mean_ms": round(1000 * float(own.mean()), 3),
                 "p95_ms": round(1000 * float(np.quantile(own, 0.95)), 3),

@@ -91,6 +91,7 @@ def cpu_key() -> str:
 
 
 _GROUP = 128  # inputs that share a scale when activations are quantized on the fly, in float32 products
+_SHAPES = 500  # maximum number of kernels prepared for shapes seen before
 
 
 def compile_model(model: Any, compute: str, threads: int | None, kept: Path | None = None) -> Any:
@@ -99,7 +100,8 @@ def compile_model(model: Any, compute: str, threads: int | None, kept: Path | No
     `model` is an `openvino.Model` or its path. The folder `kept` caches compiled models of the same file.
 
     f32 products with 8-bit weights are computed in 8 bits if the CPU has VNNI, with one scale per 128 inputs of a row.
-    OpenVINO's default, groups of 32, took 1.1 times as long in an encoder.
+    OpenVINO's default, groups of 32, took 1.1 times as long in an encoder. Its memory of kernels for the shapes seen is
+    bounded: at its default of 5,000 it grew for hours of a stream, and was no faster.
     """
     openvino = import_openvino()
     kind = getattr(openvino.Type, compute)
@@ -109,6 +111,7 @@ def compile_model(model: Any, compute: str, threads: int | None, kept: Path | No
         "INFERENCE_PRECISION_HINT": kind,
         "KV_CACHE_PRECISION": kind,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP,
+        "CPU_RUNTIME_CACHE_CAPACITY": str(_SHAPES),
     }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from linnet.settings import POSITIVE, SHARE, require
-from linnet.training.causal.options import CausalOptions
+from linnet.training.causal.options import CausalOptions, Imitation
 from linnet.training.freeze import parse
 from linnet.training.options import Optimization, RunSettings
 
@@ -44,6 +44,7 @@ class DigitsCausalRecipe:
     freeze: dict[str, str] = field(default_factory=dict)
     data: DigitsCausalData = field(default_factory=DigitsCausalData)
     smoothing: float = 0.02
+    imitation: Imitation = field(default_factory=Imitation)
     validation_strings: int = 60
     optimization: Optimization = field(default_factory=Optimization)
     run: RunSettings = field(default_factory=RunSettings)

@@ -51,6 +51,7 @@ def prepare(recipe: DigitsCausalRecipe) -> tuple[Trainer, DigitStreams, Validate
         seed=recipe.run.seed,
         checkpointing=options.gradient_checkpointing,
         smoothing=recipe.smoothing,
+        imitation=recipe.imitation,
     )
     data = DigitStreams(recipe, task.shape, count)
     data.load_voices(recipe.data.train_speakers)
@@ -87,6 +88,7 @@ class DigitStreams(ComposedBatches):
     def __init__(self, recipe: DigitsCausalRecipe, shape: Shape, count: int) -> None:
         super().__init__(recipe.data, count, recipe.run.seed)
         self.causal, self.shape = recipe.causal, shape
+        self.taught = bool(recipe.imitation)
 
     def __getitem__(self, number: int) -> Batch:
         if number >= self.count:
@@ -100,7 +102,7 @@ class DigitStreams(ComposedBatches):
         if whole:
             tensors = window_tensors(examples, self.shape)
         else:
-            tensors = causal_tensors(examples, self.causal, self.shape, rng)
+            tensors = causal_tensors(examples, self.causal, self.shape, rng, windows=self.taught)
         seconds = [one.seconds for one in examples]
         padded = tensors["features"].shape[1] / 100 * size
         return Batch(tensors, [f"batch {number}"], seconds, padded, [])

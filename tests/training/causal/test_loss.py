@@ -135,6 +135,21 @@ def test_frames_are_taught_by_the_encoder_before_training_on_whole_windows():
     assert any(value.grad is not None for name, value in made.model.named_parameters() if "lora_" in name)
 
 
+def test_a_batch_for_frames_alone_teaches_the_same_frames_and_leaves_the_decoder_alone():
+    both = {"model.encoder": "lora(r=2)", "model.decoder": "lora(r=2)"}
+    made = load_causal("digits", both, CausalSpec(base="digits"), seed=0, imitation=Imitation(frames=3.0, words=1.0))
+    loss = made.loss.eval()
+    batch = causal_tensors(examples(made), MIX, made.shape, np.random.default_rng(3), windows=True)
+    wanted = loss(batch)["imitation"].detach()
+    found = loss({**batch, "frames_only": torch.tensor(True)})
+    assert found["text"].item() == 0.0
+    torch.testing.assert_close(found["imitation"].detach(), wanted, rtol=0, atol=0)
+    sum(found.values()).backward()
+    taught = {name for name, value in made.model.named_parameters() if value.grad is not None}
+    assert taught
+    assert all(name.startswith("model.encoder.") for name in taught)
+
+
 def test_words_are_taught_by_the_model_before_training_that_hears_all():
     kinds = {share: Imitation(words=share) for share in (0.0, 0.25, 1.0)}
     made = load_causal("digits", ENCODER, CausalSpec(base="digits"), seed=0, imitation=kinds[1.0])

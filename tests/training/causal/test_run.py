@@ -15,7 +15,7 @@ from linnet.models.causal import read_causal_spec
 from linnet.models.resolve import resolve
 from linnet.models.whisper import load_whisper
 from linnet.training.batch import IGNORED
-from linnet.training.causal.corpus import CausalBatches, augmented_example, read_clips, token_times
+from linnet.training.causal.corpus import CausalBatches, augmented_example, read_clips, read_unlabeled, token_times
 from linnet.training.causal.recipe import CausalRecipe
 from linnet.training.causal.run import outline, steps_of
 from linnet.training.causal.targets import CausalExample
@@ -78,6 +78,50 @@ def test_a_recipe_trains_with_a_teacher_and_saves_no_more(tmp_path, manifest):
     saved = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
     assert saved
     assert all("lora_" in name for name in saved)
+
+
+def test_the_first_steps_learn_frames_alone_also_of_recordings_without_words(tmp_path, manifest):
+    speech = unlabeled(tmp_path, seconds=4.5)
+    data = {"train": [str(manifest)], "unlabeled": [str(speech)], "batch_seconds": 4.0, "longest": 2.0}
+    recipe = recipe_of(
+        tmp_path,
+        manifest,
+        data=data,
+        imitation={"frames": 1.0, "words": 1.0, "first": 0.5},
+        optimization={"steps": 4, "warmup": 0.0},
+    )
+    rows = list(run_recipe(recipe, ALONE))
+    assert [row["loss_text"] > 0 for row in rows] == [False, False, True, True]
+    assert all(row["loss_imitation"] > 0 for row in rows)
+    _, batches, _ = recipe.prepare(ALONE)
+    heard = [{one for number in some for one in batches[number].ids} for some in (range(2), range(2, 4))]
+    assert "speech" in heard[0]
+    assert "speech" not in heard[1]
+
+
+def unlabeled(folder, *, seconds: float):
+    rng = np.random.default_rng(1)
+    soundfile.write(folder / "speech.wav", (0.1 * rng.standard_normal(round(seconds * 16_000))), 16_000)
+    path = folder / "speech.jsonl"
+    path.write_text(json.dumps({"audio": str(folder / "speech.wav"), "id": "speech", "language": "fi"}) + "\n")
+    return path
+
+
+def test_recordings_without_words_are_cut_into_equal_pieces(tmp_path):
+    clips = read_unlabeled([str(unlabeled(tmp_path, seconds=4.5))], 2.0, ALONE)
+    spans = [(one.aligned.utterance.start, one.aligned.utterance.end) for one in clips]
+    assert spans == [(0.0, 1.5), (1.5, 3.0), (3.0, 4.5)]
+    assert {one.seconds for one in clips} == {1.5}
+
+
+def test_an_unreadable_recording_without_words_is_named_or_skipped(tmp_path):
+    path = unlabeled(tmp_path, seconds=1.0)
+    path.write_text(json.dumps({"audio": str(tmp_path / "none.wav"), "id": "lost"}) + "\n" + path.read_text())
+    with pytest.raises(OptionError, match=r"1 utterances cannot be used\n  lost: .*none\.wav"):
+        read_unlabeled([str(path)], 28.0, ALONE)
+    said: list[str] = []
+    assert len(read_unlabeled([str(path)], 28.0, RunContext(skip_bad=True, notify=said.append))) == 1
+    assert "lost" in said[0]
 
 
 def test_batches_depend_on_their_number_alone(tmp_path, manifest):
@@ -178,6 +222,9 @@ def test_the_shipped_recipe_reads_and_other_names_are_refused(tmp_path):
         ("task: causal\ncausal: {shortest_block: 9, longest_block: 3}", "swap them"),
         ("task: causal\nmodel: {checkpoint: ''}", "name the `checkpoint`"),
         ("task: causal\ndata: {train: [], empty: 2}", "empty"),
+        ("task: causal\ndata: {unlabeled: a.jsonl}", "unlabeled: expected a list"),
+        ("task: causal\ndata: {unlabeled: [a.jsonl]}", "first: 0.7"),
+        ("task: causal\nimitation: {first: 0.5}", "give `frames`"),
     ):
         path = tmp_path / "recipe.yaml"
         path.write_text(text)

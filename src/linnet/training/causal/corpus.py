@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from linnet.alignment.forced import text_tokens
 from linnet.audio.effects import colored
 from linnet.audio.types import SAMPLE_RATE, Samples
+from linnet.data import Utterance, open_source
 from linnet.data.aligned import AlignedUtterance, read_aligned
 from linnet.data.manifest import WordTime
 from linnet.data.samples import UtteranceReader
 from linnet.decoding.options import DecodingOptions
 from linnet.decoding.prefix import build_prefix
-from linnet.errors import OptionError
+from linnet.errors import AudioError, OptionError
 from linnet.models.whisper import WhisperModel
 from linnet.training.batch import Batch
 from linnet.training.causal.batches import Shape, causal_tensors, window_tensors
@@ -62,7 +64,7 @@ def read_clips(paths: Sequence[str], whisper: WhisperModel, longest: float, cont
             if isinstance(found, str):
                 bad.append(found)
                 continue
-            seconds = _seconds(found)
+            seconds = _stated(found.utterance)
             if seconds is None:
                 bad.append(f"{found.utterance.id}: has no duration: make the manifest with  linnet data align")
             elif seconds > longest:
@@ -71,15 +73,47 @@ def read_clips(paths: Sequence[str], whisper: WhisperModel, longest: float, cont
                 clips.append(AlignedClip(found, seconds, *token_times(whisper.vocabulary.tokenizer, found.words)))
     if long:
         context.notify(f"{long} of {long + len(clips)} utterances are skipped: longer than {longest:g} s")
+    _settle(bad, context)
+    if not clips:
+        raise OptionError(f"no utterance with word times found in {', '.join(paths) or 'no manifest at all'}.")
+    return clips
+
+
+def read_unlabeled(paths: Sequence[str], longest: float, context: RunContext) -> list[AlignedClip]:
+    """Recordings without words, for the teacher's frames alone, in equal pieces of at most `longest` seconds.
+
+    Raises `OptionError` that names unusable recordings (with `context.skip_bad` they are skipped and reported).
+    """
+    clips: list[AlignedClip] = []
+    bad: list[str] = []
+    with UtteranceReader() as reader:
+        for path in paths:
+            source = open_source(path)
+            for one in source:
+                start = one.start or 0.0
+                try:
+                    seconds = _stated(one) or reader.read(one).duration
+                except AudioError as error:
+                    bad.append(f"{one.id}: {error}")
+                    continue
+                count = math.ceil(seconds / longest)
+                for number in range(count):
+                    first, last = (start + seconds * place / count for place in (number, number + 1))
+                    piece = replace(one, start=first, end=last, duration=last - first, language=None, text="")
+                    clips.append(AlignedClip(AlignedUtterance(piece, ()), last - first, (), (), ()))
+            bad.extend(map(str, source.report.problems))
+    _settle(bad, context)
+    return clips
+
+
+def _settle(bad: Sequence[str], context: RunContext) -> None:
+    """Report unusable utterances, or raise an `OptionError`."""
     if bad:
         named = "\n".join(f"  {one}" for one in bad[:_NAMED])
         message = f"{len(bad)} utterances cannot be used\n{named}"
         if not context.skip_bad:
             raise OptionError(f"{message}\nFix them, or skip them with --skip-bad.")
         context.notify(message)
-    if not clips:
-        raise OptionError(f"no utterance with word times found in {', '.join(paths) or 'no manifest at all'}.")
-    return clips
 
 
 def token_times(
@@ -96,60 +130,88 @@ def token_times(
     return tokens, starts, ends
 
 
+class _Clips:
+    """Clips in order of length."""
+
+    def __init__(self, clips: Sequence[AlignedClip]) -> None:
+        self.all = sorted(clips, key=lambda clip: clip.seconds)
+        self.voiced = [row for row, clip in enumerate(self.all) if clip.tokens]
+
+    def near(self, rng: Rng, row: int) -> AlignedClip:
+        """Choose another clip with words, of similar length."""
+        place = bisect_left(self.voiced, row)
+        reach = max(round(_NEAR * len(self.voiced)), 4)
+        low, high = max(place - reach, 0), min(place + reach + 1, len(self.voiced))
+        return self.all[self.voiced[int(rng.integers(low, high))]]
+
+
 class CausalBatches(Dataset[Batch]):
     """A dataset of whole batches; `self[number]` depends on the seed and the number alone."""
 
     epoch = 0
 
-    def __init__(self, recipe: CausalRecipe, whisper: WhisperModel, clips: Sequence[AlignedClip], shape: Shape) -> None:
+    def __init__(
+        self,
+        recipe: CausalRecipe,
+        whisper: WhisperModel,
+        clips: Sequence[AlignedClip],
+        shape: Shape,
+        *,
+        frames_only: int = 0,
+        unlabeled: Sequence[AlignedClip] = (),
+    ) -> None:
+        """The first `frames_only` batches learn the teacher's frames alone, also of `unlabeled` clips."""
+        self._frames_only = frames_only
         self._data, self._causal, self._seed = recipe.data, recipe.causal, recipe.run.seed
         self._language, self._taught = recipe.model.language or None, bool(recipe.imitation)
         self._whisper, self._shape = whisper, shape
-        self._clips = sorted(clips, key=lambda clip: clip.seconds)
+        self._labeled, self._every = _Clips(clips), _Clips([*clips, *unlabeled])
         self._reader: tuple[int, UtteranceReader] | None = None
-
-    @cached_property
-    def _voiced(self) -> list[int]:
-        return [row for row, clip in enumerate(self._clips) if clip.tokens]
 
     def __getitem__(self, number: int) -> Batch:
         rng = np.random.default_rng([self._seed, number])
+        frames_only = number < self._frames_only
+        clips = self._every if frames_only else self._labeled
         whole = bool(rng.random() < self._causal.full_context)
         joined = bool(rng.random() < self._data.join)
-        rows = self._rows(rng, whole=whole, joined=joined)
+        rows = self._rows(rng, clips, whole=whole, joined=joined)
         seeds = ([self._seed, number, place] for place in range(len(rows)))
         examples = [
-            self.example(np.random.default_rng(seed), row, joined=joined) for seed, row in zip(seeds, rows, strict=True)
+            self.example(np.random.default_rng(seed), row, clips, joined=joined)
+            for seed, row in zip(seeds, rows, strict=True)
         ]
         tensors = (
             window_tensors(examples, self._shape)
             if whole
             else causal_tensors(examples, self._causal, self._shape, rng, windows=self._taught)
         )
+        if frames_only:
+            tensors["frames_only"] = torch.tensor(True)
         padded = tensors["features"].shape[1] / 100 * len(examples)
-        ids = [self._clips[row].aligned.utterance.id for row in rows]
+        ids = [clips.all[row].aligned.utterance.id for row in rows]
         return Batch(tensors, ids, [one.seconds for one in examples], padded, [])
 
-    def _rows(self, rng: Rng, *, whole: bool, joined: bool) -> list[int]:
+    def _rows(self, rng: Rng, clips: _Clips, *, whole: bool, joined: bool) -> list[int]:
         """Choose rows of similar length that fill a batch, as whole windows or joined with other utterances."""
-        count = len(self._clips)
+        count = len(clips.all)
         near = max(round(_NEAR * count), 8)
         center = int(rng.integers(count))
         low, high = max(center - near, 0), min(center + near + 1, count)
         window = self._shape.window / SAMPLE_RATE
-        padded = window if whole else min(self._clips[high - 1].seconds * (1 + joined) / SLOWEST, window)
+        padded = window if whole else min(clips.all[high - 1].seconds * (1 + joined) / SLOWEST, window)
         size = max(1, round(self._data.batch_seconds / padded))
         return [int(row) for row in rng.integers(low, high, size)]
 
-    def example(self, rng: Rng, row: int, *, joined: bool = False) -> CausalExample:
+    def example(self, rng: Rng, row: int, clips: _Clips | None = None, *, joined: bool = False) -> CausalExample:
         """Build one recording: an utterance, followed by another of similar length if `joined`, at random without its
         beginning or replaced by noise."""
-        data, clip = self._data, self._clips[row]
+        clips = clips or self._labeled
+        data, clip = self._data, clips.all[row]
         if rng.random() < data.empty:
             return CausalExample(_noise(rng, clip.seconds), prefix_of(self._whisper, self._language_of(clip)))
         samples, starts, ends, tokens = self._sound(clip), clip.starts, clip.ends, clip.tokens
-        if joined and self._voiced:
-            other = self._clips[self._near(rng, row)]
+        if joined and clips.voiced:
+            other = clips.near(rng, row)
             gap = round(float(rng.uniform(0.1, _LONGEST_GAP)) * SAMPLE_RATE)
             shift = (len(samples) + gap) / SAMPLE_RATE
             if shift + other.seconds < (self._shape.window / SAMPLE_RATE - 1.0) * SLOWEST:
@@ -162,12 +224,6 @@ class CausalBatches(Dataset[Batch]):
         if previous is not None and rng.random() < data.middle:
             made = from_middle(made, starts, previous, rng)
         return made if data.augment is None else augmented_example(made, data.augment, rng)
-
-    def _near(self, rng: Rng, row: int) -> int:
-        """Choose another row with words, of similar length."""
-        place = bisect_left(self._voiced, row)
-        reach = max(round(_NEAR * len(self._voiced)), 4)
-        return self._voiced[int(rng.integers(max(place - reach, 0), min(place + reach + 1, len(self._voiced))))]
 
     def _language_of(self, clip: AlignedClip) -> str | None:
         return clip.aligned.utterance.language or self._language
@@ -213,9 +269,8 @@ def validation_examples(
     return made
 
 
-def _seconds(found: AlignedUtterance) -> float | None:
+def _stated(one: Utterance) -> float | None:
     """Duration of an utterance according to its row."""
-    one = found.utterance
     return one.end - (one.start or 0.0) if one.end is not None else one.duration
 
 

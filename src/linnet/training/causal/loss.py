@@ -86,11 +86,14 @@ class CausalLoss(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Compute the losses of tensors of `causal_tensors` or `window_tensors`, summed over label tokens: `text`, and
-        with taught frames `imitation`, which is the same for all tokens of a batch.
+        with taught frames `imitation`, which is the same for all tokens of a batch. A batch with `frames_only` has no
+        other loss, and its decoder is not run.
 
         Logits are computed at labelled positions only: the output layer is the most expensive part of a small decoder.
         """
         encoded = encode_causal(self.model.model.encoder, batch["features"], batch["ends"])
+        if "frames_only" in batch:
+            return {"text": encoded.new_zeros(()), "imitation": self._missed(batch, encoded, self._taught(batch))}
         hidden = decode_points(self.model.model.decoder, batch["inputs"], encoded, batch["limits"], batch["recordings"])
         labelled = batch["labels"] != IGNORED
         logits = self.model.proj_out(hidden[labelled]).float()
@@ -98,8 +101,7 @@ class CausalLoss(nn.Module):
         text = cross_entropy(logits, wanted, reduction="none", label_smoothing=self._smoothing)
         if self.teacher is None:
             return {"text": text.sum()}
-        with torch.no_grad():
-            taught = self._taught(batch)
+        taught = self._taught(batch)
         if self._imitation.words:
             with torch.no_grad():
                 predicted = self.teacher.proj_out(self._hidden(batch, taught)[labelled])
@@ -107,9 +109,15 @@ class CausalLoss(nn.Module):
             text = text + share * (divergence(logits, predicted, 1.0) - text)
         parts = {"text": text.sum()}
         if self._imitation.frames:
-            parts["imitation"] = self._imitation.frames * len(wanted) * distance(encoded, taught, batch["frames"])
+            parts["imitation"] = self._missed(batch, encoded, taught)
         return parts
 
+    def _missed(self, batch: dict[str, Tensor], encoded: Tensor, taught: Tensor) -> Tensor:
+        """The weighted distance of frames [B, P, D] from the teacher's [B, Q, D], once for each label token."""
+        tokens = (batch["labels"] != IGNORED).sum()
+        return self._imitation.frames * tokens * distance(encoded, taught, batch["frames"])
+
+    @torch.no_grad()
     def _taught(self, batch: dict[str, Tensor]) -> Tensor:
         """The teacher's frames [B, Q, D] of whole windows."""
         encoder = self.teacher.model.encoder

@@ -48,15 +48,18 @@ class Imitation:
 
     `frames` is the weight of the distance of encoder frames from its frames. `words` is the share of the loss of words
     that is the divergence from its predictions instead of the cross-entropy; the end of the text is always learned from
-    the word times.
+    the word times. In the share `first` of the steps, at the start, only the frames are learned.
     """
 
     frames: float = 0.0
     words: float = 0.0
+    first: float = 0.0
 
     def __post_init__(self) -> None:
         require(self, NOT_NEGATIVE, "frames")
-        require(self, SHARE, "words")
+        require(self, SHARE, "words", "first")
+        if self.first and not self.frames:
+            raise OptionError("imitation: `first` is the share of steps that learn frames alone: give `frames`, too.")
 
     def __bool__(self) -> bool:
         """Whether a teacher is needed."""

@@ -40,12 +40,16 @@ class CausalModelChoice:
 class CausalData:
     """Manifests with word times (`linnet data align`), and how batches are built.
 
+    `unlabeled` are sources of any speech, whose texts are not used: the steps of `imitation: first` hear them as well,
+    since a language that the model does not write has frames, too.
+
     Utterances above `longest` seconds are skipped. A batch holds `batch_seconds` of padded audio. A share `join` of the
     batches has two utterances per recording. A share `empty` of the recordings is noise or silence alone, and a share
     `middle` starts between two words, with the preceding words as prompt. `augment` is that of `task: speech`.
     """
 
     train: tuple[str, ...] = ()
+    unlabeled: tuple[str, ...] = ()
     validation: str = ""
     validation_limit: int = 40
     longest: float = 28.0
@@ -92,6 +96,11 @@ class CausalRecipe:
         require(self, BELOW_ONE, "smoothing")
         for policy in self.freeze.values():
             parse(policy)
+        if self.data.unlabeled and not self.imitation.first:
+            raise OptionError(
+                "data: `unlabeled` speech is heard in the steps that learn frames alone: give their share as "
+                "imitation: {frames: 8, first: 0.7}"
+            )
 
     def prepare(self, context: RunContext) -> tuple[Trainer, CausalBatches, Validate | None]:
         """Build the trainer at its first step, its batches, and its streaming validation."""

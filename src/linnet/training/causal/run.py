@@ -8,7 +8,7 @@ from pathlib import Path
 
 from linnet.errors import OptionError
 from linnet.models.causal import CausalSpec
-from linnet.training.causal.corpus import AlignedClip, CausalBatches, read_clips, validation_examples
+from linnet.training.causal.corpus import AlignedClip, CausalBatches, read_clips, read_unlabeled, validation_examples
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.recipe import CausalRecipe
 from linnet.training.causal.task import CausalTask, load_adapters, load_causal
@@ -29,7 +29,9 @@ def prepare(recipe: CausalRecipe, context: RunContext) -> tuple[Trainer, CausalB
     world, accumulate = accelerator.num_processes, recipe.optimization.accumulate
     count = steps_of(recipe, clips, world) * accumulate * world
     plan = NumberedPlan(count, world, recipe.run.seed, lower="`batch_seconds`")
-    data = CausalBatches(recipe, task.whisper, clips, task.shape)
+    first = round(recipe.imitation.first * count)
+    unlabeled = read_unlabeled(recipe.data.unlabeled, recipe.data.longest, context)
+    data = CausalBatches(recipe, task.whisper, clips, task.shape, frames_only=first, unlabeled=unlabeled)
     return Trainer(recipe, task, plan, accelerator), data, _validation(recipe, task, context)
 
 
@@ -41,7 +43,12 @@ def outline(recipe: CausalRecipe, context: RunContext) -> Iterator[tuple[str, st
     yield "saved as", "adapter" if task.only_adapters else "whole model"
     hours = sum(clip.seconds for clip in clips) / 3600
     yield "data", f"{len(clips)} utterances, {hours:.2f} hours, {sum(len(clip.tokens) for clip in clips)} tokens"
-    yield "steps", str(steps_of(recipe, clips, 1))
+    if recipe.data.unlabeled:
+        pieces = read_unlabeled(recipe.data.unlabeled, recipe.data.longest, context)
+        yield "unlabeled", f"{len(pieces)} pieces, {sum(piece.seconds for piece in pieces) / 3600:.2f} hours"
+    steps = steps_of(recipe, clips, 1)
+    first = round(recipe.imitation.first * steps)
+    yield "steps", f"{steps}, the first {first} of frames alone" if first else str(steps)
 
 
 def steps_of(recipe: CausalRecipe, clips: Sequence[AlignedClip], world: int) -> int:

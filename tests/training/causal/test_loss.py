@@ -216,3 +216,37 @@ def test_greedy_extension_against_generate(task):
             scores = model(encoder_outputs=(encoded,), decoder_input_ids=torch.tensor([tokens])).logits[0, -1]
         assert int(scores[: task.shape.end + 1].argmax()) == token
         tokens.append(token)
+
+
+def test_rows_of_different_lengths_and_limits_are_extended_as_each_is_alone_without_a_cache():
+    made = load_causal("digits", {}, CausalSpec(base="digits"), seed=0)
+    model, shape = made.model.eval(), made.shape
+    said = examples(made)
+    batch = causal_tensors(said, MIX, shape, np.random.default_rng(3), windows=True)
+    with torch.no_grad():
+        encoded = encode_causal(model.model.encoder, batch["features"], batch["ends"])
+        wild = torch.randn(2, *encoded.shape[1:], generator=torch.Generator().manual_seed(0))
+        encoded = torch.cat([encoded, wild])
+    begun = [
+        list(said[0].prefix),
+        [*said[1].prefix, *said[1].tokens[:1]],
+        [*said[0].prefix, *said[0].tokens[:2]],
+        list(said[0].prefix),
+    ]
+    limits = [encoded.shape[1], 40, 30, 54]
+    found = extend(model, shape, encoded, begun, limits, most=5)
+    for row, tail in enumerate(found):
+        tokens, chances, ended = list(begun[row]), [], False
+        while not ended and len(chances) < 5:
+            with torch.no_grad():
+                hidden = decode_limited(
+                    model.model.decoder, torch.tensor([tokens]), encoded[row : row + 1], torch.tensor([limits[row]])
+                )
+                likely = model.proj_out(hidden[0, -1])[: shape.end + 1].softmax(-1)
+            ended = int(likely.argmax()) == shape.end
+            if not ended:
+                tokens.append(int(likely.argmax()))
+                chances.append(float(likely.max()))
+        assert (list(tail.tokens), tail.ended) == (tokens[len(begun[row]) :], ended)
+        assert tail.probabilities == pytest.approx(chances, rel=1e-4)
+    assert len({len(tail.tokens) for tail in found}) > 1, "rows end at different times"

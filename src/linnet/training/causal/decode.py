@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
 
 from linnet.alignment.grouping import split_words
 from linnet.models.causal import FRAME_SECONDS, block_ends, encode_causal
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.training.causal.batches import Shape
 from linnet.training.causal.features import frame_count, padded_frames, stream_features, window_features
-from linnet.training.causal.loss import decode_limited
+from linnet.training.causal.loss import additive_mask
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.targets import CausalExample
 
@@ -106,29 +107,62 @@ def extend(
     most: int = _AT_ONCE,
 ) -> list[Tail]:
     """Continue `begun` greedily, on the first `limits` frames of encoded rows [R, P, D], by up to `most` tokens."""
-    tails: list[tuple[list[int], list[float]]] = [([], []) for _ in begun]
-    ended = [False] * len(begun)
-    room = [min(most, shape.places - len(row)) for row in begun]
-    unfinished = list(range(len(begun)))
-    suppressed = shape.end + 1  # no special token and no timestamp
-    while unfinished:
-        rows = [[*begun[row], *tails[row][0]] for row in unfinished]
-        length = max(map(len, rows))
-        tokens = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=encoded.device)
-        bounds = torch.tensor([limits[row] for row in unfinished], device=encoded.device)
-        hidden = decode_limited(model.model.decoder, tokens, encoded[unfinished], bounds)
-        last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
-        scores = model.proj_out(last).float()
-        scores[:, suppressed:] = -torch.inf
+    device = encoded.device
+    found = [Tail((), (), False) for _ in begun]
+    longest = max(map(len, begun), default=0)
+    ahead = torch.tensor([longest - len(row) for row in begun], device=device)
+    tokens = torch.tensor([[0] * (longest - len(row)) + list(row) for row in begun], device=device)
+    bounds = torch.tensor(list(limits), device=device)
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    rows = list(range(len(begun)))
+    while rows:
+        hidden = _read_on(model.model.decoder, tokens, ahead, encoded, bounds, cache)
+        scores = model.proj_out(hidden).float()
+        scores[:, shape.end + 1 :] = -torch.inf  # no special token and no timestamp
         best = scores.log_softmax(-1).max(-1)
-        for row, token, score in zip(unfinished, best.indices.tolist(), best.values.tolist(), strict=True):
+        kept = []
+        for place, (row, token, score) in enumerate(
+            zip(rows, best.indices.tolist(), best.values.tolist(), strict=True)
+        ):
+            one = found[row]
             if token == shape.end:
-                ended[row] = True
-            else:
-                tails[row][0].append(token)
-                tails[row][1].append(math.exp(score))
-        unfinished = [row for row in unfinished if not ended[row] and len(tails[row][0]) < room[row]]
-    return [Tail(tuple(tokens), tuple(sure), done) for (tokens, sure), done in zip(tails, ended, strict=True)]
+                found[row] = replace(one, ended=True)
+                continue
+            found[row] = Tail((*one.tokens, token), (*one.probabilities, math.exp(score)), False)
+            if len(found[row].tokens) < min(most, shape.places - len(begun[row])):
+                kept.append(place)
+        left = torch.tensor(kept, dtype=torch.int64, device=device)
+        tokens = best.indices[left, None]
+        if len(kept) < len(rows):
+            rows = [rows[place] for place in kept]
+            ahead, bounds, encoded = ahead[left], bounds[left], encoded[left]
+            cache.batch_select_indices(left)
+    return found
+
+
+def _read_on(
+    decoder: Any, tokens: Tensor, ahead: Tensor, encoded: Tensor, limits: Tensor, cache: EncoderDecoderCache
+) -> Tensor:
+    """The last hidden states [R, D] after the next tokens [R, L], of which the first `ahead` [R] of a row are padding.
+
+    The cache has the keys and values of earlier tokens, and from the first call on those of the frames.
+    """
+    done, count = cache.get_seq_length(), tokens.shape[1]
+    places = torch.arange(done, done + count, device=tokens.device)
+    keys = torch.arange(done + count, device=tokens.device)
+    unseen = (keys < ahead[:, None, None]) | (keys > places[:, None])
+    beyond = torch.arange(encoded.shape[1], device=tokens.device) >= limits[:, None, None]
+    positions = (places - ahead[:, None]).clamp(min=0)
+    x = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[positions]
+    own, cross = (
+        additive_mask(unseen, x.dtype)[:, None],
+        additive_mask(beyond, x.dtype)[:, None].expand(-1, -1, count, -1),
+    )
+    for layer in decoder.layers:
+        out = layer(x, own, encoded, cross, past_key_values=cache, use_cache=True)
+        x = out[0] if isinstance(out, tuple) else out
+    last: Tensor = decoder.layer_norm(x[:, -1])
+    return last
 
 
 def _settle(

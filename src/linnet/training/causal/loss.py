@@ -51,7 +51,7 @@ def decode_points(decoder: Any, tokens: Tensor, encoded: Tensor, limits: Tensor,
     beyond = torch.arange(encoded.shape[1], device=device) >= bounds.repeat_interleave(length, 1)[:, :, None]
     x = decoder.embed_tokens(packed) + decoder.embed_positions.weight[:length]
     x = nn.functional.dropout(x.flatten(1, 2), p=decoder.dropout, training=decoder.training)
-    own, cross = _mask(apart, x.dtype)[None, None], _mask(beyond, x.dtype)[:, None]
+    own, cross = additive_mask(apart, x.dtype)[None, None], additive_mask(beyond, x.dtype)[:, None]
     for layer in decoder.layers:
         out = layer(x, own, encoded, cross, use_cache=False)
         x = out[0] if isinstance(out, tuple) else out
@@ -59,7 +59,7 @@ def decode_points(decoder: Any, tokens: Tensor, encoded: Tensor, limits: Tensor,
     return hidden
 
 
-def _mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+def additive_mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     """The additive attention mask: 0, or the lowest number where `hidden`."""
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, torch.finfo(dtype).min)
 

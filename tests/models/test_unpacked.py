@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from linnet.errors import ModelError, OutputError
 from linnet.models import catalog, default, unpacked
 from linnet.models import resolve as resolve_module
+from linnet.models.causal import CausalSpec, read_causal_spec
 from linnet.models.packed import FILE, Codes, Packed, write_packed
 from linnet.models.resolve import last_resort, resolve
 from linnet.models.whisper import load_whisper
@@ -78,6 +81,44 @@ def test_what_changes_in_the_source_is_unpacked_anew(source: Path) -> None:
     (source / "generation_config.json").write_text("{}", encoding="utf-8")
     second = resolve("en")
     assert (second.path != first.path, second.revision != first.revision) == (True, True)
+
+
+@pytest.fixture
+def adapter(source: Path) -> tuple[Path, Any]:
+    """The embedded adapter `en-stream` to `en`, and what PEFT merges it into."""
+    peft = pytest.importorskip("peft", reason="PEFT makes the adapter (extra train)")
+    base = load_whisper(resolve("en").path, name="en").module.float()
+    torch.manual_seed(1)
+    made = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["q_proj", "fc1"], init_lora_weights=False))
+    folder = source.parent / "en-stream"
+    made.save_pretrained(folder)
+    shutil.copyfile(source / "config.json", folder / "config.json")
+    CausalSpec(base="en", default_block=40).save(folder)
+    return folder, made.merge_and_unload()
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_becomes_the_model_that_it_makes_of_its_neighbour(adapter) -> None:
+    ref = resolve("en-stream")
+    assert (ref.name, ref.origin) == ("en-stream", "embedded")
+    found = load_whisper(ref.path, name="en-stream").module.state_dict()
+    for name, weight in adapter[1].state_dict().items():
+        assert torch.equal(found[name].half(), weight.half()), name
+    spec = read_causal_spec(ref.path)
+    assert (spec.base, spec.default_block) == ("en", 40)
+    assert resolve("en-stream").path == ref.path
+    assert {entry.name: entry.kind for entry in catalog.list_models()}["en-stream"] == "whisper"
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_is_merged_anew_where_it_or_its_neighbour_changes(source: Path, adapter) -> None:
+    first = resolve("en-stream")
+    (source / "generation_config.json").write_text("{}", encoding="utf-8")
+    second = resolve("en-stream")
+    CausalSpec(base="en", default_block=30).save(adapter[0])
+    third = resolve("en-stream")
+    assert len({first.path, second.path, third.path}) == 3
+    assert read_causal_spec(third.path).default_block == 30
 
 
 def test_a_folder_by_its_path_is_unpacked_too(source: Path) -> None:

@@ -106,10 +106,10 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("kind", ["auto", "f32"])
-def test_on_openvino_it_says_the_same(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "right"), [("auto", 0), ("f32", 0), ("f32", 15)])
+def test_on_openvino_it_says_the_same(tmp_path, kind, right):
     folder = save_whisper(tmp_path / "whole", seed=6)
-    CausalSpec(base="nowhere", first_block=20, default_block=10, tail_pad=10).save(folder)
+    CausalSpec(base="nowhere", first_block=20, default_block=10, tail_pad=10, right_context=right).save(folder)
     notices: list[str] = []
     wanted = EngineConfig("auto" if kind == "auto" else "openvino", kind, threads=1)
     models = [load_causal(str(folder), engine=each, notify=notices.append) for each in (TORCH, wanted)]

@@ -31,9 +31,10 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> WhisperModel:
     return load_whisper(save_whisper(tmp_path_factory.mktemp("causal"), seed=5), name="tiny")
 
 
-@pytest.fixture(scope="module")
-def model(whisper: WhisperModel) -> CausalModel:
-    return CausalModel(whisper, TorchCausalEngine(whisper), SPEC)
+@pytest.fixture(scope="module", params=[0, 10, POSITIONS])
+def model(whisper: WhisperModel, request: pytest.FixtureRequest) -> CausalModel:
+    """With blocks encoded once, with the last two encoded again, and with all of them."""
+    return CausalModel(whisper, TorchCausalEngine(whisper), replace(SPEC, right_context=request.param))
 
 
 def sound(seed: int, count: int = SAMPLES) -> np.ndarray:
@@ -56,22 +57,52 @@ def frames_of(samples: int) -> int:
     return reached
 
 
+def reencoded(encoder: Any, mel: torch.Tensor, ends: Sequence[int], right: int) -> torch.Tensor:
+    """Frames [1, P, D] after the block that ends last: each step encodes what lacks `right` frames behind it again.
+
+    A slow twin of the cache: the inputs of each layer are kept in place of keys and values.
+    """
+    functional = torch.nn.functional
+    stem = functional.gelu(encoder.conv2(functional.gelu(encoder.conv1(mel.transpose(1, 2))))).transpose(1, 2)
+    stem = stem + encoder.embed_positions.weight[: stem.shape[1]]
+    kept, held = 0, [stem[:, :0] for _ in range(len(encoder.layers) + 1)]  # what each layer was given, and the result
+    for end in ends:
+        inputs = [stem[:, kept:end]]
+        for before, layer in zip(held, encoder.layers, strict=False):
+            inputs.append(layer(torch.cat([before, inputs[-1]], 1), None)[:, kept:])
+        frames = torch.cat([held[-1], inputs[-1]], 1)
+        before, kept = kept, max((one for one in ends if one <= end - right), default=0)
+        held = [torch.cat([one, new[:, : kept - before]], 1) for one, new in zip(held, inputs, strict=True)]
+    return encoder.layer_norm(frames)
+
+
+def test_the_slow_twin_without_right_context_is_the_masked_encoder(whisper):
+    mel = torch.as_tensor(LogMel(16).finish(sound(1))[None, :121])
+    encoder, ends = whisper.module.model.encoder, [20, 28, 36, 44, 52, 60]
+    with torch.no_grad():
+        found = reencoded(encoder, mel, ends, 0)
+        wanted = encode_causal(encoder, mel, torch.as_tensor(block_ends(61, [20, 8])))[:, :60]
+        assert not torch.allclose(reencoded(encoder, mel, ends, 10), wanted, atol=1e-3)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
 def best(
-    whisper: WhisperModel, samples: np.ndarray, frames: int, committed: Sequence[int], tokens: Sequence[int]
+    model: CausalModel, samples: np.ndarray, frames: int, committed: Sequence[int], tokens: Sequence[int]
 ) -> list[int]:
-    """The oracle: the whole segment through the masked encoder, and Transformers' decoder.
+    """The oracle: the whole segment through a slow encoder, and Transformers' decoder.
 
     The most probable token at the place of each of `tokens` and behind the last, given those before it: where it is
     that token everywhere, they are what greedy decoding gives.
     """
-    vocabulary, module = whisper.vocabulary, whisper.module
+    vocabulary, module = model.whisper.vocabulary, model.whisper.module
     padded = np.zeros((frames + 8) * FRAME_SAMPLES, np.float32)
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
     mel, _ = scale_causal(LogMel(16).finish(padded), SPEC.speech_peak)
-    ends = torch.as_tensor(block_ends(frames + 1, [SPEC.first_block, SPEC.default_block]))
+    ends = sorted(set(block_ends(frames, [SPEC.first_block, SPEC.default_block]).tolist()))
     prefix = [vocabulary.start, vocabulary.languages["de"], vocabulary.tasks["transcribe"], vocabulary.no_timestamps]
     with torch.no_grad():
-        hidden = encode_causal(module.model.encoder, torch.as_tensor(mel)[None, : 2 * frames + 1], ends)[:, :frames]
+        mel = torch.as_tensor(mel)[None, : 2 * frames + 1]
+        hidden = reencoded(module.model.encoder, mel, ends, model.spec.right_context)
         ids = torch.tensor([[*prefix, *committed, *tokens]])
         states = module.model.decoder(ids, encoder_hidden_states=hidden).last_hidden_state[0, -len(tokens) - 1 :]
         logits = module.proj_out(states)
@@ -84,16 +115,16 @@ def best(
 
 
 def assert_greedy(
-    whisper: WhisperModel, samples: np.ndarray, frames: int, committed: Sequence[int], answer: Hypothesis
+    model: CausalModel, samples: np.ndarray, frames: int, committed: Sequence[int], answer: Hypothesis
 ) -> None:
     """The answer's tokens, and the end token where it says so, are the oracle's."""
-    written = [*answer.tokens, *[whisper.vocabulary.end] * answer.ended]
-    assert written == best(whisper, samples, frames, committed, answer.tokens)[: len(written)]
+    written = [*answer.tokens, *[model.whisper.vocabulary.end] * answer.ended]
+    assert written == best(model, samples, frames, committed, answer.tokens)[: len(written)]
 
 
 @settings(deadline=None, max_examples=6)
 @given(seed=st.integers(0, 999))
-def test_each_decode_gives_what_greedy_decoding_of_the_whole_gives(whisper, model, seed):
+def test_each_decode_gives_what_greedy_decoding_of_the_whole_gives(model, seed):
     random = np.random.default_rng(seed)
     samples, memory, taken = sound(seed), model.begin(language="de"), 0
     committed: tuple[int, ...] = ()
@@ -108,7 +139,7 @@ def test_each_decode_gives_what_greedy_decoding_of_the_whole_gives(whisper, mode
         if not memory.encoder.frames:
             assert answer == Hypothesis((), (), (), ended=True, language="de", until=0.0)
             continue
-        assert_greedy(whisper, samples[:taken], memory.encoder.frames, committed, answer)
+        assert_greedy(model, samples[:taken], memory.encoder.frames, committed, answer)
         assert answer.until == pytest.approx(min(memory.encoder.frames / 50, taken / 16000))
         covered = [place for word in answer.words for place in word.indices]
         assert covered == list(range(len(answer.tokens)))
@@ -118,13 +149,13 @@ def test_each_decode_gives_what_greedy_decoding_of_the_whole_gives(whisper, mode
         committed = (*committed, *answer.tokens[: random.integers(0, len(answer.tokens) + 1)])
 
 
-def test_the_tail_is_decoded_with_silence_behind_it_and_taken_back(whisper, model):
+def test_the_tail_is_decoded_with_silence_behind_it_and_taken_back(model):
     samples = sound(4, 20000)
     memory, other = model.begin(language="de"), model.begin(language="de")
     model.add_audio(memory, samples)
     (answer,) = model.answer([Query(memory, (), final=True)])
     padded = 76  # frames: 62.5 of sound, 10 of silence, up to the end of a block of 8 after the first 20
-    assert_greedy(whisper, samples, padded, (), answer)
+    assert_greedy(model, samples, padded, (), answer)
     assert all(word.end <= 1.25 for word in answer.words)
     assert answer.until == 1.25
     more = sound(5, 6000)
@@ -134,6 +165,20 @@ def test_the_tail_is_decoded_with_silence_behind_it_and_taken_back(whisper, mode
     shared = min(len(after.tokens), len(never.tokens))  # without an earlier decode, the limit of new tokens is another
     assert shared > 0
     assert after.tokens[:shared] == never.tokens[:shared]
+
+
+def test_a_tail_leaves_no_trace_in_blocks_that_are_encoded_again(model):
+    answers = []
+    for asked in (False, True):
+        memory = model.begin(language="de")
+        model.add_audio(memory, sound(4, 20000))
+        if asked:
+            model.answer([Query(memory, (), final=True)])
+        memory.answer, memory.tokens, memory.ends = None, (), []
+        answers += model.answer([Query(memory, (12,))])
+    assert answers[0].tokens
+    assert answers[0].tokens == answers[1].tokens
+    np.testing.assert_allclose(answers[0].token_logprobs, answers[1].token_logprobs, rtol=0, atol=1e-5)
 
 
 def test_segments_are_decoded_together_as_alone(model):

@@ -43,6 +43,7 @@ class CausalSpec:
     speech_peak: float = 1.5  # log10 mel of a loud vowel: what the running maximum begins with
     tail_pad: int = 25  # frames of silence after the last sound
     prompts: bool = False  # whether it was trained with the text before a segment as its prompt
+    right_context: int = 0  # frames behind it that a frame has seen when it is kept; newer ones are encoded again
     sure: float = 0.9  # the probability of each token of a word that is final at once, as found on validation speech
     language: str | None = None
     aligner: str = ""  # what gave the word times of its training data

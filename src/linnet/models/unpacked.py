@@ -1,4 +1,4 @@
-"""Unpack model folders with packed weights to Linnet's cache, once per content."""
+"""Unpack model folders with packed weights, or an adapter in place of weights, to Linnet's cache, once per content."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 from linnet.errors import ModelError, OutputError
 from linnet.files import draft_folder, open_folder
 from linnet.models import entries, packed
+from linnet.models.adapters import WEIGHTS, is_adapter, merge_adapter
 from linnet.models.cache import cache_folder
-from linnet.models.checkpoint import SETTINGS, fingerprint, update_digest
+from linnet.models.causal import read_causal_spec
+from linnet.models.checkpoint import SETTINGS, fingerprint, update_digest, weight_files
+from linnet.models.loading import quiet
 
 UNPACK_VERSION = 1  # of this code: increase it when its folders change
 
@@ -23,12 +26,13 @@ def is_packed(folder: Path) -> bool:
 
 
 def unpacked_folder(source: Path) -> Path:
-    """The Transformers folder of a packed one, unpacked if necessary; any other folder unchanged.
+    """The Transformers folder of a packed one, or of an adapter to its neighbour, made if necessary; any other folder
+    unchanged.
 
     It is in the cache, with float16 weights. Raises `ModelError` for a damaged source, `OutputError` if the cache
     cannot be written.
     """
-    if not is_packed(source):
+    if not (is_packed(source) or (is_adapter(source) and not weight_files(source))):
         return source
     entry = _root() / f"{_key(source)}-{UNPACK_VERSION}"
     if entries.is_whole(entry, _MANIFEST):
@@ -38,7 +42,7 @@ def unpacked_folder(source: Path) -> Path:
         with draft_folder(_root()) as draft:
             made = draft / "model"
             made.mkdir()
-            _unpack(source, made)
+            (_unpack if is_packed(source) else _merge)(source, made)
             entries.seal(made, _MANIFEST, {"source": str(source.absolute())})
             entries.place(made, entry, _MANIFEST)
     except OSError as error:
@@ -55,11 +59,34 @@ def _root() -> Path:
 
 def _key(source: Path) -> str:
     digest = hashlib.sha256(fingerprint(source).encode())
+    if is_adapter(source):
+        digest.update(f"{_base(source)} {read_causal_spec(source)}".encode())
+    weights = source / (packed.FILE if is_packed(source) else WEIGHTS)
     try:
-        update_digest(digest, source / packed.FILE)
+        update_digest(digest, weights)
     except OSError as error:
-        raise ModelError(f"cannot read {source / packed.FILE}: {error.strerror or error}") from error
+        raise ModelError(f"cannot read {weights}: {error.strerror or error}") from error
     return digest.hexdigest()[:16]
+
+
+def _base(source: Path) -> Path:
+    """The Transformers folder of the model that an adapter belongs to, its neighbour."""
+    return unpacked_folder(source.parent / read_causal_spec(source).base)
+
+
+def _merge(source: Path, folder: Path) -> None:
+    """Write the model that an adapter makes of its base, in float16."""
+    from linnet.models.whisper import load_module
+
+    base = _base(source)
+    module = load_module(base, name=source.name)
+    merge_adapter(module, source)
+    with quiet():
+        module.half().save_pretrained(folder)
+    for path in (*base.iterdir(), *source.iterdir()):
+        adapter = path.name.startswith("adapter_")
+        if path.is_file() and not adapter and path.name not in ("model.safetensors", _MANIFEST, "config.json"):
+            shutil.copyfile(path, folder / path.name)
 
 
 def _unpack(source: Path, folder: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from linnet.alignment.activity import SpeechActivity, speech_activity
 from linnet.alignment.aligner import DecodedWindow, place_words
 from linnet.alignment.words import TimedWord
-from linnet.arrays import one_thread
+from linnet.arrays import Array, one_thread
 from linnet.audio.mel import HOP, LogMel, scale_causal
 from linnet.audio.types import SAMPLE_RATE, Samples
 from linnet.decoding.drafted import Continued, Draft, TextRules, follow_drafts
@@ -41,9 +41,21 @@ SHORTEST_STEP = 0.2  # seconds between decodes, however short the blocks are
 _BACKGROUND = 300  # frames of 10 ms before the first word, for the noise floor
 
 
+@dataclass(frozen=True)
+class NewBlock:
+    """An encoded block that lacks right context: where it begins in the encoder's memory, its mel frames, its end."""
+
+    begin: Any
+    mel: Array
+    end: int
+
+
 @dataclass
 class CausalMemory:
     """A segment: its audio, the encoder state, and the last hypothesis.
+
+    `fresh` are the blocks that are encoded again with the next one; `altered` says that a final query has encoded them
+    with its tail.
 
     `language` is None until it is detected. `ends` holds for each word so far, final or not, the number of tokens up to
     its end and its end time in seconds.
@@ -55,6 +67,8 @@ class CausalMemory:
     mel: LogMel
     peak: Any
     chunks: list[Samples] = field(default_factory=list)
+    fresh: tuple[NewBlock, ...] = ()
+    altered: bool = False
     count: int = 0  # samples received
     seen: int = 0  # samples processed by `mel`
     tokens: tuple[int, ...] = ()  # of the last decode, the final ones first
@@ -130,7 +144,8 @@ class CausalModel:
             sound = memory.samples[memory.seen :]
             sound = sound[: ends[-1] * FRAME_SAMPLES + LOOKAHEAD_SAMPLES - memory.seen]
             memory.seen += len(sound)
-            memory.peak = self._encode(memory.encoder, memory.mel, memory.peak, sound, ends)
+            memory.peak, memory.fresh = self._encode(memory, memory.mel, sound, ends)
+            memory.altered = False
 
     def forget(self, memory: CausalMemory, before: float, committed: tuple[int, ...]) -> None:  # noqa: ARG002
         """See `StreamingModel`: encoded frames depend on all earlier audio, so nothing can be dropped."""
@@ -152,6 +167,9 @@ class CausalModel:
             for query in queries:
                 if query.final:
                     self._encode_tail(query.memory)
+                elif query.memory.altered:
+                    self._encode_blocks(query.memory.encoder, query.memory.fresh)
+                    query.memory.altered = False
             return self._answer(queries)
         finally:
             for query, mark in zip(queries, marks, strict=True):
@@ -163,15 +181,28 @@ class CausalModel:
         """End of the block that follows `frames`."""
         return min(frames + (self._block if frames else self.spec.first_block), self._engine.most_frames)
 
-    def _encode(self, encoder: Any, mel: LogMel, peak: Any, sound: Samples, ends: Sequence[int]) -> Any:
-        """Encode the blocks with these ends, which `sound` completes; returns the new peak."""
+    def _encode(
+        self, memory: CausalMemory, mel: LogMel, sound: Samples, ends: Sequence[int]
+    ) -> tuple[Any, tuple[NewBlock, ...]]:
+        """Encode the blocks with these ends, which `sound` completes; returns the new peak and the fresh blocks.
+
+        Each is encoded together with the fresh ones before it, which are forgotten first.
+        """
         with one_thread():
-            frames, peak = scale_causal(mel.push(sound), peak)
+            frames, peak = scale_causal(mel.push(sound), memory.peak)
+        encoder, fresh = memory.encoder, memory.fresh
         for end in ends:
             taken = 2 * (end - encoder.frames) + (encoder.frames == 0)
-            self._engine.encode(encoder, frames[:taken])
+            fresh = (*fresh, NewBlock(encoder.mark(), frames[:taken], end))
+            self._encode_blocks(encoder, fresh)
+            fresh = tuple(block for block in fresh if block.end > end - self.spec.right_context)
             frames = frames[taken:]
-        return peak
+        return peak, fresh
+
+    def _encode_blocks(self, encoder: Any, blocks: Sequence[NewBlock]) -> None:
+        """Encode adjacent blocks as one."""
+        encoder.rewind(blocks[0].begin)
+        self._engine.encode(encoder, np.concatenate([block.mel for block in blocks]))
 
     def _encode_tail(self, memory: CausalMemory) -> None:
         """Encode the incomplete block, padded with silence, in whole blocks as far as there is room."""
@@ -184,7 +215,8 @@ class CausalModel:
             sound = np.zeros(end * FRAME_SAMPLES + LOOKAHEAD_SAMPLES - memory.seen, np.float32)
             rest = memory.samples[memory.seen :][: len(sound)]
             sound[: len(rest)] = rest
-            self._encode(memory.encoder, copy.copy(memory.mel), memory.peak, sound, ends)
+            self._encode(memory, copy.copy(memory.mel), sound, ends)
+            memory.altered = bool(memory.fresh)
 
     # --- decoding
 

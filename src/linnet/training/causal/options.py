@@ -17,7 +17,8 @@ class CausalOptions:
     which the decoder is trained. A word is expected `margin` seconds after its end, plus or minus up to `jitter`. A
     share `full_context` of the batches uses whole windows without a causal mask. `tail_pad` frames of silence follow
     the end of the audio, and `speech_peak` is the initial running maximum of the features. `sure` is the minimum
-    probability of each token of a word that becomes final when it is first decoded.
+    probability of each token of a word that becomes final when it is first decoded. `right_context` is for inference
+    alone: newer blocks are encoded again with the next one, until so many frames have followed them.
     """
 
     first_block: int = 30
@@ -31,10 +32,11 @@ class CausalOptions:
     tail_pad: int = 25
     speech_peak: float = 1.5
     sure: float = 0.9
+    right_context: int = 48
 
     def __post_init__(self) -> None:
         require(self, ONE_OR_MORE, "first_block", "shortest_block", "longest_block", "default_block", "points")
-        require(self, NOT_NEGATIVE, "margin", "jitter", "tail_pad")
+        require(self, NOT_NEGATIVE, "margin", "jitter", "tail_pad", "right_context")
         require(self, SHARE, "full_context", "sure")
         if self.shortest_block > self.longest_block:
             raise OptionError(

@@ -70,6 +70,7 @@ def spec_of(base: str, options: CausalOptions, *, language: str | None, aligner:
         default_block=options.default_block,
         speech_peak=options.speech_peak,
         tail_pad=options.tail_pad,
+        right_context=options.right_context,
         sure=options.sure,
         language=language,
         aligner=aligner,

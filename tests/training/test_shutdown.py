@@ -250,6 +250,15 @@ def test_a_run_stops_when_it_is_asked_and_goes_on(recipe: Path) -> None:
     assert not (recipe.parent / "out" / "model").exists()
 
 
+@pytest.fixture
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """As at a terminal, also where a shell started the tests in the background, which ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 def test_the_first_signal_is_a_wish_and_the_second_is_not() -> None:
     heard: list[str] = []
     with Signals(heard.append) as stop:

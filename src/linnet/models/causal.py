@@ -23,6 +23,7 @@ from linnet.files import write_atomic
 from linnet.models.json_files import read_json
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 SPEC = "linnet_causal.json"
@@ -97,12 +98,17 @@ def encode_causal(encoder: Any, features: Tensor, ends: Tensor) -> Tensor:
     x = x + encoder.embed_positions.weight[: x.shape[1]]
     ends = ends.to(x.device).expand(x.shape[0], -1)
     seen = torch.arange(x.shape[1], device=x.device) < ends[:, :, None]
-    mask = torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill_(~seen, torch.finfo(x.dtype).min)[
-        :, None
-    ]
+    mask = additive_mask(~seen, x.dtype)[:, None]
     x = functional.dropout(x, p=encoder.dropout, training=encoder.training)
     for layer in encoder.layers:
         out = layer(x, mask)
         x = out[0] if isinstance(out, tuple) else out
     hidden: Tensor = encoder.layer_norm(x)
     return hidden
+
+
+def additive_mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """The additive attention mask: 0, or the lowest number where `hidden`."""
+    import torch
+
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, torch.finfo(dtype).min)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,20 +90,22 @@ def read_unlabeled(paths: Sequence[str], longest: float, context: RunContext) ->
         for path in paths:
             source = open_source(path)
             for one in source:
-                start = one.start or 0.0
                 try:
-                    seconds = _stated(one) or reader.read(one).duration
+                    clips += _pieces(one, _stated(one) or reader.read(one).duration, longest)
                 except AudioError as error:
                     bad.append(f"{one.id}: {error}")
-                    continue
-                count = math.ceil(seconds / longest)
-                for number in range(count):
-                    first, last = (start + seconds * place / count for place in (number, number + 1))
-                    piece = replace(one, start=first, end=last, duration=last - first, language=None, text="")
-                    clips.append(AlignedClip(AlignedUtterance(piece, ()), last - first, (), (), ()))
             bad.extend(map(str, source.report.problems))
     _settle(bad, context)
     return clips
+
+
+def _pieces(one: Utterance, seconds: float, longest: float) -> Iterator[AlignedClip]:
+    """Equal pieces, of at most `longest` seconds, of a recording without words."""
+    start, count = one.start or 0.0, math.ceil(seconds / longest)
+    for number in range(count):
+        first, last = (start + seconds * place / count for place in (number, number + 1))
+        piece = replace(one, start=first, end=last, duration=last - first, language=None, text="")
+        yield AlignedClip(AlignedUtterance(piece, ()), last - first, (), (), ())
 
 
 def _settle(bad: Sequence[str], context: RunContext) -> None:

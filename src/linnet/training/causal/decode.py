@@ -19,11 +19,10 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 
 from linnet.alignment.grouping import split_words
-from linnet.models.causal import FRAME_SECONDS, block_ends, encode_causal
+from linnet.models.causal import FRAME_SECONDS, additive_mask, block_ends, encode_causal
 from linnet.models.vocabulary import WhisperVocabulary
 from linnet.training.causal.batches import Shape
 from linnet.training.causal.features import frame_count, padded_frames, stream_features, window_features
-from linnet.training.causal.loss import additive_mask
 from linnet.training.causal.options import CausalOptions
 from linnet.training.causal.targets import CausalExample
 

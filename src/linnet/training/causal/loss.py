@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from linnet.models.causal import encode_causal
+from linnet.models.causal import additive_mask, encode_causal
 from linnet.training.batch import IGNORED
 from linnet.training.causal.options import Imitation
 from linnet.training.speech.distillation import divergence
@@ -57,11 +57,6 @@ def decode_points(decoder: Any, tokens: Tensor, encoded: Tensor, limits: Tensor,
         x = out[0] if isinstance(out, tuple) else out
     hidden: Tensor = decoder.layer_norm(x).unflatten(1, (most, length))[recordings, slots]
     return hidden
-
-
-def additive_mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """The additive attention mask: 0, or the lowest number where `hidden`."""
-    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, torch.finfo(dtype).min)
 
 
 class CausalLoss(nn.Module):

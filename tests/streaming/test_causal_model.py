@@ -149,6 +149,15 @@ def test_each_decode_gives_what_greedy_decoding_of_the_whole_gives(model, seed):
         committed = (*committed, *answer.tokens[: random.integers(0, len(answer.tokens) + 1)])
 
 
+def test_where_the_text_is_full_nothing_is_decoded(model):
+    memory = model.begin(language="de")
+    model.add_audio(memory, sound(4, 20000))
+    (heard,) = model.answer([Query(memory, ())])
+    (full,) = model.answer([Query(memory, tuple(heard.tokens[:1]) * model.whisper.max_length)])
+    assert (full.tokens, full.words, full.ended) == ((), (), False)
+    assert full.until == heard.until == pytest.approx(memory.encoder.frames / 50)
+
+
 def test_the_tail_is_decoded_with_silence_behind_it_and_taken_back(model):
     samples = sound(4, 20000)
     memory, other = model.begin(language="de"), model.begin(language="de")

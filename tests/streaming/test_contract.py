@@ -164,3 +164,17 @@ def test_a_full_window_is_not_cut_before_words_that_are_final(pause: int) -> Non
     assert whole == sorted(set(whole))
     assert len(whole) > 25
     assert any(final.reason == "cap" for final in finals)
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_segment_ends_when_its_text_is_full(forgets: bool) -> None:
+    words = [1 + place % 90 + 100 * (place % 2) for place in range(60)]
+    samples = spoken(words, [1] * len(words))
+    finals, segments = {}, {}
+    for most in (5, 224):
+        events = run(samples, [1600], model=(model := AmplitudeModel(forgets=forgets, most_tokens=most)))
+        assert model.most_committed <= most + 3, "a decode adds few words"
+        finals[most] = "".join(event.text for event in events if isinstance(event, Final))
+        segments[most] = len({event.segment for event in events if isinstance(event, Final)})
+    assert finals[5] == finals[224] == text(words)
+    assert segments[5] >= 9 > segments[224]

@@ -50,10 +50,11 @@ class AmplitudeModel:
     carries = True
     timing = CommitTiming()
 
-    def __init__(self, *, window: float = 30.0, forgets: bool = True) -> None:
-        self.window, self.forgets = window, forgets
+    def __init__(self, *, window: float = 30.0, forgets: bool = True, most_tokens: int = 224) -> None:
+        self.window, self.forgets, self.most_tokens = window, forgets, most_tokens
         self.batches: list[int] = []
         self.longest = 0.0  # seconds of audio in any memory
+        self.most_committed = 0  # final tokens in any query
 
     def prompt(self, text: str) -> tuple[int, ...]:
         return tuple(range(len(text.split())))
@@ -76,6 +77,7 @@ class AmplitudeModel:
 
     def answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
         self.batches.append(len(queries))
+        self.most_committed = max([self.most_committed, *(len(query.committed) for query in queries)])
         return [self._read(query) for query in queries]
 
     def _read(self, query: Query) -> Hypothesis:

@@ -102,6 +102,7 @@ class CausalModel:
         self.name, self.engine_name, self.spec = model.name, engine.name, spec
         self.languages = tuple(model.vocabulary.languages)
         self.whisper, self._engine, self._vocabulary = model, engine, model.vocabulary
+        self.most_tokens = model.max_length // 2  # as Whisper was trained, beside a prompt as long
         self._block = check_block(block, spec)
         step = max(self.block, SHORTEST_STEP)
         self.timing = CommitTiming(delay=0.0, step=step, patience=0.0, threshold=spec.sure, ends_after_words=True)
@@ -233,7 +234,7 @@ class CausalModel:
         if not memory.encoder.frames:
             return Hypothesis((), (), (), ended=True, language=memory.language, until=0.0)
         if len(memory.prompt) + len(committed) + MOST_SPECIAL >= self.whisper.max_length:
-            return Hypothesis((), (), (), ended=False, language=memory.language)
+            return Hypothesis((), (), (), ended=False, language=memory.language, until=_until(memory))
         frames, final, known = memory.answer or (0, (), None)
         return known if (frames, final) == (memory.encoder.frames, committed) else None
 
@@ -293,7 +294,7 @@ class CausalModel:
             avg_logprob=one.avg_logprob,
             compression_ratio=compression_ratio(self._vocabulary.text([*query.committed, *tokens])),
             language=language,
-            until=min(memory.encoder.frames * FRAME_SECONDS, memory.count / SAMPLE_RATE),
+            until=_until(memory),
         )
         if not query.final:
             loops = not one.ended and hypothesis.compression_ratio > REPETITIVE
@@ -333,6 +334,11 @@ def check_block(block: float | None, spec: CausalSpec) -> int:
         low, high = (each * FRAME_SECONDS for each in (spec.shortest_block, spec.longest_block))
         raise OptionError(f"this causal model takes blocks of {low:g} to {high:g} s, not of {block:g} s")
     return frames
+
+
+def _until(memory: CausalMemory) -> float:
+    """Seconds of the audio that are encoded."""
+    return float(min(memory.encoder.frames * FRAME_SECONDS, memory.count / SAMPLE_RATE))
 
 
 def _activity(samples: Samples, cut: int) -> SpeechActivity:

@@ -61,6 +61,7 @@ class StreamingModel(Protocol):
     languages: tuple[str, ...]
     carries: bool  # whether a segment continues in the memory of the previous one for accuracy
     timing: CommitTiming  # how soon its words are final by default
+    most_tokens: int  # final text tokens of a segment at which it should end
 
     def prompt(self, text: str) -> tuple[int, ...]:
         """Tokens of a text to condition on before a segment; empty if the model takes no prompt."""

@@ -69,6 +69,7 @@ class ReencodingModel:
         self._engine: Engine = backend.engine
         self._vocabulary: WhisperVocabulary = backend.vocabulary
         self._beam_size = beam_size
+        self.most_tokens = self._model.max_length // 2  # as Whisper was trained, beside a prompt as long
         self._options = DecodingOptions(timestamps=False)
         self._rules = _rules(self._vocabulary)
 

@@ -67,8 +67,8 @@ class Segment:
 
     @property
     def room(self) -> float:
-        """Seconds of audio that still fit."""
-        return self._model.room(self._memory)
+        """Seconds of audio that still fit; none if the text is full."""
+        return 0.0 if len(self._committed) >= self._model.most_tokens else self._model.room(self._memory)
 
     @property
     def window(self) -> float:

@@ -186,6 +186,24 @@ def test_rewound_a_memory_goes_on_as_if_the_tail_had_not_been(made, oracle):
     close(engine.feed(state, [[1, 2, 3]], [[0, 1, 2]]), want, tolerance)
 
 
+def test_rewound_a_memory_has_the_frames_that_were_encoded_again(made, oracle):
+    engine, tolerance = made
+    features, silence = random_features(2, seed=8).numpy()
+    memory = engine.begin()
+    first, second, third = blocks_of(features, [30, 15, 20])
+    engine.encode(memory, first)
+    begin = memory.mark()
+    engine.encode(memory, second)
+    mark = memory.mark(30)
+    memory.rewind(begin)
+    engine.encode(memory, silence[:90])
+    memory.rewind(mark)
+    engine.encode(memory, third)
+    state = engine.start([memory])
+    want = oracle.logits(oracle.hidden(features, [30, 15, 20]), [1, 2, 3])
+    close(engine.feed(state, [[1, 2, 3]], [[0, 1, 2]]), want, tolerance)
+
+
 def test_threads_do_not_meet(made):
     engine, tolerance = made
     features = random_features(6, seed=9).numpy()

@@ -114,7 +114,10 @@ def test_on_openvino_it_says_the_same(tmp_path, kind, right):
     wanted = EngineConfig("auto" if kind == "auto" else "openvino", kind, threads=1)
     models = [load_causal(str(folder), engine=each, notify=notices.append) for each in (TORCH, wanted)]
     assert models[1].engine_name.startswith("openvino cpu")
-    assert notices[:-1] == (["engine: openvino (the fastest on a CPU)"] if kind == "auto" else [])
+    chosen = models[1].engine_name.split()[2].rstrip(",")
+    assert chosen == kind or (kind == "auto" and chosen in ("bf16", "f32"))
+    said = ["engine: openvino (the fastest on a CPU)", f"compute type: {chosen}"]
+    assert notices[:-1] == (said if kind == "auto" else [])
     assert notices[-1].startswith(f"engine: converting {folder} for OpenVINO, once")
     answers = []
     for model in models:
@@ -125,6 +128,15 @@ def test_on_openvino_it_says_the_same(tmp_path, kind, right):
     if kind == "f32":
         assert answers[0].tokens == answers[1].tokens
         np.testing.assert_allclose(answers[0].token_logprobs, answers[1].token_logprobs, atol=1e-3)
+
+
+def test_a_large_model_is_run_in_8_bits(tmp_path, monkeypatch):
+    folder = save_whisper(tmp_path / "whole", seed=6)
+    CausalSpec(base="nowhere", first_block=20, default_block=10, tail_pad=10).save(folder)
+    monkeypatch.setattr(causal_loading, "is_small", lambda _: False)
+    assert load_causal(str(folder)).engine_name == "openvino cpu int8, causal"
+    assert load_causal(str(folder), engine=EngineConfig("openvino", "f32")).engine_name == "openvino cpu f32, causal"
+    assert load_causal(str(folder), engine=TORCH).engine_name == "torch cpu float32, causal"
 
 
 def test_a_conversion_is_kept_until_the_adapter_changes(base, tmp_path):

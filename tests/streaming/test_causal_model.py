@@ -57,6 +57,11 @@ def frames_of(samples: int) -> int:
     return reached
 
 
+def ends_of(frames: int) -> list[int]:
+    """Where so many frames' blocks end."""
+    return sorted(set(block_ends(frames, [SPEC.first_block, SPEC.default_block]).tolist()))
+
+
 def reencoded(encoder: Any, mel: torch.Tensor, ends: Sequence[int], right: int) -> torch.Tensor:
     """Frames [1, P, D] after the block that ends last: each step encodes what lacks `right` frames behind it again.
 
@@ -87,18 +92,17 @@ def test_the_slow_twin_without_right_context_is_the_masked_encoder(whisper):
 
 
 def best(
-    model: CausalModel, samples: np.ndarray, frames: int, committed: Sequence[int], tokens: Sequence[int]
+    model: CausalModel, samples: np.ndarray, ends: Sequence[int], committed: Sequence[int], tokens: Sequence[int]
 ) -> list[int]:
-    """The oracle: the whole segment through a slow encoder, and Transformers' decoder.
+    """The oracle: the whole segment, in blocks with these ends, through a slow encoder, and Transformers' decoder.
 
     The most probable token at the place of each of `tokens` and behind the last, given those before it: where it is
     that token everywhere, they are what greedy decoding gives.
     """
-    vocabulary, module = model.whisper.vocabulary, model.whisper.module
+    vocabulary, module, frames = model.whisper.vocabulary, model.whisper.module, ends[-1]
     padded = np.zeros((frames + 8) * FRAME_SAMPLES, np.float32)
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
     mel, _ = scale_causal(LogMel(16).finish(padded), SPEC.speech_peak)
-    ends = sorted(set(block_ends(frames, [SPEC.first_block, SPEC.default_block]).tolist()))
     prefix = [vocabulary.start, vocabulary.languages["de"], vocabulary.tasks["transcribe"], vocabulary.no_timestamps]
     with torch.no_grad():
         mel = torch.as_tensor(mel)[None, : 2 * frames + 1]
@@ -115,11 +119,11 @@ def best(
 
 
 def assert_greedy(
-    model: CausalModel, samples: np.ndarray, frames: int, committed: Sequence[int], answer: Hypothesis
+    model: CausalModel, samples: np.ndarray, ends: Sequence[int], committed: Sequence[int], answer: Hypothesis
 ) -> None:
     """The answer's tokens, and the end token where it says so, are the oracle's."""
     written = [*answer.tokens, *[model.whisper.vocabulary.end] * answer.ended]
-    assert written == best(model, samples, frames, committed, answer.tokens)[: len(written)]
+    assert written == best(model, samples, ends, committed, answer.tokens)[: len(written)]
 
 
 @settings(deadline=None, max_examples=6)
@@ -139,7 +143,7 @@ def test_each_decode_gives_what_greedy_decoding_of_the_whole_gives(model, seed):
         if not memory.encoder.frames:
             assert answer == Hypothesis((), (), (), ended=True, language="de", until=0.0)
             continue
-        assert_greedy(model, samples[:taken], memory.encoder.frames, committed, answer)
+        assert_greedy(model, samples[:taken], ends_of(memory.encoder.frames), committed, answer)
         assert answer.until == pytest.approx(min(memory.encoder.frames / 50, taken / 16000))
         covered = [place for word in answer.words for place in word.indices]
         assert covered == list(range(len(answer.tokens)))
@@ -163,8 +167,7 @@ def test_the_tail_is_decoded_with_silence_behind_it_and_taken_back(model):
     memory, other = model.begin(language="de"), model.begin(language="de")
     model.add_audio(memory, samples)
     (answer,) = model.answer([Query(memory, (), final=True)])
-    padded = 76  # frames: 62.5 of sound, 10 of silence, up to the end of a block of 8 after the first 20
-    assert_greedy(model, samples, padded, (), answer)
+    assert_greedy(model, samples, [*ends_of(60), 63 + SPEC.tail_pad], (), answer)  # 62.5 frames of sound
     assert all(word.end <= 1.25 for word in answer.words)
     assert answer.until == 1.25
     more = sound(5, 6000)
@@ -174,6 +177,16 @@ def test_the_tail_is_decoded_with_silence_behind_it_and_taken_back(model):
     shared = min(len(after.tokens), len(never.tokens))  # without an earlier decode, the limit of new tokens is another
     assert shared > 0
     assert after.tokens[:shared] == never.tokens[:shared]
+
+
+def test_a_long_tail_is_encoded_in_blocks_no_longer_than_the_longest(whisper):
+    spec = replace(SPEC, tail_pad=20, longest_block=16, right_context=10)
+    model, samples = CausalModel(whisper, TorchCausalEngine(whisper), spec), sound(4, 19900)
+    memory = model.begin(language="de")
+    model.add_audio(memory, samples)
+    (answer,) = model.answer([Query(memory, (), final=True)])
+    assert answer.tokens
+    assert_greedy(model, samples, [*ends_of(60), 68, 63 + 20], (), answer)
 
 
 def test_a_tail_leaves_no_trace_in_blocks_that_are_encoded_again(model):

@@ -22,12 +22,12 @@ class EncoderMemory(Protocol):
 
     frames: int  # encoded so far
 
-    def mark(self) -> Any:
-        """The state now, for `rewind`; it copies nothing."""
+    def mark(self, since: int | None = None) -> Any:
+        """The state now, for `rewind`; frames from `since` on are copied, for they may be encoded again."""
         ...
 
     def rewind(self, mark: Any) -> None:
-        """Forget the blocks that were encoded since the mark."""
+        """Forget the blocks that were encoded since the mark, and bring back the frames that it copied."""
         ...
 
 

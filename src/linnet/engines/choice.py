@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linnet.engines.protocol import Engine
@@ -183,10 +184,15 @@ def choose_engine(device: str, wanted: EngineConfig) -> tuple[str, str]:
     return "openvino", "the fastest on a CPU"
 
 
+def is_small(folder: Path) -> bool:
+    """Whether 8 bits save nothing for the checkpoint in a folder."""
+    return sum(path.stat().st_size for path in weight_files(folder)) < SMALL
+
+
 def _whisper_precision(ref: ModelRef, wanted: EngineConfig, notify: Notify) -> str:
     kind = wanted.compute_type
     if kind == "auto":
-        small = sum(path.stat().st_size for path in weight_files(ref.path)) < SMALL
+        small = is_small(ref.path)
         kind = "f32" if small else "int8"
         why = "exact, and fast for a small model" if small else "weights in 8 bits: the fastest"
         notify(f"compute type: {kind} ({why})")

@@ -54,8 +54,7 @@ class NewBlock:
 class CausalMemory:
     """A segment: its audio, the encoder state, and the last hypothesis.
 
-    `fresh` are the blocks that are encoded again with the next one; `altered` says that a final query has encoded them
-    with its tail.
+    `fresh` are the blocks that are encoded again with the next one.
 
     `language` is None until it is detected. `ends` holds for each word so far, final or not, the number of tokens up to
     its end and its end time in seconds.
@@ -68,7 +67,6 @@ class CausalMemory:
     peak: Any
     chunks: list[Samples] = field(default_factory=list)
     fresh: tuple[NewBlock, ...] = ()
-    altered: bool = False
     count: int = 0  # samples received
     seen: int = 0  # samples processed by `mel`
     tokens: tuple[int, ...] = ()  # of the last decode, the final ones first
@@ -146,7 +144,6 @@ class CausalModel:
             sound = sound[: ends[-1] * FRAME_SAMPLES + LOOKAHEAD_SAMPLES - memory.seen]
             memory.seen += len(sound)
             memory.peak, memory.fresh = self._encode(memory, memory.mel, sound, ends)
-            memory.altered = False
 
     def forget(self, memory: CausalMemory, before: float, committed: tuple[int, ...]) -> None:  # noqa: ARG002
         """See `StreamingModel`: encoded frames depend on all earlier audio, so nothing can be dropped."""
@@ -163,18 +160,15 @@ class CausalModel:
 
     def answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
         """See `StreamingModel`. A final query also encodes its tail, padded with silence, and rolls it back."""
-        marks = [query.memory.encoder.mark() for query in queries]
+        memories = [query.memory for query in queries if query.final]
+        marks = [each.encoder.mark(each.fresh[0].begin.frames if each.fresh else None) for each in memories]
         try:
-            for query in queries:
-                if query.final:
-                    self._encode_tail(query.memory)
-                elif query.memory.altered:
-                    self._encode_blocks(query.memory.encoder, query.memory.fresh)
-                    query.memory.altered = False
+            for memory in memories:
+                self._encode_tail(memory)
             return self._answer(queries)
         finally:
-            for query, mark in zip(queries, marks, strict=True):
-                query.memory.encoder.rewind(mark)
+            for memory, mark in zip(memories, marks, strict=True):
+                memory.encoder.rewind(mark)
 
     # --- encoding
 
@@ -195,29 +189,24 @@ class CausalModel:
         for end in ends:
             taken = 2 * (end - encoder.frames) + (encoder.frames == 0)
             fresh = (*fresh, NewBlock(encoder.mark(), frames[:taken], end))
-            self._encode_blocks(encoder, fresh)
+            encoder.rewind(fresh[0].begin)
+            self._engine.encode(encoder, np.concatenate([block.mel for block in fresh]))
             fresh = tuple(block for block in fresh if block.end > end - self.spec.right_context)
             frames = frames[taken:]
         return peak, fresh
 
-    def _encode_blocks(self, encoder: Any, blocks: Sequence[NewBlock]) -> None:
-        """Encode adjacent blocks as one."""
-        encoder.rewind(blocks[0].begin)
-        self._engine.encode(encoder, np.concatenate([block.mel for block in blocks]))
-
     def _encode_tail(self, memory: CausalMemory) -> None:
-        """Encode the incomplete block, padded with silence, in whole blocks as far as there is room."""
+        """Encode the incomplete block with silence behind it, as far as there is room: one block, if not too long."""
         wanted = min(-(-memory.count // FRAME_SAMPLES) + self.spec.tail_pad, self._engine.most_frames)
         ends, end = [], memory.encoder.frames
         while end < wanted:
-            end = self._next_end(end)
+            end = wanted if wanted - end <= self.spec.longest_block else self._next_end(end)
             ends.append(end)
         if ends:
             sound = np.zeros(end * FRAME_SAMPLES + LOOKAHEAD_SAMPLES - memory.seen, np.float32)
             rest = memory.samples[memory.seen :][: len(sound)]
             sound[: len(rest)] = rest
             self._encode(memory, copy.copy(memory.mel), sound, ends)
-            memory.altered = bool(memory.fresh)
 
     # --- decoding
 

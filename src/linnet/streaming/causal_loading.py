@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.engines.causal import CausalEngine
-from linnet.engines.choice import EngineChoice, EngineConfig, choose_engine, openvino_precision, torch_dtype
+from linnet.engines.choice import EngineChoice, EngineConfig, choose_engine, is_small, openvino_precision, torch_dtype
 from linnet.errors import ModelError, OptionError
 from linnet.models.adapters import CONFIG, is_adapter, merge_adapter, weights_of
 from linnet.models.causal import SPEC, read_causal_spec
@@ -57,8 +57,10 @@ def load_causal(
     chosen, why = choose_engine(device, wanted)
     if wanted.engine == "auto":
         report(f"engine: {chosen} ({why})")
-    compute = _compute_type(chosen, device, wanted)
     source = _Source.of(name, folder, base or spec.base, offline=offline, notify=notify)
+    compute = _compute_type(chosen, device, wanted, small=is_small(source.checkpoint))
+    if wanted.compute_type == "auto" and chosen == "openvino":
+        report(f"compute type: {compute}")
     build = _openvino if chosen == "openvino" else _torch
     model, runtime = build(source, EngineChoice(chosen, compute, wanted.threads), device, report)
     return CausalModel(model, runtime, spec, block=block)
@@ -86,15 +88,15 @@ class _Source:
         return module
 
 
-def _compute_type(engine: str, device: str, wanted: EngineConfig) -> str:
+def _compute_type(engine: str, device: str, wanted: EngineConfig, *, small: bool) -> str:
     """The precision of an engine. Raises `OptionError` for one that needs what is not here."""
     kind = wanted.compute_type
     if engine == "torch":
         return str(choose_dtype({"auto": "auto", "f32": "float32", "bf16": "bfloat16"}.get(kind, kind), device)[0])[6:]
     if kind == "w8a8":
         raise OptionError("compute type w8a8 is calibrated on whole windows: for a causal model use f32, bf16 or int8")
-    if kind != "auto":
-        return kind
+    if kind != "auto" or not small:
+        return "int8" if kind == "auto" else kind
     from linnet.engines.openvino.runtime import bf16_pays
 
     return "bf16" if bf16_pays() else "f32"

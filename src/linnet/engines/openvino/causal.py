@@ -55,6 +55,8 @@ class Mark:
     frames: int
     mel: NDArray[np.float32]
     last: NDArray[np.float32]
+    since: int = 0
+    copies: tuple[NDArray[Any], ...] = ()  # of `own` and `cross`, from frame `since` on
 
 
 class OpenVinoMemory:
@@ -78,13 +80,24 @@ class OpenVinoMemory:
         self._most = sizes.shape.frames // 2
         self.reserve(1)
 
-    def mark(self) -> Mark:
+    def mark(self, since: int | None = None) -> Mark:
         """See `EncoderMemory`."""
-        return Mark(self.frames, self.mel, self.last)
+        if since is None:
+            return Mark(self.frames, self.mel, self.last)
+        copies = tuple(each.copy() for each in self.between(since, self.frames))
+        return Mark(self.frames, self.mel, self.last, since, copies)
 
     def rewind(self, mark: Mark) -> None:
         """See `EncoderMemory`."""
         self.frames, self.mel, self.last = mark.frames, mark.mel, mark.last
+        if mark.copies:
+            for held, copied in zip(self.between(mark.since, mark.frames), mark.copies, strict=True):
+                held[...] = copied
+
+    def between(self, start: int, end: int) -> list[NDArray[Any]]:
+        """Views of these frames in `own` and `cross`."""
+        cross = [each[:, :, start:end] if index % 2 else each[..., start:end] for index, each in enumerate(self.cross)]
+        return [*(each[:, :, start:end] for each in self.own), *cross]
 
     def reserve(self, frames: int) -> None:
         """Make room for this many more frames."""
@@ -180,19 +193,15 @@ class OpenVinoCausalEngine:
         inputs |= {f"past.{index}": each for index, each in enumerate(memory.own)}
         for name, array in inputs.items():
             request.set_tensor(name, shared(array))
-        places: list[tuple[str, NDArray[Any]]] = [
-            (f"new.{index}", each[:, :, start:end]) for index, each in enumerate(memory.own)
-        ]
-        places += [
-            (f"cross.{index}", each[:, :, start:end] if index % 2 else each[..., start:end])
-            for index, each in enumerate(memory.cross)
-        ]
-        found = {name: np.empty(place.shape, self._bits) for name, place in places}
-        for name, array in found.items():
+        names = [f"new.{index}" for index in range(len(memory.own))]
+        names += [f"cross.{index}" for index in range(len(memory.cross))]
+        places = memory.between(start, end)
+        found = [np.empty(place.shape, self._bits) for place in places]
+        for name, array in zip(names, found, strict=True):
             request.set_tensor(name, shared(array))
         request.infer()
-        for name, place in places:
-            place[...] = found[name]
+        for place, array in zip(places, found, strict=True):
+            place[...] = array
         last: NDArray[np.float32] = request.get_tensor("last").data.copy()
         self._encoders.append(request)
         return last

@@ -36,6 +36,7 @@ class Mark:
     frames: int
     mel: Tensor | None
     conv: Tensor | None
+    copies: tuple[Tensor, ...] = ()  # of the last frames of `own` and `cross`
 
 
 class TorchMemory:
@@ -52,13 +53,17 @@ class TorchMemory:
         self.conv: Tensor | None = None
         self._most = most
 
-    def mark(self) -> Mark:
+    def mark(self, since: int | None = None) -> Mark:
         """See `EncoderMemory`."""
-        return Mark(self.frames, self.mel, self.conv)
+        copied = slice(self.frames if since is None else since, self.frames)
+        copies = tuple(each[:, :, :, copied].clone() for each in (self.own, self.cross))
+        return Mark(self.frames, self.mel, self.conv, copies)
 
     def rewind(self, mark: Mark) -> None:
         """See `EncoderMemory`."""
         self.frames, self.mel, self.conv = mark.frames, mark.mel, mark.conv
+        for held, copied in zip((self.own, self.cross), mark.copies, strict=False):
+            held[:, :, :, mark.frames - copied.shape[3] : mark.frames] = copied
 
     def reserve(self, frames: int) -> None:
         """Make room for this many more frames."""

@@ -66,6 +66,15 @@ class Utterance:
         if not self.id:
             object.__setattr__(self, "id", default_id(self.audio, self.start))
 
+    @property
+    def stated_duration(self) -> float | None:
+        """Seconds from `start` to `end`, else `duration`; nothing is measured.
+
+        >>> Utterance("a.wav", start=12.5, end=14.0).stated_duration, Utterance("a.wav", duration=3.0).stated_duration
+        (1.5, 3.0)
+        """
+        return self.duration if self.end is None else self.end - (self.start or 0.0)
+
 
 _NAMES = tuple(field.name for field in fields(Utterance))
 

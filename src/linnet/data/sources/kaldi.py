@@ -59,8 +59,8 @@ def _with(utterance: Utterance, values: dict[str, bytes | None], where: str) -> 
         return Problem(f"{where}, {utterance.id}", f"its text, speaker or language: {error}")
     except ValueError:
         return Problem(f"{where}, {utterance.id}", f"utt2dur says {texts['utt2dur']!r}, expected seconds")
-    if duration is None and utterance.end is not None:
-        duration = utterance.end - (utterance.start or 0.0)
+    if duration is None:
+        duration = utterance.stated_duration
     return replace(
         utterance, text=texts["text"], duration=duration, language=texts["utt2lang"], speaker=texts["utt2spk"]
     )

@@ -64,7 +64,7 @@ def read_clips(paths: Sequence[str], whisper: WhisperModel, longest: float, cont
             if isinstance(found, str):
                 bad.append(found)
                 continue
-            seconds = _stated(found.utterance)
+            seconds = found.utterance.stated_duration
             if seconds is None:
                 bad.append(f"{found.utterance.id}: has no duration: make the manifest with  linnet data align")
             elif seconds > longest:
@@ -91,7 +91,7 @@ def read_unlabeled(paths: Sequence[str], longest: float, context: RunContext) ->
             source = open_source(path)
             for one in source:
                 try:
-                    clips += _pieces(one, _stated(one) or reader.read(one).duration, longest)
+                    clips += _pieces(one, one.stated_duration or reader.read(one).duration, longest)
                 except AudioError as error:
                     bad.append(f"{one.id}: {error}")
             bad.extend(map(str, source.report.problems))
@@ -269,11 +269,6 @@ def validation_examples(
             samples = reader.read(clip.aligned.utterance).samples
             made.append((CausalExample(samples, prefix_of(whisper, spoken), clip.tokens, clip.ends), spoken))
     return made
-
-
-def _stated(one: Utterance) -> float | None:
-    """Duration of an utterance according to its row."""
-    return one.end - (one.start or 0.0) if one.end is not None else one.duration
 
 
 def _noise(rng: Rng, seconds: float) -> Samples:

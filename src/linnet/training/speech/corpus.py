@@ -196,12 +196,9 @@ def _seconds(utterance: Utterance, reader: UtteranceReader) -> float:
     """The length of an utterance, stated or measured. Raises `AudioError` where its audio is missing."""
     if reader.exists(utterance) is False:
         raise AudioError("missing audio")
-    if utterance.end is not None:
-        return utterance.end - (utterance.start or 0.0)
-    if utterance.duration is not None:
-        return utterance.duration
+    stated = utterance.stated_duration
     try:
-        return reader.read(utterance).duration
+        return reader.read(utterance).duration if stated is None else stated
     except AudioError as error:
         raise AudioError("unreadable audio") from error
 

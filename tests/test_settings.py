@@ -37,6 +37,12 @@ def made(text: str) -> Outer:
     return build(Outer, read_yaml(text, "file"), "file")
 
 
+@pytest.mark.parametrize("value", ["1", None, [1]])
+def test_what_cannot_be_compared_is_not_allowed(value: object) -> None:
+    with pytest.raises(OptionError, match="size must be more than 0, got"):
+        POSITIVE.check("size", value)
+
+
 def test_a_mapping_becomes_a_dataclass() -> None:
     assert made("{name: no, inner: {size: 2e0}, several: [{share: 1}], rates: {a: 1e-3}, switch: yes}") == Outer(
         "no", Inner(2), None, (Inner(share=1.0),), {"a": 0.001}, True

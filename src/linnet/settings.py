@@ -9,6 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,8 +44,9 @@ class ValueRule:
         Traceback (most recent call last):
         linnet.errors.OptionError: warmup must be from 0 to 1, got 500
         """
-        if self.allows(value):
-            return
+        with suppress(TypeError):  # text, a list
+            if self.allows(value):
+                return
         if isinstance(value, int | float) and value >= _TOO_LARGE:
             raise OptionError(f"{name} must be below 2**63")
         raise OptionError(f"{name} must be {self.words}, got {value!r}")

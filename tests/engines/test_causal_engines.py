@@ -204,6 +204,27 @@ def test_rewound_a_memory_has_the_frames_that_were_encoded_again(made, oracle):
     close(engine.feed(state, [[1, 2, 3]], [[0, 1, 2]]), want, tolerance)
 
 
+def test_rewound_a_memory_is_what_it_was_to_the_bit(made, monkeypatch):
+    engine, _ = made
+    monkeypatch.setattr("linnet.engines.openvino.causal.STEP", 20)  # so that the tail asks for more room, which rounds otherwise
+    features, silence = random_features(2, seed=8).numpy()
+    first, second, third = blocks_of(features, [30, 15, 20])
+    logits = []
+    for tail in (False, True):
+        memory = engine.begin()
+        engine.encode(memory, first)
+        begin = memory.mark()
+        engine.encode(memory, second)
+        if tail:
+            mark = memory.mark(30)
+            memory.rewind(begin)
+            engine.encode(memory, silence[:130])
+            memory.rewind(mark)
+        engine.encode(memory, third)
+        logits.append(np.asarray(engine.feed(engine.start([memory]), [[1, 2, 3]], [[0, 1, 2]])))
+    np.testing.assert_array_equal(*logits)
+
+
 def test_threads_do_not_meet(made):
     engine, tolerance = made
     features = random_features(6, seed=9).numpy()

@@ -70,8 +70,11 @@ def test_short_pauses_do_not_end_a_stretch_of_speech_and_long_ones_do() -> None:
     one = track((10, 0.0), (20, 0.9), (STRETCH - 1, 0.0), (5, 0.9), (3, 0.1))
     assert (one.onset, one.end, one.sure, one.speaking) == (10, 10 + 20 + STRETCH - 1 + 5, 25, False)
     assert one.silence == pytest.approx(3 * SECONDS)
+    assert one.resumed == 10 + 20 + STRETCH - 1
     two = track((10, 0.0), (20, 0.9), (STRETCH, 0.0), (5, 0.9))
     assert (two.onset, two.sure, two.speaking) == (10 + 20 + STRETCH, 5, True)
+    assert two.resumed == two.onset
+    assert track((10, 0.0), (20, 0.9), (5, 0.0), (5, 0.9)).resumed == 10  # 0.16 s are no pause
 
 
 def test_speech_goes_on_between_the_two_thresholds_and_does_not_begin_there() -> None:

@@ -265,8 +265,9 @@ def test_room_is_kept_for_the_silence_behind_the_last_word(model):
 def test_what_it_was_not_trained_for_is_refused(whisper):
     engine = TorchCausalEngine(whisper)
     assert CausalModel(whisper, engine, SPEC, block=0.3).block == pytest.approx(0.3)
-    with pytest.raises(OptionError, match=r"blocks of 0\.1 to 1 s, not of 2 s"):
-        CausalModel(whisper, engine, SPEC, block=2.0)
+    for block in (2.0, 0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(OptionError, match=rf"blocks of 0\.1 to 1 s, not of {block:g} s"):
+            CausalModel(whisper, engine, SPEC, block=block)
     model = CausalModel(whisper, engine, SPEC)
     assert model.prompt("one two") == ()
     assert model.begin(language="de", prompt=(1, 2)).prompt == ()

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from linnet.audio.silero import FRAME
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.streaming.events import Bye, Event, Final, Flushed, Partial, Ready, Stats
+from linnet.errors import OptionError
+from linnet.streaming.events import Bye, Event, Final, Flushed, Partial, Ready, Stats, Vad
+from linnet.streaming.events import Warning as StreamWarning
 from linnet.streaming.options import StreamOptions
 from linnet.streaming.session import StreamSession
 from tests.support.amplitude_speech import LATENT, AmplitudeModel, LoudIsSpeech, spoken, text
@@ -68,6 +70,8 @@ def test_every_word_is_final_once_and_in_order(policy: str, pairs: list[tuple[in
     assert events[-1].time == len(samples) / SAMPLE_RATE  # (e)
     assert events[-1].words == len(placed) == events[-2].finals
     assert all(one.time <= two.time for one, two in pairwise(events))
+    turns = [event for event in events if isinstance(event, Vad)]
+    assert all(one.at <= two.at and one.speaking != two.speaking for one, two in pairwise(turns))
     lasts = [final.segment for final in finals if final.last]
     assert lasts == sorted(set(lasts))
     assert {final.segment for final in finals} == set(lasts)
@@ -146,6 +150,32 @@ def test_silence_is_no_segment_and_asks_the_model_nothing() -> None:
     events = run(np.zeros(20 * SAMPLE_RATE, np.float32), [1000], model=model)
     assert [type(event) for event in events] == [Ready, Stats, Bye]
     assert model.batches == []
+
+
+def test_orders_are_carried_out_in_turn() -> None:
+    session = StreamSession(AmplitudeModel(), activity=LoudIsSpeech())
+    session.take(spoken([1, 2], [4, 4]))
+    for order in ("flush", "flush", "stop"):
+        session.order(order)
+    for call in (lambda: session.order("flush"), lambda: session.take(np.zeros(9, np.float32))):
+        with pytest.raises(OptionError, match="this stream has ended"):
+            call()
+    while (query := session.advance()) is not None:
+        session.accept(*session.model.answer([query]))
+    events = session.events()
+    assert [type(event) for event in events[-4:]] == [Flushed, Flushed, Stats, Bye]
+    assert "".join(event.text for event in events if isinstance(event, Final)) == text([1, 2])
+
+
+def test_a_prompt_that_a_model_ignores_is_said() -> None:
+    class Promptless(AmplitudeModel):
+        def prompt(self, text: str) -> tuple[int, ...]:
+            return ()
+
+    for model, said in ((Promptless(), ["prompt"]), (AmplitudeModel(), [])):
+        session = StreamSession(model, StreamOptions(prompt="names"), activity=LoudIsSpeech())
+        events = [*session.start(), *session.finish()]
+        assert [event.code for event in events if isinstance(event, StreamWarning)] == said
 
 
 def test_an_empty_stream_is_a_stream() -> None:

@@ -353,7 +353,16 @@ def test_a_model_that_fails_is_an_error_of_the_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"dely": 1.0}, "did you mean delay"), ({"delay": -1.0}, "delay"), ({"xyz": 1}, "policy")]
+    ("options", "message"),
+    [
+        ({"dely": 1.0}, "did you mean delay"),
+        ({"delay": -1.0}, "delay"),
+        ({"delay": "1"}, "delay must be 0 or more, got '1'"),
+        ({"policy": None}, "policy None is unknown"),
+        ({"language": 5}, "language must be text, got 5"),
+        ({"beam_size": 2}, "beam size of its own"),
+        ({"xyz": 1}, "policy"),
+    ],
 )
 def test_options_are_checked_before_the_first_event(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -71,9 +71,9 @@ def hypothesis(until: float | None) -> Hypothesis:
     return Hypothesis((7, 8), (-0.7, -0.7), WORDS, ended=True, until=until)
 
 
-def segment() -> Segment:
-    made: Any = Segment(0, Deaf(), build_policy(StreamOptions(), CommitTiming(delay=0.0, patience=0.0)), None, 10.0)
-    return made
+def segment(*echo: str) -> Segment:
+    policy, model = build_policy(StreamOptions(), CommitTiming(delay=0.0, patience=0.0)), cast("Any", Deaf())
+    return Segment(0, model, policy, None, 10.0, echo=echo)
 
 
 def look(one: Segment, seconds: float, until: float | None, silence: float = 0.0) -> int:
@@ -81,6 +81,43 @@ def look(one: Segment, seconds: float, until: float | None, silence: float = 0.0
     one.add_audio(np.zeros(round(seconds * 16000), np.float32))
     one.query(final=False)
     return one.take(hypothesis(until), silence).final
+
+
+@pytest.mark.parametrize(
+    ("echo", "kept"),
+    [
+        ((), " one two"),
+        (("one",), " two"),
+        (("two",), " one two"),
+        (("zero", "one"), " two"),
+        (("one", "two"), ""),
+        (("one", "three"), " one two"),
+    ],
+)
+def test_words_before_a_cut_that_are_heard_again_behind_it_are_left_out(echo, kept):
+    one = segment(*echo)
+    look(one, 0.9, 0.9)
+    assert one.shown == kept
+    assert "".join(word.text for word in one.commit(2)) == kept
+    assert one.committed == (7, 8)
+    look(one, 0.3, 1.2)
+    assert "".join(word.text for word in one.commit(2)) == " one two"  # said twice
+    assert one.text == kept + " one two"
+
+
+def test_a_word_that_comes_later_is_no_echo():
+    one = segment("one")
+    later = tuple(replace(word, start=word.start + 0.4, end=word.end + 0.4) for word in WORDS)
+    one.add_audio(np.zeros(16000, np.float32))
+    one.take(replace(hypothesis(None), words=later), 0.0)
+    assert one.shown == " one two"
+
+
+def test_the_last_words_before_a_cut():
+    one = segment()
+    look(one, 0.9, 0.9)
+    one.commit(2)
+    assert [one.last_words(cut) for cut in (10.4, 10.6, 10.8)] == [("one", "two"), ("two",), ()]
 
 
 def test_the_same_block_heard_twice_is_no_agreement():

@@ -205,3 +205,44 @@ def test_a_model_that_fails_ends_the_streams_that_asked() -> None:
     pool.finish(silent)
     serve(pool, told)
     assert not any(isinstance(event, Error) for event in told[silent])
+
+
+@pytest.mark.parametrize("place", ["answer", "add_audio", "accept"])
+def test_a_failure_ends_the_stream_that_it_is_of_and_no_other(place: str) -> None:
+    """Of any kind: an engine raises RuntimeError."""
+
+    class Choking(AmplitudeModel):
+        def answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
+            if place == "answer" and any(self.has_nine(query.memory) for query in queries):
+                raise RuntimeError("nine")
+            found = super().answer(queries)
+            if place == "accept":  # an answer that no session can take
+                bad = replace(found[0], token_logprobs=None)
+                found = [bad if self.has_nine(q.memory) else one for q, one in zip(queries, found, strict=True)]
+            return found
+
+        def add_audio(self, memory: list[Samples], samples: Samples) -> None:
+            super().add_audio(memory, samples)
+            if place == "add_audio" and self.has_nine(memory):
+                raise RuntimeError("nine")
+
+        @staticmethod
+        def has_nine(memory: list[Samples]) -> bool:
+            return bool(np.isclose(np.concatenate(memory), 0.09).any())
+
+    pool = SessionPool(Choking(), capacity=2)
+    choking, fine = pool.admit(), pool.admit()
+    told: dict[int, list[Event]] = {}
+    sounds = {choking: spoken([1, 9, 2], [4, 4, 4]), fine: spoken([1, 2, 3], [4, 4, 4])}
+    for at in range(0, len(sounds[fine]), SAMPLE_RATE // 5):
+        for number, sound in sounds.items():
+            if not any(isinstance(event, Bye) for event in told.get(number, [])):
+                pool.push(number, sound[at : at + SAMPLE_RATE // 5])
+        serve(pool, told)
+    pool.finish(fine)
+    serve(pool, told)
+    (error,) = [event for event in told[choking] if isinstance(event, Error)]
+    assert error.code == "internal"
+    assert isinstance(told[choking][-1], Bye)
+    assert plain(told[fine]) == alone(sounds[fine])
+    assert len(pool) == 0

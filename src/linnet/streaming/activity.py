@@ -15,6 +15,7 @@ from linnet.audio.types import SAMPLE_RATE, Samples
 
 SECONDS = FRAME / SAMPLE_RATE  # of a frame
 ON, OFF = 0.5, 0.35  # probabilities at which speech begins, and below which it has ended
+PAUSED = 0.2  # seconds without speech that are a pause
 STRETCH = 16  # frames without speech that end a stretch of it: 0.5 s
 _PERIOD, _WARM_UP = 512, 64  # frames: a network is replaced every 16 s by one that began 2 s before
 _FLOOR = -100.0  # dB, of silence
@@ -72,6 +73,7 @@ class SpeechTracker:
         self.frames = 0  # so far
         self.speaking = False  # in the newest frame
         self.onset = 0  # first frame of the current speech stretch; short pauses do not end it
+        self.resumed = 0  # first frame of the speech after the last pause
         self.end = -STRETCH  # one past the last speech frame
         self.sure = 0  # frames of the current stretch above the onset threshold
 
@@ -79,6 +81,8 @@ class SpeechTracker:
         """Process the probability of the next frame."""
         if not self.speaking and probability >= ON:
             self.speaking = True
+            if self.silence >= PAUSED:
+                self.resumed = self.frames
             if self.frames - self.end >= STRETCH:
                 self.onset, self.sure = self.frames, 0
         self.frames += 1

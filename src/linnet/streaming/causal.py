@@ -161,7 +161,8 @@ class CausalModel:
     def answer(self, queries: Sequence[Query]) -> list[Hypothesis]:
         """See `StreamingModel`. A final query also encodes its tail, padded with silence, and rolls it back."""
         memories = [query.memory for query in queries if query.final]
-        marks = [each.encoder.mark(each.fresh[0].begin.frames if each.fresh else None) for each in memories]
+        firsts = [each.fresh[0].begin.frames if each.fresh else each.encoder.frames for each in memories]
+        marks = [each.encoder.mark(first) for each, first in zip(memories, firsts, strict=True)]
         try:
             for memory in memories:
                 self._encode_tail(memory)
@@ -318,7 +319,7 @@ def check_block(block: float | None, spec: CausalSpec) -> int:
     """The encoder frames of a block in seconds. Raises `OptionError` for one that the model was not trained for."""
     if block is None:
         return spec.default_block
-    frames = round(block / FRAME_SECONDS)
+    frames = round(block / FRAME_SECONDS) if math.isfinite(block) else 0
     if not spec.shortest_block <= frames <= spec.longest_block:
         low, high = (each * FRAME_SECONDS for each in (spec.shortest_block, spec.longest_block))
         raise OptionError(f"this causal model takes blocks of {low:g} to {high:g} s, not of {block:g} s")

@@ -68,6 +68,7 @@ class EventWriter:
         shown = tuple(
             Word(word.text.strip(), round(word.start, 3), round(word.end, 3), word.probability, word.interpolated)
             for word in words
+            if word.text
         )
         self.emit(Partial, time, segment=segment, stable=state[1], volatile=state[2], words=shown, lag=round(lag, 3))
 

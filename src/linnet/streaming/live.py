@@ -31,7 +31,7 @@ from linnet.streaming.options import StreamOptions
 from linnet.streaming.outbox import Outbox
 from linnet.streaming.protocol import StreamingModel
 from linnet.streaming.samples import Resampler, check_rate
-from linnet.streaming.session import StreamSession
+from linnet.streaming.session import StreamSession, failure
 from linnet.transcription.recognizer import Recognizer
 
 Chunks = AsyncIterable[Any] | Iterable[Any]
@@ -104,9 +104,12 @@ def _check_source(chunks: Any) -> None:
 
 
 def _model(model: Recognizer | StreamingModel, options: StreamOptions | None, single: dict[str, Any]) -> StreamingModel:
-    if not isinstance(model, Recognizer):
-        return model
-    return streaming_model(model, beam_size=single.get("beam_size", options.beam_size if options else 1))
+    beam_size = single.get("beam_size", options.beam_size if options else 1)
+    if isinstance(model, Recognizer):
+        return streaming_model(model, beam_size=beam_size)
+    if beam_size != 1:
+        raise OptionError("a streaming model has a beam size of its own: pass it to streaming_model instead")
+    return model
 
 
 def choose_options(options: StreamOptions | None, single: dict[str, Any]) -> StreamOptions:
@@ -285,10 +288,8 @@ class _Run:
                     session.warn("queue", "events are fetched too slowly: only the newest partial is kept")
                 while self._outbox.full and not self._at_once:  # holds back a source that can wait
                     time.sleep(0.05)
-        except LinnetError as error:
-            self._outbox.put(session.fail("model", str(error)))
         except Exception as error:  # noqa: BLE001 - any failure must reach the consumer
-            self._outbox.put(session.fail("internal", f"{type(error).__name__}: {error}"))
+            self._outbox.put(session.fail(*failure(error)))
         finally:
             self._end(None)
             self._outbox.close()

@@ -64,10 +64,13 @@ class StreamOptions:
     stats_every: float = 30.0  # seconds of audio between `Stats` events
 
     def __post_init__(self) -> None:
-        if self.policy not in ("commit", "emit-all") and not _NUMBERED.fullmatch(self.policy):
+        if self.policy not in ("commit", "emit-all") and not _NUMBERED.fullmatch(str(self.policy)):
             raise OptionError(
-                f"policy {self.policy!r} is unknown: use commit, emit-all, hold-1 or local-agreement-2 (any number)"
+                f"policy {self.policy!r} is unknown: use commit, emit-all, hold-1 or local-agreement-2 (or up to 99)"
             )
+        for name in ("language", "prompt"):
+            if not isinstance(getattr(self, name), str | None):
+                raise OptionError(f"{name} must be text, got {getattr(self, name)!r}")
         rules = {"delay": NOT_NEGATIVE, "patience": NOT_NEGATIVE, "step": POSITIVE, "threshold": SHARE}
         for name, rule in rules.items():
             if getattr(self, name) is not None:

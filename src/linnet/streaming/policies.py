@@ -9,11 +9,11 @@ from itertools import takewhile
 from typing import Protocol
 
 from linnet.alignment.words import TimedWord
+from linnet.streaming.activity import PAUSED
 from linnet.streaming.options import CommitTiming, StreamOptions
 from linnet.text.words import bears_sound
 
 NEW_AUDIO = 0.2  # seconds of new audio for two hypotheses to count as independent
-PAUSED = 0.2  # seconds of silence after which the last word counts as complete
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from linnet.streaming.activity import SECONDS, LiveActivity
 from linnet.streaming.events import Event
 from linnet.streaming.options import StreamOptions
 from linnet.streaming.protocol import Hypothesis, Query, StreamingModel
-from linnet.streaming.session import StreamSession
+from linnet.streaming.session import StreamSession, failure
 
 USABLE = 0.7  # share of the time to spend on decoding, so that delays can be caught up
 FAST = 6.0  # tokens per second of fast speech, for measuring capacity
@@ -114,9 +114,13 @@ class SessionPool:
 
     def _advance(self, session: StreamSession) -> Query | None:
         begun = self._clock()
-        query = session.advance()
-        session.charge(max(self._clock() - begun, 0.0))
-        return query
+        try:
+            return session.advance()
+        except Exception as error:  # noqa: BLE001 - a failure of one stream must not reach the others
+            session.end(*failure(error))
+            return None
+        finally:
+            session.charge(max(self._clock() - begun, 0.0))
 
     def _overload(self, session: StreamSession) -> None:
         session.end(
@@ -128,15 +132,26 @@ class SessionPool:
         if not due:
             return
         begun = self._clock()
+        answers = self._hypotheses([query for _, query in due])
+        spent = max(self._clock() - begun, 0.0) / len(due)
+        for (number, _), answer in zip(due, answers, strict=True):
+            session = self._sessions[number]
+            session.charge(spent)
+            try:
+                if isinstance(answer, Exception):
+                    raise answer
+                session.accept(answer)
+            except Exception as error:  # noqa: BLE001 - as in `_advance`
+                session.end(*failure(error))
+
+    def _hypotheses(self, queries: Sequence[Query]) -> list[Hypothesis | Exception]:
+        """The answers; where a batch fails, each alone, so that a failure is that of its stream."""
         try:
-            answers: list[Hypothesis] = self.model.answer([query for _, query in due])
-        except LinnetError as error:  # of the model, so it affects all these streams
-            for number, _ in due:
-                self._sessions[number].end("model", str(error))
-            return
-        for (number, _), hypothesis in zip(due, answers, strict=True):
-            self._sessions[number].accept(hypothesis)
-            self._sessions[number].charge(max(self._clock() - begun, 0.0) / len(due))
+            return [*self.model.answer(queries)]
+        except Exception as error:  # noqa: BLE001 - as in `_advance`
+            if len(queries) == 1:
+                return [error]
+            return [answer for query in queries for answer in self._hypotheses([query])]
 
     def _session(self, number: int) -> StreamSession:
         if number not in self._sessions:

@@ -5,16 +5,19 @@ Times are seconds of the stream; the model's own times start at the segment's `o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from linnet.alignment.words import TimedWord
 from linnet.audio.types import SAMPLE_RATE, Samples
-from linnet.streaming.policies import Decision, Observation, Policy
+from linnet.streaming.policies import Decision, Observation, Policy, comparable
 from linnet.streaming.protocol import Hypothesis, Query, StreamingModel
 
 CONTEXT = 4.0  # seconds before the newest audio that are always kept
+MOST_AGAIN = 3  # words that may be heard on both sides of a cut
+AGAIN = 0.3  # seconds from a cut within which they lie
 LEAST_LET_GO = 2.0  # seconds: dropping less is not worthwhile
 
 
@@ -35,7 +38,17 @@ class Tail:
 class Segment:
     """The state of one segment of speech."""
 
-    def __init__(self, index: int, model: StreamingModel, policy: Policy, memory: Any, origin: float) -> None:
+    def __init__(
+        self,
+        index: int,
+        model: StreamingModel,
+        policy: Policy,
+        memory: Any,
+        origin: float,
+        *,
+        echo: tuple[str, ...] = (),
+    ) -> None:
+        """`echo`: the last words before the cut where it begins, which are left out where they are heard again."""
         self.index, self.origin = index, origin
         self.decoded_until = origin  # end of the audio that the last decode used
         self.tail = Tail()
@@ -48,6 +61,8 @@ class Segment:
         self._model, self._policy, self._memory = model, policy, memory
         self._committed: list[int] = []  # final tokens in the window
         self._words: list[tuple[float, int]] = []  # final words in the window: end time, number of tokens
+        self._echo = echo
+        self._last: deque[TimedWord] = deque(maxlen=MOST_AGAIN)  # final words
         self._now = origin
         self._heard = origin  # end of the audio that was encoded, without the tail of a final query, at the last decode
         self.forgets = True
@@ -108,7 +123,7 @@ class Segment:
     def take(self, hypothesis: Hypothesis, silence: float) -> Decision:
         """Make the words of a hypothesis the tail, and return the policy's decision about them."""
         self.hypothesis = hypothesis
-        words = tuple(
+        words = self._without_echo(
             replace(word, start=self.origin + word.start, end=self.origin + word.end) for word in hypothesis.words
         )
         now = self._now if hypothesis.until is None else min(self.origin + hypothesis.until, self._now)
@@ -124,7 +139,7 @@ class Segment:
         return total / count if count else 0.0
 
     def commit(self, count: int) -> tuple[TimedWord, ...]:
-        """Commit the first `count` words of the tail and return them."""
+        """Commit the first `count` words of the tail and return those with a text."""
         hypothesis = self.hypothesis
         if hypothesis is None or not count:
             return ()
@@ -144,7 +159,25 @@ class Segment:
         moved = tuple(replace(word, indices=tuple(place - end for place in word.indices)) for word in rest)
         self.tail = Tail(moved, max(self.tail.stable - count, 0))
         self.text += "".join(word.text for word in done)
-        return done
+        said = tuple(word for word in done if word.text)
+        self._last.extend(said)
+        return said
+
+    def last_words(self, cut: float) -> tuple[str, ...]:
+        """The last final words, as they are compared, as far as they end just before a cut."""
+        return tuple(comparable(word.text) for word in self._last if word.end > cut - AGAIN)
+
+    def _without_echo(self, words: Iterable[TimedWord]) -> tuple[TimedWord, ...]:
+        """The words, those without a text that ended the previous segment and are heard again behind the cut.
+
+        Times at the end of a window are early at times: a word then seems to lie before a cut that it lies behind.
+        """
+        words = tuple(words)
+        if self._committed or not words or words[0].start > self.origin + AGAIN:
+            return words
+        said, echo = tuple(comparable(word.text) for word in words), self._echo
+        again = max((count for count in range(1, len(echo) + 1) if said[:count] == echo[-count:]), default=0)
+        return (*(replace(word, text="") for word in words[:again]), *words[again:])
 
     def drop_tail(self, words: Sequence[TimedWord] = ()) -> None:
         """Reduce the tail to these of its words."""

@@ -8,20 +8,21 @@ Events depend on the audio alone, not on how it is chunked.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from linnet.audio.types import SAMPLE_RATE
-from linnet.errors import OptionError
-from linnet.streaming.activity import OFF, SECONDS, Activity
+from linnet.errors import LinnetError, OptionError
+from linnet.streaming.activity import OFF, PAUSED, SECONDS, Activity
 from linnet.streaming.event_writer import MARKS, SENTENCE, EventWriter
 from linnet.streaming.events import Bye, Error, Event, Flushed, Ready, Reason, Stats, Vad
 from linnet.streaming.events import Warning as StreamWarning
 from linnet.streaming.guards import LEAST_SPEECH, cut_loop, is_credible
 from linnet.streaming.intake import Intake
 from linnet.streaming.options import StreamOptions
-from linnet.streaming.policies import PAUSED, build_policy
+from linnet.streaming.policies import build_policy
 from linnet.streaming.protocol import Hypothesis, Query, StreamingModel
 from linnet.streaming.samples import checked
 from linnet.streaming.segment import Segment
@@ -33,6 +34,13 @@ LEAST_ROOM = 2.0  # seconds that must still fit into the model's window, else th
 BEHIND, CAUGHT_UP = 1.0, 0.3  # seconds of waiting audio: decode less often above, normally below
 FAR = 2.0  # seconds after a segment within which the next one continues its window
 RAREST = 3.0  # longest step in seconds, however far behind
+
+
+def failure(error: Exception) -> tuple[str, str]:
+    """The code and message of the `Error` event for an exception."""
+    if isinstance(error, LinnetError):
+        return "model", str(error)
+    return "internal", f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class StreamSession:
         self._segments = 0
         self._floor = 0.0  # no segment starts before it: that audio is transcribed
         self._pending: _PendingQuery | None = None
-        self._ordered: Reason | None = None
+        self._orders: deque[Reason] = deque()
         self._speaking = False  # as last reported
         self._warned: set[str] = set()  # warnings already emitted
         self._step = self.timing.step
@@ -137,35 +145,39 @@ class StreamSession:
             language=self.options.language,
             notices=notices,
         )
+        if self.options.prompt and not self._prompt:
+            self.warn("prompt", f"{self.model.name} takes no prompt: it is ignored")
 
     def take(self, samples: Any) -> None:
         """Receive audio without processing it. See `push`."""
-        if self.closed or self._ordered == "stop":
+        if self.closed or "stop" in self._orders:
             raise OptionError("this stream has ended: open another one")
         taken, damaged = checked(samples)
         self.repaired(damaged)
         self._intake.add(taken)
 
     def order(self, what: Reason) -> None:
-        """Request a `flush` or a `stop`, carried out once all audio before it is processed, or an `endpoint`.
+        """Request a `flush` or a `stop`, carried out in turn once all audio is processed, or an `endpoint`.
 
         An `endpoint` is a flush without a `Flushed`, for a source that stalls in the middle of speech.
         """
-        if self.closed or self._ordered:
+        if self.closed or "stop" in self._orders:
             raise OptionError("this stream has ended: open another one")
-        self._ordered = what
+        self._orders.append(what)
 
     def advance(self) -> Query | None:
         """Process audio up to the next query; None once all audio is processed and all requests are carried out."""
         if self.closed or self._pending is not None:
             return None
-        while True:
+        while not self.closed:
             query = self._due()
+            if query is None and not self._next_frame():
+                if not self._orders:
+                    return None
+                query = self._carry_out()
             if query is not None:
                 return query
-            if not self._next_frame():
-                break
-        return self._carry_out() if self._ordered else None
+        return None
 
     def accept(self, hypothesis: Hypothesis) -> None:
         """Process the hypothesis for the query that `advance` returned."""
@@ -240,8 +252,11 @@ class StreamSession:
             self._report_stats()
         return True
 
-    def _open(self, start: float, before: tuple[int, ...] = ()) -> None:
-        """Start a segment at `start`, whose audio is still kept; `before` holds the preceding tokens."""
+    def _open(self, start: float, before: tuple[int, ...] = (), *, echo: tuple[str, ...] = ()) -> None:
+        """Start a segment at `start`, whose audio is still kept.
+
+        `before` holds the preceding tokens, `echo` the words just before a cut, which may be heard again behind it.
+        """
         policy, last = build_policy(self.options, self.timing), self._last
         if last is not None and start - last.now < FAR and last.room >= FAR + 2.0 * LEAST_ROOM:
             self._segment = last.follow(self._segments, policy)
@@ -250,7 +265,7 @@ class StreamSession:
             language = self.options.language or self._writer.language()
             memory = self.model.begin(language=language, prompt=(*self._prompt, *before))
             origin, samples = self._intake.since(start)
-            self._segment = Segment(self._segments, self.model, policy, memory, origin)
+            self._segment = Segment(self._segments, self.model, policy, memory, origin, echo=echo)
         self._last = None
         self._segments += 1
         if len(samples):
@@ -261,7 +276,7 @@ class StreamSession:
         speaking = self._segment is not None and speech.silence < PAUSED
         if speaking != self._speaking:
             self._speaking = speaking
-            at = speech.onset if speaking else speech.end
+            at = speech.resumed if speaking else speech.end
             self._emit(Vad, speaking=speaking, at=round(max(at * SECONDS, self._floor if speaking else 0.0), 3))
 
     # --- when to decode
@@ -325,7 +340,7 @@ class StreamSession:
         segment, reason, intake = pending.segment, pending.reason or "stop", self._intake
         cut = intake.now if pending.cut is None else pending.cut
         segment.drop_tail([word for word in segment.tail.words if (word.start + word.end) / 2 < cut])
-        any_text = bool(segment.text or segment.tail.words)
+        any_text = bool(segment.shown)
         if any_text:
             self._finalize(segment, len(segment.tail.words), reason, last=True)
         self._show(segment)
@@ -334,19 +349,19 @@ class StreamSession:
         if reason != "cap" and any_text and self.model.carries:
             self._last = segment
         if reason == "cap":
-            self._open(cut, segment.committed if any_text else ())
+            self._open(cut, segment.committed if any_text else (), echo=segment.last_words(cut))
         self._report_speech()
         if reason != "cap":
             intake.speech.restart()
 
     def _carry_out(self) -> Query | None:
-        """Carry out the request, now that all audio is processed."""
-        segment, what = self._segment, self._ordered
+        """Carry out the next request, now that all audio is processed, or return the query that it needs first."""
+        segment, what = self._segment, self._orders[0]
         if segment is not None:
             if segment.decoded_until < self._intake.now - 1e-6 or segment.tail.words:
                 return self._ask(segment, what)
             self._end_segment(_PendingQuery(segment, self._intake.speech.silence, what))
-        self._ordered = None
+        self._orders.popleft()
         if what == "stop":
             self._close()
         elif what == "flush":
@@ -376,6 +391,11 @@ class StreamSession:
         self.closed = True
         self._segment, self._last, self._pending = None, None, None
         self._intake.clear()
+
+    @property
+    def _ordered(self) -> Reason | None:
+        """The request to carry out next."""
+        return self._orders[0] if self._orders else None
 
     @property
     def _time(self) -> float:

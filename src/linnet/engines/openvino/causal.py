@@ -49,14 +49,24 @@ class CausalSizes:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A memory's buffers and room, and copies of the frames in them from `since` on."""
+
+    own: list[NDArray[Any]]
+    cross: list[NDArray[Any]]
+    room: int
+    since: int
+    copies: tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
 class Mark:
     """Where a memory was."""
 
     frames: int
     mel: NDArray[np.float32]
     last: NDArray[np.float32]
-    since: int = 0
-    copies: tuple[NDArray[Any], ...] = ()  # of `own` and `cross`, from frame `since` on
+    kept: Kept | None = None
 
 
 class OpenVinoMemory:
@@ -85,13 +95,14 @@ class OpenVinoMemory:
         if since is None:
             return Mark(self.frames, self.mel, self.last)
         copies = tuple(each.copy() for each in self.between(since, self.frames))
-        return Mark(self.frames, self.mel, self.last, since, copies)
+        return Mark(self.frames, self.mel, self.last, Kept(self.own, self.cross, self.room, since, copies))
 
     def rewind(self, mark: Mark) -> None:
         """See `EncoderMemory`."""
         self.frames, self.mel, self.last = mark.frames, mark.mel, mark.last
-        if mark.copies:
-            for held, copied in zip(self.between(mark.since, mark.frames), mark.copies, strict=True):
+        if (kept := mark.kept) is not None:
+            self.own, self.cross, self.room = kept.own, kept.cross, kept.room  # more room rounds other sums
+            for held, copied in zip(self.between(kept.since, mark.frames), kept.copies, strict=True):
                 held[...] = copied
 
     def between(self, start: int, end: int) -> list[NDArray[Any]]:

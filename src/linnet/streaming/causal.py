@@ -197,9 +197,13 @@ class CausalModel:
         return peak, fresh
 
     def _encode_tail(self, memory: CausalMemory) -> None:
-        """Encode the incomplete block with silence behind it, as far as there is room: one block, if not too long."""
-        wanted = min(-(-memory.count // FRAME_SAMPLES) + self.spec.tail_pad, self._engine.most_frames)
-        ends, end = [], memory.encoder.frames
+        """Encode the incomplete block with silence behind it, as far as there is room: one block, if not too long.
+
+        Its length is a multiple of the shortest block's, since an engine prepares itself for each length that it meets.
+        """
+        ends, end, step = [], memory.encoder.frames, self.spec.shortest_block
+        missing = -(-memory.count // FRAME_SAMPLES) + self.spec.tail_pad - end
+        wanted = min(end + -(-missing // step) * step, self._engine.most_frames)
         while end < wanted:
             end = wanted if wanted - end <= self.spec.longest_block else self._next_end(end)
             ends.append(end)

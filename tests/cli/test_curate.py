@@ -99,6 +99,12 @@ def test_other_budgets_leave_out_what_is_held_out_or_heard_otherwise(corpus: Pat
         *("--held-out", tmp_path / "held.jsonl", "--heard", tmp_path / "heard.jsonl"),
     )
     assert done.status == 0, done.err
+    assert not (tmp_path / "work" / "selection.parquet").exists()
+    made = called(
+        *("curate", corpus / "corpus.jsonl", "--output", tmp_path / "kept.jsonl", "--work", tmp_path / "work"),
+        *("--held-out", tmp_path / "held.jsonl", "--heard", tmp_path / "heard.jsonl", "--workers", "1"),
+    )
+    assert made.status == 0, made.err
     selection = read_selection(tmp_path / "work")
     fates = [selection.fates[row] for row in range(len(rows))]
     assert fates.count("leak") >= 4  # one or two may fail another gate before
@@ -124,7 +130,8 @@ def test_transcripts_are_heard_by_a_model_and_a_second_run_resumes(corpus: Path,
     again = called(*given)
     assert "0 transcripts heard, 3 before" in again.err
     done = called(
-        *("curate", manifest, "--dry-run", "--work", tmp_path / "work", "--workers", "1", "--heard", heard, "--force")
+        *("curate", manifest, "--output", tmp_path / "kept.jsonl", "--work", tmp_path / "work", "--workers", "1"),
+        *("--heard", heard, "--force"),
     )
     assert done.status == 0, done.err
     gains = read_selection(tmp_path / "work").checks["unheard"]
@@ -152,7 +159,75 @@ def test_a_page_has_the_confound_first_and_plays(corpus: Path, curated: Path) ->
     assert "same-sound" in page
 
 
+def test_a_manifest_that_changed_is_curated_as_a_new_one(corpus: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (corpus / "corpus.jsonl").read_text().splitlines()]
+    rows = [row | {"audio": str(corpus / row["audio"])} for row in rows]
+    edited = [rows[1] | {"text": "na na na"}, *rows[2:30], rows[0]]
+    manifest = tmp_path / "some.jsonl"
+    for given in (rows[:20], edited, rows[:10]):  # it grows, with another order and text, and shrinks
+        manifest.write_text("".join(json.dumps(row) + "\n" for row in given))
+        made = []
+        for work in (tmp_path / "work", tmp_path / f"work-{len(given)}"):
+            output = tmp_path / f"{work.name}.jsonl"
+            done = called("curate", manifest, "--output", output, "--work", work, "--workers", "1", "--force")
+            assert done.status == 0, done.err
+            made.append(output.read_bytes())
+        assert made[0] == made[1]
+
+
+def test_rows_that_cannot_be_used_are_on_record(corpus: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (corpus / "corpus.jsonl").read_text().splitlines()[:12]]
+    rows = [row | {"audio": str(corpus / row["audio"])} for row in rows]
+    bad = [rows[0] | {"duration": float("nan"), "id": "n"}, {"text": "no sound"}, rows[1] | {"text": 5, "id": "t"}]
+    manifest, output = tmp_path / "some.jsonl", tmp_path / "kept.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *bad, rows[3]]) + "no json\n")
+    done = called("curate", manifest, "--output", output, "--workers", "1", "--force", "--hours", "50")
+    assert done.status == 0, done.err
+    for said in (
+        "the budget of 50 hours is more than can be read, 0.00 hours",
+        "4 of 17 rows cannot be used",
+        "line 13",
+        "line 14",
+        "line 15",
+        "1 rows have the id of an earlier row",
+    ):
+        assert said in done.err
+        assert said in "\n".join(read_selection(output.with_name("kept.jsonl.work")).notices)
+    manifest.write_text(json.dumps(rows[0] | {"text": ["ba"]}) + "\n")
+    nothing = called("curate", manifest, "--output", output, "--workers", "1")
+    assert nothing.status != 0
+    assert "line 1: the key 'text'" in nothing.err
+    assert "the corpus holds no utterances" in nothing.err
+
+
+def test_a_dry_run_leaves_the_selection_and_a_corpus_is_not_overwritten(corpus: Path, curated: Path) -> None:
+    manifest, work = corpus / "corpus.jsonl", curated.with_name("kept.jsonl.work")
+    before = {path: path.read_bytes() for path in (manifest, curated, work / "selection.parquet")}
+    assert called("curate", manifest, "--dry-run", "--work", work, "--keep", "0.1", "--workers", "1").status == 0
+    for given, said in (
+        (("--output", manifest), "is the corpus itself: choose another --output"),
+        (("--output", f"{corpus}/./corpus.jsonl"), "is the corpus itself"),
+        (("--output", curated, "--report", manifest), "is the corpus itself: choose another --report"),
+        (("--output", curated, "--report", curated), "is --output as well"),
+        (("--output", curated, "--mark", manifest), "--mark goes with --format nemo"),
+        (("--output", corpus, "--format", "kaldi"), "would be replaced"),
+        (("--output", curated, "--preset", "heep", "--hours", "1"), "keeps a share of the hours: give --keep"),
+        (("--output", curated, "--preset", "heep", "--held-out", manifest), "gates, which preset heep does not have"),
+        (("--output", curated, "--preset", "heep", "--heard", manifest), "gates, which preset heep does not have"),
+    ):
+        done = called("curate", manifest, *given, "--workers", "1")
+        assert done.status != 0
+        assert said in done.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_what_cannot_be_is_refused(corpus: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "work"
+    broken.mkdir()
+    (broken / "selection.parquet").write_bytes(b"PAR1")
+    damaged = called("curate", "explain", broken, "a")
+    assert damaged.status != 0
+    assert "the selection cannot be read" in damaged.err
     both = called("curate", corpus / "corpus.jsonl", "--keep", "0.2", "--hours", "1", "--output", tmp_path / "k")
     assert both.status != 0
     assert "give one of --keep and --hours" in both.err

@@ -129,9 +129,13 @@ def test_a_second_call_trains_nothing_and_shows_the_same(experiment: Path, prove
     assert len(loaded) == before
 
 
-def test_the_shipped_experiments_differ_in_recipe_output_and_normalizer_alone() -> None:
+def test_the_shipped_experiments_differ_in_pools_recipe_output_and_normalizer_alone() -> None:
     digits, whisper = (read_experiment(RECIPES / f"prove-{name}.yaml") for name in ("digits", "whisper"))
-    assert (digits.pools[:3], digits.budgets) == (whisper.pools, whisper.budgets)
+    assert digits.budgets == whisper.budgets
+    for one in (digits, whisper):
+        pools = [Path(pool.manifest).parent.name for pool in one.pools]
+        assert len(set(pools)) == one.seeds, "each seed has a pool of its own"
+        assert not {"pool-0", "pool-1"} & set(pools), "gates were made on them"
     assert digits.tests.items() >= whisper.tests.items()
     assert whisper.normalizer == "digits", "of `3 1 4` and `three one four`, which tiny.en writes, none is an error"
     assert digits.output != whisper.output

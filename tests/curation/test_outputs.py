@@ -122,6 +122,43 @@ def test_a_manifest_of_archives_is_marked_as_it_is(tmp_path: Path) -> None:
     assert [one.text for one in open_source(target, "nemo")] == ["one"]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[::-1], "line 1: c.wav, but a.wav in the selection"),
+        (lambda lines: lines[:2], "has no row c.wav that can be used"),
+        (lambda lines: [*lines, lines[0] | {"audio_filepath": "d.wav"}], "line 4: d.wav, but nothing in the selection"),
+        (lambda lines: [{"audio": line["audio_filepath"], "text": line["text"]} for line in lines], "has no row a.wav"),
+    ],
+)
+def test_no_other_manifest_is_marked(tmp_path: Path, change: Any, message: str) -> None:
+    lines = [{"audio_filepath": f"{name}.wav", "duration": 0.5, "text": name} for name in "abc"]
+    utterances = list(open_source(corpora.lines(tmp_path / "all.json", lines), "nemo"))
+    other = corpora.lines(tmp_path / "other.json", change(lines))
+    chosen = chosen_rows(utterances, select(pool_of(["a", "b", "c"], ids=[one.id for one in utterances])), {})
+    target = tmp_path / "marked.json"
+    with pytest.raises(OptionError, match=message):
+        write_selection(target, chosen, OutputOptions("nemo", marked=other))
+    assert not target.exists()
+    with pytest.raises(OptionError, match="--mark goes with --format nemo"):
+        OutputOptions("linnet", marked=other)
+
+
+def test_a_folder_of_something_else_is_not_replaced(corpus: list[Utterance], tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for _ in range(2):  # an empty folder, and an earlier selection, are
+        write_selection(folder, rows(corpus), OutputOptions("kaldi"))
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(OptionError, match=r"home: holds thesis\.txt, and would be replaced"):
+        write_selection(folder, rows(corpus), OutputOptions("kaldi"))
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    with pytest.raises(OptionError, match="is a file: choose another --output"):
+        write_selection(folder / "thesis.txt", rows(corpus), OutputOptions("kaldi"))
+    with pytest.raises(OptionError, match="is a folder: choose a file"):
+        OutputOptions().check(folder)
+
+
 def test_kaldi_is_sorted_and_has_no_blanks(corpus: list[Utterance], tmp_path: Path) -> None:
     write_selection(tmp_path / "k", rows(corpus), OutputOptions("kaldi"))
     for file in (tmp_path / "k").iterdir():

@@ -19,6 +19,7 @@ from linnet.errors import LinnetError, OptionError
 if TYPE_CHECKING:
     from linnet.curation.job import Corpus, Curated
     from linnet.curation.options import CurateOptions
+    from linnet.curation.outputs import OutputOptions
     from linnet.curation.selection import Selection
     from linnet.data.sources import Source
 
@@ -133,6 +134,9 @@ def run(
     second to the selection. The reason for every recording is recorded: see linnet curate explain. A second run resumes
     the first, and decodes nothing again.
     """
+    from dataclasses import replace
+
+    from linnet.curation.outputs import OutputOptions
     from linnet.curation.workers import shared_workers
     from linnet.data.sources import open_source
 
@@ -142,16 +146,19 @@ def run(
     if place is None:
         raise OptionError("give a folder for measurements: --work FOLDER")
     options = _options(settings, preset, (keep, hours), (held_out, errors, heard), (workers, cluster))
+    form = OutputOptions(format, marked=mark)
+    _check_places(source, output, report, form)
     opened = open_source(source)
     with shared_workers(options.workers):
         corpus = _measure(opened, place, options)
         curated = _choose(corpus, rounds)
-    curated.selection.write(place)
     if dry_run or output is None:
         _print_budgets(curated, options, as_json)
         return
     _refuse_starved(curated.selection, force)
-    _write(opened, curated, (output, format, mark))
+    curated = replace(curated, selection=curated.selection.noting(opened.report.lines()))
+    curated.selection.write(place)
+    _write(opened, curated, output, form)
     if report is not None:
         from linnet.curation.page import write_page
 
@@ -215,10 +222,27 @@ def _options(
     return options.keeping(*budget)
 
 
+def _check_places(source: str, output: Path | None, report: Path | None, form: OutputOptions) -> None:
+    """Refuse to write over the corpus, over the selection, or over what is no selection."""
+    if output is None:
+        return
+    form.check(output)
+    corpus = [Path(source), Path(source.partition(":")[2] or source), *([form.marked] if form.marked else [])]
+    for option_name, path in (("--output", output), ("--report", report)):
+        if path is not None and path.exists() and any(one.exists() and path.samefile(one) for one in corpus):
+            raise OptionError(f"{path}: is the corpus itself: choose another {option_name}")
+    if report is not None and report.absolute() == output.absolute():
+        raise OptionError(f"{report}: is --output as well: choose another --report")
+
+
 def _measure(source: Source, place: Path, options: CurateOptions) -> Corpus:
     from linnet.curation.job import Watcher, measure
 
-    return measure(source, place, options, watcher=Watcher(notice, _progress))
+    try:
+        return measure(source, place, options, watcher=Watcher(notice, _progress))
+    finally:  # what cannot be used, also where that is all
+        for line in source.report.lines():
+            notice(line)
 
 
 def _progress(done: int, count: int) -> None:
@@ -260,14 +284,15 @@ def _refuse_starved(selection: Selection, force: bool) -> None:
     notice(sentence)
 
 
-def _write(source: Source, curated: Curated, files: tuple[Path, str, Path | None]) -> None:
-    from linnet.curation.outputs import OutputOptions, chosen_rows, write_selection
+def _write(source: Source, curated: Curated, output: Path, form: OutputOptions) -> None:
+    from linnet.curation.outputs import chosen_rows, write_selection
 
-    output, kind, mark = files
     rows = chosen_rows(source, curated.selection, curated.pool.scores)
-    written = write_selection(output, rows, OutputOptions(kind, marked=mark))
+    written = write_selection(output, rows, form)
     for line in written.lines():
         notice(line)
+    if not curated.selection.kept.any():
+        notice("nothing is kept: no recording passes the gates and fits into the budget (see linnet curate explain)")
 
 
 def _print_summary(selection: Selection, output: Path, as_json: bool) -> None:

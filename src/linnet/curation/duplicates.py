@@ -175,8 +175,9 @@ def contour_pairs(pool: Pool, usable: Flags) -> Pairs:
 def likeness(pool: Pool, first: Integers, second: Integers, other: Pool | None = None) -> Numbers:
     """The share of equal MinHash values of pairs [P]; `second` indexes `other`, if given."""
     theirs = pool if other is None else other
-    shares: Numbers = (pool.sketches[first] == theirs.sketches[second]).mean(axis=1, dtype=np.float64)
-    return np.nan_to_num(shares)
+    equal = pool.sketches[first] == theirs.sketches[second]
+    shares: Numbers = equal.sum(axis=1, dtype=np.float64) / max(equal.shape[1], 1)  # no column where no sound is read
+    return shares
 
 
 def text_keys(words: Ragged) -> Keys:

@@ -158,12 +158,15 @@ def leak_gates(corpus: Corpus, watcher: Watcher | None = None) -> list[Gate]:
     """
     from linnet.data.sources import open_source
 
+    watcher = watcher or Watcher()
     codebook, _ = Codebook.load(corpus.plan.work / f"codebook-{corpus.audio.codebook}.safetensors")
     options = replace(corpus.options, held_out=())
     gates: list[Gate] = []
     for number, name in enumerate(corpus.options.held_out):
-        place = corpus.plan.work / f"held-out-{number}"
-        held = measure(open_source(name), place, options, codebook=codebook, watcher=watcher)
+        place, source = corpus.plan.work / f"held-out-{number}", open_source(name)
+        held = measure(source, place, options, codebook=codebook, watcher=watcher)
+        for line in source.report.lines():
+            watcher.notify(line)
         hear = listen(corpus.plan.at_home, held.plan.at_home) if options.leaks.listen else None
         gates.append(Leak(read_pool(place), options.leaks, hear))
     return gates

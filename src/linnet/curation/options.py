@@ -43,6 +43,10 @@ class CurateOptions:
 
     def __post_init__(self) -> None:
         require_known(self, "preset", PRESETS)
+        if self.preset == "heep" and (self.held_out or self.heard):
+            raise OptionError(
+                "--held-out and --heard are gates, which preset heep does not have: choose with preset balanced first"
+            )
 
     def keeping(self, share: float | None = None, hours: float | None = None) -> CurateOptions:
         """These options with another budget: a share of the readable hours, or hours."""
@@ -50,6 +54,8 @@ class CurateOptions:
             return self
         if share is not None and hours is not None:
             raise OptionError("give one of --keep and --hours: each is the budget")
+        if hours is not None and self.preset == "heep":
+            raise OptionError("preset heep keeps a share of the hours: give --keep in place of --hours")
         budget = self.select.budget
         budget = replace(budget, keep=share, hours=None) if share is not None else replace(budget, hours=hours)
         heep = self.heep if share is None else replace(self.heep, keep=share, tau_0=None)

@@ -92,10 +92,13 @@ def ask_gates(pool: Pool, options: SelectOptions, more_gates: Sequence[Gate] = (
 def select_gated(pool: Pool, gated: Gated, options: SelectOptions) -> Selection:
     """Choose among what has passed the gates already."""
     usable = gated.usable
-    budget = options.budget.seconds(float(pool.seconds.sum()))
+    readable = float(pool.seconds.sum())
+    budget = options.budget.seconds(readable)
     items = coverage_items(pool, usable, options.coverage)
     greedy = CoverageGreedy(items, _costs(pool, options), options.coverage.tolerance)
     choice = _Choice(pool, options, usable, budget, greedy)
+    if (hours := options.budget.hours or 0.0) * HOUR > readable:
+        choice.notices.say(f"the budget of {hours:g} hours is more than can be read, {readable / HOUR:.2f} hours")
     choice.fill()
     return Selection.of(pool, gated, choice.fates, greedy, choice.notices, budget)
 

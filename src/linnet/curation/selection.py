@@ -6,8 +6,8 @@ Shapes: N recordings.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,10 @@ class Selection:
             budget=budget,
         )
 
+    def noting(self, sentences: Sequence[str]) -> Selection:
+        """The same with further notices, which come first."""
+        return replace(self, notices=(*sentences, *self.notices))
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -224,8 +228,11 @@ def read_selection(folder: Path) -> Selection:
     path = folder / "selection.parquet"
     if not path.is_file():
         raise OptionError(f"{folder}: no selection.parquet; choose first: linnet curate MANIFEST")
-    table = pq.read_table(path)
-    summary = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
+    try:
+        table = pq.read_table(path)
+        summary = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise OptionError(f"{folder}: the selection cannot be read ({error}); choose again") from error
 
     def objects(name: str) -> NDArray[Any]:
         held = np.empty(table.num_rows, object)

@@ -23,6 +23,7 @@ from linnet.curation.parquet import parquet, save_table
 from linnet.curation.phonemes.backends import UNKNOWN, PhonemeOptions, Phonemizers, SpokenRow
 from linnet.curation.phonemes.base import Phones
 from linnet.curation.phonemes.inventory import INVENTORY, Inventory, Key, Tally
+from linnet.curation.shards import table_key
 from linnet.curation.words import TextWords, read_text
 from linnet.errors import OptionError
 
@@ -48,18 +49,18 @@ def shard_paths(folder: Path) -> list[tuple[Path, Path]]:
 def speak_shard(measured: Path, heard: Path, options: PhonemeOptions) -> int:
     """Phonemize the texts of one measured shard to its draft; returns the number of rows.
 
-    An existing draft is kept, unless it was made with other options, lexicons or libraries. Map it over `shard_paths`
-    with any number of processes, each with its own backends. Raises `OptionError` for a lexicon that cannot be read,
-    `OutputError` for a draft that cannot be written.
+    An existing draft is kept, unless it was made of other rows, or with other options, lexicons or libraries. Map it
+    over `shard_paths` with any number of processes, each with its own backends. Raises `OptionError` for a lexicon that
+    cannot be read, `OutputError` for a draft that cannot be written.
     """
-    reader = parquet()
-    made_by = options.fingerprint
+    reader, fingerprint = parquet(), options.fingerprint
+    made_by = f"{fingerprint} {table_key(measured)}"
     if heard.is_file() and (reader.read_schema(heard).metadata or {}).get(_MADE_BY) == made_by.encode():
         return int(reader.read_metadata(heard).num_rows)
     table = reader.read_table(measured, columns=["row", "text", "language"])
     columns = (table.column(name).to_pylist() for name in ("row", "text", "language"))
     rows = [TextRow(row, text, language or UNKNOWN) for row, text, language in zip(*columns, strict=True)]
-    spoken = spoken_table(rows, _phonemizers(options, made_by))
+    spoken = spoken_table(rows, _phonemizers(options, fingerprint))
     save_table(heard, spoken.replace_schema_metadata({**spoken.schema.metadata, _MADE_BY: made_by}))
     return len(rows)
 

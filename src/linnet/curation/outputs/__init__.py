@@ -8,7 +8,7 @@ from pathlib import Path
 
 from linnet.curation.outputs.base import Chosen, Written, chosen_rows
 from linnet.curation.outputs.jsonl import mark_nemo, write_linnet, write_nemo
-from linnet.curation.outputs.kaldi import write_kaldi
+from linnet.curation.outputs.kaldi import check_kaldi, write_kaldi
 from linnet.curation.outputs.lhotse import write_lhotse
 from linnet.curation.outputs.tables import write_parquet
 from linnet.errors import OptionError, OutputError
@@ -35,6 +35,15 @@ class OutputOptions:
     def __post_init__(self) -> None:
         if self.kind not in FORMATS:
             raise OptionError(unknown("format", self.kind, FORMATS))
+        if self.marked is not None and self.kind != "nemo":
+            raise OptionError("--mark goes with --format nemo")
+
+    def check(self, path: Path) -> None:
+        """Raise `OptionError` for a place that a selection must not replace."""
+        if self.kind == "kaldi":
+            check_kaldi(path)
+        elif path.is_dir():
+            raise OptionError(f"{path}: is a folder: choose a file for --output")
 
 
 def write_selection(path: Path, rows: Iterable[Chosen], options: OutputOptions | None = None) -> Written:

@@ -9,14 +9,15 @@ from typing import Any
 
 from linnet.curation.outputs.base import Chosen, Written
 from linnet.data.fields import BadRow, parse_json
-from linnet.data.manifest import place, to_line
+from linnet.data.manifest import Utterance, place, to_line
 from linnet.data.sources import SourceSpec
-from linnet.data.sources.base import Found
 from linnet.data.sources.jsonl import read_nemo
 from linnet.data.sources.lines import read_lines
+from linnet.errors import OptionError
 from linnet.files import whole_file
 
 _SIX = 6  # decimal places
+_MARKABLE = "--mark takes the NeMo manifest of the corpus that was curated, with its rows in the same order"
 
 
 def write_linnet(path: Path, rows: Iterable[Chosen]) -> Written:
@@ -62,28 +63,35 @@ def mark_nemo(path: Path, rows: Iterable[Chosen], original: Path) -> Written:
     """The unchanged rows of a NeMo manifest in order, with dropped ones marked with `_skipme`.
 
     Paths are unchanged: the new manifest belongs next to the old one. A line that is not JSON is dropped; an invalid
-    row is marked.
+    row is marked. Raises `OptionError` for a manifest with other rows than the selection.
     """
     written = Written()
     left = iter(rows)
     with whole_file(path) as file:
-        for line, found in _nemo(original):
-            row = next(left) if found is not None else None
+        for number, (line, found) in enumerate(_nemo(original), start=1):
+            row = None if found is None else next(left, None)
+            if found is not None and (row is None or not _same(found, row.utterance)):
+                other = "nothing" if row is None else row.utterance.id
+                raise OptionError(f"{original}, line {number}: {found.id}, but {other} in the selection: {_MARKABLE}")
             if line is None:
                 written.left_out["a line of the manifest is not JSON"] += 1
                 continue
             marks = {"_skipme": True} if row is None else {**_extras(row), **_mark(row)}
             file.write(_line({**line, **marks}))
             written.rows += 1
-        for _ in left:  # raises if the manifest has changed
-            pass
+        if (missing := next(left, None)) is not None:
+            raise OptionError(f"{original}: has no row {missing.utterance.id} that can be used: {_MARKABLE}")
     return written
 
 
-def _nemo(original: Path) -> Iterator[tuple[dict[str, Any] | None, Found | None]]:
-    """Each line with its utterance."""
-    from linnet.data import Utterance
+def _same(one: Utterance, other: Utterance) -> bool:
+    """Whether a row of a NeMo manifest is an utterance of the selection, which may be read from a copy elsewhere."""
+    named = other.id == one.id or other.id.startswith(f"{one.id}#")  # duplicate ids are renamed
+    return named or (Path(one.audio).name, one.text) == (Path(other.audio).name, other.text)
 
+
+def _nemo(original: Path) -> Iterator[tuple[dict[str, Any] | None, Utterance | None]]:
+    """Each line with its utterance."""
     for (_, raw), found in zip(read_lines(original), read_nemo(SourceSpec(str(original))), strict=True):
         try:
             line = parse_json(raw)

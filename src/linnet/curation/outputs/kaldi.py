@@ -10,10 +10,22 @@ from pathlib import Path
 from linnet.curation.outputs.base import Chosen, Written
 from linnet.data.manifest import place
 from linnet.data.sources.embedded import split_address
+from linnet.errors import OptionError
 from linnet.files import whole_file, whole_folder
 from linnet.urls import is_url
 
 _BLANK = re.compile(r"\s+")
+_FILES = {"wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2lang", "utt2dur", "utt2weight"}
+
+
+def check_kaldi(folder: Path) -> None:
+    """Raise `OptionError` for a place that holds anything else than an earlier selection, which would be replaced."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise OptionError(f"{folder}: is a file: choose another --output, Kaldi's is a folder")
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in _FILES):
+        raise OptionError(f"{folder}: holds {others[0]}, and would be replaced: choose another --output, or empty it")
 
 
 def write_kaldi(folder: Path, rows: Iterable[Chosen]) -> Written:
@@ -21,8 +33,9 @@ def write_kaldi(folder: Path, rows: Iterable[Chosen]) -> Written:
 
     Keys have no blanks: those of ids and speakers become `_`. An utterance's key begins with its speaker's, as required
     by Kaldi's sorting; one without a speaker is its own speaker. Audio inside other files, at URLs, and single channels
-    of a file cannot be in wav.scp without a command, and are counted.
+    of a file cannot be in wav.scp without a command, and are counted. Raises `OptionError` as `check_kaldi` does.
     """
+    check_kaldi(folder)
     written = Written()
     tables: dict[str, dict[str, str]] = defaultdict(dict)
     recordings: dict[str, str] = {}  # of each recording

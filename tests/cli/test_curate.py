@@ -184,7 +184,7 @@ def test_rows_that_cannot_be_used_are_on_record(corpus: Path, tmp_path: Path) ->
     done = called("curate", manifest, "--output", output, "--workers", "1", "--force", "--hours", "50")
     assert done.status == 0, done.err
     for said in (
-        "the budget of 50 hours is more than can be read, 0.00 hours",
+        "0.00 hours are usable, less than the budget of 50.00",
         "4 of 17 rows cannot be used",
         "line 13",
         "line 14",

@@ -73,7 +73,7 @@ def test_small_languages_get_more_than_their_share() -> None:
 def test_more_hours_than_there_are() -> None:
     found = chosen(hours=1000.0)
     assert np.array_equal(found.kept, found.weights > 0)
-    assert "usable, less than the budget" in found.notices[0]
+    assert "usable, less than the budget of 1000.00" in found.notices[0]
 
 
 def test_the_same_text_is_capped() -> None:

@@ -92,13 +92,10 @@ def ask_gates(pool: Pool, options: SelectOptions, more_gates: Sequence[Gate] = (
 def select_gated(pool: Pool, gated: Gated, options: SelectOptions) -> Selection:
     """Choose among what has passed the gates already."""
     usable = gated.usable
-    readable = float(pool.seconds.sum())
-    budget = options.budget.seconds(readable)
+    budget = options.budget.seconds(float(pool.seconds.sum()))
     items = coverage_items(pool, usable, options.coverage)
     greedy = CoverageGreedy(items, _costs(pool, options), options.coverage.tolerance)
     choice = _Choice(pool, options, usable, budget, greedy)
-    if (hours := options.budget.hours or 0.0) * HOUR > readable:
-        choice.notices.say(f"the budget of {hours:g} hours is more than can be read, {readable / HOUR:.2f} hours")
     choice.fill()
     return Selection.of(pool, gated, choice.fates, greedy, choice.notices, budget)
 
@@ -177,11 +174,10 @@ class _Choice:
 
     def fill(self) -> None:
         """Select recordings and assign a fate to every usable one."""
-        available = float(self._hours.sum())
-        if available < self._budget * (1 - 1e-9):
-            self.notices.say(
-                f"{available / HOUR:.2f} hours are usable, less than the budget of {self._budget / HOUR:.2f}"
-            )
+        available, asked = float(self._hours.sum()), self._options.budget.hours
+        wanted = self._budget if asked is None else asked * HOUR
+        if available < wanted * (1 - 1e-9):
+            self.notices.say(f"{available / HOUR:.2f} hours are usable, less than the budget of {wanted / HOUR:.2f}")
             self._ledger.budget = self._budget
         self._floors()
         self._phase(COVERAGE, self._languages())

@@ -211,6 +211,9 @@ def test_a_dry_run_leaves_the_selection_and_a_corpus_is_not_overwritten(corpus: 
         (("--output", curated, "--report", curated), "is --output as well"),
         (("--output", curated, "--mark", manifest), "--mark goes with --format nemo"),
         (("--output", corpus, "--format", "kaldi"), "would be replaced"),
+        (("--output", curated, "--errors", corpus / "no.jsonl"), "no.jsonl: no such file"),
+        (("--output", curated, "--heard", corpus / "no.jsonl"), "no.jsonl: no such file"),
+        (("--output", curated, "--report", curated / "report.html"), "report.html: cannot write"),
         (("--output", curated, "--preset", "heep", "--hours", "1"), "keeps a share of the hours: give --keep"),
         (("--output", curated, "--preset", "heep", "--held-out", manifest), "gates, which preset heep does not have"),
         (("--output", curated, "--preset", "heep", "--heard", manifest), "gates, which preset heep does not have"),
@@ -218,6 +221,7 @@ def test_a_dry_run_leaves_the_selection_and_a_corpus_is_not_overwritten(corpus: 
         done = called("curate", manifest, *given, "--workers", "1")
         assert done.status != 0
         assert said in done.err
+        assert "decoded" not in done.err, "refused before the work"
     assert {path: path.read_bytes() for path in before} == before
 
 

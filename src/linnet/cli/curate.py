@@ -15,6 +15,7 @@ from linnet.cli.curate_prove import prove
 from linnet.cli.default_command import WithDefault
 from linnet.cli.options import option
 from linnet.errors import LinnetError, OptionError
+from linnet.files import check_place
 
 if TYPE_CHECKING:
     from linnet.curation.job import Corpus, Curated
@@ -147,6 +148,9 @@ def run(
         raise OptionError("give a folder for measurements: --work FOLDER")
     options = _options(settings, preset, (keep, hours), (held_out, errors, heard), (workers, cluster))
     form = OutputOptions(format, marked=mark)
+    for given in (options.errors, options.heard):
+        if given and not Path(given).is_file():
+            raise OptionError(f"{given}: no such file")
     _check_places(source, output, report, form)
     opened = open_source(source)
     with shared_workers(options.workers):
@@ -223,7 +227,10 @@ def _options(
 
 
 def _check_places(source: str, output: Path | None, report: Path | None, form: OutputOptions) -> None:
-    """Refuse to write over the corpus, over the selection, or over what is no selection."""
+    """Refuse, before the work, to write over the corpus, the selection or what is no selection, or where one cannot."""
+    for path in (output, report):
+        if path is not None:
+            check_place(path)
     if output is None:
         return
     form.check(output)

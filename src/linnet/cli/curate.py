@@ -135,8 +135,6 @@ def run(
     second to the selection. The reason for every recording is recorded: see linnet curate explain. A second run resumes
     the first, and decodes nothing again.
     """
-    from dataclasses import replace
-
     from linnet.curation.outputs import OutputOptions
     from linnet.curation.workers import shared_workers
     from linnet.data.sources import open_source
@@ -151,8 +149,8 @@ def run(
     for given in (options.errors, options.heard):
         if given and not Path(given).is_file():
             raise OptionError(f"{given}: no such file")
-    _check_places(source, output, report, form)
     opened = open_source(source)
+    _check_places(opened, output, report, form)
     with shared_workers(options.workers):
         corpus = _measure(opened, place, options)
         curated = _choose(corpus, rounds)
@@ -160,7 +158,6 @@ def run(
         _print_budgets(curated, options, as_json)
         return
     _refuse_starved(curated.selection, force)
-    curated = replace(curated, selection=curated.selection.noting(opened.report.lines()))
     curated.selection.write(place)
     _write(opened, curated, output, form)
     if report is not None:
@@ -226,7 +223,7 @@ def _options(
     return options.keeping(*budget)
 
 
-def _check_places(source: str, output: Path | None, report: Path | None, form: OutputOptions) -> None:
+def _check_places(source: Source, output: Path | None, report: Path | None, form: OutputOptions) -> None:
     """Refuse, before the work, to write over the corpus, the selection or what is no selection, or where one cannot."""
     for path in (output, report):
         if path is not None:
@@ -234,7 +231,7 @@ def _check_places(source: str, output: Path | None, report: Path | None, form: O
     if output is None:
         return
     form.check(output)
-    corpus = [Path(source), Path(source.partition(":")[2] or source), *([form.marked] if form.marked else [])]
+    corpus = [Path(source.spec.path), *([form.marked] if form.marked else [])]
     for option_name, path in (("--output", output), ("--report", report)):
         if path is not None and path.exists() and any(one.exists() and path.samefile(one) for one in corpus):
             raise OptionError(f"{path}: is the corpus itself: choose another {option_name}")
@@ -245,11 +242,7 @@ def _check_places(source: str, output: Path | None, report: Path | None, form: O
 def _measure(source: Source, place: Path, options: CurateOptions) -> Corpus:
     from linnet.curation.job import Watcher, measure
 
-    try:
-        return measure(source, place, options, watcher=Watcher(notice, _progress))
-    finally:  # what cannot be used, also where that is all
-        for line in source.report.lines():
-            notice(line)
+    return measure(source, place, options, watcher=Watcher(notice, _progress))
 
 
 def _progress(done: int, count: int) -> None:

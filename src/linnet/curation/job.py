@@ -30,6 +30,7 @@ from linnet.curation.spoken import finish_shards, shard_paths, speak_shard
 from linnet.curation.symbols import read_inventory
 from linnet.curation.workers import map_items, shared_workers
 from linnet.data.manifest import Utterance
+from linnet.data.sources.base import Source
 from linnet.errors import OptionError
 from linnet.notices import Notify, ignore
 
@@ -44,11 +45,12 @@ class Watcher:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A corpus with measured audio and texts, in its work folder."""
+    """A corpus with measured audio and texts, in its work folder; `problems` are rows that its source left out."""
 
     plan: Plan
     audio: AudioReport
     options: CurateOptions
+    problems: tuple[str, ...] = ()
 
     @cached_property
     def scoring(self) -> Scoring:
@@ -87,7 +89,14 @@ def measure(
     nothing can be written.
     """
     watcher = watcher or Watcher()
-    plan = make_plan(utterances, work)
+    problems: list[str] = []
+    try:
+        plan = make_plan(utterances, work)
+    finally:  # also where no row can be used
+        if isinstance(utterances, Source):
+            problems = utterances.report.lines()
+        for line in problems:
+            watcher.notify(line)
     watcher.notify(f"{plan.rows:,} recordings in {len(plan.shards):,} shards")
     with shared_workers(options.workers):
         if codebook is None:
@@ -101,7 +110,7 @@ def measure(
         for _ in map_items(_speak, tasks, options.workers):
             pass
     finish_shards(plan.work)
-    return Corpus(plan, audio, options)
+    return Corpus(plan, audio, options, tuple(problems))
 
 
 def _speak(task: tuple[Path, Path, CurateOptions]) -> int:
@@ -129,7 +138,7 @@ def curate(
     made = select(pool, corpus.options.select, gates)
     for sentence in made.notices:
         watcher.notify(sentence)
-    return Curated(made, pool, gates)
+    return Curated(made.noting(corpus.problems), pool, gates)
 
 
 def _heard(corpus: Corpus) -> list[Gate]:
@@ -158,15 +167,12 @@ def leak_gates(corpus: Corpus, watcher: Watcher | None = None) -> list[Gate]:
     """
     from linnet.data.sources import open_source
 
-    watcher = watcher or Watcher()
     codebook, _ = Codebook.load(corpus.plan.work / f"codebook-{corpus.audio.codebook}.safetensors")
     options = replace(corpus.options, held_out=())
     gates: list[Gate] = []
     for number, name in enumerate(corpus.options.held_out):
-        place, source = corpus.plan.work / f"held-out-{number}", open_source(name)
-        held = measure(source, place, options, codebook=codebook, watcher=watcher)
-        for line in source.report.lines():
-            watcher.notify(line)
+        place = corpus.plan.work / f"held-out-{number}"
+        held = measure(open_source(name), place, options, codebook=codebook, watcher=watcher)
         hear = listen(corpus.plan.at_home, held.plan.at_home) if options.leaks.listen else None
         gates.append(Leak(read_pool(place), options.leaks, hear))
     return gates
@@ -219,4 +225,4 @@ def _finish(corpus: Corpus, rescore: HeepScorer, done: Round) -> Curated:
     shards, _ = corpus.survey
     write_scores(corpus.plan.work, shards, rescore.columns)
     pool = read_pool(corpus.plan.work)
-    return Curated(select_by_score(pool, done.scores, done.kept), pool)
+    return Curated(select_by_score(pool, done.scores, done.kept).noting(corpus.problems), pool)

@@ -162,7 +162,7 @@ def table_path(work: Path, name: str, index: int) -> Path:
 
 def write_table(path: Path, table: pa.Table, key: str) -> None:
     """Write a shard's table and the key of its inputs; equal tables yield equal bytes. Raises `OutputError`."""
-    save_table(path, table.replace_schema_metadata({_KEY: key.encode()}))
+    save_table(path, table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: key.encode()}))
 
 
 def table_key(path: Path) -> str | None:

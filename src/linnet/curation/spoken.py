@@ -23,12 +23,11 @@ from linnet.curation.parquet import parquet, save_table
 from linnet.curation.phonemes.backends import UNKNOWN, PhonemeOptions, Phonemizers, SpokenRow
 from linnet.curation.phonemes.base import Phones
 from linnet.curation.phonemes.inventory import INVENTORY, Inventory, Key, Tally
-from linnet.curation.shards import table_key
+from linnet.curation.shards import key_of, table_key, write_table
 from linnet.curation.words import TextWords, read_text
 from linnet.errors import OptionError
 
 _TALLY = b"linnet.phones"  # in the metadata of a shard: its own numbers of phones and their counts
-_MADE_BY = b"linnet.made_by"
 NO_TEXT = "no transcript"
 
 
@@ -54,14 +53,13 @@ def speak_shard(measured: Path, heard: Path, options: PhonemeOptions) -> int:
     cannot be read, `OutputError` for a draft that cannot be written.
     """
     reader, fingerprint = parquet(), options.fingerprint
-    made_by = f"{fingerprint} {table_key(measured)}"
-    if heard.is_file() and (reader.read_schema(heard).metadata or {}).get(_MADE_BY) == made_by.encode():
+    key = key_of("heard", fingerprint, str(table_key(measured)))
+    if table_key(heard) == key:
         return int(reader.read_metadata(heard).num_rows)
     table = reader.read_table(measured, columns=["row", "text", "language"])
     columns = (table.column(name).to_pylist() for name in ("row", "text", "language"))
     rows = [TextRow(row, text, language or UNKNOWN) for row, text, language in zip(*columns, strict=True)]
-    spoken = spoken_table(rows, _phonemizers(options, fingerprint))
-    save_table(heard, spoken.replace_schema_metadata({**spoken.schema.metadata, _MADE_BY: made_by}))
+    write_table(heard, spoken_table(rows, _phonemizers(options, fingerprint)), key)
     return len(rows)
 
 

@@ -58,7 +58,7 @@ def load_causal(
     if wanted.engine == "auto":
         report(f"engine: {chosen} ({why})")
     source = _Source.of(name, folder, base or spec.base, offline=offline, notify=notify)
-    compute = _compute_type(chosen, device, wanted, small=is_small(source.checkpoint))
+    compute = _compute_type(chosen, device, wanted, source.checkpoint)
     if wanted.compute_type == "auto" and chosen == "openvino":
         report(f"compute type: {compute}")
     build = _openvino if chosen == "openvino" else _torch
@@ -88,15 +88,17 @@ class _Source:
         return module
 
 
-def _compute_type(engine: str, device: str, wanted: EngineConfig, *, small: bool) -> str:
+def _compute_type(engine: str, device: str, wanted: EngineConfig, checkpoint: Path) -> str:
     """The precision of an engine. Raises `OptionError` for one that needs what is not here."""
     kind = wanted.compute_type
     if engine == "torch":
         return str(choose_dtype({"auto": "auto", "f32": "float32", "bf16": "bfloat16"}.get(kind, kind), device)[0])[6:]
     if kind == "w8a8":
         raise OptionError("compute type w8a8 is calibrated on whole windows: for a causal model use f32, bf16 or int8")
-    if kind != "auto" or not small:
-        return "int8" if kind == "auto" else kind
+    if kind != "auto":
+        return kind
+    if not is_small(checkpoint):
+        return "int8"
     from linnet.engines.openvino.runtime import bf16_pays
 
     return "bf16" if bf16_pays() else "f32"

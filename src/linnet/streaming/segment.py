@@ -5,7 +5,6 @@ Times are seconds of the stream; the model's own times start at the segment's `o
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,9 +59,8 @@ class Segment:
         self.total, self.count = 0.0, 0  # summed log-probability and number of final tokens
         self._model, self._policy, self._memory = model, policy, memory
         self._committed: list[int] = []  # final tokens in the window
-        self._words: list[tuple[float, int]] = []  # final words in the window: end time, number of tokens
+        self._words: list[tuple[TimedWord, int]] = []  # final words in the window, and their numbers of tokens
         self._echo = echo
-        self._last: deque[TimedWord] = deque(maxlen=MOST_AGAIN)  # final words
         self._now = origin
         self._heard = origin  # end of the audio that was encoded, without the tail of a final query, at the last decode
         self.forgets = True
@@ -147,7 +145,7 @@ class Segment:
         end = done[-1].indices[-1] + 1
         reached = 0
         for word in done:
-            self._words.append((word.end, word.indices[-1] + 1 - reached))
+            self._words.append((word, word.indices[-1] + 1 - reached))
             reached = word.indices[-1] + 1
         self.final_until = max(self.final_until, done[-1].end)
         self._committed += hypothesis.tokens[:end]
@@ -159,13 +157,12 @@ class Segment:
         moved = tuple(replace(word, indices=tuple(place - end for place in word.indices)) for word in rest)
         self.tail = Tail(moved, max(self.tail.stable - count, 0))
         self.text += "".join(word.text for word in done)
-        said = tuple(word for word in done if word.text)
-        self._last.extend(said)
-        return said
+        return tuple(word for word in done if word.text)
 
     def last_words(self, cut: float) -> tuple[str, ...]:
         """The last final words, as they are compared, as far as they end just before a cut."""
-        return tuple(comparable(word.text) for word in self._last if word.end > cut - AGAIN)
+        said = [word for word, _ in self._words if word.text][-MOST_AGAIN:]
+        return tuple(comparable(word.text) for word in said if word.end > cut - AGAIN)
 
     def _without_echo(self, words: Iterable[TimedWord]) -> tuple[TimedWord, ...]:
         """The words, those without a text that ended the previous segment and are heard again behind the cut.
@@ -186,12 +183,12 @@ class Segment:
     def let_go(self) -> None:
         """Drop audio whose words are final, except for the last seconds, if the model supports it."""
         at, tokens = 0, 0
-        for place, (end, _) in enumerate(self._words, start=1):
-            if end <= self._now - CONTEXT:
+        for place, (word, _) in enumerate(self._words, start=1):
+            if word.end <= self._now - CONTEXT:
                 at = place
         if not at or not self.forgets:
             return
-        cut = self._words[at - 1][0]
+        cut = self._words[at - 1][0].end
         if cut - self.origin < LEAST_LET_GO:
             return
         tokens = sum(count for _, count in self._words[:at])
